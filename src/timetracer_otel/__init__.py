@@ -1,0 +1,67 @@
+"""Record the HTTP, SQL and Redis calls of a traced service, and replay them offline.
+
+    with timetracer_otel.record("x.msgpack"):
+        ...  # real calls, kept
+    with timetracer_otel.replay("x.msgpack"):
+        ...  # the same answers, no network
+
+Names are imported when they are first used, so that a program (or a test run) that does not use them pays nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from timetracer_otel._scopes import record, replay
+    from timetracer_otel.config import TraceConfig
+    from timetracer_otel.constants import CapturePolicy, CompressionType, TraceMode
+    from timetracer_otel.exceptions import (
+        CassetteError,
+        CassetteNotFoundError,
+        CassetteSchemaError,
+        ConfigurationError,
+        PluginError,
+        PluginNotFoundError,
+        ReplayMismatchError,
+        TimetracerError,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CapturePolicy",
+    "CassetteError",
+    "CassetteNotFoundError",
+    "CassetteSchemaError",
+    "CompressionType",
+    "ConfigurationError",
+    "PluginError",
+    "PluginNotFoundError",
+    "ReplayMismatchError",
+    "TimetracerError",
+    "TraceConfig",
+    "TraceMode",
+    "__version__",
+    "record",
+    "replay",
+]
+
+_HOME = {
+    **dict.fromkeys(("record", "replay"), "_scopes"),
+    "TraceConfig": "config",
+    **dict.fromkeys(("CapturePolicy", "CompressionType", "TraceMode"), "constants"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_HOME.get(name, 'exceptions')}")
+    value = globals()[name] = getattr(module, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

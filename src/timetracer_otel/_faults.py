@@ -1,0 +1,58 @@
+"""Faults of our own: contained, counted, logged once. Imports nothing of ours.
+
+Law 6 of the design: in record mode an exception of ours never reaches the app. Every ``except`` that
+keeps one back calls `contain`, and nothing else does.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+
+__all__ = ["contain", "fault_counts", "logger", "raise_faults", "warn_once"]
+
+logger = logging.getLogger("timetracer_otel")
+
+raise_faults = False
+"""Set by our own test suite: a contained fault is raised instead, so that no test passes over one."""
+
+_counts: Counter[str] = Counter()
+_warned: set[str] = set()
+_lock = threading.Lock()
+
+
+def contain(where: str, error: BaseException) -> None:
+    """Count a fault of ours, and log it with its traceback the first time it happens there.
+
+    Args:
+        where: A short constant name of the place (``"httpx.capture"``), the key of the count.
+        error: What went wrong; raised again where `raise_faults` is set.
+    """
+    with _lock:
+        _counts[where] += 1
+        first = _counts[where] == 1
+    if raise_faults:
+        raise error
+    if first:
+        logger.error(
+            "timetracer-otel: fault in %s; the app goes on, this recording may lack something. "
+            "Further faults there are counted, not logged.",
+            where,
+            exc_info=error,
+        )
+
+
+def warn_once(key: str, message: str) -> None:
+    """Log a warning the first time this key is seen in the process."""
+    with _lock:
+        if key in _warned:
+            return
+        _warned.add(key)
+    logger.warning("timetracer-otel: %s", message)
+
+
+def fault_counts() -> dict[str, int]:
+    """How often each place had a fault in this process."""
+    with _lock:
+        return dict(_counts)

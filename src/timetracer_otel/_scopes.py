@@ -1,0 +1,181 @@
+"""`record` and `replay`: a session for as long as a block or a function runs."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextvars import Token
+from dataclasses import fields, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from opentelemetry.context import Context
+
+from timetracer_otel import _faults
+from timetracer_otel._names import known_names
+from timetracer_otel.bridge import Activatable, load_plugins, runtime
+from timetracer_otel.cassette import cassette_path, check_writable, read_cassette, save_cassette
+from timetracer_otel.config import TraceConfig
+from timetracer_otel.constants import TraceMode
+from timetracer_otel.context import reset_session, set_session
+from timetracer_otel.exceptions import CassetteError, ConfigurationError
+from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
+
+__all__ = ["Scope", "record", "replay"]
+
+SessionT = TypeVar("SessionT", bound=BaseSession)
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+
+class Scope(ABC, Generic[SessionT]):
+    """A session that begins and ends with a block (``with``, ``async with``) or with each call of a function.
+
+    May be used again after it ended, each time with a session of its own. One object is for one task at a time; as
+    a decorator it makes a scope of its own for each call.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None, config: TraceConfig) -> None:
+        self._path = os.fspath(path) if path is not None else None
+        self._config = config
+        self._open: list[tuple[SessionT, Token[Context], list[Activatable]]] = []
+
+    @abstractmethod
+    def _begin(self) -> SessionT: ...
+
+    @abstractmethod
+    def _end(self, session: SessionT, error: BaseException | None) -> None: ...
+
+    def __enter__(self) -> SessionT:
+        for line in self._config.warnings(known_names()):
+            _faults.warn_once(line, line)
+        session = self._begin()
+        plugins = load_plugins()
+        for plugin in plugins:
+            plugin.activate()
+        runtime().watch_spans()
+        self._open.append((session, set_session(session), plugins))
+        return session
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        session, token, plugins = self._open.pop()
+        reset_session(token)
+        for plugin in plugins:
+            plugin.deactivate()
+        self._end(session, error)
+
+    async def __aenter__(self) -> SessionT:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+    def __call__(self, function: FunctionT) -> FunctionT:
+        """Decorate a function, sync or async: each call is a session of its own.
+
+        Raises:
+            TypeError: The function is a generator; its body runs whenever somebody asks for a value.
+        """
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"{function.__name__} is a generator function: use `with {type(self).__name__}(...)` inside it."
+            )
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def in_session(*args: Any, **kwargs: Any) -> Any:
+                async with type(self)(self._path, config=self._config):
+                    return await function(*args, **kwargs)
+
+        else:
+
+            @functools.wraps(function)
+            def in_session(*args: Any, **kwargs: Any) -> Any:
+                with type(self)(self._path, config=self._config):
+                    return function(*args, **kwargs)
+
+        return in_session  # type: ignore[return-value]
+
+
+class record(Scope[TraceSession]):  # noqa: N801 - used like a function
+    """Record the calls made inside a block or a function into one cassette.
+
+    The cassette is written when the block ends, also when it ends with an exception, and then says so.
+
+    Args:
+        path: The file to write; made anew. Without it, a name in ``cassette_dir``.
+        config: The settings; read from the environment where it is left out.
+        settings: Single fields of `TraceConfig`, over either.
+
+    Raises:
+        ConfigurationError: A setting has a value that cannot be used.
+        CassetteError: On entering: nothing can be written at the path.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str] | None = None, *, config: TraceConfig | None = None, **settings: Any
+    ) -> None:
+        super().__init__(path, _configured(TraceMode.RECORD, config, settings))
+
+    def _begin(self) -> TraceSession:
+        check_writable(self._path if self._path is not None else Path(self._config.cassette_dir) / "x")
+        return TraceSession(self._config)
+
+    def _end(self, session: TraceSession, error: BaseException | None) -> None:
+        if error is not None:
+            session.mark_error(f"{type(error).__module__}.{type(error).__qualname__}", str(error))
+        session.finalize()
+        try:
+            cassette = session.to_cassette()
+            path = self._path or cassette_path(cassette, self._config.cassette_dir, self._config.compression)
+            save_cassette(cassette, path, self._config.compression)
+        except CassetteError as failure:
+            if error is None:
+                raise
+            # The app's own error is what its caller must see.
+            _faults.logger.error("timetracer-otel: %s", failure)
+
+
+class replay(Scope[ReplaySession]):  # noqa: N801 - used like a function
+    """Answer the calls made inside a block or a function from a cassette.
+
+    Args:
+        path: The cassette; the one the settings name where it is left out.
+        config: The settings; read from the environment where it is left out.
+        settings: Single fields of `TraceConfig`, over either: ``live_plugins=["db"]``, ``replay_timing=True``.
+
+    Raises:
+        ConfigurationError: A setting has a value that cannot be used, or no cassette is named.
+        CassetteError: On entering: the cassette is missing or broken.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str] | None = None, *, config: TraceConfig | None = None, **settings: Any
+    ) -> None:
+        super().__init__(path, _configured(TraceMode.REPLAY, config, settings))
+
+    def _begin(self) -> ReplaySession:
+        path = self._path or self._config.cassette_path
+        if path is None:
+            raise ConfigurationError("replay: no cassette is named. Give its path, or set TIMETRACER_CASSETTE.")
+        return ReplaySession(read_cassette(path), str(Path(path)), self._config.strict_replay, self._config)
+
+    def _end(self, session: ReplaySession, error: BaseException | None) -> None:
+        return
+
+
+_FIELDS = frozenset(entry.name for entry in fields(TraceConfig))
+
+
+def _configured(mode: TraceMode, config: TraceConfig | None, settings: dict[str, Any]) -> TraceConfig:
+    for name in settings:
+        if name not in _FIELDS:
+            raise ConfigurationError(f"{name}: no such setting. Known: {', '.join(sorted(_FIELDS - {'mode'}))}.")
+    return replace(config if config is not None else TraceConfig.from_env(), **{**settings, "mode": mode})

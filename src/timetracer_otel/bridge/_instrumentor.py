@@ -1,0 +1,55 @@
+"""What stock ``opentelemetry-instrument`` calls."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
+
+from timetracer_otel import _faults
+from timetracer_otel.bridge._plugins import load_plugins
+from timetracer_otel.bridge._runtime import runtime
+from timetracer_otel.config import instrumentation_disabled
+from timetracer_otel.constants import TraceMode
+
+__all__ = ["TimetracerInstrumentor", "post_instrument"]
+
+
+class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
+    """Does what ``TIMETRACER_MODE`` says for the whole process; with ``off`` (the default), nothing.
+
+    Call ``instrument()`` in programs that set OpenTelemetry up by hand. An exception here would switch all
+    instrumentation off, so none leaves.
+    """
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """None: it is always loaded, whatever libraries are there."""
+        return ()
+
+    def _instrument(self, **kwargs: Any) -> None:
+        try:
+            if instrumentation_disabled("timetracer"):
+                return
+            if runtime().start_from_environment() is not TraceMode.OFF:
+                for plugin in load_plugins():
+                    plugin.activate()
+        except Exception as error:
+            _faults.contain("instrumentor", error)
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        try:
+            for plugin in load_plugins():
+                plugin.deactivate()
+            runtime().stop()
+        except Exception as error:
+            _faults.contain("instrumentor", error)
+
+
+def post_instrument() -> None:
+    """Attach the span processor to a provider that was set up while the instrumentors were loaded."""
+    try:
+        if runtime().mode is not TraceMode.OFF:
+            runtime().watch_spans()
+    except Exception as error:
+        _faults.contain("post_instrument", error)

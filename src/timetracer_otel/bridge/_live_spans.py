@@ -1,0 +1,103 @@
+"""The side table: which span belongs to which session, while it is live.
+
+Payload never rides on spans. A call finds its session through the id of the span it is made in, and a span that
+ended finds its calls through the same id; bodies and rows stay out of the spans, and so out of the backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from opentelemetry.sdk.trace import ReadableSpan, Span
+
+from timetracer_otel.bridge._span_facts import CLIENT_KINDS
+from timetracer_otel.session import BaseSession
+
+__all__ = ["MAX_LIVE_SPANS", "LiveSpan", "LiveSpans"]
+
+MAX_LIVE_SPANS = 100_000
+"""Spans kept at once. A span that never ends is a leak of the app's; beyond this number new ones are not kept."""
+
+
+class LiveSpan:
+    """One span between its start and its end."""
+
+    __slots__ = ("is_root", "parent", "session", "span")
+
+    def __init__(
+        self, span: ReadableSpan, parent: LiveSpan | None, session: BaseSession | None, is_root: bool
+    ) -> None:
+        self.span = span
+        self.parent = parent
+        self.session = session
+        """None where the request is left out of recording (by sampling or by its path), with all below it."""
+        self.is_root = is_root
+        """Whether the session began with this span, and ends with it."""
+
+    def path(self) -> tuple[str, ...]:
+        """Names of the spans from the outermost to this one; the client span of the call itself is no part of it."""
+        names = []
+        node: LiveSpan | None = self.parent if self.span.kind in CLIENT_KINDS else self
+        while node is not None:
+            names.append(node.span.name)
+            node = node.parent
+        return tuple(reversed(names))
+
+
+class LiveSpans:
+    """All live spans of the process, by span id. Safe from any thread: each change is one step of a dictionary."""
+
+    def __init__(self) -> None:
+        self._live: dict[int, LiveSpan] = {}
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def get(self, span_id: int) -> LiveSpan | None:
+        """The live span with this id."""
+        return self._live.get(span_id)
+
+    def started(
+        self,
+        span: Span,
+        explicit: BaseSession | None,
+        open_root: Callable[[Span], BaseSession | None] | None,
+        outside: Callable[[], BaseSession | None],
+    ) -> LiveSpan | None:
+        """Enter a span that starts.
+
+        Args:
+            span: The span.
+            explicit: The session set in its parent context; wins over the parent span's.
+            open_root: Makes the session of a local root; None where roots begin none.
+            outside: Gives the session of calls outside any request.
+        """
+        if len(self._live) >= MAX_LIVE_SPANS:
+            self.dropped += 1
+            return None
+        link = span.parent
+        is_local_root = link is None or link.is_remote
+        parent = None if link is None or is_local_root else self._live.get(link.span_id)
+        is_root = False
+        if explicit is not None:
+            session: BaseSession | None = explicit
+        elif parent is not None:
+            session = parent.session
+        elif is_local_root and open_root is not None and span.kind not in CLIENT_KINDS:
+            # A client span that is a root of its own is a call outside any request, no request.
+            session, is_root = open_root(span), True
+        else:
+            session = outside()
+        live = LiveSpan(span, parent, session, is_root)
+        self._live[span.get_span_context().span_id] = live
+        return live
+
+    def ended(self, span: ReadableSpan) -> LiveSpan | None:
+        """Take out a span that ended; None where it was not kept."""
+        context = span.get_span_context()
+        return self._live.pop(context.span_id, None) if context is not None else None
+
+    def clear(self) -> None:
+        """Forget every span (in a forked child, where none of them will end)."""
+        self._live.clear()

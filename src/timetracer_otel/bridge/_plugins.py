@@ -1,0 +1,52 @@
+"""The plugins there are: found by entry point or registered in code, ours and other people's alike."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import Protocol
+
+from timetracer_otel import _faults
+from timetracer_otel.config import instrumentation_disabled
+
+__all__ = ["GROUP", "Activatable", "load_plugins", "register"]
+
+GROUP = "timetracer_otel_plugin"
+"""Entry point group: a name, and an object with `activate` and `deactivate`."""
+
+
+class Activatable(Protocol):
+    """What the bridge asks of a plugin."""
+
+    @property
+    def name(self) -> str:
+        """The plugin's name, as in the mock and live lists."""
+        ...
+
+    def activate(self) -> None:
+        """Install the seams, now or when the library is imported; one `deactivate` undoes one `activate`."""
+
+    def deactivate(self) -> None:
+        """Undo one `activate`."""
+
+
+_loaded: dict[str, Activatable] | None = None
+_registered: dict[str, Activatable] = {}
+
+
+def load_plugins() -> list[Activatable]:
+    """Every plugin that is installed and not switched off; one that fails to load is logged and left out."""
+    global _loaded
+    if _loaded is None:
+        _loaded = {}
+        for entry_point in entry_points(group=GROUP):
+            try:
+                _loaded[entry_point.name] = entry_point.load()
+            except Exception as error:
+                _faults.contain(f"plugin {entry_point.name}", error)
+    plugins = {**_loaded, **_registered}
+    return [plugin for name, plugin in plugins.items() if not instrumentation_disabled(name)]
+
+
+def register(plugin: Activatable) -> None:
+    """Add a plugin in code; it takes part in sessions that begin from now on."""
+    _registered[plugin.name] = plugin

@@ -1,0 +1,125 @@
+"""The recording of calls outside any request: one long-lived cassette of the process, written as it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from timetracer_otel import _faults
+from timetracer_otel.cassette import AppendWriter, cassette_path
+from timetracer_otel.config import TraceConfig
+from timetracer_otel.exceptions import CassetteError
+from timetracer_otel.session import PendingCall, TraceSession
+from timetracer_otel.types import DependencyEvent, SpanFacts
+
+__all__ = ["ProcessSession"]
+
+
+class ProcessSession(TraceSession):
+    """Appends each call to its file as soon as the call and its span have ended; keeps nothing of it.
+
+    The file is made with the first call. Where it cannot be written, the app goes on: one log line, and the calls
+    are counted as dropped.
+
+    Args:
+        config: Where to write, and what to capture.
+        is_live: Whether a span with this id is still open, so that its end is worth waiting for.
+    """
+
+    def __init__(self, config: TraceConfig, is_live: Callable[[int], bool]) -> None:
+        super().__init__(config)
+        self._is_live = is_live
+        self._under_way: dict[int, PendingCall] = {}
+        self._calls_of_span: dict[int, int] = {}
+        self._ended_spans: dict[int, Callable[[], SpanFacts]] = {}
+        self._waiting_for_span: dict[int, list[PendingCall]] = {}
+        self._output: AppendWriter | None = None
+        self._broken = False
+
+    def call_began(self, call: PendingCall) -> None:
+        with self._lock:
+            self._under_way[call.eid] = call
+            self._calls_of_span[call.span_id] = self._calls_of_span.get(call.span_id, 0) + 1
+
+    def call_ended(self, call: PendingCall) -> None:
+        with self._lock:
+            if self._under_way.pop(call.eid, None) is None:
+                return
+            facts = self._ended_spans.get(call.span_id)
+            if facts is None and call.span_id and self._is_live(call.span_id):
+                self._waiting_for_span.setdefault(call.span_id, []).append(call)
+                return
+            self._settled(call.span_id)
+            self._write_call(call, facts)
+
+    def span_ended(self, span_id: int, is_client: bool, facts: Callable[[], SpanFacts]) -> None:
+        with self._lock:
+            for call in self._waiting_for_span.pop(span_id, ()):
+                self._settled(span_id)
+                self._write_call(call, facts)
+                is_client = False
+            if span_id in self._calls_of_span:
+                self._ended_spans[span_id] = facts
+            elif is_client:
+                event = self._maker.observed(facts(), self._started_ns)
+                event.eid = self.next_eid()
+                self._write(event)
+
+    def add_event(self, event: DependencyEvent) -> None:
+        if self._finalized:
+            raise RuntimeError("Cannot add events to a finalized session")
+        event.eid = self.next_eid()
+        with self._lock:
+            self._write(self._maker.given(event))
+
+    def finish(self) -> None:
+        """Write what is still under way as it stands, and the footer."""
+        self.finalize()
+        with self._lock:
+            for call in [*self._under_way.values(), *(c for calls in self._waiting_for_span.values() for c in calls)]:
+                self._write_call(call, self._ended_spans.get(call.span_id))
+            self._under_way.clear()
+            self._waiting_for_span.clear()
+            output, self._output = self._output, None
+        if output is not None:
+            try:
+                output.finish(self.to_cassette())
+            except CassetteError as error:
+                self._give_up(error)
+
+    def _settled(self, span_id: int) -> None:
+        left = self._calls_of_span.get(span_id, 0) - 1
+        if left > 0:
+            self._calls_of_span[span_id] = left
+        else:
+            self._calls_of_span.pop(span_id, None)
+            self._ended_spans.pop(span_id, None)
+
+    def _write_call(self, call: PendingCall, facts: Callable[[], SpanFacts] | None) -> None:
+        try:
+            event = self._maker.event(call, facts() if facts else None, self._started_s, self._ended_s)
+        except Exception as error:
+            self._dropped["faults"] += 1
+            _faults.contain("process_session.event", error)
+            return
+        self._write(event)
+
+    def _write(self, event: DependencyEvent) -> None:
+        if self._broken:
+            self._dropped["calls that could not be written"] += 1
+            return
+        try:
+            if self._output is None:
+                head = self.to_cassette()
+                self._output = AppendWriter(
+                    cassette_path(head, self.config.cassette_dir, self.config.compression),
+                    head,
+                    self.config.compression,
+                )
+            self._output.append(event)
+        except CassetteError as error:
+            self._dropped["calls that could not be written"] += 1
+            self._give_up(error)
+
+    def _give_up(self, error: CassetteError) -> None:
+        self._broken = True
+        _faults.warn_once("process-cassette", f"{error} Calls outside requests are no longer recorded, only counted.")

@@ -1,0 +1,64 @@
+"""The span processor: enriches recorded calls with what their spans say, and opens and closes root sessions."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+
+from timetracer_otel import _faults
+from timetracer_otel.bridge._span_facts import CLIENT_KINDS, facts_of
+from timetracer_otel.context import session_in
+from timetracer_otel.session import TraceSession
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+
+    from timetracer_otel.bridge._runtime import Runtime
+
+__all__ = ["TimetracerSpanProcessor"]
+
+
+class TimetracerSpanProcessor(SpanProcessor):
+    """Sees every recording span, sampled or not. It exports nothing and never raises.
+
+    Exceptions in a processor escape into user code and skip the processors after it, so each method contains
+    its own (law 6).
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        try:
+            runtime = self._runtime
+            # None stands for the current context: that is how implicit parents arrive.
+            runtime.spans.started(span, session_in(parent_context), runtime.open_root, runtime.process_session)
+        except Exception as error:
+            _faults.contain("processor.on_start", error)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        try:
+            live = self._runtime.spans.ended(span)
+            if live is None or not isinstance(live.session, TraceSession):
+                return
+            context = span.get_span_context()
+            if context is not None:
+                live.session.span_ended(context.span_id, span.kind in CLIENT_KINDS, partial(facts_of, span))
+            if live.is_root:
+                self._runtime.close_root(live.session, span)
+        except Exception as error:
+            _faults.contain("processor.on_end", error)
+
+    def shutdown(self) -> None:
+        """Wait for the cassettes of finished requests."""
+        self.force_flush()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Wait until the cassettes of finished requests are on disk; False where that took too long."""
+        try:
+            return self._runtime.flush(timeout_millis / 1000)
+        except Exception as error:
+            _faults.contain("processor.force_flush", error)
+            return False

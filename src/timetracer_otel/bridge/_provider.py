@@ -1,0 +1,55 @@
+"""Attaching our processor to the provider that the user has, whenever they get it."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.sdk.trace import SpanProcessor
+
+from timetracer_otel import _faults
+
+__all__ = ["attach", "attach_to_future_providers", "has_real_provider"]
+
+_attached: weakref.WeakKeyDictionary[Any, bool] = weakref.WeakKeyDictionary()
+
+
+def has_real_provider() -> bool:
+    """Whether somebody set up a tracer provider that makes spans."""
+    # Vendors wrap the SDK's class, so what counts is what it can do.
+    return hasattr(trace.get_tracer_provider(), "add_span_processor")
+
+
+def attach(processor: SpanProcessor) -> bool:
+    """Add the processor to the global provider, once; False where there is no provider to add it to."""
+    provider: Any = trace.get_tracer_provider()
+    if not hasattr(provider, "add_span_processor"):
+        return False
+    if provider not in _attached:
+        _attached[provider] = True
+        provider.add_span_processor(processor)
+    return True
+
+
+def attach_to_future_providers(processor: SpanProcessor) -> None:
+    """Attach to a provider that is set up later as well.
+
+    There is no event for it in the API, so the function that sets it is wrapped. Where a module took hold of that
+    function before, the first call made under an unknown span attaches instead (see the runtime).
+    """
+    original: Callable[[Any], None] = trace.set_tracer_provider
+    if getattr(original, "_timetracer_otel", False):
+        return
+
+    def set_tracer_provider(tracer_provider: Any) -> None:
+        original(tracer_provider)
+        try:
+            attach(processor)
+        except Exception as error:
+            _faults.contain("provider.attach", error)
+
+    set_tracer_provider.__doc__ = original.__doc__
+    set_tracer_provider._timetracer_otel = True  # type: ignore[attr-defined]
+    trace.set_tracer_provider = set_tracer_provider

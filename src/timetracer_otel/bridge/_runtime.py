@@ -1,0 +1,246 @@
+"""What this process does of its own accord: record each request, replay one cassette, or nothing."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, Span
+
+from timetracer_otel import _faults
+from timetracer_otel._names import known_names
+from timetracer_otel.bridge._background import BackgroundWriter
+from timetracer_otel.bridge._live_spans import LiveSpans
+from timetracer_otel.bridge._process_session import ProcessSession
+from timetracer_otel.bridge._processor import TimetracerSpanProcessor
+from timetracer_otel.bridge._provider import attach, attach_to_future_providers
+from timetracer_otel.bridge._refusing import RefusingSession
+from timetracer_otel.bridge._span_facts import failed, request_of, request_path, response_of
+from timetracer_otel.cassette import CassetteStore, read_cassette
+from timetracer_otel.config import TraceConfig, environment
+from timetracer_otel.constants import TraceMode
+from timetracer_otel.context import set_ambient_lookup
+from timetracer_otel.exceptions import ConfigurationError, TimetracerError
+from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
+
+__all__ = ["Runtime", "Whereabouts", "runtime"]
+
+
+class Whereabouts(NamedTuple):
+    """Where in the traces a call is made."""
+
+    trace_id: int = 0
+    span_id: int = 0
+    """0 where there is no span."""
+    path: tuple[str, ...] = ()
+    """Names of the spans around the call."""
+    span: trace.Span | None = None
+
+
+_NOWHERE = Whereabouts()
+
+
+class Runtime:
+    """The one of this process; get it from `runtime`. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self.spans = LiveSpans()
+        self.processor = TimetracerSpanProcessor(self)
+        self.open_root: Callable[[Span], BaseSession | None] | None = None
+        self._lock = threading.RLock()
+        self._config = TraceConfig()
+        self._writer: BackgroundWriter | None = None
+        self._process_session: ProcessSession | None = None
+        self._replay: ReplaySession | None = None
+        self._watching = False
+
+    @property
+    def mode(self) -> TraceMode:
+        """What happens outside explicit sessions."""
+        if self._replay is not None:
+            return TraceMode.REPLAY
+        return TraceMode.RECORD if self.open_root is not None else TraceMode.OFF
+
+    def watch_spans(self) -> None:
+        """Attach the processor to the provider there is, or to the one that comes."""
+        attach(self.processor)
+        if not self._watching:
+            self._watching = True
+            attach_to_future_providers(self.processor)
+
+    def start_from_environment(self) -> TraceMode:
+        """Do what the environment says; what cannot be done is logged in one line.
+
+        A replay that cannot start refuses every call that it would have answered: going live instead would be
+        the one thing that nobody asked for.
+        """
+        try:
+            config = TraceConfig.from_env()
+        except ConfigurationError as error:
+            wanted = (environment("TIMETRACER_MODE") or environment("OTEL_PYTHON_TIMETRACER_MODE") or "").lower()
+            self._refuse(error, TraceConfig(), replaying=wanted == TraceMode.REPLAY.value)
+            return self.mode
+        _faults.logger.setLevel(config.log_level.upper())
+        for line in config.warnings(known_names()):
+            _faults.logger.warning("timetracer-otel: %s", line)
+        if config.is_record_mode:
+            self.start_recording(config)
+        elif config.is_replay_mode:
+            try:
+                self.start_replay(config)
+            except TimetracerError as error:
+                self._refuse(error, config, replaying=True)
+        return self.mode
+
+    def start_recording(self, config: TraceConfig | None = None) -> None:
+        """Record each request from now on; harmless when repeated.
+
+        Raises:
+            ConfigurationError: No configuration was given, and the environment's cannot be used.
+        """
+        if config is None:
+            config = TraceConfig.from_env()
+            if config.is_replay_mode:
+                # Naming the exporter means "record", but a mode that was set says more.
+                return
+        with self._lock:
+            if self.open_root is None:
+                self._config = config
+                self._writer = BackgroundWriter(CassetteStore(config.cassette_dir, config.compression))
+                self.open_root = self._open_root
+        self._begin()
+
+    def start_replay(self, config: TraceConfig) -> None:
+        """Answer every call of the process from the cassette that the configuration names.
+
+        Raises:
+            ConfigurationError: It names none.
+            CassetteError: It cannot be read.
+        """
+        if config.cassette_path is None:
+            raise ConfigurationError(
+                "TIMETRACER_CASSETTE: not set, but TIMETRACER_MODE=replay needs a cassette. Name the file to replay."
+            )
+        cassette = read_cassette(config.cassette_path)
+        self._replay = ReplaySession(cassette, config.cassette_path, config.strict_replay, config)
+        self._begin()
+
+    def stop(self) -> None:
+        """Write what is finished and do nothing from now on."""
+        with self._lock:
+            self.open_root = None
+            self._replay = None
+            process, self._process_session = self._process_session, None
+            writer, self._writer = self._writer, None
+        if process is not None:
+            process.finish()
+        if writer is not None:
+            writer.flush()
+
+    def flush(self, timeout_s: float = 30.0) -> bool:
+        """Wait until the cassettes of finished requests are on disk; False where that took longer."""
+        writer = self._writer
+        return writer is None or writer.flush(timeout_s)
+
+    def whereabouts(self) -> Whereabouts:
+        """Where in the traces the caller is."""
+        span = trace.get_current_span()
+        context = span.get_span_context()
+        if not context.is_valid:
+            return _NOWHERE
+        live = self.spans.get(context.span_id)
+        if live is None:
+            if span.is_recording():
+                self.watch_spans()
+            return Whereabouts(context.trace_id, context.span_id, (), span)
+        return Whereabouts(context.trace_id, context.span_id, live.path(), span)
+
+    def process_session(self) -> BaseSession | None:
+        """The session of calls outside any request; made when it is first asked for."""
+        if self.open_root is None:
+            return self._replay
+        session = self._process_session
+        if session is None:
+            with self._lock:
+                session = self._process_session
+                if session is None:
+                    session = ProcessSession(self._config, lambda span_id: self.spans.get(span_id) is not None)
+                    self._process_session = session
+        return session
+
+    def ambient_session(self) -> BaseSession | None:
+        """The session of the current request, or of the process."""
+        if self._replay is not None:
+            return self._replay
+        if self.open_root is None:
+            return None
+        span = trace.get_current_span()
+        context = span.get_span_context()
+        if context.is_valid:
+            live = self.spans.get(context.span_id)
+            if live is not None:
+                return live.session
+            if span.is_recording():
+                # A provider that was set behind our back: what comes after this call is seen.
+                self.watch_spans()
+        return self.process_session()
+
+    def close_root(self, session: TraceSession, span: ReadableSpan) -> None:
+        """A request has ended: hand its recording over to be written."""
+        session.set_request(request_of(span))
+        session.set_response(response_of(span))
+        for event in span.events:
+            if event.name == "exception":
+                attributes = event.attributes or {}
+                session.mark_error(
+                    str(attributes.get("exception.type", "")),
+                    str(attributes.get("exception.message", "")),
+                    str(attributes.get("exception.stacktrace", "")) or None,
+                )
+        session.finalize()
+        writer = self._writer
+        if writer is not None and not (session.config.errors_only and not failed(span)):
+            writer.submit(session)
+
+    def _open_root(self, span: Span) -> TraceSession | None:
+        path = request_path(span)
+        if (path is not None and not self._config.should_trace(path)) or not self._config.should_sample():
+            return None
+        session = TraceSession(self._config)
+        session.trace_id = f"{span.get_span_context().trace_id:032x}"
+        scope = span.instrumentation_scope
+        session.framework = scope.name.rpartition(".")[2] if scope else ""
+        return session
+
+    def _begin(self) -> None:
+        set_ambient_lookup(self.ambient_session)
+        self.watch_spans()
+
+    def _refuse(self, error: Exception, config: TraceConfig, *, replaying: bool) -> None:
+        _faults.logger.error("timetracer-otel: %s", error)
+        if replaying:
+            self._replay = RefusingSession(str(error), config)
+            self._begin()
+
+    def _after_fork(self) -> None:
+        # The parent's threads, files and open spans are not this process's.
+        self.spans.clear()
+        self._lock = threading.RLock()
+        self._process_session = None
+        if self._writer is not None:
+            self._writer = BackgroundWriter(self._writer.store)
+
+
+@lru_cache(maxsize=1)
+def runtime() -> Runtime:
+    """The runtime of this process."""
+    made = Runtime()
+    atexit.register(made.stop)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=made._after_fork)
+    return made

@@ -1,0 +1,91 @@
+"""From an OpenTelemetry span to the facts that stand in a cassette, and from a root span to its request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanKind, StatusCode
+
+from timetracer_otel.types import RequestSnapshot, ResponseSnapshot, SpanFacts
+
+__all__ = ["CLIENT_KINDS", "facts_of", "failed", "request_of", "request_path", "response_of"]
+
+CLIENT_KINDS = frozenset({SpanKind.CLIENT, SpanKind.PRODUCER})
+"""Kinds of spans that stand for a call to somebody else."""
+
+
+def facts_of(span: ReadableSpan) -> SpanFacts:
+    """The facts of a span that has ended."""
+    context = span.get_span_context()
+    return SpanFacts(
+        trace_id=f"{context.trace_id:032x}" if context else "",
+        span_id=f"{context.span_id:016x}" if context else "",
+        parent_span_id=f"{span.parent.span_id:016x}" if span.parent else None,
+        name=span.name,
+        kind=span.kind.name,
+        status=span.status.status_code.name,
+        status_description=span.status.description,
+        attributes=dict(span.attributes or {}),
+        scope=span.instrumentation_scope.name if span.instrumentation_scope else None,
+        start_ns=span.start_time,
+        end_ns=span.end_time,
+        sampled=bool(context and context.trace_flags.sampled),
+    )
+
+
+def request_path(span: ReadableSpan) -> str | None:
+    """The path of the request that a root span stands for (old and new semantic conventions); None for others."""
+    path = _first(span.attributes or {}, "url.path", "http.target")
+    if path is None:
+        url = _first(span.attributes or {}, "http.url", "url.full") if span.kind is SpanKind.SERVER else None
+        path = urlsplit(str(url)).path if url is not None else None
+    return None if path is None else str(path)
+
+
+def request_of(span: ReadableSpan) -> RequestSnapshot:
+    """The request that a root span stands for; for jobs and messages, the span's name in the place of the path."""
+    attributes = span.attributes or {}
+    method = _first(attributes, "http.request.method", "http.method")
+    target = request_path(span)
+    path, _, query = (target or span.name).partition("?")
+    query = str(_first(attributes, "url.query") or query)
+    route = _first(attributes, "http.route")
+    return RequestSnapshot(
+        method=str(method) if method is not None else span.kind.name,
+        path=path,
+        route_template=str(route) if route is not None else None,
+        query=_query(query),
+        client_ip=_text(_first(attributes, "client.address", "http.client_ip", "net.peer.ip")),
+        user_agent=_text(_first(attributes, "user_agent.original", "http.user_agent")),
+    )
+
+
+def response_of(span: ReadableSpan) -> ResponseSnapshot:
+    """What a root span says about the answer; status 0 where it was no HTTP request."""
+    status = _first(span.attributes or {}, "http.response.status_code", "http.status_code")
+    duration_ns = (span.end_time or 0) - (span.start_time or 0)
+    return ResponseSnapshot(status=status if isinstance(status, int) else 0, duration_ms=duration_ns / 1e6)
+
+
+def failed(span: ReadableSpan) -> bool:
+    """Whether the request ended in an error: status ERROR, or an HTTP status of 500 or more."""
+    return span.status.status_code is StatusCode.ERROR or response_of(span).status >= 500
+
+
+def _query(query: str) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        known = values.get(name)
+        values[name] = value if known is None else [*(known if isinstance(known, list) else [known]), value]
+    return values
+
+
+def _first(attributes: Mapping[str, Any], *names: str) -> Any:
+    return next((attributes[name] for name in names if name in attributes), None)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,198 @@
+"""gzip and zstd, as streams that can be cut anywhere: the one place that knows the libraries.
+
+Every flush ends a block, so that a reader gets everything that was flushed, however the file ends.
+"""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Protocol
+
+from timetracer_otel.constants import CompressionType
+from timetracer_otel.exceptions import CassetteError
+
+__all__ = ["MAX_STREAM_BYTES", "Compressor", "compression_of", "compressor", "expand", "expansion_limit"]
+
+MAX_STREAM_BYTES: Final = 1 << 32
+"""Longest stream that is read, uncompressed."""
+
+_FREE_EXPANSION_BYTES: Final = 256 << 20
+_MAX_RATIO: Final = 200
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+_ZSTD_WINDOW_LOG: Final = 23
+"""8 MiB, what RFC 8878 section 3.1.1.1.2 asks every decoder to support."""
+_GZIP: Final = 16 + zlib.MAX_WBITS
+_NO_ZSTD: Final = 'zstd needs another package: pip install "timetracer-otel[zstd]"'
+
+
+class Compressor(Protocol):
+    """A stream that is being compressed; each call gives the bytes that are ready."""
+
+    def write(self, data: bytes) -> bytes:
+        """Take in data."""
+        ...
+
+    def flush(self) -> bytes:
+        """End a block: what was taken in so far can be read from now on."""
+        ...
+
+    def finish(self) -> bytes:
+        """End the stream."""
+        ...
+
+
+class _Plain:
+    def write(self, data: bytes) -> bytes:
+        return data
+
+    def flush(self) -> bytes:
+        return b""
+
+    finish = flush
+
+
+class _Flushing:
+    def __init__(self, engine: Any, block: tuple[Any, ...], end: tuple[Any, ...]) -> None:
+        self._engine, self._block, self._end = engine, block, end
+
+    def write(self, data: bytes) -> bytes:
+        return bytes(self._engine.compress(data))
+
+    def flush(self) -> bytes:
+        return bytes(self._engine.flush(*self._block))
+
+    def finish(self) -> bytes:
+        return bytes(self._engine.flush(*self._end))
+
+
+def compressor(kind: CompressionType, path: str) -> Compressor:
+    """A new stream of a kind.
+
+    Raises:
+        CassetteError: The package for it is missing; the text has the line that installs it.
+    """
+    if kind is CompressionType.GZIP:
+        # zlib's own gzip header holds no time: equal cassettes are equal files.
+        return _Flushing(zlib.compressobj(6, zlib.DEFLATED, _GZIP), (zlib.Z_SYNC_FLUSH,), (zlib.Z_FINISH,))
+    if kind is CompressionType.ZSTD:
+        zstandard = _zstandard()
+        if zstandard is not None:
+            engine = zstandard.ZstdCompressor(level=3, write_checksum=True).compressobj()
+            return _Flushing(engine, (zstandard.COMPRESSOBJ_FLUSH_BLOCK,), (zstandard.COMPRESSOBJ_FLUSH_FINISH,))
+        if sys.version_info >= (3, 14):
+            from compression import zstd
+
+            own = zstd.ZstdCompressor(options={zstd.CompressionParameter.checksum_flag: 1})
+            return _Flushing(own, (own.FLUSH_BLOCK,), (own.FLUSH_FRAME,))
+        raise CassetteError(f"Cannot write {path}: {_NO_ZSTD}, or set TIMETRACER_COMPRESSION=gzip.", path=path)
+    return _Plain()
+
+
+def compression_of(data: bytes) -> CompressionType:
+    """What a file is compressed with, by its magic bytes."""
+    if data.startswith(_GZIP_MAGIC):
+        return CompressionType.GZIP
+    return CompressionType.ZSTD if data.startswith(_ZSTD_MAGIC) else CompressionType.NONE
+
+
+def expansion_limit(compressed_bytes: int) -> int:
+    """How long a stream may be that is read from so many compressed bytes."""
+    return min(MAX_STREAM_BYTES, max(_FREE_EXPANSION_BYTES, _MAX_RATIO * compressed_bytes))
+
+
+def expand(data: bytes, path: str) -> bytes:
+    """The stream in a file: all that is there of it, where it was cut.
+
+    Raises:
+        CassetteError: It is damaged, expands to more than `expansion_limit`, or its package is missing.
+    """
+    kind = compression_of(data)
+    if kind is CompressionType.NONE:
+        return data
+    limit = expansion_limit(len(data))
+    parts: list[bytes] = []
+    total = 0
+    pieces = _gunzip(data) if kind is CompressionType.GZIP else _unzstd(data, path)
+    try:
+        for piece in pieces:
+            total += len(piece)
+            if total > limit:
+                raise CassetteError(
+                    f"Cassette {path} expands to more than {limit} bytes from {len(data)}: it is no cassette "
+                    "of ours, or its bodies repeat themselves. Store those with TIMETRACER_COMPRESSION=none.",
+                    path=path,
+                    offset=limit,
+                )
+            parts.append(piece)
+    except _DamagedError as fault:
+        raise CassetteError(
+            f"Cassette {path} is damaged: the {kind.value} data breaks behind offset {total} of the stream "
+            f"({fault}). Record it again.",
+            path=path,
+            offset=total,
+        ) from None
+    return b"".join(parts)
+
+
+class _DamagedError(Exception):
+    pass
+
+
+def _gunzip(data: bytes) -> Iterator[bytes]:
+    engine = zlib.decompressobj(_GZIP)
+    rest = data
+    try:
+        while rest and not engine.eof:
+            piece = engine.decompress(rest, 1 << 20)
+            rest = engine.unconsumed_tail
+            yield piece
+        while piece := engine.decompress(b"", 1 << 20):  # What zlib still holds when its input is used up.
+            yield piece
+    except zlib.error as fault:
+        raise _DamagedError(str(fault)) from None
+    _nothing_behind(engine)
+
+
+def _unzstd(data: bytes, path: str) -> Iterator[bytes]:
+    zstandard = _zstandard()
+    if zstandard is not None:
+        engine = zstandard.ZstdDecompressor(max_window_size=1 << _ZSTD_WINDOW_LOG).decompressobj()
+        # One call gives out all that its input makes, at most 128 KiB for each 4 bytes: hence small bites.
+        return _pull(engine, data, 1 << 10, engine.decompress, zstandard.ZstdError)
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+
+        own = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG})
+        return _pull(own, data, 1 << 10, own.decompress, zstd.ZstdError)
+    raise CassetteError(f"Cannot read {path}: {_NO_ZSTD}", path=path)
+
+
+def _pull(
+    engine: Any, data: bytes, bite: int, decompress: Callable[[bytes], bytes], error: type[Exception]
+) -> Iterator[bytes]:
+    try:
+        for start in range(0, len(data), bite):
+            yield decompress(data[start : start + bite])
+            if engine.eof:
+                if start + bite < len(data):
+                    raise _DamagedError("bytes behind its end")
+                break
+    except error as fault:
+        raise _DamagedError(str(fault)) from None
+    _nothing_behind(engine)
+
+
+def _nothing_behind(engine: Any) -> None:
+    if engine.eof and engine.unused_data:
+        raise _DamagedError("bytes behind its end")
+
+
+def _zstandard() -> Any:
+    try:
+        import zstandard
+    except ImportError:
+        return None
+    return zstandard

@@ -1,0 +1,141 @@
+"""What can be packed: one walk over a value before msgpack sees it. Knows types, writes no bytes.
+
+msgpack packs ``bytearray`` and ``memoryview`` as plain bytes and its own ``ExtType`` as whatever it says,
+without asking anybody, so that types must be looked at beforehand. The walk asks for the types of a whole
+container at once (``set(map(type, items))``), which runs at the speed of C for rows and lists of scalars.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import ipaddress
+import uuid
+from collections.abc import Collection, Iterator
+from typing import Any, Final
+
+from timetracer_otel.types import HeaderMap, RecordedError
+
+__all__ = ["MAX_DEPTH", "Survey", "Unencodable", "children"]
+
+MAX_DEPTH: Final = 100
+"""Containers within containers that `pack` takes; a value that holds itself ends here as well."""
+
+_MAX_CONTAINERS: Final = 10_000_000
+"""A few lists that hold each other several times unfold to any size; this ends the walk."""
+
+_NATIVE: Final = frozenset({type(None), bool, int, float, str, bytes})
+LOWERED: Final = frozenset({bytearray, memoryview})
+"""Types that msgpack would pack as something else of its own accord."""
+_CONTAINERS: Final = frozenset({dict, list, tuple, set, frozenset, RecordedError})
+_KNOWN: Final = (
+    _NATIVE
+    | LOWERED
+    | _CONTAINERS
+    | {
+        complex,
+        dt.date,
+        dt.datetime,
+        dt.time,
+        dt.timedelta,
+        decimal.Decimal,
+        HeaderMap,
+        ipaddress.IPv4Address,
+        ipaddress.IPv4Interface,
+        ipaddress.IPv4Network,
+        ipaddress.IPv6Address,
+        ipaddress.IPv6Interface,
+        ipaddress.IPv6Network,
+        range,
+        uuid.UUID,
+    }
+)
+_TEXT_KEYS: Final = frozenset({str})
+
+
+class Unencodable(TypeError):  # noqa: N818 - a public name
+    """A value has no faithful encoding in a cassette; the text says where it stands in what was packed, and why.
+
+    Attributes:
+        reason: Why, without the place.
+        where: The place as a subscript (``['rows'][3]``); empty for the packed value itself.
+    """
+
+    def __init__(self, reason: str, where: str = "") -> None:
+        super().__init__(f"value{where}: {reason}" if where else reason)
+        self.reason = reason
+        self.where = where
+
+
+class Survey:
+    """One walk: raises `Unencodable` at the first type that cannot be packed, and remembers what needs lowering."""
+
+    __slots__ = ("_containers", "lower")
+
+    def __init__(self) -> None:
+        self.lower = False
+        """True where a value must be lowered before msgpack sees it."""
+        self._containers = 0
+
+    def look(self, items: Collection[Any], room: int) -> None:
+        """Walk over values and all below them, ``room`` levels deep.
+
+        Raises:
+            Unencodable: A type is not one of the format's, or the levels do not suffice.
+        """
+        kinds = set(map(type, items))
+        if kinds <= _NATIVE:
+            return
+        if not kinds <= _KNOWN:
+            raise Unencodable(_stranger(min(kinds - _KNOWN, key=lambda kind: kind.__qualname__)))
+        if not kinds.isdisjoint(LOWERED):
+            self.lower = True
+        if kinds.isdisjoint(_CONTAINERS):
+            return
+        if room <= 0:
+            raise Unencodable(f"nested deeper than {MAX_DEPTH} levels, or it holds itself")
+        for item in items:
+            kind = type(item)
+            if kind in _CONTAINERS:
+                self._containers += 1
+                if kind is dict:
+                    if item and set(map(type, item)) != _TEXT_KEYS:
+                        self.look(item, room - 1)
+                    self.look(item.values(), room - 1)
+                elif kind is RecordedError:
+                    self.look([part for _, part in children(item)], room - 1)
+                else:
+                    self.look(item, room - 1)
+        if self._containers > _MAX_CONTAINERS:
+            raise Unencodable(f"more than {_MAX_CONTAINERS} containers")
+
+
+def children(value: Any) -> Iterator[tuple[str, Any]]:
+    """The parts of a container, each with its place as a subscript or an attribute."""
+    kind = type(value)
+    if kind is dict:
+        for key, item in value.items():
+            yield f".keys()[{_short(key)}]", key
+            yield f"[{_short(key)}]", item
+    elif kind is list or kind is tuple:
+        for index, item in enumerate(value):
+            yield f"[{index}]", item
+    elif kind is set or kind is frozenset:
+        for item in value:
+            yield f"{{{_short(item)}}}", item
+    elif kind is RecordedError:
+        for name in RecordedError.__slots__:
+            yield f".{name}", getattr(value, name)
+
+
+def _short(key: Any) -> str:
+    text = repr(key) if type(key) in _NATIVE else f"<{type(key).__qualname__}>"
+    return text if len(text) <= 40 else f"{text[:37]}…"
+
+
+def _stranger(kind: type) -> str:
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    for base in kind.__mro__[1:]:
+        if base in _KNOWN:
+            return f"{name} is a subclass of {base.__name__}, and would come back as plain {base.__name__}"
+    return f"{name} has no encoding"

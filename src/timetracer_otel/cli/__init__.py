@@ -1,0 +1,138 @@
+"""The command ``timetracer-otel``: one module per command, found by the table `COMMANDS`.
+
+A command module has ``HELP`` (one line), ``add_arguments(parser)`` and ``run(args) -> int``, and imports
+what it works with inside ``run``: asking for help must not load a client library, nor OpenTelemetry.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, NoReturn
+
+from timetracer_otel._names import unknown_names
+from timetracer_otel.cli._errors import CommandError, one_line
+from timetracer_otel.exceptions import TimetracerError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS = ("record", "replay", "list", "show", "export")
+"""Names of the commands, in the order of the help; each is a module of this package."""
+
+PROGRAM = "timetracer-otel"
+_DESCRIPTION = "Record the HTTP, SQL and Redis calls of a service traced with OpenTelemetry, and replay them offline."
+_RUNNERS = {"record": "record -- python app.py", "replay": "replay CASSETTE -- python app.py"}
+"""Commands that take the program to run behind ``--``, with an example of each."""
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+EXIT_PIPE_CLOSED = 141
+"""128 + SIGPIPE, what a shell reports for programs that the signal ends."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise CommandError(f"{message}. See: {self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: Arguments without the program's name; those of the process where left out.
+
+    Returns:
+        The exit code: 0, 2 for bad input (one line on stderr says what and how to cure it), 130 when interrupted.
+        ``record`` and ``replay`` become the program they run, and do not return on POSIX systems.
+    """
+    _make_output_safe()
+    try:
+        return _run(list(sys.argv[1:] if argv is None else argv))
+    except (CommandError, TimetracerError) as fault:
+        return _complain(str(fault))
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # What is still buffered would raise again when the interpreter flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE_CLOSED
+    except OSError as error:
+        return _complain(str(error))
+
+
+def _run(argv: list[str]) -> int:
+    own, program = _split(argv)
+    if not own:
+        raise CommandError(f"say which command: {', '.join(COMMANDS)}. See: {PROGRAM} --help")
+    if not own[0].startswith("-") and own[0] not in COMMANDS:
+        raise CommandError(_unknown_command(own[0]))
+    if own[0] in _RUNNERS and not program and not {"-h", "--help"} & set(own):
+        raise CommandError(f"say what to run behind --, as in: {PROGRAM} {_RUNNERS[own[0]]}")
+    try:
+        args = _parser().parse_args(own)
+    except SystemExit as stop:  # argparse has printed the help or the version
+        sys.stdout.flush()
+        return int(stop.code or 0)
+    args.program = program
+    code: int = args.run(args)
+    sys.stdout.flush()
+    return code
+
+
+def _split(argv: list[str]) -> tuple[list[str], list[str]]:
+    """Our own arguments, and the program behind ``--`` for the commands that run one."""
+    if argv and argv[0] in _RUNNERS and "--" in argv:
+        index = argv.index("--")
+        return argv[:index], argv[index + 1 :]
+    return argv, []
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog=PROGRAM, description=_DESCRIPTION, allow_abbrev=False)
+    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+    for name in COMMANDS:
+        module = import_module(f"{__name__}.{name}")
+        usage = f"{PROGRAM} {name} {module.USAGE}"
+        command = commands.add_parser(
+            name, help=module.HELP, description=module.HELP, usage=usage, allow_abbrev=False
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+class _ShowVersion(argparse.Action):
+    """Looks the version up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"{PROGRAM} {version(PROGRAM)}")
+        parser.exit()
+
+
+def _unknown_command(name: str) -> str:
+    nearest = unknown_names([name], COMMANDS)[0][1]
+    meant = f"; did you mean {nearest!r}?" if nearest else "."
+    return f"there is no command {name!r}{meant} Commands: {', '.join(COMMANDS)}."
+
+
+def _complain(text: str) -> int:
+    print(f"{PROGRAM}: {one_line(text)}", file=sys.stderr)
+    return EXIT_BAD_INPUT
+
+
+def _make_output_safe() -> None:
+    """Characters that the terminal's encoding lacks are escaped, instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

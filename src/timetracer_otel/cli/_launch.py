@@ -1,0 +1,103 @@
+"""Running a program under ``opentelemetry-instrument``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from timetracer_otel.cli._errors import CommandError
+from timetracer_otel.config import child_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["launch"]
+
+_INSTRUMENT = "opentelemetry-instrument"
+_RUN_INSTRUMENT = "from opentelemetry.instrumentation.auto_instrumentation import run; run()"
+_SIGNALS = ("traces", "metrics", "logs")
+_OTLP_EXPORTERS = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
+"""Entry points that ``otlp`` stands for, by protocol (opentelemetry-sdk's ``_EXPORTER_BY_OTLP_PROTOCOL``)."""
+
+
+def launch(program: Sequence[str], settings: Mapping[str, str]) -> int:
+    """Run the program, instrumented, with these settings.
+
+    On POSIX systems the program takes the place of this process: signals, streams and the exit code are its
+    own, and this function does not return. On Windows it is a child process whose exit code is returned.
+
+    Args:
+        program: Its name or path, and its arguments.
+        settings: Values by field of `TraceConfig`.
+
+    Raises:
+        CommandError: There is no such program.
+    """
+    environment = child_environment(settings)
+    _put_on_path(environment)
+    _default_exporters(environment)
+    if shutil.which(program[0], path=environment.get("PATH")) is None:
+        raise CommandError(f"cannot run {program[0]!r}: there is no such command on PATH, nor an executable file.")
+    full = [*_instrument(), *program]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return _run_child(full, environment) if sys.platform == "win32" else _become(full, environment)
+
+
+def _instrument() -> list[str]:
+    """The command of the environment that this one is installed in, whatever ``PATH`` says."""
+    suffix = ".exe" if sys.platform == "win32" else ""
+    beside = Path(sys.executable).with_name(_INSTRUMENT + suffix)
+    if os.access(beside, os.X_OK):
+        return [str(beside)]
+    return [sys.executable, "-c", _RUN_INSTRUMENT]
+
+
+def _put_on_path(environment: dict[str, str]) -> None:
+    """Let ``python`` mean the interpreter that we are installed in, as an activated environment does.
+
+    Another interpreter would not find this library, and the program would run without being recorded.
+    """
+    beside = str(Path(sys.executable).parent)
+    folders = environment.get("PATH", os.defpath).split(os.pathsep)
+    if beside not in folders:
+        environment["PATH"] = os.pathsep.join([beside, *folders])
+
+
+def _default_exporters(environment: dict[str, str]) -> None:
+    """Keep the distro from choosing an exporter that is not installed.
+
+    With ``opentelemetry-distro`` and nothing said, each signal goes to ``otlp`` by gRPC. Where that exporter is
+    missing, setting up fails, and with it all instrumentation. What the user has set is left as it is.
+    """
+    for signal in _SIGNALS:
+        name = f"OTEL_{signal.upper()}_EXPORTER"
+        protocol = (
+            environment.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL")
+            or environment.get("OTEL_EXPORTER_OTLP_PROTOCOL")
+            or "grpc"
+        )
+        needed = _OTLP_EXPORTERS.get(protocol.strip())
+        if needed is None or environment.get(name, "").strip():
+            continue
+        if not any(entry_points(group=f"opentelemetry_{signal}_exporter", name=needed)):
+            environment[name] = "none"
+
+
+def _become(full: list[str], environment: Mapping[str, str]) -> NoReturn:
+    os.execve(full[0], full, environment)  # noqa: S606  # running what the user asked for is the purpose
+
+
+def _run_child(full: Sequence[str], environment: Mapping[str, str]) -> int:
+    with subprocess.Popen(full, env=environment) as process:  # noqa: S603  # as above
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:  # it interrupts the wait
+                # The child is in the same console group, and decides for itself what Ctrl-C means.
+                continue

@@ -1,0 +1,83 @@
+"""``timetracer-otel export``: a cassette in another format, by an exporter that is installed separately."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from timetracer_otel.cli._errors import CommandError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from timetracer_otel.types import Cassette
+
+__all__ = ["GROUP", "HELP", "USAGE", "add_arguments", "run"]
+
+HELP = "Write a cassette in another format."
+USAGE = "--to FORMAT CASSETTE [-o FILE]"
+
+GROUP = "timetracer_otel_exporter"
+"""Group of the entry points that name an exporter: a function ``export(cassette: Cassette) -> bytes``."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--to", metavar="FORMAT", required=True, help="name of the exporter, as 'har'")
+    parser.add_argument("cassette", metavar="CASSETTE", help="the file to export")
+    parser.add_argument("-o", "--output", metavar="FILE", help="where to write; standard output where left out")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert, then write: a fault leaves nothing half-written."""
+    export = _exporter(args.to)
+    from timetracer_otel.cassette import read_cassette
+
+    data = export(read_cassette(args.cassette))
+    if args.output is None or args.output == "-":
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+    else:
+        _write(Path(args.output), data)
+    return 0
+
+
+def _exporter(name: str) -> Callable[[Cassette], bytes]:
+    found = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if name not in found:
+        known = ", ".join(sorted(found)) or "none"
+        raise CommandError(
+            f"--to: no exporter called {name!r} is installed. Installed: {known}. "
+            f"Try: pip install timetracer-otel-exporter-{name}"
+        )
+    try:
+        export: Callable[[Cassette], bytes] = found[name].load()
+    except Exception as error:  # whatever another distribution's import may raise
+        raise CommandError(f"--to: the exporter {name!r} ({found[name].value}) cannot be loaded: {error}") from error
+    return export
+
+
+def _write(path: Path, data: bytes) -> None:
+    if path.exists() and not path.is_file():  # a device or a pipe cannot be replaced
+        if path.is_dir():
+            raise CommandError(f"-o: {path} is a folder. Name a file.")
+        path.write_bytes(data)
+        return
+    temporary = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with open(descriptor, "wb") as file:
+            file.write(data)
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(temporary).chmod(0o666 & ~umask)  # a temporary file is for its owner alone; a new file is not
+        Path(temporary).replace(path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise CommandError(f"-o: cannot write {path}: {error.strerror or error}. Name another file.") from error

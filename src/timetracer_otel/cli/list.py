@@ -1,0 +1,91 @@
+"""``timetracer-otel list``: the cassettes of a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from timetracer_otel.cli._errors import CommandError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from timetracer_otel.cassette import StoredCassette
+
+__all__ = ["HELP", "USAGE", "add_arguments", "run"]
+
+HELP = "List the cassettes of a folder, oldest first."
+USAGE = "[--dir DIR]"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    from timetracer_otel.cli._options import add_setting
+
+    add_setting(parser, "cassette_dir", "--dir", "DIR")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table."""
+    from timetracer_otel.config import TraceConfig
+
+    config = TraceConfig.from_env()
+    named = "--dir" if args.cassette_dir else "TIMETRACER_DIR"
+    folder = Path(args.cassette_dir or config.cassette_dir)
+    if not folder.is_dir():
+        what = "is no folder" if folder.exists() else "does not exist"
+        raise CommandError(f"{named}: {folder} {what}. Name the folder that the cassettes are in.")
+    from timetracer_otel.cassette import CassetteStore
+
+    found = CassetteStore(folder).list()
+    if not found:
+        print(f"No cassettes in {folder}. Record some with: timetracer-otel record --dir {folder} -- CMD")
+        return 0
+    for line in _lines(found, folder):
+        print(line)
+    return 0
+
+
+def _lines(found: Sequence[StoredCassette], folder: Path) -> list[str]:
+    from timetracer_otel.report import Column, format_size, printable, table, terminal_width
+
+    columns = (
+        Column("recorded (UTC)"),
+        Column("request", elastic=True, keep="ends"),
+        Column("status", right=True),
+        Column("calls", right=True),
+        Column("size", right=True),
+        Column("state"),
+        Column("file", elastic=True, keep="end"),
+    )
+    rows = []
+    for each in found:
+        request = " ".join(part for part in (each.method, each.request_path) if part)
+        rows.append(
+            [
+                printable(each.recorded_at[:19].replace("T", " ") or "-"),
+                printable(request or "-"),
+                str(each.status) if each.status else "-",
+                "-" if each.error else str(each.events),
+                format_size(each.size_bytes),
+                _state(each),
+                printable(_short(each.path, folder)),
+            ]
+        )
+    lines = table(columns, rows, terminal_width())
+    reasons = [printable(f"{_short(each.path, folder)}: {each.error}") for each in found if each.error]
+    return [*lines, "", *reasons] if reasons else lines
+
+
+def _state(stored: StoredCassette) -> str:
+    if stored.error:
+        return "unreadable"
+    return "complete" if stored.complete else "recovered"
+
+
+def _short(path: str, folder: Path) -> str:
+    try:
+        return str(Path(path).relative_to(folder))
+    except ValueError:
+        return path

@@ -1,0 +1,75 @@
+"""``timetracer-otel record``: run a program and record its calls."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from timetracer_otel.cli._errors import CommandError
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["HELP", "USAGE", "add_arguments", "run"]
+
+HELP = "Run a program and record its calls: one cassette per request, message or job."
+USAGE = "[options] -- CMD [ARG ...]"
+
+_FLAGS = {
+    "cassette_dir": "--dir",
+    "service_name": "--service",
+    "env": "--env",
+    "capture": "--capture",
+    "sample_rate": "--sample-rate",
+    "errors_only": "--errors-only",
+    "exclude_paths": "--exclude-paths",
+    "max_body_kb": "--max-body-kb",
+    "compression": "--compression",
+    "redact": "--redact",
+    "redact_extra": "--redact-extra",
+}
+_METAVARS = {
+    "cassette_dir": "DIR",
+    "sample_rate": "SHARE",
+    "errors_only": None,
+    "exclude_paths": "PATHS",
+    "max_body_kb": "KIB",
+    "service_name": "NAME",
+    "env": "NAME",
+    "compression": "",
+    "redact": "",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    from timetracer_otel.cli._options import add_setting
+
+    for field, flag in _FLAGS.items():
+        add_setting(parser, field, flag, _METAVARS.get(field, "NAMES"))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check everything, then become the program."""
+    from timetracer_otel.cli._launch import launch
+    from timetracer_otel.cli._options import check_plugin_names, known_plugins, overrides
+    from timetracer_otel.config import TraceConfig
+
+    given = overrides(args, _FLAGS)
+    check_plugin_names(given, _FLAGS, known_plugins())
+    named = "--dir" if "cassette_dir" in given else "TIMETRACER_DIR"
+    _check_writable(given.get("cassette_dir", TraceConfig.from_env().cassette_dir), named)
+    if "cassette_dir" in given:  # relative to where the command was given, wherever the program goes
+        given["cassette_dir"] = str(Path(given["cassette_dir"]).absolute())
+    return launch(args.program, {**given, "mode": "record"})
+
+
+def _check_writable(folder: str, named: str) -> None:
+    """Refuse a folder that cannot be written to; makes nothing."""
+    path = Path(folder).absolute()
+    existing = next(each for each in (path, *path.parents) if each.exists() or each.is_symlink())
+    if not existing.is_dir():
+        raise CommandError(f"{named}: {existing} is no folder. Name another folder for the cassettes.")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise CommandError(f"{named}: cannot write to {existing}. Name another folder, or change its permissions.")

@@ -1,0 +1,46 @@
+"""``timetracer-otel replay``: run a program and answer its calls from a cassette."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["HELP", "USAGE", "add_arguments", "run"]
+
+HELP = "Run a program and answer its calls from a cassette, with no network."
+USAGE = "CASSETTE [options] -- CMD [ARG ...]"
+
+_FLAGS = {"mock_plugins": "--mock", "live_plugins": "--live", "replay_timing": "--timing"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    from timetracer_otel.cli._options import add_setting
+
+    parser.add_argument("cassette", metavar="CASSETTE", help="the file to answer from")
+    add_setting(parser, "mock_plugins", "--mock", "NAMES")
+    add_setting(parser, "live_plugins", "--live", "NAMES")
+    add_setting(parser, "replay_timing", "--timing", None)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read the cassette, so that a broken one is refused before anything runs; then become the program."""
+    from timetracer_otel.cli._launch import launch
+    from timetracer_otel.cli._options import check_plugin_names, known_plugins, overrides
+
+    given = overrides(args, _FLAGS)
+    from timetracer_otel.cassette import read_cassette
+
+    cassette = read_cassette(args.cassette)
+    check_plugin_names(given, _FLAGS, known_plugins({event.signature.lib for event in cassette.events}))
+    if not cassette.complete:
+        print(
+            f"timetracer-otel: {args.cassette} was not finished: its recorder died. "
+            f"Answering from the {len(cassette.events)} calls that stand whole in it.",
+            file=sys.stderr,
+        )
+    return launch(args.program, {**given, "mode": "replay", "cassette_path": str(Path(args.cassette).absolute())})

@@ -1,0 +1,67 @@
+"""``timetracer-otel show``: what stands in a cassette."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from timetracer_otel.cli._errors import CommandError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from timetracer_otel.types import Cassette, DependencyEvent
+
+__all__ = ["HELP", "USAGE", "add_arguments", "run"]
+
+HELP = "Show a cassette: its head and its calls as a tree with times."
+USAGE = "CASSETTE [--event N] [--bodies] [--json]"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("cassette", metavar="CASSETTE", help="the file to show")
+    parser.add_argument("--event", metavar="N", type=int, help="show one call whole: headers, bodies, span")
+    parser.add_argument("--bodies", action="store_true", help="show every call whole below the tree")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON, for other programs")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what was asked for."""
+    from timetracer_otel.cassette import read_cassette
+    from timetracer_otel.report import event_detail, json_view, summary, terminal_width, timeline
+
+    cassette = read_cassette(args.cassette)
+    event = None if args.event is None else _event(cassette, args.event)
+    if args.json:
+        import json
+
+        print(json.dumps(json_view(event or cassette), indent=2, ensure_ascii=False))
+        return 0
+    if event is not None:
+        lines = event_detail(event)
+    else:
+        lines = [*summary(cassette), "", *timeline(cassette, terminal_width(), _ascii_only())]
+        if args.bodies:
+            for each in cassette.events:
+                lines += ["", *event_detail(each)]
+    for line in lines:
+        print(line)
+    return 0
+
+
+def _event(cassette: Cassette, number: int) -> DependencyEvent:
+    for event in cassette.events:
+        if event.eid == number:
+            return event
+    count = len(cassette.events)
+    range_ = f"its calls are 1 to {count}" if count else "it has none"
+    raise CommandError(f"--event: there is no call {number} in {cassette.path}; {range_}.")
+
+
+def _ascii_only() -> bool:
+    try:
+        "├│█▏…".encode(sys.stdout.encoding or "ascii")
+    except (UnicodeError, LookupError):
+        return True
+    return False

@@ -1,0 +1,374 @@
+"""`TraceConfig`, and the one table of settings. The only module that reads the environment.
+
+Every setting has a field here, a name in the environment with the prefix ``TIMETRACER_``, and the same
+name with the prefix ``OTEL_PYTHON_TIMETRACER_`` (so that ``opentelemetry-instrument`` has a flag for it).
+``TIMETRACER_…`` wins where both are set; an empty value counts as not set, as in OpenTelemetry.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from enum import Enum
+from typing import Any
+
+from timetracer_otel._names import mocks, unknown_names
+from timetracer_otel.constants import CapturePolicy, CompressionType, TraceMode
+from timetracer_otel.exceptions import ConfigurationError
+
+__all__ = ["SETTINGS", "Setting", "TraceConfig", "environment", "excluded_urls", "instrumentation_disabled"]
+
+ENV_PREFIX = "TIMETRACER_"
+OTEL_ENV_PREFIX = "OTEL_PYTHON_TIMETRACER_"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table: how a field of `TraceConfig` is called in the environment, and what it means."""
+
+    field: str
+    name: str
+    """Name in the environment, without prefix."""
+    parse: Callable[[str], Any]
+    """Text to value; raises ValueError where the text is none of ``allowed``."""
+    allowed: str
+    meaning: str
+    unit: str = ""
+
+    @property
+    def env(self) -> str:
+        """The variable's name as the documentation gives it."""
+        return ENV_PREFIX + self.name
+
+
+def _choice(kind: type[Enum]) -> tuple[Callable[[str], Any], str]:
+    return (lambda text: kind(text.lower())), ", ".join(str(member.value) for member in kind)
+
+
+def _flag(text: str) -> bool:
+    lowered = text.lower()
+    if lowered in {"true", "1", "yes", "on"}:
+        return True
+    if lowered in {"false", "0", "no", "off"}:
+        return False
+    raise ValueError(text)
+
+
+def _names(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _redact(text: str) -> str:
+    if text.lower() in {"default", "off"}:
+        return text.lower()
+    raise ValueError(text)
+
+
+def _level(text: str) -> str:
+    if text.lower() in _LEVELS:
+        return text.lower()
+    raise ValueError(text)
+
+
+_LEVELS = ("debug", "info", "warning", "error", "critical")
+_MODE, _MODES = _choice(TraceMode)
+_POLICY, _POLICIES = _choice(CapturePolicy)
+_COMPRESSION, _COMPRESSIONS = _choice(CompressionType)
+_YES_NO = "true, false"
+_LIST = "names separated by commas"
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("mode", "MODE", _MODE, _MODES, "What to do with the calls that are seen."),
+    Setting(
+        "service_name",
+        "SERVICE",
+        str,
+        "any text",
+        "Name of the service in the cassette; falls back to OTEL_SERVICE_NAME, "
+        "then to service.name in OTEL_RESOURCE_ATTRIBUTES.",
+    ),
+    Setting(
+        "env",
+        "ENV",
+        str,
+        "any text",
+        "Name of the environment; falls back to deployment.environment.name in OTEL_RESOURCE_ATTRIBUTES.",
+    ),
+    Setting("cassette_dir", "DIR", str, "a folder", "Where recordings are stored; made when it is needed."),
+    Setting("cassette_path", "CASSETTE", str, "a file", "The cassette that a replay answers from."),
+    Setting("capture", "CAPTURE", _names, _LIST, "Groups or libraries to record; empty: every one that is enabled."),
+    Setting("sample_rate", "SAMPLE_RATE", float, "0.0 to 1.0", "Share of requests that is recorded."),
+    Setting(
+        "errors_only", "ERRORS_ONLY", _flag, _YES_NO, "Keep the cassettes of requests that failed, and no other."
+    ),
+    Setting(
+        "exclude_paths",
+        "EXCLUDE_PATHS",
+        _names,
+        "paths separated by commas",
+        "Request paths that are not recorded, with all below them.",
+    ),
+    Setting(
+        "max_body_kb",
+        "MAX_BODY_KB",
+        int,
+        "0 or more",
+        "Longest body that is kept; the event of a longer one cannot be replayed, and says so.",
+        "KiB",
+    ),
+    Setting("store_request_body", "STORE_REQ_BODY", _POLICY, _POLICIES, "When request bodies are kept."),
+    Setting("store_response_body", "STORE_RES_BODY", _POLICY, _POLICIES, "When response bodies are kept."),
+    Setting(
+        "strict_replay",
+        "STRICT_REPLAY",
+        _flag,
+        _YES_NO,
+        "false: where no recorded body equals the request's, a JSON body with equal content counts as well.",
+    ),
+    Setting(
+        "mock_plugins",
+        "MOCK_PLUGINS",
+        _names,
+        _LIST,
+        "Groups (http, db, redis) or libraries that a replay answers; empty: all.",
+    ),
+    Setting(
+        "live_plugins",
+        "LIVE_PLUGINS",
+        _names,
+        _LIST,
+        "Groups or libraries that make real calls during a replay; wins over the former.",
+    ),
+    Setting("log_level", "LOG_LEVEL", _level, ", ".join(_LEVELS), "Level of the logger timetracer_otel."),
+    Setting("compression", "COMPRESSION", _COMPRESSION, _COMPRESSIONS, "How cassette files are compressed."),
+    Setting(
+        "redact",
+        "REDACT",
+        _redact,
+        "default, off",
+        "Whether secrets are replaced before anything is stored or matched.",
+    ),
+    Setting(
+        "redact_extra",
+        "REDACT_EXTRA",
+        _names,
+        _LIST,
+        "Names of headers, query parameters and fields that are secret besides the default ones.",
+    ),
+    Setting(
+        "replay_timing",
+        "REPLAY_TIMING",
+        _flag,
+        _YES_NO,
+        "true: a replayed answer and each of its chunks take as long as they did when recorded.",
+    ),
+)
+"""Every setting, in the order of the documentation. The fields of `TraceConfig` are these and no others."""
+
+
+@dataclass
+class TraceConfig:
+    """What a session does: the arguments, checked, with their defaults.
+
+    Args may be given as their values or as the text that the environment would hold
+    (``mode="replay"``). `from_env` reads everything from the environment, `with_env_overrides` only what
+    is set there.
+
+    Raises:
+        ConfigurationError: A value is none of the allowed ones; the text names the setting.
+    """
+
+    mode: TraceMode = TraceMode.OFF
+    service_name: str = "timetracer-service"
+    env: str = "local"
+    cassette_dir: str = "./cassettes"
+    cassette_path: str | None = None
+    capture: list[str] = field(default_factory=list)
+    sample_rate: float = 1.0
+    errors_only: bool = False
+    exclude_paths: list[str] = field(default_factory=lambda: ["/health", "/metrics", "/docs", "/openapi.json"])
+    max_body_kb: int = 16_384
+    store_request_body: CapturePolicy = CapturePolicy.ALWAYS
+    store_response_body: CapturePolicy = CapturePolicy.ALWAYS
+    strict_replay: bool = True
+    mock_plugins: list[str] = field(default_factory=list)
+    live_plugins: list[str] = field(default_factory=list)
+    log_level: str = "info"
+    compression: CompressionType = CompressionType.NONE
+    redact: str = "default"
+    redact_extra: list[str] = field(default_factory=list)
+    replay_timing: bool = False
+
+    def __post_init__(self) -> None:
+        for setting in SETTINGS:
+            value = getattr(self, setting.field)
+            if isinstance(value, str) and setting.parse is not str:
+                setattr(self, setting.field, _parse(setting, value, f"{setting.field}="))
+        if self.cassette_path is not None:
+            self.cassette_path = os.fspath(self.cassette_path)
+        self.cassette_dir = os.fspath(self.cassette_dir)
+        if not 0.0 <= self.sample_rate <= 1.0:
+            raise _wrong("sample_rate", self.sample_rate, "0.0 to 1.0")
+        if self.max_body_kb < 0:
+            raise _wrong("max_body_kb", self.max_body_kb, "0 or more")
+
+    @classmethod
+    def from_env(cls) -> TraceConfig:
+        """The configuration that the environment describes, defaults where it says nothing.
+
+        Raises:
+            ConfigurationError: A variable has a value that cannot be used; the text names the variable.
+        """
+        return cls(**_read_environment())
+
+    def with_env_overrides(self) -> TraceConfig:
+        """A copy in which what the environment says wins over what stands here."""
+        return replace(self, **_read_environment(explicit_only=True))
+
+    @property
+    def is_record_mode(self) -> bool:
+        """True where calls are recorded."""
+        return self.mode is TraceMode.RECORD
+
+    @property
+    def is_replay_mode(self) -> bool:
+        """True where calls are answered from a cassette."""
+        return self.mode is TraceMode.REPLAY
+
+    @property
+    def is_enabled(self) -> bool:
+        """True unless the mode is off."""
+        return self.mode is not TraceMode.OFF
+
+    @property
+    def max_body_bytes(self) -> int:
+        """`max_body_kb` in bytes."""
+        return self.max_body_kb * 1024
+
+    def get_python_version(self) -> str:
+        """The running interpreter's version, as ``3.12.1``."""
+        return platform.python_version()
+
+    def should_mock_plugin(self, plugin_name: str) -> bool:
+        """Whether a replay answers this plugin's calls from the cassette.
+
+        Live wins over mock; an empty mock list means all. Both lists take names of groups and of libraries,
+        and so does the argument.
+        """
+        return mocks(plugin_name, self.mock_plugins, self.live_plugins)
+
+    def captures(self, plugin_name: str) -> bool:
+        """Whether a recording takes in this plugin's calls."""
+        return not self.capture or mocks(plugin_name, self.capture, [])
+
+    def should_sample(self) -> bool:
+        """Decide by chance, at `sample_rate`, whether one request is recorded."""
+        return self.sample_rate >= 1.0 or random.random() < self.sample_rate  # noqa: S311 - no secret depends on it
+
+    def should_trace(self, path: str) -> bool:
+        """False for request paths that `exclude_paths` leaves out, whatever their query."""
+        path = path.split("?", 1)[0]
+        return not any(path == excluded or path.startswith(excluded + "/") for excluded in self.exclude_paths)
+
+    def warnings(self, known_plugins: frozenset[str]) -> list[str]:
+        """One line for each name in the plugin lists that nobody knows, with the nearest known one."""
+        lines = []
+        for setting in SETTINGS:
+            if setting.field in {"mock_plugins", "live_plugins", "capture"}:
+                for name, nearest in unknown_names(getattr(self, setting.field), known_plugins):
+                    meant = f"; did you mean {nearest!r}?" if nearest else ""
+                    lines.append(f"{setting.env}: nobody knows a plugin or group called {name!r}{meant}")
+        return lines
+
+
+def environment(name: str) -> str | None:
+    """A variable of the environment, stripped; None where it is missing or empty."""
+    value = os.environ.get(name, "").strip()
+    return value or None
+
+
+def excluded_urls(library: str) -> str | None:
+    """The regular expressions of ``OTEL_PYTHON_<LIBRARY>_EXCLUDED_URLS`` or ``OTEL_PYTHON_EXCLUDED_URLS``, joined.
+
+    The same variables, with the same precedence, as OpenTelemetry's own HTTP instrumentations.
+    """
+    listed = environment(f"OTEL_PYTHON_{library.upper()}_EXCLUDED_URLS") or environment("OTEL_PYTHON_EXCLUDED_URLS")
+    return "|".join(_names(listed)) if listed else None
+
+
+def instrumentation_disabled(library: str) -> bool:
+    """Whether ``OTEL_SDK_DISABLED`` or ``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`` switch a library off."""
+    if (environment("OTEL_SDK_DISABLED") or "").lower() == "true":
+        return True
+    disabled = _names(environment("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS") or "")
+    return library in disabled or "*" in disabled
+
+
+def mode_is_explicit() -> bool:
+    """Whether the environment names a mode (rather than only the exporter)."""
+    return _variable("MODE") is not None
+
+
+def child_environment(overrides: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a child process: this one's, with settings given by their field's name."""
+    names = {setting.field: setting.env for setting in SETTINGS}
+    return {**os.environ, **{names[name]: value for name, value in overrides.items()}}
+
+
+def _wrong(name: str, value: object, allowed: str) -> ConfigurationError:
+    return ConfigurationError(f"{name}: {value!r} is not allowed. Allowed: {allowed}.")
+
+
+def _parse(setting: Setting, text: str, named: str) -> Any:
+    try:
+        return setting.parse(text)
+    except ValueError:
+        raise _wrong(named.rstrip("="), text, setting.allowed) from None
+
+
+def _variable(name: str) -> tuple[str, str] | None:
+    for prefix in (ENV_PREFIX, OTEL_ENV_PREFIX):
+        value = environment(prefix + name)
+        if value is not None:
+            return prefix + name, value
+    return None
+
+
+def _read_environment(explicit_only: bool = False) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for setting in SETTINGS:
+        found = _variable(setting.name)
+        if found is not None:
+            named, text = found
+            values[setting.field] = _parse(setting, text, named)
+            _check_range(setting.field, values[setting.field], named)
+    exporters = _names(environment("OTEL_TRACES_EXPORTER") or "")
+    if "mode" not in values and "timetracer" in exporters:
+        values["mode"] = TraceMode.RECORD
+    if not explicit_only:
+        resource = _resource_attributes()
+        service = environment("OTEL_SERVICE_NAME") or resource.get("service.name")
+        deployment = resource.get("deployment.environment.name") or resource.get("deployment.environment")
+        if service:
+            values.setdefault("service_name", service)
+        if deployment:
+            values.setdefault("env", deployment)
+    return values
+
+
+def _check_range(name: str, value: Any, named: str) -> None:
+    if name == "sample_rate" and not 0.0 <= value <= 1.0:
+        raise _wrong(named, value, "0.0 to 1.0")
+    if name == "max_body_kb" and value < 0:
+        raise _wrong(named, value, "0 or more")
+
+
+def _resource_attributes() -> dict[str, str]:
+    pairs = (item.partition("=") for item in _names(environment("OTEL_RESOURCE_ATTRIBUTES") or ""))
+    return {key.strip(): value.strip() for key, separator, value in pairs if separator}
+
+
+assert {setting.field for setting in SETTINGS} == {entry.name for entry in fields(TraceConfig)}

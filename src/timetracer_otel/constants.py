@@ -1,0 +1,77 @@
+"""The words with a fixed set of values. Imports nothing of ours."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+__all__ = [
+    "FORMAT_NAME",
+    "FORMAT_VERSION",
+    "REDACTED",
+    "BodyEnd",
+    "CapturePolicy",
+    "CompressionType",
+    "EventType",
+    "TraceMode",
+]
+
+FORMAT_NAME: Final = "timetracer-cassette"
+"""Value of ``format`` in the header map of every cassette."""
+
+FORMAT_VERSION: Final = 1
+"""Version of the cassette format that this release writes."""
+
+REDACTED: Final = "[REDACTED]"
+"""What stands in a cassette where a secret stood."""
+
+
+class TraceMode(str, Enum):
+    """What the library does with the calls it sees."""
+
+    OFF = "off"
+    RECORD = "record"
+    REPLAY = "replay"
+
+
+class CapturePolicy(str, Enum):
+    """When a body is kept in the cassette.
+
+    ``ON_ERROR`` keeps it for calls that raised or answered with a status of 400 or more.
+    """
+
+    NEVER = "never"
+    ON_ERROR = "on_error"
+    ALWAYS = "always"
+
+
+class CompressionType(str, Enum):
+    """How a finished cassette file is compressed; readers go by magic bytes, not by suffix."""
+
+    NONE = "none"
+    GZIP = "gzip"
+    ZSTD = "zstd"
+
+
+class EventType(str, Enum):
+    """Which kind of dependency an event is about."""
+
+    HTTP_CLIENT = "http.client"
+    DB_QUERY = "db.query"
+    REDIS = "redis"
+    CUSTOM = "custom"
+
+
+class BodyEnd(str, Enum):
+    """How a body ended, seen from the app that read or sent it."""
+
+    COMPLETE = "complete"
+    """Read (or sent) to its last byte."""
+    CLOSED = "closed"
+    """The app closed the stream before its end; what lay behind was never seen."""
+    FAILED = "failed"
+    """An error ended it; the error stands beside it."""
+    CANCELLED = "cancelled"
+    """The reading task was cancelled."""
+    CUT = "cut"
+    """The recording ended while the app was still reading."""

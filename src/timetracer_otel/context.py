@@ -1,0 +1,92 @@
+"""Which session is current.
+
+A session set here rides in the OpenTelemetry context: it follows tasks of its own accord, and threads
+wherever the context is propagated. Where the context holds none, two others may: the session of the local
+root span that the code runs in, and the session of the whole process (a replay by environment, the
+recording of calls outside any request). All functions are safe from any thread and task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import Token
+from typing import TYPE_CHECKING
+
+from opentelemetry import context as otel_context
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+
+    from timetracer_otel.session import BaseSession
+
+__all__ = [
+    "clear_session",
+    "get_current_session",
+    "has_active_session",
+    "require_session",
+    "reset_session",
+    "session_in",
+    "set_ambient_lookup",
+    "set_session",
+]
+
+_KEY = otel_context.create_key("timetracer-otel-session")
+_NONE = object()
+"""Stands in the context where `clear_session` was called: hides the ambient session as well."""
+
+_ambient: Callable[[], BaseSession | None] | None = None
+
+
+def get_current_session() -> BaseSession | None:
+    """The session that calls made here belong to, or None."""
+    explicit = otel_context.get_value(_KEY)
+    if explicit is not None:
+        return None if explicit is _NONE else explicit  # type: ignore[return-value]
+    return _ambient() if _ambient is not None else None
+
+
+def has_active_session() -> bool:
+    """True where `get_current_session` has one."""
+    return get_current_session() is not None
+
+
+def require_session() -> BaseSession:
+    """The current session.
+
+    Raises:
+        RuntimeError: There is none.
+    """
+    session = get_current_session()
+    if session is None:
+        raise RuntimeError(
+            "No active timetracer session. Wrap the code in timetracer_otel.record(...) or replay(...), "
+            "or set TIMETRACER_MODE."
+        )
+    return session
+
+
+def set_session(session: BaseSession) -> Token[Context]:
+    """Make a session current in this context; give the token to `reset_session`."""
+    return otel_context.attach(otel_context.set_value(_KEY, session))
+
+
+def reset_session(token: Token[Context]) -> None:
+    """Undo the `set_session` that gave this token."""
+    otel_context.detach(token)
+
+
+def clear_session() -> None:
+    """Make no session current in this context, not even the one of the request or the process."""
+    otel_context.attach(otel_context.set_value(_KEY, _NONE))
+
+
+def session_in(context: Context | None) -> BaseSession | None:
+    """The session that was set in a given OpenTelemetry context (None: the current one)."""
+    explicit = otel_context.get_value(_KEY, context)
+    return None if explicit is _NONE else explicit  # type: ignore[return-value]
+
+
+def set_ambient_lookup(lookup: Callable[[], BaseSession | None] | None) -> None:
+    """Say who knows the session of the current request or process; called by the bridge only."""
+    global _ambient
+    _ambient = lookup

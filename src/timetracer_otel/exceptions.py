@@ -1,0 +1,153 @@
+"""Every error that this library raises on purpose. Imports nothing of ours but the values.
+
+TimetracerError
+├── ConfigurationError            a setting or an argument is wrong
+├── CassetteError                 a cassette file cannot be used
+│   ├── CassetteNotFoundError     it is not there
+│   └── CassetteSchemaError       its format or version is not ours
+├── ReplayMismatchError           a replay cannot answer a call
+└── PluginError
+    └── PluginNotFoundError       nobody knows a plugin of that name, or its library is missing
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = [
+    "CassetteError",
+    "CassetteNotFoundError",
+    "CassetteSchemaError",
+    "ConfigurationError",
+    "PluginError",
+    "PluginNotFoundError",
+    "ReplayMismatchError",
+    "TimetracerError",
+]
+
+
+class TimetracerError(Exception):
+    """Base of every error that this library raises on purpose."""
+
+
+class ConfigurationError(TimetracerError):
+    """A setting or an argument has a value that cannot be used; the text names it and what is allowed."""
+
+
+class CassetteError(TimetracerError):
+    """A cassette file cannot be read or written.
+
+    Attributes:
+        path: The file, where one is known.
+        offset: Byte offset in the uncompressed stream at which it broke, where one is known.
+    """
+
+    def __init__(self, message: str, *, path: str | None = None, offset: int | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+        self.offset = offset
+
+
+class CassetteNotFoundError(CassetteError):
+    """There is no file at the path of a cassette."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"Cassette not found: {path}. Record it first, or correct TIMETRACER_CASSETTE (or the path argument).",
+            path=path,
+        )
+
+
+class CassetteSchemaError(CassetteError):
+    """The file is a cassette of a format or version that this release cannot read."""
+
+    def __init__(self, path: str, expected_version: str, actual_version: str | None) -> None:
+        super().__init__(
+            f"Cassette schema mismatch in {path}: expected {expected_version}, got {actual_version}. "
+            "Read it with a newer timetracer-otel, or record it again.",
+            path=path,
+        )
+        self.expected_version = expected_version
+        self.actual_version = actual_version
+
+
+class ReplayMismatchError(TimetracerError):
+    """A replay cannot answer a call from its cassette.
+
+    It is no subclass of any client library's error, so that an ``except httpx.HTTPError`` of the app does
+    not take it for an answer.
+
+    Attributes:
+        cassette_path: The cassette that was asked.
+        endpoint: The recorded request, as ``METHOD path``.
+        event_index: ``eid`` of the recorded event that was nearest or could not be used.
+        expected: Fields of that event that differ, by name.
+        actual: The same fields of the call that was made.
+        hint: What to do about it.
+        candidates: The nearest recorded events, best first, as lines of text.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        cassette_path: str | None = None,
+        endpoint: str | None = None,
+        event_index: int | None = None,
+        expected: Mapping[str, Any] | None = None,
+        actual: Mapping[str, Any] | None = None,
+        hint: str | None = None,
+        candidates: Sequence[str] = (),
+    ) -> None:
+        self.message = message
+        self.cassette_path = cassette_path
+        self.endpoint = endpoint
+        self.event_index = event_index
+        self.expected = dict(expected or {})
+        self.actual = dict(actual or {})
+        self.hint = hint
+        self.candidates = tuple(candidates)
+        super().__init__("\n".join(self._lines()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild_mismatch, (self.message, {**self.__dict__}))
+
+    def _lines(self) -> list[str]:
+        lines = [self.message]
+        if self.cassette_path:
+            lines.append(f"  cassette: {self.cassette_path}")
+        if self.endpoint:
+            lines.append(f"  recorded request: {self.endpoint}")
+        if self.candidates:
+            lines.append("  nearest recorded calls:")
+            lines += [f"    {line}" for candidate in self.candidates for line in candidate.splitlines()]
+        elif self.expected or self.actual:
+            if self.event_index is not None:
+                lines.append(f"  nearest recorded call: #{self.event_index}")
+            for name in dict.fromkeys([*self.expected, *self.actual]):
+                lines.append(f"    {name}: recorded {self.expected.get(name)!r}, now {self.actual.get(name)!r}")
+        if self.hint:
+            lines.append(f"  what to do: {self.hint}")
+        return lines
+
+
+def _rebuild_mismatch(message: str, state: dict[str, Any]) -> ReplayMismatchError:
+    keywords = {name: value for name, value in state.items() if name != "message"}
+    return ReplayMismatchError(message, **keywords)
+
+
+class PluginError(TimetracerError):
+    """A plugin cannot do what it was asked."""
+
+
+class PluginNotFoundError(PluginError):
+    """Nobody knows a plugin of that name, or the library it is for is not installed."""
+
+    def __init__(self, plugin_name: str) -> None:
+        super().__init__(
+            f"Plugin '{plugin_name}' not found. Is it installed? pip install \"timetracer-otel[{plugin_name}]\""
+        )
+        self.plugin_name = plugin_name

@@ -1,0 +1,9 @@
+"""The plugins: each captures and replays the calls of one library.
+
+`enable_x` and `disable_x` switch one on and off for the whole process. A library is imported only by its own
+plugin, and only when that is used.
+"""
+
+from timetracer_otel.plugins.httpx_plugin import disable_httpx, enable_httpx
+
+__all__ = ["disable_httpx", "enable_httpx"]

@@ -1,0 +1,247 @@
+"""One call, from the seam to its answer: the only place that decides whether it is made, recorded or replayed.
+
+Sync and async calls share `flow`, a generator that yields steps. A step is a function without arguments; the sync
+driver calls it, the async driver awaits what it returns. Plugins state facts (a `Site` for each call) and decide
+nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Generator
+from functools import partial
+from typing import Any, Protocol
+
+from timetracer_otel import _faults
+from timetracer_otel._otel_internals import instrumentation_suppressed
+from timetracer_otel.bridge import runtime
+from timetracer_otel.cassette import record_error
+from timetracer_otel.constants import BodyEnd
+from timetracer_otel.exceptions import CassetteError
+from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
+from timetracer_otel.types import BodySnapshot, Call, DependencyEvent, EventResult, RecordedError
+
+__all__ = ["CANCEL_GRACE_S", "Flow", "Recording", "Site", "Step", "drive", "drive_async", "flow", "rebuilt"]
+
+Step = Callable[[], Any]
+Flow = Generator[Step, Any, Any]
+
+CANCEL_GRACE_S = 1.0
+"""How much longer than recorded a replay waits for the app to cancel a call that it cancelled before."""
+
+
+class Site(Protocol):
+    """One call at a seam, as its plugin states it."""
+
+    lib: str
+
+    def live(self) -> Any:
+        """Make the real call (the async seams return an awaitable)."""
+
+    def observe(self, session: TraceSession) -> None:
+        """Before a recorded call: see to it that what the app sends is noted as it is sent."""
+
+    def call(self) -> Call:
+        """What is called, as far as it is known by now."""
+
+    def returned(self, value: Any, recording: Recording) -> Any:
+        """Note what the call returned, and give the app its value: the same, or one whose stream is teed.
+
+        A site that hands out a stream tells ``recording.close`` when it has ended; the others call it here.
+        """
+
+    def result(self, recording: Recording) -> EventResult:
+        """The event's result, from what was noted; called later, maybe in another thread."""
+
+    @property
+    def read_request(self) -> Step | None:
+        """In replay: the step that reads a request body which is a stream; None where there is nothing to read."""
+
+    def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any:
+        """The library's own result object for a recorded event."""
+
+    def rebuild_error(self, error: RecordedError) -> BaseException:
+        """A recorded exception as the app caught it; CassetteError where it cannot be rebuilt."""
+
+    def pause(self, seconds: float) -> Any:
+        """Wait, in the way of this seam."""
+
+
+class Recording:
+    """A call under way in a recording session (a `PendingCall`)."""
+
+    __slots__ = (
+        "eid",
+        "ended_s",
+        "error",
+        "not_replayable",
+        "path",
+        "returned_s",
+        "session",
+        "site",
+        "span_id",
+        "started_s",
+        "trace_id",
+    )
+
+    def __init__(self, session: TraceSession, site: Site) -> None:
+        self.session = session
+        self.site = site
+        self.trace_id, self.span_id, self.path, _ = runtime().whereabouts()
+        self.not_replayable: str | None = None
+        self.error: RecordedError | None = None
+        self.ended_s: float | None = None
+        self.returned_s: float | None = None
+        self.eid = session.next_eid()
+        self.started_s = time.perf_counter()
+
+    def failed(self, error: BaseException) -> None:
+        """The call raised."""
+        self.error = record_error(error)
+        if not isinstance(error, Exception):
+            self.not_replayable = f"it was cancelled ({type(error).__name__}) before there was an answer"
+        self.close()
+
+    def close(self) -> None:
+        """The call has ended, with its last byte."""
+        if self.ended_s is None:
+            self.ended_s = time.perf_counter()
+            self.session.call_ended(self)
+
+    def call(self) -> Call:
+        return self.site.call()
+
+    def result(self) -> EventResult:
+        if self.error is not None:
+            cancelled = BodySnapshot(captured=True, end=BodyEnd.CANCELLED) if self.not_replayable else None
+            return EventResult(
+                error=self.error.message, error_type=self.error.cls, exception=self.error, body=cancelled
+            )
+        if self.returned_s is None:
+            self.not_replayable = self.not_replayable or "the recording ended before there was an answer"
+            return EventResult()
+        return self.site.result(self)
+
+
+def drive(site: Site, session: BaseSession) -> Any:
+    """Make, record or replay one call where calls block; as `flow`."""
+    steps = flow(site, session)
+    try:
+        step = next(steps)
+        while True:
+            try:
+                value = step()
+            except BaseException as error:
+                step = steps.throw(error)
+            else:
+                step = steps.send(value)
+    except StopIteration as stop:
+        return stop.value
+
+
+async def drive_async(site: Site, session: BaseSession) -> Any:
+    """Make, record or replay one call where calls are awaited; as `flow`."""
+    steps = flow(site, session)
+    try:
+        step = next(steps)
+        while True:
+            try:
+                awaitable: Awaitable[Any] = step()
+                value = await awaitable
+            except BaseException as error:
+                step = steps.throw(error)
+            else:
+                step = steps.send(value)
+    except StopIteration as stop:
+        return stop.value
+
+
+def flow(site: Site, session: BaseSession) -> Flow:
+    """Make, record or replay one call.
+
+    Raises:
+        ReplayMismatchError: In replay, where the cassette has no answer.
+    """
+    if not instrumentation_suppressed():
+        if isinstance(session, TraceSession):
+            if session.wants(site.lib):
+                return _record(site, session)
+        elif isinstance(session, ReplaySession):
+            if session.should_mock_plugin(site.lib):
+                return _replay(site, session)
+            session.note_live(site.lib)
+    return _live(site)
+
+
+def _live(site: Site) -> Flow:
+    return (yield site.live)
+
+
+def _record(site: Site, session: TraceSession) -> Flow:
+    recording = _begin(site, session)
+    if recording is None:
+        return (yield site.live)
+    try:
+        value = yield site.live
+    except BaseException as error:
+        try:
+            recording.failed(error)
+        except Exception as fault:
+            _contain(site, recording, fault)
+        raise
+    recording.returned_s = time.perf_counter()
+    try:
+        return site.returned(value, recording)
+    except Exception as fault:
+        _contain(site, recording, fault)
+        return value
+
+
+def _begin(site: Site, session: TraceSession) -> Recording | None:
+    try:
+        recording = Recording(session, site)
+        site.observe(session)
+        session.call_began(recording)
+    except Exception as fault:
+        _faults.contain(f"{site.lib}.begin", fault)
+        return None
+    return recording
+
+
+def _contain(site: Site, recording: Recording, fault: Exception) -> None:
+    recording.not_replayable = "a fault of the recorder; see the log of the recording"
+    recording.close()
+    _faults.contain(f"{site.lib}.record", fault)
+
+
+def _replay(site: Site, session: ReplaySession) -> Flow:
+    read_request = site.read_request
+    if read_request is not None and session.expects_body(site.call()):
+        yield read_request
+    where = runtime().whereabouts()
+    event = session.match(site.call(), where.path)
+    if where.span is not None:
+        where.span.set_attribute("timetracer.replayed", True)
+    if event.not_replayable is not None:
+        body = event.result.body
+        if body is not None and body.end is BodyEnd.CANCELLED:
+            # The app cancelled this call when it was recorded; give it the time to do so again.
+            yield partial(site.pause, event.duration_ms / 1000 + CANCEL_GRACE_S)
+        raise session.refuse(event, event.not_replayable)
+    if session.replay_timing:
+        reply = event.result.reply if isinstance(event.result.reply, dict) else {}
+        yield partial(site.pause, reply.get("head_ms", event.duration_ms) / 1000)
+    if event.result.exception is not None:
+        raise rebuilt(site, event, session, event.result.exception)
+    try:
+        return site.rebuild(event, session)
+    except (CassetteError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise session.refuse(event, f"what the cassette holds makes no result: {error!r}") from error
+
+
+def rebuilt(site: Site, event: DependencyEvent, session: ReplaySession, error: RecordedError) -> BaseException:
+    """A recorded exception as the app caught it, or the refusal that says why it cannot be rebuilt."""
+    try:
+        return site.rebuild_error(error)
+    except CassetteError as reason:
+        return session.refuse(event, str(reason))

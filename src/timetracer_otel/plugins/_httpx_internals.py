@@ -1,0 +1,156 @@
+"""Where httpx (or httpx2, its successor with the same API) is held: everything of it that is not in its manual.
+
+The transports are public; that a response's stream is wrapped by the client, which sets `elapsed` just before it
+closes the stream, and that ``request.stream`` is a plain attribute, is not promised (seen in httpx 0.27, 0.28 and
+httpx2 2.0 to 2.16).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
+from functools import lru_cache
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from timetracer_otel.constants import BodyEnd
+from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.plugins._http import BodyTap, RecordedBody
+
+__all__ = ["Internals", "ReplayedNetworkStream", "internals_of", "pause", "url_text", "whole_body"]
+
+
+class Internals(NamedTuple):
+    """One module's response class, and our streams as subclasses of its own (the clients check for that)."""
+
+    response: type[Any]
+    tee: Callable[[Any, BodyTap], Any]
+    replay: Callable[[RecordedBody], Any]
+    family: dict[str, str]
+    """Packages whose exceptions the module raises: the name in either generation, and the one to use here."""
+
+
+def internals_of(module: ModuleType) -> Internals:
+    """Make them for ``httpx`` or ``httpx2``."""
+
+    class Tee(module.SyncByteStream, module.AsyncByteStream):  # type: ignore[misc, name-defined]
+        """The library's own stream, noted as the app reads it."""
+
+        def __init__(self, stream: Any, tap: BodyTap) -> None:
+            self._stream = stream
+            self._tap = tap
+
+        def __iter__(self) -> Iterator[bytes]:
+            tap = self._tap
+            try:
+                for chunk in self._stream:
+                    tap.chunk(chunk)
+                    yield chunk
+            except BaseException as error:
+                tap.failed(error)
+                raise
+            tap.finish(BodyEnd.COMPLETE)
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            tap = self._tap
+            try:
+                async for chunk in self._stream:
+                    tap.chunk(chunk)
+                    yield chunk
+            except BaseException as error:
+                tap.failed(error)
+                raise
+            tap.finish(BodyEnd.COMPLETE)
+
+        def close(self) -> None:
+            try:
+                self._stream.close()
+            finally:
+                self._tap.finish(BodyEnd.CLOSED)
+
+        async def aclose(self) -> None:
+            try:
+                await self._stream.aclose()
+            finally:
+                self._tap.finish(BodyEnd.CLOSED)
+
+    class Replayed(module.SyncByteStream, module.AsyncByteStream):  # type: ignore[misc, name-defined]
+        """A recorded body, given back chunk by chunk."""
+
+        def __init__(self, recorded: RecordedBody) -> None:
+            self._recorded = recorded
+            self.response: Any = None
+
+        def __iter__(self) -> Iterator[bytes]:
+            recorded = self._recorded
+            if recorded.is_plain:
+                yield from recorded.chunks()
+                return
+            for wait_s, chunk in recorded.steps():
+                if wait_s:
+                    time.sleep(wait_s)
+                if chunk:
+                    yield chunk
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for wait_s, chunk in self._recorded.steps():
+                if wait_s:
+                    await pause(wait_s)
+                if chunk:
+                    yield chunk
+
+        def close(self) -> None:
+            self._restore_elapsed()
+
+        async def aclose(self) -> None:
+            self._restore_elapsed()
+
+        def _restore_elapsed(self) -> None:
+            # The client has just set it to the time that the replay took.
+            end_ms = self._recorded.body.end_ms
+            if end_ms is not None:
+                self.response.elapsed = timedelta(milliseconds=end_ms)
+
+    suffix = "2" if module.__name__ == "httpx2" else ""
+    family = {name + old: name + suffix for name in ("httpx", "httpcore") for old in ("", "2")}
+    # What httpcore speaks HTTP with: its errors are arguments of httpcore's own.
+    family |= {"h11": "h11", "h2": "h2"}
+    return Internals(module.Response, Tee, Replayed, family)
+
+
+async def pause(seconds: float) -> None:
+    """Sleep under asyncio and trio alike, as httpx itself does."""
+    import anyio
+
+    await anyio.sleep(seconds)
+
+
+def whole_body(request: Any) -> bytes | None:
+    """The body of a request that was given as a whole; None where it is a stream.
+
+    ``content`` is there once the body is whole in memory, and raises before.
+    """
+    content: bytes | None = getattr(request, "_content", None)
+    return content
+
+
+def url_text(url: Any) -> str:
+    """``str(url)``, without making the text anew for a URL that was seen before."""
+    reference = getattr(url, "_uri_reference", None)
+    return _text(reference) if reference is not None else str(url)
+
+
+@lru_cache(maxsize=4096)
+def _text(reference: Any) -> str:
+    return str(reference)
+
+
+class ReplayedNetworkStream:
+    """Stands for the connection in ``response.extensions["network_stream"]``: there was none."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise ReplayMismatchError(
+            f"network_stream.{name}: a replayed response has no connection",
+            hint="name httpx in live_plugins, or do without the connection's data in replay.",
+        )

@@ -1,0 +1,153 @@
+"""A plugin for one library: which functions to replace, when, and whose instrumentor goes with it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import wrapt
+
+from timetracer_otel import _faults, _names
+from timetracer_otel.bridge import has_real_provider, runtime
+from timetracer_otel.exceptions import PluginNotFoundError
+from timetracer_otel.plugins._patching import Patch
+
+__all__ = ["LibraryPlugin"]
+
+_lock = threading.RLock()
+
+
+@dataclass
+class LibraryPlugin:
+    """Installs and removes the seams of one library. Safe from any thread.
+
+    Two things keep the seams installed: an explicit `enable`, until `disable`; and each `activate` (by a session,
+    or for the whole process), until its `deactivate`.
+
+    Attributes:
+        name: As in the mock and live lists.
+        group: The group it belongs to there.
+        modules: Import names of the library; the seams of each go in when it is imported.
+        patches: Makes the patches of one such module.
+        instrumentors: OpenTelemetry's own instrumentors for it, as ``module:class``.
+    """
+
+    name: str
+    group: str
+    modules: Sequence[str]
+    patches: Callable[[ModuleType], list[Patch]]
+    instrumentors: Sequence[str] = ()
+    _explicit: bool = field(default=False, init=False)
+    _holds: int = field(default=0, init=False)
+    _hooked: bool = field(default=False, init=False)
+    _installed: dict[str, list[Patch]] = field(default_factory=dict, init=False)
+    _switched_on: list[Any] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        _names.register(self.name, self.group)
+
+    def enable(self) -> None:
+        """Install the seams until `disable`, and OpenTelemetry's own instrumentor where there is use for it.
+
+        That is: a real tracer provider is set, the instrumentor is installed, and nobody switched it on yet.
+        Harmless when repeated.
+
+        Raises:
+            PluginNotFoundError: The library is not installed; the text has the line that installs it.
+        """
+        if not any(_is_there(module) for module in self.modules):
+            raise PluginNotFoundError(self.name)
+        with _lock:
+            self._explicit = True
+            self._install()
+            runtime().watch_spans()
+            self._switch_instrumentors_on()
+
+    def disable(self) -> None:
+        """Undo `enable`; seams that a session needs stay until it ends. Harmless when repeated."""
+        with _lock:
+            self._explicit = False
+            while self._switched_on:
+                self._switched_on.pop().uninstrument()
+            self._remove_unused()
+
+    def activate(self) -> None:
+        """Install the seams for a session, now or when the library is imported."""
+        with _lock:
+            self._holds += 1
+            self._install()
+
+    def deactivate(self) -> None:
+        """Undo one `activate`."""
+        with _lock:
+            self._holds = max(self._holds - 1, 0)
+            self._remove_unused()
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anything keeps the seams installed."""
+        return self._explicit or self._holds > 0
+
+    def _install(self) -> None:
+        for name in self.modules:
+            module = sys.modules.get(name)
+            if module is not None:
+                self._install_in(module)
+        if not self._hooked:
+            self._hooked = True
+            for name in self.modules:
+                if name not in sys.modules:
+                    wrapt.register_post_import_hook(self._imported, name)
+
+    def _imported(self, module: ModuleType) -> None:
+        with _lock:
+            if self.is_wanted:
+                self._install_in(module)
+
+    def _install_in(self, module: ModuleType) -> None:
+        # An alias (httpx2's `alias_httpx`) is the same module under another name.
+        if module.__name__ in self._installed:
+            return
+        try:
+            patches = self.patches(module)
+            for patch in patches:
+                patch.apply()
+        except Exception as error:
+            _faults.contain(f"{self.name}.install", error)
+            return
+        self._installed[module.__name__] = patches
+
+    def _remove_unused(self) -> None:
+        if self.is_wanted:
+            return
+        while self._installed:
+            _, patches = self._installed.popitem()
+            for patch in reversed(patches):
+                patch.undo()
+
+    def _switch_instrumentors_on(self) -> None:
+        if not has_real_provider():
+            return
+        for path in self.instrumentors:
+            module_name, _, class_name = path.partition(":")
+            try:
+                instrumentor = getattr(importlib.import_module(module_name), class_name)()
+            except (ImportError, AttributeError):
+                # Not installed, or too old to know this library: the seams work without it.
+                continue
+            needed = instrumentor.instrumentation_dependencies()
+            there = any(_is_there(re.split(r"[^\w.-]", dependency, maxsplit=1)[0]) for dependency in needed)
+            if there and not instrumentor.is_instrumented_by_opentelemetry:
+                instrumentor.instrument(skip_dep_check=True)
+                self._switched_on.append(instrumentor)
+
+
+def _is_there(module: str) -> bool:
+    return module in sys.modules or importlib.util.find_spec(module) is not None

@@ -1,0 +1,237 @@
+"""httpx (0.27 and newer) and httpx2: the calls of their network transports, sync and async.
+
+The seam is the transport's own request method, beneath redirects, auth, cookies and decoding, which all run for real
+in replay. In-process transports (mock, ASGI, WSGI) are not network and are left alone.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+from timetracer_otel.cassette import rebuild_error
+from timetracer_otel.config import excluded_urls
+from timetracer_otel.constants import BodyEnd, EventType
+from timetracer_otel.context import get_current_session
+from timetracer_otel.plugins._flow import Recording, Step, drive, drive_async, rebuilt
+from timetracer_otel.plugins._http import BodyTap, RecordedBody
+from timetracer_otel.plugins._httpx_internals import (
+    Internals,
+    ReplayedNetworkStream,
+    internals_of,
+    pause,
+    url_text,
+    whole_body,
+)
+from timetracer_otel.plugins._library import LibraryPlugin
+from timetracer_otel.plugins._patching import Function, Patch
+from timetracer_otel.session import ReplaySession, TraceSession
+from timetracer_otel.types import Call, DependencyEvent, EventResult, HeaderMap, RecordedError, header_pairs
+
+__all__ = ["disable_httpx", "enable_httpx", "plugin"]
+
+_LIB = "httpx"
+_NO_CONNECTION = ReplayedNetworkStream()
+_SIMPLE = (bytes, str, int, float, bool)
+
+
+class _Exchange(ABC):
+    """One request on its way through a transport (a `Site`)."""
+
+    lib = _LIB
+
+    def __init__(self, internals: Internals, request: Any, send: Callable[[Any], Any]) -> None:
+        self._internals = internals
+        self._request = request
+        self._send = send
+        self._method: str = request.method
+        self._url = request.url
+        self._headers: list[tuple[bytes, bytes]] | None = None
+        self._body = whole_body(request)
+        self._sent: BodyTap | None = None
+        self._received: BodyTap | None = None
+        self._limit_bytes = 0
+        self._status = 0
+        self._response_headers: list[tuple[bytes, bytes]] = []
+        self._extensions: dict[str, Any] = {}
+
+    def observe(self, session: TraceSession) -> None:
+        self._limit_bytes = session.config.max_body_bytes
+        # An auth flow may change the same request and send it again.
+        self._headers = self._request.headers.raw
+        if self._body is None:
+            self._sent = BodyTap(self._limit_bytes)
+
+    def call(self) -> Call:
+        body, end = self._body, BodyEnd.COMPLETE
+        if self._sent is not None:
+            sent = self._sent
+            body = b"".join(sent.chunks)
+            end = (sent.end or BodyEnd.CUT) if sent.size_bytes == len(body) else BodyEnd.CUT
+        elif body is None:
+            end = BodyEnd.CUT
+        headers = self._headers if self._headers is not None else self._request.headers.raw
+        return Call(_LIB, EventType.HTTP_CLIENT, self._method, url_text(self._url), headers, body, end)
+
+    def returned(self, value: Any, recording: Recording) -> Any:
+        # Neither the request nor the connection is kept alive by its recording.
+        self._request = self._send = None  # type: ignore[assignment]
+        self._status = value.status_code
+        self._response_headers = value.headers.raw
+        self._extensions = {name: item for name, item in value.extensions.items() if type(item) in _SIMPLE}
+        if value.status_code == 101:
+            recording.not_replayable = "the connection was upgraded to another protocol"
+            recording.close()
+            return value
+        self._received = BodyTap(self._limit_bytes, recording.close)
+        value.stream = self._internals.tee(value.stream, self._received)
+        return value
+
+    def result(self, recording: Recording) -> EventResult:
+        assert recording.returned_s is not None
+        return EventResult(
+            status=self._status,
+            headers=HeaderMap(self._response_headers),
+            body=self._received.snapshot(recording.started_s) if self._received is not None else None,
+            reply={**self._extensions, "head_ms": (recording.returned_s - recording.started_s) * 1000},
+        )
+
+    @property
+    def read_request(self) -> Step | None:
+        return self._read if self._body is None else None
+
+    def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any:
+        extensions = {**(event.result.reply or {}), "network_stream": _NO_CONNECTION}
+        extensions.pop("head_ms", None)
+        stream = self._internals.replay(RecordedBody(event, session, partial(rebuilt, self, event, session)))
+        stream.response = self._internals.response(
+            status_code=event.result.status,
+            headers=header_pairs(event.result.headers),
+            stream=stream,
+            extensions=extensions,
+        )
+        return stream.response
+
+    def rebuild_error(self, error: RecordedError) -> BaseException:
+        """In the classes of the module that was called: a recording made with httpx replays under httpx2."""
+        return rebuild_error(_renamed(error, self._internals.family), self._internals.family.values())
+
+    @abstractmethod
+    def live(self) -> Any: ...
+
+    @abstractmethod
+    def pause(self, seconds: float) -> Any: ...
+
+    @abstractmethod
+    def _read(self) -> Any: ...
+
+    @contextmanager
+    def _teed_request(self) -> Iterator[None]:
+        """While the request is sent, its stream is noted; then the app has its own stream back."""
+        if self._sent is None:
+            yield
+            return
+        request, stream = self._request, self._request.stream
+        request.stream = self._internals.tee(stream, self._sent)
+        try:
+            yield
+        finally:
+            request.stream = stream
+
+
+class _SyncExchange(_Exchange):
+    def live(self) -> Any:
+        with self._teed_request():
+            return self._send(self._request)
+
+    def _read(self) -> None:
+        self._body = b"".join(self._request.stream)
+
+    def pause(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+class _AsyncExchange(_Exchange):
+    async def live(self) -> Any:
+        with self._teed_request():
+            return await self._send(self._request)
+
+    async def _read(self) -> None:
+        self._body = b"".join([chunk async for chunk in self._request.stream])
+
+    async def pause(self, seconds: float) -> None:
+        await pause(seconds)
+
+
+def _renamed(error: RecordedError, family: dict[str, str]) -> RecordedError:
+    package = re.split(r"[.:]", error.cls, maxsplit=1)[0]
+    cause = _renamed(error.cause, family) if error.cause is not None else None
+    return replace(error, cls=family.get(package, package) + error.cls[len(package) :], cause=cause)
+
+
+def _patches(module: ModuleType) -> list[Patch]:
+    internals = internals_of(module)
+    listed = excluded_urls(_LIB)
+    excluded = re.compile(listed) if listed else None
+
+    def wants(url: Any) -> bool:
+        return excluded is None or excluded.search(str(url)) is None
+
+    def sync_seam(original: Function) -> Function:
+        def handle_request(self: Any, request: Any) -> Any:
+            session = get_current_session()
+            if session is None or not wants(request.url):
+                return original(self, request)
+            return drive(_SyncExchange(internals, request, partial(original, self)), session)
+
+        return handle_request
+
+    def async_seam(original: Function) -> Function:
+        async def handle_async_request(self: Any, request: Any) -> Any:
+            session = get_current_session()
+            if session is None or not wants(request.url):
+                return await original(self, request)
+            return await drive_async(_AsyncExchange(internals, request, partial(original, self)), session)
+
+        return handle_async_request
+
+    return [
+        Patch(module.HTTPTransport, "handle_request", sync_seam),
+        Patch(module.AsyncHTTPTransport, "handle_async_request", async_seam),
+    ]
+
+
+plugin = LibraryPlugin(
+    name=_LIB,
+    group="http",
+    modules=("httpx", "httpx2"),
+    patches=_patches,
+    instrumentors=(
+        "opentelemetry.instrumentation.httpx:HTTPXClientInstrumentor",
+        "opentelemetry.instrumentation.httpx:HTTPX2ClientInstrumentor",
+    ),
+)
+
+
+def enable_httpx() -> None:
+    """Let sessions record and replay httpx (and httpx2) calls, also of clients that exist already.
+
+    Where a real tracer provider is set and nobody switched OpenTelemetry's own httpx instrumentation on, that is
+    switched on too. Harmless when repeated, in any order with that instrumentation.
+
+    Raises:
+        PluginNotFoundError: Neither httpx nor httpx2 is installed.
+    """
+    plugin.enable()
+
+
+def disable_httpx() -> None:
+    """Undo `enable_httpx`, and switch off OpenTelemetry's instrumentation if that switched it on."""
+    plugin.disable()

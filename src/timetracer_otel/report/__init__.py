@@ -1,0 +1,33 @@
+"""ROOM 5, for eyes: cassettes as text. Sees cassette and session, imports no client library."""
+
+from __future__ import annotations
+
+from timetracer_otel.report._bodies import DecodedBody, as_text, body_lines, decode_body, hexdump
+from timetracer_otel.report._detail import event_detail
+from timetracer_otel.report._json import json_view
+from timetracer_otel.report._summary import summary
+from timetracer_otel.report._tables import Column, format_size, printable, table, terminal_width
+from timetracer_otel.report._timeline import timeline
+from timetracer_otel.report._words import event_marks, event_name, event_remarks, event_status, request_name
+
+__all__ = [
+    "Column",
+    "DecodedBody",
+    "as_text",
+    "body_lines",
+    "decode_body",
+    "event_detail",
+    "event_marks",
+    "event_name",
+    "event_remarks",
+    "event_status",
+    "format_size",
+    "hexdump",
+    "json_view",
+    "printable",
+    "request_name",
+    "summary",
+    "table",
+    "terminal_width",
+    "timeline",
+]

@@ -1,0 +1,136 @@
+"""Plain aligned text: tables that fit a width, and text made safe for a terminal.
+
+A cassette is untrusted input, so everything from one goes through `printable` before it is shown: a
+recorded URL with an escape sequence in it must not move the cursor of whoever looks at it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import unicodedata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Column", "clip", "display_width", "format_size", "pad", "printable", "table", "terminal_width"]
+
+UNLIMITED = 1_000_000
+_NARROWEST = 12
+"""No column is clipped below this many cells, whatever the width of the terminal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table."""
+
+    heading: str
+    right: bool = False
+    """Aligned to the right, as numbers are."""
+    elastic: bool = False
+    """Gives way where the table is too wide; other columns keep the width of their widest cell."""
+    keep: Literal["start", "ends", "end"] = "start"
+    """What stays where a cell is clipped; paths of files are known by their end, URLs by both ends."""
+
+
+def terminal_width() -> int:
+    """Cells in a line of the terminal; without a limit where the output is a file or a pipe."""
+    return max(60, shutil.get_terminal_size((UNLIMITED, 24)).columns)
+
+
+def printable(text: str) -> str:
+    """Text with control characters, direction marks and lone surrogates escaped, on one line."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escape(char) for char in text)
+
+
+def _escape(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
+
+
+def display_width(text: str) -> int:
+    """Cells that a terminal gives to a text: two for wide characters, none for combining ones."""
+    if text.isascii():
+        return len(text)
+    return sum(_cells(char) for char in text)
+
+
+def _cells(char: str) -> int:
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def clip(text: str, width: int, keep: Literal["start", "ends", "end"] = "start") -> str:
+    """The text in at most ``width`` cells; what was left out stands as one ``…``."""
+    if display_width(text) <= width:
+        return text
+    room = width - 1
+    at_start = {"start": room, "ends": room // 2, "end": 0}[keep]
+    head = _take(text, at_start)
+    tail = _take(text[::-1], room - at_start)[::-1]
+    return f"{head}…{tail}"
+
+
+def _take(text: str, width: int) -> str:
+    used = 0
+    for index, char in enumerate(text):
+        used += _cells(char)
+        if used > width:
+            return text[:index]
+    return text
+
+
+def pad(text: str, width: int, right: bool = False) -> str:
+    """The text filled with spaces to ``width`` cells."""
+    space = " " * (width - display_width(text))
+    return space + text if right else text + space
+
+
+def format_size(size_bytes: int | None) -> str:
+    """A number of bytes for people: ``812 B``, ``1.5 KiB``, ``2.0 MiB``; ``-`` where there is none."""
+    if size_bytes is None:
+        return "-"
+    if size_bytes < 1024:
+        return f"{size_bytes} B"
+    size = size_bytes / 1024
+    for unit in ("KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
+
+
+def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int, gap: int = 2) -> list[str]:
+    """Lines of a table, headings first, without trailing spaces.
+
+    Args:
+        columns: One for each cell of a row; an elastic one is clipped where the whole is wider than ``width``.
+        rows: Cells, already `printable`.
+        width: Cells that a line may have. Lines are longer only where the columns that are not elastic ask for it.
+        gap: Spaces between two columns.
+    """
+    widths = [
+        max([display_width(column.heading), *(display_width(row[index]) for row in rows)])
+        for index, column in enumerate(columns)
+    ]
+    _squeeze(columns, widths, width - gap * (len(columns) - 1))
+    lines = []
+    for row in ([column.heading for column in columns], *rows):
+        cells = [
+            pad(clip(cell, cells_wide, column.keep), cells_wide, column.right)
+            for cell, cells_wide, column in zip(row, widths, columns, strict=True)
+        ]
+        lines.append((" " * gap).join(cells).rstrip())
+    return lines
+
+
+def _squeeze(columns: Sequence[Column], widths: list[int], room: int) -> None:
+    while sum(widths) > room:
+        elastic = [index for index, column in enumerate(columns) if column.elastic and widths[index] > _NARROWEST]
+        if not elastic:
+            return
+        widest = max(elastic, key=widths.__getitem__)
+        widths[widest] = max(_NARROWEST, widths[widest] - max(1, (sum(widths) - room) // 2))

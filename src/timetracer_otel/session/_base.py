@@ -1,0 +1,62 @@
+"""What recording and replaying sessions have in common, and what a session asks of a recorded call."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from timetracer_otel.constants import TraceMode
+from timetracer_otel.types import Call, EventResult
+
+__all__ = ["BaseSession", "PendingCall"]
+
+
+class BaseSession:
+    """One recording or one replay.
+
+    A plain class: which of the two a session is gets asked at every call, and an `ABC` answers that ten times
+    slower.
+    """
+
+    @property
+    def mode(self) -> TraceMode:
+        """Whether this session records or replays."""
+        raise NotImplementedError
+
+    @property
+    def session_id(self) -> str:
+        """Unique identifier, the one that stands in the cassette."""
+        raise NotImplementedError
+
+    @property
+    def is_recording(self) -> bool:
+        """True where events are recorded."""
+        raise NotImplementedError
+
+    @property
+    def is_replaying(self) -> bool:
+        """True where calls are answered from a cassette."""
+        raise NotImplementedError
+
+
+class PendingCall(Protocol):
+    """A call that was seen, with all that is needed to make its event later.
+
+    Making an event (hashing, redacting, encoding) costs more than the call may be delayed, so a call in record
+    mode leaves its raw facts, and the session makes the event when it is asked for it.
+    """
+
+    eid: int
+    started_s: float
+    """`time.perf_counter` when the call began."""
+    ended_s: float | None
+    """The same when it ended, with its last byte; None while it is under way."""
+    trace_id: int
+    span_id: int
+    path: tuple[str, ...]
+    not_replayable: str | None
+
+    def call(self) -> Call:
+        """What was called, not redacted."""
+
+    def result(self) -> EventResult:
+        """What it returned or raised so far, not redacted."""

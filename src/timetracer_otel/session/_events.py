@@ -1,0 +1,259 @@
+"""From the raw facts of a call to the event that stands in the cassette: signed, redacted, cut to the policies."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from timetracer_otel.cassette import Unencodable, pack
+from timetracer_otel.config import TraceConfig
+from timetracer_otel.constants import BodyEnd, CapturePolicy, EventType
+from timetracer_otel.session._base import PendingCall
+from timetracer_otel.session._redaction import Redactor
+from timetracer_otel.session._signature import Signer
+from timetracer_otel.types import (
+    BodySnapshot,
+    Call,
+    CallSnapshot,
+    DependencyEvent,
+    EventResult,
+    HeaderMap,
+    HeaderPairs,
+    RequestSnapshot,
+    ResponseSnapshot,
+    SpanFacts,
+    header_pairs,
+)
+
+__all__ = ["EventMaker", "span_event_type"]
+
+
+class EventMaker:
+    """Makes events under one configuration. Immutable, safe from any thread."""
+
+    def __init__(self, config: TraceConfig, redactor: Redactor) -> None:
+        self.config = config
+        self.redactor = redactor
+        self.signer = Signer(redactor)
+
+    def event(
+        self, pending: PendingCall, facts: SpanFacts | None, session_started_s: float, session_ended_s: float | None
+    ) -> DependencyEvent:
+        """The event of a call that our own plugins saw, whether it has ended or not."""
+        call, result = pending.call(), pending.result()
+        ended_s = pending.ended_s if pending.ended_s is not None else session_ended_s
+        span = facts
+        if span is None and pending.span_id:
+            span = SpanFacts(trace_id=f"{pending.trace_id:032x}", span_id=f"{pending.span_id:016x}")
+        elif span is not None:
+            span.attributes = self._attributes(span.attributes)
+        reason = pending.not_replayable
+        try:
+            signature = self.signer.sign(call)
+            args = self.redactor.value(call.args)
+        except Unencodable as error:
+            signature = replace(self.signer.sign(replace(call, args=None)), body_hash=None)
+            args, reason = None, f"its arguments have no faithful encoding: {error}"
+        failed = result.error is not None or (result.status or 0) >= 400
+        body, _ = self._body(_request_body(call), call.headers, self.config.store_request_body, failed)
+        event = DependencyEvent(
+            eid=pending.eid,
+            event_type=call.event_type,
+            start_offset_ms=(pending.started_s - session_started_s) * 1000,
+            duration_ms=((ended_s or pending.started_s) - pending.started_s) * 1000,
+            signature=signature,
+            result=result,
+            call=CallSnapshot(headers=HeaderMap(self.redactor.headers(call.headers)), body=body, args=args),
+            span=span,
+            path=pending.path,
+            not_replayable=reason,
+        )
+        self._finish_result(event, failed)
+        return event
+
+    def observed(self, facts: SpanFacts, session_started_ns: int) -> DependencyEvent:
+        """The event of a client span that no plugin saw the call of: there to be seen, not to be replayed."""
+        facts.attributes = self._attributes(facts.attributes)
+        attributes = facts.attributes
+        lib = (facts.scope or "unknown").rpartition(".")[2]
+        url = _first(
+            attributes, "url.full", "http.url", "server.address", "net.peer.name", "messaging.destination.name"
+        )
+        status = _first(attributes, "http.response.status_code", "http.status_code", "rpc.grpc.status_code")
+        start_ns, end_ns = facts.start_ns or session_started_ns, facts.end_ns or session_started_ns
+        signature = self.signer.sign(
+            Call(
+                lib=lib,
+                event_type=EventType.CUSTOM,
+                method=str(
+                    _first(attributes, "http.request.method", "http.method", "rpc.method") or facts.name or ""
+                ),
+                url=str(url) if url is not None else None,
+            )
+        )
+        return DependencyEvent(
+            eid=0,
+            event_type=span_event_type(attributes),
+            start_offset_ms=(start_ns - session_started_ns) / 1e6,
+            duration_ms=(end_ns - start_ns) / 1e6,
+            signature=signature,
+            result=EventResult(
+                status=status if isinstance(status, int) else None,
+                error=facts.status_description if facts.status == "ERROR" else None,
+                error_type=_text(_first(attributes, "error.type", "exception.type"))
+                if facts.status == "ERROR"
+                else None,
+            ),
+            span=facts,
+            not_replayable=f"only observed: no plugin captures the calls of {lib}",
+        )
+
+    def given(self, event: DependencyEvent) -> DependencyEvent:
+        """A hand-written plugin's event, redacted (in a copy; the caller's own stays as it is)."""
+        result, call = event.result, event.call or CallSnapshot()
+        copy = replace(
+            event,
+            result=replace(result, headers=self._headers(result.headers), body=self._given_body(result.body)),
+            call=replace(call, headers=self._headers(call.headers), body=self._given_body(call.body)),
+            signature=replace(event.signature, url=event.signature.url and self.redactor.url(event.signature.url)),
+        )
+        copy.signature.query = self.redactor.value(copy.signature.query)
+        return copy
+
+    def request(self, request: RequestSnapshot) -> RequestSnapshot:
+        """The root request, redacted."""
+        return replace(
+            request,
+            headers=self._headers(request.headers),
+            query={
+                name: "[REDACTED]" if self.redactor.is_secret_parameter(name) else value
+                for name, value in request.query.items()
+            },
+            body=self._given_body(request.body, header_pairs(request.headers)),
+        )
+
+    def response(self, response: ResponseSnapshot) -> ResponseSnapshot:
+        """The root response, redacted."""
+        return replace(
+            response,
+            headers=self._headers(response.headers),
+            body=self._given_body(response.body, header_pairs(response.headers)),
+        )
+
+    def _finish_result(self, event: DependencyEvent, failed: bool) -> None:
+        result = event.result
+        pairs = header_pairs(result.headers)
+        changed = False
+        if result.body is not None:
+            before = result.body.size_bytes
+            result.body, changed = self._body(result.body, pairs, self.config.store_response_body, failed)
+            if result.body is not None and not result.body.captured and event.not_replayable is None:
+                event.not_replayable = self._why_not_kept(before)
+            if changed and result.body is not None:
+                pairs = _with_length(pairs, before, len(result.body.data))
+        if isinstance(result.headers, HeaderMap):
+            result.headers = HeaderMap(self.redactor.headers(pairs))
+        if result.exception is not None and result.exception.unfaithful and event.not_replayable is None:
+            event.not_replayable = result.exception.unfaithful
+        if result.reply is not None:
+            try:
+                result.reply = self.redactor.value(result.reply)
+                pack(result.reply)
+            except Unencodable as error:
+                result.reply = None
+                event.not_replayable = f"its result has no faithful encoding: {error}"
+
+    def _why_not_kept(self, size: int | None) -> str:
+        if size is not None and size > self.config.max_body_bytes:
+            return (
+                f"its response body of {size} bytes is longer than TIMETRACER_MAX_BODY_KB={self.config.max_body_kb}"
+            )
+        return f"its response body was not kept (TIMETRACER_STORE_RES_BODY={self.config.store_response_body.value})"
+
+    def _body(
+        self, body: BodySnapshot | None, headers: HeaderPairs, policy: CapturePolicy, failed: bool
+    ) -> tuple[BodySnapshot | None, bool]:
+        if body is None:
+            return None, False
+        kept = policy is CapturePolicy.ALWAYS or (policy is CapturePolicy.ON_ERROR and failed)
+        size = body.size_bytes if body.size_bytes is not None else len(body.data or b"")
+        if size and (not kept or body.truncated or size > self.config.max_body_bytes):
+            return replace(body, captured=False, data=None, truncated=True, size_bytes=size, chunks=()), False
+        sizes = [chunk[1] for chunk in body.chunks]
+        redacted = self.redactor.body(body.data or b"", headers, sizes)
+        chunks = body.chunks
+        if redacted.changed:
+            chunks = tuple((at, now) for (at, _), now in zip(body.chunks, redacted.sizes, strict=False))
+        return (
+            replace(
+                body,
+                data=redacted.data,
+                chunks=chunks,
+                size_bytes=len(redacted.data),
+                hash=hashlib.sha256(redacted.data).hexdigest() if redacted.data else None,
+            ),
+            redacted.changed,
+        )
+
+    def _given_body(self, body: BodySnapshot | None, headers: HeaderPairs = ()) -> BodySnapshot | None:
+        if body is None or not body.captured:
+            return body
+        if isinstance(body.data, bytes):
+            return replace(body, data=self.redactor.body(body.data, headers).data)
+        if isinstance(body.data, str):
+            return replace(body, data=self.redactor.body(body.data.encode(), headers).data.decode())
+        return replace(body, data=self.redactor.value(body.data))
+
+    def _headers(self, headers: dict[str, str]) -> dict[str, str]:
+        redacted = HeaderMap(self.redactor.headers(header_pairs(headers)))
+        return redacted if isinstance(headers, HeaderMap) else dict(redacted)
+
+    def _attributes(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        """Attributes of a span: URLs and captured headers are redacted like the real ones."""
+        return {name: self._attribute(name, value) for name, value in attributes.items()}
+
+    def _attribute(self, name: str, value: Any) -> Any:
+        if isinstance(value, str) and name in _URL_ATTRIBUTES:
+            return self.redactor.url(value)
+        if name.startswith(("http.request.header.", "http.response.header.")):
+            header = name.rpartition(".")[2].replace("_", "-").encode()
+            values = value if isinstance(value, (list, tuple)) else [value]
+            return [self.redactor.headers([(header, str(item).encode())])[0][1].decode() for item in values]
+        return list(value) if isinstance(value, tuple) else value
+
+
+_URL_ATTRIBUTES = frozenset({"url.full", "http.url", "http.target", "url.query", "url.path"})
+
+
+def span_event_type(attributes: Mapping[str, Any]) -> EventType:
+    """Which kind of dependency a client span is about, by its semantic-convention attributes."""
+    system = _first(attributes, "db.system.name", "db.system")
+    if system is not None:
+        return EventType.REDIS if system == "redis" else EventType.DB_QUERY
+    if _first(attributes, "http.request.method", "http.method") is not None:
+        return EventType.HTTP_CLIENT
+    return EventType.CUSTOM
+
+
+def _request_body(call: Call) -> BodySnapshot | None:
+    if not call.body and call.body_end is BodyEnd.COMPLETE:
+        return None
+    return BodySnapshot(captured=True, encoding="bytes", data=call.body or b"", end=call.body_end)
+
+
+def _with_length(pairs: HeaderPairs, before: int | None, now: int) -> HeaderPairs:
+    """The headers with a content length that was right before a redaction made right again."""
+    old, new = str(before).encode(), str(now).encode()
+    return [
+        (name, new if name.lower() == b"content-length" and value.strip() == old else value) for name, value in pairs
+    ]
+
+
+def _first(attributes: Mapping[str, Any], *names: str) -> Any:
+    return next((attributes[name] for name in names if name in attributes), None)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)

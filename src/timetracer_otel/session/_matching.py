@@ -1,0 +1,85 @@
+"""Which recorded event answers a call: equal signatures queue first in, first out, and never anything else.
+
+There is no cursor over the whole recording, so concurrent calls may come back in any order. Where equal
+signatures were recorded under different parent spans, the event with the caller's own parent path comes first.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable
+
+from timetracer_otel.session._signature import PARTIAL_BODY, Key, canonical_json, key_of
+from timetracer_otel.types import DependencyEvent
+
+__all__ = ["EventIndex"]
+
+
+class EventIndex:
+    """The events of one replay, by signature. Safe from any thread and task."""
+
+    def __init__(self, events: Iterable[DependencyEvent]) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[Key, deque[DependencyEvent]] = {}
+        self._taken: set[int] = set()
+        self._events = list(events)
+        for event in self._events:
+            self._waiting.setdefault(key_of(event.signature), deque()).append(event)
+
+    def take(self, key: Key, path: tuple[str, ...] = ()) -> DependencyEvent | None:
+        """Take the next event with this signature; None where there is none (any more)."""
+        with self._lock:
+            queue = self._waiting.get(key)
+            if not queue:
+                return None
+            event = queue[0]
+            if path and len(queue) > 1 and event.path != path:
+                event = next((other for other in queue if other.path == path), event)
+            queue.remove(event)
+            self._taken.add(id(event))
+            return event
+
+    def take_event(self, event: DependencyEvent) -> bool:
+        """Take this very event; False where another call had it first."""
+        with self._lock:
+            queue = self._waiting.get(key_of(event.signature))
+            if not queue or id(event) in self._taken:
+                return False
+            queue.remove(event)
+            self._taken.add(id(event))
+            return True
+
+    def bodies_expected(self, key: Key) -> set[str | None]:
+        """The body hashes of the events still waiting that are equal to ``key`` in all but the body."""
+        with self._lock:
+            return {
+                other.body for other, queue in self._waiting.items() if queue and other._replace(body=key.body) == key
+            }
+
+    def same_json(self, key: Key, body: bytes) -> Key | None:
+        """The key of a waiting event whose JSON body has the same content as this one, byte for byte or not."""
+        content = canonical_json(body)
+        if content is None:
+            return None
+        for event in self.waiting():
+            if key_of(event.signature)._replace(body=key.body) != key or event.call is None:
+                continue
+            recorded = event.call.body
+            if recorded is not None and isinstance(recorded.data, bytes) and canonical_json(recorded.data) == content:
+                return key_of(event.signature)
+        return None
+
+    def waiting(self) -> list[DependencyEvent]:
+        """The events that no call has taken, in the order of the recording."""
+        with self._lock:
+            return [event for event in self._events if id(event) not in self._taken]
+
+    def taken(self) -> list[DependencyEvent]:
+        """The events that were taken, in the order of the recording."""
+        with self._lock:
+            return [event for event in self._events if id(event) in self._taken]
+
+    def partial(self, key: Key) -> Key:
+        """The key under which the same call stands whose body was not sent to its end."""
+        return key._replace(body=PARTIAL_BODY)

@@ -1,0 +1,191 @@
+"""When no event fits: the nearest recorded ones, and the fields in which they differ."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.types import DependencyEvent, EventSignature
+
+__all__ = ["Attempt", "Difference", "differences", "mismatch", "nearest"]
+
+_CANDIDATES = 3
+_LONGEST_VALUE = 80
+_MOST_DIFFERENCES = 8
+
+
+class Attempt(NamedTuple):
+    """A call that was made in a replay, redacted as it would have been recorded."""
+
+    signature: EventSignature
+    body: bytes | None = None
+    args: Any = None
+
+
+class Difference(NamedTuple):
+    """One field that differs between a recorded call and the one that was made."""
+
+    field: str
+    recorded: Any
+    actual: Any
+
+    def __str__(self) -> str:
+        return f"{self.field}: recorded {_short(self.recorded)}, now {_short(self.actual)}"
+
+
+def differences(event: DependencyEvent, attempt: Attempt) -> list[Difference]:
+    """Every field in which the two differ, a JSON body field by field."""
+    recorded, actual = event.signature, attempt.signature
+    found = [
+        Difference(name, getattr(recorded, name), getattr(actual, name))
+        for name in ("lib", "method", "url")
+        if getattr(recorded, name) != getattr(actual, name)
+    ]
+    found += _mapping_differences("query", recorded.query, actual.query)
+    if recorded.body_hash != actual.body_hash:
+        found += _body_differences(event, attempt)
+    return found
+
+
+def nearest(events: Iterable[DependencyEvent], attempt: Attempt) -> list[DependencyEvent]:
+    """The events most like the attempt, best first; none of another group of calls altogether."""
+    scored = [(_distance(event, attempt), event) for event in events]
+    scored = [(distance, event) for distance, event in scored if distance < 8.0]
+    return [event for _, event in sorted(scored, key=lambda pair: (pair[0], pair[1].eid))[:_CANDIDATES]]
+
+
+def mismatch(
+    attempt: Attempt,
+    waiting: list[DependencyEvent],
+    taken: list[DependencyEvent],
+    *,
+    cassette_path: str | None,
+    endpoint: str | None,
+) -> ReplayMismatchError:
+    """The error for a call that no event answers: the call, the nearest candidates, and what to do."""
+    signature = attempt.signature
+    called = f"{signature.lib} {describe(signature)}"
+    used = [event for event in taken if not differences(event, attempt)]
+    if used:
+        message = f"No recorded answer is left for this call: {called}"
+        hint = (
+            f"the cassette holds {len(used)} such call{'s' if len(used) > 1 else ''} and "
+            f"{'all were' if len(used) > 1 else 'it was'} answered already. "
+            "The code calls more often than when it was recorded: record again."
+        )
+        shown: list[tuple[DependencyEvent, str]] = [(event, " (answered already)") for event in used[:_CANDIDATES]]
+    else:
+        message = f"No recorded call matches: {called}"
+        shown = [(event, "") for event in nearest(waiting, attempt)]
+        if not shown:
+            shown = [(event, " (answered already)") for event in nearest(taken, attempt)]
+        if shown:
+            hint = "undo the change in the call, or record again. To call for real, name the library in live_plugins."
+        else:
+            hint = "the cassette holds nothing like it: record again, or name the library in live_plugins."
+    first = differences(shown[0][0], attempt) if shown else []
+    return ReplayMismatchError(
+        message,
+        cassette_path=cassette_path,
+        endpoint=endpoint,
+        event_index=shown[0][0].eid if shown else None,
+        expected={difference.field: difference.recorded for difference in first},
+        actual={difference.field: difference.actual for difference in first},
+        hint=hint,
+        candidates=[_candidate(event, note, attempt) for event, note in shown],
+    )
+
+
+def describe(signature: EventSignature) -> str:
+    """A signature as a person would write the call."""
+    pairs = [
+        f"{name}={item}"
+        for name, value in signature.query.items()
+        for item in (value if isinstance(value, list) else [value])
+    ]
+    query = "?" + "&".join(pairs) if pairs else ""
+    return f"{signature.method} {signature.url or ''}{query}".strip()
+
+
+def _candidate(event: DependencyEvent, note: str, attempt: Attempt) -> str:
+    found = differences(event, attempt)
+    lines = [f"#{event.eid} {describe(event.signature)}{note}"]
+    lines += [f"    {difference}" for difference in found[:_MOST_DIFFERENCES]]
+    if len(found) > _MOST_DIFFERENCES:
+        lines.append(f"    and {len(found) - _MOST_DIFFERENCES} more fields")
+    return "\n".join(lines)
+
+
+def _distance(event: DependencyEvent, attempt: Attempt) -> float:
+    recorded, actual = event.signature, attempt.signature
+    distance = 0.0
+    if recorded.lib != actual.lib:
+        distance += 4.0
+    if recorded.method != actual.method:
+        distance += 2.0
+    if recorded.url != actual.url:
+        likeness = difflib.SequenceMatcher(None, recorded.url or "", actual.url or "").ratio()
+        distance += 1.0 + 4.0 * (1.0 - likeness)
+    if recorded.query != actual.query:
+        distance += 1.0
+    if recorded.body_hash != actual.body_hash:
+        distance += 1.0
+    return distance
+
+
+def _body_differences(event: DependencyEvent, attempt: Attempt) -> Iterator[Difference]:
+    call = event.call
+    if call is not None and call.args is not None and attempt.args is not None:
+        yield from _value_differences("args", call.args, attempt.args)
+        return
+    recorded = call.body.data if call is not None and call.body is not None else None
+    actual = attempt.body
+    if isinstance(recorded, bytes) and actual:
+        as_json = _json(recorded), _json(actual)
+        if None not in as_json and as_json[0] != as_json[1]:
+            yield from _value_differences("body", *as_json)
+            return
+    yield Difference("body", recorded or event.signature.body_hash, actual or attempt.signature.body_hash)
+
+
+def _json(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _value_differences(name: str, recorded: Any, actual: Any) -> Iterator[Difference]:
+    if isinstance(recorded, dict) and isinstance(actual, dict):
+        yield from _mapping_differences(name, recorded, actual)
+    elif isinstance(recorded, (list, tuple)) and isinstance(actual, (list, tuple)) and len(recorded) == len(actual):
+        for position, (before, now) in enumerate(zip(recorded, actual, strict=True)):
+            if before != now:
+                yield from _value_differences(f"{name}[{position}]", before, now)
+    elif recorded != actual or type(recorded) is not type(actual):
+        yield Difference(name, recorded, actual)
+
+
+def _mapping_differences(name: str, recorded: Mapping[Any, Any], actual: Mapping[Any, Any]) -> Iterator[Difference]:
+    for key in dict.fromkeys([*recorded, *actual]):
+        before, now = recorded.get(key, _MISSING), actual.get(key, _MISSING)
+        if before is _MISSING or now is _MISSING:
+            yield Difference(f"{name}.{key}", before, now)
+        elif before != now:
+            yield from _value_differences(f"{name}.{key}", before, now)
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "(none)"
+
+
+_MISSING = _Missing()
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"

@@ -1,0 +1,212 @@
+"""Redaction: secrets are replaced before anything is stored, and before anything is matched.
+
+Both sides of a match go through here, so a call with a secret finds its recording although the secret is not in
+it. Copies are redacted, never originals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+from urllib.parse import quote, unquote_plus, urlsplit, urlunsplit
+
+from timetracer_otel.constants import REDACTED
+from timetracer_otel.session._content_encoding import decode_body, encode_body
+from timetracer_otel.session._redaction_rules import (
+    COOKIE_HEADERS,
+    SECRET_FIELDS,
+    SECRET_HEADERS,
+    SECRET_QUERY,
+    URL_HEADERS,
+)
+from timetracer_otel.session._splice import (
+    Edit,
+    apply_edits,
+    form_edits,
+    json_edits,
+    json_key_pattern,
+    move_boundaries,
+    multipart_edits,
+)
+from timetracer_otel.types import HeaderPairs
+
+__all__ = ["RedactedBody", "Redactor", "header_value", "multipart_boundary"]
+
+_REDACTED = REDACTED.encode()
+_DEFAULT_RULES = ("headers", "cookies", "url userinfo", "query", "json fields", "form fields")
+_NAME_RULE = "name:"
+_COOKIE_ATTRIBUTES = frozenset(
+    {
+        b"path",
+        b"domain",
+        b"expires",
+        b"max-age",
+        b"samesite",
+        b"priority",
+    }
+)
+
+
+class RedactedBody(NamedTuple):
+    """A body after redaction; ``changed`` is False where it is the very bytes that went in."""
+
+    data: bytes
+    sizes: Sequence[int]
+    changed: bool
+
+
+class Redactor:
+    """The rules of one session. Immutable, so safe from any thread.
+
+    Args:
+        mode: ``"default"``, or ``"off"`` for none.
+        extra: Names that are secret besides the default ones, in headers, queries and fields alike.
+    """
+
+    def __init__(self, mode: str = "default", extra: Sequence[str] = ()) -> None:
+        self.active = mode != "off"
+        more = frozenset(name.lower() for name in extra)
+        self._extra = more
+        self._headers = SECRET_HEADERS | more
+        self._fields = SECRET_FIELDS | more
+        self._query = SECRET_QUERY | more
+        self._json_keys = json_key_pattern(self._fields)
+        self.url = lru_cache(maxsize=4096)(self._url)
+
+    @property
+    def rules(self) -> list[str]:
+        """What is replaced, for the cassette's header: `from_rules` makes the same redactor again."""
+        if not self.active:
+            return []
+        return [*_DEFAULT_RULES, *(_NAME_RULE + name for name in sorted(self._extra))]
+
+    @classmethod
+    def from_rules(cls, mode: str, rules: Sequence[str]) -> Redactor:
+        """The redactor that a cassette was recorded with."""
+        return cls(mode, [rule.removeprefix(_NAME_RULE) for rule in rules if rule.startswith(_NAME_RULE)])
+
+    def is_secret_parameter(self, name: str) -> bool:
+        """Whether the value of a query parameter is replaced."""
+        return self.active and name.lower() in self._query
+
+    def _url(self, url: str) -> str:
+        """The URL with secret query parameters replaced and user information taken out."""
+        if not self.active or ("?" not in url and "@" not in url):
+            return url
+        parts = urlsplit(url)
+        netloc = parts.netloc
+        if "@" in netloc:
+            netloc = f"{quote(REDACTED)}@{netloc.rpartition('@')[2]}"
+        query = "&".join(self._query_field(field) for field in parts.query.split("&")) if parts.query else ""
+        if netloc == parts.netloc and query == parts.query:
+            return url
+        return urlunsplit((parts.scheme, netloc, parts.path, query, parts.fragment))
+
+    def _query_field(self, field: str) -> str:
+        name, _, value = field.partition("=")
+        return f"{name}={quote(REDACTED)}" if value and unquote_plus(name).lower() in self._query else field
+
+    def headers(self, pairs: HeaderPairs) -> tuple[tuple[bytes, bytes], ...]:
+        """Header lines with secrets replaced."""
+        if not self.active:
+            return tuple(pairs)
+        return tuple((name, self._header(name.decode("latin-1").lower(), value)) for name, value in pairs)
+
+    def _header(self, name: str, value: bytes) -> bytes:
+        if name in self._headers:
+            return _REDACTED
+        if name in COOKIE_HEADERS:
+            return _redact_cookies(value)
+        if name in URL_HEADERS:
+            text = value.decode("latin-1")
+            redacted = self.url(text)
+            return value if redacted == text else redacted.encode("latin-1")
+        return value
+
+    def body(self, data: bytes, headers: HeaderPairs, sizes: Sequence[int] = ()) -> RedactedBody:
+        """A body with secret fields replaced, by the content type and content encoding that its headers name.
+
+        A compressed body is decoded to look, and compressed again only where something was replaced; chunk
+        sizes follow the edits, or stay in proportion where the body was compressed.
+        """
+        unchanged = RedactedBody(data, sizes, False)
+        if not self.active or not data:
+            return unchanged
+        encoding = header_value(headers, b"content-encoding").strip().lower().decode("latin-1")
+        plain = decode_body(data, encoding) if encoding not in {"", "identity"} else data
+        if plain is None:
+            return unchanged
+        edits = self._edits(plain, header_value(headers, b"content-type"))
+        if not edits:
+            return unchanged
+        redacted = apply_edits(plain, edits)
+        if plain is data:
+            return RedactedBody(redacted, move_boundaries(sizes, edits), True)
+        encoded = encode_body(redacted, encoding)
+        return RedactedBody(encoded, _in_proportion(sizes, len(encoded)), True)
+
+    def _edits(self, data: bytes, content_type: bytes) -> list[Edit]:
+        kind = content_type.partition(b";")[0].strip().lower()
+        if kind == b"application/x-www-form-urlencoded":
+            return list(form_edits(data, self._fields))
+        if kind.startswith(b"multipart/"):
+            boundary = multipart_boundary(content_type)
+            return list(multipart_edits(data, boundary, self._fields)) if boundary else []
+        textual = b"json" in kind or kind.startswith(b"text/") or (not kind and data.lstrip()[:1] in (b"{", b"["))
+        return list(json_edits(data, self._json_keys)) if textual else []
+
+    def value(self, value: Any) -> Any:
+        """Arguments of a call that is no HTTP, with the values of secret keys replaced at any depth."""
+        if not self.active:
+            return value
+        if type(value) is dict:
+            return {
+                key: REDACTED
+                if type(key) is str and key.lower() in self._fields and item is not None
+                else self.value(item)
+                for key, item in value.items()
+            }
+        if type(value) in (list, tuple):
+            return type(value)(self.value(item) for item in value)
+        return value
+
+
+def header_value(headers: HeaderPairs, name: bytes) -> bytes:
+    """The last value of a header (name in lower case); empty where it is missing."""
+    for raw_name, value in reversed(headers):
+        if raw_name.lower() == name:
+            return value
+    return b""
+
+
+def multipart_boundary(content_type: bytes) -> bytes:
+    """The boundary parameter of a multipart content type; empty where there is none."""
+    for parameter in content_type.split(b";")[1:]:
+        name, _, value = parameter.strip().partition(b"=")
+        if name.lower() == b"boundary":
+            return value.strip(b'"')
+    return b""
+
+
+def _redact_cookies(value: bytes) -> bytes:
+    pieces = []
+    for position, piece in enumerate(value.split(b";")):
+        name, equals, content = piece.partition(b"=")
+        attribute = position > 0 and name.strip().lower() in _COOKIE_ATTRIBUTES
+        pieces.append(name + equals + _REDACTED if equals and content and not attribute else piece)
+    return b";".join(pieces)
+
+
+def _in_proportion(sizes: Sequence[int], total: int) -> list[int]:
+    before = sum(sizes)
+    if not before:
+        return []
+    position = cut = 0
+    scaled = []
+    for size in sizes:
+        position += size
+        boundary = total * position // before
+        scaled.append(boundary - cut)
+        cut = boundary
+    return scaled

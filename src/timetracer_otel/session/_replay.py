@@ -1,0 +1,208 @@
+"""`ReplaySession`: one replay."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import Any
+
+from timetracer_otel.config import TraceConfig
+from timetracer_otel.constants import BodyEnd, EventType, TraceMode
+from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.session._base import BaseSession
+from timetracer_otel.session._matching import EventIndex
+from timetracer_otel.session._nearest import Attempt, mismatch
+from timetracer_otel.session._redaction import Redactor
+from timetracer_otel.session._signature import PARTIAL_BODY, Key, Signer
+from timetracer_otel.types import Call, Cassette, DependencyEvent, EventSignature, RequestSnapshot
+
+__all__ = ["ReplaySession"]
+
+
+class ReplaySession(BaseSession):
+    """Answers calls from a cassette. Safe from any thread and task.
+
+    Args:
+        cassette: The recording.
+        cassette_path: Where it came from, for error texts.
+        strict: False lets a JSON body of equal content match where no recorded body is equal byte for byte.
+            It never makes an answer up: a call that nothing matches is an error either way.
+        config: Which plugins are mocked and how answers are timed; everything mocked where it is left out.
+            Redaction is the recording's own, so that both sides of a match are in the same form.
+    """
+
+    def __init__(
+        self, cassette: Cassette, cassette_path: str, strict: bool = True, config: TraceConfig | None = None
+    ) -> None:
+        self.cassette = cassette
+        self.cassette_path = cassette_path
+        self.strict = strict
+        self.config = config
+        self.live_calls: Counter[str] = Counter()
+        self._misses: list[ReplayMismatchError] = []
+        self._lock = threading.Lock()
+        self._index = EventIndex(cassette.events)
+        policies = cassette.policies
+        self._redactor = Redactor.from_rules(policies.redaction_mode, policies.redaction_rules)
+        self._signer = Signer(self._redactor)
+        self._mocked: dict[str, bool] = {}
+
+    @property
+    def mode(self) -> TraceMode:
+        return TraceMode.REPLAY
+
+    @property
+    def session_id(self) -> str:
+        return self.cassette.session.id
+
+    @property
+    def is_recording(self) -> bool:
+        return False
+
+    @property
+    def is_replaying(self) -> bool:
+        return True
+
+    @property
+    def request(self) -> RequestSnapshot:
+        """The recorded request."""
+        return self.cassette.request
+
+    @property
+    def events(self) -> list[DependencyEvent]:
+        """All recorded events, in order of start."""
+        return self.cassette.events
+
+    @property
+    def replay_timing(self) -> bool:
+        """Whether answers take as long as they did when recorded."""
+        return self.config is not None and self.config.replay_timing
+
+    @property
+    def misses(self) -> list[ReplayMismatchError]:
+        """The calls that could not be answered so far, also those whose error the app swallowed."""
+        with self._lock:
+            return list(self._misses)
+
+    @property
+    def current_cursor(self) -> int:
+        """How many events were taken; there is no cursor over their order."""
+        return len(self._index.taken())
+
+    @property
+    def has_more_events(self) -> bool:
+        """Whether any event is still waiting for its call."""
+        return bool(self._index.waiting())
+
+    def should_mock_plugin(self, plugin_name: str) -> bool:
+        """Whether this replay answers a plugin's calls; takes names of plugins and of groups."""
+        try:
+            return self._mocked[plugin_name]
+        except KeyError:
+            mocked = self.config is None or self.config.should_mock_plugin(plugin_name)
+            return self._mocked.setdefault(plugin_name, mocked)
+
+    def note_live(self, plugin_name: str) -> None:
+        """Count a call that went out for real during this replay."""
+        with self._lock:
+            self.live_calls[plugin_name] += 1
+
+    def expects_body(self, call: Call) -> bool:
+        """Whether a call whose body is a stream must be read before it can be matched.
+
+        False only where every recording of this call failed before its body was sent to the end: then the app's
+        stream must stay as untouched as it was.
+        """
+        expected = self._index.bodies_expected(self._signer.key(call))
+        return not expected or expected != {PARTIAL_BODY}
+
+    def match(self, call: Call, path: tuple[str, ...] = ()) -> DependencyEvent:
+        """The recorded event for a call; it will answer no other call.
+
+        Args:
+            call: The call as it is, not redacted.
+            path: Names of the spans around it, outermost first.
+
+        Raises:
+            ReplayMismatchError: Nothing recorded (or nothing that is left) has this signature, or what was
+                recorded cannot be replayed.
+        """
+        key = self._signer.key(call)
+        event = self._index.take(key, path)
+        if event is None and call.body_end is BodyEnd.COMPLETE:
+            event = self._index.take(self._index.partial(key), path)
+        if event is None and not self.strict and call.body:
+            event = self._take_same_json(key, call, path)
+        if event is None:
+            body = self._redactor.body(call.body, call.headers).data if call.body else None
+            raise self._missed(Attempt(self._signer.sign(call), body, self._redactor.value(call.args)))
+        return event
+
+    def refuse(self, event: DependencyEvent, why: str) -> ReplayMismatchError:
+        """The error for a call whose event was found and cannot answer it."""
+        signature = event.signature
+        error = ReplayMismatchError(
+            f"Recorded, but cannot be replayed: {signature.lib} {signature.method} {signature.url or ''}: {why}",
+            cassette_path=self.cassette_path,
+            endpoint=self._endpoint,
+            event_index=event.eid,
+            hint="mend the cause and record again, or name the library in live_plugins to call for real.",
+        )
+        with self._lock:
+            self._misses.append(error)
+        return error
+
+    def peek_next_event(self, event_type: EventType | None = None) -> DependencyEvent | None:
+        """The first event (of a type) that no call has taken yet; None where there is none."""
+        for event in self._index.waiting():
+            if event_type is None or event.event_type == event_type:
+                return event
+        return None
+
+    def get_next_event(self, event_type: EventType, actual_signature: dict[str, Any]) -> DependencyEvent:
+        """The recorded event for a call of a hand-written plugin.
+
+        Args:
+            event_type: What kind of call it is.
+            actual_signature: The fields of its `EventSignature` that count; fields left out match anything.
+
+        Raises:
+            ReplayMismatchError: No waiting event of the type has these fields, strict or not.
+        """
+        actual = dict(actual_signature)
+        if isinstance(actual.get("url"), str):
+            actual["url"] = self._redactor.url(actual["url"])
+        if isinstance(actual.get("query"), dict):
+            actual["query"] = self._redactor.value(actual["query"])
+        for event in self._index.waiting():
+            fits = all(getattr(event.signature, name, None) == value for name, value in actual.items())
+            if fits and event.event_type == event_type and self._index.take_event(event):
+                return event
+        known = {name: actual[name] for name in EventSignature.__dataclass_fields__ if name in actual}
+        signature = EventSignature(**{"lib": event_type.value, "method": "", **known})
+        raise self._missed(Attempt(signature))
+
+    def get_unconsumed_events(self) -> list[DependencyEvent]:
+        """The events that no call has taken, in the order of the recording."""
+        return self._index.waiting()
+
+    def _take_same_json(self, key: Key, call: Call, path: tuple[str, ...]) -> DependencyEvent | None:
+        other = self._index.same_json(key, self._redactor.body(call.body or b"", call.headers).data)
+        return self._index.take(other, path) if other is not None else None
+
+    @property
+    def _endpoint(self) -> str | None:
+        request = self.cassette.request
+        return f"{request.method} {request.path}".strip() or None
+
+    def _missed(self, attempt: Attempt) -> ReplayMismatchError:
+        error = mismatch(
+            attempt,
+            self._index.waiting(),
+            self._index.taken(),
+            cassette_path=self.cassette_path,
+            endpoint=self._endpoint,
+        )
+        with self._lock:
+            self._misses.append(error)
+        return error

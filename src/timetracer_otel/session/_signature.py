@@ -1,0 +1,126 @@
+"""From a call to its canonical signature: what two calls must have in common to get the same answer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Hashable
+from functools import lru_cache
+from typing import Any, NamedTuple
+from urllib.parse import unquote_plus, urlsplit
+
+from timetracer_otel.cassette import pack
+from timetracer_otel.constants import REDACTED, BodyEnd
+from timetracer_otel.session._redaction import Redactor, header_value, multipart_boundary
+from timetracer_otel.types import Call, EventSignature
+
+__all__ = ["PARTIAL_BODY", "Key", "Signer", "canonical_json", "key_of"]
+
+PARTIAL_BODY = "partial"
+"""Stands for the hash of a body that was not sent to its end (the call failed first)."""
+
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
+class Key(NamedTuple):
+    """A signature as the index holds it."""
+
+    lib: str
+    method: str
+    target: str | None
+    query: Hashable
+    body: str | None
+
+
+class _Target(NamedTuple):
+    url: str
+    query: dict[str, Any]
+    query_key: Hashable
+
+
+class Signer:
+    """Makes signatures under one set of redaction rules. Immutable, safe from any thread."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        # Services call the same few URLs again and again; parsing one costs more than all the rest.
+        self._target = lru_cache(maxsize=4096)(self._parse_target)
+
+    def key(self, call: Call) -> Key:
+        """What the call is looked up by."""
+        target = self._target(call.url) if call.url is not None else _NO_TARGET
+        return Key(call.lib, call.method, target.url or None, target.query_key, self.body_hash(call))
+
+    def sign(self, call: Call) -> EventSignature:
+        """The signature as it stands in the cassette."""
+        target = self._target(call.url) if call.url is not None else _NO_TARGET
+        return EventSignature(
+            lib=call.lib,
+            method=call.method,
+            url=target.url or None,
+            query=dict(target.query),
+            body_hash=self.body_hash(call),
+        )
+
+    def body_hash(self, call: Call) -> str | None:
+        """SHA-256 of the redacted body, or of the redacted arguments where the call is no HTTP."""
+        if call.body_end is not BodyEnd.COMPLETE:
+            return PARTIAL_BODY
+        if call.args is not None:
+            return hashlib.sha256(pack(self._redactor.value(call.args))).hexdigest()
+        if not call.body:
+            return None
+        return hashlib.sha256(self.canonical_body(call)).hexdigest()
+
+    def canonical_body(self, call: Call) -> bytes:
+        """The redacted body, with a multipart boundary (random in every client) replaced by a fixed one."""
+        body = self._redactor.body(call.body or b"", call.headers).data
+        content_type = header_value(call.headers, b"content-type")
+        if content_type[:10].lower() == b"multipart/":
+            boundary = multipart_boundary(content_type)
+            if boundary:
+                body = body.replace(b"--" + boundary, b"--boundary")
+        return body
+
+    def _parse_target(self, url: str) -> _Target:
+        parts = urlsplit(url)
+        scheme = parts.scheme.lower()
+        netloc = parts.netloc.rpartition("@")[2].lower() if self._redactor.active else parts.netloc.lower()
+        netloc = netloc.removesuffix(_DEFAULT_PORTS.get(scheme, "/"))
+        prefix = f"{scheme}://{netloc}" if scheme else netloc
+        query: dict[str, Any] = {}
+        pairs = []
+        for field in parts.query.split("&") if parts.query else ():
+            raw_name, _, raw_value = field.partition("=")
+            name = unquote_plus(raw_name, errors="backslashreplace")
+            value = unquote_plus(raw_value, errors="backslashreplace")
+            if value and self._redactor.is_secret_parameter(name):
+                value = REDACTED
+            pairs.append((name, value))
+        for name, value in sorted(pairs):
+            known = query.get(name)
+            if known is None:
+                query[name] = value
+            else:
+                query[name] = [*known, value] if isinstance(known, list) else [known, value]
+        return _Target(prefix + parts.path, query, _query_key(query))
+
+
+_NO_TARGET = _Target("", {}, ())
+
+
+def key_of(signature: EventSignature) -> Key:
+    """The key of a recorded signature."""
+    return Key(signature.lib, signature.method, signature.url, _query_key(signature.query), signature.body_hash)
+
+
+def canonical_json(data: bytes) -> bytes | None:
+    """JSON with equal content as equal bytes; None where the data is no JSON."""
+    try:
+        return json.dumps(json.loads(data), sort_keys=True, separators=(",", ":")).encode()
+    except (ValueError, RecursionError):
+        return None
+
+
+def _query_key(query: dict[str, Any]) -> Hashable:
+    return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in sorted(query.items()))

@@ -1,0 +1,130 @@
+"""Cutting secrets out of a body without touching a byte beside them.
+
+A body is never parsed and written again: that would lose duplicate keys, number forms and white space. What is
+found is a list of edits, places with what stands there instead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+from urllib.parse import unquote_plus
+
+from timetracer_otel.constants import REDACTED
+
+__all__ = ["Edit", "apply_edits", "form_edits", "json_edits", "move_boundaries", "multipart_edits"]
+
+_REDACTED = REDACTED.encode()
+_JSON_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_JSON_BRACKET_OR_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_JSON_SCALAR = re.compile(rb"[^\s,\]}]*")
+_JSON_HARMLESS = frozenset({b"null", b"true", b"false", b""})
+_PART_NAME = re.compile(rb'\bname\*?="?([^";\r\n]*)', re.IGNORECASE)
+
+
+class Edit(NamedTuple):
+    """Replace the bytes from ``start`` to ``stop``."""
+
+    start: int
+    stop: int
+    text: bytes
+
+
+def json_key_pattern(names: Iterable[str]) -> re.Pattern[bytes]:
+    """A pattern that finds any of these keys with its colon, in JSON text."""
+    alternatives = b"|".join(re.escape(name.encode()) for name in sorted(names))
+    # A quote after a backslash belongs to the inside of a string.
+    return re.compile(rb'(?<!\\)"(?:' + alternatives + rb')"\s*:\s*', re.IGNORECASE)
+
+
+def json_edits(data: bytes, keys: re.Pattern[bytes]) -> Iterator[Edit]:
+    """The values of secret keys at any depth, in JSON, lines of JSON, or event streams that carry JSON.
+
+    A value that the body's end cuts off is replaced up to the end. ``null``, ``true`` and ``false`` are no secrets.
+    """
+    position = 0
+    while (found := keys.search(data, position)) is not None:
+        start = found.end()
+        stop = _json_value_end(data, start)
+        if data[start:stop] not in _JSON_HARMLESS:
+            yield Edit(start, stop, b'"' + _REDACTED + b'"')
+        position = max(stop, start)
+
+
+def _json_value_end(data: bytes, start: int) -> int:
+    first = data[start : start + 1]
+    if first == b'"':
+        string = _JSON_STRING.match(data, start)
+        return string.end() if string else len(data)
+    if first in (b"{", b"["):
+        depth = 0
+        for token in _JSON_BRACKET_OR_STRING.finditer(data, start):
+            text = token.group()
+            if text in (b"{", b"["):
+                depth += 1
+            elif text in (b"}", b"]"):
+                depth -= 1
+                if depth == 0:
+                    return token.end()
+        return len(data)
+    scalar = _JSON_SCALAR.match(data, start)
+    return scalar.end() if scalar else start
+
+
+def form_edits(data: bytes, names: frozenset[str]) -> Iterator[Edit]:
+    """The values of secret fields in ``application/x-www-form-urlencoded``."""
+    position = 0
+    for field in data.split(b"&"):
+        name, equals, value = field.partition(b"=")
+        if equals and value and unquote_plus(name.decode("latin-1")).lower() in names:
+            start = position + len(name) + 1
+            yield Edit(start, start + len(value), _REDACTED)
+        position += len(field) + 1
+
+
+def multipart_edits(data: bytes, boundary: bytes, names: frozenset[str]) -> Iterator[Edit]:
+    """The contents of secret fields in ``multipart/form-data``."""
+    delimiter = b"--" + boundary
+    start = data.find(delimiter)
+    while start >= 0:
+        part = start + len(delimiter)
+        following = data.find(delimiter, part)
+        end = following if following >= 0 else len(data)
+        head_end = data.find(b"\r\n\r\n", part, end)
+        if head_end >= 0:
+            name = _PART_NAME.search(data, part, head_end)
+            if name and name.group(1).decode("latin-1").lower() in names:
+                stop = end - 2 if data[end - 2 : end] == b"\r\n" else end
+                if stop > head_end + 4:
+                    yield Edit(head_end + 4, stop, _REDACTED)
+        start = following
+
+
+def apply_edits(data: bytes, edits: Sequence[Edit]) -> bytes:
+    """The data with every edit made; edits are in order and do not overlap."""
+    pieces: list[bytes] = []
+    position = 0
+    for edit in edits:
+        pieces += (data[position : edit.start], edit.text)
+        position = edit.stop
+    pieces.append(data[position:])
+    return b"".join(pieces)
+
+
+def move_boundaries(sizes: Sequence[int], edits: Sequence[Edit]) -> list[int]:
+    """Sizes of the same chunks after the edits; a boundary inside an edit moves to the end of its text."""
+    moved = []
+    behind = 0  # edits that lie wholly before the boundary
+    shift = 0
+    old = new = 0
+    for size in sizes:
+        old += size
+        while behind < len(edits) and edits[behind].stop <= old:
+            shift += len(edits[behind].text) - (edits[behind].stop - edits[behind].start)
+            behind += 1
+        inside = behind < len(edits) and edits[behind].start < old
+        boundary = edits[behind].start + shift + len(edits[behind].text) if inside else old + shift
+        moved.append(boundary - new)
+        new = boundary
+    return moved

@@ -1,0 +1,275 @@
+"""`TraceSession`: one recording."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime, timezone
+from importlib import metadata
+from typing import Any
+
+from timetracer_otel.config import TraceConfig
+from timetracer_otel.constants import FORMAT_VERSION, TraceMode
+from timetracer_otel.session._base import BaseSession, PendingCall
+from timetracer_otel.session._events import EventMaker
+from timetracer_otel.session._redaction import Redactor
+from timetracer_otel.types import (
+    AppliedPolicies,
+    CallSnapshot,
+    CaptureStats,
+    Cassette,
+    DependencyEvent,
+    RequestSnapshot,
+    ResponseSnapshot,
+    SessionMeta,
+    SpanFacts,
+)
+
+__all__ = ["MAX_EVENTS", "TraceSession"]
+
+MAX_EVENTS = 100_000
+"""Events that one session keeps; further ones are counted as dropped."""
+
+
+class TraceSession(BaseSession):
+    """Collects the calls of one run, and makes them into a cassette.
+
+    Safe from any thread and task: calls of one session may end in any order anywhere.
+
+    Args:
+        config: Decides what is captured and how much of it; the defaults where it is left out.
+
+    Attributes:
+        request: What the run was about, where it was a request.
+        response: What the run answered.
+    """
+
+    def __init__(self, config: TraceConfig | None = None) -> None:
+        self.config = config if config is not None else TraceConfig(mode=TraceMode.RECORD)
+        self.request: RequestSnapshot | None = None
+        self.response: ResponseSnapshot | None = None
+        self.trace_id: str | None = None
+        self.framework = ""
+        self._session_id = str(uuid.uuid4())
+        self._started_at = datetime.now(timezone.utc)
+        self._started_s = time.perf_counter()
+        self._started_ns = time.time_ns()
+        self._ended_s: float | None = None
+        self._lock = threading.Lock()
+        self._eids = itertools.count(1)
+        self._pending: list[PendingCall] = []
+        self._given: list[DependencyEvent] = []
+        self._spans: dict[int, Callable[[], SpanFacts]] = {}
+        self._client_spans: set[int] = set()
+        self._made: dict[int, DependencyEvent] = {}
+        self._dropped: Counter[str] = Counter()
+        self._error_info: dict[str, Any] | None = None
+        self._finalized = False
+        self._wanted: dict[str, bool] = {}
+        redactor = Redactor(self.config.redact, self.config.redact_extra)
+        self._maker = EventMaker(self.config, redactor)
+
+    @property
+    def mode(self) -> TraceMode:
+        return TraceMode.RECORD
+
+    @property
+    def session_id(self) -> str:
+        return self._session_id
+
+    @property
+    def short_id(self) -> str:
+        """The first eight characters of the identifier, as in file names."""
+        return self._session_id[:8]
+
+    @property
+    def is_recording(self) -> bool:
+        return True
+
+    @property
+    def is_replaying(self) -> bool:
+        return False
+
+    @property
+    def elapsed_ms(self) -> float:
+        """Milliseconds since the session began, until it was finalised."""
+        return ((self._ended_s or time.perf_counter()) - self._started_s) * 1000
+
+    @property
+    def has_error(self) -> bool:
+        """Whether `mark_error` was called."""
+        return self._error_info is not None
+
+    @property
+    def is_finalized(self) -> bool:
+        """Whether no more events can be added."""
+        return self._finalized
+
+    @property
+    def events(self) -> list[DependencyEvent]:
+        """The events so far, redacted, in order of start: a new list each time, made when it is asked for."""
+        with self._lock:
+            pending, given, spans = list(self._pending), list(self._given), dict(self._spans)
+            observed = self._client_spans - {call.span_id for call in pending}
+        events = [*given, *(self._event_of(call, spans.get(call.span_id)) for call in pending)]
+        events += [self._maker.observed(spans[span_id](), self._started_ns) for span_id in observed]
+        events.sort(key=lambda event: event.start_offset_ms)
+        for eid, event in enumerate(events, 1):
+            event.eid = eid
+        return events
+
+    def wants(self, plugin_name: str) -> bool:
+        """Whether calls of this plugin are recorded now."""
+        if self._finalized:
+            return False
+        try:
+            return self._wanted[plugin_name]
+        except KeyError:
+            return self._wanted.setdefault(plugin_name, self.config.captures(plugin_name))
+
+    def set_request(self, request: RequestSnapshot) -> None:
+        """Say what the run is about."""
+        self.request = request
+
+    def set_response(self, response: ResponseSnapshot) -> None:
+        """Say what the run answered."""
+        self.response = response
+
+    def add_event(self, event: DependencyEvent) -> None:
+        """Add the event of a hand-written plugin; it gets the next position.
+
+        Raises:
+            RuntimeError: The session was finalised.
+        """
+        if self._finalized:
+            raise RuntimeError("Cannot add events to a finalized session")
+        event.eid = next(self._eids)
+        if event.call is None:
+            event.call = CallSnapshot()
+        self._keep(self._given, self._maker.given(event))
+
+    def next_eid(self) -> int:
+        """The position of a call that begins now."""
+        return next(self._eids)
+
+    def call_began(self, call: PendingCall) -> None:
+        """Keep a call that was seen; its event is made when it is asked for."""
+        self._keep(self._pending, call)
+
+    def call_ended(self, call: PendingCall) -> None:
+        """A call that was kept has ended, with its last byte. Nothing to do for a session that is written whole."""
+
+    def span_ended(self, span_id: int, is_client: bool, facts: Callable[[], SpanFacts]) -> None:
+        """Join a span that ended to the calls made in it.
+
+        Args:
+            span_id: The span's id.
+            is_client: Whether the span stands for a call to somebody else, and so becomes an event of its own
+                where no plugin saw the call.
+            facts: Gives the facts when they are needed.
+        """
+        with self._lock:
+            if self._finalized:
+                return
+            if len(self._spans) >= MAX_EVENTS:
+                self._dropped["spans over the limit"] += 1
+                return
+            self._spans[span_id] = facts
+            if is_client:
+                self._client_spans.add(span_id)
+
+    def mark_error(self, error_type: str, error_message: str, traceback: str | None = None) -> None:
+        """Say that the run failed, and how."""
+        self._error_info = {"type": error_type, "message": error_message}
+        if traceback:
+            self._error_info["traceback"] = traceback
+
+    def drop(self, reason: str) -> None:
+        """Count something that was lost."""
+        with self._lock:
+            self._dropped[reason] += 1
+
+    def finalize(self) -> None:
+        """End the session: no more events; calls that are under way stay as they are now. Harmless when repeated."""
+        with self._lock:
+            if not self._finalized:
+                self._finalized = True
+                self._ended_s = time.perf_counter()
+
+    def to_cassette(self) -> Cassette:
+        """Everything recorded so far, redacted."""
+        events = self.events
+        counts = Counter(event.event_type.value for event in events)
+        return Cassette(
+            schema_version=str(FORMAT_VERSION),
+            session=self._meta(),
+            request=self._maker.request(self.request) if self.request else RequestSnapshot(method="", path=""),
+            response=self._maker.response(self.response) if self.response else ResponseSnapshot(status=0),
+            events=events,
+            policies=self._policies(),
+            stats=CaptureStats(
+                event_counts=dict(counts),
+                total_events=len(events),
+                total_duration_ms=self.elapsed_ms,
+                dropped=dict(self._dropped),
+            ),
+            error_info=self._error_info,
+        )
+
+    def _keep(self, kept: list[Any], item: object) -> None:
+        with self._lock:
+            if self._finalized or len(self._pending) + len(self._given) >= MAX_EVENTS:
+                self._dropped["events over the limit" if not self._finalized else "calls after the end"] += 1
+                return
+            kept.append(item)
+
+    def _event_of(self, call: PendingCall, facts: Callable[[], SpanFacts] | None) -> DependencyEvent:
+        made = self._made.get(call.eid)
+        if made is None or made.span is None or made.span.name is None:
+            event = self._maker.event(call, facts() if facts else None, self._started_s, self._ended_s)
+            # What is still under way is made anew the next time it is asked for.
+            if call.ended_s is None and not self._finalized:
+                return event
+            made = self._made[call.eid] = event
+        return made
+
+    def _meta(self) -> SessionMeta:
+        return SessionMeta(
+            id=self._session_id,
+            recorded_at=self._started_at.isoformat(),
+            service=self.config.service_name,
+            env=self.config.env,
+            framework=self.framework,
+            timetracer_version=_version("timetracer-otel") or "",
+            python_version=self.config.get_python_version(),
+            trace_id=self.trace_id,
+            versions={name: found for name in _DISTRIBUTIONS if (found := _version(name))},
+        )
+
+    def _policies(self) -> AppliedPolicies:
+        return AppliedPolicies(
+            redaction_mode=self.config.redact,
+            redaction_rules=self._maker.redactor.rules,
+            max_body_kb=self.config.max_body_kb,
+            store_request_body=self.config.store_request_body.value,
+            store_response_body=self.config.store_response_body.value,
+            sample_rate=self.config.sample_rate,
+            errors_only=self.config.errors_only,
+        )
+
+
+_DISTRIBUTIONS = ("opentelemetry-api", "opentelemetry-sdk", "httpx", "requests", "aiohttp", "SQLAlchemy", "redis")
+_versions: dict[str, str | None] = {}
+
+
+def _version(distribution: str) -> str | None:
+    if distribution not in _versions:
+        try:
+            _versions[distribution] = metadata.version(distribution)
+        except metadata.PackageNotFoundError:
+            _versions[distribution] = None
+    return _versions[distribution]

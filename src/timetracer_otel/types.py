@@ -1,0 +1,318 @@
+"""The values everybody passes around: events, bodies, cassettes. Imports nothing of ours but the constants.
+
+The names and the leading fields are those of the PyPI package ``timetracer`` 1.6; fields that this
+project adds stand behind them and have defaults, so that code written for that package runs unchanged.
+All classes are plain values: comparing is by content, and nothing here is safe to change from two
+threads at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from timetracer_otel.constants import BodyEnd, EventType
+
+__all__ = [
+    "AppliedPolicies",
+    "BodySnapshot",
+    "Call",
+    "CallSnapshot",
+    "CaptureStats",
+    "Cassette",
+    "DependencyEvent",
+    "EventResult",
+    "EventSignature",
+    "HeaderMap",
+    "HeaderPairs",
+    "HeadersDict",
+    "JsonDict",
+    "QueryDict",
+    "RecordedError",
+    "RequestSnapshot",
+    "ResponseSnapshot",
+    "SessionMeta",
+    "SpanFacts",
+    "TracePlugin",
+]
+
+HeaderPairs: TypeAlias = Sequence[tuple[bytes, bytes]]
+"""Header lines as they stood on the wire: in order, with duplicates, names in their own case."""
+HeadersDict: TypeAlias = dict[str, str]
+QueryDict: TypeAlias = dict[str, "str | list[str]"]
+"""Query parameters by name; a list (sorted) where a name occurs more than once."""
+JsonDict: TypeAlias = dict[str, Any]
+
+
+class HeaderMap(dict[str, str]):
+    """Header lines as a dictionary with lower-case names, and exactly in ``pairs``.
+
+    The dictionary joins duplicates with ``", "`` (RFC 9110 section 5.3); ``pairs`` keeps their order,
+    number, case and bytes. Treat it as read-only: changing the dictionary leaves ``pairs`` as they are.
+    """
+
+    __slots__ = ("pairs",)
+
+    pairs: tuple[tuple[bytes, bytes], ...]
+
+    def __init__(self, pairs: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        super().__init__()
+        self.pairs = tuple(pairs)
+        for raw_name, raw_value in self.pairs:
+            name = raw_name.decode("latin-1").lower()
+            value = raw_value.decode("latin-1")
+            self[name] = f"{self[name]}, {value}" if name in self else value
+
+
+@dataclass(slots=True)
+class RecordedError:
+    """An exception as a value: rebuilt on replay as the same class with the same arguments."""
+
+    cls: str
+    """``module:qualified name`` of the class, as in entry points (``httpx:ReadTimeout``)."""
+    message: str
+    """``str()`` of the exception when it was recorded."""
+    args: tuple[Any, ...] = ()
+    attributes: dict[str, Any] = field(default_factory=dict)
+    cause: RecordedError | None = None
+    """The exception's ``__cause__``, with its own cause behind it."""
+    unfaithful: str | None = None
+    """Why the exception cannot be rebuilt, where an argument has no faithful encoding."""
+
+
+@dataclass(slots=True)
+class BodySnapshot:
+    """A body, or what was kept of it."""
+
+    captured: bool
+    encoding: str | None = None
+    """``"bytes"`` for bodies of our own plugins; hand-written plugins may say what they like."""
+    data: Any = None
+    truncated: bool = False
+    size_bytes: int | None = None
+    hash: str | None = None
+    """SHA-256 of the redacted body, hexadecimal."""
+    chunks: tuple[tuple[float, int], ...] = ()
+    """``(milliseconds since the call began, bytes)`` of each chunk, in order; sizes add up to ``data``."""
+    end: BodyEnd = BodyEnd.COMPLETE
+    error: RecordedError | None = None
+    """What ended the body, where ``end`` is ``FAILED``."""
+    end_ms: float | None = None
+    """When the end was seen, in milliseconds since the call began."""
+
+
+@dataclass(slots=True)
+class RequestSnapshot:
+    """The request (message, job) that a local root span stands for."""
+
+    method: str
+    path: str
+    route_template: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    query: dict[str, Any] = field(default_factory=dict)
+    body: BodySnapshot | None = None
+    client_ip: str | None = None
+    user_agent: str | None = None
+
+
+@dataclass(slots=True)
+class ResponseSnapshot:
+    """What the local root answered."""
+
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+    body: BodySnapshot | None = None
+    duration_ms: float = 0.0
+
+
+@dataclass(slots=True)
+class EventSignature:
+    """What a call is matched by: plugin, method, target, query as a multiset, redacted body or arguments."""
+
+    lib: str
+    method: str
+    url: str | None = None
+    """Target without query, fragment and user information; scheme and host in lower case."""
+    query: dict[str, Any] = field(default_factory=dict)
+    headers_hash: str | None = None
+    body_hash: str | None = None
+    """SHA-256 of the redacted body or arguments, hexadecimal; None where there are none."""
+
+
+@dataclass(slots=True)
+class EventResult:
+    """What a call returned or raised."""
+
+    status: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    """A `HeaderMap` for events of our own HTTP plugins."""
+    body: BodySnapshot | None = None
+    error: str | None = None
+    error_type: str | None = None
+    exception: RecordedError | None = None
+    reply: Any = None
+    """What a plugin needs beyond status, headers and body to rebuild its library's own result."""
+
+
+@dataclass(slots=True)
+class CallSnapshot:
+    """What a call was made with, redacted: shown by the tools and compared when no signature fits."""
+
+    headers: dict[str, str] = field(default_factory=dict)
+    body: BodySnapshot | None = None
+    args: Any = None
+
+
+@dataclass(slots=True)
+class SpanFacts:
+    """What OpenTelemetry said about the span that a call was made in (ids are lower-case hexadecimal)."""
+
+    trace_id: str
+    span_id: str
+    parent_span_id: str | None = None
+    name: str | None = None
+    kind: str | None = None
+    status: str | None = None
+    status_description: str | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+    scope: str | None = None
+    """Name of the instrumentation scope that made the span."""
+    start_ns: int | None = None
+    """Nanoseconds since the Unix epoch, as in OTLP."""
+    end_ns: int | None = None
+    sampled: bool = False
+
+
+@dataclass(slots=True)
+class DependencyEvent:
+    """One call to a dependency, with what it really returned."""
+
+    eid: int
+    """Position in the session, in order of start, from 1; given by the session."""
+    event_type: EventType
+    start_offset_ms: float
+    duration_ms: float
+    signature: EventSignature
+    result: EventResult
+    call: CallSnapshot | None = None
+    span: SpanFacts | None = None
+    path: tuple[str, ...] = ()
+    """Names of the spans around the call, outermost first; decides between equal signatures."""
+    not_replayable: str | None = None
+    """Why no replay can answer from this event; None where it can."""
+
+
+@dataclass(slots=True)
+class SessionMeta:
+    """Where and when a recording was made."""
+
+    id: str
+    recorded_at: str
+    """ISO 8601 in UTC."""
+    service: str
+    env: str
+    framework: str = ""
+    timetracer_version: str = ""
+    python_version: str = ""
+    git_sha: str | None = None
+    trace_id: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    """Versions of the distributions that took part, by name."""
+
+
+@dataclass(slots=True)
+class CaptureStats:
+    """What was kept, and what was lost."""
+
+    event_counts: dict[str, int] = field(default_factory=dict)
+    total_events: int = 0
+    total_duration_ms: float = 0.0
+    dropped: dict[str, int] = field(default_factory=dict)
+    """How many things were lost, by reason. Empty is the good news."""
+
+
+@dataclass(slots=True)
+class AppliedPolicies:
+    """The settings that decided what stands in the cassette."""
+
+    redaction_mode: str = "default"
+    redaction_rules: list[str] = field(default_factory=list)
+    max_body_kb: int = 0
+    store_request_body: str = "always"
+    store_response_body: str = "always"
+    sample_rate: float = 1.0
+    errors_only: bool = False
+
+
+@dataclass(slots=True)
+class Cassette:
+    """One recording, whole."""
+
+    schema_version: str
+    session: SessionMeta
+    request: RequestSnapshot
+    response: ResponseSnapshot
+    events: list[DependencyEvent] = field(default_factory=list)
+    policies: AppliedPolicies = field(default_factory=AppliedPolicies)
+    stats: CaptureStats = field(default_factory=CaptureStats)
+    error_info: dict[str, Any] | None = None
+    complete: bool = True
+    """False where the recorder died before it could write the footer."""
+    path: str | None = None
+    """The file this was read from."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One call as a plugin states it, before redaction. Bodies are exact bytes, headers as on the wire."""
+
+    lib: str
+    event_type: EventType
+    method: str
+    url: str | None = None
+    """The target with its query, for HTTP; a name of the server or database otherwise."""
+    headers: HeaderPairs = ()
+    body: bytes | None = None
+    body_end: BodyEnd = BodyEnd.COMPLETE
+    """Other than ``COMPLETE`` where the body was not sent to its end."""
+    args: Any = None
+    """Arguments of calls that are no HTTP: statement and parameters, command and keys."""
+
+
+@runtime_checkable
+class TracePlugin(Protocol):
+    """What a plugin object offers under the contract of ``timetracer`` 1.6."""
+
+    @property
+    def name(self) -> str:
+        """Unique plugin identifier."""
+        ...
+
+    @property
+    def event_type(self) -> EventType:
+        """The type of events this plugin captures."""
+        ...
+
+    def setup(self, config: Any) -> None:
+        """Receive the configuration."""
+        ...
+
+    def enable_recording(self) -> None:
+        """Start capturing events."""
+        ...
+
+    def enable_replay(self) -> None:
+        """Start answering calls from recorded events."""
+        ...
+
+    def disable(self) -> None:
+        """Restore the original behaviour."""
+        ...
+
+
+def header_pairs(headers: Mapping[str, str]) -> HeaderPairs:
+    """The exact header lines of a `HeaderMap`, or those that a plain dictionary stands for."""
+    if isinstance(headers, HeaderMap):
+        return headers.pairs
+    return tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items())
