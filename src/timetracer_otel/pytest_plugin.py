@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the ini option ``timetracer_cassette_dir``."""
     parser.addini(
         _INI,
-        "Folder of the cassettes, relative to the root folder of the tests; cassettes/ beside the test file otherwise",
+        "Folder of the cassettes, relative to the root folder of the tests (default: cassettes beside the test file)",
         default="",
     )
 

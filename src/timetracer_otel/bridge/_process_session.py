@@ -51,6 +51,11 @@ class ProcessSession(TraceSession):
             self._settled(call.span_id)
             self._write_call(call, facts)
 
+    def call_withdrawn(self, call: PendingCall) -> None:
+        with self._lock:
+            if self._under_way.pop(call.eid, None) is not None:
+                self._settled(call.span_id)
+
     def span_ended(self, span_id: int, is_client: bool, facts: Callable[[], SpanFacts]) -> None:
         with self._lock:
             for call in self._waiting_for_span.pop(span_id, ()):

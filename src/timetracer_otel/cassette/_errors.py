@@ -8,9 +8,8 @@ type that the class is laid out on, and its arguments and attributes are set.
 
 from __future__ import annotations
 
-import asyncio
 import importlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final
 
 from timetracer_otel.cassette._codec import pack, unpack
@@ -60,7 +59,9 @@ _MEMBERS: Final[tuple[tuple[type[BaseException], tuple[str, ...]], ...]] = (
 """State of built-in exceptions that lies neither in ``args`` nor in ``__dict__``."""
 
 
-def record_error(exc: BaseException, extra: Collection[str] = ()) -> RecordedError:
+def record_error(
+    exc: BaseException, extra: Collection[str] = (), stand_in: Callable[[Any], Any] | None = None
+) -> RecordedError:
     """An exception as a value: class, arguments, attributes, and its chain of ``__cause__``.
 
     Kept are the attributes that can be encoded (None included); others, such as a client's request object, are
@@ -72,8 +73,10 @@ def record_error(exc: BaseException, extra: Collection[str] = ()) -> RecordedErr
         exc: The exception; it is not changed.
         extra: Names of more attributes to keep, which lie elsewhere than in its ``__dict__``
             (``pgcode`` of psycopg2).
+        stand_in: Gives a value to keep for an argument or attribute that cannot be encoded; None where there is
+            none. Whoever rebuilds the error puts something into its place first.
     """
-    return _Recorder().record(exc, extra)
+    return _Recorder(stand_in).record(exc, extra)
 
 
 def rebuild_error(error: RecordedError, roots: Collection[str]) -> BaseException:
@@ -96,7 +99,8 @@ def rebuild_error(error: RecordedError, roots: Collection[str]) -> BaseException
 class _Recorder:
     """One recording; counts, so that errors that hold each other end."""
 
-    def __init__(self) -> None:
+    def __init__(self, stand_in: Callable[[Any], Any] | None = None) -> None:
+        self._stand_in = stand_in
         self._count = 0
         self._open: set[int] = set()
 
@@ -155,7 +159,13 @@ class _Recorder:
             return self.record(item)
         if type(item) in (list, tuple) and any(isinstance(part, BaseException) for part in item):
             return type(item)(map(self._value, item))
-        return unpack(pack(item))  # A copy: the app may change its own later.
+        try:
+            return unpack(pack(item))  # A copy: the app may change its own later.
+        except Unencodable:
+            instead = self._stand_in(item) if self._stand_in is not None else None
+            if instead is None:
+                raise
+            return instead
 
 
 def _text(exc: BaseException) -> str:
@@ -182,9 +192,9 @@ def _rebuild(error: RecordedError, roots: frozenset[str], room: int) -> BaseExce
     cls = _find_class(error.cls, roots)
     args = tuple(_restored(item, roots, room) for item in error.args)
     exc = _make(cls, args)
-    exc.args = args
+    vars(BaseException)["args"].__set__(exc, args)
     for name, item in error.attributes.items():
-        if not name.startswith("__") or name == "__notes__":
+        if name != "args" and (not name.startswith("__") or name == "__notes__"):
             try:
                 _set(exc, name, _restored(item, roots, room))
             except CassetteError:
@@ -223,7 +233,9 @@ def _find_class(path: str, roots: frozenset[str]) -> type[BaseException]:
         found = getattr(found, part, None)
         if not isinstance(found, type):
             raise CassetteError(f"The recorded error {path} is not rebuilt: there is no such class here.")
-    if not issubclass(found, (Exception, asyncio.CancelledError)):
+    # The one error that apps catch and that is no Exception; importing asyncio for its name would be dear.
+    cancelled = (found.__module__, found.__qualname__) == ("asyncio.exceptions", "CancelledError")
+    if not (issubclass(found, Exception) or (cancelled and issubclass(found, BaseException))):
         raise CassetteError(f"The recorded error {path} is not rebuilt: the class is no Exception.")
     home = found.__module__
     if not (home in STDLIB_MODULES or home.partition(".")[0] in roots):

@@ -67,7 +67,7 @@ def _decode_int(payload: bytes, _: Unpack) -> int:
 def _encode_set(value: set[Any] | frozenset[Any], pack: Pack) -> bytes:
     try:
         items = sorted(value)
-    except TypeError:
+    except (TypeError, ArithmeticError):  # No order between them; Decimal("NaN") refuses to be compared.
         items = sorted(value, key=pack)
     return pack(items)
 

@@ -1,10 +1,10 @@
 """The stream: where its objects begin and end, how it starts, how it is sealed, and where it broke.
 
-A stream is a header map, event maps and a footer map, with nothing between them. The footer ends in 20
+A stream is a header map, event maps and a footer map, with nothing between them. The footer ends in 27
 bytes of fixed shape: the key ``offset`` with the place of the footer itself, and the key ``crc32`` with
 the CRC-32 of every byte before the number. They tell a file that was cut from one that was finished and
-damaged afterwards: a cut may fall right behind a recorded body that is a cassette itself, but the
-``offset`` of that one points nowhere.
+damaged afterwards. A cut may fall right behind a recorded body that is a cassette itself: its seal is known
+by its ``offset``, which counts from the beginning of that body.
 """
 
 from __future__ import annotations
@@ -75,10 +75,11 @@ def was_sealed(data: bytes) -> bool:
     if len(data) < _SEAL.size:
         return False
     offset_mark, offset, crc_mark, _ = _SEAL.unpack(data[-_SEAL.size :])
-    found = data[offset + 1 : offset + 1 + len(FOOTER_MARK)] if offset < len(data) else b""
-    expected = FOOTER_MARK + _OFFSET_MARK + _CRC_MARK
-    found += offset_mark + crc_mark
-    return len(found) == len(expected) and sum(a != b for a, b in zip(found, expected, strict=True)) <= 1
+    expected = _OFFSET_MARK + _CRC_MARK
+    if sum(a != b for a, b in zip(offset_mark + crc_mark, expected, strict=True)) > 1:
+        return False
+    inner_start = data.rfind(FOOTER_MARK) - 1 - int(offset)
+    return not (inner_start > 0 and data.startswith(MAGIC, inner_start + 1))
 
 
 def objects(data: bytes) -> Iterator[tuple[int, int]]:

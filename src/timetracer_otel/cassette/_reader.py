@@ -162,6 +162,9 @@ def lay_out(data: bytes, path: str) -> Layout:
             refuse(path, fault.offset, fault.reason)
         if not found:
             raise _cut_header(path, fault.offset) from None
+    else:
+        if footer is None and found and was_sealed(data):
+            refuse(path, found[-1][0], "what stands there holds the footer: its length was changed")
     if footer is not None:
         _check_seal(data, footer[0], len(found) - 1, path)
     return Layout(found[0], found[1:], footer)

@@ -64,14 +64,15 @@ def find_break(data: bytes, start: int) -> BreakError:
         pending[-1] -= 1
         if at >= len(data):
             return BreakError(at, "the bytes end within an object", ran_out=True)
-        behind, inside = _measure(data, at)
-        if behind < 0:
+        head, behind, inside = _measure(data, at)
+        if head < 0:
             return BreakError(at, f"0x{data[at]:02x} begins no object", ran_out=False)
         if max(behind, inside) > MAX_OBJECT_BYTES:
             return BreakError(at, f"a length of {max(behind, inside)}, more than any cassette holds", ran_out=False)
-        if at + 1 + behind > len(data):
-            return BreakError(at, f"{behind} bytes are claimed where {len(data) - at - 1} are left", ran_out=True)
-        at += 1 + behind
+        left = len(data) - at - head
+        if behind > left:
+            return BreakError(at, f"{behind} bytes are claimed where {max(left, 0)} are left", ran_out=True)
+        at += head + behind
         if inside:
             pending.append(inside)
             if len(pending) > _MAX_LEVELS:
@@ -79,23 +80,23 @@ def find_break(data: bytes, start: int) -> BreakError:
     return BreakError(start, "an object that msgpack does not take", ran_out=False)
 
 
-def _measure(data: bytes, at: int) -> tuple[int, int]:
-    """How many bytes stand behind the first byte of a token, and how many objects it holds; (-1, 0) for none."""
+def _measure(data: bytes, at: int) -> tuple[int, int, int]:
+    """Bytes that begin a token, bytes that it claims behind these, objects that it holds; (-1, 0, 0) for none."""
     first = data[at]
     if first < 0x80 or first >= 0xE0:
-        return 0, 0
+        return 1, 0, 0
     if first < 0x90:
-        return 0, 2 * (first & 0x0F)
+        return 1, 0, 2 * (first & 0x0F)
     if first < 0xA0:
-        return 0, first & 0x0F
+        return 1, 0, first & 0x0F
     if first < 0xC0:
-        return first & 0x1F, 0
+        return 1, first & 0x1F, 0
     if first in _FIXED:
-        return _FIXED[first], 0
+        return 1, _FIXED[first], 0
     if first in _COUNTED:
         width, extra = _COUNTED[first]
-        return width + extra + int.from_bytes(data[at + 1 : at + 1 + width], "big"), 0
+        return 1 + width + extra, int.from_bytes(data[at + 1 : at + 1 + width], "big"), 0
     if first in _CONTAINERS:
         width, each = _CONTAINERS[first]
-        return width, each * int.from_bytes(data[at + 1 : at + 1 + width], "big")
-    return -1, 0
+        return 1 + width, 0, each * int.from_bytes(data[at + 1 : at + 1 + width], "big")
+    return -1, 0, 0

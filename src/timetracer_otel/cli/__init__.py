@@ -59,10 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (CommandError, TimetracerError) as fault:
         return _complain(str(fault))
     except KeyboardInterrupt:
+        _drop_output()
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # What is still buffered would raise again when the interpreter flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return EXIT_PIPE_CLOSED
     except OSError as error:
         return _complain(str(error))
@@ -129,6 +129,11 @@ def _unknown_command(name: str) -> str:
 def _complain(text: str) -> int:
     print(f"{PROGRAM}: {one_line(text)}", file=sys.stderr)
     return EXIT_BAD_INPUT
+
+
+def _drop_output() -> None:
+    """Let what is still buffered go nowhere: writing it when the interpreter ends would block or raise again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _make_output_safe() -> None:

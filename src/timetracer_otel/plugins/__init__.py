@@ -5,5 +5,6 @@ plugin, and only when that is used.
 """
 
 from timetracer_otel.plugins.httpx_plugin import disable_httpx, enable_httpx
+from timetracer_otel.plugins.requests_plugin import disable_requests, enable_requests
 
-__all__ = ["disable_httpx", "enable_httpx"]
+__all__ = ["disable_httpx", "disable_requests", "enable_httpx", "enable_requests"]

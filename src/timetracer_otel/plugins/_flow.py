@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Generator
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 from timetracer_otel import _faults
 from timetracer_otel._otel_internals import instrumentation_suppressed
@@ -21,7 +21,22 @@ from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 from timetracer_otel.types import BodySnapshot, Call, DependencyEvent, EventResult, RecordedError
 
-__all__ = ["CANCEL_GRACE_S", "Flow", "Recording", "Site", "Step", "drive", "drive_async", "flow", "rebuilt"]
+__all__ = [
+    "CANCEL_GRACE_S",
+    "Flow",
+    "Recording",
+    "Site",
+    "Step",
+    "answer",
+    "drive",
+    "drive_async",
+    "flow",
+    "rebuilt",
+    "records",
+    "replays",
+    "run",
+    "run_async",
+]
 
 Step = Callable[[], Any]
 Flow = Generator[Step, Any, Any]
@@ -31,7 +46,12 @@ CANCEL_GRACE_S = 1.0
 
 
 class Site(Protocol):
-    """One call at a seam, as its plugin states it."""
+    """One call at a seam, as its plugin states it.
+
+    Two more methods are there where they are needed: ``record_error(error) -> RecordedError``, where the library puts
+    objects of its own into its errors, and ``disowns(outcome) -> bool``, where only what came of a call (its value or
+    its error) tells that it was none of ours: the app has that as it is, and nothing is recorded.
+    """
 
     lib: str
 
@@ -97,7 +117,7 @@ class Recording:
 
     def failed(self, error: BaseException) -> None:
         """The call raised."""
-        self.error = record_error(error)
+        self.error = getattr(self.site, "record_error", record_error)(error)
         if not isinstance(error, Exception):
             self.not_replayable = f"it was cancelled ({type(error).__name__}) before there was an answer"
         self.close()
@@ -107,6 +127,10 @@ class Recording:
         if self.ended_s is None:
             self.ended_s = time.perf_counter()
             self.session.call_ended(self)
+
+    def withdraw(self) -> None:
+        """It was no call of ours."""
+        self.session.call_withdrawn(self)
 
     def call(self) -> Call:
         return self.site.call()
@@ -125,7 +149,16 @@ class Recording:
 
 def drive(site: Site, session: BaseSession) -> Any:
     """Make, record or replay one call where calls block; as `flow`."""
-    steps = flow(site, session)
+    return run(flow(site, session))
+
+
+async def drive_async(site: Site, session: BaseSession) -> Any:
+    """Make, record or replay one call where calls are awaited; as `flow`."""
+    return await run_async(flow(site, session))
+
+
+def run(steps: Flow) -> Any:
+    """Step through a generator of steps where calls block, and give its result."""
     try:
         step = next(steps)
         while True:
@@ -139,9 +172,8 @@ def drive(site: Site, session: BaseSession) -> Any:
         return stop.value
 
 
-async def drive_async(site: Site, session: BaseSession) -> Any:
-    """Make, record or replay one call where calls are awaited; as `flow`."""
-    steps = flow(site, session)
+async def run_async(steps: Flow) -> Any:
+    """Step through a generator of steps where calls are awaited, and give its result."""
     try:
         step = next(steps)
         while True:
@@ -173,6 +205,18 @@ def flow(site: Site, session: BaseSession) -> Flow:
     return _live(site)
 
 
+def records(lib: str, session: BaseSession | None) -> TypeGuard[TraceSession]:
+    """Whether `flow` would record a call made now. For seams with more to do around a call than the call itself."""
+    return isinstance(session, TraceSession) and session.wants(lib) and not instrumentation_suppressed()
+
+
+def replays(lib: str, session: BaseSession | None) -> TypeGuard[ReplaySession]:
+    """Whether `flow` would answer a call made now from a cassette."""
+    return (
+        isinstance(session, ReplaySession) and session.should_mock_plugin(lib) and not instrumentation_suppressed()
+    )
+
+
 def _live(site: Site) -> Flow:
     return (yield site.live)
 
@@ -185,16 +229,27 @@ def _record(site: Site, session: TraceSession) -> Flow:
         value = yield site.live
     except BaseException as error:
         try:
-            recording.failed(error)
+            if _disowned(site, error):
+                recording.withdraw()
+            else:
+                recording.failed(error)
         except Exception as fault:
             _contain(site, recording, fault)
         raise
     recording.returned_s = time.perf_counter()
     try:
+        if _disowned(site, value):
+            recording.withdraw()
+            return value
         return site.returned(value, recording)
     except Exception as fault:
         _contain(site, recording, fault)
         return value
+
+
+def _disowned(site: Site, outcome: Any) -> bool:
+    disowns = getattr(site, "disowns", None)
+    return disowns is not None and disowns(outcome)
 
 
 def _begin(site: Site, session: TraceSession) -> Recording | None:
@@ -217,9 +272,21 @@ def _contain(site: Site, recording: Recording, fault: Exception) -> None:
 def _replay(site: Site, session: ReplaySession) -> Flow:
     read_request = site.read_request
     if read_request is not None and session.expects_body(site.call()):
-        yield read_request
+        try:
+            yield read_request
+        except BaseException:
+            session.source_failed(site.call())
+            raise
+    return (yield from answer(site, session, session.match(site.call(), runtime().whereabouts().path)))
+
+
+def answer(site: Site, session: ReplaySession, event: DependencyEvent) -> Flow:
+    """Replay one call from the event that was found for it.
+
+    Raises:
+        ReplayMismatchError: The event cannot answer it.
+    """
     where = runtime().whereabouts()
-    event = session.match(site.call(), where.path)
     if where.span is not None:
         where.span.set_attribute("timetracer.replayed", True)
     if event.not_replayable is not None:

@@ -59,6 +59,11 @@ class BodyTap:
         except Exception as fault:
             _faults.contain("http.body_end", fault)
 
+    def restart(self) -> None:
+        """What was seen so far does not count: it is read again from its beginning."""
+        self.chunks, self.times_s, self.size_bytes = [], [], 0
+        self.end = self.error = self.ended_s = None
+
     def failed(self, error: BaseException) -> None:
         """Reading raised, or was cancelled."""
         if isinstance(error, GeneratorExit):

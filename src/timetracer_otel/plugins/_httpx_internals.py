@@ -114,8 +114,8 @@ def internals_of(module: ModuleType) -> Internals:
 
     suffix = "2" if module.__name__ == "httpx2" else ""
     family = {name + old: name + suffix for name in ("httpx", "httpcore") for old in ("", "2")}
-    # What httpcore speaks HTTP with: its errors are arguments of httpcore's own.
-    family |= {"h11": "h11", "h2": "h2"}
+    # What httpcore speaks HTTP and waits with: their errors are arguments and causes of its own.
+    family |= {name: name for name in ("h11", "h2", "anyio", "trio", "exceptiongroup")}
     return Internals(module.Response, Tee, Replayed, family)
 
 

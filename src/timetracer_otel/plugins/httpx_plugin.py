@@ -173,6 +173,10 @@ class _AsyncExchange(_Exchange):
 def _renamed(error: RecordedError, family: dict[str, str]) -> RecordedError:
     package = re.split(r"[.:]", error.cls, maxsplit=1)[0]
     cause = _renamed(error.cause, family) if error.cause is not None else None
+    if cause is not None and cause.unfaithful is not None:
+        # httpcore's HTTP/2 errors hold events of h2, which have no encoding. The app catches the error in front of
+        # them, which is whole; of the cause its class and text remain.
+        cause = replace(cause, args=(cause.message,), unfaithful=None)
     return replace(error, cls=family.get(package, package) + error.cls[len(package) :], cause=cause)
 
 

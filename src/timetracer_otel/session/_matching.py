@@ -30,15 +30,25 @@ class EventIndex:
     def take(self, key: Key, path: tuple[str, ...] = ()) -> DependencyEvent | None:
         """Take the next event with this signature; None where there is none (any more)."""
         with self._lock:
-            queue = self._waiting.get(key)
-            if not queue:
-                return None
-            event = queue[0]
-            if path and len(queue) > 1 and event.path != path:
-                event = next((other for other in queue if other.path == path), event)
-            queue.remove(event)
-            self._taken.add(id(event))
+            event = self._next(key, path)
+            if event is not None:
+                self._waiting[key].remove(event)
+                self._taken.add(id(event))
             return event
+
+    def peek(self, key: Key, path: tuple[str, ...] = ()) -> DependencyEvent | None:
+        """The event that `take` would take, left where it is."""
+        with self._lock:
+            return self._next(key, path)
+
+    def _next(self, key: Key, path: tuple[str, ...]) -> DependencyEvent | None:
+        queue = self._waiting.get(key)
+        if not queue:
+            return None
+        event = queue[0]
+        if path and len(queue) > 1 and event.path != path:
+            event = next((other for other in queue if other.path == path), event)
+        return event
 
     def take_event(self, event: DependencyEvent) -> bool:
         """Take this very event; False where another call had it first."""
@@ -50,12 +60,15 @@ class EventIndex:
             self._taken.add(id(event))
             return True
 
-    def bodies_expected(self, key: Key) -> set[str | None]:
-        """The body hashes of the events still waiting that are equal to ``key`` in all but the body."""
+    def waiting_but_for_body(self, key: Key) -> list[DependencyEvent]:
+        """The events still waiting that are equal to ``key`` in all but the body."""
         with self._lock:
-            return {
-                other.body for other, queue in self._waiting.items() if queue and other._replace(body=key.body) == key
-            }
+            return [
+                event
+                for other, queue in self._waiting.items()
+                if queue and other._replace(body=key.body) == key
+                for event in queue
+            ]
 
     def same_json(self, key: Key, body: bytes) -> Key | None:
         """The key of a waiting event whose JSON body has the same content as this one, byte for byte or not."""

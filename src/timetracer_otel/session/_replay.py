@@ -110,11 +110,19 @@ class ReplaySession(BaseSession):
     def expects_body(self, call: Call) -> bool:
         """Whether a call whose body is a stream must be read before it can be matched.
 
-        False only where every recording of this call failed before its body was sent to the end: then the app's
-        stream must stay as untouched as it was.
+        False only where every recording of this call failed before its body was sent to the end, for another
+        reason than the app's own stream: then that stream must stay as untouched as it was.
         """
-        expected = self._index.bodies_expected(self._signer.key(call))
-        return not expected or expected != {PARTIAL_BODY}
+        waiting = self._index.waiting_but_for_body(self._signer.key(call))
+        return not waiting or any(
+            event.signature.body_hash != PARTIAL_BODY or _source_failed(event) for event in waiting
+        )
+
+    def source_failed(self, call: Call) -> None:
+        """The app's own stream raised while it was read, as it did when it was recorded: that event is answered."""
+        for event in self._index.waiting_but_for_body(self._signer.key(call)):
+            if _source_failed(event) and self._index.take_event(event):
+                return
 
     def match(self, call: Call, path: tuple[str, ...] = ()) -> DependencyEvent:
         """The recorded event for a call; it will answer no other call.
@@ -137,6 +145,14 @@ class ReplaySession(BaseSession):
             body = self._redactor.body(call.body, call.headers).data if call.body else None
             raise self._missed(Attempt(self._signer.sign(call), body, self._redactor.value(call.args)))
         return event
+
+    def upcoming(self, call: Call, path: tuple[str, ...] = ()) -> DependencyEvent | None:
+        """The event that `match` would take for a call now; None where it would find none. Takes nothing."""
+        return self._index.peek(self._signer.key(call), path)
+
+    def claim(self, event: DependencyEvent) -> bool:
+        """Take this very event, so that it answers no other call; False where another call had it first."""
+        return self._index.take_event(event)
 
     def refuse(self, event: DependencyEvent, why: str) -> ReplayMismatchError:
         """The error for a call whose event was found and cannot answer it."""
@@ -206,3 +222,8 @@ class ReplaySession(BaseSession):
         with self._lock:
             self._misses.append(error)
         return error
+
+
+def _source_failed(event: DependencyEvent) -> bool:
+    body = event.call.body if event.call is not None else None
+    return body is not None and body.end is BodyEnd.FAILED

@@ -59,7 +59,7 @@ class TraceSession(BaseSession):
         self._started_s = time.perf_counter()
         self._started_ns = time.time_ns()
         self._ended_s: float | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._eids = itertools.count(1)
         self._pending: list[PendingCall] = []
         self._given: list[DependencyEvent] = []
@@ -162,6 +162,12 @@ class TraceSession(BaseSession):
 
     def call_ended(self, call: PendingCall) -> None:
         """A call that was kept has ended, with its last byte. Nothing to do for a session that is written whole."""
+
+    def call_withdrawn(self, call: PendingCall) -> None:
+        """A call that was kept turned out to be none."""
+        with self._lock:
+            if call in self._pending:
+                self._pending.remove(call)
 
     def span_ended(self, span_id: int, is_client: bool, facts: Callable[[], SpanFacts]) -> None:
         """Join a span that ended to the calls made in it.

@@ -1,0 +1,248 @@
+"""One exchange: commands sent at once on one connection, and their replies. What `flow` is told about it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from timetracer_otel.cassette import rebuild_error
+from timetracer_otel.constants import BodyEnd, CapturePolicy, EventType
+from timetracer_otel.exceptions import CassetteError
+from timetracer_otel.plugins._flow import CANCEL_GRACE_S, Recording, Step, rebuilt
+from timetracer_otel.plugins._redis._commands import Command, arguments, expects_stream, method_of, redact_reply
+from timetracer_otel.plugins._redis._internals import (
+    decoding_of,
+    is_health_check_answer,
+    is_reply,
+    protocol_of,
+)
+from timetracer_otel.plugins._redis._replies import Copier, restored
+from timetracer_otel.plugins._redis._wire import Played, Wire
+from timetracer_otel.session import ReplaySession, TraceSession
+from timetracer_otel.types import Call, DependencyEvent, EventResult, RecordedError
+
+__all__ = ["LIB", "Exchange", "pause", "pause_async"]
+
+LIB = "redis"
+
+_UNFINISHED = "the recording ended before there was a whole answer"
+
+def pause(seconds: float) -> None:
+    """Wait where calls block."""
+    time.sleep(seconds)
+
+async def pause_async(seconds: float) -> None:
+    """Wait where calls are awaited; redis-py knows no other event loop than asyncio's."""
+    await asyncio.sleep(seconds)
+
+class Exchange:
+    """Commands that go out together, and what comes back (a `Site`, and what a `Wire` holds).
+
+    Most exchanges end with as many replies as there were commands. A subscription goes on: whatever is read from
+    its connection from then on belongs to it, in order.
+    """
+
+    lib = LIB
+    read_request: Step | None = None
+
+    def __init__(
+        self,
+        connection: Any,
+        wire: Wire,
+        commands: list[Command],
+        url: str,
+        live: Callable[[], Any],
+        wait: Callable[[float], Any],
+        clustered: bool = False,
+    ) -> None:
+        self._connection = connection
+        self._wire = wire
+        self._commands = commands
+        self._url = url
+        self.live = live
+        self.pause = wait
+        self._clustered = clustered
+        self._call: Call | None = None
+        self._copy = Copier()
+        self._replies: list[Any] = []
+        self._steps: list[list[Any]] | None = None
+        self._recording: Recording | None = None
+        self._limit_bytes = 0
+        self._cut = False
+        self._event: DependencyEvent | None = None
+        self._session: ReplaySession | None = None
+        self._resp = protocol_of(connection)
+        self._decoding = decoding_of(connection)
+
+    # What flow asks
+
+    def observe(self, session: TraceSession) -> None:
+        self._limit_bytes = session.config.max_body_bytes
+
+    def call(self) -> Call:
+        if self._call is None:
+            self._call = Call(
+                LIB, EventType.REDIS, method_of(self._commands), self._url, args=arguments(self._commands)
+            )
+        return self._call
+
+    def returned(self, value: Any, recording: Recording) -> Any:
+        self._recording = recording
+        wire = self._wire
+        # Neither the connection nor the command is kept alive by its recording.
+        self._connection = self.live = None  # type: ignore[assignment]
+        if wire.stream is not None:
+            # Their replies are messages like the others.
+            recording.close()
+        elif any(map(expects_stream, self._commands)):
+            self._steps = []
+            wire.stream = self
+        elif self._commands:
+            wire.open.append(self)
+        else:
+            recording.close()
+        return value
+
+    def result(self, recording: Recording) -> EventResult:
+        facts: dict[str, Any] = {"resp": self._resp, "decoding": list(self._decoding) if self._decoding else None}
+        if self._clustered:
+            facts["cluster"] = True
+        result = EventResult(reply=facts)
+        if self._steps is not None:
+            facts["messages"] = list(self._steps)
+            if self._cut:
+                facts["cut"] = True
+            return result
+        facts["replies"] = list(self._replies)
+        if len(self._commands) == 1 and self._replies and type(self._replies[0]) is RecordedError:
+            result.error, result.error_type = self._replies[0].message, self._replies[0].cls
+        self._judge(recording, result)
+        return result
+
+    def _judge(self, recording: Recording, result: EventResult) -> None:
+        """Say so where there is no replaying what was kept."""
+        if recording.not_replayable == _UNFINISHED:
+            recording.not_replayable = None
+        if recording.ended_s is None:
+            recording.not_replayable = _UNFINISHED
+        config = recording.session.config
+        policy = config.store_response_body
+        if self._cut:
+            recording.not_replayable = (
+                f"its reply of {self._copy.size_bytes} bytes is longer than TIMETRACER_MAX_BODY_KB={config.max_body_kb}"
+            )
+        elif policy is CapturePolicy.NEVER or (policy is CapturePolicy.ON_ERROR and result.error is None):
+            recording.not_replayable = f"its reply was not kept (TIMETRACER_STORE_RES_BODY={policy.value})"
+            result.reply = None
+
+    def rebuild(self, event: DependencyEvent, session: ReplaySession) -> None:
+        self._event, self._session = event, session
+        facts, wire = event.result.reply, self._wire
+        if facts["resp"] != self._resp:
+            raise ValueError(
+                f"it was recorded with protocol={facts['resp']}, and the client now speaks protocol={self._resp}"
+            )
+        if "messages" in facts:
+            wire.played = Played(self, facts["messages"], CANCEL_GRACE_S)
+        elif wire.played is None and not any(map(expects_stream, self._commands)):
+            replies = facts["replies"]
+            if len(replies) < len(self._commands) and not any(type(reply) is RecordedError for reply in replies):
+                raise ValueError(f"it has {len(replies)} replies to {len(self._commands)} commands")
+            wire.replies.extend((reply, self) for reply in replies)
+
+    def rebuild_error(self, error: RecordedError) -> BaseException:
+        return rebuild_error(error, {"redis"})
+
+    # What a wire tells in a recording
+
+    def note(self, value: Any, plain: bool) -> bool:
+        if self._steps is not None:
+            if is_health_check_answer(value):
+                self.note_empty()
+            else:
+                self._add("message", value)
+            return False
+        self._keep(redact_reply(self._commands[len(self._replies)], value))
+        if len(self._replies) < len(self._commands):
+            return False
+        self._close()
+        return True
+
+    def failed(self, error: BaseException) -> None:
+        recording = self._recording
+        assert recording is not None
+        if self._steps is not None:
+            if isinstance(error, Exception):
+                self._add("error", error)
+            else:
+                self._add("cancelled", None)
+        elif isinstance(error, Exception):
+            self._keep(error)
+            self._close()
+        else:
+            recording.failed(error)
+
+    def cut(self, why: str) -> None:
+        recording = self._recording
+        if recording is not None and self._steps is None and recording.ended_s is None:
+            recording.not_replayable = why
+        self._close()
+
+    def note_empty(self) -> None:
+        steps = self._steps
+        if steps is None or self._cut:
+            return
+        if steps and steps[-1][1] == "empty":
+            steps[-1][2] += 1
+        else:
+            self._add("empty", 1)
+
+    def _add(self, kind: str, value: Any) -> None:
+        assert self._steps is not None
+        if not self._cut:
+            self._steps.append([self._wire.sent, kind, self._copy(value)])
+            if self._copy.size_bytes > self._limit_bytes:
+                self._steps.pop()
+                self._cut = True
+
+    def _keep(self, value: Any) -> None:
+        value = self._copy(value)
+        if self._copy.size_bytes > self._limit_bytes:
+            self._cut = True
+        self._replies.append(None if self._cut else value)
+
+    def _close(self) -> None:
+        if self._recording is not None:
+            self._recording.close()
+
+    # What a wire asks in a replay
+
+    def restored(self, reply: Any, plain: bool) -> Any:
+        assert self._event is not None
+        decoding = self._event.result.reply["decoding"]
+        recorded = tuple(decoding) if decoding else None
+        if plain:
+            recorded = self._decoding
+        try:
+            return restored(reply, recorded, self._decoding)
+        except (CassetteError, ValueError, TypeError, LookupError) as error:
+            raise self.refuse(f"what the cassette holds makes no reply: {error}") from error
+
+    def rebuilt(self, error: RecordedError) -> BaseException:
+        assert self._event is not None
+        assert self._session is not None
+        return rebuilt(self, self._event, self._session, error)
+
+    def refuse(self, why: str) -> BaseException:
+        assert self._event is not None
+        assert self._session is not None
+        return self._session.refuse(self._event, why)
+
+    @property
+    def was_cut(self) -> bool:
+        """In a replay: whether the recording kept only the first messages."""
+        return self._event is not None and bool(self._event.result.reply.get("cut"))
+
+_ = BodyEnd, is_reply

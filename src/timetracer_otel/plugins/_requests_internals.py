@@ -1,0 +1,327 @@
+"""Where requests is held: every private name of requests, urllib3 and http.client that the plugin relies on.
+
+Seen in requests 2.31 to 2.34, urllib3 1.26 and 2.0 to 2.8, Python 3.10 to 3.14: an answer's ``raw`` is a urllib3
+response, whose ``_original_response`` is the `http.client` response that reads from ``fp``; urllib3's errors hold
+pools and connections; a session asks for the adapter, sends, sets ``elapsed`` and calls the hooks, in this order.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from timetracer_otel.cassette import rebuild_error, record_error
+from timetracer_otel.exceptions import CassetteError
+from timetracer_otel.plugins._http import RecordedBody
+from timetracer_otel.plugins._wire import TeedFile, WireTap, wire_pieces
+from timetracer_otel.types import RecordedError
+
+__all__ = [
+    "build_response",
+    "http_response_of",
+    "is_of_network",
+    "is_teed",
+    "new_connection",
+    "pool_of",
+    "rebuild",
+    "record",
+    "replayed_raw",
+    "response_facts",
+    "set_elapsed",
+    "tee",
+    "with_stand_ins",
+]
+
+_FAMILY = ("requests", "urllib3")
+_STAND_IN = "timetracer.stand_in"
+_RETRY_COUNTS = ("total", "connect", "read", "redirect", "status", "other")
+
+
+# Responses
+
+
+def http_response_of(raw: Any) -> http.client.HTTPResponse | None:
+    """The `http.client` response beneath an answer's ``raw``; None where it came in another way."""
+    found = getattr(raw, "_original_response", None)
+    return found if isinstance(found, http.client.HTTPResponse) else None
+
+
+def tee(raw: Any, original: http.client.HTTPResponse, limit_bytes: int, on_end: Callable[[], None]) -> WireTap | None:
+    """Note a response body as it is read.
+
+    Args:
+        raw: The urllib3 response.
+        original: What it reads from.
+        limit_bytes: What lies beyond is counted, not kept.
+        on_end: Called once, when the body has ended; maybe at once.
+
+    Returns:
+        What notes it; None where somebody has read from it already.
+    """
+    state: Any = original
+    if state._method == "HEAD":
+        return WireTap(limit_bytes, on_end, chunked=False, length=0)
+    if state.fp is None or is_teed(original) or raw._fp_bytes_read:
+        return None
+    tap = WireTap(limit_bytes, on_end, bool(original.chunked), original.length)
+    if tap.end is None:
+        state.fp = TeedFile(state.fp, tap)
+    return tap
+
+
+def is_teed(original: http.client.HTTPResponse) -> bool:
+    """Whether `tee` was here."""
+    return isinstance(original.fp, TeedFile)
+
+
+def pool_of(adapter: Any, request: Any, options: dict[str, Any]) -> Any:
+    """The urllib3 pool that a call goes through, as the adapter finds it; None where it has none."""
+    proxies = options.get("proxies")
+    try:
+        if hasattr(adapter, "get_connection_with_tls_context"):
+            return adapter.get_connection_with_tls_context(
+                request, options.get("verify", True), proxies=proxies, cert=options.get("cert")
+            )
+        return adapter.get_connection(request.url, proxies)
+    except Exception:  # the adapter may be anybody's, and what it raises is not the recorded answer
+        return None
+
+
+def response_facts(raw: Any, original: http.client.HTTPResponse) -> dict[str, Any]:
+    """What a replay needs of a response besides its status, headers and body."""
+    facts: dict[str, Any] = {"version": original.version, "reason": original.reason}
+    for name in ("version_string", "enforce_content_length", "_request_url"):
+        value = getattr(raw, name, None)
+        if value is not None:
+            facts[name] = value
+    retries = getattr(raw, "retries", None)
+    if retries is not None and retries.history:
+        facts["retries"] = {name: getattr(retries, name, None) for name in _RETRY_COUNTS}
+        facts["retries"]["history"] = [
+            [step.method, step.url, step.error and record(step.error), step.status, step.redirect_location]
+            for step in retries.history
+        ]
+    return facts
+
+
+class _Wire(io.RawIOBase):
+    """The bytes of one response, as a connection."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        super().__init__()
+        self._pieces = pieces
+        self._rest = memoryview(b"")
+        self._error: Exception | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        if self._error is not None:
+            raise self._error
+        if not self._rest:
+            try:
+                self._rest = memoryview(next(filter(None, self._pieces), b""))
+            except Exception as error:
+                self._error = error
+                raise
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+    def makefile(self, _: str) -> io.BufferedReader:
+        """The file that http.client reads: this stands for the socket, too."""
+        return io.BufferedReader(self)
+
+
+def replayed_raw(
+    method: str,
+    status: int,
+    headers: Any,
+    reply: dict[str, Any],
+    recorded: RecordedBody,
+    retries: Any,
+    restore: Callable[[RecordedError], RecordedError],
+) -> Any:
+    """A urllib3 response that reads a recorded answer from an `http.client` response.
+
+    Args:
+        method: Of the request.
+        status: Of the response.
+        headers: Its exact lines.
+        reply: What `response_facts` gave.
+        recorded: The body.
+        retries: The adapter's retry rule.
+        restore: Puts live objects in the places of stand-ins.
+
+    Raises:
+        CassetteError: The recorded head is none.
+    """
+    from urllib3._collections import HTTPHeaderDict
+    from urllib3.response import HTTPResponse
+
+    version = "HTTP/1.0" if reply.get("version") == 10 else "HTTP/1.1"
+    lines = [f"{version} {status} {reply.get('reason') or ''}".encode("latin-1")]
+    lines += [name + b": " + value for name, value in headers]
+    lines += [b"", b""]
+    chunked = False
+
+    def pieces() -> Iterator[bytes]:
+        yield b"\r\n".join(lines)
+        yield from wire_pieces(recorded, reply, chunked)
+
+    original = http.client.HTTPResponse(_Wire(pieces()), method=method)  # type: ignore[arg-type]
+    try:
+        original.begin()
+    except http.client.HTTPException as error:
+        raise CassetteError(f"the recorded head is none: {error!r}") from error
+    chunked = bool(original.chunked)
+    given: dict[str, Any] = {}
+    if "version_string" in reply and hasattr(HTTPResponse, "shutdown"):
+        given["version_string"] = reply["version_string"]
+    return HTTPResponse(
+        body=original,
+        headers=HTTPHeaderDict(original.msg.items()),
+        status=original.status,
+        version=original.version,
+        reason=original.reason,
+        preload_content=False,
+        decode_content=False,
+        original_response=original,
+        retries=_retries(reply.get("retries"), retries, restore),
+        enforce_content_length=bool(reply.get("enforce_content_length", True)),
+        request_method=method,
+        request_url=reply.get("_request_url"),
+        **given,
+    )
+
+
+def _retries(recorded: dict[str, Any] | None, rule: Any, restore: Callable[[RecordedError], RecordedError]) -> Any:
+    if recorded is None or rule is None:
+        return rule
+    from urllib3.util.retry import RequestHistory
+
+    history = tuple(
+        RequestHistory(
+            method,
+            url,
+            rebuild(error, restore) if error is not None else None,  # type: ignore[arg-type]
+            status,
+            location,
+        )
+        for method, url, error, status, location in recorded["history"]
+    )
+    return rule.new(**{name: recorded.get(name) for name in _RETRY_COUNTS}, history=history)
+
+
+def build_response(adapter: Any, request: Any, raw: Any) -> Any:
+    """The response as the adapter builds it; as requests does where the adapter has no way of its own."""
+    from requests.adapters import HTTPAdapter
+
+    own = getattr(adapter, "build_response", None)
+    return own(request, raw) if own is not None else HTTPAdapter.build_response(adapter, request, raw)
+
+
+def set_elapsed(request: Any, response: Any, elapsed_ms: float) -> None:
+    """Let ``response.elapsed`` be what it was: the session sets it to what the replay took, then calls the hooks."""
+    hooks = getattr(request, "hooks", None)
+    if not isinstance(hooks, dict) or not isinstance(hooks.get("response"), list):
+        return
+
+    def restore(answered: Any, *_: Any, **__: Any) -> None:
+        hooks["response"] = [hook for hook in hooks["response"] if hook is not restore]
+        if answered is response:
+            response.elapsed = timedelta(milliseconds=elapsed_ms)
+
+    hooks["response"] = [restore, *hooks["response"]]
+
+
+# Errors
+
+
+def record(error: BaseException) -> RecordedError:
+    """An error as a value; requests, pools and connections in it are stood in for."""
+    return record_error(error, stand_in=_stand_in)
+
+
+def _stand_in(item: Any) -> Any:
+    from requests import PreparedRequest
+    from urllib3.connectionpool import ConnectionPool
+
+    for kind, classes in (
+        ("request", PreparedRequest),
+        ("pool", ConnectionPool),
+        ("connection", http.client.HTTPConnection),
+    ):
+        if isinstance(item, classes):
+            return {_STAND_IN: kind, "text": repr(item)}
+    return None
+
+
+def rebuild(error: RecordedError, restore: Callable[[RecordedError], RecordedError]) -> BaseException:
+    """A recorded error as it was raised, with what it was raised in the midst of.
+
+    Raises:
+        CassetteError: It cannot be rebuilt.
+    """
+    exc = rebuild_error(restore(error), _FAMILY)
+    _set_contexts(exc)
+    return exc
+
+
+def with_stand_ins(error: RecordedError, live: Callable[[str], Any]) -> RecordedError:
+    """A recorded error with live objects in the places of those that were stood in for.
+
+    Args:
+        error: What `record` gave.
+        live: Gives a ``request``, a ``pool`` or a ``connection``.
+    """
+
+    def put(item: Any) -> Any:
+        if type(item) is dict and _STAND_IN in item:
+            return live(item[_STAND_IN])
+        if type(item) is RecordedError:
+            return with_stand_ins(item, live)
+        if type(item) in (list, tuple):
+            return type(item)(map(put, item))
+        return item
+
+    return replace(
+        error,
+        args=tuple(map(put, error.args)),
+        attributes={name: put(item) for name, item in error.attributes.items()},
+        cause=with_stand_ins(error.cause, live) if error.cause is not None else None,
+    )
+
+
+def new_connection(pool: Any) -> Any:
+    """A connection of a pool that is not connected; None where there is no pool."""
+    return pool._new_conn() if pool is not None else None
+
+
+def is_of_network(error: BaseException) -> bool:
+    """Whether a urllib3 error lies in or behind an error: somebody tried to reach a server."""
+    from urllib3.exceptions import HTTPError
+
+    seen: list[Any] = [error]
+    for item in seen:
+        if isinstance(item, HTTPError):
+            return True
+        if isinstance(item, BaseException) and len(seen) < 50:
+            seen += [*item.args, item.__cause__, item.__context__]
+    return False
+
+
+def _set_contexts(exc: BaseException) -> None:
+    """Both libraries raise each error in the midst of the one that it holds, mostly without ``from``."""
+    inner = next((item for item in exc.args if isinstance(item, BaseException)), getattr(exc, "reason", None))
+    for error in (inner, exc.__cause__):
+        if isinstance(error, BaseException):
+            _set_contexts(error)
+    if exc.__cause__ is None and isinstance(inner, BaseException):
+        exc.__context__ = inner

@@ -1,0 +1,72 @@
+"""A statement as it is matched: its text, its kind, its bound values with their names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from timetracer_otel.plugins._sqlalchemy._internals import Binds
+from timetracer_otel.plugins._sqlalchemy._values import plain_parameter
+
+__all__ = ["arguments", "is_connection_setup", "kind_of", "text_of"]
+
+_COMMENTER = re.compile(r"\s*/\*\s*[\w.%-]+='(?:[^'\\]|\\.)*'(?:\s*,\s*[\w.%-]+='(?:[^'\\]|\\.)*')*\s*\*/\s*(;?)\s*\Z")
+"""A trailing comment of key='value' pairs (https://google.github.io/sqlcommenter/spec/), as tracers add them."""
+
+_LEADING = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*([A-Za-z]+)?", re.DOTALL)
+
+_SETUP = frozenset({"SET", "RESET", "PRAGMA", "ALTER", "ATTACH", "USE", "BEGIN", "COMMIT", "ROLLBACK", "LOAD", ""})
+_PING = re.compile(r"\s*(?:SELECT\s+1(?:\s+FROM\s+DUAL)?)?\s*;?\s*\Z", re.IGNORECASE)
+
+
+def text_of(statement: Any) -> str:
+    """The text of a statement without a tracer's comment; drivers take bytes and objects of their own as well."""
+    if isinstance(statement, bytes):
+        text = statement.decode("utf-8", "backslashreplace")
+    elif isinstance(statement, str):
+        text = str.__str__(statement)
+    else:
+        as_string = getattr(statement, "as_string", None)
+        text = str(as_string(None)) if as_string is not None else str(statement)
+    return _COMMENTER.sub(r"\1", text) if "*/" in text[-3:] or text.rstrip().endswith(("*/", "*/;")) else text
+
+
+@lru_cache(maxsize=2048)
+def kind_of(text: str) -> str:
+    """The first word of a statement, in upper case: SELECT, INSERT, SAVEPOINT …"""
+    found = _LEADING.match(text)
+    return (found.group(1) or "").upper() if found else ""
+
+
+def is_connection_setup(text: str) -> bool:
+    """Whether a statement only sets its connection up (or pings), so that running it without a server has no answer."""
+    return _PING.match(text) is not None or kind_of(text) in _SETUP
+
+
+def arguments(statement: Any, parameters: Any, many: bool, binds: Binds) -> dict[str, Any]:
+    """What a call of a cursor is matched by.
+
+    Args:
+        statement: As the driver gets it.
+        parameters: The bound values; a sequence of them where ``many``.
+        many: Whether it is an ``executemany``.
+        binds: What positional values are called.
+    """
+    made: dict[str, Any] = {"statement": text_of(statement)}
+    if many:
+        made["many"] = [_named(row, binds) for row in parameters]
+    elif parameters is not None and len(parameters):
+        made["parameters"] = _named(parameters, binds)
+    return made
+
+
+def _named(parameters: Any, binds: Binds) -> Any:
+    if isinstance(parameters, Mapping):
+        return {str(name): plain_parameter(value) for name, value in parameters.items()}
+    values = [plain_parameter(value) for value in parameters]
+    names = binds.of(len(values))
+    if names is None or len(set(names)) != len(names):
+        return values
+    return dict(zip(names, values, strict=True))

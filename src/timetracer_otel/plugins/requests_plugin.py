@@ -1,0 +1,377 @@
+"""requests (2.31 and newer): the calls of its adapters, one by one.
+
+The seam is ``HTTPAdapter.send``, once for each hop: redirects, cookies, auth, hooks and decoding run for real in
+replay, and retries mounted on an adapter happen beneath it, within one event. An adapter of the user's with a
+``send`` of its own is known by what comes of it: one that hands its calls on to an ``HTTPAdapter`` is recorded
+there, one that asks a server through urllib3 itself is recorded where it is, one that answers in process is left
+alone.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from functools import partial
+from types import FunctionType, ModuleType
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from timetracer_otel.config import excluded_urls
+from timetracer_otel.constants import BodyEnd, EventType
+from timetracer_otel.context import get_current_session
+from timetracer_otel.plugins import _requests_internals as internals
+from timetracer_otel.plugins._flow import Recording, Step, drive, rebuilt
+from timetracer_otel.plugins._http import BodyTap, RecordedBody
+from timetracer_otel.plugins._library import LibraryPlugin
+from timetracer_otel.plugins._patching import Function, Patch
+from timetracer_otel.plugins._request_bodies import read_body, teed_body, whole_body
+from timetracer_otel.plugins._wire import WireTap
+from timetracer_otel.session import ReplaySession, TraceSession
+from timetracer_otel.types import Call, DependencyEvent, EventResult, HeaderMap, RecordedError, header_pairs
+
+__all__ = ["disable_requests", "enable_requests", "plugin"]
+
+_LIB = "requests"
+_ADAPTER = "timetracer.adapter"
+_OPTIONS = ("stream", "timeout", "verify", "cert", "proxies")
+
+_beneath: ContextVar[list[str] | None] = ContextVar("timetracer-requests-beneath", default=None)
+"""Collects the calls that are recorded within the call of an adapter of the user's."""
+
+
+class _Hop:
+    """One request on its way through an adapter (a `Site`)."""
+
+    lib = _LIB
+    adapter_name: str | None = None
+
+    def __init__(
+        self, send: Function, adapter: Any, request: Any, args: tuple[Any, ...], kwargs: dict[str, Any], timed: bool
+    ) -> None:
+        self._send = send
+        self._adapter = adapter
+        self._request = request
+        self._args = args
+        self._kwargs = kwargs
+        self._timed = timed
+        self._method: str = request.method
+        self._url: str = request.url
+        self._headers: list[tuple[Any, Any]] | None = None
+        self._body = whole_body(request.body)
+        self._sent: BodyTap | None = None
+        self._received: WireTap | None = None
+        self._limit_bytes = 0
+        self._status = 0
+        self._response_headers: list[tuple[Any, Any]] = []
+        self._facts: dict[str, Any] = {}
+
+    def live(self) -> Any:
+        request = self._request
+        if self._sent is None:
+            return self._send(self._adapter, request, *self._args, **self._kwargs)
+        body = request.body
+        request.body = teed = teed_body(body, self._sent)
+        try:
+            return self._send(self._adapter, request, *self._args, **self._kwargs)
+        finally:
+            if request.body is teed:
+                request.body = body
+
+    def observe(self, session: TraceSession) -> None:
+        self._limit_bytes = session.config.max_body_bytes
+        # An auth flow may change the same request and send it again.
+        self._headers = list(self._request.headers.items())
+        if self._body is None:
+            self._sent = BodyTap(self._limit_bytes)
+        beneath = _beneath.get()
+        if beneath is not None:
+            beneath.append(self._url)
+
+    def call(self) -> Call:
+        body, end = self._body, BodyEnd.COMPLETE
+        if self._sent is not None:
+            sent = self._sent
+            body = b"".join(sent.chunks)
+            end = (sent.end or BodyEnd.CUT) if sent.size_bytes == len(body) else BodyEnd.CUT
+        elif body is None:
+            end = BodyEnd.CUT
+        headers = _pairs(self._headers if self._headers is not None else self._request.headers.items())
+        return Call(_LIB, EventType.HTTP_CLIENT, self._method, self._url, headers, body, end)
+
+    def returned(self, value: Any, recording: Recording) -> Any:
+        raw = value.raw
+        # Neither the request nor the adapter is kept alive by its recording.
+        self._request = self._adapter = self._send = None  # type: ignore[assignment]
+        self._args, self._kwargs = (), {}
+        original = internals.http_response_of(raw)
+        if original is None:
+            self._status = value.status_code
+            recording.not_replayable = f"its body comes from a {type(raw).__qualname__}, not from http.client"
+            recording.close()
+            return value
+        self._status = original.status
+        self._response_headers = original.msg.items()
+        self._facts = internals.response_facts(raw, original)
+        if original.status == 101:
+            recording.not_replayable = "the connection was upgraded to another protocol"
+            recording.close()
+            return value
+        self._received = internals.tee(raw, original, self._limit_bytes, recording.close)
+        if self._received is None:
+            recording.not_replayable = "its adapter had read from its body before it could be noted"
+            recording.close()
+        elif self._received.end is not None:
+            recording.close()
+        return value
+
+    def result(self, recording: Recording) -> EventResult:
+        assert recording.returned_s is not None
+        received = self._received
+        reply = {**self._facts, "head_ms": (recording.returned_s - recording.started_s) * 1000}
+        if self.adapter_name is not None:
+            reply["adapter"] = self.adapter_name
+        if received is not None:
+            told = {
+                "bad_line": received.bad_line,
+                "ran_out": received.ran_out or None,
+                "open_chunk": received.open_chunk,
+            }
+            reply.update({name: fact for name, fact in told.items() if fact is not None})
+        return EventResult(
+            status=self._status,
+            headers=HeaderMap(_pairs(self._response_headers)),
+            body=received.snapshot(recording.started_s) if received is not None else None,
+            reply=reply,
+        )
+
+    @property
+    def read_request(self) -> Step | None:
+        return self._read if self._body is None else None
+
+    def _read(self) -> None:
+        self._body = read_body(self._request.body)
+
+    def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any:
+        reply = event.result.reply
+        raw = internals.replayed_raw(
+            self._method,
+            event.result.status or 0,
+            header_pairs(event.result.headers),
+            reply,
+            RecordedBody(event, session, partial(rebuilt, self, event, session)),
+            getattr(self._adapter, "max_retries", None),
+            self._restore,
+        )
+        if event.result.body is not None and event.result.body.end is BodyEnd.FAILED:
+            raw._pool = self._pool()
+        response = internals.build_response(self._adapter, self._request, raw)
+        if self._timed:
+            internals.set_elapsed(self._request, response, reply["head_ms"])
+        return response
+
+    def record_error(self, error: BaseException) -> RecordedError:
+        """Pools, connections and requests in an error are stood in for."""
+        recorded = internals.record(error)
+        if self.adapter_name is not None:
+            recorded.attributes[_ADAPTER] = self.adapter_name
+        return recorded
+
+    def rebuild_error(self, error: RecordedError) -> BaseException:
+        return internals.rebuild(error, self._restore)
+
+    def pause(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def _restore(self, error: RecordedError) -> RecordedError:
+        error = internals.with_stand_ins(error, self._live_object)
+        error.attributes.pop(_ADAPTER, None)
+        return error
+
+    def _live_object(self, kind: str) -> Any:
+        if kind == "request":
+            return self._request
+        pool = self._pool()
+        return internals.new_connection(pool) if kind == "connection" else pool
+
+    def _pool(self) -> Any:
+        options = {**dict(zip(_OPTIONS, self._args, strict=False)), **self._kwargs}
+        return internals.pool_of(self._adapter, self._request, options)
+
+
+class _ForeignHop(_Hop):
+    """One request on its way through an adapter with a ``send`` of its own."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.adapter_name = _name(type(self._adapter))
+        self._calls: list[str] = []
+
+    def live(self) -> Any:
+        token = _beneath.set(self._calls)
+        try:
+            return super().live()
+        finally:
+            _beneath.reset(token)
+
+    def disowns(self, outcome: Any) -> bool:
+        """Whether the call was recorded beneath this one already, or never left the process."""
+        if self._calls:
+            return True
+        if isinstance(outcome, BaseException):
+            return not internals.is_of_network(outcome)
+        original = internals.http_response_of(getattr(outcome, "raw", None))
+        return original is None or internals.is_teed(original)
+
+
+def _pairs(items: Any) -> list[tuple[bytes, bytes]]:
+    return [(_line(name), _line(value)) for name, value in items]
+
+
+def _line(text: Any) -> bytes:
+    if isinstance(text, bytes):
+        return text
+    try:
+        return str(text).encode("latin-1")
+    except UnicodeEncodeError:
+        return str(text).encode("utf-8", "surrogatepass")
+
+
+def _name(cls: type) -> str:
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+class _Foreign(Patch):
+    """The seam that finds adapters with a ``send`` of their own, and gives each such class one.
+
+    Args:
+        module: requests.
+        seam: Makes the replacement of an adapter's ``send``.
+    """
+
+    def __init__(self, module: ModuleType, seam: Callable[[Function], Function]) -> None:
+        super().__init__(module.sessions.Session, "get_adapter", self._get_adapter)
+        self._known = {module.adapters.HTTPAdapter, module.adapters.BaseAdapter}
+        self._seam = seam
+        self._patches: list[Patch] = []
+        self._lock = threading.Lock()
+
+    def undo(self) -> None:
+        super().undo()
+        with self._lock:
+            while self._patches:
+                patch = self._patches.pop()
+                self._known.discard(patch.owner)
+                patch.undo()
+
+    def _get_adapter(self, original: Function) -> Function:
+        def get_adapter(*args: Any, **kwargs: Any) -> Any:
+            adapter = original(*args, **kwargs)
+            session = get_current_session()
+            if session is not None:
+                self._cover(type(adapter))
+                _of_session.replayed = isinstance(session, ReplaySession)
+            return adapter
+
+        return get_adapter
+
+    def _cover(self, cls: type) -> None:
+        owner = next((base for base in cls.__mro__ if "send" in base.__dict__), None)
+        if owner is None or owner in self._known:
+            return
+        with self._lock:
+            if owner not in self._known and isinstance(owner.__dict__["send"], FunctionType):
+                patch = Patch(owner, "send", self._seam)
+                patch.apply()
+                self._patches.append(patch)
+            self._known.add(owner)
+
+
+class _OfSession(threading.local):
+    """Whether the call that comes next is made by a session, which has just asked for the adapter."""
+
+    replayed = False
+
+    def take(self) -> bool:
+        replayed, self.replayed = self.replayed, False
+        return replayed
+
+
+_of_session = _OfSession()
+_recorded_adapters: WeakKeyDictionary[ReplaySession, frozenset[str]] = WeakKeyDictionary()
+
+
+def _was_recorded(adapter: Any, session: ReplaySession) -> bool:
+    """Whether the cassette holds calls of this class of adapters itself: then no call of it goes out."""
+    names = _recorded_adapters.get(session)
+    if names is None:
+        names = _recorded_adapters[session] = frozenset(_adapters_in(session))
+    return _name(type(adapter)) in names
+
+
+def _adapters_in(session: ReplaySession) -> Iterator[str]:
+    for event in session.events:
+        reply, error = event.result.reply, event.result.exception
+        if event.signature.lib == _LIB:
+            found = reply.get("adapter") if isinstance(reply, dict) else None
+            found = found or (error.attributes.get(_ADAPTER) if error is not None else None)
+            if found:
+                yield found
+
+
+def _patches(module: ModuleType) -> list[Patch]:
+    listed = excluded_urls(_LIB)
+    excluded = re.compile(listed) if listed else None
+
+    def wants(url: Any) -> bool:
+        return excluded is None or excluded.search(str(url)) is None
+
+    def seam(original: Function) -> Function:
+        def send(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+            session = get_current_session()
+            if session is None or not wants(request.url):
+                return original(self, request, *args, **kwargs)
+            return drive(_Hop(original, self, request, args, kwargs, _of_session.take()), session)
+
+        return send
+
+    def foreign_seam(original: Function) -> Function:
+        def send(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+            session = get_current_session()
+            if session is None or not wants(request.url):
+                return original(self, request, *args, **kwargs)
+            if isinstance(session, ReplaySession) and not _was_recorded(self, session):
+                return original(self, request, *args, **kwargs)
+            return drive(_ForeignHop(original, self, request, args, kwargs, _of_session.take()), session)
+
+        return send
+
+    return [Patch(module.adapters.HTTPAdapter, "send", seam), _Foreign(module, foreign_seam)]
+
+
+plugin = LibraryPlugin(
+    name=_LIB,
+    group="http",
+    modules=("requests",),
+    patches=_patches,
+    instrumentors=("opentelemetry.instrumentation.requests:RequestsInstrumentor",),
+)
+
+
+def enable_requests() -> None:
+    """Let sessions record and replay calls of requests, also of its sessions that exist already.
+
+    Where a real tracer provider is set and nobody switched OpenTelemetry's own requests instrumentation on, that is
+    switched on too. Harmless when repeated, in any order with that instrumentation.
+
+    Raises:
+        PluginNotFoundError: requests is not installed.
+    """
+    plugin.enable()
+
+
+def disable_requests() -> None:
+    """Undo `enable_requests`, and switch off OpenTelemetry's instrumentation if that switched it on."""
+    plugin.disable()

@@ -1,0 +1,76 @@
+"""A small upstream for programs that the tests start: users, a list, and a place to send spans to."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+
+__all__ = ["Loopback"]
+
+
+class Loopback:
+    """A real HTTP server on loopback, in a thread; use it as a context manager.
+
+    Attributes:
+        url: Its address, without a slash at the end.
+        hits: How many requests each path had.
+    """
+
+    def __init__(self) -> None:
+        self.hits: Counter[str] = Counter()
+        hits = self.hits
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                path = self.path.split("?", 1)[0]
+                hits[path] += 1
+                if path.startswith("/users/"):
+                    self._answer(200, json.dumps({"id": int(path.rpartition("/")[2]), "name": "Ada"}).encode())
+                elif path == "/items":
+                    self._answer(200, gzip.compress(b'{"items": ["tea", "cake"]}', mtime=0), gzipped=True)
+                else:
+                    self._answer(404, b'{"error": "not found"}')
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                hits[self.path] += 1
+                self._answer(200, b"" if self.path.startswith("/v1/") else body)
+
+            def _answer(self, status: int, body: bytes, gzipped: bool = False) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                if gzipped:
+                    self.send_header("Content-Encoding", "gzip")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._running = True
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Loopback:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Refuse connections from now on."""
+        if self._running:
+            self._running = False
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join()

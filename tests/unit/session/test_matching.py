@@ -1,0 +1,236 @@
+"""Matching: equal signatures queue, in any order among the others, and nothing else is ever given."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from timetracer_otel.config import TraceConfig
+from timetracer_otel.constants import BodyEnd, EventType
+from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.session import ReplaySession, TraceSession
+from timetracer_otel.session._redaction import Redactor
+from timetracer_otel.session._signature import Signer
+from timetracer_otel.types import (
+    BodySnapshot,
+    Call,
+    CallSnapshot,
+    Cassette,
+    DependencyEvent,
+    EventResult,
+    EventSignature,
+    RequestSnapshot,
+    ResponseSnapshot,
+    SessionMeta,
+)
+
+SIGNER = Signer(Redactor())
+
+
+def call(url: str = "http://h/a", body: bytes | None = None, method: str = "GET", **fields: object) -> Call:
+    return Call("httpx", EventType.HTTP_CLIENT, method, url, body=body, **fields)  # type: ignore[arg-type]
+
+
+def event(made: Call, answer: object = None, path: tuple[str, ...] = (), eid: int = 0) -> DependencyEvent:
+    body = BodySnapshot(captured=True, data=made.body, end=made.body_end) if made.body else None
+    return DependencyEvent(
+        eid,
+        made.event_type,
+        0.0,
+        1.0,
+        SIGNER.sign(made),
+        EventResult(reply=answer),
+        CallSnapshot(body=body),
+        path=path,
+    )
+
+
+def replaying(events: list[DependencyEvent], **settings: object) -> ReplaySession:
+    for eid, one in enumerate(events, 1):
+        one.eid = eid
+    cassette = Cassette(
+        "1", SessionMeta("id", "", "", ""), RequestSnapshot("GET", "/me"), ResponseSnapshot(200), events
+    )
+    config = TraceConfig(mode="replay", **settings)  # type: ignore[arg-type]
+    return ReplaySession(cassette, "x.msgpack", config.strict_replay, config)
+
+
+@given(st.lists(st.integers(0, 4), max_size=30).flatmap(lambda made: st.tuples(st.just(made), st.permutations(made))))
+def test_any_order_gives_each_signature_its_own_answers_first_in_first_out(runs: tuple[list[int], list[int]]) -> None:
+    recorded, asked = runs
+    session = replaying([event(call(f"http://h/{n}"), (n, i)) for i, n in enumerate(recorded)])
+    answers = [session.match(call(f"http://h/{n}")).result.reply for n in asked]
+    for n in set(recorded):
+        assert [answer for answer in answers if answer[0] == n] == [(n, i) for i, m in enumerate(recorded) if m == n]
+    assert session.get_unconsumed_events() == []
+    with pytest.raises(ReplayMismatchError):
+        session.match(call("http://h/0"))
+
+
+def test_threads_never_share_an_answer() -> None:
+    session = replaying([event(call(f"http://h/{n % 5}"), n) for n in range(1000)])
+    got: list[object] = []
+
+    def ask(target: int) -> None:
+        got.extend(session.match(call(f"http://h/{target}")).result.reply for _ in range(100))
+
+    threads = [threading.Thread(target=ask, args=(n % 5,)) for n in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Counter(got) == Counter(range(1000))
+
+
+def test_the_callers_own_parents_decide_between_equal_calls() -> None:
+    session = replaying([event(call(), "first", ("root", "a")), event(call(), "second", ("root", "b"))])
+    assert session.match(call(), ("root", "b")).result.reply == "second"
+    assert session.match(call(), ("root", "c")).result.reply == "first"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (call("http://H:80/a?x=1&y=2"), call("http://h/a?y=2&x=1")),
+        (call("http://h/a?x=1&x=2"), call("http://h/a?x=2&x=1")),
+        (call("http://h/a#frag"), call("http://h/a")),
+        (call("http://u:p@h/a?token=1"), call("http://v:q@h/a?token=2")),
+        (call("https://h:443/a"), call("https://h/a")),
+        (call(headers=[(b"traceparent", b"00-1")]), call(headers=[(b"traceparent", b"00-2")])),
+        (
+            call(body=b"--A\r\nx\r\n--A--", headers=[(b"content-type", b"multipart/form-data; boundary=A")]),
+            call(body=b"--B\r\nx\r\n--B--", headers=[(b"content-type", b"multipart/form-data; boundary=B")]),
+        ),
+        (call(body=b""), call(body=None)),
+    ],
+)
+def test_what_does_not_make_a_call_another_one(one: Call, other: Call) -> None:
+    assert SIGNER.key(one) == SIGNER.key(other)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        call("http://h/b"),
+        call("http://h/a?x=1"),
+        call("http://h:8080/a"),
+        call("https://h/a"),
+        call(method="HEAD"),
+        call(body=b"{}"),
+        call(body=b"{ }"),
+        call("http://h/a%2Fb"),
+    ],
+)
+def test_what_makes_a_call_another_one(other: Call) -> None:
+    assert SIGNER.key(call()) != SIGNER.key(other)
+    with pytest.raises(ReplayMismatchError):
+        replaying([event(other)]).match(call())
+
+
+def test_empty_values_and_repeated_names_are_no_less() -> None:
+    assert SIGNER.sign(call("http://h/?b=&a=2&a=1&c")).query == {"a": ["1", "2"], "b": "", "c": ""}
+    assert SIGNER.key(call("http://h/?a=1")) != SIGNER.key(call("http://h/?a=1&a=1"))
+
+
+def test_lax_matching_takes_json_of_equal_content_and_nothing_less() -> None:
+    recorded = event(call(body=b'{"a": 1, "b": [2]}', method="POST"), "yes")
+    same, other = call(body=b'{"b":[2],"a":1}', method="POST"), call(body=b'{"b":[3],"a":1}', method="POST")
+    with pytest.raises(ReplayMismatchError):
+        replaying([recorded]).match(same)
+    assert replaying([recorded], strict_replay=False).match(same).result.reply == "yes"
+    with pytest.raises(ReplayMismatchError):
+        replaying([recorded], strict_replay=False).match(other)
+
+
+def test_a_body_that_was_never_sent_to_its_end_need_not_be_read() -> None:
+    failed = call(body=b"on", body_end=BodyEnd.CUT, method="POST")
+    unread = call(body=None, body_end=BodyEnd.CUT, method="POST")
+    session = replaying([event(failed, "refused")])
+    assert not session.expects_body(unread)
+    assert session.match(unread).result.reply == "refused"
+    both = replaying([event(failed, "refused"), event(call(body=b"one", method="POST"), "fine")])
+    assert both.expects_body(unread)
+    assert both.match(call(body=b"one", method="POST")).result.reply == "fine"
+
+
+def test_the_error_shows_the_call_the_nearest_ones_and_the_fields() -> None:
+    recorded = [
+        event(call("http://h/pay?page=1", b'{"amount": 5, "to": {"name": "Ada"}}', "POST")),
+        event(call("http://h/other")),
+    ]
+    session = replaying(recorded)
+    with pytest.raises(ReplayMismatchError) as caught:
+        session.match(call("http://h/pay?page=2", b'{"amount": 6, "to": {"name": "Bob"}}', "POST"))
+    assert str(caught.value).splitlines() == [
+        "No recorded call matches: httpx POST http://h/pay?page=2",
+        "  cassette: x.msgpack",
+        "  recorded request: GET /me",
+        "  nearest recorded calls:",
+        "    #1 POST http://h/pay?page=1",
+        "        query.page: recorded '1', now '2'",
+        "        body.amount: recorded 5, now 6",
+        "        body.to.name: recorded 'Ada', now 'Bob'",
+        "    #2 GET http://h/other",
+        "        method: recorded 'GET', now 'POST'",
+        "        url: recorded 'http://h/other', now 'http://h/pay'",
+        "        query.page: recorded (none), now '2'",
+        '        body: recorded None, now b\'{"amount": 6, "to": {"name": "Bob"}}\'',
+        "  what to do: undo the change in the call, or record again. "
+        "To call for real, name the library in live_plugins.",
+    ]
+    assert caught.value.expected["body.amount"] == 5
+    assert caught.value.actual["body.amount"] == 6
+    assert caught.value.event_index == 1
+    assert session.misses == [caught.value]
+
+
+def test_the_error_past_the_last_answer_says_so() -> None:
+    session = replaying([event(call())])
+    session.match(call())
+    with pytest.raises(ReplayMismatchError, match=r"(?s)No recorded answer is left.*it was answered already") as caught:
+        session.match(call())
+    assert "#1 GET http://h/a (answered already)" in str(caught.value)
+    with pytest.raises(ReplayMismatchError, match="holds nothing like it"):
+        replaying([]).match(call())
+
+
+def test_the_error_survives_pickling() -> None:
+    import pickle
+
+    session = replaying([event(call())])
+    with pytest.raises(ReplayMismatchError) as caught:
+        session.match(call("http://h/b"))
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert str(copy) == str(caught.value)
+    assert copy.expected == caught.value.expected
+
+
+def test_hand_written_plugins_find_their_events_by_the_fields_they_name() -> None:
+    session = TraceSession(TraceConfig(mode="record"))
+    for n in range(3):
+        session.add_event(
+            DependencyEvent(
+                eid=0,
+                event_type=EventType.CUSTOM,
+                start_offset_ms=session.elapsed_ms,
+                duration_ms=0.1,
+                signature=EventSignature(lib="mine", method="fetch", url=f"thing://{n % 2}", body_hash=f"hash{n}"),
+                result=EventResult(status=0, body=BodySnapshot(captured=True, encoding="json", data={"n": n})),
+            )
+        )
+    session.finalize()
+    with pytest.raises(RuntimeError, match="finalized"):
+        session.add_event(session.events[0])
+    replay = ReplaySession(session.to_cassette(), "x.msgpack", strict=False)
+    bodies = [
+        replay.get_next_event(EventType.CUSTOM, {"method": "fetch", "url": "thing://0"}).result.body,
+        replay.get_next_event(EventType.CUSTOM, {"method": "fetch", "url": "thing://0"}).result.body,
+        replay.get_next_event(EventType.CUSTOM, {"body_hash": "hash1"}).result.body,
+    ]
+    assert [body.data for body in bodies if body] == [{"n": 0}, {"n": 2}, {"n": 1}]
+    with pytest.raises(ReplayMismatchError):
+        replay.get_next_event(EventType.CUSTOM, {"method": "fetch"})

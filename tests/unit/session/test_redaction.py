@@ -1,0 +1,179 @@
+"""Redaction: what is secret goes, every byte beside it stays."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from timetracer_otel.session import Redactor
+
+JSON = [(b"Content-Type", b"application/json")]
+DEFAULT = Redactor()
+
+
+@pytest.mark.parametrize(
+    ("body", "redacted"),
+    [
+        (b'{"a":1e2,"password":"p","a":2}', b'{"a":1e2,"password":"[REDACTED]","a":2}'),
+        (b'{"Token" : 12 , "x":[1]}', b'{"Token" : "[REDACTED]" , "x":[1]}'),
+        (b'{"secret":{"a":["}"]},"b":1}', b'{"secret":"[REDACTED]","b":1}'),
+        (b'{"secret":["x\\"]",{"y":1}],"b":1}', b'{"secret":"[REDACTED]","b":1}'),
+        (b'{"password":"a\\"b","c":"d"}', b'{"password":"[REDACTED]","c":"d"}'),
+        (b'{"password":null,"token":true,"secret":""}', b'{"password":null,"token":true,"secret":"[REDACTED]"}'),
+        (b'{"page_token":"next","password_hint":"dog"}', b'{"page_token":"next","password_hint":"dog"}'),
+        (b'{"said":"my \\"password\\": x"}', b'{"said":"my \\"password\\": x"}'),
+        (b'[{"token":"a"},{"token":"b"}]', b'[{"token":"[REDACTED]"},{"token":"[REDACTED]"}]'),
+        (b'{"password":"cut off he', b'{"password":"[REDACTED]"'),
+        (b'{"secret":{"cut": ["o', b'{"secret":"[REDACTED]"'),
+        (b'{"password":', b'{"password":'),
+    ],
+)
+def test_json_fields_are_cut_out_and_nothing_else_moves(body: bytes, redacted: bytes) -> None:
+    assert DEFAULT.body(body, JSON).data == redacted
+
+
+def test_events_of_a_stream_are_json_too() -> None:
+    headers = [(b"content-type", b"text/event-stream; charset=utf-8")]
+    body = b'data: {"token":"a"}\n\ndata: {"n":1}\n\n'
+    assert DEFAULT.body(body, headers).data == b'data: {"token":"[REDACTED]"}\n\ndata: {"n":1}\n\n'
+
+
+def test_form_fields() -> None:
+    headers = [(b"content-type", b"application/x-www-form-urlencoded")]
+    body = b"user=ada&pass%77ord=x%20y&token=&Secret=1&tokens=2"
+    assert DEFAULT.body(body, headers).data == b"user=ada&pass%77ord=[REDACTED]&token=&Secret=[REDACTED]&tokens=2"
+
+
+def test_multipart_fields() -> None:
+    headers = [(b"content-type", b'multipart/form-data; boundary="b1"')]
+    part = b'--b1\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+    body = part % (b"password", b"se\r\ncret") + part % (b"note", b"password") + b"--b1--\r\n"
+    expected = part % (b"password", b"[REDACTED]") + part % (b"note", b"password") + b"--b1--\r\n"
+    assert DEFAULT.body(body, headers).data == expected
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
+def test_compressed_bodies_are_looked_into(encoding: str) -> None:
+    from timetracer_otel.session._content_encoding import decode_body, encode_body
+
+    headers = [*JSON, (b"content-encoding", encoding.encode())]
+    secret = encode_body(b'{"password":"p"}', encoding)
+    harmless = encode_body(b'{"passwords":"p"}', encoding)
+    assert decode_body(DEFAULT.body(secret, headers).data, encoding) == b'{"password":"[REDACTED]"}'
+    assert DEFAULT.body(harmless, headers).data is harmless
+    assert DEFAULT.body(b"no such encoding", headers).data == b"no such encoding"
+
+
+def test_a_compressed_body_that_breaks_off_is_redacted_as_far_as_it_goes() -> None:
+    whole = zlib.compress(b'{"password":"p","noise":"%s"}' % b"abcdefgh".join(str(n).encode() for n in range(5000)))
+    cut = DEFAULT.body(whole[: len(whole) // 2], [*JSON, (b"content-encoding", b"deflate")])
+    assert cut.changed
+    assert b'"password":"[REDACTED]"' in zlib.decompressobj().decompress(cut.data)
+
+
+def test_a_gzip_bomb_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from timetracer_otel.session import _content_encoding
+
+    monkeypatch.setattr(_content_encoding, "MAX_DECODED_BYTES", 1000)
+    bomb = gzip.compress(b'{"password":"p"}' + b" " * 100_000, mtime=0)
+    assert DEFAULT.body(bomb, [*JSON, (b"content-encoding", b"gzip")]).data is bomb
+
+
+@given(
+    value=st.text() | st.integers() | st.lists(st.text()) | st.dictionaries(st.text(), st.text(), max_size=3),
+    others=st.dictionaries(st.text().filter(lambda name: name.lower() != "password"), st.text() | st.integers()),
+    cuts=st.lists(st.integers(0, 60), max_size=6),
+)
+def test_redacted_json_is_json_with_only_the_secret_changed(
+    value: object, others: dict[str, object], cuts: list[int]
+) -> None:
+    redactor = Redactor()
+    others = {name: item for name, item in others.items() if name.lower() not in redactor._fields}
+    body = json.dumps({**others, "password": value}).encode()
+    if any(name.lower() in redactor._fields for name in (value if isinstance(value, dict) else ())):
+        return
+    sizes = _sizes(len(body), cuts)
+    redacted = redactor.body(body, JSON, sizes)
+    assert json.loads(redacted.data) == {**others, "password": "[REDACTED]"}
+    assert sum(redacted.sizes) == len(redacted.data)
+    assert all(size >= 0 for size in redacted.sizes)
+    assert len(redacted.sizes) == len(sizes)
+
+
+def _sizes(length: int, cuts: list[int]) -> list[int]:
+    edges = sorted({0, length, *(min(cut, length) for cut in cuts)})
+    return [after - before for before, after in itertools.pairwise(edges)]
+
+
+def test_chunk_boundaries_beside_a_secret_stay() -> None:
+    body = b'{"a":"xxxx","token":"y","b":1}'
+    before = body.index(b',"token"')
+    sizes = [4, before - 4, 12, len(body) - before - 12]
+    redacted = DEFAULT.body(body, JSON, sizes)
+    assert redacted.sizes[:2] == [4, before - 4]
+    assert redacted.data[:before] == body[:before]
+    assert sum(redacted.sizes) == len(redacted.data)
+
+
+@pytest.mark.parametrize(
+    ("url", "redacted"),
+    [
+        ("http://ada:pw@h/p?a=1", "http://%5BREDACTED%5D@h/p?a=1"),
+        (
+            "http://h/p?token=x&a=b%20c&TOKEN=&sig=1",
+            "http://h/p?token=%5BREDACTED%5D&a=b%20c&TOKEN=&sig=%5BREDACTED%5D",
+        ),
+        ("http://h/p?page_token=x#token=1", "http://h/p?page_token=x#token=1"),
+        ("/relative?api_key=k", "/relative?api_key=%5BREDACTED%5D"),
+    ],
+)
+def test_urls(url: str, redacted: str) -> None:
+    assert DEFAULT.url(url) == redacted
+
+
+def test_headers() -> None:
+    pairs = [
+        (b"Authorization", b"Bearer x"),
+        (b"X-Api-Key", b"k"),
+        (b"Cookie", b"sid=1; theme=dark"),
+        (b"Set-Cookie", b"sid=1; Path=/; HttpOnly; Expires=Wed, 01 Jan 2031 00:00:00 GMT"),
+        (b"Set-Cookie", b"empty=; Max-Age=0"),
+        (b"Location", b"/next?token=x"),
+        (b"WWW-Authenticate", b'Digest nonce="n"'),
+        (b"X-Other", b"sid=1"),
+    ]
+    assert DEFAULT.headers(pairs) == (
+        (b"Authorization", b"[REDACTED]"),
+        (b"X-Api-Key", b"[REDACTED]"),
+        (b"Cookie", b"sid=[REDACTED]; theme=[REDACTED]"),
+        (b"Set-Cookie", b"sid=[REDACTED]; Path=/; HttpOnly; Expires=Wed, 01 Jan 2031 00:00:00 GMT"),
+        (b"Set-Cookie", b"empty=; Max-Age=0"),
+        (b"Location", b"/next?token=%5BREDACTED%5D"),
+        (b"WWW-Authenticate", b'Digest nonce="n"'),
+        (b"X-Other", b"sid=1"),
+    )
+
+
+def test_arguments_of_other_calls() -> None:
+    args = {"statement": "insert", "parameters": [{"password": "p", "n": None, "token": None}], "t": ({"PWD": 1},)}
+    assert DEFAULT.value(args) == {
+        "statement": "insert",
+        "parameters": [{"password": "[REDACTED]", "n": None, "token": None}],
+        "t": ({"PWD": "[REDACTED]"},),
+    }
+
+
+def test_off_is_off_and_extra_names_count_everywhere() -> None:
+    off, extra = Redactor("off"), Redactor("default", ["X-Tenant", "nino"])
+    assert off.body(b'{"password":"p"}', JSON).data == b'{"password":"p"}'
+    assert off.url("http://u:p@h/?token=1") == "http://u:p@h/?token=1"
+    assert off.rules == []
+    assert extra.headers([(b"x-tenant", b"a")]) == ((b"x-tenant", b"[REDACTED]"),)
+    assert extra.body(b'{"NINO":"QQ"}', JSON).data == b'{"NINO":"[REDACTED]"}'
+    assert Redactor.from_rules("default", extra.rules).body(b'{"nino":"QQ"}', JSON).changed
