@@ -74,14 +74,19 @@ def _lines(found: Sequence[StoredCassette], folder: Path) -> list[str]:
             ]
         )
     lines = table(columns, rows, terminal_width())
-    reasons = [printable(f"{_short(each.path, folder)}: {each.error}") for each in found if each.error]
-    return [*lines, "", *reasons] if reasons else lines
+    reasons = [_reason(each) for each in found if each.error]
+    return [*lines, "", *map(printable, reasons)] if reasons else lines
 
 
 def _state(stored: StoredCassette) -> str:
     if stored.error:
         return "unreadable"
     return "complete" if stored.complete else "recovered"
+
+
+def _reason(stored: StoredCassette) -> str:
+    reason = stored.error or ""
+    return reason if stored.path in reason else f"{stored.path}: {reason}"
 
 
 def _short(path: str, folder: Path) -> str:

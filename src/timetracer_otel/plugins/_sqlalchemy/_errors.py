@@ -66,7 +66,8 @@ def record_error(error: BaseException) -> RecordedError:
     elif module.startswith("psycopg") and hasattr(error, "_info_to_dict"):
         # The form in which psycopg itself pickles what the server said: number of the field to its bytes.
         info = getattr(error, "_info", None)
-        made.attributes["_info"] = dict(error._info_to_dict(info) or {}) if info else None
+        fields = error._info_to_dict(info) if info else None
+        made.attributes["_info"] = {int(field): text for field, text in fields.items()} if fields else None
         for name in ("sqlstate", "pgcode", "pgconn", "pgresult"):
             made.attributes.pop(name, None)
         made.attributes.update({"_encoding": getattr(error, "_encoding", "utf-8"), "pgconn": None})

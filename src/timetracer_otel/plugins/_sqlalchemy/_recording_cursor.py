@@ -1,0 +1,264 @@
+"""The driver's own cursor while a session records: every call goes through, and what it says is noted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import wrapt
+
+from timetracer_otel import _faults
+from timetracer_otel.context import get_current_session
+from timetracer_otel.plugins._flow import Recording, drive
+from timetracer_otel.plugins._sqlalchemy import _errors
+from timetracer_otel.plugins._sqlalchemy._sites import StatementSite, Target
+from timetracer_otel.plugins._sqlalchemy._values import plain, plain_row
+from timetracer_otel.session import ReplaySession
+from timetracer_otel.types import DependencyEvent, RecordedError
+
+__all__ = ["Fetches", "RecordingCursor"]
+
+_COLUMN_LENGTH = 7
+
+
+class Fetches:
+    """What one execution gave: description, counts, and the rows as the app fetched them."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+        self._recording: Recording | None = None
+        self._description: list[tuple[Any, ...]] | None = None
+        self._rowcount: Any = None
+        self._final_rowcount: Any = None
+        self._lastrowid: Any = None
+        self._value: Any = None
+        self._rows: list[tuple[Any, ...]] = []
+        self._batches: list[tuple[str, int, float]] = []
+        self._ended = False
+        self._error: RecordedError | None = None
+        self._lost: str | None = None
+
+    def opened(self, value: Any, recording: Recording) -> bool:
+        """The execution returned; True where there may be rows to come."""
+        cursor = self._cursor
+        self._recording = recording
+        description = getattr(cursor, "description", None)
+        self._rowcount = _number(getattr(cursor, "rowcount", None))
+        self._lastrowid = getattr(cursor, "lastrowid", None)
+        self._value = value if type(value) in (int, str) else None
+        if not description:
+            self._cursor = None
+            return False
+        self._description = [tuple(plain(part) for part in tuple(column)[:_COLUMN_LENGTH]) for column in description]
+        return True
+
+    def took(self, how: str, rows: Any, asked: int | None) -> None:
+        """The app fetched rows; ``asked`` is how many, None where it wanted all."""
+        recording = self._recording
+        if recording is None or recording.ended_s is not None:
+            return
+        self._rows += map(plain_row, rows)
+        self._batches.append((how, len(rows), (time.perf_counter() - recording.started_s) * 1000))
+        if asked is None or len(rows) < asked:
+            self._ended = True
+
+    def failed(self, error: BaseException) -> None:
+        """Fetching raised."""
+        if self._recording is not None and self._recording.ended_s is None:
+            self._error = _errors.record_error(error)
+
+    def not_kept(self, what: str) -> None:
+        """The app did something with the cursor that is not recorded."""
+        if self._recording is not None and self._recording.ended_s is None:
+            self._recording.not_replayable = f"cursor.{what} is not recorded"
+
+    def closed(self) -> None:
+        """The cursor was closed, or ran another statement."""
+        recording, cursor = self._recording, self._cursor
+        if recording is None or recording.ended_s is not None:
+            return
+        if cursor is not None:
+            self._final_rowcount = _number(getattr(cursor, "rowcount", None))
+            self._cursor = None
+        recording.close()
+
+    def reply(self) -> dict[str, Any]:
+        """All of it, for the cassette."""
+        made: dict[str, Any] = {"rowcount": self._rowcount}
+        if self._lastrowid is not None:
+            made["lastrowid"] = plain(self._lastrowid)
+        if self._value is not None:
+            made["value"] = self._value
+        if self._description is not None:
+            made["description"] = self._description
+            made["rows"] = list(self._rows)
+            made["fetches"] = list(self._batches)
+            made["ended"] = self._ended
+            if self._final_rowcount is not None and self._final_rowcount != self._rowcount:
+                made["final_rowcount"] = self._final_rowcount
+            if self._error is not None:
+                made["fetch_error"] = self._error
+        return made
+
+
+class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc]
+    """Stands for a driver's cursor, with its class, attributes and methods.
+
+    Args:
+        wrapped: The cursor.
+        target: The engine it belongs to.
+    """
+
+    def __init__(self, wrapped: Any, target: Target) -> None:
+        super().__init__(wrapped)
+        self._self_target = target
+        self._self_context: Any = None
+        self._self_fetches: Fetches | None = None
+
+    def bind(self, context: Any) -> None:
+        """Say which execution context the cursor was made for."""
+        self._self_context = context
+
+    def execute(self, operation: Any, parameters: Any = None, *args: Any, **kwargs: Any) -> Any:
+        wrapped = self.__wrapped__
+        given = (operation,) if parameters is None else (operation, parameters)
+        return self._self_run(operation, parameters, False, partial(wrapped.execute, *given, *args, **kwargs))
+
+    def executemany(self, operation: Any, parameters: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(parameters, (list, tuple)):
+            # An iterator can be read once, and that is for the driver.
+            parameters = list(parameters)
+        live = partial(self.__wrapped__.executemany, operation, parameters, *args, **kwargs)
+        return self._self_run(operation, parameters, True, live)
+
+    def executemany_by(self, operation: Any, parameters: Any, through: Callable[[Any], Any]) -> Any:
+        """An ``executemany`` that a dialect makes in its own way: ``through`` gets the driver's cursor."""
+        return self._self_run(operation, parameters, True, partial(through, self.__wrapped__))
+
+    def callproc(self, name: Any, parameters: Any = (), *args: Any, **kwargs: Any) -> Any:
+        live = partial(self.__wrapped__.callproc, name, parameters, *args, **kwargs)
+        return self._self_run(f"CALL {name}", parameters, False, live)
+
+    def fetchone(self, *args: Any, **kwargs: Any) -> Any:
+        row = self._self_fetch(self.__wrapped__.fetchone, *args, **kwargs)
+        self._self_took("one", [] if row is None else [row], 1)
+        return row
+
+    def fetchmany(self, *args: Any, **kwargs: Any) -> Any:
+        rows = self._self_fetch(self.__wrapped__.fetchmany, *args, **kwargs)
+        size = args[0] if args else kwargs.get("size")
+        self._self_took("many", rows, size or getattr(self.__wrapped__, "arraysize", 1))
+        return rows
+
+    def fetchall(self, *args: Any, **kwargs: Any) -> Any:
+        rows = self._self_fetch(self.__wrapped__.fetchall, *args, **kwargs)
+        self._self_took("all", rows, None)
+        return rows
+
+    def __iter__(self) -> Iterator[Any]:
+        rows = iter(self.__wrapped__)
+        while True:
+            try:
+                row = self._self_fetch(next, rows)
+            except StopIteration:
+                self._self_took("one", [], 1)
+                return
+            self._self_took("one", [row], 1)
+            yield row
+
+    def __next__(self) -> Any:
+        try:
+            row = self._self_fetch(next, self.__wrapped__)
+        except StopIteration:
+            self._self_took("one", [], 1)
+            raise
+        self._self_took("one", [row], 1)
+        return row
+
+    def nextset(self, *args: Any, **kwargs: Any) -> Any:
+        self._self_not_kept("nextset")
+        return self.__wrapped__.nextset(*args, **kwargs)
+
+    def scroll(self, *args: Any, **kwargs: Any) -> Any:
+        self._self_not_kept("scroll")
+        return self.__wrapped__.scroll(*args, **kwargs)
+
+    def close(self, *args: Any, **kwargs: Any) -> Any:
+        self._self_end()
+        return self.__wrapped__.close(*args, **kwargs)
+
+    def __enter__(self) -> Any:
+        self.__wrapped__.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> Any:
+        self._self_end()
+        return self.__wrapped__.__exit__(*error)
+
+    def _self_run(self, operation: Any, parameters: Any, many: bool, live: Callable[[], Any]) -> Any:
+        self._self_end()
+        session = get_current_session()
+        if session is None:
+            return self._self_same(live())
+        wrapped = self.__wrapped__
+        fetches = Fetches(wrapped)
+        site = StatementSite(
+            self._self_target,
+            operation,
+            parameters,
+            many,
+            self._self_context,
+            getattr(wrapped, "connection", None) or getattr(wrapped, "_adapt_connection", None),
+            live,
+            fetches,
+            _refuse,
+        )
+        self._self_fetches = fetches
+        return self._self_same(drive(site, session))
+
+    def _self_same(self, value: Any) -> Any:
+        """Drivers return the cursor from ``execute``: that is this one."""
+        return self if value is self.__wrapped__ else value
+
+    def _self_fetch(self, fetch: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            return fetch(*args, **kwargs)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            try:
+                if self._self_fetches is not None:
+                    self._self_fetches.failed(error)
+            except Exception as fault:
+                _faults.contain("sqlalchemy.fetch", fault)
+            raise
+
+    def _self_took(self, how: str, rows: Any, asked: int | None) -> None:
+        try:
+            if self._self_fetches is not None:
+                self._self_fetches.took(how, rows, asked)
+        except Exception as fault:
+            self._self_not_kept("fetch (a fault of the recorder; see its log)")
+            _faults.contain("sqlalchemy.fetch", fault)
+
+    def _self_not_kept(self, what: str) -> None:
+        if self._self_fetches is not None:
+            self._self_fetches.not_kept(what)
+
+    def _self_end(self) -> None:
+        fetches, self._self_fetches = self._self_fetches, None
+        try:
+            if fetches is not None:
+                fetches.closed()
+        except Exception as fault:
+            _faults.contain("sqlalchemy.close", fault)
+
+
+def _refuse(event: DependencyEvent, session: ReplaySession, site: StatementSite) -> Any:
+    raise session.refuse(event, "the cursor was made for a real connection, before this replay began")
+
+
+def _number(value: Any) -> int | None:
+    return value if type(value) is int else None

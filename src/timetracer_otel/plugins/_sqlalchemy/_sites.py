@@ -1,0 +1,275 @@
+"""The calls of the plugin as `flow` wants them stated: opening a connection, a statement, the end of a transaction."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from opentelemetry import trace
+
+from timetracer_otel.constants import EventType
+from timetracer_otel.plugins._flow import Recording, Step
+from timetracer_otel.plugins._sqlalchemy import _errors
+from timetracer_otel.plugins._sqlalchemy._internals import Binds, binds_of, facts_of, let_others_run, otel_span, pause
+from timetracer_otel.plugins._sqlalchemy._statements import arguments, kind_of, text_of
+from timetracer_otel.session import ReplaySession, TraceSession
+from timetracer_otel.types import Call, DependencyEvent, EventResult, RecordedError
+
+if TYPE_CHECKING:
+    from timetracer_otel.plugins._sqlalchemy._recording_cursor import Fetches
+
+__all__ = ["LIB", "ConnectSite", "PlainSite", "StatementSite", "Target", "recorded_facts"]
+
+LIB = "sqlalchemy"
+
+_lock = threading.Lock()
+_told: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
+"""By session: the engines whose facts stand in an event already."""
+_facts: WeakKeyDictionary[Any, dict[str, dict[str, Any]]] = WeakKeyDictionary()
+"""By replay: what its cassette holds about each engine."""
+
+
+class Target:
+    """An engine, as its calls name it."""
+
+    __slots__ = ("database", "dialect", "driver", "engine_url", "url")
+
+    def __init__(self, dialect: Any, engine_url: Any, url: str) -> None:
+        self.dialect = dialect
+        self.engine_url = engine_url
+        self.url = url
+        self.database: str | None = engine_url.database if engine_url is not None else None
+        module = getattr(getattr(dialect.dbapi, "Error", None), "__module__", None) or ""
+        self.driver = module.partition(".")[0]
+
+
+def recorded_facts(session: ReplaySession, url: str) -> dict[str, Any] | None:
+    """What a cassette holds about an engine; None where it never saw it."""
+    with _lock:
+        known = _facts.get(session)
+        if known is None:
+            known = _facts[session] = {}
+            for event in session.events:
+                if event.signature.lib == LIB and event.signature.url:
+                    reply = event.result.reply
+                    found = reply.get("engine") if isinstance(reply, dict) else None
+                    kept = known.setdefault(event.signature.url, {})
+                    if found:
+                        kept.update(found)
+    return known.get(url)
+
+
+class _Site(ABC):
+    """What all calls of the plugin have in common (a `Site`)."""
+
+    lib = LIB
+
+    def __init__(self, target: Target, connection: Any = None) -> None:
+        self.target = target
+        self._connection = connection
+        self._engine: dict[str, Any] | None = None
+        self.span: trace.Span | None = None
+        """The span that the call belongs to, where that is not the current one."""
+
+    @abstractmethod
+    def live(self) -> Any: ...
+
+    @abstractmethod
+    def call(self) -> Call: ...
+
+    @abstractmethod
+    def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any: ...
+
+    def observe(self, session: TraceSession) -> None:
+        pass
+
+    def returned(self, value: Any, recording: Recording) -> Any:
+        self.tell_facts(recording)
+        recording.close()
+        return value
+
+    def result(self, recording: Recording) -> EventResult:
+        return EventResult(reply={"engine": self._engine} if self._engine else {})
+
+    @property
+    def read_request(self) -> Step | None:
+        return None
+
+    def record_error(self, error: BaseException) -> RecordedError:
+        made = _errors.record_error(error)
+        if isinstance(error, Exception) and self._is_disconnect(error):
+            made.attributes[_errors.DISCONNECTED] = True
+        return made
+
+    def rebuild_error(self, error: RecordedError) -> BaseException:
+        made, disconnected = _errors.rebuild_error(error, self.target.driver)
+        if disconnected and hasattr(self._connection, "lose"):
+            self._connection.lose()
+        return made
+
+    def pause(self, seconds: float) -> None:
+        pause(self.target.dialect, seconds)
+
+    def tell_facts(self, recording: Recording) -> None:
+        """Keep what the dialect knows of its server, where no event of this session holds it yet."""
+        with _lock:
+            told = _told.setdefault(recording.session, set())
+            if self.target.url in told:
+                return
+        facts = facts_of(self.target.dialect)
+        if facts is not None:
+            with _lock:
+                told.add(self.target.url)
+            self._engine = facts
+
+    def _is_disconnect(self, error: Exception) -> bool:
+        dialect = self.target.dialect
+        base = getattr(dialect.dbapi, "Error", ())
+        return isinstance(error, base) and bool(dialect.is_disconnect(error, self._connection, None))
+
+
+class PlainSite(_Site):
+    """A call without parameters whose answer is one plain value, or none: COMMIT, ROLLBACK, BEGIN."""
+
+    def __init__(
+        self,
+        target: Target,
+        method: str,
+        live: Callable[[], Any],
+        connection: Any = None,
+        unanswered: Callable[[], Any] | None = None,
+    ) -> None:
+        super().__init__(target, connection)
+        self._method = method
+        self._live = live
+        self._unanswered = unanswered
+        self._value: Any = None
+
+    def live(self) -> Any:
+        return self._live()
+
+    def call(self) -> Call:
+        return Call(LIB, EventType.DB_QUERY, self._method, self.target.url, args={"statement": self._method})
+
+    def returned(self, value: Any, recording: Recording) -> Any:
+        self._live = _nothing
+        self._connection = None
+        self._value = value if type(value) in (str, int, bool) else None
+        return super().returned(value, recording)
+
+    def result(self, recording: Recording) -> EventResult:
+        made = super().result(recording)
+        if self._value is not None:
+            made.reply["value"] = self._value
+        return made
+
+    def rebuild(self, event: DependencyEvent | None, session: ReplaySession) -> Any:
+        let_others_run(self.target.dialect)
+        if self._unanswered is not None:
+            return self._unanswered()
+        return (event.result.reply or {}).get("value") if event is not None else None
+
+
+class ConnectSite(_Site):
+    """Opening a connection."""
+
+    def __init__(self, target: Target, live: Callable[[], Any], replayed: Callable[[], Any]) -> None:
+        super().__init__(target)
+        self._live = live
+        self._replayed = replayed
+        self._engine_known = False
+
+    def live(self) -> Any:
+        return self._live()
+
+    def call(self) -> Call:
+        return Call(LIB, EventType.DB_QUERY, "CONNECT", self.target.url, args={"statement": "CONNECT"})
+
+    def returned(self, value: Any, recording: Recording) -> Any:
+        self._live = _nothing
+        recording.close()
+        return value
+
+    def result(self, recording: Recording) -> EventResult:
+        # The dialect is initialised after its first connection was opened, which by now it is.
+        facts = facts_of(self.target.dialect)
+        return EventResult(reply={"engine": facts} if facts else {})
+
+    def rebuild(self, event: DependencyEvent | None, session: ReplaySession) -> Any:
+        let_others_run(self.target.dialect)
+        return self._replayed()
+
+
+class StatementSite(_Site):
+    """One statement, from its execution to the last row that the app fetched."""
+
+    def __init__(
+        self,
+        target: Target,
+        statement: Any,
+        parameters: Any,
+        many: bool,
+        context: Any,
+        connection: Any,
+        live: Callable[[], Any],
+        fetches: Fetches | None,
+        rebuild: Callable[[DependencyEvent, ReplaySession, StatementSite], Any],
+    ) -> None:
+        super().__init__(target, connection)
+        self._statement = statement
+        self._parameters = parameters
+        self._many = many
+        self._binds = binds_of(context) if context is not None else Binds()
+        self._live = live
+        self._rebuild = rebuild
+        self._fetches = fetches
+        self._args: dict[str, Any] | None = None
+        self.span = otel_span(context)
+
+    def live(self) -> Any:
+        return self._live()
+
+    def observe(self, session: TraceSession) -> None:
+        self._note()
+
+    def call(self) -> Call:
+        self._note()
+        assert self._args is not None
+        return Call(LIB, EventType.DB_QUERY, kind_of(text_of(self._statement)), self.target.url, args=self._args)
+
+    def returned(self, value: Any, recording: Recording) -> Any:
+        self._live = self._rebuild = _nothing
+        self._connection = None
+        fetches = self._fetches
+        assert fetches is not None
+        self.tell_facts(recording)
+        if not fetches.opened(value, recording):
+            recording.close()
+        return value
+
+    def result(self, recording: Recording) -> EventResult:
+        assert self._fetches is not None
+        reply = self._fetches.reply()
+        if self._engine:
+            reply["engine"] = self._engine
+        return EventResult(reply=reply)
+
+    def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any:
+        let_others_run(self.target.dialect)
+        return self._rebuild(event, session, self)
+
+    def rebuild_error(self, error: RecordedError) -> BaseException:
+        let_others_run(self.target.dialect)
+        return super().rebuild_error(error)
+
+    def _note(self) -> None:
+        if self._args is None:
+            self._args = arguments(self._statement, self._parameters, self._many, self._binds)
+            self._parameters = None
+
+
+def _nothing(*_: Any) -> Any:
+    raise AssertionError("this call was made already")

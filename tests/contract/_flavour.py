@@ -1,0 +1,228 @@
+"""What the contract asks of a client: the words that the neutral cases are written in.
+
+Cases are written once, as coroutines. The flavour of a synchronous client has coroutines that never wait, so that
+stepping one once runs it to its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import ssl
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import anyio
+
+from tests.servers._upstream import Upstream
+
+__all__ = ["Case", "CaseList", "Flavour", "Observation", "Pieces", "Session", "drive", "each", "settle"]
+
+T = TypeVar("T")
+Observation = dict[str, Any]
+
+
+@dataclass
+class Pieces:
+    """A request body in pieces: the flavour makes it the kind of generator that its client takes.
+
+    Attributes:
+        pulled: How many pieces the client has asked for.
+    """
+
+    pieces: list[bytes]
+    fails: Exception | None = None
+    """Raised behind the last piece."""
+    pulled: int = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self.pieces:
+            self.pulled += 1
+            yield piece
+        if self.fails is not None:
+            raise self.fails
+
+    async def asynchronous(self) -> AsyncIterator[bytes]:
+        """The same for asynchronous clients."""
+        for piece in self:
+            await anyio.sleep(0)
+            yield piece
+
+
+class Session(Protocol):
+    """A client that is open. Every method returns what the app would see; errors are observed too.
+
+    Only `ReplayMismatchError` is raised: no app is meant to catch it.
+    """
+
+    async def call(self, method: str, target: str, **options: Any) -> Observation:
+        """One call, its response read whole.
+
+        Options: ``params``, ``json``, ``form`` (mapping), ``content`` (bytes, text, file or `Pieces`), ``files``
+        (as the client takes them), ``headers``, ``cookies``, ``auth`` (``("basic" | "digest", user, password)``),
+        ``follow`` (redirects), ``timeout`` (seconds, or a dictionary by ``connect``, ``read``, ``write``, ``pool``).
+        """
+
+    async def stream(
+        self,
+        method: str,
+        target: str,
+        *,
+        read: str = "bytes",
+        size: int | None = None,
+        take: int | None = None,
+        after: Callable[[int], None] | None = None,
+        **options: Any,
+    ) -> Observation:
+        """One call, its response read piece by piece (``raw``, ``bytes``, ``text`` or ``lines``).
+
+        Stops after ``take`` pieces; ``after`` is called with the number of pieces behind each.
+        """
+
+    def jar(self) -> list[Any]:
+        """The session's cookies."""
+
+
+class Flavour(ABC):
+    """One client library in one of its ways of use.
+
+    Attributes:
+        name: As in the names of tests.
+        plugin: The plugin's name.
+        features: What the client can do; a case may need some of them.
+        asynchronous: Whether calls are awaited.
+        upstream: The servers; set while cases run.
+    """
+
+    name: str
+    plugin: str
+    features: frozenset[str]
+    asynchronous: bool
+    upstream: Upstream
+
+    @abstractmethod
+    def open(self, **options: Any) -> AbstractAsyncContextManager[Session]:
+        """A client; options are ``headers``, ``cookies``, ``auth``, ``follow``, ``timeout``, ``trusts`` (False:
+        not the tests' certificates), ``proxy`` (its name), ``http2``, ``max_connections``."""
+
+    @abstractmethod
+    def is_untouched(self) -> bool:
+        """Whether the library is as it was imported."""
+
+    @abstractmethod
+    def instrumentor(self) -> Any:
+        """OpenTelemetry's instrumentor of the library (a singleton)."""
+
+    @abstractmethod
+    def enable(self) -> None:
+        """Enable the plugin."""
+
+    @abstractmethod
+    def disable(self) -> None:
+        """Disable the plugin."""
+
+    def run(self, function: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
+        """Run one case to its end."""
+        return asyncio.run(function(self)) if self.asynchronous else drive(function(self))
+
+    def url(self, path: str, server: str = "http") -> str:
+        """An absolute URL on one of the servers."""
+        return self.upstream.url(path, server)
+
+    def release(self, token: str) -> None:
+        """Let a waiting endpoint go on; nothing in a replay."""
+        if self.upstream.running:
+            self.upstream.control("release", token)
+
+    async def together(self, jobs: Iterable[Callable[[], Coroutine[Any, Any, T]]]) -> list[T]:
+        """Run jobs at the same time (in tasks, or in threads that have this context); results in their order."""
+        jobs = list(jobs)
+        results: dict[int, T] = {}
+        if not self.asynchronous:
+            contexts = [contextvars.copy_context() for _ in jobs]
+            with ThreadPoolExecutor(len(jobs)) as pool:
+                waiting = [
+                    pool.submit(context.run, drive, job()) for context, job in zip(contexts, jobs, strict=True)
+                ]
+                return [future.result() for future in waiting]
+
+        async def one(number: int, job: Callable[[], Coroutine[Any, Any, T]]) -> None:
+            results[number] = await job()
+
+        async with anyio.create_task_group() as group:
+            for number, job in enumerate(jobs):
+                group.start_soon(one, number, job)
+        return [results[number] for number in range(len(jobs))]
+
+    def trusting(self) -> ssl.SSLContext:
+        """A TLS context that trusts the tests' certificates; made once, as that takes long."""
+        return self.upstream.trusting
+
+
+def drive(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never waits."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    coroutine.close()
+    raise RuntimeError("a case for a synchronous client waited")
+
+
+async def settle(value: T | Awaitable[T]) -> T:
+    """A value that a client returns: awaited where the client is asynchronous."""
+    if inspect.isawaitable(value):
+        awaited: T = await value
+        return awaited
+    return value
+
+
+async def each(items: Any) -> AsyncIterator[Any]:
+    """The items of a client's iterator, of either kind."""
+    if hasattr(items, "__aiter__"):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing that an app does with a client.
+
+    Attributes:
+        calls: How many calls a recording of it holds.
+        needs: Features that a flavour must have for it.
+    """
+
+    name: str
+    run: Callable[[Any], Coroutine[Any, Any, Any]]
+    calls: int
+    needs: frozenset[str]
+
+
+@dataclass
+class CaseList:
+    """Collects cases; an instance is the decorator's maker."""
+
+    cases: list[Case] = field(default_factory=list)
+
+    def __call__(self, calls: int = 1, *needs: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Add a function as a case that makes so many calls, for flavours with these features."""
+
+        def add(function: Callable[..., Any]) -> Callable[..., Any]:
+            self.cases.append(Case(function.__name__, function, calls, frozenset(needs)))
+            return function
+
+        return add
+
+    def fitting(self, flavour: Flavour) -> list[Case]:
+        """The cases that a flavour can run."""
+        return [case for case in self.cases if case.needs <= flavour.features]

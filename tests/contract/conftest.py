@@ -1,0 +1,54 @@
+"""The fixtures that the contract's classes share."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.contract.http_contract import HttpContract, Runs, deadline
+from tests.servers._upstream import SharedUpstream, Upstream
+
+
+@pytest.fixture(scope="class")
+def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+    """The bare and the recorded runs of a class's cases, of those selected; the servers are stopped behind them."""
+    cls: type[HttpContract] = request.cls
+    items = [item for item in request.session.items if isinstance(item, pytest.Function) and item.cls is cls]
+    cases: list[Any] = [item.callspec.params["case"] for item in items if hasattr(item, "callspec")]
+    chosen = {case.name for case in cases}
+    folder = tmp_path_factory.mktemp(cls.flavour.name)
+    upstream = Upstream(folder)
+    try:
+        yield Runs(cls.flavour, [case for case in cls.cases if case.name in chosen], upstream, folder)
+    finally:
+        cls.flavour.disable()
+        upstream.close()
+        gc.collect()
+
+
+@pytest.fixture(scope="session")
+def shared_upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedUpstream]:
+    """Servers that are started once; use `upstream`."""
+    upstream = SharedUpstream(tmp_path_factory.mktemp("upstream"))
+    yield upstream
+    upstream.close()
+
+
+@pytest.fixture
+def upstream(request: pytest.FixtureRequest, shared_upstream: SharedUpstream) -> Iterator[SharedUpstream]:
+    """Servers for one test, which may stop them. The flavour of a test class, if it has one, is told of them."""
+    shared_upstream.start()
+    flavour = getattr(request.cls, "flavour", None)
+    if flavour is not None:
+        flavour.upstream = shared_upstream
+    with deadline(30):
+        yield shared_upstream
+    if flavour is not None:
+        flavour.disable()
+        instrumentor = flavour.instrumentor()
+        if instrumentor.is_instrumented_by_opentelemetry:
+            instrumentor.uninstrument()
+        assert flavour.is_untouched()

@@ -1,0 +1,42 @@
+"""httpx and httpx2 keep the contract, each synchronous, under asyncio and under trio."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.contract.http_cases import case as http_cases
+from tests.contract.http_contract import HttpContract
+from tests.contract.httpx_cases import case as httpx_cases
+from tests.contract.httpx_flavour import HttpxFlavour
+
+
+class _Httpx(HttpContract):
+    def __init_subclass__(cls) -> None:
+        cls.cases = [*http_cases.fitting(cls.flavour), *httpx_cases.fitting(cls.flavour)]
+
+
+class TestHttpxSync(_Httpx):
+    flavour = HttpxFlavour("httpx", "sync")
+
+
+class TestHttpxAsyncio(_Httpx):
+    flavour = HttpxFlavour("httpx", "asyncio")
+
+
+# Streams that break or are abandoned leave generators of httpx and httpcore behind, bare as well; trio tells.
+_GENERATORS_LEFT = pytest.mark.filterwarnings(
+    "ignore:Async generator:ResourceWarning", "ignore:Exception ignored:pytest.PytestUnraisableExceptionWarning"
+)
+
+
+@_GENERATORS_LEFT
+class TestHttpxTrio(_Httpx):
+    flavour = HttpxFlavour("httpx", "trio")
+
+
+class TestHttpx2Sync(_Httpx):
+    flavour = HttpxFlavour("httpx2", "sync")
+
+
+class TestHttpx2Asyncio(_Httpx):
+    flavour = HttpxFlavour("httpx2", "asyncio")
