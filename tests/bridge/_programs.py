@@ -22,15 +22,15 @@ _QUIET = {
 }
 
 
-def instrumented(code: str, timeout_s: float = 60.0, **environment: str) -> subprocess.CompletedProcess[str]:
+def instrumented(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run code as ``opentelemetry-instrument python -c CODE``."""
     script = Path(sys.executable).with_name("opentelemetry-instrument")
-    return _run([str(script), sys.executable, "-c", textwrap.dedent(code)], timeout_s, environment)
+    return _run([str(script), sys.executable, "-c", textwrap.dedent(code)], environment)
 
 
-def plain(code: str, timeout_s: float = 60.0, **environment: str) -> subprocess.CompletedProcess[str]:
+def plain(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run code as ``python -c CODE``."""
-    return _run([sys.executable, "-c", textwrap.dedent(code)], timeout_s, environment)
+    return _run([sys.executable, "-c", textwrap.dedent(code)], environment)
 
 
 def started(code: str, **environment: str) -> subprocess.Popen[str]:
@@ -49,12 +49,12 @@ def cassettes(folder: Path) -> list[Cassette]:
     return [read_cassette(stored.path) for stored in CassetteStore(folder).list()]
 
 
-def _run(command: list[str], timeout_s: float, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def _run(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command,
         env={**os.environ, **_QUIET, **environment},
         capture_output=True,
         text=True,
-        timeout=timeout_s,
+        timeout=60,
         check=False,
     )

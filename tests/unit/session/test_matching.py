@@ -210,7 +210,7 @@ def test_the_error_survives_pickling() -> None:
 
 
 def test_hand_written_plugins_find_their_events_by_the_fields_they_name() -> None:
-    session = TraceSession(TraceConfig(mode="record"))
+    session = TraceSession()
     for n in range(3):
         session.add_event(
             DependencyEvent(
