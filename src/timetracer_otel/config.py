@@ -61,6 +61,10 @@ def _names(text: str) -> list[str]:
     return [item.strip() for item in text.split(",") if item.strip()]
 
 
+def _rules(text: str) -> list[str]:
+    return [item.strip() for item in text.split(";") if item.strip()]
+
+
 def _redact(text: str) -> str:
     if text.lower() in {"default", "off"}:
         return text.lower()
@@ -159,6 +163,14 @@ SETTINGS: tuple[Setting, ...] = (
         "Names of headers, query parameters and fields that are secret besides the default ones.",
     ),
     Setting(
+        "ignore_sql_params",
+        "IGNORE_SQL_PARAMS",
+        _rules,
+        "rules separated by semicolons, each `names` or `statement pattern: names`",
+        "Bound values that change from run to run and that a replay does not compare, by name or position from 1; "
+        "`*` in a pattern stands for anything.",
+    ),
+    Setting(
         "replay_timing",
         "REPLAY_TIMING",
         _flag,
@@ -200,6 +212,7 @@ class TraceConfig:
     compression: CompressionType = CompressionType.NONE
     redact: str = "default"
     redact_extra: list[str] = field(default_factory=list)
+    ignore_sql_params: list[str] = field(default_factory=list)
     replay_timing: bool = False
 
     def __post_init__(self) -> None:
@@ -214,6 +227,9 @@ class TraceConfig:
             raise _wrong("sample_rate", self.sample_rate, "0.0 to 1.0")
         if self.max_body_kb < 0:
             raise _wrong("max_body_kb", self.max_body_kb, "0 or more")
+        for rule in self.ignore_sql_params:
+            if not rule.rpartition(":")[2].replace(",", " ").split():
+                raise _wrong("ignore_sql_params", rule, "`names` or `statement pattern: names`")
 
     @classmethod
     def from_env(cls) -> TraceConfig:

@@ -29,8 +29,18 @@ __all__ = [
 ]
 
 
+def _rebuild(cls: type[Exception], args: tuple[Any, ...], state: dict[str, Any]) -> Exception:
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
 class TimetracerError(Exception):
-    """Base of every error that this library raises on purpose."""
+    """Base of every error that this library raises on purpose. Pickles whole, as test runners need it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.args, dict(self.__dict__)))
 
 
 class ConfigurationError(TimetracerError):
@@ -112,9 +122,6 @@ class ReplayMismatchError(TimetracerError):
         self.candidates = tuple(candidates)
         super().__init__("\n".join(self._lines()))
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuild_mismatch, (self.message, {**self.__dict__}))
-
     def _lines(self) -> list[str]:
         lines = [self.message]
         if self.cassette_path:
@@ -134,11 +141,6 @@ class ReplayMismatchError(TimetracerError):
         return lines
 
 
-def _rebuild_mismatch(message: str, state: dict[str, Any]) -> ReplayMismatchError:
-    keywords = {name: value for name, value in state.items() if name != "message"}
-    return ReplayMismatchError(message, **keywords)
-
-
 class PluginError(TimetracerError):
     """A plugin cannot do what it was asked."""
 
@@ -148,6 +150,7 @@ class PluginNotFoundError(PluginError):
 
     def __init__(self, plugin_name: str) -> None:
         super().__init__(
-            f"Plugin '{plugin_name}' not found. Is it installed? pip install \"timetracer-otel[{plugin_name}]\""
+            f"Plugin {plugin_name!r} not found. To install it: "
+            f'pip install {plugin_name} "timetracer-otel[{plugin_name}]"'
         )
         self.plugin_name = plugin_name

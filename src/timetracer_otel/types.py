@@ -79,6 +79,8 @@ class RecordedError:
     """The exception's ``__cause__``, with its own cause behind it."""
     unfaithful: str | None = None
     """Why the exception cannot be rebuilt, where an argument has no faithful encoding."""
+    enums: dict[str, str] = field(default_factory=dict)
+    """Attributes that are members of an enumeration, each as ``module:qualified name.MEMBER``."""
 
 
 @dataclass(slots=True)

@@ -147,9 +147,9 @@ class Runtime:
         writer = self._writer
         return writer is None or writer.flush(timeout_s)
 
-    def whereabouts(self) -> Whereabouts:
-        """Where in the traces the caller is."""
-        span = trace.get_current_span()
+    def whereabouts(self, span: trace.Span | None = None) -> Whereabouts:
+        """Where in the traces the caller is, or a call whose span is not the current one."""
+        span = trace.get_current_span() if span is None else span
         context = span.get_span_context()
         if not context.is_valid:
             return _NOWHERE

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Collection, Iterator
+from enum import Enum
 from typing import Any, Final
 
 from timetracer_otel.cassette._codec import pack, unpack
@@ -32,6 +33,7 @@ STDLIB_MODULES: Final = frozenset(
         "builtins",
         "concurrent.futures._base",
         "decimal",
+        "http",
         "http.client",
         "http.cookiejar",
         "json.decoder",
@@ -64,10 +66,10 @@ def record_error(
 ) -> RecordedError:
     """An exception as a value: class, arguments, attributes, and its chain of ``__cause__``.
 
-    Kept are the attributes that can be encoded (None included); others, such as a client's request object, are
-    left out. An argument that cannot be encoded is kept as its ``repr``, and ``unfaithful`` says so: such an
-    error cannot be rebuilt. Exceptions among arguments and attributes are recorded like the outer one. Never
-    raises, whatever the exception's own methods do.
+    Kept are the attributes that can be encoded (None included) and members of enumerations; others, such as a
+    client's request object, are left out. An argument that cannot be encoded is kept as its ``repr``, and
+    ``unfaithful`` says so: such an error cannot be rebuilt. Exceptions among arguments and attributes are recorded
+    like the outer one. Never raises, whatever the exception's own methods do.
 
     Args:
         exc: The exception; it is not changed.
@@ -117,6 +119,7 @@ class _Recorder:
                 args=args,
                 attributes=dict(self._attributes(exc, extra)),
                 unfaithful="; ".join(faults) or None,
+                enums=dict(_enums(exc)),
             )
             cause = exc.__cause__
             if cause is not None and self._may_go_on(cause):
@@ -168,6 +171,14 @@ class _Recorder:
             return instead
 
 
+def _enums(exc: BaseException) -> Iterator[tuple[str, str]]:
+    own = getattr(exc, "__dict__", None)
+    for name, item in list(own.items()) if type(own) is dict else ():
+        kind = type(item)
+        if type(name) is str and isinstance(item, Enum) and item.name in kind.__members__:
+            yield name, f"{kind.__module__}:{kind.__qualname__}.{item.name}"
+
+
 def _text(exc: BaseException) -> str:
     try:
         return str.__str__(str(exc))[:_MAX_TEXT]
@@ -190,15 +201,14 @@ def _rebuild(error: RecordedError, roots: frozenset[str], room: int) -> BaseExce
     if room < 0:
         raise CassetteError(f"The error {error.cls} holds more than {MAX_CAUSES} errors within errors.")
     cls = _find_class(error.cls, roots)
+    # The one error that apps catch and that is no Exception; importing asyncio for its name would be dear.
+    cancelled = (cls.__module__, cls.__qualname__) == ("asyncio.exceptions", "CancelledError")
+    if not (issubclass(cls, Exception) or (cancelled and issubclass(cls, BaseException))):
+        raise CassetteError(f"The recorded error {error.cls} is not rebuilt: the class is no Exception.")
     args = tuple(_restored(item, roots, room) for item in error.args)
     exc = _make(cls, args)
     vars(BaseException)["args"].__set__(exc, args)
-    for name, item in error.attributes.items():
-        if name != "args" and (not name.startswith("__") or name == "__notes__"):
-            try:
-                _set(exc, name, _restored(item, roots, room))
-            except CassetteError:
-                continue
+    _set_all(exc, dict(_state(error, roots, room)))
     if error.cause is not None:
         try:
             exc.__cause__ = _rebuild(error.cause, roots, room - 1)
@@ -215,7 +225,7 @@ def _restored(item: Any, roots: frozenset[str], room: int) -> Any:
     return item
 
 
-def _find_class(path: str, roots: frozenset[str]) -> type[BaseException]:
+def _find_class(path: str, roots: frozenset[str]) -> type:
     module_name, _, qualname = path.partition(":")
     parts = module_name.split(".")
     if not (module_name in STDLIB_MODULES or parts[0] in roots):
@@ -233,10 +243,6 @@ def _find_class(path: str, roots: frozenset[str]) -> type[BaseException]:
         found = getattr(found, part, None)
         if not isinstance(found, type):
             raise CassetteError(f"The recorded error {path} is not rebuilt: there is no such class here.")
-    # The one error that apps catch and that is no Exception; importing asyncio for its name would be dear.
-    cancelled = (found.__module__, found.__qualname__) == ("asyncio.exceptions", "CancelledError")
-    if not (issubclass(found, Exception) or (cancelled and issubclass(found, BaseException))):
-        raise CassetteError(f"The recorded error {path} is not rebuilt: the class is no Exception.")
     home = found.__module__
     if not (home in STDLIB_MODULES or home.partition(".")[0] in roots):
         raise CassetteError(f"The recorded error {path} is not rebuilt: the class belongs to {home}.")
@@ -264,12 +270,34 @@ def _make(cls: type[BaseException], args: tuple[Any, ...]) -> BaseException:
     ) from last
 
 
-def _set(exc: BaseException, name: str, value: Any) -> None:
-    try:
-        setattr(exc, name, value)
-    except Exception:  # read-only
+def _state(error: RecordedError, roots: frozenset[str], room: int) -> Iterator[tuple[str, Any]]:
+    for name, item in error.attributes.items():
         try:
-            # How types in C take back what pickle kept of them; psycopg2's pgcode is set in no other way.
-            exc.__setstate__({name: value})
-        except Exception:  # it cannot be set at all, and is skipped as documented
-            return
+            yield name, _restored(item, roots, room)
+        except CassetteError:
+            continue
+    for name, path in error.enums.items():
+        class_path, _, member = path.rpartition(".")
+        try:
+            kind = _find_class(class_path, roots)
+        except CassetteError:
+            continue
+        if issubclass(kind, Enum) and member in kind.__members__:
+            yield name, kind.__members__[member]
+
+
+def _set_all(exc: BaseException, state: dict[str, Any]) -> None:
+    refused = {}
+    for name, item in state.items():
+        if name != "args" and (not name.startswith("__") or name == "__notes__"):
+            try:
+                setattr(exc, name, item)
+            except Exception:
+                refused[name] = item
+    if refused:
+        try:
+            # How types in C take back what pickle kept of them, all at once: psycopg2's pgcode is set in no other
+            # way.
+            exc.__setstate__(refused)
+        except Exception:
+            return  # They cannot be set at all, and are skipped as documented.

@@ -152,8 +152,8 @@ def _decode_headers(payload: bytes, unpack: Unpack) -> HeaderMap:
 
 
 def _encode_error(value: RecordedError, pack: Pack) -> bytes:
-    if type(value.args) is not tuple or type(value.attributes) is not dict:
-        raise Unencodable("args of a RecordedError are a tuple, attributes a dict")
+    if type(value.args) is not tuple or type(value.attributes) is not dict or type(value.enums) is not dict:
+        raise Unencodable("args of a RecordedError are a tuple, attributes and enums a dict")
     entries = {
         "class": value.cls,
         "message": value.message,
@@ -161,6 +161,7 @@ def _encode_error(value: RecordedError, pack: Pack) -> bytes:
         "attributes": value.attributes or None,
         "cause": value.cause,
         "unfaithful": value.unfaithful,
+        "enums": value.enums or None,
     }
     return pack({key: item for key, item in entries.items() if item is not None})
 
@@ -168,7 +169,7 @@ def _encode_error(value: RecordedError, pack: Pack) -> bytes:
 def _decode_error(payload: bytes, unpack: Unpack) -> RecordedError:
     found = unpack(payload)
     _require(type(found) is dict, "an error")
-    args, attributes = found.get("args") or [], found.get("attributes") or {}
+    args, attributes, enums = found.get("args") or [], found.get("attributes") or {}, found.get("enums") or {}
     error = RecordedError(
         cls=found.get("class"),
         message=found.get("message"),
@@ -176,9 +177,11 @@ def _decode_error(payload: bytes, unpack: Unpack) -> RecordedError:
         attributes=attributes,
         cause=found.get("cause"),
         unfaithful=found.get("unfaithful"),
+        enums=enums,
     )
     _require(type(error.cls) is str and type(error.message) is str and type(args) is list, "an error")
     _require(type(attributes) is dict and all(type(name) is str for name in attributes), "an error")
+    _require(type(enums) is dict and set(map(type, (*enums, *enums.values()))) <= {str}, "an error")
     _require(type(error.cause) in (RecordedError, type(None)), "an error")
     _require(type(error.unfaithful) in (str, type(None)), "an error")
     return error

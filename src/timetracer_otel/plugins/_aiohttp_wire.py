@@ -85,6 +85,10 @@ class ArrivalTap(BodyTap):
             self._body(piece[skip:], 0, at_s)
             skip = 0
 
+    def on_end(self, call: Callable[[], None]) -> None:
+        """Have a function called when the body ends."""
+        self._on_end = call
+
     def app_has_it(self) -> None:
         """The app gets the response now."""
         self.at_return = len(self.cursors)

@@ -50,7 +50,8 @@ class Site(Protocol):
 
     Two more methods are there where they are needed: ``record_error(error) -> RecordedError``, where the library puts
     objects of its own into its errors, and ``disowns(outcome) -> bool``, where only what came of a call (its value or
-    its error) tells that it was none of ours: the app has that as it is, and nothing is recorded.
+    its error) tells that it was none of ours: the app has that as it is, and nothing is recorded. An attribute ``span``
+    is the span that the call belongs to, where that is not the current one.
     """
 
     lib: str
@@ -107,7 +108,7 @@ class Recording:
     def __init__(self, session: TraceSession, site: Site) -> None:
         self.session = session
         self.site = site
-        self.trace_id, self.span_id, self.path, _ = runtime().whereabouts()
+        self.trace_id, self.span_id, self.path, _ = runtime().whereabouts(getattr(site, "span", None))
         self.not_replayable: str | None = None
         self.error: RecordedError | None = None
         self.ended_s: float | None = None
@@ -277,7 +278,7 @@ def _replay(site: Site, session: ReplaySession) -> Flow:
         except BaseException:
             session.source_failed(site.call())
             raise
-    return (yield from answer(site, session, session.match(site.call(), runtime().whereabouts().path)))
+    return (yield from answer(site, session, session.match(site.call(), runtime().whereabouts(getattr(site, "span", None)).path)))
 
 
 def answer(site: Site, session: ReplaySession, event: DependencyEvent) -> Flow:
@@ -286,7 +287,7 @@ def answer(site: Site, session: ReplaySession, event: DependencyEvent) -> Flow:
     Raises:
         ReplayMismatchError: The event cannot answer it.
     """
-    where = runtime().whereabouts()
+    where = runtime().whereabouts(getattr(site, "span", None))
     if where.span is not None:
         where.span.set_attribute("timetracer.replayed", True)
     if event.not_replayable is not None:

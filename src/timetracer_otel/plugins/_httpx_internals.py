@@ -18,7 +18,16 @@ from timetracer_otel.constants import BodyEnd
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.plugins._http import BodyTap, RecordedBody
 
-__all__ = ["Internals", "ReplayedNetworkStream", "internals_of", "pause", "url_text", "whole_body"]
+__all__ = [
+    "Internals",
+    "ReplayedNetworkStream",
+    "header_lines",
+    "internals_of",
+    "pause",
+    "raw_lines",
+    "url_text",
+    "whole_body",
+]
 
 
 class Internals(NamedTuple):
@@ -144,6 +153,16 @@ def url_text(url: Any) -> str:
 @lru_cache(maxsize=4096)
 def _text(reference: Any) -> str:
     return str(reference)
+
+
+def header_lines(headers: Any) -> tuple[Any, ...]:
+    """The lines of a `Headers` object as they are now, for `raw_lines`: copies no line."""
+    return tuple(headers._list)
+
+
+def raw_lines(lines: tuple[Any, ...]) -> list[tuple[bytes, bytes]]:
+    """What `Headers.raw` gave when `header_lines` was called."""
+    return [(name, value) for name, _, value in lines]
 
 
 class ReplayedNetworkStream:

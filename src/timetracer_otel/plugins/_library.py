@@ -53,11 +53,14 @@ class LibraryPlugin:
     def __post_init__(self) -> None:
         _names.register(self.name, self.group)
 
-    def enable(self) -> None:
+    def enable(self, **instrument_with: Any) -> None:
         """Install the seams until `disable`, and OpenTelemetry's own instrumentor where there is use for it.
 
         That is: a real tracer provider is set, the instrumentor is installed, and nobody switched it on yet.
         Harmless when repeated.
+
+        Args:
+            instrument_with: Arguments for ``instrument()`` of that instrumentor, if it is switched on now.
 
         Raises:
             PluginNotFoundError: The library is not installed; the text has the line that installs it.
@@ -68,7 +71,7 @@ class LibraryPlugin:
             self._explicit = True
             self._install()
             runtime().watch_spans()
-            self._switch_instrumentors_on()
+            self._switch_instrumentors_on(instrument_with)
 
     def disable(self) -> None:
         """Undo `enable`; seams that a session needs stay until it ends. Harmless when repeated."""
@@ -132,7 +135,7 @@ class LibraryPlugin:
             for patch in reversed(patches):
                 patch.undo()
 
-    def _switch_instrumentors_on(self) -> None:
+    def _switch_instrumentors_on(self, instrument_with: dict[str, Any]) -> None:
         if not has_real_provider():
             return
         for path in self.instrumentors:
@@ -145,7 +148,7 @@ class LibraryPlugin:
             needed = instrumentor.instrumentation_dependencies()
             there = any(_is_there(re.split(r"[^\w.-]", dependency, maxsplit=1)[0]) for dependency in needed)
             if there and not instrumentor.is_instrumented_by_opentelemetry:
-                instrumentor.instrument(skip_dep_check=True)
+                instrumentor.instrument(skip_dep_check=True, **instrument_with)
                 self._switched_on.append(instrumentor)
 
 

@@ -21,6 +21,7 @@ from timetracer_otel.plugins._wire import TeedFile, WireTap, wire_pieces
 from timetracer_otel.types import RecordedError
 
 __all__ = [
+    "add_headers",
     "build_response",
     "http_response_of",
     "is_of_network",
@@ -32,12 +33,14 @@ __all__ = [
     "replayed_raw",
     "response_facts",
     "set_elapsed",
+    "target_of",
     "tee",
     "with_stand_ins",
 ]
 
 _FAMILY = ("requests", "urllib3")
 _STAND_IN = "timetracer.stand_in"
+_CONTEXT = "timetracer.context"
 _RETRY_COUNTS = ("total", "connect", "read", "redirect", "status", "other")
 
 
@@ -91,18 +94,20 @@ def pool_of(adapter: Any, request: Any, options: dict[str, Any]) -> Any:
         return None
 
 
-def response_facts(raw: Any, original: http.client.HTTPResponse) -> dict[str, Any]:
+def response_facts(raw: Any, original: http.client.HTTPResponse, adapter: Any) -> dict[str, Any]:
     """What a replay needs of a response besides its status, headers and body."""
     facts: dict[str, Any] = {"version": original.version, "reason": original.reason}
-    for name in ("version_string", "enforce_content_length", "_request_url"):
+    for name in ("version_string", "enforce_content_length"):
         value = getattr(raw, name, None)
         if value is not None:
             facts[name] = value
+    # Targets hold what is secret in a query, and the replayed request has them again.
+    facts["has_target"] = raw._request_url is not None
     retries = getattr(raw, "retries", None)
-    if retries is not None and retries.history:
+    if retries is not None and retries is not getattr(adapter, "max_retries", None):
         facts["retries"] = {name: getattr(retries, name, None) for name in _RETRY_COUNTS}
         facts["retries"]["history"] = [
-            [step.method, step.url, step.error and record(step.error), step.status, step.redirect_location]
+            [step.method, step.error and record(step.error), step.status, step.redirect_location]
             for step in retries.history
         ]
     return facts
@@ -141,6 +146,7 @@ class _Wire(io.RawIOBase):
 
 def replayed_raw(
     method: str,
+    target: str,
     status: int,
     headers: Any,
     reply: dict[str, Any],
@@ -152,6 +158,7 @@ def replayed_raw(
 
     Args:
         method: Of the request.
+        target: What stood behind the method on the wire.
         status: Of the response.
         headers: Its exact lines.
         reply: What `response_facts` gave.
@@ -193,30 +200,33 @@ def replayed_raw(
         preload_content=False,
         decode_content=False,
         original_response=original,
-        retries=_retries(reply.get("retries"), retries, restore),
+        retries=_retries(reply.get("retries"), retries, target, restore),
         enforce_content_length=bool(reply.get("enforce_content_length", True)),
         request_method=method,
-        request_url=reply.get("_request_url"),
+        request_url=target if reply.get("has_target") else None,
         **given,
     )
 
 
-def _retries(recorded: dict[str, Any] | None, rule: Any, restore: Callable[[RecordedError], RecordedError]) -> Any:
-    if recorded is None or rule is None:
+def _retries(
+    recorded: dict[str, Any] | None, rule: Any, target: str, restore: Callable[[RecordedError], RecordedError]
+) -> Any:
+    if recorded is None:
         return rule
-    from urllib3.util.retry import RequestHistory
+    from urllib3.util.retry import RequestHistory, Retry
 
     history = tuple(
         RequestHistory(
             method,
-            url,
+            target,
             rebuild(error, restore) if error is not None else None,  # type: ignore[arg-type]
             status,
             location,
         )
-        for method, url, error, status, location in recorded["history"]
+        for method, error, status, location in recorded["history"]
     )
-    return rule.new(**{name: recorded.get(name) for name in _RETRY_COUNTS}, history=history)
+    make = rule.new if rule is not None else Retry
+    return make(**{name: recorded.get(name) for name in _RETRY_COUNTS}, history=history)
 
 
 def build_response(adapter: Any, request: Any, raw: Any) -> Any:
@@ -225,6 +235,20 @@ def build_response(adapter: Any, request: Any, raw: Any) -> Any:
 
     own = getattr(adapter, "build_response", None)
     return own(request, raw) if own is not None else HTTPAdapter.build_response(adapter, request, raw)
+
+
+def target_of(adapter: Any, request: Any, options: dict[str, Any]) -> str:
+    """What stands behind the method on the wire: a whole URL for a proxy, a path otherwise."""
+    find = getattr(adapter, "request_url", None)
+    target: str = find(request, options.get("proxies")) if find is not None else request.path_url
+    return target
+
+
+def add_headers(adapter: Any, request: Any, options: dict[str, Any]) -> None:
+    """What an adapter does to a request before it is sent."""
+    add = getattr(adapter, "add_headers", None)
+    if add is not None:
+        add(request, **{"stream": False, "timeout": None, "verify": True, "cert": None, "proxies": None, **options})
 
 
 def set_elapsed(request: Any, response: Any, elapsed_ms: float) -> None:
@@ -246,7 +270,11 @@ def set_elapsed(request: Any, response: Any, elapsed_ms: float) -> None:
 
 def record(error: BaseException) -> RecordedError:
     """An error as a value; requests, pools and connections in it are stood in for."""
-    return record_error(error, stand_in=_stand_in)
+    recorded = record_error(error, stand_in=_stand_in)
+    context = error.__context__
+    if context is not None and context is not _inner(error) and not error.__suppress_context__:
+        recorded.attributes[_CONTEXT] = record_error(context, stand_in=_stand_in)
+    return recorded
 
 
 def _stand_in(item: Any) -> Any:
@@ -269,8 +297,15 @@ def rebuild(error: RecordedError, restore: Callable[[RecordedError], RecordedErr
     Raises:
         CassetteError: It cannot be rebuilt.
     """
-    exc = rebuild_error(restore(error), _FAMILY)
+    error = restore(error)
+    context = error.attributes.pop(_CONTEXT, None)
+    exc = rebuild_error(error, _FAMILY)
     _set_contexts(exc)
+    if context is not None:
+        try:
+            exc.__context__ = rebuild_error(context, _FAMILY)
+        except CassetteError:
+            exc.__context__ = None
     return exc
 
 
@@ -319,9 +354,14 @@ def is_of_network(error: BaseException) -> bool:
 
 def _set_contexts(exc: BaseException) -> None:
     """Both libraries raise each error in the midst of the one that it holds, mostly without ``from``."""
-    inner = next((item for item in exc.args if isinstance(item, BaseException)), getattr(exc, "reason", None))
+    inner = _inner(exc)
     for error in (inner, exc.__cause__):
-        if isinstance(error, BaseException):
+        if error is not None:
             _set_contexts(error)
-    if exc.__cause__ is None and isinstance(inner, BaseException):
+    if exc.__cause__ is None and inner is not None:
         exc.__context__ = inner
+
+
+def _inner(exc: BaseException) -> BaseException | None:
+    held = (*exc.args, getattr(exc, "reason", None))
+    return next((item for item in held if isinstance(item, BaseException)), None)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from types import ModuleType
@@ -25,8 +24,10 @@ from timetracer_otel.plugins._http import BodyTap, RecordedBody
 from timetracer_otel.plugins._httpx_internals import (
     Internals,
     ReplayedNetworkStream,
+    header_lines,
     internals_of,
     pause,
+    raw_lines,
     url_text,
     whole_body,
 )
@@ -39,7 +40,7 @@ __all__ = ["disable_httpx", "enable_httpx", "plugin"]
 
 _LIB = "httpx"
 _NO_CONNECTION = ReplayedNetworkStream()
-_SIMPLE = (bytes, str, int, float, bool)
+_SIMPLE = frozenset({bytes, str, int, float, bool})
 
 
 class _Exchange(ABC):
@@ -53,19 +54,19 @@ class _Exchange(ABC):
         self._send = send
         self._method: str = request.method
         self._url = request.url
-        self._headers: list[tuple[bytes, bytes]] | None = None
+        self._headers: tuple[Any, ...] | None = None
         self._body = whole_body(request)
         self._sent: BodyTap | None = None
         self._received: BodyTap | None = None
         self._limit_bytes = 0
         self._status = 0
-        self._response_headers: list[tuple[bytes, bytes]] = []
+        self._response_headers: tuple[Any, ...] = ()
         self._extensions: dict[str, Any] = {}
 
     def observe(self, session: TraceSession) -> None:
         self._limit_bytes = session.config.max_body_bytes
         # An auth flow may change the same request and send it again.
-        self._headers = self._request.headers.raw
+        self._headers = header_lines(self._request.headers)
         if self._body is None:
             self._sent = BodyTap(self._limit_bytes)
 
@@ -77,15 +78,19 @@ class _Exchange(ABC):
             end = (sent.end or BodyEnd.CUT) if sent.size_bytes == len(body) else BodyEnd.CUT
         elif body is None:
             end = BodyEnd.CUT
-        headers = self._headers if self._headers is not None else self._request.headers.raw
-        return Call(_LIB, EventType.HTTP_CLIENT, self._method, url_text(self._url), headers, body, end)
+        headers = self._headers if self._headers is not None else header_lines(self._request.headers)
+        return Call(_LIB, EventType.HTTP_CLIENT, self._method, url_text(self._url), raw_lines(headers), body, end)
 
     def returned(self, value: Any, recording: Recording) -> Any:
         # Neither the request nor the connection is kept alive by its recording.
         self._request = self._send = None  # type: ignore[assignment]
         self._status = value.status_code
-        self._response_headers = value.headers.raw
-        self._extensions = {name: item for name, item in value.extensions.items() if type(item) in _SIMPLE}
+        self._response_headers = header_lines(value.headers)
+        extensions = value.extensions
+        for name in extensions:
+            item = extensions[name]
+            if type(item) in _SIMPLE:
+                self._extensions[name] = item
         if value.status_code == 101:
             recording.not_replayable = "the connection was upgraded to another protocol"
             recording.close()
@@ -98,7 +103,7 @@ class _Exchange(ABC):
         assert recording.returned_s is not None
         return EventResult(
             status=self._status,
-            headers=HeaderMap(self._response_headers),
+            headers=HeaderMap(raw_lines(self._response_headers)),
             body=self._received.snapshot(recording.started_s) if self._received is not None else None,
             reply={**self._extensions, "head_ms": (recording.returned_s - recording.started_s) * 1000},
         )
@@ -132,24 +137,22 @@ class _Exchange(ABC):
     @abstractmethod
     def _read(self) -> Any: ...
 
-    @contextmanager
-    def _teed_request(self) -> Iterator[None]:
-        """While the request is sent, its stream is noted; then the app has its own stream back."""
-        if self._sent is None:
-            yield
-            return
+    def _tee_request(self, sent: BodyTap) -> Callable[[], None]:
+        """While the request is sent its stream is noted; what is returned gives the app its own stream back."""
         request, stream = self._request, self._request.stream
-        request.stream = self._internals.tee(stream, self._sent)
-        try:
-            yield
-        finally:
-            request.stream = stream
+        request.stream = self._internals.tee(stream, sent)
+        return partial(setattr, request, "stream", stream)
 
 
 class _SyncExchange(_Exchange):
     def live(self) -> Any:
-        with self._teed_request():
+        if self._sent is None:
             return self._send(self._request)
+        restore = self._tee_request(self._sent)
+        try:
+            return self._send(self._request)
+        finally:
+            restore()
 
     def _read(self) -> None:
         self._body = b"".join(self._request.stream)
@@ -160,8 +163,13 @@ class _SyncExchange(_Exchange):
 
 class _AsyncExchange(_Exchange):
     async def live(self) -> Any:
-        with self._teed_request():
+        if self._sent is None:
             return await self._send(self._request)
+        restore = self._tee_request(self._sent)
+        try:
+            return await self._send(self._request)
+        finally:
+            restore()
 
     async def _read(self) -> None:
         self._body = b"".join([chunk async for chunk in self._request.stream])

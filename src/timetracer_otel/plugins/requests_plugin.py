@@ -102,7 +102,7 @@ class _Hop:
         return Call(_LIB, EventType.HTTP_CLIENT, self._method, self._url, headers, body, end)
 
     def returned(self, value: Any, recording: Recording) -> Any:
-        raw = value.raw
+        raw, adapter = value.raw, self._adapter
         # Neither the request nor the adapter is kept alive by its recording.
         self._request = self._adapter = self._send = None  # type: ignore[assignment]
         self._args, self._kwargs = (), {}
@@ -114,7 +114,7 @@ class _Hop:
             return value
         self._status = original.status
         self._response_headers = original.msg.items()
-        self._facts = internals.response_facts(raw, original)
+        self._facts = internals.response_facts(raw, original, adapter)
         if original.status == 101:
             recording.not_replayable = "the connection was upgraded to another protocol"
             recording.close()
@@ -156,8 +156,10 @@ class _Hop:
 
     def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any:
         reply = event.result.reply
+        self._add_headers()
         raw = internals.replayed_raw(
             self._method,
+            internals.target_of(self._adapter, self._request, self._options),
             event.result.status or 0,
             header_pairs(event.result.headers),
             reply,
@@ -180,7 +182,10 @@ class _Hop:
         return recorded
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
-        return internals.rebuild(error, self._restore)
+        exc = internals.rebuild(error, self._restore)
+        if internals.is_of_network(exc):
+            self._add_headers()
+        return exc
 
     def pause(self, seconds: float) -> None:
         time.sleep(seconds)
@@ -196,9 +201,15 @@ class _Hop:
         pool = self._pool()
         return internals.new_connection(pool) if kind == "connection" else pool
 
+    def _add_headers(self) -> None:
+        internals.add_headers(self._adapter, self._request, self._options)
+
     def _pool(self) -> Any:
-        options = {**dict(zip(_OPTIONS, self._args, strict=False)), **self._kwargs}
-        return internals.pool_of(self._adapter, self._request, options)
+        return internals.pool_of(self._adapter, self._request, self._options)
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        return {**dict(zip(_OPTIONS, self._args, strict=False)), **self._kwargs}
 
 
 class _ForeignHop(_Hop):
@@ -215,6 +226,9 @@ class _ForeignHop(_Hop):
             return super().live()
         finally:
             _beneath.reset(token)
+
+    def _add_headers(self) -> None:
+        """What such an adapter does to a request is not known."""
 
     def disowns(self, outcome: Any) -> bool:
         """Whether the call was recorded beneath this one already, or never left the process."""

@@ -13,6 +13,8 @@ __all__ = ["MAX_DECODED_BYTES", "decode_body", "encode_body"]
 MAX_DECODED_BYTES = 256 * 1024 * 1024
 """A body that grows beyond this is taken for a bomb and left undecoded."""
 
+_PIECE_BYTES = 1024
+
 
 def decode_body(data: bytes, encoding: str) -> bytes | None:
     """The body without its content encoding, as far as it goes; None where it cannot be decoded here.
@@ -40,9 +42,17 @@ def encode_body(data: bytes, encoding: str) -> bytes:
 
 
 def _inflate(data: bytes, window_bits: int) -> bytes | None:
-    decompressor = zlib.decompressobj(window_bits)
-    decoded = decompressor.decompress(data, MAX_DECODED_BYTES)
-    return None if decompressor.unconsumed_tail else decoded
+    pieces = []
+    left = MAX_DECODED_BYTES
+    while data:
+        # gzip may have several members, one behind the other (RFC 1952 section 2.2).
+        decompressor = zlib.decompressobj(window_bits)
+        pieces.append(decompressor.decompress(data, left))
+        left -= len(pieces[-1])
+        if decompressor.unconsumed_tail or left <= 0:
+            return None
+        data = decompressor.unused_data if window_bits > zlib.MAX_WBITS else b""
+    return b"".join(pieces)
 
 
 def _inflate_either(data: bytes) -> bytes | None:
@@ -62,14 +72,25 @@ def _brotli() -> Any:
 
 
 def _unbrotli(data: bytes) -> bytes | None:
-    return bytes(_brotli().Decompressor().process(data))
+    return _piecewise(data, _brotli().Decompressor().process)
 
 
 def _unzstd(data: bytes) -> bytes | None:
     import zstandard
 
-    decompressor = zstandard.ZstdDecompressor().decompressobj()
-    return bytes(decompressor.decompress(data))
+    return _piecewise(data, zstandard.ZstdDecompressor().decompressobj().decompress)
+
+
+def _piecewise(data: bytes, decode: Callable[[bytes], bytes]) -> bytes | None:
+    """Decode with a decoder that knows no limit, so little at a time that a bomb is seen before it has grown."""
+    pieces = []
+    size_bytes = 0
+    for position in range(0, len(data), _PIECE_BYTES):
+        pieces.append(decode(data[position : position + _PIECE_BYTES]))
+        size_bytes += len(pieces[-1])
+        if size_bytes > MAX_DECODED_BYTES:
+            return None
+    return b"".join(pieces)
 
 
 def _zstd(data: bytes) -> bytes:

@@ -13,6 +13,7 @@ from timetracer_otel.constants import BodyEnd, CapturePolicy, EventType
 from timetracer_otel.session._base import PendingCall
 from timetracer_otel.session._redaction import Redactor
 from timetracer_otel.session._signature import Signer
+from timetracer_otel.session._sql import is_sql, redacted_reply
 from timetracer_otel.types import (
     BodySnapshot,
     Call,
@@ -52,7 +53,7 @@ class EventMaker:
         reason = pending.not_replayable
         try:
             signature = self.signer.sign(call)
-            args = self.redactor.value(call.args)
+            args = self.signer.arguments(call)
         except Unencodable as error:
             signature = replace(self.signer.sign(replace(call, args=None)), body_hash=None)
             args, reason = None, f"its arguments have no faithful encoding: {error}"
@@ -70,6 +71,8 @@ class EventMaker:
             path=pending.path,
             not_replayable=reason,
         )
+        if is_sql(args) and type(result.reply) is dict:
+            result.reply = redacted_reply(result.reply, args["statement"], self.redactor)
         self._finish_result(event, failed)
         return event
 

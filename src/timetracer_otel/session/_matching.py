@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from timetracer_otel.session._signature import PARTIAL_BODY, Key, canonical_json, key_of
 from timetracer_otel.types import DependencyEvent
@@ -19,13 +19,14 @@ __all__ = ["EventIndex"]
 class EventIndex:
     """The events of one replay, by signature. Safe from any thread and task."""
 
-    def __init__(self, events: Iterable[DependencyEvent]) -> None:
+    def __init__(self, events: Iterable[DependencyEvent], key: Callable[[DependencyEvent], Key] | None = None) -> None:
+        self._key = key if key is not None else _key
         self._lock = threading.Lock()
         self._waiting: dict[Key, deque[DependencyEvent]] = {}
         self._taken: set[int] = set()
         self._events = list(events)
         for event in self._events:
-            self._waiting.setdefault(key_of(event.signature), deque()).append(event)
+            self._waiting.setdefault(self._key(event), deque()).append(event)
 
     def take(self, key: Key, path: tuple[str, ...] = ()) -> DependencyEvent | None:
         """Take the next event with this signature; None where there is none (any more)."""
@@ -53,7 +54,7 @@ class EventIndex:
     def take_event(self, event: DependencyEvent) -> bool:
         """Take this very event; False where another call had it first."""
         with self._lock:
-            queue = self._waiting.get(key_of(event.signature))
+            queue = self._waiting.get(self._key(event))
             if not queue or id(event) in self._taken:
                 return False
             queue.remove(event)
@@ -96,3 +97,7 @@ class EventIndex:
     def partial(self, key: Key) -> Key:
         """The key under which the same call stands whose body was not sent to its end."""
         return key._replace(body=PARTIAL_BODY)
+
+
+def _key(event: DependencyEvent) -> Key:
+    return key_of(event.signature)

@@ -8,12 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.session._sql import is_sql
 from timetracer_otel.types import DependencyEvent, EventSignature
 
 __all__ = ["Attempt", "Difference", "differences", "mismatch", "nearest"]
 
 _CANDIDATES = 3
 _LONGEST_VALUE = 80
+_LONGEST_STATEMENT = 1000
 _MOST_DIFFERENCES = 8
 
 
@@ -68,6 +70,9 @@ def mismatch(
     """The error for a call that no event answers: the call, the nearest candidates, and what to do."""
     signature = attempt.signature
     called = f"{signature.lib} {describe(signature)}"
+    statement = _statement(attempt.args)
+    if statement is not None:
+        called += f"\n  statement: {_short_text(statement)}\n  parameters: {_short(_parameters(attempt.args))}"
     used = [event for event in taken if not differences(event, attempt)]
     if used:
         message = f"No recorded answer is left for this call: {called}"
@@ -133,7 +138,18 @@ def _distance(event: DependencyEvent, attempt: Attempt) -> float:
         distance += 1.0
     if recorded.body_hash != actual.body_hash:
         distance += 1.0
+        statements = _statement(event.call.args if event.call is not None else None), _statement(attempt.args)
+        if None not in statements and statements[0] != statements[1]:
+            distance += 2.0 - difflib.SequenceMatcher(None, statements[0] or "", statements[1] or "").quick_ratio()
     return distance
+
+
+def _statement(args: Any) -> str | None:
+    return args["statement"] if is_sql(args) else None
+
+
+def _parameters(args: Any) -> Any:
+    return args.get("parameters", args.get("many"))
 
 
 def _body_differences(event: DependencyEvent, attempt: Attempt) -> Iterator[Difference]:
@@ -176,6 +192,11 @@ def _mapping_differences(name: str, recorded: Mapping[Any, Any], actual: Mapping
             yield Difference(f"{name}.{key}", before, now)
         elif before != now:
             yield from _value_differences(f"{name}.{key}", before, now)
+
+
+def _short_text(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _LONGEST_STATEMENT else f"{text[: _LONGEST_STATEMENT - 1]}…"
 
 
 class _Missing:

@@ -90,6 +90,10 @@ class Redactor:
         """Whether the value of a query parameter is replaced."""
         return self.active and name.lower() in self._query
 
+    def is_secret_field(self, name: str) -> bool:
+        """Whether the value of a field (of a JSON object, a form, a table) is replaced."""
+        return self.active and name.lower() in self._fields
+
     def _url(self, url: str) -> str:
         """The URL with secret query parameters replaced and user information taken out."""
         if not self.active or ("?" not in url and "@" not in url):

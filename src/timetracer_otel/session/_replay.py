@@ -14,6 +14,7 @@ from timetracer_otel.session._matching import EventIndex
 from timetracer_otel.session._nearest import Attempt, mismatch
 from timetracer_otel.session._redaction import Redactor
 from timetracer_otel.session._signature import PARTIAL_BODY, Key, Signer
+from timetracer_otel.session._sql import IgnoredParameters
 from timetracer_otel.types import Call, Cassette, DependencyEvent, EventSignature, RequestSnapshot
 
 __all__ = ["ReplaySession"]
@@ -41,10 +42,10 @@ class ReplaySession(BaseSession):
         self.live_calls: Counter[str] = Counter()
         self._misses: list[ReplayMismatchError] = []
         self._lock = threading.Lock()
-        self._index = EventIndex(cassette.events)
         policies = cassette.policies
         self._redactor = Redactor.from_rules(policies.redaction_mode, policies.redaction_rules)
-        self._signer = Signer(self._redactor)
+        self._signer = Signer(self._redactor, IgnoredParameters(config.ignore_sql_params if config else ()))
+        self._index = EventIndex(cassette.events, self._signer.recorded_key)
         self._mocked: dict[str, bool] = {}
 
     @property
@@ -143,7 +144,7 @@ class ReplaySession(BaseSession):
             event = self._take_same_json(key, call, path)
         if event is None:
             body = self._redactor.body(call.body, call.headers).data if call.body else None
-            raise self._missed(Attempt(self._signer.sign(call), body, self._redactor.value(call.args)))
+            raise self._missed(Attempt(self._signer.sign(call), body, self._signer.arguments(call)))
         return event
 
     def upcoming(self, call: Call, path: tuple[str, ...] = ()) -> DependencyEvent | None:

@@ -12,7 +12,8 @@ from urllib.parse import unquote_plus, urlsplit
 from timetracer_otel.cassette import pack
 from timetracer_otel.constants import REDACTED, BodyEnd
 from timetracer_otel.session._redaction import Redactor, header_value, multipart_boundary
-from timetracer_otel.types import Call, EventSignature
+from timetracer_otel.session._sql import IgnoredParameters, is_sql, redacted_arguments
+from timetracer_otel.types import Call, DependencyEvent, EventSignature
 
 __all__ = ["PARTIAL_BODY", "Key", "Signer", "canonical_json", "key_of"]
 
@@ -39,10 +40,16 @@ class _Target(NamedTuple):
 
 
 class Signer:
-    """Makes signatures under one set of redaction rules. Immutable, safe from any thread."""
+    """Makes signatures under one set of redaction rules. Immutable, safe from any thread.
 
-    def __init__(self, redactor: Redactor) -> None:
+    Args:
+        redactor: The rules.
+        ignored: Values of statements that are not compared; on the side of the replay only.
+    """
+
+    def __init__(self, redactor: Redactor, ignored: IgnoredParameters | None = None) -> None:
         self._redactor = redactor
+        self._ignored = ignored
         # Services call the same few URLs again and again; parsing one costs more than all the rest.
         self._target = lru_cache(maxsize=4096)(self._parse_target)
 
@@ -67,10 +74,31 @@ class Signer:
         if call.body_end is not BodyEnd.COMPLETE:
             return PARTIAL_BODY
         if call.args is not None:
-            return hashlib.sha256(pack(self._redactor.value(call.args))).hexdigest()
+            return self._arguments_hash(self.arguments(call))
         if not call.body:
             return None
         return hashlib.sha256(self.canonical_body(call)).hexdigest()
+
+    def arguments(self, call: Call) -> Any:
+        """The redacted arguments of a call that is no HTTP."""
+        if is_sql(call.args):
+            return redacted_arguments(call.args, self._redactor)
+        return self._redactor.value(call.args)
+
+    def recorded_key(self, event: DependencyEvent) -> Key:
+        """What a recorded event is found by."""
+        key = key_of(event.signature)
+        args = event.call.args if event.call is not None else None
+        if self._ignored and is_sql(args):
+            applied = self._ignored.applied(args)
+            if applied is not args:
+                return key._replace(body=self._arguments_hash(args))
+        return key
+
+    def _arguments_hash(self, args: Any) -> str:
+        if self._ignored and is_sql(args):
+            args = self._ignored.applied(args)
+        return hashlib.sha256(pack(args)).hexdigest()
 
     def canonical_body(self, call: Call) -> bytes:
         """The redacted body, with a multipart boundary (random in every client) replaced by a fixed one."""

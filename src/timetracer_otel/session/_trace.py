@@ -65,6 +65,7 @@ class TraceSession(BaseSession):
         self._given: list[DependencyEvent] = []
         self._spans: dict[int, Callable[[], SpanFacts]] = {}
         self._client_spans: set[int] = set()
+        self._known_spans: set[int] = set()
         self._made: dict[int, DependencyEvent] = {}
         self._dropped: Counter[str] = Counter()
         self._error_info: dict[str, Any] | None = None
@@ -169,6 +170,16 @@ class TraceSession(BaseSession):
             if call in self._pending:
                 self._pending.remove(call)
 
+    def client_span_is_known(self, span_id: int) -> None:
+        """A client span that is still open is known to a plugin: it becomes no event of its own, call or not."""
+        with self._lock:
+            self._known_spans.add(span_id)
+
+    def _stands_alone(self, span_id: int, is_client: bool) -> bool:
+        known = span_id in self._known_spans
+        self._known_spans.discard(span_id)
+        return is_client and not known
+
     def span_ended(self, span_id: int, is_client: bool, facts: Callable[[], SpanFacts]) -> None:
         """Join a span that ended to the calls made in it.
 
@@ -185,7 +196,7 @@ class TraceSession(BaseSession):
                 self._dropped["spans over the limit"] += 1
                 return
             self._spans[span_id] = facts
-            if is_client:
+            if self._stands_alone(span_id, is_client):
                 self._client_spans.add(span_id)
 
     def mark_error(self, error_type: str, error_message: str, traceback: str | None = None) -> None:

@@ -58,7 +58,7 @@ def test_multipart_fields() -> None:
     assert DEFAULT.body(body, headers).data == expected
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "deflate", "br", "zstd", "gzip, br"])
 def test_compressed_bodies_are_looked_into(encoding: str) -> None:
     from timetracer_otel.session._content_encoding import decode_body, encode_body
 

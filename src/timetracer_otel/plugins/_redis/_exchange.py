@@ -5,19 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from timetracer_otel.cassette import rebuild_error
-from timetracer_otel.constants import BodyEnd, CapturePolicy, EventType
+from timetracer_otel.constants import CapturePolicy, EventType
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.plugins._flow import CANCEL_GRACE_S, Recording, Step, rebuilt
 from timetracer_otel.plugins._redis._commands import Command, arguments, expects_stream, method_of, redact_reply
-from timetracer_otel.plugins._redis._internals import (
-    decoding_of,
-    is_health_check_answer,
-    is_reply,
-    protocol_of,
-)
+from timetracer_otel.plugins._redis._internals import completed, decoding_of, is_health_check_answer, protocol_of
 from timetracer_otel.plugins._redis._replies import Copier, restored
 from timetracer_otel.plugins._redis._wire import Played, Wire
 from timetracer_otel.session import ReplaySession, TraceSession
@@ -29,13 +25,16 @@ LIB = "redis"
 
 _UNFINISHED = "the recording ended before there was a whole answer"
 
+
 def pause(seconds: float) -> None:
     """Wait where calls block."""
     time.sleep(seconds)
 
+
 async def pause_async(seconds: float) -> None:
     """Wait where calls are awaited; redis-py knows no other event loop than asyncio's."""
     await asyncio.sleep(seconds)
+
 
 class Exchange:
     """Commands that go out together, and what comes back (a `Site`, and what a `Wire` holds).
@@ -63,7 +62,7 @@ class Exchange:
         self._url = url
         self.live = live
         self.pause = wait
-        self._clustered = clustered
+        self.clustered = clustered
         self._call: Call | None = None
         self._copy = Copier()
         self._replies: list[Any] = []
@@ -107,7 +106,7 @@ class Exchange:
 
     def result(self, recording: Recording) -> EventResult:
         facts: dict[str, Any] = {"resp": self._resp, "decoding": list(self._decoding) if self._decoding else None}
-        if self._clustered:
+        if self.clustered:
             facts["cluster"] = True
         result = EventResult(reply=facts)
         if self._steps is not None:
@@ -130,8 +129,9 @@ class Exchange:
         config = recording.session.config
         policy = config.store_response_body
         if self._cut:
+            size = self._copy.size_bytes
             recording.not_replayable = (
-                f"its reply of {self._copy.size_bytes} bytes is longer than TIMETRACER_MAX_BODY_KB={config.max_body_kb}"
+                f"its reply of {size} bytes is longer than TIMETRACER_MAX_BODY_KB={config.max_body_kb}"
             )
         elif policy is CapturePolicy.NEVER or (policy is CapturePolicy.ON_ERROR and result.error is None):
             recording.not_replayable = f"its reply was not kept (TIMETRACER_STORE_RES_BODY={policy.value})"
@@ -145,15 +145,33 @@ class Exchange:
                 f"it was recorded with protocol={facts['resp']}, and the client now speaks protocol={self._resp}"
             )
         if "messages" in facts:
-            wire.played = Played(self, facts["messages"], CANCEL_GRACE_S)
+            wire.played = Played(self, facts["messages"], CANCEL_GRACE_S, "cut" in facts)
         elif wire.played is None and not any(map(expects_stream, self._commands)):
             replies = facts["replies"]
             if len(replies) < len(self._commands) and not any(type(reply) is RecordedError for reply in replies):
                 raise ValueError(f"it has {len(replies)} replies to {len(self._commands)} commands")
             wire.replies.extend((reply, self) for reply in replies)
 
+    def follow(self, session: ReplaySession) -> None:
+        """In a replay: go to the node that was asked when this was recorded.
+
+        For some commands a cluster client picks any node. Where none is recorded for this one, the call is the
+        first that waits for any of them.
+        """
+        if session.upcoming(self.call()) is not None:
+            return
+        for event in session.get_unconsumed_events():
+            url, facts = event.signature.url, event.result.reply
+            if url is None or event.signature.method != self.call().method or event.signature.lib != LIB:
+                continue
+            if type(facts) is dict and facts.get("cluster"):
+                there = replace(self.call(), url=url)
+                if session.upcoming(there) is event:
+                    self._call = there
+                    return
+
     def rebuild_error(self, error: RecordedError) -> BaseException:
-        return rebuild_error(error, {"redis"})
+        return completed(rebuild_error(error, {"redis"}))
 
     # What a wire tells in a recording
 
@@ -239,10 +257,3 @@ class Exchange:
         assert self._event is not None
         assert self._session is not None
         return self._session.refuse(self._event, why)
-
-    @property
-    def was_cut(self) -> bool:
-        """In a replay: whether the recording kept only the first messages."""
-        return self._event is not None and bool(self._event.result.reply.get("cut"))
-
-_ = BodyEnd, is_reply

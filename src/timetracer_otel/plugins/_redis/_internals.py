@@ -17,16 +17,17 @@ import math
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.plugins._redis._commands import Command, parse
-from timetracer_otel.plugins._redis._replies import Decoding
 
 __all__ = [
     "HEALTH_CHECK",
+    "Decoding",
     "Described",
     "Place",
+    "completed",
     "connect_callbacks",
     "decoding_of",
     "is_clustered",
@@ -45,8 +46,12 @@ __all__ = [
 HEALTH_CHECK = b"redis-py-health-check"
 """What pub/sub sends with its own ``PING``, to know the answer from a message."""
 
-Described = Callable[[Any, tuple[Any, ...]], "list[tuple[Any, ...]]"]
+Described: TypeAlias = Callable[[Any, tuple[Any, ...]], "list[tuple[Any, ...]]"]
 """The commands of an operation, from the client that it is called on and its arguments."""
+
+
+Decoding: TypeAlias = "tuple[str, str] | None"
+"""Encoding and error handler of a client that decodes its replies; None for one that does not."""
 
 
 class Place(NamedTuple):
@@ -197,6 +202,36 @@ def is_reply(error: BaseException) -> bool:
     from redis.exceptions import ResponseError
 
     return isinstance(error, ResponseError)
+
+
+def completed(error: BaseException) -> BaseException:
+    """A rebuilt error with what redis-py 8 gives each of its errors: an enumeration, which no cassette holds."""
+    from redis import exceptions
+
+    kinds = getattr(exceptions, "ExceptionType", None)
+    part: BaseException | None = error
+    while kinds is not None and isinstance(part, exceptions.RedisError):
+        if not hasattr(part, "error_type"):
+            own = type(part).__mro__
+            kind = next((_KINDS[cls.__name__] for cls in own if cls.__name__ in _KINDS), "server")
+            part.error_type = kinds(kind)
+        if not hasattr(part, "status_code"):
+            part.status_code = None
+        part = part.__cause__
+    return error
+
+
+_KINDS = {
+    "AuthenticationError": "auth",
+    "AuthorizationError": "auth",
+    "NoPermissionError": "auth",
+    "ExternalAuthProviderError": "auth",
+    "ClusterDownError": "server",
+    "MasterDownError": "server",
+    "ConnectionError": "network",
+    "TimeoutError": "network",
+}
+"""Classes that are not of the kind ``server``, and those of that kind that descend from one; the nearest counts."""
 
 
 def token_of(acquire: Callable[..., Any], lock: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from timetracer_otel.cassette import rebuild_error, record_error
+from timetracer_otel.plugins._redis._internals import Decoding, completed
 from timetracer_otel.types import RecordedError
 
-__all__ = ["Copier", "Decoding", "restored"]
-
-Decoding = tuple[str, str] | None
-"""Encoding and error handler of a client that decodes its replies; None for one that does not."""
+__all__ = ["Copier", "restored"]
 
 _FIXED = frozenset({int, float, bool, type(None)})
 
@@ -68,7 +66,7 @@ def _restored(reply: Any, recorded: Decoding, wanted: Decoding) -> Any:
     if kind is dict:
         return {_restored(name, recorded, wanted): _restored(item, recorded, wanted) for name, item in reply.items()}
     if kind is RecordedError:
-        return rebuild_error(reply, {"redis"})
+        return completed(rebuild_error(reply, {"redis"}))
     if recorded != wanted:
         if kind is str and recorded is not None:
             reply = reply.encode(recorded[0])

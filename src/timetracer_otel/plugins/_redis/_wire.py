@@ -53,11 +53,13 @@ class Played:
         steps: ``(commands sent so far, kind, value)``, kinds being ``message``, ``error``, ``empty`` (value: how
             often) and ``cancelled``.
         wait_s: How long a read that is not answered may take.
+        is_cut: Whether only the first messages were kept.
     """
 
-    def __init__(self, answers: Answers, steps: list[Any], wait_s: float) -> None:
+    def __init__(self, answers: Answers, steps: list[Any], wait_s: float, is_cut: bool) -> None:
         self.answers = answers
         self.wait_s = wait_s
+        self.is_cut = is_cut
         self._steps = deque(list(step) for step in steps)
 
     def upcoming(self) -> tuple[int, str, Any] | None:
@@ -135,5 +137,3 @@ def wire_of(connection: Any) -> Wire:
 def known_wire(connection: Any) -> Wire | None:
     """The same, if anything is known."""
     return connection.__dict__.get(_ATTRIBUTE)  # type: ignore[no-any-return]
-
-

@@ -38,31 +38,39 @@ class Fetches:
         self._batches: list[tuple[str, int, float]] = []
         self._ended = False
         self._error: RecordedError | None = None
-        self._lost: str | None = None
+        self._late = False
 
     def opened(self, value: Any, recording: Recording) -> bool:
         """The execution returned; True where there may be rows to come."""
         cursor = self._cursor
         self._recording = recording
-        description = getattr(cursor, "description", None)
         self._rowcount = _number(getattr(cursor, "rowcount", None))
         self._lastrowid = getattr(cursor, "lastrowid", None)
         self._value = value if type(value) in (int, str) else None
-        if not description:
-            self._cursor = None
-            return False
-        self._description = [tuple(plain(part) for part in tuple(column)[:_COLUMN_LENGTH]) for column in description]
-        return True
+        self._describe()
+        if self._description is None:
+            # psycopg2 knows the columns of a cursor on the server when the first rows have come.
+            self._late = bool(getattr(cursor, "name", None))
+            if not self._late:
+                self._cursor = None
+        return self._cursor is not None
 
     def took(self, how: str, rows: Any, asked: int | None) -> None:
         """The app fetched rows; ``asked`` is how many, None where it wanted all."""
         recording = self._recording
         if recording is None or recording.ended_s is not None:
             return
+        if self._description is None:
+            self._describe()
         self._rows += map(plain_row, rows)
         self._batches.append((how, len(rows), (time.perf_counter() - recording.started_s) * 1000))
         if asked is None or len(rows) < asked:
             self._ended = True
+
+    def _describe(self) -> None:
+        description = getattr(self._cursor, "description", None)
+        if description:
+            self._description = [tuple(map(plain, tuple(column)[:_COLUMN_LENGTH])) for column in description]
 
     def failed(self, error: BaseException) -> None:
         """Fetching raised."""
@@ -91,7 +99,9 @@ class Fetches:
             made["lastrowid"] = plain(self._lastrowid)
         if self._value is not None:
             made["value"] = self._value
-        if self._description is not None:
+        if self._late:
+            made["late"] = True
+        if self._description is not None or self._late:
             made["description"] = self._description
             made["rows"] = list(self._rows)
             made["fetches"] = list(self._batches)

@@ -1,0 +1,99 @@
+# Every target sets itself up: a virtual environment in .venv, made by PYTHON (3.10 or newer), with the
+# project in it as a built wheel. Stamps in the environment make a second run quick.
+
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_ARGS ?=
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Nobody's settings but ours decide what a test, the demo or a benchmark sees.
+CLEAN := env -u PYTHONPATH -u PYTHONHOME -u PYTHONSTARTUP $(addprefix -u ,$(filter OTEL_% TIMETRACER_%,$(.VARIABLES)))
+
+PYTHON_FOUND := $(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null)
+EXPORTERS := $(patsubst %/pyproject.toml,%,$(wildcard exporters/*/pyproject.toml))
+SOURCES := $(shell find src $(addsuffix /src,$(EXPORTERS)) -name '*.py' -o -name py.typed -type f 2>/dev/null)
+PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,$(EXPORTERS))
+
+BIN = $(VENV)/bin
+STAMPS = $(VENV)/stamps
+CREATED = $(STAMPS)/python-$(PYTHON_FOUND)
+
+.PHONY: help demo test check bench fuzz test-oldest format install clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+demo: $(STAMPS)/installed ## record a small service, stop its upstream, replay it (under a minute after set-up)
+	@$(CLEAN) $(BIN)/python docs/demo/run.py
+
+test: $(STAMPS)/installed ## set up and run every test, with branch coverage
+	@rm -rf .coverage
+	@$(CLEAN) $(BIN)/coverage run -m pytest $(PYTEST_ARGS)
+	@$(BIN)/coverage combine --quiet && $(BIN)/coverage report
+
+check: $(STAMPS)/installed ## types (strict), lint, format, import arrows
+	$(BIN)/mypy src tests benchmarks docs/demo
+	@for exporter in $(EXPORTERS); do echo "$(BIN)/mypy $$exporter"; \
+	  (cd $$exporter && MYPYPATH=src $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml src tests); done
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m tests.import_arrows
+
+format: $(STAMPS)/tools ## put the sources into the form that `make check` asks for
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMPS)/installed .venv-bench/stamps/peers ## what recording and replaying cost, beside other packages
+	@$(CLEAN) $(BIN)/python benchmarks/compare.py --peers .venv-bench/bin/python --write benchmarks/results.md
+
+fuzz: $(STAMPS)/installed ## the property tests, for much longer
+	@$(CLEAN) HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -m hypothesis --timeout 3600 $(PYTEST_ARGS)
+
+test-oldest: ## every test with the lowest versions that pyproject.toml allows (in .venv-oldest)
+	@$(MAKE) --no-print-directory VENV=.venv-oldest CONSTRAINTS=tests/oldest.txt .venv-oldest/stamps/installed
+	@$(CLEAN) .venv-oldest/bin/python -m pytest $(PYTEST_ARGS)
+
+install: $(STAMPS)/installed ## only set .venv up
+
+clean: ## remove everything that was made here
+	rm -rf .venv .venv-oldest .venv-bench .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A virtual environment of another Python is made anew. Where the Python has no ensurepip (Debian's, without
+# python3-venv), its own pip fills the environment.
+$(CREATED):
+	@if [ -z "$(PYTHON_FOUND)" ]; then echo "No Python found as '$(PYTHON)'. Name one: make … PYTHON=/path/to/python3" >&2; exit 1; fi
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "$(PYTHON) is Python $(PYTHON_FOUND); 3.10 or newer is needed. Name one: make … PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@echo "setting up $(VENV) with Python $(PYTHON_FOUND)"
+	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv --clear $(VENV); else \
+	  $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(VENV)/bin/python install --quiet pip; fi
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@mkdir -p $(STAMPS) && touch $@
+
+# Dependencies: ours with every extra, those of the exporters, and the groups of pyproject.toml.
+$(STAMPS)/tools: $(CREATED) $(PROJECTS) $(CONSTRAINTS)
+	@echo "installing what the project and its tests need into $(VENV)"
+	@$(BIN)/python -m pip install --quiet $(addprefix --constraint ,$(CONSTRAINTS)) --group build
+	@$(BIN)/python -m pip install --quiet $(addprefix --constraint ,$(CONSTRAINTS)) --no-build-isolation \
+	  --group $(if $(CONSTRAINTS),test,dev) '.[all]' $(addprefix ./,$(EXPORTERS))
+	@touch $@
+
+# The project itself, as wheels: what is tested is what a user would install.
+$(STAMPS)/installed: $(STAMPS)/tools $(SOURCES) README.md
+	@rm -rf $(VENV)/wheels && mkdir -p $(VENV)/wheels
+	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir $(VENV)/wheels . $(addprefix ./,$(EXPORTERS))
+	@$(BIN)/python -m pip install --quiet --no-deps --force-reinstall $(VENV)/wheels/*.whl
+	@touch $@
+
+.venv-bench/stamps/peers: benchmarks/peers.txt
+	@$(MAKE) --no-print-directory VENV=.venv-bench .venv-bench/stamps/python-$(PYTHON_FOUND)
+	@echo "installing the packages to compare with into .venv-bench"
+	@.venv-bench/bin/python -m pip install --quiet --requirement benchmarks/peers.txt
+	@touch $@

@@ -1,0 +1,331 @@
+"""The main job, end to end: record a service, stop its upstream, replay it.
+
+``python docs/demo/run.py [--dir FOLDER]``, or ``make demo``.
+
+Exit code 0 where every replayed answer equals the recorded one; 1 where anything differs, is missing or dies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from otlp_receiver import OtlpReceiver
+from processes import Children, DemoError, accepts_connections, clean_environment, free_ports
+
+from timetracer_otel.cassette import read_cassette
+from timetracer_otel.types import Cassette
+
+HERE = Path(__file__).parent
+BIN = Path(sys.executable).parent
+OWN_FOLDER = HERE.parents[1] / "build" / "demo"
+COMPARED_HEADERS = ("content-type", "content-length", "retry-after")
+COLUMN = 54
+
+
+@dataclass(frozen=True)
+class Request:
+    method: str
+    path: str
+    what: str
+    status: int
+    upstream_calls: int
+    body: object = None
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+ORDER = [
+    {"product": 1, "count": 1},
+    {"product": 2, "count": 2},
+    {"product": 3, "count": 3},
+    {"product": 1, "count": 4},
+]
+REQUESTS = [
+    Request("GET", "/products/2", "JSON, sync client", 200, 1),
+    Request("GET", "/products/99", "upstream answers 404", 404, 1),
+    Request("POST", "/orders", "4 concurrent POSTs, answered out of order", 200, 4, ORDER),
+    Request("GET", "/report", "a stream, line by line", 200, 1),
+    Request("GET", "/reviews/1", "upstream answers 503, the service copes", 502, 1),
+    Request("GET", "/overview", "4 concurrent GETs and a stream", 200, 5),
+]
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    arguments.add_argument(
+        "--dir", type=Path, default=OWN_FOLDER, help="where to leave the files (default: build/demo, emptied first)"
+    )
+    folder: Path = arguments.parse_args().dir.resolve()
+    signal.signal(signal.SIGTERM, _exit)
+    started = time.monotonic()
+    try:
+        if folder == OWN_FOLDER:
+            shutil.rmtree(folder, ignore_errors=True)
+        require(not (folder / "cassettes").exists(), f"{folder} holds cassettes already; name another --dir")
+        (folder / "logs").mkdir(parents=True, exist_ok=True)
+        with OtlpReceiver() as backend, Children(folder / "logs") as children:
+            Demo(folder, backend, children).run()
+    except (DemoError, OSError) as error:
+        print(f"\nFAILED: {error}", flush=True)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped")
+        return 130
+    print(f"\nDone in {time.monotonic() - started:.0f} s: {len(REQUESTS)} of {len(REQUESTS)} answers are equal.")
+    return 0
+
+
+class Demo:
+    """The steps, in order; each raises `DemoError` where something is not as it must be."""
+
+    def __init__(self, folder: Path, backend: OtlpReceiver, children: Children) -> None:
+        self.cassettes = folder / "cassettes"
+        self.backend = backend
+        self.children = children
+        self.upstream_port, self.service_port, *self.replay_ports = free_ports(2 + len(REQUESTS))
+
+    def run(self) -> None:
+        recorded = self.record()
+        cassettes = self.find_cassettes()
+        self.stop_upstream()
+        replayed = self.replay(cassettes)
+        self.compare(recorded, replayed)
+        self.show(cassettes)
+
+    def record(self) -> list[Answer]:
+        """Send the requests to the service while the upstream is there."""
+        step("Record: the service runs under stock opentelemetry-instrument")
+        say(f"OTEL_TRACES_EXPORTER=otlp,timetracer TIMETRACER_DIR={shown(self.cassettes)}")
+        say("opentelemetry-instrument python docs/demo/service.py")
+        self.children.start(
+            "upstream",
+            [sys.executable, str(HERE / "upstream.py"), str(self.upstream_port)],
+            clean_environment(),
+            self.upstream_port,
+        )
+        settings = {"OTEL_TRACES_EXPORTER": "otlp,timetracer", "TIMETRACER_DIR": str(self.cassettes)}
+        self.start_service("service", self.service_port, settings)
+        self.children.wait_until_listening("upstream", "service")
+        answers = []
+        for request in REQUESTS:
+            answer = send(request, self.service_port)
+            say(f"{request!s:18} {answer.status}   {request.what}")
+            require(
+                answer.status == request.status, f"{request}: {request.status} was to be answered: {answer.body!r}"
+            )
+            answers.append(answer)
+        self.children.check()
+        self.children.stop("service")
+        self.check_spans(replayed=False)
+        return answers
+
+    def find_cassettes(self) -> list[Path]:
+        """One cassette for each request, in the order of the requests."""
+        step("One cassette per request")
+        files = sorted(self.cassettes.rglob("*.msgpack"))
+        by_request: dict[str, Path] = {}
+        for path in files:
+            cassette = read_cassette(path)
+            require(cassette.complete, f"{path} is not complete")
+            name = f"{cassette.request.method} {cassette.request.path}"
+            require(name not in by_request, f"{name} has more than one cassette in {self.cassettes}")
+            by_request[name] = path
+            say(f"{name:18} {len(cassette.events)} call{'s' if len(cassette.events) > 1 else ' '}  {shown(path)}")
+        require(set(by_request) == {str(request) for request in REQUESTS}, f"cassettes for {sorted(by_request)}")
+        for request in REQUESTS:
+            check_events(request, read_cassette(by_request[str(request)]))
+        return [by_request[str(request)] for request in REQUESTS]
+
+    def stop_upstream(self) -> None:
+        """From here on nobody can ask it anything."""
+        step("Stop the upstream")
+        require(accepts_connections(self.upstream_port), "the upstream ended too early")
+        self.children.stop("upstream")
+        require(not accepts_connections(self.upstream_port), "the upstream still answers")
+        say(f"127.0.0.1:{self.upstream_port} refuses connections")
+
+    def replay(self, cassettes: list[Path]) -> list[Answer]:
+        """Start the same service once for each cassette, and send each the request it was recorded from."""
+        step(f"Replay: the same service, {len(cassettes)} times side by side, each with one cassette")
+        say("TIMETRACER_MODE=replay TIMETRACER_CASSETTE=… opentelemetry-instrument python docs/demo/service.py")
+        names = [f"replay-{number}" for number in range(1, len(cassettes) + 1)]
+        for name, port, cassette in zip(names, self.replay_ports, cassettes, strict=True):
+            settings = {
+                "OTEL_TRACES_EXPORTER": "otlp",
+                "TIMETRACER_MODE": "replay",
+                "TIMETRACER_CASSETTE": str(cassette),
+            }
+            self.start_service(name, port, settings)
+        self.children.wait_until_listening(*names)
+        answers = []
+        for request, port in zip(REQUESTS, self.replay_ports, strict=True):
+            answer = send(request, port)
+            say(f"{request!s:18} {answer.status}")
+            answers.append(answer)
+        self.children.check()
+        require(not accepts_connections(self.upstream_port), "somebody serves the upstream's port")
+        self.children.stop(*names)
+        self.check_spans(replayed=True)
+        return answers
+
+    def compare(self, recorded: list[Answer], replayed: list[Answer]) -> None:
+        """Put the answers side by side."""
+        step("The answers, side by side")
+        print(f"  {'':18} {'recorded, upstream running':{COLUMN}}  replayed, upstream stopped")
+        different = []
+        for request, before, after in zip(REQUESTS, recorded, replayed, strict=True):
+            equal = before == after
+            if not equal:
+                different.append(str(request))
+            print(f"  {request!s:18} {'EQUAL' if equal else 'DIFFERENT'}")
+            for left, right in zip(described(before), described(after), strict=True):
+                for one, other in padded(left, right):
+                    print(f"  {'':18} {one:{COLUMN}}  {other}")
+        require(not different, f"these answers differ: {', '.join(different)}")
+
+    def show(self, cassettes: list[Path]) -> None:
+        """What a cassette holds, as the command line shows it."""
+        step("What a cassette holds")
+        for command in (["list", "--dir", str(self.cassettes)], ["show", str(cassettes[2])]):
+            say("timetracer-otel " + " ".join(shown(Path(part)) if "/" in part else part for part in command))
+            done = subprocess.run(
+                [str(BIN / "timetracer-otel"), *command],
+                env=clean_environment(),
+                capture_output=True,
+                text=True,
+                timeout=30,
+                check=False,
+            )
+            print(textwrap.indent(done.stdout, "    "), flush=True)
+            require(
+                done.returncode == 0 and bool(done.stdout.strip()), f"it ended with {done.returncode}: {done.stderr}"
+            )
+        say(f"The cassettes lie in {self.cassettes}")
+
+    def start_service(self, name: str, port: int, settings: dict[str, str]) -> None:
+        """The same command every time; only the environment differs."""
+        self.children.start(
+            name,
+            [
+                str(BIN / "opentelemetry-instrument"),
+                sys.executable,
+                str(HERE / "service.py"),
+                str(port),
+                f"http://127.0.0.1:{self.upstream_port}",
+            ],
+            {
+                **clean_environment(),
+                "OTEL_SERVICE_NAME": "demo-shop",
+                "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+                "OTEL_EXPORTER_OTLP_ENDPOINT": self.backend.endpoint,
+                "OTEL_METRICS_EXPORTER": "none",
+                "OTEL_LOGS_EXPORTER": "none",
+                "OTEL_BSP_SCHEDULE_DELAY": "100",
+                **settings,
+            },
+            port,
+        )
+
+    def check_spans(self, *, replayed: bool) -> None:
+        """The tracing backend has got a span of every request and every call, marked where they were replayed."""
+        wanted = {"server": len(REQUESTS), "client": sum(request.upstream_calls for request in REQUESTS)}
+        found = self.backend.wait_for(wanted)
+        spans = self.backend.take_all()
+        marked = sum(span.replayed for span in spans if span.kind == "client")
+        kinds = ", ".join(f"{found[kind]} {kind}" for kind in sorted(found))
+        say(f"the OTLP backend received {len(spans)} spans ({kinds}); {marked} are marked timetracer.replayed")
+        got = {kind: found[kind] for kind in wanted}
+        require(got == wanted, f"the backend should have {wanted}, and has {got}")
+        require(marked == (wanted["client"] if replayed else 0), "the wrong spans are marked timetracer.replayed")
+
+
+def send(request: Request, port: int) -> Answer:
+    """Send one request to the service, by the standard library's own client."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        body = None if request.body is None else json.dumps(request.body)
+        connection.request(request.method, request.path, body, {"Content-Type": "application/json"} if body else {})
+        response = connection.getresponse()
+        content = response.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise DemoError(f"{request}: {error!r}") from error
+    finally:
+        connection.close()
+    headers = {name: value for name in COMPARED_HEADERS if (value := response.headers.get(name)) is not None}
+    return Answer(response.status, headers, content)
+
+
+def check_events(request: Request, cassette: Cassette) -> None:
+    """The cassette holds each call that the service made for this request, and each can be replayed."""
+    require(
+        len(cassette.events) == request.upstream_calls,
+        f"{request}: {len(cassette.events)} events, not {request.upstream_calls}",
+    )
+    for event in cassette.events:
+        require(event.not_replayable is None, f"{request}: event {event.eid}: {event.not_replayable}")
+
+
+def described(answer: Answer) -> list[str]:
+    """Status, headers and body of an answer, a line each."""
+    return [
+        f"status {answer.status}",
+        ", ".join(f"{name}: {value}" for name, value in answer.headers.items()),
+        answer.body.decode("utf-8", "replace"),
+    ]
+
+
+def padded(left: str, right: str) -> list[tuple[str, str]]:
+    """Two texts wrapped into columns of equal height."""
+    columns = [textwrap.wrap(text, COLUMN, break_on_hyphens=False) or [""] for text in (left, right)]
+    height = max(map(len, columns))
+    one, other = (column + [""] * (height - len(column)) for column in columns)
+    return list(zip(one, other, strict=True))
+
+
+def require(truth: bool, otherwise: str) -> None:
+    """Go on only where something is so."""
+    if not truth:
+        raise DemoError(otherwise)
+
+
+def shown(path: Path) -> str:
+    """A path as short as it can be typed from here."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def step(title: str) -> None:
+    print(f"\n== {title}", flush=True)
+
+
+def say(line: str) -> None:
+    print(f"  {line}", flush=True)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

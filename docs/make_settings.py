@@ -1,0 +1,101 @@
+"""Writes what the documentation says of settings from the code that has them: ``python docs/make_settings.py``.
+
+That is ``settings.md`` as a whole, and the names in ``redaction.md``. With ``--check`` it writes nothing and exits
+with 1 where a file is not up to date.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from enum import Enum
+from pathlib import Path
+
+from timetracer_otel.config import OTEL_ENV_PREFIX, SETTINGS, Setting, TraceConfig
+from timetracer_otel.session._redaction_rules import SECRET_FIELDS, SECRET_HEADERS, SECRET_QUERY
+
+DOCS = Path(__file__).parent
+BEGIN, END = "<!-- names: made by docs/make_settings.py -->\n", "<!-- end of names -->\n"
+
+HEAD = f"""\
+# Settings
+
+<!-- Made by docs/make_settings.py from the table in src/timetracer_otel/config.py: change that, and run it. -->
+
+Each setting is a field of `timetracer_otel.config.TraceConfig` and a variable of the environment. Each variable also
+goes by a longer name with the prefix `{OTEL_ENV_PREFIX}` (`TIMETRACER_MODE` is `{OTEL_ENV_PREFIX}MODE`), for which
+`opentelemetry-instrument` has a flag (`--timetracer_mode`). The shorter name wins; an empty value counts as not set.
+A value that is not allowed is a `ConfigurationError` that names the variable, the value and what is allowed.
+
+| variable | field | default | allowed | meaning |
+|---|---|---|---|---|
+"""
+
+TAIL = """
+Without `TIMETRACER_MODE`, the name `timetracer` in `OTEL_TRACES_EXPORTER` means `record`.
+
+Of OpenTelemetry's own variables these count as well: `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`,
+`OTEL_SDK_DISABLED`, `OTEL_PYTHON_DISABLED_INSTRUMENTATIONS` (`timetracer` switches us off, a library's name its
+plugin), `OTEL_PYTHON_EXCLUDED_URLS` and `OTEL_PYTHON_<LIBRARY>_EXCLUDED_URLS`.
+"""
+
+
+def settings_page() -> str:
+    """The text of ``settings.md``."""
+    defaults = TraceConfig()
+    rows = [
+        f"| `{setting.env}` | `{setting.field}` | {_default(getattr(defaults, setting.field))} "
+        f"| {_allowed(setting)} | {setting.meaning} |"
+        for setting in SETTINGS
+    ]
+    return HEAD + "\n".join(rows) + "\n" + TAIL
+
+
+def _default(value: object) -> str:
+    if isinstance(value, Enum):
+        value = value.value
+    if isinstance(value, bool):
+        value = str(value).lower()
+    if isinstance(value, list):
+        value = ",".join(value)
+    return "" if value is None or value == "" else f"`{value}`"
+
+
+def _allowed(setting: Setting) -> str:
+    return setting.allowed + (f", in {setting.unit}" if setting.unit else "")
+
+
+def redaction_page(text: str) -> str:
+    """The text of ``redaction.md`` with the names that the code has."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    groups = {"Headers": SECRET_HEADERS, "Fields": SECRET_FIELDS, "Query parameters": SECRET_QUERY - SECRET_FIELDS}
+    more = {"Query parameters": ", and the names of the fields"}
+    names = [
+        f"{title}: {', '.join(f'`{name}`' for name in sorted(group))}{more.get(title, '')}.\n"
+        for title, group in groups.items()
+    ]
+    return before + BEGIN + "\n" + "\n".join(names) + "\n" + END + after
+
+
+def pages() -> dict[Path, str]:
+    """What the files must hold."""
+    redaction = DOCS / "redaction.md"
+    return {DOCS / "settings.md": settings_page(), redaction: redaction_page(redaction.read_text("utf-8"))}
+
+
+def main() -> int:
+    """Write the files, or check them."""
+    assert {setting.field for setting in SETTINGS} == {field.name for field in dataclasses.fields(TraceConfig)}
+    stale = [path for path, text in pages().items() if not path.exists() or path.read_text("utf-8") != text]
+    for path in stale:
+        if "--check" in sys.argv:
+            print(f"{path.name} is not up to date: run python docs/make_settings.py", file=sys.stderr)
+        else:
+            path.write_text(pages()[path], "utf-8")
+            print(f"wrote {path.name}")
+    return 1 if stale and "--check" in sys.argv else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

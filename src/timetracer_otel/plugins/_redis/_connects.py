@@ -1,0 +1,98 @@
+"""Connections that could not be made: part of the operation that asked for one, and so of its queue of events.
+
+A pool connects before it knows the command. The operation does, so that the failure stands in the cassette as an
+event of that very command, and raises from ``connect`` again when it is its turn.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from timetracer_otel import _faults
+from timetracer_otel.bridge import runtime
+from timetracer_otel.plugins._flow import Flow, Recording, answer
+from timetracer_otel.plugins._redis._commands import Command
+from timetracer_otel.plugins._redis._exchange import Exchange
+from timetracer_otel.plugins._redis._internals import url_of
+from timetracer_otel.plugins._redis._operation import current_operation
+from timetracer_otel.plugins._redis._wire import Wire
+from timetracer_otel.session import ReplaySession, TraceSession
+from timetracer_otel.types import DependencyEvent, EventResult
+
+__all__ = ["connect_failed", "replay_failed_connect"]
+
+_NO_COMMAND: list[Command] = [[b"CONNECT"]]
+"""Stands for the operation where none is known: a subscription that connects again, a pool that is warmed up."""
+
+
+class _FailedConnect(Recording):
+    """A connection that could not be made."""
+
+    __slots__ = ()
+
+    def result(self) -> EventResult:
+        result = super().result()
+        result.reply = {"phase": "connect"}
+        return result
+
+
+def connect_failed(
+    connection: Any,
+    session: TraceSession,
+    wait: Callable[[float], Any],
+    began_s: float,
+    error: BaseException,
+) -> None:
+    """Record that a connection could not be made."""
+    try:
+        recording = _FailedConnect(session, _site(connection, wait))
+        recording.started_s = began_s
+        session.call_began(recording)
+        recording.failed(error)
+    except Exception as fault:
+        _faults.contain("redis.connect", fault)
+
+
+def replay_failed_connect(connection: Any, session: ReplaySession, wait: Callable[[float], Any]) -> Flow:
+    """Raise what connecting raised, if the operation under way could not connect when it was recorded."""
+    if not _has_failed_connects(session):
+        return
+    site = _site(connection, wait)
+    event = session.upcoming(site.call(), runtime().whereabouts().path)
+    if event is None or not _is_failed_connect(event):
+        return
+    if current_operation.get() is None and any(
+        earlier.eid < event.eid and earlier.signature.url == event.signature.url
+        for earlier in session.get_unconsumed_events()
+    ):
+        return
+    if session.claim(event):
+        yield from answer(site, session, event)
+
+
+def _site(connection: Any, wait: Callable[[float], Any]) -> Exchange:
+    operation = current_operation.get()
+    commands = operation.commands(connection) if operation is not None else _NO_COMMAND
+    return Exchange(connection, Wire(), commands, url_of(connection), _never, wait)
+
+
+def _never() -> None:
+    raise AssertionError("a failed connect is not made again")
+
+
+def _is_failed_connect(event: DependencyEvent) -> bool:
+    reply = event.result.reply
+    return type(reply) is dict and reply.get("phase") == "connect"
+
+
+_failing: weakref.WeakKeyDictionary[ReplaySession, bool] = weakref.WeakKeyDictionary()
+
+
+def _has_failed_connects(session: ReplaySession) -> bool:
+    """Whether a cassette has any; asked whenever a connection is taken from a pool."""
+    found = _failing.get(session)
+    if found is None:
+        found = _failing[session] = any(map(_is_failed_connect, session.events))
+    return found

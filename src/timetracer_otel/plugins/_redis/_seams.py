@@ -1,0 +1,306 @@
+"""What happens at each seam of a connection, as generators of steps that serve sync and async alike.
+
+A live step is the library's own function. `flow` decides about what is sent; whoever reads gets what belongs to
+it by what the `Wire` knows, also in a thread that has no session of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+from timetracer_otel import _faults
+from timetracer_otel.context import get_current_session
+from timetracer_otel.plugins._flow import Flow, Step, flow, records, replays
+from timetracer_otel.plugins._redis._commands import Command, expects_stream, parse
+from timetracer_otel.plugins._redis._connects import connect_failed, replay_failed_connect
+from timetracer_otel.plugins._redis._exchange import LIB, Exchange
+from timetracer_otel.plugins._redis._internals import (
+    HEALTH_CHECK,
+    is_clustered,
+    is_reply,
+    nothing_sent,
+    stay_healthy,
+    url_of,
+)
+from timetracer_otel.plugins._redis._operation import current_operation
+from timetracer_otel.plugins._redis._wire import Listener, Played, Wire, inside, known_wire, wire_of
+from timetracer_otel.session import ReplaySession
+from timetracer_otel.types import RecordedError
+
+__all__ = ["Manner", "connect", "disconnected", "poll", "read", "send"]
+
+
+class Manner(NamedTuple):
+    """How a seam waits: the steps that differ between sync and async, beside the library's own functions.
+
+    Attributes:
+        pause: Waits for so many seconds.
+        run_callbacks: Runs what is to be called when a connection was made.
+    """
+
+    pause: Callable[[float], Any]
+    run_callbacks: Callable[[Any], Any]
+
+
+_POLL_S = 0.005
+
+
+def connect(manner: Manner, connection: Any, live: Step) -> Flow:
+    """``connect``: for real, with all that the handshake sends; or a connection that a replay plays."""
+    if inside.get():
+        return (yield live)
+    session = get_current_session()
+    wire = known_wire(connection)
+    if session is None and wire is not None and wire.played is not None:
+        # A thread that listens, and has no session of its own.
+        session = wire.replaying
+    if replays(LIB, session):
+        return (yield from _connect_replayed(manner, connection, session))
+    if wire is not None and wire.replaying is not None:
+        wire.begin(None)
+    began_s = time.perf_counter()
+    inside.set(True)
+    try:
+        return (yield live)
+    except BaseException as error:
+        if records(LIB, session):
+            connect_failed(connection, session, manner.pause, began_s, error)
+        raise
+    finally:
+        inside.set(False)
+
+
+def _connect_replayed(manner: Manner, connection: Any, session: ReplaySession) -> Flow:
+    yield from replay_failed_connect(connection, session, manner.pause)
+    wire = wire_of(connection)
+    if wire.replaying is not session:
+        wire.begin(session)
+        stay_healthy(connection)
+        yield partial(manner.run_callbacks, connection)
+
+
+def send(manner: Manner, connection: Any, packed: Any, live: Step) -> Flow:
+    """``send_packed_command``: one exchange begins."""
+    session = get_current_session()
+    wire = known_wire(connection)
+    if session is None and wire is not None and wire.played is not None:
+        session = wire.replaying
+    if session is None:
+        if wire is not None:
+            wire.sent += 1
+            if wire.replaying is not None:
+                wire.begin(None)
+        return (yield live)
+    commands = _parsed(packed)
+    if commands is None or (inside.get() and not any(map(expects_stream, commands))):
+        return (yield live)
+    if replays(LIB, session):
+        return (yield from _send_replayed(manner, connection, commands, session))
+    wire = wire_of(connection)
+    if wire.replaying is not None:
+        wire.begin(None)
+    if not records(LIB, session):
+        return (yield from flow(_exchange(manner, connection, wire, commands, live), session))
+    if wire.stream is not None and commands == _HEALTH_CHECK:
+        return (yield live)
+    wire.sent += 1
+    before = inside.get()
+    inside.set(True)
+    try:
+        return (yield from flow(_exchange(manner, connection, wire, commands, live), session))
+    finally:
+        inside.set(before)
+
+
+_HEALTH_CHECK = [[b"PING", HEALTH_CHECK]]
+
+
+def _send_replayed(manner: Manner, connection: Any, commands: list[Command], session: ReplaySession) -> Flow:
+    wire = wire_of(connection)
+    if wire.replaying is not session:
+        yield from _connect_replayed(manner, connection, session)
+    if wire.played is not None and commands == _HEALTH_CHECK:
+        return None
+    wire.sent += 1
+    exchange = _exchange(manner, connection, wire, commands, _no_connection)
+    if exchange.clustered:
+        exchange.follow(session)
+    try:
+        return (yield from flow(exchange, session))
+    except Exception:
+        # As the library does when nothing can be sent.
+        wire.end()
+        raise
+
+
+def _exchange(manner: Manner, connection: Any, wire: Wire, commands: list[Command], live: Step) -> Exchange:
+    operation = current_operation.get()
+    clustered = is_clustered(connection) or (operation is not None and operation.clustered)
+    return Exchange(connection, wire, commands, url_of(connection), live, manner.pause, clustered)
+
+
+def _no_connection() -> None:
+    raise AssertionError("a replay sends nothing")
+
+
+def _parsed(packed: Any) -> list[Command] | None:
+    try:
+        return parse(packed)
+    except Exception as fault:
+        _faults.contain("redis.parse", fault)
+        return None
+
+
+def read(manner: Manner, connection: Any, live: Step, plain: bool, timeout_s: float | None) -> Flow:
+    """``read_response``: the next reply, or message.
+
+    Args:
+        manner: How this seam waits.
+        connection: The connection.
+        live: The library's own read.
+        plain: Whether the reply is wanted as bytes, although the client decodes.
+        timeout_s: How long to wait for a message; None for as long as it takes.
+    """
+    wire = known_wire(connection)
+    if wire is None:
+        return (yield live)
+    if wire.replaying is not None:
+        return (yield from _read_replayed(manner, connection, wire, plain, timeout_s))
+    listener = wire.open[0] if wire.open else wire.stream
+    if listener is None or inside.get():
+        return (yield live)
+    wire.reading = listener
+    try:
+        value = yield live
+    except BaseException as error:
+        if is_reply(error):
+            _note(wire, listener, error, plain)
+        else:
+            _failed(wire, listener, error)
+        raise
+    finally:
+        wire.reading = None
+    if value is None and timeout_s is not None and listener is wire.stream:
+        _contained(listener.note_empty)
+    else:
+        _note(wire, listener, value, plain)
+    return value
+
+
+def _note(wire: Wire, listener: Listener, value: Any, plain: bool) -> None:
+    last = _contained(partial(listener.note, value, plain))
+    if last is not False and wire.open and wire.open[0] is listener:
+        wire.open.popleft()
+
+
+def _failed(wire: Wire, listener: Listener, error: BaseException) -> None:
+    _contained(partial(listener.failed, error))
+    if wire.open and wire.open[0] is listener:
+        wire.open.popleft()
+
+
+def _contained(note: Callable[[], Any]) -> Any:
+    try:
+        return note()
+    except Exception as fault:
+        _faults.contain("redis.read", fault)
+        return None
+
+
+def _read_replayed(manner: Manner, connection: Any, wire: Wire, plain: bool, timeout_s: float | None) -> Flow:
+    played = wire.played
+    if played is not None and not wire.replies:
+        if not (yield from _await_step(manner, wire, played, timeout_s)):
+            return None
+        return _take(played, plain)
+    if not wire.replies:
+        raise nothing_sent(connection)
+    reply, answers = wire.replies.popleft()
+    if type(reply) is not RecordedError:
+        return answers.restored(reply, plain)
+    error = answers.rebuilt(reply)
+    if not is_reply(error):
+        wire.end()
+    raise error
+
+
+def poll(manner: Manner, connection: Any, live: Step, timeout_s: float, notes: bool) -> Flow:
+    """``can_read``: whether there is a message; ``notes``: whether looking in vain is told to the app."""
+    wire = known_wire(connection)
+    if wire is None or inside.get():
+        return (yield live)
+    if wire.replaying is not None:
+        if wire.played is None:
+            return False
+        return (yield from _await_step(manner, wire, wire.played, timeout_s))
+    stream = wire.stream if not wire.open else None
+    if stream is None:
+        return (yield live)
+    try:
+        there = yield live
+    except BaseException as error:
+        _contained(partial(stream.failed, error))
+        raise
+    if not there and notes:
+        _contained(stream.note_empty)
+    return there
+
+
+def _await_step(manner: Manner, wire: Wire, played: Played, timeout_s: float | None) -> Flow:
+    """Wait for a message: True where there is one (or an error), False where none came in time."""
+    waited_s = 0.0
+    while True:
+        step = played.upcoming()
+        if step is not None:
+            sent, kind, _ = step
+            if kind == "empty":
+                if timeout_s is None:
+                    played.skip_empty()
+                    continue
+                played.advance()
+                return False
+            if sent <= wire.sent:
+                if kind != "cancelled":
+                    return True
+                if timeout_s is None:
+                    # The app cancelled this read when it was recorded; give it the time to do so again.
+                    yield partial(manner.pause, played.wait_s)
+                played.advance()
+                continue
+        # At the end, or what follows is the answer to something that was not sent yet.
+        limit_s = played.wait_s if timeout_s is None else timeout_s
+        if waited_s >= limit_s:
+            if timeout_s is None:
+                raise played.answers.refuse(_why_no_message(played, step))
+            return False
+        pause_s = min(_POLL_S, limit_s - waited_s)
+        yield partial(manner.pause, pause_s)
+        waited_s += pause_s
+
+
+def _why_no_message(played: Played, step: Any) -> str:
+    if step is not None:
+        return "the next recorded message came only after a command that was not sent in this replay"
+    if played.is_cut:
+        return "the recording kept only the messages before this one (TIMETRACER_MAX_BODY_KB)"
+    return "no more messages were recorded"
+
+
+def _take(played: Played, plain: bool) -> Any:
+    step = played.upcoming()
+    assert step is not None
+    played.advance()
+    _, kind, value = step
+    if kind == "error" or type(value) is RecordedError:
+        raise played.answers.rebuilt(value)
+    return played.answers.restored(value, plain)
+
+
+def disconnected(connection: Any) -> None:
+    """``disconnect``: nothing more will be read."""
+    wire = known_wire(connection)
+    if wire is not None and not inside.get():
+        _contained(wire.end)

@@ -1,0 +1,238 @@
+"""The cursor of a replay: answers from the cassette in the way of the drivers (PEP 249)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from timetracer_otel.context import get_current_session
+from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.plugins._flow import drive, rebuilt, replays
+from timetracer_otel.plugins._sqlalchemy._internals import pause
+from timetracer_otel.plugins._sqlalchemy._sites import LIB, StatementSite, Target
+from timetracer_otel.plugins._sqlalchemy._statements import is_connection_setup, text_of
+from timetracer_otel.plugins._sqlalchemy._values import restored, restored_row
+from timetracer_otel.session import ReplaySession
+from timetracer_otel.types import DependencyEvent, RecordedError
+
+__all__ = ["ReplayCursor"]
+
+
+class Column(NamedTuple):
+    """One column of a description (PEP 249)."""
+
+    name: Any
+    type_code: Any = None
+    display_size: Any = None
+    internal_size: Any = None
+    precision: Any = None
+    scale: Any = None
+    null_ok: Any = None
+
+
+class _Answer:
+    """The recorded rows of one execution, on their way to the app."""
+
+    def __init__(self, event: DependencyEvent, session: ReplaySession, site: StatementSite) -> None:
+        reply = event.result.reply
+        if not isinstance(reply, dict):
+            raise TypeError(f"a reply that is a {type(reply).__name__}")
+        self.event = event
+        self.session = session
+        self._site = site
+        self._error: RecordedError | None = reply.get("fetch_error")
+        self._ended = bool(reply.get("ended"))
+        self._rows = [restored_row(row) for row in reply.get("rows") or ()]
+        self._at = 0
+        self._times = [(count, at_ms) for _, count, at_ms in reply.get("fetches") or ()] if session.replay_timing else []
+        self._batch = 0
+        self._started_s = time.perf_counter()
+        columns = reply.get("description")
+        self._columns = [Column(*(restored(part) for part in column)) for column in columns] if columns else None
+        self.gives_rows = "rows" in reply
+        self.description = None if reply.get("late") else self._columns
+        self.rowcount = -1 if reply.get("rowcount") is None else reply["rowcount"]
+        self.final_rowcount = reply.get("final_rowcount", self.rowcount)
+        self.lastrowid = restored(reply.get("lastrowid"))
+        self.value = reply.get("value")
+
+    def take(self, size: int | None) -> list[tuple[Any, ...]]:
+        """The next rows: ``size`` of them, fewer only where the recording saw the end; all where it is None."""
+        wanted = self._rows[self._at :] if size is None else self._rows[self._at : self._at + size]
+        self._wait()
+        if (size is None or len(wanted) < size) and not self._ended:
+            if self._error is not None:
+                raise rebuilt(self._site, self.event, self.session, self._error)
+            asked = "all rows" if size is None else f"{size} row{'s' if size > 1 else ''}"
+            raise self.session.refuse(
+                self.event,
+                f"{asked} were asked for after {self._at}, but the recorded app fetched only {len(self._rows)} "
+                "and never saw the end",
+            )
+        self._at += len(wanted)
+        self.rowcount, self.description = self.final_rowcount, self._columns
+        return wanted
+
+    def _wait(self) -> None:
+        if self._batch < len(self._times):
+            _, at_ms = self._times[self._batch]
+            self._batch += 1
+            left_s = at_ms / 1000 - (time.perf_counter() - self._started_s)
+            if left_s > 0:
+                pause(self._site.target.dialect, left_s)
+
+
+class ReplayCursor:
+    """A cursor without a server.
+
+    Args:
+        target: The engine it belongs to.
+        connection: The connection of ours that it came from, where there is one.
+        raw: Whether it was asked from that connection itself, past SQLAlchemy: such calls are not recorded.
+    """
+
+    def __init__(self, target: Target, connection: Any, raw: bool = False) -> None:
+        self.arraysize = 1
+        self._target = target
+        self._connection = connection
+        self._raw = raw
+        self._context: Any = None
+        self._answer: _Answer | None = None
+        self._setup: str | None = None
+        if connection is not None and connection.shows_itself:
+            self.connection = connection
+
+    def bind(self, context: Any) -> None:
+        """Say which execution context the cursor was made for."""
+        self._context = context
+
+    @property
+    def description(self) -> Any:
+        """As recorded; None where the statement gives no rows."""
+        return self._answer.description if self._answer is not None else None
+
+    @property
+    def rowcount(self) -> int:
+        """As recorded."""
+        return self._answer.rowcount if self._answer is not None else -1
+
+    @property
+    def lastrowid(self) -> Any:
+        """As recorded."""
+        return self._answer.lastrowid if self._answer is not None else None
+
+    def execute(self, operation: Any, parameters: Any = None, *args: Any, **kwargs: Any) -> Any:
+        return self._run(operation, parameters, False)
+
+    def executemany(self, operation: Any, parameters: Any, *args: Any, **kwargs: Any) -> Any:
+        return self._run(operation, list(parameters), True)
+
+    def executemany_by(self, operation: Any, parameters: Any, through: Callable[[Any], Any]) -> Any:
+        """An ``executemany`` that a dialect makes in its own way."""
+        return self._run(operation, parameters, True)
+
+    def callproc(self, name: Any, parameters: Any = (), *args: Any, **kwargs: Any) -> Any:
+        return self._run(f"CALL {name}", parameters, False)
+
+    def fetchone(self) -> Any:
+        rows = self._rows().take(1)
+        return rows[0] if rows else None
+
+    def fetchmany(self, size: int | None = None) -> list[tuple[Any, ...]]:
+        return self._rows().take(size or self.arraysize)
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        return self._rows().take(None)
+
+    def __iter__(self) -> Iterator[Any]:
+        while (row := self.fetchone()) is not None:
+            yield row
+
+    def __next__(self) -> Any:
+        row = self.fetchone()
+        if row is None:
+            raise StopIteration
+        return row
+
+    def nextset(self) -> Any:
+        return None
+
+    def setinputsizes(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def setoutputsize(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    async def _async_soft_close(self) -> None:
+        pass
+
+    def __enter__(self) -> ReplayCursor:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.close()
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"{name!r}: the cursor of a replay has no such attribute; it is not recorded")
+
+    def _run(self, operation: Any, parameters: Any, many: bool) -> Any:
+        self._answer = self._setup = None
+        text = text_of(operation)
+        if self._raw:
+            if self._connection.answers_itself(text):
+                self._setup = ""
+                return self
+            if is_connection_setup(text):
+                self._setup = text
+                return self
+        session = get_current_session()
+        if not replays(LIB, session):
+            raise ReplayMismatchError(
+                f"No replay answers this connection: {self._target.url} {text[:200]}",
+                hint="the connection was opened in a replay that has ended (or is live now): open a new one.",
+            )
+        site = StatementSite(
+            self._target, operation, parameters, many, self._context, self._connection, _no_live, None, self._rebuild
+        )
+        return drive(site, session)
+
+    def _rebuild(self, event: DependencyEvent, session: ReplaySession, site: StatementSite) -> Any:
+        answer = _Answer(event, session, site)
+        self._answer = answer
+        return self if answer.value is None else answer.value
+
+    def _rows(self) -> _Answer:
+        answer = self._answer
+        if answer is None:
+            if self._setup == "":
+                return _EMPTY  # type: ignore[no-any-return]
+            if self._setup is not None:
+                raise ReplayMismatchError(
+                    f"Nothing recorded answers this: {self._target.url} {self._setup[:200]}",
+                    hint="it ran on the driver's own connection, past SQLAlchemy. Run it through a Connection.",
+                )
+            raise ReplayMismatchError(f"fetch before execute: {self._target.url}")
+        if not answer.gives_rows:
+            # sqlite3 and SQLAlchemy's adapters give no rows, the others say that there are none to give.
+            if self._target.dialect.name == "sqlite" or self._target.dialect.is_async:
+                return _EMPTY  # type: ignore[no-any-return]
+            raise self._target.dialect.dbapi.ProgrammingError("the last operation didn't produce a result")
+        return answer
+
+
+class _Empty:
+    description = None
+
+    def take(self, size: int | None) -> list[Any]:
+        return []
+
+
+_EMPTY: Any = _Empty()
+
+
+def _no_live() -> Any:
+    raise AssertionError("a replay makes no call")

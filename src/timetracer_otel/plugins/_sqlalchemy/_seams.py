@@ -1,0 +1,361 @@
+"""Where SQLAlchemy is held: which functions are replaced, and what stands in their place."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import ModuleType
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
+
+from timetracer_otel.bridge import runtime
+from timetracer_otel.context import get_current_session
+from timetracer_otel.plugins._flow import drive, records, replays
+from timetracer_otel.plugins._patching import Function, Patch
+from timetracer_otel.plugins._sqlalchemy._internals import (
+    CONNECT,
+    MISSING,
+    connection_span,
+    has_identity,
+    initialize_again,
+    pool_dialect,
+    record_pool,
+    restore_facts,
+    target_of,
+)
+from timetracer_otel.plugins._sqlalchemy._recording_cursor import RecordingCursor
+from timetracer_otel.plugins._sqlalchemy._replay_connection import ReplayConnection, replay_connection
+from timetracer_otel.plugins._sqlalchemy._replay_cursor import ReplayCursor
+from timetracer_otel.plugins._sqlalchemy._sites import LIB, ConnectSite, PlainSite, Target, recorded_facts
+from timetracer_otel.session import BaseSession, ReplaySession
+
+__all__ = ["engines", "patches"]
+
+_OTHER = "_timetracer_other"
+_RESETTING = "_timetracer_resetting"
+
+
+class Engines:
+    """The engines of this process, and which of them take part. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._targets: WeakKeyDictionary[Any, Target] = WeakKeyDictionary()
+        self._only: WeakSet[Any] = WeakSet()
+        self.on_recorded_facts: WeakSet[Any] = WeakSet()
+        """Dialects that were initialised from a cassette, not by a server."""
+
+    def select(self, engine: Any | None) -> None:
+        """Let one more engine take part, and no others; None: every engine."""
+        with self._lock:
+            if engine is None:
+                self._only.clear()
+            else:
+                self._only.add(engine.dialect)
+
+    def met(self, engine: Any) -> None:
+        """Note an engine that is asked for a connection."""
+        dialect = engine.dialect
+        known = self._targets.get(dialect)
+        if known is None or known.engine_url is not engine.url:
+            with self._lock:
+                self._targets[dialect] = Target(dialect, engine.url, target_of(dialect, engine.url))
+
+    def target(self, dialect: Any) -> Target | None:
+        """What a dialect's engine is called; None where it takes no part."""
+        found = self._targets.get(dialect)
+        if found is None:
+            if not has_identity(dialect):
+                return None
+            with self._lock:
+                found = self._targets.setdefault(dialect, Target(dialect, None, target_of(dialect, None)))
+        return None if self._only and dialect not in self._only else found
+
+
+engines = Engines()
+
+
+class _Attribute:
+    """An attribute of a class of SQLAlchemy's that is not there without us; applied and undone like a `Patch`."""
+
+    def __init__(self, owner: type[Any], name: str, value: Any) -> None:
+        self._owner = owner
+        self._name = name
+        self._value = value
+
+    def apply(self) -> None:
+        setattr(self._owner, self._name, self._value)
+
+    def undo(self) -> None:
+        if self._owner.__dict__.get(self._name) is self._value:
+            delattr(self._owner, self._name)
+
+
+def patches(module: ModuleType) -> list[Any]:
+    """The patches of one module of the library."""
+    if module.__name__ == "psycopg2":
+        names = ("psycopg2.extensions", "psycopg2._json", "psycopg2._range", "psycopg2.extras")
+        loaded = [importlib.import_module(name) for name in names]
+        return [Patch(found, "register_type", _register_type) for found in loaded if "register_type" in vars(found)]
+    if module.__name__ == "sqlalchemy.dialects.postgresql.psycopg2":
+        return [Patch(module.PGDialect_psycopg2, "do_executemany", _do_executemany)]
+    base = importlib.import_module("sqlalchemy.engine.base")
+    default = importlib.import_module("sqlalchemy.engine.default")
+    pool = importlib.import_module("sqlalchemy.pool.base")
+    fairy, record = pool._ConnectionFairy, pool._ConnectionRecord
+    return [
+        _Attribute(pool.Pool, "_invoke_creator", property(_get_creator, _set_creator, _del_creator)),
+        Patch(record, CONNECT, _connect),
+        Patch(record, "get_connection", _get_connection),
+        Patch(record, "close", _close),
+        Patch(fairy, "cursor", _cursor),
+        Patch(fairy, "_reset", _reset),
+        _Attribute(fairy, "commit", _commit),
+        _Attribute(fairy, "rollback", _rollback),
+        Patch(base.Engine, "raw_connection", _raw_connection),
+        Patch(base.Connection, "_begin_impl", _begin_impl),
+        Patch(base.Connection, "get_isolation_level", _get_isolation_level),
+        Patch(default.DefaultExecutionContext, "create_cursor", _create_cursor),
+    ]
+
+
+def _raw_connection(original: Function) -> Function:
+    def raw_connection(self: Any) -> Any:
+        engines.met(self)
+        session = get_current_session()
+        if session is not None and engines.target(self.dialect) is not None and records(LIB, session):
+            span_id = connection_span()
+            if span_id:
+                session.client_span_is_known(span_id)
+        return original(self)
+
+    return raw_connection
+
+
+def _get_creator(self: Any) -> Callable[[Any], Any]:
+    creator: Callable[[Any], Any] = self.__dict__["_invoke_creator"]
+    session = get_current_session()
+    target = engines.target(pool_dialect(self)) if session is not None else None
+    if session is None or target is None:
+        return creator
+    return partial(_open, creator, target, session)
+
+
+def _set_creator(self: Any, creator: Callable[[Any], Any]) -> None:
+    self.__dict__["_invoke_creator"] = creator
+
+
+def _del_creator(self: Any) -> None:
+    del self.__dict__["_invoke_creator"]
+
+
+def _open(creator: Callable[[Any], Any], target: Target, session: BaseSession, record: Any) -> Any:
+    site = ConnectSite(target, partial(creator, record), partial(replay_connection, target))
+    if replays(LIB, session) and recorded_facts(session, target.url) is not None and _is_over(site, session):
+        # More connections than were opened when it was recorded: the pool was warm then. They answer nothing.
+        return site.rebuild(None, session)
+    return drive(site, session)
+
+
+def _is_over(site: Any, session: ReplaySession) -> bool:
+    return session.upcoming(site.call(), runtime().whereabouts().path) is None
+
+
+def _connect(original: Function) -> Function:
+    def __connect(self: Any) -> None:
+        dialect = pool_dialect(record_pool(self))
+        session = get_current_session()
+        target = engines.target(dialect) if session is not None else None
+        if target is not None and replays(LIB, session):
+            with _initialized_from(session, target):
+                original(self)
+            return
+        original(self)
+        if dialect in engines.on_recorded_facts:
+            engines.on_recorded_facts.discard(dialect)
+            found = engines.target(dialect)
+            initialize_again(dialect, self, found.engine_url if found is not None else None)
+
+    return __connect
+
+
+_initializing = threading.Lock()
+_initializers: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+
+
+@contextmanager
+def _initialized_from(session: ReplaySession, target: Target) -> Iterator[None]:
+    """While a connection of ours is opened, its dialect learns from the cassette what a server would tell it."""
+    dialect = target.dialect
+
+    def initialize(connection: Any) -> None:
+        if not isinstance(connection.connection.dbapi_connection, ReplayConnection):
+            type(dialect).initialize(dialect, connection)
+            return
+        restore_facts(dialect, recorded_facts(session, target.url) or {})
+        engines.on_recorded_facts.add(dialect)
+
+    with _initializing:
+        _initializers[dialect] = _initializers.get(dialect, 0) + 1
+        dialect.initialize = initialize
+    try:
+        yield
+    finally:
+        with _initializing:
+            _initializers[dialect] -= 1
+            if not _initializers[dialect]:
+                vars(dialect).pop("initialize", None)
+
+
+def _get_connection(original: Function) -> Function:
+    def get_connection(self: Any) -> Any:
+        held = self.dbapi_connection
+        if held is not None:
+            is_ours = isinstance(held, ReplayConnection)
+            session = get_current_session()
+            if (
+                is_ours
+                or isinstance(session, ReplaySession)
+                and engines.target(pool_dialect(record_pool(self))) is not None
+            ) and is_ours != replays(LIB, session):
+                _swap(self)
+        return original(self)
+
+    return get_connection
+
+
+def _swap(record: Any) -> None:
+    """Put the record's connection aside, and take out the other one where there is one: real or ours."""
+    state = record.__dict__
+    other = state.pop(_OTHER, None)
+    state[_OTHER] = (record.dbapi_connection, record.starttime, state.get("info", MISSING))
+    state.pop("info", None)
+    record.dbapi_connection, record.starttime, info = other or (None, 0, MISSING)
+    if info is not MISSING:
+        state["info"] = info
+
+
+def _close(original: Function) -> Function:
+    def close(self: Any) -> Any:
+        try:
+            return original(self)
+        finally:
+            other = self.__dict__.pop(_OTHER, None)
+            if other is not None and other[0] is not None:
+                record_pool(self)._close_connection(other[0])
+
+    return close
+
+
+def _cursor(original: Function) -> Function:
+    def cursor(self: Any, *args: Any, **kwargs: Any) -> Any:
+        connection = self.dbapi_connection
+        if isinstance(connection, ReplayConnection):
+            return connection.cursor_of_engine()
+        session = get_current_session()
+        target = engines.target(pool_dialect(self._pool)) if session is not None else None
+        if target is None:
+            return original(self, *args, **kwargs)
+        if replays(LIB, session):
+            # A real connection, opened before this replay: it is not asked.
+            return ReplayCursor(target, None)
+        return RecordingCursor(original(self, *args, **kwargs), target)
+
+    return cursor
+
+
+def _create_cursor(original: Function) -> Function:
+    def create_cursor(self: Any) -> Any:
+        cursor = original(self)
+        if type(cursor) is RecordingCursor or type(cursor) is ReplayCursor:
+            cursor.bind(self)
+        return cursor
+
+    return create_cursor
+
+
+def _reset(original: Function) -> Function:
+    def _reset(self: Any, *args: Any, **kwargs: Any) -> Any:
+        # What the pool does with a connection that comes back is no call of the app's.
+        self.__dict__[_RESETTING] = True
+        try:
+            return original(self, *args, **kwargs)
+        finally:
+            self.__dict__.pop(_RESETTING, None)
+
+    return _reset
+
+
+def _commit(self: Any) -> Any:
+    """Commit on the connection, as an event."""
+    return _end_transaction(self, "COMMIT", self.dbapi_connection.commit)
+
+
+def _rollback(self: Any) -> Any:
+    """Roll back on the connection, as an event."""
+    return _end_transaction(self, "ROLLBACK", self.dbapi_connection.rollback)
+
+
+def _end_transaction(fairy: Any, method: str, live: Callable[[], Any]) -> Any:
+    session = get_current_session()
+    resetting = _RESETTING in fairy.__dict__
+    target = engines.target(pool_dialect(fairy._pool)) if session is not None else None
+    if session is None or target is None or (resetting and not replays(LIB, session)):
+        return live()
+    site = PlainSite(target, method, live, fairy.dbapi_connection)
+    if replays(LIB, session) and (resetting or (method == "ROLLBACK" and _is_over(site, session))):
+        # Undoing what never happened needs no answer.
+        return site.rebuild(None, session)
+    return drive(site, session)
+
+
+def _begin_impl(original: Function) -> Function:
+    def _begin_impl(self: Any, *args: Any, **kwargs: Any) -> Any:
+        session = get_current_session()
+        target = engines.target(self.dialect) if session is not None else None
+        if session is None or target is None:
+            return original(self, *args, **kwargs)
+        begin = partial(original, self, *args, **kwargs)
+        site = PlainSite(target, "BEGIN", begin, unanswered=begin)
+        if replays(LIB, session) and _is_over(site, session):
+            return site.rebuild(None, session)
+        return drive(site, session)
+
+    return _begin_impl
+
+
+def _get_isolation_level(original: Function) -> Function:
+    def get_isolation_level(self: Any) -> Any:
+        session = get_current_session()
+        target = engines.target(self.dialect) if session is not None else None
+        if session is None or target is None:
+            return original(self)
+        return drive(PlainSite(target, "GET ISOLATION LEVEL", partial(original, self)), session)
+
+    return get_isolation_level
+
+
+def _do_executemany(original: Function) -> Function:
+    def do_executemany(self: Any, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> Any:
+        if type(cursor) is not RecordingCursor and type(cursor) is not ReplayCursor:
+            return original(self, cursor, statement, parameters, context)
+
+        def through(real: Any) -> Any:
+            return original(self, real, statement, parameters, context)
+
+        return cursor.executemany_by(statement, parameters, through)
+
+    return do_executemany
+
+
+def _register_type(original: Function) -> Function:
+    def register_type(obj: Any, conn_or_curs: Any = None) -> Any:
+        # A function in C that takes nothing but connections and cursors of its own. Rows of a replay are read already.
+        if isinstance(conn_or_curs, (ReplayConnection, ReplayCursor)):
+            return None
+        return original(obj, conn_or_curs) if conn_or_curs is not None else original(obj)
+
+    return register_type

@@ -1,0 +1,66 @@
+"""SQLAlchemy (2.0 and newer): everything an engine asks its database, sync and async.
+
+The seams lie beneath SQLAlchemy, at the driver's cursor, so that the ORM, types, pools, events and transactions run
+for real in replay; see ``docs/sqlalchemy.md``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+from timetracer_otel.exceptions import PluginNotFoundError
+from timetracer_otel.plugins._library import LibraryPlugin
+
+__all__ = ["disable_sqlalchemy", "enable_sqlalchemy", "plugin"]
+
+_LIB = "sqlalchemy"
+
+
+def _patches(module: Any) -> list[Any]:
+    from timetracer_otel.plugins._sqlalchemy._seams import patches
+
+    return patches(module)
+
+
+plugin = LibraryPlugin(
+    name=_LIB,
+    group="db",
+    modules=("sqlalchemy", "sqlalchemy.dialects.postgresql.psycopg2", "psycopg2"),
+    patches=_patches,
+    instrumentors=("opentelemetry.instrumentation.sqlalchemy:SQLAlchemyInstrumentor",),
+)
+
+
+def enable_sqlalchemy(engine: Any = None) -> None:
+    """Let sessions record and replay what engines ask their databases, also engines that exist already.
+
+    Where a real tracer provider is set and nobody switched OpenTelemetry's own SQLAlchemy instrumentation on, that is
+    switched on too. Harmless when repeated, in any order with that instrumentation.
+
+    Args:
+        engine: An engine (or async engine): this one, and no other but those given before, takes part. Every engine
+            where it is left out.
+
+    Raises:
+        PluginNotFoundError: SQLAlchemy is not installed.
+    """
+    if importlib.util.find_spec("sqlalchemy") is None:
+        raise PluginNotFoundError(_LIB)
+    from timetracer_otel.plugins._sqlalchemy._seams import engines
+
+    sync_engine = getattr(engine, "sync_engine", engine)
+    engines.select(sync_engine)
+    if sync_engine is None:
+        plugin.enable()
+    else:
+        # OpenTelemetry's instrumentor sees engines that are made from now on, and those it is given.
+        plugin.enable(engine=sync_engine)
+
+
+def disable_sqlalchemy() -> None:
+    """Undo `enable_sqlalchemy`, and switch off OpenTelemetry's instrumentation if that switched it on."""
+    from timetracer_otel.plugins._sqlalchemy._seams import engines
+
+    engines.select(None)
+    plugin.disable()

@@ -1,0 +1,161 @@
+"""Statements as arguments: secrets among their values and rows, and values that a replay must not compare.
+
+A plugin for a database states its calls as ``{"statement": text, "parameters": values by name or in order}``
+(``"many"``: a list of those), and its results as ``{"description": columns, "rows": rows}``.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from timetracer_otel.constants import REDACTED
+from timetracer_otel.session._redaction import Redactor
+
+__all__ = ["IGNORED", "IgnoredParameters", "is_sql", "redacted_arguments", "redacted_reply"]
+
+IGNORED = "[IGNORED]"
+"""Stands where a value is compared with whatever was recorded."""
+
+_SUFFIX = re.compile(r"(?:_m?\d+|__\d+)+\Z")
+"""What SQLAlchemy adds to the name of a bound value that occurs more than once (``password_1``, ``password__0``)."""
+_LABEL = re.compile(r"\.\"?(\w+)\"?\s+AS\s+\"?(\w+)", re.IGNORECASE)
+_SPACES = re.compile(r"\s+")
+
+
+def is_sql(args: Any) -> bool:
+    """Whether a call's arguments are a statement."""
+    return type(args) is dict and type(args.get("statement")) is str
+
+
+def redacted_arguments(args: dict[str, Any], redactor: Redactor) -> dict[str, Any]:
+    """A statement's arguments with the values of secret names replaced."""
+    if not redactor.active:
+        return args
+    made = dict(args)
+    if "parameters" in made:
+        made["parameters"] = _redacted_values(made["parameters"], redactor)
+    if "many" in made:
+        made["many"] = [_redacted_values(values, redactor) for values in made["many"]]
+    return made
+
+
+def _redacted_values(values: Any, redactor: Redactor) -> Any:
+    values = redactor.value(values)
+    if type(values) is not dict:
+        return values
+    return {
+        name: REDACTED if value is not None and redactor.is_secret_field(base_name(name)) else value
+        for name, value in values.items()
+    }
+
+
+def redacted_reply(reply: dict[str, Any], statement: str, redactor: Redactor) -> dict[str, Any]:
+    """A statement's result with the values of secret columns replaced by others of the same type."""
+    columns = reply.get("description")
+    if not redactor.active or not columns or not reply.get("rows"):
+        return reply
+    sources = {label: column for column, label in _LABEL.findall(statement)}
+    secret = [
+        position
+        for position, column in enumerate(columns)
+        if any(redactor.is_secret_field(str(name)) for name in (column[0], sources.get(column[0], "")))
+    ]
+    if not secret:
+        return reply
+    rows = []
+    for row in reply["rows"]:
+        items = list(row)
+        for position in secret:
+            items[position] = _stand_in(items[position])
+        rows.append(tuple(items))
+    return {**reply, "rows": rows}
+
+
+def _stand_in(value: Any) -> Any:
+    """A value that tells nothing, of the same type, so that the app's own types still take it."""
+    kind = type(value)
+    if value is None or kind is bool:
+        return value
+    if kind in (bytes, bytearray, memoryview):
+        return kind(REDACTED.encode())
+    if kind in (int, float, Decimal):
+        return kind(0)
+    return UUID(int=0) if kind is UUID else REDACTED
+
+
+@lru_cache(maxsize=4096)
+def base_name(name: str) -> str:
+    """The name of a bound value without what tells it from others of that name."""
+    return _SUFFIX.sub("", name)
+
+
+class _Rule(NamedTuple):
+    statement: re.Pattern[str] | None
+    names: frozenset[str]
+    positions: frozenset[int]
+
+
+class IgnoredParameters:
+    """The bound values that are not compared, by the rules of the setting ``ignore_sql_params``. Immutable.
+
+    A rule is ``names`` or ``statement pattern: names``. The pattern is a whole statement in which ``*`` stands for
+    anything, without regard to case and to kinds of white space; names are of bound values, or their positions from 1.
+
+    Raises:
+        ValueError: A rule names nothing; the text is the rule.
+    """
+
+    def __init__(self, rules: Sequence[str]) -> None:
+        self._rules = tuple(map(_parsed, rules))
+
+    def __bool__(self) -> bool:
+        return bool(self._rules)
+
+    def applied(self, args: dict[str, Any]) -> dict[str, Any]:
+        """The arguments with ignored values replaced; the same object where no rule is for the statement."""
+        statement = _SPACES.sub(" ", args["statement"]).strip()
+        rules = [rule for rule in self._rules if rule.statement is None or rule.statement.match(statement)]
+        if not rules:
+            return args
+        made = dict(args)
+        if "parameters" in made:
+            made["parameters"] = _without(made["parameters"], rules)
+        if "many" in made:
+            made["many"] = [_without(values, rules) for values in made["many"]]
+        return made
+
+
+def _parsed(text: str) -> _Rule:
+    pattern, _, listed = text.rpartition(":")
+    names = [name.strip() for name in listed.split(",") if name.strip()]
+    if not names:
+        raise ValueError(text)
+    pattern = _SPACES.sub(" ", pattern).strip()
+    return _Rule(
+        re.compile(fnmatch.translate(pattern), re.IGNORECASE) if pattern not in ("", "*") else None,
+        frozenset(name.lower() for name in names if not name.isdigit()),
+        frozenset(int(name) for name in names if name.isdigit()),
+    )
+
+
+def _without(values: Any, rules: Sequence[_Rule]) -> Any:
+    if type(values) is dict:
+        return {
+            name: IGNORED if any(_names(rule, name, position) for rule in rules) else value
+            for position, (name, value) in enumerate(values.items(), 1)
+        }
+    return [
+        IGNORED if any(position in rule.positions for rule in rules) else value
+        for position, value in enumerate(values, 1)
+    ]
+
+
+def _names(rule: _Rule, name: str, position: int) -> bool:
+    lowered = name.lower()
+    return position in rule.positions or lowered in rule.names or base_name(lowered) in rule.names

@@ -1,0 +1,205 @@
+"""Bad input: one line on stderr that names the setting or file and the cure, exit code 2, nothing half-written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.sample_cassettes import checkout
+from timetracer_otel.cassette import save_cassette
+from timetracer_otel.cli import main
+
+NAMES = "custom, db, http, httpx"
+
+
+@pytest.fixture(autouse=True)
+def _files(tmp_path: Path) -> None:
+    save_cassette(checkout(), tmp_path / "good.msgpack")
+    whole = (tmp_path / "good.msgpack").read_bytes()
+    (tmp_path / "garbage.msgpack").write_bytes(b"\x00garbage")
+    (tmp_path / "newer.msgpack").write_bytes(whole.replace(b"\xa7version\x01", b"\xa7version\x63"))
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 0x55
+    (tmp_path / "damaged.msgpack").write_bytes(flipped)
+    (tmp_path / "file").write_text("")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ([], "say which command: record, replay, list, show, export. See: timetracer-otel --help"),
+        (
+            ["recrod"],
+            "there is no command 'recrod'; did you mean 'record'? Commands: record, replay, list, show, export.",
+        ),
+        (["zap"], "there is no command 'zap'. Commands: record, replay, list, show, export."),
+        (["--nonsense"], "the following arguments are required: COMMAND. See: timetracer-otel --help"),
+        (["record"], "say what to run behind --, as in: timetracer-otel record -- python app.py"),
+        (["record", "python", "app.py"], "say what to run behind --, as in: timetracer-otel record -- python app.py"),
+        (
+            ["replay", "good.msgpack"],
+            "say what to run behind --, as in: timetracer-otel replay CASSETTE -- python app.py",
+        ),
+        (
+            ["record", "--", "no-such-program"],
+            "cannot run 'no-such-program': there is no such command on PATH, nor an executable file.",
+        ),
+        (
+            ["record", "--compression", "rar", "--", "touch", "ran"],
+            "--compression: 'rar' is not allowed. Allowed: none, gzip, zstd.",
+        ),
+        (
+            ["record", "--sample-rate", "2", "--", "touch", "ran"],
+            "--sample-rate: '2' is not allowed. Allowed: 0.0 to 1.0.",
+        ),
+        (
+            ["record", "--sample-rate", "much", "--", "touch", "ran"],
+            "--sample-rate: 'much' is not allowed. Allowed: 0.0 to 1.0.",
+        ),
+        (
+            ["record", "--dir", "", "--", "touch", "ran"],
+            "--dir: an empty value counts as not set; leave the option out, or give a folder.",
+        ),
+        (
+            ["record", "--dir", "file", "--", "touch", "ran"],
+            "--dir: {tmp}/file is no folder. Name another folder for the cassettes.",
+        ),
+        (
+            ["record", "--dir", "file/below", "--", "touch", "ran"],
+            "--dir: {tmp}/file is no folder. Name another folder for the cassettes.",
+        ),
+        (
+            ["record", "--capture", "htpx", "--", "touch", "ran"],
+            "--capture: nobody knows a plugin or group called 'htpx'; did you mean 'httpx'?",
+        ),
+        (
+            ["replay", "good.msgpack", "--mock", "redsi", "--", "touch", "ran"],
+            "--mock: nobody knows a plugin or group called 'redsi'; did you mean 'redis'?",
+        ),
+        (
+            ["replay", "good.msgpack", "--live", "http,sqlalchmy", "--", "touch", "ran"],
+            "--live: nobody knows a plugin or group called 'sqlalchmy'; did you mean 'sqlalchemy'?",
+        ),
+        (
+            ["show", "good.msgpack", "--event", "9"],
+            "--event: there is no call 9 in good.msgpack; its calls are 1 to 5.",
+        ),
+        (
+            ["show", "good.msgpack", "--event", "x"],
+            "argument --event: invalid int value: 'x'. See: timetracer-otel show --help",
+        ),
+        (["list", "--dir", "nowhere"], "--dir: nowhere does not exist. Name the folder that the cassettes are in."),
+        (["list", "--dir", "file"], "--dir: file is no folder. Name the folder that the cassettes are in."),
+        (["list"], "TIMETRACER_DIR: cassettes does not exist. Name the folder that the cassettes are in."),
+        (
+            ["export", "--to", "pdf", "good.msgpack"],
+            (
+                "--to: no exporter called 'pdf' is installed. Installed: har. "
+                "Try: pip install timetracer-otel-exporter-pdf"
+            ),
+        ),
+        (["export", "--to", "har", "good.msgpack", "-o", "."], "-o: . is a folder. Name a file."),
+        (
+            ["export", "--to", "har", "good.msgpack", "-o", "nowhere/x.har"],
+            "-o: cannot write nowhere/x.har: No such file or directory. Name another file.",
+        ),
+        (
+            ["export", "--to", "har", "good.msgpack", "-o", "file/x.har"],
+            "-o: cannot write file/x.har: Not a directory. Name another file.",
+        ),
+    ],
+)
+def test_a_wrong_argument_is_one_line(run: Run, tmp_path: Path, arguments: list[str], line: str) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    done = run(*arguments)
+    assert done.stderr == f"timetracer-otel: {line.format(tmp=tmp_path)}\n"
+    assert (done.returncode, done.stdout) == (2, "")
+    assert sorted(tmp_path.rglob("*")) == before, "something was written, or the program ran"
+
+
+@pytest.mark.parametrize("command", ["show", "export", "replay"])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("missing.msgpack", ["Cassette not found", "missing.msgpack", "Record it first"]),
+        ("garbage.msgpack", ["garbage.msgpack"]),
+        ("newer.msgpack", ["newer.msgpack", "99"]),
+        ("damaged.msgpack", ["damaged.msgpack"]),
+        (".", []),
+    ],
+)
+def test_a_cassette_that_cannot_be_read_is_one_line(
+    run: Run, tmp_path: Path, command: str, name: str, words: list[str]
+) -> None:
+    more = {"show": [], "export": ["--to", "har", "-o", "x.har"], "replay": ["--", "touch", "ran"]}[command]
+    done = run(command, name, *more)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("timetracer-otel: ")
+    assert done.stderr.count("\n") == 1
+    assert all(word in done.stderr for word in words)
+    assert not (tmp_path / "ran").exists()
+    assert not (tmp_path / "x.har").exists()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "line"),
+    [
+        ("TIMETRACER_MODE", "recrod", "TIMETRACER_MODE: 'recrod' is not allowed. Allowed: off, record, replay."),
+        (
+            "OTEL_PYTHON_TIMETRACER_MAX_BODY_KB",
+            "lots",
+            "OTEL_PYTHON_TIMETRACER_MAX_BODY_KB: 'lots' is not allowed. Allowed: 0 or more.",
+        ),
+        ("TIMETRACER_MAX_BODY_KB", "-1", "TIMETRACER_MAX_BODY_KB: -1 is not allowed. Allowed: 0 or more."),
+        (
+            "TIMETRACER_LIVE_PLUGINS",
+            "htp",
+            "TIMETRACER_LIVE_PLUGINS: nobody knows a plugin or group called 'htp'; did you mean 'http'?",
+        ),
+        (
+            "TIMETRACER_DIR",
+            "file",
+            "TIMETRACER_DIR: {tmp}/file is no folder. Name another folder for the cassettes.",
+        ),
+    ],
+)
+def test_a_wrong_variable_is_one_line(run: Run, tmp_path: Path, variable: str, value: str, line: str) -> None:
+    done = run("record", "--", "touch", "ran", **{variable: value})
+    assert done.stderr.startswith(f"timetracer-otel: {line.format(tmp=tmp_path)}")
+    assert done.stderr.count("\n") == 1
+    assert (done.returncode, done.stdout) == (2, "")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_folder_without_permission_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    access = os.access
+    # Whoever runs the tests may be root, who may write everywhere.
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != locked and access(path, mode))
+    assert main(["record", "--dir", str(locked / "below"), "--", "touch", str(tmp_path / "ran")]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == (
+        f"timetracer-otel: --dir: cannot write to {locked}. Name another folder, or change its permissions.\n"
+    )
+    assert {path.name for path in locked.iterdir()} == set()
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_name_with_control_characters_stays_on_its_line(run: Run) -> None:
+    done = run("show", "a\n\x1b[2Jb.msgpack")
+    assert done.stderr.count("\n") == 1
+    assert "\x1b" not in done.stderr
+
+
+def test_a_plugin_that_only_the_cassette_knows_may_be_named(run: Run, tmp_path: Path) -> None:
+    done = run("replay", "good.msgpack", "--live", "grpc", "--", "touch", "ran")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "ran").exists()

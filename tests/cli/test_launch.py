@@ -1,0 +1,61 @@
+"""Running a program: what its environment gets, and the ways that this system does not take by itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from timetracer_otel.cli import _launch
+
+
+@pytest.mark.parametrize(
+    ("installed", "given", "expected"),
+    [
+        (set(), {}, {"TRACES": "none", "METRICS": "none", "LOGS": "none"}),
+        ({"otlp_proto_grpc"}, {}, {}),
+        ({"otlp_proto_http"}, {}, {"TRACES": "none", "METRICS": "none", "LOGS": "none"}),
+        ({"otlp_proto_http"}, {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, {}),
+        (
+            {"otlp_proto_grpc"},
+            {"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"},
+            {"TRACES": "none"},
+        ),
+        (set(), {"OTEL_TRACES_EXPORTER": "otlp"}, {"METRICS": "none", "LOGS": "none"}),
+        (set(), {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, {}),
+    ],
+)
+def test_an_exporter_that_is_not_installed_is_not_chosen_for_the_user(
+    monkeypatch: pytest.MonkeyPatch, installed: set[str], given: dict[str, str], expected: dict[str, str]
+) -> None:
+    monkeypatch.setattr(_launch, "entry_points", lambda group, name: [name] if name in installed else [])
+    environment = dict(given)
+    _launch._default_exporters(environment)
+    assert environment == {**given, **{f"OTEL_{signal}_EXPORTER": value for signal, value in expected.items()}}
+
+
+def test_without_the_script_the_module_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    python = sys.executable
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    beside, *rest = _launch._instrument()
+    assert (beside, rest[0]) == (str(tmp_path / "python"), "-c")
+    code = "import sys; sys.exit(7 if any('auto_instrumentation' in path for path in sys.path) else 1)"
+    assert subprocess.run([python, *rest, python, "-c", code]).returncode == 7
+
+
+def test_as_a_child_the_program_has_its_environment_and_exit_code() -> None:
+    code = "import os, sys; sys.exit(int(os.environ['CODE']))"
+    assert _launch._run_child([sys.executable, "-c", code], {**os.environ, "CODE": "9"}) == 9
+
+
+def test_the_interpreters_folder_comes_first_only_where_it_is_missing() -> None:
+    beside = str(Path(sys.executable).parent)
+    there = {"PATH": os.pathsep.join(["/bin", beside])}
+    _launch._put_on_path(there)
+    assert there["PATH"] == os.pathsep.join(["/bin", beside])
+    missing = {"PATH": "/bin"}
+    _launch._put_on_path(missing)
+    assert missing["PATH"] == os.pathsep.join([beside, "/bin"])

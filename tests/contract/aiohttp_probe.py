@@ -1,0 +1,18 @@
+"""`telemetry_probe` for aiohttp."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from tests.contract import telemetry_probe
+from tests.contract.aiohttp_flavour import AiohttpFlavour
+
+
+def _flavour(*_: str) -> Any:
+    return AiohttpFlavour()
+
+
+if __name__ == "__main__":
+    telemetry_probe.HttpxFlavour = _flavour  # type: ignore[assignment,misc]
+    telemetry_probe.main(*sys.argv[1:])

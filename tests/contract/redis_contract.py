@@ -1,0 +1,164 @@
+"""What the Redis tests share: ways to use the client, and one app run three times, the last time with no server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import redis
+import redis.asyncio
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from tests.contract._flavour import drive, settle
+from tests.contract._observation import observe_error
+from tests.servers.redis import RedisServer
+from timetracer_otel import record, replay
+from timetracer_otel.cassette import read_cassette
+from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.types import Cassette
+
+__all__ = ["FLAVOURS", "VERSION", "App", "RedisFlavour", "failing", "sync_app", "three_runs", "typed"]
+
+VERSION: tuple[int, ...] = tuple(int(part) for part in redis.__version__.split(".")[:2] if part.isdigit())
+
+
+@dataclass(frozen=True)
+class RedisFlavour:
+    """One way to use redis-py."""
+
+    asynchronous: bool
+    protocol: int = 2
+    decode: bool = False
+    single: bool = False
+
+    @property
+    def name(self) -> str:
+        """As in the names of tests."""
+        words = ["async" if self.asynchronous else "sync", f"resp{self.protocol}"]
+        return "-".join([*words, *(["text"] if self.decode else []), *(["single"] if self.single else [])])
+
+    @property
+    def module(self) -> Any:
+        """``redis`` or ``redis.asyncio``."""
+        return redis.asyncio if self.asynchronous else redis
+
+    @asynccontextmanager
+    async def open(self, server: RedisServer, **options: Any) -> AsyncIterator[Any]:
+        """A client of a server; no retries unless asked for, so that errors come at once."""
+        retry = redis.asyncio.retry.Retry if self.asynchronous else Retry
+        client = self.module.Redis(
+            **{
+                "host": "127.0.0.1",
+                "port": server.port,
+                "protocol": self.protocol,
+                "decode_responses": self.decode,
+                "single_connection_client": self.single,
+                "retry": retry(NoBackoff(), 0),  # type: ignore[no-untyped-call]
+                **options,
+            }
+        )
+        try:
+            yield client
+        finally:
+            await self.close(client)
+
+    async def close(self, client: Any) -> None:
+        """Close a client, a subscription or a pipeline."""
+        await settle((getattr(client, "aclose", None) or client.close)())
+
+    async def pause(self, seconds: float) -> None:
+        """Wait a little."""
+        if self.asynchronous:
+            await asyncio.sleep(seconds)
+
+    def run(self, app: Coroutine[Any, Any, Any]) -> Any:
+        """Run an app to its end."""
+        return asyncio.run(app) if self.asynchronous else drive(app)
+
+
+FLAVOURS = [
+    RedisFlavour(asynchronous, protocol, decode)
+    for asynchronous in (False, True)
+    for protocol in (2, 3)
+    for decode in (False, True)
+] + [RedisFlavour(asynchronous, single=True) for asynchronous in (False, True)]
+
+App = Callable[[RedisFlavour, RedisServer], Awaitable[Any]]
+
+
+def sync_app(app: Callable[[], Any]) -> App:
+    """An app that uses a synchronous client of its own making."""
+
+    async def run(flavour: RedisFlavour, server: RedisServer) -> Any:
+        return app()
+
+    return run
+
+
+async def failing(call: Callable[[], Any]) -> Any:
+    """What a call gives or raises."""
+    try:
+        return await settle(call())
+    except ReplayMismatchError:
+        raise
+    except Exception as error:
+        return typed(error)
+
+
+def typed(value: Any) -> Any:
+    """A value with its type, at every level."""
+    if isinstance(value, BaseException):
+        return observe_error(value)
+    if isinstance(value, dict):
+        content: Any = [(typed(name), typed(item)) for name, item in value.items()]
+    elif isinstance(value, (set, frozenset)):
+        content = sorted((typed(item) for item in value), key=repr)
+    elif isinstance(value, (list, tuple)):
+        content = [typed(item) for item in value]
+    else:
+        content = repr(value)
+    return f"{type(value).__module__}.{type(value).__qualname__}", content
+
+
+def three_runs(
+    app: App,
+    flavour: RedisFlavour,
+    server: RedisServer,
+    folder: Path,
+    *,
+    repeatable: bool = True,
+    **settings: Any,
+) -> Cassette:
+    """Run an app bare, recorded, and replayed with the server stopped; all must see the same, with the same types.
+
+    Args:
+        app: Gives what it saw.
+        flavour: The way to use the client.
+        server: The server; stopped behind it.
+        folder: For the cassette.
+        repeatable: False where two runs with a server differ by nature (times, identifiers).
+        settings: For the recording.
+    """
+    path = folder / f"{getattr(app, '__name__', 'app')}.msgpack"
+
+    async def call() -> Any:
+        return await app(flavour, server)
+
+    bare = typed(flavour.run(call()))
+    server.wipe()
+    with record(path, **settings):
+        recorded = typed(flavour.run(call()))
+    server.stop()
+    with replay(path) as session:
+        replayed = typed(flavour.run(call()))
+    if repeatable:
+        assert recorded == bare
+    assert replayed == recorded
+    assert session.misses == []
+    assert [event.signature for event in session.get_unconsumed_events()] == []
+    return read_cassette(path)

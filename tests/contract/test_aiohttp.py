@@ -1,0 +1,32 @@
+"""aiohttp keeps the contract."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.contract._flavour import Case
+from tests.contract.aiohttp_cases import case as aiohttp_cases
+from tests.contract.aiohttp_flavour import AiohttpFlavour
+from tests.contract.http_cases import case as http_cases
+from tests.contract.http_contract import HttpContract
+
+FLAVOUR = AiohttpFlavour()
+
+_CALLS = {"redirect_loop": 10, "plain_text_to_a_tls_port": 2, "protocol_errors": 13}
+"""Calls of cases in which aiohttp does more or less of itself: it gives up a loop earlier, and tries again where a
+connection was closed before an answer came."""
+
+
+def _as_aiohttp(case: Case) -> Case:
+    return replace(case, calls=_CALLS.get(case.name, case.calls))
+
+
+# A large upload that times out leaves its transport behind, bare as well.
+@pytest.mark.filterwarnings(
+    "ignore:unclosed transport:ResourceWarning", "ignore:Exception ignored:pytest.PytestUnraisableExceptionWarning"
+)
+class TestAiohttp(HttpContract):
+    flavour = FLAVOUR
+    cases = [*(_as_aiohttp(case) for case in http_cases.fitting(FLAVOUR)), *aiohttp_cases.cases]

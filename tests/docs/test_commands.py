@@ -1,0 +1,225 @@
+"""Every command and every Python block of the documentation runs, on real servers, without a network.
+
+A page is run from top to bottom in one folder. Blocks of ``console`` are what a user types after ``$``, with what
+comes back where the page shows it (``…`` stands for anything); ``bash`` is a command on each line. A Python block
+whose first line is a file's name is that file; each is executed.
+
+Two commands run in a reduced form: ``make`` says what it would do, and ``pip`` finds everything installed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.loopback import Loopback
+from tests.sample_cassettes import checkout
+from timetracer_otel.cassette import save_cassette
+
+REPOSITORY = Path(__file__).parents[2]
+PAGES = sorted(
+    path.relative_to(REPOSITORY).as_posix()
+    for pattern in ("*.md", "docs/*.md", "exporters/*.md", "exporters/*/*.md")
+    for path in REPOSITORY.glob(pattern)
+)
+UPSTREAM = "http://127.0.0.1:8001"
+"""How the pages call the upstream; replaced by its real address."""
+
+APP = """
+import os
+
+import httpx
+from opentelemetry import trace
+
+recorded = os.environ.get("TIMETRACER_CASSETTE", "").endswith("checkout.msgpack")
+upstream = "http://127.0.0.1:8001" if recorded else os.environ["UPSTREAM"]
+with trace.get_tracer("app").start_as_current_span("GET /hello", kind=trace.SpanKind.SERVER):
+    print(httpx.get(f"{upstream}/users/7").text)
+"""
+
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+_RUN = {"console", "bash", "python"}
+
+
+@dataclass
+class Command:
+    """One command of a block, and what it prints (None: anything)."""
+
+    text: str
+    output: list[str] = field(default_factory=list)
+
+
+def blocks(page: str) -> Iterator[tuple[str, str]]:
+    for match in _FENCE.finditer((REPOSITORY / page).read_text("utf-8")):
+        yield match.group(1), match.group(2)
+
+
+def commands(language: str, text: str) -> list[Command]:
+    if language == "bash":
+        return [Command(line) for line in text.splitlines() if line.strip()]
+    found: list[Command] = []
+    for line in text.splitlines():
+        if line.startswith("$ "):
+            found.append(Command(line[2:]))
+        elif line.startswith("> ") and found and not found[-1].output:
+            found[-1].text += "\n" + line[2:]
+        else:
+            assert found, f"output before the first command: {line}"
+            found[-1].output.append(line)
+    return found
+
+
+def fits(expected: list[str], printed: str) -> bool:
+    pieces = [
+        r"(?:.*\n)*?" if line == "…" else ".*".join(map(re.escape, line.rstrip().split("…"))) + r"[ ]*\n"
+        for line in expected
+    ]
+    while pieces and pieces[-1] == r"[ ]*\n":
+        pieces.pop()
+    return re.fullmatch("".join(pieces) + r"\s*", printed) is not None
+
+
+@pytest.fixture
+def upstream() -> Iterator[Loopback]:
+    with Loopback() as server:
+        yield server
+
+
+class Page:
+    """Runs the blocks of one page in a folder of its own."""
+
+    def __init__(self, folder: Path, upstream: Loopback) -> None:
+        self.folder = folder
+        self.upstream = upstream
+        (folder / "app.py").write_text(APP)
+        save_cassette(checkout(), folder / "checkout.msgpack")
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_", "COLUMNS"))
+        }
+        self.environment = {
+            **kept,
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "PYTHONIOENCODING": "utf-8",
+            "REPOSITORY": str(REPOSITORY),
+            "UPSTREAM": upstream.url,
+            "PIP_NO_INDEX": "1",
+            "PIP_DRY_RUN": "1",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "OTEL_METRICS_EXPORTER": "none",
+            "OTEL_LOGS_EXPORTER": "none",
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": upstream.url,
+        }
+
+    def shell(self, block: list[Command]) -> None:
+        """Run the commands of a block in one shell, and compare what they print."""
+        lines = ["set -eo pipefail", 'make() { command make --dry-run -C "$REPOSITORY" "$@"; }']
+        for number, command in enumerate(block):
+            lines += [self.local(command.text), f"printf '\\n<%d done>\\n' {number}"]
+        done = self.run("bash", "-c", "\n".join(lines))
+        printed = re.split(r"\n<\d+ done>\n", done.stdout)
+        for number, command in enumerate(block):
+            assert number < len(printed) - 1, f"{command.text}\n\n{printed[-1]}\n{done.stderr}"
+            if command.output:
+                assert fits(command.output, printed[number] + "\n"), f"{command.text}\n\n{printed[number]}"
+        assert done.returncode == 0, done.stderr
+
+    def python(self, text: str) -> None:
+        """Execute a block, and keep it as the file it names."""
+        named = re.match(r"# (\w+\.py)\n", text)
+        path = self.folder / (named.group(1) if named else "block.py")
+        path.write_text(self.local(text), "utf-8")
+        done = self.run(sys.executable, path.name)
+        assert done.returncode == 0, f"{text}\n\n{done.stderr}"
+
+    def local(self, text: str) -> str:
+        return text.replace(UPSTREAM, self.upstream.url)
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            arguments,
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=100,
+        )
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if any(kind in _RUN for kind, _ in blocks(page))])
+def test_a_page_does_what_it_says(page: str, tmp_path: Path, upstream: Loopback) -> None:
+    here = Page(tmp_path, upstream)
+    for language, text in blocks(page):
+        if language == "python":
+            here.python(text)
+        elif language in {"console", "bash"}:
+            here.shell(commands(language, text))
+    if page == "README.md":
+        # Live are two recorded runs of the app, one recorded test, one recorded block; all replays are answered.
+        assert upstream.hits["/users/7"] == 4
+        assert upstream.hits["/v1/traces"] > 0
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_names_its_language_and_every_link_its_target(page: str) -> None:
+    path = REPOSITORY / page
+    assert all(language for language, _ in blocks(page))
+    targets = [link for link in _LINK.findall(path.read_text("utf-8")) if "://" not in link]
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+def test_the_readme_opens_with_the_two_commands() -> None:
+    (_, text), *_ = blocks("README.md")
+    assert [command.text.split("#")[0].strip() for command in commands("bash", text)] == ["make demo", "make test"]
+
+
+def test_every_page_can_be_found_from_the_index() -> None:
+    index = (REPOSITORY / "docs" / "README.md").read_text("utf-8")
+    assert [page for page in PAGES if page.startswith("docs/") and f"]({Path(page).name})" not in index] == [
+        "docs/README.md"
+    ]
+
+
+def test_what_is_made_from_the_code_is_up_to_date() -> None:
+    done = subprocess.run(
+        [sys.executable, "docs/make_settings.py", "--check"], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def only_block(page: str, language: str) -> str:
+    (text,) = [text for found, text in blocks(page) if found == language]
+    return text
+
+
+def test_the_exporter_of_the_page_exports() -> None:
+    names: dict[str, object] = {}
+    exec(only_block("docs/how-to-add-an-exporter.md", "python"), names)
+    export = names["export"]
+    assert callable(export)
+    assert export(checkout()).splitlines()[0] == b"http://127.0.0.1:8001/users/7"
+
+
+def test_the_command_of_the_page_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from timetracer_otel import cli
+
+    (tmp_path / "count.py").write_text(only_block("docs/how-to-add-a-command.md", "python"))
+    save_cassette(checkout(), tmp_path / "checkout.msgpack")
+    monkeypatch.setattr(cli, "__path__", [*cli.__path__, str(tmp_path)])
+    monkeypatch.setattr(cli, "COMMANDS", (*cli.COMMANDS, "count"))
+    try:
+        assert cli.main(["count", str(tmp_path / "checkout.msgpack")]) == 0
+    finally:
+        sys.modules.pop("timetracer_otel.cli.count", None)
+    assert capsys.readouterr().out == "5\n"

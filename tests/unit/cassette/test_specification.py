@@ -1,0 +1,55 @@
+"""docs/cassette-format.md says what the code does: every key, every extension code, every limit."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from timetracer_otel.cassette import _codec, _compress, _frames, _model, _scan, _tokens
+from timetracer_otel.cassette._ext import EXTENSIONS
+from timetracer_otel.cassette._tables import Table
+from timetracer_otel.constants import FORMAT_NAME, FORMAT_VERSION, BodyEnd, EventType
+from timetracer_otel.types import HeaderMap, RecordedError
+
+TEXT = (Path(__file__).parents[3] / "docs" / "cassette-format.md").read_text(encoding="utf-8")
+TABLES = {name: table for name, table in vars(_model).items() if isinstance(table, Table)}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_key_of_every_map_is_specified(name: str) -> None:
+    keys = {row.key for row in TABLES[name]._rows}
+    if name == "_SESSION":
+        assert "versions" in keys
+    assert {key for key in keys if f"`{key}`" not in TEXT} == set()
+
+
+def test_every_extension_code_is_specified_with_its_type() -> None:
+    rows: dict[int, str] = {}
+    for codes, kinds in re.findall(
+        r"^\| (\d+(?:, \d+)?) \| ([^|]+) \|", TEXT.split("## Extension types")[1], re.MULTILINE
+    ):
+        rows |= dict(zip(map(int, codes.split(", ")), kinds.split(", "), strict=codes.count(",") > 0))
+    assert set(rows) == {row.code for row in EXTENSIONS}
+    names = {HeaderMap: "headers", RecordedError: "error"}
+    for row in EXTENSIONS:
+        assert names.get(row.kind, row.kind.__name__) in rows[row.code]
+
+
+def test_every_word_of_the_closed_lists_is_specified() -> None:
+    for word in (FORMAT_NAME, *(kind.value for kind in EventType), *(end.value for end in BodyEnd)):
+        assert f"`{word}`" in TEXT
+
+
+def test_the_limits_are_those_of_the_code() -> None:
+    assert f"# The cassette format, version {FORMAT_VERSION}\n" in TEXT
+    assert _codec.MAX_OBJECT_BYTES == 2**30
+    assert _compress.MAX_STREAM_BYTES == 2**32
+    assert (_compress._FREE_EXPANSION_BYTES, _compress._MAX_RATIO) == (256 << 20, 200)
+    assert (
+        f"deeper than {_tokens._MAX_LEVELS} levels, or extension types deeper than {_codec._MAX_EXT_DEPTH}." in TEXT
+    )
+    assert f"Writers nest at most {_scan.MAX_DEPTH} containers" in TEXT
+    assert f"It ends in {_frames._SEAL.size} bytes of fixed shape" in TEXT
+    assert f"bytes 1 to {len(_frames.MAGIC)} of every stream" in TEXT

@@ -1,0 +1,387 @@
+"""`save_cassette` and `AppendWriter`: whole or not at all, and nothing finished is lost."""
+
+from __future__ import annotations
+
+import errno
+import http
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import textwrap
+import threading
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.golden.make_golden import golden
+from tests.unit.cassette.same import same
+from timetracer_otel.cassette import AppendWriter, _writer, read_cassette, save_cassette
+from timetracer_otel.constants import CompressionType, EventType
+from timetracer_otel.exceptions import CassetteError
+from timetracer_otel.types import (
+    BodySnapshot,
+    CallSnapshot,
+    Cassette,
+    DependencyEvent,
+    EventResult,
+    EventSignature,
+    HeaderMap,
+    RequestSnapshot,
+    ResponseSnapshot,
+    SessionMeta,
+)
+
+KINDS = list(CompressionType)
+
+
+def event(eid: int, **fields: Any) -> DependencyEvent:
+    return DependencyEvent(
+        **{
+            "eid": eid,
+            "event_type": EventType.CUSTOM,
+            "start_offset_ms": 1.0,
+            "duration_ms": 1.0,
+            "signature": EventSignature("lib", "call"),
+            "result": EventResult(),
+            **fields,
+        }
+    )
+
+
+def cassette(*events: DependencyEvent, **fields: Any) -> Cassette:
+    session = SessionMeta(id="s", recorded_at="2024-01-01T00:00:00+00:00", service="svc", env="test")
+    return Cassette("1", session, RequestSnapshot("GET", "/"), ResponseSnapshot(200), list(events), **fields)
+
+
+def read(path: str | Path) -> Cassette:
+    return replace(read_cassette(path), path=None)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_saved_is_read(tmp_path: Path, kind: CompressionType) -> None:
+    path = save_cassette(golden(), tmp_path / "deep" / "er" / "name of any kind", kind)
+    assert path == str(tmp_path / "deep" / "er" / "name of any kind")
+    assert same(read(path), golden())
+    assert files(tmp_path) == ["deep/er/name of any kind"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_equal_cassettes_are_equal_files(tmp_path: Path, kind: CompressionType) -> None:
+    one, two = (Path(save_cassette(golden(), tmp_path / name, kind)).read_bytes() for name in "ab")
+    assert one == two
+
+
+def test_events_stand_in_order_of_start(tmp_path: Path) -> None:
+    path = save_cassette(cassette(event(3), event(1), event(2)), tmp_path / "a")
+    data = Path(path).read_bytes()
+    assert [data[at + 4] for at in _all(data, b"\xa3eid")] == [1, 2, 3]
+
+
+def _all(data: bytes, part: bytes) -> list[int]:
+    return [at for at in range(len(data)) if data.startswith(part, at)]
+
+
+def test_defaults_stay_out_of_the_file_and_empty_values_that_are_none_of_them_stay_in(tmp_path: Path) -> None:
+    plain = event(1)
+    empty = event(
+        2,
+        result=EventResult(headers=HeaderMap(), reply={}, body=BodySnapshot(captured=True, data=b"")),
+        call=CallSnapshot(args=[]),
+    )
+    path = save_cassette(cassette(plain, empty), tmp_path / "a")
+    assert same(read(path).events, [plain, empty])
+    assert Path(path).read_bytes().count(b"headers") == 1
+    assert b"not_replayable" not in Path(path).read_bytes()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_permissions_are_what_the_umask_gives(tmp_path: Path) -> None:
+    old = os.umask(0o027)
+    try:
+        path = save_cassette(cassette(), tmp_path / "a")
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(Path(path).stat().st_mode) == 0o640
+
+
+def test_a_value_without_encoding_makes_its_event_not_replayable_and_loses_nothing_else(tmp_path: Path) -> None:
+    bad = event(1, result=EventResult(status=200, reply={"rows": [object()]}, body=BodySnapshot(True, data=b"kept")))
+    found = read(save_cassette(cassette(bad, event(2)), tmp_path / "a"))
+    assert [one.eid for one in found.events] == [1, 2]
+    assert found.events[0].result == EventResult(status=200, body=BodySnapshot(True, data=b"kept"))
+    assert "result.reply: value['rows'][0]: builtins.object has no encoding" in str(found.events[0].not_replayable)
+    assert found.events[1].not_replayable is None
+    assert found.stats.dropped == {"event.result.reply: no faithful encoding": 1}
+
+
+def test_what_is_only_shown_is_left_out_and_counted(tmp_path: Path) -> None:
+    shown = event(1, call=CallSnapshot(args=object(), body=BodySnapshot(True, data=b"x")))
+    found = read(save_cassette(cassette(shown), tmp_path / "a"))
+    assert found.events[0].not_replayable is None
+    assert found.events[0].call == CallSnapshot(body=BodySnapshot(True, data=b"x"))
+    assert found.stats.dropped == {"event.call.args: no faithful encoding": 1}
+
+
+def test_fields_of_hand_written_plugins_are_stored_as_their_values(tmp_path: Path) -> None:
+    class Name(str):
+        __slots__ = ()
+
+    loose = event(
+        1,
+        event_type="custom",
+        start_offset_ms=3,
+        signature=EventSignature(Name("lib"), Name("GET")),
+        result=EventResult(status=http.HTTPStatus.CREATED),
+    )
+    found = read(save_cassette(cassette(loose), tmp_path / "a"))
+    assert same(
+        found.events,
+        [event(1, start_offset_ms=3.0, signature=EventSignature("lib", "GET"), result=EventResult(status=201))],
+    )
+    assert found.stats.dropped == {}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"duration_ms": Decimal(1)},
+        {"duration_ms": None},
+        {"event_type": "smoke signal"},
+        {"signature": None},
+        {"signature": EventSignature(None, object())},  # type: ignore[arg-type]
+        {"result": {"status": 200}},
+        {"result": EventResult(status="200")},  # type: ignore[arg-type]
+        {"result": EventResult(headers={"a": 1})},  # type: ignore[dict-item]
+        {"result": EventResult(body=BodySnapshot(True, chunks=((1.0,),)))},  # type: ignore[arg-type]
+        {"result": EventResult(body=BodySnapshot(True, end="never"))},  # type: ignore[arg-type]
+        {"path": 7},
+        {"not_replayable": 7},
+    ],
+    ids=lambda fields: re.sub(r" at 0x\w+", "", str(fields)),
+)
+def test_fields_of_a_wrong_type_never_make_a_file_that_cannot_be_read(tmp_path: Path, fields: Any) -> None:
+    found = read(save_cassette(cassette(event(1, **fields), event(2)), tmp_path / "a"))
+    assert found.complete
+    assert [one.eid for one in found.events] == [1, 2]
+    assert "no faithful encoding" in str(found.events[0].not_replayable)
+    assert found.stats.dropped
+
+
+def test_header_and_footer_with_odd_values_are_written_without_them(tmp_path: Path) -> None:
+    odd = cassette(event(1), error_info={"type": object()})
+    odd.request.body = BodySnapshot(True, data=object())
+    odd.request.headers = {"a": 1}  # type: ignore[dict-item]
+    odd.session.service = None  # type: ignore[assignment]
+    odd.response.status = "no"  # type: ignore[assignment]
+    odd.stats.dropped = {"buffer full": 1}
+    found = read(save_cassette(odd, tmp_path / "a"))
+    assert found.request.body == BodySnapshot(True)
+    assert found.session.service == ""
+    assert found.response.status == 0
+    assert found.error_info is None
+    assert found.stats.dropped == {
+        "buffer full": 1,
+        **dict.fromkeys(
+            (
+                f"{place}: no faithful encoding"
+                for place in (
+                    "request.body.data",
+                    "request.headers",
+                    "session.service",
+                    "response.status",
+                    "error_info",
+                )
+            ),
+            1,
+        ),
+    }
+
+
+class Full:
+    """Takes so many bytes, and then says what a full disk says."""
+
+    def __init__(self, room: int, number: int = errno.ENOSPC) -> None:
+        self.room, self.number, self.write = room, number, os.write
+
+    def __call__(self, handle: int, data: Any) -> int:
+        if self.room <= 0:
+            raise OSError(self.number, os.strerror(self.number))
+        written = self.write(handle, bytes(data[: self.room]))
+        self.room -= written
+        return written
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: CompressionType
+) -> None:
+    path = save_cassette(cassette(), tmp_path / "a")
+    monkeypatch.setattr(os, "write", Full(1000))
+    with pytest.raises(CassetteError, match="Free some space") as caught:
+        save_cassette(golden(), path, kind)
+    assert caught.value.path == path
+    assert files(tmp_path) == ["a"]
+    assert read(path) == cassette()
+
+
+def test_an_interrupt_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_writer, "encode_event", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        save_cassette(golden(), tmp_path / "a")
+    assert files(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_written_is_named_with_the_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(CassetteError, match=r"writable.*TIMETRACER_DIR") as caught:
+        save_cassette(cassette(), tmp_path / "a")
+    assert str(tmp_path / "a") in str(caught.value)
+
+
+@pytest.mark.parametrize("write", [save_cassette, lambda one, path: AppendWriter(path, one)])
+def test_paths_that_cannot_be_files_are_cassette_errors(tmp_path: Path, write: Any) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    (tmp_path / "folder").mkdir()
+    for path, cure in (
+        (tmp_path / "file" / "below", "name another folder"),
+        (tmp_path / "folder", "name a file"),
+        (tmp_path / ("x" * 300), "shorter name"),
+        ("a\x00b", "Record elsewhere"),
+    ):
+        with pytest.raises(CassetteError, match=cure):
+            write(cassette(), path)
+    assert files(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_appended_event_can_be_read_at_once(tmp_path: Path, kind: CompressionType) -> None:
+    whole = golden()
+    writer = AppendWriter(tmp_path / "new" / "a", whole, kind)
+    assert read(writer.path).events == []
+    for number, one in enumerate(whole.events, start=1):
+        writer.append(one)
+        found = read(writer.path)
+        assert not found.complete
+        assert same(found.events, whole.events[:number])
+    assert writer.events == 4
+    assert writer.finish(whole) == str(tmp_path / "new" / "a")
+    assert writer.closed
+    assert same(read(writer.path), whole)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_killed_process_loses_no_finished_event(tmp_path: Path, kind: CompressionType) -> None:
+    script = f"""
+        import os, signal
+        from tests.golden.make_golden import golden
+        from timetracer_otel.cassette import AppendWriter
+        from timetracer_otel.constants import CompressionType
+        writer = AppendWriter({str(tmp_path / "a")!r}, golden(), CompressionType({kind.value!r}))
+        for event in golden().events:
+            writer.append(event)
+        os.kill(os.getpid(), {int(getattr(signal, "SIGKILL", signal.SIGTERM))})
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False, cwd=_root())
+    assert done.returncode != 0
+    found = read(tmp_path / "a")
+    assert not found.complete
+    assert same(found.events, golden().events)
+
+
+def _root() -> Path:
+    return Path(__file__).parents[3]
+
+
+def test_events_appended_by_many_threads_are_all_there(tmp_path: Path) -> None:
+    writer = AppendWriter(tmp_path / "a", cassette(), CompressionType.GZIP)
+
+    def work(first: int) -> None:
+        for step in range(50):
+            writer.append(event(first + 8 * step))
+
+    threads = [threading.Thread(target=work, args=(first,)) for first in range(1, 9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    writer.finish(cassette())
+    assert [one.eid for one in read(tmp_path / "a").events] == list(range(1, 401))
+
+
+def test_closing_leaves_an_incomplete_recording_and_ends_the_writer(tmp_path: Path) -> None:
+    with AppendWriter(tmp_path / "a", cassette()) as writer:
+        writer.append(event(1))
+    writer.close()
+    assert not read(tmp_path / "a").complete
+    for attempt in (lambda: writer.append(event(2)), lambda: writer.finish(cassette())):
+        with pytest.raises(CassetteError, match="it is closed"):
+            attempt()
+
+
+def test_a_full_disk_while_appending_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = AppendWriter(tmp_path / "a", cassette())
+    writer.append(event(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", Full(10))
+        with pytest.raises(CassetteError, match="Free some space"):
+            writer.append(event(2))
+    with pytest.raises(CassetteError, match="it is closed"):
+        writer.append(event(3))
+    found = read(tmp_path / "a")
+    assert not found.complete
+    assert [one.eid for one in found.events] == [1]
+
+
+def test_a_header_that_does_not_fit_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "write", Full(10))
+    with pytest.raises(CassetteError):
+        AppendWriter(tmp_path / "a", cassette())
+    assert files(tmp_path) == []
+
+
+def test_a_forked_child_does_not_write_into_its_parents_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = AppendWriter(tmp_path / "a", cassette())
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: -1)
+        with pytest.raises(CassetteError, match="belongs to process"):
+            writer.append(event(1))
+    writer.append(event(1))
+    writer.finish(cassette())
+    assert len(read(tmp_path / "a").events) == 1
+
+
+def test_appended_events_without_encoding_are_counted_in_the_footer(tmp_path: Path) -> None:
+    with AppendWriter(tmp_path / "a", cassette()) as writer:
+        writer.append(event(1, result=EventResult(reply=object())))
+        writer.append(event(2, result=EventResult(reply=object())))
+        writer.finish(cassette())
+    assert read(tmp_path / "a").stats.dropped == {"event.result.reply: no faithful encoding": 2}
+
+
+def test_an_event_that_is_too_long_as_a_whole_keeps_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("timetracer_otel.cassette._codec.MAX_OBJECT_BYTES", 1000)
+    long = event(1, result=EventResult(error="x" * 700, error_type="y" * 700))
+    found = read(save_cassette(cassette(long, event(2)), tmp_path / "a"))
+    assert [one.eid for one in found.events] == [1, 2]
+    assert "longer than" in str(found.events[0].not_replayable)
+    assert found.events[0].signature == long.signature
