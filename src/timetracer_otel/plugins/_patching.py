@@ -45,10 +45,14 @@ class Patch:
         """Put the replacement in; harmless when repeated."""
         if self._replacement is not None:
             return
-        holder, original = self._innermost(lambda _: False)
-        replacement = functools.wraps(original)(self._wrap(original))
+        holder, found = self._innermost(lambda _: False)
+        original: Any = found
+        kind = type(original) if isinstance(original, (staticmethod, classmethod)) else None
+        function = original.__func__ if kind else original
+        replacement: Any = functools.wraps(function)(self._wrap(function))
         # The name promises a plain function: `__wrapped__` would let others unwrap us by mistake.
         del replacement.__wrapped__
+        replacement = kind(replacement) if kind else replacement
         self._put(holder, replacement)
         self._original, self._replacement = original, replacement
 
