@@ -72,6 +72,8 @@ class OtlpReceiver:
                 for scope in resource.scope_spans:
                     for span in scope.spans:
                         kind = Span.SpanKind.Name(span.kind).removeprefix("SPAN_KIND_").lower()
+                        http = any(attribute.key.startswith("http.") for attribute in span.attributes)
+                        kind = "http client" if kind == "client" and http else kind
                         replayed = any(
                             attribute.key == "timetracer.replayed" and attribute.value.bool_value
                             for attribute in span.attributes

@@ -69,7 +69,7 @@ class Children:
         self._running[name] = Child(process, port)
         self._tell_watchdog("+", process)
 
-    def wait_until_listening(self, *names: str, timeout_s: float = 30.0) -> None:
+    def wait_until_listening(self, *names: str, timeout_s: float = 60.0) -> None:
         """Wait for each to accept connections.
 
         Raises:

@@ -16,12 +16,15 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 from otlp_receiver import OtlpReceiver
 from processes import Children, DemoError, accepts_connections, clean_environment, free_ports
+from stores import make_database, redis_command
 
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.types import Cassette
@@ -39,7 +42,8 @@ class Request:
     path: str
     what: str
     status: int
-    upstream_calls: int
+    calls: Mapping[str, int]
+    """How many calls each library makes; -1 for "some", where that is the library's business."""
     body: object = None
 
     def __str__(self) -> str:
@@ -59,13 +63,16 @@ ORDER = [
     {"product": 3, "count": 3},
     {"product": 1, "count": 4},
 ]
+EVERYTHING = {"httpx": 1, "aiohttp": 1, "sqlalchemy": -1, "redis": -1}
 REQUESTS = [
-    Request("GET", "/products/2", "JSON, sync client", 200, 1),
-    Request("GET", "/products/99", "upstream answers 404", 404, 1),
-    Request("POST", "/orders", "4 concurrent POSTs, answered out of order", 200, 4, ORDER),
-    Request("GET", "/report", "a stream, line by line", 200, 1),
-    Request("GET", "/reviews/1", "upstream answers 503, the service copes", 502, 1),
-    Request("GET", "/overview", "4 concurrent GETs and a stream", 200, 5),
+    Request("GET", "/products/2", "JSON, sync client", 200, {"httpx": 1}),
+    Request("POST", "/orders", "4 concurrent POSTs, answered out of order", 200, {"httpx": 4}, ORDER),
+    Request("GET", "/report", "a stream, line by line", 200, {"httpx": 1}),
+    Request("GET", "/reviews/1", "upstream answers 503, the service copes", 502, {"httpx": 1}),
+    Request("GET", "/stock/3", "requests, with a redirect", 200, {"requests": 2}),
+    Request("GET", "/prices", "aiohttp, a stream", 200, {"aiohttp": 1}),
+    Request("POST", "/checkout/1/2", "httpx, aiohttp, a database and Redis", 200, EVERYTHING, {}),
+    Request("POST", "/checkout/2/3", "the same for somebody else", 200, EVERYTHING, {}),
 ]
 
 
@@ -99,14 +106,15 @@ class Demo:
 
     def __init__(self, folder: Path, backend: OtlpReceiver, children: Children) -> None:
         self.cassettes = folder / "cassettes"
+        self.database = folder / "shop.db"
         self.backend = backend
         self.children = children
-        self.upstream_port, self.service_port, *self.replay_ports = free_ports(2 + len(REQUESTS))
+        self.upstream_port, self.redis_port, self.service_port, *self.replay_ports = free_ports(3 + len(REQUESTS))
 
     def run(self) -> None:
         recorded = self.record()
         cassettes = self.find_cassettes()
-        self.stop_upstream()
+        self.stop_everything()
         replayed = self.replay(cassettes)
         self.compare(recorded, replayed)
         self.show(cassettes)
@@ -122,13 +130,15 @@ class Demo:
             clean_environment(),
             self.upstream_port,
         )
+        make_database(self.database)
+        self.children.start("redis", redis_command(self.redis_port), clean_environment(), self.redis_port)
         settings = {"OTEL_TRACES_EXPORTER": "otlp,timetracer", "TIMETRACER_DIR": str(self.cassettes)}
         self.start_service("service", self.service_port, settings)
-        self.children.wait_until_listening("upstream", "service")
+        self.children.wait_until_listening("upstream", "redis", "service")
         answers = []
         for request in REQUESTS:
             answer = send(request, self.service_port)
-            say(f"{request!s:18} {answer.status}   {request.what}")
+            say(f"{request!s:20} {answer.status}   {request.what}")
             require(
                 answer.status == request.status, f"{request}: {request.status} was to be answered: {answer.body!r}"
             )
@@ -149,19 +159,22 @@ class Demo:
             name = f"{cassette.request.method} {cassette.request.path}"
             require(name not in by_request, f"{name} has more than one cassette in {self.cassettes}")
             by_request[name] = path
-            say(f"{name:18} {len(cassette.events)} call{'s' if len(cassette.events) > 1 else ' '}  {shown(path)}")
+            say(f"{name:20} {len(cassette.events)} call{'s' if len(cassette.events) > 1 else ' '}  {shown(path)}")
         require(set(by_request) == {str(request) for request in REQUESTS}, f"cassettes for {sorted(by_request)}")
         for request in REQUESTS:
             check_events(request, read_cassette(by_request[str(request)]))
         return [by_request[str(request)] for request in REQUESTS]
 
-    def stop_upstream(self) -> None:
-        """From here on nobody can ask it anything."""
-        step("Stop the upstream")
-        require(accepts_connections(self.upstream_port), "the upstream ended too early")
-        self.children.stop("upstream")
-        require(not accepts_connections(self.upstream_port), "the upstream still answers")
-        say(f"127.0.0.1:{self.upstream_port} refuses connections")
+    def stop_everything(self) -> None:
+        """From here on nobody can ask anything."""
+        step("Stop the upstream and Redis, delete the database")
+        for name, port in (("upstream", self.upstream_port), ("redis", self.redis_port)):
+            require(accepts_connections(port), f"{name} ended too early")
+            self.children.stop(name)
+            require(not accepts_connections(port), f"{name} still answers")
+            say(f"127.0.0.1:{port} ({name}) refuses connections")
+        self.database.unlink()
+        say(f"{shown(self.database)} is gone")
 
     def replay(self, cassettes: list[Path]) -> list[Answer]:
         """Start the same service once for each cassette, and send each the request it was recorded from."""
@@ -179,10 +192,11 @@ class Demo:
         answers = []
         for request, port in zip(REQUESTS, self.replay_ports, strict=True):
             answer = send(request, port)
-            say(f"{request!s:18} {answer.status}")
+            say(f"{request!s:20} {answer.status}")
             answers.append(answer)
         self.children.check()
         require(not accepts_connections(self.upstream_port), "somebody serves the upstream's port")
+        require(not self.database.exists(), "somebody made the database again")
         self.children.stop(*names)
         self.check_spans(replayed=True)
         return answers
@@ -190,22 +204,22 @@ class Demo:
     def compare(self, recorded: list[Answer], replayed: list[Answer]) -> None:
         """Put the answers side by side."""
         step("The answers, side by side")
-        print(f"  {'':18} {'recorded, upstream running':{COLUMN}}  replayed, upstream stopped")
+        print(f"  {'':20} {'recorded, everything running':{COLUMN}}  replayed, everything gone")
         different = []
         for request, before, after in zip(REQUESTS, recorded, replayed, strict=True):
             equal = before == after
             if not equal:
                 different.append(str(request))
-            print(f"  {request!s:18} {'EQUAL' if equal else 'DIFFERENT'}")
+            print(f"  {request!s:20} {'EQUAL' if equal else 'DIFFERENT'}")
             for left, right in zip(described(before), described(after), strict=True):
                 for one, other in padded(left, right):
-                    print(f"  {'':18} {one:{COLUMN}}  {other}")
+                    print(f"  {'':20} {one:{COLUMN}}  {other}")
         require(not different, f"these answers differ: {', '.join(different)}")
 
     def show(self, cassettes: list[Path]) -> None:
         """What a cassette holds, as the command line shows it."""
         step("What a cassette holds")
-        for command in (["list", "--dir", str(self.cassettes)], ["show", str(cassettes[2])]):
+        for command in (["list", "--dir", str(self.cassettes)], ["show", str(cassettes[-1])]):
             say("timetracer-otel " + " ".join(shown(Path(part)) if "/" in part else part for part in command))
             done = subprocess.run(
                 [str(BIN / "timetracer-otel"), *command],
@@ -231,6 +245,8 @@ class Demo:
                 str(HERE / "service.py"),
                 str(port),
                 f"http://127.0.0.1:{self.upstream_port}",
+                f"sqlite:///{self.database}",
+                f"redis://127.0.0.1:{self.redis_port}/0",
             ],
             {
                 **clean_environment(),
@@ -247,15 +263,22 @@ class Demo:
 
     def check_spans(self, *, replayed: bool) -> None:
         """The tracing backend has got a span of every request and every call, marked where they were replayed."""
-        wanted = {"server": len(REQUESTS), "client": sum(request.upstream_calls for request in REQUESTS)}
+        # One span for a chain of redirects; how many there are of SQL and Redis is their instrumentations' business.
+        calls = sum(request.calls.get(name, 0) for request in REQUESTS for name in ("httpx", "aiohttp"))
+        chains = sum("requests" in request.calls for request in REQUESTS)
+        wanted = {"server": len(REQUESTS), "http client": calls + chains}
         found = self.backend.wait_for(wanted)
         spans = self.backend.take_all()
-        marked = sum(span.replayed for span in spans if span.kind == "client")
+        marked = sum(span.replayed for span in spans if span.kind == "http client")
         kinds = ", ".join(f"{found[kind]} {kind}" for kind in sorted(found))
-        say(f"the OTLP backend received {len(spans)} spans ({kinds}); {marked} are marked timetracer.replayed")
+        others = sum(span.replayed for span in spans) - marked
+        say(f"the OTLP backend received {len(spans)} spans ({kinds})")
+        say(f"{marked} http client spans and {others} others are marked timetracer.replayed")
         got = {kind: found[kind] for kind in wanted}
         require(got == wanted, f"the backend should have {wanted}, and has {got}")
-        require(marked == (wanted["client"] if replayed else 0), "the wrong spans are marked timetracer.replayed")
+        require(
+            marked == (wanted["http client"] if replayed else 0), "the wrong spans are marked timetracer.replayed"
+        )
 
 
 def send(request: Request, port: int) -> Answer:
@@ -276,10 +299,10 @@ def send(request: Request, port: int) -> Answer:
 
 def check_events(request: Request, cassette: Cassette) -> None:
     """The cassette holds each call that the service made for this request, and each can be replayed."""
-    require(
-        len(cassette.events) == request.upstream_calls,
-        f"{request}: {len(cassette.events)} events, not {request.upstream_calls}",
-    )
+    found = Counter(event.signature.lib for event in cassette.events)
+    require(set(found) == set(request.calls), f"{request}: calls of {dict(found)}, not of {dict(request.calls)}")
+    for name, count in request.calls.items():
+        require(count in (-1, found[name]), f"{request}: {found[name]} calls of {name}, not {count}")
     for event in cassette.events:
         require(event.not_replayable is None, f"{request}: event {event.eid}: {event.not_replayable}")
 

@@ -30,6 +30,10 @@ class Upstream(BaseHTTPRequestHandler):
                 self._json(200, {"id": int(text), "name": name, "price": price, "serial": number})
             case ["reviews", _]:
                 self._json(503, {"error": "reviews are being counted", "serial": number})
+            case ["stock", text]:
+                self._redirect(f"/warehouse/{text}")
+            case ["warehouse", text]:
+                self._json(200, {"product": int(text), "pieces": 7, "serial": number})
             case ["report"]:
                 self._report(number)
             case _:
@@ -50,6 +54,12 @@ class Upstream(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _redirect(self, target: str) -> None:
+        self.send_response(302)
+        self.send_header("Location", target)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def _report(self, number: int) -> None:
         self.send_response(200)

@@ -29,20 +29,22 @@ with Children(Path(sys.argv[1])) as children:
 """
 
 
+@pytest.mark.timeout(300)
 def test_every_replayed_answer_equals_the_recorded_one(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(DEMO / "run.py"), "--dir", str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=280,
         stdin=subprocess.DEVNULL,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "6 of 6 answers are equal" in done.stdout
+    assert "8 of 8 answers are equal" in done.stdout
     assert "DIFFERENT" not in done.stdout
     cassettes = [read_cassette(path) for path in tmp_path.rglob("*.msgpack")]
-    assert sorted(len(cassette.events) for cassette in cassettes) == [1, 1, 1, 1, 4, 5]
+    libraries = [{event.signature.lib for event in cassette.events} for cassette in cassettes]
+    assert libraries.count({"httpx", "aiohttp", "sqlalchemy", "redis"}) == 2
 
 
 def test_cassettes_of_somebody_else_stay(tmp_path: Path) -> None:

@@ -88,6 +88,9 @@ def timeline(cassette: Cassette, width: int = 120, ascii_only: bool = False) -> 
     return [*lines, "", *remarks] if remarks else lines
 
 
+_CALL_KINDS = frozenset({"CLIENT", "PRODUCER"})
+
+
 def _end_ms(event: DependencyEvent) -> float:
     return event.start_offset_ms + event.duration_ms
 
@@ -97,7 +100,8 @@ def _tree(events: Iterable[DependencyEvent]) -> list[_Node]:
     nodes = {id(event): _EventNode(event) for event in ordered}
     by_span: dict[str, _EventNode] = {}
     for event in ordered:
-        if event.span is not None:
+        # A call without a span of its own (BEGIN) names the one around it, which is no call.
+        if event.span is not None and event.span.kind in _CALL_KINDS:
             by_span.setdefault(event.span.span_id, nodes[id(event)])
     roots: list[_Node] = []
     shared_root = {event.path[0] for event in ordered if event.path}
