@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+# Test processes side by side; 0 runs all tests in one. A class of contract tests records once, so it stays whole.
+WORKERS ?= 2
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -34,7 +36,7 @@ demo: $(STAMPS)/installed ## record a small service, stop its upstream, replay i
 
 test: $(STAMPS)/installed ## set up and run every test, with branch coverage
 	@rm -rf .coverage
-	@$(CLEAN) $(BIN)/coverage run -m pytest $(PYTEST_ARGS)
+	@$(CLEAN) $(BIN)/coverage run -m pytest -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
 	@$(BIN)/coverage combine --quiet && $(BIN)/coverage report
 
 check: $(STAMPS)/installed ## types (strict), lint, format, import arrows
@@ -57,7 +59,7 @@ fuzz: $(STAMPS)/installed ## the property tests, for much longer
 
 test-oldest: ## every test with the lowest versions that pyproject.toml allows (in .venv-oldest)
 	@$(MAKE) --no-print-directory VENV=.venv-oldest CONSTRAINTS=tests/oldest.txt .venv-oldest/stamps/installed
-	@$(CLEAN) .venv-oldest/bin/python -m pytest $(PYTEST_ARGS)
+	@$(CLEAN) .venv-oldest/bin/python -m pytest -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
 
 install: $(STAMPS)/installed ## only set .venv up
 
@@ -81,7 +83,7 @@ $(CREATED):
 $(STAMPS)/tools: $(CREATED) $(PROJECTS) $(CONSTRAINTS)
 	@echo "installing what the project and its tests need into $(VENV)"
 	@$(BIN)/python -m pip install --quiet $(addprefix --constraint ,$(CONSTRAINTS)) --group build
-	@$(BIN)/python -m pip install --quiet $(addprefix --constraint ,$(CONSTRAINTS)) --no-build-isolation \
+	@$(BIN)/python -m pip install --quiet $(addprefix --constraint ,$(CONSTRAINTS)) \
 	  --group $(if $(CONSTRAINTS),test,dev) '.[all]' $(addprefix ./,$(EXPORTERS))
 	@touch $@
 

@@ -60,7 +60,16 @@ async def _raises(awaitable: Any) -> Any:
 async def every_reader_of_a_body_that_comes_piece_by_piece(f: AiohttpFlavour) -> Any:
     seen: dict[str, Any] = {}
     async with _client(f) as client:
-        for name in ("iter_any", "iter_chunked", "readany", "read", "readexactly", "readline", "async for", "readuntil"):
+        for name in (
+            "iter_any",
+            "iter_chunked",
+            "readany",
+            "read",
+            "readexactly",
+            "readline",
+            "async for",
+            "readuntil",
+        ):
             async with client.get(f.url(f"/gated/{name.replace(' ', '-')}")) as response:
                 content, token = response.content, name.replace(" ", "-")
                 pieces: list[Any] = []
@@ -101,7 +110,9 @@ async def readers_at_the_end(f: AiohttpFlavour) -> Any:
             seen.append([await response.content.read(), await response.content.readany(), repr(response.content)])
         async with client.get(f.url("/bytes/100")) as response:
             await response.content.wait_eof()
-            seen.append([response.content.read_nowait(10), response.content.read_nowait(-1), response.content.is_eof()])
+            seen.append(
+                [response.content.read_nowait(10), response.content.read_nowait(-1), response.content.is_eof()]
+            )
     return seen
 
 
@@ -129,7 +140,9 @@ async def compressed_as_it_is_and_decoded(f: AiohttpFlavour) -> Any:
         for target in ("/encoded/gzip", "/encoded/br"):
             for one in (client, raw):
                 response = await one.get(f.url(target))
-                seen.append([await response.read(), response.content.total_bytes, response.headers["Content-Encoding"]])
+                seen.append(
+                    [await response.read(), response.content.total_bytes, response.headers["Content-Encoding"]]
+                )
     return seen
 
 
@@ -195,17 +208,22 @@ async def history_and_urls(f: AiohttpFlavour) -> Any:
         return [*seen, await _read(client.get("/redirect/302?to=/echo", allow_redirects=False))]
 
 
-@case(5)
-async def redirects_that_end_badly(f: AiohttpFlavour) -> Any:
+@case(1, "consumed-bodies")
+async def redirect_of_a_body_that_is_gone(f: AiohttpFlavour) -> Any:
     async def body() -> AsyncIterator[bytes]:
         yield b"once"
 
+    async with _client(f) as client:
+        return await _read(client.post(f.url("/redirect/307?to=/echo"), data=body()))
+
+
+@case(4)
+async def redirects_that_end_badly(f: AiohttpFlavour) -> Any:
     async with _client(f) as client:
         return [
             await _read(client.get(f.url("/loop"), max_redirects=2)),
             await _read(client.get(f.url("/redirect/302?to=ftp://x/"))),
             await _read(client.get(f.url("/redirect/302?to=http:///none"))),
-            await _read(client.post(f.url("/redirect/307?to=/echo"), data=body())),
         ]
 
 
@@ -295,7 +313,8 @@ async def middlewares_of_the_session_and_of_the_call(f: AiohttpFlavour) -> Any:
         return response
 
     async def editing(request: Any, handler: Any) -> Any:
-        await request.update_body(b"edited")
+        if hasattr(request, "update_body"):
+            await request.update_body(b"edited")
         return await handler(request)
 
     async with _client(f, middlewares=(named("A"), named("B"))) as client:
@@ -415,8 +434,11 @@ async def connection_errors_keep_the_objects_of_the_request(f: AiohttpFlavour) -
             try:
                 await client.get(url, ssl=context)
             except aiohttp.ClientConnectorError as error:
-                seen.append([error.ssl is context, error.host, error.port, type(error).__name__, error.args[0].is_ssl])
-                seen.append([error.__cause__ is error.os_error, str(error.os_error)])
+                seen.append(
+                    [error.ssl is context, error.host, error.port, type(error).__name__, error.args[0].is_ssl]
+                )
+                os_error = error.args[-1]
+                seen.append([error.__cause__ is os_error, str(os_error)])
         return seen
 
 

@@ -47,7 +47,8 @@ class AiohttpFlavour(Flavour):
         self.name = "aiohttp"
         self.plugin = "aiohttp"
         self.asynchronous = True
-        self.features = _FEATURES
+        # Older releases send an empty body again where a generator's is gone.
+        self.features = _FEATURES | ({"consumed-bodies"} if _version() >= (3, 14) else set())
         self._originals = _seams()
 
     def connector(self, **options: Any) -> Any:
@@ -187,9 +188,9 @@ class AiohttpSession:
 def _pieces(response: Any, read: str, size: int | None) -> AsyncIterator[Any]:
     content = response.content
     if size is not None:
-        return content.iter_chunked(size)  # type: ignore[no-any-return]
+        return content.iter_chunked(size)
     if read == "lines":
-        return content.__aiter__()  # type: ignore[no-any-return]
+        return content.__aiter__()
     # What `iter_any` joins and what it does not is the network's choice, which differs in every run.
     return _http_chunks(content)
 
@@ -213,6 +214,10 @@ def _content(content: Any) -> Any:
     return io.BytesIO(content) if isinstance(content, bytes) and len(content) > 2**20 else content
 
 
+def _version() -> tuple[int, ...]:
+    return tuple(map(int, aiohttp.__version__.split(".")[:2]))
+
+
 def _multipart(form: dict[str, Any], files: dict[str, Any]) -> aiohttp.FormData:
     data = aiohttp.FormData()
     for name, value in form.items():
@@ -225,8 +230,9 @@ def _multipart(form: dict[str, Any], files: dict[str, Any]) -> aiohttp.FormData:
 def _timeout(timeout: Any) -> aiohttp.ClientTimeout:
     if not isinstance(timeout, dict):
         return aiohttp.ClientTimeout(total=timeout)
-    names = {"read": "sock_read", "connect": "sock_connect", "write": "total", "pool": "connect"}
-    return aiohttp.ClientTimeout(**{names.get(name, name): value for name, value in timeout.items()})
+    names: dict[str, str] = {"read": "sock_read", "connect": "sock_connect", "write": "total", "pool": "connect"}
+    given: dict[str, Any] = {names.get(str(name), str(name)): value for name, value in timeout.items()}
+    return aiohttp.ClientTimeout(**given)
 
 
 def _add_auth(given: dict[str, Any], auth: tuple[str, ...] | None) -> None:
@@ -315,14 +321,24 @@ def _json(body: bytes | None) -> Any:
 def observe_failure(error: Exception) -> Observation:
     """An error of a call, with what hangs on it."""
     seen: Observation = {"error": observe_error(error)}
-    for name in ("host", "port", "ssl", "errno", "strerror", "certificate_host", "certificate_port", "status", "message"):
+    for name in (
+        "host",
+        "port",
+        "ssl",
+        "errno",
+        "strerror",
+        "certificate_host",
+        "certificate_port",
+        "status",
+        "message",
+    ):
         if hasattr(error, name):
             seen[name] = plain(getattr(error, name))
-    if isinstance(error, aiohttp.ClientConnectorError):
+    if hasattr(error, "_os_error"):
         seen["os_error is the argument and the cause"] = (
-            error.os_error is error.args[-1],
-            error.os_error is error.__cause__,
-            class_name(error.os_error),
+            error._os_error is error.args[-1],
+            error._os_error is error.__cause__,
+            class_name(error._os_error),
         )
     for item in error.args:
         if isinstance(item, ConnectionKey):
@@ -345,7 +361,13 @@ def _raise_for_status(response: Any) -> Any:
     try:
         response.raise_for_status()
     except aiohttp.ClientResponseError as error:
-        return [class_name(error), str(error), error.status, error.message, error.request_info is response.request_info]
+        return [
+            class_name(error),
+            str(error),
+            error.status,
+            error.message,
+            error.request_info is response.request_info,
+        ]
     finally:
         response._in_context = released
     return "nothing raised"

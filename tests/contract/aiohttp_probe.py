@@ -14,5 +14,5 @@ def _flavour(*_: str) -> Any:
 
 
 if __name__ == "__main__":
-    telemetry_probe.HttpxFlavour = _flavour  # type: ignore[assignment,misc]
+    telemetry_probe.__dict__["HttpxFlavour"] = _flavour
     telemetry_probe.main(*sys.argv[1:])

@@ -29,18 +29,32 @@ VERSION: tuple[int, ...] = tuple(int(part) for part in redis.__version__.split("
 
 @dataclass(frozen=True)
 class RedisFlavour:
-    """One way to use redis-py."""
+    """One way to use redis-py.
+
+    Attributes:
+        asynchronous: Whether calls are awaited.
+        protocol: Version of the Redis protocol; None for the client's own choice.
+        decode: Whether the client decodes replies.
+        single: Whether it keeps one connection to itself.
+    """
 
     asynchronous: bool
-    protocol: int = 2
+    protocol: int | None = None
     decode: bool = False
     single: bool = False
 
     @property
     def name(self) -> str:
         """As in the names of tests."""
-        words = ["async" if self.asynchronous else "sync", f"resp{self.protocol}"]
-        return "-".join([*words, *(["text"] if self.decode else []), *(["single"] if self.single else [])])
+        words = ["async" if self.asynchronous else "sync"]
+        more = {f"resp{self.protocol}": self.protocol, "text": self.decode, "single": self.single}
+        return "-".join([*words, *(word for word, there in more.items() if there)])
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """What a client is made with."""
+        choices = {"decode_responses": self.decode, "single_connection_client": self.single}
+        return choices if self.protocol is None else {**choices, "protocol": self.protocol}
 
     @property
     def module(self) -> Any:
@@ -55,10 +69,8 @@ class RedisFlavour:
             **{
                 "host": "127.0.0.1",
                 "port": server.port,
-                "protocol": self.protocol,
-                "decode_responses": self.decode,
-                "single_connection_client": self.single,
-                "retry": retry(NoBackoff(), 0),  # type: ignore[no-untyped-call]
+                **self.choices,
+                "retry": retry(NoBackoff(), 0),
                 **options,
             }
         )
@@ -86,7 +98,8 @@ FLAVOURS = [
     for asynchronous in (False, True)
     for protocol in (2, 3)
     for decode in (False, True)
-] + [RedisFlavour(asynchronous, single=True) for asynchronous in (False, True)]
+]
+FLAVOURS += [RedisFlavour(asynchronous, single=True) for asynchronous in (False, True)]
 
 App = Callable[[RedisFlavour, RedisServer], Awaitable[Any]]
 

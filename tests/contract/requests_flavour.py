@@ -47,7 +47,7 @@ class RequestsFlavour(Flavour):
     def __init__(self) -> None:
         self._originals = _seams()
 
-    def session(self) -> requests.Session:
+    def session(self) -> Any:
         """The library's own session, which trusts the tests' certificates."""
         session = requests.Session()
         session.verify = str(getattr(self.upstream, "authority", "")) or True
@@ -158,7 +158,7 @@ class RequestsSession:
         if response is not None:
             seen["end"] = _flags(response)
             seen["content after"] = attempt(lambda: response.content)
-        return steady(seen)  # type: ignore[no-any-return]
+        return steady(seen)
 
     def jar(self) -> list[Any]:
         return observe_jar(self.session.cookies)
@@ -236,7 +236,7 @@ def observe_retries(retries: Any) -> Any:
     return [repr(retries), [plain(tuple(step)) for step in retries.history]]
 
 
-def observe_response(response: requests.Response, deep: bool = True, read: bool = True) -> Observation:
+def observe_response(response: Any, deep: bool = True, read: bool = True) -> Observation:
     """Everything about a response; its body too unless it is left unread."""
     seen: Observation = {
         "class": class_name(response),
@@ -254,7 +254,7 @@ def observe_response(response: requests.Response, deep: bool = True, read: bool 
         "request": observe_request(response.request),
         "next request": observe_request(response.next) if response.next else None,
         "raise_for_status": _raise_for_status(response),
-        "connection": class_name(response.connection),  # type: ignore[attr-defined]
+        "connection": class_name(response.connection),
         "raw": observe_raw(response.raw),
     }
     if read:
@@ -266,7 +266,7 @@ def observe_response(response: requests.Response, deep: bool = True, read: bool 
         seen["flags"] = _flags(response)
     if deep:
         seen["history"] = [observe_response(earlier, deep=False) for earlier in response.history]
-    return steady(seen)  # type: ignore[no-any-return]
+    return steady(seen)
 
 
 def observe_failure(error: Exception) -> Observation:
@@ -282,7 +282,7 @@ def observe_failure(error: Exception) -> Observation:
         "reason": _held(reason),
         "is": [isinstance(error, cls) for cls in (OSError, ValueError, requests.Timeout, requests.ConnectionError)],
     }
-    return steady(seen)  # type: ignore[no-any-return]
+    return steady(seen)
 
 
 def _held(error: Any) -> Any:

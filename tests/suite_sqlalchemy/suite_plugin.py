@@ -36,6 +36,10 @@ def pytest_sessionstart(session: Any) -> None:
         _scope = record(_CASSETTE, redact="off") if _MODE == "record" else replay(_CASSETTE)
         _scope.__enter__()
     _seed("session")
+    from sqlalchemy.dialects.postgresql import provision
+
+    # Extensions that the suite wants and no test of it uses; a server for tests need not have them.
+    provision._extensions.clear()
     _start(session)
 
 

@@ -135,10 +135,9 @@ class Requirements(SuiteRequirements):
 
 
 for _name in _ON_POSTGRESQL:
-    if isinstance(getattr(SuiteRequirements, _name, None), property):
-        if _name not in vars(Requirements):
-            setattr(Requirements, _name, _open_on("postgresql", *(("sqlite",) if _name in _EVERYWHERE else ())))
+    if isinstance(getattr(SuiteRequirements, _name, None), property) and _name not in vars(Requirements):
+        setattr(Requirements, _name, _open_on("postgresql", *(("sqlite",) if _name in _EVERYWHERE else ())))
 for _name in _EVERYWHERE:
-    if _name not in _ON_POSTGRESQL and isinstance(getattr(SuiteRequirements, _name, None), property):
-        if _name not in vars(Requirements):
-            setattr(Requirements, _name, property(lambda self: exclusions.open()))
+    is_known = isinstance(getattr(SuiteRequirements, _name, None), property)
+    if is_known and _name not in _ON_POSTGRESQL and _name not in vars(Requirements):
+        setattr(Requirements, _name, property(lambda self: exclusions.open()))

@@ -1,7 +1,7 @@
 """aiohttp's errors as values, and back: what they hold of the request comes from the request that is made now.
 
-Nothing else would be faithful (a TLS context is an argument of a connection error) or fit to be written down (so may be
-a proxy's password). Imported only when the plugin is installed, inside functions.
+Nothing else would be faithful (a TLS context is an argument of a connection error) or fit to be written down (a
+proxy's password is one). Imported only when the plugin is installed, inside functions.
 """
 
 from __future__ import annotations
@@ -14,23 +14,27 @@ from aiohttp import RequestInfo
 from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.http import HttpVersion, RawResponseMessage
 from aiohttp.http_parser import RawResponseMessagePy
-from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy
+from multidict import CIMultiDict, CIMultiDictProxy, MultiDict, MultiDictProxy, istr
 from yarl import URL
 
 from timetracer_otel.cassette import rebuild_error, record_error
+from timetracer_otel.plugins._aiohttp_internals import proxy_request
 from timetracer_otel.types import HeaderPairs, RecordedError
 
 __all__ = ["rebuild", "record"]
 
 _MARK: Final = "aiohttp"
 """Key of the maps that stand in for an object."""
-_ROOTS: Final = ("aiohttp", "aiohappyeyeballs", "yarl", "aiodns", "brotli", "zlib_ng", "isal")
+_ROOTS: Final = ("aiohttp", "aiodns", "backports", "brotli", "brotlicffi", "compression", "isal", "zlib_ng")
+_MESSAGES: Any = (RawResponseMessage, RawResponseMessagePy)
 _MESSAGE: Final = ("code", "reason", "should_close", "compression", "upgrade", "chunked")
 
 Redact = Callable[[HeaderPairs], HeaderPairs]
 
 
-def record(error: BaseException, request: Any, redact_headers: Redact, redact_url: Callable[[str], str]) -> RecordedError:
+def record(
+    error: BaseException, request: Any, redact_headers: Redact, redact_url: Callable[[str], str]
+) -> RecordedError:
     """An error of a call as a value.
 
     Args:
@@ -40,20 +44,22 @@ def record(error: BaseException, request: Any, redact_headers: Redact, redact_ur
         redact_url: The same for a URL.
     """
     url, key = str(request.url), repr(request.connection_key)
-    cut = [str(item) for item in error.args if isinstance(item, (RawResponseMessage, RawResponseMessagePy))]
+    cut = [str(item) for item in error.args if isinstance(item, _MESSAGES)]
 
     def stand_in(item: Any) -> Any:
         if isinstance(item, ConnectionKey):
             return _key(item, request.connection_key)
         if isinstance(item, RequestInfo):
             return {_MARK: "request", "method": item.method, "proxy": item.method != request.method}
-        if isinstance(item, (RawResponseMessage, RawResponseMessagePy)):
+        if isinstance(item, _MESSAGES):
             fields = {name: getattr(item, name) for name in _MESSAGE}
             headers = [list(pair) for pair in redact_headers(item.raw_headers)]
             return {_MARK: "message", **fields, "version": list(item.version), "headers": headers}
         if isinstance(item, (MultiDict, MultiDictProxy)):
             pairs = [(name.encode(), value.encode("utf-8", "surrogateescape")) for name, value in item.items()]
             return {_MARK: "headers", "pairs": [list(pair) for pair in redact_headers(pairs)]}
+        if isinstance(item, istr):
+            return {_MARK: "istr", "text": str(item)}
         return {_MARK: "url"} if isinstance(item, URL) and item == request.url else None
 
     def text(item: Any) -> Any:
@@ -105,7 +111,9 @@ def _key(item: ConnectionKey, own: ConnectionKey) -> dict[str, Any]:
     }
 
 
-_THROUGH: Final = ("proxy", "proxy_auth", "proxy_headers_hash", "server_hostname")
+_THROUGH: Final = tuple(
+    name for name in ("proxy", "proxy_auth", "proxy_headers_hash", "server_hostname") if name in ConnectionKey._fields
+)
 """What an error's key shares with the request's, or has not."""
 
 
@@ -125,6 +133,8 @@ def _object(item: dict[str, Any], request: Any) -> Any:
             ssl=own.ssl if item["ssl"] is None else item["ssl"],
             **{name: None for name in _THROUGH if name not in item["through"]},
         )
+    if kind == "istr":
+        return istr(item["text"])
     if kind == "headers":
         return _headers(item["pairs"])
     if kind == "message":
@@ -138,7 +148,7 @@ def _object(item: dict[str, Any], request: Any) -> Any:
         if not item["proxy"]:
             return request.request_info
         # The request that was made of the proxy: the connector makes it anew.
-        made = request.session.connector._update_proxy_auth_header_and_build_proxy_req(request)
+        made = proxy_request(request)
         made.method, made.url = item["method"], request.url
         return made.request_info
     return item
@@ -169,6 +179,9 @@ def _mapped(error: RecordedError, value: Callable[[Any], Any], message: Callable
 
 def _tie(error: BaseException) -> None:
     """Let an error that stands in several places of another one be one and the same again, as it was."""
+    if isinstance(error, OSError) and isinstance(error.errno, ConnectionKey):
+        # An older certificate error never told its base class what it was about.
+        error.errno = error.strerror = None
     nested = [item for item in error.args if isinstance(item, BaseException)]
     for original in nested:
         for name, item in list(vars(error).items()):

@@ -1,33 +1,25 @@
 """Where aiohttp is held: everything of it that is not in its manual (seen in 3.12 to 3.14).
 
-A connection's `ResponseHandler` gives what arrives to its ``_parser``, made anew for each response; the parser feeds a
-`StreamReader`, whose instances have slots and no room for more: ours have the same layout, and take their place by
-``__class__``. Imported only when the plugin is installed, inside functions.
+A connection's `ResponseHandler` gives what arrives to its ``_parser``, made anew for each response; the parser feeds
+a `StreamReader`, whose instances have slots and no room for more: ours have the same layout, and take their place
+by ``__class__``. Imported only when the plugin is installed, inside functions.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from aiohttp import ClientRequest, StreamReader
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import _CONNECTION_CLOSED_EXCEPTION
 from aiohttp.compression_utils import ZLibCompressor
-from aiohttp.connector import Connection
-from aiohttp.helpers import set_exception
-from aiohttp.http_writer import StreamWriter
-from aiohttp.payload import BytesPayload, Payload
+from aiohttp.payload import BytesPayload
 
 from timetracer_otel import _faults
 from timetracer_otel.constants import BodyEnd
-from timetracer_otel.exceptions import ReplayMismatchError
-from timetracer_otel.plugins._aiohttp_wire import ArrivalTap, framed, head_bytes, informational_bytes
-from timetracer_otel.plugins._http import BodyTap, RecordedBody
-from timetracer_otel.types import HeaderPairs
+from timetracer_otel.plugins._aiohttp_wire import ArrivalTap
+from timetracer_otel.plugins._http import BodyTap
 
 __all__ = [
     "TeedWriter",
@@ -35,6 +27,7 @@ __all__ = [
     "compressed",
     "header_pairs_of",
     "plain_name",
+    "proxy_request",
     "tee_parser",
     "whole_body",
 ]
@@ -74,6 +67,23 @@ def compressed(request: Any, body: bytes) -> bytes:
     return compressor.compress_sync(body) + compressor.flush()
 
 
+def proxy_request(request: Any) -> Any:
+    """The request that the connector makes of a proxy for this one, which may get a header by that."""
+    connector = request.session.connector
+    make = getattr(connector, "_update_proxy_auth_header_and_build_proxy_req", None)
+    if make is not None:
+        return make(request)
+    headers = request.proxy_headers if request.proxy_headers is not None else {}
+    headers["Host"] = request.headers["Host"]
+    made = ClientRequest(
+        "GET", request.proxy, headers=headers, auth=request.proxy_auth, loop=request.loop, ssl=request.ssl
+    )
+    password = made.headers.pop("Authorization", None)
+    if password is not None:
+        (made if request.is_ssl() else request).headers["Proxy-Authorization"] = password
+    return made
+
+
 class TeedWriter:
     """A request's stream writer whose body is noted as it is written; everything else is the writer's own."""
 
@@ -104,6 +114,7 @@ AbstractStreamWriter.register(TeedWriter)
 
 
 # The response
+
 
 def tee_parser(handler: Any, tap: ArrivalTap, is_head: bool) -> None:
     """Let a tap note what the handler's parser is given from now on."""
@@ -137,6 +148,9 @@ class _TeedParser:
         try:
             for message, payload in parsed[0]:
                 self._message(tap, message, payload)
+            if tap.end is not None:
+                # The connection may be idle for long: it keeps no recording alive.
+                self._tap = self._payload = None
         except Exception as fault:
             self._give_up(fault)
         return parsed
@@ -154,9 +168,12 @@ class _TeedParser:
         tap.head_arrived(chunked, int(length) if length is not None and not chunked else None)
         if message.code == 101:
             self._tap = None
-        elif self._is_head or message.code in _NO_BODY_STATUSES or not isinstance(payload, StreamReader):
-            tap.ended(BodyEnd.COMPLETE, 0)
-        elif payload.is_eof():
+        elif (
+            self._is_head
+            or message.code in _NO_BODY_STATUSES
+            or not isinstance(payload, StreamReader)
+            or payload.is_eof()
+        ):
             tap.ended(BodyEnd.COMPLETE, 0)
         elif payload.exception() is not None:
             tap.ended(BodyEnd.FAILED, 0, payload.exception())
@@ -181,14 +198,14 @@ class _TapTimer:
     def __enter__(self) -> Any:
         return self.inner.__enter__()
 
-    def __exit__(self, *error: Any) -> Any:
+    def __exit__(self, *error: object) -> Any:
         return self.inner.__exit__(*error)
 
     def assert_timeout(self) -> None:
         try:
             self.inner.assert_timeout()
         except BaseException as error:
-            self.tap.interrupted(error)
+            _noting(self.tap.interrupted, error)
             raise
 
 
@@ -199,12 +216,13 @@ class _TeedReader(StreamReader):
 
     def feed_eof(self) -> None:
         tap = _release(self)
-        tap.ended(BodyEnd.COMPLETE, self._cursor)
+        _noting(tap.ended, BodyEnd.COMPLETE, self._cursor)
         self.feed_eof()
 
     def set_exception(self, exc: BaseException, *cause: Any) -> None:
         tap = _release(self)
-        tap.ended(BodyEnd.CLOSED if exc is _CONNECTION_CLOSED_EXCEPTION else BodyEnd.FAILED, self._cursor, exc)
+        end = BodyEnd.CLOSED if exc is _CONNECTION_CLOSED_EXCEPTION else BodyEnd.FAILED
+        _noting(tap.ended, end, self._cursor, exc)
         self.set_exception(exc, *cause)
 
     async def _wait(self, func_name: str) -> None:
@@ -213,8 +231,15 @@ class _TeedReader(StreamReader):
             await super()._wait(func_name)
         except BaseException as error:
             if isinstance(timer, _TapTimer):
-                timer.tap.interrupted(error)
+                _noting(timer.tap.interrupted, error)
             raise
+
+
+def _noting(note: Callable[..., None], *facts: Any) -> None:
+    try:
+        note(*facts)
+    except Exception as fault:
+        _faults.contain("aiohttp.ended", fault)
 
 
 def _release(reader: Any) -> ArrivalTap:

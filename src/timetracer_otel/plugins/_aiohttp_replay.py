@@ -22,7 +22,7 @@ from aiohttp.payload import Payload
 
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.exceptions import ReplayMismatchError
-from timetracer_otel.plugins._aiohttp_internals import body_attribute, plain_name
+from timetracer_otel.plugins._aiohttp_internals import body_attribute, plain_name, proxy_request
 from timetracer_otel.plugins._aiohttp_wire import framed, head_bytes, informational_bytes
 from timetracer_otel.plugins._http import BodyTap, RecordedBody
 from timetracer_otel.types import HeaderPairs
@@ -89,7 +89,6 @@ async def read_body(request: Any, write_bytes: Callable[..., Any], tap: BodyTap)
         raise error
 
 
-
 @contextmanager
 def written_again(request: Any, pieces: list[bytes]) -> Iterator[None]:
     """While it is sent, a request whose body was read has a payload that gives back the same pieces."""
@@ -146,7 +145,7 @@ def replay_connection(request: Any, answer: Answer) -> Any:
     """A connection without a network that holds one answer; aiohttp's own otherwise."""
     if request.proxy:
         # As the connector does, which may add a header to the request.
-        request.session.connector._update_proxy_auth_header_and_build_proxy_req(request)
+        proxy_request(request)
     handler = _ReplayHandler(request.loop, answer, getattr(request, "_continue", None) is not None)
     return Connection(_Pool(request), request.connection_key, handler, request.loop)  # type: ignore[arg-type]
 

@@ -38,11 +38,11 @@ class ArrivalTap(BodyTap):
         "_length",
         "_provisional",
         "at_return",
+        "cursors",
         "end_cursor",
         "ended_at_return",
         "frames",
         "informational",
-        "cursors",
         "raised",
     )
 
@@ -113,7 +113,8 @@ class ArrivalTap(BodyTap):
 
     def snapshot(self, started_s: float) -> BodySnapshot:
         if self.end is None and self._provisional is not None:
-            self.ended(BodyEnd.CLOSED, 0)
+            self.raised = True
+            self.failed(self._provisional)
         return super().snapshot(started_s)
 
     def facts(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Generator
 from functools import partial
-from typing import Any, Protocol, TypeGuard
+from typing import Any, Protocol
 
 from timetracer_otel import _faults
 from timetracer_otel._otel_internals import instrumentation_suppressed
@@ -50,8 +50,8 @@ class Site(Protocol):
 
     Two more methods are there where they are needed: ``record_error(error) -> RecordedError``, where the library puts
     objects of its own into its errors, and ``disowns(outcome) -> bool``, where only what came of a call (its value or
-    its error) tells that it was none of ours: the app has that as it is, and nothing is recorded. An attribute ``span``
-    is the span that the call belongs to, where that is not the current one.
+    its error) tells that it was none of ours: the app has that as it is, and nothing is recorded. An attribute
+    ``span`` is the span that the call belongs to, where that is not the current one.
     """
 
     lib: str
@@ -206,16 +206,14 @@ def flow(site: Site, session: BaseSession) -> Flow:
     return _live(site)
 
 
-def records(lib: str, session: BaseSession | None) -> TypeGuard[TraceSession]:
+def records(lib: str, session: BaseSession | None) -> bool:
     """Whether `flow` would record a call made now. For seams with more to do around a call than the call itself."""
     return isinstance(session, TraceSession) and session.wants(lib) and not instrumentation_suppressed()
 
 
-def replays(lib: str, session: BaseSession | None) -> TypeGuard[ReplaySession]:
+def replays(lib: str, session: BaseSession | None) -> bool:
     """Whether `flow` would answer a call made now from a cassette."""
-    return (
-        isinstance(session, ReplaySession) and session.should_mock_plugin(lib) and not instrumentation_suppressed()
-    )
+    return isinstance(session, ReplaySession) and session.should_mock_plugin(lib) and not instrumentation_suppressed()
 
 
 def _live(site: Site) -> Flow:
@@ -278,7 +276,11 @@ def _replay(site: Site, session: ReplaySession) -> Flow:
         except BaseException:
             session.source_failed(site.call())
             raise
-    return (yield from answer(site, session, session.match(site.call(), runtime().whereabouts(getattr(site, "span", None)).path)))
+    return (
+        yield from answer(
+            site, session, session.match(site.call(), runtime().whereabouts(getattr(site, "span", None)).path)
+        )
+    )
 
 
 def answer(site: Site, session: ReplaySession, event: DependencyEvent) -> Flow:

@@ -82,16 +82,20 @@ def is_teed(original: http.client.HTTPResponse) -> bool:
 
 
 def pool_of(adapter: Any, request: Any, options: dict[str, Any]) -> Any:
-    """The urllib3 pool that a call goes through, as the adapter finds it; None where it has none."""
+    """The urllib3 pool that a call goes through, as the adapter finds it; one for its URL where it has none."""
     proxies = options.get("proxies")
     try:
         if hasattr(adapter, "get_connection_with_tls_context"):
             return adapter.get_connection_with_tls_context(
                 request, options.get("verify", True), proxies=proxies, cert=options.get("cert")
             )
-        return adapter.get_connection(request.url, proxies)
+        if hasattr(adapter, "get_connection"):
+            return adapter.get_connection(request.url, proxies)
     except Exception:  # the adapter may be anybody's, and what it raises is not the recorded answer
         return None
+    from urllib3 import connection_from_url
+
+    return connection_from_url(request.url)
 
 
 def response_facts(raw: Any, original: http.client.HTTPResponse, adapter: Any) -> dict[str, Any]:
@@ -225,7 +229,7 @@ def _retries(
         )
         for method, error, status, location in recorded["history"]
     )
-    make = rule.new if rule is not None else Retry
+    make: Any = rule.new if rule is not None else Retry
     return make(**{name: recorded.get(name) for name in _RETRY_COUNTS}, history=history)
 
 

@@ -1,8 +1,8 @@
 """aiohttp (3.12 and newer): the calls of its client, one by one.
 
-The seam is a client middleware of ours, innermost in every call of every session: once for each hop and each try, beneath
-redirects, cookies, digest auth and the user's own middlewares, which all run for real in replay. The connection is held
-below: what is recorded is what the parser was given, and a replay gives it to aiohttp's own parser again.
+The seam is a client middleware of ours, innermost in every call of every session: once for each hop and each try,
+beneath redirects, cookies, digest auth and the user's own middlewares, which all run for real in replay. The
+connection is held below: what is recorded is what the parser was given, and a replay gives it to the same parser.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _NO_LIMIT = 1 << 62
 _PEER_FACTS = ("peername",)
 
 _current: ContextVar[_Exchange | None] = ContextVar("timetracer_aiohttp_exchange", default=None)
-"""The call whose connection is being opened and used, in the task that does it and in the one that writes its body."""
+"""The call whose connection is being used, in the task that does so and in the one that writes its body."""
 
 
 class _Exchange:
@@ -120,7 +120,8 @@ class _Exchange:
         return recorded
 
     def result(self, recording: Recording) -> EventResult:
-        assert recording.returned_s is not None and self._received is not None
+        assert recording.returned_s is not None
+        assert self._received is not None
         (major, minor), status, reason, headers = self._head
         return EventResult(
             status=status,
@@ -214,7 +215,7 @@ class _Exchange:
         if protocol is self._protocol and self._received is not None:
             self._internals.tee_parser(protocol, self._received, self._method == "HEAD")
 
-    async def write(self, writer: Any, *arguments: Any, **keywords: Any) -> None:
+    async def write(self, writer: Any, *arguments: Any, **keywords: Any) -> Any:
         """The body is sent, if there is any."""
         sent = self._sent
         if sent is None:
@@ -292,7 +293,7 @@ def _patches(module: ModuleType) -> list[Patch]:
     def write_seam(original: Function) -> Function:
         write_bytes[:] = [original]
 
-        async def write(self: Any, writer: Any, *arguments: Any, **keywords: Any) -> None:
+        async def write(self: Any, writer: Any, *arguments: Any, **keywords: Any) -> Any:
             exchange = _current.get()
             if exchange is None or exchange.request is not self:
                 return await original(self, writer, *arguments, **keywords)
@@ -326,9 +327,9 @@ plugin = LibraryPlugin(
 def enable_aiohttp() -> None:
     """Let sessions record and replay aiohttp client calls, also of client sessions that exist already.
 
-    Where a real tracer provider is set and nobody switched OpenTelemetry's own aiohttp-client instrumentation on, that
-    is switched on too; it sees client sessions made from then on. Harmless when repeated, in any order with that
-    instrumentation.
+    Where a real tracer provider is set and nobody switched OpenTelemetry's own aiohttp-client instrumentation on,
+    that is switched on too; it sees client sessions made from then on. Harmless when repeated, in any order with
+    that instrumentation.
 
     Raises:
         PluginNotFoundError: aiohttp is not installed.

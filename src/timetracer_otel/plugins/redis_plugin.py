@@ -41,8 +41,8 @@ async def _run_callbacks_async(connection: Any) -> None:
             await task
 
 
-_SYNC = Manner(pause, _run_callbacks)
-_ASYNC = Manner(pause_async, _run_callbacks_async)
+_SYNC = Manner(pause, None, _run_callbacks)
+_ASYNC = Manner(pause_async, partial(pause_async, 0), _run_callbacks_async)
 
 
 def _patches(module: ModuleType) -> list[Patch]:
@@ -91,15 +91,15 @@ def _poll(place: Place, original: Function) -> Function:
 def _disconnect(place: Place, original: Function) -> Function:
     if place.asynchronous:
 
-        async def disconnect(self: Any, *args: Any, **kwargs: Any) -> Any:
+        async def disconnect_async(self: Any, *args: Any, **kwargs: Any) -> Any:
             _seams.disconnected(self)
             return await original(self, *args, **kwargs)
 
-    else:
+        return disconnect_async
 
-        def disconnect(self: Any, *args: Any, **kwargs: Any) -> Any:
-            _seams.disconnected(self)
-            return original(self, *args, **kwargs)
+    def disconnect(self: Any, *args: Any, **kwargs: Any) -> Any:
+        _seams.disconnected(self)
+        return original(self, *args, **kwargs)
 
     return disconnect
 
@@ -153,13 +153,13 @@ def _operation(place: Place, original: Function) -> Function:
 def _lock(place: Place, original: Function) -> Function:
     if place.asynchronous:
 
-        async def acquire(self: Any, *args: Any, **kwargs: Any) -> Any:
+        async def acquire_async(self: Any, *args: Any, **kwargs: Any) -> Any:
             return await original(self, *args, **with_recorded_token(original, self, args, kwargs))
 
-    else:
+        return acquire_async
 
-        def acquire(self: Any, *args: Any, **kwargs: Any) -> Any:
-            return original(self, *args, **with_recorded_token(original, self, args, kwargs))
+    def acquire(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return original(self, *args, **with_recorded_token(original, self, args, kwargs))
 
     return acquire
 

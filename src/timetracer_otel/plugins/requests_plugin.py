@@ -10,14 +10,11 @@ alone.
 from __future__ import annotations
 
 import re
-import threading
 import time
-from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from functools import partial
-from types import FunctionType, ModuleType
+from types import ModuleType
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from timetracer_otel.config import excluded_urls
 from timetracer_otel.constants import BodyEnd, EventType
@@ -28,14 +25,20 @@ from timetracer_otel.plugins._http import BodyTap, RecordedBody
 from timetracer_otel.plugins._library import LibraryPlugin
 from timetracer_otel.plugins._patching import Function, Patch
 from timetracer_otel.plugins._request_bodies import read_body, teed_body, whole_body
+from timetracer_otel.plugins._requests_adapters import (
+    ADAPTER_ATTRIBUTE,
+    LIB,
+    AdapterSeams,
+    adapter_name,
+    of_session,
+    was_recorded,
+)
 from timetracer_otel.plugins._wire import WireTap
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, EventResult, HeaderMap, RecordedError, header_pairs
 
 __all__ = ["disable_requests", "enable_requests", "plugin"]
 
-_LIB = "requests"
-_ADAPTER = "timetracer.adapter"
 _OPTIONS = ("stream", "timeout", "verify", "cert", "proxies")
 
 _beneath: ContextVar[list[str] | None] = ContextVar("timetracer-requests-beneath", default=None)
@@ -45,7 +48,7 @@ _beneath: ContextVar[list[str] | None] = ContextVar("timetracer-requests-beneath
 class _Hop:
     """One request on its way through an adapter (a `Site`)."""
 
-    lib = _LIB
+    lib = LIB
     adapter_name: str | None = None
 
     def __init__(
@@ -99,7 +102,7 @@ class _Hop:
         elif body is None:
             end = BodyEnd.CUT
         headers = _pairs(self._headers if self._headers is not None else self._request.headers.items())
-        return Call(_LIB, EventType.HTTP_CLIENT, self._method, self._url, headers, body, end)
+        return Call(LIB, EventType.HTTP_CLIENT, self._method, self._url, headers, body, end)
 
     def returned(self, value: Any, recording: Recording) -> Any:
         raw, adapter = value.raw, self._adapter
@@ -178,7 +181,7 @@ class _Hop:
         """Pools, connections and requests in an error are stood in for."""
         recorded = internals.record(error)
         if self.adapter_name is not None:
-            recorded.attributes[_ADAPTER] = self.adapter_name
+            recorded.attributes[ADAPTER_ATTRIBUTE] = self.adapter_name
         return recorded
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
@@ -192,7 +195,7 @@ class _Hop:
 
     def _restore(self, error: RecordedError) -> RecordedError:
         error = internals.with_stand_ins(error, self._live_object)
-        error.attributes.pop(_ADAPTER, None)
+        error.attributes.pop(ADAPTER_ATTRIBUTE, None)
         return error
 
     def _live_object(self, kind: str) -> Any:
@@ -217,7 +220,7 @@ class _ForeignHop(_Hop):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.adapter_name = _name(type(self._adapter))
+        self.adapter_name = adapter_name(type(self._adapter))
         self._calls: list[str] = []
 
     def live(self) -> Any:
@@ -253,90 +256,8 @@ def _line(text: Any) -> bytes:
         return str(text).encode("utf-8", "surrogatepass")
 
 
-def _name(cls: type) -> str:
-    return f"{cls.__module__}:{cls.__qualname__}"
-
-
-class _Foreign(Patch):
-    """The seam that finds adapters with a ``send`` of their own, and gives each such class one.
-
-    Args:
-        module: requests.
-        seam: Makes the replacement of an adapter's ``send``.
-    """
-
-    def __init__(self, module: ModuleType, seam: Callable[[Function], Function]) -> None:
-        super().__init__(module.sessions.Session, "get_adapter", self._get_adapter)
-        self._known = {module.adapters.HTTPAdapter, module.adapters.BaseAdapter}
-        self._seam = seam
-        self._patches: list[Patch] = []
-        self._lock = threading.Lock()
-
-    def undo(self) -> None:
-        super().undo()
-        with self._lock:
-            while self._patches:
-                patch = self._patches.pop()
-                self._known.discard(patch.owner)
-                patch.undo()
-
-    def _get_adapter(self, original: Function) -> Function:
-        def get_adapter(*args: Any, **kwargs: Any) -> Any:
-            adapter = original(*args, **kwargs)
-            session = get_current_session()
-            if session is not None:
-                self._cover(type(adapter))
-                _of_session.replayed = isinstance(session, ReplaySession)
-            return adapter
-
-        return get_adapter
-
-    def _cover(self, cls: type) -> None:
-        owner = next((base for base in cls.__mro__ if "send" in base.__dict__), None)
-        if owner is None or owner in self._known:
-            return
-        with self._lock:
-            if owner not in self._known and isinstance(owner.__dict__["send"], FunctionType):
-                patch = Patch(owner, "send", self._seam)
-                patch.apply()
-                self._patches.append(patch)
-            self._known.add(owner)
-
-
-class _OfSession(threading.local):
-    """Whether the call that comes next is made by a session, which has just asked for the adapter."""
-
-    replayed = False
-
-    def take(self) -> bool:
-        replayed, self.replayed = self.replayed, False
-        return replayed
-
-
-_of_session = _OfSession()
-_recorded_adapters: WeakKeyDictionary[ReplaySession, frozenset[str]] = WeakKeyDictionary()
-
-
-def _was_recorded(adapter: Any, session: ReplaySession) -> bool:
-    """Whether the cassette holds calls of this class of adapters itself: then no call of it goes out."""
-    names = _recorded_adapters.get(session)
-    if names is None:
-        names = _recorded_adapters[session] = frozenset(_adapters_in(session))
-    return _name(type(adapter)) in names
-
-
-def _adapters_in(session: ReplaySession) -> Iterator[str]:
-    for event in session.events:
-        reply, error = event.result.reply, event.result.exception
-        if event.signature.lib == _LIB:
-            found = reply.get("adapter") if isinstance(reply, dict) else None
-            found = found or (error.attributes.get(_ADAPTER) if error is not None else None)
-            if found:
-                yield found
-
-
 def _patches(module: ModuleType) -> list[Patch]:
-    listed = excluded_urls(_LIB)
+    listed = excluded_urls(LIB)
     excluded = re.compile(listed) if listed else None
 
     def wants(url: Any) -> bool:
@@ -347,7 +268,7 @@ def _patches(module: ModuleType) -> list[Patch]:
             session = get_current_session()
             if session is None or not wants(request.url):
                 return original(self, request, *args, **kwargs)
-            return drive(_Hop(original, self, request, args, kwargs, _of_session.take()), session)
+            return drive(_Hop(original, self, request, args, kwargs, of_session.take()), session)
 
         return send
 
@@ -356,17 +277,17 @@ def _patches(module: ModuleType) -> list[Patch]:
             session = get_current_session()
             if session is None or not wants(request.url):
                 return original(self, request, *args, **kwargs)
-            if isinstance(session, ReplaySession) and not _was_recorded(self, session):
+            if isinstance(session, ReplaySession) and not was_recorded(self, session):
                 return original(self, request, *args, **kwargs)
-            return drive(_ForeignHop(original, self, request, args, kwargs, _of_session.take()), session)
+            return drive(_ForeignHop(original, self, request, args, kwargs, of_session.take()), session)
 
         return send
 
-    return [Patch(module.adapters.HTTPAdapter, "send", seam), _Foreign(module, foreign_seam)]
+    return [Patch(module.adapters.HTTPAdapter, "send", seam), AdapterSeams(module, foreign_seam)]
 
 
 plugin = LibraryPlugin(
-    name=_LIB,
+    name=LIB,
     group="http",
     modules=("requests",),
     patches=_patches,

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from timetracer_otel.cassette import Unencodable, pack
 from timetracer_otel.config import TraceConfig
@@ -22,6 +23,7 @@ from timetracer_otel.types import (
     EventResult,
     HeaderMap,
     HeaderPairs,
+    RecordedError,
     RequestSnapshot,
     ResponseSnapshot,
     SpanFacts,
@@ -57,6 +59,8 @@ class EventMaker:
         except Unencodable as error:
             signature = replace(self.signer.sign(replace(call, args=None)), body_hash=None)
             args, reason = None, f"its arguments have no faithful encoding: {error}"
+        if call.url is not None and (result.exception is not None or result.reply is not None):
+            result = self._without_secrets_of_url(result, call.url)
         failed = result.error is not None or (result.status or 0) >= 400
         body, _ = self._body(_request_body(call), call.headers, self.config.store_request_body, failed)
         event = DependencyEvent(
@@ -168,6 +172,19 @@ class EventMaker:
                 result.reply = None
                 event.not_replayable = f"its result has no faithful encoding: {error}"
 
+    def _without_secrets_of_url(self, result: EventResult, url: str) -> EventResult:
+        """Clients quote what was called in their errors."""
+        before, now = urlsplit(url), urlsplit(self.redactor.url(url))
+        edits = [(old, new) for old, new in ((before.query, now.query), (before.netloc, now.netloc)) if old != new]
+        if not edits:
+            return result
+        return replace(
+            result,
+            error=_edited(result.error, edits),
+            exception=_edited(result.exception, edits),
+            reply=_edited(result.reply, edits),
+        )
+
     def _why_not_kept(self, size: int | None) -> str:
         if size is not None and size > self.config.max_body_bytes:
             return (
@@ -252,6 +269,28 @@ def _with_length(pairs: HeaderPairs, before: int | None, now: int) -> HeaderPair
     return [
         (name, new if name.lower() == b"content-length" and value.strip() == old else value) for name, value in pairs
     ]
+
+
+def _edited(value: Any, edits: list[tuple[str, str]]) -> Any:
+    """A value with texts replaced in it, at any depth."""
+    if type(value) is str:
+        for old, new in edits:
+            value = value.replace(old, new)
+        return value
+    if type(value) is dict:
+        return {key: _edited(item, edits) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_edited(item, edits) for item in value)
+    if type(value) is RecordedError:
+        return RecordedError(
+            cls=value.cls,
+            message=_edited(value.message, edits),
+            args=_edited(value.args, edits),
+            attributes=_edited(value.attributes, edits),
+            cause=_edited(value.cause, edits),
+            unfaithful=_edited(value.unfaithful, edits),
+        )
+    return value
 
 
 def _first(attributes: Mapping[str, Any], *names: str) -> Any:

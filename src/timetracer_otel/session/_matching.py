@@ -19,7 +19,9 @@ __all__ = ["EventIndex"]
 class EventIndex:
     """The events of one replay, by signature. Safe from any thread and task."""
 
-    def __init__(self, events: Iterable[DependencyEvent], key: Callable[[DependencyEvent], Key] | None = None) -> None:
+    def __init__(
+        self, events: Iterable[DependencyEvent], key: Callable[[DependencyEvent], Key] | None = None
+    ) -> None:
         self._key = key if key is not None else _key
         self._lock = threading.Lock()
         self._waiting: dict[Key, deque[DependencyEvent]] = {}

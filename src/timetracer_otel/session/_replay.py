@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from typing import Any
 
+from timetracer_otel.cassette import Unencodable
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import BodyEnd, EventType, TraceMode
 from timetracer_otel.exceptions import ReplayMismatchError
@@ -136,7 +137,10 @@ class ReplaySession(BaseSession):
             ReplayMismatchError: Nothing recorded (or nothing that is left) has this signature, or what was
                 recorded cannot be replayed.
         """
-        key = self._signer.key(call)
+        try:
+            key = self._signer.key(call)
+        except Unencodable as fault:
+            raise self._unsigned(call, fault) from fault
         event = self._index.take(key, path)
         if event is None and call.body_end is BodyEnd.COMPLETE:
             event = self._index.take(self._index.partial(key), path)
@@ -211,6 +215,17 @@ class ReplaySession(BaseSession):
     def _endpoint(self) -> str | None:
         request = self.cassette.request
         return f"{request.method} {request.path}".strip() or None
+
+    def _unsigned(self, call: Call, fault: Unencodable) -> ReplayMismatchError:
+        error = ReplayMismatchError(
+            f"Cannot be matched: {call.lib} {call.method} {call.url or ''}: its arguments have no encoding: {fault}",
+            cassette_path=self.cassette_path,
+            endpoint=self._endpoint,
+            hint="no recording can hold this call; name the library in live_plugins to call for real.",
+        )
+        with self._lock:
+            self._misses.append(error)
+        return error
 
     def _missed(self, attempt: Attempt) -> ReplayMismatchError:
         error = mismatch(

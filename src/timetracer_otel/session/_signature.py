@@ -88,7 +88,7 @@ class Signer:
     def recorded_key(self, event: DependencyEvent) -> Key:
         """What a recorded event is found by."""
         key = key_of(event.signature)
-        args = event.call.args if event.call is not None else None
+        args: Any = event.call.args if event.call is not None else None
         if self._ignored and is_sql(args):
             applied = self._ignored.applied(args)
             if applied is not args:

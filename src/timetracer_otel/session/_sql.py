@@ -105,7 +105,7 @@ class IgnoredParameters:
     """The bound values that are not compared, by the rules of the setting ``ignore_sql_params``. Immutable.
 
     A rule is ``names`` or ``statement pattern: names``. The pattern is a whole statement in which ``*`` stands for
-    anything, without regard to case and to kinds of white space; names are of bound values, or their positions from 1.
+    anything, without regard to case and to kinds of white space; names are of bound values, or positions from 1.
 
     Raises:
         ValueError: A rule names nothing; the text is the rule.

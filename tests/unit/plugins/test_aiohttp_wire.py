@@ -33,7 +33,7 @@ _chunks = st.lists(st.binary(min_size=1, max_size=30), max_size=6)
 
 
 @given(_chunks, st.lists(st.integers(0, 300), max_size=8), st.booleans())
-def test_cut_anywhere_the_body_and_its_chunks_are_the_same(chunks: list[bytes], places: list[int], whole: bool) -> None:
+def test_cut_anywhere_the_body_is_the_same(chunks: list[bytes], places: list[int], whole: bool) -> None:
     body = _wire(chunks, whole)
     # The head comes first, in whatever pieces, and is parsed with the arrival that ends it.
     arrivals = [*_cut(_HEAD, places), *(_cut(body, places) if body else [])]

@@ -179,8 +179,15 @@ _REDACTORS: Final[dict[str, Callable[[list[Any]], list[Any]]]] = {
 }
 
 
-def redact_reply(command: Command, reply: Any) -> Any:
-    """A reply without the passwords that some commands ask for."""
+def redact_reply(commands: Sequence[Command], index: int, reply: Any) -> Any:
+    """The reply to one of the commands of a batch, without the passwords that some commands ask for."""
+    command = commands[index]
+    if command[:1] == [b"EXEC"] and isinstance(reply, list):
+        queued = commands[1:-1] if _is_transaction(commands) else ()
+        if len(queued) != len(reply):
+            # What was queued was sent earlier, one by one: look everywhere.
+            return [_password_hashes(_secret_settings(item)) for item in reply]
+        return [redact_reply(queued, number, item) for number, item in enumerate(reply)]
     redact = _REPLY_REDACTORS.get(_name(command))
     return redact(reply) if redact is not None else reply
 
@@ -206,7 +213,7 @@ def _password_hashes(reply: Any) -> Any:
         return [_password_hashes(item) for item in reply]
     if isinstance(reply, (str, bytes)):
         space = " " if isinstance(reply, str) else b" "
-        return space.join(_without_hash(word) for word in reply.split(space))  # type: ignore[attr-defined, arg-type]
+        return space.join(_without_hash(word) for word in reply.split(space))  # type: ignore[arg-type]
     return reply
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +15,7 @@ from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.plugins._flow import CANCEL_GRACE_S, Recording, Step, rebuilt
 from timetracer_otel.plugins._redis._commands import Command, arguments, expects_stream, method_of, redact_reply
 from timetracer_otel.plugins._redis._internals import completed, decoding_of, is_health_check_answer, protocol_of
-from timetracer_otel.plugins._redis._replies import Copier, restored
+from timetracer_otel.plugins._redis._replies import Copier, recorded_error, restored
 from timetracer_otel.plugins._redis._wire import Played, Wire
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, EventResult, RecordedError
@@ -63,12 +64,13 @@ class Exchange:
         self.live = live
         self.pause = wait
         self.clustered = clustered
+        self.is_fact = False
+        self._limit_bytes: float = math.inf
         self._call: Call | None = None
         self._copy = Copier()
         self._replies: list[Any] = []
         self._steps: list[list[Any]] | None = None
         self._recording: Recording | None = None
-        self._limit_bytes = 0
         self._cut = False
         self._event: DependencyEvent | None = None
         self._session: ReplaySession | None = None
@@ -90,24 +92,30 @@ class Exchange:
     def returned(self, value: Any, recording: Recording) -> Any:
         self._recording = recording
         wire = self._wire
-        # Neither the connection nor the command is kept alive by its recording.
-        self._connection = self.live = None  # type: ignore[assignment]
+        self.forget_connection()
         if wire.stream is not None:
             # Their replies are messages like the others.
             recording.close()
         elif any(map(expects_stream, self._commands)):
             self._steps = []
             wire.stream = self
+            wire.home = recording.session
         elif self._commands:
             wire.open.append(self)
         else:
             recording.close()
         return value
 
+    def forget_connection(self) -> None:
+        """A connection is not kept alive by what was recorded of it."""
+        self._connection = self.live = None  # type: ignore[assignment]
+
     def result(self, recording: Recording) -> EventResult:
         facts: dict[str, Any] = {"resp": self._resp, "decoding": list(self._decoding) if self._decoding else None}
         if self.clustered:
             facts["cluster"] = True
+        if self.is_fact:
+            facts["fact"] = True
         result = EventResult(reply=facts)
         if self._steps is not None:
             facts["messages"] = list(self._steps)
@@ -145,7 +153,8 @@ class Exchange:
                 f"it was recorded with protocol={facts['resp']}, and the client now speaks protocol={self._resp}"
             )
         if "messages" in facts:
-            wire.played = Played(self, facts["messages"], CANCEL_GRACE_S, "cut" in facts)
+            wire.home = session
+            wire.played = Played(self, session, facts["messages"], CANCEL_GRACE_S, "cut" in facts)
         elif wire.played is None and not any(map(expects_stream, self._commands)):
             replies = facts["replies"]
             if len(replies) < len(self._commands) and not any(type(reply) is RecordedError for reply in replies):
@@ -170,6 +179,9 @@ class Exchange:
                     self._call = there
                     return
 
+    def record_error(self, error: BaseException) -> RecordedError:
+        return recorded_error(error)
+
     def rebuild_error(self, error: RecordedError) -> BaseException:
         return completed(rebuild_error(error, {"redis"}))
 
@@ -182,7 +194,7 @@ class Exchange:
             else:
                 self._add("message", value)
             return False
-        self._keep(redact_reply(self._commands[len(self._replies)], value))
+        self._keep(redact_reply(self._commands, len(self._replies), value))
         if len(self._replies) < len(self._commands):
             return False
         self._close()
@@ -220,7 +232,9 @@ class Exchange:
     def _add(self, kind: str, value: Any) -> None:
         assert self._steps is not None
         if not self._cut:
-            self._steps.append([self._wire.sent, kind, self._copy(value)])
+            assert self._recording is not None
+            now_ms = self._recording.session.elapsed_ms
+            self._steps.append([self._wire.sent, kind, self._copy(value), now_ms])
             if self._copy.size_bytes > self._limit_bytes:
                 self._steps.pop()
                 self._cut = True

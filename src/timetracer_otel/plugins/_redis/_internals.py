@@ -23,6 +23,7 @@ from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.plugins._redis._commands import Command, parse
 
 __all__ = [
+    "CONTEXT",
     "HEALTH_CHECK",
     "Decoding",
     "Described",
@@ -49,6 +50,9 @@ HEALTH_CHECK = b"redis-py-health-check"
 Described: TypeAlias = Callable[[Any, tuple[Any, ...]], "list[tuple[Any, ...]]"]
 """The commands of an operation, from the client that it is called on and its arguments."""
 
+
+CONTEXT = "timetracer_context"
+"""Stands among the attributes of a recorded error for the error below it (``__context__``)."""
 
 Decoding: TypeAlias = "tuple[str, str] | None"
 """Encoding and error handler of a client that decodes its replies; None for one that does not."""
@@ -205,9 +209,12 @@ def is_reply(error: BaseException) -> bool:
 
 
 def completed(error: BaseException) -> BaseException:
-    """A rebuilt error with what redis-py 8 gives each of its errors: an enumeration, which no cassette holds."""
+    """A rebuilt error with the error below it, and with what redis-py 8 gives each of its errors."""
     from redis import exceptions
 
+    below = vars(error).pop(CONTEXT, None)
+    if isinstance(below, BaseException):
+        error.__context__ = below
     kinds = getattr(exceptions, "ExceptionType", None)
     part: BaseException | None = error
     while kinds is not None and isinstance(part, exceptions.RedisError):

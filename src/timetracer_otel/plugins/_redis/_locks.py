@@ -26,6 +26,7 @@ def with_recorded_token(acquire: Any, lock: Any, args: tuple[Any, ...], kwargs: 
     session = get_current_session()
     if not replays(LIB, session) or token_of(acquire, lock, args, kwargs) is not None:
         return kwargs
+    assert isinstance(session, ReplaySession)
     token = _next_token(session, text(lock_name(lock)))
     return kwargs if token is None else {**kwargs, "token": token}
 

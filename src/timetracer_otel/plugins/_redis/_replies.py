@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from timetracer_otel.cassette import rebuild_error, record_error
-from timetracer_otel.plugins._redis._internals import Decoding, completed
+from timetracer_otel.plugins._redis._internals import CONTEXT, Decoding, completed
 from timetracer_otel.types import RecordedError
 
-__all__ = ["Copier", "restored"]
+__all__ = ["Copier", "recorded_error", "restored"]
 
 _FIXED = frozenset({int, float, bool, type(None)})
+
+
+def recorded_error(error: BaseException) -> RecordedError:
+    """An error as a value, with the error of the connection in whose handling the library raised it."""
+    recorded = record_error(error)
+    below = error.__context__
+    if error.__cause__ is None and not error.__suppress_context__ and isinstance(below, _BELOW):
+        recorded.attributes[CONTEXT] = record_error(below)
+    return recorded
+
+
+_BELOW = (OSError, EOFError, asyncio.TimeoutError)
+"""What the library raises its own errors on top of."""
 
 
 class Copier:
@@ -41,7 +55,7 @@ class Copier:
         if kind is dict:
             return {self(name): self(item) for name, item in reply.items()}
         if isinstance(reply, BaseException):
-            return record_error(reply)
+            return recorded_error(reply)
         return reply
 
 

@@ -19,6 +19,7 @@ from timetracer_otel.plugins._redis._connects import connect_failed, replay_fail
 from timetracer_otel.plugins._redis._exchange import LIB, Exchange
 from timetracer_otel.plugins._redis._internals import (
     HEALTH_CHECK,
+    connect_callbacks,
     is_clustered,
     is_reply,
     nothing_sent,
@@ -26,8 +27,9 @@ from timetracer_otel.plugins._redis._internals import (
     url_of,
 )
 from timetracer_otel.plugins._redis._operation import current_operation
+from timetracer_otel.plugins._redis._topology import FACTS, add_facts, asks_for_facts, claim_facts, fact_for, remember
 from timetracer_otel.plugins._redis._wire import Listener, Played, Wire, inside, known_wire, wire_of
-from timetracer_otel.session import ReplaySession
+from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 from timetracer_otel.types import RecordedError
 
 __all__ = ["Manner", "connect", "disconnected", "poll", "read", "send"]
@@ -38,10 +40,12 @@ class Manner(NamedTuple):
 
     Attributes:
         pause: Waits for so many seconds.
+        give_way: Lets other tasks go on, as waiting for a server does; None where there are only threads.
         run_callbacks: Runs what is to be called when a connection was made.
     """
 
     pause: Callable[[float], Any]
+    give_way: Step | None
     run_callbacks: Callable[[Any], Any]
 
 
@@ -52,12 +56,10 @@ def connect(manner: Manner, connection: Any, live: Step) -> Flow:
     """``connect``: for real, with all that the handshake sends; or a connection that a replay plays."""
     if inside.get():
         return (yield live)
-    session = get_current_session()
     wire = known_wire(connection)
-    if session is None and wire is not None and wire.played is not None:
-        # A thread that listens, and has no session of its own.
-        session = wire.replaying
+    session = _session(connection, wire)
     if replays(LIB, session):
+        assert isinstance(session, ReplaySession)
         return (yield from _connect_replayed(manner, connection, session))
     if wire is not None and wire.replaying is not None:
         wire.begin(None)
@@ -67,10 +69,19 @@ def connect(manner: Manner, connection: Any, live: Step) -> Flow:
         return (yield live)
     except BaseException as error:
         if records(LIB, session):
+            assert isinstance(session, TraceSession)
             connect_failed(connection, session, manner.pause, began_s, error)
         raise
     finally:
         inside.set(False)
+
+
+def _session(connection: Any, wire: Wire | None) -> BaseSession | None:
+    """The current session; for a thread without one that listens, the session that its subscription belongs to."""
+    session = get_current_session()
+    if session is None and wire is not None and (wire.listens or connect_callbacks(connection)):
+        session = wire.home
+    return session
 
 
 def _connect_replayed(manner: Manner, connection: Any, session: ReplaySession) -> Flow:
@@ -84,10 +95,18 @@ def _connect_replayed(manner: Manner, connection: Any, session: ReplaySession) -
 
 def send(manner: Manner, connection: Any, packed: Any, live: Step) -> Flow:
     """``send_packed_command``: one exchange begins."""
-    session = get_current_session()
+    question = asks_for_facts(packed)
+    if question is None:
+        return (yield from _send(manner, connection, packed, live))
+    yield from _send(manner, connection, packed, live)
+    # Only now: the handshake of a new connection reads replies of its own.
+    wire_of(connection).asked = question
+    return None
+
+
+def _send(manner: Manner, connection: Any, packed: Any, live: Step) -> Flow:
     wire = known_wire(connection)
-    if session is None and wire is not None and wire.played is not None:
-        session = wire.replaying
+    session = _session(connection, wire)
     if session is None:
         if wire is not None:
             wire.sent += 1
@@ -98,19 +117,24 @@ def send(manner: Manner, connection: Any, packed: Any, live: Step) -> Flow:
     if commands is None or (inside.get() and not any(map(expects_stream, commands))):
         return (yield live)
     if replays(LIB, session):
+        assert isinstance(session, ReplaySession)
         return (yield from _send_replayed(manner, connection, commands, session))
     wire = wire_of(connection)
     if wire.replaying is not None:
         wire.begin(None)
+    exchange = _exchange(manner, connection, wire, commands, live)
     if not records(LIB, session):
-        return (yield from flow(_exchange(manner, connection, wire, commands, live), session))
+        return (yield from flow(exchange, session))
     if wire.stream is not None and commands == _HEALTH_CHECK:
         return (yield live)
     wire.sent += 1
+    if exchange.clustered and exchange.call().method not in FACTS:
+        assert isinstance(session, TraceSession)
+        add_facts(session)
     before = inside.get()
     inside.set(True)
     try:
-        return (yield from flow(_exchange(manner, connection, wire, commands, live), session))
+        return (yield from flow(exchange, session))
     finally:
         inside.set(before)
 
@@ -127,7 +151,11 @@ def _send_replayed(manner: Manner, connection: Any, commands: list[Command], ses
     wire.sent += 1
     exchange = _exchange(manner, connection, wire, commands, _no_connection)
     if exchange.clustered:
+        claim_facts(session)
         exchange.follow(session)
+        fact = fact_for(exchange, session) if session.upcoming(exchange.call()) is None else None
+        if fact is not None:
+            return exchange.rebuild(fact, session)
     try:
         return (yield from flow(exchange, session))
     except Exception:
@@ -171,7 +199,9 @@ def read(manner: Manner, connection: Any, live: Step, plain: bool, timeout_s: fl
         return (yield from _read_replayed(manner, connection, wire, plain, timeout_s))
     listener = wire.open[0] if wire.open else wire.stream
     if listener is None or inside.get():
-        return (yield live)
+        value = yield live
+        _remember(manner, connection, wire, value)
+        return value
     wire.reading = listener
     try:
         value = yield live
@@ -187,7 +217,14 @@ def read(manner: Manner, connection: Any, live: Step, plain: bool, timeout_s: fl
         _contained(listener.note_empty)
     else:
         _note(wire, listener, value, plain)
+        _remember(manner, connection, wire, value)
     return value
+
+
+def _remember(manner: Manner, connection: Any, wire: Wire, value: Any) -> None:
+    question, wire.asked = wire.asked, None
+    if question is not None and wire.replaying is None:
+        _contained(partial(remember, connection, question, value, manner.pause))
 
 
 def _note(wire: Wire, listener: Listener, value: Any, plain: bool) -> None:
@@ -211,6 +248,8 @@ def _contained(note: Callable[[], Any]) -> Any:
 
 
 def _read_replayed(manner: Manner, connection: Any, wire: Wire, plain: bool, timeout_s: float | None) -> Flow:
+    if manner.give_way is not None:
+        yield manner.give_way
     played = wire.played
     if played is not None and not wire.replies:
         if not (yield from _await_step(manner, wire, played, timeout_s)):
@@ -229,24 +268,35 @@ def _read_replayed(manner: Manner, connection: Any, wire: Wire, plain: bool, tim
 
 def poll(manner: Manner, connection: Any, live: Step, timeout_s: float, notes: bool) -> Flow:
     """``can_read``: whether there is a message; ``notes``: whether looking in vain is told to the app."""
-    wire = known_wire(connection)
-    if wire is None or inside.get():
+    if inside.get():
         return (yield live)
-    if wire.replaying is not None:
+    wire = known_wire(connection)
+    if wire is None or wire.replaying is None:
+        session = _session(connection, wire)
+        if replays(LIB, session):
+            assert isinstance(session, ReplaySession)
+            # The library connects to look, too.
+            yield from _connect_replayed(manner, connection, session)
+            wire = known_wire(connection)
+    if wire is not None and wire.replaying is not None:
         if wire.played is None:
             return False
         return (yield from _await_step(manner, wire, wire.played, timeout_s))
-    stream = wire.stream if not wire.open else None
-    if stream is None:
-        return (yield live)
     try:
         there = yield live
     except BaseException as error:
-        _contained(partial(stream.failed, error))
+        stream = _listening(wire)
+        if stream is not None:
+            _contained(partial(stream.failed, error))
         raise
-    if not there and notes:
+    stream = _listening(wire or known_wire(connection))
+    if stream is not None and not there and notes:
         _contained(stream.note_empty)
     return there
+
+
+def _listening(wire: Wire | None) -> Listener | None:
+    return wire.stream if wire is not None and not wire.open else None
 
 
 def _await_step(manner: Manner, wire: Wire, played: Played, timeout_s: float | None) -> Flow:
@@ -262,9 +312,13 @@ def _await_step(manner: Manner, wire: Wire, played: Played, timeout_s: float | N
                     continue
                 played.advance()
                 return False
-            if sent <= wire.sent:
-                if kind != "cancelled":
+            if sent <= wire.sent and kind != "cancelled":
+                if not played.is_early:
                     return True
+                if waited_s >= min(played.wait_s, timeout_s or played.wait_s):
+                    played.expect_no_causes()
+                    return True
+            elif sent <= wire.sent:
                 if timeout_s is None:
                     # The app cancelled this read when it was recorded; give it the time to do so again.
                     yield partial(manner.pause, played.wait_s)

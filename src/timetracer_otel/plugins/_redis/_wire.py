@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from contextvars import ContextVar
 from typing import Any, Protocol
 
-from timetracer_otel.session import ReplaySession
+from timetracer_otel.plugins._redis._commands import Command
+from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.types import RecordedError
 
 __all__ = ["Answers", "Listener", "Played", "Wire", "inside", "known_wire", "wire_of"]
 
 _ATTRIBUTE = "_timetracer_wire"
+_PUBLISHING = frozenset({"PUBLISH", "SPUBLISH", "MULTI", "PIPELINE", "EVAL", "EVALSHA", "FCALL"})
 
 inside: ContextVar[bool] = ContextVar("timetracer-redis-inside", default=False)
 """Set while the library is at work beneath a seam: handshakes and health checks are part of the call."""
@@ -49,22 +52,50 @@ class Answers(Protocol):
 class Played:
     """The messages of a subscription, on their way to the app that listens in a replay.
 
-    Attributes:
-        steps: ``(commands sent so far, kind, value)``, kinds being ``message``, ``error``, ``empty`` (value: how
-            often) and ``cancelled``.
+    Args:
+        answers: The exchange that they belong to.
+        session: The replay.
+        steps: Lists of: commands sent so far; a kind: ``message``, ``error``, ``empty`` (value: how often) or
+            ``cancelled``; a value; milliseconds since the recording began.
         wait_s: How long a read that is not answered may take.
         is_cut: Whether only the first messages were kept.
     """
 
-    def __init__(self, answers: Answers, steps: list[Any], wait_s: float, is_cut: bool) -> None:
+    def __init__(
+        self, answers: Answers, session: ReplaySession, steps: list[Any], wait_s: float, is_cut: bool
+    ) -> None:
         self.answers = answers
         self.wait_s = wait_s
         self.is_cut = is_cut
+        self._session = session
         self._steps = deque(list(step) for step in steps)
+        last_ms = steps[-1][3] if steps else 0.0
+        self._causes = [
+            event
+            for event in session.get_unconsumed_events()
+            if event.signature.method in _PUBLISHING and event.start_offset_ms < last_ms
+        ]
 
     def upcoming(self) -> tuple[int, str, Any] | None:
         """The next step; None at the end."""
-        return tuple(self._steps[0]) if self._steps else None  # type: ignore[return-value]
+        return tuple(self._steps[0][:3]) if self._steps else None
+
+    @property
+    def is_early(self) -> bool:
+        """Whether something that was published before the next message is still to be published in this replay.
+
+        A listener in another thread or task may be faster than when it was recorded; it should see no effect before
+        its cause.
+        """
+        if not self._causes or not self._steps:
+            return False
+        waiting = set(map(id, self._session.get_unconsumed_events()))
+        self._causes = [event for event in self._causes if id(event) in waiting]
+        return any(event.start_offset_ms < self._steps[0][3] for event in self._causes)
+
+    def expect_no_causes(self) -> None:
+        """Nobody publishes: this replay is of a part of what was recorded, or its order is another one."""
+        self._causes.clear()
 
     def advance(self) -> None:
         """The next step was taken (one of so many empty looks, where it is that)."""
@@ -86,22 +117,34 @@ class Wire:
         open: Recorded exchanges that wait for replies, oldest first.
         reading: The one of them whose reply is being read.
         stream: The recorded subscription that all further messages belong to.
+        asked: The question about a cluster whose reply is read next.
         sent: Commands sent since the connection was made.
         replaying: The replay that plays this connection's part; there is no real connection then, or nobody uses it.
         replies: In a replay, what the next reads get, each with the exchange it belongs to.
         played: In a replay, the subscription that all further messages come from.
     """
 
-    __slots__ = ("open", "played", "reading", "replaying", "replies", "sent", "stream")
+    __slots__ = ("_home", "asked", "open", "played", "reading", "replaying", "replies", "sent", "stream")
 
     def __init__(self) -> None:
         self.open: deque[Listener] = deque()
         self.reading: Listener | None = None
         self.stream: Listener | None = None
         self.sent = 0
+        self.asked: list[Command] | None = None
         self.replaying: ReplaySession | None = None
         self.replies: deque[tuple[Any, Answers]] = deque()
         self.played: Played | None = None
+        self._home: weakref.ref[BaseSession] | None = None
+
+    @property
+    def home(self) -> BaseSession | None:
+        """The session of the last subscription, for threads that listen to it and have no session of their own."""
+        return self._home() if self._home is not None else None
+
+    @home.setter
+    def home(self, session: BaseSession) -> None:
+        self._home = weakref.ref(session)
 
     @property
     def listens(self) -> bool:

@@ -126,5 +126,5 @@ def _with_diag(error: BaseException, fields: dict[str, Any]) -> BaseException:
     for name in ("pgcode", "pgerror"):
         value = getattr(error, name, None)
         if value is not None:
-            copy.__setstate__({name: value})  # type: ignore[attr-defined]
+            copy.__setstate__({name: value})
     return copy

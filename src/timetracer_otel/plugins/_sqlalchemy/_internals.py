@@ -1,4 +1,4 @@
-"""What SQLAlchemy (2.0, 2.1), its adapters and OpenTelemetry's instrumentation of it do not promise: all of it is here.
+"""What SQLAlchemy, its adapters and OpenTelemetry's instrumentation of it do not promise: all of it is here.
 
 Seen in SQLAlchemy 2.0.0 to 2.1.9: the pool calls ``_invoke_creator`` to connect; a record holds one connection in
 ``dbapi_connection`` and opens it in ``__connect``; the fairy hands out cursors; ``Connection._begin_impl`` begins; a
@@ -8,8 +8,10 @@ dialect is initialised by a pool listener that runs once; async adapters insist 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections.abc import Awaitable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
@@ -30,6 +32,7 @@ __all__ = [
     "has_identity",
     "in_greenlet",
     "initialize_again",
+    "is_server_side",
     "let_others_run",
     "otel_span",
     "pause",
@@ -122,6 +125,11 @@ def connection_span() -> int:
     return 0
 
 
+def is_server_side(context: Any) -> bool:
+    """Whether the rows of an execution stay on the server until they are fetched."""
+    return bool(getattr(context, "_is_server_side", False))
+
+
 class Binds(NamedTuple):
     """Names of the bound values of an execution whose values are positional."""
 
@@ -145,10 +153,12 @@ def binds_of(context: Any) -> Binds:
     expanded = getattr(context, "_expanded_parameters", None) or {}
     found: list[str] = []
     for name in names:
-        found += expanded.get(name, (name,))
+        found += (str.__str__(part) for part in expanded.get(name, (name,)))
     return Binds(tuple(found))
 
 
+_TOLD_OR_LEARNED = frozenset({"max_identifier_length", "is_mariadb", "use_ansi"})
+"""What a dialect may be told, and else learns."""
 _USUAL_FACTS = ("server_version_info", "default_schema_name", "default_isolation_level", "max_identifier_length")
 _FACT_TYPES = (bool, int, float, str, type(None))
 
@@ -179,13 +189,24 @@ def _learned(dialect: Any) -> dict[str, Any]:
         new = vars(type(dialect)(dbapi=dialect.dbapi))
     except Exception:  # a dialect of somebody else's whose constructor asks for more
         return {name: vars(dialect)[name] for name in _USUAL_FACTS if _is_plain(vars(dialect).get(name, ...))}
+    configured = _configured(type(dialect))
     return {
         name: value
         for name, value in vars(dialect).items()
         if _is_plain(value)
-        and name not in ("name", "driver", "_has_events")
+        and name.lstrip("_") not in configured
         and not (name in new and type(new[name]) is type(value) and new[name] == value)
     }
+
+
+@lru_cache(maxsize=64)
+def _configured(dialect: type[Any]) -> frozenset[str]:
+    """Names of what a dialect is told by its user: the parameters of its constructors."""
+    names = {"name", "driver", "has_events", "on_connect_isolation_level", "user_defined_max_identifier_length"}
+    for base in dialect.__mro__:
+        if "__init__" in vars(base):
+            names.update(inspect.signature(vars(base)["__init__"]).parameters)
+    return frozenset(names - _TOLD_OR_LEARNED)
 
 
 def _is_plain(value: Any) -> bool:
@@ -197,7 +218,7 @@ def _is_plain(value: Any) -> bool:
 def initialize_again(dialect: Any, record: Any, url: URL | None) -> None:
     """Let a dialect that lived on recorded facts learn from the real server it now has a connection to."""
     from sqlalchemy.engine.base import Connection, Engine
-    from sqlalchemy.pool.base import _AdhocProxiedConnection  # type: ignore[attr-defined]
+    from sqlalchemy.pool.base import _AdhocProxiedConnection
 
     for name in ("_hstore_oids",):
         vars(dialect).pop(name, None)

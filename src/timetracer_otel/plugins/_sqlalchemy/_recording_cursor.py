@@ -113,7 +113,7 @@ class Fetches:
         return made
 
 
-class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc]
+class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-ignore]
     """Stands for a driver's cursor, with its class, attributes and methods.
 
     Args:
@@ -203,7 +203,7 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc]
         self.__wrapped__.__enter__()
         return self
 
-    def __exit__(self, *error: Any) -> Any:
+    def __exit__(self, *error: object) -> Any:
         self._self_end()
         return self.__wrapped__.__exit__(*error)
 

@@ -38,9 +38,12 @@ class ReplayConnection:
         """A cursor of the driver's user, not of SQLAlchemy's."""
         return ReplayCursor(self._target, self, raw=True)
 
-    def cursor_of_engine(self) -> ReplayCursor:
-        """A cursor of SQLAlchemy's."""
-        return ReplayCursor(self._target, self)
+    def cursor_of_engine(self, *args: Any, **kwargs: Any) -> ReplayCursor:
+        """A cursor of SQLAlchemy's, asked for in the way of the driver: a name or a flag put it on the server."""
+        cursor = ReplayCursor(self._target, self)
+        if args or "name" in kwargs:
+            cursor.name = args[0] if args else kwargs["name"]
+        return cursor
 
     def answers_itself(self, text: str) -> bool:
         """Whether a statement on the connection itself is one whose empty answer is known."""
@@ -71,7 +74,7 @@ class ReplayConnection:
     def __enter__(self) -> ReplayConnection:
         return self
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         pass
 
     def __repr__(self) -> str:
@@ -177,6 +180,11 @@ class Psycopg2Connection(_TwoPhase):
         # How psycopg2 asks for the numbers of the hstore type, to read values which a replay has as they were read.
         return "typname = 'hstore'" in text
 
+    def cursor_of_engine(self, *args: Any, **kwargs: Any) -> ReplayCursor:
+        cursor = super().cursor_of_engine(*args, **kwargs)
+        cursor.__dict__.setdefault("name", None)
+        return cursor
+
     def lose(self) -> None:
         self.closed = 2
 
@@ -212,7 +220,9 @@ class _Driver:
         pass
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"{name!r}: the driver's own connection is not there in a replay; calls on it are not recorded")
+        raise AttributeError(
+            f"{name!r}: the driver's own connection is not there in a replay; calls on it are not recorded"
+        )
 
 
 class _Adapted(ReplayConnection):
@@ -223,6 +233,11 @@ class _Adapted(ReplayConnection):
         self._connection = _Driver(self)
 
     await_ = staticmethod(await_)
+
+    def cursor_of_engine(self, *args: Any, **kwargs: Any) -> ReplayCursor:
+        cursor = super().cursor_of_engine()
+        cursor.server_side = bool(kwargs.get("server_side", False))
+        return cursor
 
     @property
     def driver_connection(self) -> Any:

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from timetracer_otel.context import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError
-from timetracer_otel.plugins._flow import drive, rebuilt, replays
+from timetracer_otel.plugins._flow import drive, rebuilt
 from timetracer_otel.plugins._sqlalchemy._internals import pause
-from timetracer_otel.plugins._sqlalchemy._sites import LIB, StatementSite, Target
+from timetracer_otel.plugins._sqlalchemy._sites import StatementSite, Target, is_replaying
 from timetracer_otel.plugins._sqlalchemy._statements import is_connection_setup, text_of
 from timetracer_otel.plugins._sqlalchemy._values import restored, restored_row
 from timetracer_otel.session import ReplaySession
@@ -45,7 +45,7 @@ class _Answer:
         self._ended = bool(reply.get("ended"))
         self._rows = [restored_row(row) for row in reply.get("rows") or ()]
         self._at = 0
-        self._times = [(count, at_ms) for _, count, at_ms in reply.get("fetches") or ()] if session.replay_timing else []
+        self._times = [at_ms for _, _, at_ms in reply.get("fetches") or ()] if session.replay_timing else []
         self._batch = 0
         self._started_s = time.perf_counter()
         columns = reply.get("description")
@@ -64,10 +64,10 @@ class _Answer:
         if (size is None or len(wanted) < size) and not self._ended:
             if self._error is not None:
                 raise rebuilt(self._site, self.event, self.session, self._error)
-            asked = "all rows" if size is None else f"{size} row{'s' if size > 1 else ''}"
+            asked = "all rows" if size is None else f"{size} more"
             raise self.session.refuse(
                 self.event,
-                f"{asked} were asked for after {self._at}, but the recorded app fetched only {len(self._rows)} "
+                f"fetching {asked} after {self._at} rows, where the recorded app fetched {len(self._rows)} in all "
                 "and never saw the end",
             )
         self._at += len(wanted)
@@ -76,7 +76,7 @@ class _Answer:
 
     def _wait(self) -> None:
         if self._batch < len(self._times):
-            _, at_ms = self._times[self._batch]
+            at_ms = self._times[self._batch]
             self._batch += 1
             left_s = at_ms / 1000 - (time.perf_counter() - self._started_s)
             if left_s > 0:
@@ -91,6 +91,9 @@ class ReplayCursor:
         connection: The connection of ours that it came from, where there is one.
         raw: Whether it was asked from that connection itself, past SQLAlchemy: such calls are not recorded.
     """
+
+    name: Any
+    server_side: bool
 
     def __init__(self, target: Target, connection: Any, raw: bool = False) -> None:
         self.arraysize = 1
@@ -173,7 +176,7 @@ class ReplayCursor:
     def __enter__(self) -> ReplayCursor:
         return self
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __getattr__(self, name: str) -> Any:
@@ -190,7 +193,7 @@ class ReplayCursor:
                 self._setup = text
                 return self
         session = get_current_session()
-        if not replays(LIB, session):
+        if not is_replaying(session):
             raise ReplayMismatchError(
                 f"No replay answers this connection: {self._target.url} {text[:200]}",
                 hint="the connection was opened in a replay that has ended (or is live now): open a new one.",

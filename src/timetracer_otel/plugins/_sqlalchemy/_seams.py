@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from timetracer_otel.bridge import runtime
 from timetracer_otel.context import get_current_session
-from timetracer_otel.plugins._flow import drive, records, replays
+from timetracer_otel.plugins._flow import drive
 from timetracer_otel.plugins._patching import Function, Patch
 from timetracer_otel.plugins._sqlalchemy._internals import (
     CONNECT,
@@ -29,7 +29,14 @@ from timetracer_otel.plugins._sqlalchemy._internals import (
 from timetracer_otel.plugins._sqlalchemy._recording_cursor import RecordingCursor
 from timetracer_otel.plugins._sqlalchemy._replay_connection import ReplayConnection, replay_connection
 from timetracer_otel.plugins._sqlalchemy._replay_cursor import ReplayCursor
-from timetracer_otel.plugins._sqlalchemy._sites import LIB, ConnectSite, PlainSite, Target, recorded_facts
+from timetracer_otel.plugins._sqlalchemy._sites import (
+    ConnectSite,
+    PlainSite,
+    Target,
+    is_recording,
+    is_replaying,
+    recorded_facts,
+)
 from timetracer_otel.session import BaseSession, ReplaySession
 
 __all__ = ["engines", "patches"]
@@ -126,7 +133,7 @@ def _raw_connection(original: Function) -> Function:
     def raw_connection(self: Any) -> Any:
         engines.met(self)
         session = get_current_session()
-        if session is not None and engines.target(self.dialect) is not None and records(LIB, session):
+        if is_recording(session) and engines.target(self.dialect) is not None:
             span_id = connection_span()
             if span_id:
                 session.client_span_is_known(span_id)
@@ -154,7 +161,7 @@ def _del_creator(self: Any) -> None:
 
 def _open(creator: Callable[[Any], Any], target: Target, session: BaseSession, record: Any) -> Any:
     site = ConnectSite(target, partial(creator, record), partial(replay_connection, target))
-    if replays(LIB, session) and recorded_facts(session, target.url) is not None and _is_over(site, session):
+    if is_replaying(session) and recorded_facts(session, target) is not None and _is_over(site, session):
         # More connections than were opened when it was recorded: the pool was warm then. They answer nothing.
         return site.rebuild(None, session)
     return drive(site, session)
@@ -169,7 +176,7 @@ def _connect(original: Function) -> Function:
         dialect = pool_dialect(record_pool(self))
         session = get_current_session()
         target = engines.target(dialect) if session is not None else None
-        if target is not None and replays(LIB, session):
+        if target is not None and is_replaying(session):
             with _initialized_from(session, target):
                 original(self)
             return
@@ -195,7 +202,7 @@ def _initialized_from(session: ReplaySession, target: Target) -> Iterator[None]:
         if not isinstance(connection.connection.dbapi_connection, ReplayConnection):
             type(dialect).initialize(dialect, connection)
             return
-        restore_facts(dialect, recorded_facts(session, target.url) or {})
+        restore_facts(dialect, recorded_facts(session, target) or {})
         engines.on_recorded_facts.add(dialect)
 
     with _initializing:
@@ -218,9 +225,10 @@ def _get_connection(original: Function) -> Function:
             session = get_current_session()
             if (
                 is_ours
-                or isinstance(session, ReplaySession)
-                and engines.target(pool_dialect(record_pool(self))) is not None
-            ) and is_ours != replays(LIB, session):
+                or (
+                    isinstance(session, ReplaySession) and engines.target(pool_dialect(record_pool(self))) is not None
+                )
+            ) and is_ours != is_replaying(session):
                 _swap(self)
         return original(self)
 
@@ -254,14 +262,14 @@ def _cursor(original: Function) -> Function:
     def cursor(self: Any, *args: Any, **kwargs: Any) -> Any:
         connection = self.dbapi_connection
         if isinstance(connection, ReplayConnection):
-            return connection.cursor_of_engine()
+            return connection.cursor_of_engine(*args, **kwargs)
         session = get_current_session()
         target = engines.target(pool_dialect(self._pool)) if session is not None else None
         if target is None:
             return original(self, *args, **kwargs)
-        if replays(LIB, session):
+        if is_replaying(session):
             # A real connection, opened before this replay: it is not asked.
-            return ReplayCursor(target, None)
+            return replay_connection(target).cursor_of_engine(*args, **kwargs)
         return RecordingCursor(original(self, *args, **kwargs), target)
 
     return cursor
@@ -303,10 +311,10 @@ def _end_transaction(fairy: Any, method: str, live: Callable[[], Any]) -> Any:
     session = get_current_session()
     resetting = _RESETTING in fairy.__dict__
     target = engines.target(pool_dialect(fairy._pool)) if session is not None else None
-    if session is None or target is None or (resetting and not replays(LIB, session)):
+    if session is None or target is None or (resetting and not is_replaying(session)):
         return live()
     site = PlainSite(target, method, live, fairy.dbapi_connection)
-    if replays(LIB, session) and (resetting or (method == "ROLLBACK" and _is_over(site, session))):
+    if is_replaying(session) and (resetting or (method == "ROLLBACK" and _is_over(site, session))):
         # Undoing what never happened needs no answer.
         return site.rebuild(None, session)
     return drive(site, session)
@@ -320,7 +328,7 @@ def _begin_impl(original: Function) -> Function:
             return original(self, *args, **kwargs)
         begin = partial(original, self, *args, **kwargs)
         site = PlainSite(target, "BEGIN", begin, unanswered=begin)
-        if replays(LIB, session) and _is_over(site, session):
+        if is_replaying(session) and _is_over(site, session):
             return site.rebuild(None, session)
         return drive(site, session)
 
@@ -353,7 +361,7 @@ def _do_executemany(original: Function) -> Function:
 
 def _register_type(original: Function) -> Function:
     def register_type(obj: Any, conn_or_curs: Any = None) -> Any:
-        # A function in C that takes nothing but connections and cursors of its own. Rows of a replay are read already.
+        # Written in C, it takes nothing but connections and cursors of its own. Rows of a replay are read already.
         if isinstance(conn_or_curs, (ReplayConnection, ReplayCursor)):
             return None
         return original(obj, conn_or_curs) if conn_or_curs is not None else original(obj)

@@ -1,35 +1,83 @@
-"""The calls of the plugin as `flow` wants them stated: opening a connection, a statement, the end of a transaction."""
+"""The calls of the plugin as `flow` wants them stated: a connection, a statement, the end of a transaction."""
 
 from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 from weakref import WeakKeyDictionary
 
 from opentelemetry import trace
 
 from timetracer_otel.constants import EventType
-from timetracer_otel.plugins._flow import Recording, Step
+from timetracer_otel.plugins._flow import Recording, Step, records, replays
 from timetracer_otel.plugins._sqlalchemy import _errors
-from timetracer_otel.plugins._sqlalchemy._internals import Binds, binds_of, facts_of, let_others_run, otel_span, pause
+from timetracer_otel.plugins._sqlalchemy._internals import (
+    Binds,
+    binds_of,
+    facts_of,
+    is_server_side,
+    let_others_run,
+    otel_span,
+    pause,
+)
 from timetracer_otel.plugins._sqlalchemy._statements import arguments, kind_of, text_of
-from timetracer_otel.session import ReplaySession, TraceSession
+from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, EventResult, RecordedError
 
 if TYPE_CHECKING:
     from timetracer_otel.plugins._sqlalchemy._recording_cursor import Fetches
 
-__all__ = ["LIB", "ConnectSite", "PlainSite", "StatementSite", "Target", "recorded_facts"]
+__all__ = [
+    "LIB",
+    "ConnectSite",
+    "PlainSite",
+    "StatementSite",
+    "Target",
+    "is_recording",
+    "is_replaying",
+    "recorded_facts",
+]
 
 LIB = "sqlalchemy"
 
 _lock = threading.Lock()
-_told: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
-"""By session: the engines whose facts stand in an event already."""
-_facts: WeakKeyDictionary[Any, dict[str, dict[str, Any]]] = WeakKeyDictionary()
-"""By replay: what its cassette holds about each engine."""
+_numbers: WeakKeyDictionary[Any, WeakKeyDictionary[Any, int]] = WeakKeyDictionary()
+"""By recording and dialect: the number of an engine among those that it met."""
+_told: WeakKeyDictionary[Any, set[int]] = WeakKeyDictionary()
+"""By recording: the engines whose facts stand in an event already."""
+_facts: WeakKeyDictionary[Any, _RecordedFacts] = WeakKeyDictionary()
+"""By replay: what its cassette holds about engines."""
+
+
+class _RecordedFacts:
+    """The facts in one cassette. Engines of one URL may be configured differently: they come in order."""
+
+    def __init__(self, events: list[DependencyEvent]) -> None:
+        self._by_url: dict[str, dict[int, dict[str, Any]]] = {}
+        self._given: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
+        self._next: dict[str, int] = {}
+        for event in events:
+            if event.signature.lib == LIB and event.signature.url:
+                known = self._by_url.setdefault(event.signature.url, {})
+                reply = event.result.reply
+                engine = reply.get("engine") if isinstance(reply, dict) else None
+                if engine is not None:
+                    known.setdefault(engine["number"], engine["facts"])
+
+    def of(self, target: Target) -> dict[str, Any] | None:
+        """What the engine learned when it was recorded; None where its URL was never seen."""
+        known = self._by_url.get(target.url)
+        if known is None:
+            return None
+        given = self._given.get(target.dialect)
+        if given is None:
+            position = self._next.get(target.url, 0)
+            self._next[target.url] = position + 1
+            found = [known[number] for number in sorted(known)]
+            given = self._given[target.dialect] = found[min(position, len(found) - 1)] if found else {}
+        return given
 
 
 class Target:
@@ -46,20 +94,29 @@ class Target:
         self.driver = module.partition(".")[0]
 
 
-def recorded_facts(session: ReplaySession, url: str) -> dict[str, Any] | None:
+def is_recording(session: BaseSession | None) -> TypeGuard[TraceSession]:
+    """Whether a call made now is recorded."""
+    return records(LIB, session)
+
+
+def is_replaying(session: BaseSession | None) -> TypeGuard[ReplaySession]:
+    """Whether a call made now is answered from a cassette."""
+    return replays(LIB, session)
+
+
+def recorded_facts(session: ReplaySession, target: Target) -> dict[str, Any] | None:
     """What a cassette holds about an engine; None where it never saw it."""
     with _lock:
         known = _facts.get(session)
         if known is None:
-            known = _facts[session] = {}
-            for event in session.events:
-                if event.signature.lib == LIB and event.signature.url:
-                    reply = event.result.reply
-                    found = reply.get("engine") if isinstance(reply, dict) else None
-                    kept = known.setdefault(event.signature.url, {})
-                    if found:
-                        kept.update(found)
-    return known.get(url)
+            known = _facts[session] = _RecordedFacts(session.events)
+        return known.of(target)
+
+
+def _number(session: Any, dialect: Any) -> int:
+    with _lock:
+        numbers = _numbers.setdefault(session, WeakKeyDictionary())
+        return numbers.setdefault(dialect, len(numbers) + 1)
 
 
 class _Site(ABC):
@@ -83,7 +140,7 @@ class _Site(ABC):
     @abstractmethod
     def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any: ...
 
-    def observe(self, session: TraceSession) -> None:
+    def observe(self, session: TraceSession) -> None:  # noqa: B027 - most have nothing to do here
         pass
 
     def returned(self, value: Any, recording: Recording) -> Any:
@@ -115,15 +172,16 @@ class _Site(ABC):
 
     def tell_facts(self, recording: Recording) -> None:
         """Keep what the dialect knows of its server, where no event of this session holds it yet."""
+        number = _number(recording.session, self.target.dialect)
         with _lock:
             told = _told.setdefault(recording.session, set())
-            if self.target.url in told:
+            if number in told:
                 return
         facts = facts_of(self.target.dialect)
         if facts is not None:
             with _lock:
-                told.add(self.target.url)
-            self._engine = facts
+                told.add(number)
+            self._engine = {"number": number, "facts": facts}
 
     def _is_disconnect(self, error: Exception) -> bool:
         dialect = self.target.dialect
@@ -180,7 +238,7 @@ class ConnectSite(_Site):
         super().__init__(target)
         self._live = live
         self._replayed = replayed
-        self._engine_known = False
+        self._number = 0
 
     def live(self) -> Any:
         return self._live()
@@ -190,13 +248,14 @@ class ConnectSite(_Site):
 
     def returned(self, value: Any, recording: Recording) -> Any:
         self._live = _nothing
+        self._number = _number(recording.session, self.target.dialect)
         recording.close()
         return value
 
     def result(self, recording: Recording) -> EventResult:
         # The dialect is initialised after its first connection was opened, which by now it is.
         facts = facts_of(self.target.dialect)
-        return EventResult(reply={"engine": facts} if facts else {})
+        return EventResult(reply={"engine": {"number": self._number, "facts": facts}} if facts else {})
 
     def rebuild(self, event: DependencyEvent | None, session: ReplaySession) -> Any:
         let_others_run(self.target.dialect)
@@ -223,6 +282,7 @@ class StatementSite(_Site):
         self._parameters = parameters
         self._many = many
         self._binds = binds_of(context) if context is not None else Binds()
+        self._on_server = is_server_side(context)
         self._live = live
         self._rebuild = rebuild
         self._fetches = fetches
@@ -268,6 +328,8 @@ class StatementSite(_Site):
     def _note(self) -> None:
         if self._args is None:
             self._args = arguments(self._statement, self._parameters, self._many, self._binds)
+            if self._on_server:
+                self._args["server_side"] = True
             self._parameters = None
 
 

@@ -12,7 +12,9 @@ from timetracer_otel.plugins._sqlalchemy._values import plain_parameter
 
 __all__ = ["arguments", "is_connection_setup", "kind_of", "text_of"]
 
-_COMMENTER = re.compile(r"\s*/\*\s*[\w.%-]+='(?:[^'\\]|\\.)*'(?:\s*,\s*[\w.%-]+='(?:[^'\\]|\\.)*')*\s*\*/\s*(;?)\s*\Z")
+_COMMENTER = re.compile(
+    r"\s*/\*\s*[\w.%-]+='(?:[^'\\]|\\.)*'(?:\s*,\s*[\w.%-]+='(?:[^'\\]|\\.)*')*\s*\*/\s*(;?)\s*\Z"
+)
 """A trailing comment of key='value' pairs (https://google.github.io/sqlcommenter/spec/), as tracers add them."""
 
 _LEADING = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*([A-Za-z]+)?", re.DOTALL)
@@ -35,13 +37,13 @@ def text_of(statement: Any) -> str:
 
 @lru_cache(maxsize=2048)
 def kind_of(text: str) -> str:
-    """The first word of a statement, in upper case: SELECT, INSERT, SAVEPOINT …"""
+    """The first word of a statement, in upper case: SELECT, INSERT, and so on."""
     found = _LEADING.match(text)
     return (found.group(1) or "").upper() if found else ""
 
 
 def is_connection_setup(text: str) -> bool:
-    """Whether a statement only sets its connection up (or pings), so that running it without a server has no answer."""
+    """Whether a statement only sets its connection up, or pings: running it has no answer that counts."""
     return _PING.match(text) is not None or kind_of(text) in _SETUP
 
 
@@ -64,7 +66,7 @@ def arguments(statement: Any, parameters: Any, many: bool, binds: Binds) -> dict
 
 def _named(parameters: Any, binds: Binds) -> Any:
     if isinstance(parameters, Mapping):
-        return {str(name): plain_parameter(value) for name, value in parameters.items()}
+        return {plain_parameter(name): plain_parameter(value) for name, value in parameters.items()}
     values = [plain_parameter(value) for value in parameters]
     names = binds.of(len(values))
     if names is None or len(set(names)) != len(names):

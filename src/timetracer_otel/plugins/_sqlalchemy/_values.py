@@ -85,9 +85,14 @@ def plain_parameter(value: Any) -> Any:
         return [plain_parameter(item) for item in value]
     if isinstance(value, (bytearray, memoryview)):
         return bytes(value)
-    for base in (bool, int, float, str, bytes):
-        if isinstance(value, base):
-            return base(value) if base is not str else str.__str__(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, bytes):
+        return bytes(value)
     for inner in ("obj", "adapted", "wrapped"):
         # Wrappers around a value: psycopg's Json and Jsonb, psycopg2's Json and Binary.
         if kind.__module__.startswith(("psycopg", "psycopg2")) and hasattr(value, inner):

@@ -1,0 +1,73 @@
+"""Three HTTP clients in one session, each mocked or live on its own."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import aiohttp
+import httpx
+import pytest
+import requests
+
+import timetracer_otel
+from tests.loopback import Loopback
+
+LIBRARIES = ("aiohttp", "httpx", "requests")
+SUBSETS = [set(subset) for size in range(4) for subset in itertools.combinations(LIBRARIES, size)]
+
+
+async def _by_aiohttp(url: str) -> object:
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        return await answer.json()
+
+
+CALLS: dict[str, Callable[[str], object]] = {
+    "aiohttp": lambda url: asyncio.run(_by_aiohttp(url)),
+    "httpx": lambda url: httpx.get(url).json(),
+    "requests": lambda url: requests.get(url, timeout=10).json(),
+}
+
+
+@pytest.fixture
+def upstream() -> Iterator[Loopback]:
+    with Loopback() as server:
+        yield server
+
+
+def _use(upstream: Loopback, order: tuple[str, ...]) -> list[object]:
+    return [CALLS[name](f"{upstream.url}/users/{number}") for number, name in enumerate(order, 1)]
+
+
+@pytest.mark.parametrize("live", SUBSETS, ids=lambda names: "+".join(sorted(names)) or "none")
+@pytest.mark.parametrize("way", ["live_plugins", "mock_plugins"])
+def test_every_mixture_of_mocked_and_live(upstream: Loopback, tmp_path: Path, live: set[str], way: str) -> None:
+    order = ("httpx", "requests", "aiohttp", "requests", "httpx", "aiohttp")
+    path = tmp_path / "x.msgpack"
+    with timetracer_otel.record(path):
+        recorded = _use(upstream, order)
+    upstream.hits.clear()
+    names = live if way == "live_plugins" else set(LIBRARIES) - live
+    if way == "mock_plugins" and not names:
+        names = {"db"}  # an empty list means all
+    with timetracer_otel.replay(path, **{way: sorted(names)}) as session:
+        assert _use(upstream, order) == recorded
+        assert {event.signature.lib for event in session.get_unconsumed_events()} == live
+        assert dict(session.live_calls) == dict.fromkeys(live, 2)
+    went_out = [f"/users/{number}" for number, name in enumerate(order, 1) if name in live]
+    assert sorted(upstream.hits) == went_out
+
+
+def test_one_library_does_not_answer_for_another(upstream: Loopback, tmp_path: Path) -> None:
+    path = tmp_path / "x.msgpack"
+    with timetracer_otel.record(path):
+        CALLS["httpx"](f"{upstream.url}/users/1")
+    upstream.stop()
+    for name in ("requests", "aiohttp"):
+        with (
+            timetracer_otel.replay(path),
+            pytest.raises(timetracer_otel.ReplayMismatchError, match=f"No recorded call matches: {name} GET"),
+        ):
+            CALLS[name](f"{upstream.url}/users/1")

@@ -1,0 +1,393 @@
+"""What goes wrong comes back as itself: errors of connections, time-outs, cancellations, retries, our refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from redis.backoff import NoBackoff
+
+from tests.contract._flavour import settle
+from tests.contract.redis_contract import RedisFlavour, failing, three_runs, typed
+from tests.servers.redis import RedisServer
+from timetracer_otel import record, replay
+from timetracer_otel.cassette import read_cassette
+from timetracer_otel.exceptions import ReplayMismatchError
+
+SYNC = RedisFlavour(asynchronous=False)
+ASYNC = RedisFlavour(asynchronous=True)
+flavours = pytest.mark.parametrize("flavour", [SYNC, ASYNC], ids=lambda flavour: flavour.name)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path) as server:
+        yield server
+
+
+def retrying(flavour: RedisFlavour, times: int) -> Any:
+    return flavour.module.retry.Retry(NoBackoff(), times)
+
+
+def down(server: RedisServer) -> None:
+    """Stop a server, unless this is a replay: then it is stopped already."""
+    if server.running:
+        server.stop()
+
+
+class Ups:
+    """Stops and starts a server while an app runs, and leaves it alone in a replay."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+        self._playing = server.running
+
+    def down(self) -> None:
+        if self._playing:
+            self._server.stop()
+
+    def up(self) -> None:
+        if self._playing:
+            self._server.start()
+
+    def freeze(self) -> None:
+        if self._playing:
+            self._server.freeze()
+
+    def thaw(self) -> None:
+        if self._playing:
+            self._server.thaw()
+
+
+@flavours
+@pytest.mark.parametrize("retries", [0, 2])
+@pytest.mark.parametrize("single", [False, True], ids=["pool", "single"])
+def test_refused_connections(
+    flavour: RedisFlavour, server: RedisServer, tmp_path: Path, retries: int, single: bool
+) -> None:
+    async def app(flavour: RedisFlavour, server: RedisServer) -> Any:
+        ups = Ups(server)
+        ups.down()
+        seen: list[Any] = []
+        try:
+            async with flavour.open(server, retry=retrying(flavour, retries), single_connection_client=single) as r:
+                seen.append(await failing(lambda: r.set("a", 1)))
+                seen.append(await failing(lambda: r.get("a")))
+                for transaction in (True, False):
+                    pipe = r.pipeline(transaction=transaction)
+                    pipe.set("a", 1)
+                    seen.append(await failing(pipe.execute))
+                pipe = r.pipeline()
+                seen.append(await failing(lambda: pipe.watch("a")))
+                seen.append(await failing(lambda: r.pubsub().subscribe("c")))
+                seen.append(await failing(r.ping))
+        except redis.ConnectionError as error:
+            # The synchronous client connects at once, if it keeps one connection to itself.
+            seen.append(typed(error))
+        ups.up()
+        return seen
+
+    three_runs(app, flavour, server, tmp_path)
+
+
+@flavours
+def test_a_server_that_goes_away_and_comes_back(flavour: RedisFlavour, server: RedisServer, tmp_path: Path) -> None:
+    async def app(flavour: RedisFlavour, server: RedisServer) -> Any:
+        ups = Ups(server)
+        async with flavour.open(server) as r:
+            seen = [await settle(r.set("a", 1)), await settle(r.get("a"))]
+            ups.down()
+            # On the broken connection, then on one that cannot be made.
+            seen += [await failing(lambda: r.get("a")) for _ in range(3)]
+            ups.up()
+            seen += [await failing(lambda: r.get("a")) for _ in range(2)]
+            seen.append(await settle(r.set("a", 2)))
+            seen.append(await settle(r.get("a")))
+            return seen
+
+    three_runs(app, flavour, server, tmp_path)
+
+
+@flavours
+def test_a_connection_that_is_killed_is_made_again(
+    flavour: RedisFlavour, server: RedisServer, tmp_path: Path
+) -> None:
+    async def app(flavour: RedisFlavour, server: RedisServer) -> Any:
+        options = {"retry": retrying(flavour, 3), "retry_on_error": [redis.ConnectionError]}
+        async with flavour.open(server, **options) as r, flavour.open(server) as other:
+            seen = []
+            for _ in range(3):
+                seen.append(await settle(r.incr("n")))
+                await settle(other.execute_command("CLIENT KILL", "TYPE", "normal", "SKIPME", "yes"))
+            seen.append(await settle(r.incr("n")))
+            return seen
+
+    three_runs(app, flavour, server, tmp_path)
+
+
+@flavours
+def test_a_connection_that_breaks_while_watching(flavour: RedisFlavour, server: RedisServer, tmp_path: Path) -> None:
+    async def app(flavour: RedisFlavour, server: RedisServer) -> Any:
+        async with flavour.open(server, retry=retrying(flavour, 1)) as r, flavour.open(server) as other:
+            pipe = r.pipeline()
+            await settle(pipe.watch("a"))
+            await settle(other.execute_command("CLIENT KILL", "TYPE", "normal", "SKIPME", "yes"))
+            seen = [await failing(lambda: pipe.get("a"))]
+            await settle(pipe.reset())
+            pipe.set("a", 1)
+            seen.append(await failing(pipe.execute))
+            return seen
+
+    three_runs(app, flavour, server, tmp_path)
+
+
+@flavours
+def test_timeouts(flavour: RedisFlavour, server: RedisServer, tmp_path: Path) -> None:
+    async def app(flavour: RedisFlavour, server: RedisServer) -> Any:
+        ups = Ups(server)
+        async with flavour.open(server, socket_timeout=0.1) as r:
+            seen = [await settle(r.set("a", 1))]
+            ups.freeze()
+            seen.append(await failing(lambda: r.get("a")))
+            pipe = r.pipeline()
+            pipe.get("a")
+            ups.thaw()
+            seen.append(await failing(lambda: r.blpop("empty", timeout=5)))
+            seen.append(await failing(pipe.execute))
+            seen.append(await settle(r.get("a")))
+            return seen
+
+    three_runs(app, flavour, server, tmp_path)
+
+
+@flavours
+def test_retries_after_timeouts(flavour: RedisFlavour, server: RedisServer, tmp_path: Path) -> None:
+    async def app(flavour: RedisFlavour, server: RedisServer) -> Any:
+        ups = Ups(server)
+        options = {"socket_timeout": 0.2, "retry": retrying(flavour, 30), "retry_on_error": [redis.TimeoutError]}
+        async with flavour.open(server, **options) as r:
+            seen = [await settle(r.set("a", 1))]
+            ups.freeze()
+            timer = threading.Timer(0.5, ups.thaw)
+            timer.start()
+            seen.append(await settle(r.get("a")))
+            timer.join()
+            return seen
+
+    three_runs(app, flavour, server, tmp_path)
+
+
+@flavours
+def test_authentication(flavour: RedisFlavour, tmp_path: Path) -> None:
+    async def app(flavour: RedisFlavour, server: RedisServer) -> Any:
+        seen = []
+        for options in (
+            {},
+            {"password": "wrong"},
+            {"password": "right"},
+            {"username": "default", "password": "right"},
+        ):
+            async with flavour.open(server, **options) as r:
+                seen.append(await failing(lambda: r.set("a", 1)))
+                seen.append(await failing(lambda: r.get("a")))
+        return seen
+
+    class Guarded(RedisServer):
+        def wipe(self) -> None:
+            pass
+
+    with Guarded(tmp_path, requirepass="right") as server:
+        cassette = three_runs(app, flavour, server, tmp_path)
+    assert b"right" not in Path(cassette.path or "").read_bytes()
+    assert b"wrong" not in Path(cassette.path or "").read_bytes()
+
+
+@flavours
+def test_a_pool_that_is_exhausted(flavour: RedisFlavour, server: RedisServer, tmp_path: Path) -> None:
+    async def app(flavour: RedisFlavour, server: RedisServer) -> Any:
+        async with flavour.open(server, max_connections=1) as r:
+            pipe = r.pipeline()
+            await settle(pipe.watch("a"))
+            seen = [await failing(lambda: r.get("a"))]
+            await settle(pipe.reset())
+            seen.append(await settle(r.get("a")))
+            return seen
+
+    three_runs(app, flavour, server, tmp_path)
+
+
+def test_cancellation(server: RedisServer, tmp_path: Path) -> None:
+    async def app(flavour: RedisFlavour, server: RedisServer) -> Any:
+        async with flavour.open(server) as r:
+            seen: list[Any] = []
+            try:
+                await asyncio.wait_for(r.blpop("empty", timeout=10), 0.1)
+            except asyncio.TimeoutError:
+                seen.append("cancelled")
+            seen.append(await r.set("a", 1))
+            task = asyncio.create_task(r.brpop("empty", timeout=10))
+            await asyncio.sleep(0.05)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            seen.append(await r.get("a"))
+            return seen
+
+    cassette = three_runs(app, ASYNC, server, tmp_path)
+    cancelled = [event for event in cassette.events if event.not_replayable]
+    assert [event.signature.method for event in cancelled] == ["BLPOP", "BRPOP"]
+    assert all("cancelled" in (event.not_replayable or "") for event in cancelled)
+
+
+def test_a_call_that_was_cancelled_and_now_is_not(server: RedisServer, tmp_path: Path) -> None:
+    async def app(timeout_s: float) -> Any:
+        async with ASYNC.open(server) as r:
+            return await asyncio.wait_for(r.blpop("empty", timeout=10), timeout_s)
+
+    path = tmp_path / "x.msgpack"
+    with record(path), pytest.raises(asyncio.TimeoutError):
+        asyncio.run(app(0.1))
+    server.stop()
+    with replay(path), pytest.raises(ReplayMismatchError, match="cancelled"):
+        asyncio.run(app(20))
+
+
+def test_a_call_that_was_not_recorded(server: RedisServer, tmp_path: Path) -> None:
+    def app(key: str, times: int) -> list[Any]:
+        with redis.Redis(port=server.port) as r:
+            return [r.get(key) for _ in range(times)]
+
+    path = tmp_path / "x.msgpack"
+    with record(path):
+        app("a", 2)
+    server.stop()
+    with replay(path), pytest.raises(ReplayMismatchError, match=r"args\[1\]: recorded 'a', now 'b'"):
+        app("b", 1)
+    with replay(path), pytest.raises(ReplayMismatchError, match="No recorded answer is left"):
+        app("a", 3)
+    with replay(path, strict_replay=False), pytest.raises(ReplayMismatchError):
+        app("b", 1)
+
+
+def test_a_pipeline_that_changed(server: RedisServer, tmp_path: Path) -> None:
+    def app(*keys: str) -> list[Any]:
+        with redis.Redis(port=server.port) as r:
+            pipe = r.pipeline()
+            for key in keys:
+                pipe.get(key)
+            return pipe.execute()
+
+    path = tmp_path / "x.msgpack"
+    with record(path):
+        app("a", "b")
+    server.stop()
+    with replay(path), pytest.raises(ReplayMismatchError, match="MULTI"):
+        app("a", "c")
+
+
+def test_a_reply_without_encoding(server: RedisServer, tmp_path: Path) -> None:
+    """It reaches the app; its event says why it cannot be replayed, and nothing else is lost."""
+    connections = redis.connection
+
+    class Strange:
+        pass
+
+    class StrangeParser(connections.DefaultParser):  # type: ignore[misc, valid-type]
+        def read_response(self, *args: Any, **kwargs: Any) -> Any:
+            reply = super().read_response(*args, **kwargs)
+            return Strange() if reply == b"strange" else reply
+
+    def app() -> list[Any]:
+        pool = redis.ConnectionPool(port=server.port, parser_class=StrangeParser, protocol=2)
+        r = redis.Redis(connection_pool=pool)
+        seen = [r.set("a", "strange"), type(r.get("a")).__name__, r.set("b", 1), r.get("b")]
+        pool.disconnect()
+        return seen
+
+    path = tmp_path / "x.msgpack"
+    with record(path):
+        assert app() == [True, "Strange", True, b"1"]
+    events = read_cassette(path).events
+    assert [event.signature.method for event in events if event.not_replayable] == ["GET"]
+    assert "Strange" in (events[1].not_replayable or "")
+    server.stop()
+    with replay(path), pytest.raises(ReplayMismatchError, match="Strange"):
+        app()
+
+
+def test_a_reply_longer_than_the_limit(server: RedisServer, tmp_path: Path) -> None:
+    def app() -> list[Any]:
+        with redis.Redis(port=server.port) as r:
+            return [r.set("a", "x" * 5000), r.get("a"), r.set("b", 1)]
+
+    path = tmp_path / "x.msgpack"
+    with record(path, max_body_kb=1):
+        assert app() == [True, b"x" * 5000, True]
+    server.stop()
+    with replay(path), pytest.raises(ReplayMismatchError, match="TIMETRACER_MAX_BODY_KB=1"):
+        app()
+
+
+def test_replies_that_are_not_to_be_kept(server: RedisServer, tmp_path: Path) -> None:
+    path = tmp_path / "x.msgpack"
+    with record(path, store_response_body="never"), redis.Redis(port=server.port) as r:
+        r.set("a", "private")
+        assert r.get("a") == b"private"
+    get = read_cassette(path).events[1]
+    assert get.result.reply is None
+    assert "TIMETRACER_STORE_RES_BODY" in (get.not_replayable or "")
+
+
+def test_another_protocol_is_refused(server: RedisServer, tmp_path: Path) -> None:
+    def app(protocol: int) -> Any:
+        with redis.Redis(port=server.port, protocol=protocol) as r:
+            return r.hgetall("h")
+
+    path = tmp_path / "x.msgpack"
+    with record(path):
+        app(2)
+    server.stop()
+    with replay(path), pytest.raises(ReplayMismatchError, match="protocol=2, and the client now speaks protocol=3"):
+        app(3)
+
+
+def test_another_decoding_is_followed(server: RedisServer, tmp_path: Path) -> None:
+    def app(decode: bool) -> Any:
+        with redis.Redis(port=server.port, decode_responses=decode) as r:
+            return [r.set("a", "ä"), r.get("a"), r.hset("h", "f", "ö"), r.hgetall("h"), r.keys("h")]
+
+    recorded: dict[bool, Any] = {}
+    for decode in (False, True):
+        server.wipe()
+        with record(tmp_path / f"{decode}"):
+            recorded[decode] = app(decode)
+    server.stop()
+    for decode in (False, True):
+        with replay(tmp_path / f"{not decode}"):
+            assert typed(app(decode)) == typed(recorded[decode])
+
+
+@flavours
+def test_a_fast_retry_does_not_outrun_its_time(flavour: RedisFlavour, server: RedisServer, tmp_path: Path) -> None:
+    """With `replay_timing` an answer takes as long as it did."""
+    path = tmp_path / "x.msgpack"
+
+    async def app() -> float:
+        began = time.perf_counter()
+        async with flavour.open(server) as r:
+            await settle(r.blpop("empty", timeout=0.3))
+        return time.perf_counter() - began
+
+    with record(path):
+        flavour.run(app())
+    server.stop()
+    with replay(path):
+        assert flavour.run(app()) < 0.25
+    with replay(path, replay_timing=True):
+        assert flavour.run(app()) > 0.25

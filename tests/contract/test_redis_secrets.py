@@ -1,0 +1,112 @@
+"""Passwords never reach a cassette: neither in commands nor in replies, spans or the addresses of connections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from opentelemetry.instrumentation.redis import RedisInstrumentor
+from opentelemetry.sdk.trace import TracerProvider
+
+from tests.contract._flavour import settle
+from tests.contract.redis_contract import RedisFlavour, failing
+from tests.servers.redis import RedisServer
+from timetracer_otel import record, replay
+from timetracer_otel.cassette import read_cassette
+
+SECRETS = ["s3cret-one", "s3cret-two", "s3cret-three", "s3cret-four", "s3cret-five", "s3cret-six", "s3cret-seven"]
+FLAVOURS = [RedisFlavour(asynchronous, protocol) for asynchronous in (False, True) for protocol in (2, 3)]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def tracing() -> Iterator[None]:
+    provider = TracerProvider(shutdown_on_exit=False)
+    RedisInstrumentor().instrument(tracer_provider=provider)
+    yield
+    RedisInstrumentor().uninstrument()
+
+
+async def _app(flavour: RedisFlavour, server: RedisServer) -> list[Any]:
+    one, two, three, four, five, six, seven = SECRETS
+    async with flavour.open(server) as r:
+        seen = [
+            await settle(r.config_set("masterauth", one)),
+            await settle(r.config_get("master*")),
+            await settle(r.acl_setuser("ada", enabled=True, passwords=[f"+{two}"], commands=["+@all"], keys=["*"])),
+            await settle(r.acl_getuser("ada")),
+            await settle(r.acl_list()),
+            await settle(r.execute_command("AUTH", "ada", two)),
+            await failing(lambda: r.execute_command("AUTH", "ada", three)),
+            await failing(lambda: r.execute_command("HELLO", "2", "AUTH", "ada", four)) if r is None else None,
+            await failing(lambda: r.execute_command("MIGRATE", "127.0.0.1", 1, "nokey", 0, 10, "AUTH2", "ada", five)),
+            await failing(lambda: r.execute_command("MIGRATE", "127.0.0.1", 1, "nokey", 0, 10, "AUTH", six)),
+        ]
+        pipe = r.pipeline()
+        pipe.config_set("requirepass", seven)
+        pipe.config_get("requirepass")
+        pipe.config_set("requirepass", "")
+        seen.append(await settle(pipe.execute()))
+    async with flavour.open(server, username="ada", password=two) as r:
+        seen.append(await settle(r.acl_whoami()))
+    url = f"redis://ada:{two}@127.0.0.1:{server.port}/0"
+    client = flavour.module.from_url(url)
+    seen.append(await settle(client.set("a", 1)))
+    await flavour.close(client)
+    return seen
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS, ids=lambda flavour: flavour.name)
+@pytest.mark.parametrize("redact", ["default", "off"])
+@pytest.mark.usefixtures("tracing")
+def test_no_password_reaches_a_cassette(
+    flavour: RedisFlavour, server: RedisServer, tmp_path: Path, redact: str
+) -> None:
+    path = tmp_path / "x.msgpack"
+    with record(path, redact=redact):
+        recorded = flavour.run(_app(flavour, server))
+    written = path.read_bytes()
+    assert [secret for secret in SECRETS if secret.encode() in written] == []
+    assert {event.signature.url for event in read_cassette(path).events} == {f"redis://127.0.0.1:{server.port}/0"}
+    server.stop()
+    with replay(path) as session:
+        replayed = flavour.run(_app(flavour, server))
+    assert session.misses == []
+    # What the server answered, but for the passwords.
+    assert repr(replayed[2:3] + replayed[5:9]) == repr(recorded[2:3] + recorded[5:9])
+    assert "s3cret" not in repr(replayed)
+
+
+def test_the_hash_of_a_password_is_one_too(server: RedisServer, tmp_path: Path) -> None:
+    path = tmp_path / "x.msgpack"
+    with record(path), redis.Redis(port=server.port) as r:
+        r.acl_setuser("ada", enabled=True, passwords=["+s3cret"])
+        r.acl_setuser("bob", enabled=True, hashed_passwords=["+" + "ab" * 32])
+        hashes = r.acl_getuser("ada")["passwords"]
+        r.acl_list()
+        made_up = r.acl_genpass()
+    written = path.read_bytes()
+    assert str(made_up).encode() not in written
+    assert str(hashes[0]).encode() not in written
+    assert ("ab" * 32).encode() not in written
+
+
+def test_another_password_finds_the_same_recording(server: RedisServer, tmp_path: Path) -> None:
+    def app(password: str) -> Any:
+        with redis.Redis(port=server.port) as r:
+            return r.config_set("masterauth", password)
+
+    path = tmp_path / "x.msgpack"
+    with record(path):
+        app("first")
+    server.stop()
+    with replay(path):
+        assert app("second") is True
