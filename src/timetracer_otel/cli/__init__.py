@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     _make_output_safe()
     try:
-        return _run(list(sys.argv[1:] if argv is None else argv))
+        return _run([*(sys.argv[1:] if argv is None else argv)])
     except (CommandError, TimetracerError) as fault:
         return _complain(str(fault))
     except KeyboardInterrupt:
