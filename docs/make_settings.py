@@ -20,7 +20,7 @@ BEGIN, END = "<!-- names: made by docs/make_settings.py -->\n", "<!-- end of nam
 HEAD = f"""\
 # Settings
 
-<!-- Made by docs/make_settings.py from the table in src/timetracer_otel/config.py: change that, and run it. -->
+<!-- Made by docs/make_settings.py from the table in src/timetracer_otel/_settings.py: change that, and run it. -->
 
 Each setting is a field of `timetracer_otel.config.TraceConfig` and a variable of the environment. Each variable also
 goes by a longer name with the prefix `{OTEL_ENV_PREFIX}` (`TIMETRACER_MODE` is `{OTEL_ENV_PREFIX}MODE`), for which

@@ -25,7 +25,7 @@ MAX_LINES = 400
 ROOMS: dict[str, int] = {
     **dict.fromkeys(("types", "constants", "exceptions", "_faults", "_names", "_otel_internals"), 0),
     "context": 0,
-    "config": 1,
+    **dict.fromkeys(("_settings", "config"), 1),
     "cassette": 2,
     "session": 3,
     "bridge": 4,

@@ -1,7 +1,8 @@
-"""`TraceConfig`, and the one table of settings. The only module that reads the environment.
+"""`TraceConfig`: the settings with their values. The only module that reads the environment.
 
-Every setting has a field here, a name in the environment with the prefix ``TIMETRACER_``, and the same
-name with the prefix ``OTEL_PYTHON_TIMETRACER_`` (so that ``opentelemetry-instrument`` has a flag for it).
+Every setting of the table in `_settings` has a field here, a name in the environment with the prefix
+``TIMETRACER_``, and the same name with the prefix ``OTEL_PYTHON_TIMETRACER_`` (so that
+``opentelemetry-instrument`` has a flag for it).
 ``TIMETRACER_…`` wins where both are set; an empty value counts as not set, as in OpenTelemetry.
 """
 
@@ -10,175 +11,23 @@ from __future__ import annotations
 import os
 import platform
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from enum import Enum
 from typing import Any
 
 from timetracer_otel._names import mocks, unknown_names
-from timetracer_otel.constants import CapturePolicy, CompressionType, TraceMode
-from timetracer_otel.exceptions import ConfigurationError
+from timetracer_otel._settings import ENV_PREFIX, OTEL_ENV_PREFIX, SETTINGS, Setting, check, names, parse
+from timetracer_otel.constants import CapturePolicy, CompressionType, RecordMode, TraceMode
 
-__all__ = ["SETTINGS", "Setting", "TraceConfig", "environment", "excluded_urls", "instrumentation_disabled"]
-
-ENV_PREFIX = "TIMETRACER_"
-OTEL_ENV_PREFIX = "OTEL_PYTHON_TIMETRACER_"
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One row of the table: how a field of `TraceConfig` is called in the environment, and what it means."""
-
-    field: str
-    name: str
-    """Name in the environment, without prefix."""
-    parse: Callable[[str], Any]
-    """Text to value; raises ValueError where the text is none of ``allowed``."""
-    allowed: str
-    meaning: str
-    unit: str = ""
-
-    @property
-    def env(self) -> str:
-        """The variable's name as the documentation gives it."""
-        return ENV_PREFIX + self.name
-
-
-def _choice(kind: type[Enum]) -> tuple[Callable[[str], Any], str]:
-    return (lambda text: kind(text.lower())), ", ".join(str(member.value) for member in kind)
-
-
-def _flag(text: str) -> bool:
-    lowered = text.lower()
-    if lowered in {"true", "1", "yes", "on"}:
-        return True
-    if lowered in {"false", "0", "no", "off"}:
-        return False
-    raise ValueError(text)
-
-
-def _names(text: str) -> list[str]:
-    return [item.strip() for item in text.split(",") if item.strip()]
-
-
-def _rules(text: str) -> list[str]:
-    return [item.strip() for item in text.split(";") if item.strip()]
-
-
-def _redact(text: str) -> str:
-    if text.lower() in {"default", "off"}:
-        return text.lower()
-    raise ValueError(text)
-
-
-def _level(text: str) -> str:
-    if text.lower() in _LEVELS:
-        return text.lower()
-    raise ValueError(text)
-
-
-_LEVELS = ("debug", "info", "warning", "error", "critical")
-_MODE, _MODES = _choice(TraceMode)
-_POLICY, _POLICIES = _choice(CapturePolicy)
-_COMPRESSION, _COMPRESSIONS = _choice(CompressionType)
-_YES_NO = "true, false"
-_LIST = "names separated by commas"
-
-SETTINGS: tuple[Setting, ...] = (
-    Setting("mode", "MODE", _MODE, _MODES, "What to do with the calls that are seen."),
-    Setting(
-        "service_name",
-        "SERVICE",
-        str,
-        "any text",
-        "Name of the service in the cassette; falls back to OTEL_SERVICE_NAME, "
-        "then to service.name in OTEL_RESOURCE_ATTRIBUTES.",
-    ),
-    Setting(
-        "env",
-        "ENV",
-        str,
-        "any text",
-        "Name of the environment; falls back to deployment.environment.name in OTEL_RESOURCE_ATTRIBUTES.",
-    ),
-    Setting("cassette_dir", "DIR", str, "a folder", "Where recordings are stored; made when it is needed."),
-    Setting("cassette_path", "CASSETTE", str, "a file", "The cassette that a replay answers from."),
-    Setting("capture", "CAPTURE", _names, _LIST, "Groups or libraries to record; empty: every one that is enabled."),
-    Setting("sample_rate", "SAMPLE_RATE", float, "0.0 to 1.0", "Share of requests that is recorded."),
-    Setting(
-        "errors_only", "ERRORS_ONLY", _flag, _YES_NO, "Keep the cassettes of requests that failed, and no other."
-    ),
-    Setting(
-        "exclude_paths",
-        "EXCLUDE_PATHS",
-        _names,
-        "paths separated by commas",
-        "Request paths that are not recorded, with all below them.",
-    ),
-    Setting(
-        "max_body_kb",
-        "MAX_BODY_KB",
-        int,
-        "0 or more",
-        "Longest body that is kept; the event of a longer one cannot be replayed, and says so.",
-        "KiB",
-    ),
-    Setting("store_request_body", "STORE_REQ_BODY", _POLICY, _POLICIES, "When request bodies are kept."),
-    Setting("store_response_body", "STORE_RES_BODY", _POLICY, _POLICIES, "When response bodies are kept."),
-    Setting(
-        "strict_replay",
-        "STRICT_REPLAY",
-        _flag,
-        _YES_NO,
-        "false: where no recorded body equals the request's, a JSON body with equal content counts as well.",
-    ),
-    Setting(
-        "mock_plugins",
-        "MOCK_PLUGINS",
-        _names,
-        _LIST,
-        "Groups (http, db, redis) or libraries that a replay answers; empty: all.",
-    ),
-    Setting(
-        "live_plugins",
-        "LIVE_PLUGINS",
-        _names,
-        _LIST,
-        "Groups or libraries that make real calls during a replay; wins over the former.",
-    ),
-    Setting("log_level", "LOG_LEVEL", _level, ", ".join(_LEVELS), "Level of the logger timetracer_otel."),
-    Setting("compression", "COMPRESSION", _COMPRESSION, _COMPRESSIONS, "How cassette files are compressed."),
-    Setting(
-        "redact",
-        "REDACT",
-        _redact,
-        "default, off",
-        "Whether secrets are replaced before anything is stored or matched.",
-    ),
-    Setting(
-        "redact_extra",
-        "REDACT_EXTRA",
-        _names,
-        _LIST,
-        "Names of headers, query parameters and fields that are secret besides the default ones.",
-    ),
-    Setting(
-        "ignore_sql_params",
-        "IGNORE_SQL_PARAMS",
-        _rules,
-        "rules separated by semicolons, each `names` or `statement pattern: names`",
-        "Bound values that change from run to run and that a replay does not compare, by name or position from 1; "
-        "`*` in a pattern stands for anything.",
-    ),
-    Setting(
-        "replay_timing",
-        "REPLAY_TIMING",
-        _flag,
-        _YES_NO,
-        "true: a replayed answer and each of its chunks take as long as they did when recorded.",
-    ),
-)
-"""Every setting, in the order of the documentation. The fields of `TraceConfig` are these and no others."""
+__all__ = [
+    "OTEL_ENV_PREFIX",
+    "SETTINGS",
+    "Setting",
+    "TraceConfig",
+    "environment",
+    "excluded_urls",
+    "instrumentation_disabled",
+]
 
 
 @dataclass
@@ -213,23 +62,26 @@ class TraceConfig:
     redact: str = "default"
     redact_extra: list[str] = field(default_factory=list)
     ignore_sql_params: list[str] = field(default_factory=list)
+    record_mode: RecordMode = RecordMode.NONE
+    match_on: list[Any] = field(default_factory=lambda: ["method", "url", "query", "body"])
+    """Names of parts; in code also functions (`timetracer_otel.types.Matcher`)."""
+    ignore: list[str] = field(default_factory=list)
+    allow_repeats: bool = False
+    fail_on_miss: bool = True
+    fail_on_unused: bool = False
+    block_network: bool = False
     replay_timing: bool = False
 
     def __post_init__(self) -> None:
         for setting in SETTINGS:
             value = getattr(self, setting.field)
             if isinstance(value, str) and setting.parse is not str:
-                setattr(self, setting.field, _parse(setting, value, f"{setting.field}="))
+                setattr(self, setting.field, parse(setting, value, f"{setting.field}="))
         if self.cassette_path is not None:
             self.cassette_path = os.fspath(self.cassette_path)
         self.cassette_dir = os.fspath(self.cassette_dir)
-        if not 0.0 <= self.sample_rate <= 1.0:
-            raise _wrong("sample_rate", self.sample_rate, "0.0 to 1.0")
-        if self.max_body_kb < 0:
-            raise _wrong("max_body_kb", self.max_body_kb, "0 or more")
-        for rule in self.ignore_sql_params:
-            if not rule.rpartition(":")[2].replace(",", " ").split():
-                raise _wrong("ignore_sql_params", rule, "`names` or `statement pattern: names`")
+        for setting in SETTINGS:
+            check(setting.field, getattr(self, setting.field), setting.field)
 
     @classmethod
     def from_env(cls) -> TraceConfig:
@@ -312,14 +164,14 @@ def excluded_urls(library: str) -> str | None:
     The same variables, with the same precedence, as OpenTelemetry's own HTTP instrumentations.
     """
     listed = environment(f"OTEL_PYTHON_{library.upper()}_EXCLUDED_URLS") or environment("OTEL_PYTHON_EXCLUDED_URLS")
-    return "|".join(_names(listed)) if listed else None
+    return "|".join(names(listed)) if listed else None
 
 
 def instrumentation_disabled(library: str) -> bool:
     """Whether ``OTEL_SDK_DISABLED`` or ``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`` switch a library off."""
     if (environment("OTEL_SDK_DISABLED") or "").lower() == "true":
         return True
-    disabled = _names(environment("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS") or "")
+    disabled = names(environment("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS") or "")
     return library in disabled or "*" in disabled
 
 
@@ -332,17 +184,6 @@ def child_environment(overrides: Mapping[str, str]) -> dict[str, str]:
     """The environment for a child process: this one's, with settings given by their field's name."""
     names = {setting.field: setting.env for setting in SETTINGS}
     return {**os.environ, **{names[name]: value for name, value in overrides.items()}}
-
-
-def _wrong(name: str, value: object, allowed: str) -> ConfigurationError:
-    return ConfigurationError(f"{name}: {value!r} is not allowed. Allowed: {allowed}.")
-
-
-def _parse(setting: Setting, text: str, named: str) -> Any:
-    try:
-        return setting.parse(text)
-    except ValueError:
-        raise _wrong(named.rstrip("="), text, setting.allowed) from None
 
 
 def _variable(name: str) -> tuple[str, str] | None:
@@ -359,9 +200,9 @@ def _read_environment(explicit_only: bool = False) -> dict[str, Any]:
         found = _variable(setting.name)
         if found is not None:
             named, text = found
-            values[setting.field] = _parse(setting, text, named)
-            _check_range(setting.field, values[setting.field], named)
-    exporters = _names(environment("OTEL_TRACES_EXPORTER") or "")
+            values[setting.field] = parse(setting, text, named)
+            check(setting.field, values[setting.field], named)
+    exporters = names(environment("OTEL_TRACES_EXPORTER") or "")
     if "mode" not in values and "timetracer" in exporters:
         values["mode"] = TraceMode.RECORD
     if not explicit_only:
@@ -375,15 +216,8 @@ def _read_environment(explicit_only: bool = False) -> dict[str, Any]:
     return values
 
 
-def _check_range(name: str, value: Any, named: str) -> None:
-    if name == "sample_rate" and not 0.0 <= value <= 1.0:
-        raise _wrong(named, value, "0.0 to 1.0")
-    if name == "max_body_kb" and value < 0:
-        raise _wrong(named, value, "0 or more")
-
-
 def _resource_attributes() -> dict[str, str]:
-    pairs = (item.partition("=") for item in _names(environment("OTEL_RESOURCE_ATTRIBUTES") or ""))
+    pairs = (item.partition("=") for item in names(environment("OTEL_RESOURCE_ATTRIBUTES") or ""))
     return {key.strip(): value.strip() for key, separator, value in pairs if separator}
 
 

@@ -13,6 +13,7 @@ __all__ = [
     "CapturePolicy",
     "CompressionType",
     "EventType",
+    "RecordMode",
     "TraceMode",
 ]
 
@@ -32,6 +33,19 @@ class TraceMode(str, Enum):
     OFF = "off"
     RECORD = "record"
     REPLAY = "replay"
+
+
+class RecordMode(str, Enum):
+    """What ``replay(...)`` and the pytest marker do with calls that their cassette does not hold."""
+
+    NONE = "none"
+    """Replay only: such a call is an error, and so is a missing file."""
+    ONCE = "once"
+    """Record where the file is missing; as `NONE` where it is there."""
+    NEW_EPISODES = "new_episodes"
+    """Make such a call for real, and add it to the file."""
+    ALL = "all"
+    """Record everything anew."""
 
 
 class CapturePolicy(str, Enum):

@@ -6,6 +6,8 @@ TimetracerError
 │   ├── CassetteNotFoundError     it is not there
 │   └── CassetteSchemaError       its format or version is not ours
 ├── ReplayMismatchError           a replay cannot answer a call
+├── ReplayFailedError             a replay ended, and something was wrong with it
+├── NetworkBlockedError           a connection that nobody allowed, under block_network
 └── PluginError
     └── PluginNotFoundError       nobody knows a plugin of that name, or its library is missing
 """
@@ -17,13 +19,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from timetracer_otel.types import Verdict
+
 __all__ = [
     "CassetteError",
     "CassetteNotFoundError",
     "CassetteSchemaError",
     "ConfigurationError",
+    "NetworkBlockedError",
     "PluginError",
     "PluginNotFoundError",
+    "ReplayFailedError",
     "ReplayMismatchError",
     "TimetracerError",
 ]
@@ -139,6 +145,41 @@ class ReplayMismatchError(TimetracerError):
         if self.hint:
             lines.append(f"  what to do: {self.hint}")
         return lines
+
+
+class ReplayFailedError(TimetracerError):
+    """A replay ended, and not all was well: a call had no answer, and the app swallowed the error that said so.
+
+    Also raised for events that no call asked for, where ``fail_on_unused`` wants it.
+
+    Attributes:
+        verdict: What the replay did.
+    """
+
+    def __init__(self, message: str, verdict: Verdict) -> None:
+        super().__init__(message)
+        self.verdict = verdict
+
+
+class NetworkBlockedError(TimetracerError):
+    """A connection from code that no plugin covers, while ``block_network`` is set.
+
+    It is no ``OSError``, so that no retry of a client takes it for the network's fault.
+
+    Attributes:
+        address: Where to, as ``host:port`` or the path of a socket.
+        made_by: Who made it: module, file, line and function.
+        called_from: The nearest line of code that is not an installed package, where there is one.
+    """
+
+    def __init__(self, address: str, made_by: str, called_from: str | None, hint: str) -> None:
+        lines = [f"Blocked: a connection to {address} from code that no plugin covers", f"  made by: {made_by}"]
+        if called_from is not None:
+            lines.append(f"  called from: {called_from}")
+        super().__init__("\n".join([*lines, f"  what to do: {hint}"]))
+        self.address = address
+        self.made_by = made_by
+        self.called_from = called_from
 
 
 class PluginError(TimetracerError):

@@ -8,17 +8,21 @@ threads at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 from timetracer_otel.constants import BodyEnd, EventType
+
+if TYPE_CHECKING:
+    from timetracer_otel.exceptions import NetworkBlockedError, ReplayMismatchError
 
 __all__ = [
     "AppliedPolicies",
     "BodySnapshot",
     "Call",
     "CallSnapshot",
+    "CallView",
     "CaptureStats",
     "Cassette",
     "DependencyEvent",
@@ -28,6 +32,7 @@ __all__ = [
     "HeaderPairs",
     "HeadersDict",
     "JsonDict",
+    "Matcher",
     "QueryDict",
     "RecordedError",
     "RequestSnapshot",
@@ -35,6 +40,7 @@ __all__ = [
     "SessionMeta",
     "SpanFacts",
     "TracePlugin",
+    "Verdict",
 ]
 
 HeaderPairs: TypeAlias = Sequence[tuple[bytes, bytes]]
@@ -280,6 +286,64 @@ class Call:
     """Other than ``COMPLETE`` where the body was not sent to its end."""
     args: Any = None
     """Arguments of calls that are no HTTP: statement and parameters, command and keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallView:
+    """A call as a matcher sees it: recorded or made now, both redacted in the same way."""
+
+    lib: str
+    method: str
+    url: str | None
+    """Target without query."""
+    query: Mapping[str, Any]
+    headers: Mapping[str, str]
+    """By lower-case name."""
+    body: bytes | None
+    """None where there is none, or none was kept."""
+    args: Any = None
+    """Arguments of calls that are no HTTP."""
+
+
+Matcher: TypeAlias = Callable[[CallView, CallView], bool]
+"""Whether a recorded call (the first) answers one that is made now (the second)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a replay did, up to now."""
+
+    hits: tuple[DependencyEvent, ...] = ()
+    """The recorded events that answered a call."""
+    repeats: int = 0
+    """How many more calls were answered by an event that had answered one before."""
+    misses: tuple[ReplayMismatchError, ...] = ()
+    """The calls that had no answer, also where the app swallowed the error."""
+    unused: tuple[DependencyEvent, ...] = ()
+    """The recorded events that no call asked for, of those that this replay would have answered from."""
+    live: Mapping[str, int] = field(default_factory=dict)
+    """How many calls of each plugin went out for real."""
+    recorded: int = 0
+    """How many calls were made for real and recorded (record mode ``new_episodes``)."""
+    blocked: tuple[NetworkBlockedError, ...] = ()
+    """The connections that ``block_network`` refused."""
+    cassette_path: str = ""
+    fail_on_unused: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """True where every call was answered, no connection was refused, and nothing stayed unused that must not."""
+        return not (self.misses or self.blocked or (self.fail_on_unused and self.unused))
+
+    def __str__(self) -> str:
+        live = sum(self.live.values())
+        parts = [f"{len(self.hits) + self.repeats} hit", f"{len(self.misses)} missed", f"{len(self.unused)} unused"]
+        parts.append(f"{live} live")
+        if self.recorded:
+            parts.append(f"{self.recorded} recorded")
+        if self.blocked:
+            parts.append(f"{len(self.blocked)} blocked")
+        return ", ".join(parts)
 
 
 @runtime_checkable

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import httpx
@@ -52,7 +53,8 @@ def test_every_mixture_of_mocked_and_live(upstream: Loopback, tmp_path: Path, li
     names = live if way == "live_plugins" else set(LIBRARIES) - live
     if way == "mock_plugins" and not names:
         names = {"db"}  # an empty list means all
-    with timetracer_otel.replay(path, **{way: sorted(names)}) as session:
+    settings: dict[str, Any] = {way: sorted(names)}
+    with timetracer_otel.replay(path, **settings) as session:
         assert _use(upstream, order) == recorded
         assert {event.signature.lib for event in session.get_unconsumed_events()} == live
         assert dict(session.live_calls) == dict.fromkeys(live, 2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, asynccontextmanager
@@ -39,20 +38,21 @@ class Cluster:
         self.servers = [stack.enter_context(RedisServer(folder, **options)) for _ in range(3)]
         edges = [round(SLOTS * part / 3) for part in range(4)]
         for number, server in enumerate(self.servers):
-            slots = " ".join(map(str, range(edges[number], edges[number + 1])))
-            _ask(server, f"CLUSTER ADDSLOTS {slots}")
-            _ask(server, f"CLUSTER SET-CONFIG-EPOCH {number + 1}")
-        deadline = time.monotonic() + 60
-        while not all(map(self._is_ready, self.servers)):
-            assert time.monotonic() < deadline
+            _ask(server, "ADDSLOTS", *range(edges[number], edges[number + 1]))
+            _ask(server, "SET-CONFIG-EPOCH", number + 1)
+        began_s = time.monotonic()
+        for tries in range(10):
             # A handshake that takes too long is not repeated by itself.
             for server in self.servers[1:]:
-                _ask(server, f"CLUSTER MEET 127.0.0.1 {self.servers[0].port}")
-            time.sleep(0.5)
+                _ask(server, "MEET", "127.0.0.1", self.servers[0].port)
+            while time.monotonic() < began_s + 10 * (tries + 1):
+                if all(map(self._is_ready, self.servers)):
+                    return
+                time.sleep(0.1)
+        raise TimeoutError("the cluster did not form")
 
     def _is_ready(self, server: RedisServer) -> bool:
-        knows_all = _ask(server, "CLUSTER SLOTS").count(b"127.0.0.1") == len(self.servers)
-        return knows_all and b"cluster_state:ok" in _ask(server, "CLUSTER INFO")
+        return len(_ask(server, "SLOTS")) == len(self.servers) and b"cluster_state:ok" in _ask(server, "INFO")
 
     def wipe(self) -> None:
         for server in self.servers:
@@ -66,17 +66,14 @@ class Cluster:
         pass
 
 
-def _ask(server: RedisServer, command: str) -> bytes:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
-        connection.sendall(command.encode() + b"\r\n")
-        connection.settimeout(0.3)
-        answer = connection.recv(65536)
-        try:
-            while not answer.endswith(b"\r\n"):
-                answer += connection.recv(65536)
-        except TimeoutError:
-            pass
-        return answer
+def _ask(server: RedisServer, *words: Any) -> Any:
+    """What ``CLUSTER …`` answers, as it stands on the wire."""
+    connection = redis.Connection(port=server.port, protocol=2)
+    try:
+        connection.send_command("CLUSTER", *words)
+        return connection.read_response()
+    finally:
+        connection.disconnect()
 
 
 @asynccontextmanager

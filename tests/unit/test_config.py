@@ -8,7 +8,7 @@ import pytest
 
 from timetracer_otel._names import known_names
 from timetracer_otel.config import SETTINGS, TraceConfig, excluded_urls, instrumentation_disabled
-from timetracer_otel.constants import CapturePolicy, CompressionType, TraceMode
+from timetracer_otel.constants import CapturePolicy, CompressionType, RecordMode, TraceMode
 from timetracer_otel.exceptions import ConfigurationError
 
 TEXTS: dict[str, tuple[str, Any]] = {
@@ -31,6 +31,13 @@ TEXTS: dict[str, tuple[str, Any]] = {
     "COMPRESSION": ("zstd", CompressionType.ZSTD),
     "REDACT": ("off", "off"),
     "REDACT_EXTRA": ("x-tenant", ["x-tenant"]),
+    "RECORD_MODE": ("Once", RecordMode.ONCE),
+    "MATCH_ON": ("method, headers:X-Tenant", ["method", "headers:X-Tenant"]),
+    "IGNORE": ("query:ts,body:$.at", ["query:ts", "body:$.at"]),
+    "ALLOW_REPEATS": ("1", True),
+    "FAIL_ON_MISS": ("no", False),
+    "FAIL_ON_UNUSED": ("on", True),
+    "BLOCK_NETWORK": ("true", True),
     "REPLAY_TIMING": ("true", True),
 }
 BAD = {"SAMPLE_RATE": "1.5", "MAX_BODY_KB": "-1"}

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from opentelemetry.sdk.trace import ReadableSpan, Span
 
-from timetracer_otel.bridge._span_facts import CLIENT_KINDS
+from timetracer_otel.bridge._span_facts import is_client
 from timetracer_otel.session import BaseSession
 
 __all__ = ["MAX_LIVE_SPANS", "LiveSpan", "LiveSpans"]
@@ -22,7 +22,7 @@ MAX_LIVE_SPANS = 100_000
 class LiveSpan:
     """One span between its start and its end."""
 
-    __slots__ = ("is_root", "parent", "session", "span")
+    __slots__ = ("is_client", "is_root", "parent", "session", "span")
 
     def __init__(
         self, span: ReadableSpan, parent: LiveSpan | None, session: BaseSession | None, is_root: bool
@@ -31,17 +31,21 @@ class LiveSpan:
         self.parent = parent
         self.session = session
         """None where the request is left out of recording (by sampling or by its path), with all below it."""
+        self.is_client = is_client(span)
         self.is_root = is_root
         """Whether the session began with this span, and ends with it."""
 
     def path(self) -> tuple[str, ...]:
         """Names of the spans from the outermost to this one; the client span of the call itself is no part of it."""
+        node = self.parent if self.is_client else self
+        if node is None:
+            return ()
         names = []
-        node: LiveSpan | None = self.parent if self.span.kind in CLIENT_KINDS else self
         while node is not None:
             names.append(node.span.name)
             node = node.parent
-        return tuple(reversed(names))
+        names.reverse()
+        return tuple(names)
 
 
 class LiveSpans:
@@ -84,7 +88,7 @@ class LiveSpans:
             session: BaseSession | None = explicit
         elif parent is not None:
             session = parent.session
-        elif is_local_root and open_root is not None and span.kind not in CLIENT_KINDS:
+        elif is_local_root and open_root is not None and not is_client(span):
             # A client span that is a root of its own is a call outside any request, no request.
             session, is_root = open_root(span), True
         else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from timetracer_otel import _faults
-from timetracer_otel.bridge._span_facts import CLIENT_KINDS, facts_of
+from timetracer_otel.bridge._span_facts import facts_of
 from timetracer_otel.context import session_in
 from timetracer_otel.session import TraceSession
 
@@ -34,7 +34,9 @@ class TimetracerSpanProcessor(SpanProcessor):
         try:
             runtime = self._runtime
             # None stands for the current context: that is how implicit parents arrive.
-            runtime.spans.started(span, session_in(parent_context), runtime.open_root, runtime.process_session)
+            explicit = session_in(parent_context)
+            if explicit is not None or runtime.is_active:
+                runtime.spans.started(span, explicit, runtime.open_root, runtime.process_session)
         except Exception as error:
             _faults.contain("processor.on_start", error)
 
@@ -45,7 +47,7 @@ class TimetracerSpanProcessor(SpanProcessor):
                 return
             context = span.get_span_context()
             if context is not None:
-                live.session.span_ended(context.span_id, span.kind in CLIENT_KINDS, partial(facts_of, span))
+                live.session.span_ended(context.span_id, live.is_client, partial(facts_of, span))
             if live.is_root:
                 self._runtime.close_root(live.session, span)
         except Exception as error:

@@ -66,6 +66,11 @@ class Runtime:
             return TraceMode.REPLAY
         return TraceMode.RECORD if self.open_root is not None else TraceMode.OFF
 
+    @property
+    def is_active(self) -> bool:
+        """Whether anything happens outside explicit sessions."""
+        return self.open_root is not None or self._replay is not None
+
     def watch_spans(self) -> None:
         """Attach the processor to the provider there is, or to the one that comes."""
         attach(self.processor)

@@ -11,10 +11,16 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from timetracer_otel.types import RequestSnapshot, ResponseSnapshot, SpanFacts
 
-__all__ = ["CLIENT_KINDS", "facts_of", "failed", "request_of", "request_path", "response_of"]
+__all__ = ["facts_of", "failed", "is_client", "request_of", "request_path", "response_of"]
 
-CLIENT_KINDS = frozenset({SpanKind.CLIENT, SpanKind.PRODUCER})
-"""Kinds of spans that stand for a call to somebody else."""
+_CLIENT, _PRODUCER, _SERVER = SpanKind.CLIENT, SpanKind.PRODUCER, SpanKind.SERVER
+
+
+def is_client(span: ReadableSpan) -> bool:
+    """Whether a span stands for a call to somebody else."""
+    # By identity: an enum's hash is Python code, and this is asked for every span.
+    kind = span.kind
+    return kind is _CLIENT or kind is _PRODUCER
 
 
 def facts_of(span: ReadableSpan) -> SpanFacts:
@@ -40,7 +46,7 @@ def request_path(span: ReadableSpan) -> str | None:
     """The path of the request that a root span stands for (old and new semantic conventions); None for others."""
     path = _first(span.attributes or {}, "url.path", "http.target")
     if path is None:
-        url = _first(span.attributes or {}, "http.url", "url.full") if span.kind is SpanKind.SERVER else None
+        url = _first(span.attributes or {}, "http.url", "url.full") if span.kind is _SERVER else None
         path = urlsplit(str(url)).path if url is not None else None
     return None if path is None else str(path)
 

@@ -10,11 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Generator
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
+
+from opentelemetry import trace
 
 from timetracer_otel import _faults
 from timetracer_otel._otel_internals import instrumentation_suppressed
 from timetracer_otel.bridge import runtime
+from timetracer_otel.bridge import _network_guard as network_guard
 from timetracer_otel.cassette import record_error
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.exceptions import CassetteError
@@ -45,47 +48,71 @@ CANCEL_GRACE_S = 1.0
 """How much longer than recorded a replay waits for the app to cancel a call that it cancelled before."""
 
 
-class Site(Protocol):
-    """One call at a seam, as its plugin states it.
-
-    Two more methods are there where they are needed: ``record_error(error) -> RecordedError``, where the library puts
-    objects of its own into its errors, and ``disowns(outcome) -> bool``, where only what came of a call (its value or
-    its error) tells that it was none of ours: the app has that as it is, and nothing is recorded. An attribute
-    ``span`` is the span that the call belongs to, where that is not the current one.
-    """
+class Site:
+    """One call at a seam, as its plugin states it: a plugin's own class says what is different from here."""
 
     lib: str
+    """The plugin's name, as in the mock and live lists."""
+    span: trace.Span | None = None
+    """The span that the call belongs to, where that is not the current one."""
 
     def live(self) -> Any:
         """Make the real call (the async seams return an awaitable)."""
+        raise NotImplementedError
 
     def observe(self, session: TraceSession) -> None:
         """Before a recorded call: see to it that what the app sends is noted as it is sent."""
 
     def call(self) -> Call:
         """What is called, as far as it is known by now."""
+        raise NotImplementedError
 
     def returned(self, value: Any, recording: Recording) -> Any:
         """Note what the call returned, and give the app its value: the same, or one whose stream is teed.
 
         A site that hands out a stream tells ``recording.close`` when it has ended; the others call it here.
         """
+        raise NotImplementedError
+
+    def disowns(self, outcome: Any) -> bool:
+        """Whether what came back (a value or an exception) shows that this was no call of the plugin's after all."""
+        return False
 
     def result(self, recording: Recording) -> EventResult:
         """The event's result, from what was noted; called later, maybe in another thread."""
+        raise NotImplementedError
+
+    def record_error(self, error: BaseException) -> RecordedError:
+        """An exception that the call raised, as a value."""
+        return record_error(error)
 
     @property
     def read_request(self) -> Step | None:
         """In replay: the step that reads a request body which is a stream; None where there is nothing to read."""
+        return None
+
+    def again(self) -> bool:
+        """Whether the call can be made for real after a replay had no answer (record mode ``new_episodes``).
+
+        If so, a request body that `read_request` read is the request's again.
+        """
+        return False
 
     def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any:
         """The library's own result object for a recorded event."""
+        raise NotImplementedError
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
-        """A recorded exception as the app caught it; CassetteError where it cannot be rebuilt."""
+        """A recorded exception as the app caught it.
+
+        Raises:
+            CassetteError: It cannot be rebuilt.
+        """
+        raise NotImplementedError
 
     def pause(self, seconds: float) -> Any:
-        """Wait, in the way of this seam."""
+        """Wait, in the way of this seam (the async ones return an awaitable)."""
+        return time.sleep(seconds)
 
 
 class Recording:
@@ -108,7 +135,7 @@ class Recording:
     def __init__(self, session: TraceSession, site: Site) -> None:
         self.session = session
         self.site = site
-        self.trace_id, self.span_id, self.path, _ = runtime().whereabouts(getattr(site, "span", None))
+        self.trace_id, self.span_id, self.path, _ = runtime().whereabouts(site.span)
         self.not_replayable: str | None = None
         self.error: RecordedError | None = None
         self.ended_s: float | None = None
@@ -118,7 +145,7 @@ class Recording:
 
     def failed(self, error: BaseException) -> None:
         """The call raised."""
-        self.error = getattr(self.site, "record_error", record_error)(error)
+        self.error = self.site.record_error(error)
         if not isinstance(error, Exception):
             self.not_replayable = f"it was cancelled ({type(error).__name__}) before there was an answer"
         self.close()
@@ -217,38 +244,40 @@ def replays(lib: str, session: BaseSession | None) -> bool:
 
 
 def _live(site: Site) -> Flow:
-    return (yield site.live)
+    token = network_guard.let()
+    try:
+        return (yield site.live)
+    finally:
+        network_guard.unlet(token)
 
 
 def _record(site: Site, session: TraceSession) -> Flow:
     recording = _begin(site, session)
     if recording is None:
-        return (yield site.live)
+        return (yield from _live(site))
+    token = network_guard.let()
     try:
         value = yield site.live
     except BaseException as error:
         try:
-            if _disowned(site, error):
+            if site.disowns(error):
                 recording.withdraw()
             else:
                 recording.failed(error)
         except Exception as fault:
             _contain(site, recording, fault)
         raise
+    finally:
+        network_guard.unlet(token)
     recording.returned_s = time.perf_counter()
     try:
-        if _disowned(site, value):
+        if site.disowns(value):
             recording.withdraw()
             return value
         return site.returned(value, recording)
     except Exception as fault:
         _contain(site, recording, fault)
         return value
-
-
-def _disowned(site: Site, outcome: Any) -> bool:
-    disowns = getattr(site, "disowns", None)
-    return disowns is not None and disowns(outcome)
 
 
 def _begin(site: Site, session: TraceSession) -> Recording | None:
@@ -276,22 +305,24 @@ def _replay(site: Site, session: ReplaySession) -> Flow:
         except BaseException:
             session.source_failed(site.call())
             raise
-    return (
-        yield from answer(
-            site, session, session.match(site.call(), runtime().whereabouts(getattr(site, "span", None)).path)
-        )
-    )
+    where = runtime().whereabouts(site.span)
+    if session.recorder is not None:
+        event = session.find(site.call(), where.path)
+        if event is not None:
+            return (yield from answer(site, session, event, where.span))
+        if site.again():
+            return (yield from _record(site, session.recorder))
+    return (yield from answer(site, session, session.match(site.call(), where.path), where.span))
 
 
-def answer(site: Site, session: ReplaySession, event: DependencyEvent) -> Flow:
-    """Replay one call from the event that was found for it.
+def answer(site: Site, session: ReplaySession, event: DependencyEvent, span: trace.Span | None) -> Flow:
+    """Replay one call from the event that was found for it, and say so on its span.
 
     Raises:
         ReplayMismatchError: The event cannot answer it.
     """
-    where = runtime().whereabouts(getattr(site, "span", None))
-    if where.span is not None:
-        where.span.set_attribute("timetracer.replayed", True)
+    if span is not None:
+        span.set_attribute("timetracer.replayed", True)
     if event.not_replayable is not None:
         body = event.result.body
         if body is not None and body.end is BodyEnd.CANCELLED:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import inspect
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -23,7 +22,7 @@ from timetracer_otel.cassette import rebuild_error
 from timetracer_otel.constants import EventType
 from timetracer_otel.context import get_current_session
 from timetracer_otel.exceptions import ConfigurationError
-from timetracer_otel.plugins._flow import Recording, Step, drive, drive_async
+from timetracer_otel.plugins._flow import Recording, Site, Step, drive, drive_async
 from timetracer_otel.plugins._library import LibraryPlugin
 from timetracer_otel.plugins._patching import Function, Patch
 from timetracer_otel.session import ReplaySession, TraceSession
@@ -120,10 +119,8 @@ class _Facts:
         self.span = span
 
 
-class _FunctionCall:
+class _FunctionCall(Site):
     """One call of such a function (a `Site`)."""
-
-    read_request: Step | None = None
 
     def __init__(self, facts: _Facts, method: str, live: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.lib = facts.name
@@ -132,7 +129,10 @@ class _FunctionCall:
         self._arguments = (args, kwargs)
         self._call: Call | None = None
         self._reply: Any = None
-        self.live = live
+        self._live = live
+
+    def live(self) -> Any:
+        return self._live()
 
     def observe(self, session: TraceSession) -> None:
         self._call = self.call()
@@ -151,14 +151,14 @@ class _FunctionCall:
     def result(self, recording: Recording) -> EventResult:
         return EventResult(status=0, reply={"value": self._reply})
 
+    def again(self) -> bool:
+        return True
+
     def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any:
         return self._facts.unpack(event.result.reply["value"])
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
         return rebuild_error(error, self._facts.error_roots)
-
-    def pause(self, seconds: float) -> Any:
-        return time.sleep(seconds)
 
 
 class _AsyncFunctionCall(_FunctionCall):

@@ -21,7 +21,7 @@ from timetracer_otel.constants import BodyEnd, EventType
 from timetracer_otel.context import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.plugins._aiohttp_wire import ArrivalTap
-from timetracer_otel.plugins._flow import Recording, Step, drive_async, rebuilt
+from timetracer_otel.plugins._flow import Recording, Site, Step, drive_async, rebuilt
 from timetracer_otel.plugins._http import BodyTap, RecordedBody
 from timetracer_otel.plugins._library import LibraryPlugin
 from timetracer_otel.plugins._patching import Function, Patch
@@ -38,7 +38,7 @@ _current: ContextVar[_Exchange | None] = ContextVar("timetracer_aiohttp_exchange
 """The call whose connection is being used, in the task that does so and in the one that writes its body."""
 
 
-class _Exchange:
+class _Exchange(Site):
     """One request on its way through a connection (a `Site`)."""
 
     lib = _LIB
@@ -147,6 +147,10 @@ class _Exchange:
 
         self._sent = BodyTap(_NO_LIMIT)
         await _aiohttp_replay.read_body(self.request, self._write_bytes, self._sent)
+
+    def again(self) -> bool:
+        # A body that was a stream has been read.
+        return self._body is not None
 
     def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any:
         from timetracer_otel.plugins import _aiohttp_replay

@@ -19,7 +19,7 @@ from timetracer_otel.cassette import rebuild_error
 from timetracer_otel.config import excluded_urls
 from timetracer_otel.constants import BodyEnd, EventType
 from timetracer_otel.context import get_current_session
-from timetracer_otel.plugins._flow import Recording, Step, drive, drive_async, rebuilt
+from timetracer_otel.plugins._flow import Recording, Site, Step, drive, drive_async, rebuilt
 from timetracer_otel.plugins._http import BodyTap, RecordedBody
 from timetracer_otel.plugins._httpx_internals import (
     Internals,
@@ -43,7 +43,7 @@ _NO_CONNECTION = ReplayedNetworkStream()
 _SIMPLE = frozenset({bytes, str, int, float, bool})
 
 
-class _Exchange(ABC):
+class _Exchange(Site, ABC):
     """One request on its way through a transport (a `Site`)."""
 
     lib = _LIB
@@ -111,6 +111,11 @@ class _Exchange(ABC):
     @property
     def read_request(self) -> Step | None:
         return self._read if self._body is None else None
+
+    def again(self) -> bool:
+        if self._body is not None and whole_body(self._request) is None:
+            self._request.stream = self._internals.whole(self._body)
+        return True
 
     def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any:
         extensions = {**(event.result.reply or {}), "network_stream": _NO_CONNECTION}

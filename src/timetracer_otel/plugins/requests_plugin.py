@@ -20,7 +20,7 @@ from timetracer_otel.config import excluded_urls
 from timetracer_otel.constants import BodyEnd, EventType
 from timetracer_otel.context import get_current_session
 from timetracer_otel.plugins import _requests_internals as internals
-from timetracer_otel.plugins._flow import Recording, Step, drive, rebuilt
+from timetracer_otel.plugins._flow import Recording, Site, Step, drive, rebuilt
 from timetracer_otel.plugins._http import BodyTap, RecordedBody
 from timetracer_otel.plugins._library import LibraryPlugin
 from timetracer_otel.plugins._patching import Function, Patch
@@ -45,7 +45,7 @@ _beneath: ContextVar[list[str] | None] = ContextVar("timetracer-requests-beneath
 """Collects the calls that are recorded within the call of an adapter of the user's."""
 
 
-class _Hop:
+class _Hop(Site):
     """One request on its way through an adapter (a `Site`)."""
 
     lib = LIB
@@ -156,6 +156,11 @@ class _Hop:
 
     def _read(self) -> None:
         self._body = read_body(self._request.body)
+
+    def again(self) -> bool:
+        if self._body is not None and whole_body(self._request.body) is None:
+            self._request.body = self._body
+        return True
 
     def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any:
         reply = event.result.reply

@@ -8,6 +8,7 @@ from timetracer_otel.report._json import json_view
 from timetracer_otel.report._summary import summary
 from timetracer_otel.report._tables import Column, format_size, printable, table, terminal_width
 from timetracer_otel.report._timeline import timeline
+from timetracer_otel.report._verdict import verdict_text
 from timetracer_otel.report._words import event_marks, event_name, event_remarks, event_status, request_name
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "table",
     "terminal_width",
     "timeline",
+    "verdict_text",
 ]

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from timetracer_otel.session._signature import PARTIAL_BODY, Key, canonical_json, key_of
 from timetracer_otel.types import DependencyEvent
 
-__all__ = ["EventIndex"]
+__all__ = ["Accepts", "EventIndex"]
+
+
+Accepts = Callable[[DependencyEvent], bool]
 
 
 class EventIndex:
@@ -26,26 +29,49 @@ class EventIndex:
         self._lock = threading.Lock()
         self._waiting: dict[Key, deque[DependencyEvent]] = {}
         self._taken: set[int] = set()
+        self._last: dict[Key, DependencyEvent] = {}
+        self.repeats = 0
         self._events = list(events)
         for event in self._events:
             self._waiting.setdefault(self._key(event), deque()).append(event)
 
-    def take(self, key: Key, path: tuple[str, ...] = ()) -> DependencyEvent | None:
-        """Take the next event with this signature; None where there is none (any more)."""
+    def take(self, key: Key, path: tuple[str, ...] = (), accepts: Accepts | None = None) -> DependencyEvent | None:
+        """Take the next event with this signature; None where there is none (any more).
+
+        Args:
+            key: The signature.
+            path: Names of the spans around the call.
+            accepts: Says of an event with this signature whether it may be taken.
+        """
         with self._lock:
-            event = self._next(key, path)
+            event = self._next(key, path, accepts)
             if event is not None:
-                self._waiting[key].remove(event)
-                self._taken.add(id(event))
+                self._take(key, event)
             return event
 
-    def peek(self, key: Key, path: tuple[str, ...] = ()) -> DependencyEvent | None:
+    def peek(self, key: Key, path: tuple[str, ...] = (), accepts: Accepts | None = None) -> DependencyEvent | None:
         """The event that `take` would take, left where it is."""
         with self._lock:
-            return self._next(key, path)
+            return self._next(key, path, accepts)
 
-    def _next(self, key: Key, path: tuple[str, ...]) -> DependencyEvent | None:
-        queue = self._waiting.get(key)
+    def again(self, key: Key, accepts: Accepts | None = None) -> DependencyEvent | None:
+        """The event with this signature that was taken last, once more; None where none was."""
+        with self._lock:
+            event = self._last.get(key)
+            if event is None or (accepts is not None and not accepts(event)):
+                return None
+            self.repeats += 1
+            return event
+
+    def _take(self, key: Key, event: DependencyEvent) -> None:
+        self._waiting[key].remove(event)
+        self._taken.add(id(event))
+        self._last[key] = event
+
+    def _next(self, key: Key, path: tuple[str, ...], accepts: Accepts | None) -> DependencyEvent | None:
+        queue: Sequence[DependencyEvent] | None = self._waiting.get(key)
+        if queue and accepts is not None:
+            queue = [event for event in queue if accepts(event)]
         if not queue:
             return None
         event = queue[0]
@@ -56,11 +82,9 @@ class EventIndex:
     def take_event(self, event: DependencyEvent) -> bool:
         """Take this very event; False where another call had it first."""
         with self._lock:
-            queue = self._waiting.get(self._key(event))
-            if not queue or id(event) in self._taken:
+            if id(event) in self._taken:
                 return False
-            queue.remove(event)
-            self._taken.add(id(event))
+            self._take(self._key(event), event)
             return True
 
     def waiting_but_for_body(self, key: Key) -> list[DependencyEvent]:
@@ -79,11 +103,11 @@ class EventIndex:
         if content is None:
             return None
         for event in self.waiting():
-            if key_of(event.signature)._replace(body=key.body) != key or event.call is None:
+            if self._key(event)._replace(body=key.body) != key or event.call is None:
                 continue
             recorded = event.call.body
             if recorded is not None and isinstance(recorded.data, bytes) and canonical_json(recorded.data) == content:
-                return key_of(event.signature)
+                return self._key(event)
         return None
 
     def waiting(self) -> list[DependencyEvent]:

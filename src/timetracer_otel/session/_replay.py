@@ -9,14 +9,16 @@ from typing import Any
 from timetracer_otel.cassette import Unencodable
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import BodyEnd, EventType, TraceMode
-from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.exceptions import NetworkBlockedError, ReplayMismatchError
 from timetracer_otel.session._base import BaseSession
-from timetracer_otel.session._matching import EventIndex
+from timetracer_otel.session._matching import Accepts, EventIndex
 from timetracer_otel.session._nearest import Attempt, mismatch
 from timetracer_otel.session._redaction import Redactor
+from timetracer_otel.session._rules import rules_of
 from timetracer_otel.session._signature import PARTIAL_BODY, Key, Signer
 from timetracer_otel.session._sql import IgnoredParameters
-from timetracer_otel.types import Call, Cassette, DependencyEvent, EventSignature, RequestSnapshot
+from timetracer_otel.session._trace import TraceSession
+from timetracer_otel.types import Call, Cassette, DependencyEvent, EventSignature, RequestSnapshot, Verdict
 
 __all__ = ["ReplaySession"]
 
@@ -41,11 +43,16 @@ class ReplaySession(BaseSession):
         self.strict = strict
         self.config = config
         self.live_calls: Counter[str] = Counter()
+        self.blocked: list[NetworkBlockedError] = []
+        self.recorder: TraceSession | None = None
+        """Takes the calls that the cassette does not hold, in the record mode ``new_episodes``."""
         self._misses: list[ReplayMismatchError] = []
         self._lock = threading.Lock()
         policies = cassette.policies
         self._redactor = Redactor.from_rules(policies.redaction_mode, policies.redaction_rules)
-        self._signer = Signer(self._redactor, IgnoredParameters(config.ignore_sql_params if config else ()))
+        self._rules = rules_of(config)
+        ignored = IgnoredParameters(config.ignore_sql_params if config else ())
+        self._signer = Signer(self._redactor, ignored, self._rules)
         self._index = EventIndex(cassette.events, self._signer.recorded_key)
         self._mocked: dict[str, bool] = {}
 
@@ -137,23 +144,60 @@ class ReplaySession(BaseSession):
             ReplayMismatchError: Nothing recorded (or nothing that is left) has this signature, or what was
                 recorded cannot be replayed.
         """
-        try:
-            key = self._signer.key(call)
-        except Unencodable as fault:
-            raise self._unsigned(call, fault) from fault
-        event = self._index.take(key, path)
-        if event is None and call.body_end is BodyEnd.COMPLETE:
-            event = self._index.take(self._index.partial(key), path)
-        if event is None and not self.strict and call.body:
-            event = self._take_same_json(key, call, path)
+        event = self.find(call, path)
         if event is None:
             body = self._redactor.body(call.body, call.headers).data if call.body else None
             raise self._missed(Attempt(self._signer.sign(call), body, self._signer.arguments(call)))
         return event
 
+    def find(self, call: Call, path: tuple[str, ...] = ()) -> DependencyEvent | None:
+        """As `match`, but None where nothing (or nothing that is left) has this signature.
+
+        Raises:
+            ReplayMismatchError: The call has arguments that no recording can hold.
+        """
+        try:
+            key = self._signer.key(call)
+        except Unencodable as fault:
+            raise self._unsigned(call, fault) from fault
+        accepts = self._accepts(call)
+        event = self._index.take(key, path, accepts)
+        if event is None and call.body_end is BodyEnd.COMPLETE:
+            event = self._index.take(self._index.partial(key), path, accepts)
+        if event is None and not self.strict and call.body:
+            event = self._take_same_json(key, call, path)
+        if event is None and self.config is not None and self.config.allow_repeats:
+            event = self._index.again(key, accepts)
+        return event
+
     def upcoming(self, call: Call, path: tuple[str, ...] = ()) -> DependencyEvent | None:
         """The event that `match` would take for a call now; None where it would find none. Takes nothing."""
-        return self._index.peek(self._signer.key(call), path)
+        return self._index.peek(self._signer.key(call), path, self._accepts(call))
+
+    def verdict(self) -> Verdict:
+        """What this replay did up to now: hits, misses, what stayed unused, what went live.
+
+        Unused are the recorded events that would have answered a call and were not asked for; those of plugins that
+        stay live, and those that can answer nothing, do not count.
+        """
+        unused = [
+            event
+            for event in self._index.waiting()
+            if event.not_replayable is None and self.should_mock_plugin(event.signature.lib)
+        ]
+        with self._lock:
+            misses, live = tuple(self._misses), dict(self.live_calls)
+        return Verdict(
+            hits=tuple(self._index.taken()),
+            repeats=self._index.repeats,
+            misses=misses,
+            unused=tuple(unused),
+            live=live,
+            recorded=len(self.recorder.events) if self.recorder is not None else 0,
+            blocked=tuple(self.blocked),
+            cassette_path=self.cassette_path,
+            fail_on_unused=self.config is not None and self.config.fail_on_unused,
+        )
 
     def claim(self, event: DependencyEvent) -> bool:
         """Take this very event, so that it answers no other call; False where another call had it first."""
@@ -191,12 +235,14 @@ class ReplaySession(BaseSession):
             ReplayMismatchError: No waiting event of the type has these fields, strict or not.
         """
         actual = dict(actual_signature)
+        if self._rules is not None:
+            actual = self._rules.given(actual)
         if isinstance(actual.get("url"), str):
             actual["url"] = self._redactor.url(actual["url"])
         if isinstance(actual.get("query"), dict):
             actual["query"] = self._redactor.value(actual["query"])
         for event in self._index.waiting():
-            fits = all(getattr(event.signature, name, None) == value for name, value in actual.items())
+            fits = all(self._recorded_field(event, name) == value for name, value in actual.items())
             if fits and event.event_type == event_type and self._index.take_event(event):
                 return event
         known = {name: actual[name] for name in EventSignature.__dataclass_fields__ if name in actual}
@@ -207,9 +253,23 @@ class ReplaySession(BaseSession):
         """The events that no call has taken, in the order of the recording."""
         return self._index.waiting()
 
+    def _recorded_field(self, event: DependencyEvent, name: str) -> Any:
+        value = getattr(event.signature, name, None)
+        return self._rules.given({name: value})[name] if self._rules is not None else value
+
+    def _accepts(self, call: Call) -> Accepts | None:
+        rules = self._rules
+        if rules is None or not rules.matchers:
+            return None
+        now = self._signer.view(call)
+        return lambda event: rules.accepts(self._signer.recorded_view(event), now)
+
+    def _same_json(self, key: Key, call: Call) -> Key | None:
+        return self._index.same_json(key, self._redactor.body(call.body or b"", call.headers).data)
+
     def _take_same_json(self, key: Key, call: Call, path: tuple[str, ...]) -> DependencyEvent | None:
-        other = self._index.same_json(key, self._redactor.body(call.body or b"", call.headers).data)
-        return self._index.take(other, path) if other is not None else None
+        other = self._same_json(key, call)
+        return self._index.take(other, path, self._accepts(call)) if other is not None else None
 
     @property
     def _endpoint(self) -> str | None:

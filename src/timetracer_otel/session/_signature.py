@@ -12,8 +12,9 @@ from urllib.parse import unquote_plus, urlsplit
 from timetracer_otel.cassette import pack
 from timetracer_otel.constants import REDACTED, BodyEnd
 from timetracer_otel.session._redaction import Redactor, header_value, multipart_boundary
+from timetracer_otel.session._rules import MatchRules
 from timetracer_otel.session._sql import IgnoredParameters, is_sql, redacted_arguments
-from timetracer_otel.types import Call, DependencyEvent, EventSignature
+from timetracer_otel.types import Call, CallSnapshot, CallView, DependencyEvent, EventSignature, HeaderMap
 
 __all__ = ["PARTIAL_BODY", "Key", "Signer", "canonical_json", "key_of"]
 
@@ -31,6 +32,7 @@ class Key(NamedTuple):
     target: str | None
     query: Hashable
     body: str | None
+    headers: Hashable = ()
 
 
 class _Target(NamedTuple):
@@ -45,18 +47,59 @@ class Signer:
     Args:
         redactor: The rules.
         ignored: Values of statements that are not compared; on the side of the replay only.
+        rules: What counts of a call, where that is not everything; on the side of the replay only.
     """
 
-    def __init__(self, redactor: Redactor, ignored: IgnoredParameters | None = None) -> None:
+    def __init__(
+        self, redactor: Redactor, ignored: IgnoredParameters | None = None, rules: MatchRules | None = None
+    ) -> None:
         self._redactor = redactor
         self._ignored = ignored
+        self._rules = rules
         # Services call the same few URLs again and again; parsing one costs more than all the rest.
         self._target = lru_cache(maxsize=4096)(self._parse_target)
 
     def key(self, call: Call) -> Key:
         """What the call is looked up by."""
         target = self._target(call.url) if call.url is not None else _NO_TARGET
-        return Key(call.lib, call.method, target.url or None, target.query_key, self.body_hash(call))
+        key = Key(call.lib, call.method, target.url or None, target.query_key, self.body_hash(call))
+        return key if self._rules is None else self._ruled(self._rules, key, target.query, self.view(call))
+
+    def view(self, call: Call) -> CallView:
+        """The call as a matcher sees it, redacted."""
+        target = self._target(call.url) if call.url is not None else _NO_TARGET
+        headers = HeaderMap(self._redactor.headers(call.headers))
+        body = self._redactor.body(call.body, call.headers).data if call.body else None
+        args = self.arguments(call) if call.args is not None else None
+        return CallView(call.lib, call.method, target.url or None, target.query, headers, body, self._applied(args))
+
+    def recorded_view(self, event: DependencyEvent) -> CallView:
+        """A recorded call as a matcher sees it."""
+        signature, call = event.signature, event.call if event.call is not None else CallSnapshot()
+        body = call.body.data if call.body is not None else None
+        body = body.encode() if isinstance(body, str) else body if isinstance(body, bytes) else None
+        return CallView(
+            signature.lib,
+            signature.method,
+            signature.url,
+            signature.query,
+            call.headers,
+            body or None,
+            self._applied(call.args),
+        )
+
+    def _ruled(self, rules: MatchRules, key: Key, query: dict[str, Any], view: CallView) -> Key:
+        return Key(
+            key.lib,
+            key.method if rules.method else "",
+            key.target if rules.url else None,
+            rules.query_key(query),
+            PARTIAL_BODY if key.body == PARTIAL_BODY and rules.body else rules.body_key(view, key.body),
+            rules.header_key(view),
+        )
+
+    def _applied(self, args: Any) -> Any:
+        return self._ignored.applied(args) if self._ignored and is_sql(args) else args
 
     def sign(self, call: Call) -> EventSignature:
         """The signature as it stands in the cassette."""
@@ -89,16 +132,14 @@ class Signer:
         """What a recorded event is found by."""
         key = key_of(event.signature)
         args: Any = event.call.args if event.call is not None else None
-        if self._ignored and is_sql(args):
-            applied = self._ignored.applied(args)
-            if applied is not args:
-                return key._replace(body=self._arguments_hash(args))
-        return key
+        if self._applied(args) is not args:
+            key = key._replace(body=self._arguments_hash(args))
+        if self._rules is None:
+            return key
+        return self._ruled(self._rules, key, event.signature.query, self.recorded_view(event))
 
     def _arguments_hash(self, args: Any) -> str:
-        if self._ignored and is_sql(args):
-            args = self._ignored.applied(args)
-        return hashlib.sha256(pack(args)).hexdigest()
+        return hashlib.sha256(pack(self._applied(args))).hexdigest()
 
     def canonical_body(self, call: Call) -> bytes:
         """The redacted body, with a multipart boundary (random in every client) replaced by a fixed one."""

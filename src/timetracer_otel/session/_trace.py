@@ -14,6 +14,7 @@ from typing import Any
 
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import FORMAT_VERSION, TraceMode
+from timetracer_otel.exceptions import NetworkBlockedError
 from timetracer_otel.session._base import BaseSession, PendingCall
 from timetracer_otel.session._events import EventMaker
 from timetracer_otel.session._redaction import Redactor
@@ -54,6 +55,7 @@ class TraceSession(BaseSession):
         self.response: ResponseSnapshot | None = None
         self.trace_id: str | None = None
         self.framework = ""
+        self.blocked: list[NetworkBlockedError] = []
         self._session_id = str(uuid.uuid4())
         self._started_at = datetime.now(timezone.utc)
         self._started_s = time.perf_counter()
@@ -176,9 +178,10 @@ class TraceSession(BaseSession):
             self._known_spans.add(span_id)
 
     def _stands_alone(self, span_id: int, is_client: bool) -> bool:
-        known = span_id in self._known_spans
-        self._known_spans.discard(span_id)
-        return is_client and not known
+        if span_id in self._known_spans:
+            self._known_spans.discard(span_id)
+            return False
+        return is_client
 
     def span_ended(self, span_id: int, is_client: bool, facts: Callable[[], SpanFacts]) -> None:
         """Join a span that ended to the calls made in it.
@@ -189,15 +192,15 @@ class TraceSession(BaseSession):
                 where no plugin saw the call.
             facts: Gives the facts when they are needed.
         """
-        with self._lock:
-            if self._finalized:
-                return
-            if len(self._spans) >= MAX_EVENTS:
-                self._dropped["spans over the limit"] += 1
-                return
-            self._spans[span_id] = facts
-            if self._stands_alone(span_id, is_client):
-                self._client_spans.add(span_id)
+        # No lock: each change is one step of a dictionary or a set, and this runs at the end of every span.
+        if self._finalized:
+            return
+        if len(self._spans) >= MAX_EVENTS:
+            self.drop("spans over the limit")
+            return
+        self._spans[span_id] = facts
+        if self._stands_alone(span_id, is_client):
+            self._client_spans.add(span_id)
 
     def mark_error(self, error_type: str, error_message: str, traceback: str | None = None) -> None:
         """Say that the run failed, and how."""
@@ -238,10 +241,9 @@ class TraceSession(BaseSession):
         )
 
     def _keep(self, kept: list[Any], item: object) -> None:
-        with self._lock:
-            if self._finalized or len(self._pending) + len(self._given) >= MAX_EVENTS:
-                self._dropped["events over the limit" if not self._finalized else "calls after the end"] += 1
-                return
+        if self._finalized or len(self._pending) + len(self._given) >= MAX_EVENTS:
+            self.drop("events over the limit" if not self._finalized else "calls after the end")
+        else:
             kept.append(item)
 
     def _event_of(self, call: PendingCall, facts: Callable[[], SpanFacts] | None) -> DependencyEvent:

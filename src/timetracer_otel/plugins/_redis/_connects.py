@@ -60,7 +60,8 @@ def replay_failed_connect(connection: Any, session: ReplaySession, wait: Callabl
     if not _has_failed_connects(session):
         return
     site = _site(connection, wait)
-    event = session.upcoming(site.call(), runtime().whereabouts().path)
+    where = runtime().whereabouts()
+    event = session.upcoming(site.call(), where.path)
     if event is None or not _is_failed_connect(event):
         return
     if current_operation.get() is None and any(
@@ -69,7 +70,7 @@ def replay_failed_connect(connection: Any, session: ReplaySession, wait: Callabl
     ):
         return
     if session.claim(event):
-        yield from answer(site, session, event)
+        yield from answer(site, session, event, where.span)
 
 
 def _site(connection: Any, wait: Callable[[float], Any]) -> Exchange:

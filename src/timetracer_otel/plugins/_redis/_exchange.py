@@ -12,7 +12,7 @@ from typing import Any
 from timetracer_otel.cassette import rebuild_error
 from timetracer_otel.constants import CapturePolicy, EventType
 from timetracer_otel.exceptions import CassetteError
-from timetracer_otel.plugins._flow import CANCEL_GRACE_S, Recording, Step, rebuilt
+from timetracer_otel.plugins._flow import CANCEL_GRACE_S, Recording, Site, rebuilt
 from timetracer_otel.plugins._redis._commands import Command, arguments, expects_stream, method_of, redact_reply
 from timetracer_otel.plugins._redis._internals import completed, decoding_of, is_health_check_answer, protocol_of
 from timetracer_otel.plugins._redis._replies import Copier, recorded_error, restored
@@ -37,7 +37,7 @@ async def pause_async(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-class Exchange:
+class Exchange(Site):
     """Commands that go out together, and what comes back (a `Site`, and what a `Wire` holds).
 
     Most exchanges end with as many replies as there were commands. A subscription goes on: whatever is read from
@@ -45,7 +45,6 @@ class Exchange:
     """
 
     lib = LIB
-    read_request: Step | None = None
 
     def __init__(
         self,
@@ -61,8 +60,8 @@ class Exchange:
         self._wire = wire
         self._commands = commands
         self._url = url
-        self.live = live
-        self.pause = wait
+        self._live = live
+        self._wait = wait
         self.clustered = clustered
         self.is_fact = False
         self._limit_bytes: float = math.inf
@@ -74,6 +73,12 @@ class Exchange:
         self._cut = False
         self._event: DependencyEvent | None = None
         self._session: ReplaySession | None = None
+
+    def live(self) -> Any:
+        return self._live()
+
+    def pause(self, seconds: float) -> Any:
+        return self._wait(seconds)
         self._resp = protocol_of(connection)
         self._decoding = decoding_of(connection)
 

@@ -189,7 +189,8 @@ def _learned(dialect: Any) -> dict[str, Any]:
         new = vars(type(dialect)(dbapi=dialect.dbapi))
     except Exception:  # a dialect of somebody else's whose constructor asks for more
         return {name: vars(dialect)[name] for name in _USUAL_FACTS if _is_plain(vars(dialect).get(name, ...))}
-    configured = _configured(type(dialect))
+    kind: type[object] = type(dialect)
+    configured = _configured(kind)
     return {
         name: value
         for name, value in vars(dialect).items()

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 from opentelemetry import trace
 
 from timetracer_otel.constants import EventType
-from timetracer_otel.plugins._flow import Recording, Step, records, replays
+from timetracer_otel.plugins._flow import Recording, Site, records, replays
 from timetracer_otel.plugins._sqlalchemy import _errors
 from timetracer_otel.plugins._sqlalchemy._internals import (
     Binds,
@@ -119,7 +119,7 @@ def _number(session: Any, dialect: Any) -> int:
         return numbers.setdefault(dialect, len(numbers) + 1)
 
 
-class _Site(ABC):
+class _Site(Site, ABC):
     """What all calls of the plugin have in common (a `Site`)."""
 
     lib = LIB
@@ -140,9 +140,6 @@ class _Site(ABC):
     @abstractmethod
     def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any: ...
 
-    def observe(self, session: TraceSession) -> None:  # noqa: B027 - most have nothing to do here
-        pass
-
     def returned(self, value: Any, recording: Recording) -> Any:
         self.tell_facts(recording)
         recording.close()
@@ -150,10 +147,6 @@ class _Site(ABC):
 
     def result(self, recording: Recording) -> EventResult:
         return EventResult(reply={"engine": self._engine} if self._engine else {})
-
-    @property
-    def read_request(self) -> Step | None:
-        return None
 
     def record_error(self, error: BaseException) -> RecordedError:
         made = _errors.record_error(error)

@@ -1,0 +1,272 @@
+"""The one table of settings: how each is called in the environment, what it may be, and what it means.
+
+`timetracer_otel.config` reads the environment by it and makes `TraceConfig` of it; the documentation is made from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from timetracer_otel.constants import CapturePolicy, CompressionType, RecordMode, TraceMode
+from timetracer_otel.exceptions import ConfigurationError
+
+__all__ = ["ENV_PREFIX", "OTEL_ENV_PREFIX", "SETTINGS", "Setting", "check", "names", "parse", "wrong"]
+
+ENV_PREFIX = "TIMETRACER_"
+OTEL_ENV_PREFIX = "OTEL_PYTHON_TIMETRACER_"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table: how a field of `TraceConfig` is called in the environment, and what it means."""
+
+    field: str
+    name: str
+    """Name in the environment, without prefix."""
+    parse: Callable[[str], Any]
+    """Text to value; raises ValueError where the text is none of ``allowed``."""
+    allowed: str
+    meaning: str
+    unit: str = ""
+
+    @property
+    def env(self) -> str:
+        """The variable's name as the documentation gives it."""
+        return ENV_PREFIX + self.name
+
+
+def _choice(kind: type[Enum]) -> tuple[Callable[[str], Any], str]:
+    return (lambda text: kind(text.lower())), ", ".join(str(member.value) for member in kind)
+
+
+def _flag(text: str) -> bool:
+    lowered = text.lower()
+    if lowered in {"true", "1", "yes", "on"}:
+        return True
+    if lowered in {"false", "0", "no", "off"}:
+        return False
+    raise ValueError(text)
+
+
+def names(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _rules(text: str) -> list[str]:
+    return [item.strip() for item in text.split(";") if item.strip()]
+
+
+def _redact(text: str) -> str:
+    if text.lower() in {"default", "off"}:
+        return text.lower()
+    raise ValueError(text)
+
+
+def _level(text: str) -> str:
+    if text.lower() in _LEVELS:
+        return text.lower()
+    raise ValueError(text)
+
+
+_PARTS = ("method", "url", "query", "body", "headers")
+_PARTS_TEXT = "method, url, query, body, headers, headers:<name>, separated by commas"
+_IGNORED_TEXT = "query:<name>, header:<name>, body:<JSON path from $>, separated by commas"
+_LEVELS = ("debug", "info", "warning", "error", "critical")
+_MODE, _MODES = _choice(TraceMode)
+_POLICY, _POLICIES = _choice(CapturePolicy)
+_COMPRESSION, _COMPRESSIONS = _choice(CompressionType)
+_RECORD_MODE, _RECORD_MODES = _choice(RecordMode)
+_YES_NO = "true, false"
+_LIST = "names separated by commas"
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("mode", "MODE", _MODE, _MODES, "What to do with the calls that are seen."),
+    Setting(
+        "service_name",
+        "SERVICE",
+        str,
+        "any text",
+        "Name of the service in the cassette; falls back to OTEL_SERVICE_NAME, "
+        "then to service.name in OTEL_RESOURCE_ATTRIBUTES.",
+    ),
+    Setting(
+        "env",
+        "ENV",
+        str,
+        "any text",
+        "Name of the environment; falls back to deployment.environment.name in OTEL_RESOURCE_ATTRIBUTES.",
+    ),
+    Setting("cassette_dir", "DIR", str, "a folder", "Where recordings are stored; made when it is needed."),
+    Setting("cassette_path", "CASSETTE", str, "a file", "The cassette that a replay answers from."),
+    Setting("capture", "CAPTURE", names, _LIST, "Groups or libraries to record; empty: every one that is enabled."),
+    Setting("sample_rate", "SAMPLE_RATE", float, "0.0 to 1.0", "Share of requests that is recorded."),
+    Setting(
+        "errors_only", "ERRORS_ONLY", _flag, _YES_NO, "Keep the cassettes of requests that failed, and no other."
+    ),
+    Setting(
+        "exclude_paths",
+        "EXCLUDE_PATHS",
+        names,
+        "paths separated by commas",
+        "Request paths that are not recorded, with all below them.",
+    ),
+    Setting(
+        "max_body_kb",
+        "MAX_BODY_KB",
+        int,
+        "0 or more",
+        "Longest body that is kept; the event of a longer one cannot be replayed, and says so.",
+        "KiB",
+    ),
+    Setting("store_request_body", "STORE_REQ_BODY", _POLICY, _POLICIES, "When request bodies are kept."),
+    Setting("store_response_body", "STORE_RES_BODY", _POLICY, _POLICIES, "When response bodies are kept."),
+    Setting(
+        "strict_replay",
+        "STRICT_REPLAY",
+        _flag,
+        _YES_NO,
+        "false: where no recorded body equals the request's, a JSON body with equal content counts as well.",
+    ),
+    Setting(
+        "mock_plugins",
+        "MOCK_PLUGINS",
+        names,
+        _LIST,
+        "Groups (http, db, redis) or libraries that a replay answers; empty: all.",
+    ),
+    Setting(
+        "live_plugins",
+        "LIVE_PLUGINS",
+        names,
+        _LIST,
+        "Groups or libraries that make real calls during a replay; wins over the former.",
+    ),
+    Setting("log_level", "LOG_LEVEL", _level, ", ".join(_LEVELS), "Level of the logger timetracer_otel."),
+    Setting("compression", "COMPRESSION", _COMPRESSION, _COMPRESSIONS, "How cassette files are compressed."),
+    Setting(
+        "redact",
+        "REDACT",
+        _redact,
+        "default, off",
+        "Whether secrets are replaced before anything is stored or matched.",
+    ),
+    Setting(
+        "redact_extra",
+        "REDACT_EXTRA",
+        names,
+        _LIST,
+        "Names of headers, query parameters and fields that are secret besides the default ones.",
+    ),
+    Setting(
+        "ignore_sql_params",
+        "IGNORE_SQL_PARAMS",
+        _rules,
+        "rules separated by semicolons, each `names` or `statement pattern: names`",
+        "Bound values that change from run to run and that a replay does not compare, by name or position from 1; "
+        "`*` in a pattern stands for anything.",
+    ),
+    Setting(
+        "record_mode",
+        "RECORD_MODE",
+        _RECORD_MODE,
+        _RECORD_MODES,
+        "What `replay(...)` does with calls that the cassette does not hold. none: error; once: record where the "
+        "file is missing; new_episodes: make them and add them; all: record anew.",
+    ),
+    Setting(
+        "match_on",
+        "MATCH_ON",
+        names,
+        _PARTS_TEXT,
+        "What a call must have in common with a recorded one, besides the library.",
+    ),
+    Setting(
+        "ignore",
+        "IGNORE",
+        names,
+        _IGNORED_TEXT,
+        "Fields that change from run to run and that a replay does not compare; `*` in a JSON path stands for any "
+        "key or index.",
+    ),
+    Setting(
+        "allow_repeats",
+        "ALLOW_REPEATS",
+        _flag,
+        _YES_NO,
+        "true: a call that was answered as often as it was recorded gets the last answer again.",
+    ),
+    Setting(
+        "fail_on_miss",
+        "FAIL_ON_MISS",
+        _flag,
+        _YES_NO,
+        "true: `replay(...)` raises at its end where a call had no answer and the app swallowed that.",
+    ),
+    Setting(
+        "fail_on_unused",
+        "FAIL_ON_UNUSED",
+        _flag,
+        _YES_NO,
+        "true: `replay(...)` raises at its end where a recorded call was not made.",
+    ),
+    Setting(
+        "block_network",
+        "BLOCK_NETWORK",
+        _flag,
+        _YES_NO,
+        "true: refuse every connection of the process that no plugin makes for the session.",
+    ),
+    Setting(
+        "replay_timing",
+        "REPLAY_TIMING",
+        _flag,
+        _YES_NO,
+        "true: a replayed answer and each of its chunks take as long as they did when recorded.",
+    ),
+)
+"""Every setting, in the order of the documentation."""
+
+
+def wrong(name: str, value: object, allowed: str) -> ConfigurationError:
+    """The error for a value that is not allowed."""
+    return ConfigurationError(f"{name}: {value!r} is not allowed. Allowed: {allowed}.")
+
+
+def parse(setting: Setting, text: str, named: str) -> Any:
+    """A setting's value from text; ``named`` is what the error calls it."""
+    try:
+        return setting.parse(text)
+    except ValueError:
+        raise wrong(named.rstrip("="), text, setting.allowed) from None
+
+
+def check(field: str, value: Any, named: str) -> None:
+    """Check what a value's type does not say.
+
+    Raises:
+        ConfigurationError: The value is not allowed.
+    """
+    if field == "sample_rate" and not 0.0 <= value <= 1.0:
+        raise wrong(named, value, "0.0 to 1.0")
+    if field == "max_body_kb" and value < 0:
+        raise wrong(named, value, "0 or more")
+    if field == "ignore_sql_params":
+        for rule in value:
+            if not rule.rpartition(":")[2].replace(",", " ").split():
+                raise wrong(named, rule, "`names` or `statement pattern: names`")
+    if field == "match_on":
+        for part in value:
+            if not (callable(part) or _is_part(part)):
+                raise wrong(named, part, _PARTS_TEXT)
+    if field == "ignore":
+        for ignored in value:
+            kind, _, what = ignored.partition(":")
+            if not (what.startswith("$") if kind == "body" else kind in {"query", "header"} and what):
+                raise wrong(named, ignored, _IGNORED_TEXT)
+
+
+def _is_part(part: str) -> bool:
+    return part in _PARTS or (part.lower().startswith("headers:") and bool(part[8:].strip()))

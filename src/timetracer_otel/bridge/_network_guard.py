@@ -1,0 +1,164 @@
+"""``block_network``: no connection leaves the process that no plugin makes for the session.
+
+The interpreter tells an audit hook of every connection (``sys.addaudithook``, PEP 578). A hook can never be taken out
+again, so it goes in with the first session that asks, and does nothing while there is none. Connections that C code
+makes of its own accord (libpq, uvloop) are not seen.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from contextvars import ContextVar, Token
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+from timetracer_otel._otel_internals import instrumentation_suppressed
+from timetracer_otel.context import get_current_session
+from timetracer_otel.exceptions import NetworkBlockedError
+from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
+
+__all__ = ["begin", "end", "let", "unlet"]
+
+_CONNECTIONS = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
+_LOOKUPS = frozenset({"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"})
+_EVENTS = _CONNECTIONS | _LOOKUPS
+
+_guarded: tuple[BaseSession, ...] = ()
+_lock = threading.Lock()
+_hooked = False
+_let: ContextVar[bool] = ContextVar("timetracer_otel_let", default=False)
+_LIBRARIES = {"httpcore": "httpx", "httpcore2": "httpx", "httpx2": "httpx", "urllib3": "requests"}
+_DRIVERS = {"asyncpg": "sqlalchemy", "pymysql": "sqlalchemy", "aiomysql": "sqlalchemy", "pg8000": "sqlalchemy"}
+_OWN = str(Path(__file__).parents[1]) + os.sep
+_STDLIB = (str(Path(os.__file__).parent) + os.sep, "<frozen ")
+_INSTALLED = ("site-packages" + os.sep, "dist-packages" + os.sep)
+
+_REPLAY_HINT = (
+    "record the call through a library that has a plugin, add a plugin (docs/how-to-add-a-plugin.md), "
+    "or unset block_network."
+)
+_NO_SESSION_HINT = (
+    "this thread has no session: run it in a copy of the context (contextvars.copy_context().run), "
+    "or unset block_network."
+)
+
+
+def begin(session: BaseSession) -> None:
+    """Refuse connections from now on, until `end` with the same session."""
+    global _guarded, _hooked
+    with _lock:
+        _guarded = (*_guarded, session)
+        if not _hooked:
+            _hooked = True
+            sys.addaudithook(_hook)
+
+
+def end(session: BaseSession) -> None:
+    """Undo `begin`; harmless when repeated."""
+    global _guarded
+    with _lock:
+        _guarded = tuple(other for other in _guarded if other is not session)
+
+
+def let() -> Token[bool] | None:
+    """Allow connections in this context: a plugin makes a call for real. Give the token to `unlet`."""
+    return _let.set(True) if _guarded else None
+
+
+def unlet(token: Token[bool] | None) -> None:
+    """Undo `let`."""
+    if token is not None:
+        try:
+            _let.reset(token)
+        except ValueError:
+            # A task that was never finished is cleared away in another context; its own is gone.
+            pass
+
+
+def _hook(event: str, arguments: tuple[Any, ...]) -> None:
+    if _guarded and event in _EVENTS and not _let.get():
+        _check(event, arguments)
+
+
+def _check(event: str, arguments: tuple[Any, ...]) -> None:
+    session = get_current_session()
+    if session is None:
+        # Of a thread without a context nobody knows whose name it looks up: its connection is what counts.
+        if event in _LOOKUPS or not _guarded:
+            return
+        responsible, hint = _guarded[-1], _NO_SESSION_HINT
+    elif session in _guarded:
+        responsible, hint = session, _REPLAY_HINT
+    else:
+        return
+    if instrumentation_suppressed():
+        return
+    places = _places()
+    if any(_is_live(place.package, responsible) for place in places):
+        return
+    error = _error(event, arguments, places, hint)
+    if isinstance(responsible, (ReplaySession, TraceSession)):
+        responsible.blocked.append(error)
+    raise error
+
+
+def _is_live(package: str, session: BaseSession) -> bool:
+    """Whether a package on the stack belongs to a plugin that makes real calls in this session."""
+    lib = _LIBRARIES.get(package) or _DRIVERS.get(package) or package
+    if lib not in {"httpx", "requests", "aiohttp", "sqlalchemy", "redis"}:
+        return False
+    if isinstance(session, ReplaySession):
+        return not session.should_mock_plugin(lib)
+    return isinstance(session, TraceSession) and session.wants(lib)
+
+
+class _Place(NamedTuple):
+    package: str
+    module: str
+    file: str
+    line: int
+    function: str
+
+    def __str__(self) -> str:
+        return f"{self.module} ({Path(self.file).name}:{self.line}, in {self.function})"
+
+
+def _places() -> list[_Place]:
+    """The stack, innermost first, without our own frames."""
+    places = []
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith(_OWN):
+            module = str(frame.f_globals.get("__name__", "?"))
+            places.append(_Place(module.partition(".")[0], module, file, frame.f_lineno, frame.f_code.co_name))
+        frame = frame.f_back
+    return places
+
+
+def _error(event: str, arguments: tuple[Any, ...], places: list[_Place], hint: str) -> NetworkBlockedError:
+    foreign = [place for place in places if _is_installed(place) or not place.file.startswith(_STDLIB)]
+    made_by = (foreign or places)[0]
+    users = [place for place in foreign if not _is_installed(place)]
+    called_from = users[0] if users and users[0] != made_by else None
+    return NetworkBlockedError(
+        _address(event, arguments), str(made_by), str(called_from) if called_from is not None else None, hint
+    )
+
+
+def _is_installed(place: _Place) -> bool:
+    return any(folder in place.file for folder in _INSTALLED)
+
+
+def _address(event: str, arguments: tuple[Any, ...]) -> str:
+    if event in _LOOKUPS:
+        host, port = (*arguments, None)[:2]
+        host = host.decode("latin-1") if isinstance(host, bytes) else host
+        return f"{host}:{port}" if port is not None else str(host)
+    address = arguments[1]
+    if isinstance(address, tuple) and len(address) >= 2:
+        return f"{address[0]}:{address[1]}"
+    return address.decode(errors="replace") if isinstance(address, bytes) else str(address)
