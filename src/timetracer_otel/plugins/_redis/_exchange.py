@@ -73,16 +73,16 @@ class Exchange(Site):
         self._cut = False
         self._event: DependencyEvent | None = None
         self._session: ReplaySession | None = None
+        self._resp = protocol_of(connection)
+        self._decoding = decoding_of(connection)
+
+    # What flow asks
 
     def live(self) -> Any:
         return self._live()
 
     def pause(self, seconds: float) -> Any:
         return self._wait(seconds)
-        self._resp = protocol_of(connection)
-        self._decoding = decoding_of(connection)
-
-    # What flow asks
 
     def observe(self, session: TraceSession) -> None:
         self._limit_bytes = session.config.max_body_bytes
@@ -113,7 +113,7 @@ class Exchange(Site):
 
     def forget_connection(self) -> None:
         """A connection is not kept alive by what was recorded of it."""
-        self._connection = self.live = None  # type: ignore[assignment]
+        self._connection = self._live = None  # type: ignore[assignment]
 
     def result(self, recording: Recording) -> EventResult:
         facts: dict[str, Any] = {"resp": self._resp, "decoding": list(self._decoding) if self._decoding else None}
