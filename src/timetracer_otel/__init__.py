@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from timetracer_otel._scopes import record, replay
     from timetracer_otel.config import TraceConfig
-    from timetracer_otel.constants import CapturePolicy, CompressionType, TraceMode
+    from timetracer_otel.constants import CapturePolicy, CompressionType, RecordMode, TraceMode
     from timetracer_otel.exceptions import (
         CassetteError,
         CassetteNotFoundError,
         CassetteSchemaError,
         ConfigurationError,
+        NetworkBlockedError,
         PluginError,
         PluginNotFoundError,
+        ReplayFailedError,
         ReplayMismatchError,
         TimetracerError,
     )
@@ -37,8 +39,11 @@ __all__ = [
     "CassetteSchemaError",
     "CompressionType",
     "ConfigurationError",
+    "NetworkBlockedError",
     "PluginError",
     "PluginNotFoundError",
+    "RecordMode",
+    "ReplayFailedError",
     "ReplayMismatchError",
     "TimetracerError",
     "TraceConfig",
@@ -51,7 +56,7 @@ __all__ = [
 _HOME = {
     **dict.fromkeys(("record", "replay"), "_scopes"),
     "TraceConfig": "config",
-    **dict.fromkeys(("CapturePolicy", "CompressionType", "TraceMode"), "constants"),
+    **dict.fromkeys(("CapturePolicy", "CompressionType", "RecordMode", "TraceMode"), "constants"),
 }
 
 

@@ -17,15 +17,16 @@ from opentelemetry.context import Context
 
 from timetracer_otel import _faults
 from timetracer_otel._names import known_names
-from timetracer_otel.bridge import Activatable, load_plugins, runtime
+from timetracer_otel.bridge import Activatable, load_plugins, network_guard, runtime
 from timetracer_otel.cassette import cassette_path, check_writable, read_cassette, save_cassette
 from timetracer_otel.config import TraceConfig
-from timetracer_otel.constants import TraceMode
+from timetracer_otel.constants import RecordMode, TraceMode
 from timetracer_otel.context import reset_session, set_session
-from timetracer_otel.exceptions import CassetteError, ConfigurationError
-from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
+from timetracer_otel.exceptions import CassetteError, ConfigurationError, ReplayFailedError
+from timetracer_otel.session import BaseSession, Redactor, ReplaySession, TraceSession, with_new_episodes
+from timetracer_otel.types import Cassette
 
-__all__ = ["Scope", "record", "replay"]
+__all__ = ["Scope", "check_verdict", "record", "replay"]
 
 SessionT = TypeVar("SessionT", bound=BaseSession)
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
@@ -53,6 +54,8 @@ class Scope(ABC, Generic[SessionT]):
         for line in self._config.warnings(known_names()):
             _faults.warn_once(line, line)
         session = self._begin()
+        if self._config.block_network:
+            network_guard.begin(session)
         plugins = load_plugins()
         for plugin in plugins:
             plugin.activate()
@@ -65,6 +68,7 @@ class Scope(ABC, Generic[SessionT]):
     ) -> None:
         session, token, plugins = self._open.pop()
         reset_session(token)
+        network_guard.end(session)
         for plugin in plugins:
             plugin.deactivate()
         self._end(session, error)
@@ -129,31 +133,28 @@ class record(Scope[TraceSession]):  # noqa: N801 - used like a function
         return TraceSession(self._config)
 
     def _end(self, session: TraceSession, error: BaseException | None) -> None:
-        if error is not None:
-            session.mark_error(f"{type(error).__module__}.{type(error).__qualname__}", str(error))
-        session.finalize()
-        try:
-            cassette = session.to_cassette()
-            path = self._path or cassette_path(cassette, self._config.cassette_dir, self._config.compression)
-            save_cassette(cassette, path, self._config.compression)
-        except CassetteError as failure:
-            if error is None:
-                raise
-            # The app's own error is what its caller must see.
-            _faults.logger.error("timetracer-otel: %s", failure)
+        _finish(session, self._path, error)
 
 
 class replay(Scope[ReplaySession]):  # noqa: N801 - used like a function
     """Answer the calls made inside a block or a function from a cassette.
 
+    What is done about calls that the cassette does not hold, the setting ``record_mode`` says. Where that means to
+    record everything (``all``, and ``once`` without a file), the session is a `TraceSession`.
+
+    When the block ends without an exception, and a call of it had no answer (the app may have swallowed the error),
+    the end raises; ``fail_on_miss=False`` lets it pass. With ``fail_on_unused=True`` it raises as well where a
+    recorded call was not made. `ReplaySession.verdict` has the whole account.
+
     Args:
         path: The cassette; the one the settings name where it is left out.
         config: The settings; read from the environment where it is left out.
-        settings: Single fields of `TraceConfig`, over either: ``live_plugins=["db"]``, ``replay_timing=True``.
+        settings: Single fields of `TraceConfig`, over either: ``live_plugins=["db"]``, ``record_mode="once"``.
 
     Raises:
         ConfigurationError: A setting has a value that cannot be used, or no cassette is named.
-        CassetteError: On entering: the cassette is missing or broken.
+        CassetteError: On entering: the cassette is missing or broken. At the end: it cannot be written.
+        ReplayFailedError: At the end: see above.
     """
 
     def __init__(
@@ -165,10 +166,77 @@ class replay(Scope[ReplaySession]):  # noqa: N801 - used like a function
         path = self._path or self._config.cassette_path
         if path is None:
             raise ConfigurationError("replay: no cassette is named. Give its path, or set TIMETRACER_CASSETTE.")
-        return ReplaySession(read_cassette(path), str(Path(path)), self._config.strict_replay, self._config)
+        config, mode = self._config, self._config.record_mode
+        if mode is not RecordMode.NONE and (mode is RecordMode.ALL or not Path(path).exists()):
+            check_writable(path)
+            # Whoever asks for such a mode asks the session whether it is recording.
+            return TraceSession(config)  # type: ignore[return-value]
+        session = ReplaySession(read_cassette(path), str(Path(path)), config.strict_replay, config)
+        if mode is RecordMode.NEW_EPISODES:
+            check_writable(path)
+            session.recorder = TraceSession(_as_recorded(config, session))
+        return session
 
-    def _end(self, session: ReplaySession, error: BaseException | None) -> None:
+    def _end(self, session: BaseSession, error: BaseException | None) -> None:
+        if isinstance(session, TraceSession):
+            _finish(session, self._path or self._config.cassette_path, error)
+        elif isinstance(session, ReplaySession):
+            if session.recorder is not None:
+                session.recorder.finalize()
+                if session.recorder.events:
+                    _save(
+                        with_new_episodes(session.cassette, session.recorder),
+                        session.cassette_path,
+                        self._config,
+                        error,
+                    )
+            if error is None:
+                check_verdict(session)
+
+
+def check_verdict(session: ReplaySession) -> None:
+    """Raise where a replay has done what its settings do not let pass.
+
+    Raises:
+        ReplayFailedError: It has.
+    """
+    verdict = session.verdict()
+    if verdict.ok:
         return
+    forgives = session.config is not None and not session.config.fail_on_miss
+    if forgives and not verdict.blocked and not (verdict.fail_on_unused and verdict.unused):
+        return
+    from timetracer_otel.report import verdict_text
+
+    raise ReplayFailedError(verdict_text(verdict), verdict)
+
+
+def _finish(session: TraceSession, path: str | None, error: BaseException | None) -> None:
+    """End a recording, write it, and say what it refused."""
+    if error is not None:
+        session.mark_error(f"{type(error).__module__}.{type(error).__qualname__}", str(error))
+    session.finalize()
+    _save(session.to_cassette(), path, session.config, error)
+    if error is None and session.blocked:
+        raise session.blocked[0]
+
+
+def _save(cassette: Cassette, path: str | None, config: TraceConfig, error: BaseException | None) -> None:
+    try:
+        save_cassette(
+            cassette, path or cassette_path(cassette, config.cassette_dir, config.compression), config.compression
+        )
+    except CassetteError as failure:
+        if error is None:
+            raise
+        # The app's own error is what its caller must see.
+        _faults.logger.error("timetracer-otel: %s", failure)
+
+
+def _as_recorded(config: TraceConfig, session: ReplaySession) -> TraceConfig:
+    """Settings under which new calls are redacted as those of the cassette were."""
+    policies = session.cassette.policies
+    return replace(config, redact=policies.redaction_mode, redact_extra=Redactor.names_in(policies.redaction_rules))
 
 
 _FIELDS = frozenset(entry.name for entry in fields(TraceConfig))

@@ -12,10 +12,13 @@ from timetracer_otel.exceptions import (
     CassetteNotFoundError,
     CassetteSchemaError,
     ConfigurationError,
+    NetworkBlockedError,
     PluginNotFoundError,
+    ReplayFailedError,
     ReplayMismatchError,
     TimetracerError,
 )
+from timetracer_otel.types import Verdict
 
 EXAMPLES = [
     ConfigurationError("mode: 'x' is not allowed."),
@@ -24,6 +27,8 @@ EXAMPLES = [
     CassetteSchemaError("x.msgpack", "1", "2"),
     ReplayMismatchError("no", cassette_path="x", expected={"a": 1}, actual={"a": 2}, hint="record", event_index=3),
     PluginNotFoundError("httpx"),
+    ReplayFailedError("Replay of x: 0 hit", Verdict(live={"redis": 2})),
+    NetworkBlockedError("10.0.0.1:80", "made.by", "app", "nothing"),
 ]
 
 

@@ -1,5 +1,6 @@
 """The bridge to OpenTelemetry: span processor, exporter, sampler, and what ``opentelemetry-instrument`` calls."""
 
+from timetracer_otel.bridge import _network_guard as network_guard
 from timetracer_otel.bridge._exporter import TimetracerSpanExporter
 from timetracer_otel.bridge._instrumentor import TimetracerInstrumentor, post_instrument
 from timetracer_otel.bridge._plugins import Activatable, load_plugins, register
@@ -16,6 +17,7 @@ __all__ = [
     "TimetracerSpanProcessor",
     "has_real_provider",
     "load_plugins",
+    "network_guard",
     "post_instrument",
     "register",
     "runtime",

@@ -1,9 +1,10 @@
 """The plugins: each captures and replays the calls of one library.
 
-`enable_x` and `disable_x` switch one on and off for the whole process. A library is imported only by its own
-plugin, and only when that is used.
+`enable_x` and `disable_x` switch one on and off for the whole process; `function_plugin` makes one for a library that
+has none here. A library is imported only by its own plugin, and only when that is used.
 """
 
+from timetracer_otel.plugins._functions import function_plugin
 from timetracer_otel.plugins.aiohttp_plugin import disable_aiohttp, enable_aiohttp
 from timetracer_otel.plugins.httpx_plugin import disable_httpx, enable_httpx
 from timetracer_otel.plugins.redis_plugin import disable_redis, enable_redis
@@ -21,4 +22,5 @@ __all__ = [
     "enable_redis",
     "enable_requests",
     "enable_sqlalchemy",
+    "function_plugin",
 ]

@@ -16,8 +16,7 @@ from opentelemetry import trace
 
 from timetracer_otel import _faults
 from timetracer_otel._otel_internals import instrumentation_suppressed
-from timetracer_otel.bridge import runtime
-from timetracer_otel.bridge import _network_guard as network_guard
+from timetracer_otel.bridge import network_guard, runtime
 from timetracer_otel.cassette import record_error
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.exceptions import CassetteError

@@ -36,6 +36,7 @@ class Internals(NamedTuple):
     response: type[Any]
     tee: Callable[[Any, BodyTap], Any]
     replay: Callable[[RecordedBody], Any]
+    whole: Callable[[bytes], Any]
     family: dict[str, str]
     """Packages whose exceptions the module raises: the name in either generation, and the one to use here."""
 
@@ -125,7 +126,7 @@ def internals_of(module: ModuleType) -> Internals:
     family = {name + old: name + suffix for name in ("httpx", "httpcore") for old in ("", "2")}
     # What httpcore speaks HTTP and waits with: their errors are arguments and causes of its own.
     family |= {name: name for name in ("h11", "h2", "anyio", "trio", "exceptiongroup")}
-    return Internals(module.Response, Tee, Replayed, family)
+    return Internals(module.Response, Tee, Replayed, module.ByteStream, family)
 
 
 async def pause(seconds: float) -> None:

@@ -84,7 +84,12 @@ class Redactor:
     @classmethod
     def from_rules(cls, mode: str, rules: Sequence[str]) -> Redactor:
         """The redactor that a cassette was recorded with."""
-        return cls(mode, [rule.removeprefix(_NAME_RULE) for rule in rules if rule.startswith(_NAME_RULE)])
+        return cls(mode, cls.names_in(rules))
+
+    @staticmethod
+    def names_in(rules: Sequence[str]) -> list[str]:
+        """The extra names of a list of `rules`."""
+        return [rule.removeprefix(_NAME_RULE) for rule in rules if rule.startswith(_NAME_RULE)]
 
     def is_secret_parameter(self, name: str) -> bool:
         """Whether the value of a query parameter is replaced."""
