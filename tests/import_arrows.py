@@ -30,7 +30,7 @@ ROOMS: dict[str, int] = {
     "session": 3,
     "bridge": 4,
     "plugins": 5,
-    **dict.fromkeys(("", "_scopes", "cli", "pytest_plugin", "__main__"), 6),
+    **dict.fromkeys(("", "_scopes", "cli", "pytest_plugin", "_pytest_sessions", "_pytest_report", "__main__"), 6),
 }
 """Floor of each room; the front door is the package itself. ``report`` and ``context`` have rules of their own."""
 
@@ -38,7 +38,7 @@ REPORT_SEES = 3
 """``report`` imports from this floor and below, and only the top floor imports ``report``."""
 
 ALWAYS_ALLOWED = frozenset({"opentelemetry", "msgpack", "wrapt"})
-ALLOWED_IN = {"pytest": ("pytest_plugin",)}
+ALLOWED_IN = {"pytest": ("pytest_plugin", "_pytest_sessions", "_pytest_report")}
 OPTIONAL = frozenset({"brotli", "brotlicffi", "zstandard", "compression"})
 OPTIONAL_ROOMS = ("cassette", "session", "report")
 """Decoders that need not be there (``compression`` came with Python 3.14), and the rooms whose functions may ask."""

@@ -27,6 +27,7 @@ __all__ = [
     "environment",
     "excluded_urls",
     "instrumentation_disabled",
+    "is_set",
 ]
 
 
@@ -173,6 +174,11 @@ def instrumentation_disabled(library: str) -> bool:
         return True
     disabled = names(environment("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS") or "")
     return library in disabled or "*" in disabled
+
+
+def is_set(name: str) -> bool:
+    """Whether the environment has a setting, by its name without prefix."""
+    return _variable(name) is not None
 
 
 def mode_is_explicit() -> bool:

@@ -1,10 +1,15 @@
-"""The pytest fixtures, loaded by pytest wherever this distribution is installed.
+"""The pytest marker and the fixtures, loaded by pytest wherever this distribution is installed.
+
+    @pytest.mark.timetracer
+    def test_checkout():
+        ...  # recorded where the cassette is missing, replayed where it is there
 
     def test_checkout(timetracer_auto):
         with timetracer_auto("checkout.msgpack"):
-            ...  # recorded where the cassette is missing, replayed where it is there
+            ...  # the same for a part of a test
 
-Nothing of ours is imported before a fixture is used: test runs that do not use them pay for this file alone.
+Nothing of ours is imported before a marker or a fixture is used: test runs that do not use them pay for this file
+alone.
 """
 
 from __future__ import annotations
@@ -15,30 +20,101 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from timetracer_otel._pytest_sessions import TestSession
     from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
 __all__ = [
     "pytest_addoption",
+    "pytest_configure",
+    "pytest_itemcollected",
+    "pytest_runtest_call",
+    "pytest_sessionfinish",
+    "pytest_terminal_summary",
     "timetracer_auto",
     "timetracer_cassette_dir",
     "timetracer_record",
     "timetracer_replay",
+    "timetracer_session",
 ]
 
 _INI = "timetracer_cassette_dir"
+_MODES = ("none", "once", "new_episodes", "all")
+_MARKER = (
+    "timetracer(name, *, mode, mock, live, match_on, **settings): record the calls of this test into a cassette, or "
+    "replay them from it. name: of the cassette (default: of the test); mode: none, once (default), new_episodes, "
+    "all; mock, live: groups or libraries; settings: fields of TraceConfig."
+)
+_running: pytest.StashKey[TestSession] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Declare the ini option ``timetracer_cassette_dir``."""
+    """Declare the options and the ini option."""
+    group = parser.getgroup("timetracer", "recording and replaying calls (timetracer-otel)")
+    group.addoption(
+        "--timetracer-mode",
+        choices=_MODES,
+        help="record mode of every marked test and of timetracer_auto, whatever they say themselves",
+    )
+    group.addoption(
+        "--timetracer-orphans",
+        action="store_true",
+        help="list the cassettes that no test used; fail the run for them if every collected test ran",
+    )
     parser.addini(
         _INI,
         "Folder of the cassettes, relative to the root folder of the tests (default: cassettes beside the test file)",
         default="",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker."""
+    config.addinivalue_line("markers", _MARKER)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A marked test uses `timetracer_session`, set up behind the fixtures of wider scopes."""
+    if item.get_closest_marker("timetracer") is None:
+        return
+    names: list[str] | None = getattr(item, "fixturenames", None)
+    if names is not None:
+        if "timetracer_session" in names:
+            names.remove("timetracer_session")
+        known = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+        wider = (name for name in names if name in known and known[name][-1].scope != "function")
+        names.insert(sum(1 for _ in wider), "timetracer_session")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Make the session current in the test, and fail the test where its replay failed."""
+    running = item.stash.get(_running, None)
+    if running is None:
+        return (yield)
+    with running.around(item):
+        return (yield)
+
+
+@pytest.fixture
+def timetracer_session(request: pytest.FixtureRequest, timetracer_cassette_dir: Path) -> Iterator[BaseSession]:
+    """The session of this test: of the marker `timetracer`, or what that would make without arguments.
+
+    A `TraceSession` while the test is recorded, a `ReplaySession` while it is replayed; current in the test, and in
+    the fixtures that are set up after this one.
+    """
+    from timetracer_otel._pytest_sessions import TestSession
+
+    running = TestSession(request, timetracer_cassette_dir)
+    with running.open() as session:
+        request.node.stash[_running] = running
+        try:
+            yield session
+        finally:
+            del request.node.stash[_running]
 
 
 @pytest.fixture
@@ -52,7 +128,9 @@ def timetracer_cassette_dir(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture
-def timetracer_replay(timetracer_cassette_dir: Path) -> Callable[..., AbstractContextManager[ReplaySession]]:
+def timetracer_replay(
+    request: pytest.FixtureRequest, timetracer_cassette_dir: Path
+) -> Callable[..., AbstractContextManager[ReplaySession]]:
     """A function that replays a cassette.
 
         with timetracer_replay("name.msgpack") as session:
@@ -60,20 +138,20 @@ def timetracer_replay(timetracer_cassette_dir: Path) -> Callable[..., AbstractCo
     Its parameters are ``cassette_path`` (relative to `timetracer_cassette_dir`, or absolute), ``strict`` (False:
     a JSON body with equal content counts as equal) and ``plugins`` (groups or libraries that are
     answered from the cassette, the others stay live; all where it is left out). It raises `CassetteNotFoundError`
-    where the file is missing.
+    where the file is missing, and `ReplayFailedError` at the end of the block where a call had no answer.
     """
 
     def replay(
         cassette_path: str | Path, strict: bool = False, plugins: Sequence[str] | None = None
     ) -> AbstractContextManager[ReplaySession]:
-        return _replaying(timetracer_cassette_dir / cassette_path, strict, plugins)
+        return _replaying(request, timetracer_cassette_dir / cassette_path, strict, plugins)
 
     return replay
 
 
 @pytest.fixture
 def timetracer_record(
-    timetracer_cassette_dir: Path, tmp_path: Path
+    request: pytest.FixtureRequest, timetracer_cassette_dir: Path, tmp_path: Path
 ) -> Callable[..., AbstractContextManager[TraceSession]]:
     """A function that records a cassette.
 
@@ -87,56 +165,79 @@ def timetracer_record(
     def record(
         cassette_name: str | Path | None = None, plugins: Sequence[str] | None = None, use_tmp: bool = False
     ) -> AbstractContextManager[TraceSession]:
-        return _recording(tmp_path if use_tmp else timetracer_cassette_dir, cassette_name, plugins)
+        return _recording(request, tmp_path if use_tmp else timetracer_cassette_dir, cassette_name, plugins)
 
     return record
 
 
 @pytest.fixture
-def timetracer_auto(timetracer_cassette_dir: Path) -> Callable[..., AbstractContextManager[BaseSession]]:
+def timetracer_auto(
+    request: pytest.FixtureRequest, timetracer_cassette_dir: Path
+) -> Callable[..., AbstractContextManager[BaseSession]]:
     """A function that replays a cassette where it is there, and records it where it is not.
 
     Its parameters are ``cassette_name`` and ``plugins``, as in `timetracer_record` and `timetracer_replay`.
-    Delete the file to record anew.
+    Delete the file, or use ``--timetracer-mode=all``, to record anew.
     """
 
     def auto(cassette_name: str | Path, plugins: Sequence[str] | None = None) -> AbstractContextManager[BaseSession]:
         path = timetracer_cassette_dir / cassette_name
-        if path.exists():
-            return _replaying(path, False, plugins)
-        return _recording(timetracer_cassette_dir, cassette_name, plugins)
+        mode = request.config.getoption("--timetracer-mode") or "once"
+        if mode == "all" or (mode != "none" and not path.exists()):
+            return _recording(request, timetracer_cassette_dir, cassette_name, plugins)
+        return _replaying(request, path, False, plugins, mode)
 
     return auto
 
 
-@contextmanager
-def _replaying(path: Path, strict: bool, plugins: Sequence[str] | None) -> Iterator[ReplaySession]:
-    import timetracer_otel
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run for orphans, where that was asked for."""
+    config = session.config
+    if config.getoption("--timetracer-orphans") and not hasattr(config, "workerinput"):
+        from timetracer_otel._pytest_report import orphans_of
 
-    names = _checked(plugins)
-    with timetracer_otel.replay(path, strict_replay=strict, mock_plugins=names) as session:
+        if session.exitstatus == pytest.ExitCode.OK and orphans_of(config).fail_the_run:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which recorded calls were not made, and which cassettes no test used."""
+    noted = any(
+        name.startswith("timetracer_")
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        for name, _ in getattr(report, "user_properties", ())
+    )
+    if noted or config.getoption("--timetracer-orphans"):
+        from timetracer_otel._pytest_report import write_summary
+
+        write_summary(terminalreporter, config)
+
+
+@contextmanager
+def _replaying(
+    request: pytest.FixtureRequest, path: Path, strict: bool, plugins: Sequence[str] | None, mode: str = "none"
+) -> Iterator[ReplaySession]:
+    import timetracer_otel
+    from timetracer_otel._pytest_sessions import checked, note_unused, note_used
+
+    names = checked(plugins)
+    note_used(request, path)
+    with timetracer_otel.replay(path, strict_replay=strict, mock_plugins=names, record_mode=mode) as session:
         yield session
+    note_unused(request, session)
 
 
 @contextmanager
-def _recording(folder: Path, name: str | Path | None, plugins: Sequence[str] | None) -> Iterator[TraceSession]:
+def _recording(
+    request: pytest.FixtureRequest, folder: Path, name: str | Path | None, plugins: Sequence[str] | None
+) -> Iterator[TraceSession]:
     import timetracer_otel
+    from timetracer_otel._pytest_sessions import checked, note_used
 
     path = None if name is None else folder / name
-    names = _checked(plugins)
+    names = checked(plugins)
+    if path is not None:
+        note_used(request, path)
     with timetracer_otel.record(path, cassette_dir=str(folder), capture=names) as session:
         yield session
-
-
-def _checked(plugins: Sequence[str] | None) -> list[str]:
-    """The names, where each is known: one that nobody knows would silently leave its calls live."""
-    from timetracer_otel._names import known_names, unknown_names
-    from timetracer_otel.bridge import load_plugins
-    from timetracer_otel.exceptions import ConfigurationError
-
-    load_plugins()  # each says its name
-    names = [plugins] if isinstance(plugins, str) else list(plugins or ())
-    for name, nearest in unknown_names(names, known_names()):
-        meant = f"; did you mean {nearest!r}?" if nearest else f". Known: {', '.join(sorted(known_names()))}."
-        raise ConfigurationError(f"plugins=: nobody knows a plugin or group called {name!r}{meant}")
-    return names

@@ -81,7 +81,7 @@ def items(connection: sa.Connection, rows: int = 0) -> sa.Table:
     )
     metadata.create_all(connection)
     if rows:
-        values = [{"id": n, "name": f"item {n}", "price": Decimal(n) / 4} for n in range(1, rows + 1)]
+        values = [{"name": f"item {n}", "price": Decimal(n) / 4} for n in range(1, rows + 1)]
         connection.execute(table.insert(), values)
     connection.commit()
     return table

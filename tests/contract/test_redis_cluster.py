@@ -123,10 +123,10 @@ async def _app(flavour: RedisFlavour, cluster: Cluster) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Any, Any]]:
     """The app, bare and recorded in every flavour; the cluster is stopped behind it."""
     folder = tmp_path_factory.mktemp("cluster")
-    seen: dict[str, Any] = {"folder": folder}
+    seen: dict[Any, Any] = {"folder": folder}
     with ExitStack() as stack:
         cluster = seen["cluster"] = Cluster(folder, stack)
         for flavour in FLAVOURS:

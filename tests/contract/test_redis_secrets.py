@@ -46,7 +46,7 @@ async def _app(flavour: RedisFlavour, server: RedisServer) -> list[Any]:
             await settle(r.acl_list()),
             await settle(r.execute_command("AUTH", "ada", two)),
             await failing(lambda: r.execute_command("AUTH", "ada", three)),
-            await failing(lambda: r.execute_command("HELLO", "2", "AUTH", "ada", four)) if r is None else None,
+            await failing(lambda: r.execute_command("HELLO", flavour.protocol, "AUTH", "ada", four)),
             await failing(lambda: r.execute_command("MIGRATE", "127.0.0.1", 1, "nokey", 0, 10, "AUTH2", "ada", five)),
             await failing(lambda: r.execute_command("MIGRATE", "127.0.0.1", 1, "nokey", 0, 10, "AUTH", six)),
         ]
@@ -110,3 +110,54 @@ def test_another_password_finds_the_same_recording(server: RedisServer, tmp_path
     server.stop()
     with replay(path):
         assert app("second") is True
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS, ids=lambda flavour: flavour.name)
+@pytest.mark.parametrize("decode", [False, True], ids=["bytes", "text"])
+def test_secret_fields_of_hashes(flavour: RedisFlavour, server: RedisServer, tmp_path: Path, decode: bool) -> None:
+    """As in a JSON body: the names of `docs/redaction.md`, in commands and in replies of every shape."""
+
+    async def app(secret: str) -> list[Any]:
+        async with flavour.open(server, decode_responses=decode) as r:
+            seen = [
+                await settle(r.hset("h", mapping={"name": "Ada", "Password": secret, "age": 36})),
+                await settle(r.hgetall("h")),
+                await settle(r.hget("h", "Password")),
+                await settle(r.hget("h", "name")),
+                await settle(r.hmget("h", ["name", "Password", "missing"])),
+                await settle(r.hsetnx("h", "token", secret)),
+                await settle(r.xadd("x", {"token": secret, "kind": "login"}, id="1-1", maxlen=5)),
+                await settle(r.hget("h", "missing")),
+                await settle(r.xrange("x")),
+                await settle(r.xrevrange("x", count=1)),
+                await settle(r.xread({"x": "0"})),
+                await settle(r.xgroup_create("x", "g", id="0")),
+                await settle(r.xreadgroup("g", "c", {"x": ">"})),
+                await settle(r.xclaim("x", "g", "d", 0, ["1-1"])),
+                await settle(r.xinfo_stream("x")),
+            ]
+            for transaction in (True, False):
+                pipe = r.pipeline(transaction=transaction)
+                pipe.hgetall("h").hget("h", "token").hset("h", "secret", secret).hget("h", "name").hmget(
+                    "h", "age", "pwd"
+                )
+                seen.append(await settle(pipe.execute()))
+            return seen
+
+    path = tmp_path / "x.msgpack"
+    with record(path):
+        recorded = flavour.run(app("s3cret"))
+    assert b"s3cret" not in path.read_bytes()
+    server.stop()
+    with replay(path) as session:
+        replayed = flavour.run(app("another"))
+    assert session.misses == []
+    text = repr(recorded).replace("s3cret", "[REDACTED]")
+    assert repr(replayed) == text
+
+    server.start()
+    with record(path, redact="off"):
+        recorded = flavour.run(app("s3cret"))
+    server.stop()
+    with replay(path):
+        assert flavour.run(app("s3cret")) == recorded

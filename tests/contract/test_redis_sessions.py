@@ -25,10 +25,10 @@ from tests.servers.redis import RedisServer
 from timetracer_otel import record, replay
 from timetracer_otel.bridge import runtime
 from timetracer_otel.cassette import read_cassette
+from timetracer_otel.constants import EventType
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.plugins import disable_redis, enable_redis
 from timetracer_otel.plugins._redis._internals import places
-from timetracer_otel.types import EventType
 
 SYNC = RedisFlavour(asynchronous=False)
 ASYNC = RedisFlavour(asynchronous=True)
@@ -195,7 +195,8 @@ def test_clients_made_and_connected_before(server: RedisServer, tmp_path: Path) 
 
     def app() -> list[Any]:
         pubsub.subscribe("c")
-        seen = [pubsub.get_message(timeout=1), r.set("a", 1), r.get("a"), pipe.get("a").execute()]
+        pipe.get("a")
+        seen = [pubsub.get_message(timeout=1), r.set("a", 1), r.get("a"), pipe.execute()]
         pubsub.unsubscribe()
         return [*seen, pubsub.get_message(timeout=1)]
 

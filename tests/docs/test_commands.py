@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import pytest
 
 from tests.loopback import Loopback
 from tests.sample_cassettes import checkout
+from tests.servers.redis import RedisServer
 from timetracer_otel.cassette import save_cassette
 
 REPOSITORY = Path(__file__).parents[2]
@@ -29,8 +31,12 @@ PAGES = sorted(
     for pattern in ("*.md", "docs/*.md", "exporters/*.md", "exporters/*/*.md")
     for path in REPOSITORY.glob(pattern)
 )
+ELSEWHERE = {"docs/plugin-system.md"}
+"""Its blocks are parts of programs; tests/seed runs each of them."""
 UPSTREAM = "http://127.0.0.1:8001"
 """How the pages call the upstream; replaced by its real address."""
+REDIS = "redis://localhost:6379"
+"""How they call a Redis server; replaced by the address of one that is started for the page."""
 
 APP = """
 import os
@@ -96,9 +102,10 @@ def upstream() -> Iterator[Loopback]:
 class Page:
     """Runs the blocks of one page in a folder of its own."""
 
-    def __init__(self, folder: Path, upstream: Loopback) -> None:
+    def __init__(self, folder: Path, upstream: Loopback, redis_url: str = REDIS) -> None:
         self.folder = folder
         self.upstream = upstream
+        self.redis_url = redis_url
         (folder / "app.py").write_text(APP)
         save_cassette(checkout(), folder / "checkout.msgpack")
         kept = {
@@ -141,7 +148,7 @@ class Page:
         assert done.returncode == 0, f"{text}\n\n{done.stderr}"
 
     def local(self, text: str) -> str:
-        return text.replace(UPSTREAM, self.upstream.url)
+        return text.replace(UPSTREAM, self.upstream.url).replace(REDIS, self.redis_url)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -155,14 +162,19 @@ class Page:
         )
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if any(kind in _RUN for kind, _ in blocks(page))])
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page not in ELSEWHERE and any(kind in _RUN for kind, _ in blocks(page))]
+)
 def test_a_page_does_what_it_says(page: str, tmp_path: Path, upstream: Loopback) -> None:
-    here = Page(tmp_path, upstream)
-    for language, text in blocks(page):
-        if language == "python":
-            here.python(text)
-        elif language in {"console", "bash"}:
-            here.shell(commands(language, text))
+    with ExitStack() as stack:
+        needs_redis = any(REDIS in text for _, text in blocks(page))
+        redis = stack.enter_context(RedisServer(tmp_path / "redis")) if needs_redis else None
+        here = Page(tmp_path, upstream, redis.url.removesuffix("/0") if redis is not None else REDIS)
+        for language, text in blocks(page):
+            if language == "python":
+                here.python(text)
+            elif language in {"console", "bash"}:
+                here.shell(commands(language, text))
     if page == "README.md":
         # Live are two recorded runs of the app, one recorded test, one recorded block; all replays are answered.
         assert upstream.hits["/users/7"] == 4

@@ -170,15 +170,16 @@ class Redactor:
         if not self.active:
             return value
         if type(value) is dict:
-            return {
-                key: REDACTED
-                if type(key) is str and key.lower() in self._fields and item is not None
-                else self.value(item)
-                for key, item in value.items()
-            }
+            return {key: self._entry(key, item) for key, item in value.items()}
         if type(value) in (list, tuple):
             return type(value)(self.value(item) for item in value)
         return value
+
+    def _entry(self, key: Any, item: Any) -> Any:
+        name = key.decode("latin-1") if type(key) is bytes else key
+        if type(name) is not str or name.lower() not in self._fields or item is None:
+            return self.value(item)
+        return _REDACTED if type(item) is bytes else REDACTED
 
 
 def header_value(headers: HeaderPairs, name: bytes) -> bytes:

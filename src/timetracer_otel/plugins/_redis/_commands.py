@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from timetracer_otel.constants import REDACTED
 
-__all__ = ["Command", "arguments", "expects_stream", "method_of", "parse", "redact_reply", "text"]
+__all__ = ["Command", "arguments", "expects_stream", "is_transaction", "method_of", "parse", "redact_reply", "text"]
 
 Command = list[bytes]
 
@@ -88,7 +88,7 @@ def method_of(commands: Sequence[Command]) -> str:
     """The name of a command; ``MULTI`` for a transaction that is sent at once, ``PIPELINE`` for other batches."""
     if len(commands) == 1:
         return _name(commands[0])
-    return "MULTI" if _is_transaction(commands) else "PIPELINE"
+    return "MULTI" if is_transaction(commands) else "PIPELINE"
 
 
 def _name(command: Command) -> str:
@@ -98,17 +98,14 @@ def _name(command: Command) -> str:
     return " ".join(words) if words[0] in _CONTAINERS else words[0]
 
 
-def _is_transaction(commands: Sequence[Command]) -> bool:
+def is_transaction(commands: Sequence[Command]) -> bool:
+    """Whether a batch is a transaction, from ``MULTI`` to ``EXEC``."""
     return len(commands) > 1 and commands[0] == [b"MULTI"] and commands[-1] == [b"EXEC"]
 
 
-def arguments(commands: Sequence[Command]) -> list[Any]:
-    """What is matched and kept of commands: names and arguments as text where they are UTF-8, secrets replaced.
-
-    One list of words for a single command, a list of such lists for a batch.
-    """
-    words = [_redacted([_word(part) for part in command]) for command in commands]
-    return words[0] if len(words) == 1 else words
+def arguments(commands: Sequence[Command]) -> list[list[Any]]:
+    """What is matched and kept of each command: its words as text where they are UTF-8, passwords replaced."""
+    return [_redacted([_word(part) for part in command]) for command in commands]
 
 
 def _word(part: bytes) -> str | bytes:
@@ -183,7 +180,7 @@ def redact_reply(commands: Sequence[Command], index: int, reply: Any) -> Any:
     """The reply to one of the commands of a batch, without the passwords that some commands ask for."""
     command = commands[index]
     if command[:1] == [b"EXEC"] and isinstance(reply, list):
-        queued = commands[1:-1] if _is_transaction(commands) else ()
+        queued = commands[1:-1] if is_transaction(commands) else ()
         if len(queued) != len(reply):
             # What was queued was sent earlier, one by one: look everywhere.
             return [_password_hashes(_secret_settings(item)) for item in reply]

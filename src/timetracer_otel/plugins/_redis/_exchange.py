@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from timetracer_otel.constants import CapturePolicy, EventType
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.plugins._flow import CANCEL_GRACE_S, Recording, Site, rebuilt
 from timetracer_otel.plugins._redis._commands import Command, arguments, expects_stream, method_of, redact_reply
+from timetracer_otel.plugins._redis._fields import folded_arguments, folded_reply, unfolded_reply
 from timetracer_otel.plugins._redis._internals import completed, decoding_of, is_health_check_answer, protocol_of
 from timetracer_otel.plugins._redis._replies import Copier, recorded_error, restored
 from timetracer_otel.plugins._redis._wire import Played, Wire
@@ -35,6 +36,12 @@ def pause(seconds: float) -> None:
 async def pause_async(seconds: float) -> None:
     """Wait where calls are awaited; redis-py knows no other event loop than asyncio's."""
     await asyncio.sleep(seconds)
+
+
+def _arguments(commands: Sequence[Command]) -> list[Any]:
+    """One list of words for a single command, a list of such lists for a batch."""
+    words = [folded_arguments(line) for line in arguments(commands)]
+    return words[0] if len(words) == 1 else words
 
 
 class Exchange(Site):
@@ -90,7 +97,7 @@ class Exchange(Site):
     def call(self) -> Call:
         if self._call is None:
             self._call = Call(
-                LIB, EventType.REDIS, method_of(self._commands), self._url, args=arguments(self._commands)
+                LIB, EventType.REDIS, method_of(self._commands), self._url, args=_arguments(self._commands)
             )
         return self._call
 
@@ -164,7 +171,8 @@ class Exchange(Site):
             replies = facts["replies"]
             if len(replies) < len(self._commands) and not any(type(reply) is RecordedError for reply in replies):
                 raise ValueError(f"it has {len(replies)} replies to {len(self._commands)} commands")
-            wire.replies.extend((reply, self) for reply in replies)
+            for index, reply in enumerate(replies):
+                wire.replies.append((unfolded_reply(self._commands, index, reply), self))
 
     def follow(self, session: ReplaySession) -> None:
         """In a replay: go to the node that was asked when this was recorded.
@@ -199,7 +207,8 @@ class Exchange(Site):
             else:
                 self._add("message", value)
             return False
-        self._keep(redact_reply(self._commands, len(self._replies), value))
+        index = len(self._replies)
+        self._keep(folded_reply(self._commands, index, redact_reply(self._commands, index, value)))
         if len(self._replies) < len(self._commands):
             return False
         self._close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 from timetracer_otel.cassette import rebuild_error as rebuild
@@ -63,11 +64,14 @@ def record_error(error: BaseException) -> RecordedError:
     if module.startswith("psycopg2"):
         diag = getattr(error, "diag", None)
         made.attributes[_DIAG] = {name: getattr(diag, name, None) for name in _DIAG_FIELDS}
-    elif module.startswith("psycopg") and hasattr(error, "_info_to_dict"):
+    elif module.startswith("psycopg") and hasattr(error, "pgresult"):
         # The form in which psycopg itself pickles what the server said: number of the field to its bytes.
-        info = getattr(error, "_info", None)
-        fields = error._info_to_dict(info) if info else None
-        made.attributes["_info"] = {int(field): text for field, text in fields.items()} if fields else None
+        result = error.pgresult
+        made.attributes["_info"] = (
+            {int(field): result.error_field(field) for field in import_module("psycopg.pq").DiagnosticField}
+            if result is not None
+            else None
+        )
         for name in ("sqlstate", "pgcode", "pgconn", "pgresult"):
             made.attributes.pop(name, None)
         made.attributes.update({"_encoding": getattr(error, "_encoding", "utf-8"), "pgconn": None})
@@ -92,7 +96,7 @@ def rebuild_error(error: RecordedError, driver: str) -> tuple[BaseException, boo
     diag = attributes.pop(_DIAG, None)
     made = rebuild(replace(error, attributes=attributes), _DRIVERS | {driver})
     if diag is not None:
-        made = _with_diag(made, diag)
+        made = _with_diag(made, diag, attributes)
     return made, disconnected
 
 
@@ -107,7 +111,7 @@ class Diagnostics:
 _WITH_DIAG: dict[type[BaseException], type[BaseException]] = {}
 
 
-def _with_diag(error: BaseException, fields: dict[str, Any]) -> BaseException:
+def _with_diag(error: BaseException, fields: dict[str, Any], attributes: dict[str, Any]) -> BaseException:
     """The same error in a class of the same name whose ``diag`` can be read; psycopg2's own is read-only."""
     kind = type(error)
     made = _WITH_DIAG.get(kind)
@@ -123,8 +127,6 @@ def _with_diag(error: BaseException, fields: dict[str, Any]) -> BaseException:
     copy.args = error.args
     copy.__cause__, copy.__dict__ = error.__cause__, dict(vars(error))
     copy.__dict__[_DIAG] = Diagnostics(fields)
-    for name in ("pgcode", "pgerror"):
-        value = getattr(error, name, None)
-        if value is not None:
-            copy.__setstate__({name: value})
+    # The one way in; what is left out is cleared.
+    copy.__setstate__({name: attributes.get(name) for name in ("pgcode", "pgerror")})
     return copy

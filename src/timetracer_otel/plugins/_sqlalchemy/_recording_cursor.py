@@ -69,7 +69,7 @@ class Fetches:
 
     def _describe(self) -> None:
         description = getattr(self._cursor, "description", None)
-        if description:
+        if description is not None:
             self._description = [tuple(map(plain, tuple(column)[:_COLUMN_LENGTH])) for column in description]
 
     def failed(self, error: BaseException) -> None:

@@ -23,6 +23,8 @@ class ReplayConnection:
 
     shows_itself = True
     """Whether cursors have it as ``connection``."""
+    forgets = False
+    """Whether a closed cursor says nothing more of its result."""
     isolation_level: Any
     autocommit: Any
 
@@ -129,6 +131,8 @@ class SqliteConnection(_Configurable):
 
 class PsycopgConnection(_TwoPhase):
     """psycopg (3), sync."""
+
+    forgets = True
 
     def __init__(self, target: Target) -> None:
         super().__init__(target)

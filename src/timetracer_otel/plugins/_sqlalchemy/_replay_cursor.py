@@ -49,7 +49,7 @@ class _Answer:
         self._batch = 0
         self._started_s = time.perf_counter()
         columns = reply.get("description")
-        self._columns = [Column(*(restored(part) for part in column)) for column in columns] if columns else None
+        self._columns = [Column(*(restored(part) for part in column)) for column in columns] if columns is not None else None
         self.gives_rows = "rows" in reply
         self.description = None if reply.get("late") else self._columns
         self.rowcount = -1 if reply.get("rowcount") is None else reply["rowcount"]
@@ -168,7 +168,8 @@ class ReplayCursor:
         pass
 
     def close(self) -> None:
-        pass
+        if self._connection is not None and self._connection.forgets:
+            self._answer = None
 
     async def _async_soft_close(self) -> None:
         pass

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
+from timetracer_otel import _faults
 from timetracer_otel.bridge import runtime
 from timetracer_otel.context import get_current_session
 from timetracer_otel.plugins._flow import drive
@@ -35,6 +36,7 @@ from timetracer_otel.plugins._sqlalchemy._sites import (
     Target,
     is_recording,
     is_replaying,
+    note_initialized,
     recorded_facts,
 )
 from timetracer_otel.session import BaseSession, ReplaySession
@@ -185,6 +187,11 @@ def _connect(original: Function) -> Function:
             engines.on_recorded_facts.discard(dialect)
             found = engines.target(dialect)
             initialize_again(dialect, self, found.engine_url if found is not None else None)
+        if target is not None and is_recording(session):
+            try:
+                note_initialized(dialect)
+            except Exception as fault:
+                _faults.contain("sqlalchemy.facts", fault)
 
     return __connect
 

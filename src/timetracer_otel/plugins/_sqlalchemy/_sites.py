@@ -37,6 +37,7 @@ __all__ = [
     "Target",
     "is_recording",
     "is_replaying",
+    "note_initialized",
     "recorded_facts",
 ]
 
@@ -45,6 +46,8 @@ LIB = "sqlalchemy"
 _lock = threading.Lock()
 _numbers: WeakKeyDictionary[Any, WeakKeyDictionary[Any, int]] = WeakKeyDictionary()
 """By recording and dialect: the number of an engine among those that it met."""
+_initial: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
+"""By dialect: what it had learned when a recording saw it initialised. Later it may learn more, from statements."""
 _told: WeakKeyDictionary[Any, set[int]] = WeakKeyDictionary()
 """By recording: the engines whose facts stand in an event already."""
 _facts: WeakKeyDictionary[Any, _RecordedFacts] = WeakKeyDictionary()
@@ -113,6 +116,14 @@ def recorded_facts(session: ReplaySession, target: Target) -> dict[str, Any] | N
         return known.of(target)
 
 
+def note_initialized(dialect: Any) -> None:
+    """A recorded connection was opened, and its dialect initialised if it was the first."""
+    facts = facts_of(dialect)
+    if facts is not None:
+        with _lock:
+            _initial.setdefault(dialect, facts)
+
+
 def _number(session: Any, dialect: Any) -> int:
     with _lock:
         numbers = _numbers.setdefault(session, WeakKeyDictionary())
@@ -170,7 +181,7 @@ class _Site(Site, ABC):
             told = _told.setdefault(recording.session, set())
             if number in told:
                 return
-        facts = facts_of(self.target.dialect)
+        facts = _initial.get(self.target.dialect) or facts_of(self.target.dialect)
         if facts is not None:
             with _lock:
                 told.add(number)
@@ -247,7 +258,7 @@ class ConnectSite(_Site):
 
     def result(self, recording: Recording) -> EventResult:
         # The dialect is initialised after its first connection was opened, which by now it is.
-        facts = facts_of(self.target.dialect)
+        facts = _initial.get(self.target.dialect)
         return EventResult(reply={"engine": {"number": self._number, "facts": facts}} if facts else {})
 
     def rebuild(self, event: DependencyEvent | None, session: ReplaySession) -> Any:

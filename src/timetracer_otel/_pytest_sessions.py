@@ -1,0 +1,176 @@
+"""The session of a test: where its cassette is, when it is current, and when it fails the test."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from timetracer_otel._names import known_names, unknown_names
+from timetracer_otel._scopes import check_verdict, replay
+from timetracer_otel.bridge import load_plugins
+from timetracer_otel.config import TraceConfig, is_set
+from timetracer_otel.context import get_current_session, reset_session, set_session
+from timetracer_otel.exceptions import ConfigurationError
+from timetracer_otel.report import event_name
+from timetracer_otel.session import BaseSession, ReplaySession
+
+__all__ = ["CASSETTE", "UNUSED", "TestSession", "cassette_file", "checked", "note_unused", "note_used"]
+
+CASSETTE = "timetracer_cassette"
+"""Name of the user property of a test that says which cassette it used; one for each."""
+UNUSED = "timetracer_unused"
+"""Name of the user property of a test that says which recorded calls it did not make."""
+
+_UNSAFE = re.compile(r"[^\w.\-\[\]]+", re.ASCII)
+_LONGEST = 100
+_SHORT_NAMES = {"mode": "record_mode", "mock": "mock_plugins", "live": "live_plugins"}
+
+
+class TestSession:
+    """What the marker of one test asks for.
+
+    Raises:
+        ConfigurationError: The marker has an argument that nobody knows.
+    """
+
+    __test__ = False
+
+    def __init__(self, request: pytest.FixtureRequest, folder: Path) -> None:
+        self._request = request
+        marker = request.node.get_closest_marker("timetracer")
+        positional = marker.args if marker is not None else ()
+        settings = dict(marker.kwargs) if marker is not None else {}
+        if len(positional) > 1:
+            raise ConfigurationError("timetracer: one positional argument at most, the name of the cassette.")
+        name = positional[0] if positional else settings.pop("name", None)
+        for short, field in _SHORT_NAMES.items():
+            if short in settings:
+                settings[field] = settings.pop(short)
+        for field in ("mock_plugins", "live_plugins"):
+            if field in settings:
+                settings[field] = checked(settings[field])
+        told = request.config.getoption("--timetracer-mode")
+        if told:
+            settings["record_mode"] = told
+        elif "record_mode" not in settings and not is_set("RECORD_MODE"):
+            settings["record_mode"] = "once"
+        self.path = folder / cassette_file(request.node, name)
+        self._scope = replay(self.path, config=TraceConfig.from_env(), **{"fail_on_miss": True, **settings})
+        self._session: BaseSession | None = None
+        self._error: BaseException | None = None
+
+    @contextmanager
+    def open(self) -> Iterator[BaseSession]:
+        """The session, current in this context until the end of the block."""
+        note_used(self._request, self.path)
+        self._session = session = self._scope.__enter__()
+        try:
+            yield session
+        finally:
+            note_unused(self._request, session)
+            error = self._error
+            self._scope.__exit__(type(error) if error is not None else None, error, None)
+
+    @contextmanager
+    def around(self, item: pytest.Item) -> Iterator[None]:
+        """Run the test in the session, and fail it where its replay failed.
+
+        Raises:
+            ReplayFailedError: The test passed, its replay did not.
+        """
+        try:
+            with self._inside(item):
+                yield
+            if isinstance(self._session, ReplaySession):
+                check_verdict(self._session)
+        except BaseException as error:
+            # The end of the session has nothing to add.
+            self._error = error
+            raise
+
+    @contextmanager
+    def _inside(self, item: pytest.Item) -> Iterator[None]:
+        """The test's coroutine may be run in another context, and gets the session there."""
+        test = getattr(item, "obj", None)
+        if not inspect.iscoroutinefunction(test):
+            yield
+            return
+        session = self._session
+        assert session is not None
+
+        @functools.wraps(test)
+        async def in_session(*args: Any, **kwargs: Any) -> Any:
+            if get_current_session() is session:
+                return await test(*args, **kwargs)
+            token = set_session(session)
+            try:
+                return await test(*args, **kwargs)
+            finally:
+                reset_session(token)
+
+        item.obj = in_session  # type: ignore[attr-defined]
+        try:
+            yield
+        finally:
+            item.obj = test  # type: ignore[attr-defined]
+
+
+def cassette_file(item: pytest.Item, name: str | None = None) -> Path:
+    """The name of a test's cassette, below the folder of the cassettes.
+
+    Without a name: ``<test file>/<class>.<function>[<parameters>].msgpack``. A name is taken as it is; a parametrised
+    test adds its parameters, since each set has calls of its own. Characters that some file system forbids become
+    ``_``, and a name that was changed, or is long, ends in a hash that tells it from others.
+    """
+    parameters = item.name[item.name.index("[") :] if "[" in item.name and hasattr(item, "callspec") else ""
+    if name is None:
+        function = item.name.removesuffix(parameters) if parameters else item.name
+        classes = [node.name for node in item.listchain() if isinstance(node, pytest.Class)]
+        stem = Path(item.path.stem, _safe(".".join([*classes, function]) + parameters))
+    else:
+        given = Path(name.removesuffix(".msgpack"))
+        stem = given.with_name(given.name + _safe(parameters)) if parameters else given
+    return stem.with_name(stem.name + ".msgpack")
+
+
+def _safe(text: str) -> str:
+    safe = _UNSAFE.sub("_", text)
+    parameters = safe.partition("[")[2]
+    # File systems that keep no case would take two sets of parameters for one.
+    if safe == text and len(safe) <= _LONGEST and parameters == parameters.lower():
+        return safe
+    return f"{safe[:_LONGEST]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def note_used(request: pytest.FixtureRequest, path: Path) -> None:
+    """Say in the test's report that it used a cassette; reports come back from other processes as well."""
+    request.node.user_properties.append((CASSETTE, str(path)))
+
+
+def note_unused(request: pytest.FixtureRequest, session: BaseSession) -> None:
+    """Say in the test's report which recorded calls it did not make."""
+    if isinstance(session, ReplaySession):
+        for event in session.verdict().unused:
+            request.node.user_properties.append((UNUSED, f"#{event.eid} {event_name(event)}"))
+
+
+def checked(plugins: str | Sequence[str] | None) -> list[str]:
+    """The names, where each is known: one that nobody knows would silently leave its calls live.
+
+    Raises:
+        ConfigurationError: One is not known.
+    """
+    load_plugins()  # each says its name
+    names = [plugins] if isinstance(plugins, str) else list(plugins or ())
+    for name, nearest in unknown_names(names, known_names()):
+        meant = f"; did you mean {nearest!r}?" if nearest else f". Known: {', '.join(sorted(known_names()))}."
+        raise ConfigurationError(f"plugins=: nobody knows a plugin or group called {name!r}{meant}")
+    return names

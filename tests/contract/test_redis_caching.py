@@ -1,0 +1,52 @@
+"""Client-side caching: a replay gives the values that the app saw, whether they came from its cache or the server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from tests.contract.redis_contract import VERSION, RedisFlavour, sync_app, three_runs
+from tests.servers.redis import RedisServer
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisServer]:
+    # The client asks for Redis 7.4; what it does works with older servers as well.
+    proxy = getattr(redis.connection, "CacheProxyConnection", None)
+    if proxy is not None:
+        monkeypatch.setattr(proxy, "MIN_ALLOWED_VERSION", "6.0.0")
+    with RedisServer(tmp_path) as server:
+        yield server
+
+
+def cached(server: RedisServer) -> Any:
+    """A client with a cache, from redis-py 5.2 on; before, there is none, and the same must be seen."""
+    if VERSION < (5, 2):
+        return redis.Redis(port=server.port, protocol=3)
+    from redis.cache import CacheConfig
+
+    return redis.Redis(port=server.port, protocol=3, cache_config=CacheConfig())
+
+
+def test_values_from_the_cache_and_the_server(server: RedisServer, tmp_path: Path) -> None:
+    def app() -> list[Any]:
+        with cached(server) as r, redis.Redis(port=server.port) as other:
+            seen: list[Any] = [r.set("a", 1), r.get("a"), r.get("a"), r.get("a")]
+            # Somebody else changes it, and the server tells.
+            seen += [other.set("a", 2), r.get("a"), r.get("a"), r.mget("a", "b"), r.mget("a", "b")]
+            seen += [r.set("a", 3), r.get("a"), r.hset("h", "f", 1), r.hgetall("h"), r.hgetall("h")]
+            pipe = r.pipeline()
+            pipe.get("a").incr("a")
+            seen += [pipe.execute(), r.get("a"), other.delete("a"), r.get("a"), r.get("missing")]
+            try:
+                r.hgetall("nothing")
+                r.lpush("h", 1)
+            except redis.ResponseError as error:
+                seen.append(error)
+            return seen
+
+    three_runs(sync_app(app), RedisFlavour(asynchronous=False), server, tmp_path)
