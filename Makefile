@@ -26,7 +26,7 @@ BIN = $(VENV)/bin
 STAMPS = $(VENV)/stamps
 CREATED = $(STAMPS)/python-$(PYTHON_FOUND)
 
-.PHONY: help demo test check bench fuzz test-oldest format install clean
+.PHONY: help demo test check suite-sqlalchemy bench fuzz test-oldest format install clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ format: $(STAMPS)/tools ## put the sources into the form that `make check` asks 
 
 bench: $(STAMPS)/installed .venv-bench/stamps/peers ## what recording and replaying cost, beside other packages
 	@$(CLEAN) $(BIN)/python benchmarks/compare.py --peers .venv-bench/bin/python --write benchmarks/results.md
+
+suite-sqlalchemy: $(STAMPS)/installed ## SQLAlchemy's own compliance suite: bare, recorded, replayed without the database (15 minutes)
+	@$(CLEAN) $(BIN)/python tests/suite_sqlalchemy/run.py --write docs/sqlalchemy-suite.md
 
 fuzz: $(STAMPS)/installed ## the property tests, for much longer
 	@$(CLEAN) HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -m hypothesis --timeout 3600 $(PYTEST_ARGS)

@@ -143,7 +143,13 @@ def executemany(connection: sa.Connection) -> Any:
 def insertmanyvalues(connection: sa.Connection) -> Any:
     table = items(connection)
     rows = [{"name": f"n{n}", "price": n} for n in range(1100)]
-    statement = table.insert().returning(table.c.id, table.c.name, sort_by_parameter_order=True)
+    # SQLAlchemy sorts from 2.0.10 on.
+    in_order: dict[str, Any] = (
+        {"sort_by_parameter_order": True}
+        if "sort_by_parameter_order" in sa.Insert.returning.__code__.co_varnames
+        else {}
+    )
+    statement = table.insert().returning(table.c.id, table.c.name, **in_order)
     found = seen(connection.execute(statement, rows).all())
     connection.commit()
     return found
@@ -229,7 +235,7 @@ def every_generic_type(connection: sa.Connection) -> Any:
         "flag": True,
         "day": dt.date(1999, 12, 31),
         "clock": dt.time(23, 59, 59, 999999),
-        "moment": dt.datetime(2024, 2, 29, 1, 2, 3, 4),
+        "moment": dt.datetime(2024, 2, 29, 1, 2, 3, 4),  # noqa: DTZ001 - the column has no zone
         "span": dt.timedelta(days=3, seconds=5, microseconds=7),
         "raw": bytes(range(256)),
         "text": "naïve ☃ \U0001f600 'quoted' %s :x",
@@ -243,8 +249,8 @@ def every_generic_type(connection: sa.Connection) -> Any:
     connection.execute(table.insert(), {**dict.fromkeys(full), "id": 2})
     connection.commit()
     found = [seen(row) for row in connection.execute(sa.select(table).order_by(table.c.id))]
-    for name in ("big", "exact", "day", "moment", "ident", "colour", "flag"):
-        found.append(connection.scalar(sa.select(table.c.id).where(table.c[name] == full[name])))
+    names = ("big", "exact", "day", "moment", "ident", "colour", "flag")
+    found += [connection.scalar(sa.select(table.c.id).where(table.c[name] == full[name])) for name in names]
     found.append(seen(connection.scalar(sa.select(sa.func.max(table.c.moment)))))
     connection.rollback()
     return found
@@ -330,11 +336,13 @@ def reflection(connection: sa.Connection) -> Any:
     connection.execute(sa.text("CREATE VIEW titles AS SELECT title FROM book"))
     connection.commit()
     inspector = sa.inspect(connection)
-    found: list[Any] = [sorted(inspector.get_table_names()), inspector.get_view_names(), inspector.has_table("nothing")]
+    found: list[Any] = [
+        sorted(inspector.get_table_names()),
+        inspector.get_view_names(),
+        inspector.has_table("nothing"),
+    ]
     for table in ("author", "book"):
-        columns = [
-            {name: str(value) for name, value in column.items()} for column in inspector.get_columns(table)
-        ]
+        columns = [{name: str(value) for name, value in column.items()} for column in inspector.get_columns(table)]
         found += [columns, seen(inspector.get_pk_constraint(table)), seen(inspector.get_foreign_keys(table))]
         found += [seen(inspector.get_indexes(table)), seen(inspector.get_unique_constraints(table))]
     reflected = sa.MetaData()
@@ -384,7 +392,8 @@ def mapped_classes(connection: sa.Connection) -> Any:
             found.append([(author.name, [book.title for book in author.books]) for author in authors])
             session.rollback()
     with Session(connection) as session:
-        author = session.get_one(Author, 2)
+        author = session.get(Author, 2)
+        assert author is not None
         author.name = "renamed"
         author.books.pop()
         session.flush()
@@ -392,7 +401,16 @@ def mapped_classes(connection: sa.Connection) -> Any:
         found.append((author.name, len(author.books), author.born))
         with session.begin_nested():
             session.add(Author(name="nested"))
-        found.append(seen(session.execute(sa.select(Author.name, sa.func.count(Book.id)).outerjoin(Book).group_by(Author.name).order_by(Author.name)).all()))
+        found.append(
+            seen(
+                session.execute(
+                    sa.select(Author.name, sa.func.count(Book.id))
+                    .outerjoin(Book)
+                    .group_by(Author.name)
+                    .order_by(Author.name)
+                ).all()
+            )
+        )
         session.execute(sa.insert(Author), [{"name": f"bulk{n}"} for n in range(3)])
         session.delete(author)
         session.commit()
@@ -413,7 +431,10 @@ def one_connection_checked_while_used(connection: sa.Connection) -> Any:
     raw = connection.connection
     cursor = raw.cursor()
     cursor.execute("SELECT id, name FROM item ORDER BY id")
-    found: list[Any] = [[column[0] for column in cursor.description], seen([tuple(row) for row in cursor.fetchmany(2)])]
+    found: list[Any] = [
+        [column[0] for column in cursor.description],
+        seen([tuple(row) for row in cursor.fetchmany(2)]),
+    ]
     found.append(seen([tuple(row) for row in cursor.fetchall()]))
     cursor.close()
     found.append(connection.closed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,7 +17,7 @@ from tests.contract.sql_observation import attempt, seen
 __all__ = ["ASYNC_CASES", "ENGINE_CASES"]
 
 ENGINE_CASES: dict[str, Callable[[sa.URL], Any]] = {}
-ASYNC_CASES: dict[str, Callable[[sa.URL], Awaitable[Any]]] = {}
+ASYNC_CASES: dict[str, Callable[[sa.URL], Coroutine[Any, Any, Any]]] = {}
 
 
 def _sync(case: Callable[[sa.URL], Any]) -> Callable[[sa.URL], Any]:
@@ -25,7 +25,7 @@ def _sync(case: Callable[[sa.URL], Any]) -> Callable[[sa.URL], Any]:
     return case
 
 
-def _async(case: Callable[[sa.URL], Awaitable[Any]]) -> Callable[[sa.URL], Awaitable[Any]]:
+def _async(case: Callable[[sa.URL], Coroutine[Any, Any, Any]]) -> Callable[[sa.URL], Any]:
     ASYNC_CASES[case.__name__] = case
     return case
 
@@ -222,7 +222,8 @@ async def async_sessions(url: sa.URL) -> Any:
         # Held, since what the session still knows of them depends on when they are collected.
         authors = (await session.scalars(query)).all()
         found.append([(author.name, [book.title for book in author.books]) for author in authors])
-        author = await session.get_one(Author, 1)
+        author = await session.get(Author, 1)
+        assert author is not None
         await session.refresh(author, ["books"])
         await session.delete(author)
         async with session.begin_nested():
@@ -235,14 +236,16 @@ async def async_sessions(url: sa.URL) -> Any:
             found.append(seen(error))
         await session.rollback()
         found.append(seen((await session.scalars(sa.select(Author.name).order_by(Author.name))).all()))
-        found.append([author.name async for author in await session.stream_scalars(sa.select(Author).order_by(Author.id))])
+        found.append(
+            [author.name async for author in await session.stream_scalars(sa.select(Author).order_by(Author.id))]
+        )
     await engine.dispose()
     return found
 
 
 @_async
 async def many_tasks_at_once(url: sa.URL) -> Any:
-    engine = create_async_engine(url, pool_size=5, max_overflow=5)
+    engine = create_async_engine(url, poolclass=pool.AsyncAdaptedQueuePool, pool_size=5, max_overflow=5)
     async with engine.connect() as connection:
         table = await connection.run_sync(items, 30)
 

@@ -41,12 +41,32 @@ def attempt(function: Any, *args: Any) -> Any:
         return _seen_error(error)
 
 
-_OF_DRIVERS = ("pgcode", "sqlstate", "pgerror", "sqlite_errorcode", "sqlite_errorname", "constraint_name", "table_name")
-_OF_DIAG = ("constraint_name", "table_name", "column_name", "message_primary", "message_detail", "severity", "sqlstate")
+_OF_DRIVERS = (
+    "pgcode",
+    "sqlstate",
+    "pgerror",
+    "sqlite_errorcode",
+    "sqlite_errorname",
+    "constraint_name",
+    "table_name",
+)
+_OF_DIAG = (
+    "constraint_name",
+    "table_name",
+    "column_name",
+    "message_primary",
+    "message_detail",
+    "severity",
+    "sqlstate",
+)
 
 
 def _seen_error(error: BaseException) -> dict[str, Any]:
-    found: dict[str, Any] = {"class": _name(type(error)), "text": str(error), "args": [repr(arg) for arg in error.args]}
+    found: dict[str, Any] = {
+        "class": _name(type(error)),
+        "text": str(error),
+        "args": [repr(arg) for arg in error.args],
+    }
     for name in ("statement", "params", "connection_invalidated", "code", "hide_parameters"):
         if hasattr(error, name):
             found[name] = repr(getattr(error, name))

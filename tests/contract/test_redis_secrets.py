@@ -15,6 +15,7 @@ from tests.contract._flavour import settle
 from tests.contract.redis_contract import RedisFlavour, failing
 from tests.servers.redis import RedisServer
 from timetracer_otel import record, replay
+from timetracer_otel.bridge import runtime
 from timetracer_otel.cassette import read_cassette
 
 SECRETS = ["s3cret-one", "s3cret-two", "s3cret-three", "s3cret-four", "s3cret-five", "s3cret-six", "s3cret-seven"]
@@ -161,3 +162,36 @@ def test_secret_fields_of_hashes(flavour: RedisFlavour, server: RedisServer, tmp
     server.stop()
     with replay(path):
         assert flavour.run(app("s3cret")) == recorded
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS, ids=lambda flavour: flavour.name)
+def test_an_error_that_quotes_the_command(flavour: RedisFlavour, server: RedisServer, tmp_path: Path) -> None:
+    """The app sees it whole; the description of the span in the cassette does not quote."""
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(runtime().processor)
+    RedisInstrumentor().instrument(tracer_provider=provider)
+
+    async def app() -> Any:
+        async with flavour.open(server) as r:
+            await settle(r.set("a", "text"))
+            pipe = r.pipeline(transaction=False)
+            pipe.hset("a", "password", "s3cret-one")
+            seen = [await failing(pipe.execute)]
+            pipe.execute_command("AUTH", "nobody", "s3cret-two")
+            seen.append(await failing(pipe.execute))
+            return seen
+
+    path = tmp_path / "x.msgpack"
+    try:
+        with record(path):
+            recorded = flavour.run(app())
+    finally:
+        RedisInstrumentor().uninstrument()
+    assert "s3cret-one" in repr(recorded)
+    assert b"s3cret" not in path.read_bytes()
+    described = [event.span.status_description for event in read_cassette(path).events if event.span]
+    assert described[0] is None
+    assert all(str(text).endswith("Error: [REDACTED]") for text in described[1:])
+    server.stop()
+    with replay(path):
+        assert flavour.run(app()) == recorded

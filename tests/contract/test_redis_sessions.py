@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +21,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from tests.contract._flavour import settle
-from tests.contract.redis_contract import RedisFlavour, failing, three_runs, typed
+from tests.contract.redis_contract import VERSION, RedisFlavour, failing, three_runs, typed
 from tests.servers.redis import RedisServer
 from timetracer_otel import record, replay
 from timetracer_otel.bridge import runtime
@@ -30,6 +31,8 @@ from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.plugins import disable_redis, enable_redis
 from timetracer_otel.plugins._redis._internals import places
 
+NAME = ("_",) if VERSION < (6, 0) else ()
+"""What a pool wants to know with redis-py 5, and warns of later."""
 SYNC = RedisFlavour(asynchronous=False)
 ASYNC = RedisFlavour(asynchronous=True)
 flavours = pytest.mark.parametrize("flavour", [SYNC, ASYNC], ids=lambda flavour: flavour.name)
@@ -222,6 +225,46 @@ def test_a_client_made_before_whose_connection_lives_on(server: RedisServer, tmp
         assert r.incr("n") == 1
     assert r.incr("n") == 3
     r.close()
+
+
+@flavours
+def test_replies_that_nobody_read(flavour: RedisFlavour, server: RedisServer, tmp_path: Path) -> None:
+    """The pool makes such a connection anew; the next command gets its own reply (but redis-py 8 with RESP3)."""
+
+    async def app(flavour: RedisFlavour, server: RedisServer) -> Any:
+        async with flavour.open(server, protocol=2) as r:
+            connection = await settle(r.connection_pool.get_connection(*NAME))
+            await settle(connection.send_command("ECHO", "unread"))
+            await flavour.pause(0.05)
+            time.sleep(0 if flavour.asynchronous else 0.05)
+            await settle(r.connection_pool.release(connection))
+            return [await settle(r.set("a", 1)), await settle(r.get("a"))]
+
+    path = tmp_path / "x.msgpack"
+    with record(path):
+        recorded = flavour.run(app(flavour, server))
+    assert [event.not_replayable for event in read_cassette(path).events][1:] == [None, None]
+    assert "before its reply was read" in (read_cassette(path).events[0].not_replayable or "")
+    server.stop()
+    assert recorded == [True, b"1"]
+
+
+def test_reading_part_of_the_replies_in_a_replay(server: RedisServer, tmp_path: Path) -> None:
+    def app(read: int) -> Any:
+        with redis.Redis(port=server.port, protocol=2) as r:
+            pool = r.connection_pool
+            connection = pool.get_connection(*NAME)
+            connection.send_packed_command(connection.pack_commands([("ECHO", "one"), ("ECHO", "two")]))
+            seen = [connection.read_response() for _ in range(read)]
+            pool.release(connection)
+            return [*seen, r.set("a", 1)]
+
+    path = tmp_path / "x.msgpack"
+    with record(path):
+        assert app(2) == [b"one", b"two", True]
+    server.stop()
+    with replay(path):
+        assert app(1) == [b"one", True]
 
 
 @flavours

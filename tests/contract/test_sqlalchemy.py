@@ -1,4 +1,4 @@
-"""Bare, recorded and replayed runs of the SQL cases see the same, on every driver; the replay with the server stopped."""
+"""Bare, recorded and replayed runs of the SQL cases see the same on every driver; the replay without its server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from timetracer_otel.cassette import read_cassette
 
 SYNC = ("sqlite", "psycopg", "psycopg2")
 ASYNC = ("aiosqlite", "asyncpg", "psycopg_async")
-
 
 
 class Made(NamedTuple):
@@ -116,7 +115,10 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
     items = [item for item in request.session.items if isinstance(item, pytest.Function)]
     here = [item for item in items if item.module is request.module and hasattr(item, "callspec")]
-    chosen = dict.fromkeys((item.callspec.params["driver"], item.callspec.params["name"]) for item in here)
+    chosen: dict[tuple[str, str], None] = {}
+    for item in here:
+        params: Any = item.callspec.params
+        chosen[params["driver"], params["name"]] = None
     databases = {driver: Database(driver, folder, postgres) for driver, _ in chosen}
     found = {}
     try:

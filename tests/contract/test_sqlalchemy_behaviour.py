@@ -1,10 +1,14 @@
-"""What a user of the SQLAlchemy plugin sees besides equal answers: misses, secrets, live databases, pools, sessions."""
+"""What a user of the SQLAlchemy plugin sees besides equal answers: misses, secrets, live databases, pools."""
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
 import contextvars
+import json
+import os
+import subprocess
+import sys
 import threading
 import uuid
 from collections.abc import Iterator
@@ -126,6 +130,33 @@ def test_secrets_stay_out_of_the_cassette_and_do_not_hinder_a_replay(url: str, c
         assert insert_user(url, "ada") == ("ada", "[REDACTED]", b"[REDACTED]", ["[REDACTED]"])
 
 
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+def test_a_secret_that_the_servers_error_repeats_stays_out_too(
+    cassette: Path, postgres: Postgres, driver: str
+) -> None:
+    postgres.start()
+    postgres.clear()
+    postgres.execute("CREATE TABLE keys (api_key TEXT UNIQUE)")
+    engine = sa.create_engine(postgres.url(driver), hide_parameters=True)
+    keys = sa.table("keys", sa.column("api_key", sa.Text))
+
+    def run() -> Any:
+        with engine.connect() as connection:
+            connection.execute(keys.insert().values(api_key="k-hunter2"))
+            try:
+                connection.execute(keys.insert().values(api_key="k-hunter2"))
+            except sa.exc.IntegrityError as error:
+                return str(error.orig), error.orig.diag.message_detail  # type: ignore[union-attr]
+
+    with record(cassette):
+        live = run()
+    assert "k-hunter2" in live[0]
+    assert b"k-hunter2" not in cassette.read_bytes()
+    with replay(cassette):
+        assert run() == tuple(text.replace("k-hunter2", "[REDACTED]") for text in live)
+    engine.dispose()
+
+
 def test_a_password_in_the_url_is_not_kept(cassette: Path, postgres: Postgres) -> None:
     engine = sa.create_engine(postgres.url("psycopg").set(password="pw-secret"))
     with record(cassette), engine.connect() as connection:
@@ -222,7 +253,9 @@ def test_fetching_more_than_was_recorded_is_a_miss(url: str, cassette: Path) -> 
         result = connection.execute(query)
         assert len(result.fetchmany(5)) == 5
         result.close()
-    rows = [event.result.reply["rows"] for event in read_cassette(cassette).events if event.signature.method == "SELECT"]
+    rows = [
+        event.result.reply["rows"] for event in read_cassette(cassette).events if event.signature.method == "SELECT"
+    ]
     assert [len(batch) for batch in rows] == [5], "rows are recorded as they are fetched, never more"
     with replay(cassette), engine.connect() as connection:
         result = connection.execute(query)
@@ -320,7 +353,11 @@ def test_two_recordings_at_once_do_not_mix(url: str, tmp_path: Path) -> None:
             for _ in range(20):
                 with engine.connect() as connection:
                     connection.execute(sa.text(f"SELECT {number}"))
-        return {event.call.args["statement"] for event in session.events if event.signature.method == "SELECT"}
+        return {event.call.args["statement"] for event in session.events if event.call and event.duration_ms >= 0} - {
+            "CONNECT",
+            "BEGIN",
+            "ROLLBACK",
+        }
 
     with concurrent.futures.ThreadPoolExecutor(2) as executor:
         found = list(executor.map(run, (1, 2)))
@@ -461,3 +498,45 @@ def test_psycopg2_batches_are_one_call(cassette: Path, postgres: Postgres) -> No
     postgres.stop()
     with replay(cassette):
         assert run() == live
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_opentelemetrys_spans_are_as_live_and_joined_to_their_events(tmp_path: Path, when: str) -> None:
+    command = [sys.executable, "-m", "tests.contract.sql_telemetry_probe", str(tmp_path), when]
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    def without(spans: Any, *names: str) -> Any:
+        return [
+            (span["name"], span["status"], {k: v for k, v in span["attributes"].items() if k not in names})
+            for span in spans
+        ]
+
+    assert without(found["recorded"]) == without(found["bare"])
+    assert without(found["replayed"], "timetracer.replayed") == without(found["bare"])
+    marked = [span["name"] for span in found["replayed"] if "timetracer.replayed" in span["attributes"]]
+    assert len([name for name in marked if name.startswith(("CREATE", "INSERT", "SELECT"))]) == 5
+    assert "work" not in marked, "the app's own span is no call"
+    assert found["left"] == 0
+    ids = {span["id"]: span["name"] for span in found["recorded"]}
+    for method, span_id, reason in found["events"]:
+        assert reason is None, "OpenTelemetry's span around Engine.connect is no event of its own"
+        if method in {"CREATE", "INSERT", "SELECT"}:
+            assert ids[span_id].startswith(method)
+
+
+def test_opentelemetry_instrument_traces_releases_that_the_instrumentor_does_not_declare(tmp_path: Path) -> None:
+    program = (
+        "import sqlalchemy as sa, sys\n"
+        "with sa.create_engine('sqlite://').connect() as c: print(c.execute(sa.text('SELECT 4')).scalar())\n"
+        "from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor as Instrumentor\n"
+        "print(Instrumentor().is_instrumented_by_opentelemetry)\n"
+    )
+    exporters = {f"OTEL_{name}_EXPORTER": "none" for name in ("TRACES", "METRICS", "LOGS")}
+    environment = {**os.environ, **exporters, "TIMETRACER_MODE": "record", "TIMETRACER_DIR": str(tmp_path)}
+    script = Path(sys.executable).with_name("opentelemetry-instrument")
+    command = [str(script), sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.split() == ["4", "True"]
+    environment["OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"] = "sqlalchemy"
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.split() == ["4", "False"]

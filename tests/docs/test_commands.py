@@ -22,6 +22,7 @@ import pytest
 
 from tests.loopback import Loopback
 from tests.sample_cassettes import checkout
+from tests.servers.postgres import Postgres
 from tests.servers.redis import RedisServer
 from timetracer_otel.cassette import save_cassette
 
@@ -99,6 +100,13 @@ def upstream() -> Iterator[Loopback]:
         yield server
 
 
+@pytest.fixture
+def database() -> Iterator[Postgres]:
+    server = Postgres()
+    yield server
+    server.close()
+
+
 class Page:
     """Runs the blocks of one page in a folder of its own."""
 
@@ -165,11 +173,16 @@ class Page:
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if page not in ELSEWHERE and any(kind in _RUN for kind, _ in blocks(page))]
 )
-def test_a_page_does_what_it_says(page: str, tmp_path: Path, upstream: Loopback) -> None:
+def test_a_page_does_what_it_says(
+    page: str, tmp_path: Path, upstream: Loopback, request: pytest.FixtureRequest
+) -> None:
     with ExitStack() as stack:
         needs_redis = any(REDIS in text for _, text in blocks(page))
         redis = stack.enter_context(RedisServer(tmp_path / "redis")) if needs_redis else None
         here = Page(tmp_path, upstream, redis.url.removesuffix("/0") if redis is not None else REDIS)
+        if any("DATABASE_URL" in text for _, text in blocks(page)):
+            url = request.getfixturevalue("database").url("psycopg").set(drivername="postgresql")
+            here.environment["DATABASE_URL"] = url.render_as_string(hide_password=False)
         for language, text in blocks(page):
             if language == "python":
                 here.python(text)

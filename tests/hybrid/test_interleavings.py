@@ -120,7 +120,7 @@ CHOICES = [choice for size in range(len(LIBRARIES) + 1) for choice in itertools.
 
 
 @pytest.mark.hypothesis
-@settings(examples(6), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(examples(3), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(steps=STEPS, manner=st.sampled_from(["plain", "threads", "tasks"]))
 @example(steps=[(name, 1) for name in (*LIBRARIES, *reversed(LIBRARIES))], manner="plain")
 def test_any_subset_may_be_live(world: World, steps: list[Step], manner: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 
 from timetracer_otel import _faults
-from timetracer_otel.bridge._plugins import load_plugins
+from timetracer_otel.bridge._plugins import LeftOut, load_plugins
 from timetracer_otel.bridge._runtime import runtime
 from timetracer_otel.config import instrumentation_disabled
 from timetracer_otel.constants import TraceMode
@@ -51,5 +51,8 @@ def post_instrument() -> None:
     try:
         if runtime().mode is not TraceMode.OFF:
             runtime().watch_spans()
+            for plugin in load_plugins():
+                if isinstance(plugin, LeftOut):
+                    plugin.instrument_left_out()
     except Exception as error:
         _faults.contain("post_instrument", error)

@@ -102,6 +102,9 @@ def _check(event: str, arguments: tuple[Any, ...]) -> None:
     error = _error(event, arguments, places, hint)
     if isinstance(responsible, (ReplaySession, TraceSession)):
         responsible.blocked.append(error)
+    if event == "socket.connect":
+        # Callers close a socket whose connection failed with an OSError, which this is not.
+        arguments[0].close()
     raise error
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from importlib.metadata import entry_points
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from timetracer_otel import _faults
 from timetracer_otel.config import instrumentation_disabled
 
-__all__ = ["GROUP", "Activatable", "load_plugins", "register"]
+__all__ = ["GROUP", "Activatable", "LeftOut", "load_plugins", "register"]
 
 GROUP = "timetracer_otel_plugin"
 """Entry point group: a name, and an object with `activate` and `deactivate`."""
@@ -27,6 +27,14 @@ class Activatable(Protocol):
 
     def deactivate(self) -> None:
         """Undo one `activate`."""
+
+
+@runtime_checkable
+class LeftOut(Protocol):
+    """A plugin that knows instrumentors which ``opentelemetry-instrument`` leaves out without need."""
+
+    def instrument_left_out(self) -> None:
+        """Switch them on, where there is use for them."""
 
 
 _loaded: dict[str, Activatable] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span
 
 from timetracer_otel import _faults
 from timetracer_otel._names import known_names
+from timetracer_otel.bridge import _network_guard
 from timetracer_otel.bridge._background import BackgroundWriter
 from timetracer_otel.bridge._live_spans import LiveSpans
 from timetracer_otel.bridge._process_session import ProcessSession
@@ -133,15 +135,22 @@ class Runtime:
             )
         cassette = read_cassette(config.cassette_path)
         self._replay = ReplaySession(cassette, config.cassette_path, config.strict_replay, config)
+        if config.block_network:
+            _network_guard.begin(self._replay)
         self._begin()
 
     def stop(self) -> None:
         """Write what is finished and do nothing from now on."""
         with self._lock:
             self.open_root = None
-            self._replay = None
+            replay, self._replay = self._replay, None
             process, self._process_session = self._process_session, None
             writer, self._writer = self._writer, None
+        if replay is not None:
+            _network_guard.end(replay)
+            verdict = replay.verdict()
+            level = logging.INFO if verdict.ok else logging.WARNING
+            _faults.logger.log(level, "timetracer-otel: replay of %s: %s", verdict.cassette_path, verdict)
         if process is not None:
             process.finish()
         if writer is not None:

@@ -54,6 +54,8 @@ class Site:
     """The plugin's name, as in the mock and live lists."""
     span: trace.Span | None = None
     """The span that the call belongs to, where that is not the current one."""
+    marks_span: bool = True
+    """False where OpenTelemetry makes no span for such a call, so that the current one is the app's own."""
 
     def live(self) -> Any:
         """Make the real call (the async seams return an awaitable)."""
@@ -320,7 +322,7 @@ def answer(site: Site, session: ReplaySession, event: DependencyEvent, span: tra
     Raises:
         ReplayMismatchError: The event cannot answer it.
     """
-    if span is not None:
+    if span is not None and site.marks_span:
         span.set_attribute("timetracer.replayed", True)
     if event.not_replayable is not None:
         body = event.result.body

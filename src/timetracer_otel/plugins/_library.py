@@ -44,6 +44,8 @@ class LibraryPlugin:
     modules: Sequence[str]
     patches: Callable[[ModuleType], list[Patch]]
     instrumentors: Sequence[str] = ()
+    newer_than_declared: bool = False
+    """Whether those instrumentors work, by our own tests, with releases of the library that they do not declare."""
     _explicit: bool = field(default=False, init=False)
     _holds: int = field(default=0, init=False)
     _hooked: bool = field(default=False, init=False)
@@ -93,6 +95,18 @@ class LibraryPlugin:
             self._holds = max(self._holds - 1, 0)
             self._remove_unused()
 
+    def instrument_left_out(self) -> None:
+        """Switch on what ``opentelemetry-instrument`` left out for a release that it does not declare."""
+        if not self.newer_than_declared or not any(_is_there(module) for module in self.modules[:1]):
+            return
+        with _lock:
+            for instrumentor in self._switch_instrumentors_on({}):
+                _faults.logger.info(
+                    "timetracer-otel: %s does not declare the installed version of %s; switched on all the same.",
+                    type(instrumentor).__module__,
+                    self.name,
+                )
+
     @property
     def is_wanted(self) -> bool:
         """Whether anything keeps the seams installed."""
@@ -135,9 +149,10 @@ class LibraryPlugin:
             for patch in reversed(patches):
                 patch.undo()
 
-    def _switch_instrumentors_on(self, instrument_with: dict[str, Any]) -> None:
+    def _switch_instrumentors_on(self, instrument_with: dict[str, Any]) -> list[Any]:
+        switched_on: list[Any] = []
         if not has_real_provider():
-            return
+            return switched_on
         for path in self.instrumentors:
             module_name, _, class_name = path.partition(":")
             try:
@@ -150,6 +165,8 @@ class LibraryPlugin:
             if there and not instrumentor.is_instrumented_by_opentelemetry:
                 instrumentor.instrument(skip_dep_check=True, **instrument_with)
                 self._switched_on.append(instrumentor)
+                switched_on.append(instrumentor)
+        return switched_on
 
 
 def _is_there(module: str) -> bool:

@@ -106,14 +106,20 @@ def _disconnect(place: Place, original: Function) -> Function:
 
 def _stepped(place: Place, original: Function, steps: Steps) -> Function:
     """The replacement of a function whose steps are made from its arguments."""
+    # What is sent is looked at outside sessions, too: a cluster's facts are asked for once.
+    may_be_idle = place.kind != "send"
     if place.asynchronous:
 
         async def replaced_async(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if may_be_idle and _seams.is_idle(place.kind, self):
+                return await original(self, *args, **kwargs)
             return await run_async(steps(_ASYNC, self, partial(original, self, *args, **kwargs), args, kwargs))
 
         return replaced_async
 
     def replaced(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if may_be_idle and _seams.is_idle(place.kind, self):
+            return original(self, *args, **kwargs)
         return run(steps(_SYNC, self, partial(original, self, *args, **kwargs), args, kwargs))
 
     return replaced

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 from timetracer_otel.cassette import Unencodable, pack
 from timetracer_otel.config import TraceConfig
-from timetracer_otel.constants import BodyEnd, CapturePolicy, EventType
+from timetracer_otel.constants import REDACTED, BodyEnd, CapturePolicy, EventType
 from timetracer_otel.session._base import PendingCall
 from timetracer_otel.session._redaction import Redactor
 from timetracer_otel.session._signature import Signer
-from timetracer_otel.session._sql import is_sql, redacted_reply
+from timetracer_otel.session._sql import is_sql, redacted_error, redacted_reply
 from timetracer_otel.types import (
     BodySnapshot,
     Call,
@@ -59,6 +59,9 @@ class EventMaker:
         except Unencodable as error:
             signature = replace(self.signer.sign(replace(call, args=None)), body_hash=None)
             args, reason = None, f"its arguments have no faithful encoding: {error}"
+        if span is not None and span.status_description and REDACTED in repr(args):
+            # Errors quote the arguments of the call that failed (redis-py does, for a command in a pipeline).
+            span.status_description = f"{span.status_description.partition(':')[0]}: {REDACTED}"
         if call.url is not None and (result.exception is not None or result.reply is not None):
             result = self._without_secrets_of_url(result, call.url)
         failed = result.error is not None or (result.status or 0) >= 400
@@ -77,6 +80,9 @@ class EventMaker:
         )
         if is_sql(args) and type(result.reply) is dict:
             result.reply = redacted_reply(result.reply, args["statement"], self.redactor)
+        if is_sql(args) and result.exception is not None:
+            result.exception = redacted_error(result.exception, call.args, self.redactor)
+            result.error = result.exception.message
         self._finish_result(event, failed)
         return event
 

@@ -14,6 +14,7 @@ from timetracer_otel.types import DependencyEvent, EventSignature
 __all__ = ["Attempt", "Difference", "differences", "mismatch", "nearest"]
 
 _CANDIDATES = 3
+_PARAMETERS = ("args.parameters", "args.many")
 _LONGEST_VALUE = 80
 _LONGEST_STATEMENT = 1000
 _MOST_DIFFERENCES = 8
@@ -92,6 +93,8 @@ def mismatch(
         else:
             hint = "the cassette holds nothing like it: record again, or name the library in live_plugins."
     first = differences(shown[0][0], attempt) if shown else []
+    if statement is not None and first and all(difference.field.startswith(_PARAMETERS) for difference in first):
+        hint += " A value that changes from run to run can be left out of the comparison: ignore_sql_params."
     return ReplayMismatchError(
         message,
         cassette_path=cassette_path,

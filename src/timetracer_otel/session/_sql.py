@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -16,8 +17,9 @@ from uuid import UUID
 
 from timetracer_otel.constants import REDACTED
 from timetracer_otel.session._redaction import Redactor
+from timetracer_otel.types import RecordedError
 
-__all__ = ["IGNORED", "IgnoredParameters", "is_sql", "redacted_arguments", "redacted_reply"]
+__all__ = ["IGNORED", "IgnoredParameters", "is_sql", "redacted_arguments", "redacted_error", "redacted_reply"]
 
 IGNORED = "[IGNORED]"
 """Stands where a value is compared with whatever was recorded."""
@@ -25,6 +27,8 @@ IGNORED = "[IGNORED]"
 _SUFFIX = re.compile(r"(?:_m?\d+|__\d+)+\Z")
 """What SQLAlchemy adds to the name of a bound value that occurs more than once (``password_1``, ``password__0``)."""
 _LABEL = re.compile(r"\.\"?(\w+)\"?\s+AS\s+\"?(\w+)", re.IGNORECASE)
+_SHORTEST_SECRET = 4
+"""Characters of a secret that is looked for in texts; a shorter one would be found everywhere."""
 _SPACES = re.compile(r"\s+")
 
 
@@ -53,6 +57,38 @@ def _redacted_values(values: Any, redactor: Redactor) -> Any:
         name: REDACTED if value is not None and redactor.is_secret_field(base_name(name)) else value
         for name, value in values.items()
     }
+
+
+def redacted_error(error: RecordedError, args: dict[str, Any], redactor: Redactor) -> RecordedError:
+    """A statement's error in whose texts the secret values of the statement are replaced: servers repeat them."""
+    secrets = {value for value in _secret_texts(args, redactor) if len(value) >= _SHORTEST_SECRET}
+    return _replaced(error, sorted(secrets, key=len, reverse=True)) if secrets else error
+
+
+def _secret_texts(args: dict[str, Any], redactor: Redactor) -> Iterator[str]:
+    for values in (args.get("parameters"), *args.get("many", ())):
+        if type(values) is dict:
+            for name, value in values.items():
+                if type(value) is str and redactor.is_secret_field(base_name(name)):
+                    yield value
+
+
+def _replaced(value: Any, secrets: Sequence[str]) -> Any:
+    kind = type(value)
+    if kind is str:
+        for secret in secrets:
+            value = value.replace(secret, REDACTED)
+    elif kind is bytes:
+        for secret in secrets:
+            value = value.replace(secret.encode(), REDACTED.encode())
+    elif kind in (list, tuple):
+        return kind(_replaced(item, secrets) for item in value)
+    elif kind is dict:
+        return {key: _replaced(item, secrets) for key, item in value.items()}
+    elif kind is RecordedError:
+        parts = {entry.name: _replaced(getattr(value, entry.name), secrets) for entry in fields(value)}
+        return RecordedError(**parts)
+    return value
 
 
 def redacted_reply(reply: dict[str, Any], statement: str, redactor: Redactor) -> dict[str, Any]:

@@ -75,7 +75,11 @@ def replay_failed_connect(connection: Any, session: ReplaySession, wait: Callabl
 
 def _site(connection: Any, wait: Callable[[float], Any]) -> Exchange:
     operation = current_operation.get()
-    commands = operation.commands(connection) if operation is not None else _NO_COMMAND
+    try:
+        commands = operation.commands(connection) if operation is not None else _NO_COMMAND
+    except Exception:
+        # Arguments that cannot be sent, as the library will say by itself.
+        commands = _NO_COMMAND
     return Exchange(connection, Wire(), commands, url_of(connection), _never, wait)
 
 

@@ -33,6 +33,7 @@ __all__ = [
     "decoding_of",
     "is_clustered",
     "is_health_check_answer",
+    "is_open",
     "is_reply",
     "lock_name",
     "nothing_sent",
@@ -178,6 +179,11 @@ def is_clustered(connection: Any) -> bool:
     """Whether a connection belongs to a cluster client, which picks a node at random for some commands."""
     owner = getattr(getattr(_real(connection), "redis_connect_func", None), "__self__", None)
     return hasattr(owner, "reinitialize_counter")
+
+
+def is_open(connection: Any) -> bool:
+    """Whether a connection is made, so that connecting does nothing."""
+    return getattr(connection, "_sock", None) is not None or getattr(connection, "_writer", None) is not None
 
 
 def connect_callbacks(connection: Any) -> list[Callable[[Any], Any]]:

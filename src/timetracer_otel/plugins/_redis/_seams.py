@@ -21,6 +21,7 @@ from timetracer_otel.plugins._redis._internals import (
     HEALTH_CHECK,
     connect_callbacks,
     is_clustered,
+    is_open,
     is_reply,
     nothing_sent,
     stay_healthy,
@@ -32,7 +33,7 @@ from timetracer_otel.plugins._redis._wire import Listener, Played, Wire, inside,
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 from timetracer_otel.types import RecordedError
 
-__all__ = ["Manner", "connect", "disconnected", "poll", "read", "send"]
+__all__ = ["Manner", "connect", "disconnected", "is_idle", "poll", "read", "send"]
 
 
 class Manner(NamedTuple):
@@ -50,6 +51,18 @@ class Manner(NamedTuple):
 
 
 _POLL_S = 0.005
+
+
+def is_idle(kind: str, connection: Any) -> bool:
+    """Whether there is nothing to do at a seam, seen at a glance: most calls of most seams are of this kind."""
+    wire = known_wire(connection)
+    if wire is not None and (wire.replaying is not None or wire.stream is not None):
+        return False
+    if isinstance(get_current_session(), ReplaySession):
+        return False
+    if kind == "read":
+        return wire is None or (not wire.open and wire.asked is None)
+    return is_open(connection)
 
 
 def connect(manner: Manner, connection: Any, live: Step) -> Flow:
@@ -122,7 +135,9 @@ def _send(manner: Manner, connection: Any, packed: Any, live: Step) -> Flow:
     wire = wire_of(connection)
     if wire.replaying is not None:
         wire.begin(None)
-    exchange = _exchange(manner, connection, wire, commands, live)
+    exchange = _contained(partial(_exchange, manner, connection, wire, commands, live))
+    if exchange is None:
+        return (yield live)
     if not records(LIB, session):
         return (yield from flow(exchange, session))
     if wire.stream is not None and commands == _HEALTH_CHECK:
@@ -249,7 +264,13 @@ def _contained(note: Callable[[], Any]) -> Any:
 
 def _read_replayed(manner: Manner, connection: Any, wire: Wire, plain: bool, timeout_s: float | None) -> Flow:
     if manner.give_way is not None:
-        yield manner.give_way
+        try:
+            yield manner.give_way
+        except BaseException:
+            # Cancelled: the library closes a connection whose reply it does not wait for.
+            if wire.played is None:
+                wire.end()
+            raise
     played = wire.played
     if played is not None and not wire.replies:
         if not (yield from _await_step(manner, wire, played, timeout_s)):
@@ -280,7 +301,8 @@ def poll(manner: Manner, connection: Any, live: Step, timeout_s: float, notes: b
             wire = known_wire(connection)
     if wire is not None and wire.replaying is not None:
         if wire.played is None:
-            return False
+            # Replies that nobody read make a connection unfit for the next command, as they do for real.
+            return bool(wire.replies)
         return (yield from _await_step(manner, wire, wire.played, timeout_s))
     try:
         there = yield live

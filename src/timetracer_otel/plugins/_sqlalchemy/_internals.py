@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
@@ -34,6 +34,7 @@ __all__ = [
     "initialize_again",
     "is_server_side",
     "let_others_run",
+    "on_connect",
     "otel_span",
     "pause",
     "pool_dialect",
@@ -81,9 +82,15 @@ def target_of(dialect: Dialect, url: URL | None) -> str:
 
 def in_greenlet() -> bool:
     """Whether the caller runs in a greenlet that may await."""
-    from sqlalchemy.util.concurrency import in_greenlet as inside
+    from sqlalchemy.util import concurrency
 
-    return bool(inside())
+    inside = getattr(concurrency, "in_greenlet", None)
+    if inside is not None:
+        return bool(inside())
+    # Before 2.0.18.
+    import greenlet
+
+    return hasattr(greenlet.getcurrent(), "driver")
 
 
 def await_(awaitable: Awaitable[Any]) -> Any:
@@ -189,7 +196,7 @@ def _learned(dialect: Any) -> dict[str, Any]:
         new = vars(type(dialect)(dbapi=dialect.dbapi))
     except Exception:  # a dialect of somebody else's whose constructor asks for more
         return {name: vars(dialect)[name] for name in _USUAL_FACTS if _is_plain(vars(dialect).get(name, ...))}
-    kind: type[object] = type(dialect)
+    kind: Any = type(dialect)
     configured = _configured(kind)
     return {
         name: value
@@ -201,7 +208,7 @@ def _learned(dialect: Any) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=64)
-def _configured(dialect: type[Any]) -> frozenset[str]:
+def _configured(dialect: Any) -> frozenset[str]:
     """Names of what a dialect is told by its user: the parameters of its constructors."""
     names = {"name", "driver", "has_events", "on_connect_isolation_level", "user_defined_max_identifier_length"}
     for base in dialect.__mro__:
@@ -216,7 +223,14 @@ def _is_plain(value: Any) -> bool:
     return type(value) in _FACT_TYPES
 
 
-def initialize_again(dialect: Any, record: Any, url: URL | None) -> None:
+def on_connect(pool: Any, listener: Callable[[Any, Any], None]) -> None:
+    """Have a function called with each connection that a pool opens, and its record."""
+    from sqlalchemy import event
+
+    event.listen(pool, "connect", lambda connection, record: listener(connection, record))
+
+
+def initialize_again(dialect: Any, record: Any, dbapi_connection: Any, url: URL | None) -> None:
     """Let a dialect that lived on recorded facts learn from the real server it now has a connection to."""
     from sqlalchemy.engine.base import Connection, Engine
     from sqlalchemy.pool.base import _AdhocProxiedConnection
@@ -225,7 +239,7 @@ def initialize_again(dialect: Any, record: Any, url: URL | None) -> None:
         vars(dialect).pop(name, None)
     engine = Engine(record_pool(record), dialect, url)  # type: ignore[arg-type]
     options: dict[str, Any] = {
-        "connection": _AdhocProxiedConnection(record.dbapi_connection, record),
+        "connection": _AdhocProxiedConnection(dbapi_connection, record),
         "_has_events": False,
         "_allow_revalidate": False,
         "_allow_autobegin": False,

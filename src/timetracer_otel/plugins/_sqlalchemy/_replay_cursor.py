@@ -49,7 +49,7 @@ class _Answer:
         self._batch = 0
         self._started_s = time.perf_counter()
         columns = reply.get("description")
-        self._columns = [Column(*(restored(part) for part in column)) for column in columns] if columns is not None else None
+        self._columns = None if columns is None else [Column(*map(restored, column)) for column in columns]
         self.gives_rows = "rows" in reply
         self.description = None if reply.get("late") else self._columns
         self.rowcount = -1 if reply.get("rowcount") is None else reply["rowcount"]

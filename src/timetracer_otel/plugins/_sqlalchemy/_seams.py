@@ -22,6 +22,7 @@ from timetracer_otel.plugins._sqlalchemy._internals import (
     connection_span,
     has_identity,
     initialize_again,
+    on_connect,
     pool_dialect,
     record_pool,
     restore_facts,
@@ -103,6 +104,24 @@ class _Attribute:
             delattr(self._owner, self._name)
 
 
+class _RealConnectionsBack:
+    """When the seams go: pools that hold connections of ours have their real ones again, or none."""
+
+    def apply(self) -> None:
+        pass
+
+    def undo(self) -> None:
+        for record in list(_holding):
+            if isinstance(record.dbapi_connection, ReplayConnection) and not record.in_use:
+                _swap(record)
+                record.__dict__.pop(_OTHER, None)
+        _holding.clear()
+
+
+_holding: WeakSet[Any] = WeakSet()
+"""Connection records that had a connection of ours."""
+
+
 def patches(module: ModuleType) -> list[Any]:
     """The patches of one module of the library."""
     if module.__name__ == "psycopg2":
@@ -116,6 +135,7 @@ def patches(module: ModuleType) -> list[Any]:
     pool = importlib.import_module("sqlalchemy.pool.base")
     fairy, record = pool._ConnectionFairy, pool._ConnectionRecord
     return [
+        _RealConnectionsBack(),
         _Attribute(pool.Pool, "_invoke_creator", property(_get_creator, _set_creator, _del_creator)),
         Patch(record, CONNECT, _connect),
         Patch(record, "get_connection", _get_connection),
@@ -179,14 +199,15 @@ def _connect(original: Function) -> Function:
         session = get_current_session()
         target = engines.target(dialect) if session is not None else None
         if target is not None and is_replaying(session):
+            was_known = dialect in engines.on_recorded_facts
             with _initialized_from(session, target):
                 original(self)
+            _holding.add(self)
+            if not was_known and dialect in engines.on_recorded_facts:
+                # The first real connection, maybe long after we are gone, lets it learn from its server.
+                on_connect(record_pool(self), partial(_first_real_connection, target))
             return
         original(self)
-        if dialect in engines.on_recorded_facts:
-            engines.on_recorded_facts.discard(dialect)
-            found = engines.target(dialect)
-            initialize_again(dialect, self, found.engine_url if found is not None else None)
         if target is not None and is_recording(session):
             try:
                 note_initialized(dialect)
@@ -194,6 +215,12 @@ def _connect(original: Function) -> Function:
                 _faults.contain("sqlalchemy.facts", fault)
 
     return __connect
+
+
+def _first_real_connection(target: Target, connection: Any, record: Any) -> None:
+    if target.dialect in engines.on_recorded_facts and not isinstance(connection, ReplayConnection):
+        engines.on_recorded_facts.discard(target.dialect)
+        initialize_again(target.dialect, record, connection, target.engine_url)
 
 
 _initializing = threading.Lock()

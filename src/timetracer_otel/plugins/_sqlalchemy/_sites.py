@@ -8,8 +8,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeGuard
 from weakref import WeakKeyDictionary
 
-from opentelemetry import trace
-
 from timetracer_otel.constants import EventType
 from timetracer_otel.plugins._flow import Recording, Site, records, replays
 from timetracer_otel.plugins._sqlalchemy import _errors
@@ -139,8 +137,6 @@ class _Site(Site, ABC):
         self.target = target
         self._connection = connection
         self._engine: dict[str, Any] | None = None
-        self.span: trace.Span | None = None
-        """The span that the call belongs to, where that is not the current one."""
 
     @abstractmethod
     def live(self) -> Any: ...
@@ -195,6 +191,8 @@ class _Site(Site, ABC):
 
 class PlainSite(_Site):
     """A call without parameters whose answer is one plain value, or none: COMMIT, ROLLBACK, BEGIN."""
+
+    marks_span = False
 
     def __init__(
         self,
