@@ -28,7 +28,7 @@ _scope: Any = None
 pytest.register_assert_rewrite("sqlalchemy.testing.assertions")
 
 
-def pytest_sessionstart(session: Any) -> None:
+def pytest_sessionstart(session: Any) -> None:  # type: ignore[no-redef]
     """Begin the one recording or replay of the run, before the suite connects."""
     global _scope
     if _MODE != "bare":
@@ -44,7 +44,7 @@ def pytest_sessionstart(session: Any) -> None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_unconfigure(config: Any) -> None:
+def pytest_unconfigure(config: Any) -> None:  # type: ignore[no-redef]
     """End it, and write the outcomes."""
     from sqlalchemy.testing.plugin.pytestplugin import pytest_unconfigure as finish
 
@@ -60,7 +60,7 @@ def pytest_runtest_protocol(item: Any) -> None:
     _seed(item.nodeid)
 
 
-def pytest_runtest_logreport(report: Any) -> None:
+def pytest_runtest_logreport(report: Any) -> None:  # type: ignore[no-redef]
     """Keep the outcome, with the last line of what failed."""
     if report.when == "call" or report.outcome != "passed":
         text = str(report.longrepr)[-3000:] if report.outcome == "failed" else ""

@@ -49,7 +49,7 @@ def enable_sqlalchemy(engine: Any = None) -> None:
     """
     if importlib.util.find_spec("sqlalchemy") is None:
         raise PluginNotFoundError(_LIB)
-    from timetracer_otel.plugins._sqlalchemy._seams import engines
+    from timetracer_otel.plugins._sqlalchemy._engines import engines
 
     sync_engine = getattr(engine, "sync_engine", engine)
     engines.select(sync_engine)
@@ -62,7 +62,7 @@ def enable_sqlalchemy(engine: Any = None) -> None:
 
 def disable_sqlalchemy() -> None:
     """Undo `enable_sqlalchemy`, and switch off OpenTelemetry's instrumentation if that switched it on."""
-    from timetracer_otel.plugins._sqlalchemy._seams import engines
+    from timetracer_otel.plugins._sqlalchemy._engines import engines
 
     engines.select(None)
     plugin.disable()

@@ -8,6 +8,7 @@ dialect is initialised by a pool listener that runs once; async adapters insist 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
 import time
 from collections.abc import Awaitable, Callable
@@ -88,9 +89,8 @@ def in_greenlet() -> bool:
     if inside is not None:
         return bool(inside())
     # Before 2.0.18.
-    import greenlet
-
-    return hasattr(greenlet.getcurrent(), "driver")
+    old = importlib.import_module("sqlalchemy.util._concurrency_py3k")
+    return isinstance(old.getcurrent(), old._AsyncIoGreenlet)
 
 
 def await_(awaitable: Awaitable[Any]) -> Any:

@@ -83,6 +83,14 @@ class ReplayConnection:
         return f"<connection of a replay: {self._target.url}>"
 
 
+class _Executing(ReplayConnection):
+    def execute(self, operation: Any, parameters: Any = None, **options: Any) -> Any:
+        """``connection.execute``, which some drivers have: on a cursor of its own."""
+        cursor = self.cursor()
+        cursor.execute(operation, parameters)
+        return cursor
+
+
 class _TwoPhase(ReplayConnection):
     def xid(self, *parts: Any) -> tuple[Any, ...]:
         return parts
@@ -100,7 +108,7 @@ class _TwoPhase(ReplayConnection):
         pass
 
 
-class _Configurable(ReplayConnection):
+class _Configurable(_Executing):
     """Takes functions and collations, as SQLite does."""
 
     def create_function(self, *args: Any, **kwargs: Any) -> None:
@@ -108,12 +116,6 @@ class _Configurable(ReplayConnection):
 
     create_aggregate = create_collation = create_window_function = create_function
     set_authorizer = set_progress_handler = set_trace_callback = enable_load_extension = create_function
-
-    def execute(self, operation: Any, parameters: Any = None) -> Any:
-        """``connection.execute`` of sqlite3: a cursor of its own."""
-        cursor = self.cursor()
-        cursor.execute(operation, parameters)
-        return cursor
 
 
 class SqliteConnection(_Configurable):
@@ -129,7 +131,7 @@ class SqliteConnection(_Configurable):
         self.isolation_level = ""
 
 
-class PsycopgConnection(_TwoPhase):
+class PsycopgConnection(_TwoPhase, _Executing):
     """psycopg (3), sync."""
 
     forgets = True

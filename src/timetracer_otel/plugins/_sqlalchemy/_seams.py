@@ -16,17 +16,16 @@ from timetracer_otel.bridge import runtime
 from timetracer_otel.context import get_current_session
 from timetracer_otel.plugins._flow import drive
 from timetracer_otel.plugins._patching import Function, Patch
+from timetracer_otel.plugins._sqlalchemy._engines import engines
 from timetracer_otel.plugins._sqlalchemy._internals import (
     CONNECT,
     MISSING,
     connection_span,
-    has_identity,
     initialize_again,
     on_connect,
     pool_dialect,
     record_pool,
     restore_facts,
-    target_of,
 )
 from timetracer_otel.plugins._sqlalchemy._recording_cursor import RecordingCursor
 from timetracer_otel.plugins._sqlalchemy._replay_connection import ReplayConnection, replay_connection
@@ -42,50 +41,10 @@ from timetracer_otel.plugins._sqlalchemy._sites import (
 )
 from timetracer_otel.session import BaseSession, ReplaySession
 
-__all__ = ["engines", "patches"]
+__all__ = ["patches"]
 
 _OTHER = "_timetracer_other"
 _RESETTING = "_timetracer_resetting"
-
-
-class Engines:
-    """The engines of this process, and which of them take part. Safe from any thread."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._targets: WeakKeyDictionary[Any, Target] = WeakKeyDictionary()
-        self._only: WeakSet[Any] = WeakSet()
-        self.on_recorded_facts: WeakSet[Any] = WeakSet()
-        """Dialects that were initialised from a cassette, not by a server."""
-
-    def select(self, engine: Any | None) -> None:
-        """Let one more engine take part, and no others; None: every engine."""
-        with self._lock:
-            if engine is None:
-                self._only.clear()
-            else:
-                self._only.add(engine.dialect)
-
-    def met(self, engine: Any) -> None:
-        """Note an engine that is asked for a connection."""
-        dialect = engine.dialect
-        known = self._targets.get(dialect)
-        if known is None or known.engine_url is not engine.url:
-            with self._lock:
-                self._targets[dialect] = Target(dialect, engine.url, target_of(dialect, engine.url))
-
-    def target(self, dialect: Any) -> Target | None:
-        """What a dialect's engine is called; None where it takes no part."""
-        found = self._targets.get(dialect)
-        if found is None:
-            if not has_identity(dialect):
-                return None
-            with self._lock:
-                found = self._targets.setdefault(dialect, Target(dialect, None, target_of(dialect, None)))
-        return None if self._only and dialect not in self._only else found
-
-
-engines = Engines()
 
 
 class _Attribute:
