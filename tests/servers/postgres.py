@@ -59,7 +59,7 @@ class Postgres:
         """The URL of the database for a driver of SQLAlchemy's."""
         url = self._url.set(drivername=f"postgresql+{driver}")
         if self._stopped and self._server is None:
-            return url.set(port=_DEAD_PORT, host=url.host or "localhost")
+            return url.set(port=_DEAD_PORT)
         return url
 
     def clear(self) -> None:

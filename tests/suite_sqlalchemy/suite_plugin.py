@@ -43,7 +43,7 @@ def pytest_sessionstart(session: Any) -> None:  # type: ignore[no-redef]
     _start(session)
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(trylast=True)  # type: ignore[no-redef]
 def pytest_unconfigure(config: Any) -> None:  # type: ignore[no-redef]
     """End it, and write the outcomes."""
     from sqlalchemy.testing.plugin.pytestplugin import pytest_unconfigure as finish
