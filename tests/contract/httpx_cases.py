@@ -70,13 +70,13 @@ async def methods_of_the_client(f: HttpxFlavour) -> Any:
         ]
 
 
-@case(1, "httpx2")
+@case(1, "httpx2", "query")
 async def query_method(f: HttpxFlavour) -> Any:
     async with f.using(f.client()) as client:
         return await _try(f, lambda: client.query(f.url("/echo"), json=JSON))
 
 
-@case(1, "httpx2")
+@case(1, "httpx2", "sse")
 async def events_of_httpx2_arrive_one_by_one(f: HttpxFlavour) -> Any:
     seen = []
     async with f.using(f.client()) as client, f.using(client.sse(f.url("/gated/sse?sse=1&n=3"))) as source:
