@@ -202,7 +202,7 @@ def test_a_header_without_a_version_is_a_schema_error(tmp_path: Path) -> None:
         (b"\x86\xa6format\xb3timetr", "was cut within its header"),
         (b"\x00\x01\x02", "no msgpack stream of ours"),
         (msgpack.packb({"a": 1}), "no msgpack stream of ours"),
-        (gzip.compress(b"{}"), "looks like JSON"),
+        (gzip.compress(b"{}", mtime=0), "looks like JSON"),
         (b"\x1f\x8b\x08garbage-garbage", "gzip data breaks"),
         (b"\x28\xb5\x2f\xfdgarbage-garbage", "zstd data breaks"),
         (b"SQLite format 3\x00", "no msgpack stream of ours|looks like text"),
