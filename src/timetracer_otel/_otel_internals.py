@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from opentelemetry import context as otel_context
+from opentelemetry import trace
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
+from opentelemetry.trace.propagation import _SPAN_KEY
 
-__all__ = ["instrumentation_suppressed"]
+__all__ = ["current_span", "instrumentation_suppressed"]
 
 _PLAIN_KEY = "suppress_instrumentation"
 """The key's name in older releases, which instrumentations still honour."""
@@ -19,3 +21,9 @@ def instrumentation_suppressed() -> bool:
     """
     current = otel_context.get_current()
     return bool(current.get(_SUPPRESS_INSTRUMENTATION_KEY) or current.get(_PLAIN_KEY))
+
+
+def current_span() -> trace.Span:
+    """The same as `opentelemetry.trace.get_current_span`, in half the time."""
+    span = otel_context.get_current().get(_SPAN_KEY)
+    return trace.INVALID_SPAN if span is None else span  # type: ignore[return-value]

@@ -39,7 +39,8 @@ _ambient: Callable[[], BaseSession | None] | None = None
 
 def get_current_session() -> BaseSession | None:
     """The session that calls made here belong to, or None."""
-    explicit = otel_context.get_value(_KEY)
+    # Not by `get_value`: this is asked at every call, and each function in between counts.
+    explicit = otel_context.get_current().get(_KEY)
     if explicit is not None:
         return None if explicit is _NONE else explicit  # type: ignore[return-value]
     return _ambient() if _ambient is not None else None
@@ -82,7 +83,7 @@ def clear_session() -> None:
 
 def session_in(context: Context | None) -> BaseSession | None:
     """The session that was set in a given OpenTelemetry context (None: the current one)."""
-    explicit = otel_context.get_value(_KEY, context)
+    explicit = (context if context is not None else otel_context.get_current()).get(_KEY)
     return None if explicit is _NONE else explicit  # type: ignore[return-value]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import threading
 from pathlib import Path
 from typing import Any
@@ -335,3 +336,44 @@ def test_a_refusal_is_no_error_of_httpx(upstream: Upstream, path: Path, call: An
     with replay(path), httpx.Client(verify=upstream.trusting) as client, pytest.raises(ReplayMismatchError) as caught:
         call(client, upstream.url("/echo"))
     assert not isinstance(caught.value, (httpx.HTTPError, OSError))
+
+
+def _state(response: httpx.Response) -> dict[str, Any]:
+    return {
+        "closed": response.is_closed,
+        "consumed": response.is_stream_consumed,
+        "downloaded": response.num_bytes_downloaded,
+        "content": response._content if hasattr(response, "_content") else None,
+        "names": {name for name in vars(response) if name not in ("_decoder", "_elapsed")},
+        "has elapsed": hasattr(response, "_elapsed"),
+    }
+
+
+def _states_of_responses(upstream: Upstream) -> list[Any]:
+    """What a response looks like before, while and after it is read, in every way of reading it."""
+    seen: list[Any] = []
+    with httpx.Client(event_hooks={"response": [lambda response: seen.append(_state(response))]}) as client:
+        for path in ("/json/exact", "/encoded/gzip", "/encoded/cut-gzip", "/status/204", "/bytes/200000"):
+            response = client.get(upstream.url(path))
+            seen += [_state(response), response.read(), response.read(), _state(pickle.loads(pickle.dumps(response)))]
+            with client.stream("GET", upstream.url(path)) as response:
+                seen += [_state(response), _state(pickle.loads(pickle.dumps(response)))]
+                seen += [response.read(), _state(response), list(response.iter_bytes())]
+            with client.stream("GET", upstream.url(path)) as response:
+                seen += [b"".join(response.iter_raw()), _state(response)]
+                with pytest.raises(httpx.StreamConsumed):
+                    response.read()
+            with client.stream("GET", upstream.url(path)) as response:
+                response.close()
+                seen.append(_state(response))
+                with pytest.raises(httpx.StreamClosed):
+                    response.read()
+    return seen
+
+
+def test_a_response_that_was_read_is_in_the_state_of_a_live_one(upstream: Upstream, tmp_path: Path) -> None:
+    bare = _states_of_responses(upstream)
+    with record(tmp_path / "x.msgpack"):
+        assert _states_of_responses(upstream) == bare
+    with replay(tmp_path / "x.msgpack", fail_on_unused=True):
+        assert _states_of_responses(upstream) == bare

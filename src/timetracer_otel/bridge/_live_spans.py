@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, Span
 
 from timetracer_otel.bridge._span_facts import is_client
@@ -22,11 +23,12 @@ MAX_LIVE_SPANS = 100_000
 class LiveSpan:
     """One span between its start and its end."""
 
-    __slots__ = ("is_client", "is_root", "parent", "session", "span")
+    __slots__ = ("is_client", "is_root", "parent", "session", "span", "span_id", "trace_id")
 
-    def __init__(
-        self, span: ReadableSpan, parent: LiveSpan | None, session: BaseSession | None, is_root: bool
-    ) -> None:
+    def __init__(self, span: Span, parent: LiveSpan | None, session: BaseSession | None, is_root: bool) -> None:
+        context = span.get_span_context()
+        self.trace_id = context.trace_id
+        self.span_id = context.span_id
         self.span = span
         self.parent = parent
         self.session = session
@@ -40,6 +42,8 @@ class LiveSpan:
         node = self.parent if self.is_client else self
         if node is None:
             return ()
+        if node.parent is None:
+            return (node.span.name,)
         names = []
         while node is not None:
             names.append(node.span.name)
@@ -53,6 +57,7 @@ class LiveSpans:
 
     def __init__(self) -> None:
         self._live: dict[int, LiveSpan] = {}
+        self._by_span: dict[trace.Span, LiveSpan] = {}
         self.dropped = 0
 
     def __len__(self) -> int:
@@ -61,6 +66,10 @@ class LiveSpans:
     def get(self, span_id: int) -> LiveSpan | None:
         """The live span with this id."""
         return self._live.get(span_id)
+
+    def of(self, span: trace.Span) -> LiveSpan | None:
+        """The live span of this very object, without asking it for its id."""
+        return self._by_span.get(span)
 
     def started(
         self,
@@ -94,14 +103,18 @@ class LiveSpans:
         else:
             session = outside()
         live = LiveSpan(span, parent, session, is_root)
-        self._live[span.get_span_context().span_id] = live
+        self._live[live.span_id] = self._by_span[span] = live
         return live
 
     def ended(self, span: ReadableSpan) -> LiveSpan | None:
         """Take out a span that ended; None where it was not kept."""
         context = span.get_span_context()
-        return self._live.pop(context.span_id, None) if context is not None else None
+        live = self._live.pop(context.span_id, None) if context is not None else None
+        if live is not None:
+            self._by_span.pop(live.span, None)
+        return live
 
     def clear(self) -> None:
         """Forget every span (in a forked child, where none of them will end)."""
         self._live.clear()
+        self._by_span.clear()

@@ -45,9 +45,7 @@ class TimetracerSpanProcessor(SpanProcessor):
             live = self._runtime.spans.ended(span)
             if live is None or not isinstance(live.session, TraceSession):
                 return
-            context = span.get_span_context()
-            if context is not None:
-                live.session.span_ended(context.span_id, live.is_client, partial(facts_of, span))
+            live.session.span_ended(live.span_id, live.is_client, partial(facts_of, span))
             if live.is_root:
                 self._runtime.close_root(live.session, span)
         except Exception as error:

@@ -8,13 +8,14 @@ import os
 import threading
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, Span
 
 from timetracer_otel import _faults
 from timetracer_otel._names import known_names
+from timetracer_otel._otel_internals import current_span
 from timetracer_otel.bridge import _network_guard
 from timetracer_otel.bridge._background import BackgroundWriter
 from timetracer_otel.bridge._live_spans import LiveSpans
@@ -33,18 +34,37 @@ from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 __all__ = ["Runtime", "Whereabouts", "runtime"]
 
 
-class Whereabouts(NamedTuple):
+class Whereabouts(Protocol):
     """Where in the traces a call is made."""
+
+    @property
+    def trace_id(self) -> int:
+        """0 where there is no span."""
+
+    @property
+    def span_id(self) -> int:
+        """0 where there is no span."""
+
+    @property
+    def span(self) -> trace.Span | None:
+        """The span that the call belongs to."""
+
+    def path(self) -> tuple[str, ...]:
+        """Names of the spans around the call."""
+
+
+class _Unseen(NamedTuple):
+    """The whereabouts of a call under a span that we did not see start, or under none."""
 
     trace_id: int = 0
     span_id: int = 0
-    """0 where there is no span."""
-    path: tuple[str, ...] = ()
-    """Names of the spans around the call."""
     span: trace.Span | None = None
 
+    def path(self) -> tuple[str, ...]:
+        return ()
 
-_NOWHERE = Whereabouts()
+
+_NOWHERE = _Unseen()
 
 
 class Runtime:
@@ -163,16 +183,21 @@ class Runtime:
 
     def whereabouts(self, span: trace.Span | None = None) -> Whereabouts:
         """Where in the traces the caller is, or a call whose span is not the current one."""
-        span = trace.get_current_span() if span is None else span
+        if span is None:
+            span = current_span()
+        live = self.spans.of(span)
+        if live is not None:
+            return live
         context = span.get_span_context()
         if not context.is_valid:
             return _NOWHERE
+        # A vendor's provider may hand out another object than the one its processors see.
         live = self.spans.get(context.span_id)
-        if live is None:
-            if span.is_recording():
-                self.watch_spans()
-            return Whereabouts(context.trace_id, context.span_id, (), span)
-        return Whereabouts(context.trace_id, context.span_id, live.path(), span)
+        if live is not None:
+            return live
+        if span.is_recording():
+            self.watch_spans()
+        return _Unseen(context.trace_id, context.span_id, span)
 
     def process_session(self) -> BaseSession | None:
         """The session of calls outside any request; made when it is first asked for."""
@@ -193,7 +218,10 @@ class Runtime:
             return self._replay
         if self.open_root is None:
             return None
-        span = trace.get_current_span()
+        span = current_span()
+        live = self.spans.of(span)
+        if live is not None:
+            return live.session
         context = span.get_span_context()
         if context.is_valid:
             live = self.spans.get(context.span_id)

@@ -136,7 +136,8 @@ class Recording:
     def __init__(self, session: TraceSession, site: Site) -> None:
         self.session = session
         self.site = site
-        self.trace_id, self.span_id, self.path, _ = runtime().whereabouts(site.span)
+        where = runtime().whereabouts(site.span)
+        self.trace_id, self.span_id, self.path = where.trace_id, where.span_id, where.path()
         self.not_replayable: str | None = None
         self.error: RecordedError | None = None
         self.ended_s: float | None = None
@@ -308,12 +309,12 @@ def _replay(site: Site, session: ReplaySession) -> Flow:
             raise
     where = runtime().whereabouts(site.span)
     if session.recorder is not None:
-        event = session.find(site.call(), where.path)
+        event = session.find(site.call(), where.path())
         if event is not None:
             return (yield from answer(site, session, event, where.span))
         if site.again():
             return (yield from _record(site, session.recorder))
-    return (yield from answer(site, session, session.match(site.call(), where.path), where.span))
+    return (yield from answer(site, session, session.match(site.call(), where.path()), where.span))
 
 
 def answer(site: Site, session: ReplaySession, event: DependencyEvent, span: trace.Span | None) -> Flow:

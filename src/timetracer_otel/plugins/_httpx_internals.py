@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.plugins._http import BodyTap, RecordedBody
+from timetracer_otel.types import HeaderPairs
 
 __all__ = [
     "Internals",
@@ -31,11 +32,13 @@ __all__ = [
 
 
 class Internals(NamedTuple):
-    """One module's response class, and our streams as subclasses of its own (the clients check for that)."""
+    """Responses of one module, and our streams as subclasses of its own (the clients check for that)."""
 
-    response: type[Any]
+    response: Callable[[int, HeaderPairs, Any, dict[str, Any]], Any]
     tee: Callable[[Any, BodyTap], Any]
     replay: Callable[[RecordedBody], Any]
+    read_at_once: Callable[[Any], bytes | None]
+    """The body of a response whose stream is a `replay`, where that needs no stream; marks the response as read."""
     whole: Callable[[bytes], Any]
     family: dict[str, str]
     """Packages whose exceptions the module raises: the name in either generation, and the one to use here."""
@@ -77,13 +80,15 @@ def internals_of(module: ModuleType) -> Internals:
             try:
                 self._stream.close()
             finally:
-                self._tap.finish(BodyEnd.CLOSED)
+                if self._tap.end is None:
+                    self._tap.finish(BodyEnd.CLOSED)
 
         async def aclose(self) -> None:
             try:
                 await self._stream.aclose()
             finally:
-                self._tap.finish(BodyEnd.CLOSED)
+                if self._tap.end is None:
+                    self._tap.finish(BodyEnd.CLOSED)
 
     class Replayed(module.SyncByteStream, module.AsyncByteStream):  # type: ignore[misc, name-defined]
         """A recorded body, given back chunk by chunk."""
@@ -116,17 +121,46 @@ def internals_of(module: ModuleType) -> Internals:
         async def aclose(self) -> None:
             self._restore_elapsed()
 
+        def read_at_once(self) -> bytes | None:
+            """The whole body, with the response in the state that reading leaves; None where it must be read.
+
+            What ``Response.read`` comes to for a body that needs no decoding, no waiting and has no error at its
+            end, without the five generators that it goes through.
+            """
+            response, recorded = self.response, self._recorded
+            if not recorded.is_plain or response.is_closed or response.is_stream_consumed or self._is_encoded():
+                return None
+            response._content = content = b"".join(recorded.chunks())
+            response.is_stream_consumed = response.is_closed = True
+            response._num_bytes_downloaded = len(content)
+            self._restore_elapsed()
+            return content
+
+        def _is_encoded(self) -> bool:
+            return any(name == b"content-encoding" for _, name, _ in self.response.headers._list)
+
         def _restore_elapsed(self) -> None:
             # The client has just set it to the time that the replay took.
             end_ms = self._recorded.body.end_ms
             if end_ms is not None:
                 self.response.elapsed = timedelta(milliseconds=end_ms)
 
+    def response(status_code: int, lines: HeaderPairs, stream: Any, extensions: dict[str, Any]) -> Any:
+        headers = module.Headers()
+        headers._list = [(name, name.lower(), value) for name, value in lines]
+        stream.response = made = module.Response(status_code, headers=headers, stream=stream, extensions=extensions)
+        return made
+
+    def read_at_once(response: Any) -> bytes | None:
+        # The client has put a stream of its own around the one that we gave it.
+        stream = getattr(response.stream, "_stream", None)
+        return stream.read_at_once() if type(stream) is Replayed else None
+
     suffix = "2" if module.__name__ == "httpx2" else ""
     family = {name + old: name + suffix for name in ("httpx", "httpcore") for old in ("", "2")}
     # What httpcore speaks HTTP and waits with: their errors are arguments and causes of its own.
     family |= {name: name for name in ("h11", "h2", "anyio", "trio", "exceptiongroup")}
-    return Internals(module.Response, Tee, Replayed, module.ByteStream, family)
+    return Internals(response, Tee, Replayed, read_at_once, module.ByteStream, family)
 
 
 async def pause(seconds: float) -> None:

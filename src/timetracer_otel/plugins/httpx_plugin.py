@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 from timetracer_otel.cassette import rebuild_error
@@ -48,20 +48,22 @@ class _Exchange(Site, ABC):
 
     lib = _LIB
 
+    # What only some calls come to have.
+    _headers: tuple[Any, ...] | None = None
+    _sent: BodyTap | None = None
+    _received: BodyTap | None = None
+    _limit_bytes = 0
+    _status = 0
+    _response_headers: tuple[Any, ...] = ()
+    _extensions: Mapping[str, Any] = MappingProxyType({})
+
     def __init__(self, internals: Internals, request: Any, send: Callable[[Any], Any]) -> None:
         self._internals = internals
         self._request = request
         self._send = send
         self._method: str = request.method
         self._url = request.url
-        self._headers: tuple[Any, ...] | None = None
         self._body = whole_body(request)
-        self._sent: BodyTap | None = None
-        self._received: BodyTap | None = None
-        self._limit_bytes = 0
-        self._status = 0
-        self._response_headers: tuple[Any, ...] = ()
-        self._extensions: dict[str, Any] = {}
 
     def observe(self, session: TraceSession) -> None:
         self._limit_bytes = session.config.max_body_bytes
@@ -86,11 +88,8 @@ class _Exchange(Site, ABC):
         self._request = self._send = None  # type: ignore[assignment]
         self._status = value.status_code
         self._response_headers = header_lines(value.headers)
-        extensions = value.extensions
-        for name in extensions:
-            item = extensions[name]
-            if type(item) in _SIMPLE:
-                self._extensions[name] = item
+        self._extensions = extensions = dict(value.extensions)
+        extensions.pop("network_stream", None)
         if value.status_code == 101:
             recording.not_replayable = "the connection was upgraded to another protocol"
             recording.close()
@@ -105,7 +104,10 @@ class _Exchange(Site, ABC):
             status=self._status,
             headers=HeaderMap(raw_lines(self._response_headers)),
             body=self._received.snapshot(recording.started_s) if self._received is not None else None,
-            reply={**self._extensions, "head_ms": (recording.returned_s - recording.started_s) * 1000},
+            reply={
+                **{name: item for name, item in self._extensions.items() if type(item) in _SIMPLE},
+                "head_ms": (recording.returned_s - recording.started_s) * 1000,
+            },
         )
 
     @property
@@ -121,13 +123,9 @@ class _Exchange(Site, ABC):
         extensions = {**(event.result.reply or {}), "network_stream": _NO_CONNECTION}
         extensions.pop("head_ms", None)
         stream = self._internals.replay(RecordedBody(event, session, partial(rebuilt, self, event, session)))
-        stream.response = self._internals.response(
-            status_code=event.result.status,
-            headers=header_pairs(event.result.headers),
-            stream=stream,
-            extensions=extensions,
+        return self._internals.response(
+            event.result.status or 0, header_pairs(event.result.headers), stream, extensions
         )
-        return stream.response
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
         """In the classes of the module that was called: a recording made with httpx replays under httpx2."""
@@ -219,9 +217,25 @@ def _patches(module: ModuleType) -> list[Patch]:
 
         return handle_async_request
 
+    def read_seam(original: Function) -> Function:
+        def read(self: Any) -> Any:
+            content = internals.read_at_once(self)
+            return original(self) if content is None else content
+
+        return read
+
+    def aread_seam(original: Function) -> Function:
+        async def aread(self: Any) -> Any:
+            content = internals.read_at_once(self)
+            return await original(self) if content is None else content
+
+        return aread
+
     return [
         Patch(module.HTTPTransport, "handle_request", sync_seam),
         Patch(module.AsyncHTTPTransport, "handle_async_request", async_seam),
+        Patch(module.Response, "read", read_seam),
+        Patch(module.Response, "aread", aread_seam),
     ]
 
 

@@ -185,7 +185,7 @@ class Redactor:
 def header_value(headers: HeaderPairs, name: bytes) -> bytes:
     """The last value of a header (name in lower case); empty where it is missing."""
     for raw_name, value in reversed(headers):
-        if raw_name.lower() == name:
+        if len(raw_name) == len(name) and raw_name.lower() == name:
             return value
     return b""
 

@@ -55,6 +55,8 @@ class ReplaySession(BaseSession):
         self._signer = Signer(self._redactor, ignored, self._rules)
         self._index = EventIndex(cassette.events, self._signer.recorded_key)
         self._mocked: dict[str, bool] = {}
+        self.replay_timing = config is not None and config.replay_timing
+        """Whether answers take as long as they did when recorded."""
 
     @property
     def mode(self) -> TraceMode:
@@ -81,11 +83,6 @@ class ReplaySession(BaseSession):
     def events(self) -> list[DependencyEvent]:
         """All recorded events, in order of start."""
         return self.cassette.events
-
-    @property
-    def replay_timing(self) -> bool:
-        """Whether answers take as long as they did when recorded."""
-        return self.config is not None and self.config.replay_timing
 
     @property
     def misses(self) -> list[ReplayMismatchError]:

@@ -153,7 +153,10 @@ class TraceSession(BaseSession):
         event.eid = next(self._eids)
         if event.call is None:
             event.call = CallSnapshot()
-        self._keep(self._given, self._maker.given(event))
+        if len(self._pending) + len(self._given) >= MAX_EVENTS:
+            self._refuse()
+        else:
+            self._given.append(self._maker.given(event))
 
     def next_eid(self) -> int:
         """The position of a call that begins now."""
@@ -161,7 +164,10 @@ class TraceSession(BaseSession):
 
     def call_began(self, call: PendingCall) -> None:
         """Keep a call that was seen; its event is made when it is asked for."""
-        self._keep(self._pending, call)
+        if self._finalized or len(self._pending) + len(self._given) >= MAX_EVENTS:
+            self._refuse()
+        else:
+            self._pending.append(call)
 
     def call_ended(self, call: PendingCall) -> None:
         """A call that was kept has ended, with its last byte. Nothing to do for a session that is written whole."""
@@ -199,7 +205,7 @@ class TraceSession(BaseSession):
             self.drop("spans over the limit")
             return
         self._spans[span_id] = facts
-        if self._stands_alone(span_id, is_client):
+        if is_client and self._stands_alone(span_id, is_client):
             self._client_spans.add(span_id)
 
     def mark_error(self, error_type: str, error_message: str, traceback: str | None = None) -> None:
@@ -240,11 +246,8 @@ class TraceSession(BaseSession):
             error_info=self._error_info,
         )
 
-    def _keep(self, kept: list[Any], item: object) -> None:
-        if self._finalized or len(self._pending) + len(self._given) >= MAX_EVENTS:
-            self.drop("events over the limit" if not self._finalized else "calls after the end")
-        else:
-            kept.append(item)
+    def _refuse(self) -> None:
+        self.drop("events over the limit" if not self._finalized else "calls after the end")
 
     def _event_of(self, call: PendingCall, facts: Callable[[], SpanFacts] | None) -> DependencyEvent:
         made = self._made.get(call.eid)

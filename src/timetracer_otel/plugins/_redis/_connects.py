@@ -61,7 +61,7 @@ def replay_failed_connect(connection: Any, session: ReplaySession, wait: Callabl
         return
     site = _site(connection, wait)
     where = runtime().whereabouts()
-    event = session.upcoming(site.call(), where.path)
+    event = session.upcoming(site.call(), where.path())
     if event is None or not _is_failed_connect(event):
         return
     if current_operation.get() is None and any(

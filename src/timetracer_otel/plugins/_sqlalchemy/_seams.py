@@ -149,7 +149,7 @@ def _open(creator: Callable[[Any], Any], target: Target, session: BaseSession, r
 
 
 def _is_over(site: Any, session: ReplaySession) -> bool:
-    return session.upcoming(site.call(), runtime().whereabouts().path) is None
+    return session.upcoming(site.call(), runtime().whereabouts().path()) is None
 
 
 def _connect(original: Function) -> Function:
