@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from timetracer_otel.session import BaseSession
 
 __all__ = [
+    "carried_into",
     "clear_session",
+    "context_with",
     "get_current_session",
     "has_active_session",
+    "is_decided",
     "require_session",
     "reset_session",
     "session_in",
@@ -68,7 +71,7 @@ def require_session() -> BaseSession:
 
 def set_session(session: BaseSession) -> Token[Context]:
     """Make a session current in this context; give the token to `reset_session`."""
-    return otel_context.attach(otel_context.set_value(_KEY, session))
+    return otel_context.attach(context_with(session))
 
 
 def reset_session(token: Token[Context]) -> None:
@@ -78,7 +81,23 @@ def reset_session(token: Token[Context]) -> None:
 
 def clear_session() -> None:
     """Make no session current in this context, not even the one of the request or the process."""
-    otel_context.attach(otel_context.set_value(_KEY, _NONE))
+    otel_context.attach(context_with(None))
+
+
+def context_with(session: BaseSession | None) -> Context:
+    """The current OpenTelemetry context with a session in it, or with the word that there is none."""
+    return otel_context.set_value(_KEY, _NONE if session is None else session)
+
+
+def carried_into(context: Context) -> Context:
+    """A context with what the current one says about the session."""
+    explicit = otel_context.get_value(_KEY)
+    return context if explicit is None else otel_context.set_value(_KEY, explicit, context)
+
+
+def is_decided() -> bool:
+    """Whether the current context says which session is current, or that none is (`clear_session`)."""
+    return otel_context.get_value(_KEY) is not None
 
 
 def session_in(context: Context | None) -> BaseSession | None:

@@ -122,6 +122,8 @@ class RequestSnapshot:
     body: BodySnapshot | None = None
     client_ip: str | None = None
     user_agent: str | None = None
+    target: str | None = None
+    """Path and query as they stood in the request line (RFC 9112 section 3.2), redacted; None where nobody saw it."""
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 
 from timetracer_otel import _faults
+from timetracer_otel.bridge import _frameworks
 from timetracer_otel.bridge._plugins import LeftOut, load_plugins
 from timetracer_otel.bridge._runtime import runtime
 from timetracer_otel.config import instrumentation_disabled
@@ -34,11 +35,14 @@ class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             if runtime().start_from_environment() is not TraceMode.OFF:
                 for plugin in load_plugins():
                     plugin.activate()
+            if runtime().takes_requests:
+                _frameworks.install()
         except Exception as error:
             _faults.contain("instrumentor", error)
 
     def _uninstrument(self, **kwargs: Any) -> None:
         try:
+            _frameworks.remove()
             for plugin in load_plugins():
                 plugin.deactivate()
             runtime().stop()

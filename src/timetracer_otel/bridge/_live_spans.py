@@ -71,6 +71,13 @@ class LiveSpans:
         """The live span of this very object, without asking it for its id."""
         return self._by_span.get(span)
 
+    def root_of(self, span_id: int) -> LiveSpan | None:
+        """The live span that began the session which the span with this id is part of."""
+        live = self._live.get(span_id)
+        while live is not None and not live.is_root:
+            live = live.parent
+        return live
+
     def started(
         self,
         span: Span,

@@ -36,7 +36,7 @@ class TimetracerSpanProcessor(SpanProcessor):
             # None stands for the current context: that is how implicit parents arrive.
             explicit = session_in(parent_context)
             if explicit is not None or runtime.is_active:
-                runtime.spans.started(span, explicit, runtime.open_root, runtime.process_session)
+                runtime.spans.started(span, explicit, runtime.open_root, runtime.stray_session)
         except Exception as error:
             _faults.contain("processor.on_start", error)
 
@@ -46,8 +46,8 @@ class TimetracerSpanProcessor(SpanProcessor):
             if live is None or not isinstance(live.session, TraceSession):
                 return
             live.session.span_ended(live.span_id, live.is_client, partial(facts_of, span))
-            if live.is_root:
-                self._runtime.close_root(live.session, span)
+            if live.parent is None:
+                self._runtime.root_ended(live.session, span, live.is_root)
         except Exception as error:
             _faults.contain("processor.on_end", error)
 

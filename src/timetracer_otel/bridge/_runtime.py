@@ -18,12 +18,14 @@ from timetracer_otel._names import known_names
 from timetracer_otel._otel_internals import current_span
 from timetracer_otel.bridge import _network_guard
 from timetracer_otel.bridge._background import BackgroundWriter
+from timetracer_otel.bridge._carrier import carry, stop_carrying
 from timetracer_otel.bridge._live_spans import LiveSpans
 from timetracer_otel.bridge._process_session import ProcessSession
 from timetracer_otel.bridge._processor import TimetracerSpanProcessor
 from timetracer_otel.bridge._provider import attach, attach_to_future_providers
 from timetracer_otel.bridge._refusing import RefusingSession
-from timetracer_otel.bridge._span_facts import failed, request_of, request_path, response_of
+from timetracer_otel.bridge._requests import IncomingRequest, RequestScope, begins_anew, current_scope
+from timetracer_otel.bridge._span_facts import RootSpan, failed, is_server, note_exception, request_path
 from timetracer_otel.cassette import CassetteStore, read_cassette
 from timetracer_otel.config import TraceConfig, environment
 from timetracer_otel.constants import TraceMode
@@ -96,6 +98,7 @@ class Runtime:
     def watch_spans(self) -> None:
         """Attach the processor to the provider there is, or to the one that comes."""
         attach(self.processor)
+        carry()
         if not self._watching:
             self._watching = True
             attach_to_future_providers(self.processor)
@@ -166,6 +169,7 @@ class Runtime:
             replay, self._replay = self._replay, None
             process, self._process_session = self._process_session, None
             writer, self._writer = self._writer, None
+        stop_carrying()
         if replay is not None:
             _network_guard.end(replay)
             verdict = replay.verdict()
@@ -212,6 +216,11 @@ class Runtime:
                     self._process_session = session
         return session
 
+    def stray_session(self) -> BaseSession | None:
+        """The session where no span tells: that of the request which is being handled here, or the process's."""
+        scope = current_scope()
+        return self.process_session() if scope is None or scope.ended else scope.session
+
     def ambient_session(self) -> BaseSession | None:
         """The session of the current request, or of the process."""
         if self._replay is not None:
@@ -230,33 +239,79 @@ class Runtime:
             if span.is_recording():
                 # A provider that was set behind our back: what comes after this call is seen.
                 self.watch_spans()
-        return self.process_session()
+        return self.stray_session()
 
-    def close_root(self, session: TraceSession, span: ReadableSpan) -> None:
-        """A request has ended: hand its recording over to be written."""
-        session.set_request(request_of(span))
-        session.set_response(response_of(span))
-        for event in span.events:
-            if event.name == "exception":
-                attributes = event.attributes or {}
-                session.mark_error(
-                    str(attributes.get("exception.type", "")),
-                    str(attributes.get("exception.message", "")),
-                    str(attributes.get("exception.stacktrace", "")) or None,
-                )
+    @property
+    def takes_requests(self) -> bool:
+        """Whether requests that come in get a session."""
+        return self.open_root is not None
+
+    @property
+    def reads_body_first(self) -> bool:
+        """Whether the session of a request depends on its body, so that a middleware reads that before it begins."""
+        return False
+
+    def request_began(self, incoming: IncomingRequest) -> RequestScope | None:
+        """A request has come in, and the app is about to be called for it: the one place that decides on its session.
+
+        None where it belongs to a session that is current already: an explicit one (`record` around a test client),
+        or that of the request which calls or mounts this app.
+        """
+        if self.open_root is None or not begins_anew():
+            return None
+        carry()
+        limit_bytes = self._config.max_body_bytes
+        around = self.spans.root_of(trace.get_current_span().get_span_context().span_id)
+        if around is not None:
+            # A span around the app began a session: a request's (the user's own middleware stands outside ours) gets
+            # what passes here; in another one's (a job's, say), this request is nothing but a call.
+            session = around.session
+            if not is_server(around.span) or not isinstance(session, TraceSession) or session.exchange is not None:
+                return None
+            return RequestScope(incoming, session, limit_bytes)
+        if not self._config.should_trace(incoming.path) or not self._config.should_sample():
+            return RequestScope(incoming, None)
+        return RequestScope(incoming, TraceSession(self._config), limit_bytes, self._request_ended)
+
+    def root_ended(self, session: TraceSession, span: ReadableSpan, began_session: bool) -> None:
+        """An outermost span of this process has ended: tell its session, and hand that over if it began with it."""
+        scope = session.exchange
+        if not isinstance(scope, RequestScope):
+            if began_session:
+                session.exchange = RootSpan(span)
+                note_exception(session, span)
+                self._close(session, failed(span))
+            return
+        scope.span_ended(span)
+        if began_session and scope.on_end is None:
+            if scope.ended:
+                self._close(session, scope.failed)
+            else:
+                # The span of the user's middleware ends with the response; the app may still be at work.
+                scope.on_end = self._request_ended
+
+    def _request_ended(self, scope: RequestScope) -> None:
+        if isinstance(scope.session, TraceSession):
+            self._close(scope.session, scope.failed)
+
+    def _close(self, session: TraceSession, has_failed: bool) -> None:
         session.finalize()
         writer = self._writer
-        if writer is not None and not (session.config.errors_only and not failed(span)):
+        if writer is not None and (has_failed or not session.config.errors_only):
             writer.submit(session)
 
-    def _open_root(self, span: Span) -> TraceSession | None:
+    def _open_root(self, span: Span) -> BaseSession | None:
+        scope = current_scope()
+        if scope is not None and not scope.ended:
+            # The app made the span's context by itself, and so lost the session that stands in ours.
+            return scope.session
         path = request_path(span)
         if (path is not None and not self._config.should_trace(path)) or not self._config.should_sample():
             return None
         session = TraceSession(self._config)
         session.trace_id = f"{span.get_span_context().trace_id:032x}"
-        scope = span.instrumentation_scope
-        session.framework = scope.name.rpartition(".")[2] if scope else ""
+        tracer = span.instrumentation_scope
+        session.framework = tracer.name.rpartition(".")[2] if tracer else ""
         return session
 
     def _begin(self) -> None:

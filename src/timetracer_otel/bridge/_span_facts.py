@@ -9,9 +9,20 @@ from urllib.parse import parse_qsl, urlsplit
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
+from timetracer_otel.session import TraceSession
 from timetracer_otel.types import RequestSnapshot, ResponseSnapshot, SpanFacts
 
-__all__ = ["facts_of", "failed", "is_client", "request_of", "request_path", "response_of"]
+__all__ = [
+    "RootSpan",
+    "facts_of",
+    "failed",
+    "is_client",
+    "is_server",
+    "note_exception",
+    "query_values",
+    "request_path",
+    "route_of",
+]
 
 _CLIENT, _PRODUCER, _SERVER = SpanKind.CLIENT, SpanKind.PRODUCER, SpanKind.SERVER
 
@@ -21,6 +32,11 @@ def is_client(span: ReadableSpan) -> bool:
     # By identity: an enum's hash is Python code, and this is asked for every span.
     kind = span.kind
     return kind is _CLIENT or kind is _PRODUCER
+
+
+def is_server(span: ReadableSpan) -> bool:
+    """Whether a span stands for a request that came in."""
+    return span.kind is _SERVER
 
 
 def facts_of(span: ReadableSpan) -> SpanFacts:
@@ -51,37 +67,67 @@ def request_path(span: ReadableSpan) -> str | None:
     return None if path is None else str(path)
 
 
-def request_of(span: ReadableSpan) -> RequestSnapshot:
+def _request_of(span: ReadableSpan) -> RequestSnapshot:
     """The request that a root span stands for; for jobs and messages, the span's name in the place of the path."""
     attributes = span.attributes or {}
     method = _first(attributes, "http.request.method", "http.method")
     target = request_path(span)
     path, _, query = (target or span.name).partition("?")
     query = str(_first(attributes, "url.query") or query)
-    route = _first(attributes, "http.route")
     return RequestSnapshot(
         method=str(method) if method is not None else span.kind.name,
         path=path,
-        route_template=str(route) if route is not None else None,
-        query=_query(query),
+        route_template=route_of(span),
+        query=query_values(query),
         client_ip=_text(_first(attributes, "client.address", "http.client_ip", "net.peer.ip")),
         user_agent=_text(_first(attributes, "user_agent.original", "http.user_agent")),
     )
 
 
-def response_of(span: ReadableSpan) -> ResponseSnapshot:
+def route_of(span: ReadableSpan) -> str | None:
+    """The route's template, where the span names one."""
+    return _text((span.attributes or {}).get("http.route"))
+
+
+def _response_of(span: ReadableSpan) -> ResponseSnapshot:
     """What a root span says about the answer; status 0 where it was no HTTP request."""
     status = _first(span.attributes or {}, "http.response.status_code", "http.status_code")
     duration_ns = (span.end_time or 0) - (span.start_time or 0)
     return ResponseSnapshot(status=status if isinstance(status, int) else 0, duration_ms=duration_ns / 1e6)
 
 
+class RootSpan:
+    """The request that a root span stands for, for want of somebody who saw it passing (an `Exchange`)."""
+
+    def __init__(self, span: ReadableSpan) -> None:
+        self._span = span
+
+    def request(self) -> RequestSnapshot:
+        return _request_of(self._span)
+
+    def response(self) -> ResponseSnapshot:
+        return _response_of(self._span)
+
+
+def note_exception(session: TraceSession, span: ReadableSpan) -> None:
+    """Tell a session of the last exception that was recorded on a span."""
+    for event in span.events:
+        if event.name == "exception":
+            attributes = event.attributes or {}
+            session.mark_error(
+                str(attributes.get("exception.type", "")),
+                str(attributes.get("exception.message", "")),
+                str(attributes.get("exception.stacktrace", "")) or None,
+            )
+
+
 def failed(span: ReadableSpan) -> bool:
     """Whether the request ended in an error: status ERROR, or an HTTP status of 500 or more."""
-    return span.status.status_code is StatusCode.ERROR or response_of(span).status >= 500
+    return span.status.status_code is StatusCode.ERROR or _response_of(span).status >= 500
 
 
-def _query(query: str) -> dict[str, Any]:
+def query_values(query: str) -> dict[str, Any]:
+    """A query by names, with a list where a name occurs more than once."""
     values: dict[str, Any] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         known = values.get(name)

@@ -110,6 +110,7 @@ _REQUEST: Final = Table(
         "body": ("body", nested(_BODY)),
         "client_ip": ("client_ip", _TEXT),
         "user_agent": ("user_agent", _TEXT),
+        "target": ("target", _TEXT),
     },
 )
 _RESPONSE: Final = Table(

@@ -22,14 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("cassette", metavar="CASSETTE", help="the file to show")
     parser.add_argument("--event", metavar="N", type=int, help="show one call whole: headers, bodies, span")
-    parser.add_argument("--bodies", action="store_true", help="show every call whole below the tree")
+    parser.add_argument("--bodies", action="store_true", help="show request, response and every call whole")
     parser.add_argument("--json", action="store_true", help="print everything as JSON, for other programs")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print what was asked for."""
     from timetracer_otel.cassette import read_cassette
-    from timetracer_otel.report import event_detail, json_view, summary, terminal_width, timeline
+    from timetracer_otel.report import event_detail, exchange_detail, json_view, summary, terminal_width, timeline
 
     cassette = read_cassette(args.cassette)
     event = None if args.event is None else _event(cassette, args.event)
@@ -43,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         lines = [*summary(cassette), "", *timeline(cassette, terminal_width(), _ascii_only())]
         if args.bodies:
+            exchanged = exchange_detail(cassette)
+            lines += ["", *exchanged] if exchanged else []
             for each in cassette.events:
                 lines += ["", *event_detail(each)]
     for line in lines:

@@ -142,9 +142,7 @@ class ArrivalTap(BodyTap):
             data = data[: self._length - self.size_bytes]
         if not data and not frames:
             return
-        self.chunk(data)
-        if at_s is not None:
-            self.times_s[-1] = at_s
+        self.chunk(data, at_s)
         self.cursors.append(cursor)
         self.frames.append(frames)
 

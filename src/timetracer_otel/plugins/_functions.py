@@ -17,6 +17,7 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
+from timetracer_otel._patching import Function, Patch
 from timetracer_otel.bridge import has_real_provider, register
 from timetracer_otel.cassette import rebuild_error
 from timetracer_otel.constants import EventType
@@ -24,7 +25,6 @@ from timetracer_otel.context import get_current_session
 from timetracer_otel.exceptions import ConfigurationError
 from timetracer_otel.plugins._flow import Recording, Site, Step, drive, drive_async
 from timetracer_otel.plugins._library import LibraryPlugin
-from timetracer_otel.plugins._patching import Function, Patch
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, EventResult, RecordedError
 

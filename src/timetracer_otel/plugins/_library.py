@@ -12,12 +12,10 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-import wrapt
-
 from timetracer_otel import _faults, _names
+from timetracer_otel._patching import Patch, Seams
 from timetracer_otel.bridge import has_real_provider, runtime
 from timetracer_otel.exceptions import PluginNotFoundError
-from timetracer_otel.plugins._patching import Patch
 
 __all__ = ["LibraryPlugin"]
 
@@ -48,11 +46,11 @@ class LibraryPlugin:
     """Whether those instrumentors work, by our own tests, with releases of the library that they do not declare."""
     _explicit: bool = field(default=False, init=False)
     _holds: int = field(default=0, init=False)
-    _hooked: bool = field(default=False, init=False)
-    _installed: dict[str, list[Patch]] = field(default_factory=dict, init=False)
+    _seams: Seams = field(init=False)
     _switched_on: list[Any] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
+        self._seams = Seams(self.name, self.modules, self.patches)
         _names.register(self.name, self.group)
 
     def enable(self, **instrument_with: Any) -> None:
@@ -71,7 +69,7 @@ class LibraryPlugin:
             raise PluginNotFoundError(self.name)
         with _lock:
             self._explicit = True
-            self._install()
+            self._seams.install()
             runtime().watch_spans()
             self._switch_instrumentors_on(instrument_with)
 
@@ -87,7 +85,7 @@ class LibraryPlugin:
         """Install the seams for a session, now or when the library is imported."""
         with _lock:
             self._holds += 1
-            self._install()
+            self._seams.install()
 
     def deactivate(self) -> None:
         """Undo one `activate`."""
@@ -112,42 +110,9 @@ class LibraryPlugin:
         """Whether anything keeps the seams installed."""
         return self._explicit or self._holds > 0
 
-    def _install(self) -> None:
-        for name in self.modules:
-            module = sys.modules.get(name)
-            if module is not None:
-                self._install_in(module)
-        if not self._hooked:
-            self._hooked = True
-            for name in self.modules:
-                if name not in sys.modules:
-                    wrapt.register_post_import_hook(self._imported, name)
-
-    def _imported(self, module: ModuleType) -> None:
-        with _lock:
-            if self.is_wanted:
-                self._install_in(module)
-
-    def _install_in(self, module: ModuleType) -> None:
-        # An alias (httpx2's `alias_httpx`) is the same module under another name.
-        if module.__name__ in self._installed:
-            return
-        try:
-            patches = self.patches(module)
-            for patch in patches:
-                patch.apply()
-        except Exception as error:
-            _faults.contain(f"{self.name}.install", error)
-            return
-        self._installed[module.__name__] = patches
-
     def _remove_unused(self) -> None:
-        if self.is_wanted:
-            return
-        while self._installed:
-            _, patches = self._installed.popitem()
-            for patch in reversed(patches):
-                patch.undo()
+        if not self.is_wanted:
+            self._seams.remove()
 
     def _switch_instrumentors_on(self, instrument_with: dict[str, Any]) -> list[Any]:
         switched_on: list[Any] = []

@@ -8,8 +8,8 @@ from types import FunctionType, ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from timetracer_otel._patching import Function, Patch
 from timetracer_otel.context import get_current_session
-from timetracer_otel.plugins._patching import Function, Patch
 from timetracer_otel.session import ReplaySession
 
 __all__ = ["ADAPTER_ATTRIBUTE", "LIB", "AdapterSeams", "adapter_name", "of_session", "was_recorded"]

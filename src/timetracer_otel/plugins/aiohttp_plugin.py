@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from timetracer_otel import _faults
+from timetracer_otel._patching import Function, Patch
 from timetracer_otel.config import excluded_urls
 from timetracer_otel.constants import BodyEnd, EventType
 from timetracer_otel.context import get_current_session
@@ -24,7 +25,6 @@ from timetracer_otel.plugins._aiohttp_wire import ArrivalTap
 from timetracer_otel.plugins._flow import Recording, Site, Step, drive_async, rebuilt
 from timetracer_otel.plugins._http import BodyTap, RecordedBody
 from timetracer_otel.plugins._library import LibraryPlugin
-from timetracer_otel.plugins._patching import Function, Patch
 from timetracer_otel.session import Redactor, ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, EventResult, HeaderMap, RecordedError, header_pairs
 

@@ -15,6 +15,7 @@ from functools import partial
 from types import MappingProxyType, ModuleType
 from typing import Any
 
+from timetracer_otel._patching import Function, Patch
 from timetracer_otel.cassette import rebuild_error
 from timetracer_otel.config import excluded_urls
 from timetracer_otel.constants import BodyEnd, EventType
@@ -32,7 +33,6 @@ from timetracer_otel.plugins._httpx_internals import (
     whole_body,
 )
 from timetracer_otel.plugins._library import LibraryPlugin
-from timetracer_otel.plugins._patching import Function, Patch
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, EventResult, HeaderMap, RecordedError, header_pairs
 

@@ -13,10 +13,10 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
+from timetracer_otel._patching import Function, Patch
 from timetracer_otel.context import get_current_session
 from timetracer_otel.plugins._flow import Flow, run, run_async
 from timetracer_otel.plugins._library import LibraryPlugin
-from timetracer_otel.plugins._patching import Function, Patch
 from timetracer_otel.plugins._redis import _seams
 from timetracer_otel.plugins._redis._exchange import LIB, pause, pause_async
 from timetracer_otel.plugins._redis._internals import Place, connect_callbacks, places

@@ -16,6 +16,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
+from timetracer_otel._patching import Function, Patch
 from timetracer_otel.config import excluded_urls
 from timetracer_otel.constants import BodyEnd, EventType
 from timetracer_otel.context import get_current_session
@@ -23,7 +24,6 @@ from timetracer_otel.plugins import _requests_internals as internals
 from timetracer_otel.plugins._flow import Recording, Site, Step, drive, rebuilt
 from timetracer_otel.plugins._http import BodyTap, RecordedBody
 from timetracer_otel.plugins._library import LibraryPlugin
-from timetracer_otel.plugins._patching import Function, Patch
 from timetracer_otel.plugins._request_bodies import read_body, teed_body, whole_body
 from timetracer_otel.plugins._requests_adapters import (
     ADAPTER_ATTRIBUTE,

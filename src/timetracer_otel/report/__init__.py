@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from timetracer_otel.report._bodies import DecodedBody, as_text, body_lines, decode_body, hexdump
-from timetracer_otel.report._detail import event_detail
+from timetracer_otel.report._detail import event_detail, exchange_detail
 from timetracer_otel.report._json import json_view
 from timetracer_otel.report._summary import summary
 from timetracer_otel.report._tables import Column, format_size, printable, table, terminal_width
@@ -22,6 +22,7 @@ __all__ = [
     "event_name",
     "event_remarks",
     "event_status",
+    "exchange_detail",
     "format_size",
     "hexdump",
     "json_view",

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from timetracer_otel.report._bodies import body_lines
 from timetracer_otel.report._tables import printable
 from timetracer_otel.report._words import event_name, event_remarks, event_status, format_ms
-from timetracer_otel.types import DependencyEvent, RecordedError, SpanFacts, header_pairs
+from timetracer_otel.types import Cassette, DependencyEvent, RecordedError, SpanFacts, header_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["event_detail"]
+__all__ = ["event_detail", "exchange_detail"]
 
 _INDENT = "    "
 
@@ -42,6 +42,24 @@ def event_detail(event: DependencyEvent, pretty: bool = True) -> list[str]:
     lines += _error(event.result.exception)
     lines += _span(event.span)
     return lines
+
+
+def exchange_detail(cassette: Cassette, pretty: bool = True) -> list[str]:
+    """Lines with the request that a recording is about and its answer; none where nobody saw them.
+
+    Args:
+        cassette: What to show.
+        pretty: Indent JSON bodies; False shows them as they are.
+    """
+    request, response = cassette.request, cassette.response
+    if not request.headers and request.body is None and not response.headers and response.body is None:
+        return []
+    lines = [f"request {printable(request.method)} {printable(request.target or request.path)}"]
+    lines += _headers(request.headers)
+    lines += _indented(body_lines(request.body, request.headers, pretty))
+    lines.append(f"response {response.status}")
+    lines += _headers(response.headers)
+    return lines + _indented(body_lines(response.body, response.headers, pretty))
 
 
 def _indented(lines: list[str]) -> list[str]:

@@ -1,9 +1,19 @@
 """One recording or one replay: collecting events, and finding them again."""
 
-from timetracer_otel.session._base import BaseSession, PendingCall
+from timetracer_otel.session._base import BaseSession, Exchange, PendingCall
+from timetracer_otel.session._body_tap import BodyTap
 from timetracer_otel.session._episodes import with_new_episodes
 from timetracer_otel.session._redaction import Redactor
 from timetracer_otel.session._replay import ReplaySession
 from timetracer_otel.session._trace import TraceSession
 
-__all__ = ["BaseSession", "PendingCall", "Redactor", "ReplaySession", "TraceSession", "with_new_episodes"]
+__all__ = [
+    "BaseSession",
+    "BodyTap",
+    "Exchange",
+    "PendingCall",
+    "Redactor",
+    "ReplaySession",
+    "TraceSession",
+    "with_new_episodes",
+]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Protocol
 
 from timetracer_otel.constants import TraceMode
-from timetracer_otel.types import Call, EventResult
+from timetracer_otel.types import Call, EventResult, RequestSnapshot, ResponseSnapshot
 
-__all__ = ["BaseSession", "PendingCall"]
+__all__ = ["BaseSession", "Exchange", "PendingCall"]
 
 
 class BaseSession:
@@ -60,3 +60,13 @@ class PendingCall(Protocol):
 
     def result(self) -> EventResult:
         """What it returned or raised so far, not redacted."""
+
+
+class Exchange(Protocol):
+    """The request that a recording is about, with its answer, as somebody saw them pass."""
+
+    def request(self) -> RequestSnapshot:
+        """What was asked, not redacted; called later, maybe in another thread."""
+
+    def response(self) -> ResponseSnapshot:
+        """What was answered so far, not redacted."""

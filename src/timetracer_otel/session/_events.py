@@ -135,25 +135,35 @@ class EventMaker:
         copy.signature.query = self.redactor.value(copy.signature.query)
         return copy
 
-    def request(self, request: RequestSnapshot) -> RequestSnapshot:
-        """The root request, redacted."""
+    def request(self, request: RequestSnapshot, failed: bool = False) -> RequestSnapshot:
+        """The root request, redacted and cut to the policies; ``failed`` is whether it ended in an error."""
+        headers, body = self._root_part(request.headers, request.body, self.config.store_request_body, failed)
         return replace(
             request,
-            headers=self._headers(request.headers),
+            headers=headers,
             query={
                 name: "[REDACTED]" if self.redactor.is_secret_parameter(name) else value
                 for name, value in request.query.items()
             },
-            body=self._given_body(request.body, header_pairs(request.headers)),
+            body=body,
+            target=request.target and self.redactor.url(request.target),
         )
 
-    def response(self, response: ResponseSnapshot) -> ResponseSnapshot:
-        """The root response, redacted."""
-        return replace(
-            response,
-            headers=self._headers(response.headers),
-            body=self._given_body(response.body, header_pairs(response.headers)),
-        )
+    def response(self, response: ResponseSnapshot, failed: bool = False) -> ResponseSnapshot:
+        """The root response, as `request`."""
+        headers, body = self._root_part(response.headers, response.body, self.config.store_response_body, failed)
+        return replace(response, headers=headers, body=body)
+
+    def _root_part(
+        self, headers: dict[str, str], body: BodySnapshot | None, policy: CapturePolicy, failed: bool
+    ) -> tuple[dict[str, str], BodySnapshot | None]:
+        pairs = header_pairs(headers)
+        if body is None or not isinstance(body.data, bytes):
+            return self._headers(headers), self._given_body(body, pairs)
+        made, changed = self._body(body, pairs, policy, failed)
+        if changed and made is not None:
+            headers = HeaderMap(_with_length(pairs, body.size_bytes, len(made.data)))
+        return self._headers(headers), made
 
     def _finish_result(self, event: DependencyEvent, failed: bool) -> None:
         result = event.result

@@ -15,7 +15,7 @@ from typing import Any
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import FORMAT_VERSION, TraceMode
 from timetracer_otel.exceptions import NetworkBlockedError
-from timetracer_otel.session._base import BaseSession, PendingCall
+from timetracer_otel.session._base import BaseSession, Exchange, PendingCall
 from timetracer_otel.session._events import EventMaker
 from timetracer_otel.session._redaction import Redactor
 from timetracer_otel.types import (
@@ -47,12 +47,14 @@ class TraceSession(BaseSession):
     Attributes:
         request: What the run was about, where it was a request.
         response: What the run answered.
+        exchange: Gives both, where they were seen passing; what was set wins.
     """
 
     def __init__(self, config: TraceConfig | None = None) -> None:
         self.config = config if config is not None else TraceConfig(mode=TraceMode.RECORD)
         self.request: RequestSnapshot | None = None
         self.response: ResponseSnapshot | None = None
+        self.exchange: Exchange | None = None
         self.trace_id: str | None = None
         self.framework = ""
         self.blocked: list[NetworkBlockedError] = []
@@ -230,11 +232,12 @@ class TraceSession(BaseSession):
         """Everything recorded so far, redacted."""
         events = self.events
         counts = Counter(event.event_type.value for event in events)
+        request, response = self._exchanged()
         return Cassette(
             schema_version=str(FORMAT_VERSION),
             session=self._meta(),
-            request=self._maker.request(self.request) if self.request else RequestSnapshot(method="", path=""),
-            response=self._maker.response(self.response) if self.response else ResponseSnapshot(status=0),
+            request=request,
+            response=response,
             events=events,
             policies=self._policies(),
             stats=CaptureStats(
@@ -245,6 +248,13 @@ class TraceSession(BaseSession):
             ),
             error_info=self._error_info,
         )
+
+    def _exchanged(self) -> tuple[RequestSnapshot, ResponseSnapshot]:
+        seen = self.exchange
+        request = self.request or (seen.request() if seen is not None else RequestSnapshot(method="", path=""))
+        response = self.response or (seen.response() if seen is not None else ResponseSnapshot(status=0))
+        failed = response.status >= 400 or self.has_error
+        return self._maker.request(request, failed), self._maker.response(response, failed)
 
     def _refuse(self) -> None:
         self.drop("events over the limit" if not self._finalized else "calls after the end")
@@ -268,9 +278,13 @@ class TraceSession(BaseSession):
             framework=self.framework,
             timetracer_version=_version("timetracer-otel") or "",
             python_version=self.config.get_python_version(),
-            trace_id=self.trace_id,
+            trace_id=self.trace_id or self._trace_id_of_calls(),
             versions={name: found for name in _DISTRIBUTIONS if (found := _version(name))},
         )
+
+    def _trace_id_of_calls(self) -> str | None:
+        """The trace as its first call knows it, where no span of the request was recorded."""
+        return next((f"{call.trace_id:032x}" for call in list(self._pending) if call.trace_id), None)
 
     def _policies(self) -> AppliedPolicies:
         return AppliedPolicies(
@@ -284,7 +298,10 @@ class TraceSession(BaseSession):
         )
 
 
-_DISTRIBUTIONS = ("opentelemetry-api", "opentelemetry-sdk", "httpx", "requests", "aiohttp", "SQLAlchemy", "redis")
+_DISTRIBUTIONS = (
+    *("opentelemetry-api", "opentelemetry-sdk", "httpx", "requests", "aiohttp", "SQLAlchemy", "redis"),
+    *("fastapi", "starlette", "Flask", "Django"),
+)
 _versions: dict[str, str | None] = {}
 
 

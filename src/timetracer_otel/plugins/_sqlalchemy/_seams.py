@@ -12,10 +12,10 @@ from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 from timetracer_otel import _faults
+from timetracer_otel._patching import Function, Patch
 from timetracer_otel.bridge import runtime
 from timetracer_otel.context import get_current_session
 from timetracer_otel.plugins._flow import drive
-from timetracer_otel.plugins._patching import Function, Patch
 from timetracer_otel.plugins._sqlalchemy._engines import engines
 from timetracer_otel.plugins._sqlalchemy._internals import (
     CONNECT,

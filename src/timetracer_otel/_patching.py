@@ -1,5 +1,7 @@
 """Putting our function in the place of a library's, innermost, and taking it out again.
 
+Imports nothing of ours but `_faults`.
+
 Innermost means: beneath whatever wrapped the function with `wrapt` (as OpenTelemetry's instrumentors do), so that we
 run inside their span whoever came first.
 """
@@ -7,12 +9,17 @@ run inside their span whoever came first.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 import wrapt
 
-__all__ = ["Function", "Patch"]
+from timetracer_otel import _faults
+
+__all__ = ["Function", "Patch", "Seams"]
 
 Function = Callable[..., Any]
 
@@ -81,3 +88,65 @@ class Patch:
             setattr(self.owner, self.name, function)
         else:
             holder.__wrapped__ = function
+
+
+class Seams:
+    """The patches of some modules: in place from `install` to `remove`, also in those that are imported in between.
+
+    Safe from any thread.
+
+    Args:
+        name: What they are for, in the log.
+        modules: Import names.
+        patches: Makes the patches of one such module.
+    """
+
+    def __init__(self, name: str, modules: Sequence[str], patches: Callable[[ModuleType], list[Patch]]) -> None:
+        self.name = name
+        self.modules = modules
+        self._patches = patches
+        self._lock = threading.RLock()
+        self._wanted = False
+        self._hooked = False
+        self._installed: dict[str, list[Patch]] = {}
+
+    def install(self) -> None:
+        """Put the patches in, now or when their module is imported; harmless when repeated."""
+        with self._lock:
+            self._wanted = True
+            for name in self.modules:
+                module = sys.modules.get(name)
+                if module is not None:
+                    self._install_in(module)
+            if not self._hooked:
+                self._hooked = True
+                for name in self.modules:
+                    if name not in sys.modules:
+                        wrapt.register_post_import_hook(self._imported, name)
+
+    def remove(self) -> None:
+        """Take the patches out; harmless when repeated."""
+        with self._lock:
+            self._wanted = False
+            while self._installed:
+                _, patches = self._installed.popitem()
+                for patch in reversed(patches):
+                    patch.undo()
+
+    def _imported(self, module: ModuleType) -> None:
+        with self._lock:
+            if self._wanted:
+                self._install_in(module)
+
+    def _install_in(self, module: ModuleType) -> None:
+        # An alias (httpx2's `alias_httpx`) is the same module under another name.
+        if module.__name__ in self._installed:
+            return
+        try:
+            patches = self._patches(module)
+            for patch in patches:
+                patch.apply()
+        except Exception as error:
+            _faults.contain(f"{self.name}.install", error)
+            return
+        self._installed[module.__name__] = patches
