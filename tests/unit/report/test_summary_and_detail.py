@@ -10,7 +10,7 @@ import pytest
 
 from tests.sample_cassettes import body, cassette, checkout, http_event
 from timetracer_otel.constants import BodyEnd
-from timetracer_otel.report import decode_body, event_detail, hexdump, json_view, summary
+from timetracer_otel.report import decode_body, event_detail, exchange_detail, hexdump, json_view, summary
 from timetracer_otel.types import (
     AppliedPolicies,
     BodySnapshot,
@@ -77,6 +77,29 @@ def test_one_call_is_shown_whole() -> None:
         "  span GET 0000000000000002 of trace 0af7651916cd43dd8448eb211c80319c, sampled",
         "    scope: opentelemetry.instrumentation.httpx",
         "    http.request.method: GET",
+    ]
+
+
+def test_the_request_and_its_answer_are_shown_whole() -> None:
+    made = checkout()
+    assert exchange_detail(cassette([])) == []
+    made.request.target = "/checkout?a=1"
+    made.request.headers = HeaderMap([(b"Content-Type", b"application/json")])
+    made.request.body = body(b'{"tea": 1}')
+    made.response.headers = HeaderMap([(b"X-A", b"1"), (b"X-A", b"2")])
+    made.response.body = BodySnapshot(captured=True, data=b"ok", size_bytes=2, end=BodyEnd.CLOSED)
+    assert exchange_detail(made) == [
+        "request POST /checkout?a=1",
+        "    Content-Type: application/json",
+        "    (10 B)",
+        "    {",
+        '      "tea": 1',
+        "    }",
+        "response 200",
+        "    X-A: 1",
+        "    X-A: 2",
+        "    (2 B; closed by the app before its end)",
+        "    ok",
     ]
 
 

@@ -1,0 +1,197 @@
+"""A program: serve one of the apps over HTTP, ask it a fixed list of requests, and print what came back as JSON.
+
+``python -m tests.bridge._web_probe APP TRACING``, with TRACING one of
+
+- ``none``: no OpenTelemetry at all;
+- ``framework``: the framework's own instrumentor, switched on before ours;
+- ``after``: the same, switched on after the app was made and ours was switched on;
+- ``unsampled``: as ``framework``, with the sampler ``always_off``;
+- ``outside``: the app wrapped in OpenTelemetry's middleware by hand, with no instrumentor.
+
+Recording is switched on by ``TIMETRACER_MODE``, as a program does that sets OpenTelemetry up by hand.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from tests.bridge._web_apps import APPS
+
+LARGE = b"x" * 700_000
+SECRET = b'{"a": 1, "password": "geheim"}'
+REQUESTS: list[tuple[str, str, dict[str, str], bytes | None]] = [
+    ("GET", "/users/3?q=a%20b&q=c&token=geheim", {"Authorization": "Bearer geheim"}, None),
+    ("HEAD", "/users/3", {}, None),
+    ("POST", "/echo", {"Content-Type": "application/json"}, SECRET),
+    ("POST", "/echo", {"Content-Type": "application/octet-stream"}, LARGE),
+    ("POST", "/echo", {}, b""),
+    ("POST", "/first", {}, LARGE),
+    ("GET", "/stream", {}, None),
+    ("GET", "/boom", {}, None),
+    ("GET", "/broken", {}, None),
+    ("GET", "/background", {}, None),
+    ("GET", "/empty", {}, None),
+    ("GET", "/unchanged", {}, None),
+    ("GET", "/file", {}, None),
+    ("GET", "/moved", {}, None),
+    ("GET", "/thread", {}, None),
+    ("GET", "/health", {}, None),
+    ("GET", "/inner/users/4", {}, None),
+    ("GET", "/no/such/path", {}, None),
+]
+
+
+def main() -> None:
+    """Ask everything, and print."""
+    name, tracing = sys.argv[1:3]
+    logging.getLogger().addHandler(logging.NullHandler())
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.bridge._django_settings"
+    if tracing != "none":
+        _set_provider(unsampled=tracing == "unsampled")
+    if tracing in {"framework", "unsampled"}:
+        _instrumentor(name).instrument()
+    from timetracer_otel.bridge import TimetracerInstrumentor
+
+    made_before = tracing in {"none", "after"}
+    app = APPS[name]() if made_before else None
+    TimetracerInstrumentor().instrument()
+    if tracing == "after" and name in {"starlette", "fastapi", "flask"}:
+        _instrumentor(name).instrument_app(app)
+    app = app or APPS[name]()
+    if tracing == "outside":
+        app = _outside(name, app)
+    answers = []
+    with _served(name, app) as port:
+        for number, (method, target, headers, body) in enumerate(REQUESTS):
+            answers.append(_ask(port, method, target, {**headers, "X-Number": str(number)}, body))
+        time.sleep(0.3)
+    spans = sorted(span.name for span in _exported.get_finished_spans()) if _exported is not None else []
+    json.dump({"answers": answers, "spans": spans}, sys.stdout)
+
+
+_exported: Any = None
+
+
+def _set_provider(unsampled: bool) -> None:
+    global _exported
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+    from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
+
+    _exported = InMemorySpanExporter()
+    provider = TracerProvider(sampler=ALWAYS_OFF if unsampled else ALWAYS_ON)
+    provider.add_span_processor(SimpleSpanProcessor(_exported))
+    trace.set_tracer_provider(provider)
+
+
+def _instrumentor(name: str) -> Any:
+    if name == "starlette":
+        from opentelemetry.instrumentation.starlette import StarletteInstrumentor
+
+        return StarletteInstrumentor()
+    if name == "fastapi":
+        from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+
+        return FastAPIInstrumentor()
+    if name == "flask":
+        from opentelemetry.instrumentation.flask import FlaskInstrumentor
+
+        return FlaskInstrumentor()
+    from opentelemetry.instrumentation.django import DjangoInstrumentor
+
+    return DjangoInstrumentor()
+
+
+def _outside(name: str, app: Any) -> Any:
+    if name in {"flask", "django-wsgi"}:
+        from opentelemetry.instrumentation.wsgi import OpenTelemetryMiddleware as WsgiMiddleware
+
+        return WsgiMiddleware(app)
+    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware as AsgiMiddleware
+
+    return AsgiMiddleware(app)
+
+
+@contextmanager
+def _served(name: str, app: Any) -> Iterator[int]:
+    serve = _serve_wsgi if name in {"flask", "django-wsgi"} else _serve_asgi
+    port, stop = serve(app)
+    try:
+        yield port
+    finally:
+        stop()
+
+
+def _serve_wsgi(app: Any) -> tuple[int, Callable[[], None]]:
+    class Quiet(WSGIRequestHandler):
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            pass
+
+        def get_stderr(self) -> Any:
+            return open(os.devnull, "w")
+
+    server = WSGIServer(("127.0.0.1", 0), Quiet)
+    server.set_app(app)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+
+    def stop() -> None:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+    return server.server_port, stop
+
+
+def _serve_asgi(app: Any) -> tuple[int, Callable[[], None]]:
+    import uvicorn
+
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+
+    def stop() -> None:
+        server.should_exit = True
+        thread.join()
+        listening.close()
+
+    return listening.getsockname()[1], stop
+
+
+def _ask(port: int, method: str, target: str, headers: dict[str, str], body: bytes | None) -> dict[str, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request(method, target, body=body, headers={**headers, "Connection": "close"})
+        response = connection.getresponse()
+        seen: dict[str, Any] = {
+            "request": f"{method} {target}",
+            "status": response.status,
+            "headers": [pair for pair in response.getheaders() if pair[0].lower() != "date"],
+        }
+        try:
+            seen["body"] = response.read().decode("latin-1")
+        except http.client.HTTPException as error:
+            seen["body"] = repr(error)
+    except (http.client.HTTPException, OSError) as error:
+        seen = {"request": f"{method} {target}", "error": repr(error)}
+    finally:
+        connection.close()
+    return seen
+
+
+if __name__ == "__main__":
+    main()
