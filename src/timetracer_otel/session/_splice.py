@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote_plus
 
@@ -31,8 +32,9 @@ class Edit(NamedTuple):
     text: bytes
 
 
-def json_key_pattern(names: Iterable[str]) -> re.Pattern[bytes]:
-    """A pattern that finds any of these keys with its colon, in JSON text in lower case.
+@lru_cache(maxsize=64)
+def json_key_pattern(names: frozenset[str]) -> re.Pattern[bytes]:
+    """A pattern that finds any of these keys with its colon, in JSON text in lower case; each session asks for it.
 
     Every body of a recording is searched, so speed counts: a tree of alternatives over text in lower case finds the
     same ten times as fast as a flat list of them without regard to case.
