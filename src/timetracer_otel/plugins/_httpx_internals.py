@@ -8,9 +8,10 @@ httpx2 2.0 to 2.16).
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import timedelta
 from functools import lru_cache
+from operator import itemgetter
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -21,14 +22,18 @@ from timetracer_otel.types import HeaderPairs
 
 __all__ = [
     "Internals",
+    "RawLines",
     "ReplayedNetworkStream",
     "header_lines",
     "internals_of",
     "pause",
-    "raw_lines",
     "url_text",
     "whole_body",
 ]
+
+
+_LOWER_NAME = itemgetter(1)
+"""Of a line as `Headers` keeps it: name, name in lower case, value."""
 
 
 class Internals(NamedTuple):
@@ -130,14 +135,14 @@ def internals_of(module: ModuleType) -> Internals:
             response, recorded = self.response, self._recorded
             if not recorded.is_plain or response.is_closed or response.is_stream_consumed or self._is_encoded():
                 return None
-            response._content = content = b"".join(recorded.chunks())
+            response._content = content = recorded.body.data or b""
             response.is_stream_consumed = response.is_closed = True
             response._num_bytes_downloaded = len(content)
             self._restore_elapsed()
             return content
 
         def _is_encoded(self) -> bool:
-            return any(name == b"content-encoding" for _, name, _ in self.response.headers._list)
+            return b"content-encoding" in map(_LOWER_NAME, self.response.headers._list)
 
         def _restore_elapsed(self) -> None:
             # The client has just set it to the time that the replay took.
@@ -191,13 +196,32 @@ def _text(reference: Any) -> str:
 
 
 def header_lines(headers: Any) -> tuple[Any, ...]:
-    """The lines of a `Headers` object as they are now, for `raw_lines`: copies no line."""
+    """The lines of a `Headers` object as they are now, for `RawLines`: copies no line."""
     return tuple(headers._list)
 
 
-def raw_lines(lines: tuple[Any, ...]) -> list[tuple[bytes, bytes]]:
-    """What `Headers.raw` gave when `header_lines` was called."""
-    return [(name, value) for name, _, value in lines]
+class RawLines(Sequence[tuple[bytes, bytes]]):
+    """What `Headers.raw` gave when `header_lines` was called; made as it is asked for, which most calls never do."""
+
+    __slots__ = ("_lines",)
+
+    def __init__(self, lines: tuple[Any, ...]) -> None:
+        self._lines = lines
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [(name, value) for name, _, value in self._lines[index]]
+        name, _, value = self._lines[index]
+        return name, value
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        return ((name, value) for name, _, value in self._lines)
+
+    def __reversed__(self) -> Iterator[tuple[bytes, bytes]]:
+        return ((name, value) for name, _, value in reversed(self._lines))
 
 
 class ReplayedNetworkStream:

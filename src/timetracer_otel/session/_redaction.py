@@ -31,7 +31,7 @@ from timetracer_otel.session._splice import (
 )
 from timetracer_otel.types import HeaderPairs
 
-__all__ = ["RedactedBody", "Redactor", "header_value", "multipart_boundary"]
+__all__ = ["RedactedBody", "Redactor", "content_headers", "multipart_boundary"]
 
 _REDACTED = REDACTED.encode()
 _DEFAULT_RULES = ("headers", "cookies", "url userinfo", "query", "json fields", "form fields")
@@ -54,6 +54,8 @@ class RedactedBody(NamedTuple):
     data: bytes
     sizes: Sequence[int]
     changed: bool
+    content_type: bytes = b""
+    """As the headers name it; empty where there is no body."""
 
 
 class Redactor:
@@ -139,21 +141,26 @@ class Redactor:
         A compressed body is decoded to look, and compressed again only where something was replaced; chunk
         sizes follow the edits, or stay in proportion where the body was compressed.
         """
-        unchanged = RedactedBody(data, sizes, False)
-        if not self.active or not data:
+        if not data:
+            return RedactedBody(data, sizes, False)
+        content_type, coding = content_headers(headers)
+        unchanged = RedactedBody(data, sizes, False, content_type)
+        if not self.active:
             return unchanged
-        encoding = header_value(headers, b"content-encoding").strip().lower().decode("latin-1")
-        plain = decode_body(data, encoding) if encoding not in {"", "identity"} else data
-        if plain is None:
-            return unchanged
-        edits = self._edits(plain, header_value(headers, b"content-type"))
+        plain, encoding = data, coding.strip().lower().decode("latin-1")
+        if encoding not in ("", "identity"):
+            decoded = decode_body(data, encoding)
+            if decoded is None:
+                return unchanged
+            plain = decoded
+        edits = self._edits(plain, content_type)
         if not edits:
             return unchanged
         redacted = apply_edits(plain, edits)
         if plain is data:
-            return RedactedBody(redacted, move_boundaries(sizes, edits), True)
+            return RedactedBody(redacted, move_boundaries(sizes, edits), True, content_type)
         encoded = encode_body(redacted, encoding)
-        return RedactedBody(encoded, _in_proportion(sizes, len(encoded)), True)
+        return RedactedBody(encoded, _in_proportion(sizes, len(encoded)), True, content_type)
 
     def _edits(self, data: bytes, content_type: bytes) -> list[Edit]:
         kind = content_type.partition(b";")[0].strip().lower()
@@ -182,12 +189,18 @@ class Redactor:
         return _REDACTED if type(item) is bytes else REDACTED
 
 
-def header_value(headers: HeaderPairs, name: bytes) -> bytes:
-    """The last value of a header (name in lower case); empty where it is missing."""
-    for raw_name, value in reversed(headers):
-        if len(raw_name) == len(name) and raw_name.lower() == name:
-            return value
-    return b""
+def content_headers(headers: HeaderPairs) -> tuple[bytes, bytes]:
+    """The last values of ``content-type`` and ``content-encoding``; empty where they are missing."""
+    content_type = encoding = b""
+    for name, value in headers:
+        # Both begin with the same letter, and few others do: cheaper than to lower each name.
+        if name[:1] in (b"c", b"C"):
+            lowered = name.lower()
+            if lowered == b"content-type":
+                content_type = value
+            elif lowered == b"content-encoding":
+                encoding = value
+    return content_type, encoding
 
 
 def multipart_boundary(content_type: bytes) -> bytes:

@@ -11,7 +11,7 @@ from urllib.parse import unquote_plus, urlsplit
 
 from timetracer_otel.cassette import pack
 from timetracer_otel.constants import REDACTED, BodyEnd
-from timetracer_otel.session._redaction import Redactor, header_value, multipart_boundary
+from timetracer_otel.session._redaction import Redactor, multipart_boundary
 from timetracer_otel.session._rules import MatchRules
 from timetracer_otel.session._sql import IgnoredParameters, is_sql, redacted_arguments
 from timetracer_otel.types import Call, CallSnapshot, CallView, DependencyEvent, EventSignature, HeaderMap
@@ -143,8 +143,7 @@ class Signer:
 
     def canonical_body(self, call: Call) -> bytes:
         """The redacted body, with a multipart boundary (random in every client) replaced by a fixed one."""
-        body = self._redactor.body(call.body or b"", call.headers).data
-        content_type = header_value(call.headers, b"content-type")
+        body, _, _, content_type = self._redactor.body(call.body or b"", call.headers)
         if content_type[:10].lower() == b"multipart/":
             boundary = multipart_boundary(content_type)
             if boundary:
