@@ -118,7 +118,7 @@ async def prices() -> Any:
 
 def buy(customer: int, product: int) -> dict[str, Any]:
     with Session(engine, expire_on_commit=False) as session:
-        buyer = session.get_one(Customer, customer)
+        buyer = session.scalars(select(Customer).where(Customer.id == customer)).one()
         purchase = Purchase(customer_id=buyer.id, product=product)
         session.add(purchase)
         session.commit()
