@@ -1,9 +1,13 @@
-"""Bare, recorded and replayed runs of the SQL cases see the same on every driver; the replay without its server."""
+"""Bare, recorded and replayed runs of the SQL cases see the same on every driver; the replay without its server.
+
+So do runs that add every call to a cassette without any (``new_episodes``), and replays of what they added.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -26,11 +30,13 @@ ASYNC = ("aiosqlite", "asyncpg", "psycopg_async")
 
 
 class Made(NamedTuple):
-    """What the bare and the recorded run of a case saw, and the recording."""
+    """What the bare, the recorded and the adding run of a case saw, the recording, and what was added to nothing."""
 
     bare: Any
     recorded: Any
+    adding: Any
     cassette: Path
+    added: Path
 
 
 class Database:
@@ -124,13 +130,16 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     try:
         for driver, name in chosen:
             database = databases[driver]
-            cassette = folder / f"{driver}-{name}.msgpack"
+            cassette, added = folder / f"{driver}-{name}.msgpack", folder / f"{driver}-{name}-added.msgpack"
+            with record(added, redact="off"):
+                pass
             seen_by_run = []
-            for recording in (nullcontext(), record(cassette, redact="off")):
+            adding = replay(added, record_mode="new_episodes")
+            for session in (nullcontext(), record(cassette, redact="off"), adding):
                 database.clear()
-                with recording:
+                with session:
                     seen_by_run.append(attempt(run_case, driver, name, database.url))
-            found[driver, name] = Made(seen_by_run[0], seen_by_run[1], cassette)
+            found[driver, name] = Made(seen_by_run[0], seen_by_run[1], seen_by_run[2], cassette, added)
         for database in databases.values():
             database.gone()
         _databases.update(databases)
@@ -156,13 +165,31 @@ def test_a_recording_changes_nothing(made: dict[Any, Made], driver: str, name: s
 
 
 @pytest.mark.parametrize(("driver", "name"), ALL)
-def test_a_replay_needs_no_server(made: dict[Any, Made], driver: str, name: str) -> None:
+def test_adding_new_calls_changes_nothing(made: dict[Any, Made], driver: str, name: str) -> None:
+    case = made[driver, name]
+    bare = list(case.bare)
+    if name == "every_event_fires":
+        # Listeners hear of the real connection, and of the one that stands before it.
+        bare.insert(1, "connect")
+    same(bare, case.adding)
+    assert calls_of(case.added) == calls_of(case.cassette)
+
+
+@pytest.mark.parametrize("added", [False, True], ids=["recorded", "added"])
+@pytest.mark.parametrize(("driver", "name"), ALL)
+def test_a_replay_needs_no_server(made: dict[Any, Made], driver: str, name: str, added: bool) -> None:
     case = made[driver, name]
     database = _databases[driver]
-    assert all(event.not_replayable is None for event in read_cassette(case.cassette).events)
-    with replay(case.cassette) as session:
+    cassette = case.added if added else case.cassette
+    assert all(event.not_replayable is None for event in read_cassette(cassette).events)
+    with replay(cassette) as session:
         replayed = attempt(run_case, driver, name, database.url)
     same(case.bare, replayed)
     assert not session.misses
     assert [event.call.args for event in session.get_unconsumed_events()] == []  # type: ignore[union-attr]
     assert not database.is_sqlite or not database.file.exists()
+
+
+def calls_of(cassette: Path) -> Any:
+    """What was called and how it ended, as often as it was; tasks side by side have no order."""
+    return Counter((event.signature.method, event.result.error_type) for event in read_cassette(cassette).events)

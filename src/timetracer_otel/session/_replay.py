@@ -85,6 +85,11 @@ class ReplaySession(BaseSession):
         return self.cassette.events
 
     @property
+    def adds_new_calls(self) -> bool:
+        """Whether calls that the cassette does not hold are made for real, and recorded."""
+        return self.recorder is not None
+
+    @property
     def misses(self) -> list[ReplayMismatchError]:
         """The calls that could not be answered so far, also those whose error the app swallowed."""
         with self._lock:

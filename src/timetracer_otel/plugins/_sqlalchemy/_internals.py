@@ -36,6 +36,7 @@ __all__ = [
     "is_server_side",
     "let_others_run",
     "on_connect",
+    "opened_by",
     "otel_span",
     "pause",
     "pool_dialect",
@@ -230,10 +231,26 @@ def on_connect(pool: Any, listener: Callable[[Any, Any], None]) -> None:
     event.listen(pool, "connect", lambda connection, record: listener(connection, record))
 
 
+def opened_by(creator: Callable[[Any], Any], record: Any) -> Any:
+    """A connection from a pool's creator, with all done to it that listeners of the pool do to a new one."""
+    connection, held = creator(record), record.dbapi_connection
+    # Listeners look for the new connection there.
+    record.dbapi_connection = connection
+    try:
+        record_pool(record).dispatch.connect(connection, record)
+    except BaseException:
+        record_pool(record)._close_connection(connection)
+        raise
+    finally:
+        record.dbapi_connection = held
+    return connection
+
+
 def initialize_again(dialect: Any, record: Any, dbapi_connection: Any, url: URL | None) -> None:
     """Let a dialect that lived on recorded facts learn from the real server it now has a connection to."""
     from sqlalchemy.engine.base import Connection, Engine
     from sqlalchemy.pool.base import _AdhocProxiedConnection
+    from sqlalchemy.util import immutabledict
 
     for name in ("_hstore_oids",):
         vars(dialect).pop(name, None)
@@ -245,6 +262,6 @@ def initialize_again(dialect: Any, record: Any, dbapi_connection: Any, url: URL 
         "_allow_autobegin": False,
     }
     connection = Connection(engine, **options)
-    connection._execution_options = {}  # type: ignore[assignment]
+    connection._execution_options = immutabledict()
     type(dialect).initialize(dialect, connection)
     dialect.do_rollback(connection.connection)

@@ -26,8 +26,9 @@ _COLUMN_LENGTH = 7
 class Fetches:
     """What one execution gave: description, counts, and the rows as the app fetched them."""
 
-    def __init__(self, cursor: Any) -> None:
-        self._cursor = cursor
+    def __init__(self, cursor: Any = None) -> None:
+        self.cursor = cursor
+        """The driver's cursor, as long as it has something to say."""
         self._recording: Recording | None = None
         self._description: list[tuple[Any, ...]] | None = None
         self._rowcount: Any = None
@@ -42,7 +43,7 @@ class Fetches:
 
     def opened(self, value: Any, recording: Recording) -> bool:
         """The execution returned; True where there may be rows to come."""
-        cursor = self._cursor
+        cursor = self.cursor
         self._recording = recording
         self._rowcount = _number(getattr(cursor, "rowcount", None))
         self._lastrowid = getattr(cursor, "lastrowid", None)
@@ -52,8 +53,8 @@ class Fetches:
             # psycopg2 knows the columns of a cursor on the server when the first rows have come.
             self._late = bool(getattr(cursor, "name", None))
             if not self._late:
-                self._cursor = None
-        return self._cursor is not None
+                self.cursor = None
+        return self.cursor is not None
 
     def took(self, how: str, rows: Any, asked: int | None) -> None:
         """The app fetched rows; ``asked`` is how many, None where it wanted all."""
@@ -68,7 +69,7 @@ class Fetches:
             self._ended = True
 
     def _describe(self) -> None:
-        description = getattr(self._cursor, "description", None)
+        description = getattr(self.cursor, "description", None)
         if description is not None:
             self._description = [tuple(map(plain, tuple(column)[:_COLUMN_LENGTH])) for column in description]
 
@@ -84,12 +85,12 @@ class Fetches:
 
     def closed(self) -> None:
         """The cursor was closed, or ran another statement."""
-        recording, cursor = self._recording, self._cursor
+        recording, cursor = self._recording, self.cursor
         if recording is None or recording.ended_s is not None:
             return
         if cursor is not None:
             self._final_rowcount = _number(getattr(cursor, "rowcount", None))
-            self._cursor = None
+            self.cursor = None
         recording.close()
 
     def reply(self) -> dict[str, Any]:
@@ -119,13 +120,14 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
     Args:
         wrapped: The cursor.
         target: The engine it belongs to.
+        fetches: What is noted of the statement that it ran already.
     """
 
-    def __init__(self, wrapped: Any, target: Target) -> None:
+    def __init__(self, wrapped: Any, target: Target, fetches: Fetches | None = None) -> None:
         super().__init__(wrapped)
         self._self_target = target
         self._self_context: Any = None
-        self._self_fetches: Fetches | None = None
+        self._self_fetches = fetches
 
     def bind(self, context: Any) -> None:
         """Say which execution context the cursor was made for."""
@@ -224,6 +226,7 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
             live,
             fetches,
             _refuse,
+            may_be_new=True,
         )
         self._self_fetches = fetches
         return self._self_same(drive(site, session))

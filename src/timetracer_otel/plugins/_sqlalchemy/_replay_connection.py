@@ -1,14 +1,17 @@
 """The connection of a replay: opens nothing, and takes whatever drivers and dialects set on a connection.
 
 One class for each family of drivers, since a dialect asks each in its own way; an unknown driver gets the plain one.
+What is set, and how transactions end, is told to the real connection behind it as well, where there is one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from types import SimpleNamespace
 from typing import Any
 
 from timetracer_otel.plugins._sqlalchemy._internals import await_
+from timetracer_otel.plugins._sqlalchemy._real_connection import RealConnection
 from timetracer_otel.plugins._sqlalchemy._replay_cursor import ReplayCursor
 from timetracer_otel.plugins._sqlalchemy._sites import Target
 
@@ -27,8 +30,11 @@ class ReplayConnection:
     """Whether a closed cursor says nothing more of its result."""
     isolation_level: Any
     autocommit: Any
+    _is_made = False
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, real: RealConnection) -> None:
+        self.real = real
+        """What stands behind it."""
         self.closed: Any = False
         self.broken = False
         self.notices: list[str] = []
@@ -42,10 +48,38 @@ class ReplayConnection:
 
     def cursor_of_engine(self, *args: Any, **kwargs: Any) -> ReplayCursor:
         """A cursor of SQLAlchemy's, asked for in the way of the driver: a name or a flag put it on the server."""
-        cursor = ReplayCursor(self._target, self)
+        cursor = ReplayCursor(self._target, self, asked=(args, kwargs))
         if args or "name" in kwargs:
             cursor.name = args[0] if args else kwargs["name"]
         return cursor
+
+    def made(self) -> None:
+        """What is done to it from now on is the app's doing, and done to the real one as well.
+
+        What the pool's listeners did before, they do to the real one by themselves when that is opened.
+        """
+        self._is_made = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        if name not in _OWN and not name.startswith("_"):
+            self.tell(name, lambda connection: setattr(connection, name, value))
+
+    def tell(self, key: Hashable, action: Callable[[Any], Any]) -> None:
+        """The app sets something: the real connection is to have it, too, as soon as it is there."""
+        if self._is_made:
+            self.real.set(key, action)
+
+    def set_up(self, text: str, operation: Any, parameters: Any) -> None:
+        """The app sets something by a statement, past SQLAlchemy."""
+        if self._is_made:
+            self.real.execute(text, operation, parameters, only_setup=True)
+
+    def configure(self, name: str, *args: Any, **state: Any) -> None:
+        """A method of the driver's that sets something: note the state that it leaves here."""
+        for attribute, value in state.items():
+            object.__setattr__(self, attribute, value)
+        self.tell(name, lambda connection: getattr(connection, name)(*args))
 
     def answers_itself(self, text: str) -> bool:
         """Whether a statement on the connection itself is one whose empty answer is known."""
@@ -59,19 +93,23 @@ class ReplayConnection:
         pass
 
     def commit(self) -> None:
-        pass
+        self.real.do("commit")
+        self.real.ended(committed=True)
 
     def rollback(self) -> None:
-        pass
+        self.real.do("rollback")
+        self.real.ended(committed=False)
 
     def close(self, *args: Any, **kwargs: Any) -> None:
         self.closed = True
+        self.real.end("close", *args, **kwargs)
 
     def terminate(self) -> None:
         self.closed = True
+        self.real.end("terminate")
 
     def ping(self, *args: Any, **kwargs: Any) -> None:
-        pass
+        self.real.do("ping", *args, **kwargs)
 
     def __enter__(self) -> ReplayConnection:
         return self
@@ -81,6 +119,10 @@ class ReplayConnection:
 
     def __repr__(self) -> str:
         return f"<connection of a replay: {self._target.url}>"
+
+
+_OWN = frozenset({"broken", "closed", "notices", "real"})
+"""Attributes that say something of this connection, not of the one behind it."""
 
 
 class _Executing(ReplayConnection):
@@ -96,26 +138,51 @@ class _TwoPhase(ReplayConnection):
         return parts
 
     def tpc_begin(self, xid: Any) -> None:
-        pass
+        self.real.begins(lambda connection: connection.tpc_begin(_xid(connection, xid)))
 
     def tpc_prepare(self) -> None:
-        pass
+        self.real.do("tpc_prepare")
 
     def tpc_commit(self, xid: Any = None) -> None:
-        pass
+        self._end("tpc_commit", xid)
 
     def tpc_rollback(self, xid: Any = None) -> None:
-        pass
+        self._end("tpc_rollback", xid)
+
+    def _end(self, name: str, xid: Any) -> None:
+        connection = self.real.connection
+        if connection is not None:
+            getattr(connection, name)(*(() if xid is None else (_xid(connection, xid),)))
+        self.real.ended(committed=name == "tpc_commit")
+
+
+def _xid(connection: Any, xid: Any) -> Any:
+    """A transaction's name as the driver has it, which `_TwoPhase.xid` left as its parts."""
+    return connection.xid(*xid) if isinstance(xid, tuple) and hasattr(connection, "xid") else xid
+
+
+def _taken(name: str) -> Callable[..., None]:
+    """A method that takes something, which each name and kind has one of."""
+
+    def take(self: ReplayConnection, *args: Any, **kwargs: Any) -> None:
+        key = (name, args[0] if args and isinstance(args[0], str) else None)
+        self.tell(key, lambda connection: getattr(connection, name)(*args, **kwargs))
+
+    take.__name__ = name
+    return take
 
 
 class _Configurable(_Executing):
     """Takes functions and collations, as SQLite does."""
 
-    def create_function(self, *args: Any, **kwargs: Any) -> None:
-        pass
-
-    create_aggregate = create_collation = create_window_function = create_function
-    set_authorizer = set_progress_handler = set_trace_callback = enable_load_extension = create_function
+    create_function = _taken("create_function")
+    create_aggregate = _taken("create_aggregate")
+    create_collation = _taken("create_collation")
+    create_window_function = _taken("create_window_function")
+    set_authorizer = _taken("set_authorizer")
+    set_progress_handler = _taken("set_progress_handler")
+    set_trace_callback = _taken("set_trace_callback")
+    enable_load_extension = _taken("enable_load_extension")
 
 
 class SqliteConnection(_Configurable):
@@ -126,8 +193,8 @@ class SqliteConnection(_Configurable):
     row_factory: Any = None
     text_factory: Any = str
 
-    def __init__(self, target: Target) -> None:
-        super().__init__(target)
+    def __init__(self, target: Target, real: RealConnection) -> None:
+        super().__init__(target, real)
         self.isolation_level = ""
 
 
@@ -136,8 +203,8 @@ class PsycopgConnection(_TwoPhase, _Executing):
 
     forgets = True
 
-    def __init__(self, target: Target) -> None:
-        super().__init__(target)
+    def __init__(self, target: Target, real: RealConnection) -> None:
+        super().__init__(target, real)
         from psycopg.adapt import AdaptersMap
         from psycopg.pq import TransactionStatus
 
@@ -152,29 +219,29 @@ class PsycopgConnection(_TwoPhase, _Executing):
             server_version=0,
         )
 
-    def add_notice_handler(self, handler: Any) -> None:
-        pass
-
-    add_notify_handler = remove_notice_handler = remove_notify_handler = add_notice_handler
+    add_notice_handler = _taken("add_notice_handler")
+    add_notify_handler = _taken("add_notify_handler")
+    remove_notice_handler = _taken("remove_notice_handler")
+    remove_notify_handler = _taken("remove_notify_handler")
 
     def set_autocommit(self, value: Any) -> None:
-        self.autocommit = value
+        self.configure("set_autocommit", value, autocommit=value)
 
     def set_isolation_level(self, value: Any) -> None:
-        self.isolation_level = value
+        self.configure("set_isolation_level", value, isolation_level=value)
 
     def set_read_only(self, value: Any) -> None:
-        self.read_only = value
+        self.configure("set_read_only", value, read_only=value)
 
     def set_deferrable(self, value: Any) -> None:
-        self.deferrable = value
+        self.configure("set_deferrable", value, deferrable=value)
 
 
 class Psycopg2Connection(_TwoPhase):
     """psycopg2."""
 
-    def __init__(self, target: Target) -> None:
-        super().__init__(target)
+    def __init__(self, target: Target, real: RealConnection) -> None:
+        super().__init__(target, real)
         self.closed = 0
         self.readonly: Any = None
         self.deferrable: Any = None
@@ -195,8 +262,8 @@ class Psycopg2Connection(_TwoPhase):
         self.closed = 2
 
     def set_isolation_level(self, level: Any) -> None:
-        self.autocommit = level == 0
-        self.isolation_level = None if level == 0 else level
+        state = {"autocommit": level == 0, "isolation_level": None if level == 0 else level}
+        self.configure("set_isolation_level", level, **state)
 
     def set_session(self, **settings: Any) -> None:
         for name, value in settings.items():
@@ -204,7 +271,7 @@ class Psycopg2Connection(_TwoPhase):
                 setattr(self, name, value)
 
     def set_client_encoding(self, encoding: str) -> None:
-        self.encoding = encoding
+        self.configure("set_client_encoding", encoding, encoding=encoding)
 
 
 class _Driver:
@@ -234,14 +301,14 @@ class _Driver:
 class _Adapted(ReplayConnection):
     shows_itself = False
 
-    def __init__(self, target: Target) -> None:
-        super().__init__(target)
+    def __init__(self, target: Target, real: RealConnection) -> None:
+        super().__init__(target, real)
         self._connection = _Driver(self)
 
     await_ = staticmethod(await_)
 
     def cursor_of_engine(self, *args: Any, **kwargs: Any) -> ReplayCursor:
-        cursor = super().cursor_of_engine()
+        cursor = ReplayCursor(self._target, self, asked=(args, kwargs))
         cursor.server_side = bool(kwargs.get("server_side", False))
         return cursor
 
@@ -262,7 +329,7 @@ class AsyncpgConnection(_Adapted):
     _setting: Any = None
 
     def set_isolation_level(self, level: Any) -> None:
-        self.isolation_level = self._setting = level
+        self.configure("set_isolation_level", level, isolation_level=level, _setting=level)
 
     @property
     def autocommit(self) -> Any:
@@ -281,8 +348,8 @@ class AiosqliteConnection(_Adapted, SqliteConnection):
 class AsyncPsycopgConnection(PsycopgConnection):
     """psycopg (3), asyncio, as SQLAlchemy adapts it."""
 
-    def __init__(self, target: Target) -> None:
-        super().__init__(target)
+    def __init__(self, target: Target, real: RealConnection) -> None:
+        super().__init__(target, real)
         self._connection = self
 
     await_ = staticmethod(await_)
@@ -299,21 +366,20 @@ class AsyncPsycopgConnection(PsycopgConnection):
 class MySQLConnection(ReplayConnection):
     """The drivers for MySQL, whose ``autocommit`` is a function."""
 
-    def __init__(self, target: Target) -> None:
-        super().__init__(target)
+    def __init__(self, target: Target, real: RealConnection) -> None:
+        super().__init__(target, real)
         self._autocommit = False
         self.autocommit = self._set_autocommit
 
     def _set_autocommit(self, value: Any) -> None:
-        self._autocommit = bool(value)
+        self.configure("autocommit", value, _autocommit=bool(value))
 
     def get_autocommit(self) -> bool:
         return self._autocommit
 
-    def set_charset(self, *args: Any) -> None:
-        pass
-
-    set_character_set = set_charset_collation = set_charset
+    set_charset = _taken("set_charset")
+    set_character_set = _taken("set_character_set")
+    set_charset_collation = _taken("set_charset_collation")
 
 
 _BY_NAME: dict[tuple[str, str], type[ReplayConnection]] = {
@@ -330,9 +396,9 @@ _BY_DIALECT: dict[str, type[ReplayConnection]] = {
 }
 
 
-def replay_connection(target: Target) -> ReplayConnection:
-    """A connection for an engine."""
+def replay_connection(target: Target, real: RealConnection) -> ReplayConnection:
+    """A connection for an engine; `made` is called when the pool's listeners have had it."""
     dialect = target.dialect
     driver = f"{dialect.driver}_async" if dialect.is_async and dialect.driver == "psycopg" else dialect.driver
     kind = _BY_NAME.get((dialect.name, driver)) or _BY_DIALECT.get(dialect.name, ReplayConnection)
-    return kind(target)
+    return kind(target, real)

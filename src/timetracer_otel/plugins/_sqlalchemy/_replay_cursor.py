@@ -1,15 +1,20 @@
-"""The cursor of a replay: answers from the cassette in the way of the drivers (PEP 249)."""
+"""The cursor of a replay: answers from the cassette in the way of the drivers (PEP 249).
+
+A new call (``new_episodes``) is made on a cursor of the real connection, which gives its rows from then on.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 from timetracer_otel.context import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.plugins._flow import drive, rebuilt
 from timetracer_otel.plugins._sqlalchemy._internals import pause
+from timetracer_otel.plugins._sqlalchemy._recording_cursor import Fetches, RecordingCursor
 from timetracer_otel.plugins._sqlalchemy._sites import StatementSite, Target, is_replaying
 from timetracer_otel.plugins._sqlalchemy._statements import is_connection_setup, text_of
 from timetracer_otel.plugins._sqlalchemy._values import restored, restored_row
@@ -90,18 +95,23 @@ class ReplayCursor:
         target: The engine it belongs to.
         connection: The connection of ours that it came from, where there is one.
         raw: Whether it was asked from that connection itself, past SQLAlchemy: such calls are not recorded.
+        asked: The arguments with which it was asked for.
     """
 
     name: Any
     server_side: bool
 
-    def __init__(self, target: Target, connection: Any, raw: bool = False) -> None:
+    def __init__(
+        self, target: Target, connection: Any, raw: bool = False, asked: tuple[Any, dict[str, Any]] = ((), {})
+    ) -> None:
         self.arraysize = 1
         self._target = target
         self._connection = connection
         self._raw = raw
+        self._asked = asked
         self._context: Any = None
-        self._answer: _Answer | None = None
+        self._answer: _Answer | RecordingCursor | None = None
+        self._input_sizes: tuple[Any, ...] | None = None
         self._setup: str | None = None
         if connection is not None and connection.shows_itself:
             self.connection = connection
@@ -126,27 +136,38 @@ class ReplayCursor:
         return self._answer.lastrowid if self._answer is not None else None
 
     def execute(self, operation: Any, parameters: Any = None, *args: Any, **kwargs: Any) -> Any:
-        return self._run(operation, parameters, False)
+        given = (operation,) if parameters is None else (operation, parameters)
+        return self._run(operation, parameters, False, lambda real: real.execute(*given, *args, **kwargs))
 
     def executemany(self, operation: Any, parameters: Any, *args: Any, **kwargs: Any) -> Any:
-        return self._run(operation, list(parameters), True)
+        parameters = list(parameters)
+        return self._run(
+            operation, parameters, True, lambda real: real.executemany(operation, parameters, *args, **kwargs)
+        )
 
     def executemany_by(self, operation: Any, parameters: Any, through: Callable[[Any], Any]) -> Any:
-        """An ``executemany`` that a dialect makes in its own way."""
-        return self._run(operation, parameters, True)
+        """An ``executemany`` that a dialect makes in its own way: ``through`` gets the driver's cursor."""
+        return self._run(operation, parameters, True, through)
 
     def callproc(self, name: Any, parameters: Any = (), *args: Any, **kwargs: Any) -> Any:
-        return self._run(f"CALL {name}", parameters, False)
+        return self._run(
+            f"CALL {name}", parameters, False, lambda real: real.callproc(name, parameters, *args, **kwargs)
+        )
 
     def fetchone(self) -> Any:
-        rows = self._rows().take(1)
+        answer = self._rows()
+        if isinstance(answer, RecordingCursor):
+            return answer.fetchone()
+        rows = answer.take(1)
         return rows[0] if rows else None
 
-    def fetchmany(self, size: int | None = None) -> list[tuple[Any, ...]]:
-        return self._rows().take(size or self.arraysize)
+    def fetchmany(self, size: int | None = None) -> Any:
+        answer, size = self._rows(), size or self.arraysize
+        return answer.fetchmany(size) if isinstance(answer, RecordingCursor) else answer.take(size)
 
-    def fetchall(self) -> list[tuple[Any, ...]]:
-        return self._rows().take(None)
+    def fetchall(self) -> Any:
+        answer = self._rows()
+        return answer.fetchall() if isinstance(answer, RecordingCursor) else answer.take(None)
 
     def __iter__(self) -> Iterator[Any]:
         while (row := self.fetchone()) is not None:
@@ -159,20 +180,23 @@ class ReplayCursor:
         return row
 
     def nextset(self) -> Any:
-        return None
+        return self._answer.nextset() if isinstance(self._answer, RecordingCursor) else None
 
     def setinputsizes(self, *args: Any, **kwargs: Any) -> None:
-        pass
+        self._input_sizes = (args, kwargs)
 
     def setoutputsize(self, *args: Any, **kwargs: Any) -> None:
         pass
 
     def close(self) -> None:
-        if self._connection is not None and self._connection.forgets:
+        if isinstance(self._answer, RecordingCursor):
+            self._answer.close()
+        elif self._connection is not None and self._connection.forgets:
             self._answer = None
 
     async def _async_soft_close(self) -> None:
-        pass
+        if isinstance(self._answer, RecordingCursor):
+            await self._answer._async_soft_close()
 
     def __enter__(self) -> ReplayCursor:
         return self
@@ -181,9 +205,14 @@ class ReplayCursor:
         self.close()
 
     def __getattr__(self, name: str) -> Any:
+        answer = self.__dict__.get("_answer")
+        if isinstance(answer, RecordingCursor):
+            return getattr(answer, name)
         raise AttributeError(f"{name!r}: the cursor of a replay has no such attribute; it is not recorded")
 
-    def _run(self, operation: Any, parameters: Any, many: bool) -> Any:
+    def _run(self, operation: Any, parameters: Any, many: bool, live: Callable[[Any], Any]) -> Any:
+        if isinstance(self._answer, RecordingCursor):
+            self._answer.close()
         self._answer = self._setup = None
         text = text_of(operation)
         if self._raw:
@@ -192,6 +221,7 @@ class ReplayCursor:
                 return self
             if is_connection_setup(text):
                 self._setup = text
+                self._connection.set_up(text, operation, parameters)
                 return self
         session = get_current_session()
         if not is_replaying(session):
@@ -199,17 +229,53 @@ class ReplayCursor:
                 f"No replay answers this connection: {self._target.url} {text[:200]}",
                 hint="the connection was opened in a replay that has ended (or is live now): open a new one.",
             )
+        fetches = Fetches()
         site = StatementSite(
-            self._target, operation, parameters, many, self._context, self._connection, _no_live, None, self._rebuild
+            self._target,
+            operation,
+            parameters,
+            many,
+            self._context,
+            self._connection,
+            lambda: self._run_for_real(site, live, fetches),
+            fetches,
+            partial(self._rebuild, operation, parameters),
+            may_be_new=not self._raw,
         )
         return drive(site, session)
 
-    def _rebuild(self, event: DependencyEvent, session: ReplaySession, site: StatementSite) -> Any:
+    def _rebuild(
+        self,
+        operation: Any,
+        parameters: Any,
+        event: DependencyEvent,
+        session: ReplaySession,
+        site: StatementSite,
+    ) -> Any:
         answer = _Answer(event, session, site)
+        if session.adds_new_calls and not self._raw:
+            self._connection.real.execute(text_of(operation), operation, parameters)
         self._answer = answer
         return self if answer.value is None else answer.value
 
-    def _rows(self) -> _Answer:
+    def _run_for_real(self, site: StatementSite, live: Callable[[Any], Any], fetches: Fetches) -> Any:
+        args, kwargs = self._asked
+        site.connection = connection = self._connection.real.opened()
+        real = connection.cursor(*args, **kwargs)
+        fetches.cursor = real
+        if self._input_sizes is not None:
+            real.setinputsizes(*self._input_sizes[0], **self._input_sizes[1])
+        try:
+            value = live(real)
+        except Exception as error:
+            if site.is_disconnect(error):
+                self._connection.lose()
+            real.close()
+            raise
+        self._answer = RecordingCursor(real, self._target, fetches)
+        return self if value is real else value
+
+    def _rows(self) -> _Answer | RecordingCursor:
         answer = self._answer
         if answer is None:
             if self._setup == "":
@@ -220,6 +286,8 @@ class ReplayCursor:
                     hint="it ran on the driver's own connection, past SQLAlchemy. Run it through a Connection.",
                 )
             raise ReplayMismatchError(f"fetch before execute: {self._target.url}")
+        if isinstance(answer, RecordingCursor):
+            return answer
         if not answer.gives_rows:
             # sqlite3 and SQLAlchemy's adapters give no rows, the others say that there are none to give.
             if self._target.dialect.name == "sqlite" or self._target.dialect.is_async:
@@ -236,7 +304,3 @@ class _Empty:
 
 
 _EMPTY: Any = _Empty()
-
-
-def _no_live() -> Any:
-    raise AssertionError("a replay makes no call")

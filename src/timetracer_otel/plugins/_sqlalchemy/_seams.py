@@ -23,10 +23,12 @@ from timetracer_otel.plugins._sqlalchemy._internals import (
     connection_span,
     initialize_again,
     on_connect,
+    opened_by,
     pool_dialect,
     record_pool,
     restore_facts,
 )
+from timetracer_otel.plugins._sqlalchemy._real_connection import RealConnection
 from timetracer_otel.plugins._sqlalchemy._recording_cursor import RecordingCursor
 from timetracer_otel.plugins._sqlalchemy._replay_connection import ReplayConnection, replay_connection
 from timetracer_otel.plugins._sqlalchemy._replay_cursor import ReplayCursor
@@ -71,7 +73,9 @@ class _RealConnectionsBack:
 
     def undo(self) -> None:
         for record in list(_holding):
-            if isinstance(record.dbapi_connection, ReplayConnection) and not record.in_use:
+            held = record.dbapi_connection
+            if isinstance(held, ReplayConnection) and not record.in_use:
+                _keep_real(record, held)
                 _swap(record)
                 record.__dict__.pop(_OTHER, None)
         _holding.clear()
@@ -141,11 +145,24 @@ def _del_creator(self: Any) -> None:
 
 
 def _open(creator: Callable[[Any], Any], target: Target, session: BaseSession, record: Any) -> Any:
-    site = ConnectSite(target, partial(creator, record), partial(replay_connection, target))
-    if is_replaying(session) and recorded_facts(session, target) is not None and _is_over(site, session):
+    if not is_replaying(session):
+        return drive(ConnectSite(target, partial(creator, record), _nothing_replayed), session)
+    real = RealConnection(target.dialect, partial(opened_by, creator, record))
+    ours = replay_connection(target, real)
+
+    def open_for_real() -> Any:
+        real.opened()
+        return ours
+
+    site = ConnectSite(target, open_for_real, lambda: ours)
+    if recorded_facts(session, target) is not None and _is_over(site, session):
         # More connections than were opened when it was recorded: the pool was warm then. They answer nothing.
         return site.rebuild(None, session)
     return drive(site, session)
+
+
+def _nothing_replayed() -> Any:
+    raise AssertionError("this call is not replayed")
 
 
 def _is_over(site: Any, session: ReplaySession) -> bool:
@@ -161,6 +178,10 @@ def _connect(original: Function) -> Function:
             was_known = dialect in engines.on_recorded_facts
             with _initialized_from(session, target):
                 original(self)
+            self.dbapi_connection.made()
+            if dialect not in engines.on_recorded_facts:
+                # The cassette did not know this engine: it was opened for real.
+                note_initialized(dialect)
             _holding.add(self)
             if not was_known and dialect in engines.on_recorded_facts:
                 # The first real connection, maybe long after we are gone, lets it learn from its server.
@@ -216,6 +237,8 @@ def _get_connection(original: Function) -> Function:
         if held is not None:
             is_ours = isinstance(held, ReplayConnection)
             session = get_current_session()
+            if is_ours and held.real.session is not session:
+                _keep_real(self, held)
             if (
                 is_ours
                 or (
@@ -234,9 +257,23 @@ def _swap(record: Any) -> None:
     other = state.pop(_OTHER, None)
     state[_OTHER] = (record.dbapi_connection, record.starttime, state.get("info", MISSING))
     state.pop("info", None)
-    record.dbapi_connection, record.starttime, info = other or (None, 0, MISSING)
+    record.dbapi_connection, record.starttime, info = other or _NO_OTHER
     if info is not MISSING:
         state["info"] = info
+
+
+def _keep_real(record: Any, held: ReplayConnection) -> None:
+    """The session that opened a real connection is over: it is the pool's from now on."""
+    connection = held.real.taken()
+    if connection is None:
+        return
+    if record.__dict__.get(_OTHER, _NO_OTHER)[0] is None:
+        record.__dict__[_OTHER] = (connection, record.starttime, record.__dict__.get("info", MISSING))
+    else:
+        record_pool(record)._close_connection(connection)
+
+
+_NO_OTHER = (None, 0, MISSING)
 
 
 def _close(original: Function) -> Function:
@@ -261,8 +298,10 @@ def _cursor(original: Function) -> Function:
         if target is None:
             return original(self, *args, **kwargs)
         if is_replaying(session):
-            # A real connection, opened before this replay: it is not asked.
-            return replay_connection(target).cursor_of_engine(*args, **kwargs)
+            # A real connection, opened before this replay: it is not asked, save for what is new.
+            ours = replay_connection(target, RealConnection(target.dialect, connection=connection))
+            ours.made()
+            return ours.cursor_of_engine(*args, **kwargs)
         return RecordingCursor(original(self, *args, **kwargs), target)
 
     return cursor
@@ -300,17 +339,36 @@ def _rollback(self: Any) -> Any:
     return _end_transaction(self, "ROLLBACK", self.dbapi_connection.rollback)
 
 
-def _end_transaction(fairy: Any, method: str, live: Callable[[], Any]) -> Any:
+def _end_transaction(fairy: Any, method: str, end: Callable[[], Any]) -> Any:
     session = get_current_session()
     resetting = _RESETTING in fairy.__dict__
     target = engines.target(pool_dialect(fairy._pool)) if session is not None else None
     if session is None or target is None or (resetting and not is_replaying(session)):
-        return live()
-    site = PlainSite(target, method, live, fairy.dbapi_connection)
-    if is_replaying(session) and (resetting or (method == "ROLLBACK" and _is_over(site, session))):
+        return end()
+    connection = fairy.dbapi_connection
+    if not is_replaying(session):
+        return drive(PlainSite(target, method, end, connection), session)
+    ours = isinstance(connection, ReplayConnection)
+    # What was done for real, ends for real.
+    site = PlainSite(
+        target,
+        method,
+        partial(_for_real, connection, end),
+        connection,
+        end if ours or session.adds_new_calls else None,
+    )
+    is_new = session.adds_new_calls and not (ours and connection.real.connection is None)
+    if resetting or (method == "ROLLBACK" and not is_new and _is_over(site, session)):
         # Undoing what never happened needs no answer.
         return site.rebuild(None, session)
     return drive(site, session)
+
+
+def _for_real(connection: Any, call: Callable[[], Any]) -> Any:
+    """Make a call of a connection with a real one behind it, where it is one of ours."""
+    if isinstance(connection, ReplayConnection):
+        connection.real.opened()
+    return call()
 
 
 def _begin_impl(original: Function) -> Function:
@@ -320,8 +378,8 @@ def _begin_impl(original: Function) -> Function:
         if session is None or target is None:
             return original(self, *args, **kwargs)
         begin = partial(original, self, *args, **kwargs)
-        site = PlainSite(target, "BEGIN", begin, unanswered=begin)
-        if is_replaying(session) and _is_over(site, session):
+        site = PlainSite(target, "BEGIN", begin, replayed=begin)
+        if is_replaying(session) and not session.adds_new_calls and _is_over(site, session):
             return site.rebuild(None, session)
         return drive(site, session)
 
@@ -334,9 +392,16 @@ def _get_isolation_level(original: Function) -> Function:
         target = engines.target(self.dialect) if session is not None else None
         if session is None or target is None:
             return original(self)
-        return drive(PlainSite(target, "GET ISOLATION LEVEL", partial(original, self)), session)
+        return drive(PlainSite(target, "GET ISOLATION LEVEL", partial(_isolation_level, self, original)), session)
 
     return get_isolation_level
+
+
+def _isolation_level(connection: Any, original: Function) -> Any:
+    held = connection.connection.dbapi_connection
+    if isinstance(held, ReplayConnection):
+        return connection.dialect.get_isolation_level(held.real.opened())
+    return original(connection)
 
 
 def _do_executemany(original: Function) -> Function:

@@ -135,7 +135,8 @@ class _Site(Site, ABC):
 
     def __init__(self, target: Target, connection: Any = None) -> None:
         self.target = target
-        self._connection = connection
+        self.connection = connection
+        """On which the call is made; the driver's own, or one of a replay."""
         self._engine: dict[str, Any] | None = None
 
     @abstractmethod
@@ -157,14 +158,14 @@ class _Site(Site, ABC):
 
     def record_error(self, error: BaseException) -> RecordedError:
         made = _errors.record_error(error)
-        if isinstance(error, Exception) and self._is_disconnect(error):
+        if isinstance(error, Exception) and self.is_disconnect(error):
             made.attributes[_errors.DISCONNECTED] = True
         return made
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
         made, disconnected = _errors.rebuild_error(error, self.target.driver)
-        if disconnected and hasattr(self._connection, "lose"):
-            self._connection.lose()
+        if disconnected and hasattr(self.connection, "lose"):
+            self.connection.lose()
         return made
 
     def pause(self, seconds: float) -> None:
@@ -183,14 +184,23 @@ class _Site(Site, ABC):
                 told.add(number)
             self._engine = {"number": number, "facts": facts}
 
-    def _is_disconnect(self, error: Exception) -> bool:
+    def is_disconnect(self, error: Exception) -> bool:
+        """Whether the connection is gone, by this error of its driver."""
         dialect = self.target.dialect
         base = getattr(dialect.dbapi, "Error", ())
-        return isinstance(error, base) and bool(dialect.is_disconnect(error, self._connection, None))
+        return isinstance(error, base) and bool(dialect.is_disconnect(error, self.connection, None))
 
 
 class PlainSite(_Site):
-    """A call without parameters whose answer is one plain value, or none: COMMIT, ROLLBACK, BEGIN."""
+    """A call without parameters whose answer is one plain value, or none: COMMIT, ROLLBACK, BEGIN.
+
+    Args:
+        target: The engine.
+        method: What the call is called.
+        live: Makes it for real.
+        connection: On which.
+        replayed: What happens in a replay in the place of the call.
+    """
 
     marks_span = False
 
@@ -200,12 +210,12 @@ class PlainSite(_Site):
         method: str,
         live: Callable[[], Any],
         connection: Any = None,
-        unanswered: Callable[[], Any] | None = None,
+        replayed: Callable[[], Any] | None = None,
     ) -> None:
         super().__init__(target, connection)
         self._method = method
         self._live = live
-        self._unanswered = unanswered
+        self._replayed = replayed
         self._value: Any = None
 
     def live(self) -> Any:
@@ -216,7 +226,7 @@ class PlainSite(_Site):
 
     def returned(self, value: Any, recording: Recording) -> Any:
         self._live = _nothing
-        self._connection = None
+        self.connection = None
         self._value = value if type(value) in (str, int, bool) else None
         return super().returned(value, recording)
 
@@ -226,10 +236,13 @@ class PlainSite(_Site):
             made.reply["value"] = self._value
         return made
 
+    def again(self) -> bool:
+        return True
+
     def rebuild(self, event: DependencyEvent | None, session: ReplaySession) -> Any:
         let_others_run(self.target.dialect)
-        if self._unanswered is not None:
-            return self._unanswered()
+        if self._replayed is not None:
+            self._replayed()
         return (event.result.reply or {}).get("value") if event is not None else None
 
 
@@ -259,6 +272,9 @@ class ConnectSite(_Site):
         facts = _initial.get(self.target.dialect)
         return EventResult(reply={"engine": {"number": self._number, "facts": facts}} if facts else {})
 
+    def again(self) -> bool:
+        return True
+
     def rebuild(self, event: DependencyEvent | None, session: ReplaySession) -> Any:
         let_others_run(self.target.dialect)
         return self._replayed()
@@ -276,8 +292,9 @@ class StatementSite(_Site):
         context: Any,
         connection: Any,
         live: Callable[[], Any],
-        fetches: Fetches | None,
+        fetches: Fetches,
         rebuild: Callable[[DependencyEvent, ReplaySession, StatementSite], Any],
+        may_be_new: bool,
     ) -> None:
         super().__init__(target, connection)
         self._statement = statement
@@ -288,6 +305,7 @@ class StatementSite(_Site):
         self._live = live
         self._rebuild = rebuild
         self._fetches = fetches
+        self._may_be_new = may_be_new
         self._args: dict[str, Any] | None = None
         self.span = otel_span(context)
 
@@ -304,20 +322,20 @@ class StatementSite(_Site):
 
     def returned(self, value: Any, recording: Recording) -> Any:
         self._live = self._rebuild = _nothing
-        self._connection = None
-        fetches = self._fetches
-        assert fetches is not None
+        self.connection = None
         self.tell_facts(recording)
-        if not fetches.opened(value, recording):
+        if not self._fetches.opened(value, recording):
             recording.close()
         return value
 
     def result(self, recording: Recording) -> EventResult:
-        assert self._fetches is not None
         reply = self._fetches.reply()
         if self._engine:
             reply["engine"] = self._engine
         return EventResult(reply=reply)
+
+    def again(self) -> bool:
+        return self._may_be_new
 
     def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any:
         let_others_run(self.target.dialect)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -10,7 +11,7 @@ from typing import Any
 from timetracer_otel.plugins._sqlalchemy._internals import Binds
 from timetracer_otel.plugins._sqlalchemy._values import plain_parameter
 
-__all__ = ["arguments", "is_connection_setup", "kind_of", "text_of"]
+__all__ = ["Effect", "arguments", "effect_of", "is_connection_setup", "kind_of", "text_of"]
 
 _COMMENTER = re.compile(
     r"\s*/\*\s*[\w.%-]+='(?:[^'\\]|\\.)*'(?:\s*,\s*[\w.%-]+='(?:[^'\\]|\\.)*')*\s*\*/\s*(;?)\s*\Z"
@@ -45,6 +46,38 @@ def kind_of(text: str) -> str:
 def is_connection_setup(text: str) -> bool:
     """Whether a statement only sets its connection up, or pings: running it has no answer that counts."""
     return _PING.match(text) is not None or kind_of(text) in _SETUP
+
+
+class Effect(enum.Enum):
+    """What a statement does to the connection that it runs on, besides its answer."""
+
+    NONE = "none"
+    SETS = "sets"
+    """Something that lasts."""
+    TRANSACTION = "transaction"
+    """It begins a transaction, or is about savepoints or settings of the one under way."""
+    ENDS = "ends"
+    """It ends the transaction under way."""
+
+
+_TRANSACTION = frozenset({"BEGIN", "START", "SAVEPOINT", "RELEASE"})
+_LASTING = frozenset({"SET", "RESET", "USE", "ATTACH", "DETACH", "LOAD"})
+_OF_TRANSACTION = re.compile(
+    r"\s*(?:SET\s+(?:LOCAL|TRANSACTION|CONSTRAINTS)|ROLLBACK\s+(?:WORK\s+|TRANSACTION\s+)?TO)\b", re.IGNORECASE
+)
+
+
+@lru_cache(maxsize=2048)
+def effect_of(text: str) -> Effect:
+    """What a statement does to its connection."""
+    kind = kind_of(text)
+    if kind in _TRANSACTION or _OF_TRANSACTION.match(text):
+        return Effect.TRANSACTION
+    if kind in ("COMMIT", "ROLLBACK", "END"):
+        return Effect.ENDS
+    if kind in _LASTING or (kind == "PRAGMA" and "=" in text):
+        return Effect.SETS
+    return Effect.NONE
 
 
 def arguments(statement: Any, parameters: Any, many: bool, binds: Binds) -> dict[str, Any]:
