@@ -170,7 +170,7 @@ def test_adding_new_calls_changes_nothing(made: dict[Any, Made], driver: str, na
     bare = list(case.bare)
     if name == "every_event_fires":
         # Listeners hear of the real connection, and of the one that stands before it.
-        bare.insert(1, "connect")
+        bare.insert(2, "connect")
     same(bare, case.adding)
     assert calls_of(case.added) == calls_of(case.cassette)
 

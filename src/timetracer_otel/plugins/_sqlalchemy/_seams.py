@@ -9,17 +9,18 @@ from contextlib import contextmanager
 from functools import partial
 from types import ModuleType
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 from timetracer_otel import _faults
 from timetracer_otel._patching import Function, Patch
 from timetracer_otel.bridge import runtime
 from timetracer_otel.context import get_current_session
 from timetracer_otel.plugins._flow import drive
+from timetracer_otel.plugins._sqlalchemy import _records
+from timetracer_otel.plugins._sqlalchemy._driver_connections import replay_connection
 from timetracer_otel.plugins._sqlalchemy._engines import engines
 from timetracer_otel.plugins._sqlalchemy._internals import (
     CONNECT,
-    MISSING,
     connection_span,
     initialize_again,
     on_connect,
@@ -30,7 +31,7 @@ from timetracer_otel.plugins._sqlalchemy._internals import (
 )
 from timetracer_otel.plugins._sqlalchemy._real_connection import RealConnection
 from timetracer_otel.plugins._sqlalchemy._recording_cursor import RecordingCursor
-from timetracer_otel.plugins._sqlalchemy._replay_connection import ReplayConnection, replay_connection
+from timetracer_otel.plugins._sqlalchemy._replay_connection import ReplayConnection
 from timetracer_otel.plugins._sqlalchemy._replay_cursor import ReplayCursor
 from timetracer_otel.plugins._sqlalchemy._sites import (
     ConnectSite,
@@ -45,7 +46,6 @@ from timetracer_otel.session import BaseSession, ReplaySession
 
 __all__ = ["patches"]
 
-_OTHER = "_timetracer_other"
 _RESETTING = "_timetracer_resetting"
 
 
@@ -65,26 +65,6 @@ class _Attribute:
             delattr(self._owner, self._name)
 
 
-class _RealConnectionsBack:
-    """When the seams go: pools that hold connections of ours have their real ones again, or none."""
-
-    def apply(self) -> None:
-        pass
-
-    def undo(self) -> None:
-        for record in list(_holding):
-            held = record.dbapi_connection
-            if isinstance(held, ReplayConnection) and not record.in_use:
-                _keep_real(record, held)
-                _swap(record)
-                record.__dict__.pop(_OTHER, None)
-        _holding.clear()
-
-
-_holding: WeakSet[Any] = WeakSet()
-"""Connection records that had a connection of ours."""
-
-
 def patches(module: ModuleType) -> list[Any]:
     """The patches of one module of the library."""
     if module.__name__ == "psycopg2":
@@ -98,11 +78,11 @@ def patches(module: ModuleType) -> list[Any]:
     pool = importlib.import_module("sqlalchemy.pool.base")
     fairy, record = pool._ConnectionFairy, pool._ConnectionRecord
     return [
-        _RealConnectionsBack(),
+        _records.RealConnectionsBack(),
         _Attribute(pool.Pool, "_invoke_creator", property(_get_creator, _set_creator, _del_creator)),
         Patch(record, CONNECT, _connect),
-        Patch(record, "get_connection", _get_connection),
-        Patch(record, "close", _close),
+        Patch(record, "get_connection", _records.get_connection),
+        Patch(record, "close", _records.close),
         Patch(fairy, "cursor", _cursor),
         Patch(fairy, "_reset", _reset),
         _Attribute(fairy, "commit", _commit),
@@ -182,7 +162,7 @@ def _connect(original: Function) -> Function:
             if dialect not in engines.on_recorded_facts:
                 # The cassette did not know this engine: it was opened for real.
                 note_initialized(dialect)
-            _holding.add(self)
+            _records.holds_ours(self)
             if not was_known and dialect in engines.on_recorded_facts:
                 # The first real connection, maybe long after we are gone, lets it learn from its server.
                 on_connect(record_pool(self), partial(_first_real_connection, target))
@@ -229,63 +209,6 @@ def _initialized_from(session: ReplaySession, target: Target) -> Iterator[None]:
             _initializers[dialect] -= 1
             if not _initializers[dialect]:
                 vars(dialect).pop("initialize", None)
-
-
-def _get_connection(original: Function) -> Function:
-    def get_connection(self: Any) -> Any:
-        held = self.dbapi_connection
-        if held is not None:
-            is_ours = isinstance(held, ReplayConnection)
-            session = get_current_session()
-            if is_ours and held.real.session is not session:
-                _keep_real(self, held)
-            if (
-                is_ours
-                or (
-                    isinstance(session, ReplaySession) and engines.target(pool_dialect(record_pool(self))) is not None
-                )
-            ) and is_ours != is_replaying(session):
-                _swap(self)
-        return original(self)
-
-    return get_connection
-
-
-def _swap(record: Any) -> None:
-    """Put the record's connection aside, and take out the other one where there is one: real or ours."""
-    state = record.__dict__
-    other = state.pop(_OTHER, None)
-    state[_OTHER] = (record.dbapi_connection, record.starttime, state.get("info", MISSING))
-    state.pop("info", None)
-    record.dbapi_connection, record.starttime, info = other or _NO_OTHER
-    if info is not MISSING:
-        state["info"] = info
-
-
-def _keep_real(record: Any, held: ReplayConnection) -> None:
-    """The session that opened a real connection is over: it is the pool's from now on."""
-    connection = held.real.taken()
-    if connection is None:
-        return
-    if record.__dict__.get(_OTHER, _NO_OTHER)[0] is None:
-        record.__dict__[_OTHER] = (connection, record.starttime, record.__dict__.get("info", MISSING))
-    else:
-        record_pool(record)._close_connection(connection)
-
-
-_NO_OTHER = (None, 0, MISSING)
-
-
-def _close(original: Function) -> Function:
-    def close(self: Any) -> Any:
-        try:
-            return original(self)
-        finally:
-            other = self.__dict__.pop(_OTHER, None)
-            if other is not None and other[0] is not None:
-                record_pool(self)._close_connection(other[0])
-
-    return close
 
 
 def _cursor(original: Function) -> Function:
