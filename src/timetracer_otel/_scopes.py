@@ -23,7 +23,7 @@ from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import RecordMode, TraceMode
 from timetracer_otel.context import reset_session, set_session
 from timetracer_otel.exceptions import CassetteError, ConfigurationError, ReplayFailedError
-from timetracer_otel.session import BaseSession, Redactor, ReplaySession, TraceSession, with_new_episodes
+from timetracer_otel.session import BaseSession, ReplaySession, TraceSession, recorder_behind, with_new_episodes
 from timetracer_otel.types import Cassette
 
 __all__ = ["Scope", "check_verdict", "record", "replay"]
@@ -174,7 +174,7 @@ class replay(Scope[ReplaySession]):  # noqa: N801 - used like a function
         session = ReplaySession(read_cassette(path), str(Path(path)), config.strict_replay, config)
         if mode is RecordMode.NEW_EPISODES:
             check_writable(path)
-            session.recorder = TraceSession(_as_recorded(config, session))
+            session.recorder = recorder_behind(session.cassette, config)
         return session
 
     def _end(self, session: BaseSession, error: BaseException | None) -> None:
@@ -231,12 +231,6 @@ def _save(cassette: Cassette, path: str | None, config: TraceConfig, error: Base
             raise
         # The app's own error is what its caller must see.
         _faults.logger.error("timetracer-otel: %s", failure)
-
-
-def _as_recorded(config: TraceConfig, session: ReplaySession) -> TraceConfig:
-    """Settings under which new calls are redacted as those of the cassette were."""
-    policies = session.cassette.policies
-    return replace(config, redact=policies.redaction_mode, redact_extra=Redactor.names_in(policies.redaction_rules))
 
 
 _FIELDS = frozenset(entry.name for entry in fields(TraceConfig))

@@ -149,6 +149,8 @@ def three_runs(
 ) -> Cassette:
     """Run an app bare, recorded, and replayed with the server stopped; all must see the same, with the same types.
 
+    So must a run that adds everything to a cassette without a call (``new_episodes``), and the replay of that.
+
     Args:
         app: Gives what it saw.
         flavour: The way to use the client.
@@ -157,7 +159,7 @@ def three_runs(
         repeatable: False where two runs with a server differ by nature (times, identifiers).
         settings: For the recording.
     """
-    path = folder / f"{getattr(app, '__name__', 'app')}.msgpack"
+    path, added = (folder / f"{getattr(app, '__name__', 'app')}{more}.msgpack" for more in ("", "-added"))
 
     async def call() -> Any:
         return await app(flavour, server)
@@ -166,12 +168,18 @@ def three_runs(
     server.wipe()
     with record(path, **settings):
         recorded = typed(flavour.run(call()))
+    server.wipe()
+    with record(added, **settings):
+        pass
+    with replay(added, record_mode="new_episodes", **settings):
+        adding = typed(flavour.run(call()))
     server.stop()
-    with replay(path) as session:
-        replayed = typed(flavour.run(call()))
     if repeatable:
         assert recorded == bare
-    assert replayed == recorded
-    assert session.misses == []
-    assert [event.signature for event in session.get_unconsumed_events()] == []
+        assert adding == bare
+    for cassette, seen in ((path, recorded), (added, adding)):
+        with replay(cassette) as session:
+            assert typed(flavour.run(call())) == seen
+        assert session.misses == []
+        assert [event.signature for event in session.get_unconsumed_events()] == []
     return read_cassette(path)

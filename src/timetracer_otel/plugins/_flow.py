@@ -99,6 +99,10 @@ class Site:
         """
         return False
 
+    def before_again(self) -> Flow:
+        """The steps to take before such a call is made."""
+        yield from ()
+
     def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any:
         """The library's own result object for a recorded event."""
         raise NotImplementedError
@@ -313,6 +317,7 @@ def _replay(site: Site, session: ReplaySession) -> Flow:
         if event is not None:
             return (yield from answer(site, session, event, where.span))
         if site.again():
+            yield from site.before_again()
             return (yield from _record(site, session.recorder))
     return (yield from answer(site, session, session.match(site.call(), where.path()), where.span))
 

@@ -22,7 +22,7 @@ from timetracer_otel.plugins._redis._exchange import LIB, pause, pause_async
 from timetracer_otel.plugins._redis._internals import Place, connect_callbacks, places
 from timetracer_otel.plugins._redis._locks import with_recorded_token
 from timetracer_otel.plugins._redis._operation import Operation, current_operation
-from timetracer_otel.plugins._redis._seams import Manner
+from timetracer_otel.plugins._redis._replayed import Manner
 
 __all__ = ["disable_redis", "enable_redis", "plugin"]
 

@@ -2,7 +2,7 @@
 
 from timetracer_otel.session._base import BaseSession, Exchange, PendingCall
 from timetracer_otel.session._body_tap import BodyTap
-from timetracer_otel.session._episodes import with_new_episodes
+from timetracer_otel.session._episodes import recorder_behind, with_new_episodes
 from timetracer_otel.session._redaction import Redactor
 from timetracer_otel.session._replay import ReplaySession
 from timetracer_otel.session._trace import TraceSession
@@ -15,5 +15,6 @@ __all__ = [
     "Redactor",
     "ReplaySession",
     "TraceSession",
+    "recorder_behind",
     "with_new_episodes",
 ]

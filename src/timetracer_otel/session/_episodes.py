@@ -5,31 +5,44 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+from timetracer_otel.config import TraceConfig
+from timetracer_otel.session._redaction import Redactor
 from timetracer_otel.session._trace import TraceSession
 from timetracer_otel.types import CaptureStats, Cassette
 
-__all__ = ["with_new_episodes"]
+__all__ = ["recorder_behind", "with_new_episodes"]
+
+
+def recorder_behind(cassette: Cassette, config: TraceConfig) -> TraceSession:
+    """A recording that goes on from where a cassette ends: redacted as that is, with times behind those in it.
+
+    It takes the calls of every plugin: which are answered and which are live, the replay has decided.
+    """
+    policies = cassette.policies
+    settings = replace(
+        config,
+        capture=[],
+        redact=policies.redaction_mode,
+        redact_extra=Redactor.names_in(policies.redaction_rules),
+    )
+    ends_ms = (event.start_offset_ms + event.duration_ms for event in cassette.events)
+    return TraceSession(settings, started_ms_ago=max([cassette.stats.total_duration_ms, *ends_ms]))
 
 
 def with_new_episodes(cassette: Cassette, recorder: TraceSession) -> Cassette:
-    """The recorded events, and behind them those of a recording that went on from there.
+    """The recorded events, and behind them those of the recording that went on from there.
 
     Session, request and response stay the first recording's.
     """
     more = recorder.to_cassette()
-    end_ms = max(
-        [cassette.stats.total_duration_ms, *(event.start_offset_ms + event.duration_ms for event in cassette.events)]
-    )
-    events = [*cassette.events]
-    events += [replace(event, start_offset_ms=event.start_offset_ms + end_ms) for event in more.events]
-    events = [replace(event, eid=eid) for eid, event in enumerate(events, 1)]
+    events = [replace(event, eid=eid) for eid, event in enumerate((*cassette.events, *more.events), 1)]
     return replace(
         cassette,
         events=events,
         stats=CaptureStats(
             event_counts=dict(Counter(event.event_type.value for event in events)),
             total_events=len(events),
-            total_duration_ms=end_ms + more.stats.total_duration_ms,
+            total_duration_ms=more.stats.total_duration_ms,
             dropped=dict(Counter(cassette.stats.dropped) + Counter(more.stats.dropped)),
         ),
         complete=True,

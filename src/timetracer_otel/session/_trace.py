@@ -43,6 +43,7 @@ class TraceSession(BaseSession):
 
     Args:
         config: Decides what is captured and how much of it; the defaults where it is left out.
+        started_ms_ago: How long before now its times begin, where it goes on from another recording.
 
     Attributes:
         request: What the run was about, where it was a request.
@@ -50,7 +51,7 @@ class TraceSession(BaseSession):
         exchange: Gives both, where they were seen passing; what was set wins.
     """
 
-    def __init__(self, config: TraceConfig | None = None) -> None:
+    def __init__(self, config: TraceConfig | None = None, started_ms_ago: float = 0.0) -> None:
         self.config = config if config is not None else TraceConfig(mode=TraceMode.RECORD)
         self.request: RequestSnapshot | None = None
         self.response: ResponseSnapshot | None = None
@@ -60,8 +61,8 @@ class TraceSession(BaseSession):
         self.blocked: list[NetworkBlockedError] = []
         self._session_id = str(uuid.uuid4())
         self._started_at = datetime.now(timezone.utc)
-        self._started_s = time.perf_counter()
-        self._started_ns = time.time_ns()
+        self._started_s = time.perf_counter() - started_ms_ago / 1000
+        self._started_ns = time.time_ns() - int(started_ms_ago * 1e6)
         self._ended_s: float | None = None
         self._lock = threading.RLock()
         self._eids = itertools.count(1)

@@ -8,7 +8,17 @@ from typing import Any, Final
 
 from timetracer_otel.constants import REDACTED
 
-__all__ = ["Command", "arguments", "expects_stream", "is_transaction", "method_of", "parse", "redact_reply", "text"]
+__all__ = [
+    "Command",
+    "arguments",
+    "expects_stream",
+    "is_subscription",
+    "is_transaction",
+    "method_of",
+    "parse",
+    "redact_reply",
+    "text",
+]
 
 Command = list[bytes]
 
@@ -82,6 +92,11 @@ def _number(data: bytes, position: int, mark: bytes) -> tuple[int, int]:
 def expects_stream(command: Command) -> bool:
     """Whether the replies to a command come whenever there are some, and not once."""
     return bool(command) and command[0].upper() in _STREAMS
+
+
+def is_subscription(method: str) -> bool:
+    """The same of a command's name."""
+    return method.encode() in _STREAMS
 
 
 def method_of(commands: Sequence[Command]) -> str:

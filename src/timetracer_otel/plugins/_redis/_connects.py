@@ -6,22 +6,23 @@ event of that very command, and raises from ``connect`` again when it is its tur
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 from timetracer_otel import _faults
 from timetracer_otel.bridge import runtime
-from timetracer_otel.plugins._flow import Flow, Recording, answer
-from timetracer_otel.plugins._redis._commands import Command
-from timetracer_otel.plugins._redis._exchange import Exchange
-from timetracer_otel.plugins._redis._internals import url_of
+from timetracer_otel.plugins._flow import Flow, Recording, Step, answer
+from timetracer_otel.plugins._redis._commands import Command, is_subscription
+from timetracer_otel.plugins._redis._exchange import LIB, Exchange
+from timetracer_otel.plugins._redis._internals import connect_callbacks, url_of
 from timetracer_otel.plugins._redis._operation import current_operation
-from timetracer_otel.plugins._redis._wire import Wire
+from timetracer_otel.plugins._redis._wire import Wire, within
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import DependencyEvent, EventResult
 
-__all__ = ["connect_failed", "replay_failed_connect"]
+__all__ = ["connect_for_real", "is_for_new_call", "replay_failed_connect"]
 
 _NO_COMMAND: list[Command] = [[b"CONNECT"]]
 """Stands for the operation where none is known: a subscription that connects again, a pool that is warmed up."""
@@ -38,14 +39,24 @@ class _FailedConnect(Recording):
         return result
 
 
-def connect_failed(
+def connect_for_real(wait: Callable[[float], Any], connection: Any, session: TraceSession | None, live: Step) -> Flow:
+    """Connect, with all that the handshake sends; a failure is recorded where there is a recording."""
+    began_s = time.perf_counter()
+    try:
+        return (yield from within(live))
+    except BaseException as error:
+        if session is not None:
+            _connect_failed(connection, session, wait, began_s, error)
+        raise
+
+
+def _connect_failed(
     connection: Any,
     session: TraceSession,
     wait: Callable[[float], Any],
     began_s: float,
     error: BaseException,
 ) -> None:
-    """Record that a connection could not be made."""
     try:
         recording = _FailedConnect(session, _site(connection, wait))
         recording.started_s = began_s
@@ -73,6 +84,18 @@ def replay_failed_connect(connection: Any, session: ReplaySession, wait: Callabl
         yield from answer(site, session, event, where.span)
 
 
+def is_for_new_call(connection: Any, session: ReplaySession) -> bool:
+    """Whether a connection is made for a call that was not recorded, as far as that is known before it is made."""
+    if current_operation.get() is not None:
+        return session.upcoming(_site(connection, _never).call(), runtime().whereabouts().path) is None
+    here = url_of(connection)
+    if connect_callbacks(connection):
+        # Pub/sub connects again, and will subscribe again.
+        waiting = session.get_unconsumed_events()
+        return not any(is_subscription(event.signature.method) and event.signature.url == here for event in waiting)
+    return not any(event.signature.lib == LIB and event.signature.url == here for event in session.events)
+
+
 def _site(connection: Any, wait: Callable[[float], Any]) -> Exchange:
     operation = current_operation.get()
     try:
@@ -83,7 +106,7 @@ def _site(connection: Any, wait: Callable[[float], Any]) -> Exchange:
     return Exchange(connection, Wire(), commands, url_of(connection), _never, wait)
 
 
-def _never() -> None:
+def _never(*_: Any) -> Any:
     raise AssertionError("a failed connect is not made again")
 
 

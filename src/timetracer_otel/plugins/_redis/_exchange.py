@@ -12,16 +12,24 @@ from typing import Any
 from timetracer_otel.cassette import rebuild_error
 from timetracer_otel.constants import CapturePolicy, EventType
 from timetracer_otel.exceptions import CassetteError
-from timetracer_otel.plugins._flow import CANCEL_GRACE_S, Recording, Site, rebuilt
+from timetracer_otel.plugins._flow import CANCEL_GRACE_S, Flow, Recording, Site, rebuilt
 from timetracer_otel.plugins._redis._commands import Command, arguments, expects_stream, method_of, redact_reply
 from timetracer_otel.plugins._redis._fields import folded_arguments, folded_reply, unfolded_reply
-from timetracer_otel.plugins._redis._internals import completed, decoding_of, is_health_check_answer, protocol_of
+from timetracer_otel.plugins._redis._internals import (
+    completed,
+    decoding_of,
+    is_clustered,
+    is_health_check_answer,
+    protocol_of,
+    url_of,
+)
+from timetracer_otel.plugins._redis._operation import current_operation
 from timetracer_otel.plugins._redis._replies import Copier, recorded_error, restored
 from timetracer_otel.plugins._redis._wire import Played, Wire
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, EventResult, RecordedError
 
-__all__ = ["LIB", "Exchange", "pause", "pause_async"]
+__all__ = ["LIB", "Exchange", "new_exchange", "pause", "pause_async"]
 
 LIB = "redis"
 
@@ -71,6 +79,8 @@ class Exchange(Site):
         self._wait = wait
         self.clustered = clustered
         self.is_fact = False
+        self.catch_up: Callable[[], Flow] | None = None
+        """The steps before it can be made for real in a replay; None where it cannot."""
         self._limit_bytes: float = math.inf
         self._call: Call | None = None
         self._copy = Copier()
@@ -94,6 +104,13 @@ class Exchange(Site):
     def observe(self, session: TraceSession) -> None:
         self._limit_bytes = session.config.max_body_bytes
 
+    def again(self) -> bool:
+        return self.catch_up is not None
+
+    def before_again(self) -> Flow:
+        assert self.catch_up is not None
+        yield from self.catch_up()
+
     def call(self) -> Call:
         if self._call is None:
             self._call = Call(
@@ -105,15 +122,18 @@ class Exchange(Site):
         self._recording = recording
         wire = self._wire
         self.forget_connection()
+        self.catch_up = None
         if wire.stream is not None:
             # Their replies are messages like the others.
             recording.close()
         elif any(map(expects_stream, self._commands)):
             self._steps = []
             wire.stream = self
-            wire.home = recording.session
+            wire.home = wire.replaying or recording.session
         elif self._commands:
             wire.open.append(self)
+            if wire.replaying is not None:
+                wire.was_sent(self._commands)
         else:
             recording.close()
         return value
@@ -160,6 +180,7 @@ class Exchange(Site):
     def rebuild(self, event: DependencyEvent, session: ReplaySession) -> None:
         self._event, self._session = event, session
         facts, wire = event.result.reply, self._wire
+        wire.was_replayed(self._commands)
         if facts["resp"] != self._resp:
             raise ValueError(
                 f"it was recorded with protocol={facts['resp']}, and the client now speaks protocol={self._resp}"
@@ -285,3 +306,12 @@ class Exchange(Site):
         assert self._event is not None
         assert self._session is not None
         return self._session.refuse(self._event, why)
+
+
+def new_exchange(
+    connection: Any, wire: Wire, commands: list[Command], live: Callable[[], Any], wait: Callable[[float], Any]
+) -> Exchange:
+    """The exchange that begins when a connection is told to send commands."""
+    operation = current_operation.get()
+    clustered = is_clustered(connection) or (operation is not None and operation.clustered)
+    return Exchange(connection, wire, commands, url_of(connection), live, wait, clustered)

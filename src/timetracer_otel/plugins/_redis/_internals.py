@@ -183,7 +183,8 @@ def is_clustered(connection: Any) -> bool:
 
 def is_open(connection: Any) -> bool:
     """Whether a connection is made, so that connecting does nothing."""
-    return getattr(connection, "_sock", None) is not None or getattr(connection, "_writer", None) is not None
+    real = _real(connection)
+    return getattr(real, "_sock", None) is not None or getattr(real, "_writer", None) is not None
 
 
 def connect_callbacks(connection: Any) -> list[Callable[[Any], Any]]:

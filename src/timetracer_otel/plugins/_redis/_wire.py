@@ -5,19 +5,48 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from timetracer_otel.plugins._redis._commands import Command
+from timetracer_otel.plugins._flow import Flow, Step
+from timetracer_otel.plugins._redis._commands import Command, is_transaction, method_of
 from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.types import RecordedError
 
-__all__ = ["Answers", "Listener", "Played", "Wire", "inside", "known_wire", "wire_of"]
+__all__ = ["Answers", "Listener", "Played", "Wire", "inside", "known_wire", "wire_of", "within"]
 
 _ATTRIBUTE = "_timetracer_wire"
 _PUBLISHING = frozenset({"PUBLISH", "SPUBLISH", "MULTI", "PIPELINE", "EVAL", "EVALSHA", "FCALL"})
 
+_SETTINGS: Final = frozenset(
+    {
+        "ASKING",
+        "AUTH",
+        "CLIENT NO-EVICT",
+        "CLIENT NO-TOUCH",
+        "CLIENT SETNAME",
+        "CLIENT TRACKING",
+        "READONLY",
+        "READWRITE",
+        "SCRIPT LOAD",
+        "SELECT",
+        "WATCH",
+    }
+)
+"""Commands that change what later ones of the connection do; scripts are here since ``EVALSHA`` follows at once."""
+_ENDS_WATCH: Final = frozenset({"DISCARD", "EXEC", "UNWATCH"})
+
 inside: ContextVar[bool] = ContextVar("timetracer-redis-inside", default=False)
 """Set while the library is at work beneath a seam: handshakes and health checks are part of the call."""
+
+
+def within(step: Step) -> Flow:
+    """Take a step of the library's, with all that it does beneath a seam being part of it."""
+    before = inside.get()
+    inside.set(True)
+    try:
+        return (yield step)
+    finally:
+        inside.set(before)
 
 
 class Listener(Protocol):
@@ -119,12 +148,28 @@ class Wire:
         stream: The recorded subscription that all further messages belong to.
         asked: The question about a cluster whose reply is read next.
         sent: Commands sent since the connection was made.
-        replaying: The replay that plays this connection's part; there is no real connection then, or nobody uses it.
-        replies: In a replay, what the next reads get, each with the exchange it belongs to.
+        replaying: The replay that plays this connection's part; a real connection is there for new calls only.
+        replies: In a replay, what the next reads get, each with the exchange it belongs to; None for one that the
+            real connection gives.
         played: In a replay, the subscription that all further messages come from.
+        is_real: In a replay, whether new calls were made on the real connection.
+        missed: In a replay, commands whose effect on the connection the real one lacks.
     """
 
-    __slots__ = ("_home", "asked", "open", "played", "reading", "replaying", "replies", "sent", "stream")
+    __slots__ = (
+        "_home",
+        "_multi",
+        "asked",
+        "is_real",
+        "missed",
+        "open",
+        "played",
+        "reading",
+        "replaying",
+        "replies",
+        "sent",
+        "stream",
+    )
 
     def __init__(self) -> None:
         self.open: deque[Listener] = deque()
@@ -133,8 +178,12 @@ class Wire:
         self.sent = 0
         self.asked: list[Command] | None = None
         self.replaying: ReplaySession | None = None
-        self.replies: deque[tuple[Any, Answers]] = deque()
+        self.replies: deque[tuple[Any, Answers] | None] = deque()
         self.played: Played | None = None
+        self.missed: list[Command] = []
+        self.is_real = False
+        # Who queues the commands of a transaction whose MULTI was sent by itself: "played" or "real".
+        self._multi: str | None = None
         self._home: weakref.ref[BaseSession] | None = None
 
     @property
@@ -151,6 +200,47 @@ class Wire:
         """Whether replies come as messages, when there are some."""
         return self.stream is not None or self.played is not None
 
+    @property
+    def takes_new(self) -> bool:
+        """In a replay: whether a call that was not recorded can be made for real between those that were.
+
+        Not among the messages of a recorded subscription, nor in a recorded transaction that is under way.
+        """
+        return self.played is None and self._multi != "played"
+
+    @property
+    def is_real_only(self) -> bool:
+        """In a replay: whether recorded calls have no place now, in a subscription or transaction that is real."""
+        return self.stream is not None or self._multi == "real"
+
+    def was_replayed(self, commands: list[Command]) -> None:
+        """Commands were answered from the cassette: keep in mind what they do to their connection."""
+        name = method_of(commands)
+        if name in _ENDS_WATCH or is_transaction(commands):
+            self.missed = [command for command in self.missed if command[0].upper() != b"WATCH"]
+            if self.is_real:
+                self.missed.append([b"UNWATCH"])
+            self._multi = None
+        elif name == "MULTI":
+            self._multi = "played"
+        elif name in _SETTINGS:
+            self.missed.append(commands[0])
+
+    def was_sent(self, commands: list[Command]) -> None:
+        """In a replay: commands were sent for real, and their replies will come from there."""
+        self.replies.extend([None] * len(commands))
+        self.is_real = True
+        name = method_of(commands)
+        if name == "MULTI" and len(commands) == 1:
+            self._multi = "real"
+        elif name in _ENDS_WATCH:
+            self._multi = None
+
+    @property
+    def lacks(self) -> list[Command]:
+        """What a real connection that is in use lacks."""
+        return self.missed if self.is_real else []
+
     def begin(self, session: ReplaySession | None) -> None:
         """A connection that is made now, in a replay or (None) for real."""
         self.end()
@@ -166,6 +256,8 @@ class Wire:
             self.stream.cut("the connection was closed")
         self.stream = self.played = self.replaying = None
         self.replies.clear()
+        self.missed = []
+        self.is_real, self._multi = False, None
         self.sent = 0
 
 
