@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, asynccontextmanager
@@ -135,17 +136,33 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Any, Any]]:
             with record(folder / flavour.name):
                 seen[flavour.name, "recorded"] = typed(flavour.run(_app(flavour, cluster)))
             cluster.wipe()
+            with record(folder / f"{flavour.name}-added"):
+                pass
+            with replay(folder / f"{flavour.name}-added", record_mode="new_episodes"):
+                seen[flavour.name, "adding"] = typed(flavour.run(_app(flavour, cluster)))
+            cluster.wipe()
         enable_redis()
         for flavour in FLAVOURS:
-            seen[flavour.name, "before"] = flavour.run(_made_before(flavour, cluster, folder / f"{flavour.name}-b"))
+            before = folder / f"{flavour.name}-b"
+            seen[flavour.name, "before"] = flavour.run(_made_before(flavour, cluster, before))
+            shutil.copy(before, folder / f"{flavour.name}-more")
+            with replay(folder / f"{flavour.name}-more", record_mode="new_episodes") as session:
+                seen[flavour.name, "more"] = flavour.run(_made_inside(flavour, cluster, more=True))
+            assert len(session.verdict().hits) >= len(seen[flavour.name, "before"])
             cluster.wipe()
         disable_redis()
         cluster.stop()
         yield seen
 
 
-async def _calls(r: Any) -> list[Any]:
-    return [await settle(r.set("key:1", 1)), await settle(r.get("key:1")), await settle(r.get("key:2"))]
+async def _calls(r: Any, more: bool = False) -> list[Any]:
+    seen = [await settle(r.set("key:1", 1))]
+    if more:
+        seen += [await settle(r.incr(f"key:{number}")) for number in range(3, 9)]
+    seen += [await settle(r.get("key:1")), await settle(r.get("key:2"))]
+    if more:
+        seen += [await settle(r.get(f"key:{number}")) for number in range(3, 9)]
+    return seen
 
 
 async def _made_before(flavour: RedisFlavour, cluster: Cluster, path: Path) -> Any:
@@ -156,20 +173,31 @@ async def _made_before(flavour: RedisFlavour, cluster: Cluster, path: Path) -> A
             return await _calls(r)
 
 
-async def _made_inside(flavour: RedisFlavour, cluster: Cluster) -> Any:
+async def _made_inside(flavour: RedisFlavour, cluster: Cluster, more: bool = False) -> Any:
     async with opened(flavour, cluster) as r:
-        return await _calls(r)
+        return await _calls(r, more)
 
 
 @flavours
 def test_recording_changes_nothing(runs: dict[Any, Any], flavour: RedisFlavour) -> None:
     assert runs[flavour.name, "recorded"] == runs[flavour.name, "bare"]
+    assert runs[flavour.name, "adding"] == runs[flavour.name, "bare"]
 
 
 @flavours
-def test_replay_gives_what_was_recorded(runs: dict[Any, Any], flavour: RedisFlavour) -> None:
+def test_what_is_new_comes_from_the_cluster_and_stays(runs: dict[Any, Any], flavour: RedisFlavour) -> None:
+    assert [str(item) for item in runs[flavour.name, "more"][1:7]] == ["1"] * 6
+    with replay(runs["folder"] / f"{flavour.name}-more") as session:
+        assert flavour.run(_made_inside(flavour, runs["cluster"], more=True)) == runs[flavour.name, "more"]
+    assert session.misses == []
+
+
+@flavours
+@pytest.mark.parametrize("kind", ["recorded", "added"])
+def test_replay_gives_what_was_recorded(runs: dict[Any, Any], flavour: RedisFlavour, kind: str) -> None:
     for _ in range(3):
-        with replay(runs["folder"] / flavour.name) as session:
+        name = flavour.name if kind == "recorded" else f"{flavour.name}-added"
+        with replay(runs["folder"] / name) as session:
             assert typed(flavour.run(_app(flavour, runs["cluster"]))) == runs[flavour.name, "recorded"]
         assert session.misses == []
         # An asynchronous client sends its first command to any node, which may know better.
