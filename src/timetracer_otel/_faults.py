@@ -7,10 +7,11 @@ keeps one back calls `contain`, and nothing else does.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections import Counter
 
-__all__ = ["contain", "fault_counts", "logger", "raise_faults", "warn_once"]
+__all__ = ["contain", "fault_counts", "logger", "raise_faults", "say", "warn_once"]
 
 logger = logging.getLogger("timetracer_otel")
 
@@ -50,6 +51,14 @@ def warn_once(key: str, message: str) -> None:
             return
         _warned.add(key)
     logger.warning("timetracer-otel: %s", message)
+
+
+def say(level: int, text: str) -> None:
+    """Say what somebody asked to be told: through the logging that the app set up, on stderr where it set up none."""
+    if level >= logging.WARNING or logger.hasHandlers():
+        logger.log(level, "timetracer-otel: %s", text)
+    elif sys.stderr is not None and logger.isEnabledFor(level):
+        sys.stderr.write(f"timetracer-otel: {text}\n")
 
 
 def fault_counts() -> dict[str, int]:

@@ -18,13 +18,19 @@ from opentelemetry.context import Context
 from timetracer_otel import _faults
 from timetracer_otel._names import known_names
 from timetracer_otel.bridge import Activatable, load_plugins, network_guard, runtime
-from timetracer_otel.cassette import cassette_path, check_writable, read_cassette, save_cassette
+from timetracer_otel.cassette import check_writable
 from timetracer_otel.config import TraceConfig
-from timetracer_otel.constants import RecordMode, TraceMode
+from timetracer_otel.constants import TraceMode
 from timetracer_otel.context import reset_session, set_session
 from timetracer_otel.exceptions import CassetteError, ConfigurationError, ReplayFailedError
-from timetracer_otel.session import BaseSession, ReplaySession, TraceSession, recorder_behind, with_new_episodes
-from timetracer_otel.types import Cassette
+from timetracer_otel.session import (
+    BaseSession,
+    ReplayOrRecording,
+    ReplaySession,
+    TraceSession,
+    begin_replay,
+    save_session,
+)
 
 __all__ = ["Scope", "check_verdict", "record", "replay"]
 
@@ -133,14 +139,16 @@ class record(Scope[TraceSession]):  # noqa: N801 - used like a function
         return TraceSession(self._config)
 
     def _end(self, session: TraceSession, error: BaseException | None) -> None:
-        _finish(session, self._path, error)
+        _finish(session, self._path, self._config, error)
 
 
-class replay(Scope[ReplaySession]):  # noqa: N801 - used like a function
+class replay(Scope[ReplayOrRecording]):  # noqa: N801 - used like a function
     """Answer the calls made inside a block or a function from a cassette.
 
-    What is done about calls that the cassette does not hold, the setting ``record_mode`` says. Where that means to
-    record everything (``all``, and ``once`` without a file), the session is a `TraceSession`.
+    What is done about calls that the cassette does not hold, the setting ``record_mode`` says. The session is a
+    `ReplaySession`, and a `TraceSession` where that setting means to record everything (``all``; every other but
+    ``none`` where there is no file). Both have `verdict`, ``is_replaying`` and ``events``; the rest of a replay is
+    there after ``isinstance``.
 
     When the block ends without an exception, and a call of it had no answer (the app may have swallowed the error),
     the end raises; ``fail_on_miss=False`` lets it pass. With ``fail_on_unused=True`` it raises as well where a
@@ -162,36 +170,13 @@ class replay(Scope[ReplaySession]):  # noqa: N801 - used like a function
     ) -> None:
         super().__init__(path, _configured(TraceMode.REPLAY, config, settings))
 
-    def _begin(self) -> ReplaySession:
-        path = self._path or self._config.cassette_path
-        if path is None:
-            raise ConfigurationError("replay: no cassette is named. Give its path, or set TIMETRACER_CASSETTE.")
-        config, mode = self._config, self._config.record_mode
-        if mode is not RecordMode.NONE and (mode is RecordMode.ALL or not Path(path).exists()):
-            check_writable(path)
-            # Whoever asks for such a mode asks the session whether it is recording.
-            return TraceSession(config)  # type: ignore[return-value]
-        session = ReplaySession(read_cassette(path), str(Path(path)), config.strict_replay, config)
-        if mode is RecordMode.NEW_EPISODES:
-            check_writable(path)
-            session.recorder = recorder_behind(session.cassette, config)
-        return session
+    def _begin(self) -> ReplayOrRecording:
+        return begin_replay(self._path or self._config.cassette_path, self._config)
 
-    def _end(self, session: BaseSession, error: BaseException | None) -> None:
-        if isinstance(session, TraceSession):
-            _finish(session, self._path or self._config.cassette_path, error)
-        elif isinstance(session, ReplaySession):
-            if session.recorder is not None:
-                session.recorder.finalize()
-                if session.recorder.events:
-                    _save(
-                        with_new_episodes(session.cassette, session.recorder),
-                        session.cassette_path,
-                        self._config,
-                        error,
-                    )
-            if error is None:
-                check_verdict(session)
+    def _end(self, session: ReplayOrRecording, error: BaseException | None) -> None:
+        _finish(session, self._path or self._config.cassette_path, self._config, error)
+        if error is None and isinstance(session, ReplaySession):
+            check_verdict(session)
 
 
 def check_verdict(session: ReplaySession) -> None:
@@ -211,26 +196,19 @@ def check_verdict(session: ReplaySession) -> None:
     raise ReplayFailedError(verdict_text(verdict), verdict)
 
 
-def _finish(session: TraceSession, path: str | None, error: BaseException | None) -> None:
-    """End a recording, write it, and say what it refused."""
-    if error is not None:
+def _finish(session: ReplayOrRecording, path: str | None, config: TraceConfig, error: BaseException | None) -> None:
+    """End a session, write what it recorded, and say what a recording refused."""
+    if isinstance(session, TraceSession) and error is not None:
         session.mark_error(f"{type(error).__module__}.{type(error).__qualname__}", str(error))
-    session.finalize()
-    _save(session.to_cassette(), path, session.config, error)
-    if error is None and session.blocked:
-        raise session.blocked[0]
-
-
-def _save(cassette: Cassette, path: str | None, config: TraceConfig, error: BaseException | None) -> None:
     try:
-        save_cassette(
-            cassette, path or cassette_path(cassette, config.cassette_dir, config.compression), config.compression
-        )
+        save_session(session, path, config)
     except CassetteError as failure:
         if error is None:
             raise
         # The app's own error is what its caller must see.
         _faults.logger.error("timetracer-otel: %s", failure)
+    if isinstance(session, TraceSession) and error is None and session.blocked:
+        raise session.blocked[0]
 
 
 _FIELDS = frozenset(entry.name for entry in fields(TraceConfig))

@@ -173,7 +173,7 @@ SETTINGS: tuple[Setting, ...] = (
         "RECORD_MODE",
         _RECORD_MODE,
         _RECORD_MODES,
-        "What `replay(...)` does with calls that the cassette does not hold. none: error; once: record where the "
+        "What a replay does with calls that the cassette does not hold. none: error; once: record where the "
         "file is missing; new_episodes: make them and add them; all: record anew.",
     ),
     Setting(

@@ -220,10 +220,13 @@ def _replaying(
 ) -> Iterator[ReplaySession]:
     import timetracer_otel
     from timetracer_otel._pytest_sessions import checked, note_unused, note_used
+    from timetracer_otel.session import ReplaySession
 
     names = checked(plugins)
     note_used(request, path)
     with timetracer_otel.replay(path, strict_replay=strict, mock_plugins=names, record_mode=mode) as session:
+        # No mode that comes here means to record everything.
+        assert isinstance(session, ReplaySession)
         yield session
     note_unused(request, session)
 

@@ -62,7 +62,8 @@ def test_a_program_is_recorded_and_replayed_with_its_upstream_stopped(
 
     replayed = run("replay", stored.path, "--", "python", "app.py", upstream.url)
     assert (replayed.returncode, json.loads(replayed.stdout)) == (3, ANSWER), replayed.stderr
-    assert said(replayed.stderr) == ""
+    account = f"timetracer-otel: Replay of {tmp_path / stored.path}: 3 hit, 0 missed, 0 unused, 0 live\n"
+    assert said(replayed.stderr) == account
 
     live = run("replay", stored.path, "--live", "http", "--", "python", "app.py", upstream.url)
     assert live.returncode == 1
@@ -210,4 +211,7 @@ def test_a_recovered_cassette_replays_and_says_so(run: Run, tmp_path: Path, upst
     assert said(replayed.stderr) == (
         "timetracer-otel: cut.msgpack was not finished: its recorder died. "
         "Answering from the 1 calls that stand whole in it.\n"
+        f"timetracer-otel: Replay of {tmp_path / 'cut.msgpack'}: 0 hit, 0 missed, 1 unused, 0 live\n"
+        "unused:\n"
+        "  #1 httpx GET http://127.0.0.1:8001/users/7\n"
     )

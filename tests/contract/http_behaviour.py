@@ -20,6 +20,7 @@ from tests.contract.http_contract import network_attempts
 from tests.servers._upstream import Upstream
 from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.cassette import read_cassette
+from timetracer_otel.session import ReplaySession
 
 __all__ = ["HttpBehaviour"]
 
@@ -88,6 +89,7 @@ class HttpBehaviour:
         upstream.stop()
         with replay(path) as session:
             assert self.flavour.run(lambda f: run(f, numbers[::-1])) == [{"answer": n} for n in numbers[::-1]]
+        assert isinstance(session, ReplaySession)
         assert session.get_unconsumed_events() == []
 
     def test_a_call_past_the_last_recorded_one_is_refused(self, upstream: Upstream, path: Path) -> None:
@@ -120,6 +122,7 @@ class HttpBehaviour:
         assert "page" in str(error)
         assert str(path) in str(error)
         assert error.hint
+        assert isinstance(session, ReplaySession)
         assert session.misses == [error]
         assert len(session.get_unconsumed_events()) == 2
 
@@ -202,6 +205,7 @@ class HttpBehaviour:
         with replay(path, live_plugins=[name]) as session:
             assert self.get("/counter/a")["json"] == {"n": 2}
         assert upstream.hits("/counter/a") == 2
+        assert isinstance(session, ReplaySession)
         assert session.live_calls == {self.flavour.plugin: 1}
 
     @pytest.mark.parametrize("name", ["http", "library"])

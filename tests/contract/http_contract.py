@@ -21,6 +21,7 @@ import timetracer_otel
 from tests.contract._flavour import Case, Flavour
 from tests.contract._observation import differences
 from tests.servers._upstream import Upstream
+from timetracer_otel.session import ReplaySession
 
 __all__ = ["HttpContract", "Runs", "deadline", "network_attempts"]
 
@@ -111,6 +112,7 @@ class Runs:
         """Run a case in a replay; the servers are stopped."""
         run = Run()
         with timetracer_otel.replay(self.cassette(case), redact="off") as session, network_attempts() as attempts:
+            assert isinstance(session, ReplaySession)
             self._execute(case, run)
         run.left_over = [f"#{e.eid} {e.signature.method} {e.signature.url}" for e in session.get_unconsumed_events()]
         run.attempts = attempts

@@ -14,6 +14,7 @@ from tests.contract._flavour import Flavour, Observation
 from tests.servers._upstream import Upstream
 from timetracer_otel import record, replay
 from timetracer_otel.cassette import read_cassette
+from timetracer_otel.session import ReplaySession
 
 __all__ = ["HttpRedaction"]
 
@@ -106,6 +107,7 @@ class HttpRedaction:
         with replay(path) as session:
             replayed = self.call(name)
         assert replayed["status"] == bare["status"]
+        assert isinstance(session, ReplaySession)
         assert session.get_unconsumed_events() == []
 
     def test_what_is_not_secret_is_kept(self, upstream: Upstream, tmp_path: Path) -> None:

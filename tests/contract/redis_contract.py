@@ -20,6 +20,7 @@ from tests.servers.redis import RedisServer
 from timetracer_otel import record, replay
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.session import ReplaySession
 from timetracer_otel.types import Cassette
 
 __all__ = ["FLAVOURS", "VERSION", "App", "RedisFlavour", "failing", "sync_app", "three_runs", "typed"]
@@ -180,6 +181,7 @@ def three_runs(
     for cassette, seen in ((path, recorded), (added, adding)):
         with replay(cassette) as session:
             assert typed(flavour.run(call())) == seen
+        assert isinstance(session, ReplaySession)
         assert session.misses == []
         assert [event.signature for event in session.get_unconsumed_events()] == []
     return read_cassette(path)

@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from timetracer_otel import record, replay
 from timetracer_otel.plugins import enable_sqlalchemy
+from timetracer_otel.session import ReplaySession
 
 
 def main(folder: Path, when: str) -> None:
@@ -66,6 +67,7 @@ def main(folder: Path, when: str) -> None:
         for event in recording.events
     ]
     with replay(folder / "x.msgpack") as session:
+        assert isinstance(session, ReplaySession)
         found["replayed"] = run()
     found["left"] = len(session.get_unconsumed_events())
     print(json.dumps(found))

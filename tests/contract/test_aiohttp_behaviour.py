@@ -25,6 +25,7 @@ from timetracer_otel import ReplayMismatchError, _faults, record, replay
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.plugins import disable_aiohttp, enable_aiohttp
+from timetracer_otel.session import ReplaySession
 
 FLAVOUR = AiohttpFlavour()
 
@@ -134,6 +135,7 @@ def test_a_replay_cuts_the_body_as_the_network_did(upstream: Upstream, path: Pat
     upstream.stop()
     with replay(path) as session:
         assert asyncio.run(run(False)) == recorded
+    assert isinstance(session, ReplaySession)
     assert session.get_unconsumed_events() == []
 
 

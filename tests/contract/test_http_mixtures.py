@@ -15,6 +15,7 @@ import requests
 
 import timetracer_otel
 from tests.loopback import Loopback
+from timetracer_otel.session import ReplaySession
 
 LIBRARIES = ("aiohttp", "httpx", "requests")
 SUBSETS = [set(subset) for size in range(4) for subset in itertools.combinations(LIBRARIES, size)]
@@ -56,6 +57,7 @@ def test_every_mixture_of_mocked_and_live(upstream: Loopback, tmp_path: Path, li
     settings: dict[str, Any] = {way: sorted(names)}
     with timetracer_otel.replay(path, **settings) as session:
         assert _use(upstream, order) == recorded
+        assert isinstance(session, ReplaySession)
         assert {event.signature.lib for event in session.get_unconsumed_events()} == live
         assert dict(session.live_calls) == dict.fromkeys(live, 2)
     went_out = [f"/users/{number}" for number, name in enumerate(order, 1) if name in live]

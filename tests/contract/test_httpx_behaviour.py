@@ -22,6 +22,7 @@ from tests.servers._upstream import Upstream
 from timetracer_otel import ReplayMismatchError, _faults, record, replay
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.plugins import disable_httpx, enable_httpx
+from timetracer_otel.session import ReplaySession
 
 SYNC, ASYNCIO, TRIO = (HttpxFlavour("httpx", way) for way in ("sync", "asyncio", "trio"))
 SYNC2, ASYNCIO2 = (HttpxFlavour("httpx2", way) for way in ("sync", "asyncio"))
@@ -237,6 +238,7 @@ def test_a_stream_is_read_in_another_thread(upstream: Upstream, path: Path) -> N
     upstream.stop()
     with replay(path) as session:
         assert run() == recorded
+    assert isinstance(session, ReplaySession)
     assert session.get_unconsumed_events() == []
 
 

@@ -20,6 +20,7 @@ from tests.servers._process import ServerProcess
 from tests.servers._upstream import Upstream
 from timetracer_otel import record, replay
 from timetracer_otel.cassette import read_cassette
+from timetracer_otel.session import ReplaySession
 
 
 @pytest.fixture
@@ -74,6 +75,7 @@ def test_exports_are_neither_recorded_nor_replayed(
         RequestsInstrumentor().uninstrument()
     assert sent
     assert set(sent) == {endpoint}
+    assert isinstance(session, ReplaySession)
     assert session.live_calls == {}
     assert session.misses == []
     assert [event.signature.url for event in read_cassette(path).events] == [upstream.url("/counter/a")] * 3

@@ -15,6 +15,7 @@ from tests.contract.redis_contract import FLAVOURS, RedisFlavour, typed
 from tests.servers.redis import RedisServer
 from timetracer_otel import record, replay
 from timetracer_otel.plugins import disable_redis, enable_redis
+from timetracer_otel.session import ReplaySession
 
 
 class Runs:
@@ -70,5 +71,6 @@ def test_replay_gives_what_was_recorded(runs: Runs, case: Case) -> None:
     with replay(runs.path(case)) as session:
         replayed = runs.run(case)
     assert replayed == runs.recorded[case.name]()
+    assert isinstance(session, ReplaySession)
     assert session.misses == []
     assert [event.signature for event in session.get_unconsumed_events()] == []

@@ -21,6 +21,7 @@ from tests.servers.redis import RedisServer
 from timetracer_otel import record, replay
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.plugins import disable_redis, enable_redis
+from timetracer_otel.session import ReplaySession
 
 FLAVOURS = [
     RedisFlavour(asynchronous, protocol, decode)
@@ -189,6 +190,7 @@ def test_what_is_new_comes_from_the_cluster_and_stays(runs: dict[Any, Any], flav
     assert [str(item) for item in runs[flavour.name, "more"][1:7]] == ["1"] * 6
     with replay(runs["folder"] / f"{flavour.name}-more") as session:
         assert flavour.run(_made_inside(flavour, runs["cluster"], more=True)) == runs[flavour.name, "more"]
+    assert isinstance(session, ReplaySession)
     assert session.misses == []
 
 
@@ -199,6 +201,7 @@ def test_replay_gives_what_was_recorded(runs: dict[Any, Any], flavour: RedisFlav
         name = flavour.name if kind == "recorded" else f"{flavour.name}-added"
         with replay(runs["folder"] / name) as session:
             assert typed(flavour.run(_app(flavour, runs["cluster"]))) == runs[flavour.name, "recorded"]
+        assert isinstance(session, ReplaySession)
         assert session.misses == []
         # An asynchronous client sends its first command to any node, which may know better.
         left = [
@@ -219,4 +222,5 @@ def test_a_client_that_knew_its_cluster_before_the_recording(runs: dict[Any, Any
     for _ in range(2):
         with replay(runs["folder"] / f"{flavour.name}-b") as session:
             assert typed(flavour.run(_made_inside(flavour, runs["cluster"]))) == typed(runs[flavour.name, "before"])
+            assert isinstance(session, ReplaySession)
             assert session.misses == []

@@ -17,6 +17,7 @@ from tests.contract.redis_contract import RedisFlavour, failing, three_runs, typ
 from tests.servers.redis import RedisServer
 from timetracer_otel import record, replay
 from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.session import ReplaySession
 
 SYNC = RedisFlavour(asynchronous=False)
 ASYNC = RedisFlavour(asynchronous=True)
@@ -301,6 +302,7 @@ def test_beyond_the_last_message(server: RedisServer, tmp_path: Path) -> None:
     server.stop()
     with replay(path) as session:
         assert app(5) == [*recorded, None, None]
+    assert isinstance(session, ReplaySession)
     assert len(session.misses) == 1
 
 

@@ -19,6 +19,7 @@ from tests.contract._flavour import settle
 from tests.contract.redis_contract import FLAVOURS, RedisFlavour, failing, typed
 from tests.servers.redis import RedisServer
 from timetracer_otel import record, replay
+from timetracer_otel.session import ReplaySession
 
 KEYS = st.sampled_from(["a", "b", "c", b"\xff\x00", "ключ"])
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
@@ -133,6 +134,7 @@ def test_replay_gives_what_was_recorded(
     with replay(path) as session:
         replayed = typed(flavour.run(_run(flavour, server, steps)))
     assert replayed == recorded
+    assert isinstance(session, ReplaySession)
     assert session.misses == []
     assert session.get_unconsumed_events() == []
 

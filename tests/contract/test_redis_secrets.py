@@ -17,6 +17,7 @@ from tests.servers.redis import RedisServer
 from timetracer_otel import record, replay
 from timetracer_otel.bridge import runtime
 from timetracer_otel.cassette import read_cassette
+from timetracer_otel.session import ReplaySession
 
 SECRETS = ["s3cret-one", "s3cret-two", "s3cret-three", "s3cret-four", "s3cret-five", "s3cret-six", "s3cret-seven"]
 FLAVOURS = [RedisFlavour(asynchronous, protocol) for asynchronous in (False, True) for protocol in (2, 3)]
@@ -80,6 +81,7 @@ def test_no_password_reaches_a_cassette(
     server.stop()
     with replay(path) as session:
         replayed = flavour.run(_app(flavour, server))
+    assert isinstance(session, ReplaySession)
     assert session.misses == []
     # What the server answered, but for the passwords.
     assert repr(replayed[2:3] + replayed[5:9]) == repr(recorded[2:3] + recorded[5:9])
@@ -152,6 +154,7 @@ def test_secret_fields_of_hashes(flavour: RedisFlavour, server: RedisServer, tmp
     server.stop()
     with replay(path) as session:
         replayed = flavour.run(app("another"))
+    assert isinstance(session, ReplaySession)
     assert session.misses == []
     text = repr(recorded).replace("s3cret", "[REDACTED]")
     assert repr(replayed) == text

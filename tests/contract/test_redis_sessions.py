@@ -30,6 +30,7 @@ from timetracer_otel.constants import EventType
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.plugins import disable_redis, enable_redis
 from timetracer_otel.plugins._redis._internals import places
+from timetracer_otel.session import ReplaySession
 
 NAME = ("_",) if VERSION < (6, 0) else ()
 """What a pool wants to know with redis-py 5, and warns of later."""
@@ -323,6 +324,7 @@ def test_redis_may_stay_live(flavour: RedisFlavour, server: RedisServer, tmp_pat
     for settings in ({"live_plugins": ["redis"]}, {"mock_plugins": ["http"]}):
         with replay(path, **settings) as session:  # type: ignore[arg-type]
             assert flavour.run(app()) > 1
+        assert isinstance(session, ReplaySession)
         assert session.live_calls == {"redis": 1}
     server.stop()
     with replay(path, mock_plugins=["redis"]):

@@ -28,7 +28,7 @@ from timetracer_otel import ReplayMismatchError, _faults, record, replay
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.plugins import disable_requests, enable_requests
-from timetracer_otel.session import TraceSession
+from timetracer_otel.session import ReplaySession, TraceSession
 
 FLAVOUR = RequestsFlavour()
 
@@ -103,6 +103,7 @@ def test_fifty_threads_on_one_session_of_requests(upstream: Upstream, path: Path
     upstream.stop()
     with replay(path) as session:
         assert run(list(range(49, -1, -1))) == recorded[::-1]
+    assert isinstance(session, ReplaySession)
     assert session.get_unconsumed_events() == []
 
 
@@ -204,6 +205,7 @@ def test_urllib3_without_requests_is_not_touched(upstream: Upstream, path: Path)
     assert len(session.events) == 1
     with replay(path) as replaying, urllib3.PoolManager() as pools:
         assert pools.request("GET", upstream.url("/counter/a")).data == b'{"n": 3}'
+    assert isinstance(replaying, ReplaySession)
     assert len(replaying.get_unconsumed_events()) == 1
 
 
@@ -355,4 +357,5 @@ def test_a_stream_is_read_in_another_thread(upstream: Upstream, path: Path) -> N
     upstream.stop()
     with replay(path) as session:
         assert run() == recorded
+    assert isinstance(session, ReplaySession)
     assert session.get_unconsumed_events() == []

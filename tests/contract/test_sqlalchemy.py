@@ -24,6 +24,7 @@ from tests.contract.sql_postgres_cases import POSTGRES_CASES
 from tests.servers.postgres import Postgres
 from timetracer_otel import record, replay
 from timetracer_otel.cassette import read_cassette
+from timetracer_otel.session import ReplaySession
 
 SYNC = ("sqlite", "psycopg", "psycopg2")
 ASYNC = ("aiosqlite", "asyncpg", "psycopg_async")
@@ -185,6 +186,7 @@ def test_a_replay_needs_no_server(made: dict[Any, Made], driver: str, name: str,
     with replay(cassette) as session:
         replayed = attempt(run_case, driver, name, database.url)
     same(case.bare, replayed)
+    assert isinstance(session, ReplaySession)
     assert not session.misses
     assert [event.call.args for event in session.get_unconsumed_events()] == []  # type: ignore[union-attr]
     assert not database.is_sqlite or not database.file.exists()

@@ -29,6 +29,7 @@ from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.exceptions import ConfigurationError
 from timetracer_otel.plugins import disable_sqlalchemy, enable_sqlalchemy
+from timetracer_otel.session import ReplaySession
 
 METADATA = sa.MetaData()
 USERS = sa.Table(
@@ -91,6 +92,7 @@ def test_a_miss_shows_the_statement_what_differs_and_the_nearest(url: str, casse
     assert "INSERT INTO users (name, password, api_key) VALUES" in text
     assert "args.parameters.name: recorded 'ada', now 'eve'" in text
     assert caught.value.actual == {"args.parameters.name": "eve"}
+    assert isinstance(session, ReplaySession)
     assert len(session.misses) == 1, "the rollback on the way out is no second miss"
     assert not isinstance(caught.value, sa.exc.SQLAlchemyError)
 
@@ -104,6 +106,7 @@ def test_values_that_change_each_run_can_be_ignored(url: str, cassette: Path, ru
         insert_user(url, str(uuid.uuid4()))
     with replay(cassette, ignore_sql_params=rules) as session:
         insert_user(url, str(uuid.uuid4()))
+    assert isinstance(session, ReplaySession)
     assert not session.get_unconsumed_events()
 
 
@@ -196,6 +199,7 @@ def test_the_database_may_stay_live_in_a_replay(url: str, cassette: Path) -> Non
         assert count(engine) == 3
     with replay(cassette, live_plugins=["db"]) as session:
         assert count(engine) == 2
+        assert isinstance(session, ReplaySession)
         assert session.live_calls["sqlalchemy"] > 0
     with replay(cassette, mock_plugins=["http"]):
         assert count(engine) == 2

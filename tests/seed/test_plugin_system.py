@@ -29,6 +29,7 @@ from tests.servers.redis import RedisServer
 from timetracer_otel import ReplayMismatchError, plugins, record, replay
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.context import get_current_session
+from timetracer_otel.session import ReplaySession
 from timetracer_otel.types import BodySnapshot
 
 PAGE = Path(__file__).parents[2] / "docs" / "plugin-system.md"
@@ -240,6 +241,7 @@ def test_a_custom_plugin(tmp_path: Path) -> None:
     with replay(tmp_path / "x.msgpack", fail_on_miss=False), pytest.raises(ReplayMismatchError, match="my_plugin"):
         library.function(9)
     with replay(tmp_path / "x.msgpack", live_plugins=["my_plugin"]) as session:
+        assert isinstance(session, ReplaySession)
         assert not session.should_mock_plugin("my_plugin")
         assert run()[0] == {"number": 1, "calls": 1}
     assert len(calls) == 4

@@ -70,9 +70,11 @@ def test_without_a_file_all_modes_but_one_record(upstream: Loopback, tmp_path: P
     with replay(path, record_mode=mode) as session:
         httpx.get(f"{upstream.url}/items")
     assert isinstance(session, TraceSession)
+    assert str(session.verdict()) == "0 hit, 0 missed, 0 unused, 0 live, 1 recorded"
     with replay(path, record_mode="once") as session:
         httpx.get(f"{upstream.url}/items")
     assert isinstance(session, ReplaySession)
+    assert str(session.verdict()) == "1 hit, 0 missed, 0 unused, 0 live"
     assert upstream.hits == {"/items": 1}
     with pytest.raises(CassetteNotFoundError):
         replay(tmp_path / "y.msgpack", record_mode="none").__enter__()

@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from timetracer_otel import _faults
 from timetracer_otel.bridge._span_facts import facts_of
 from timetracer_otel.context import session_in
-from timetracer_otel.session import TraceSession
+from timetracer_otel.session import ReplaySession, TraceSession
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -43,11 +43,12 @@ class TimetracerSpanProcessor(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         try:
             live = self._runtime.spans.ended(span)
-            if live is None or not isinstance(live.session, TraceSession):
+            session = live.session if live is not None else None
+            if live is None or not isinstance(session, (TraceSession, ReplaySession)):
                 return
-            live.session.span_ended(live.span_id, live.is_client, partial(facts_of, span))
-            if live.parent is None:
-                self._runtime.root_ended(live.session, span, live.is_root)
+            session.span_ended(live.span_id, live.is_client, partial(facts_of, span))
+            if live.parent is None and isinstance(session, TraceSession):
+                self._runtime.root_ended(session, span, live.is_root)
         except Exception as error:
             _faults.contain("processor.on_end", error)
 

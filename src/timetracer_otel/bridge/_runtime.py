@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import threading
 from collections.abc import Callable
@@ -16,22 +15,22 @@ from opentelemetry.sdk.trace import ReadableSpan, Span
 from timetracer_otel import _faults
 from timetracer_otel._names import known_names
 from timetracer_otel._otel_internals import current_span
-from timetracer_otel.bridge import _network_guard
 from timetracer_otel.bridge._background import BackgroundWriter
 from timetracer_otel.bridge._carrier import carry, stop_carrying
 from timetracer_otel.bridge._live_spans import LiveSpans
+from timetracer_otel.bridge._process_replay import ProcessReplay
 from timetracer_otel.bridge._process_session import ProcessSession
 from timetracer_otel.bridge._processor import TimetracerSpanProcessor
 from timetracer_otel.bridge._provider import attach, attach_to_future_providers
 from timetracer_otel.bridge._refusing import RefusingSession
 from timetracer_otel.bridge._requests import IncomingRequest, RequestScope, begins_anew, current_scope
 from timetracer_otel.bridge._span_facts import RootSpan, failed, is_server, note_exception, request_path
-from timetracer_otel.cassette import CassetteStore, read_cassette
+from timetracer_otel.cassette import CassetteStore
 from timetracer_otel.config import TraceConfig, environment
 from timetracer_otel.constants import TraceMode
 from timetracer_otel.context import set_ambient_lookup
 from timetracer_otel.exceptions import ConfigurationError, TimetracerError
-from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
+from timetracer_otel.session import BaseSession, TraceSession
 
 __all__ = ["Runtime", "Whereabouts", "runtime"]
 
@@ -80,14 +79,14 @@ class Runtime:
         self._config = TraceConfig()
         self._writer: BackgroundWriter | None = None
         self._process_session: ProcessSession | None = None
-        self._replay: ReplaySession | None = None
+        self._replay: ProcessReplay | None = None
         self._watching = False
 
     @property
     def mode(self) -> TraceMode:
         """What happens outside explicit sessions."""
         if self._replay is not None:
-            return TraceMode.REPLAY
+            return self._replay.session.mode
         return TraceMode.RECORD if self.open_root is not None else TraceMode.OFF
 
     @property
@@ -146,20 +145,13 @@ class Runtime:
         self._begin()
 
     def start_replay(self, config: TraceConfig) -> None:
-        """Answer every call of the process from the cassette that the configuration names.
+        """Answer every call of the process from the cassette that the configuration names, as its record mode says.
 
         Raises:
             ConfigurationError: It names none.
-            CassetteError: It cannot be read.
+            CassetteError: It cannot be read, or what will be recorded cannot be written.
         """
-        if config.cassette_path is None:
-            raise ConfigurationError(
-                "TIMETRACER_CASSETTE: not set, but TIMETRACER_MODE=replay needs a cassette. Name the file to replay."
-            )
-        cassette = read_cassette(config.cassette_path)
-        self._replay = ReplaySession(cassette, config.cassette_path, config.strict_replay, config)
-        if config.block_network:
-            _network_guard.begin(self._replay)
+        self._replay = ProcessReplay(config)
         self._begin()
 
     def stop(self) -> None:
@@ -171,10 +163,7 @@ class Runtime:
             writer, self._writer = self._writer, None
         stop_carrying()
         if replay is not None:
-            _network_guard.end(replay)
-            verdict = replay.verdict()
-            level = logging.INFO if verdict.ok else logging.WARNING
-            _faults.logger.log(level, "timetracer-otel: replay of %s: %s", verdict.cassette_path, verdict)
+            replay.finish()
         if process is not None:
             process.finish()
         if writer is not None:
@@ -206,7 +195,7 @@ class Runtime:
     def process_session(self) -> BaseSession | None:
         """The session of calls outside any request; made when it is first asked for."""
         if self.open_root is None:
-            return self._replay
+            return self._replay.session if self._replay is not None else None
         session = self._process_session
         if session is None:
             with self._lock:
@@ -224,7 +213,7 @@ class Runtime:
     def ambient_session(self) -> BaseSession | None:
         """The session of the current request, or of the process."""
         if self._replay is not None:
-            return self._replay
+            return self._replay.session
         if self.open_root is None:
             return None
         span = current_span()
@@ -321,7 +310,7 @@ class Runtime:
     def _refuse(self, error: Exception, config: TraceConfig, *, replaying: bool) -> None:
         _faults.logger.error("timetracer-otel: %s", error)
         if replaying:
-            self._replay = RefusingSession(str(error), config)
+            self._replay = ProcessReplay(config, RefusingSession(str(error), config))
             self._begin()
 
     def _after_fork(self) -> None:

@@ -2,7 +2,7 @@
 
 from timetracer_otel.session._base import BaseSession, Exchange, PendingCall
 from timetracer_otel.session._body_tap import BodyTap
-from timetracer_otel.session._episodes import recorder_behind, with_new_episodes
+from timetracer_otel.session._modes import ReplayOrRecording, begin_replay, save_session
 from timetracer_otel.session._redaction import Redactor
 from timetracer_otel.session._replay import ReplaySession
 from timetracer_otel.session._trace import TraceSession
@@ -13,8 +13,9 @@ __all__ = [
     "Exchange",
     "PendingCall",
     "Redactor",
+    "ReplayOrRecording",
     "ReplaySession",
     "TraceSession",
-    "recorder_behind",
-    "with_new_episodes",
+    "begin_replay",
+    "save_session",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from timetracer_otel.constants import TraceMode
-from timetracer_otel.types import Call, EventResult, RequestSnapshot, ResponseSnapshot
+from timetracer_otel.types import Call, EventResult, RequestSnapshot, ResponseSnapshot, Verdict
 
 __all__ = ["BaseSession", "Exchange", "PendingCall"]
 
@@ -35,6 +35,10 @@ class BaseSession:
     @property
     def is_replaying(self) -> bool:
         """True where calls are answered from a cassette."""
+        raise NotImplementedError
+
+    def verdict(self) -> Verdict:
+        """What the session did up to now: hits, misses, what stayed unused, went live, was recorded or refused."""
         raise NotImplementedError
 
 

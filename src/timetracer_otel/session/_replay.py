@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from timetracer_otel.cassette import Unencodable
@@ -18,7 +19,15 @@ from timetracer_otel.session._rules import rules_of
 from timetracer_otel.session._signature import PARTIAL_BODY, Key, Signer
 from timetracer_otel.session._sql import IgnoredParameters
 from timetracer_otel.session._trace import TraceSession
-from timetracer_otel.types import Call, Cassette, DependencyEvent, EventSignature, RequestSnapshot, Verdict
+from timetracer_otel.types import (
+    Call,
+    Cassette,
+    DependencyEvent,
+    EventSignature,
+    RequestSnapshot,
+    SpanFacts,
+    Verdict,
+)
 
 __all__ = ["ReplaySession"]
 
@@ -117,6 +126,14 @@ class ReplaySession(BaseSession):
         """Count a call that went out for real during this replay."""
         with self._lock:
             self.live_calls[plugin_name] += 1
+
+    def span_ended(self, span_id: int, is_client: bool, facts: Callable[[], SpanFacts]) -> None:
+        """A span ended: that of a call which was made for real and recorded, maybe. Its arguments are those of
+        `TraceSession.span_ended`.
+        """
+        if self.recorder is not None:
+            # Client spans of calls that were answered are no calls of their own.
+            self.recorder.span_ended(span_id, False, facts)
 
     def expects_body(self, call: Call) -> bool:
         """Whether a call whose body is a stream must be read before it can be matched.

@@ -28,6 +28,7 @@ from timetracer_otel.types import (
     ResponseSnapshot,
     SessionMeta,
     SpanFacts,
+    Verdict,
 )
 
 __all__ = ["MAX_EVENTS", "TraceSession"]
@@ -221,6 +222,10 @@ class TraceSession(BaseSession):
         """Count something that was lost."""
         with self._lock:
             self._dropped[reason] += 1
+
+    def verdict(self) -> Verdict:
+        """How many calls were recorded, and which connections were refused; a recording answers nothing."""
+        return Verdict(recorded=len(self.events), blocked=tuple(self.blocked))
 
     def finalize(self) -> None:
         """End the session: no more events; calls that are under way stay as they are now. Harmless when repeated."""

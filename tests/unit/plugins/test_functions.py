@@ -19,6 +19,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from timetracer_otel import ConfigurationError, PluginNotFoundError, ReplayMismatchError, record, replay
 from timetracer_otel.bridge import _plugins
 from timetracer_otel.plugins import _functions, function_plugin
+from timetracer_otel.session import ReplaySession
 
 SOURCE = """
 class Refused(Exception):
@@ -134,6 +135,7 @@ def test_it_may_stay_live(library: Any, tmp_path: Path, live: str) -> None:
     library.made.clear()
     with replay(tmp_path / "x.msgpack", live_plugins=[live]) as session:
         use(library)
+    assert isinstance(session, ReplaySession)
     assert (len(library.made), dict(session.live_calls)) == (12, {"bank": 12})
 
 
