@@ -31,7 +31,7 @@ class Patch:
     """One replaced function; applied and undone by the same entry. Not safe to apply from two threads at once.
 
     Args:
-        owner: The class or module that holds the function.
+        owner: The class or module that has the function, by itself or from a base class.
         name: Its attribute.
         wrap: Makes the replacement from the original.
     """
@@ -40,6 +40,7 @@ class Patch:
         self.owner = owner
         self.name = name
         self._wrap = wrap
+        self._is_inherited = name not in vars(owner)
         self._original: Function | None = None
         self._replacement: Function | None = None
 
@@ -72,13 +73,15 @@ class Patch:
         if self._replacement is None:
             return
         holder, found = self._innermost(lambda function: function is self._replacement)
-        if found is self._replacement and self._original is not None:
+        if found is self._replacement and holder is None and self._is_inherited:
+            delattr(self.owner, self.name)
+        elif found is self._replacement and self._original is not None:
             self._put(holder, self._original)
         self._original = self._replacement = None
 
     def _innermost(self, stop: Callable[[Function], bool]) -> tuple[Any, Function]:
         holder: Any = None
-        current: Any = self.owner.__dict__[self.name]
+        current: Any = vars(self.owner).get(self.name) or getattr(self.owner, self.name)
         while isinstance(current, _PROXY) and not stop(current):
             holder, current = current, current.__wrapped__
         return holder, current

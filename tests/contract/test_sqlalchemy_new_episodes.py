@@ -311,6 +311,16 @@ def test_what_was_answered_is_not_done_again(database: Database, tmp_path: Path)
     assert len(database.rows()[1:]) == 1
 
 
+@drivers
+def test_recorded_and_new_calls_pass_where_the_network_is_blocked(database: Database, tmp_path: Path) -> None:
+    path = tmp_path / "x.msgpack"
+    with record(path, block_network=True):
+        database.run(lambda connection: add(connection, 1))
+    with replay(path, record_mode="new_episodes", block_network=True) as session:
+        assert database.run(lambda connection: (add(connection, 1), named(connection, 1)))[-1] == "n1"
+    assert session.verdict().blocked == ()
+
+
 def test_listeners_of_the_app_set_the_real_connection_up(tmp_path: Path) -> None:
     url, path = f"sqlite:///{tmp_path / 'app.db'}", tmp_path / "x.msgpack"
 

@@ -5,20 +5,26 @@ from __future__ import annotations
 import asyncio
 import http.client
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import aiohttp
 import httpx
+import psycopg
+import psycopg2  # type: ignore[import-untyped]
 import pytest
 import requests
+import uvloop
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from tests.loopback import Loopback
 from timetracer_otel import NetworkBlockedError, ReplayFailedError, record, replay
-from timetracer_otel.bridge import network_guard
+from timetracer_otel.bridge import _plugins, network_guard
+from timetracer_otel.plugins import function_plugin
 
 HINT = (
     "record the call through a library that has a plugin, add a plugin (docs/how-to-add-a-plugin.md), "
@@ -52,17 +58,28 @@ async def all_clients(url: str) -> list[Any]:
     return [*seen, httpx.get(f"{named}/users/4").json()]
 
 
-def test_plugins_record_replay_and_stay_live_under_it(upstream: Loopback, tmp_path: Path) -> None:
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_plugins_record_replay_and_stay_live_under_it(upstream: Loopback, tmp_path: Path, new_loop: Any) -> None:
     path = tmp_path / "x.msgpack"
+
+    def run() -> list[Any]:
+        loop = new_loop()
+        try:
+            found: list[Any] = loop.run_until_complete(all_clients(upstream.url))
+            loop.run_until_complete(loop.shutdown_default_executor())
+            return found
+        finally:
+            loop.close()
+
     with record(path, block_network=True):
-        live = asyncio.run(all_clients(upstream.url))
+        live = run()
     assert [user["id"] for user in live] == [1, 2, 3, 4]
     with replay(path, block_network=True, live_plugins=["http"]):
-        assert asyncio.run(all_clients(upstream.url)) == live
+        assert run() == live
     assert set(upstream.hits.values()) == {2}
     upstream.stop()
     with replay(path, block_network=True):
-        assert asyncio.run(all_clients(upstream.url)) == live
+        assert run() == live
 
 
 def test_what_no_plugin_covers_is_refused_and_named(upstream: Loopback, tmp_path: Path) -> None:
@@ -134,3 +151,134 @@ def test_udp_unix_sockets_and_names_count(tmp_path: Path) -> None:
         finally:
             network_guard.end(session)
             session.blocked.clear()
+
+
+class Drivers:
+    """Ways to ask C code for a connection to nobody."""
+
+    @staticmethod
+    def psycopg() -> None:
+        psycopg.connect("host=127.0.0.1 port=9 password=s3cret dbname=x", connect_timeout=5)
+
+    @staticmethod
+    def psycopg_async() -> None:
+        asyncio.run(psycopg.AsyncConnection.connect("host=127.0.0.1 port=9 password=s3cret", connect_timeout=5))
+
+    @staticmethod
+    def psycopg2() -> None:
+        psycopg2.connect(host="127.0.0.1", port=9, password="s3cret", dbname="x")
+
+    @staticmethod
+    def uvloop_stream() -> None:
+        _in_uvloop(lambda loop: loop.create_connection(asyncio.Protocol, "127.0.0.1", 9))
+
+    @staticmethod
+    def uvloop_socket() -> None:
+        async def connect(loop: Any) -> None:
+            with socket.socket() as plain:
+                plain.setblocking(False)
+                await loop.sock_connect(plain, ("127.0.0.1", 9))
+
+        _in_uvloop(connect)
+
+    @staticmethod
+    def uvloop_datagrams() -> None:
+        address = ("127.0.0.1", 9)
+        _in_uvloop(lambda loop: loop.create_datagram_endpoint(asyncio.DatagramProtocol, remote_addr=address))
+
+    @staticmethod
+    def uvloop_unix() -> None:
+        _in_uvloop(lambda loop: loop.create_unix_connection(asyncio.Protocol, path="/tmp/127.0.0.1:9"))
+
+
+def _in_uvloop(work: Any) -> None:
+    async def main() -> None:
+        await work(asyncio.get_running_loop())
+
+    loop = uvloop.new_event_loop()
+    try:
+        loop.run_until_complete(main())
+    finally:
+        loop.close()
+
+
+@pytest.mark.parametrize("name", [name for name in vars(Drivers) if not name.startswith("_")])
+def test_connections_that_c_code_makes_are_refused_where_python_asks(tmp_path: Path, name: str) -> None:
+    connect = getattr(Drivers, name)
+    before = _of_c_code()
+    with record(tmp_path / "x.msgpack") as session:
+        network_guard.begin(session)
+        try:
+            with pytest.raises(NetworkBlockedError) as caught:
+                connect()
+        finally:
+            network_guard.end(session)
+        assert session.blocked == [caught.value]
+        session.blocked.clear()
+    text = str(caught.value)
+    assert text.startswith("Blocked: a connection to ")
+    assert "127.0.0.1:9" in text
+    assert "s3cret" not in text
+    assert "(test_network_guard.py:" in text
+    assert _of_c_code() == before
+    if name != "uvloop_datagrams":
+        with pytest.raises((OSError, psycopg.OperationalError, psycopg2.OperationalError)):
+            connect()
+
+
+def _of_c_code() -> list[Any]:
+    return [vars(psycopg.BaseConnection)["_connect_gen"], psycopg2._connect, dict(vars(uvloop.Loop))]
+
+
+def test_a_server_of_its_own_is_no_connection(tmp_path: Path) -> None:
+    async def serve() -> None:
+        async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0):
+            pass
+
+    with record(tmp_path / "x.msgpack", block_network=True):
+        _in_uvloop(lambda loop: serve())
+
+
+LIBRARY = """
+import socket, threading
+
+def ask(address):
+    with socket.create_connection(address) as connection:
+        return connection.getpeername()[1]
+
+unpatched = ask
+
+def ask_in_a_thread(address):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(ask(address)))
+    thread.start()
+    thread.join()
+    return found[0]
+"""
+
+
+@pytest.mark.parametrize("function", ["ask", "ask_in_a_thread"])
+def test_a_plugin_of_ones_own_is_let_through_as_built_in_ones_are(
+    upstream: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    library = ModuleType("timetracer_test_library")
+    exec(compile(LIBRARY, "/library/timetracer_test_library.py", "exec"), library.__dict__)
+    monkeypatch.setitem(sys.modules, library.__name__, library)
+    monkeypatch.setattr(_plugins, "_registered", dict(_plugins._registered))
+    function_plugin("asker", [f"{library.__name__}:{function}"])
+    host, _, port = upstream.url.removeprefix("http://").partition(":")
+    address, path = (host, int(port)), tmp_path / "x.msgpack"
+    with record(path, block_network=True):
+        assert getattr(library, function)(address) == int(port)
+    with replay(path, block_network=True, live_plugins=["asker"]) as session:
+        assert getattr(library, function)(address) == int(port)
+    assert session.verdict().live == {"asker": 1}
+    with replay(path, block_network=True, fail_on_unused=True, fail_on_miss=False) as session:
+        assert getattr(library, function)(address) == int(port)
+    # Past its plugin it is refused, and in a replay that makes no calls of it for real.
+    with replay(path, block_network=True, live_plugins=["http"]) as session:
+        network_guard.begin(session)
+        with pytest.raises(NetworkBlockedError):
+            library.__dict__["unpatched"](address)
+        network_guard.end(session)
+        session.blocked.clear()

@@ -1,8 +1,9 @@
 """``block_network``: no connection leaves the process that no plugin makes for the session.
 
 The interpreter tells an audit hook of every connection (``sys.addaudithook``, PEP 578). A hook can never be taken out
-again, so it goes in with the first session that asks, and does nothing while there is none. Connections that C code
-makes of its own accord (libpq, uvloop) are not seen.
+again, so it goes in with the first session that asks, and does nothing while there is none. It hears nothing of
+connections that C code makes of its own accord: where that is asked for by a function of Python's, the function is
+replaced while a session asks (`_c_connections`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from timetracer_otel._otel_internals import instrumentation_suppressed
+from timetracer_otel.bridge._c_connections import c_connections
+from timetracer_otel.bridge._plugins import Connecting, load_plugins
 from timetracer_otel.context import get_current_session
 from timetracer_otel.exceptions import NetworkBlockedError
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
@@ -30,8 +33,8 @@ _guarded: tuple[BaseSession, ...] = ()
 _lock = threading.Lock()
 _hooked = False
 _let: ContextVar[bool] = ContextVar("timetracer_otel_let", default=False)
-_LIBRARIES = {"httpcore": "httpx", "httpcore2": "httpx", "httpx2": "httpx", "urllib3": "requests"}
-_DRIVERS = {"asyncpg": "sqlalchemy", "pymysql": "sqlalchemy", "aiomysql": "sqlalchemy", "pg8000": "sqlalchemy"}
+_owners: dict[str, set[str]] = {}
+"""By package: the plugins whose connections it makes."""
 _OWN = str(Path(__file__).parents[1]) + os.sep
 _STDLIB = (str(Path(os.__file__).parent) + os.sep, "<frozen ")
 _INSTALLED = ("site-packages" + os.sep, "dist-packages" + os.sep)
@@ -49,7 +52,13 @@ _NO_SESSION_HINT = (
 def begin(session: BaseSession) -> None:
     """Refuse connections from now on, until `end` with the same session."""
     global _guarded, _hooked
+    plugins = load_plugins()
     with _lock:
+        for plugin in plugins:
+            for package in plugin.packages if isinstance(plugin, Connecting) else ():
+                _owners.setdefault(package, set()).add(plugin.name)
+        if not _guarded:
+            _in_c.install()
         _guarded = (*_guarded, session)
         if not _hooked:
             _hooked = True
@@ -60,7 +69,9 @@ def end(session: BaseSession) -> None:
     """Undo `begin`; harmless when repeated."""
     global _guarded
     with _lock:
-        _guarded = tuple(other for other in _guarded if other is not session)
+        before, _guarded = _guarded, tuple(other for other in _guarded if other is not session)
+        if before and not _guarded:
+            _in_c.remove()
 
 
 def let() -> Token[bool] | None:
@@ -78,44 +89,56 @@ def unlet(token: Token[bool] | None) -> None:
             pass
 
 
+def _check(address: str) -> None:
+    """Refuse a connection that somebody asks C code for."""
+    if _guarded and not _let.get():
+        error = _refusal(address, is_lookup=False)
+        if error is not None:
+            raise error
+
+
+_in_c = c_connections(_check)
+
+
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     if _guarded and event in _EVENTS and not _let.get():
-        _check(event, arguments)
+        error = _refusal(_address(event, arguments), is_lookup=event in _LOOKUPS)
+        if error is None:
+            return
+        if event == "socket.connect":
+            # Callers close a socket whose connection failed with an OSError, which this is not.
+            arguments[0].close()
+        raise error
 
 
-def _check(event: str, arguments: tuple[Any, ...]) -> None:
+def _refusal(address: str, *, is_lookup: bool) -> NetworkBlockedError | None:
     session = get_current_session()
     if session is None:
         # Of a thread without a context nobody knows whose name it looks up: its connection is what counts.
-        if event in _LOOKUPS or not _guarded:
-            return
+        if is_lookup or not _guarded:
+            return None
         responsible, hint = _guarded[-1], _NO_SESSION_HINT
     elif session in _guarded:
         responsible, hint = session, _REPLAY_HINT
     else:
-        return
+        return None
     if instrumentation_suppressed():
-        return
+        return None
     places = _places()
     if any(_is_live(place.package, responsible) for place in places):
-        return
-    error = _error(event, arguments, places, hint)
+        return None
+    error = _error(address, places, hint)
     if isinstance(responsible, (ReplaySession, TraceSession)):
         responsible.blocked.append(error)
-    if event == "socket.connect":
-        # Callers close a socket whose connection failed with an OSError, which this is not.
-        arguments[0].close()
-    raise error
+    return error
 
 
 def _is_live(package: str, session: BaseSession) -> bool:
     """Whether a package on the stack belongs to a plugin that makes real calls in this session."""
-    lib = _LIBRARIES.get(package) or _DRIVERS.get(package) or package
-    if lib not in {"httpx", "requests", "aiohttp", "sqlalchemy", "redis"}:
-        return False
+    plugins = _owners.get(package, ())
     if isinstance(session, ReplaySession):
-        return not session.should_mock_plugin(lib)
-    return isinstance(session, TraceSession) and session.wants(lib)
+        return any(not session.should_mock_plugin(name) for name in plugins)
+    return isinstance(session, TraceSession) and any(map(session.wants, plugins))
 
 
 class _Place(NamedTuple):
@@ -142,14 +165,12 @@ def _places() -> list[_Place]:
     return places
 
 
-def _error(event: str, arguments: tuple[Any, ...], places: list[_Place], hint: str) -> NetworkBlockedError:
+def _error(address: str, places: list[_Place], hint: str) -> NetworkBlockedError:
     foreign = [place for place in places if _is_installed(place) or not place.file.startswith(_STDLIB)]
     made_by = (foreign or places)[0]
     users = [place for place in foreign if not _is_installed(place)]
     called_from = users[0] if users and users[0] != made_by else None
-    return NetworkBlockedError(
-        _address(event, arguments), str(made_by), str(called_from) if called_from is not None else None, hint
-    )
+    return NetworkBlockedError(address, str(made_by), str(called_from) if called_from is not None else None, hint)
 
 
 def _is_installed(place: _Place) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from importlib.metadata import entry_points
 from typing import Protocol, runtime_checkable
 
 from timetracer_otel import _faults
 from timetracer_otel.config import instrumentation_disabled
 
-__all__ = ["GROUP", "Activatable", "LeftOut", "load_plugins", "register"]
+__all__ = ["GROUP", "Activatable", "Connecting", "LeftOut", "load_plugins", "register"]
 
 GROUP = "timetracer_otel_plugin"
 """Entry point group: a name, and an object with `activate` and `deactivate`."""
@@ -35,6 +36,16 @@ class LeftOut(Protocol):
 
     def instrument_left_out(self) -> None:
         """Switch them on, where there is use for them."""
+
+
+@runtime_checkable
+class Connecting(Protocol):
+    """A plugin that says whose connections are its own."""
+
+    @property
+    def packages(self) -> Collection[str]:
+        """Top-level packages: a connection that one of them makes is the plugin's."""
+        ...
 
 
 _loaded: dict[str, Activatable] | None = None

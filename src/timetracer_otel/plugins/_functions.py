@@ -43,6 +43,7 @@ def function_plugin(
     group: str = "custom",
     event_type: EventType = EventType.CUSTOM,
     errors: Collection[str] = (),
+    packages: Collection[str] = (),
     span: bool = True,
 ) -> LibraryPlugin:
     """Make and register a plugin that records and replays calls of functions and methods, sync or async.
@@ -60,6 +61,8 @@ def function_plugin(
         group: The group in the mock and live lists.
         event_type: Kind of the events.
         errors: Packages besides the library's own and the standard ones whose exceptions may be rebuilt.
+        packages: Top-level packages whose connections are this plugin's, besides those of ``targets``: what counts
+            under ``block_network`` where a real call leaves its connections to a thread of the library's own.
         span: Whether each call gets a client span where a tracer provider is set. Switch it off for a library
             that OpenTelemetry instruments already.
 
@@ -89,6 +92,7 @@ def function_plugin(
         name=name,
         group=group,
         modules=tuple(by_module),
+        packages=(*packages, *(module.partition(".")[0] for module in by_module)),
         patches=lambda module: [_patch(facts, module, attribute) for attribute in by_module[module.__name__]],
     )
     register(plugin)

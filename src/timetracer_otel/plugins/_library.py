@@ -7,7 +7,7 @@ import importlib.util
 import re
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -42,6 +42,9 @@ class LibraryPlugin:
     modules: Sequence[str]
     patches: Callable[[ModuleType], list[Patch]]
     instrumentors: Sequence[str] = ()
+    packages: Collection[str] = ()
+    """Top-level packages whose connections are this plugin's, when it makes real calls under ``block_network``; those
+    of ``modules`` where it is left out."""
     newer_than_declared: bool = False
     """Whether those instrumentors work, by our own tests, with releases of the library that they do not declare."""
     _explicit: bool = field(default=False, init=False)
@@ -50,6 +53,7 @@ class LibraryPlugin:
     _switched_on: list[Any] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
+        self.packages = frozenset(self.packages or (name.partition(".")[0] for name in self.modules))
         self._seams = Seams(self.name, self.modules, self.patches)
         _names.register(self.name, self.group)
 

@@ -28,6 +28,7 @@ plugin = LibraryPlugin(
     group="db",
     modules=("sqlalchemy", "sqlalchemy.dialects.postgresql.psycopg2", "psycopg2"),
     patches=_patches,
+    packages=("sqlalchemy",),
     instrumentors=("opentelemetry.instrumentation.sqlalchemy:SQLAlchemyInstrumentor",),
     # It declares sqlalchemy < 2.1, and works with 2.1: the contract tests run with both.
     newer_than_declared=True,

@@ -87,7 +87,7 @@ def replay_failed_connect(connection: Any, session: ReplaySession, wait: Callabl
 def is_for_new_call(connection: Any, session: ReplaySession) -> bool:
     """Whether a connection is made for a call that was not recorded, as far as that is known before it is made."""
     if current_operation.get() is not None:
-        return session.upcoming(_site(connection, _never).call(), runtime().whereabouts().path) is None
+        return session.upcoming(_site(connection, _never).call(), runtime().whereabouts().path()) is None
     here = url_of(connection)
     if connect_callbacks(connection):
         # Pub/sub connects again, and will subscribe again.

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 from weakref import WeakSet
 
-from timetracer_otel.context import get_current_session
 from timetracer_otel._patching import Function
+from timetracer_otel.context import get_current_session
 from timetracer_otel.plugins._sqlalchemy._engines import engines
 from timetracer_otel.plugins._sqlalchemy._internals import MISSING, pool_dialect, record_pool
 from timetracer_otel.plugins._sqlalchemy._replay_connection import ReplayConnection
