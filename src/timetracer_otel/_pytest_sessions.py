@@ -6,9 +6,10 @@ import functools
 import hashlib
 import inspect
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import pytest
@@ -97,30 +98,81 @@ class TestSession:
             raise
 
     @contextmanager
+    def around_fixture(self, fixturedef: pytest.FixtureDef[Any]) -> Iterator[None]:
+        """Set a fixture up in the session, and tear it down in it, wherever its coroutine is run."""
+        function: Any = fixturedef.func
+        plain = getattr(function, "__func__", function)
+        if inspect.isasyncgenfunction(plain):
+            replacement = _stepped_in(self._current, plain)
+        elif inspect.iscoroutinefunction(plain):
+            replacement = _awaited_in(self._current, plain)
+        else:
+            yield
+            return
+        if plain is not function:
+            # A method: pytest looks for the class that it is bound to.
+            replacement = MethodType(replacement, function.__self__)
+        fixturedef.func = replacement  # type: ignore[misc]
+        try:
+            yield
+        finally:
+            fixturedef.func = function  # type: ignore[misc]
+
+    @contextmanager
     def _inside(self, item: pytest.Item) -> Iterator[None]:
         """The test's coroutine may be run in another context, and gets the session there."""
         test = getattr(item, "obj", None)
         if not inspect.iscoroutinefunction(test):
             yield
             return
-        session = self._session
-        assert session is not None
-
-        @functools.wraps(test)
-        async def in_session(*args: Any, **kwargs: Any) -> Any:
-            if get_current_session() is session:
-                return await test(*args, **kwargs)
-            token = set_session(session)
-            try:
-                return await test(*args, **kwargs)
-            finally:
-                reset_session(token)
-
-        item.obj = in_session  # type: ignore[attr-defined]
+        item.obj = _awaited_in(self._current, test)  # type: ignore[attr-defined]
         try:
             yield
         finally:
             item.obj = test  # type: ignore[attr-defined]
+
+    @contextmanager
+    def _current(self) -> Iterator[None]:
+        session = self._session
+        if session is None or get_current_session() is session:
+            yield
+            return
+        token = set_session(session)
+        try:
+            yield
+        finally:
+            reset_session(token)
+
+
+Current = Callable[[], AbstractContextManager[None]]
+
+
+def _awaited_in(current: Current, function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def in_session(*args: Any, **kwargs: Any) -> Any:
+        with current():
+            return await function(*args, **kwargs)
+
+    return in_session
+
+
+def _stepped_in(current: Current, function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def in_session(*args: Any, **kwargs: Any) -> Any:
+        steps = function(*args, **kwargs)
+        # Each step may have a context of its own.
+        try:
+            while True:
+                with current():
+                    try:
+                        value = await steps.__anext__()
+                    except StopAsyncIteration:
+                        return
+                yield value
+        finally:
+            await steps.aclose()
+
+    return in_session
 
 
 def cassette_file(item: pytest.Item, name: str | None = None) -> Path:

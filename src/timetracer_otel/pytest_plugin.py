@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "pytest_addoption",
     "pytest_configure",
+    "pytest_fixture_setup",
     "pytest_itemcollected",
     "pytest_runtest_call",
     "pytest_sessionfinish",
@@ -87,6 +88,18 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         known = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
         wider = (name for name in names if name in known and known[name][-1].scope != "function")
         names.insert(sum(1 for _ in wider), "timetracer_session")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
+    """Make the session current in the test's async fixtures, which may run in another context than the test."""
+    running = request.node.stash.get(_running, None)
+    if running is None:
+        return (yield)
+    with running.around_fixture(fixturedef):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)

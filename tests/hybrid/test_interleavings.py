@@ -1,4 +1,8 @@
-"""Random interleavings of five plugins, recorded; then every choice of live ones is replayed and compared."""
+"""Random interleavings of plugins, recorded; then every choice of live ones is replayed and compared.
+
+Synchronous ones run in the test's thread, in other threads, and in threads of an event loop; asynchronous ones one
+after the other, and gathered in groups of tasks.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,23 @@ import asyncio
 import itertools
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import aiohttp
 import httpx
 import pytest
 import redis
+import redis.asyncio
 import requests
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.examples import examples
 from tests.loopback import Loopback
@@ -28,8 +35,22 @@ from timetracer_otel import record, replay
 from timetracer_otel.bridge import _plugins
 from timetracer_otel.plugins import function_plugin
 
-LIBRARIES = ("httpx", "requests", "sqlalchemy", "redis", "ledger")
+SYNC = ("httpx", "requests", "sqlalchemy", "redis", "ledger")
+ASYNC = ("httpx", "aiohttp", "sqlalchemy", "redis", "ledger")
 Step = tuple[str, int]
+
+LEDGER = """
+made = []
+
+def book(n):
+    made.append(n)
+    return {"n": n, "made": len(made)}
+
+async def book_async(n):
+    return book(n)
+"""
+INSERT = text("INSERT INTO t VALUES (:n)")
+COUNTS = text("SELECT n, count(*) FROM t WHERE n = :n GROUP BY n")
 
 
 class World:
@@ -41,6 +62,7 @@ class World:
         self.upstream = Loopback()
         self.redis = RedisServer(folder)
         self.database = f"sqlite:///{folder / 'world.db'}"
+        self.is_async = False
         self.reset()
 
     def reset(self) -> None:
@@ -63,10 +85,14 @@ class World:
         counted = client.dbsize()
         client.close()
         paths = {path.split("/")[2][:1] for path in self.upstream.hits}
-        found = {"httpx": "1" in paths, "requests": "2" in paths, "sqlalchemy": rows, "redis": counted}
+        second = "aiohttp" if self.is_async else "requests"
+        found = {"httpx": "1" in paths, second: "2" in paths, "sqlalchemy": rows, "redis": counted}
         return {name for name, asked in {**found, "ledger": self.ledger.made}.items() if asked}
 
     def run(self, steps: list[Step], manner: str) -> list[Any]:
+        self.is_async = manner in ("awaited", "gathered")
+        if self.is_async:
+            return asyncio.run(self._run_async(steps, manner))
         engine = create_engine(self.database)
         client = redis.Redis.from_url(self.redis.url)
         do: dict[str, Callable[[int], Any]] = {
@@ -94,43 +120,121 @@ class World:
     @staticmethod
     def _insert(engine: Any, n: int) -> Any:
         with engine.begin() as connection:
-            connection.execute(text("INSERT INTO t VALUES (:n)"), {"n": n})
-            return connection.execute(text("SELECT n, count(*) FROM t GROUP BY n ORDER BY n")).all()
+            connection.execute(INSERT, {"n": n})
+            return connection.execute(COUNTS, {"n": n}).all()
+
+    async def _run_async(self, steps: list[Step], manner: str) -> list[Any]:
+        # One writer at a time, as SQLite has it.
+        engine = create_async_engine(self.database.replace("sqlite", "sqlite+aiosqlite"), pool_size=1, max_overflow=0)
+        client = redis.asyncio.Redis.from_url(self.redis.url)
+        web, session = httpx.AsyncClient(), aiohttp.ClientSession()
+
+        async def get(n: int) -> Any:
+            async with session.get(f"{self.upstream.url}/users/2{n}") as answer:
+                return await answer.json()
+
+        async def get_httpx(n: int) -> Any:
+            return (await web.get(f"{self.upstream.url}/users/1{n}")).json()
+
+        async def insert(n: int) -> Any:
+            async with engine.begin() as connection:
+                await connection.execute(INSERT, {"n": n})
+                return (await connection.execute(COUNTS, {"n": n})).all()
+
+        async def count(n: int) -> Any:
+            pipe = client.pipeline()
+            pipe.incr(f"k{n}")
+            pipe.get(f"k{n}")
+            return await pipe.execute()
+
+        do: dict[str, Callable[[int], Awaitable[Any]]] = {
+            "httpx": get_httpx,
+            "aiohttp": get,
+            "sqlalchemy": insert,
+            "redis": count,
+            "ledger": lambda n: self.ledger.book_async(n),
+        }
+        try:
+            if manner == "awaited":
+                return [await do[name](n) for name, n in steps]
+            found: list[Any] = []
+            # Calls at once whose answers do not depend on who comes first.
+            for group in _groups(steps):
+                found += await asyncio.gather(*(do[name](n) for name, n in group))
+            return found
+        finally:
+            await client.aclose()
+            await engine.dispose()
+            await web.aclose()
+            await session.close()
 
     def close(self) -> None:
         self.upstream.stop()
         self.redis.__exit__(None, None, None)
 
 
+def _groups(steps: list[Step]) -> Iterator[list[Step]]:
+    """The steps in their order, in groups that hold no step twice, nor two bookings."""
+    group: list[Step] = []
+    for name, n in steps:
+        if (name, n) in group or (name == "ledger" and any(other == "ledger" for other, _ in group)):
+            yield group
+            group = []
+        group.append((name, n))
+    if group:
+        yield group
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     ledger = ModuleType("timetracer_test_ledger")
-    exec("made = []\ndef book(n):\n    made.append(n)\n    return {'n': n, 'made': len(made)}", ledger.__dict__)
+    exec(LEDGER, ledger.__dict__)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, ledger.__name__, ledger)
         patch.setattr(_plugins, "_registered", dict(_plugins._registered))
-        function_plugin("ledger", [f"{ledger.__name__}:book"])
+        function_plugin("ledger", [f"{ledger.__name__}:book", f"{ledger.__name__}:book_async"])
         world = World(tmp_path_factory.mktemp("world"), ledger)
         yield world
         world.close()
 
 
-STEPS = st.lists(st.tuples(st.sampled_from(LIBRARIES), st.integers(0, 2)), max_size=8)
-CHOICES = [choice for size in range(len(LIBRARIES) + 1) for choice in itertools.combinations(LIBRARIES, size)]
+def runs(libraries: tuple[str, ...]) -> Any:
+    return st.lists(st.tuples(st.sampled_from(libraries), st.integers(0, 2)), max_size=8)
+
+
+def choices(libraries: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    for size in range(len(libraries) + 1):
+        yield from itertools.combinations(libraries, size)
 
 
 @pytest.mark.hypothesis
 @settings(examples(3), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(steps=STEPS, manner=st.sampled_from(["plain", "threads", "tasks"]))
-@example(steps=[(name, 1) for name in (*LIBRARIES, *reversed(LIBRARIES))], manner="plain")
+@given(steps=runs(SYNC), manner=st.sampled_from(["plain", "threads", "tasks"]))
+@example(steps=[(name, 1) for name in (*SYNC, *reversed(SYNC))], manner="plain")
 def test_any_subset_may_be_live(world: World, steps: list[Step], manner: str) -> None:
+    _compare_all(world, SYNC, steps, manner)
+
+
+@pytest.mark.hypothesis
+@settings(examples(2), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(steps=runs(ASYNC), manner=st.sampled_from(["awaited", "gathered"]))
+@example(steps=[(name, n) for n in (0, 1) for name in (*ASYNC, *reversed(ASYNC))], manner="gathered")
+def test_any_subset_may_be_live_in_tasks(world: World, steps: list[Step], manner: str) -> None:
+    _compare_all(world, ASYNC, steps, manner)
+
+
+def _compare_all(world: World, libraries: tuple[str, ...], steps: list[Step], manner: str) -> None:
+    world.reset()
+    bare = world.run(steps, manner)
     world.reset()
     path = world.folder / "x.msgpack"
     with record(path):
         recorded = world.run(steps, manner)
+    assert recorded == bare
     asked = {name for name, _ in steps}
     assert world.touched() == asked
-    for live in CHOICES:
+    calls = Counter(name for name, _ in steps)
+    for live in choices(libraries):
         world.reset()
         with replay(path, live_plugins=list(live), fail_on_unused=True) as session:
             assert world.run(steps, manner) == recorded
@@ -138,6 +242,5 @@ def test_any_subset_may_be_live(world: World, steps: list[Step], manner: str) ->
         assert world.touched() == asked & set(live)
         assert set(verdict.live) == asked & set(live)
         assert {event.signature.lib for event in verdict.hits} == asked - set(live)
-        calls = Counter(name for name, _ in steps)
-        for name in set(live) & {"httpx", "requests", "ledger"}:
+        for name in set(live) & {"httpx", "requests", "aiohttp", "ledger"}:
             assert verdict.live.get(name, 0) == calls[name]

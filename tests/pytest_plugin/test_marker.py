@@ -365,6 +365,88 @@ def test_async_tests(pytester: pytest.Pytester, upstream: Loopback, runner: str)
     run(pytester, *arguments, "-k", "swallowed").assert_outcomes(failed=passed // 3, deselected=passed - passed // 3)
 
 
+FIXTURES = """
+    import httpx
+    import pytest
+    import PLUGIN
+    from timetracer_otel.context import get_current_session
+
+    ORDER = []
+
+    async def user(number):
+        async with httpx.AsyncClient() as client:
+            return (await client.get(f"URL/users/{number}")).json()["id"]
+
+    @pytest.fixture(scope="class")
+    ASYNCdef wide():
+        assert get_current_session() is None
+        yield "wide"
+        assert get_current_session() is None
+
+    @PLUGIN.fixture
+    async def one(wide):
+        return await user(1)
+
+    @PLUGIN.fixture
+    async def two(one):
+        yield await user(2)
+        ORDER.append(await user(3))
+
+    @pytest.fixture
+    def three():
+        yield httpx.get("URL/users/4").json()["id"]
+        httpx.get("URL/users/5")
+
+    @pytest.mark.timetracer
+    @pytest.mark.RUNNER
+    async def test_function(three, two, timetracer_session):
+        assert get_current_session() is timetracer_session
+        assert [two, three, await user(6)] == [2, 4, 6]
+
+    class TestGroup:
+        seven = 7
+
+        @PLUGIN.fixture
+        async def own(self, one):
+            self.mine = one
+            return await user(self.seven)
+
+        @PLUGIN.fixture
+        async def stepped(self, own):
+            yield own, self.mine
+            assert await user(8) == 8
+
+        @pytest.mark.timetracer
+        @pytest.mark.RUNNER
+        @pytest.mark.parametrize("number", [9, 10])
+        async def test_method(self, stepped, number):
+            assert stepped == (7, 1)
+            assert self.mine == 1
+            assert await user(number) == number
+
+    @pytest.mark.RUNNER
+    async def test_without(one):
+        assert get_current_session() is None
+"""
+
+
+@pytest.mark.parametrize("runner", ["asyncio", "anyio"])
+def test_async_fixtures(pytester: pytest.Pytester, upstream: Loopback, runner: str) -> None:
+    # With pytest-asyncio, an async fixture of a wider scope needs a loop of that scope.
+    plugin, asynchronous = ("pytest_asyncio", "") if runner == "asyncio" else ("pytest", "async ")
+    text = FIXTURES.replace("RUNNER", runner).replace("PLUGIN", plugin).replace("ASYNC", asynchronous)
+    suite(pytester, upstream, text)
+    off = "no:anyio" if runner == "asyncio" else "no:asyncio"
+    tests = 3 if runner == "asyncio" else 6  # anyio runs each under asyncio and trio
+    run(pytester, "-p", off).assert_outcomes(passed=tests * 4 // 3)
+    assert len(files(pytester)) == tests
+    assert sorted(upstream.hits) == sorted(f"/users/{number}" for number in range(1, 11))
+    upstream.stop()
+    again = run(pytester, "-p", off, "-k", "test_function or test_method", "--timetracer-mode=none", "-n", "2")
+    again.assert_outcomes(passed=tests)
+    assert "recorded, but not called" not in again.stdout.str()
+
+
 def test_orphans_are_listed_and_fail_a_whole_run(pytester: pytest.Pytester, upstream: Loopback) -> None:
     suite(pytester, upstream, SWALLOWS.replace("WHICH", "2") + "\n    def test_other(): pass\n")
     run(pytester, "--timetracer-orphans").assert_outcomes(passed=2)

@@ -10,6 +10,7 @@ import copy
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -102,7 +103,7 @@ def function_plugin(
 class _Facts:
     """What a plugin's author said."""
 
-    __slots__ = ("describe", "error_roots", "event_type", "name", "pack", "span", "unpack")
+    __slots__ = ("describe", "error_roots", "event_type", "name", "pack", "span", "under_way", "unpack")
 
     def __init__(
         self,
@@ -121,6 +122,8 @@ class _Facts:
         self.unpack = unpack
         self.error_roots = error_roots
         self.span = span
+        self.under_way: ContextVar[bool] = ContextVar(f"timetracer-{name}-under-way", default=False)
+        """Set while a call is made for real: further ones, made by it, are part of it."""
 
 
 class _FunctionCall(Site):
@@ -185,23 +188,41 @@ def _replacement(facts: _Facts, method: str, skip: int, original: Function) -> F
 
         async def awaited(*args: Any, **kwargs: Any) -> Any:
             session = get_current_session()
-            if session is None:
+            if session is None or facts.under_way.get():
                 return await original(*args, **kwargs)
+
+            async def live() -> Any:
+                with _under_way(facts):
+                    return await original(*args, **kwargs)
+
             with _span(facts, method):
-                live = partial(original, *args, **kwargs)
                 return await drive_async(_AsyncFunctionCall(facts, method, live, args[skip:], kwargs), session)
 
         return awaited
 
     def called(*args: Any, **kwargs: Any) -> Any:
         session = get_current_session()
-        if session is None:
+        if session is None or facts.under_way.get():
             return original(*args, **kwargs)
+
+        def live() -> Any:
+            with _under_way(facts):
+                return original(*args, **kwargs)
+
         with _span(facts, method):
-            live = partial(original, *args, **kwargs)
             return drive(_FunctionCall(facts, method, live, args[skip:], kwargs), session)
 
     return called
+
+
+@contextmanager
+def _under_way(facts: _Facts) -> Iterator[None]:
+    before = facts.under_way.get()
+    facts.under_way.set(True)
+    try:
+        yield
+    finally:
+        facts.under_way.set(before)
 
 
 def _kept(value: Any) -> Any:
