@@ -20,10 +20,19 @@ from timetracer_otel.bridge import load_plugins
 from timetracer_otel.config import TraceConfig, is_set
 from timetracer_otel.context import get_current_session, reset_session, set_session
 from timetracer_otel.exceptions import ConfigurationError
-from timetracer_otel.report import event_name
+from timetracer_otel.report import event_name, verdict_text
 from timetracer_otel.session import BaseSession, ReplaySession
 
-__all__ = ["CASSETTE", "UNUSED", "TestSession", "cassette_file", "checked", "note_unused", "note_used"]
+__all__ = [
+    "CASSETTE",
+    "UNUSED",
+    "TestSession",
+    "cassette_file",
+    "checked",
+    "note_account",
+    "note_unused",
+    "note_used",
+]
 
 CASSETTE = "timetracer_cassette"
 """Name of the user property of a test that says which cassette it used; one for each."""
@@ -88,8 +97,11 @@ class TestSession:
             ReplayFailedError: The test passed, its replay did not.
         """
         try:
-            with self._inside(item):
-                yield
+            try:
+                with self._inside(item):
+                    yield
+            finally:
+                note_account(item, self._session)
             if isinstance(self._session, ReplaySession):
                 check_verdict(self._session)
         except BaseException as error:
@@ -205,6 +217,12 @@ def _safe(text: str) -> str:
 def note_used(request: pytest.FixtureRequest, path: Path) -> None:
     """Say in the test's report that it used a cassette; reports come back from other processes as well."""
     request.node.user_properties.append((CASSETTE, str(path)))
+
+
+def note_account(item: pytest.Item, session: BaseSession | None) -> None:
+    """Say in the test's report what its replay did: shown where the test fails, and with ``-rP`` where it passes."""
+    if isinstance(session, ReplaySession):
+        item.add_report_section("call", "timetracer", f"{verdict_text(session.verdict())}\n")
 
 
 def note_unused(request: pytest.FixtureRequest, session: BaseSession) -> None:

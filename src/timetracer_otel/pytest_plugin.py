@@ -232,7 +232,7 @@ def _replaying(
     request: pytest.FixtureRequest, path: Path, strict: bool, plugins: Sequence[str] | None, mode: str = "none"
 ) -> Iterator[ReplaySession]:
     import timetracer_otel
-    from timetracer_otel._pytest_sessions import checked, note_unused, note_used
+    from timetracer_otel._pytest_sessions import checked, note_account, note_unused, note_used
     from timetracer_otel.session import ReplaySession
 
     names = checked(plugins)
@@ -240,7 +240,10 @@ def _replaying(
     with timetracer_otel.replay(path, strict_replay=strict, mock_plugins=names, record_mode=mode) as session:
         # No mode that comes here means to record everything.
         assert isinstance(session, ReplaySession)
-        yield session
+        try:
+            yield session
+        finally:
+            note_account(request.node, session)
     note_unused(request, session)
 
 

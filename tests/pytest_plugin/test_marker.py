@@ -186,6 +186,45 @@ def test_a_miss_that_the_app_swallows_fails_a_block(
     failed.stdout.fnmatch_lines(["E *ReplayFailedError: Replay of *x.msgpack: 0 hit, 1 missed, 1 unused, 0 live"])
 
 
+@pytest.mark.parametrize("by", ["marker", "fixture"])
+def test_the_account_of_a_replay_stands_in_the_report(pytester: pytest.Pytester, upstream: Loopback, by: str) -> None:
+    body = """
+        httpx.get("URL/users/1")
+        if session.is_replaying:
+            httpx.get("URL/users/2")
+            assert len(calls) < 4, "mine"
+    """
+    text = f"""
+    import httpx
+    import pytest
+
+    @pytest.mark.timetracer("x", match_on=["method"], allow_repeats=True)
+    @pytest.mark.parametrize("calls", ["few", "many"])
+    def test_marked(timetracer_session, calls):
+        session = timetracer_session{body}
+    def test_by_hand(timetracer_auto):
+        calls = "many"
+        with timetracer_auto("by-hand.msgpack") as session:{body.replace(chr(10), chr(10) + "    ")}
+    """
+    suite(pytester, upstream, text)
+    run(pytester).assert_outcomes(passed=3)
+    if by == "marker":
+        shown = run(pytester, "-rP", "-k", "test_marked")
+        shown.assert_outcomes(passed=1, failed=1, deselected=1)
+        lines = [line for line in shown.outlines if line.startswith(("Replay of", "---"))]
+        account = "2 hit, 0 missed, 0 unused, 0 live"
+        folder = pytester.path / "cassettes"
+        assert lines == [
+            f"{' Captured timetracer call ':-^80}",
+            f"Replay of {folder / 'x[many].msgpack'}: {account}",
+            f"{' Captured timetracer call ':-^80}",
+            f"Replay of {folder / 'x[few].msgpack'}: {account}",
+        ]
+    else:
+        shown = run(pytester, "-k", "by_hand", "--timetracer-mode=none")
+        shown.stdout.fnmatch_lines(["*Captured timetracer call*", "Replay of *by-hand.msgpack: 1 hit, 1 missed, *"])
+
+
 def test_a_failing_test_fails_once(pytester: pytest.Pytester, upstream: Loopback) -> None:
     path = suite(pytester, upstream, SWALLOWS.replace("WHICH", "2"))
     run(pytester).assert_outcomes(passed=1)
