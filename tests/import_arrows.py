@@ -24,7 +24,7 @@ MAX_LINES = 400
 
 ROOMS: dict[str, int] = {
     **dict.fromkeys(("types", "constants", "exceptions", "_faults", "_names", "_otel_internals", "_patching"), 0),
-    "context": 0,
+    **dict.fromkeys(("_mappings", "context"), 0),
     **dict.fromkeys(("_settings", "config"), 1),
     "cassette": 2,
     "session": 3,

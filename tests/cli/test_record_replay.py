@@ -70,6 +70,20 @@ def test_a_program_is_recorded_and_replayed_with_its_upstream_stopped(
     assert "httpx.ConnectError" in live.stderr
 
 
+def test_a_replay_may_record_what_is_missing(run: Run, tmp_path: Path, upstream: Loopback) -> None:
+    missing = run("replay", "new.msgpack", "--", "python", "app.py", upstream.url)
+    assert (missing.returncode, missing.stdout) == (2, "")
+    made = run("replay", "new.msgpack", "--record-mode", "once", "--", "python", "app.py", upstream.url)
+    assert (made.returncode, json.loads(made.stdout)) == (3, ANSWER), made.stderr
+    account = (
+        f"timetracer-otel: Replay of {tmp_path / 'new.msgpack'}: 0 hit, 0 missed, 0 unused, 0 live, 3 recorded\n"
+    )
+    assert said(made.stderr) == account
+    upstream.stop()
+    replayed = run("replay", "new.msgpack", "--", "python", "app.py", upstream.url)
+    assert (replayed.returncode, json.loads(replayed.stdout)) == (3, ANSWER), replayed.stderr
+
+
 def test_a_call_that_was_not_recorded_ends_the_program_with_the_reason(
     run: Run, tmp_path: Path, upstream: Loopback
 ) -> None:

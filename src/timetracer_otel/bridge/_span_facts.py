@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
+from timetracer_otel._mappings import first_of, text_or_none, values_by_name
 from timetracer_otel.session import TraceSession
 from timetracer_otel.types import RequestSnapshot, ResponseSnapshot, SpanFacts
 
@@ -60,9 +60,9 @@ def facts_of(span: ReadableSpan) -> SpanFacts:
 
 def request_path(span: ReadableSpan) -> str | None:
     """The path of the request that a root span stands for (old and new semantic conventions); None for others."""
-    path = _first(span.attributes or {}, "url.path", "http.target")
+    path = first_of(span.attributes or {}, "url.path", "http.target")
     if path is None:
-        url = _first(span.attributes or {}, "http.url", "url.full") if span.kind is _SERVER else None
+        url = first_of(span.attributes or {}, "http.url", "url.full") if span.kind is _SERVER else None
         path = urlsplit(str(url)).path if url is not None else None
     return None if path is None else str(path)
 
@@ -70,28 +70,28 @@ def request_path(span: ReadableSpan) -> str | None:
 def _request_of(span: ReadableSpan) -> RequestSnapshot:
     """The request that a root span stands for; for jobs and messages, the span's name in the place of the path."""
     attributes = span.attributes or {}
-    method = _first(attributes, "http.request.method", "http.method")
+    method = first_of(attributes, "http.request.method", "http.method")
     target = request_path(span)
     path, _, query = (target or span.name).partition("?")
-    query = str(_first(attributes, "url.query") or query)
+    query = str(first_of(attributes, "url.query") or query)
     return RequestSnapshot(
         method=str(method) if method is not None else span.kind.name,
         path=path,
         route_template=route_of(span),
         query=query_values(query),
-        client_ip=_text(_first(attributes, "client.address", "http.client_ip", "net.peer.ip")),
-        user_agent=_text(_first(attributes, "user_agent.original", "http.user_agent")),
+        client_ip=text_or_none(first_of(attributes, "client.address", "http.client_ip", "net.peer.ip")),
+        user_agent=text_or_none(first_of(attributes, "user_agent.original", "http.user_agent")),
     )
 
 
 def route_of(span: ReadableSpan) -> str | None:
     """The route's template, where the span names one."""
-    return _text((span.attributes or {}).get("http.route"))
+    return text_or_none((span.attributes or {}).get("http.route"))
 
 
 def _response_of(span: ReadableSpan) -> ResponseSnapshot:
     """What a root span says about the answer; status 0 where it was no HTTP request."""
-    status = _first(span.attributes or {}, "http.response.status_code", "http.status_code")
+    status = first_of(span.attributes or {}, "http.response.status_code", "http.status_code")
     duration_ns = (span.end_time or 0) - (span.start_time or 0)
     return ResponseSnapshot(status=status if isinstance(status, int) else 0, duration_ms=duration_ns / 1e6)
 
@@ -128,16 +128,4 @@ def failed(span: ReadableSpan) -> bool:
 
 def query_values(query: str) -> dict[str, Any]:
     """A query by names, with a list where a name occurs more than once."""
-    values: dict[str, Any] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
-        known = values.get(name)
-        values[name] = value if known is None else [*(known if isinstance(known, list) else [known]), value]
-    return values
-
-
-def _first(attributes: Mapping[str, Any], *names: str) -> Any:
-    return next((attributes[name] for name in names if name in attributes), None)
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+    return values_by_name(parse_qsl(query, keep_blank_values=True))

@@ -8,13 +8,14 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from timetracer_otel._mappings import first_of, text_or_none
 from timetracer_otel.cassette import Unencodable, pack
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import REDACTED, BodyEnd, CapturePolicy, EventType
 from timetracer_otel.session._base import PendingCall
+from timetracer_otel.session._kinds import kind_of
 from timetracer_otel.session._redaction import Redactor
 from timetracer_otel.session._signature import Signer
-from timetracer_otel.session._sql import is_sql, redacted_error, redacted_reply
 from timetracer_otel.types import (
     BodySnapshot,
     Call,
@@ -78,11 +79,8 @@ class EventMaker:
             path=pending.path,
             not_replayable=reason,
         )
-        if is_sql(args) and type(result.reply) is dict:
-            result.reply = redacted_reply(result.reply, args["statement"], self.redactor)
-        if is_sql(args) and result.exception is not None:
-            result.exception = redacted_error(result.exception, call.args, self.redactor)
-            result.error = result.exception.message
+        if args is not None:
+            kind_of(args).redact_result(result, call.args, self.redactor)
         self._finish_result(event, failed)
         return event
 
@@ -91,17 +89,17 @@ class EventMaker:
         facts.attributes = self._attributes(facts.attributes)
         attributes = facts.attributes
         lib = (facts.scope or "unknown").rpartition(".")[2]
-        url = _first(
+        url = first_of(
             attributes, "url.full", "http.url", "server.address", "net.peer.name", "messaging.destination.name"
         )
-        status = _first(attributes, "http.response.status_code", "http.status_code", "rpc.grpc.status_code")
+        status = first_of(attributes, "http.response.status_code", "http.status_code", "rpc.grpc.status_code")
         start_ns, end_ns = facts.start_ns or session_started_ns, facts.end_ns or session_started_ns
         signature = self.signer.sign(
             Call(
                 lib=lib,
                 event_type=EventType.CUSTOM,
                 method=str(
-                    _first(attributes, "http.request.method", "http.method", "rpc.method") or facts.name or ""
+                    first_of(attributes, "http.request.method", "http.method", "rpc.method") or facts.name or ""
                 ),
                 url=str(url) if url is not None else None,
             )
@@ -115,7 +113,7 @@ class EventMaker:
             result=EventResult(
                 status=status if isinstance(status, int) else None,
                 error=facts.status_description if facts.status == "ERROR" else None,
-                error_type=_text(_first(attributes, "error.type", "exception.type"))
+                error_type=text_or_none(first_of(attributes, "error.type", "exception.type"))
                 if facts.status == "ERROR"
                 else None,
             ),
@@ -265,10 +263,10 @@ _URL_ATTRIBUTES = frozenset({"url.full", "http.url", "http.target", "url.query",
 
 def span_event_type(attributes: Mapping[str, Any]) -> EventType:
     """Which kind of dependency a client span is about, by its semantic-convention attributes."""
-    system = _first(attributes, "db.system.name", "db.system")
+    system = first_of(attributes, "db.system.name", "db.system")
     if system is not None:
         return EventType.REDIS if system == "redis" else EventType.DB_QUERY
-    if _first(attributes, "http.request.method", "http.method") is not None:
+    if first_of(attributes, "http.request.method", "http.method") is not None:
         return EventType.HTTP_CLIENT
     return EventType.CUSTOM
 
@@ -307,11 +305,3 @@ def _edited(value: Any, edits: list[tuple[str, str]]) -> Any:
             unfaithful=_edited(value.unfaithful, edits),
         )
     return value
-
-
-def _first(attributes: Mapping[str, Any], *names: str) -> Any:
-    return next((attributes[name] for name in names if name in attributes), None)
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)

@@ -9,11 +9,13 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus, urlsplit
 
+from timetracer_otel._mappings import values_by_name
 from timetracer_otel.cassette import pack
 from timetracer_otel.constants import REDACTED, BodyEnd
+from timetracer_otel.session._kinds import kind_of
 from timetracer_otel.session._redaction import Redactor, multipart_boundary
 from timetracer_otel.session._rules import MatchRules
-from timetracer_otel.session._sql import IgnoredParameters, is_sql, redacted_arguments
+from timetracer_otel.session._sql import IgnoredParameters, is_sql
 from timetracer_otel.types import Call, CallSnapshot, CallView, DependencyEvent, EventSignature, HeaderMap
 
 __all__ = ["PARTIAL_BODY", "Key", "Signer", "canonical_json", "key_of"]
@@ -124,9 +126,7 @@ class Signer:
 
     def arguments(self, call: Call) -> Any:
         """The redacted arguments of a call that is no HTTP."""
-        if is_sql(call.args):
-            return redacted_arguments(call.args, self._redactor)
-        return self._redactor.value(call.args)
+        return kind_of(call.args).arguments(call.args, self._redactor)
 
     def recorded_key(self, event: DependencyEvent) -> Key:
         """What a recorded event is found by."""
@@ -156,7 +156,6 @@ class Signer:
         netloc = parts.netloc.rpartition("@")[2].lower() if self._redactor.active else parts.netloc.lower()
         netloc = netloc.removesuffix(_DEFAULT_PORTS.get(scheme, "/"))
         prefix = f"{scheme}://{netloc}" if scheme else netloc
-        query: dict[str, Any] = {}
         pairs = []
         for field in parts.query.split("&") if parts.query else ():
             raw_name, _, raw_value = field.partition("=")
@@ -165,12 +164,7 @@ class Signer:
             if value and self._redactor.is_secret_parameter(name):
                 value = REDACTED
             pairs.append((name, value))
-        for name, value in sorted(pairs):
-            known = query.get(name)
-            if known is None:
-                query[name] = value
-            else:
-                query[name] = [*known, value] if isinstance(known, list) else [known, value]
+        query = values_by_name(sorted(pairs))
         return _Target(prefix + parts.path, query, _query_key(query))
 
 
