@@ -160,7 +160,7 @@ def test_what_is_new_comes_from_the_server_and_stays(
     with replay(path, record_mode="new_episodes", fail_on_unused=True) as session:
         assert run(flavour, server, work, False) == recorded
     assert session.verdict().recorded == 0
-    with replay(path, record_mode="new_episodes", fail_on_unused=True) as session:
+    with replay(path, record_mode="new_episodes", fail_on_unused=True, block_network=True) as session:
         assert run(flavour, server, work, True) == bare
     assert session.verdict().recorded > 0
     grown = read_cassette(path)

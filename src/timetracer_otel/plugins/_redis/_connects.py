@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from timetracer_otel import _faults
-from timetracer_otel.bridge import runtime
+from timetracer_otel.bridge import network_guard, runtime
 from timetracer_otel.plugins._flow import Flow, Recording, Step, answer
 from timetracer_otel.plugins._redis._commands import Command, is_subscription
 from timetracer_otel.plugins._redis._exchange import LIB, Exchange
@@ -42,12 +42,15 @@ class _FailedConnect(Recording):
 def connect_for_real(wait: Callable[[float], Any], connection: Any, session: TraceSession | None, live: Step) -> Flow:
     """Connect, with all that the handshake sends; a failure is recorded where there is a recording."""
     began_s = time.perf_counter()
+    token = network_guard.let()
     try:
         return (yield from within(live))
     except BaseException as error:
         if session is not None:
             _connect_failed(connection, session, wait, began_s, error)
         raise
+    finally:
+        network_guard.unlet(token)
 
 
 def _connect_failed(
