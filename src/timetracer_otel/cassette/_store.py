@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -87,22 +88,39 @@ class CassetteStore:
 
     def list(self) -> builtins.list[StoredCassette]:
         """What the folder holds, oldest first; files that cannot be read stand at the end, with the reason."""
-        suffixes = tuple(SUFFIXES.values())
-        found = [
-            _summary(Path(folder, name))
-            for folder, _, names in os.walk(self.directory)
-            for name in names
-            if name.endswith(suffixes) and not name.startswith(".")
-        ]
+        found = map(_summary, self._files())
         return sorted(found, key=lambda stored: (stored.error is not None, stored.recorded_at, stored.path))
+
+    def heads(self) -> Iterator[Cassette | CassetteError]:
+        """Each cassette of the folder without its events, as it is asked for; for one that cannot be read, why."""
+        for file in self._files():
+            try:
+                yield _head(file)[0]
+            except CassetteError as fault:
+                yield fault
+            except DECODE_ERRORS as fault:
+                yield CassetteError(f"Cannot read cassette {file}: {describe(fault)}.", path=str(file))
+
+    def _files(self) -> Iterator[Path]:
+        suffixes = tuple(SUFFIXES.values())
+        for folder, _, names in os.walk(self.directory):
+            for name in names:
+                if name.endswith(suffixes) and not name.startswith("."):
+                    yield Path(folder, name)
+
+
+def _head(file: Path) -> tuple[Cassette, int]:
+    """A cassette without its events, and how many there are."""
+    path = str(file)
+    header, footer, events = _quick_look(path, file.stat().st_size) or _full_look(path)
+    return from_maps(header, [], footer, path), events
 
 
 def _summary(file: Path) -> StoredCassette:
     path, size = str(file), 0
     try:
         size = file.stat().st_size
-        header, footer, events = _quick_look(path, size) or _full_look(path)
-        cassette = from_maps(header, [], footer, path)
+        cassette, events = _head(file)
     except (CassetteError, *DECODE_ERRORS) as fault:
         return StoredCassette(path, size, error=describe(fault))
     session, request = cassette.session, cassette.request

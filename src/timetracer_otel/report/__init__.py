@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from timetracer_otel.report._bodies import DecodedBody, as_text, body_lines, decode_body, hexdump
 from timetracer_otel.report._detail import event_detail, exchange_detail
+from timetracer_otel.report._difference import body_difference, header_difference
 from timetracer_otel.report._json import json_view
 from timetracer_otel.report._summary import summary
 from timetracer_otel.report._tables import Column, format_size, printable, table, terminal_width
@@ -15,6 +16,7 @@ __all__ = [
     "Column",
     "DecodedBody",
     "as_text",
+    "body_difference",
     "body_lines",
     "decode_body",
     "event_detail",
@@ -24,6 +26,7 @@ __all__ = [
     "event_status",
     "exchange_detail",
     "format_size",
+    "header_difference",
     "hexdump",
     "json_view",
     "printable",

@@ -135,13 +135,16 @@ def _text_lines(text: str, is_json: bool) -> list[str]:
     return [printable(line.replace("\t", "    ")) for line in text.splitlines()]
 
 
-def hexdump(data: bytes, limit: int = _SHOWN_HEX_BYTES) -> list[str]:
-    """Lines of offset, sixteen bytes and their ASCII; a last line says how much was left out."""
+def hexdump(data: bytes, limit: int = _SHOWN_HEX_BYTES, offset: int = 0) -> list[str]:
+    """Lines of offset (that of the first byte is given), sixteen bytes and their ASCII.
+
+    A last line says how much was left out.
+    """
     lines = []
     for start in range(0, min(len(data), limit), 16):
         row = data[start : min(start + 16, limit)]
         text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
-        lines.append(f"{start:08x}  {row.hex(' '):<47}  {text}")
+        lines.append(f"{offset + start:08x}  {row.hex(' '):<47}  {text}")
     if len(data) > limit:
         lines.append(f"… {format_size(len(data) - limit)} more")
     return lines

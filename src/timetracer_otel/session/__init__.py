@@ -2,15 +2,22 @@
 
 from timetracer_otel.session._base import BaseSession, Exchange, PendingCall
 from timetracer_otel.session._body_tap import BodyTap
+from timetracer_otel.session._library import CassetteLibrary, LibraryEntry, empty_cassette
 from timetracer_otel.session._modes import ReplayOrRecording, begin_replay, save_session
+from timetracer_otel.session._nearest import Difference, value_differences
 from timetracer_otel.session._redaction import Redactor
 from timetracer_otel.session._replay import ReplaySession
+from timetracer_otel.session._roots import is_http
+from timetracer_otel.session._rules import json_path, without
 from timetracer_otel.session._trace import TraceSession
 
 __all__ = [
     "BaseSession",
     "BodyTap",
+    "CassetteLibrary",
+    "Difference",
     "Exchange",
+    "LibraryEntry",
     "PendingCall",
     "Redactor",
     "ReplayOrRecording",
@@ -18,4 +25,9 @@ __all__ = [
     "TraceSession",
     "begin_replay",
     "save_session",
+    "empty_cassette",
+    "is_http",
+    "json_path",
+    "value_differences",
+    "without",
 ]

@@ -11,7 +11,15 @@ from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.session._sql import is_sql
 from timetracer_otel.types import DependencyEvent, EventSignature
 
-__all__ = ["Attempt", "Difference", "differences", "mismatch", "nearest"]
+__all__ = [
+    "Attempt",
+    "Difference",
+    "differences",
+    "mapping_differences",
+    "mismatch",
+    "nearest",
+    "value_differences",
+]
 
 _CANDIDATES = 3
 _PARAMETERS = ("args.parameters", "args.many")
@@ -47,7 +55,7 @@ def differences(event: DependencyEvent, attempt: Attempt) -> list[Difference]:
         for name in ("lib", "method", "url")
         if getattr(recorded, name) != getattr(actual, name)
     ]
-    found += _mapping_differences("query", recorded.query, actual.query)
+    found += mapping_differences("query", recorded.query, actual.query)
     if recorded.body_hash != actual.body_hash:
         found += _body_differences(event, attempt)
     return found
@@ -158,14 +166,14 @@ def _parameters(args: Any) -> Any:
 def _body_differences(event: DependencyEvent, attempt: Attempt) -> Iterator[Difference]:
     call = event.call
     if call is not None and call.args is not None and attempt.args is not None:
-        yield from _value_differences("args", call.args, attempt.args)
+        yield from value_differences("args", call.args, attempt.args)
         return
     recorded = call.body.data if call is not None and call.body is not None else None
     actual = attempt.body
     if isinstance(recorded, bytes) and actual:
         as_json = _json(recorded), _json(actual)
         if None not in as_json and as_json[0] != as_json[1]:
-            yield from _value_differences("body", *as_json)
+            yield from value_differences("body", *as_json)
             return
     yield Difference("body", recorded or event.signature.body_hash, actual or attempt.signature.body_hash)
 
@@ -177,24 +185,25 @@ def _json(data: bytes) -> Any:
         return None
 
 
-def _value_differences(name: str, recorded: Any, actual: Any) -> Iterator[Difference]:
+def value_differences(name: str, recorded: Any, actual: Any) -> Iterator[Difference]:
+    """Where two values differ, item by item."""
     if isinstance(recorded, dict) and isinstance(actual, dict):
-        yield from _mapping_differences(name, recorded, actual)
+        yield from mapping_differences(name, recorded, actual)
     elif isinstance(recorded, (list, tuple)) and isinstance(actual, (list, tuple)) and len(recorded) == len(actual):
         for position, (before, now) in enumerate(zip(recorded, actual, strict=True)):
-            if before != now:
-                yield from _value_differences(f"{name}[{position}]", before, now)
+            yield from value_differences(f"{name}[{position}]", before, now)
     elif recorded != actual or type(recorded) is not type(actual):
         yield Difference(name, recorded, actual)
 
 
-def _mapping_differences(name: str, recorded: Mapping[Any, Any], actual: Mapping[Any, Any]) -> Iterator[Difference]:
+def mapping_differences(name: str, recorded: Mapping[Any, Any], actual: Mapping[Any, Any]) -> Iterator[Difference]:
+    """Where two mappings differ, entry by entry."""
     for key in dict.fromkeys([*recorded, *actual]):
         before, now = recorded.get(key, _MISSING), actual.get(key, _MISSING)
         if before is _MISSING or now is _MISSING:
             yield Difference(f"{name}.{key}", before, now)
-        elif before != now:
-            yield from _value_differences(f"{name}.{key}", before, now)
+        else:
+            yield from value_differences(f"{name}.{key}", before, now)
 
 
 def _short_text(text: str) -> str:

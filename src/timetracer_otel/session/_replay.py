@@ -55,6 +55,10 @@ class ReplaySession(BaseSession):
         self.blocked: list[NetworkBlockedError] = []
         self.recorder: TraceSession | None = None
         """Takes the calls that the cassette does not hold, in the record mode ``new_episodes``."""
+        self.asked_by: str | None = None
+        """The request that came in, where the cassette was chosen for one that differs from the recorded one."""
+        self.on_miss: Callable[[ReplayMismatchError], None] | None = None
+        """Hears of each call that has no answer."""
         self._misses: list[ReplayMismatchError] = []
         self._lock = threading.Lock()
         policies = cassette.policies
@@ -232,9 +236,7 @@ class ReplaySession(BaseSession):
             event_index=event.eid,
             hint="mend the cause and record again, or name the library in live_plugins to call for real.",
         )
-        with self._lock:
-            self._misses.append(error)
-        return error
+        return self._count_miss(error)
 
     def peek_next_event(self, event_type: EventType | None = None) -> DependencyEvent | None:
         """The first event (of a type) that no call has taken yet; None where there is none."""
@@ -293,7 +295,15 @@ class ReplaySession(BaseSession):
     @property
     def _endpoint(self) -> str | None:
         request = self.cassette.request
-        return f"{request.method} {request.path}".strip() or None
+        recorded = f"{request.method} {request.path}".strip()
+        return (f"{recorded}, now {self.asked_by}" if self.asked_by is not None else recorded) or None
+
+    def _count_miss(self, error: ReplayMismatchError) -> ReplayMismatchError:
+        with self._lock:
+            self._misses.append(error)
+        if self.on_miss is not None:
+            self.on_miss(error)
+        return error
 
     def _unsigned(self, call: Call, fault: Unencodable) -> ReplayMismatchError:
         error = ReplayMismatchError(
@@ -302,9 +312,7 @@ class ReplaySession(BaseSession):
             endpoint=self._endpoint,
             hint="no recording can hold this call; name the library in live_plugins to call for real.",
         )
-        with self._lock:
-            self._misses.append(error)
-        return error
+        return self._count_miss(error)
 
     def _missed(self, attempt: Attempt) -> ReplayMismatchError:
         error = mismatch(
@@ -314,9 +322,7 @@ class ReplaySession(BaseSession):
             cassette_path=self.cassette_path,
             endpoint=self._endpoint,
         )
-        with self._lock:
-            self._misses.append(error)
-        return error
+        return self._count_miss(error)
 
 
 def _source_failed(event: DependencyEvent) -> bool:

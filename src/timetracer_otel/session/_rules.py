@@ -16,7 +16,7 @@ from timetracer_otel.cassette import Unencodable, pack
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.types import CallView, Matcher
 
-__all__ = ["MatchRules", "rules_of"]
+__all__ = ["MatchRules", "json_path", "rules_of", "without"]
 
 _TOKEN = re.compile(r"\.([^.\[\]]+)|\[(\d+|\*)\]|\['([^']*)'\]")
 _GONE = "[IGNORED]"
@@ -47,7 +47,7 @@ class MatchRules:
         ignored = [rule.partition(":")[::2] for rule in ignore]
         self._no_query = frozenset(what for kind, what in ignored if kind == "query")
         self._no_headers = frozenset(what.lower() for kind, what in ignored if kind == "header")
-        self._no_body = tuple(_path(what) for kind, what in ignored if kind == "body")
+        self._no_body = tuple(json_path(what) for kind, what in ignored if kind == "body")
 
     def accepts(self, recorded: CallView, now: CallView) -> bool:
         """Whether every custom matcher takes the one for the other."""
@@ -84,14 +84,14 @@ class MatchRules:
         if not self._no_body:
             return body_hash
         if view.args is not None:
-            return _hash_of(_without(view.args, self._no_body), pack) or body_hash
+            return _hash_of(without(view.args, self._no_body), pack) or body_hash
         if view.body is None:
             return body_hash
         try:
             content = json.loads(view.body)
         except (ValueError, RecursionError):
             return body_hash
-        return _hash_of(_without(content, self._no_body), _json) or body_hash
+        return _hash_of(without(content, self._no_body), _json) or body_hash
 
 
 def _hash_of(value: Any, encode: Callable[[Any], bytes]) -> str | None:
@@ -105,12 +105,13 @@ def _json(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _path(text: str) -> tuple[str, ...]:
+def json_path(text: str) -> tuple[str, ...]:
     """``$.a[0]['b c'].*`` as its steps."""
     return tuple(next(step for step in match.groups() if step is not None) for match in _TOKEN.finditer(text[1:]))
 
 
-def _without(value: Any, paths: Iterable[tuple[str, ...]]) -> Any:
+def without(value: Any, paths: Iterable[tuple[str, ...]]) -> Any:
+    """A copy without what stands at the paths, or with a stand-in where its place must stay (in a list)."""
     for path in paths:
         value = _cut(value, path)
     return value
