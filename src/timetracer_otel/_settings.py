@@ -100,7 +100,13 @@ SETTINGS: tuple[Setting, ...] = (
         "Name of the environment; falls back to deployment.environment.name in OTEL_RESOURCE_ATTRIBUTES.",
     ),
     Setting("cassette_dir", "DIR", str, "a folder", "Where recordings are stored; made when it is needed."),
-    Setting("cassette_path", "CASSETTE", str, "a file", "The cassette that a replay answers from."),
+    Setting(
+        "cassette_path",
+        "CASSETTE",
+        str,
+        "a file or a folder",
+        "The cassette that a replay answers from; of a folder, the one recorded for each request that comes in.",
+    ),
     Setting("capture", "CAPTURE", names, _LIST, "Groups or libraries to record; empty: every one that is enabled."),
     Setting("sample_rate", "SAMPLE_RATE", float, "0.0 to 1.0", "Share of requests that is recorded."),
     Setting(
@@ -225,6 +231,14 @@ SETTINGS: tuple[Setting, ...] = (
         _flag,
         _YES_NO,
         "true: a replayed answer and each of its chunks take as long as they did when recorded.",
+    ),
+    Setting(
+        "replay_report",
+        "REPLAY_REPORT",
+        str,
+        "a file",
+        "Where the replay of a folder appends a line of JSON for each request that came in: its cassette, and what "
+        "its calls did.",
     ),
 )
 """Every setting, in the order of the documentation."""

@@ -72,6 +72,7 @@ class TraceConfig:
     fail_on_unused: bool = False
     block_network: bool = False
     replay_timing: bool = False
+    replay_report: str | None = None
 
     def __post_init__(self) -> None:
         for setting in SETTINGS:

@@ -103,7 +103,8 @@ class ReplayMismatchError(TimetracerError):
         expected: Fields of that event that differ, by name.
         actual: The same fields of the call that was made.
         hint: What to do about it.
-        candidates: The nearest recorded events, best first, as lines of text.
+        candidates: The nearest recorded events, best first, as lines of text; or, where a request has no recording,
+            the nearest recorded requests.
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class ReplayMismatchError(TimetracerError):
         actual: Mapping[str, Any] | None = None,
         hint: str | None = None,
         candidates: Sequence[str] = (),
+        candidates_are: str = "calls",
     ) -> None:
         self.message = message
         self.cassette_path = cassette_path
@@ -126,6 +128,7 @@ class ReplayMismatchError(TimetracerError):
         self.actual = dict(actual or {})
         self.hint = hint
         self.candidates = tuple(candidates)
+        self._candidates_are = candidates_are
         super().__init__("\n".join(self._lines()))
 
     def _lines(self) -> list[str]:
@@ -135,7 +138,7 @@ class ReplayMismatchError(TimetracerError):
         if self.endpoint:
             lines.append(f"  recorded request: {self.endpoint}")
         if self.candidates:
-            lines.append("  nearest recorded calls:")
+            lines.append(f"  nearest recorded {self._candidates_are}:")
             lines += [f"    {line}" for candidate in self.candidates for line in candidate.splitlines()]
         elif self.expected or self.actual:
             if self.event_index is not None:

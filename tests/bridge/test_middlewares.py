@@ -448,7 +448,7 @@ def test_a_body_read_before_the_session_is_chosen_reaches_the_app_all_the_same(
         chosen_by.append(incoming.body)
         return began(self, incoming)
 
-    monkeypatch.setattr(Runtime, "reads_body_first", True)
+    monkeypatch.setattr(Runtime, "reads_body_first", lambda self, incoming: True)
     monkeypatch.setattr(Runtime, "request_began", request_began)
 
     def wsgi_app(environ: _wsgi.Environ, start_response: _wsgi.StartResponse) -> Iterable[bytes]:

@@ -6,6 +6,7 @@ For ``http`` scopes; websockets and the lifespan pass untouched. Knows no framew
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -45,11 +46,12 @@ async def serve(
     """
     request: RequestScope | None = None
     if scope["type"] == "http" and runtime().takes_requests:
-        body = None
-        if runtime().reads_body_first:
-            body, receive = await _read_first(receive)
         try:
-            request = runtime().request_began(_incoming(scope, framework, body))
+            incoming = _incoming(scope, framework)
+            if runtime().reads_body_first(incoming):
+                body, receive = await _read_first(receive)
+                incoming = replace(incoming, body=body)
+            request = runtime().request_began(incoming)
         except Exception as fault:
             _faults.contain("asgi.begin", fault)
     if request is None:
@@ -66,7 +68,7 @@ async def serve(
             request.end()
 
 
-def _incoming(scope: Scope, framework: str, body: bytes | None) -> IncomingRequest:
+def _incoming(scope: Scope, framework: str) -> IncomingRequest:
     headers = scope["headers"]
     if not isinstance(headers, (list, tuple)):
         # An iterable, says the specification: the app must still find them there.
@@ -82,7 +84,6 @@ def _incoming(scope: Scope, framework: str, body: bytes | None) -> IncomingReque
         headers=tuple((bytes(name), bytes(value)) for name, value in headers),
         client_ip=str(client[0]) if client else None,
         framework=framework,
-        body=body,
     )
 
 

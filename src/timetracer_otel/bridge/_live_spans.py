@@ -7,14 +7,19 @@ ended finds its calls through the same id; bodies and rows stay out of the spans
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span
 
 from timetracer_otel.bridge._span_facts import is_client
 from timetracer_otel.session import BaseSession
 
-__all__ = ["MAX_LIVE_SPANS", "LiveSpan", "LiveSpans"]
+__all__ = ["MAX_LIVE_SPANS", "LiveSpan", "LiveSpans", "OpenRoot"]
+
+OpenRoot: TypeAlias = Callable[[Span, Context | None], BaseSession | None]
+"""Makes the session that begins with a span, which has this parent context (None: the current one)."""
 
 MAX_LIVE_SPANS = 100_000
 """Spans kept at once. A span that never ends is a leak of the app's; beyond this number new ones are not kept."""
@@ -82,8 +87,9 @@ class LiveSpans:
         self,
         span: Span,
         explicit: BaseSession | None,
-        open_root: Callable[[Span], BaseSession | None] | None,
+        open_root: OpenRoot | None,
         outside: Callable[[], BaseSession | None],
+        context: Context | None = None,
     ) -> LiveSpan | None:
         """Enter a span that starts.
 
@@ -92,6 +98,7 @@ class LiveSpans:
             explicit: The session set in its parent context; wins over the parent span's.
             open_root: Makes the session of a local root; None where roots begin none.
             outside: Gives the session of calls outside any request.
+            context: Its parent context; None: the current one.
         """
         if len(self._live) >= MAX_LIVE_SPANS:
             self.dropped += 1
@@ -106,7 +113,7 @@ class LiveSpans:
             session = parent.session
         elif is_local_root and open_root is not None and not is_client(span):
             # A client span that is a root of its own is a call outside any request, no request.
-            session, is_root = open_root(span), True
+            session, is_root = open_root(span, context), True
         else:
             session = outside()
         live = LiveSpan(span, parent, session, is_root)

@@ -36,7 +36,7 @@ class TimetracerSpanProcessor(SpanProcessor):
             # None stands for the current context: that is how implicit parents arrive.
             explicit = session_in(parent_context)
             if explicit is not None or runtime.is_active:
-                runtime.spans.started(span, explicit, runtime.open_root, runtime.stray_session)
+                runtime.spans.started(span, explicit, runtime.open_root, runtime.stray_session, parent_context)
         except Exception as error:
             _faults.contain("processor.on_start", error)
 
@@ -47,7 +47,10 @@ class TimetracerSpanProcessor(SpanProcessor):
             if live is None or not isinstance(session, (TraceSession, ReplaySession)):
                 return
             session.span_ended(live.span_id, live.is_client, partial(facts_of, span))
-            if live.parent is None and isinstance(session, TraceSession):
+            if isinstance(session, ReplaySession):
+                if live.is_root:
+                    self._runtime.replayed_root_ended(session)
+            elif live.parent is None:
                 self._runtime.root_ended(session, span, live.is_root)
         except Exception as error:
             _faults.contain("processor.on_end", error)

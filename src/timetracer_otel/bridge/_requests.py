@@ -47,6 +47,20 @@ class IncomingRequest:
     body: bytes | None = None
     """Whole, where it was read before the app was called (see `Runtime.reads_body_first`); None otherwise."""
 
+    def snapshot(self, body: BodySnapshot | None, route: str | None = None) -> RequestSnapshot:
+        """The request as it stands in a cassette, not redacted, with what is known of its body and its route."""
+        return RequestSnapshot(
+            method=self.method,
+            path=self.path,
+            route_template=route,
+            headers=HeaderMap(self.headers),
+            query=query_values(self.query),
+            body=body,
+            client_ip=self.client_ip,
+            user_agent=self.header(b"user-agent"),
+            target=self.target,
+        )
+
     @property
     def query(self) -> str:
         """The query as it stood in the request line."""
@@ -197,18 +211,7 @@ class RequestScope:
             _faults.contain("requests.end", fault)
 
     def request(self) -> RequestSnapshot:
-        incoming = self.incoming
-        return RequestSnapshot(
-            method=incoming.method,
-            path=incoming.path,
-            route_template=self.route,
-            headers=HeaderMap(incoming.headers),
-            query=query_values(incoming.query),
-            body=self._request_body(),
-            client_ip=incoming.client_ip,
-            user_agent=incoming.header(b"user-agent"),
-            target=incoming.target,
-        )
+        return self.incoming.snapshot(self._request_body(), self.route)
 
     def response(self) -> ResponseSnapshot:
         ended_s = self.response_body.ended_s or self._ended_s

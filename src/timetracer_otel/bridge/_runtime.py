@@ -5,11 +5,12 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span
 
 from timetracer_otel import _faults
@@ -17,7 +18,8 @@ from timetracer_otel._names import known_names
 from timetracer_otel._otel_internals import current_span
 from timetracer_otel.bridge._background import BackgroundWriter
 from timetracer_otel.bridge._carrier import carry, stop_carrying
-from timetracer_otel.bridge._live_spans import LiveSpans
+from timetracer_otel.bridge._folder_replay import FolderReplay
+from timetracer_otel.bridge._live_spans import LiveSpans, OpenRoot
 from timetracer_otel.bridge._process_replay import ProcessReplay
 from timetracer_otel.bridge._process_session import ProcessSession
 from timetracer_otel.bridge._processor import TimetracerSpanProcessor
@@ -74,17 +76,20 @@ class Runtime:
     def __init__(self) -> None:
         self.spans = LiveSpans()
         self.processor = TimetracerSpanProcessor(self)
-        self.open_root: Callable[[Span], BaseSession | None] | None = None
+        self.open_root: OpenRoot | None = None
         self._lock = threading.RLock()
         self._config = TraceConfig()
         self._writer: BackgroundWriter | None = None
         self._process_session: ProcessSession | None = None
         self._replay: ProcessReplay | None = None
+        self._folder: FolderReplay | None = None
         self._watching = False
 
     @property
     def mode(self) -> TraceMode:
         """What happens outside explicit sessions."""
+        if self._folder is not None:
+            return TraceMode.REPLAY
         if self._replay is not None:
             return self._replay.session.mode
         return TraceMode.RECORD if self.open_root is not None else TraceMode.OFF
@@ -147,11 +152,17 @@ class Runtime:
     def start_replay(self, config: TraceConfig) -> None:
         """Answer every call of the process from the cassette that the configuration names, as its record mode says.
 
+        Where it names a folder, each request, job and message is answered from the cassette recorded for it.
+
         Raises:
             ConfigurationError: It names none.
             CassetteError: It cannot be read, or what will be recorded cannot be written.
         """
-        self._replay = ProcessReplay(config)
+        if config.cassette_path is not None and Path(config.cassette_path).is_dir():
+            self._folder = FolderReplay(config)
+            self.open_root = self._open_replayed_root
+        else:
+            self._replay = ProcessReplay(config)
         self._begin()
 
     def stop(self) -> None:
@@ -159,11 +170,14 @@ class Runtime:
         with self._lock:
             self.open_root = None
             replay, self._replay = self._replay, None
+            folder, self._folder = self._folder, None
             process, self._process_session = self._process_session, None
             writer, self._writer = self._writer, None
         stop_carrying()
         if replay is not None:
             replay.finish()
+        if folder is not None:
+            folder.finish()
         if process is not None:
             process.finish()
         if writer is not None:
@@ -196,6 +210,8 @@ class Runtime:
         """The session of calls outside any request; made when it is first asked for."""
         if self.open_root is None:
             return self._replay.session if self._replay is not None else None
+        if self._folder is not None:
+            return self._folder.outside()
         session = self._process_session
         if session is None:
             with self._lock:
@@ -235,10 +251,9 @@ class Runtime:
         """Whether requests that come in get a session."""
         return self.open_root is not None
 
-    @property
-    def reads_body_first(self) -> bool:
+    def reads_body_first(self, incoming: IncomingRequest) -> bool:
         """Whether the session of a request depends on its body, so that a middleware reads that before it begins."""
-        return False
+        return self._folder is not None and begins_anew() and self._folder.expects_body(incoming)
 
     def request_began(self, incoming: IncomingRequest) -> RequestScope | None:
         """A request has come in, and the app is about to be called for it: the one place that decides on its session.
@@ -249,8 +264,10 @@ class Runtime:
         if self.open_root is None or not begins_anew():
             return None
         carry()
-        limit_bytes = self._config.max_body_bytes
         around = self.spans.root_of(trace.get_current_span().get_span_context().span_id)
+        if self._folder is not None:
+            return self._folder.request_began(incoming, around)
+        limit_bytes = self._config.max_body_bytes
         if around is not None:
             # A span around the app began a session: a request's (the user's own middleware stands outside ours) gets
             # what passes here; in another one's (a job's, say), this request is nothing but a call.
@@ -279,6 +296,11 @@ class Runtime:
                 # The span of the user's middleware ends with the response; the app may still be at work.
                 scope.on_end = self._request_ended
 
+    def replayed_root_ended(self, session: BaseSession | None) -> None:
+        """A span has ended that a replay's session may have begun with."""
+        if self._folder is not None and isinstance(session, ReplaySession):
+            self._folder.end(session, by_span=True)
+
     def _request_ended(self, scope: RequestScope) -> None:
         if isinstance(scope.session, TraceSession):
             self._close(scope.session, scope.failed)
@@ -289,7 +311,7 @@ class Runtime:
         if writer is not None and (has_failed or not session.config.errors_only):
             writer.submit(session)
 
-    def _open_root(self, span: Span) -> BaseSession | None:
+    def _open_root(self, span: Span, context: Context | None) -> BaseSession | None:
         scope = current_scope()
         if scope is not None and not scope.ended:
             # The app made the span's context by itself, and so lost the session that stands in ours.
@@ -303,6 +325,12 @@ class Runtime:
         session.framework = tracer.name.rpartition(".")[2] if tracer else ""
         return session
 
+    def _open_replayed_root(self, span: Span, context: Context | None) -> BaseSession | None:
+        scope = current_scope()
+        if scope is not None and not scope.ended:
+            return scope.session
+        return self._folder.span_began(span, context) if self._folder is not None else None
+
     def _begin(self) -> None:
         set_ambient_lookup(self.ambient_session)
         self.watch_spans()
@@ -310,7 +338,13 @@ class Runtime:
     def _refuse(self, error: Exception, config: TraceConfig, *, replaying: bool) -> None:
         _faults.logger.error("timetracer-otel: %s", error)
         if replaying:
-            self._replay = ProcessReplay(config, RefusingSession(str(error), config))
+            refusing = RefusingSession(
+                "This replay could not start",
+                config,
+                cause=str(error),
+                hint="mend the setting, or unset TIMETRACER_MODE to make real calls.",
+            )
+            self._replay = ProcessReplay(config, refusing)
             self._begin()
 
     def _after_fork(self) -> None:
@@ -318,6 +352,8 @@ class Runtime:
         self.spans.clear()
         self._lock = threading.RLock()
         self._process_session = None
+        if self._folder is not None:
+            self._folder.after_fork()
         if self._writer is not None:
             self._writer = BackgroundWriter(self._writer.store)
 

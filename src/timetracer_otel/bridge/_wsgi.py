@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -64,8 +65,10 @@ def serve(
 
 def _begin(environ: Environ, framework: str) -> RequestScope | None:
     try:
-        body = _read_first(environ) if runtime().reads_body_first else None
-        request = runtime().request_began(_incoming(environ, framework, body))
+        incoming = _incoming(environ, framework)
+        if runtime().reads_body_first(incoming):
+            incoming = replace(incoming, body=_read_first(environ))
+        request = runtime().request_began(incoming)
         source = environ.get("wsgi.input")
         if request is not None and source is not None:
             environ["wsgi.input"] = _NotedInput(source, request, _length(environ))
@@ -75,7 +78,7 @@ def _begin(environ: Environ, framework: str) -> RequestScope | None:
         return None
 
 
-def _incoming(environ: Environ, framework: str, body: bytes | None) -> IncomingRequest:
+def _incoming(environ: Environ, framework: str) -> IncomingRequest:
     # Text in an environ is bytes, decoded as latin-1 (PEP 3333, "Unicode Issues").
     path = (environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")).encode("latin-1")
     query = environ.get("QUERY_STRING", "")
@@ -90,7 +93,6 @@ def _incoming(environ: Environ, framework: str, body: bytes | None) -> IncomingR
         headers=tuple(_headers(environ)),
         client_ip=environ.get("REMOTE_ADDR") or None,
         framework=framework,
-        body=body,
     )
 
 

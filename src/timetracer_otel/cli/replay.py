@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
+
+    from timetracer_otel.types import Cassette
 
 __all__ = ["HELP", "USAGE", "add_arguments", "run"]
 
-HELP = "Run a program and answer its calls from a cassette, with no network."
-USAGE = "CASSETTE [options] -- CMD [ARG ...]"
+HELP = "Run a program and answer its calls from a cassette, or each request's from its own, with no network."
+USAGE = "CASSETTE|FOLDER [options] -- CMD [ARG ...]"
 
 _FLAGS = {
     "mock_plugins": "--mock",
@@ -26,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     from timetracer_otel.cli._options import add_setting
 
-    parser.add_argument("cassette", metavar="CASSETTE", help="the file to answer from")
+    parser.add_argument("cassette", metavar="CASSETTE", help="the file to answer from, or a folder")
     add_setting(parser, "mock_plugins", "--mock", "NAMES")
     add_setting(parser, "live_plugins", "--live", "NAMES")
     add_setting(parser, "record_mode", "--record-mode", "")
@@ -34,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Read the cassette, so that a broken one is refused before anything runs; then become the program.
+    """Read what is to answer, so that a broken cassette is refused before anything runs; then become the program.
 
     A missing one is refused as well, unless the record mode means to make it.
     """
@@ -42,19 +46,40 @@ def run(args: argparse.Namespace) -> int:
     from timetracer_otel.cli._options import check_plugin_names, known_plugins, overrides
 
     given = overrides(args, _FLAGS)
+    cassettes = _of_folder(args.cassette, given) if Path(args.cassette).is_dir() else _whole(args.cassette, given)
+    recorded = {event.signature.lib for cassette in cassettes for event in cassette.events}
+    check_plugin_names(given, _FLAGS, known_plugins(recorded))
+    return launch(args.program, {**given, "mode": "replay", "cassette_path": str(Path(args.cassette).absolute())})
+
+
+def _whole(path: str, given: Mapping[str, str]) -> list[Cassette]:
     from timetracer_otel.cassette import read_cassette
     from timetracer_otel.config import TraceConfig
     from timetracer_otel.constants import RecordMode
 
     mode = RecordMode(given["record_mode"].lower()) if "record_mode" in given else TraceConfig.from_env().record_mode
-    path = Path(args.cassette)
-    cassette = read_cassette(path) if mode is RecordMode.NONE or path.exists() else None
-    libraries = {event.signature.lib for event in cassette.events} if cassette is not None else ()
-    check_plugin_names(given, _FLAGS, known_plugins(libraries))
-    if cassette is not None and not cassette.complete:
+    if mode is not RecordMode.NONE and not Path(path).exists():
+        return []
+    cassette = read_cassette(path)
+    if not cassette.complete:
         print(
-            f"timetracer-otel: {args.cassette} was not finished: its recorder died. "
+            f"timetracer-otel: {path} was not finished: its recorder died. "
             f"Answering from the {len(cassette.events)} calls that stand whole in it.",
             file=sys.stderr,
         )
-    return launch(args.program, {**given, "mode": "replay", "cassette_path": str(path.absolute())})
+    return [cassette]
+
+
+def _of_folder(path: str, given: Mapping[str, str]) -> list[Cassette]:
+    """The cassettes of a folder, as far as they must be looked into now."""
+    from timetracer_otel.exceptions import CassetteError
+    from timetracer_otel.session import CassetteLibrary
+
+    library = CassetteLibrary(path)
+    # Names that only a recording knows may stand in the lists.
+    named = any(field in given for field in ("mock_plugins", "live_plugins"))
+    cassettes = []
+    for entry in library.entries if named else ():
+        with suppress(CassetteError):  # the process that replays it says so
+            cassettes.append(library.read(entry))
+    return cassettes
