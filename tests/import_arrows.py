@@ -32,13 +32,20 @@ ROOMS: dict[str, int] = {
     "plugins": 5,
     **dict.fromkeys(("", "_scopes", "cli", "pytest_plugin", "_pytest_sessions", "_pytest_report", "__main__"), 6),
 }
-"""Floor of each room; the front door is the package itself. ``report`` and ``context`` have rules of their own."""
+"""Floor of each room; the front door is the package itself. ``context`` and `READERS` have rules of their own."""
 
-REPORT_SEES = 3
-"""``report`` imports from this floor and below; only the top floor imports it, and the bridge for a process's end."""
+READERS: dict[str, tuple[str, ...]] = {"report": (), "verify": ("report",)}
+"""Rooms that only read what the others made, and which of each other they may import."""
+
+READERS_SEE = 3
+"""They import from this floor and below; only the top floor imports them, and the bridge `report` for a process's end."""
 
 ALWAYS_ALLOWED = frozenset({"opentelemetry", "msgpack", "wrapt"})
-ALLOWED_IN = {"pytest": ("pytest_plugin", "_pytest_sessions", "_pytest_report")}
+ALLOWED_IN = {
+    "pytest": ("pytest_plugin", "_pytest_sessions", "_pytest_report"),
+    "tqdm": ("verify",),
+    "junitparser": ("verify",),
+}
 OPTIONAL = frozenset({"brotli", "brotlicffi", "zstandard", "compression"})
 OPTIONAL_ROOMS = ("cassette", "session", "report")
 """Decoders that need not be there (``compression`` came with Python 3.14), and the rooms whose functions may ask."""
@@ -191,7 +198,7 @@ def _own(target: str) -> str | None:
 
 def _arrows(module: Module) -> Iterator[Breach]:
     room = module.room
-    if room not in ROOMS and room != "report":
+    if room not in ROOMS and room not in READERS:
         yield Breach(module.path, 1, "arrow", f"{room!r} is no room of the design")
         return
     for found in module.imports:
@@ -199,14 +206,14 @@ def _arrows(module: Module) -> Iterator[Breach]:
         if name is None:
             continue
         other = name.split(".", 1)[0]
-        if other == room or (other not in ROOMS and other != "report"):
+        if other == room or (other not in ROOMS and other not in READERS):
             continue
         if room == "context":
             allowed = other == "session" and found.typing_only
-        elif room == "report":
-            allowed = ROOMS[other] <= REPORT_SEES
-        elif other == "report":
-            allowed = ROOMS[room] == ROOMS[""] or (room == "bridge" and not found.at_top)
+        elif room in READERS:
+            allowed = other in READERS[room] or (other in ROOMS and ROOMS[other] <= READERS_SEE)
+        elif other in READERS:
+            allowed = ROOMS[room] == ROOMS[""] or (room == "bridge" and other == "report" and not found.at_top)
         elif other == "context":
             allowed = ROOMS[room] > ROOMS["context"]
         else:

@@ -30,12 +30,15 @@ def _files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ([], "say which command: record, replay, list, show, export. See: timetracer-otel --help"),
+        ([], "say which command: record, replay, verify, list, show, export. See: timetracer-otel --help"),
         (
             ["recrod"],
-            "there is no command 'recrod'; did you mean 'record'? Commands: record, replay, list, show, export.",
+            (
+                "there is no command 'recrod'; did you mean 'record'? "
+                "Commands: record, replay, verify, list, show, export."
+            ),
         ),
-        (["zap"], "there is no command 'zap'. Commands: record, replay, list, show, export."),
+        (["zap"], "there is no command 'zap'. Commands: record, replay, verify, list, show, export."),
         (["--nonsense"], "the following arguments are required: COMMAND. See: timetracer-otel --help"),
         (["record"], "say what to run behind --, as in: timetracer-otel record -- python app.py"),
         (["record", "python", "app.py"], "say what to run behind --, as in: timetracer-otel record -- python app.py"),
@@ -128,7 +131,6 @@ def test_a_wrong_argument_is_one_line(run: Run, tmp_path: Path, arguments: list[
         ("garbage.msgpack", ["garbage.msgpack"]),
         ("newer.msgpack", ["newer.msgpack", "99"]),
         ("damaged.msgpack", ["damaged.msgpack"]),
-        (".", []),
     ],
 )
 def test_a_cassette_that_cannot_be_read_is_one_line(
@@ -143,6 +145,13 @@ def test_a_cassette_that_cannot_be_read_is_one_line(
     assert all(word in done.stderr for word in words)
     assert not (tmp_path / "ran").exists()
     assert not (tmp_path / "x.har").exists()
+
+
+@pytest.mark.parametrize("command", ["show", "export --to har"])
+def test_a_folder_is_no_cassette(run: Run, command: str) -> None:
+    done = run(*command.split(), ".")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "timetracer-otel: Cannot read cassette .: it is a folder. Name one of the files in it.\n"
 
 
 @pytest.mark.parametrize(

@@ -22,12 +22,16 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS = ("record", "replay", "list", "show", "export")
+COMMANDS = ("record", "replay", "verify", "list", "show", "export")
 """Names of the commands, in the order of the help; each is a module of this package."""
 
 PROGRAM = "timetracer-otel"
 _DESCRIPTION = "Record the HTTP, SQL and Redis calls of a service traced with OpenTelemetry, and replay them offline."
-_RUNNERS = {"record": "record -- python app.py", "replay": "replay CASSETTE -- python app.py"}
+_RUNNERS = {
+    "record": "record -- python app.py",
+    "replay": "replay CASSETTE -- python app.py",
+    "verify": "verify FOLDER -- python app.py",
+}
 """Commands that take the program to run behind ``--``, with an example of each."""
 
 EXIT_BAD_INPUT = 2
@@ -50,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; those of the process where left out.
 
     Returns:
-        The exit code: 0, 2 for bad input (one line on stderr says what and how to cure it), 130 when interrupted.
+        The exit code: 0, 1 where ``verify`` found a difference, 2 for bad input (one line on stderr says what and
+        how to cure it), 130 when interrupted.
         ``record`` and ``replay`` become the program they run, and do not return on POSIX systems.
     """
     _make_output_safe()

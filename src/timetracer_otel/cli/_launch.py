@@ -16,7 +16,7 @@ from timetracer_otel.config import child_environment
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["launch"]
+__all__ = ["instrumented", "launch"]
 
 _INSTRUMENT = "opentelemetry-instrument"
 _RUN_INSTRUMENT = "from opentelemetry.instrumentation.auto_instrumentation import run; run()"
@@ -38,15 +38,24 @@ def launch(program: Sequence[str], settings: Mapping[str, str]) -> int:
     Raises:
         CommandError: There is no such program.
     """
+    full, environment = instrumented(program, settings)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return _run_child(full, environment) if sys.platform == "win32" else _become(full, environment)
+
+
+def instrumented(program: Sequence[str], settings: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
+    """The command and the environment that run a program, instrumented, with these settings; as `launch`.
+
+    Raises:
+        CommandError: There is no such program.
+    """
     environment = child_environment(settings)
     _put_on_path(environment)
     _default_exporters(environment)
     if shutil.which(program[0], path=environment.get("PATH")) is None:
         raise CommandError(f"cannot run {program[0]!r}: there is no such command on PATH, nor an executable file.")
-    full = [*_instrument(), *program]
-    sys.stdout.flush()
-    sys.stderr.flush()
-    return _run_child(full, environment) if sys.platform == "win32" else _become(full, environment)
+    return [*_instrument(), *program], environment
 
 
 def _instrument() -> list[str]:

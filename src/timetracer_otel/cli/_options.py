@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from timetracer_otel.cli._errors import CommandError
 from timetracer_otel.config import SETTINGS, TraceConfig
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from timetracer_otel.config import Setting
 
-__all__ = ["PLUGIN_LISTS", "add_setting", "check_plugin_names", "known_plugins", "overrides"]
+__all__ = ["PLUGIN_LISTS", "add_setting", "check_plugin_names", "known_plugins", "overrides", "parsed_option"]
 
 PLUGIN_LISTS = ("capture", "mock_plugins", "live_plugins")
 """Settings that hold names of plugins and groups."""
@@ -55,6 +55,16 @@ def overrides(args: argparse.Namespace, flags: Mapping[str, str]) -> dict[str, s
     for field, value in given.items():
         _check(_BY_FIELD[field], flags[field], value)
     return given
+
+
+def parsed_option(field: str, flag: str, value: str) -> Any:
+    """The value of an option in the form of a setting, checked as that is.
+
+    Raises:
+        CommandError: It is none of the allowed ones.
+    """
+    _check(_BY_FIELD[field], flag, value)
+    return _BY_FIELD[field].parse(value)
 
 
 def _check(setting: Setting, flag: str, value: str) -> None:

@@ -1,0 +1,160 @@
+"""``timetracer-otel verify``: send a service each recorded request, and compare what it answers."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from timetracer_otel.cli._errors import CommandError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from timetracer_otel.session import CassetteLibrary
+    from timetracer_otel.verify import Planned
+
+__all__ = ["HELP", "USAGE", "add_arguments", "run"]
+
+HELP = "Replay a service, send it each recorded request, and compare what it answers."
+USAGE = "FOLDER [options] -- CMD [ARG ...]"
+
+_FLAGS = {"mock_plugins": "--mock", "live_plugins": "--live"}
+_NEEDED = ("tqdm", "junitparser")
+"""What the extra ``verify`` brings."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    from timetracer_otel.cli._options import add_setting
+
+    parser.add_argument("folder", metavar="FOLDER", help="the folder with the cassettes")
+    parser.add_argument("--url", metavar="URL", help="where CMD listens (default: where the recorded requests went)")
+    parser.add_argument("--jobs", metavar="N", type=int, default=1, help="requests to send at once (default: 1)")
+    parser.add_argument(
+        "--timeout", metavar="S", type=float, default=30.0, help="seconds that one answer may take (default: 30)"
+    )
+    parser.add_argument(
+        "--start-timeout",
+        metavar="S",
+        type=float,
+        default=60.0,
+        help="seconds until CMD must accept connections (default: 60)",
+    )
+    parser.add_argument(
+        "--header",
+        metavar="'NAME: VALUE'",
+        action="append",
+        default=[],
+        help="a header to send in the place of the recorded one, which may be redacted; may be given again",
+    )
+    parser.add_argument(
+        "--ignore",
+        metavar="RULES",
+        action="append",
+        default=[],
+        help="what not to compare, separated by commas: header:<name>, body:<JSON path from $>; may be given again",
+    )
+    parser.add_argument(
+        "--only", metavar="PATTERN", help="only requests like 'GET /users/*' or paths like '/users/*'"
+    )
+    parser.add_argument("--junit-xml", metavar="FILE", type=Path, help="also write the results as JUnit XML")
+    parser.add_argument("--service-log", metavar="FILE", type=Path, help="keep what CMD prints")
+    add_setting(parser, "mock_plugins", "--mock", "NAMES")
+    add_setting(parser, "live_plugins", "--live", "NAMES")
+    parser.add_argument(
+        "--fail-on-unused",
+        action="store_true",
+        help="a recorded call that was not made fails its request (TIMETRACER_FAIL_ON_UNUSED)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check everything, start the service, send the requests, and report; 1 where one failed."""
+    from timetracer_otel.cli._launch import instrumented
+    from timetracer_otel.cli._options import check_plugin_names, known_plugins, overrides
+    from timetracer_otel.config import TraceConfig
+
+    _require_extra()
+    given = overrides(args, _FLAGS)
+    check_plugin_names(given, _FLAGS, known_plugins())
+    headers = dict(_header(text) for text in args.header)
+    for flag, value in (("--jobs", args.jobs), ("--timeout", args.timeout), ("--start-timeout", args.start_timeout)):
+        if not value > 0:
+            raise CommandError(f"{flag}: {value:g} is not allowed. Allowed: more than 0.")
+    if args.junit_xml is not None and not args.junit_xml.parent.is_dir():
+        raise CommandError(
+            f"--junit-xml: cannot write {args.junit_xml}: there is no folder {args.junit_xml.parent}. "
+            "Name another file."
+        )
+    if Path(args.folder).is_file():
+        raise CommandError(f"FOLDER: {args.folder} is no folder. Name the folder that the cassettes are in.")
+    from timetracer_otel.session import CassetteLibrary
+    from timetracer_otel.verify import (
+        Ignored,
+        Runner,
+        Service,
+        ServiceError,
+        VerdictFile,
+        address_of,
+        ended_by_signals,
+        plan,
+        verify,
+    )
+
+    ignored = Ignored.of(_ignore_rules(args.ignore))
+    library = CassetteLibrary(args.folder)
+    planned = _planned(library, args.only, plan(library, args.only))
+    address = address_of(args.url, planned)
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="timetracer-otel-verify-")))
+        verdicts = VerdictFile(scratch / "verdicts.jsonl")
+        settings = {"mode": "replay", "cassette_path": library.directory, "replay_report": str(verdicts.path)}
+        command, environment = instrumented(args.program, {**given, **settings})
+        fail_on_unused = args.fail_on_unused or TraceConfig.from_env().fail_on_unused
+        runner = Runner(library, address, verdicts, ignored, headers, args.timeout, fail_on_unused)
+        stack.enter_context(ended_by_signals())
+        output = args.service_log or scratch / "output.log"
+        service = stack.enter_context(Service(command, environment, address, output))
+        print(f"verify: {len(planned)} recordings in {args.folder}, the service at {address}\n", flush=True)
+        try:
+            service.wait_until_listening(args.start_timeout)
+        except ServiceError as error:
+            print(f"timetracer-otel: {error}", file=sys.stderr)
+            return 1
+        return int(not verify(runner, service, planned, args.jobs, args.junit_xml, print))
+
+
+def _require_extra() -> None:
+    from importlib.util import find_spec
+
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise CommandError(f'verify needs {" and ".join(missing)}. Install: pip install "timetracer-otel[verify]"')
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip() or not (name + value).isprintable() or not text.isascii():
+        raise CommandError(f"--header: {text!r} is not allowed. Allowed: 'NAME: VALUE'.")
+    return name.strip().lower(), value.strip()
+
+
+def _ignore_rules(texts: Sequence[str]) -> list[str]:
+    from timetracer_otel.cli._options import parsed_option
+
+    return [rule for text in texts for rule in parsed_option("ignore", "--ignore", text)]
+
+
+def _planned(library: CassetteLibrary, only: str | None, planned: list[Planned]) -> list[Planned]:
+    for fault in library.broken:
+        print(f"timetracer-otel: left out: {fault}", file=sys.stderr)
+    if not planned and only is not None:
+        raise CommandError(f"--only: no recording in {library.directory} is like {only!r}.")
+    if all(each.left_out or each.unsendable for each in planned):
+        why = "; ".join(sorted({each.left_out or each.unsendable or "" for each in planned})) or "no request in it"
+        raise CommandError(f"there is nothing to send in {library.directory}: {why}. Record requests of the service.")
+    return planned

@@ -1,0 +1,109 @@
+"""Services in processes of their own, recorded by the installed command, and verified by it."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from timetracer_otel.cassette import CassetteStore
+
+__all__ = ["ROOT", "SCRIPT", "Request", "Verify", "environment", "free_port", "record", "send", "verify"]
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = Path(sys.executable).with_name("timetracer-otel")
+Verify = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+class Request(NamedTuple):
+    """What is sent to a service."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str] = {}
+    body: bytes | None = None
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """Quiet, with this repository's modules to be found."""
+    return {
+        **{name: value for name, value in os.environ.items() if name != "COLUMNS"},
+        "PYTHONPATH": str(ROOT),
+        "PYTHONWARNINGS": "ignore",
+        "PYTHONIOENCODING": "utf-8",
+        "DJANGO_SETTINGS_MODULE": "tests.bridge._django_settings",
+        **changes,
+    }
+
+
+def record(command: Sequence[str], port: int, requests: Sequence[Request], folder: Path, **changes: str) -> None:
+    """Record a service while it answers requests, all at once where there are many, and stop it."""
+    with subprocess.Popen(
+        [str(SCRIPT), "record", "--dir", str(folder), "--", *command],
+        env=environment(**changes),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as service:
+        try:
+            _wait(lambda: _listens(port) or service.poll() is not None)
+            for request in requests:
+                send(port, request)
+            _wait(lambda: sum(each.method != "" for each in CassetteStore(folder).list()) >= len(requests))
+        finally:
+            service.send_signal(signal.SIGINT)
+            printed, _ = service.communicate(timeout=30)
+    found = [each.request_path for each in CassetteStore(folder).list() if each.method]
+    assert len(found) == len(requests), f"{found}\n{printed}"
+
+
+def verify(folder: Path, command: Sequence[str], *options: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    """``timetracer-otel verify FOLDER OPTIONS -- COMMAND``."""
+    return subprocess.run(
+        [str(SCRIPT), "verify", str(folder), *options, "--", *command],
+        env=environment(**changes),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+
+
+def send(port: int, request: Request) -> tuple[int, bytes]:
+    """Send one request; status and body of the answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request(request.method, request.target, request.body, dict(request.headers))
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _wait(until: Callable[[], bool], timeout_s: float = 40.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not until() and time.monotonic() < deadline:
+        time.sleep(0.05)

@@ -1,0 +1,55 @@
+"""``timetracer-otel verify`` with services of each web framework, each under a server of its own kind."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.loopback import Loopback
+from tests.verify._services import Request, free_port, record, verify
+
+REQUESTS = [
+    Request("GET", "/users/3?q=a%20b&q=c", {"Authorization": "Bearer geheim", "Cookie": "a=1; b=2"}),
+    Request("HEAD", "/users/3"),
+    Request("POST", "/echo", {"Content-Type": "application/json"}, b'{"a": 1e2, "password": "geheim"}'),
+    Request("POST", "/echo", {"Content-Type": "application/octet-stream"}, bytes(range(256)) * 40),
+    Request("POST", "/first", {}, b"x" * 100_000),
+    Request("GET", "/stream"),
+    Request("GET", "/empty"),
+    Request("GET", "/unchanged"),
+    Request("GET", "/file"),
+    Request("GET", "/moved"),
+    Request("GET", "/thread"),
+    Request("GET", "/no/such/path"),
+]
+
+
+def command(app: str, port: int) -> list[str]:
+    if app == "fastapi":
+        serve = [sys.executable, "-m", "uvicorn", "--factory", "tests.bridge._web_apps:fastapi_app"]
+        return [*serve, "--port", str(port), "--log-level", "warning"]
+    serve = [
+        "gunicorn",
+        "--worker-class",
+        "gthread",
+        "--threads",
+        "4",
+        "--workers",
+        "2",
+        "--bind",
+        f"127.0.0.1:{port}",
+    ]
+    return [*serve, f"tests.bridge._web_apps:{app}()"]
+
+
+@pytest.mark.parametrize("app", ["fastapi", "flask_app", "django_wsgi_app"])
+def test_an_unchanged_service_passes_with_its_upstream_gone(tmp_path: Path, app: str) -> None:
+    port = free_port()
+    with Loopback() as upstream:
+        record(command(app, port), port, REQUESTS, tmp_path / "cassettes", UPSTREAM=upstream.url)
+    done = verify(tmp_path / "cassettes", command(app, port), "--timeout", "20", "--jobs", "3", UPSTREAM=upstream.url)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(REQUESTS)} passed in " in done.stdout.splitlines()[-1], done.stdout
+    assert "geheim" not in done.stdout
