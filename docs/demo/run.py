@@ -117,6 +117,7 @@ class Demo:
         self.stop_everything()
         replayed = self.replay(cassettes)
         self.compare(recorded, replayed)
+        self.verify()
         self.show(cassettes)
 
     def record(self) -> list[Answer]:
@@ -216,6 +217,29 @@ class Demo:
                     print(f"  {'':20} {one:{COLUMN}}  {other}")
         require(not different, f"these answers differ: {', '.join(different)}")
 
+    def verify(self) -> None:
+        """All of that in one command: the service once, each recorded request, each answer compared."""
+        step("Verify: one service answers every recorded request from its own cassette")
+        say(f"timetracer-otel verify {shown(self.cassettes)} --jobs 4 -- python docs/demo/service.py …")
+        require(not accepts_connections(self.service_port), "the recorded service still answers")
+        done = subprocess.run(
+            [
+                *(str(BIN / "timetracer-otel"), "verify", str(self.cassettes), "--jobs", "4"),
+                *("--", *self.service_command(self.service_port)),
+            ],
+            env={**self.service_environment(), "OTEL_TRACES_EXPORTER": "none"},
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+        print(textwrap.indent(done.stdout, "    "), flush=True)
+        require(
+            done.returncode == 0 and f"{len(REQUESTS)} passed" in done.stdout,
+            f"it ended with {done.returncode}: {done.stderr}",
+        )
+        require(not self.database.exists(), "somebody made the database again")
+
     def show(self, cassettes: list[Path]) -> None:
         """What a cassette holds, as the command line shows it."""
         step("What a cassette holds")
@@ -237,29 +261,29 @@ class Demo:
 
     def start_service(self, name: str, port: int, settings: dict[str, str]) -> None:
         """The same command every time; only the environment differs."""
-        self.children.start(
-            name,
-            [
-                str(BIN / "opentelemetry-instrument"),
-                sys.executable,
-                str(HERE / "service.py"),
-                str(port),
-                f"http://127.0.0.1:{self.upstream_port}",
-                f"sqlite:///{self.database}",
-                f"redis://127.0.0.1:{self.redis_port}/0",
-            ],
-            {
-                **clean_environment(),
-                "OTEL_SERVICE_NAME": "demo-shop",
-                "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-                "OTEL_EXPORTER_OTLP_ENDPOINT": self.backend.endpoint,
-                "OTEL_METRICS_EXPORTER": "none",
-                "OTEL_LOGS_EXPORTER": "none",
-                "OTEL_BSP_SCHEDULE_DELAY": "100",
-                **settings,
-            },
-            port,
-        )
+        command = [str(BIN / "opentelemetry-instrument"), *self.service_command(port)]
+        self.children.start(name, command, {**self.service_environment(), **settings}, port)
+
+    def service_command(self, port: int) -> list[str]:
+        return [
+            sys.executable,
+            str(HERE / "service.py"),
+            str(port),
+            f"http://127.0.0.1:{self.upstream_port}",
+            f"sqlite:///{self.database}",
+            f"redis://127.0.0.1:{self.redis_port}/0",
+        ]
+
+    def service_environment(self) -> dict[str, str]:
+        return {
+            **clean_environment(),
+            "OTEL_SERVICE_NAME": "demo-shop",
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": self.backend.endpoint,
+            "OTEL_METRICS_EXPORTER": "none",
+            "OTEL_LOGS_EXPORTER": "none",
+            "OTEL_BSP_SCHEDULE_DELAY": "100",
+        }
 
     def check_spans(self, *, replayed: bool) -> None:
         """The tracing backend has got a span of every request and every call, marked where they were replayed."""

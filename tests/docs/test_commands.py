@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -38,6 +39,8 @@ UPSTREAM = "http://127.0.0.1:8001"
 """How the pages call the upstream; replaced by its real address."""
 REDIS = "redis://localhost:6379"
 """How they call a Redis server; replaced by the address of one that is started for the page."""
+PORT = "5001"
+"""Where a service of a page listens; replaced by a port that is free."""
 
 APP = """
 import os
@@ -84,6 +87,12 @@ def commands(language: str, text: str) -> list[Command]:
     return found
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port
+
+
 def fits(expected: list[str], printed: str) -> bool:
     pieces = [
         r"(?:.*\n)*?" if line == "…" else ".*".join(map(re.escape, line.rstrip().split("…"))) + r"[ ]*\n"
@@ -114,6 +123,7 @@ class Page:
         self.folder = folder
         self.upstream = upstream
         self.redis_url = redis_url
+        self.port = str(free_port())
         (folder / "app.py").write_text(APP)
         save_cassette(checkout(), folder / "checkout.msgpack")
         kept = {
@@ -144,7 +154,9 @@ class Page:
         for number, command in enumerate(block):
             assert number < len(printed) - 1, f"{command.text}\n\n{printed[-1]}\n{done.stderr}"
             if command.output:
-                assert fits(command.output, printed[number] + "\n"), f"{command.text}\n\n{printed[number]}"
+                assert fits([line.replace(PORT, self.port) for line in command.output], printed[number] + "\n"), (
+                    f"{command.text}\n\n{printed[number]}"
+                )
         assert done.returncode == 0, done.stderr
 
     def python(self, text: str) -> None:
@@ -156,7 +168,7 @@ class Page:
         assert done.returncode == 0, f"{text}\n\n{done.stderr}"
 
     def local(self, text: str) -> str:
-        return text.replace(UPSTREAM, self.upstream.url).replace(REDIS, self.redis_url)
+        return text.replace(UPSTREAM, self.upstream.url).replace(REDIS, self.redis_url).replace(PORT, self.port)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

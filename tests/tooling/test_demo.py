@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import subprocess
@@ -42,6 +43,7 @@ def test_every_replayed_answer_equals_the_recorded_one(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "8 of 8 answers are equal" in done.stdout
     assert "DIFFERENT" not in done.stdout
+    assert re.search(r"^    8 passed(, \d+ left out)? in ", done.stdout, re.MULTILINE), done.stdout
     cassettes = [read_cassette(path) for path in tmp_path.rglob("*.msgpack")]
     libraries = [{event.signature.lib for event in cassette.events} for cassette in cassettes]
     assert libraries.count({"httpx", "aiohttp", "sqlalchemy", "redis"}) == 2
