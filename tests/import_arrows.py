@@ -38,7 +38,7 @@ READERS: dict[str, tuple[str, ...]] = {"report": (), "verify": ("report",)}
 """Rooms that only read what the others made, and which of each other they may import."""
 
 READERS_SEE = 3
-"""They import from this floor and below; only the top floor imports them, and the bridge `report` for a process's end."""
+"""They import from this floor and below. Only the top floor imports them; the bridge `report` at the end."""
 
 ALWAYS_ALLOWED = frozenset({"opentelemetry", "msgpack", "wrapt"})
 ALLOWED_IN = {

@@ -32,7 +32,7 @@ from timetracer_otel.config import TraceConfig, environment
 from timetracer_otel.constants import TraceMode
 from timetracer_otel.context import set_ambient_lookup
 from timetracer_otel.exceptions import ConfigurationError, TimetracerError
-from timetracer_otel.session import BaseSession, TraceSession
+from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
 __all__ = ["Runtime", "Whereabouts", "runtime"]
 
