@@ -23,8 +23,8 @@ PACKAGE = "timetracer_otel"
 MAX_LINES = 400
 
 ROOMS: dict[str, int] = {
-    **dict.fromkeys(("types", "constants", "exceptions", "_faults", "_names", "_otel_internals", "_patching"), 0),
-    **dict.fromkeys(("_mappings", "context"), 0),
+    **dict.fromkeys(("types", "constants", "exceptions", "_counters", "_faults", "_names"), 0),
+    **dict.fromkeys(("_mappings", "_otel_internals", "_patching", "context"), 0),
     **dict.fromkeys(("_settings", "config"), 1),
     "cassette": 2,
     "session": 3,

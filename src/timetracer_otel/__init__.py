@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from timetracer_otel._counters import Counters, counters
     from timetracer_otel._scopes import record, replay
     from timetracer_otel.config import TraceConfig
     from timetracer_otel.constants import CapturePolicy, CompressionType, RecordMode, TraceMode
@@ -39,6 +40,7 @@ __all__ = [
     "CassetteSchemaError",
     "CompressionType",
     "ConfigurationError",
+    "Counters",
     "NetworkBlockedError",
     "PluginError",
     "PluginNotFoundError",
@@ -49,12 +51,14 @@ __all__ = [
     "TraceConfig",
     "TraceMode",
     "__version__",
+    "counters",
     "record",
     "replay",
 ]
 
 _HOME = {
     **dict.fromkeys(("record", "replay"), "_scopes"),
+    **dict.fromkeys(("Counters", "counters"), "_counters"),
     "TraceConfig": "config",
     **dict.fromkeys(("CapturePolicy", "CompressionType", "RecordMode", "TraceMode"), "constants"),
 }

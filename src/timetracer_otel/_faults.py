@@ -11,7 +11,7 @@ import sys
 import threading
 from collections import Counter
 
-__all__ = ["contain", "fault_counts", "logger", "raise_faults", "say", "warn_once"]
+__all__ = ["contain", "fault_counts", "forget", "logger", "raise_faults", "say", "warn_once"]
 
 logger = logging.getLogger("timetracer_otel")
 
@@ -20,7 +20,8 @@ raise_faults = False
 
 _counts: Counter[str] = Counter()
 _warned: set[str] = set()
-_lock = threading.Lock()
+_lock = threading.RLock()
+"""Reentrant: a signal handler may come to a fault in the middle of a count."""
 
 
 def contain(where: str, error: BaseException) -> None:
@@ -65,3 +66,10 @@ def fault_counts() -> dict[str, int]:
     """How often each place had a fault in this process."""
     with _lock:
         return dict(_counts)
+
+
+def forget() -> None:
+    """Begin at zero: in a forked child, what was counted is its parent's, and its lock may be held for ever."""
+    global _lock
+    _lock = threading.RLock()
+    _counts.clear()

@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 
-from timetracer_otel import _faults
+from timetracer_otel import _counters, _faults
 from timetracer_otel.cassette import CassetteStore
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.session import TraceSession
@@ -22,14 +22,10 @@ class BackgroundWriter:
 
     Attributes:
         store: Where the cassettes go.
-        written: How many were stored.
-        dropped: How many were lost because too many waited, or because the store refused them.
     """
 
     def __init__(self, store: CassetteStore) -> None:
         self.store = store
-        self.written = 0
-        self.dropped = 0
         self._waiting: queue.Queue[TraceSession] = queue.Queue(MAX_WAITING)
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -39,7 +35,7 @@ class BackgroundWriter:
         try:
             self._waiting.put_nowait(session)
         except queue.Full:
-            self.dropped += 1
+            self._dropped("too many waited to be written")
             _faults.warn_once(
                 "writer-full",
                 f"{MAX_WAITING} recordings wait to be written to {self.store.directory}; further ones are dropped "
@@ -71,16 +67,22 @@ class BackgroundWriter:
             session = self._waiting.get()
             try:
                 self.store.put(session.to_cassette())
-                self.written += 1
+                _counters.cassette_written()
+                _counters.session_ended()
             except CassetteError as error:
                 # The disk is the user's business, not a fault of ours: one line, no traceback.
-                self.dropped += 1
+                self._dropped("the folder could not be written to")
                 _faults.warn_once(f"store:{self.store.directory}", f"{error} Recordings are dropped and counted.")
             except Exception as error:
-                self.dropped += 1
+                self._dropped("a fault of the recorder")
                 try:
                     _faults.contain("writer", error)
                 except Exception:
                     _faults.logger.exception("timetracer-otel: fault in the writer")
             finally:
                 self._waiting.task_done()
+
+    @staticmethod
+    def _dropped(reason: str) -> None:
+        _counters.cassette_dropped(reason)
+        _counters.session_ended()

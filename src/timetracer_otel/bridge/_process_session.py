@@ -13,6 +13,8 @@ from timetracer_otel.types import DependencyEvent, SpanFacts
 
 __all__ = ["ProcessSession"]
 
+_UNWRITTEN = "calls that could not be written"
+
 
 class ProcessSession(TraceSession):
     """Appends each call to its file as soon as the call and its span have ended; keeps nothing of it.
@@ -104,14 +106,14 @@ class ProcessSession(TraceSession):
         try:
             event = self._maker.event(call, facts() if facts else None, self._started_s, self._ended_s)
         except Exception as error:
-            self._dropped["faults"] += 1
+            self.drop("faults")
             _faults.contain("process_session.event", error)
             return
         self._write(event)
 
     def _write(self, event: DependencyEvent) -> None:
         if self._broken:
-            self._dropped["calls that could not be written"] += 1
+            self.drop(_UNWRITTEN)
             return
         try:
             if self._output is None:
@@ -123,7 +125,7 @@ class ProcessSession(TraceSession):
                 )
             self._output.append(event)
         except CassetteError as error:
-            self._dropped["calls that could not be written"] += 1
+            self.drop(_UNWRITTEN)
             self._give_up(error)
 
     def _give_up(self, error: CassetteError) -> None:

@@ -13,9 +13,10 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span
 
-from timetracer_otel import _faults
+from timetracer_otel import _counters, _faults
 from timetracer_otel._names import known_names
 from timetracer_otel._otel_internals import current_span
+from timetracer_otel.bridge import _metrics
 from timetracer_otel.bridge._background import BackgroundWriter
 from timetracer_otel.bridge._carrier import carry, stop_carrying
 from timetracer_otel.bridge._folder_replay import FolderReplay
@@ -147,6 +148,7 @@ class Runtime:
                 self._config = config
                 self._writer = BackgroundWriter(CassetteStore(config.cassette_dir, config.compression))
                 self.open_root = self._open_root
+        _metrics.offer()
         self._begin()
 
     def start_replay(self, config: TraceConfig) -> None:
@@ -182,6 +184,7 @@ class Runtime:
             process.finish()
         if writer is not None:
             writer.flush()
+            _counters.log_losses()
 
     def flush(self, timeout_s: float = 30.0) -> bool:
         """Wait until the cassettes of finished requests are on disk; False where that took longer."""
@@ -277,7 +280,7 @@ class Runtime:
             return RequestScope(incoming, session, limit_bytes)
         if not self._config.should_trace(incoming.path) or not self._config.should_sample():
             return RequestScope(incoming, None)
-        return RequestScope(incoming, TraceSession(self._config), limit_bytes, self._request_ended)
+        return RequestScope(incoming, self._new_session(), limit_bytes, self._request_ended)
 
     def root_ended(self, session: TraceSession, span: ReadableSpan, began_session: bool) -> None:
         """An outermost span of this process has ended: tell its session, and hand that over if it began with it."""
@@ -308,8 +311,18 @@ class Runtime:
     def _close(self, session: TraceSession, has_failed: bool) -> None:
         session.finalize()
         writer = self._writer
-        if writer is not None and (has_failed or not session.config.errors_only):
+        if session.config.errors_only and not has_failed:
+            _counters.cassette_discarded()
+            _counters.session_ended()
+        elif writer is not None:
             writer.submit(session)
+        else:
+            _counters.cassette_dropped("recording was switched off before the request ended")
+            _counters.session_ended()
+
+    def _new_session(self) -> TraceSession:
+        _counters.session_began()
+        return TraceSession(self._config)
 
     def _open_root(self, span: Span, context: Context | None) -> BaseSession | None:
         scope = current_scope()
@@ -319,7 +332,7 @@ class Runtime:
         path = request_path(span)
         if (path is not None and not self._config.should_trace(path)) or not self._config.should_sample():
             return None
-        session = TraceSession(self._config)
+        session = self._new_session()
         session.trace_id = f"{span.get_span_context().trace_id:032x}"
         tracer = span.instrumentation_scope
         session.framework = tracer.name.rpartition(".")[2] if tracer else ""
@@ -349,6 +362,7 @@ class Runtime:
 
     def _after_fork(self) -> None:
         # The parent's threads, files and open spans are not this process's.
+        _counters.forget()
         self.spans.clear()
         self._lock = threading.RLock()
         self._process_session = None

@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from importlib import metadata
 from typing import Any
 
+from timetracer_otel import _counters
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import FORMAT_VERSION, TraceMode
 from timetracer_otel.exceptions import NetworkBlockedError
@@ -218,10 +219,11 @@ class TraceSession(BaseSession):
         if traceback:
             self._error_info["traceback"] = traceback
 
-    def drop(self, reason: str) -> None:
-        """Count something that was lost."""
+    def drop(self, reason: str, number: int = 1) -> None:
+        """Count something that was lost, here and for the whole process; ``reason`` is one of few constant texts."""
         with self._lock:
-            self._dropped[reason] += 1
+            self._dropped[reason] += number
+        _counters.event_dropped(reason, number)
 
     def verdict(self) -> Verdict:
         """How many calls were recorded, and which connections were refused; a recording answers nothing."""
