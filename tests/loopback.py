@@ -1,10 +1,11 @@
-"""A small upstream for programs that the tests start: users, a list, and a place to send spans to."""
+"""A small upstream for programs that the tests start: users, a list, slow answers, and a place to send spans to."""
 
 from __future__ import annotations
 
 import gzip
 import json
 import threading
+import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -28,7 +29,10 @@ class Loopback:
             def do_GET(self) -> None:
                 path = self.path.split("?", 1)[0]
                 hits[path] += 1
-                if path.startswith("/users/"):
+                if path.startswith("/slow/"):
+                    time.sleep(int(path.rpartition("/")[2]) / 1000)
+                    self._answer(200, path.encode())
+                elif path.startswith("/users/"):
                     self._answer(200, json.dumps({"id": int(path.rpartition("/")[2]), "name": "Ada"}).encode())
                 elif path == "/items":
                     self._answer(200, gzip.compress(b'{"items": ["tea", "cake"]}', mtime=0), gzipped=True)

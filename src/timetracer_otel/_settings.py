@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -126,6 +127,38 @@ SETTINGS: tuple[Setting, ...] = (
         "0 or more",
         "Longest body that is kept; the event of a longer one cannot be replayed, and says so.",
         "KiB",
+    ),
+    Setting(
+        "max_session_kb",
+        "MAX_SESSION_KB",
+        int,
+        "0 or more",
+        "What all bodies, replies and rows of one recording may take; beyond, none is kept and no further call is "
+        "recorded, both counted.",
+        "KiB",
+    ),
+    Setting(
+        "max_events",
+        "MAX_EVENTS",
+        int,
+        "1 or more",
+        "Calls that one recording keeps; further ones are made without us, and counted.",
+    ),
+    Setting(
+        "max_sessions",
+        "MAX_SESSIONS",
+        int,
+        "1 or more",
+        "Requests at once that are being recorded or wait for being written; further ones are not recorded, and "
+        "counted.",
+    ),
+    Setting(
+        "late_s",
+        "LATE_S",
+        float,
+        "0 or more",
+        "How long the cassette of a request that has ended waits for calls that are still under way.",
+        "s",
     ),
     Setting("store_request_body", "STORE_REQ_BODY", _POLICY, _POLICIES, "When request bodies are kept."),
     Setting("store_response_body", "STORE_RES_BODY", _POLICY, _POLICIES, "When response bodies are kept."),
@@ -265,8 +298,10 @@ def check(field: str, value: Any, named: str) -> None:
     """
     if field == "sample_rate" and not 0.0 <= value <= 1.0:
         raise wrong(named, value, "0.0 to 1.0")
-    if field == "max_body_kb" and value < 0:
+    if field in {"max_body_kb", "max_session_kb", "late_s"} and not 0 <= value < math.inf:
         raise wrong(named, value, "0 or more")
+    if field in {"max_events", "max_sessions"} and value < 1:
+        raise wrong(named, value, "1 or more")
     if field == "ignore_sql_params":
         for rule in value:
             if not rule.rpartition(":")[2].replace(",", " ").split():

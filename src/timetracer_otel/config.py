@@ -53,6 +53,10 @@ class TraceConfig:
     errors_only: bool = False
     exclude_paths: list[str] = field(default_factory=lambda: ["/health", "/metrics", "/docs", "/openapi.json"])
     max_body_kb: int = 16_384
+    max_session_kb: int = 65_536
+    max_events: int = 10_000
+    max_sessions: int = 1_000
+    late_s: float = 5.0
     store_request_body: CapturePolicy = CapturePolicy.ALWAYS
     store_response_body: CapturePolicy = CapturePolicy.ALWAYS
     strict_replay: bool = True
@@ -117,6 +121,17 @@ class TraceConfig:
     def max_body_bytes(self) -> int:
         """`max_body_kb` in bytes."""
         return self.max_body_kb * 1024
+
+    @property
+    def max_session_bytes(self) -> int:
+        """`max_session_kb` in bytes."""
+        return self.max_session_kb * 1024
+
+    def why_too_long(self, size_bytes: int) -> str:
+        """Why something of this size was not kept, to be read behind what it is: ``its reply ...``."""
+        if size_bytes > self.max_body_bytes:
+            return f"of {size_bytes} bytes is longer than TIMETRACER_MAX_BODY_KB={self.max_body_kb}"
+        return f"of {size_bytes} bytes had no room left under TIMETRACER_MAX_SESSION_KB={self.max_session_kb}"
 
     def get_python_version(self) -> str:
         """The running interpreter's version, as ``3.12.1``."""

@@ -29,6 +29,7 @@ __all__ = [
     "require_session",
     "reset_session",
     "session_in",
+    "session_now",
     "set_ambient_lookup",
     "set_session",
 ]
@@ -45,7 +46,7 @@ def get_current_session() -> BaseSession | None:
     # Not by `get_value`: this is asked at every call, and each function in between counts.
     explicit = otel_context.get_current().get(_KEY)
     if explicit is not None:
-        return None if explicit is _NONE else explicit  # type: ignore[return-value]
+        return None if explicit is _NONE else session_now(explicit)  # type: ignore[arg-type]
     return _ambient() if _ambient is not None else None
 
 
@@ -103,7 +104,12 @@ def is_decided() -> bool:
 def session_in(context: Context | None) -> BaseSession | None:
     """The session that was set in a given OpenTelemetry context (None: the current one)."""
     explicit = (context if context is not None else otel_context.get_current()).get(_KEY)
-    return None if explicit is _NONE else explicit  # type: ignore[return-value]
+    return None if explicit is _NONE else session_now(explicit)  # type: ignore[arg-type]
+
+
+def session_now(session: BaseSession | None) -> BaseSession | None:
+    """The session itself, or the one that follows it where it has ended."""
+    return session if session is None or session.after is None else session.after()
 
 
 def set_ambient_lookup(lookup: Callable[[], BaseSession | None] | None) -> None:

@@ -76,6 +76,11 @@ class LiveSpans:
         """The live span of this very object, without asking it for its id."""
         return self._by_span.get(span)
 
+    def sessions(self) -> set[BaseSession | None]:
+        """The sessions that have live spans."""
+        # A list first: other threads change the dictionary.
+        return {live.session for live in list(self._live.values())}
+
     def root_of(self, span_id: int) -> LiveSpan | None:
         """The live span that began the session which the span with this id is part of."""
         live = self._live.get(span_id)

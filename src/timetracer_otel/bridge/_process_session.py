@@ -8,7 +8,7 @@ from timetracer_otel import _faults
 from timetracer_otel.cassette import AppendWriter, cassette_path
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.exceptions import CassetteError
-from timetracer_otel.session import PendingCall, TraceSession
+from timetracer_otel.session import BodyLimits, PendingCall, TraceSession
 from timetracer_otel.types import DependencyEvent, SpanFacts
 
 __all__ = ["ProcessSession"]
@@ -29,6 +29,8 @@ class ProcessSession(TraceSession):
 
     def __init__(self, config: TraceConfig, is_live: Callable[[int], bool]) -> None:
         super().__init__(config)
+        # What is written makes room again; each body by itself is bounded.
+        self.limits = BodyLimits(config.max_body_bytes)
         self._is_live = is_live
         self._under_way: dict[int, PendingCall] = {}
         self._calls_of_span: dict[int, int] = {}
@@ -36,9 +38,14 @@ class ProcessSession(TraceSession):
         self._waiting_for_span: dict[int, list[PendingCall]] = {}
         self._output: AppendWriter | None = None
         self._broken = False
+        self._closed = False
 
     def call_began(self, call: PendingCall) -> None:
         with self._lock:
+            if len(self._under_way) >= self.config.max_events:
+                # Most likely streams that nobody closes.
+                self.drop("calls under way over the limit")
+                return
             self._under_way[call.eid] = call
             self._calls_of_span[call.span_id] = self._calls_of_span.get(call.span_id, 0) + 1
 
@@ -73,8 +80,6 @@ class ProcessSession(TraceSession):
                 self._write(event)
 
     def add_event(self, event: DependencyEvent) -> None:
-        if self._finalized:
-            raise RuntimeError("Cannot add events to a finalized session")
         event.eid = self.next_eid()
         with self._lock:
             self._write(self._maker.given(event))
@@ -88,6 +93,7 @@ class ProcessSession(TraceSession):
             self._under_way.clear()
             self._waiting_for_span.clear()
             output, self._output = self._output, None
+            self._closed = True
         if output is not None:
             try:
                 output.finish(self.to_cassette())
@@ -112,7 +118,7 @@ class ProcessSession(TraceSession):
         self._write(event)
 
     def _write(self, event: DependencyEvent) -> None:
-        if self._broken:
+        if self._broken or self._closed:
             self.drop(_UNWRITTEN)
             return
         try:

@@ -20,7 +20,7 @@ from timetracer_otel import _faults
 from timetracer_otel.bridge._span_facts import failed, is_server, note_exception, query_values, route_of
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.context import context_with, is_decided
-from timetracer_otel.session import BaseSession, BodyTap, TraceSession
+from timetracer_otel.session import BaseSession, BodyLimits, BodyTap, TraceSession
 from timetracer_otel.types import BodySnapshot, HeaderMap, HeaderPairs, RequestSnapshot, ResponseSnapshot
 
 if TYPE_CHECKING:
@@ -80,7 +80,6 @@ class RequestScope:
     Args:
         incoming: The request.
         session: What its calls belong to; None where it is left out, with everything below it.
-        limit_bytes: What of a body lies beyond is counted, not kept.
         on_end: Called when the request has ended, to end its session; None where a span around the app does that.
     """
 
@@ -88,13 +87,13 @@ class RequestScope:
         self,
         incoming: IncomingRequest,
         session: BaseSession | None,
-        limit_bytes: int = 0,
         on_end: Callable[[RequestScope], None] | None = None,
     ) -> None:
         self.incoming = incoming
         self.session = session
-        self.request_body = BodyTap(limit_bytes)
-        self.response_body = BodyTap(limit_bytes)
+        limits = session.limits if isinstance(session, TraceSession) else BodyLimits(0)
+        self.request_body = BodyTap(limits)
+        self.response_body = BodyTap(limits)
         self.route: str | None = None
         self.status = 0
         self.headers: HeaderPairs = ()
@@ -226,6 +225,11 @@ class RequestScope:
             body=body,
             duration_ms=((ended_s or perf_counter()) - self._started_s) * 1000,
         )
+
+    def release(self) -> None:
+        # `incoming` stays: it is small, and the app's own bytes.
+        self.request_body.restart()
+        self.response_body.restart()
 
     def _request_body(self) -> BodySnapshot | None:
         incoming, tap = self.incoming, self.request_body

@@ -17,7 +17,6 @@ from timetracer_otel import _counters, _faults
 from timetracer_otel._names import known_names
 from timetracer_otel._otel_internals import current_span
 from timetracer_otel.bridge import _metrics
-from timetracer_otel.bridge._background import BackgroundWriter
 from timetracer_otel.bridge._carrier import carry, stop_carrying
 from timetracer_otel.bridge._folder_replay import FolderReplay
 from timetracer_otel.bridge._live_spans import LiveSpans, OpenRoot
@@ -25,13 +24,13 @@ from timetracer_otel.bridge._process_replay import ProcessReplay
 from timetracer_otel.bridge._process_session import ProcessSession
 from timetracer_otel.bridge._processor import TimetracerSpanProcessor
 from timetracer_otel.bridge._provider import attach, attach_to_future_providers
+from timetracer_otel.bridge._recordings import Recordings
 from timetracer_otel.bridge._refusing import RefusingSession
 from timetracer_otel.bridge._requests import IncomingRequest, RequestScope, begins_anew, current_scope
 from timetracer_otel.bridge._span_facts import RootSpan, failed, is_server, note_exception, request_path
-from timetracer_otel.cassette import CassetteStore
 from timetracer_otel.config import TraceConfig, environment
 from timetracer_otel.constants import TraceMode
-from timetracer_otel.context import set_ambient_lookup
+from timetracer_otel.context import session_now, set_ambient_lookup
 from timetracer_otel.exceptions import ConfigurationError, TimetracerError
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
@@ -80,7 +79,7 @@ class Runtime:
         self.open_root: OpenRoot | None = None
         self._lock = threading.RLock()
         self._config = TraceConfig()
-        self._writer: BackgroundWriter | None = None
+        self._recordings: Recordings | None = None
         self._process_session: ProcessSession | None = None
         self._replay: ProcessReplay | None = None
         self._folder: FolderReplay | None = None
@@ -146,7 +145,7 @@ class Runtime:
         with self._lock:
             if self.open_root is None:
                 self._config = config
-                self._writer = BackgroundWriter(CassetteStore(config.cassette_dir, config.compression))
+                self._recordings = Recordings(config, self.spans, self.process_session)
                 self.open_root = self._open_root
         _metrics.offer()
         self._begin()
@@ -174,22 +173,23 @@ class Runtime:
             replay, self._replay = self._replay, None
             folder, self._folder = self._folder, None
             process, self._process_session = self._process_session, None
-            writer, self._writer = self._writer, None
+            recordings, self._recordings = self._recordings, None
         stop_carrying()
         if replay is not None:
             replay.finish()
         if folder is not None:
             folder.finish()
+        if recordings is not None:
+            recordings.stop()
         if process is not None:
             process.finish()
-        if writer is not None:
-            writer.flush()
+        if recordings is not None:
             _counters.log_losses()
 
     def flush(self, timeout_s: float = 30.0) -> bool:
         """Wait until the cassettes of finished requests are on disk; False where that took longer."""
-        writer = self._writer
-        return writer is None or writer.flush(timeout_s)
+        recordings = self._recordings
+        return recordings is None or recordings.flush(timeout_s)
 
     def whereabouts(self, span: trace.Span | None = None) -> Whereabouts:
         """Where in the traces the caller is, or a call whose span is not the current one."""
@@ -210,11 +210,17 @@ class Runtime:
         return _Unseen(context.trace_id, context.span_id, span)
 
     def process_session(self) -> BaseSession | None:
-        """The session of calls outside any request; made when it is first asked for."""
+        """The session of calls outside any request; made when it is first asked for.
+
+        There is none where only failed requests are kept: such calls have no request that could fail. Sampling is a
+        choice among requests, and leaves it alone.
+        """
         if self.open_root is None:
             return self._replay.session if self._replay is not None else None
         if self._folder is not None:
             return self._folder.outside()
+        if self._config.errors_only:
+            return None
         session = self._process_session
         if session is None:
             with self._lock:
@@ -227,7 +233,7 @@ class Runtime:
     def stray_session(self) -> BaseSession | None:
         """The session where no span tells: that of the request which is being handled here, or the process's."""
         scope = current_scope()
-        return self.process_session() if scope is None or scope.ended else scope.session
+        return self.process_session() if scope is None else session_now(scope.session)
 
     def ambient_session(self) -> BaseSession | None:
         """The session of the current request, or of the process."""
@@ -238,12 +244,12 @@ class Runtime:
         span = current_span()
         live = self.spans.of(span)
         if live is not None:
-            return live.session
+            return session_now(live.session)
         context = span.get_span_context()
         if context.is_valid:
             live = self.spans.get(context.span_id)
             if live is not None:
-                return live.session
+                return session_now(live.session)
             if span.is_recording():
                 # A provider that was set behind our back: what comes after this call is seen.
                 self.watch_spans()
@@ -277,24 +283,24 @@ class Runtime:
             session = around.session
             if not is_server(around.span) or not isinstance(session, TraceSession) or session.exchange is not None:
                 return None
-            return RequestScope(incoming, session, limit_bytes)
-        if not self._config.should_trace(incoming.path) or not self._config.should_sample():
-            return RequestScope(incoming, None)
-        return RequestScope(incoming, self._new_session(), limit_bytes, self._request_ended)
+            return RequestScope(incoming, session)
+        return RequestScope(incoming, self._begin_recording(incoming.path), self._request_ended)
 
     def root_ended(self, session: TraceSession, span: ReadableSpan, began_session: bool) -> None:
         """An outermost span of this process has ended: tell its session, and hand that over if it began with it."""
+        if session.is_finalized:
+            return
         scope = session.exchange
         if not isinstance(scope, RequestScope):
             if began_session:
                 session.exchange = RootSpan(span)
                 note_exception(session, span)
-                self._close(session, failed(span))
+                self._end(session, failed(span))
             return
         scope.span_ended(span)
         if began_session and scope.on_end is None:
             if scope.ended:
-                self._close(session, scope.failed)
+                self._end(session, scope.failed)
             else:
                 # The span of the user's middleware ends with the response; the app may still be at work.
                 scope.on_end = self._request_ended
@@ -306,33 +312,28 @@ class Runtime:
 
     def _request_ended(self, scope: RequestScope) -> None:
         if isinstance(scope.session, TraceSession):
-            self._close(scope.session, scope.failed)
+            self._end(scope.session, scope.failed)
 
-    def _close(self, session: TraceSession, has_failed: bool) -> None:
-        session.finalize()
-        writer = self._writer
-        if session.config.errors_only and not has_failed:
-            _counters.cassette_discarded()
-            _counters.session_ended()
-        elif writer is not None:
-            writer.submit(session)
-        else:
-            _counters.cassette_dropped("recording was switched off before the request ended")
-            _counters.session_ended()
+    def _end(self, session: TraceSession, has_failed: bool) -> None:
+        recordings = self._recordings
+        if recordings is not None:
+            recordings.end(session, has_failed)
 
-    def _new_session(self) -> TraceSession:
-        _counters.session_began()
-        return TraceSession(self._config)
+    def _begin_recording(self, path: str | None) -> TraceSession | None:
+        """A session for what begins now; None where it is left out, with all below it."""
+        config, recordings = self._config, self._recordings
+        if recordings is None or (path is not None and not config.should_trace(path)) or not config.should_sample():
+            return None
+        return recordings.begin()
 
     def _open_root(self, span: Span, context: Context | None) -> BaseSession | None:
         scope = current_scope()
         if scope is not None and not scope.ended:
             # The app made the span's context by itself, and so lost the session that stands in ours.
             return scope.session
-        path = request_path(span)
-        if (path is not None and not self._config.should_trace(path)) or not self._config.should_sample():
+        session = self._begin_recording(request_path(span))
+        if session is None:
             return None
-        session = self._new_session()
         session.trace_id = f"{span.get_span_context().trace_id:032x}"
         tracer = span.instrumentation_scope
         session.framework = tracer.name.rpartition(".")[2] if tracer else ""
@@ -368,8 +369,8 @@ class Runtime:
         self._process_session = None
         if self._folder is not None:
             self._folder.after_fork()
-        if self._writer is not None:
-            self._writer = BackgroundWriter(self._writer.store)
+        if self._recordings is not None:
+            self._recordings = Recordings(self._config, self.spans, self.process_session)
 
 
 @lru_cache(maxsize=1)

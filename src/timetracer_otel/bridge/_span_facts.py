@@ -100,13 +100,16 @@ class RootSpan:
     """The request that a root span stands for, for want of somebody who saw it passing (an `Exchange`)."""
 
     def __init__(self, span: ReadableSpan) -> None:
-        self._span = span
+        self._span: ReadableSpan | None = span
 
     def request(self) -> RequestSnapshot:
-        return _request_of(self._span)
+        return RequestSnapshot(method="", path="") if self._span is None else _request_of(self._span)
 
     def response(self) -> ResponseSnapshot:
-        return _response_of(self._span)
+        return ResponseSnapshot(status=0) if self._span is None else _response_of(self._span)
+
+    def release(self) -> None:
+        self._span = None
 
 
 def note_exception(session: TraceSession, span: ReadableSpan) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from timetracer_otel.constants import BodyEnd
-from timetracer_otel.plugins._http import BodyTap
+from timetracer_otel.plugins._http import BodyLimits, BodyTap
 from timetracer_otel.types import BodySnapshot, HeaderPairs
 
 __all__ = ["CHUNK_END", "LAST_CHUNK", "ArrivalTap", "framed", "head_bytes", "informational_bytes"]
@@ -27,7 +27,7 @@ class ArrivalTap(BodyTap):
     """Notes a body as it comes off the connection, one chunk for each arrival.
 
     Args:
-        limit_bytes: What lies beyond is counted, not kept.
+        limits: What lies beyond is counted, not kept.
         on_end: Called once, when the body has ended in whatever way.
     """
 
@@ -46,8 +46,8 @@ class ArrivalTap(BodyTap):
         "raised",
     )
 
-    def __init__(self, limit_bytes: int, on_end: Callable[[], None] | None = None) -> None:
-        super().__init__(limit_bytes, on_end)
+    def __init__(self, limits: BodyLimits, on_end: Callable[[], None] | None = None) -> None:
+        super().__init__(limits, on_end)
         self._head: list[tuple[float, bytes]] | None = []
         self._chunked = False
         self._length: int | None = None
@@ -143,8 +143,13 @@ class ArrivalTap(BodyTap):
         if not data and not frames:
             return
         self.chunk(data, at_s)
-        self.cursors.append(cursor)
-        self.frames.append(frames)
+        if not self.over:
+            self.cursors.append(cursor)
+            self.frames.append(frames)
+
+    def _let_go(self) -> None:
+        super()._let_go()
+        self.cursors, self.frames = [], []
 
 
 class _Dechunker:

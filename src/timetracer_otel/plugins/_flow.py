@@ -232,6 +232,7 @@ def flow(site: Site, session: BaseSession) -> Flow:
         if isinstance(session, TraceSession):
             if session.wants(site.lib):
                 return _record(site, session)
+            session.left_out(site.lib)
         elif isinstance(session, ReplaySession):
             if session.should_mock_plugin(site.lib):
                 return _replay(site, session)

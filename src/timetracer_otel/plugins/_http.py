@@ -9,10 +9,10 @@ from typing import Any
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.plugins._flow import CANCEL_GRACE_S
-from timetracer_otel.session import BodyTap, ReplaySession
+from timetracer_otel.session import BodyLimits, BodyTap, ReplaySession
 from timetracer_otel.types import BodySnapshot, DependencyEvent, RecordedError
 
-__all__ = ["BodyTap", "RecordedBody"]
+__all__ = ["BodyLimits", "BodyTap", "RecordedBody"]
 
 
 class RecordedBody:

@@ -16,7 +16,7 @@ from typing import Any
 
 from timetracer_otel.cassette import rebuild_error, record_error
 from timetracer_otel.exceptions import CassetteError
-from timetracer_otel.plugins._http import RecordedBody
+from timetracer_otel.plugins._http import BodyLimits, RecordedBody
 from timetracer_otel.plugins._wire import TeedFile, WireTap, wire_pieces
 from timetracer_otel.types import RecordedError
 
@@ -53,13 +53,15 @@ def http_response_of(raw: Any) -> http.client.HTTPResponse | None:
     return found if isinstance(found, http.client.HTTPResponse) else None
 
 
-def tee(raw: Any, original: http.client.HTTPResponse, limit_bytes: int, on_end: Callable[[], None]) -> WireTap | None:
+def tee(
+    raw: Any, original: http.client.HTTPResponse, limits: BodyLimits, on_end: Callable[[], None]
+) -> WireTap | None:
     """Note a response body as it is read.
 
     Args:
         raw: The urllib3 response.
         original: What it reads from.
-        limit_bytes: What lies beyond is counted, not kept.
+        limits: What lies beyond is counted, not kept.
         on_end: Called once, when the body has ended; maybe at once.
 
     Returns:
@@ -67,10 +69,10 @@ def tee(raw: Any, original: http.client.HTTPResponse, limit_bytes: int, on_end: 
     """
     state: Any = original
     if state._method == "HEAD":
-        return WireTap(limit_bytes, on_end, chunked=False, length=0)
+        return WireTap(limits, on_end, chunked=False, length=0)
     if state.fp is None or is_teed(original) or raw._fp_bytes_read:
         return None
-    tap = WireTap(limit_bytes, on_end, bool(original.chunked), original.length)
+    tap = WireTap(limits, on_end, bool(original.chunked), original.length)
     if tap.end is None:
         state.fp = TeedFile(state.fp, tap)
     return tap

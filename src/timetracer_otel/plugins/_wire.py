@@ -15,7 +15,7 @@ from typing import Any
 
 from timetracer_otel import _faults
 from timetracer_otel.constants import BodyEnd
-from timetracer_otel.plugins._http import BodyTap, RecordedBody
+from timetracer_otel.plugins._http import BodyLimits, BodyTap, RecordedBody
 from timetracer_otel.types import BodySnapshot
 
 __all__ = ["TeedFile", "WireTap", "wire_pieces"]
@@ -35,7 +35,7 @@ class WireTap(BodyTap):
     """Notes a body by the bytes that its reader takes off the wire.
 
     Args:
-        limit_bytes: What lies beyond is counted, not kept.
+        limits: What lies beyond is counted, not kept.
         on_end: Called once, when the body has ended in whatever way.
         chunked: Whether the bytes carry chunk framing, which is not part of the body.
         length: How many bytes the body has; None where only its end tells.
@@ -43,8 +43,8 @@ class WireTap(BodyTap):
 
     __slots__ = ("_at", "_chunked", "_joins", "_left", "_length", "_line", "_size", "bad_line", "ran_out")
 
-    def __init__(self, limit_bytes: int, on_end: Callable[[], None], chunked: bool, length: int | None) -> None:
-        super().__init__(limit_bytes, on_end)
+    def __init__(self, limits: BodyLimits, on_end: Callable[[], None], chunked: bool, length: int | None) -> None:
+        super().__init__(limits, on_end)
         self._chunked = chunked
         self._length = None if chunked else length
         self._at = _At.SIZE
@@ -115,10 +115,16 @@ class WireTap(BodyTap):
                 merged.append((at_ms, size))
         return replace(body, chunks=tuple(merged))
 
+    def _let_go(self) -> None:
+        super()._let_go()
+        self._joins = []
+
     def _feed_chunk(self, piece: bytes) -> int:
         # A reader may take a chunk in several pieces: it stays one chunk.
-        self._joins.append(self._left < self._size)
+        joins = self._left < self._size
         self.chunk(piece)
+        if not self.over:
+            self._joins.append(joins)
         self._left -= len(piece)
         if not self._left:
             self._at = _At.BEHIND

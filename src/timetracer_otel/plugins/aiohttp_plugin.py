@@ -23,7 +23,7 @@ from timetracer_otel.context import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.plugins._aiohttp_wire import ArrivalTap
 from timetracer_otel.plugins._flow import Recording, Site, Step, drive_async, rebuilt
-from timetracer_otel.plugins._http import BodyTap, RecordedBody
+from timetracer_otel.plugins._http import BodyLimits, BodyTap, RecordedBody
 from timetracer_otel.plugins._library import LibraryPlugin
 from timetracer_otel.session import Redactor, ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, EventResult, HeaderMap, RecordedError, header_pairs
@@ -31,7 +31,6 @@ from timetracer_otel.types import Call, DependencyEvent, EventResult, HeaderMap,
 __all__ = ["disable_aiohttp", "enable_aiohttp", "plugin"]
 
 _LIB = "aiohttp"
-_NO_LIMIT = 1 << 62
 _PEER_FACTS = ("peername",)
 
 _current: ContextVar[_Exchange | None] = ContextVar("timetracer_aiohttp_exchange", default=None)
@@ -69,8 +68,10 @@ class _Exchange(Site):
     def observe(self, session: TraceSession) -> None:
         self._session = session
         if self._body is None:
-            self._sent = BodyTap(session.config.max_body_bytes)
-        self._received = ArrivalTap(session.config.max_body_bytes)
+            self._sent = BodyTap(session.limits)
+        elif self._body:
+            session.limits.take(len(self._body))
+        self._received = ArrivalTap(session.limits)
 
     async def live(self) -> Any:
         if self._received is None:
@@ -145,7 +146,7 @@ class _Exchange(Site):
     async def _read(self) -> None:
         from timetracer_otel.plugins import _aiohttp_replay
 
-        self._sent = BodyTap(_NO_LIMIT)
+        self._sent = BodyTap(BodyLimits())
         await _aiohttp_replay.read_body(self.request, self._write_bytes, self._sent)
 
     def again(self) -> bool:

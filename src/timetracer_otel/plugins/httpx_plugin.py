@@ -21,7 +21,7 @@ from timetracer_otel.config import excluded_urls
 from timetracer_otel.constants import BodyEnd, EventType
 from timetracer_otel.context import get_current_session
 from timetracer_otel.plugins._flow import Recording, Site, Step, drive, drive_async, rebuilt
-from timetracer_otel.plugins._http import BodyTap, RecordedBody
+from timetracer_otel.plugins._http import BodyLimits, BodyTap, RecordedBody
 from timetracer_otel.plugins._httpx_internals import (
     Internals,
     RawLines,
@@ -52,7 +52,7 @@ class _Exchange(Site, ABC):
     _headers: tuple[Any, ...] | None = None
     _sent: BodyTap | None = None
     _received: BodyTap | None = None
-    _limit_bytes = 0
+    _limits: BodyLimits
     _status = 0
     _response_headers: tuple[Any, ...] = ()
     _extensions: Mapping[str, Any] = MappingProxyType({})
@@ -66,11 +66,13 @@ class _Exchange(Site, ABC):
         self._body = whole_body(request)
 
     def observe(self, session: TraceSession) -> None:
-        self._limit_bytes = session.config.max_body_bytes
+        self._limits = session.limits
         # An auth flow may change the same request and send it again.
         self._headers = header_lines(self._request.headers)
         if self._body is None:
-            self._sent = BodyTap(self._limit_bytes)
+            self._sent = BodyTap(self._limits)
+        elif self._body:
+            self._limits.take(len(self._body))
 
     def call(self) -> Call:
         body, end = self._body, BodyEnd.COMPLETE
@@ -94,7 +96,7 @@ class _Exchange(Site, ABC):
             recording.not_replayable = "the connection was upgraded to another protocol"
             recording.close()
             return value
-        self._received = BodyTap(self._limit_bytes, recording.close)
+        self._received = BodyTap(self._limits, recording.close)
         value.stream = self._internals.tee(value.stream, self._received)
         return value
 

@@ -22,7 +22,7 @@ from timetracer_otel.constants import BodyEnd, EventType
 from timetracer_otel.context import get_current_session
 from timetracer_otel.plugins import _requests_internals as internals
 from timetracer_otel.plugins._flow import Recording, Site, Step, drive, rebuilt
-from timetracer_otel.plugins._http import BodyTap, RecordedBody
+from timetracer_otel.plugins._http import BodyLimits, BodyTap, RecordedBody
 from timetracer_otel.plugins._library import LibraryPlugin
 from timetracer_otel.plugins._request_bodies import read_body, teed_body, whole_body
 from timetracer_otel.plugins._requests_adapters import (
@@ -66,7 +66,7 @@ class _Hop(Site):
         self._body = whole_body(request.body)
         self._sent: BodyTap | None = None
         self._received: WireTap | None = None
-        self._limit_bytes = 0
+        self._limits = BodyLimits(0)
         self._status = 0
         self._response_headers: list[tuple[Any, Any]] = []
         self._facts: dict[str, Any] = {}
@@ -84,11 +84,13 @@ class _Hop(Site):
                 request.body = body
 
     def observe(self, session: TraceSession) -> None:
-        self._limit_bytes = session.config.max_body_bytes
+        self._limits = session.limits
         # An auth flow may change the same request and send it again.
         self._headers = list(self._request.headers.items())
         if self._body is None:
-            self._sent = BodyTap(self._limit_bytes)
+            self._sent = BodyTap(self._limits)
+        elif self._body:
+            self._limits.take(len(self._body))
         beneath = _beneath.get()
         if beneath is not None:
             beneath.append(self._url)
@@ -122,7 +124,7 @@ class _Hop(Site):
             recording.not_replayable = "the connection was upgraded to another protocol"
             recording.close()
             return value
-        self._received = internals.tee(raw, original, self._limit_bytes, recording.close)
+        self._received = internals.tee(raw, original, self._limits, recording.close)
         if self._received is None:
             recording.not_replayable = "its adapter had read from its body before it could be noted"
             recording.close()

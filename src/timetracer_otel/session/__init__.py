@@ -1,7 +1,7 @@
 """One recording or one replay: collecting events, and finding them again."""
 
 from timetracer_otel.session._base import BaseSession, Exchange, PendingCall
-from timetracer_otel.session._body_tap import BodyTap
+from timetracer_otel.session._body_tap import PIECE_BYTES, BodyLimits, BodyTap
 from timetracer_otel.session._library import CassetteLibrary, LibraryEntry, empty_cassette
 from timetracer_otel.session._modes import ReplayOrRecording, begin_replay, save_session
 from timetracer_otel.session._nearest import Difference, value_differences
@@ -12,7 +12,9 @@ from timetracer_otel.session._rules import json_path, without
 from timetracer_otel.session._trace import TraceSession
 
 __all__ = [
+    "PIECE_BYTES",
     "BaseSession",
+    "BodyLimits",
     "BodyTap",
     "CassetteLibrary",
     "Difference",

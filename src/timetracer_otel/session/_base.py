@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from timetracer_otel.constants import TraceMode
@@ -16,6 +17,9 @@ class BaseSession:
     A plain class: which of the two a session is gets asked at every call, and an `ABC` answers that ten times
     slower.
     """
+
+    after: Callable[[], BaseSession | None] | None = None
+    """Set when a recording has ended that another one follows: gives the session of calls that begin from then on."""
 
     @property
     def mode(self) -> TraceMode:
@@ -54,6 +58,8 @@ class PendingCall(Protocol):
     """`time.perf_counter` when the call began."""
     ended_s: float | None
     """The same when it ended, with its last byte; None while it is under way."""
+    returned_s: float | None
+    """The same when it returned; None before that, and where it raised."""
     trace_id: int
     span_id: int
     path: tuple[str, ...]
@@ -74,3 +80,6 @@ class Exchange(Protocol):
 
     def response(self) -> ResponseSnapshot:
         """What was answered so far, not redacted."""
+
+    def release(self) -> None:
+        """Let go of the bodies: they are written, or nobody wants them."""

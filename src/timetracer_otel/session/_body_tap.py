@@ -10,36 +10,85 @@ from timetracer_otel.cassette import record_error
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.types import BodySnapshot, RecordedError
 
-__all__ = ["BodyTap"]
+__all__ = ["PIECE_BYTES", "BodyLimits", "BodyTap"]
+
+PIECE_BYTES = 100
+"""What a piece of a body costs beside its bytes: an object, its time, and their places in two lists (CPython)."""
+
+_UNBOUNDED = 1 << 62
+
+
+class BodyLimits:
+    """How much a recording keeps of its bodies: of each, and of all together.
+
+    Safe from any thread; while several threads note at once, the sum may be a little off.
+
+    Args:
+        body_bytes: Longest body that is kept.
+        session_bytes: What all may take together, pieces counted at `PIECE_BYTES` each.
+    """
+
+    __slots__ = ("body_bytes", "full", "left_bytes", "refused")
+
+    def __init__(self, body_bytes: int = _UNBOUNDED, session_bytes: int = _UNBOUNDED) -> None:
+        self.body_bytes = body_bytes
+        self.left_bytes = session_bytes
+        self.full = False
+        """Whether something had no room. From then on nothing has: what is missing begins at one place."""
+        self.refused = 0
+        """How many bodies were not kept for want of room among all."""
+
+    def take(self, size_bytes: int) -> bool:
+        """Take room for something that is kept; False where there is none, and it must not be kept."""
+        if self.full or size_bytes > self.left_bytes:
+            self.full = True
+            self.refused += 1
+            return False
+        self.left_bytes -= size_bytes
+        return True
 
 
 class BodyTap:
     """Notes a body as somebody reads it, and how it ended. Never raises, never reads by itself.
 
     Args:
-        limit_bytes: What lies beyond is counted, not kept.
+        limits: What lies beyond is counted, not kept.
         on_end: Called once, when the body has ended in whatever way.
     """
 
-    __slots__ = ("_limit_bytes", "_on_end", "chunks", "end", "ended_s", "error", "size_bytes", "times_s")
+    __slots__ = ("_limits", "_on_end", "chunks", "end", "ended_s", "error", "over", "size_bytes", "times_s")
 
-    def __init__(self, limit_bytes: int, on_end: Callable[[], None] | None = None) -> None:
-        self._limit_bytes = limit_bytes
+    def __init__(self, limits: BodyLimits, on_end: Callable[[], None] | None = None) -> None:
+        self._limits = limits
         self._on_end = on_end
         self.chunks: list[bytes] = []
         self.times_s: list[float] = []
         self.size_bytes = 0
+        self.over = False
+        """Whether it was too long to be kept; then nothing of it is."""
         self.end: BodyEnd | None = None
         self.error: RecordedError | None = None
         self.ended_s: float | None = None
 
     def chunk(self, data: bytes, at_s: float | None = None) -> None:
         """The next piece, as it is handed on; ``at_s`` is when it came, where that is not now."""
-        self.size_bytes += len(data)
-        if self.size_bytes <= self._limit_bytes:
+        size = len(data)
+        self.size_bytes += size
+        if self.over:
             # Beyond the limit not even times are kept: a stream may go on for days.
-            self.times_s.append(time.perf_counter() if at_s is None else at_s)
-            self.chunks.append(data)
+            return
+        limits = self._limits
+        if self.size_bytes > limits.body_bytes or not limits.take(size + PIECE_BYTES):
+            self._let_go()
+            return
+        self.times_s.append(time.perf_counter() if at_s is None else at_s)
+        self.chunks.append(data)
+
+    def _let_go(self) -> None:
+        """It is too long: what was kept of it makes room for others."""
+        self.over = True
+        self._limits.left_bytes += sum(map(len, self.chunks)) + PIECE_BYTES * len(self.chunks)
+        self.chunks, self.times_s = [], []
 
     def finish(self, end: BodyEnd, error: BaseException | None = None) -> None:
         """The body has ended; the first word counts."""
@@ -57,7 +106,8 @@ class BodyTap:
 
     def restart(self) -> None:
         """What was seen so far does not count: it is read again from its beginning."""
-        self.chunks, self.times_s, self.size_bytes = [], [], 0
+        self._let_go()
+        self.over, self.size_bytes = False, 0
         self.end = self.error = self.ended_s = None
 
     def failed(self, error: BaseException) -> None:
@@ -73,7 +123,7 @@ class BodyTap:
         Args:
             started_s: When the call began; chunk times count from there.
         """
-        whole = self.size_bytes <= self._limit_bytes
+        whole = not self.over
         return BodySnapshot(
             captured=whole,
             encoding="bytes",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -40,7 +41,7 @@ class EventMaker:
     def __init__(self, config: TraceConfig, redactor: Redactor) -> None:
         self.config = config
         self.redactor = redactor
-        self.signer = Signer(redactor)
+        self.signer = _signer(redactor)
 
     def event(
         self, pending: PendingCall, facts: SpanFacts | None, session_started_s: float, session_ended_s: float | None
@@ -200,11 +201,10 @@ class EventMaker:
         )
 
     def _why_not_kept(self, size: int | None) -> str:
-        if size is not None and size > self.config.max_body_bytes:
-            return (
-                f"its response body of {size} bytes is longer than TIMETRACER_MAX_BODY_KB={self.config.max_body_kb}"
-            )
-        return f"its response body was not kept (TIMETRACER_STORE_RES_BODY={self.config.store_response_body.value})"
+        policy = self.config.store_response_body
+        if policy is CapturePolicy.ALWAYS or (size is not None and size > self.config.max_body_bytes):
+            return f"its response body {self.config.why_too_long(size or 0)}"
+        return f"its response body was not kept (TIMETRACER_STORE_RES_BODY={policy.value})"
 
     def _body(
         self, body: BodySnapshot | None, headers: HeaderPairs, policy: CapturePolicy, failed: bool
@@ -256,6 +256,12 @@ class EventMaker:
             values = value if isinstance(value, (list, tuple)) else [value]
             return [self.redactor.headers([(header, str(item).encode())])[0][1].decode() for item in values]
         return list(value) if isinstance(value, tuple) else value
+
+
+@lru_cache(maxsize=16)
+def _signer(redactor: Redactor) -> Signer:
+    # Shared as the redactors are, for what it knows of the URLs it has seen.
+    return Signer(redactor)
 
 
 _URL_ATTRIBUTES = frozenset({"url.full", "http.url", "http.target", "url.query", "url.path"})

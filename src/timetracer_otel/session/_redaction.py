@@ -76,6 +76,11 @@ class Redactor:
         self._json_keys = json_key_pattern(self._fields)
         self.url = lru_cache(maxsize=4096)(self._url)
 
+    @classmethod
+    def of(cls, mode: str, extra: Sequence[str]) -> Redactor:
+        """The redactor of these rules, shared by all who ask: requests call the same few URLs again and again."""
+        return _redactor(mode, tuple(extra))
+
     @property
     def rules(self) -> list[str]:
         """What is replaced, for the cassette's header: `from_rules` makes the same redactor again."""
@@ -233,3 +238,8 @@ def _in_proportion(sizes: Sequence[int], total: int) -> list[int]:
         scaled.append(boundary - cut)
         cut = boundary
     return scaled
+
+
+@lru_cache(maxsize=16)
+def _redactor(mode: str, extra: tuple[str, ...]) -> Redactor:
+    return Redactor(mode, extra)

@@ -9,18 +9,18 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timezone
-from importlib import metadata
 from typing import Any
 
-from timetracer_otel import _counters
+from timetracer_otel import _counters, _faults
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import FORMAT_VERSION, TraceMode
 from timetracer_otel.exceptions import NetworkBlockedError
 from timetracer_otel.session._base import BaseSession, Exchange, PendingCall
+from timetracer_otel.session._body_tap import BodyLimits
 from timetracer_otel.session._events import EventMaker
+from timetracer_otel.session._header import policies, version, versions
 from timetracer_otel.session._redaction import Redactor
 from timetracer_otel.types import (
-    AppliedPolicies,
     CallSnapshot,
     CaptureStats,
     Cassette,
@@ -32,10 +32,9 @@ from timetracer_otel.types import (
     Verdict,
 )
 
-__all__ = ["MAX_EVENTS", "TraceSession"]
+__all__ = ["TraceSession"]
 
-MAX_EVENTS = 100_000
-"""Events that one session keeps; further ones are counted as dropped."""
+_AFTER_THE_END = "calls after the end"
 
 
 class TraceSession(BaseSession):
@@ -51,6 +50,8 @@ class TraceSession(BaseSession):
         request: What the run was about, where it was a request.
         response: What the run answered.
         exchange: Gives both, where they were seen passing; what was set wins.
+        limits: How much room there is for bodies.
+        successor: Gives the session of calls that begin when this one has ended; None where they are lost.
     """
 
     def __init__(self, config: TraceConfig | None = None, started_ms_ago: float = 0.0) -> None:
@@ -58,6 +59,8 @@ class TraceSession(BaseSession):
         self.request: RequestSnapshot | None = None
         self.response: ResponseSnapshot | None = None
         self.exchange: Exchange | None = None
+        self.limits = BodyLimits(self.config.max_body_bytes, self.config.max_session_bytes)
+        self.successor: Callable[[], BaseSession | None] | None = None
         self.trace_id: str | None = None
         self.framework = ""
         self.blocked: list[NetworkBlockedError] = []
@@ -65,7 +68,10 @@ class TraceSession(BaseSession):
         self._started_at = datetime.now(timezone.utc)
         self._started_s = time.perf_counter() - started_ms_ago / 1000
         self._started_ns = time.time_ns() - int(started_ms_ago * 1e6)
+        self._root_ended_s: float | None = None
         self._ended_s: float | None = None
+        self._refuses = ""
+        """Why no further call is recorded; empty while calls are."""
         self._lock = threading.RLock()
         self._eids = itertools.count(1)
         self._pending: list[PendingCall] = []
@@ -77,9 +83,10 @@ class TraceSession(BaseSession):
         self._dropped: Counter[str] = Counter()
         self._error_info: dict[str, Any] | None = None
         self._finalized = False
+        self._own: tuple[frozenset[int], frozenset[int]] | None = None
+        """Once the cassette is made of them: the positions of its calls, and their spans that have not ended."""
         self._wanted: dict[str, bool] = {}
-        redactor = Redactor(self.config.redact, self.config.redact_extra)
-        self._maker = EventMaker(self.config, redactor)
+        self._maker = EventMaker(self.config, Redactor.of(self.config.redact, self.config.redact_extra))
 
     @property
     def mode(self) -> TraceMode:
@@ -104,8 +111,8 @@ class TraceSession(BaseSession):
 
     @property
     def elapsed_ms(self) -> float:
-        """Milliseconds since the session began, until it was finalised."""
-        return ((self._ended_s or time.perf_counter()) - self._started_s) * 1000
+        """Milliseconds since the session began, until its root ended or it was finalised."""
+        return ((self._root_ended_s or self._ended_s or time.perf_counter()) - self._started_s) * 1000
 
     @property
     def has_error(self) -> bool:
@@ -123,6 +130,8 @@ class TraceSession(BaseSession):
         with self._lock:
             pending, given, spans = list(self._pending), list(self._given), dict(self._spans)
             observed = self._client_spans - {call.span_id for call in pending}
+            if self._finalized and self._own is None:
+                self._own = self._owned(pending)
         events = [*given, *(self._event_of(call, spans.get(call.span_id)) for call in pending)]
         events += [self._maker.observed(spans[span_id](), self._started_ns) for span_id in observed]
         events.sort(key=lambda event: event.start_offset_ms)
@@ -132,12 +141,17 @@ class TraceSession(BaseSession):
 
     def wants(self, plugin_name: str) -> bool:
         """Whether calls of this plugin are recorded now."""
-        if self._finalized:
+        if self._refuses:
             return False
         try:
             return self._wanted[plugin_name]
         except KeyError:
             return self._wanted.setdefault(plugin_name, self.config.captures(plugin_name))
+
+    def left_out(self, plugin_name: str) -> None:
+        """A call that `wants` refused is made without us: count it, unless its plugin is not captured."""
+        if self._refuses and self.config.captures(plugin_name):
+            self._refuse()
 
     def set_request(self, request: RequestSnapshot) -> None:
         """Say what the run is about."""
@@ -150,18 +164,19 @@ class TraceSession(BaseSession):
     def add_event(self, event: DependencyEvent) -> None:
         """Add the event of a hand-written plugin; it gets the next position.
 
-        Raises:
-            RuntimeError: The session was finalised.
+        One that comes when the session has ended goes to the session that follows; without one it is counted as lost.
         """
-        if self._finalized:
-            raise RuntimeError("Cannot add events to a finalized session")
+        after = self.after() if self.after is not None else None
+        if isinstance(after, TraceSession):
+            after.add_event(event)
+            return
         event.eid = next(self._eids)
         if event.call is None:
             event.call = CallSnapshot()
-        if len(self._pending) + len(self._given) >= MAX_EVENTS:
-            self._refuse()
-        else:
+        if self._has_room():
             self._given.append(self._maker.given(event))
+        else:
+            self._refuse()
 
     def next_eid(self) -> int:
         """The position of a call that begins now."""
@@ -169,13 +184,20 @@ class TraceSession(BaseSession):
 
     def call_began(self, call: PendingCall) -> None:
         """Keep a call that was seen; its event is made when it is asked for."""
-        if self._finalized or len(self._pending) + len(self._given) >= MAX_EVENTS:
-            self._refuse()
-        else:
+        if self._has_room():
             self._pending.append(call)
+            if self._finalized:
+                self._began_at_the_end(call)
+        else:
+            self._refuse()
 
     def call_ended(self, call: PendingCall) -> None:
         """A call that was kept has ended, with its last byte. Nothing to do for a session that is written whole."""
+
+    def calls_under_way(self) -> tuple[int, int]:
+        """How many of its calls have not ended yet, and how many there are."""
+        calls = list(self._pending)
+        return sum(call.ended_s is None for call in calls), len(calls)
 
     def call_withdrawn(self, call: PendingCall) -> None:
         """A call that was kept turned out to be none."""
@@ -205,8 +227,9 @@ class TraceSession(BaseSession):
         """
         # No lock: each change is one step of a dictionary or a set, and this runs at the end of every span.
         if self._finalized:
+            self._span_ended_late(span_id, is_client, facts)
             return
-        if len(self._spans) >= MAX_EVENTS:
+        if len(self._spans) >= self.config.max_events:
             self.drop("spans over the limit")
             return
         self._spans[span_id] = facts
@@ -225,6 +248,15 @@ class TraceSession(BaseSession):
             self._dropped[reason] += number
         _counters.event_dropped(reason, number)
 
+    def end_root(self) -> None:
+        """The request has ended. What calls are under way, and begin until `finalize`, still belong to it."""
+        self._root_ended_s = time.perf_counter()
+
+    @property
+    def late_calls(self) -> int:
+        """How many calls began after `end_root`."""
+        ended_s = self._root_ended_s
+        return 0 if ended_s is None else sum(call.started_s > ended_s for call in list(self._pending))
     def verdict(self) -> Verdict:
         """How many calls were recorded, and which connections were refused; a recording answers nothing."""
         return Verdict(recorded=len(self.events), blocked=tuple(self.blocked))
@@ -232,9 +264,38 @@ class TraceSession(BaseSession):
     def finalize(self) -> None:
         """End the session: no more events; calls that are under way stay as they are now. Harmless when repeated."""
         with self._lock:
-            if not self._finalized:
-                self._finalized = True
-                self._ended_s = time.perf_counter()
+            if self._finalized:
+                return
+            self._finalized, self._refuses = True, _AFTER_THE_END
+            self._ended_s = time.perf_counter()
+            self.after = self.successor
+            unanswered = sum(call.ended_s is None and call.returned_s is None for call in self._pending)
+            if unanswered:
+                self.drop("answers that came after the end", unanswered)
+            if self.limits.refused:
+                self.drop("bodies over the limit", self.limits.refused)
+
+    def discard(self) -> None:
+        """End a session that nobody wants, nor the calls of it that begin from now on: nothing of it is a loss."""
+        with self._lock:
+            self.successor = _nobody
+            self._pending, self.limits.refused = [], 0
+            self.finalize()
+            self.release()
+
+    def release(self) -> None:
+        """Let go of all that a finalised session kept: it is written, or nobody wants it.
+
+        What outlives its request (a task, a thread, a connection) keeps the session alive, and must not keep more.
+        """
+        with self._lock:
+            self._own = self._own or self._owned([])
+            exchange, self.exchange = self.exchange, None
+            self.request = self.response = None
+            self._pending, self._given, self._spans, self._made = [], [], {}, {}
+            self._client_spans = set()
+        if exchange is not None:
+            exchange.release()
 
     def to_cassette(self) -> Cassette:
         """Everything recorded so far, redacted."""
@@ -247,7 +308,7 @@ class TraceSession(BaseSession):
             request=request,
             response=response,
             events=events,
-            policies=self._policies(),
+            policies=policies(self.config, self._maker.redactor),
             stats=CaptureStats(
                 event_counts=dict(counts),
                 total_events=len(events),
@@ -264,8 +325,37 @@ class TraceSession(BaseSession):
         failed = response.status >= 400 or self.has_error
         return self._maker.request(request, failed), self._maker.response(response, failed)
 
+    def _has_room(self) -> bool:
+        if not self._refuses:
+            if len(self._pending) + len(self._given) >= self.config.max_events:
+                self._refuses = "events over the limit"
+            elif self.limits.full:
+                self._refuses = "calls behind the limit of bodies"
+        return not self._refuses
+
     def _refuse(self) -> None:
-        self.drop("events over the limit" if not self._finalized else "calls after the end")
+        self.drop(self._refuses)
+        if self._refuses == _AFTER_THE_END:
+            _faults.warn_once(
+                _AFTER_THE_END,
+                "a call was made in a recording that had ended, by a task that outlives its block for one, and is in "
+                "no cassette. Further ones are counted, not logged.",
+            )
+
+    def _owned(self, pending: list[PendingCall]) -> tuple[frozenset[int], frozenset[int]]:
+        open_spans = {call.span_id for call in pending if call.span_id not in self._spans}
+        return frozenset(call.eid for call in pending), frozenset(open_spans | self._known_spans)
+
+    def _began_at_the_end(self, call: PendingCall) -> None:
+        """Another thread ended the session while the call was being kept: see whether the cassette has it."""
+        with self._lock:
+            if self._own is not None and call.eid not in self._own[0]:
+                self._refuse()
+
+    def _span_ended_late(self, span_id: int, is_client: bool, facts: Callable[[], SpanFacts]) -> None:
+        after = self.after() if self.after is not None else None
+        if isinstance(after, TraceSession) and not (self._own is not None and span_id in self._own[1]):
+            after.span_ended(span_id, is_client, facts)
 
     def _event_of(self, call: PendingCall, facts: Callable[[], SpanFacts] | None) -> DependencyEvent:
         made = self._made.get(call.eid)
@@ -284,39 +374,16 @@ class TraceSession(BaseSession):
             service=self.config.service_name,
             env=self.config.env,
             framework=self.framework,
-            timetracer_version=_version("timetracer-otel") or "",
+            timetracer_version=version("timetracer-otel") or "",
             python_version=self.config.get_python_version(),
             trace_id=self.trace_id or self._trace_id_of_calls(),
-            versions={name: found for name in _DISTRIBUTIONS if (found := _version(name))},
+            versions=versions(),
         )
 
     def _trace_id_of_calls(self) -> str | None:
         """The trace as its first call knows it, where no span of the request was recorded."""
         return next((f"{call.trace_id:032x}" for call in list(self._pending) if call.trace_id), None)
 
-    def _policies(self) -> AppliedPolicies:
-        return AppliedPolicies(
-            redaction_mode=self.config.redact,
-            redaction_rules=self._maker.redactor.rules,
-            max_body_kb=self.config.max_body_kb,
-            store_request_body=self.config.store_request_body.value,
-            store_response_body=self.config.store_response_body.value,
-            sample_rate=self.config.sample_rate,
-            errors_only=self.config.errors_only,
-        )
 
-
-_DISTRIBUTIONS = (
-    *("opentelemetry-api", "opentelemetry-sdk", "httpx", "requests", "aiohttp", "SQLAlchemy", "redis"),
-    *("fastapi", "starlette", "Flask", "Django"),
-)
-_versions: dict[str, str | None] = {}
-
-
-def _version(distribution: str) -> str | None:
-    if distribution not in _versions:
-        try:
-            _versions[distribution] = metadata.version(distribution)
-        except metadata.PackageNotFoundError:
-            _versions[distribution] = None
-    return _versions[distribution]
+def _nobody() -> None:
+    return None

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.plugins._aiohttp_wire import LAST_CHUNK, ArrivalTap, framed, head_bytes
+from timetracer_otel.session import BodyLimits
 
 _HEAD = head_bytes((1, 1), 200, "OK", [(b"Transfer-Encoding", b"chunked")])
 
@@ -16,7 +17,7 @@ def _wire(chunks: list[bytes], whole: bool) -> bytes:
 
 
 def _tap(arrivals: list[bytes], with_head: int) -> ArrivalTap:
-    tap = ArrivalTap(10_000)
+    tap = ArrivalTap(BodyLimits(10_000))
     for number, arrival in enumerate(arrivals):
         if number == with_head:
             tap.head_arrived(chunked=True, length=None)
@@ -58,7 +59,7 @@ def test_a_redacted_arrival_becomes_a_chunk_of_its_own(chunks: list[bytes], othe
 
 
 def test_a_body_behind_informational_heads_is_found() -> None:
-    tap = ArrivalTap(100)
+    tap = ArrivalTap(BodyLimits(100))
     tap.arrived(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\nContent", 0)
     tap.arrived(b"-Length: 3\r\n\r\nabcdef", 0)
     tap.head_arrived(chunked=False, length=3)

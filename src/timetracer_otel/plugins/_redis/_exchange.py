@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -26,7 +25,7 @@ from timetracer_otel.plugins._redis._internals import (
 from timetracer_otel.plugins._redis._operation import current_operation
 from timetracer_otel.plugins._redis._replies import Copier, recorded_error, restored
 from timetracer_otel.plugins._redis._wire import Played, Wire
-from timetracer_otel.session import ReplaySession, TraceSession
+from timetracer_otel.session import PIECE_BYTES, BodyLimits, ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, EventResult, RecordedError
 
 __all__ = ["LIB", "Exchange", "new_exchange", "pause", "pause_async"]
@@ -81,7 +80,8 @@ class Exchange(Site):
         self.is_fact = False
         self.catch_up: Callable[[], Flow] | None = None
         """The steps before it can be made for real in a replay; None where it cannot."""
-        self._limit_bytes: float = math.inf
+        self._limits = BodyLimits()
+        self._taken_bytes = 0
         self._call: Call | None = None
         self._copy = Copier()
         self._replies: list[Any] = []
@@ -102,7 +102,7 @@ class Exchange(Site):
         return self._wait(seconds)
 
     def observe(self, session: TraceSession) -> None:
-        self._limit_bytes = session.config.max_body_bytes
+        self._limits = session.limits
 
     def again(self) -> bool:
         return self.catch_up is not None
@@ -169,10 +169,7 @@ class Exchange(Site):
         config = recording.session.config
         policy = config.store_response_body
         if self._cut:
-            size = self._copy.size_bytes
-            recording.not_replayable = (
-                f"its reply of {size} bytes is longer than TIMETRACER_MAX_BODY_KB={config.max_body_kb}"
-            )
+            recording.not_replayable = f"its reply {config.why_too_long(self._copy.size_bytes)}"
         elif policy is CapturePolicy.NEVER or (policy is CapturePolicy.ON_ERROR and result.error is None):
             recording.not_replayable = f"its reply was not kept (TIMETRACER_STORE_RES_BODY={policy.value})"
             result.reply = None
@@ -270,15 +267,20 @@ class Exchange(Site):
             assert self._recording is not None
             now_ms = self._recording.session.elapsed_ms
             self._steps.append([self._wire.sent, kind, self._copy(value), now_ms])
-            if self._copy.size_bytes > self._limit_bytes:
+            if not self._has_room():
                 self._steps.pop()
                 self._cut = True
 
     def _keep(self, value: Any) -> None:
         value = self._copy(value)
-        if self._copy.size_bytes > self._limit_bytes:
+        if not self._cut and not self._has_room():
             self._cut = True
         self._replies.append(None if self._cut else value)
+
+    def _has_room(self) -> bool:
+        size_bytes, limits = self._copy.size_bytes, self._limits
+        new_bytes, self._taken_bytes = size_bytes - self._taken_bytes, size_bytes
+        return size_bytes <= limits.body_bytes and limits.take(new_bytes + PIECE_BYTES)
 
     def _close(self) -> None:
         if self._recording is not None:

@@ -1,0 +1,76 @@
+"""Late children: calls and spans of a request that are still under way when it has ended.
+
+Its cassette waits for them, for a bounded time, in the writer and not in the app's way.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from timetracer_otel.session import BaseSession, TraceSession
+
+__all__ = ["POLL_S", "LateChildren"]
+
+POLL_S = 0.05
+"""How often the writer looks, while any recording waits."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    session: TraceSession
+    deadline_s: float
+    calls_when_quiet: int | None = None
+
+
+class LateChildren:
+    """The recordings that wait. For one thread, but for `hurry`.
+
+    Args:
+        late_s: How long each waits at most.
+        busy: The sessions that have live spans.
+    """
+
+    def __init__(self, late_s: float, busy: Callable[[], set[BaseSession | None]]) -> None:
+        self._late_s = late_s
+        self._busy = busy
+        self._waiting: list[_Waiting] = []
+        self._look_at_s = 0.0
+        self._hurried = False
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def hold(self, session: TraceSession) -> bool:
+        """Keep a recording that has children under way; False where it can be written now."""
+        if self._late_s <= 0 or self._hurried:
+            return False
+        if not session.calls_under_way()[0] and session not in self._busy():
+            return False
+        self._waiting.append(_Waiting(session, time.monotonic() + self._late_s))
+        return True
+
+    def ready(self) -> list[TraceSession]:
+        """Take those whose children have ended, and those that have waited long enough."""
+        now_s = time.monotonic()
+        if not self._waiting or (now_s < self._look_at_s and not self._hurried):
+            return []
+        self._look_at_s = now_s + POLL_S
+        busy = self._busy()
+        ready, waiting = [], []
+        for entry in self._waiting:
+            under_way, calls = entry.session.calls_under_way()
+            quiet = not under_way and entry.session not in busy
+            # Twice, with no call between: a task that makes several is not cut between two of them.
+            if self._hurried or now_s >= entry.deadline_s or (quiet and calls == entry.calls_when_quiet):
+                ready.append(entry.session)
+            else:
+                entry.calls_when_quiet = calls if quiet else None
+                waiting.append(entry)
+        self._waiting = waiting
+        return ready
+
+    def hurry(self) -> None:
+        """From now on, nothing waits: the process ends. From any thread."""
+        self._hurried = True

@@ -1,0 +1,91 @@
+"""The recordings of requests (of jobs, of messages): each from its beginning until it is on disk or given up."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from timetracer_otel import _counters, _faults
+from timetracer_otel.bridge._background import BackgroundWriter
+from timetracer_otel.bridge._late import LateChildren
+from timetracer_otel.bridge._live_spans import LiveSpans
+from timetracer_otel.cassette import CassetteStore
+from timetracer_otel.config import TraceConfig
+from timetracer_otel.session import BaseSession, TraceSession
+
+__all__ = ["Recordings"]
+
+
+class Recordings:
+    """Opens, bounds, ends and counts them. Safe from any thread.
+
+    Args:
+        config: How many there may be at once, and where they go.
+        spans: The live spans, which tell whether a recording has late children.
+        successor: Gives the session of calls that begin when their own recording is written.
+    """
+
+    def __init__(self, config: TraceConfig, spans: LiveSpans, successor: Callable[[], BaseSession | None]) -> None:
+        self._config = config
+        # Where only failed requests are kept, calls outside any are not, nor those that come too late.
+        self._successor = None if config.errors_only else successor
+        self._lock = threading.RLock()
+        self._open: set[TraceSession] = set()
+        self._ended: set[TraceSession] = set()
+        self._stopped = False
+        store = CassetteStore(config.cassette_dir, config.compression)
+        self._writer = BackgroundWriter(store, LateChildren(config.late_s, spans.sessions), self._settled)
+
+    def begin(self) -> TraceSession | None:
+        """A session for a request that begins; None, counted, where there are too many already."""
+        with self._lock:
+            if len(self._open) >= self._config.max_sessions:
+                _counters.cassette_dropped("too many recordings at once")
+                _faults.warn_once(
+                    "too-many-recordings",
+                    f"{self._config.max_sessions} recordings are under way or wait to be written to "
+                    f"{self._config.cassette_dir}; further requests are not recorded, and counted. Lower "
+                    "TIMETRACER_SAMPLE_RATE, use a faster disk, or raise TIMETRACER_MAX_SESSIONS.",
+                )
+                return None
+            session = TraceSession(self._config)
+            session.successor = self._successor
+            self._open.add(session)
+        _counters.session_began()
+        return session
+
+    def end(self, session: TraceSession, has_failed: bool) -> None:
+        """The request has ended: keep its recording, or not. Harmless when repeated, and for sessions of nobody's."""
+        with self._lock:
+            if session not in self._open or session in self._ended:
+                return
+            self._ended.add(session)
+        if self._config.errors_only and not has_failed:
+            session.discard()
+            _counters.cassette_discarded()
+            self._settled(session)
+        else:
+            session.end_root()
+            self._writer.submit(session)
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until the cassettes of ended requests are on disk; False where that took longer."""
+        return self._writer.flush(timeout_s)
+
+    def stop(self) -> None:
+        """Write what has ended, without waiting for late calls; what is still under way is lost, and counted."""
+        with self._lock:
+            under_way = self._open - self._ended
+            self._ended |= under_way
+        for session in under_way:
+            session.finalize()
+            session.release()
+            _counters.cassette_dropped("recording was switched off before the request ended")
+            self._settled(session)
+        self._writer.finish()
+
+    def _settled(self, session: TraceSession) -> None:
+        with self._lock:
+            self._open.discard(session)
+            self._ended.discard(session)
+        _counters.session_ended()

@@ -1,0 +1,195 @@
+"""Calls that outlive the request they belong to: each stands in one cassette or is counted, none in two."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bridge._programs import cassettes, plain
+from tests.loopback import Loopback
+from timetracer_otel.types import Cassette
+
+_PROGRAM = """
+    import asyncio, json, os
+    import httpx
+    from opentelemetry import trace
+    from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+    from opentelemetry.instrumentation.starlette import StarletteInstrumentor
+    from opentelemetry.sdk.trace import TracerProvider
+    import timetracer_otel
+    from timetracer_otel.bridge import TimetracerInstrumentor
+
+    trace.set_tracer_provider(TracerProvider())
+    HTTPXClientInstrumentor().instrument()
+    StarletteInstrumentor().instrument()
+    TimetracerInstrumentor().instrument()
+    # Only now: OpenTelemetry puts another class in its place.
+    from starlette.applications import Starlette
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Route
+    told, tasks = [], []
+
+    async def child(client, steps):
+        for step in steps:
+            if isinstance(step, float):
+                await asyncio.sleep(step)
+            else:
+                response = await client.get(os.environ["UPSTREAM"] + step)
+                told.append([step, response.status_code, response.text])
+
+    async def handle(request):
+        tasks.append(asyncio.create_task(child(request.app.state.client, json.loads(os.environ["STEPS"]))))
+        await asyncio.sleep(0.05)
+        return PlainTextResponse("done", status_code=int(os.environ.get("STATUS", "200")))
+
+    async def main():
+        app = Starlette(routes=[Route("/order", handle)])
+        sent = []
+
+        async def receive():
+            return {"type": "http.request", "body": b""}
+
+        async def send(message):
+            sent.append(message["type"])
+
+        scope = {"type": "http", "method": "GET", "path": "/order", "query_string": b"", "headers": [],
+                 "root_path": "", "app_root_path": "", "client": None, "http_version": "1.1", "scheme": "http"}
+        async with httpx.AsyncClient() as app.state.client:
+            await app(scope, receive, send)
+            await asyncio.gather(*tasks)
+        await asyncio.sleep(float(os.environ.get("STAY", "0")))
+
+    asyncio.run(main())
+    TimetracerInstrumentor().uninstrument()
+    now = timetracer_otel.counters()
+    print(json.dumps({"told": told, "late": now.calls_late, "dropped": dict(now.events_dropped),
+                      "open": now.sessions_open}))
+"""
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Loopback]:
+    with Loopback() as server:
+        yield server
+
+
+def _run(url: str, steps: list[Any], **settings: str) -> tuple[dict[str, Any], str]:
+    run = plain(_PROGRAM, UPSTREAM=url, STEPS=json.dumps(steps), **settings)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout), run.stderr
+
+
+def _recorded(folder: Path) -> tuple[Cassette | None, Cassette | None]:
+    """The cassette of the request and that of the process."""
+    found = cassettes(folder)
+    requests = [cassette for cassette in found if cassette.request.method]
+    outside = [cassette for cassette in found if not cassette.request.method]
+    assert len(requests) <= 1
+    assert len(outside) <= 1
+    return next(iter(requests), None), next(iter(outside), None)
+
+
+def _paths(cassette: Cassette | None) -> list[str]:
+    events = cassette.events if cassette is not None else []
+    return ["/" + (event.signature.url or "").split("/", 3)[3] for event in events]
+
+
+def test_calls_under_way_and_those_behind_them_stand_in_the_cassette_and_replay(tmp_path: Path) -> None:
+    steps = ["/slow/300", "/users/1", 0.01, "/slow/200", "/users/2"]
+    with Loopback() as upstream:
+        bare, _ = _run(upstream.url, steps)
+        recorded, log = _run(upstream.url, steps, TIMETRACER_MODE="record", TIMETRACER_DIR=str(tmp_path), STAY="0.5")
+        assert log == ""
+    request, outside = _recorded(tmp_path)
+    assert request is not None
+    assert (_paths(request), outside) == (["/slow/300", "/users/1", "/slow/200", "/users/2"], None)
+    assert [event.not_replayable for event in request.events] == [None] * 4
+    assert {event.span.name for event in request.events if event.span is not None} == {"GET"}
+    assert request.stats.dropped == {}
+    # The request took as long as it took.
+    assert request.stats.total_duration_ms < 300
+    replayed, _ = _run(upstream.url, steps, TIMETRACER_MODE="replay", TIMETRACER_CASSETTE=request.path or "")
+    assert recorded["told"] == replayed["told"] == bare["told"]
+    assert (recorded["late"], recorded["dropped"], recorded["open"]) == (3, {}, 0)
+
+
+def test_a_call_that_begins_when_the_cassette_is_written_goes_to_the_process_with_its_trace(
+    upstream: Loopback, tmp_path: Path
+) -> None:
+    told, log = _run(
+        upstream.url, [0.4, "/users/1", 0.4, "/users/2"], TIMETRACER_MODE="record", TIMETRACER_DIR=str(tmp_path)
+    )
+    request, outside = _recorded(tmp_path)
+    assert request is not None
+    assert outside is not None
+    assert (_paths(request), _paths(outside)) == ([], ["/users/1", "/users/2"])
+    assert {event.span.trace_id for event in outside.events if event.span} == {request.session.trace_id}
+    assert {event.span.name for event in outside.events if event.span} == {"GET"}
+    assert (told["late"], told["dropped"], log) == (0, {}, "")
+
+
+def test_a_call_that_takes_too_long_is_cut_and_counted_once(upstream: Loopback, tmp_path: Path) -> None:
+    told, log = _run(
+        upstream.url,
+        ["/slow/1000", "/users/1"],
+        TIMETRACER_MODE="record",
+        TIMETRACER_DIR=str(tmp_path),
+        TIMETRACER_LATE_S="0.3",
+    )
+    assert [step for step, _, _ in told["told"]] == ["/slow/1000", "/users/1"]
+    request, outside = _recorded(tmp_path)
+    assert request is not None
+    assert (_paths(request), _paths(outside)) == (["/slow/1000"], ["/users/1"])
+    assert "ended before there was an answer" in (request.events[0].not_replayable or "")
+    assert request.stats.dropped == told["dropped"] == {"answers that came after the end": 1}
+    assert "recording lost something" in log
+
+
+def test_where_only_failures_are_kept_late_calls_of_others_are_left_out(upstream: Loopback, tmp_path: Path) -> None:
+    settings = {"TIMETRACER_MODE": "record", "TIMETRACER_DIR": str(tmp_path), "TIMETRACER_ERRORS_ONLY": "true"}
+    told, log = _run(upstream.url, ["/slow/200", 0.4, "/users/1"], **settings)
+    assert (_recorded(tmp_path), told["dropped"], log) == ((None, None), {}, "")
+
+    told, log = _run(upstream.url, ["/slow/200", 0.4, "/users/1"], STATUS="500", **settings)
+    request, outside = _recorded(tmp_path)
+    assert (_paths(request), outside) == (["/slow/200"], None)
+    assert told["dropped"] == {"calls after the end": 1}
+    assert "in no cassette" in log
+
+
+def test_a_task_that_outlives_a_record_block_calls_as_without_us_and_is_counted(
+    upstream: Loopback, tmp_path: Path
+) -> None:
+    run = plain(
+        """
+        import asyncio, json, os
+        import httpx
+        import timetracer_otel
+        from timetracer_otel.plugins import enable_httpx
+
+        # Without it, nothing of ours is left in httpx behind the block.
+        enable_httpx()
+
+        async def late():
+            async with httpx.AsyncClient() as client:
+                await asyncio.sleep(0.1)
+                return [(await client.get(os.environ["UPSTREAM"] + f"/users/{n}")).json()["id"] for n in (1, 2)]
+
+        async def main():
+            with timetracer_otel.record(os.environ["FILE"]):
+                task = asyncio.create_task(late())
+            return await task
+
+        print(json.dumps([asyncio.run(main()), dict(timetracer_otel.counters().events_dropped)]))
+        """,
+        UPSTREAM=upstream.url,
+        FILE=str(tmp_path / "block.msgpack"),
+    )
+    assert json.loads(run.stdout) == [[1, 2], {"calls after the end": 2}], run.stderr
+    assert run.stderr.count("in no cassette") == 1
+    (cassette,) = cassettes(tmp_path)
+    assert cassette.events == []
