@@ -17,7 +17,7 @@ from opentelemetry.context import Context
 
 from timetracer_otel import _faults
 from timetracer_otel._names import known_names
-from timetracer_otel.bridge import Activatable, load_plugins, network_guard, runtime
+from timetracer_otel.bridge import Activatable, load_plugins, network_guard, runtime, threads
 from timetracer_otel.cassette import check_writable
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import TraceMode
@@ -65,6 +65,7 @@ class Scope(ABC, Generic[SessionT]):
         plugins = load_plugins()
         for plugin in plugins:
             plugin.activate()
+        threads.hold()
         runtime().watch_spans()
         self._open.append((session, set_session(session), plugins))
         return session
@@ -77,6 +78,7 @@ class Scope(ABC, Generic[SessionT]):
         network_guard.end(session)
         for plugin in plugins:
             plugin.deactivate()
+        threads.release()
         self._end(session, error)
 
     async def __aenter__(self) -> SessionT:

@@ -1,6 +1,7 @@
 """The bridge to OpenTelemetry: span processor, exporter, sampler, and what ``opentelemetry-instrument`` calls."""
 
 from timetracer_otel.bridge import _network_guard as network_guard
+from timetracer_otel.bridge import _threads as threads
 from timetracer_otel.bridge._exporter import TimetracerSpanExporter
 from timetracer_otel.bridge._instrumentor import TimetracerInstrumentor, post_instrument
 from timetracer_otel.bridge._plugins import Activatable, load_plugins, register
@@ -22,4 +23,5 @@ __all__ = [
     "register",
     "runtime",
     "sampler_factory",
+    "threads",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 
 from timetracer_otel import _faults
-from timetracer_otel.bridge import _frameworks
+from timetracer_otel.bridge import _frameworks, _threads
 from timetracer_otel.bridge._plugins import LeftOut, load_plugins
 from timetracer_otel.bridge._runtime import runtime
 from timetracer_otel.config import instrumentation_disabled
@@ -33,6 +33,7 @@ class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             if instrumentation_disabled("timetracer"):
                 return
             if runtime().start_from_environment() is not TraceMode.OFF:
+                _threads.hold()
                 for plugin in load_plugins():
                     plugin.activate()
             if runtime().takes_requests:
@@ -45,6 +46,8 @@ class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             _frameworks.remove()
             for plugin in load_plugins():
                 plugin.deactivate()
+            if runtime().mode is not TraceMode.OFF:
+                _threads.release()
             runtime().stop()
         except Exception as error:
             _faults.contain("instrumentor", error)
@@ -55,6 +58,7 @@ def post_instrument() -> None:
     try:
         if runtime().mode is not TraceMode.OFF:
             runtime().watch_spans()
+            _threads.ensure()
             for plugin in load_plugins():
                 if isinstance(plugin, LeftOut):
                     plugin.instrument_left_out()
