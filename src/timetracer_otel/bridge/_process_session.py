@@ -40,14 +40,18 @@ class ProcessSession(TraceSession):
         self._broken = False
         self._closed = False
 
-    def call_began(self, call: PendingCall) -> None:
+    def call_began(self, call: PendingCall) -> bool:
         with self._lock:
+            if self._closed:
+                self.drop(_UNWRITTEN)
+                return False
             if len(self._under_way) >= self.config.max_events:
                 # Most likely streams that nobody closes.
                 self.drop("calls under way over the limit")
-                return
+                return False
             self._under_way[call.eid] = call
             self._calls_of_span[call.span_id] = self._calls_of_span.get(call.span_id, 0) + 1
+        return True
 
     def call_ended(self, call: PendingCall) -> None:
         with self._lock:

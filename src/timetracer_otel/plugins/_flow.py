@@ -290,8 +290,13 @@ def _record(site: Site, session: TraceSession) -> Flow:
 def _begin(site: Site, session: TraceSession) -> Recording | None:
     try:
         recording = Recording(session, site)
-        site.observe(session)
-        session.call_began(recording)
+        if not session.call_began(recording):
+            return None
+        try:
+            site.observe(session)
+        except Exception:
+            recording.withdraw()
+            raise
     except Exception as fault:
         _faults.contain(f"{site.lib}.begin", fault)
         return None

@@ -75,8 +75,12 @@ def mismatch(
     *,
     cassette_path: str | None,
     endpoint: str | None,
+    lost: Mapping[str, int],
 ) -> ReplayMismatchError:
-    """The error for a call that no event answers: the call, the nearest candidates, and what to do."""
+    """The error for a call that no event answers: the call, the nearest candidates, and what to do.
+
+    ``lost`` is what the recording says it lost, by reason.
+    """
     signature = attempt.signature
     called = f"{signature.lib} {describe(signature)}"
     statement = _statement(attempt.args)
@@ -103,6 +107,9 @@ def mismatch(
     first = differences(shown[0][0], attempt) if shown else []
     if statement is not None and first and all(difference.field.startswith(_PARAMETERS) for difference in first):
         hint += " A value that changes from run to run can be left out of the comparison: ignore_sql_params."
+    if lost:
+        losses = ", ".join(f"{number} {reason}" for reason, number in sorted(lost.items()))
+        hint += f" The call may be among what the recording lost ({losses})."
     return ReplayMismatchError(
         message,
         cassette_path=cassette_path,

@@ -321,6 +321,7 @@ class ReplaySession(BaseSession):
             self._index.taken(),
             cassette_path=self.cassette_path,
             endpoint=self._endpoint,
+            lost=self.cassette.stats.dropped,
         )
         return self._count_miss(error)
 

@@ -182,14 +182,13 @@ class TraceSession(BaseSession):
         """The position of a call that begins now."""
         return next(self._eids)
 
-    def call_began(self, call: PendingCall) -> None:
-        """Keep a call that was seen; its event is made when it is asked for."""
-        if self._has_room():
-            self._pending.append(call)
-            if self._finalized:
-                self._began_at_the_end(call)
-        else:
+    def call_began(self, call: PendingCall) -> bool:
+        """Keep a call that was seen; its event is made when it is asked for. False where it is only counted."""
+        if not self._has_room():
             self._refuse()
+            return False
+        self._pending.append(call)
+        return not self._finalized or self._began_in_time(call)
 
     def call_ended(self, call: PendingCall) -> None:
         """A call that was kept has ended, with its last byte. Nothing to do for a session that is written whole."""
@@ -346,11 +345,13 @@ class TraceSession(BaseSession):
         open_spans = {call.span_id for call in pending if call.span_id not in self._spans}
         return frozenset(call.eid for call in pending), frozenset(open_spans | self._known_spans)
 
-    def _began_at_the_end(self, call: PendingCall) -> None:
-        """Another thread ended the session while the call was being kept: see whether the cassette has it."""
+    def _began_in_time(self, call: PendingCall) -> bool:
+        """Another thread ended the session while the call was being kept: whether the cassette has it."""
         with self._lock:
-            if self._own is not None and call.eid not in self._own[0]:
-                self._refuse()
+            if self._own is None or call.eid in self._own[0]:
+                return True
+            self._refuse()
+            return False
 
     def _span_ended_late(self, span_id: int, is_client: bool, facts: Callable[[], SpanFacts]) -> None:
         after = self.after() if self.after is not None else None

@@ -15,12 +15,15 @@ from timetracer_otel.plugins._flow import Recording, drive
 from timetracer_otel.plugins._sqlalchemy import _errors
 from timetracer_otel.plugins._sqlalchemy._sites import StatementSite, Target
 from timetracer_otel.plugins._sqlalchemy._values import plain, plain_row
-from timetracer_otel.session import ReplaySession
+from timetracer_otel.session import PIECE_BYTES, ReplaySession
 from timetracer_otel.types import DependencyEvent, RecordedError
 
 __all__ = ["Fetches", "RecordingCursor"]
 
 _COLUMN_LENGTH = 7
+_SIZED = frozenset({bytes, str})
+_VALUE_BYTES = 32
+"""What a value that is neither text nor bytes takes, about."""
 
 
 class Fetches:
@@ -40,6 +43,7 @@ class Fetches:
         self._ended = False
         self._error: RecordedError | None = None
         self._late = False
+        self._too_long = False
 
     def opened(self, value: Any, recording: Recording) -> bool:
         """The execution returned; True where there may be rows to come."""
@@ -63,7 +67,16 @@ class Fetches:
             return
         if self._description is None:
             self._describe()
-        self._rows += map(plain_row, rows)
+        if self._too_long:
+            return
+        kept = list(map(plain_row, rows))
+        if not recording.session.limits.take(sum(map(_size_bytes, kept))):
+            self._too_long = True
+            self._rows, self._batches = [], []
+            limit_kb = recording.session.config.max_session_kb
+            recording.not_replayable = f"its rows had no room left under TIMETRACER_MAX_SESSION_KB={limit_kb}"
+            return
+        self._rows += kept
         self._batches.append((how, len(rows), (time.perf_counter() - recording.started_s) * 1000))
         if asked is None or len(rows) < asked:
             self._ended = True
@@ -271,6 +284,10 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
 
 def _refuse(event: DependencyEvent, session: ReplaySession, site: StatementSite) -> Any:
     raise session.refuse(event, "the cursor was made for a real connection, before this replay began")
+
+
+def _size_bytes(row: tuple[Any, ...]) -> int:
+    return PIECE_BYTES + sum(len(value) if type(value) in _SIZED else _VALUE_BYTES for value in row)
 
 
 def _number(value: Any) -> int | None:
