@@ -13,6 +13,12 @@ from types import TracebackType
 __all__ = ["Loopback"]
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    # With the usual 5, the sixth of several clients at once waits a second for the next try of its system.
+    request_queue_size = 128
+
+
 class Loopback:
     """A real HTTP server on loopback, in a thread; use it as a context manager.
 
@@ -56,8 +62,7 @@ class Loopback:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._running = True
         self._thread.start()

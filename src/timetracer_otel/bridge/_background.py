@@ -88,7 +88,6 @@ class BackgroundWriter:
 
     def _write(self, session: TraceSession) -> None:
         try:
-            session.finalize()
             late = session.late_calls
             if late:
                 _counters.calls_late(late)

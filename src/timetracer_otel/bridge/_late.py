@@ -43,16 +43,17 @@ class LateChildren:
         return len(self._waiting)
 
     def hold(self, session: TraceSession) -> bool:
-        """Keep a recording that has children under way; False where it can be written now."""
+        """Keep a recording that has children under way; False where it is finalised, to be written now."""
         if self._late_s <= 0 or self._hurried:
+            session.finalize()
             return False
-        if not session.calls_under_way()[0] and session not in self._busy():
+        if session not in self._busy() and session.finalize_if_quiet():
             return False
         self._waiting.append(_Waiting(session, time.monotonic() + self._late_s))
         return True
 
     def ready(self) -> list[TraceSession]:
-        """Take those whose children have ended, and those that have waited long enough."""
+        """Finalise and take those whose children have ended, and those that have waited long enough."""
         now_s = time.monotonic()
         if not self._waiting or (now_s < self._look_at_s and not self._hurried):
             return []
@@ -60,11 +61,15 @@ class LateChildren:
         busy = self._busy()
         ready, waiting = [], []
         for entry in self._waiting:
-            under_way, calls = entry.session.calls_under_way()
-            quiet = not under_way and entry.session not in busy
+            session = entry.session
+            under_way, calls = session.calls_under_way()
+            quiet = not under_way and session not in busy
             # Twice, with no call between: a task that makes several is not cut between two of them.
-            if self._hurried or now_s >= entry.deadline_s or (quiet and calls == entry.calls_when_quiet):
-                ready.append(entry.session)
+            if self._hurried or now_s >= entry.deadline_s:
+                session.finalize()
+                ready.append(session)
+            elif quiet and calls == entry.calls_when_quiet and session.finalize_if_quiet():
+                ready.append(session)
             else:
                 entry.calls_when_quiet = calls if quiet else None
                 waiting.append(entry)

@@ -131,7 +131,7 @@ class TraceSession(BaseSession):
             pending, given, spans = list(self._pending), list(self._given), dict(self._spans)
             observed = self._client_spans - {call.span_id for call in pending}
             if self._finalized and self._own is None:
-                self._own = self._owned(pending)
+                self._end_with(pending)
         events = [*given, *(self._event_of(call, spans.get(call.span_id)) for call in pending)]
         events += [self._maker.observed(spans[span_id](), self._started_ns) for span_id in observed]
         events.sort(key=lambda event: event.start_offset_ms)
@@ -263,22 +263,27 @@ class TraceSession(BaseSession):
     def finalize(self) -> None:
         """End the session: no more events; calls that are under way stay as they are now. Harmless when repeated."""
         with self._lock:
-            if self._finalized:
-                return
-            self._finalized, self._refuses = True, _AFTER_THE_END
-            self._ended_s = time.perf_counter()
-            self.after = self.successor
-            unanswered = sum(call.ended_s is None and call.returned_s is None for call in self._pending)
-            if unanswered:
-                self.drop("answers that came after the end", unanswered)
-            if self.limits.refused:
-                self.drop("bodies over the limit", self.limits.refused)
+            if not self._finalized:
+                self._finalized, self._refuses = True, _AFTER_THE_END
+                self._ended_s = time.perf_counter()
+                self.after = self.successor
+
+    def finalize_if_quiet(self) -> bool:
+        """`finalize`, unless a call is under way; between the two, none can begin."""
+        with self._lock:
+            before = self._refuses, self.after
+            # From here on, calls that begin go to the successor.
+            self._refuses, self.after = _AFTER_THE_END, self.successor
+            if self.calls_under_way()[0]:
+                self._refuses, self.after = before
+                return False
+            self.finalize()
+            return True
 
     def discard(self) -> None:
         """End a session that nobody wants, nor the calls of it that begin from now on: nothing of it is a loss."""
         with self._lock:
             self.successor = _nobody
-            self._pending, self.limits.refused = [], 0
             self.finalize()
             self.release()
 
@@ -288,7 +293,7 @@ class TraceSession(BaseSession):
         What outlives its request (a task, a thread, a connection) keeps the session alive, and must not keep more.
         """
         with self._lock:
-            self._own = self._own or self._owned([])
+            self._own = self._own or (frozenset(), frozenset(self._known_spans))
             exchange, self.exchange = self.exchange, None
             self.request = self.response = None
             self._pending, self._given, self._spans, self._made = [], [], {}, {}
@@ -341,9 +346,15 @@ class TraceSession(BaseSession):
                 "no cassette. Further ones are counted, not logged.",
             )
 
-    def _owned(self, pending: list[PendingCall]) -> tuple[frozenset[int], frozenset[int]]:
+    def _end_with(self, pending: list[PendingCall]) -> None:
+        """These are the calls of the cassette, and none comes any more: note them, and what is missing of them."""
         open_spans = {call.span_id for call in pending if call.span_id not in self._spans}
-        return frozenset(call.eid for call in pending), frozenset(open_spans | self._known_spans)
+        self._own = frozenset(call.eid for call in pending), frozenset(open_spans | self._known_spans)
+        unanswered = sum(call.ended_s is None and call.returned_s is None for call in pending)
+        if unanswered:
+            self.drop("answers that came after the end", unanswered)
+        if self.limits.refused:
+            self.drop("bodies over the limit", self.limits.refused)
 
     def _began_in_time(self, call: PendingCall) -> bool:
         """Another thread ended the session while the call was being kept: whether the cassette has it."""
