@@ -30,7 +30,7 @@ BIN = $(VENV)/bin
 STAMPS = $(VENV)/stamps
 CREATED = $(STAMPS)/python-$(PYTHON_FOUND)
 
-.PHONY: help demo test check suite-sqlalchemy bench fuzz test-oldest format install clean
+.PHONY: help demo test check suite-sqlalchemy suite-memory bench fuzz test-oldest format install clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -64,6 +64,9 @@ bench: $(STAMPS)/installed .venv-bench/stamps/peers ## what recording and replay
 
 suite-sqlalchemy: $(STAMPS)/installed ## SQLAlchemy's own compliance suite: bare, recorded, replayed without the database (15 minutes)
 	@$(CLEAN) $(BIN)/python tests/suite_sqlalchemy/run.py --write docs/sqlalchemy-suite.md
+
+suite-memory: $(STAMPS)/installed ## 100,000 recorded requests in one process, whose memory stays flat (half an hour)
+	@$(CLEAN) $(BIN)/python tests/suite_memory/run.py
 
 fuzz: $(STAMPS)/installed ## the property tests, for much longer
 	@$(CLEAN) HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -m hypothesis --timeout 3600 $(PYTEST_ARGS)

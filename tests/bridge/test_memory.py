@@ -1,0 +1,78 @@
+"""A process that records for long takes no more memory for it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+import weakref
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bridge._programs import cassettes
+from tests.suite_memory.run import faults_of, measured
+from timetracer_otel.bridge import _asgi, _wsgi, runtime
+from timetracer_otel.config import TraceConfig
+from timetracer_otel.constants import TraceMode
+from timetracer_otel.context import get_current_session
+
+
+@pytest.fixture
+def no_collector(tmp_path: Path) -> Iterator[None]:
+    """Recording is on, and nothing but counts of references frees what was used."""
+    runtime().start_recording(TraceConfig(mode=TraceMode.RECORD, cassette_dir=str(tmp_path)))
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+    runtime().stop()
+
+
+def test_a_written_wsgi_request_is_freed_without_the_collector(no_collector: None, tmp_path: Path) -> None:
+    sessions: list[weakref.ref[Any]] = []
+
+    def app(environ: _wsgi.Environ, start_response: _wsgi.StartResponse) -> Iterable[bytes]:
+        sessions.append(weakref.ref(get_current_session()))
+        start_response("200 OK", [])
+        return iter([b"one", b"two"])
+
+    environ: _wsgi.Environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "SCRIPT_NAME": "", "QUERY_STRING": ""}
+    response = _wsgi.serve(app, environ, lambda *_: None, "mine", lambda environ: None)
+    assert list(response) == [b"one", b"two"]
+    response.close()  # type: ignore[attr-defined]
+    del response
+    _check_freed(sessions, tmp_path)
+
+
+def test_a_written_asgi_request_is_freed_without_the_collector(no_collector: None, tmp_path: Path) -> None:
+    sessions: list[weakref.ref[Any]] = []
+
+    async def app(scope: _asgi.Scope, receive: _asgi.Receive, send: _asgi.Send) -> None:
+        sessions.append(weakref.ref(get_current_session()))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"one"})
+
+    async def receive() -> _asgi.Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: _asgi.Message) -> None:
+        pass
+
+    scope: _asgi.Scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    asyncio.run(_asgi.serve(app, scope, receive, send, "mine", lambda scope: None))
+    _check_freed(sessions, tmp_path)
+
+
+def _check_freed(sessions: list[weakref.ref[Any]], folder: Path) -> None:
+    assert runtime().flush()
+    assert len(cassettes(folder)) == len(sessions) == 1
+    (session,) = sessions
+    assert session() is None, gc.get_referrers(session())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_two_thousand_requests_take_no_more_memory_than_a_few_hundred() -> None:
+    assert faults_of(measured(2000, 10)) == []
