@@ -281,6 +281,9 @@ class Runtime:
             # A span around the app began a session: a request's (the user's own middleware stands outside ours) gets
             # what passes here; in another one's (a job's, say), this request is nothing but a call.
             session = around.session
+            if session is None and is_server(around.span):
+                # Left out by that span; what the request leaves behind is, too, when the span has ended.
+                return RequestScope(incoming, None)
             if not is_server(around.span) or not isinstance(session, TraceSession) or session.exchange is not None:
                 return None
             return RequestScope(incoming, session)
