@@ -45,9 +45,12 @@ def get_current_session() -> BaseSession | None:
     """The session that calls made here belong to, or None."""
     # Not by `get_value`: this is asked at every call, and each function in between counts.
     explicit = otel_context.get_current().get(_KEY)
-    if explicit is not None:
-        return None if explicit is _NONE else session_now(explicit)  # type: ignore[arg-type]
-    return _ambient() if _ambient is not None else None
+    if explicit is None:
+        return _ambient() if _ambient is not None else None
+    if explicit is _NONE:
+        return None
+    session: BaseSession = explicit  # type: ignore[assignment]
+    return session if session.after is None else session.after()
 
 
 def has_active_session() -> bool:

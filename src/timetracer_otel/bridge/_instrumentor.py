@@ -24,6 +24,8 @@ class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     instrumentation off, so none leaves.
     """
 
+    _holds_threads = False
+
     def instrumentation_dependencies(self) -> Collection[str]:
         """None: it is always loaded, whatever libraries are there."""
         return ()
@@ -33,6 +35,7 @@ class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             if instrumentation_disabled("timetracer"):
                 return
             if runtime().start_from_environment() is not TraceMode.OFF:
+                self._holds_threads = True
                 _threads.hold()
                 for plugin in load_plugins():
                     plugin.activate()
@@ -46,7 +49,8 @@ class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             _frameworks.remove()
             for plugin in load_plugins():
                 plugin.deactivate()
-            if runtime().mode is not TraceMode.OFF:
+            if self._holds_threads:
+                self._holds_threads = False
                 _threads.release()
             runtime().stop()
         except Exception as error:

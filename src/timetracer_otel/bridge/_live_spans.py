@@ -13,6 +13,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span
 
+from timetracer_otel import _counters
 from timetracer_otel.bridge._span_facts import is_client
 from timetracer_otel.session import BaseSession
 
@@ -63,7 +64,6 @@ class LiveSpans:
     def __init__(self) -> None:
         self._live: dict[int, LiveSpan] = {}
         self._by_span: dict[trace.Span, LiveSpan] = {}
-        self.dropped = 0
 
     def __len__(self) -> int:
         return len(self._live)
@@ -106,7 +106,7 @@ class LiveSpans:
             context: Its parent context; None: the current one.
         """
         if len(self._live) >= MAX_LIVE_SPANS:
-            self.dropped += 1
+            _counters.event_dropped("spans over the limit")
             return None
         link = span.parent
         is_local_root = link is None or link.is_remote

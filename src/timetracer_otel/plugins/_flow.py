@@ -19,6 +19,7 @@ from timetracer_otel._otel_internals import instrumentation_suppressed
 from timetracer_otel.bridge import network_guard, runtime
 from timetracer_otel.cassette import record_error
 from timetracer_otel.constants import BodyEnd
+from timetracer_otel.context import session_now
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 from timetracer_otel.types import BodySnapshot, Call, DependencyEvent, EventResult, RecordedError
@@ -232,6 +233,10 @@ def flow(site: Site, session: BaseSession) -> Flow:
         if isinstance(session, TraceSession):
             if session.wants(site.lib):
                 return _record(site, session)
+            now = session_now(session)
+            if now is not session:
+                # It has ended since it was looked up.
+                return flow(site, now) if now is not None else _live(site)
             session.left_out(site.lib)
         elif isinstance(session, ReplaySession):
             if session.should_mock_plugin(site.lib):
@@ -291,7 +296,8 @@ def _begin(site: Site, session: TraceSession) -> Recording | None:
     try:
         recording = Recording(session, site)
         if not session.call_began(recording):
-            return None
+            now = session_now(session)
+            return _begin(site, now) if isinstance(now, TraceSession) and now is not session else None
         try:
             site.observe(session)
         except Exception:

@@ -70,6 +70,7 @@ class TraceSession(BaseSession):
         self._started_ns = time.time_ns() - int(started_ms_ago * 1e6)
         self._root_ended_s: float | None = None
         self._ended_s: float | None = None
+        self._max_events = self.config.max_events
         self._refuses = ""
         """Why no further call is recorded; empty while calls are."""
         self._lock = threading.RLock()
@@ -173,18 +174,21 @@ class TraceSession(BaseSession):
         event.eid = next(self._eids)
         if event.call is None:
             event.call = CallSnapshot()
-        if self._has_room():
-            self._given.append(self._maker.given(event))
-        else:
+        if self._refuses or len(self._pending) + len(self._given) >= self._max_events or self.limits.full:
             self._refuse()
+        else:
+            self._given.append(self._maker.given(event))
 
     def next_eid(self) -> int:
         """The position of a call that begins now."""
         return next(self._eids)
 
     def call_began(self, call: PendingCall) -> bool:
-        """Keep a call that was seen; its event is made when it is asked for. False where it is only counted."""
-        if not self._has_room():
+        """Keep a call that was seen; its event is made when it is asked for.
+
+        False where it is only counted, or is the successor's, since the session has ended in this moment.
+        """
+        if self._refuses or len(self._pending) + len(self._given) >= self._max_events or self.limits.full:
             self._refuse()
             return False
         self._pending.append(call)
@@ -225,10 +229,10 @@ class TraceSession(BaseSession):
             facts: Gives the facts when they are needed.
         """
         # No lock: each change is one step of a dictionary or a set, and this runs at the end of every span.
-        if self._finalized:
+        if self._own is not None:
             self._span_ended_late(span_id, is_client, facts)
             return
-        if len(self._spans) >= self.config.max_events:
+        if len(self._spans) >= self._max_events:
             self.drop("spans over the limit")
             return
         self._spans[span_id] = facts
@@ -329,15 +333,11 @@ class TraceSession(BaseSession):
         failed = response.status >= 400 or self.has_error
         return self._maker.request(request, failed), self._maker.response(response, failed)
 
-    def _has_room(self) -> bool:
-        if not self._refuses:
-            if len(self._pending) + len(self._given) >= self.config.max_events:
-                self._refuses = "events over the limit"
-            elif self.limits.full:
-                self._refuses = "calls behind the limit of bodies"
-        return not self._refuses
-
     def _refuse(self) -> None:
+        if self.after is not None:
+            return
+        if not self._refuses:
+            self._refuses = "calls behind the limit of bodies" if self.limits.full else "events over the limit"
         self.drop(self._refuses)
         if self._refuses == _AFTER_THE_END:
             _faults.warn_once(
@@ -366,7 +366,7 @@ class TraceSession(BaseSession):
 
     def _span_ended_late(self, span_id: int, is_client: bool, facts: Callable[[], SpanFacts]) -> None:
         after = self.after() if self.after is not None else None
-        if isinstance(after, TraceSession) and not (self._own is not None and span_id in self._own[1]):
+        if isinstance(after, TraceSession) and self._own is not None and span_id not in self._own[1]:
             after.span_ended(span_id, is_client, facts)
 
     def _event_of(self, call: PendingCall, facts: Callable[[], SpanFacts] | None) -> DependencyEvent:

@@ -1,0 +1,93 @@
+"""A recording ends while threads go on calling: each call is in it or in its successor, and in one of the two."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from timetracer_otel.constants import EventType
+from timetracer_otel.context import get_current_session, reset_session, set_session
+from timetracer_otel.plugins._flow import Recording, Site, drive
+from timetracer_otel.session import TraceSession
+from timetracer_otel.types import Call, EventResult, SpanFacts
+
+
+@pytest.fixture
+def many_switches() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+class _Call(Site):
+    lib = "mine"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def live(self) -> str:
+        return self.name
+
+    def call(self) -> Call:
+        return Call("mine", EventType.CUSTOM, self.name)
+
+    def returned(self, value: Any, recording: Recording) -> Any:
+        recording.close()
+        return value
+
+    def result(self, recording: Recording) -> EventResult:
+        return EventResult(status=0)
+
+
+def test_no_call_is_lost_or_kept_twice_while_its_recording_ends(many_switches: None) -> None:
+    both = 0
+    for _ in range(30):
+        first, second = TraceSession(), TraceSession()
+        first.successor = lambda session=second: session  # type: ignore[misc]
+        made: list[str] = []
+
+        def work(worker: int, first: TraceSession = first, made: list[str] = made) -> None:
+            token = set_session(first)
+            for number in range(200):
+                session = get_current_session()
+                assert session is not None
+                made.append(drive(_Call(f"{worker}.{number}"), session))
+            reset_session(token)
+
+        workers = [threading.Thread(target=work, args=(worker,)) for worker in range(4)]
+        for thread in workers:
+            thread.start()
+        while not first.finalize_if_quiet():
+            pass
+        cassette = first.to_cassette()
+        for thread in workers:
+            thread.join()
+        kept = Counter(event.signature.method for event in [*cassette.events, *second.events])
+        assert kept == Counter(made)
+        both += bool(cassette.events and second.events)
+        assert (cassette.stats.dropped, second.to_cassette().stats.dropped) == ({}, {})
+    assert both
+
+
+def test_a_span_that_ends_late_is_the_successors_unless_its_call_was_kept_before() -> None:
+    first, second = TraceSession(), TraceSession()
+    first.successor = lambda: second
+
+    class Pending(Recording):
+        def __init__(self, span_id: int) -> None:
+            super().__init__(first, _Call("kept"))
+            self.span_id = span_id
+
+    first.call_began(Pending(7))  # type: ignore[arg-type,unused-ignore]
+    first.finalize()
+    assert [event.signature.method for event in first.to_cassette().events] == ["kept"]
+    for span_id in (7, 8):
+        first.span_ended(span_id, True, lambda: SpanFacts("0" * 32, "0" * 16, name="GET", kind="CLIENT"))
+    assert len(second.events) == 1
+    assert first.to_cassette().stats.dropped == {"answers that came after the end": 1}
