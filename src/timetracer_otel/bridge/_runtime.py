@@ -276,7 +276,6 @@ class Runtime:
         around = self.spans.root_of(trace.get_current_span().get_span_context().span_id)
         if self._folder is not None:
             return self._folder.request_began(incoming, around)
-        limit_bytes = self._config.max_body_bytes
         if around is not None:
             # A span around the app began a session: a request's (the user's own middleware stands outside ours) gets
             # what passes here; in another one's (a job's, say), this request is nothing but a call.

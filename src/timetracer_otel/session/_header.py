@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from importlib import metadata
 
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.session._redaction import Redactor
-from timetracer_otel.types import AppliedPolicies
+from timetracer_otel.types import AppliedPolicies, SessionMeta
 
-__all__ = ["policies", "version", "versions"]
+__all__ = ["meta", "policies", "version", "versions"]
 
 _DISTRIBUTIONS = (
     *("opentelemetry-api", "opentelemetry-sdk", "httpx", "requests", "aiohttp", "SQLAlchemy", "redis"),
@@ -30,6 +31,23 @@ def version(distribution: str) -> str | None:
 def versions() -> dict[str, str]:
     """The versions of what may have had a part in a recording."""
     return {name: found for name in _DISTRIBUTIONS if (found := version(name))}
+
+
+def meta(
+    config: TraceConfig, session_id: str, recorded_at: datetime, framework: str, trace_id: str | None
+) -> SessionMeta:
+    """Who recorded, when and with what."""
+    return SessionMeta(
+        id=session_id,
+        recorded_at=recorded_at.isoformat(),
+        service=config.service_name,
+        env=config.env,
+        framework=framework,
+        timetracer_version=version("timetracer-otel") or "",
+        python_version=config.get_python_version(),
+        trace_id=trace_id,
+        versions=versions(),
+    )
 
 
 def policies(config: TraceConfig, redactor: Redactor) -> AppliedPolicies:

@@ -18,7 +18,7 @@ from timetracer_otel.exceptions import NetworkBlockedError
 from timetracer_otel.session._base import BaseSession, Exchange, PendingCall
 from timetracer_otel.session._body_tap import BodyLimits
 from timetracer_otel.session._events import EventMaker
-from timetracer_otel.session._header import policies, version, versions
+from timetracer_otel.session._header import meta, policies
 from timetracer_otel.session._redaction import Redactor
 from timetracer_otel.types import (
     CallSnapshot,
@@ -27,7 +27,6 @@ from timetracer_otel.types import (
     DependencyEvent,
     RequestSnapshot,
     ResponseSnapshot,
-    SessionMeta,
     SpanFacts,
     Verdict,
 )
@@ -260,6 +259,7 @@ class TraceSession(BaseSession):
         """How many calls began after `end_root`."""
         ended_s = self._root_ended_s
         return 0 if ended_s is None else sum(call.started_s > ended_s for call in list(self._pending))
+
     def verdict(self) -> Verdict:
         """How many calls were recorded, and which connections were refused; a recording answers nothing."""
         return Verdict(recorded=len(self.events), blocked=tuple(self.blocked))
@@ -310,9 +310,12 @@ class TraceSession(BaseSession):
         events = self.events
         counts = Counter(event.event_type.value for event in events)
         request, response = self._exchanged()
+        # As its first call knows the trace, where no span of the request was recorded.
+        known = (f"{call.trace_id:032x}" for call in list(self._pending) if call.trace_id)
+        trace_id = self.trace_id or next(known, None)
         return Cassette(
             schema_version=str(FORMAT_VERSION),
-            session=self._meta(),
+            session=meta(self.config, self._session_id, self._started_at, self.framework, trace_id),
             request=request,
             response=response,
             events=events,
@@ -378,23 +381,6 @@ class TraceSession(BaseSession):
                 return event
             made = self._made[call.eid] = event
         return made
-
-    def _meta(self) -> SessionMeta:
-        return SessionMeta(
-            id=self._session_id,
-            recorded_at=self._started_at.isoformat(),
-            service=self.config.service_name,
-            env=self.config.env,
-            framework=self.framework,
-            timetracer_version=version("timetracer-otel") or "",
-            python_version=self.config.get_python_version(),
-            trace_id=self.trace_id or self._trace_id_of_calls(),
-            versions=versions(),
-        )
-
-    def _trace_id_of_calls(self) -> str | None:
-        """The trace as its first call knows it, where no span of the request was recorded."""
-        return next((f"{call.trace_id:032x}" for call in list(self._pending) if call.trace_id), None)
 
 
 def _nobody() -> None:
