@@ -16,6 +16,7 @@ from timetracer_otel import _faults
 __all__ = [
     "Counters",
     "calls_late",
+    "cassette_cut",
     "cassette_discarded",
     "cassette_dropped",
     "cassette_written",
@@ -36,6 +37,8 @@ class Counters:
     """Requests (jobs, messages) that are being recorded, or wait for being written, now."""
     cassettes_written: int
     """Finished cassettes on disk."""
+    cassettes_cut: int
+    """Those of requests that were under way when the process ended: they hold the calls that had ended."""
     cassettes_discarded: int
     """Those of requests that did not fail, where ``errors_only`` keeps no other."""
     cassettes_dropped: Mapping[str, int]
@@ -93,6 +96,11 @@ def cassette_written() -> None:
     _add("written", 1)
 
 
+def cassette_cut() -> None:
+    """A recording ended before its request did, and is on disk as far as it had come."""
+    _add("cut", 1)
+
+
 def cassette_discarded() -> None:
     """A recording was not wanted (``errors_only``)."""
     _add("discarded", 1)
@@ -130,6 +138,7 @@ def counters() -> Counters:
         return Counters(
             sessions_open=_numbers.plain["open"],
             cassettes_written=_numbers.plain["written"],
+            cassettes_cut=_numbers.plain["cut"],
             cassettes_discarded=_numbers.plain["discarded"],
             cassettes_dropped=dict(_numbers.cassettes_dropped),
             events_dropped=dict(_numbers.events_dropped),

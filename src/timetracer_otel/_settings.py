@@ -160,6 +160,15 @@ SETTINGS: tuple[Setting, ...] = (
         "How long the cassette of a request that has ended waits for calls that are still under way.",
         "s",
     ),
+    Setting(
+        "journal_s",
+        "JOURNAL_S",
+        float,
+        "0 or more",
+        "What a killed process loses of requests under way, at most: those that run longer have their calls on disk, "
+        "in a .part file that is brought up to date this often. 0: no such files.",
+        "s",
+    ),
     Setting("store_request_body", "STORE_REQ_BODY", _POLICY, _POLICIES, "When request bodies are kept."),
     Setting("store_response_body", "STORE_RES_BODY", _POLICY, _POLICIES, "When response bodies are kept."),
     Setting(
@@ -298,7 +307,7 @@ def check(field: str, value: Any, named: str) -> None:
     """
     if field == "sample_rate" and not 0.0 <= value <= 1.0:
         raise wrong(named, value, "0.0 to 1.0")
-    if field in {"max_body_kb", "max_session_kb", "late_s"} and not 0 <= value < math.inf:
+    if field in {"max_body_kb", "max_session_kb", "late_s", "journal_s"} and not 0 <= value < math.inf:
         raise wrong(named, value, "0 or more")
     if field in {"max_events", "max_sessions"} and value < 1:
         raise wrong(named, value, "1 or more")

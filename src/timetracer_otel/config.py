@@ -57,6 +57,7 @@ class TraceConfig:
     max_events: int = 10_000
     max_sessions: int = 1_000
     late_s: float = 5.0
+    journal_s: float = 0.1
     store_request_body: CapturePolicy = CapturePolicy.ALWAYS
     store_response_body: CapturePolicy = CapturePolicy.ALWAYS
     strict_replay: bool = True

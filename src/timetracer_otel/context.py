@@ -23,6 +23,7 @@ __all__ = [
     "carried_into",
     "clear_session",
     "context_with",
+    "forget_session",
     "get_current_session",
     "has_active_session",
     "is_decided",
@@ -86,6 +87,11 @@ def reset_session(token: Token[Context]) -> None:
 def clear_session() -> None:
     """Make no session current in this context, not even the one of the request or the process."""
     otel_context.attach(context_with(None))
+
+
+def forget_session() -> None:
+    """Have this context say nothing of sessions: the one of the process is current, if there is one."""
+    otel_context.attach(otel_context.set_value(_KEY, None))
 
 
 def context_with(session: BaseSession | None) -> Context:

@@ -1,16 +1,16 @@
-"""Writing the cassettes of finished requests beside the app, not in its way."""
+"""Writing the cassettes of requests beside the app, not in its way."""
 
 from __future__ import annotations
 
 import queue
 import threading
-import time
 from collections.abc import Callable
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
 from timetracer_otel import _counters, _faults
+from timetracer_otel.bridge._journal import Journal
 from timetracer_otel.bridge._late import POLL_S, LateChildren
 from timetracer_otel.cassette import CassetteStore
 from timetracer_otel.exceptions import CassetteError
@@ -19,91 +19,193 @@ from timetracer_otel.session import TraceSession
 __all__ = ["BackgroundWriter"]
 
 
-class BackgroundWriter:
-    """One daemon thread that makes finished sessions into files. Safe from any thread.
+class _Order:
+    """To say when all that was taken before is written; ``closing``: and to end then."""
 
-    Its queue has no limit of its own: whoever opens sessions limits their number.
+    def __init__(self, *, closing: bool) -> None:
+        self.closing = closing
+        self.awaited: set[TraceSession] = set()
+        self.obeyed = threading.Event()
+
+
+class BackgroundWriter:
+    """One daemon thread that makes ended sessions into files, and keeps the journal of those that run.
+
+    Safe from any thread. Its queue has no limit of its own: whoever opens sessions limits their number.
 
     Args:
         store: Where the cassettes go.
         late: Keeps those that have to wait.
+        journal: Keeps those that run on the disk.
         settled: Called with each session when it is written or lost, and holds nothing more.
     """
 
-    def __init__(self, store: CassetteStore, late: LateChildren, settled: Callable[[TraceSession], None]) -> None:
+    def __init__(
+        self,
+        store: CassetteStore,
+        late: LateChildren,
+        journal: Journal,
+        settled: Callable[[TraceSession], None],
+    ) -> None:
         self.store = store
         self._late = late
+        self._journal = journal
         self._settled = settled
-        self._waiting: queue.Queue[TraceSession] = queue.Queue()
+        # A simple one: nobody who is interrupted while he puts something in holds a lock that the thread needs.
+        self._items: queue.SimpleQueue[TraceSession | _Order | None] = queue.SimpleQueue()
+        self._orders: list[_Order] = []
+        self._asleep = False
         self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+
+    def began(self, session: TraceSession) -> None:
+        """A session has begun, which is to be kept in the journal until it is written or `discard` is called."""
+        if not self._journal.interval_s:
+            return
+        self._journal.began(session)
+        if self._thread is None:
+            self._start()
+        elif self._asleep:
+            self._items.put(None)
 
     def submit(self, session: TraceSession) -> None:
         """Take a session whose root has ended; returns at once."""
-        self._waiting.put_nowait(session)
+        self._items.put(session)
         if self._thread is None:
             self._start()
 
+    def discard(self, session: TraceSession) -> None:
+        """A session has ended that nobody wants a cassette of."""
+        self._journal.ended(session, wanted=False)
+
     def flush(self, timeout_s: float = 30.0) -> bool:
         """Wait until everything taken so far is written; False where that took longer."""
-        deadline = time.monotonic() + timeout_s
-        with self._waiting.all_tasks_done:
-            while self._waiting.unfinished_tasks:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    return False
-                self._waiting.all_tasks_done.wait(left)
-        return True
+        return self._carry_out(_Order(closing=False), timeout_s)
 
     def finish(self) -> bool:
-        """`flush` for the last time: what waits for late calls is written as it stands."""
+        """`flush` for the last time: what waits for late calls is written as it stands, what still runs as it is."""
         self._late.hurry()
-        return self.flush()
+        return self._carry_out(_Order(closing=True), 30.0)
 
-    def _start(self) -> None:
+    def recover(self) -> None:
+        """Make cassettes of what processes that died have left in the folder."""
+        self._guarded(self._recover)
+
+    def _carry_out(self, order: _Order, timeout_s: float) -> bool:
+        if self._thread is None and self._items.empty() and self._journal.is_idle:
+            return True
+        self._items.put(order)
+        if self._thread is None and not self._start():
+            # An interpreter that is at its end starts no more threads.
+            self._run(order)
+        return order.obeyed.wait(timeout_s)
+
+    def _start(self) -> bool:
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="timetracer-otel-writer", daemon=True)
+                thread = threading.Thread(target=self._run, name="timetracer-otel-writer", daemon=True)
                 # Where threads inherit the context, this one would keep the request that it was started in.
                 token = otel_context.attach(Context())
                 try:
-                    self._thread.start()
+                    thread.start()
+                except RuntimeError:
+                    return False
                 finally:
                     otel_context.detach(token)
+                self._thread = thread
+        return True
 
-    def _run(self) -> None:
+    def _run(self, last: _Order | None = None) -> None:
+        """Work until a closing order is obeyed, or a certain one."""
+        self.recover()
         while True:
+            item = self._next()
+            if isinstance(item, _Order):
+                item.awaited = set(self._late.sessions)
+                self._orders.append(item)
+            elif item is not None and not self._late.hold(item):
+                self._write(item)
+            # Not until the next one comes: it would be kept alive by this frame.
+            item = None
+            for session in self._late.ready():
+                self._write(session)
+            self._guarded(self._journal.tick)
+            if self._obey(last):
+                break
+        if not self._items.empty():
+            # Somebody who came meanwhile took this thread for one that goes on.
+            self._start()
+
+    def _next(self) -> TraceSession | _Order | None:
+        """What comes next; None when it is time to look at what waits, or at the journal."""
+        if self._journal.is_idle and not self._late.sessions:
+            # First the word, then another look: who begins a session does it the other way round.
+            self._asleep = True
             try:
-                session = self._waiting.get(timeout=POLL_S if len(self._late) else None)
-            except queue.Empty:
-                ready = self._late.ready()
-            else:
-                ready = self._late.ready()
-                if not self._late.hold(session):
-                    ready.append(session)
-                # Not until the next one comes: it would be kept alive by this frame.
-                del session
-            while ready:
-                self._write(ready.pop(0))
+                if self._journal.is_idle:
+                    return self._items.get()
+            finally:
+                self._asleep = False
+        wait_s = self._journal.wait_s()
+        try:
+            return self._items.get(timeout=min(wait_s, POLL_S) if self._late.sessions else wait_s)
+        except queue.Empty:
+            return None
+
+    def _obey(self, last: _Order | None) -> bool:
+        """Carry out the orders that nothing stands in the way of; gives whether the thread is to end."""
+        ends = False
+        for order in [order for order in self._orders if not order.awaited]:
+            self._orders.remove(order)
+            if order.closing:
+                self._guarded(self._journal.close)
+                self._thread = None
+            ends = ends or order.closing or order is last
+            order.obeyed.set()
+        return ends
 
     def _write(self, session: TraceSession) -> None:
+        written = False
         try:
             late = session.late_calls
             if late:
                 _counters.calls_late(late)
             self.store.put(session.to_cassette())
             _counters.cassette_written()
+            written = True
         except CassetteError as error:
             # The disk is the user's business, not a fault of ours: one line, no traceback.
             _counters.cassette_dropped("the folder could not be written to")
             _faults.warn_once(f"store:{self.store.directory}", f"{error} Recordings are dropped and counted.")
         except Exception as error:
             _counters.cassette_dropped("a fault of the recorder")
-            try:
-                _faults.contain("writer", error)
-            except Exception:
-                _faults.logger.exception("timetracer-otel: fault in the writer")
+            self._contain(error)
         finally:
+            self._journal.ended(session, wanted=not written)
+            self._guarded(self._journal.settle)
             session.release()
             self._settled(session)
-            self._waiting.task_done()
+            for order in self._orders:
+                order.awaited.discard(session)
+
+    def _recover(self) -> None:
+        number = self.store.recover()
+        if number:
+            _faults.logger.info(
+                "timetracer-otel: %s recordings of a process that died became cassettes in %s.",
+                number,
+                self.store.directory,
+            )
+
+    def _guarded(self, step: Callable[[], object]) -> None:
+        try:
+            step()
+        except Exception as error:
+            self._contain(error)
+
+    @staticmethod
+    def _contain(error: Exception) -> None:
+        try:
+            _faults.contain("writer", error)
+        except Exception:
+            _faults.logger.exception("timetracer-otel: fault in the writer")

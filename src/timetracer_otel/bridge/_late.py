@@ -39,8 +39,10 @@ class LateChildren:
         self._look_at_s = 0.0
         self._hurried = False
 
-    def __len__(self) -> int:
-        return len(self._waiting)
+    @property
+    def sessions(self) -> list[TraceSession]:
+        """Those that wait."""
+        return [entry.session for entry in self._waiting]
 
     def hold(self, session: TraceSession) -> bool:
         """Keep a recording that has children under way; False where it is finalised, to be written now."""

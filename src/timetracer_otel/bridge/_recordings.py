@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from timetracer_otel import _counters, _faults
 from timetracer_otel.bridge._background import BackgroundWriter
+from timetracer_otel.bridge._journal import Journal
 from timetracer_otel.bridge._late import LateChildren
 from timetracer_otel.bridge._live_spans import LiveSpans
 from timetracer_otel.cassette import CassetteStore
@@ -34,7 +35,9 @@ class Recordings:
         self._ended: set[TraceSession] = set()
         self._stopped = False
         store = CassetteStore(config.cassette_dir, config.compression)
-        self._writer = BackgroundWriter(store, LateChildren(config.late_s, spans.sessions), self._settled)
+        late = LateChildren(config.late_s, spans.sessions)
+        self._journal = Journal(store, config.journal_s)
+        self._writer = BackgroundWriter(store, late, self._journal, self._settled)
 
     def begin(self) -> TraceSession | None:
         """A session for a request that begins; None, counted, where there are too many already."""
@@ -52,6 +55,7 @@ class Recordings:
             session.successor = self._successor
             self._open.add(session)
         _counters.session_began()
+        self._writer.began(session)
         return session
 
     def end(self, session: TraceSession, has_failed: bool) -> None:
@@ -62,6 +66,7 @@ class Recordings:
             self._ended.add(session)
         if self._config.errors_only and not has_failed:
             session.discard()
+            self._writer.discard(session)
             _counters.cassette_discarded()
             self._settled(session)
         else:
@@ -72,17 +77,30 @@ class Recordings:
         """Wait until the cassettes of ended requests are on disk; False where that took longer."""
         return self._writer.flush(timeout_s)
 
+    def recover(self) -> None:
+        """Make cassettes of what processes that died have left in the folder."""
+        self._writer.recover()
+
     def stop(self) -> None:
-        """Write what has ended, without waiting for late calls; what is still under way is lost, and counted."""
+        """Write what has ended, without waiting for late calls, and what is still under way as far as it has come."""
         with self._lock:
             under_way = self._open - self._ended
             self._ended |= under_way
+        self._writer.finish()
         for session in under_way:
             session.finalize()
             session.release()
-            _counters.cassette_dropped("recording was switched off before the request ended")
+            if session in self._journal.kept:
+                _counters.cassette_cut()
+            else:
+                _counters.cassette_dropped("recording was switched off before the request ended")
             self._settled(session)
-        self._writer.finish()
+
+    def abandon(self) -> None:
+        """In a forked child: everything here is its parent's."""
+        self._journal.abandon()
+        for session in self._open:
+            session.disown(self._successor)
 
     def _settled(self, session: TraceSession) -> None:
         with self._lock:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
-__all__ = ["IncomingRequest", "RequestScope", "begins_anew", "current_scope"]
+__all__ = ["IncomingRequest", "RequestScope", "begins_anew", "current_scope", "forget_scope"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +252,11 @@ _current: ContextVar[RequestScope | None] = ContextVar("timetracer_otel_request"
 def current_scope() -> RequestScope | None:
     """The request that the code here runs for, or ran for: what outlives a request keeps it in its context."""
     return _current.get()
+
+
+def forget_scope() -> None:
+    """The code here runs for no request any more."""
+    _current.set(None)
 
 
 def begins_anew() -> bool:

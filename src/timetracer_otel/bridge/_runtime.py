@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span
 from timetracer_otel import _counters, _faults
 from timetracer_otel._names import known_names
 from timetracer_otel._otel_internals import current_span
-from timetracer_otel.bridge import _metrics
+from timetracer_otel.bridge import _metrics, _termination
 from timetracer_otel.bridge._carrier import carry, stop_carrying
 from timetracer_otel.bridge._folder_replay import FolderReplay
 from timetracer_otel.bridge._live_spans import LiveSpans, OpenRoot
@@ -26,11 +26,11 @@ from timetracer_otel.bridge._processor import TimetracerSpanProcessor
 from timetracer_otel.bridge._provider import attach, attach_to_future_providers
 from timetracer_otel.bridge._recordings import Recordings
 from timetracer_otel.bridge._refusing import RefusingSession
-from timetracer_otel.bridge._requests import IncomingRequest, RequestScope, begins_anew, current_scope
+from timetracer_otel.bridge._requests import IncomingRequest, RequestScope, begins_anew, current_scope, forget_scope
 from timetracer_otel.bridge._span_facts import RootSpan, failed, is_server, note_exception, request_path
 from timetracer_otel.config import TraceConfig, environment
 from timetracer_otel.constants import TraceMode
-from timetracer_otel.context import session_now, set_ambient_lookup
+from timetracer_otel.context import forget_session, session_in, session_now, set_ambient_lookup
 from timetracer_otel.exceptions import ConfigurationError, TimetracerError
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
@@ -146,7 +146,9 @@ class Runtime:
             if self.open_root is None:
                 self._config = config
                 self._recordings = Recordings(config, self.spans, self.process_session)
+                self._recordings.recover()
                 self.open_root = self._open_root
+                _termination.watch(self.stop)
         _metrics.offer()
         self._begin()
 
@@ -175,6 +177,7 @@ class Runtime:
             process, self._process_session = self._process_session, None
             recordings, self._recordings = self._recordings, None
         stop_carrying()
+        _termination.remove()
         if replay is not None:
             replay.finish()
         if folder is not None:
@@ -295,7 +298,7 @@ class Runtime:
         scope = session.exchange
         if not isinstance(scope, RequestScope):
             if began_session:
-                session.exchange = RootSpan(span)
+                session.origin = RootSpan(span)
                 note_exception(session, span)
                 self._end(session, failed(span))
             return
@@ -337,6 +340,7 @@ class Runtime:
         if session is None:
             return None
         session.trace_id = f"{span.get_span_context().trace_id:032x}"
+        session.origin = RootSpan(span)
         tracer = span.instrumentation_scope
         session.framework = tracer.name.rpartition(".")[2] if tracer else ""
         return session
@@ -364,15 +368,23 @@ class Runtime:
             self._begin()
 
     def _after_fork(self) -> None:
-        # The parent's threads, files and open spans are not this process's.
-        _counters.forget()
-        self.spans.clear()
+        # The parent's threads, files, sessions and open spans are not this process's.
         self._lock = threading.RLock()
+        self.spans.clear()
         self._process_session = None
         if self._folder is not None:
             self._folder.after_fork()
+        explicit = session_in(None)
+        if isinstance(explicit, TraceSession):
+            explicit.disown(self.process_session if self.open_root is not None else None)
         if self._recordings is not None:
+            self._recordings.abandon()
             self._recordings = Recordings(self._config, self.spans, self.process_session)
+            # What is called here belongs to no request of the parent's, but to this process.
+            forget_session()
+            forget_scope()
+        _counters.forget()
+        _termination.watch_forked(self, self.stop)
 
 
 @lru_cache(maxsize=1)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from timetracer_otel.cassette._codec import pack, unpack
 from timetracer_otel.cassette._errors import rebuild_error, record_error
 from timetracer_otel.cassette._naming import cassette_name
+from timetracer_otel.cassette._owners import Owner
+from timetracer_otel.cassette._parts import PartWriter
 from timetracer_otel.cassette._places import cassette_path, check_writable
 from timetracer_otel.cassette._reader import read_cassette
 from timetracer_otel.cassette._scan import Unencodable
@@ -18,6 +20,8 @@ from timetracer_otel.cassette._writer import AppendWriter, save_cassette
 __all__ = [
     "AppendWriter",
     "CassetteStore",
+    "Owner",
+    "PartWriter",
     "StoredCassette",
     "Unencodable",
     "cassette_name",

@@ -13,6 +13,7 @@ from timetracer_otel.cassette._codec import DECODE_ERRORS, describe
 from timetracer_otel.cassette._frames import FOOTER_KEY, BreakError, footer_start, objects
 from timetracer_otel.cassette._model import HeaderParts, from_maps, header_parts
 from timetracer_otel.cassette._naming import SUFFIXES, cassette_name, free_path
+from timetracer_otel.cassette._parts import is_part, is_running, recover
 from timetracer_otel.cassette._reader import check_start, lay_out, load, object_at, read_cassette
 from timetracer_otel.cassette._writer import save_cassette
 from timetracer_otel.config import TraceConfig
@@ -54,6 +55,8 @@ class StoredCassette:
     events: int = 0
     duration_ms: float = 0.0
     complete: bool = False
+    running: bool = False
+    """Whether it is a part (a recording under way), and its process is still there."""
     error: str | None = None
     """Why the file cannot be read; everything above but path and size is empty then."""
 
@@ -87,8 +90,11 @@ class CassetteStore:
         return read_cassette(below if below.exists() or not Path(name).exists() else name)
 
     def list(self) -> builtins.list[StoredCassette]:
-        """What the folder holds, oldest first; files that cannot be read stand at the end, with the reason."""
-        found = map(_summary, self._files())
+        """What the folder holds, oldest first; files that cannot be read stand at the end, with the reason.
+
+        Parts of recordings that are under way, or whose process died, are among it.
+        """
+        found = (stored for file in self._files(with_parts=True) for stored in _summaries(file))
         return sorted(found, key=lambda stored: (stored.error is not None, stored.recorded_at, stored.path))
 
     def heads(self) -> Iterator[Cassette | CassetteError]:
@@ -101,11 +107,15 @@ class CassetteStore:
             except DECODE_ERRORS as fault:
                 yield CassetteError(f"Cannot read cassette {file}: {describe(fault)}.", path=str(file))
 
-    def _files(self) -> Iterator[Path]:
+    def recover(self) -> int:
+        """Make the parts that dead processes left into cassettes, without a footer; gives how many there were."""
+        return recover(self.directory)
+
+    def _files(self, *, with_parts: bool = False) -> Iterator[Path]:
         suffixes = tuple(SUFFIXES.values())
         for folder, _, names in os.walk(self.directory):
             for name in names:
-                if name.endswith(suffixes) and not name.startswith("."):
+                if (name.endswith(suffixes) or (with_parts and is_part(name))) and not name.startswith("."):
                     yield Path(folder, name)
 
 
@@ -114,6 +124,13 @@ def _head(file: Path) -> tuple[Cassette, int]:
     path = str(file)
     header, footer, events = _quick_look(path, file.stat().st_size) or _full_look(path)
     return from_maps(header, [], footer, path), events
+
+
+def _summaries(file: Path) -> Iterator[StoredCassette]:
+    """One, or none where a part has become a cassette since its folder was listed."""
+    stored = _summary(file)
+    if stored.error is None or not is_part(file.name) or file.exists():
+        yield stored
 
 
 def _summary(file: Path) -> StoredCassette:
@@ -137,6 +154,7 @@ def _summary(file: Path) -> StoredCassette:
         events=events,
         duration_ms=cassette.response.duration_ms,
         complete=cassette.complete,
+        running=is_running(file),
     )
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import itertools
 import os
 import threading
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from types import TracebackType
 
 from timetracer_otel.cassette._compress import compressor, expansion_limit
+from timetracer_otel.cassette._files import appearing, cannot_write, write_all, write_new
 from timetracer_otel.cassette._frames import seal
 from timetracer_otel.cassette._model import encode_event, encode_header, footer_fields
 from timetracer_otel.constants import CompressionType
@@ -20,8 +19,6 @@ from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.types import Cassette, DependencyEvent
 
 __all__ = ["AppendWriter", "save_cassette"]
-
-_WRITE_BYTES = 1 << 18
 
 
 def save_cassette(
@@ -46,33 +43,20 @@ def save_cassette(
     """
     name = _text(path)
     raw_bytes = 0
-    packed_bytes = 0
 
     def pieces(kind: CompressionType) -> Iterator[bytes]:
-        nonlocal raw_bytes, packed_bytes
+        nonlocal raw_bytes
         squeeze = compressor(kind, name)
         for part in _stream(cassette):
             raw_bytes += len(part)
             yield squeeze.write(part)
         yield squeeze.finish()
 
-    target = Path(name)
-    # Beside the file, so that the rename stays in one file system; short, whatever the name's length; by chance,
-    # since in containers the number of the process is the same each time, and a killed one leaves its file.
-    temp = target.parent / f".{target.name[:40]}.{os.urandom(6).hex()}.tmp"
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            packed_bytes = _write_new(temp, pieces(compression))
-            if compression is not CompressionType.NONE and raw_bytes > expansion_limit(packed_bytes):
-                temp.unlink()
-                _write_new(temp, pieces(CompressionType.NONE))
-            temp.replace(target)
-        except BaseException:
-            _remove(temp)
-            raise
-    except (OSError, ValueError) as fault:
-        raise _cannot_write(name, fault) from fault
+    with appearing(name) as temp:
+        packed_bytes = write_new(temp, pieces(compression))
+        if compression is not CompressionType.NONE and raw_bytes > expansion_limit(packed_bytes):
+            temp.unlink()
+            write_new(temp, pieces(CompressionType.NONE))
     return name
 
 
@@ -108,18 +92,14 @@ class AppendWriter:
         self._crc = 0
         self._events = 0
         header, self._left_out = encode_header(cassette_header)
+        # Under its name the file is never without its header, whenever this process is killed.
+        with appearing(self.path) as temp:
+            write_new(temp, iter([self._packed(header)]))
         try:
-            Path(self.path).parent.mkdir(parents=True, exist_ok=True)
             # Unbuffered: nothing may wait in this process when it is killed, nor in a forked child.
-            self._file = open(self.path, "wb", buffering=0)  # noqa: SIM115
-        except (OSError, ValueError) as fault:
-            raise _cannot_write(self.path, fault) from fault
-        try:
-            self._put(header)
-        except BaseException:
-            self._file.close()
-            _remove(Path(self.path))
-            raise
+            self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115
+        except OSError as fault:
+            raise cannot_write(self.path, fault) from fault
 
     @property
     def events(self) -> int:
@@ -181,14 +161,17 @@ class AppendWriter:
             )
 
     def _put(self, data: bytes, *, last: bool = False) -> None:
-        packed = self._squeeze.write(data) + (self._squeeze.finish() if last else self._squeeze.flush())
+        packed = self._packed(data, last=last)
         try:
-            _write_all(self._file.fileno(), packed)
+            write_all(self._file.fileno(), packed)
         except OSError as fault:
             self._file.close()  # Half an event stands there now: anything behind it would be garbage.
-            raise _cannot_write(self.path, fault) from fault
+            raise cannot_write(self.path, fault) from fault
+
+    def _packed(self, data: bytes, *, last: bool = False) -> bytes:
         self._offset += len(data)
         self._crc = zlib.crc32(data, self._crc)
+        return self._squeeze.write(data) + (self._squeeze.finish() if last else self._squeeze.flush())
 
 
 def _stream(cassette: Cassette) -> Iterator[bytes]:
@@ -203,58 +186,6 @@ def _stream(cassette: Cassette) -> Iterator[bytes]:
     yield seal(footer_fields(cassette, len(ordered), left_out), offset, crc)
 
 
-def _write_new(path: Path, pieces: Iterator[bytes]) -> int:
-    """Write a file that must not be there, with the permissions that the umask gives; gives its length."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-    total = 0
-    try:
-        waiting: list[bytes] = []
-        waiting_bytes = 0
-        for piece in pieces:
-            waiting.append(piece)
-            waiting_bytes += len(piece)
-            if waiting_bytes >= _WRITE_BYTES:
-                total += _write_all(handle, b"".join(waiting))
-                waiting, waiting_bytes = [], 0
-        return total + _write_all(handle, b"".join(waiting))
-    finally:
-        os.close(handle)
-
-
-def _write_all(handle: int, data: bytes) -> int:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(handle, rest) :]
-    return len(data)
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink()
-    except OSError:
-        return  # It was never made, or the folder let go of: the error that led here is the one to show.
-
-
 def _text(path: str | os.PathLike[str]) -> str:
     name = os.fspath(path)
     return name if isinstance(name, str) else os.fsdecode(name)
-
-
-_CURES = {
-    errno.ENOSPC: "Free some space, or record elsewhere (TIMETRACER_DIR)",
-    errno.EACCES: "Make its folder writable for this user, or record elsewhere (TIMETRACER_DIR)",
-    errno.EISDIR: "It is a folder: name a file",
-    errno.ENAMETOOLONG: "Give it a shorter name",
-    errno.ENOTDIR: "A part of its path is a file: name another folder (TIMETRACER_DIR)",
-}
-_CURES[errno.EPERM] = _CURES[errno.EROFS] = _CURES[errno.EACCES]
-_CURES[errno.EEXIST] = _CURES[errno.ENOTDIR]
-if hasattr(errno, "EDQUOT"):
-    _CURES[errno.EDQUOT] = _CURES[errno.ENOSPC]
-
-
-def _cannot_write(path: str, fault: OSError | ValueError) -> CassetteError:
-    number = fault.errno if isinstance(fault, OSError) else None
-    cure = _CURES.get(number or 0, "Record elsewhere (TIMETRACER_DIR)")
-    reason = (fault.strerror if isinstance(fault, OSError) else None) or str(fault)
-    return CassetteError(f"Cannot write cassette {path}: {reason}. {cure}.", path=path)

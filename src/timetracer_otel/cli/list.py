@@ -81,6 +81,8 @@ def _lines(found: Sequence[StoredCassette], folder: Path) -> list[str]:
 def _state(stored: StoredCassette) -> str:
     if stored.error:
         return "unreadable"
+    if stored.running:
+        return "running"
     return "complete" if stored.complete else "recovered"
 
 

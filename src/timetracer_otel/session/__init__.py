@@ -5,6 +5,7 @@ from timetracer_otel.session._body_tap import PIECE_BYTES, BodyLimits, BodyTap
 from timetracer_otel.session._library import CassetteLibrary, LibraryEntry, empty_cassette
 from timetracer_otel.session._modes import ReplayOrRecording, begin_replay, save_session
 from timetracer_otel.session._nearest import Difference, value_differences
+from timetracer_otel.session._progress import Progress
 from timetracer_otel.session._redaction import Redactor
 from timetracer_otel.session._replay import ReplaySession
 from timetracer_otel.session._roots import is_http
@@ -21,6 +22,7 @@ __all__ = [
     "Exchange",
     "LibraryEntry",
     "PendingCall",
+    "Progress",
     "Redactor",
     "ReplayOrRecording",
     "ReplaySession",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from timetracer_otel import _counters, _faults
 from timetracer_otel.config import TraceConfig
@@ -31,6 +32,9 @@ from timetracer_otel.types import (
     Verdict,
 )
 
+if TYPE_CHECKING:
+    from timetracer_otel.session._progress import Progress
+
 __all__ = ["TraceSession"]
 
 _AFTER_THE_END = "calls after the end"
@@ -49,6 +53,7 @@ class TraceSession(BaseSession):
         request: What the run was about, where it was a request.
         response: What the run answered.
         exchange: Gives both, where they were seen passing; what was set wins.
+        origin: Gives both where nobody saw them passing.
         limits: How much room there is for bodies.
         successor: Gives the session of calls that begin when this one has ended; None where they are lost.
     """
@@ -58,12 +63,14 @@ class TraceSession(BaseSession):
         self.request: RequestSnapshot | None = None
         self.response: ResponseSnapshot | None = None
         self.exchange: Exchange | None = None
+        self.origin: Exchange | None = None
         self.limits = BodyLimits(self.config.max_body_bytes, self.config.max_session_bytes)
         self.successor: Callable[[], BaseSession | None] | None = None
         self.trace_id: str | None = None
         self.framework = ""
         self.blocked: list[NetworkBlockedError] = []
         self._session_id = str(uuid.uuid4())
+        self._pid = os.getpid()
         self._started_at = datetime.now(timezone.utc)
         self._started_s = time.perf_counter() - started_ms_ago / 1000
         self._started_ns = time.time_ns() - int(started_ms_ago * 1e6)
@@ -80,6 +87,7 @@ class TraceSession(BaseSession):
         self._client_spans: set[int] = set()
         self._known_spans: set[int] = set()
         self._made: dict[int, DependencyEvent] = {}
+        self._progress: Progress | None = None
         self._dropped: Counter[str] = Counter()
         self._error_info: dict[str, Any] | None = None
         self._finalized = False
@@ -205,7 +213,10 @@ class TraceSession(BaseSession):
         """A call that was kept turned out to be none."""
         with self._lock:
             if call in self._pending:
-                self._pending.remove(call)
+                index = self._pending.index(call)
+                del self._pending[index]
+                if self._progress is not None:
+                    self._progress.withdrawn(call, index)
 
     def client_span_is_known(self, span_id: int) -> None:
         """A client span that is still open is known to a plugin: it becomes no event of its own, call or not."""
@@ -299,15 +310,32 @@ class TraceSession(BaseSession):
         with self._lock:
             self._own = self._own or (frozenset(), frozenset(self._known_spans))
             exchange, self.exchange = self.exchange, None
-            self.request = self.response = None
-            self._pending, self._given, self._spans, self._made = [], [], {}, {}
-            self._client_spans = set()
+            self.request = self.response = self.origin = None
+            self._pending, self._given, self._spans, self._made, self._client_spans = [], [], {}, {}, set()
         if exchange is not None:
             exchange.release()
 
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this is a forked child's copy: the session is its parent's, which writes it."""
+        return os.getpid() != self._pid
+
+    def disown(self, successor: Callable[[], BaseSession | None] | None) -> None:
+        """End a forked child's copy; the child's own calls go to the session that follows."""
+        # Whoever held the lock when the process was forked is not here to let go of it.
+        self._lock = threading.RLock()
+        self.successor, self._pending = successor, []
+        self.finalize()
+
+    def head(self) -> Cassette:
+        """What is known so far, redacted, but for the events."""
+        return self._cassette([])
+
     def to_cassette(self) -> Cassette:
         """Everything recorded so far, redacted."""
-        events = self.events
+        return self._cassette(self.events)
+
+    def _cassette(self, events: list[DependencyEvent]) -> Cassette:
         counts = Counter(event.event_type.value for event in events)
         request, response = self._exchanged()
         # As its first call knows the trace, where no span of the request was recorded.
@@ -330,7 +358,7 @@ class TraceSession(BaseSession):
         )
 
     def _exchanged(self) -> tuple[RequestSnapshot, ResponseSnapshot]:
-        seen = self.exchange
+        seen = self.exchange or self.origin
         request = self.request or (seen.request() if seen is not None else RequestSnapshot(method="", path=""))
         response = self.response or (seen.response() if seen is not None else ResponseSnapshot(status=0))
         failed = response.status >= 400 or self.has_error
@@ -374,10 +402,10 @@ class TraceSession(BaseSession):
 
     def _event_of(self, call: PendingCall, facts: Callable[[], SpanFacts] | None) -> DependencyEvent:
         made = self._made.get(call.eid)
-        if made is None or made.span is None or made.span.name is None:
+        if made is None or (facts is not None and (made.span is None or made.span.name is None)):
             event = self._maker.event(call, facts() if facts else None, self._started_s, self._ended_s)
             # What is still under way is made anew the next time it is asked for.
-            if call.ended_s is None and not self._finalized:
+            if call.ended_s is None:
                 return event
             made = self._made[call.eid] = event
         return made
