@@ -1,0 +1,95 @@
+"""What a service wrote down of itself, and what is found on the disk when it is gone."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.faults._service import CALLS
+from timetracer_otel.cassette import CassetteStore, read_cassette
+from timetracer_otel.types import Cassette
+
+__all__ = ["Account", "check_folder"]
+
+
+@dataclass(slots=True)
+class Account:
+    """When what was done, by `time.monotonic`; calls by request and position."""
+
+    called: dict[tuple[int, int], float] = field(default_factory=dict)
+    asked: dict[int, float] = field(default_factory=dict)
+    answered: dict[int, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, diary: Path) -> Account:
+        """Read a diary; its last line may be cut."""
+        account = cls()
+        for line in diary.read_text().splitlines() if diary.exists() else ():
+            what, request, call, when = line.split()
+            if what == "called":
+                account.called[int(request), int(call)] = float(when)
+            else:
+                getattr(account, what)[int(request)] = float(when)
+        return account
+
+
+def check_folder(folder: Path, account: Account, safe_s: float) -> dict[str, int]:
+    """Check what a killed service left in its folder, before and after the next process comes there.
+
+    Args:
+        folder: Where its cassettes are.
+        account: What it did.
+        safe_s: What it did until this moment must be there.
+
+    Returns:
+        How many there were of what, for the report.
+    """
+    parts = {str(file) for file in folder.rglob("*.part")}
+    listed = CassetteStore(folder).list()
+    assert not [stored for stored in listed if stored.error or stored.running]
+    for stored in listed:
+        assert read_cassette(stored.path).complete == stored.complete == (stored.path not in parts)
+
+    recovered = CassetteStore(folder).recover()
+    assert not [*folder.rglob("*.part"), *folder.rglob(".*.lock")]
+    cassettes = [read_cassette(stored.path) for stored in CassetteStore(folder).list()]
+    assert recovered == sum(not cassette.complete for cassette in cassettes)
+
+    found = Counter(call for cassette in cassettes for call in _calls(cassette))
+    assert not [call for call, times in found.items() if times > 1]
+    safe = {call for call, when in account.called.items() if when <= safe_s}
+    assert not safe - set(found)
+
+    by_request = Counter(_number(cassette) for cassette in cassettes)
+    assert not [request for request, times in by_request.items() if times > 1]
+    assert set(by_request) <= set(account.asked)
+    whole = {_number(cassette): cassette for cassette in cassettes if cassette.complete}
+    for request, when in account.answered.items():
+        if when <= safe_s:
+            assert whole[request].response.status == 200
+            assert len(whole[request].events) == sum(of == request for of, _ in account.called)
+    return {
+        "calls": len(account.called),
+        "safe calls": len(safe),
+        "whole cassettes": len(whole),
+        "recovered cassettes": recovered,
+        "parts": len(parts),
+    }
+
+
+def _number(cassette: Cassette) -> int:
+    return int(cassette.request.path.split("/")[2])
+
+
+def _calls(cassette: Cassette) -> Iterator[tuple[int, int]]:
+    """The calls of a cassette, each known to be its request's own, with the answer that belongs to it."""
+    for event in cassette.events:
+        user = int((event.signature.url or "").rpartition("/")[2])
+        assert user // CALLS == _number(cassette)
+        assert event.span is not None
+        if event.result.body is not None:
+            assert json.loads(event.result.body.data)["id"] == user
+            yield user // CALLS, user % CALLS

@@ -1,0 +1,93 @@
+"""A recorded service that is killed, at any moment: what it had done is on the disk, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults._account import Account, check_folder
+from tests.loopback import Loopback
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks, and sends signals")
+
+ROOT = Path(__file__).parents[2]
+KILLS = int(os.environ.get("FAULT_KILLS", "12"))
+"""How often; ``make suite-faults`` does it a few hundred times."""
+LONGEST_S = 2.5
+"""A service is killed somewhere in its first seconds, so many."""
+SAFE_S = 1.0
+"""What was done so long before is on the disk, also on a machine with much else to do."""
+
+Killed = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Loopback]:
+    with Loopback() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def killed(upstream: Loopback) -> Iterator[Killed]:
+    """Run the service, and send it a signal after some time."""
+    server = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "tests.faults._fork_server"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+
+        def run(folder: Path, sent: signal.Signals, after_s: float, **settings: str) -> dict[str, Any]:
+            environment = {
+                "TIMETRACER_MODE": "record",
+                "TIMETRACER_DIR": str(folder),
+                "TIMETRACER_JOURNAL_S": "0.02",
+                **settings,
+            }
+            order = {
+                "upstream": upstream.url,
+                "diary": str(folder.with_suffix(".diary")),
+                "environment": environment,
+                "after_s": after_s,
+                "signal": sent,
+            }
+            server.stdin.write(json.dumps(order) + "\n")
+            server.stdin.flush()
+            answer: dict[str, Any] = json.loads(server.stdout.readline())
+            return answer
+
+        yield run
+        server.stdin.close()
+
+
+@pytest.mark.timeout(60 + KILLS * 10)
+def test_a_service_killed_at_any_moment_leaves_all_that_it_had_done(
+    killed: Killed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: Counter[str] = Counter()
+    for number in range(KILLS):
+        folder = tmp_path / str(number)
+        # The first ones as it starts; a number of them in the very moment.
+        after_s = 0.0 if number % 20 == 0 else random.uniform(0.0, LONGEST_S)
+        compression = ("none", "gzip", "zstd")[number % 3] if number % 4 == 3 else "none"
+        end = killed(folder, signal.SIGKILL, after_s, TIMETRACER_COMPRESSION=compression)
+        assert end["signal"] == signal.SIGKILL
+        account = Account.of(folder.with_suffix(".diary"))
+        seen.update(check_folder(folder, account, end["killed_s"] - SAFE_S))
+    with capsys.disabled():
+        print(f" {KILLS} kills: {dict(seen)}", end="")
+    assert min(seen["safe calls"], seen["recovered cassettes"], seen["whole cassettes"]) > 0
