@@ -35,6 +35,16 @@ class Account:
                 getattr(account, what)[int(request)] = float(when)
         return account
 
+    def story(self, calls: set[tuple[int, int]], until_s: float) -> str:
+        """What is known of some calls and their requests, in seconds before a moment."""
+        lines = []
+        for request, call in sorted(calls):
+            times = {"asked": self.asked.get(request), "answered": self.answered.get(request)}
+            times["called"] = self.called[request, call]
+            ago = ", ".join(f"{what} {until_s - when:.3f} s" for what, when in times.items() if when is not None)
+            lines.append(f"call {call} of request {request}: {ago} before {until_s}")
+        return "\n".join(lines)
+
 
 def check_folder(folder: Path, account: Account, safe_s: float) -> dict[str, int]:
     """Check what a killed service left in its folder, before and after the next process comes there.
@@ -61,7 +71,7 @@ def check_folder(folder: Path, account: Account, safe_s: float) -> dict[str, int
     found = Counter(call for cassette in cassettes for call in _calls(cassette))
     assert not [call for call, times in found.items() if times > 1]
     safe = {call for call, when in account.called.items() if when <= safe_s}
-    assert not safe - set(found)
+    assert not safe - set(found), account.story(safe - set(found), safe_s)
 
     by_request = Counter(_number(cassette) for cassette in cassettes)
     assert not [request for request, times in by_request.items() if times > 1]

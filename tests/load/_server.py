@@ -1,0 +1,154 @@
+"""A server with workers, started as its users start it, asked over many connections, and ended by SIGTERM."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+
+from tests.bridge._programs import cassettes
+from tests.load._apps import CALLS
+from timetracer_otel.types import Cassette, DependencyEvent
+
+__all__ = ["Served", "check_cassettes"]
+
+ROOT = Path(__file__).parents[2]
+_START_S = 60.0
+FIRST = 1_000_000
+"""Numbers of requests begin here: they have seven digits, and are found wherever they stand."""
+_NUMBER = re.compile(r"\b1\d{6}\b")
+
+
+class Served:
+    """One run of a server; use it as a context manager.
+
+    Args:
+        command: Its words, with ``{port}`` for the port.
+        environment: What it finds in its environment besides ours.
+        log: Where what it says goes.
+    """
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        self._command = command
+        self._environment = environment
+        self._log = log
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+
+    def __enter__(self) -> Served:
+        scripts = Path(sys.executable).parent
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [word.format(port=self.port) for word in self._command],
+                cwd=ROOT,
+                env={
+                    **os.environ,
+                    "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+                    "OTEL_METRICS_EXPORTER": "none",
+                    "OTEL_LOGS_EXPORTER": "none",
+                    "OTEL_TRACES_EXPORTER": "none",
+                    "PYTHONWARNINGS": "ignore",
+                    **self._environment,
+                },
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + _START_S
+        while not self._listens():
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                self.process.kill()
+                raise RuntimeError(f"the server did not start: {self._log.read_text()}")
+            time.sleep(0.05)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+    def _listens(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def ask(self, requests: int, at_once: int) -> None:
+        """Make so many requests, and see that each answer is its own."""
+        limits = httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once)
+        with (
+            httpx.Client(verify=False, timeout=120, limits=limits) as client,
+            ThreadPoolExecutor(at_once) as threads,
+        ):
+
+            def ask(number: int) -> list[int]:
+                response = client.get(f"http://127.0.0.1:{self.port}/work/{number}")
+                assert response.status_code == 200, response.text
+                found: list[int] = response.json()
+                return found
+
+            numbers = range(FIRST, FIRST + requests)
+            assert list(threads.map(ask, numbers)) == [[number] * 4 for number in numbers]
+
+    def terminate(self) -> int:
+        """End it as a supervisor does; gives its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+
+def check_cassettes(folder: Path, requests: int) -> dict[str, int]:
+    """Check that there is one whole cassette for each request, that it holds its request's calls, and no other.
+
+    Returns:
+        How many there were of what, for the report.
+    """
+    seen: Counter[str] = Counter()
+    numbers: Counter[int] = Counter()
+    for cassette in cassettes(folder):
+        assert cassette.complete, cassette.path
+        if not cassette.request.method:
+            seen["cassettes of processes"] += 1
+            assert not _NUMBER.findall(repr(cassette))
+            continue
+        number = _check_cassette(cassette)
+        numbers[number] += 1
+        seen["cassettes"] += 1
+        seen["calls"] += len(cassette.events)
+    assert numbers == Counter(range(FIRST, FIRST + requests))
+    assert not [*folder.rglob("*.part"), *folder.rglob(".*.lock"), *folder.rglob("*.tmp")]
+    return dict(seen)
+
+
+def _check_cassette(cassette: Cassette) -> int:
+    assert not cassette.stats.dropped
+    assert cassette.response.status == 200
+    found = {int(number) for number in _NUMBER.findall(repr((cassette.request, cassette.response, cassette.events)))}
+    assert found == {int(cassette.request.path.rpartition("/")[2])}
+    kinds = Counter(kind for event in cassette.events if (kind := _kind(event)))
+    assert kinds == CALLS, kinds
+    return found.pop()
+
+
+def _kind(event: DependencyEvent) -> str | None:
+    """Which of the app's calls an event is; None for those that connect."""
+    method = event.signature.method
+    if event.signature.lib == "httpx":
+        return "HTTP"
+    if method in {"SET", "GET"}:
+        return method
+    # The others of SQLAlchemy begin, end and connect.
+    return "SQL" if _NUMBER.search(repr(event.call)) else None

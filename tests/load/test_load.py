@@ -1,0 +1,68 @@
+"""Servers with workers under load: one whole cassette for each request, whatever else runs, and however they end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.load._server import Served, check_cassettes
+from tests.loopback import Loopback
+from tests.servers.postgres import Postgres
+from tests.servers.redis import RedisServer
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="servers that fork")
+
+REQUESTS = int(os.environ.get("LOAD_REQUESTS", "120"))
+"""How many; ``make suite-load`` makes thousands."""
+AT_ONCE = int(os.environ.get("LOAD_AT_ONCE", "24"))
+
+INSTRUMENTED = ("opentelemetry-instrument",)
+GUNICORN = (*INSTRUMENTED, "gunicorn", "--bind", "127.0.0.1:{port}", "--log-level", "warning", "--workers")
+UVICORN = ("uvicorn", "--port", "{port}", "--log-level", "warning", "--factory", "tests.load._apps:fastapi_app")
+ASGI = ("--worker-class", "uvicorn.workers.UvicornWorker", "tests.load._apps:fastapi_app()")
+SERVERS = {
+    "gunicorn uvicorn": (*GUNICORN, "4", *ASGI),
+    "gunicorn uvicorn preload": (*GUNICORN, "2", "--preload", *ASGI),
+    "gunicorn gthread": (*GUNICORN, "4", "--threads", "8", "tests.load._apps:flask_app()"),
+    "gunicorn gthread preload": (*GUNICORN, "2", "--threads", "8", "--preload", "tests.load._apps:flask_app()"),
+    "gunicorn sync": (*GUNICORN, "2", "tests.load._apps:flask_app()"),
+    "uvicorn": (*INSTRUMENTED, *UVICORN),
+    "uvicorn workers": (*UVICORN, "--workers", "2"),
+}
+ENDS = {"uvicorn": -15}
+"""What servers end with that SIGTERM was sent to; the others with 0."""
+
+
+@pytest.fixture(scope="module")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Where the apps find what they call."""
+    postgres = Postgres()
+    try:
+        with Loopback() as upstream, RedisServer(tmp_path_factory.mktemp("redis")) as redis:
+            database = postgres.url("psycopg").set(drivername="postgresql").render_as_string(hide_password=False)
+            yield {"UPSTREAM": upstream.url, "REDIS": redis.url, "DATABASE": database}
+    finally:
+        postgres.close()
+
+
+@pytest.mark.timeout(300 + REQUESTS)
+@pytest.mark.parametrize("server", SERVERS)
+def test_every_request_to_a_server_with_workers_has_a_whole_cassette_of_its_own(
+    services: dict[str, str], tmp_path: Path, server: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, log = tmp_path / "cassettes", tmp_path / "log"
+    environment = {**services, "TIMETRACER_MODE": "record", "TIMETRACER_DIR": str(folder)}
+    if server == "uvicorn workers":
+        environment["INSTRUMENT"] = "1"
+    with Served(SERVERS[server], environment, log) as served:
+        served.ask(REQUESTS, AT_ONCE)
+        # At once: nobody waits for what is still to be written.
+        assert served.terminate() == ENDS.get(server, 0), log.read_text()
+    assert "timetracer-otel" not in log.read_text()
+    seen = check_cassettes(folder, REQUESTS)
+    with capsys.disabled():
+        print(f" {server}: {seen}", end="")
