@@ -48,8 +48,9 @@ def killed(upstream: Loopback) -> Iterator[Killed]:
         text=True,
     )
     with server:
-        assert server.stdin is not None
-        assert server.stdout is not None
+        orders, answers = server.stdin, server.stdout
+        assert orders is not None
+        assert answers is not None
 
         def run(folder: Path, sent: signal.Signals, after_s: float, **settings: str) -> dict[str, Any]:
             environment = {
@@ -65,13 +66,13 @@ def killed(upstream: Loopback) -> Iterator[Killed]:
                 "after_s": after_s,
                 "signal": sent,
             }
-            server.stdin.write(json.dumps(order) + "\n")
-            server.stdin.flush()
-            answer: dict[str, Any] = json.loads(server.stdout.readline())
+            orders.write(json.dumps(order) + "\n")
+            orders.flush()
+            answer: dict[str, Any] = json.loads(answers.readline())
             return answer
 
         yield run
-        server.stdin.close()
+        orders.close()
 
 
 @pytest.mark.timeout(60 + KILLS * 10)
