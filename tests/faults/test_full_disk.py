@@ -1,0 +1,169 @@
+"""A disk that is full, a folder that is not to be written to: the app goes on, and says so once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.bridge._programs import cassettes, plain
+from tests.loopback import Loopback
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits and file systems of POSIX")
+
+SERVICE = """
+import json, resource, os, time
+import httpx
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from timetracer_otel import counters
+from timetracer_otel.bridge import TimetracerInstrumentor
+trace.set_tracer_provider(TracerProvider())
+TimetracerInstrumentor().instrument()
+
+def job(number, users=20, body=b"", then=lambda: None):
+    with trace.get_tracer("my.app").start_as_current_span(f"job {{number}}", kind=trace.SpanKind.CONSUMER):
+        for user in range(users):
+            assert httpx.get(f"{base}/users/{{user}}").json()["id"] == user
+            if body:
+                assert httpx.post(f"{base}/echo", content=body).content == body
+            then()
+
+def told():
+    trace.get_tracer_provider().force_flush()
+    now = counters()
+    return now.cassettes_written, dict(now.cassettes_dropped), dict(now.events_dropped), dict(now.faults)
+"""
+REFUSED = "the folder could not be written to"
+
+
+@pytest.fixture
+def upstream() -> Iterator[Loopback]:
+    with Loopback() as server:
+        yield server
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system with little room, of which nobody who is not root makes one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if not hasattr(os, "geteuid") or os.geteuid() != 0 or not _mounted(folder):
+        pytest.skip("cannot mount a file system here; the limit of file sizes stands in for it")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def _mounted(folder: Path) -> bool:
+    mount = shutil.which("mount")
+    return (
+        mount is not None
+        and not subprocess.run(
+            [mount, "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], check=False, capture_output=True
+        ).returncode
+    )
+
+
+def _run(upstream: Loopback, folder: Path, code: str) -> list[str]:
+    """Run a service to its end; gives what it prints."""
+    done = plain(
+        SERVICE.format(base=upstream.url) + code,
+        TIMETRACER_MODE="record",
+        TIMETRACER_DIR=str(folder),
+        TIMETRACER_JOURNAL_S="0.02",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("Recordings are dropped and counted.") == 1, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_a_full_disk_costs_recordings_and_nothing_else_and_they_come_back_with_the_room(
+    upstream: Loopback, small_disk: Path
+) -> None:
+    filler = small_disk / "filler"
+    printed = _run(
+        upstream,
+        small_disk,
+        f"""
+job(1)
+print(told())
+filler = open({str(filler)!r}, "wb", buffering=0)
+try:
+    while True:
+        filler.write(bytes(4096))
+except OSError:
+    pass
+for number in range(2, 5):
+    job(number, body=bytes(5000))
+print(told())
+filler.close()
+os.unlink({str(filler)!r})
+job(5)
+print(told())
+""",
+    )
+    assert printed == [
+        "(1, {}, {}, {})",
+        f"(1, {{{REFUSED!r}: 3}}, {{}}, {{}})",
+        f"(2, {{{REFUSED!r}: 3}}, {{}}, {{}})",
+    ]
+    found = {cassette.request.path: cassette for cassette in cassettes(small_disk)}
+    assert {path for path, cassette in found.items() if cassette.complete} == {"job 1", "job 5"}
+    # What there was room for of the others before it ran out.
+    assert set(found) <= {f"job {number}" for number in range(1, 6)}
+    assert not [*small_disk.rglob("*.part"), *small_disk.rglob("*.tmp")]
+
+
+def test_files_that_may_not_grow_end_in_counted_recordings_and_the_app_does_not_notice(
+    upstream: Loopback, tmp_path: Path
+) -> None:
+    printed = _run(
+        upstream,
+        tmp_path,
+        """
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+job(1, users=2)
+job(2, body=bytes(5000))
+print(told())
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+job(3)
+print(told())
+""",
+    )
+    assert printed == [f"(1, {{{REFUSED!r}: 1}}, {{}}, {{}})", f"(2, {{{REFUSED!r}: 1}}, {{}}, {{}})"]
+    found = {cassette.request.path: cassette for cassette in cassettes(tmp_path)}
+    assert (found["job 1"].complete, found["job 3"].complete) == (True, True)
+    # The part held what fitted: that is the cassette now.
+    assert not found["job 2"].complete
+    assert 0 < len(found["job 2"].events) < 40
+    assert not [*tmp_path.rglob("*.part"), *tmp_path.rglob("*.tmp")]
+
+
+def test_a_folder_that_becomes_unwritable_is_no_concern_of_the_app(upstream: Loopback, tmp_path: Path) -> None:
+    folder = tmp_path / "cassettes"
+    printed = _run(
+        upstream,
+        folder,
+        f"""
+job(1)
+told()
+# Root may write anywhere, but not below a file.
+os.rename({str(folder)!r}, {str(tmp_path / "away")!r})
+open({str(folder)!r}, "w").close()
+job(2)
+print(told())
+os.unlink({str(folder)!r})
+job(3)
+print(told())
+""",
+    )
+    assert printed == [f"(1, {{{REFUSED!r}: 1}}, {{}}, {{}})", f"(2, {{{REFUSED!r}: 1}}, {{}}, {{}})"]
+    assert [cassette.request.path for cassette in cassettes(folder)] == ["job 3"]
