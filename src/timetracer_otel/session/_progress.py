@@ -63,8 +63,8 @@ class Progress:
             events.append(event)
         return events
 
-    def withdrawn(self, call: PendingCall, index: int) -> None:
-        """A call was taken out of the session's list, from this place."""
-        if index < self._calls_seen:
+    def withdrawn(self, call: PendingCall) -> None:
+        """A call is about to be taken out of the session's list."""
+        if self._session._pending.index(call) < self._calls_seen:
             self._calls_seen -= 1
             self._under_way = [other for other in self._under_way if other is not call]

@@ -10,7 +10,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from timetracer_otel import _counters, _faults
 from timetracer_otel.config import TraceConfig
@@ -20,6 +20,7 @@ from timetracer_otel.session._base import BaseSession, Exchange, PendingCall
 from timetracer_otel.session._body_tap import BodyLimits
 from timetracer_otel.session._events import EventMaker
 from timetracer_otel.session._header import meta, policies
+from timetracer_otel.session._progress import Progress
 from timetracer_otel.session._redaction import Redactor
 from timetracer_otel.types import (
     CallSnapshot,
@@ -31,9 +32,6 @@ from timetracer_otel.types import (
     SpanFacts,
     Verdict,
 )
-
-if TYPE_CHECKING:
-    from timetracer_otel.session._progress import Progress
 
 __all__ = ["TraceSession"]
 
@@ -213,10 +211,9 @@ class TraceSession(BaseSession):
         """A call that was kept turned out to be none."""
         with self._lock:
             if call in self._pending:
-                index = self._pending.index(call)
-                del self._pending[index]
                 if self._progress is not None:
-                    self._progress.withdrawn(call, index)
+                    self._progress.withdrawn(call)
+                self._pending.remove(call)
 
     def client_span_is_known(self, span_id: int) -> None:
         """A client span that is still open is known to a plugin: it becomes no event of its own, call or not."""
@@ -298,7 +295,7 @@ class TraceSession(BaseSession):
     def discard(self) -> None:
         """End a session that nobody wants, nor the calls of it that begin from now on: nothing of it is a loss."""
         with self._lock:
-            self.successor = _nobody
+            self.successor = lambda: None
             self.finalize()
             self.release()
 
@@ -336,11 +333,9 @@ class TraceSession(BaseSession):
         return self._cassette(self.events)
 
     def _cassette(self, events: list[DependencyEvent]) -> Cassette:
-        counts = Counter(event.event_type.value for event in events)
         request, response = self._exchanged()
         # As its first call knows the trace, where no span of the request was recorded.
-        known = (f"{call.trace_id:032x}" for call in list(self._pending) if call.trace_id)
-        trace_id = self.trace_id or next(known, None)
+        trace_id = self.trace_id or next((f"{call.trace_id:032x}" for call in self._pending if call.trace_id), None)
         return Cassette(
             schema_version=str(FORMAT_VERSION),
             session=meta(self.config, self._session_id, self._started_at, self.framework, trace_id),
@@ -349,7 +344,7 @@ class TraceSession(BaseSession):
             events=events,
             policies=policies(self.config, self._maker.redactor),
             stats=CaptureStats(
-                event_counts=dict(counts),
+                event_counts=dict(Counter(event.event_type.value for event in events)),
                 total_events=len(events),
                 total_duration_ms=self.elapsed_ms,
                 dropped=dict(self._dropped),
@@ -403,13 +398,8 @@ class TraceSession(BaseSession):
     def _event_of(self, call: PendingCall, facts: Callable[[], SpanFacts] | None) -> DependencyEvent:
         made = self._made.get(call.eid)
         if made is None or (facts is not None and (made.span is None or made.span.name is None)):
-            event = self._maker.event(call, facts() if facts else None, self._started_s, self._ended_s)
+            made = self._maker.event(call, facts() if facts else None, self._started_s, self._ended_s)
             # What is still under way is made anew the next time it is asked for.
-            if call.ended_s is None:
-                return event
-            made = self._made[call.eid] = event
+            if call.ended_s is not None:
+                self._made[call.eid] = made
         return made
-
-
-def _nobody() -> None:
-    return None
