@@ -30,7 +30,7 @@ BIN = $(VENV)/bin
 STAMPS = $(VENV)/stamps
 CREATED = $(STAMPS)/python-$(PYTHON_FOUND)
 
-.PHONY: help demo test check suite-sqlalchemy suite-memory bench fuzz test-oldest format install clean
+.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load bench fuzz test-oldest format install clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -67,6 +67,12 @@ suite-sqlalchemy: $(STAMPS)/installed ## SQLAlchemy's own compliance suite: bare
 
 suite-memory: $(STAMPS)/installed ## 100,000 recorded requests in one process, whose memory stays flat (half an hour)
 	@$(CLEAN) $(BIN)/python tests/suite_memory/run.py
+
+suite-faults: $(STAMPS)/installed ## a recorded service killed 300 times, and all other faults (15 minutes)
+	@$(CLEAN) FAULT_KILLS=300 $(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
+
+suite-load: $(STAMPS)/installed ## thousands of requests to servers with workers: each has its own cassette (10 minutes)
+	@$(CLEAN) LOAD_REQUESTS=2000 LOAD_AT_ONCE=200 $(BIN)/python -m pytest tests/load $(PYTEST_ARGS)
 
 fuzz: $(STAMPS)/installed ## the property tests, for much longer
 	@$(CLEAN) HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -m hypothesis --timeout 3600 $(PYTEST_ARGS)

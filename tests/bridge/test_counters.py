@@ -59,6 +59,7 @@ def test_what_was_written_is_counted_in_code_and_as_metrics(tmp_path: Path) -> N
         "points": {
             "timetracer.sessions.open": 0,
             "timetracer.cassettes.written": 1,
+            "timetracer.cassettes.cut": 0,
             "timetracer.cassettes.discarded": 2,
             "timetracer.calls.late": 0,
         },

@@ -16,8 +16,9 @@ from tests.servers.redis import RedisServer
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="servers that fork")
 
+FULL = "LOAD_REQUESTS" in os.environ
+"""Set by ``make suite-load``, which makes thousands of requests to every server."""
 REQUESTS = int(os.environ.get("LOAD_REQUESTS", "120"))
-"""How many; ``make suite-load`` makes thousands."""
 AT_ONCE = int(os.environ.get("LOAD_AT_ONCE", "24"))
 
 INSTRUMENTED = ("opentelemetry-instrument",)
@@ -33,6 +34,7 @@ SERVERS = {
     "uvicorn": (*INSTRUMENTED, *UVICORN),
     "uvicorn workers": (*UVICORN, "--workers", "2"),
 }
+QUICK = ("gunicorn uvicorn", "gunicorn gthread", "uvicorn workers")
 ENDS = {"uvicorn": -15}
 """What servers end with that SIGTERM was sent to; the others with 0."""
 
@@ -50,7 +52,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
 
 
 @pytest.mark.timeout(300 + REQUESTS)
-@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("server", SERVERS if FULL else QUICK)
 def test_every_request_to_a_server_with_workers_has_a_whole_cassette_of_its_own(
     services: dict[str, str], tmp_path: Path, server: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

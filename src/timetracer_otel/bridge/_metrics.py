@@ -48,6 +48,12 @@ def offer() -> None:
         "Finished cassettes on disk.",
     )
     meter.create_observable_counter(
+        "timetracer.cassettes.cut",
+        [_number(lambda now: now.cassettes_cut)],
+        "{cassette}",
+        "Requests that were under way when the process ended: what had ended of them is on disk.",
+    )
+    meter.create_observable_counter(
         "timetracer.cassettes.discarded",
         [_number(lambda now: now.cassettes_discarded)],
         "{cassette}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from timetracer_otel import _faults
@@ -13,6 +14,7 @@ from timetracer_otel.types import DependencyEvent, SpanFacts
 
 __all__ = ["ProcessSession"]
 
+_PAUSE_S = 10.0
 _UNWRITTEN = "calls that could not be written"
 
 
@@ -37,7 +39,7 @@ class ProcessSession(TraceSession):
         self._ended_spans: dict[int, Callable[[], SpanFacts]] = {}
         self._waiting_for_span: dict[int, list[PendingCall]] = {}
         self._output: AppendWriter | None = None
-        self._broken = False
+        self._pauses_until_s = 0.0
         self._closed = False
 
     def call_began(self, call: PendingCall) -> bool:
@@ -122,7 +124,7 @@ class ProcessSession(TraceSession):
         self._write(event)
 
     def _write(self, event: DependencyEvent) -> None:
-        if self._broken or self._closed:
+        if self._closed or time.monotonic() < self._pauses_until_s:
             self.drop(_UNWRITTEN)
             return
         try:
@@ -139,5 +141,10 @@ class ProcessSession(TraceSession):
             self._give_up(error)
 
     def _give_up(self, error: CassetteError) -> None:
-        self._broken = True
-        _faults.warn_once("process-cassette", f"{error} Calls outside requests are no longer recorded, only counted.")
+        # Behind half an event nothing can be read: what comes when there is room again goes to another file.
+        self._output = None
+        self._pauses_until_s = time.monotonic() + _PAUSE_S
+        _faults.warn_once(
+            "process-cassette",
+            f"{error} Calls outside requests are counted, not recorded; every {_PAUSE_S:.0f} s it is tried again.",
+        )

@@ -41,18 +41,19 @@ class Recordings:
 
     def begin(self) -> TraceSession | None:
         """A session for a request that begins; None, counted, where there are too many already."""
+        if len(self._open) >= self._config.max_sessions:
+            _counters.cassette_dropped("too many recordings at once")
+            _faults.warn_once(
+                "too-many-recordings",
+                f"{self._config.max_sessions} recordings are under way or wait to be written to "
+                f"{self._config.cassette_dir}; further requests are not recorded, and counted. Lower "
+                "TIMETRACER_SAMPLE_RATE, use a faster disk, or raise TIMETRACER_MAX_SESSIONS.",
+            )
+            return None
+        session = TraceSession(self._config)
+        session.successor = self._successor
+        # The lock is held for moments only: a signal that comes while it is held keeps the writer from its work.
         with self._lock:
-            if len(self._open) >= self._config.max_sessions:
-                _counters.cassette_dropped("too many recordings at once")
-                _faults.warn_once(
-                    "too-many-recordings",
-                    f"{self._config.max_sessions} recordings are under way or wait to be written to "
-                    f"{self._config.cassette_dir}; further requests are not recorded, and counted. Lower "
-                    "TIMETRACER_SAMPLE_RATE, use a faster disk, or raise TIMETRACER_MAX_SESSIONS.",
-                )
-                return None
-            session = TraceSession(self._config)
-            session.successor = self._successor
             self._open.add(session)
         _counters.session_began()
         self._writer.began(session)
