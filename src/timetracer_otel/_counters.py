@@ -57,6 +57,8 @@ class Counters:
 
     def __str__(self) -> str:
         parts = [f"{self.cassettes_written} cassettes written"]
+        if self.cassettes_cut:
+            parts.append(f"{self.cassettes_cut} cut short")
         for what, by_reason in (
             ("cassettes dropped", self.cassettes_dropped),
             ("events dropped", self.events_dropped),

@@ -131,12 +131,20 @@ def test_a_stream_of_tiny_pieces_is_not_kept_beyond_the_limit(tmp_path: Path) ->
     assert cassette.stats.dropped == {"bodies over the limit": 1}
 
 
-def test_a_request_that_is_under_way_when_recording_stops_is_counted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("journal_s", [0.0, 0.1])
+def test_a_request_that_is_under_way_when_recording_stops_is_kept_as_far_as_it_came_or_counted(
+    tmp_path: Path, journal_s: float
+) -> None:
     reason = "recording was switched off before the request ended"
-    before = counters().cassettes_dropped.get(reason, 0)
-    runtime().start_recording(TraceConfig(mode=TraceMode.RECORD, cassette_dir=str(tmp_path)))
+    before = counters()
+    config = TraceConfig(mode=TraceMode.RECORD, cassette_dir=str(tmp_path), journal_s=journal_s)
+    runtime().start_recording(config)
     response = _serve("/1")
     runtime().stop()
     assert _close(response) == b"x"
-    assert cassettes(tmp_path) == []
-    assert (counters().cassettes_dropped[reason], counters().sessions_open) == (before + 1, 0)
+    now = counters()
+    found = [(cassette.request.path, cassette.complete) for cassette in cassettes(tmp_path)]
+    assert found == ([("/1", False)] if journal_s else [])
+    assert now.cassettes_cut - before.cassettes_cut == len(found)
+    assert now.cassettes_dropped.get(reason, 0) - before.cassettes_dropped.get(reason, 0) == 1 - len(found)
+    assert now.sessions_open == 0
