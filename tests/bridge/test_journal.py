@@ -1,0 +1,165 @@
+"""Requests under way are on disk, as far as they have come, for as long as they are under way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+
+from tests.loopback import Loopback
+from timetracer_otel.bridge import _wsgi, load_plugins, runtime
+from timetracer_otel.cassette import CassetteStore, StoredCassette, read_cassette
+from timetracer_otel.config import TraceConfig
+from timetracer_otel.constants import EventType, TraceMode
+from timetracer_otel.context import require_session
+from timetracer_otel.session import TraceSession
+from timetracer_otel.types import DependencyEvent, EventResult, EventSignature
+
+DEADLINE_S = 20.0
+View = Callable[[], None]
+
+
+@pytest.fixture
+def upstream() -> Iterator[Loopback]:
+    with Loopback() as server:
+        yield server
+
+
+@contextmanager
+def recording(folder: Path, journal_s: float = 0.02, *, errors_only: bool = False) -> Iterator[None]:
+    """Record the requests of this process."""
+    config = TraceConfig(
+        mode=TraceMode.RECORD, cassette_dir=str(folder), journal_s=journal_s, errors_only=errors_only
+    )
+    runtime().start_recording(config)
+    plugins = load_plugins()
+    for plugin in plugins:
+        plugin.activate()
+    try:
+        yield
+    finally:
+        for plugin in plugins:
+            plugin.deactivate()
+        runtime().stop()
+
+
+def served(view: View, status: str = "200 OK") -> None:
+    """Answer one request by a function."""
+
+    def app(environ: _wsgi.Environ, start_response: _wsgi.StartResponse) -> list[bytes]:
+        view()
+        start_response(status, [])
+        return [b"done"]
+
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/view", "SCRIPT_NAME": "", "QUERY_STRING": ""}
+    _wsgi.serve(app, environ, lambda *_: None, "mine", lambda environ: None)
+
+
+def listed(folder: Path, enough: Callable[[StoredCassette], bool] = bool) -> StoredCassette:
+    """The one recording in a folder, when there is enough of it."""
+    deadline_s = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline_s:
+        found = CassetteStore(folder).list()
+        if len(found) == 1 and enough(found[0]):
+            return found[0]
+        time.sleep(0.01)
+    raise AssertionError(CassetteStore(folder).list())
+
+
+def test_a_request_has_a_part_with_each_call_that_has_ended_until_its_cassette_is_there(
+    upstream: Loopback, tmp_path: Path
+) -> None:
+    def view() -> None:
+        for user in range(3):
+            httpx.get(f"{upstream.url}/users/{user}")
+            running = listed(tmp_path, lambda stored, calls=user + 1: stored.events == calls)
+            assert (running.running, running.complete, running.method, running.request_path) == (
+                True,
+                False,
+                "GET",
+                "/view",
+            )
+            part = read_cassette(running.path)
+            assert [event.signature.url for event in part.events] == [
+                f"{upstream.url}/users/{n}" for n in range(user + 1)
+            ]
+            assert [event.eid for event in part.events] == list(range(1, user + 2))
+            assert all(event.result.status == 200 for event in part.events)
+
+    with recording(tmp_path):
+        served(view)
+        assert runtime().flush()
+        done = listed(tmp_path)
+        assert (done.running, done.complete, done.status, done.events) == (False, True, 200, 3)
+    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == [Path(done.path).name]
+
+
+def test_what_no_plugin_of_ours_saw_is_in_the_part_once(tmp_path: Path) -> None:
+    provider = TracerProvider()
+    provider.add_span_processor(runtime().processor)
+    tracer = provider.get_tracer("opentelemetry.instrumentation.pymongo")
+    seen: list[str] = []
+
+    def view() -> None:
+        session = require_session()
+        assert isinstance(session, TraceSession)
+        for number in range(2):
+            signature = EventSignature(lib="mine", method=f"call {number}")
+            session.add_event(DependencyEvent(0, EventType.CUSTOM, 0.0, 1.0, signature, EventResult(status=number)))
+            with tracer.start_as_current_span(f"find {number}", kind=trace.SpanKind.CLIENT):
+                seen.extend((f"call {number}", f"find {number}"))
+            running = listed(tmp_path, lambda stored: stored.events == len(seen))
+            events = read_cassette(running.path).events
+            assert sorted(event.signature.method for event in events) == sorted(seen)
+            assert len({event.eid for event in events}) == len(seen)
+
+    with recording(tmp_path):
+        served(view)
+    assert sorted(event.signature.method for event in read_cassette(listed(tmp_path).path).events) == sorted(seen)
+
+
+def test_a_call_under_way_is_in_the_part_when_it_has_ended(upstream: Loopback, tmp_path: Path) -> None:
+    def view() -> None:
+        with httpx.stream("GET", f"{upstream.url}/users/1") as response:
+            httpx.get(f"{upstream.url}/users/2")
+            running = listed(tmp_path, lambda stored: stored.events == 1)
+            assert read_cassette(running.path).events[0].eid == 2
+            response.read()
+        running = listed(tmp_path, lambda stored: stored.events == 2)
+        assert [event.eid for event in read_cassette(running.path).events] == [1, 2]
+
+    with recording(tmp_path):
+        served(view)
+    assert listed(tmp_path).complete
+
+
+def test_where_only_failures_are_kept_the_part_of_a_success_goes(upstream: Loopback, tmp_path: Path) -> None:
+    def view() -> None:
+        httpx.get(f"{upstream.url}/users/1")
+        listed(tmp_path, lambda stored: stored.events == 1)
+
+    with recording(tmp_path, errors_only=True):
+        served(view)
+        deadline_s = time.monotonic() + DEADLINE_S
+        while CassetteStore(tmp_path).list() and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+        assert CassetteStore(tmp_path).list() == []
+        served(view, "500 Internal Server Error")
+    assert (listed(tmp_path).complete, listed(tmp_path).status) == (True, 500)
+
+
+def test_without_a_journal_there_are_no_parts(upstream: Loopback, tmp_path: Path) -> None:
+    def view() -> None:
+        httpx.get(f"{upstream.url}/users/1")
+        time.sleep(0.3)
+        assert list(tmp_path.iterdir()) == []
+
+    with recording(tmp_path, journal_s=0.0):
+        served(view)
+    assert listed(tmp_path).complete
