@@ -61,12 +61,12 @@ def served(view: View, status: str = "200 OK") -> None:
     _wsgi.serve(app, environ, lambda *_: None, "mine", lambda environ: None)
 
 
-def listed(folder: Path, enough: Callable[[StoredCassette], bool] = bool) -> StoredCassette:
-    """The one recording in a folder, when there is enough of it."""
+def listed(folder: Path, events: int | None = None) -> StoredCassette:
+    """The one recording in a folder, when it has so many events."""
     deadline_s = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline_s:
         found = CassetteStore(folder).list()
-        if len(found) == 1 and enough(found[0]):
+        if len(found) == 1 and events in {None, found[0].events}:
             return found[0]
         time.sleep(0.01)
     raise AssertionError(CassetteStore(folder).list())
@@ -78,7 +78,7 @@ def test_a_request_has_a_part_with_each_call_that_has_ended_until_its_cassette_i
     def view() -> None:
         for user in range(3):
             httpx.get(f"{upstream.url}/users/{user}")
-            running = listed(tmp_path, lambda stored, calls=user + 1: stored.events == calls)
+            running = listed(tmp_path, events=user + 1)
             assert (running.running, running.complete, running.method, running.request_path) == (
                 True,
                 False,
@@ -114,7 +114,7 @@ def test_what_no_plugin_of_ours_saw_is_in_the_part_once(tmp_path: Path) -> None:
             session.add_event(DependencyEvent(0, EventType.CUSTOM, 0.0, 1.0, signature, EventResult(status=number)))
             with tracer.start_as_current_span(f"find {number}", kind=trace.SpanKind.CLIENT):
                 seen.extend((f"call {number}", f"find {number}"))
-            running = listed(tmp_path, lambda stored: stored.events == len(seen))
+            running = listed(tmp_path, events=len(seen))
             events = read_cassette(running.path).events
             assert sorted(event.signature.method for event in events) == sorted(seen)
             assert len({event.eid for event in events}) == len(seen)
@@ -128,10 +128,10 @@ def test_a_call_under_way_is_in_the_part_when_it_has_ended(upstream: Loopback, t
     def view() -> None:
         with httpx.stream("GET", f"{upstream.url}/users/1") as response:
             httpx.get(f"{upstream.url}/users/2")
-            running = listed(tmp_path, lambda stored: stored.events == 1)
+            running = listed(tmp_path, events=1)
             assert read_cassette(running.path).events[0].eid == 2
             response.read()
-        running = listed(tmp_path, lambda stored: stored.events == 2)
+        running = listed(tmp_path, events=2)
         assert [event.eid for event in read_cassette(running.path).events] == [1, 2]
 
     with recording(tmp_path):
@@ -142,7 +142,7 @@ def test_a_call_under_way_is_in_the_part_when_it_has_ended(upstream: Loopback, t
 def test_where_only_failures_are_kept_the_part_of_a_success_goes(upstream: Loopback, tmp_path: Path) -> None:
     def view() -> None:
         httpx.get(f"{upstream.url}/users/1")
-        listed(tmp_path, lambda stored: stored.events == 1)
+        listed(tmp_path, events=1)
 
     with recording(tmp_path, errors_only=True):
         served(view)

@@ -56,12 +56,15 @@ def _async_engine() -> AsyncEngine:
 
 @functools.cache
 def _redis() -> redis.Redis:
-    return redis.Redis.from_url(os.environ["REDIS"])
+    # Others raise where all connections are in use.
+    pool = redis.BlockingConnectionPool.from_url(os.environ["REDIS"], max_connections=20, timeout=60)
+    return redis.Redis(connection_pool=pool)
 
 
 @functools.cache
 def _async_redis() -> redis.asyncio.Redis:
-    return redis.asyncio.Redis.from_url(os.environ["REDIS"])
+    pool = redis.asyncio.BlockingConnectionPool.from_url(os.environ["REDIS"], max_connections=20, timeout=60)
+    return redis.asyncio.Redis(connection_pool=pool)
 
 
 @functools.cache
