@@ -200,9 +200,6 @@ def check_verdict(session: ReplaySession) -> None:
 
 def _finish(session: ReplayOrRecording, path: str | None, config: TraceConfig, error: BaseException | None) -> None:
     """End a session, write what it recorded, and say what a recording refused."""
-    if isinstance(session, TraceSession) and session.is_inherited:
-        # A forked child has left the block too: the recording is its parent's.
-        return
     if isinstance(session, TraceSession) and error is not None:
         session.mark_error(f"{type(error).__module__}.{type(error).__qualname__}", str(error))
     try:

@@ -8,6 +8,7 @@ threads at once.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
@@ -240,6 +241,12 @@ class CaptureStats:
     total_duration_ms: float = 0.0
     dropped: dict[str, int] = field(default_factory=dict)
     """How many things were lost, by reason. Empty is the good news."""
+
+    @classmethod
+    def of(cls, events: Sequence[DependencyEvent], duration_ms: float, dropped: Mapping[str, int]) -> CaptureStats:
+        """The statistics of a recording."""
+        counts = Counter(event.event_type.value for event in events)
+        return cls(dict(counts), len(events), duration_ms, dict(dropped))
 
 
 @dataclass(slots=True)

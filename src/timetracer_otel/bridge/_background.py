@@ -125,10 +125,11 @@ class BackgroundWriter:
                 self._orders.append(item)
             elif item is not None and not self._late.hold(item):
                 self._write(item)
-            # Not until the next one comes: it would be kept alive by this frame.
+            # What is written is let go of: this frame would keep it alive until the next one comes.
             item = None
-            for session in self._late.ready():
-                self._write(session)
+            ready = self._late.ready()
+            while ready:
+                self._write(ready.pop(0))
             self._guarded(self._journal.tick)
             if self._obey(last):
                 break

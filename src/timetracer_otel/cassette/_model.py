@@ -325,11 +325,7 @@ def from_maps(header: HeaderParts, events: list[DependencyEvent], footer: Any | 
         path=path,
     )
     if footer is None:
-        cassette.stats = CaptureStats(
-            event_counts=dict(Counter(event.event_type.value for event in events)),
-            total_events=len(events),
-            total_duration_ms=sum(event.duration_ms for event in events),
-        )
+        cassette.stats = CaptureStats.of(events, sum(event.duration_ms for event in events), {})
         return cassette
     stats = footer.get("stats") or {}
     if type(stats) is dict and "dropped" in footer:

@@ -39,11 +39,8 @@ def with_new_episodes(cassette: Cassette, recorder: TraceSession) -> Cassette:
     return replace(
         cassette,
         events=events,
-        stats=CaptureStats(
-            event_counts=dict(Counter(event.event_type.value for event in events)),
-            total_events=len(events),
-            total_duration_ms=more.stats.total_duration_ms,
-            dropped=dict(Counter(cassette.stats.dropped) + Counter(more.stats.dropped)),
+        stats=CaptureStats.of(
+            events, more.stats.total_duration_ms, Counter(cassette.stats.dropped) + Counter(more.stats.dropped)
         ),
         complete=True,
     )

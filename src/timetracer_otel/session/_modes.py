@@ -41,13 +41,14 @@ def begin_replay(path: str | None, config: TraceConfig) -> ReplayOrRecording:
 def save_session(session: ReplayOrRecording, path: str | None, config: TraceConfig) -> None:
     """End a session, and write what it recorded: a new file in the place of the old one, at once.
 
-    A recording without a path gets a name in ``cassette_dir``; a replay that recorded nothing writes nothing.
+    A recording without a path gets a name in ``cassette_dir``; a replay that recorded nothing writes nothing, nor
+    does a forked child of the process that the session began in.
 
     Raises:
         CassetteError: It cannot be written.
     """
     recorder = session if isinstance(session, TraceSession) else session.recorder
-    if recorder is None:
+    if recorder is None or recorder.is_inherited:
         return
     recorder.finalize()
     if isinstance(session, TraceSession):

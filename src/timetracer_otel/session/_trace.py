@@ -343,12 +343,7 @@ class TraceSession(BaseSession):
             response=response,
             events=events,
             policies=policies(self.config, self._maker.redactor),
-            stats=CaptureStats(
-                event_counts=dict(Counter(event.event_type.value for event in events)),
-                total_events=len(events),
-                total_duration_ms=self.elapsed_ms,
-                dropped=dict(self._dropped),
-            ),
+            stats=CaptureStats.of(events, self.elapsed_ms, self._dropped),
             error_info=self._error_info,
         )
 
