@@ -50,6 +50,30 @@ def test_a_process_that_a_signal_ends_has_written_everything(upstream: Loopback,
     assert [event.signature.url for event in outside.events] == [f"{upstream.url}/users/99"]
 
 
+def test_a_replay_that_a_signal_ends_says_what_it_did_and_keeps_what_it_recorded(
+    upstream: Loopback, tmp_path: Path
+) -> None:
+    code = f"""
+        import os, signal, time
+        from timetracer_otel.bridge import TimetracerInstrumentor
+        TimetracerInstrumentor().instrument()
+        import httpx
+        print(httpx.get("{upstream.url}/users/1").json()["id"], flush=True)
+        {TERMINATE}
+    """
+    cassette = tmp_path / "x.msgpack"
+    for mode, account in (("once", "1 recorded"), ("none", "1 hit, 0 missed, 0 unused, 0 live")):
+        done = plain(
+            code,
+            TIMETRACER_MODE="replay",
+            TIMETRACER_CASSETTE=str(cassette),
+            TIMETRACER_RECORD_MODE=mode,
+        )
+        assert (done.returncode, done.stdout) == (-signal.SIGTERM, "1\n"), done.stderr
+        assert account in done.stderr
+    assert upstream.hits == {"/users/1": 1}
+
+
 def test_what_runs_when_the_signal_comes_is_recovered_to_its_last_call(upstream: Loopback, tmp_path: Path) -> None:
     code = f"""
         import httpx, os, signal, time

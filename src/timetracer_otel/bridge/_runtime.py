@@ -148,7 +148,6 @@ class Runtime:
                 self._recordings = Recordings(config, self.spans, self.process_session)
                 self._recordings.recover()
                 self.open_root = self._open_root
-                _termination.watch(self.stop)
         _metrics.offer()
         self._begin()
 
@@ -353,6 +352,7 @@ class Runtime:
 
     def _begin(self) -> None:
         set_ambient_lookup(self.ambient_session)
+        _termination.watch(self.stop)
         self.watch_spans()
 
     def _refuse(self, error: Exception, config: TraceConfig, *, replaying: bool) -> None:

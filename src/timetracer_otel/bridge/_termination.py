@@ -1,9 +1,10 @@
 """SIGTERM where nobody handles it: the process dies of it as before, but not before its recordings are written.
 
-No `atexit` function runs in a process that a signal ends. So while requests are recorded, the system's own way of
-dealing with SIGTERM is replaced by ours, which writes and then dies in that same way. The program does not see it:
-to it, the signal's handler is ``signal.SIG_DFL``, as it was. And when it sets that again it gets ours: servers handle
-the signal while they serve, and afterwards let it do what it did before (uvicorn's ``capture_signals``).
+No `atexit` function runs in a process that a signal ends. So while a process records or replays, the system's own way
+of dealing with SIGTERM is replaced by ours, which writes (or says what the replay did), then dies in that same way.
+The program does not see it: to it, the signal's handler is ``signal.SIG_DFL``, as it was. And when it sets that again
+it gets ours: servers handle the signal while they serve, and afterwards let it do what it did before (uvicorn's
+``capture_signals``).
 """
 
 from __future__ import annotations
