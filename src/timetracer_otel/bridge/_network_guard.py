@@ -14,7 +14,10 @@ import threading
 from contextvars import ContextVar, Token
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
+
+from opentelemetry import context as otel_context
+from opentelemetry.context import Context
 
 from timetracer_otel._otel_internals import instrumentation_suppressed
 from timetracer_otel.bridge._c_connections import c_connections
@@ -29,10 +32,14 @@ _CONNECTIONS = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
 _LOOKUPS = frozenset({"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"})
 _EVENTS = _CONNECTIONS | _LOOKUPS
 
+_Let: TypeAlias = "tuple[Token[bool], Token[Context]]"
+
 _guarded: tuple[BaseSession, ...] = ()
 _lock = threading.Lock()
 _hooked = False
 _let: ContextVar[bool] = ContextVar("timetracer_otel_let", default=False)
+_LET_KEY = otel_context.create_key("timetracer-otel-let")
+"""The same in the OpenTelemetry context, which goes on into threads (asyncio looks names up in one)."""
 _owners: dict[str, set[str]] = {}
 """By package: the plugins whose connections it makes."""
 _OWN = str(Path(__file__).parents[1]) + os.sep
@@ -74,24 +81,33 @@ def end(session: BaseSession) -> None:
             _in_c.remove()
 
 
-def let() -> Token[bool] | None:
-    """Allow connections in this context: a plugin makes a call for real. Give the token to `unlet`."""
-    return _let.set(True) if _guarded else None
+def let() -> _Let | None:
+    """Allow connections in this context: a plugin makes a call for real. Give what this gives to `unlet`."""
+    if not _guarded:
+        return None
+    return _let.set(True), otel_context.attach(otel_context.set_value(_LET_KEY, True))
 
 
-def unlet(token: Token[bool] | None) -> None:
+def unlet(token: _Let | None) -> None:
     """Undo `let`."""
-    if token is not None:
-        try:
-            _let.reset(token)
-        except ValueError:
-            # A task that was never finished is cleared away in another context; its own is gone.
-            pass
+    if token is None:
+        return
+    own, carried = token
+    try:
+        _let.reset(own)
+    except ValueError:
+        # A task that was never finished is cleared away in another context; its own is gone.
+        return
+    otel_context.detach(carried)
+
+
+def _is_let() -> bool:
+    return _let.get() or otel_context.get_current().get(_LET_KEY) is True
 
 
 def _check(address: str) -> None:
     """Refuse a connection that somebody asks C code for."""
-    if _guarded and not _let.get():
+    if _guarded and not _is_let():
         error = _refusal(address, is_lookup=False)
         if error is not None:
             raise error
@@ -101,7 +117,7 @@ _in_c = c_connections(_check)
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    if _guarded and event in _EVENTS and not _let.get():
+    if _guarded and event in _EVENTS and not _is_let():
         error = _refusal(_address(event, arguments), is_lookup=event in _LOOKUPS)
         if error is None:
             return
