@@ -117,12 +117,11 @@ def test_calls_under_way_and_those_behind_them_stand_in_the_cassette_and_replay(
     assert (recorded["late"], recorded["dropped"], recorded["open"]) == (3, {}, 0)
 
 
-def test_a_call_that_begins_when_the_cassette_is_written_goes_to_the_process_with_its_trace(
-    upstream: Loopback, tmp_path: Path
-) -> None:
-    told, log = _run(
-        upstream.url, [0.4, "/users/1", 0.4, "/users/2"], TIMETRACER_MODE="record", TIMETRACER_DIR=str(tmp_path)
-    )
+def test_a_call_that_begins_when_the_cassette_is_written_goes_to_the_process_with_its_trace(tmp_path: Path) -> None:
+    steps = [0.4, "/users/1", 0.4, "/users/2"]
+    with Loopback() as upstream:
+        bare, _ = _run(upstream.url, steps)
+        told, log = _run(upstream.url, steps, TIMETRACER_MODE="record", TIMETRACER_DIR=str(tmp_path))
     request, outside = _recorded(tmp_path)
     assert request is not None
     assert outside is not None
@@ -130,6 +129,8 @@ def test_a_call_that_begins_when_the_cassette_is_written_goes_to_the_process_wit
     assert {event.span.trace_id for event in outside.events if event.span} == {request.session.trace_id}
     assert {event.span.name for event in outside.events if event.span} == {"GET"}
     assert (told["late"], told["dropped"], log) == (0, {}, "")
+    replayed, _ = _run(upstream.url, steps, TIMETRACER_MODE="replay", TIMETRACER_CASSETTE=str(tmp_path))
+    assert told["told"] == replayed["told"] == bare["told"]
 
 
 def test_a_call_that_takes_too_long_is_cut_and_counted_once(upstream: Loopback, tmp_path: Path) -> None:

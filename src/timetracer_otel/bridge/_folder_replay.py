@@ -174,7 +174,9 @@ class FolderReplay:
             del self._open[session]
         _network_guard.end(session)
         cassette = _cassette_of(session)
-        # What outlives its request may still call.
+        # What outlives its request may still call, and may have been recorded behind the request's cassette.
+        if cassette is not None:
+            session.fallback = self.outside
         session.on_miss = partial(self._ledger.missed_late, began.line, cassette)
         self._ledger.ended(began.line, cassette, session.verdict())
 

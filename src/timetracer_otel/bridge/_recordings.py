@@ -33,7 +33,6 @@ class Recordings:
         self._lock = threading.RLock()
         self._open: set[TraceSession] = set()
         self._ended: set[TraceSession] = set()
-        self._stopped = False
         store = CassetteStore(config.cassette_dir, config.compression)
         late = LateChildren(config.late_s, spans.sessions)
         self._journal = Journal(store, config.journal_s)

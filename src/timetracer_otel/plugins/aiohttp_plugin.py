@@ -70,7 +70,7 @@ class _Exchange(Site):
         if self._body is None:
             self._sent = BodyTap(session.limits)
         elif self._body:
-            session.limits.take(len(self._body))
+            session.limits.hold(len(self._body))
         self._received = ArrivalTap(session.limits)
 
     async def live(self) -> Any:

@@ -72,7 +72,7 @@ class _Exchange(Site, ABC):
         if self._body is None:
             self._sent = BodyTap(self._limits)
         elif self._body:
-            self._limits.take(len(self._body))
+            self._limits.hold(len(self._body))
 
     def call(self) -> Call:
         body, end = self._body, BodyEnd.COMPLETE

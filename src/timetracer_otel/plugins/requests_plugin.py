@@ -90,7 +90,7 @@ class _Hop(Site):
         if self._body is None:
             self._sent = BodyTap(self._limits)
         elif self._body:
-            self._limits.take(len(self._body))
+            self._limits.hold(len(self._body))
         beneath = _beneath.get()
         if beneath is not None:
             beneath.append(self._url)

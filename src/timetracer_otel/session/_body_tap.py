@@ -47,6 +47,12 @@ class BodyLimits:
         self.left_bytes -= size_bytes
         return True
 
+    def hold(self, size_bytes: int) -> None:
+        """Take room for what is kept in any case; where there was too little, nothing else has any."""
+        self.left_bytes -= size_bytes
+        if self.left_bytes < 0:
+            self.full = True
+
 
 class BodyTap:
     """Notes a body as somebody reads it, and how it ended. Never raises, never reads by itself.

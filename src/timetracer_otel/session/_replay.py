@@ -59,6 +59,9 @@ class ReplaySession(BaseSession):
         """The request that came in, where the cassette was chosen for one that differs from the recorded one."""
         self.on_miss: Callable[[ReplayMismatchError], None] | None = None
         """Hears of each call that has no answer."""
+        self.fallback: Callable[[], ReplaySession] | None = None
+        """Gives the session that is asked for what this one does not hold. Set when the request has ended: calls that
+        outlived it may have been recorded outside it."""
         self._misses: list[ReplayMismatchError] = []
         self._lock = threading.Lock()
         policies = cassette.policies
@@ -191,6 +194,8 @@ class ReplaySession(BaseSession):
             event = self._take_same_json(key, call, path)
         if event is None and self.config is not None and self.config.allow_repeats:
             event = self._index.again(key, accepts)
+        if event is None and self.fallback is not None:
+            event = self.fallback().find(call, path)
         return event
 
     def upcoming(self, call: Call, path: tuple[str, ...] = ()) -> DependencyEvent | None:
@@ -266,6 +271,8 @@ class ReplaySession(BaseSession):
             fits = all(self._recorded_field(event, name) == value for name, value in actual.items())
             if fits and event.event_type == event_type and self._index.take_event(event):
                 return event
+        if self.fallback is not None:
+            return self.fallback().get_next_event(event_type, actual_signature)
         known = {name: actual[name] for name in EventSignature.__dataclass_fields__ if name in actual}
         signature = EventSignature(**{"lib": event_type.value, "method": "", **known})
         raise self._missed(Attempt(signature))

@@ -54,6 +54,15 @@ def test_tiny_and_empty_pieces_are_bounded_by_what_they_cost() -> None:
         assert not tap.snapshot(0.0).captured
 
 
+def test_what_is_held_in_any_case_takes_room_from_what_comes() -> None:
+    limits = BodyLimits(1 << 30, 1000)
+    limits.hold(900)
+    assert not limits.full
+    limits.hold(900)
+    assert not _noted(limits, b"x").snapshot(0.0).captured
+    assert (limits.full, limits.refused) == (True, 1)
+
+
 def test_from_the_first_that_had_no_room_on_nothing_has() -> None:
     limits = BodyLimits(1 << 30, 1000)
     assert _noted(limits, b"x" * 100).snapshot(0.0).captured
