@@ -10,6 +10,8 @@ import asyncio
 import contextvars
 import functools
 import os
+import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -131,5 +133,13 @@ def flask_app() -> Any:
     def work(number: int) -> list[int]:
         elsewhere = [_executor().submit(contextvars.copy_context().run, step, number) for step in (_asked, _selected)]
         return [_kept(number), _asked(number), *(future.result() for future in elsewhere)]
+
+    @app.get("/killed/<int:number>")
+    def killed(number: int) -> list[int]:
+        _asked(number)
+        # The journal is kept ten times a second.
+        time.sleep(2)
+        os.kill(os.getpid(), signal.SIGKILL)
+        return []
 
     return app

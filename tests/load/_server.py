@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 
 import httpx
+import pytest
 
 from tests.bridge._programs import cassettes
 from tests.load._apps import CALLS
@@ -104,6 +105,11 @@ class Served:
 
             numbers = range(FIRST, FIRST + requests)
             assert list(threads.map(ask, numbers)) == [[number] * 4 for number in numbers]
+
+    def ask_to_die(self, number: int) -> None:
+        """Make a request whose worker is killed before it answers."""
+        with pytest.raises(httpx.TransportError):
+            httpx.get(f"http://127.0.0.1:{self.port}/killed/{number}", timeout=60)
 
     def terminate(self) -> int:
         """End it as a supervisor does; gives its exit status."""

@@ -13,6 +13,7 @@ from tests.load._server import Served, check_cassettes
 from tests.loopback import Loopback
 from tests.servers.postgres import Postgres
 from tests.servers.redis import RedisServer
+from timetracer_otel.cassette import CassetteStore
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="servers that fork")
 
@@ -68,3 +69,27 @@ def test_every_request_to_a_server_with_workers_has_a_whole_cassette_of_its_own(
     seen = check_cassettes(folder, REQUESTS)
     with capsys.disabled():
         print(f" {server}: {seen}", end="")
+
+
+def test_what_a_killed_worker_had_recorded_becomes_a_cassette_when_the_next_worker_records(
+    services: dict[str, str], tmp_path: Path
+) -> None:
+    folder, log = tmp_path / "cassettes", tmp_path / "log"
+    environment = {**services, "TIMETRACER_MODE": "record", "TIMETRACER_DIR": str(folder)}
+    with Served((*GUNICORN, "1", "tests.load._apps:flask_app()"), environment, log) as served:
+        served.ask_to_die(7)
+        (dead,) = CassetteStore(folder).list()
+        assert (dead.request_path, dead.events, dead.running, Path(dead.path).suffix) == (
+            "/killed/7",
+            1,
+            False,
+            ".part",
+        )
+        served.ask(1, 1)
+        assert served.terminate() == 0
+    found = {stored.request_path: stored for stored in CassetteStore(folder).list()}
+    assert {path: stored.complete for path, stored in found.items()} == {
+        "/killed/7": False,
+        "/work/<int:number>": True,
+    }
+    assert [file for file in folder.rglob("*") if file.suffix != ".msgpack" and file.is_file()] == []
