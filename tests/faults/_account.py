@@ -35,10 +35,6 @@ class Account:
                 getattr(account, what)[int(request)] = float(when)
         return account
 
-    def last_s(self) -> float:
-        """When the service was last seen at work: it may have stood still until it was killed, with its machine."""
-        return max((*self.called.values(), *self.asked.values(), *self.answered.values()), default=0.0)
-
     def story(self, calls: set[tuple[int, int]], until_s: float) -> str:
         """What is known of some calls and their requests, in seconds before a moment."""
         lines = []
