@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Final
 
 __all__ = [
+    "BAGGAGE_ENTRY",
     "FORMAT_NAME",
     "FORMAT_VERSION",
     "REDACTED",
@@ -16,6 +17,9 @@ __all__ = [
     "RecordMode",
     "TraceMode",
 ]
+
+BAGGAGE_ENTRY: Final = "timetracer.cassette"
+"""The entry of W3C baggage with which a request says which cassette answers it."""
 
 FORMAT_NAME: Final = "timetracer-cassette"
 """Value of ``format`` in the header map of every cassette."""

@@ -10,7 +10,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
 from timetracer_otel import _counters, _faults
-from timetracer_otel.bridge._journal import Journal
+from timetracer_otel.bridge._journal import Journal, warn_of_store
 from timetracer_otel.bridge._late import POLL_S, LateChildren
 from timetracer_otel.cassette import CassetteStore
 from timetracer_otel.exceptions import CassetteError
@@ -175,9 +175,8 @@ class BackgroundWriter:
             _counters.cassette_written()
             written = True
         except CassetteError as error:
-            # The disk is the user's business, not a fault of ours: one line, no traceback.
             _counters.cassette_dropped("the folder could not be written to")
-            _faults.warn_once(f"store:{self.store.directory}", f"{error} Recordings are dropped and counted.")
+            warn_of_store(self.store, error)
         except Exception as error:
             _counters.cassette_dropped("a fault of the recorder")
             self._contain(error)

@@ -19,15 +19,12 @@ from timetracer_otel.bridge._replay_ledger import ReplayLedger
 from timetracer_otel.bridge._requests import IncomingRequest, RequestScope
 from timetracer_otel.bridge._span_facts import RootSpan, is_server
 from timetracer_otel.config import TraceConfig
-from timetracer_otel.constants import RecordMode
+from timetracer_otel.constants import BAGGAGE_ENTRY, RecordMode
 from timetracer_otel.exceptions import CassetteError, ConfigurationError
 from timetracer_otel.session import BaseSession, CassetteLibrary, LibraryEntry, ReplaySession
 from timetracer_otel.types import BodySnapshot, Cassette, RequestSnapshot
 
-__all__ = ["BAGGAGE_ENTRY", "FolderReplay", "named_cassette"]
-
-BAGGAGE_ENTRY = "timetracer.cassette"
-"""The entry of W3C baggage with which a request says which cassette answers it."""
+__all__ = ["FolderReplay", "named_cassette"]
 
 
 def named_cassette(header: str | None = None, context: Context | None = None) -> str | None:

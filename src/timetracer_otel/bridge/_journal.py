@@ -15,13 +15,18 @@ from timetracer_otel.cassette import CassetteStore, Owner, PartWriter
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.session import Progress, TraceSession
 
-__all__ = ["Journal"]
+__all__ = ["Journal", "warn_of_store"]
 
 _SHARE = 4
 """Of each so many seconds, at most one goes into parts, however many sessions run."""
 
 _IDLE_S = 60.0
 """No tick is due: any time will do."""
+
+
+def warn_of_store(store: CassetteStore, error: CassetteError) -> None:
+    """Say that the folder refuses: the disk is the user's business, not a fault of ours. One line, no traceback."""
+    _faults.warn_once(f"store:{store.directory}", f"{error} Recordings are dropped and counted.")
 
 
 class _Running:
@@ -129,7 +134,7 @@ class Journal:
                 )
         except CassetteError as error:
             running.given_up = True
-            _faults.warn_once(f"store:{self._store.directory}", f"{error} Recordings are dropped and counted.")
+            warn_of_store(self._store, error)
         except Exception as error:
             running.given_up = True
             _faults.contain("journal", error)

@@ -19,7 +19,7 @@ from timetracer_otel._otel_internals import current_span
 from timetracer_otel.bridge import _metrics, _termination
 from timetracer_otel.bridge._carrier import carry, stop_carrying
 from timetracer_otel.bridge._folder_replay import FolderReplay
-from timetracer_otel.bridge._live_spans import LiveSpans, OpenRoot
+from timetracer_otel.bridge._live_spans import LiveSpan, LiveSpans, OpenRoot
 from timetracer_otel.bridge._process_replay import ProcessReplay
 from timetracer_otel.bridge._process_session import ProcessSession
 from timetracer_otel.bridge._processor import TimetracerSpanProcessor
@@ -162,7 +162,7 @@ class Runtime:
         """
         if config.cassette_path is not None and Path(config.cassette_path).is_dir():
             self._folder = FolderReplay(config)
-            self.open_root = self._open_replayed_root
+            self.open_root = self._open_root
         else:
             self._replay = ProcessReplay(config)
         self._begin()
@@ -208,6 +208,7 @@ class Runtime:
         if live is not None:
             return live
         if span.is_recording():
+            # A provider that was set behind our back: what comes after this call is seen.
             self.watch_spans()
         return _Unseen(context.trace_id, context.span_id, span)
 
@@ -243,19 +244,8 @@ class Runtime:
             return self._replay.session
         if self.open_root is None:
             return None
-        span = current_span()
-        live = self.spans.of(span)
-        if live is not None:
-            return session_now(live.session)
-        context = span.get_span_context()
-        if context.is_valid:
-            live = self.spans.get(context.span_id)
-            if live is not None:
-                return session_now(live.session)
-            if span.is_recording():
-                # A provider that was set behind our back: what comes after this call is seen.
-                self.watch_spans()
-        return self.stray_session()
+        where = self.whereabouts()
+        return session_now(where.session) if isinstance(where, LiveSpan) else self.stray_session()
 
     @property
     def takes_requests(self) -> bool:
@@ -335,6 +325,8 @@ class Runtime:
         if scope is not None and not scope.ended:
             # The app made the span's context by itself, and so lost the session that stands in ours.
             return scope.session
+        if self._folder is not None:
+            return self._folder.span_began(span, context)
         session = self._begin_recording(request_path(span))
         if session is None:
             return None
@@ -343,12 +335,6 @@ class Runtime:
         tracer = span.instrumentation_scope
         session.framework = tracer.name.rpartition(".")[2] if tracer else ""
         return session
-
-    def _open_replayed_root(self, span: Span, context: Context | None) -> BaseSession | None:
-        scope = current_scope()
-        if scope is not None and not scope.ended:
-            return scope.session
-        return self._folder.span_began(span, context) if self._folder is not None else None
 
     def _begin(self) -> None:
         set_ambient_lookup(self.ambient_session)

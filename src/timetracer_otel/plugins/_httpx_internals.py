@@ -8,7 +8,7 @@ httpx2 2.0 to 2.16).
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from functools import lru_cache
 from operator import itemgetter
@@ -22,11 +22,11 @@ from timetracer_otel.types import HeaderPairs
 
 __all__ = [
     "Internals",
-    "RawLines",
     "ReplayedNetworkStream",
     "header_lines",
     "internals_of",
     "pause",
+    "raw_lines",
     "url_text",
     "whole_body",
 ]
@@ -196,32 +196,13 @@ def _text(reference: Any) -> str:
 
 
 def header_lines(headers: Any) -> tuple[Any, ...]:
-    """The lines of a `Headers` object as they are now, for `RawLines`: copies no line."""
+    """The lines of a `Headers` object as they are now, for `raw_lines`: copies no line."""
     return tuple(headers._list)
 
 
-class RawLines(Sequence[tuple[bytes, bytes]]):
-    """What `Headers.raw` gave when `header_lines` was called; made as it is asked for, which most calls never do."""
-
-    __slots__ = ("_lines",)
-
-    def __init__(self, lines: tuple[Any, ...]) -> None:
-        self._lines = lines
-
-    def __len__(self) -> int:
-        return len(self._lines)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [(name, value) for name, _, value in self._lines[index]]
-        name, _, value = self._lines[index]
-        return name, value
-
-    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
-        return ((name, value) for name, _, value in self._lines)
-
-    def __reversed__(self) -> Iterator[tuple[bytes, bytes]]:
-        return ((name, value) for name, _, value in reversed(self._lines))
+def raw_lines(lines: tuple[Any, ...]) -> list[tuple[bytes, bytes]]:
+    """What `Headers.raw` gave when `header_lines` was called."""
+    return [(name, value) for name, _, value in lines]
 
 
 class ReplayedNetworkStream:

@@ -115,7 +115,7 @@ class _Exchange(Site):
 
         assert self._session is not None
         self._note_headers()
-        redactor = Redactor(self._session.config.redact, self._session.config.redact_extra)
+        redactor = Redactor.of(self._session.config.redact, self._session.config.redact_extra)
         recorded = _aiohttp_errors.record(error, self.request, redactor.headers, redactor.url)
         self.request = self._handler = self._protocol = None  # type: ignore[assignment]
         return recorded

@@ -24,11 +24,11 @@ from timetracer_otel.plugins._flow import Recording, Site, Step, drive, drive_as
 from timetracer_otel.plugins._http import BodyLimits, BodyTap, RecordedBody
 from timetracer_otel.plugins._httpx_internals import (
     Internals,
-    RawLines,
     ReplayedNetworkStream,
     header_lines,
     internals_of,
     pause,
+    raw_lines,
     url_text,
     whole_body,
 )
@@ -83,7 +83,7 @@ class _Exchange(Site, ABC):
         elif body is None:
             end = BodyEnd.CUT
         headers = self._headers if self._headers is not None else header_lines(self._request.headers)
-        return Call(_LIB, EventType.HTTP_CLIENT, self._method, url_text(self._url), RawLines(headers), body, end)
+        return Call(_LIB, EventType.HTTP_CLIENT, self._method, url_text(self._url), raw_lines(headers), body, end)
 
     def returned(self, value: Any, recording: Recording) -> Any:
         # Neither the request nor the connection is kept alive by its recording.
@@ -104,7 +104,7 @@ class _Exchange(Site, ABC):
         assert recording.returned_s is not None
         return EventResult(
             status=self._status,
-            headers=HeaderMap(RawLines(self._response_headers)),
+            headers=HeaderMap(raw_lines(self._response_headers)),
             body=self._received.snapshot(recording.started_s) if self._received is not None else None,
             reply={
                 **{name: item for name, item in self._extensions.items() if type(item) in _SIMPLE},

@@ -21,6 +21,8 @@ def decode_body(data: bytes, encoding: str) -> bytes | None:
 
     A body that breaks off gives what could be decoded of it.
     """
+    if not encoding:
+        return data
     for name in reversed([part.strip() for part in encoding.split(",")]):
         decoder = _DECODERS.get(name)
         try:

@@ -78,7 +78,6 @@ class CassetteLibrary:
         self.broken: list[CassetteError] = []
         self._lock = threading.Lock()
         self._cache: OrderedDict[str, tuple[Cassette, int]] = OrderedDict()
-        self._redactors: dict[tuple[str, ...], Redactor] = {}
         self._entries: list[LibraryEntry] = []
         self._outside: list[tuple[str, str]] = []
         for head in CassetteStore(self.directory).heads():
@@ -224,11 +223,7 @@ class CassetteLibrary:
         elif not head.request.method:
             self._outside.append((head.session.recorded_at, head.path or ""))
         else:
-            policies = head.policies
-            redactor = self._redactors.get(_rules_of(head))
-            if redactor is None:
-                redactor = Redactor.from_rules(policies.redaction_mode, policies.redaction_rules)
-                self._redactors[_rules_of(head)] = redactor
+            redactor = Redactor.from_rules(head.policies.redaction_mode, head.policies.redaction_rules)
             self._entries.append(
                 LibraryEntry(
                     head.path or "",

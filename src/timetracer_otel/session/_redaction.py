@@ -91,7 +91,7 @@ class Redactor:
     @classmethod
     def from_rules(cls, mode: str, rules: Sequence[str]) -> Redactor:
         """The redactor that a cassette was recorded with."""
-        return cls(mode, cls.names_in(rules))
+        return cls.of(mode, cls.names_in(rules))
 
     @staticmethod
     def names_in(rules: Sequence[str]) -> list[str]:
@@ -152,12 +152,10 @@ class Redactor:
         unchanged = RedactedBody(data, sizes, False, content_type)
         if not self.active:
             return unchanged
-        plain, encoding = data, coding.strip().lower().decode("latin-1")
-        if encoding not in ("", "identity"):
-            decoded = decode_body(data, encoding)
-            if decoded is None:
-                return unchanged
-            plain = decoded
+        encoding = coding.strip().lower().decode("latin-1")
+        plain = decode_body(data, encoding)
+        if plain is None:
+            return unchanged
         edits = self._edits(plain, content_type)
         if not edits:
             return unchanged

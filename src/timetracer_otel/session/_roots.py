@@ -6,10 +6,11 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from timetracer_otel._mappings import values_by_name
 from timetracer_otel.constants import REDACTED, EventType
 from timetracer_otel.session._content_encoding import decode_body
 from timetracer_otel.session._nearest import Difference, mapping_differences, value_differences
@@ -77,7 +78,7 @@ def request_differences(recorded: RequestSnapshot, now: RequestSnapshot, redacto
         for name in ("method", "path")
         if getattr(before, name) != getattr(after, name)
     ]
-    found += mapping_differences("query", _by_name(before), _by_name(after))
+    found += mapping_differences("query", values_by_name(before.query), values_by_name(after.query))
     if before.body != after.body and None not in (before.body, after.body):
         found += value_differences("body", *_shown_bodies(recorded, now, redactor))
     return found
@@ -131,7 +132,7 @@ def _redacted_body(request: RequestSnapshot, redactor: Redactor) -> bytes:
     call = Call("", EventType.HTTP_CLIENT, request.method, headers=headers, body=data)
     redacted = Signer(redactor).canonical_body(call)
     encoding = request.headers.get("content-encoding", "").strip().lower()
-    return (decode_body(redacted, encoding) if encoding not in {"", "identity"} else None) or redacted
+    return decode_body(redacted, encoding) or redacted
 
 
 def _shown_bodies(recorded: RequestSnapshot, now: RequestSnapshot, redactor: Redactor) -> Iterator[Any]:
@@ -139,10 +140,3 @@ def _shown_bodies(recorded: RequestSnapshot, now: RequestSnapshot, redactor: Red
         plain = _redacted_body(request, redactor)
         content = canonical_json(plain)
         yield json.loads(content) if content is not None else plain
-
-
-def _by_name(facts: RootFacts) -> Mapping[str, Any]:
-    values: dict[str, Any] = {}
-    for name, value in facts.query:
-        values.setdefault(name, []).append(value)
-    return {name: found[0] if len(found) == 1 else found for name, found in values.items()}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote_plus
 
@@ -32,9 +31,8 @@ class Edit(NamedTuple):
     text: bytes
 
 
-@lru_cache(maxsize=64)
-def json_key_pattern(names: frozenset[str]) -> re.Pattern[bytes]:
-    """A pattern that finds any of these keys with its colon, in JSON text in lower case; each session asks for it.
+def json_key_pattern(names: Iterable[str]) -> re.Pattern[bytes]:
+    """A pattern that finds any of these keys with its colon, in JSON text in lower case.
 
     Every body of a recording is searched, so speed counts: a tree of alternatives over text in lower case finds the
     same ten times as fast as a flat list of them without regard to case.

@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from timetracer_otel.constants import BodyEnd
+from timetracer_otel.constants import BAGGAGE_ENTRY, BodyEnd
 from timetracer_otel.types import HeaderMap, HeaderPairs, RequestSnapshot, header_pairs
 from timetracer_otel.verify._plan import Address, announced_bytes, target_of
 
-__all__ = ["BAGGAGE_ENTRY", "Answer", "NoAnswerError", "send"]
+__all__ = ["Answer", "NoAnswerError", "send"]
 
-BAGGAGE_ENTRY = "timetracer.cassette"
 _PIECE_BYTES = 65_536
 
 
