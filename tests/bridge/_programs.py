@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 from timetracer_otel.cassette import CassetteStore, read_cassette
 from timetracer_otel.types import Cassette
 
-__all__ = ["cassettes", "instrumented", "plain", "started"]
+__all__ = ["cassettes", "forks", "instrumented", "plain", "started", "web_probe"]
 
+_ROOT = Path(__file__).parents[2]
 _QUIET = {
     "OTEL_METRICS_EXPORTER": "none",
     "OTEL_LOGS_EXPORTER": "none",
@@ -42,6 +45,34 @@ def started(code: str, **environment: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         text=True,
     )
+
+
+def web_probe(app: str, tracing: str, upstream: str, **environment: str) -> tuple[Any, str]:
+    """Serve an app of `_web_apps` and send it its requests, in a process: what that told, and what it logged."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "tests.bridge._web_probe", app, tracing],
+        env={**os.environ, "UPSTREAM": upstream, "PYTHONPATH": str(_ROOT), **environment},
+        cwd=_ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "timetracer-otel: fault" not in done.stderr, done.stderr
+    return json.loads(done.stdout), done.stderr
+
+
+def forks(url: str) -> str:
+    """A program that asks for one user before it forks, and for another one in each process behind it."""
+    return f"""
+        import os, httpx
+        httpx.get("{url}/users/1")
+        child = os.fork()
+        httpx.get("{url}/users/{{}}".format(2 if child else 3))
+        if child:
+            os.waitpid(child, 0)
+    """
 
 
 def cassettes(folder: Path) -> list[Cassette]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bridge._programs import cassettes, instrumented, plain, started
+from tests.bridge._programs import cassettes, forks, instrumented, plain, started
 from tests.loopback import Loopback
 from timetracer_otel.types import Cassette
 
@@ -316,16 +316,11 @@ def test_a_provider_set_up_by_the_app_itself(upstream: Loopback, tmp_path: Path)
 
 
 def test_a_forked_child_records_into_a_cassette_of_its_own(upstream: Loopback, tmp_path: Path) -> None:
-    code = f"""
-        import os, httpx
-        httpx.get("{upstream.url}/users/1")
-        child = os.fork()
-        httpx.get("{upstream.url}/users/{{}}".format(2 if child else 3))
-        if child:
-            os.waitpid(child, 0)
-    """
     done = instrumented(
-        code, TIMETRACER_MODE="record", TIMETRACER_DIR=str(tmp_path), PYTHONWARNINGS="ignore::DeprecationWarning"
+        forks(upstream.url),
+        TIMETRACER_MODE="record",
+        TIMETRACER_DIR=str(tmp_path),
+        PYTHONWARNINGS="ignore::DeprecationWarning",
     )
     assert done.returncode == 0, done.stderr
     seen = sorted(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bridge._programs import instrumented
+from tests.bridge._programs import forks, instrumented
 from tests.loopback import Loopback
 from tests.sample_cassettes import checkout
 from timetracer_otel.cassette import read_cassette, save_cassette
@@ -132,16 +132,8 @@ def test_what_cannot_be_written_is_said_at_the_start(upstream: Loopback, tmp_pat
 
 def test_a_forked_child_does_not_write_its_parents_cassette(upstream: Loopback, tmp_path: Path) -> None:
     path = tmp_path / "x.msgpack"
-    code = f"""
-        import os, sys, httpx
-        httpx.get("{upstream.url}/users/1")
-        child = os.fork()
-        httpx.get("{upstream.url}/users/{{}}".format(2 if child else 3))
-        if child:
-            os.waitpid(child, 0)
-    """
     done = instrumented(
-        code,
+        forks(upstream.url),
         TIMETRACER_MODE="replay",
         TIMETRACER_CASSETTE=str(path),
         TIMETRACER_RECORD_MODE="once",

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from tests.bridge._programs import cassettes
+from tests.bridge._programs import cassettes, web_probe
 from tests.bridge._web_probe import LARGE, REQUESTS, SECRET
 from tests.loopback import Loopback
 from timetracer_otel.constants import REDACTED, BodyEnd
@@ -31,7 +27,6 @@ class Run(NamedTuple):
 
 
 Probe = Callable[..., Run]
-ROOT = Path(__file__).parents[2]
 ALL = ("starlette", "fastapi", "flask", "django-wsgi", "django-asgi")
 RUNS = [
     *((app, tracing) for app in ALL for tracing in ("none", "framework", "unsampled")),
@@ -62,18 +57,8 @@ def probe(upstream: Loopback, tmp_path_factory: pytest.TempPathFactory) -> Probe
         if key not in done:
             folder = tmp_path_factory.mktemp("cassettes")
             mode = {"TIMETRACER_MODE": "record", "TIMETRACER_DIR": str(folder)} if recorded else {}
-            process = subprocess.run(
-                [sys.executable, "-W", "ignore", "-m", "tests.bridge._web_probe", app, tracing],
-                env={**os.environ, "UPSTREAM": upstream.url, **mode, **environment},
-                cwd=ROOT,
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=False,
-            )
-            assert process.returncode == 0, process.stderr
-            assert "timetracer-otel: fault" not in process.stderr, process.stderr
-            done[key] = Run(**json.loads(process.stdout), folder=folder)
+            told, _ = web_probe(app, tracing, upstream.url, **mode, **environment)
+            done[key] = Run(**told, folder=folder)
         return done[key]
 
     return run

@@ -11,11 +11,11 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from timetracer_otel.cassette import CassetteStore
 
-__all__ = ["ROOT", "SCRIPT", "Request", "Verify", "environment", "free_port", "record", "send", "verify"]
+__all__ = ["ROOT", "SCRIPT", "Request", "Verify", "environment", "free_port", "record", "send", "started", "verify"]
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = Path(sys.executable).with_name("timetracer-otel")
@@ -49,16 +49,21 @@ def environment(**changes: str) -> dict[str, str]:
     }
 
 
-def record(command: Sequence[str], port: int, requests: Sequence[Request], folder: Path, **changes: str) -> None:
-    """Record a service while it answers requests, all at once where there are many, and stop it."""
-    with subprocess.Popen(
-        [str(SCRIPT), "record", "--dir", str(folder), "--", *command],
+def started(*arguments: str, stderr: Any = subprocess.STDOUT, **changes: str) -> subprocess.Popen[str]:
+    """``timetracer-otel ARGUMENTS``, running, with a pipe for what it prints."""
+    return subprocess.Popen(
+        [str(SCRIPT), *arguments],
         env=environment(**changes),
         cwd=ROOT,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=stderr,
         text=True,
-    ) as service:
+    )
+
+
+def record(command: Sequence[str], port: int, requests: Sequence[Request], folder: Path, **changes: str) -> None:
+    """Record a service while it answers requests, all at once where there are many, and stop it."""
+    with started("record", "--dir", str(folder), "--", *command, **changes) as service:
         try:
             _wait(lambda: _listens(port) or service.poll() is not None)
             for request in requests:

@@ -20,7 +20,7 @@ import pytest
 
 from tests.loopback import Loopback
 from tests.servers.redis import RedisServer
-from tests.verify._services import ROOT, SCRIPT, Request, environment, free_port, record, send, verify
+from tests.verify._services import Request, free_port, record, send, started, verify
 from timetracer_otel.cassette import CassetteStore
 
 EACH = 12
@@ -217,14 +217,8 @@ listening = socket.create_server(("127.0.0.1", {shop.port}))
 open({str(pids)!r}, "w").write(f"{{os.getpid()}} {{child.pid}} ")
 time.sleep(600)
 """
-    with subprocess.Popen(
-        [str(SCRIPT), "verify", str(shop.cassettes), "--jobs", "2", "--", sys.executable, "-c", program],
-        env=environment(),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as running:
+    command = [sys.executable, "-c", program]
+    with started("verify", str(shop.cassettes), "--jobs", "2", "--", *command, stderr=subprocess.PIPE) as running:
         deadline = time.monotonic() + 30
         while not (pids.exists() and pids.read_text().endswith(" ")) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -264,14 +258,8 @@ def test_the_bar_moves_on_a_terminal(shop: Shop) -> None:
 
     reader = threading.Thread(target=read)
     reader.start()
-    with subprocess.Popen(
-        [str(SCRIPT), "verify", str(shop.cassettes), "--only", "POST *", "--", *shop.command],
-        env=environment(TERM="xterm"),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=follower,
-        text=True,
-    ) as running:
+    arguments = ["verify", str(shop.cassettes), "--only", "POST *", "--", *shop.command]
+    with started(*arguments, stderr=follower, TERM="xterm") as running:
         os.close(follower)
         printed, _ = running.communicate(timeout=60)
     reader.join(10)
@@ -282,14 +270,7 @@ def test_the_bar_moves_on_a_terminal(shop: Shop) -> None:
 
 
 def test_requests_sent_at_once_without_names_find_their_own_cassettes(shop: Shop, tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [str(SCRIPT), "replay", str(shop.cassettes), "--", *shop.command],
-        env=environment(),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as service:
+    with started("replay", str(shop.cassettes), "--", *shop.command) as service:
         try:
             deadline = time.monotonic() + 30
             while not shop.listens() and time.monotonic() < deadline:
