@@ -15,7 +15,7 @@ from timetracer_otel.constants import REDACTED, BodyEnd
 from timetracer_otel.session._kinds import kind_of
 from timetracer_otel.session._redaction import Redactor, multipart_boundary
 from timetracer_otel.session._rules import MatchRules
-from timetracer_otel.session._sql import IgnoredParameters, is_sql
+from timetracer_otel.session._sql import IgnoredParameters, canonical, is_sql
 from timetracer_otel.types import Call, CallSnapshot, CallView, DependencyEvent, EventSignature, HeaderMap
 
 __all__ = ["PARTIAL_BODY", "Key", "Signer", "canonical_json", "key_of"]
@@ -139,7 +139,7 @@ class Signer:
         return self._ruled(self._rules, key, event.signature.query, self.recorded_view(event))
 
     def _arguments_hash(self, args: Any) -> str:
-        return hashlib.sha256(pack(self._applied(args))).hexdigest()
+        return hashlib.sha256(pack(self._applied(canonical(args) if is_sql(args) else args))).hexdigest()
 
     def canonical_body(self, call: Call) -> bytes:
         """The redacted body, with a multipart boundary (random in every client) replaced by a fixed one."""

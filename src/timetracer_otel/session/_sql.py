@@ -19,7 +19,15 @@ from timetracer_otel.constants import REDACTED
 from timetracer_otel.session._redaction import Redactor
 from timetracer_otel.types import RecordedError
 
-__all__ = ["IGNORED", "IgnoredParameters", "is_sql", "redacted_arguments", "redacted_error", "redacted_reply"]
+__all__ = [
+    "IGNORED",
+    "IgnoredParameters",
+    "canonical",
+    "is_sql",
+    "redacted_arguments",
+    "redacted_error",
+    "redacted_reply",
+]
 
 IGNORED = "[IGNORED]"
 """Stands where a value is compared with whatever was recorded."""
@@ -30,11 +38,22 @@ _LABEL = re.compile(r"\.\"?(\w+)\"?\s+AS\s+\"?(\w+)", re.IGNORECASE)
 _SHORTEST_SECRET = 4
 """Characters of a secret that is looked for in texts; a shorter one would be found everywhere."""
 _SPACES = re.compile(r"\s+")
+_TWO_PHASE = re.compile(r"\s*(?:PREPARE\s+TRANSACTION|(?:COMMIT|ROLLBACK)\s+PREPARED)\b", re.IGNORECASE)
+_MADE_UP = re.compile(r"_sa_[0-9a-f]{32}(?![0-9a-f])")
+"""What SQLAlchemy calls a transaction of two phases: by chance, and some of its dialects write it into statements."""
 
 
 def is_sql(args: Any) -> bool:
     """Whether a call's arguments are a statement."""
     return type(args) is dict and type(args.get("statement")) is str
+
+
+def canonical(args: dict[str, Any]) -> dict[str, Any]:
+    """A statement's arguments as they are compared: names that differ from run to run stand as one name."""
+    statement: str = args["statement"]
+    if "_sa_" not in statement or not _TWO_PHASE.match(statement):
+        return args
+    return {**args, "statement": _MADE_UP.sub("_sa_", statement)}
 
 
 def redacted_arguments(args: dict[str, Any], redactor: Redactor) -> dict[str, Any]:

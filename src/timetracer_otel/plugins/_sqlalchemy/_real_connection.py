@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from timetracer_otel.context import get_current_session
-from timetracer_otel.plugins._sqlalchemy._statements import Effect, effect_of
+from timetracer_otel.plugins._sqlalchemy._statements import Effect, effect_of, two_phase_name
 from timetracer_otel.session import BaseSession
 
 __all__ = ["RealConnection"]
@@ -37,6 +37,8 @@ class RealConnection:
         self._keeps_settings = dialect.name != "postgresql"
         self._settings: dict[Hashable, Action] = {}
         self._transaction: list[tuple[Effect, str, Action]] = []
+        self._prepared_nowhere: set[str | None] = set()
+        """Names of transactions that a replay prepared while there was no real connection."""
         self.connection = connection
         """The driver's own connection; None as long as no call needed it."""
         self.session: BaseSession | None = None
@@ -72,6 +74,11 @@ class RealConnection:
         connection itself, if it does that.
         """
         effect = effect_of(text)
+        if effect is Effect.PREPARES and self.connection is None:
+            self._prepared_nowhere.add(two_phase_name(text))
+        if effect is Effect.FINISHES and two_phase_name(text) in self._prepared_nowhere:
+            self._prepared_nowhere.discard(two_phase_name(text))
+            return
         if effect is Effect.NONE:
             if only_setup and self.connection is not None:
                 _run(operation, parameters, self.connection)
@@ -79,7 +86,7 @@ class RealConnection:
         action = partial(_run, operation, parameters)
         if self.connection is not None:
             action(self.connection)
-        if effect is Effect.ENDS:
+        if effect in (Effect.ENDS, Effect.PREPARES, Effect.FINISHES):
             self.ended(committed=text.lstrip()[:8].upper() != "ROLLBACK")
         else:
             self._transaction.append((effect, text, action))

@@ -11,7 +11,7 @@ from typing import Any
 from timetracer_otel.plugins._sqlalchemy._internals import Binds
 from timetracer_otel.plugins._sqlalchemy._values import plain_parameter
 
-__all__ = ["Effect", "arguments", "effect_of", "is_connection_setup", "kind_of", "text_of"]
+__all__ = ["Effect", "arguments", "effect_of", "is_connection_setup", "kind_of", "text_of", "two_phase_name"]
 
 _COMMENTER = re.compile(
     r"\s*/\*\s*[\w.%-]+='(?:[^'\\]|\\.)*'(?:\s*,\s*[\w.%-]+='(?:[^'\\]|\\.)*')*\s*\*/\s*(;?)\s*\Z"
@@ -58,6 +58,10 @@ class Effect(enum.Enum):
     """It begins a transaction, or is about savepoints or settings of the one under way."""
     ENDS = "ends"
     """It ends the transaction under way."""
+    PREPARES = "prepares"
+    """It ends the transaction under way, to be committed or undone by its name."""
+    FINISHES = "finishes"
+    """It commits or undoes what was prepared under that name."""
 
 
 _TRANSACTION = frozenset({"BEGIN", "START", "SAVEPOINT", "RELEASE"})
@@ -67,9 +71,22 @@ _OF_TRANSACTION = re.compile(
 )
 
 
+_TWO_PHASE = re.compile(
+    r"\s*(?:PREPARE\s+TRANSACTION|(?:COMMIT|ROLLBACK)\s+PREPARED)\s+'((?:[^']|'')*)'\s*;?\s*\Z", re.IGNORECASE
+)
+
+
+def two_phase_name(text: str) -> str | None:
+    """The transaction that a statement of the two-phase commit is about; None for other statements."""
+    found = _TWO_PHASE.match(text)
+    return found.group(1) if found else None
+
+
 @lru_cache(maxsize=2048)
 def effect_of(text: str) -> Effect:
     """What a statement does to its connection."""
+    if two_phase_name(text) is not None:
+        return Effect.PREPARES if kind_of(text) == "PREPARE" else Effect.FINISHES
     kind = kind_of(text)
     if kind in _TRANSACTION or _OF_TRANSACTION.match(text):
         return Effect.TRANSACTION
