@@ -25,7 +25,7 @@ import redis.asyncio
 import requests
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import create_engine, text
+from sqlalchemy import AsyncAdaptedQueuePool, create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.examples import examples
@@ -125,7 +125,9 @@ class World:
 
     async def _run_async(self, steps: list[Step], manner: str) -> list[Any]:
         # One writer at a time, as SQLite has it.
-        engine = create_async_engine(self.database.replace("sqlite", "sqlite+aiosqlite"), pool_size=1, max_overflow=0)
+        url = self.database.replace("sqlite", "sqlite+aiosqlite")
+        # Older releases pool no connections to SQLite files of their own accord.
+        engine = create_async_engine(url, poolclass=AsyncAdaptedQueuePool, pool_size=1, max_overflow=0)
         client = redis.asyncio.Redis.from_url(self.redis.url)
         web, session = httpx.AsyncClient(), aiohttp.ClientSession()
 

@@ -25,7 +25,10 @@ PORT, UPSTREAM, DATABASE, REDIS = int(sys.argv[1]), *sys.argv[2:5]
 CHANGE = os.environ.get("CHANGE", "")
 
 engine = sa.create_engine(f"sqlite:///{DATABASE}", pool_size=3, max_overflow=2)
-async_engine = create_async_engine(f"sqlite+aiosqlite:///{DATABASE}", pool_size=3, max_overflow=2)
+# Older releases pool no connections to SQLite files of their own accord.
+async_engine = create_async_engine(
+    f"sqlite+aiosqlite:///{DATABASE}", poolclass=sa.AsyncAdaptedQueuePool, pool_size=3, max_overflow=2
+)
 http = httpx.Client(base_url=UPSTREAM)
 cache = redis.Redis.from_url(REDIS, max_connections=100)
 
