@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel_context
 
+from timetracer_otel._otel_internals import current_context
+
 if TYPE_CHECKING:
     from opentelemetry.context import Context
 
@@ -45,7 +47,7 @@ _ambient: Callable[[], BaseSession | None] | None = None
 def get_current_session() -> BaseSession | None:
     """The session that calls made here belong to, or None."""
     # Not by `get_value`: this is asked at every call, and each function in between counts.
-    explicit = otel_context.get_current().get(_KEY)
+    explicit = current_context().get(_KEY)
     if explicit is None:
         return _ambient() if _ambient is not None else None
     if explicit is _NONE:
@@ -112,8 +114,11 @@ def is_decided() -> bool:
 
 def session_in(context: Context | None) -> BaseSession | None:
     """The session that was set in a given OpenTelemetry context (None: the current one)."""
-    explicit = (context if context is not None else otel_context.get_current()).get(_KEY)
-    return None if explicit is _NONE else session_now(explicit)  # type: ignore[arg-type]
+    explicit = (current_context() if context is None else context).get(_KEY)
+    if explicit is None or explicit is _NONE:
+        return None
+    session: BaseSession = explicit  # type: ignore[assignment]
+    return session if session.after is None else session.after()
 
 
 def session_now(session: BaseSession | None) -> BaseSession | None:

@@ -12,15 +12,19 @@ from typing import TypeAlias
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span
+from opentelemetry.trace import SpanContext, SpanKind
 
 from timetracer_otel import _counters
-from timetracer_otel.bridge._span_facts import is_client
+from timetracer_otel._otel_internals import id_in, is_remote, kind_of, parent_of, span_context_of
 from timetracer_otel.session import BaseSession
 
-__all__ = ["MAX_LIVE_SPANS", "LiveSpan", "LiveSpans", "OpenRoot"]
+__all__ = ["MAX_LIVE_SPANS", "LiveSpan", "LiveSpans", "SessionOfOutermost"]
 
-OpenRoot: TypeAlias = Callable[[Span, Context | None], BaseSession | None]
-"""Makes the session that begins with a span, which has this parent context (None: the current one)."""
+SessionOfOutermost: TypeAlias = Callable[[Span, bool, Context | None], tuple[BaseSession | None, bool]]
+"""Gives the session of a span without a live parent, and whether it begins with the span. It is told whether the span
+is a local root, and its parent context (None: the current one)."""
+
+_CLIENT, _PRODUCER = SpanKind.CLIENT, SpanKind.PRODUCER
 
 MAX_LIVE_SPANS = 100_000
 """Spans kept at once. A span that never ends is a leak of the app's; beyond this number new ones are not kept."""
@@ -29,19 +33,23 @@ MAX_LIVE_SPANS = 100_000
 class LiveSpan:
     """One span between its start and its end."""
 
-    __slots__ = ("is_client", "is_root", "parent", "session", "span", "span_id", "trace_id")
+    __slots__ = ("context", "is_client", "parent", "session", "span")
 
-    def __init__(self, span: Span, parent: LiveSpan | None, session: BaseSession | None, is_root: bool) -> None:
-        context = span.get_span_context()
-        self.trace_id = context.trace_id
-        self.span_id = context.span_id
+    is_root = False
+    """Whether the session began with this span, and ends with it."""
+
+    def __init__(
+        self, span: Span, context: SpanContext, parent: LiveSpan | None, session: BaseSession | None
+    ) -> None:
         self.span = span
+        self.context = context
         self.parent = parent
         self.session = session
         """None where the request is left out of recording (by sampling or by its path), with all below it."""
-        self.is_client = is_client(span)
-        self.is_root = is_root
-        """Whether the session began with this span, and ends with it."""
+        # By identity: an enum's hash is Python code, and this is asked of every span.
+        kind = kind_of(span)
+        self.is_client = kind is _CLIENT or kind is _PRODUCER
+        """Whether the span stands for a call to somebody else."""
 
     def path(self) -> tuple[str, ...]:
         """Names of the spans from the outermost to this one; the client span of the call itself is no part of it."""
@@ -58,12 +66,20 @@ class LiveSpan:
         return tuple(names)
 
 
+class LiveRoot(LiveSpan):
+    """A span that a session began with."""
+
+    __slots__ = ()
+
+    is_root = True
+
+
 class LiveSpans:
     """All live spans of the process, by span id. Safe from any thread: each change is one step of a dictionary."""
 
-    def __init__(self) -> None:
+    def __init__(self, session_of_outermost: SessionOfOutermost) -> None:
+        self._begin = session_of_outermost
         self._live: dict[int, LiveSpan] = {}
-        self._by_span: dict[trace.Span, LiveSpan] = {}
 
     def __len__(self) -> int:
         return len(self._live)
@@ -73,8 +89,11 @@ class LiveSpans:
         return self._live.get(span_id)
 
     def of(self, span: trace.Span) -> LiveSpan | None:
-        """The live span of this very object, without asking it for its id."""
-        return self._by_span.get(span)
+        """The live span that an app's span is, also where a vendor gives the app other objects than its processors."""
+        try:
+            return self._live.get(id_in(span_context_of(span)))
+        except AttributeError:
+            return self._live.get(span.get_span_context().span_id)
 
     def sessions(self) -> set[BaseSession | None]:
         """The sessions that have live spans."""
@@ -92,48 +111,33 @@ class LiveSpans:
         self,
         span: Span,
         explicit: BaseSession | None,
-        open_root: OpenRoot | None,
-        outside: Callable[[], BaseSession | None],
         context: Context | None = None,
-    ) -> LiveSpan | None:
+    ) -> None:
         """Enter a span that starts.
 
         Args:
             span: The span.
             explicit: The session set in its parent context; wins over the parent span's.
-            open_root: Makes the session of a local root; None where roots begin none.
-            outside: Gives the session of calls outside any request.
             context: Its parent context; None: the current one.
         """
-        if len(self._live) >= MAX_LIVE_SPANS:
+        spans = self._live
+        if len(spans) >= MAX_LIVE_SPANS:
             _counters.event_dropped("spans over the limit")
-            return None
-        link = span.parent
-        is_local_root = link is None or link.is_remote
-        parent = None if link is None or is_local_root else self._live.get(link.span_id)
-        is_root = False
+            return
+        own, link = span_context_of(span), parent_of(span)
+        parent = spans.get(id_in(link)) if link is not None and not is_remote(link) else None
         if explicit is not None:
-            session: BaseSession | None = explicit
+            spans[id_in(own)] = LiveSpan(span, own, parent, explicit)
         elif parent is not None:
-            session = parent.session
-        elif is_local_root and open_root is not None and not is_client(span):
-            # A client span that is a root of its own is a call outside any request, no request.
-            session, is_root = open_root(span, context), True
+            spans[id_in(own)] = LiveSpan(span, own, parent, parent.session)
         else:
-            session = outside()
-        live = LiveSpan(span, parent, session, is_root)
-        self._live[live.span_id] = self._by_span[span] = live
-        return live
+            session, is_root = self._begin(span, link is None or is_remote(link), context)
+            spans[id_in(own)] = (LiveRoot if is_root else LiveSpan)(span, own, None, session)
 
     def ended(self, span: ReadableSpan) -> LiveSpan | None:
         """Take out a span that ended; None where it was not kept."""
-        context = span.get_span_context()
-        live = self._live.pop(context.span_id, None) if context is not None else None
-        if live is not None:
-            self._by_span.pop(live.span, None)
-        return live
+        return self._live.pop(id_in(span_context_of(span)), None)
 
     def clear(self) -> None:
         """Forget every span (in a forked child, where none of them will end)."""
         self._live.clear()
-        self._by_span.clear()

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeAlias
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
-from timetracer_otel._otel_internals import instrumentation_suppressed
+from timetracer_otel._otel_internals import current_context, instrumentation_suppressed
 from timetracer_otel.bridge._c_connections import c_connections
 from timetracer_otel.bridge._plugins import Connecting, load_plugins
 from timetracer_otel.context import get_current_session
@@ -82,16 +82,17 @@ def end(session: BaseSession) -> None:
 
 
 def let() -> _Let | None:
-    """Allow connections in this context: a plugin makes a call for real. Give what this gives to `unlet`."""
+    """Allow connections in this context: a plugin makes a call for real.
+
+    Give what this gives to `unlet`; with None nothing is guarded, and there is nothing to undo.
+    """
     if not _guarded:
         return None
     return _let.set(True), otel_context.attach(otel_context.set_value(_LET_KEY, True))
 
 
-def unlet(token: _Let | None) -> None:
+def unlet(token: _Let) -> None:
     """Undo `let`."""
-    if token is None:
-        return
     own, carried = token
     try:
         _let.reset(own)
@@ -102,7 +103,7 @@ def unlet(token: _Let | None) -> None:
 
 
 def _is_let() -> bool:
-    return _let.get() or otel_context.get_current().get(_LET_KEY) is True
+    return _let.get() or current_context().get(_LET_KEY) is True
 
 
 def _check(address: str) -> None:

@@ -73,7 +73,7 @@ class ProcessSession(TraceSession):
 
     def span_ended(self, span_id: int, is_client: bool, facts: Callable[[], SpanFacts]) -> None:
         with self._lock:
-            is_client = self._stands_alone(span_id, is_client)
+            is_client = is_client and self._stands_alone(span_id)
             for call in self._waiting_for_span.pop(span_id, ()):
                 self._settled(span_id)
                 self._write_call(call, facts)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from timetracer_otel import _faults
+from timetracer_otel._otel_internals import id_in
 from timetracer_otel.bridge._span_facts import facts_of
 from timetracer_otel.context import session_in
-from timetracer_otel.session import ReplaySession, TraceSession
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -29,29 +29,26 @@ class TimetracerSpanProcessor(SpanProcessor):
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._spans = runtime.spans
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         try:
-            runtime = self._runtime
             # None stands for the current context: that is how implicit parents arrive.
             explicit = session_in(parent_context)
-            if explicit is not None or runtime.is_active:
-                runtime.spans.started(span, explicit, runtime.open_root, runtime.stray_session, parent_context)
+            if explicit is not None or self._runtime.is_active:
+                self._spans.started(span, explicit, parent_context)
         except Exception as error:
             _faults.contain("processor.on_start", error)
 
     def on_end(self, span: ReadableSpan) -> None:
         try:
-            live = self._runtime.spans.ended(span)
-            session = live.session if live is not None else None
-            if live is None or not isinstance(session, (TraceSession, ReplaySession)):
+            live = self._spans.ended(span)
+            if live is None or live.session is None:
                 return
-            session.span_ended(live.span_id, live.is_client, partial(facts_of, span))
-            if isinstance(session, ReplaySession):
-                if live.is_root:
-                    self._runtime.replayed_root_ended(session)
-            elif live.parent is None:
-                self._runtime.root_ended(session, span, live.is_root)
+            session = live.session
+            session.span_ended(id_in(live.context), live.is_client, partial(facts_of, span))
+            if live.parent is None:
+                self._runtime.outermost_ended(session, span, live.is_root)
         except Exception as error:
             _faults.contain("processor.on_end", error)
 

@@ -19,7 +19,7 @@ from timetracer_otel._otel_internals import current_span
 from timetracer_otel.bridge import _metrics, _termination
 from timetracer_otel.bridge._carrier import carry, stop_carrying
 from timetracer_otel.bridge._folder_replay import FolderReplay
-from timetracer_otel.bridge._live_spans import LiveSpan, LiveSpans, OpenRoot
+from timetracer_otel.bridge._live_spans import LiveSpan, LiveSpans
 from timetracer_otel.bridge._process_replay import ProcessReplay
 from timetracer_otel.bridge._process_session import ProcessSession
 from timetracer_otel.bridge._processor import TimetracerSpanProcessor
@@ -27,7 +27,7 @@ from timetracer_otel.bridge._provider import attach, attach_to_future_providers
 from timetracer_otel.bridge._recordings import Recordings
 from timetracer_otel.bridge._refusing import RefusingSession
 from timetracer_otel.bridge._requests import IncomingRequest, RequestScope, begins_anew, current_scope, forget_scope
-from timetracer_otel.bridge._span_facts import RootSpan, failed, is_server, note_exception, request_path
+from timetracer_otel.bridge._span_facts import RootSpan, failed, is_client, is_server, note_exception, request_path
 from timetracer_otel.config import TraceConfig, environment
 from timetracer_otel.constants import TraceMode
 from timetracer_otel.context import forget_session, session_in, session_now, set_ambient_lookup
@@ -41,12 +41,8 @@ class Whereabouts(Protocol):
     """Where in the traces a call is made."""
 
     @property
-    def trace_id(self) -> int:
-        """0 where there is no span."""
-
-    @property
-    def span_id(self) -> int:
-        """0 where there is no span."""
+    def context(self) -> trace.SpanContext:
+        """The ids; `opentelemetry.trace.INVALID_SPAN_CONTEXT`, with zeros, where there is no span."""
 
     @property
     def span(self) -> trace.Span | None:
@@ -59,8 +55,7 @@ class Whereabouts(Protocol):
 class _Unseen(NamedTuple):
     """The whereabouts of a call under a span that we did not see start, or under none."""
 
-    trace_id: int = 0
-    span_id: int = 0
+    context: trace.SpanContext = trace.INVALID_SPAN_CONTEXT
     span: trace.Span | None = None
 
     def path(self) -> tuple[str, ...]:
@@ -74,9 +69,10 @@ class Runtime:
     """The one of this process; get it from `runtime`. Safe from any thread."""
 
     def __init__(self) -> None:
-        self.spans = LiveSpans()
+        self.spans = LiveSpans(self._session_of_outermost)
         self.processor = TimetracerSpanProcessor(self)
-        self.open_root: OpenRoot | None = None
+        self.takes_requests = False
+        """Whether each request gets a session of its own, as it comes in."""
         self._lock = threading.RLock()
         self._config = TraceConfig()
         self._recordings: Recordings | None = None
@@ -92,12 +88,12 @@ class Runtime:
             return TraceMode.REPLAY
         if self._replay is not None:
             return self._replay.session.mode
-        return TraceMode.RECORD if self.open_root is not None else TraceMode.OFF
+        return TraceMode.RECORD if self.takes_requests else TraceMode.OFF
 
     @property
     def is_active(self) -> bool:
         """Whether anything happens outside explicit sessions."""
-        return self.open_root is not None or self._replay is not None
+        return self.takes_requests or self._replay is not None
 
     def watch_spans(self) -> None:
         """Attach the processor to the provider there is, or to the one that comes."""
@@ -143,11 +139,11 @@ class Runtime:
                 # Naming the exporter means "record", but a mode that was set says more.
                 return
         with self._lock:
-            if self.open_root is None:
+            if not self.takes_requests:
                 self._config = config
                 self._recordings = Recordings(config, self.spans, self.process_session)
                 self._recordings.recover()
-                self.open_root = self._open_root
+                self.takes_requests = True
         _metrics.offer()
         self._begin()
 
@@ -162,7 +158,7 @@ class Runtime:
         """
         if config.cassette_path is not None and Path(config.cassette_path).is_dir():
             self._folder = FolderReplay(config)
-            self.open_root = self._open_root
+            self.takes_requests = True
         else:
             self._replay = ProcessReplay(config)
         self._begin()
@@ -170,7 +166,7 @@ class Runtime:
     def stop(self) -> None:
         """Write what is finished and do nothing from now on."""
         with self._lock:
-            self.open_root = None
+            self.takes_requests = False
             replay, self._replay = self._replay, None
             folder, self._folder = self._folder, None
             process, self._process_session = self._process_session, None
@@ -198,19 +194,16 @@ class Runtime:
         if span is None:
             span = current_span()
         live = self.spans.of(span)
-        if live is not None:
-            return live
+        return live if live is not None else self._unseen(span)
+
+    def _unseen(self, span: trace.Span) -> Whereabouts:
         context = span.get_span_context()
         if not context.is_valid:
             return _NOWHERE
-        # A vendor's provider may hand out another object than the one its processors see.
-        live = self.spans.get(context.span_id)
-        if live is not None:
-            return live
         if span.is_recording():
             # A provider that was set behind our back: what comes after this call is seen.
             self.watch_spans()
-        return _Unseen(context.trace_id, context.span_id, span)
+        return _Unseen(context, span)
 
     def process_session(self) -> BaseSession | None:
         """The session of calls outside any request; made when it is first asked for.
@@ -218,7 +211,7 @@ class Runtime:
         There is none where only failed requests are kept: such calls have no request that could fail. Sampling is a
         choice among requests, and leaves it alone.
         """
-        if self.open_root is None:
+        if not self.takes_requests:
             return self._replay.session if self._replay is not None else None
         if self._folder is not None:
             return self._folder.outside()
@@ -242,15 +235,10 @@ class Runtime:
         """The session of the current request, or of the process."""
         if self._replay is not None:
             return self._replay.session
-        if self.open_root is None:
+        if not self.takes_requests:
             return None
         where = self.whereabouts()
         return session_now(where.session) if isinstance(where, LiveSpan) else self.stray_session()
-
-    @property
-    def takes_requests(self) -> bool:
-        """Whether requests that come in get a session."""
-        return self.open_root is not None
 
     def reads_body_first(self, incoming: IncomingRequest) -> bool:
         """Whether the session of a request depends on its body, so that a middleware reads that before it begins."""
@@ -262,7 +250,7 @@ class Runtime:
         None where it belongs to a session that is current already: an explicit one (`record` around a test client),
         or that of the request which calls or mounts this app.
         """
-        if self.open_root is None or not begins_anew():
+        if not self.takes_requests or not begins_anew():
             return None
         carry()
         around = self.spans.root_of(trace.get_current_span().get_span_context().span_id)
@@ -280,9 +268,13 @@ class Runtime:
             return RequestScope(incoming, session)
         return RequestScope(incoming, self._begin_recording(incoming.path), self._request_ended)
 
-    def root_ended(self, session: TraceSession, span: ReadableSpan, began_session: bool) -> None:
+    def outermost_ended(self, session: BaseSession, span: ReadableSpan, began_session: bool) -> None:
         """An outermost span of this process has ended: tell its session, and hand that over if it began with it."""
-        if session.is_finalized:
+        if isinstance(session, ReplaySession):
+            if began_session and self._folder is not None:
+                self._folder.end(session, by_span=True)
+            return
+        if not isinstance(session, TraceSession) or session.is_finalized:
             return
         scope = session.exchange
         if not isinstance(scope, RequestScope):
@@ -299,11 +291,6 @@ class Runtime:
                 # The span of the user's middleware ends with the response; the app may still be at work.
                 scope.on_end = self._request_ended
 
-    def replayed_root_ended(self, session: BaseSession | None) -> None:
-        """A span has ended that a replay's session may have begun with."""
-        if self._folder is not None and isinstance(session, ReplaySession):
-            self._folder.end(session, by_span=True)
-
     def _request_ended(self, scope: RequestScope) -> None:
         if isinstance(scope.session, TraceSession):
             self._end(scope.session, scope.failed)
@@ -319,6 +306,14 @@ class Runtime:
         if recordings is None or (path is not None and not config.should_trace(path)) or not config.should_sample():
             return None
         return recordings.begin()
+
+    def _session_of_outermost(
+        self, span: Span, is_local_root: bool, context: Context | None
+    ) -> tuple[BaseSession | None, bool]:
+        # A client span that is a root of its own is a call outside any request, no request.
+        if is_local_root and self.takes_requests and not is_client(span):
+            return self._open_root(span, context), True
+        return self.stray_session(), False
 
     def _open_root(self, span: Span, context: Context | None) -> BaseSession | None:
         scope = current_scope()
@@ -362,7 +357,7 @@ class Runtime:
             self._folder.after_fork()
         explicit = session_in(None)
         if isinstance(explicit, TraceSession):
-            explicit.disown(self.process_session if self.open_root is not None else None)
+            explicit.disown(self.process_session if self.takes_requests else None)
         if self._recordings is not None:
             self._recordings.abandon()
             self._recordings = Recordings(self._config, self.spans, self.process_session)

@@ -124,31 +124,28 @@ class Site:
 class Recording:
     """A call under way in a recording session (a `PendingCall`)."""
 
-    __slots__ = (
-        "eid",
-        "ended_s",
-        "error",
-        "not_replayable",
-        "path",
-        "returned_s",
-        "session",
-        "site",
-        "span_id",
-        "started_s",
-        "trace_id",
-    )
+    # What a call comes to have.
+    not_replayable: str | None = None
+    error: RecordedError | None = None
+    ended_s: float | None = None
+    returned_s: float | None = None
 
     def __init__(self, session: TraceSession, site: Site) -> None:
         self.session = session
         self.site = site
         where = runtime().whereabouts(site.span)
-        self.trace_id, self.span_id, self.path = where.trace_id, where.span_id, where.path()
-        self.not_replayable: str | None = None
-        self.error: RecordedError | None = None
-        self.ended_s: float | None = None
-        self.returned_s: float | None = None
+        self._context = where.context
+        self.path = where.path()
         self.eid = session.next_eid()
         self.started_s = time.perf_counter()
+
+    @property
+    def trace_id(self) -> int:
+        return self._context.trace_id
+
+    @property
+    def span_id(self) -> int:
+        return self._context.span_id
 
     def failed(self, error: BaseException) -> None:
         """The call raised."""
@@ -260,7 +257,8 @@ def _live(site: Site) -> Flow:
     try:
         return (yield site.live)
     finally:
-        network_guard.unlet(token)
+        if token is not None:
+            network_guard.unlet(token)
 
 
 def _record(site: Site, session: TraceSession) -> Flow:
@@ -280,7 +278,8 @@ def _record(site: Site, session: TraceSession) -> Flow:
             _contain(site, recording, fault)
         raise
     finally:
-        network_guard.unlet(token)
+        if token is not None:
+            network_guard.unlet(token)
     recording.returned_s = time.perf_counter()
     try:
         if site.disowns(value):

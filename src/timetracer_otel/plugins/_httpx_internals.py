@@ -15,6 +15,7 @@ from operator import itemgetter
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from timetracer_otel._patching import Function
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.plugins._http import BodyTap, RecordedBody
@@ -42,8 +43,10 @@ class Internals(NamedTuple):
     response: Callable[[int, HeaderPairs, Any, dict[str, Any]], Any]
     tee: Callable[[Any, BodyTap], Any]
     replay: Callable[[RecordedBody], Any]
-    read_at_once: Callable[[Any], bytes | None]
-    """The body of a response whose stream is a `replay`, where that needs no stream; marks the response as read."""
+    read_seam: Callable[[Function], Function]
+    """``Response.read`` that reads a body which is a `replay` at once, where it can be."""
+    aread_seam: Callable[[Function], Function]
+    """The same of ``Response.aread``."""
     whole: Callable[[bytes], Any]
     family: dict[str, str]
     """Packages whose exceptions the module raises: the name in either generation, and the one to use here."""
@@ -156,16 +159,30 @@ def internals_of(module: ModuleType) -> Internals:
         stream.response = made = module.Response(status_code, headers=headers, stream=stream, extensions=extensions)
         return made
 
-    def read_at_once(response: Any) -> bytes | None:
-        # The client has put a stream of its own around the one that we gave it.
-        stream = getattr(response.stream, "_stream", None)
-        return stream.read_at_once() if type(stream) is Replayed else None
+    # The client has put a stream of its own around the one that we gave it.
+    def read_seam(original: Function) -> Function:
+        def read(self: Any) -> Any:
+            if type(getattr(self.stream, "_stream", None)) is not Replayed:
+                return original(self)
+            content = self.stream._stream.read_at_once()
+            return original(self) if content is None else content
+
+        return read
+
+    def aread_seam(original: Function) -> Function:
+        async def aread(self: Any) -> Any:
+            if type(getattr(self.stream, "_stream", None)) is not Replayed:
+                return await original(self)
+            content = self.stream._stream.read_at_once()
+            return await original(self) if content is None else content
+
+        return aread
 
     suffix = "2" if module.__name__ == "httpx2" else ""
     family = {name + old: name + suffix for name in ("httpx", "httpcore") for old in ("", "2")}
     # What httpcore speaks HTTP and waits with: their errors are arguments and causes of its own.
     family |= {name: name for name in ("h11", "h2", "anyio", "trio", "exceptiongroup")}
-    return Internals(response, Tee, Replayed, read_at_once, module.ByteStream, family)
+    return Internals(response, Tee, Replayed, read_seam, aread_seam, module.ByteStream, family)
 
 
 async def pause(seconds: float) -> None:

@@ -88,16 +88,16 @@ class _Exchange(Site, ABC):
     def returned(self, value: Any, recording: Recording) -> Any:
         # Neither the request nor the connection is kept alive by its recording.
         self._request = self._send = None  # type: ignore[assignment]
-        self._status = value.status_code
+        self._status = status = value.status_code
         self._response_headers = header_lines(value.headers)
         self._extensions = extensions = dict(value.extensions)
         extensions.pop("network_stream", None)
-        if value.status_code == 101:
+        if status == 101:
             recording.not_replayable = "the connection was upgraded to another protocol"
             recording.close()
             return value
-        self._received = BodyTap(self._limits, recording.close)
-        value.stream = self._internals.tee(value.stream, self._received)
+        self._received = received = BodyTap(self._limits, recording.close)
+        value.stream = self._internals.tee(value.stream, received)
         return value
 
     def result(self, recording: Recording) -> EventResult:
@@ -198,13 +198,10 @@ def _patches(module: ModuleType) -> list[Patch]:
     listed = excluded_urls(_LIB)
     excluded = re.compile(listed) if listed else None
 
-    def wants(url: Any) -> bool:
-        return excluded is None or excluded.search(str(url)) is None
-
     def sync_seam(original: Function) -> Function:
         def handle_request(self: Any, request: Any) -> Any:
             session = get_current_session()
-            if session is None or not wants(request.url):
+            if session is None or (excluded is not None and excluded.search(str(request.url))):
                 return original(self, request)
             return drive(_SyncExchange(internals, request, partial(original, self)), session)
 
@@ -213,31 +210,17 @@ def _patches(module: ModuleType) -> list[Patch]:
     def async_seam(original: Function) -> Function:
         async def handle_async_request(self: Any, request: Any) -> Any:
             session = get_current_session()
-            if session is None or not wants(request.url):
+            if session is None or (excluded is not None and excluded.search(str(request.url))):
                 return await original(self, request)
             return await drive_async(_AsyncExchange(internals, request, partial(original, self)), session)
 
         return handle_async_request
 
-    def read_seam(original: Function) -> Function:
-        def read(self: Any) -> Any:
-            content = internals.read_at_once(self)
-            return original(self) if content is None else content
-
-        return read
-
-    def aread_seam(original: Function) -> Function:
-        async def aread(self: Any) -> Any:
-            content = internals.read_at_once(self)
-            return await original(self) if content is None else content
-
-        return aread
-
     return [
         Patch(module.HTTPTransport, "handle_request", sync_seam),
         Patch(module.AsyncHTTPTransport, "handle_async_request", async_seam),
-        Patch(module.Response, "read", read_seam),
-        Patch(module.Response, "aread", aread_seam),
+        Patch(module.Response, "read", internals.read_seam),
+        Patch(module.Response, "aread", internals.aread_seam),
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from timetracer_otel.constants import TraceMode
-from timetracer_otel.types import Call, EventResult, RequestSnapshot, ResponseSnapshot, Verdict
+from timetracer_otel.types import Call, EventResult, RequestSnapshot, ResponseSnapshot, SpanFacts, Verdict
 
 __all__ = ["BaseSession", "Exchange", "PendingCall"]
 
@@ -20,6 +20,16 @@ class BaseSession:
 
     after: Callable[[], BaseSession | None] | None = None
     """Set when a recording has ended that another one follows: gives the session of calls that begin from then on."""
+
+    def span_ended(self, span_id: int, is_client: bool, facts: Callable[[], SpanFacts]) -> None:
+        """A span of this session has ended.
+
+        Args:
+            span_id: The span's id.
+            is_client: Whether the span stands for a call to somebody else, and so becomes an event of its own
+                where no plugin saw the call.
+            facts: Gives the facts when they are needed.
+        """
 
     @property
     def mode(self) -> TraceMode:
@@ -60,10 +70,16 @@ class PendingCall(Protocol):
     """The same when it ended, with its last byte; None while it is under way."""
     returned_s: float | None
     """The same when it returned; None before that, and where it raised."""
-    trace_id: int
-    span_id: int
     path: tuple[str, ...]
     not_replayable: str | None
+
+    @property
+    def trace_id(self) -> int:
+        """0 where it was made under no span."""
+
+    @property
+    def span_id(self) -> int:
+        """0 where it was made under no span."""
 
     def call(self) -> Call:
         """What was called, not redacted."""

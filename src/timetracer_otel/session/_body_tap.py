@@ -16,6 +16,8 @@ PIECE_BYTES = 100
 """What a piece of a body costs beside its bytes: an object, its time, and their places in two lists (CPython)."""
 
 _UNBOUNDED = 1 << 62
+_FULL = -_UNBOUNDED
+"""Room that is left when there was too little once; what is given back later makes no difference."""
 
 
 class BodyLimits:
@@ -28,20 +30,25 @@ class BodyLimits:
         session_bytes: What all may take together, pieces counted at `PIECE_BYTES` each.
     """
 
-    __slots__ = ("body_bytes", "full", "left_bytes", "refused")
+    __slots__ = ("body_bytes", "left_bytes", "refused")
 
     def __init__(self, body_bytes: int = _UNBOUNDED, session_bytes: int = _UNBOUNDED) -> None:
         self.body_bytes = body_bytes
         self.left_bytes = session_bytes
-        self.full = False
-        """Whether something had no room. From then on nothing has: what is missing begins at one place."""
+        """Room among all; below zero where something had none. From then on nothing has: what is missing begins at
+        one place."""
         self.refused = 0
         """How many bodies were not kept for want of room among all."""
 
+    @property
+    def full(self) -> bool:
+        """Whether something had no room."""
+        return self.left_bytes < 0
+
     def take(self, size_bytes: int) -> bool:
         """Take room for something that is kept; False where there is none, and it must not be kept."""
-        if self.full or size_bytes > self.left_bytes:
-            self.full = True
+        if size_bytes > self.left_bytes:
+            self.left_bytes = _FULL
             self.refused += 1
             return False
         self.left_bytes -= size_bytes
@@ -49,9 +56,10 @@ class BodyLimits:
 
     def hold(self, size_bytes: int) -> None:
         """Take room for what is kept in any case; where there was too little, nothing else has any."""
-        self.left_bytes -= size_bytes
-        if self.left_bytes < 0:
-            self.full = True
+        if size_bytes > self.left_bytes:
+            self.left_bytes = _FULL
+        else:
+            self.left_bytes -= size_bytes
 
 
 class BodyTap:
@@ -62,33 +70,37 @@ class BodyTap:
         on_end: Called once, when the body has ended in whatever way.
     """
 
-    __slots__ = ("_limits", "_on_end", "chunks", "end", "ended_s", "error", "over", "size_bytes", "times_s")
+    size_bytes = 0
+    over = False
+    """Whether it was too long to be kept; then nothing of it is."""
+    end: BodyEnd | None = None
+    error: RecordedError | None = None
+    ended_s: float | None = None
 
     def __init__(self, limits: BodyLimits, on_end: Callable[[], None] | None = None) -> None:
         self._limits = limits
         self._on_end = on_end
         self.chunks: list[bytes] = []
         self.times_s: list[float] = []
-        self.size_bytes = 0
-        self.over = False
-        """Whether it was too long to be kept; then nothing of it is."""
-        self.end: BodyEnd | None = None
-        self.error: RecordedError | None = None
-        self.ended_s: float | None = None
 
     def chunk(self, data: bytes, at_s: float | None = None) -> None:
         """The next piece, as it is handed on; ``at_s`` is when it came, where that is not now."""
-        size = len(data)
-        self.size_bytes += size
-        if self.over:
-            # Beyond the limit not even times are kept: a stream may go on for days.
+        limits, size = self._limits, len(data)
+        self.size_bytes = size_bytes = self.size_bytes + size
+        left_bytes = limits.left_bytes - size - PIECE_BYTES
+        if self.over or size_bytes > limits.body_bytes or left_bytes < 0:
+            self._leave_out(size)
             return
-        limits = self._limits
-        if self.size_bytes > limits.body_bytes or not limits.take(size + PIECE_BYTES):
-            self._let_go()
-            return
+        limits.left_bytes = left_bytes
         self.times_s.append(time.perf_counter() if at_s is None else at_s)
         self.chunks.append(data)
+
+    def _leave_out(self, size: int) -> None:
+        # Beyond the limit not even times are kept: a stream may go on for days.
+        if not self.over:
+            if self.size_bytes <= self._limits.body_bytes:
+                self._limits.take(size + PIECE_BYTES)
+            self._let_go()
 
     def _let_go(self) -> None:
         """It is too long: what was kept of it makes room for others."""

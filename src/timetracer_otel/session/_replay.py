@@ -135,9 +135,7 @@ class ReplaySession(BaseSession):
             self.live_calls[plugin_name] += 1
 
     def span_ended(self, span_id: int, is_client: bool, facts: Callable[[], SpanFacts]) -> None:
-        """A span ended: that of a call which was made for real and recorded, maybe. Its arguments are those of
-        `TraceSession.span_ended`.
-        """
+        """A span of this session has ended: that of a call which was made for real and recorded, maybe."""
         if self.recorder is not None:
             # Client spans of calls that were answered are no calls of their own.
             self.recorder.span_ended(span_id, False, facts)

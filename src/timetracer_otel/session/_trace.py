@@ -74,7 +74,7 @@ class TraceSession(BaseSession):
         self._started_ns = time.time_ns() - int(started_ms_ago * 1e6)
         self._root_ended_s: float | None = None
         self._ended_s: float | None = None
-        self._max_events = self.config.max_events
+        self._max_events = self._max_calls = self.config.max_events
         self._refuses = ""
         """Why no further call is recorded; empty while calls are."""
         self._lock = threading.RLock()
@@ -179,10 +179,11 @@ class TraceSession(BaseSession):
         event.eid = next(self._eids)
         if event.call is None:
             event.call = CallSnapshot()
-        if self._refuses or len(self._pending) + len(self._given) >= self._max_events or self.limits.full:
+        if self._refuses or len(self._pending) >= self._max_calls or self.limits.full:
             self._refuse()
         else:
             self._given.append(self._maker.given(event))
+            self._max_calls = self._max_events - len(self._given)
 
     def next_eid(self) -> int:
         """The position of a call that begins now."""
@@ -193,7 +194,7 @@ class TraceSession(BaseSession):
 
         False where it is only counted, or is the successor's, since the session has ended in this moment.
         """
-        if self._refuses or len(self._pending) + len(self._given) >= self._max_events or self.limits.full:
+        if self._refuses or len(self._pending) >= self._max_calls or self.limits.left_bytes < 0:
             self._refuse()
             return False
         self._pending.append(call)
@@ -220,30 +221,24 @@ class TraceSession(BaseSession):
         with self._lock:
             self._known_spans.add(span_id)
 
-    def _stands_alone(self, span_id: int, is_client: bool) -> bool:
-        if span_id in self._known_spans:
-            self._known_spans.discard(span_id)
-            return False
-        return is_client
+    def _stands_alone(self, span_id: int) -> bool:
+        """Whether a client span that ended is known to no plugin."""
+        is_known = span_id in self._known_spans
+        self._known_spans.discard(span_id)
+        return not is_known
 
     def span_ended(self, span_id: int, is_client: bool, facts: Callable[[], SpanFacts]) -> None:
-        """Join a span that ended to the calls made in it.
-
-        Args:
-            span_id: The span's id.
-            is_client: Whether the span stands for a call to somebody else, and so becomes an event of its own
-                where no plugin saw the call.
-            facts: Gives the facts when they are needed.
-        """
+        """Join a span that ended to the calls made in it."""
         # No lock: each change is one step of a dictionary or a set, and this runs at the end of every span.
         if self._own is not None:
             self._span_ended_late(span_id, is_client, facts)
             return
-        if len(self._spans) >= self._max_events:
+        spans = self._spans
+        if len(spans) >= self._max_events:
             self.drop("spans over the limit")
             return
-        self._spans[span_id] = facts
-        if is_client and self._stands_alone(span_id, is_client):
+        spans[span_id] = facts
+        if is_client and (not self._known_spans or self._stands_alone(span_id)):
             self._client_spans.add(span_id)
 
     def mark_error(self, error_type: str, error_message: str, traceback: str | None = None) -> None:

@@ -50,7 +50,8 @@ def connect_for_real(wait: Callable[[float], Any], connection: Any, session: Tra
             _connect_failed(connection, session, wait, began_s, error)
         raise
     finally:
-        network_guard.unlet(token)
+        if token is not None:
+            network_guard.unlet(token)
 
 
 def _connect_failed(
