@@ -89,7 +89,7 @@ class LiveSpans:
         return self._live.get(span_id)
 
     def of(self, span: trace.Span) -> LiveSpan | None:
-        """The live span that an app's span is, also where a vendor gives the app other objects than its processors."""
+        """The live span that an app's span is, also where a vendor gives the app other objects than us."""
         try:
             return self._live.get(id_in(span_context_of(span)))
         except AttributeError:
