@@ -1,8 +1,9 @@
 """What recording and replaying cost: ``python benchmarks/compare.py``, or ``make bench`` with the peers beside us.
 
 Each subject is one process (worker.py) that stays up and runs one batch of calls whenever it is told to. The
-runner goes round all subjects again and again, so that a machine that slows down slows all of them; ratios are
-taken within a round, and the median over the rounds is what counts.
+runner goes round the subjects that are compared with each other again and again, so that a machine that slows down
+slows all of them; ratios are taken within a round, and the median over the rounds is what counts. Only those run
+at a time: a service does not share its processor's caches with two dozen interpreters, and what is cold is dear.
 """
 
 from __future__ import annotations
@@ -47,7 +48,22 @@ PEERS = {
     "cassetter-replay": "cassetter replays",
 }
 PEERS_EVERY = 3
-"""The peers take part in every third round: ours are compared with narrower aims."""
+"""The peers have a third of the rounds: ours are compared with narrower aims."""
+GROUPS = {
+    "sync": ("bare", "otel", "otel-no-exporter", "record-otel", "record"),
+    "sync, in the process": ("bare", "mock", "replay", "replay-otel"),
+    "async": ("bare", "otel", "otel-no-exporter", "record-otel", "record"),
+    "async, in the process": ("bare", "mock", "replay", "replay-otel"),
+    "peers": tuple(PEERS),
+}
+"""What is compared with each other; ``bare`` is what the others of its group are ratios to."""
+TITLES = {
+    "sync": "`httpx.Client`: calls that are made",
+    "sync, in the process": "`httpx.Client`: calls that are answered in the process",
+    "async": "`httpx.AsyncClient`: calls that are made",
+    "async, in the process": "`httpx.AsyncClient`: calls that are answered in the process",
+    "peers": "Other packages, `httpx.Client`",
+}
 IMPORTS = ("httpx", "opentelemetry.sdk.trace", "timetracer_otel", "timetracer_otel.plugins")
 PEER_IMPORTS = ("timetracer", "vcr", "cassetter")
 
@@ -58,9 +74,7 @@ class Worker:
 
     label: str
     subject: str
-    api: str
-    peer: bool
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | None = None
     versions: dict[str, str] = field(default_factory=dict)
     call_us: list[float] = field(default_factory=list)
     """Mean over the kinds of the median call of each kind, by the clock."""
@@ -73,16 +87,16 @@ class Worker:
     wrong: int = 0
 
     def read(self) -> dict[str, Any]:
+        assert self.process is not None
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit(
-                f"benchmark: the worker of {self.subject!r} ({self.api}) died; its traceback stands above"
-            )
+            raise SystemExit(f"benchmark: the worker of {self.subject!r} died; its traceback stands above")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
     def run_batch(self, *, count: bool) -> None:
+        assert self.process is not None
         assert self.process.stdin is not None
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
@@ -104,6 +118,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="What recording and replaying cost, as ratios of one run.")
     parser.add_argument("--peers", help="a Python that has timetracer, vcrpy and cassetter (see peers.txt)")
     parser.add_argument("--rounds", type=int, default=150)
+    parser.add_argument("--starts", type=int, default=3, help="how often each process is started anew")
     parser.add_argument("--warm-up", type=int, default=5, help="rounds that are not counted")
     parser.add_argument("--of-each", type=int, default=8, help="calls of each kind in a batch")
     parser.add_argument("--imports", type=int, default=10, help="how often each import is timed")
@@ -111,70 +126,60 @@ def main() -> int:
     parser.add_argument("--write", type=Path, help="write the tables to this file as well")
     arguments = parser.parse_args()
     began = time.monotonic()
+    groups: dict[str, list[Worker]] = {}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        workers = start(arguments, Path(folder), stack)
-        order = random.Random(arguments.seed)
-        groups = neighbours(workers)
-        progress(f"{len(workers)} subjects, {arguments.rounds} rounds of {3 * arguments.of_each} calls each")
-        for round_number in range(-arguments.warm_up, arguments.rounds):
-            for group in order.sample(groups, len(groups)):
-                if group[0].peer and round_number % PEERS_EVERY:
-                    continue
-                for worker in order.sample(group, len(group)):
-                    worker.run_batch(count=round_number >= 0)
-            if round_number > 0 and round_number % 50 == 0:
-                progress(f"round {round_number}")
+        port = start_server(stack)
+        for group, subjects in GROUPS.items():
+            if group != "peers" or arguments.peers:
+                groups[group] = measure(arguments, group, subjects, port, Path(folder) / group)
     progress("imports")
     imports = import_times(arguments)
-    text = report(arguments, workers, imports)
+    text = report(arguments, groups, imports)
     print(text, end="")
     progress(f"done in {time.monotonic() - began:.0f} s")
     if arguments.write is not None:
         arguments.write.write_text(text, "utf-8")
-    broken = [worker.label for worker in workers if worker.wrong and not worker.peer]
+    broken = [w.label for group, workers in groups.items() for w in workers if w.wrong and group != "peers"]
     if broken:
         print(f"benchmark: wrong answers from {', '.join(broken)}", file=sys.stderr)
     return 1 if broken else 0
 
 
-def start(arguments: argparse.Namespace, folder: Path, stack: ExitStack) -> list[Worker]:
-    """The server and all workers, ready for their first batch."""
+def start_server(stack: ExitStack) -> str:
+    """The server that answers from memory; its port."""
     server = spawn(stack, [sys.executable, str(HERE / "workload.py")])
     assert server.stdout is not None
-    port = server.stdout.readline().strip()
-    wanted = [(sys.executable, subject, api, False) for api in ("sync", "async") for subject in OURS]
-    if arguments.peers:
-        wanted += [(arguments.peers, subject, "sync", True) for subject in PEERS]
-    workers = []
-    for number, (python, subject, api, peer) in enumerate(wanted):
-        own_folder = folder / str(number)
-        own_folder.mkdir()
-        command = [
-            python,
-            str(HERE / "worker.py"),
-            subject,
-            "--api",
-            api,
-            "--port",
-            port,
-            "--folder",
-            str(own_folder),
-        ]
-        command += ["--seed", str(arguments.seed), "--of-each", str(arguments.of_each)]
-        label = (PEERS if peer else OURS)[subject]
-        worker = Worker(label, subject, api, peer, spawn(stack, command))
-        worker.versions = worker.read()
-        workers.append(worker)
+    return server.stdout.readline().strip()
+
+
+def measure(
+    arguments: argparse.Namespace, group: str, subjects: tuple[str, ...], port: str, folder: Path
+) -> list[Worker]:
+    """Go round a group's workers; each is started several times, since where its memory lies is a matter of luck."""
+    rounds = max(arguments.rounds // PEERS_EVERY, 1) if group == "peers" else arguments.rounds
+    progress(f"{group}: {len(subjects)} subjects, {rounds} rounds of {3 * arguments.of_each} calls each")
+    labels = PEERS if group == "peers" else OURS
+    workers = [Worker(labels[subject], subject) for subject in subjects]
+    order = random.Random(arguments.seed)
+    for start in range(arguments.starts):
+        with ExitStack() as stack:
+            for worker in workers:
+                command = command_of(arguments, group, worker.subject, port, folder / worker.subject / str(start))
+                worker.process = spawn(stack, command)
+                worker.versions = worker.read()
+            for number in range(-arguments.warm_up, max(rounds // arguments.starts, 1)):
+                for worker in order.sample(workers, len(workers)):
+                    worker.run_batch(count=number >= 0)
     return workers
 
 
-def neighbours(workers: list[Worker]) -> list[list[Worker]]:
-    """What is compared with each other runs right after each other: one group calls the server, one need not."""
-    groups: dict[tuple[bool, str, bool], list[Worker]] = {}
-    for worker in workers:
-        in_process = worker.subject.startswith(("mock", "replay"))
-        groups.setdefault((worker.peer, worker.api, in_process), []).append(worker)
-    return list(groups.values())
+def command_of(arguments: argparse.Namespace, group: str, subject: str, port: str, folder: Path) -> list[str]:
+    """What starts a worker."""
+    folder.mkdir(parents=True)
+    python = arguments.peers if group == "peers" else sys.executable
+    api = "async" if group.startswith("async") else "sync"
+    command = [python, str(HERE / "worker.py"), subject, "--api", api, "--port", port, "--folder", str(folder)]
+    return [*command, "--seed", str(arguments.seed), "--of-each", str(arguments.of_each)]
 
 
 def spawn(stack: ExitStack, command: list[str]) -> subprocess.Popen[str]:
@@ -211,13 +216,14 @@ def import_times(arguments: argparse.Namespace) -> dict[str, float]:
     return {name: median(found) - nothing for (_, name), found in times.items()}
 
 
-def report(arguments: argparse.Namespace, workers: list[Worker], imports: dict[str, float]) -> str:
-    """Everything as Markdown: the aims, a table for each API, imports, and what it was measured with."""
-    versions = {name: version for worker in workers for name, version in worker.versions.items()}
+def report(arguments: argparse.Namespace, groups: dict[str, list[Worker]], imports: dict[str, float]) -> str:
+    """Everything as Markdown: the aims, a table for each group, imports, and what it was measured with."""
+    versions = {name: version for workers in groups.values() for w in workers for name, version in w.versions.items()}
     lines = [
         "# Benchmark of httpx",
         "",
-        f"{arguments.rounds} rounds of {3 * arguments.of_each} calls for each subject, seed {arguments.seed}.",
+        f"{arguments.rounds} rounds of {3 * arguments.of_each} calls for each subject, a third of them for the other",
+        f"packages, in {arguments.starts} processes one after the other, seed {arguments.seed}.",
         f"Python {versions.pop('Python')} on {platform.system()}, {platform.machine()}.",
         ", ".join(f"{name} {version}" for name, version in sorted(versions.items())) + ".",
         "",
@@ -225,39 +231,42 @@ def report(arguments: argparse.Namespace, workers: list[Worker], imports: dict[s
         "the longer a real server takes, the nearer every ratio is to 1. Ratios are medians over the rounds, with",
         f"quartiles; a call is the mean of {', '.join(KINDS)}. Absolute times belong to the machine of the run.",
         "Processor time is that of the calling thread, without the server's work and a busy machine's pauses.",
+        "The subjects of one table ran in turn, a batch each, while no others ran.",
         "",
         "## Aims",
         "",
-        *aims(workers),
+        *aims(groups),
     ]
-    for api in ("sync", "async"):
-        lines += ["", f"## {'`httpx.Client`' if api == 'sync' else '`httpx.AsyncClient`'}", "", *table(workers, api)]
+    for group, workers in groups.items():
+        lines += ["", f"## {TITLES[group]}", "", *table(workers)]
     lines += ["", "## Import", "", "| import | ms beyond a bare interpreter |", "| --- | ---: |"]
     lines += [f"| `{name}` | {ms:.0f} |" for name, ms in imports.items()]
     return "\n".join(lines) + "\n"
 
 
-def aims(workers: list[Worker]) -> list[str]:
+def aims(groups: dict[str, list[Worker]]) -> list[str]:
     """The two ratios that the project has set itself, beside what was measured."""
     columns = [(api, clock) for api in ("sync", "async") for clock in ("processor time", "clock")]
     lines = [f"| aim | at most | {' | '.join(f'{api}, {clock}' for api, clock in columns)} |"]
     lines.append("| --- | ---: |" + " ---: |" * len(columns))
 
-    def row(text: str, limit: str, figure: Callable[[dict[str, list[float]]], str]) -> None:
+    def row(text: str, limit: str, place: str, figure: Callable[[dict[str, list[float]]], str]) -> None:
         cells = []
         for api, clock in columns:
-            ours = [worker for worker in workers if worker.api == api and not worker.peer]
-            cells.append(figure({w.subject: w.cpu_us if clock == "processor time" else w.call_us for w in ours}))
+            workers = groups[api + place]
+            cells.append(figure({w.subject: w.cpu_us if clock == "processor time" else w.call_us for w in workers}))
         lines.append(f"| {text} | {limit} | {' | '.join(cells)} |")
 
     row(
         "record adds to OTel's own instrumentation, of what that adds to httpx",
         "15 %",
+        "",
         lambda found: spread(added_share(found["record-otel"], found["otel"], found["bare"]), "{:.0f} %"),
     )
     row(
         "replay without tracing, against `httpx.MockTransport`",
         "1.10",
+        ", in the process",
         lambda found: spread(ratios(found["replay"], found["mock"]), "{:.2f}"),
     )
     return lines
@@ -279,16 +288,15 @@ def spread(values: list[float], form: str) -> str:
     return f"{form.format(middle)} ({form.format(low)} to {form.format(high)})"
 
 
-def table(workers: list[Worker], api: str) -> list[str]:
-    chosen = [worker for worker in workers if worker.api == api]
+def table(workers: list[Worker]) -> list[str]:
     lines = [
         "| subject | call, against httpx alone | in processor time | µs per call | "
         + " | ".join(KINDS)
         + " | open and close, µs per call | answers unlike the server's |",
         "| --- | ---: | ---: | ---: |" + " ---: |" * len(KINDS) + " ---: | ---: |",
     ]
-    for worker in chosen:
-        bare = next(other for other in chosen if other.subject == "bare" and other.peer == worker.peer)
+    bare = next(worker for worker in workers if worker.subject == "bare")
+    for worker in workers:
         kinds = [f"{median(worker.by_kind_us[kind]):.0f}" for kind in KINDS]
         cells = [
             worker.label,
