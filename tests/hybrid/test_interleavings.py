@@ -165,7 +165,8 @@ class World:
                 found += await asyncio.gather(*(do[name](n) for name, n in group))
             return found
         finally:
-            await client.aclose()
+            # redis-py 5.0.0 has only the older name.
+            await getattr(client, "aclose", client.close)()
             await engine.dispose()
             await web.aclose()
             await session.close()
