@@ -18,8 +18,8 @@ from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 from opentelemetry.trace.propagation import _SPAN_KEY
 
 __all__ = [
+    "SPAN_KEY",
     "current_context",
-    "current_span",
     "id_in",
     "instrumentation_suppressed",
     "is_remote",
@@ -28,6 +28,8 @@ __all__ = [
     "span_context_of",
 ]
 
+SPAN_KEY: str = _SPAN_KEY
+"""Where a context has its span."""
 _SUPPRESSED = frozenset({_SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation"})
 """The key that says it, and its name in older releases, which instrumentations still honour."""
 
@@ -65,9 +67,3 @@ def instrumentation_suppressed() -> bool:
     """
     current = current_context()
     return not _SUPPRESSED.isdisjoint(current) and any(map(current.get, _SUPPRESSED))
-
-
-def current_span() -> trace.Span:
-    """The same as `opentelemetry.trace.get_current_span`."""
-    span = current_context().get(_SPAN_KEY)
-    return trace.INVALID_SPAN if span is None else span  # type: ignore[return-value]

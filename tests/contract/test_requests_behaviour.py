@@ -231,7 +231,7 @@ def test_excluded_urls_pass_through(upstream: Upstream, path: Path, monkeypatch:
         assert requests.get(upstream.url("/counter/yes")).json() == {"n": 1}
 
 
-@pytest.mark.parametrize("place", ["call_began", "call_ended", "next_eid", "call_withdrawn"])
+@pytest.mark.parametrize("place", ["call_began", "call_ended", "call_withdrawn"])
 def test_a_fault_of_the_recorder_does_not_reach_the_app(
     upstream: Upstream, path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:

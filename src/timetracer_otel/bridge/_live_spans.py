@@ -7,22 +7,32 @@ ended finds its calls through the same id; bodies and rows stay out of the spans
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import ReadableSpan, Span
+from opentelemetry.sdk.trace import Span
 from opentelemetry.trace import SpanContext, SpanKind
 
 from timetracer_otel import _counters
-from timetracer_otel._otel_internals import id_in, is_remote, kind_of, parent_of, span_context_of
+from timetracer_otel._otel_internals import (
+    SPAN_KEY,
+    current_context,
+    id_in,
+    is_remote,
+    kind_of,
+    parent_of,
+    span_context_of,
+)
+from timetracer_otel.context import session_in
 from timetracer_otel.session import BaseSession
 
-__all__ = ["MAX_LIVE_SPANS", "LiveSpan", "LiveSpans", "SessionOfOutermost"]
+__all__ = ["MAX_LIVE_SPANS", "LiveSpan", "LiveSpans", "SessionOf"]
 
-SessionOfOutermost: TypeAlias = Callable[[Span, bool, Context | None], tuple[BaseSession | None, bool]]
-"""Gives the session of a span without a live parent, and whether it begins with the span. It is told whether the span
-is a local root, and its parent context (None: the current one)."""
+SessionOf: TypeAlias = "Callable[[Span, LiveSpan | None, Context | None], tuple[BaseSession | None, bool] | None]"
+"""Gives the session of a span whose context has none, and whether it begins with the span; None where the span need
+not be kept. It is told the live parent, and the parent context (None: the current one)."""
 
 _CLIENT, _PRODUCER = SpanKind.CLIENT, SpanKind.PRODUCER
 
@@ -30,26 +40,18 @@ MAX_LIVE_SPANS = 100_000
 """Spans kept at once. A span that never ends is a leak of the app's; beyond this number new ones are not kept."""
 
 
-class LiveSpan:
+class LiveSpan(NamedTuple):
     """One span between its start and its end."""
 
-    __slots__ = ("context", "is_client", "parent", "session", "span")
-
-    is_root = False
+    span: Span
+    context: SpanContext
+    parent: LiveSpan | None
+    session: BaseSession | None
+    """None where the request is left out of recording (by sampling or by its path), with all below it."""
+    is_client: bool
+    """Whether the span stands for a call to somebody else."""
+    is_root: bool
     """Whether the session began with this span, and ends with it."""
-
-    def __init__(
-        self, span: Span, context: SpanContext, parent: LiveSpan | None, session: BaseSession | None
-    ) -> None:
-        self.span = span
-        self.context = context
-        self.parent = parent
-        self.session = session
-        """None where the request is left out of recording (by sampling or by its path), with all below it."""
-        # By identity: an enum's hash is Python code, and this is asked of every span.
-        kind = kind_of(span)
-        self.is_client = kind is _CLIENT or kind is _PRODUCER
-        """Whether the span stands for a call to somebody else."""
 
     def path(self) -> tuple[str, ...]:
         """Names of the spans from the outermost to this one; the client span of the call itself is no part of it."""
@@ -66,20 +68,18 @@ class LiveSpan:
         return tuple(names)
 
 
-class LiveRoot(LiveSpan):
-    """A span that a session began with."""
-
-    __slots__ = ()
-
-    is_root = True
+_live_span: Callable[[tuple[Any, ...]], LiveSpan] = partial(tuple.__new__, LiveSpan)
+"""Makes one without a function in Python, of which `NamedTuple` has one: this is done at every call."""
 
 
 class LiveSpans:
     """All live spans of the process, by span id. Safe from any thread: each change is one step of a dictionary."""
 
-    def __init__(self, session_of_outermost: SessionOfOutermost) -> None:
-        self._begin = session_of_outermost
+    def __init__(self, session_of: SessionOf) -> None:
+        self._session_of = session_of
         self._live: dict[int, LiveSpan] = {}
+        self.take = self._live.pop
+        """Takes out the span with an id that has ended; gives the second argument where it was not kept."""
 
     def __len__(self) -> int:
         return len(self._live)
@@ -87,6 +87,14 @@ class LiveSpans:
     def get(self, span_id: int) -> LiveSpan | None:
         """The live span with this id."""
         return self._live.get(span_id)
+
+    def current(self) -> LiveSpan | None:
+        """The live span that code which runs here is in."""
+        span = current_context().get(SPAN_KEY)
+        try:
+            return self._live.get(id_in(span_context_of(span)))
+        except AttributeError:
+            return self.of(span) if isinstance(span, trace.Span) else None
 
     def of(self, span: trace.Span) -> LiveSpan | None:
         """The live span that an app's span is, also where a vendor gives the app other objects than us."""
@@ -107,36 +115,29 @@ class LiveSpans:
             live = live.parent
         return live
 
-    def started(
-        self,
-        span: Span,
-        explicit: BaseSession | None,
-        context: Context | None = None,
-    ) -> None:
-        """Enter a span that starts.
+    def started(self, span: Span, context: Context | None = None) -> None:
+        """Enter a span that starts, if it belongs to a session.
 
         Args:
             span: The span.
-            explicit: The session set in its parent context; wins over the parent span's.
-            context: Its parent context; None: the current one.
+            context: Its parent context; None: the current one, that is how implicit parents arrive. A session that is
+                set in it wins over the parent span's.
         """
         spans = self._live
         if len(spans) >= MAX_LIVE_SPANS:
             _counters.event_dropped("spans over the limit")
             return
-        own, link = span_context_of(span), parent_of(span)
+        own, link, kind = span_context_of(span), parent_of(span), kind_of(span)
         parent = spans.get(id_in(link)) if link is not None and not is_remote(link) else None
-        if explicit is not None:
-            spans[id_in(own)] = LiveSpan(span, own, parent, explicit)
-        elif parent is not None:
-            spans[id_in(own)] = LiveSpan(span, own, parent, parent.session)
-        else:
-            session, is_root = self._begin(span, link is None or is_remote(link), context)
-            spans[id_in(own)] = (LiveRoot if is_root else LiveSpan)(span, own, None, session)
-
-    def ended(self, span: ReadableSpan) -> LiveSpan | None:
-        """Take out a span that ended; None where it was not kept."""
-        return self._live.pop(id_in(span_context_of(span)), None)
+        # By identity: an enum's hash is Python code, and this is asked of every span.
+        is_client = kind is _CLIENT or kind is _PRODUCER
+        session, is_root = session_in(context), False
+        if session is None:
+            found = self._session_of(span, parent, context)
+            if found is None:
+                return
+            session, is_root = found
+        spans[id_in(own)] = _live_span((span, own, parent, session, is_client, is_root))
 
     def clear(self) -> None:
         """Forget every span (in a forked child, where none of them will end)."""

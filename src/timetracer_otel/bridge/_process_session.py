@@ -51,6 +51,7 @@ class ProcessSession(TraceSession):
                 # Most likely streams that nobody closes.
                 self.drop("calls under way over the limit")
                 return False
+            call.eid = self.next_eid()
             self._under_way[call.eid] = call
             self._calls_of_span[call.span_id] = self._calls_of_span.get(call.span_id, 0) + 1
         return True

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from timetracer_otel import _faults
-from timetracer_otel._otel_internals import id_in
+from timetracer_otel._otel_internals import id_in, span_context_of
 from timetracer_otel.bridge._span_facts import facts_of
-from timetracer_otel.context import session_in
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -33,16 +32,13 @@ class TimetracerSpanProcessor(SpanProcessor):
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         try:
-            # None stands for the current context: that is how implicit parents arrive.
-            explicit = session_in(parent_context)
-            if explicit is not None or self._runtime.is_active:
-                self._spans.started(span, explicit, parent_context)
+            self._spans.started(span, parent_context)
         except Exception as error:
             _faults.contain("processor.on_start", error)
 
     def on_end(self, span: ReadableSpan) -> None:
         try:
-            live = self._spans.ended(span)
+            live = self._spans.take(id_in(span_context_of(span)), None)
             if live is None or live.session is None:
                 return
             session = live.session

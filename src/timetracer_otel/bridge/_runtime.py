@@ -15,7 +15,6 @@ from opentelemetry.sdk.trace import ReadableSpan, Span
 
 from timetracer_otel import _counters, _faults
 from timetracer_otel._names import known_names
-from timetracer_otel._otel_internals import current_span
 from timetracer_otel.bridge import _metrics, _termination
 from timetracer_otel.bridge._carrier import carry, stop_carrying
 from timetracer_otel.bridge._folder_replay import FolderReplay
@@ -69,7 +68,7 @@ class Runtime:
     """The one of this process; get it from `runtime`. Safe from any thread."""
 
     def __init__(self) -> None:
-        self.spans = LiveSpans(self._session_of_outermost)
+        self.spans = LiveSpans(self._session_of)
         self.processor = TimetracerSpanProcessor(self)
         self.takes_requests = False
         """Whether each request gets a session of its own, as it comes in."""
@@ -191,10 +190,8 @@ class Runtime:
 
     def whereabouts(self, span: trace.Span | None = None) -> Whereabouts:
         """Where in the traces the caller is, or a call whose span is not the current one."""
-        if span is None:
-            span = current_span()
-        live = self.spans.of(span)
-        return live if live is not None else self._unseen(span)
+        live = self.spans.current() if span is None else self.spans.of(span)
+        return live if live is not None else self._unseen(span if span is not None else trace.get_current_span())
 
     def _unseen(self, span: trace.Span) -> Whereabouts:
         context = span.get_span_context()
@@ -307,9 +304,14 @@ class Runtime:
             return None
         return recordings.begin()
 
-    def _session_of_outermost(
-        self, span: Span, is_local_root: bool, context: Context | None
-    ) -> tuple[BaseSession | None, bool]:
+    def _session_of(
+        self, span: Span, parent: LiveSpan | None, context: Context | None
+    ) -> tuple[BaseSession | None, bool] | None:
+        if not self.is_active:
+            return None
+        if parent is not None:
+            return parent.session, False
+        is_local_root = span.parent is None or span.parent.is_remote
         # A client span that is a root of its own is a call outside any request, no request.
         if is_local_root and self.takes_requests and not is_client(span):
             return self._open_root(span, context), True

@@ -31,8 +31,6 @@ __all__ = [
     "Site",
     "Step",
     "answer",
-    "drive",
-    "drive_async",
     "flow",
     "rebuilt",
     "records",
@@ -57,6 +55,8 @@ class Site:
     """The span that the call belongs to, where that is not the current one."""
     marks_span: bool = True
     """False where OpenTelemetry makes no span for such a call, so that the current one is the app's own."""
+    may_disown = False
+    """Whether only its outcome tells that the call is one of the plugin's."""
 
     def live(self) -> Any:
         """Make the real call (the async seams return an awaitable)."""
@@ -77,7 +77,9 @@ class Site:
         raise NotImplementedError
 
     def disowns(self, outcome: Any) -> bool:
-        """Whether what came back (a value or an exception) shows that this was no call of the plugin's after all."""
+        """Whether what came back (a value or an exception) shows that this was no call of the plugin's after all;
+        asked where it `may_disown`.
+        """
         return False
 
     def result(self, recording: Recording) -> EventResult:
@@ -125,6 +127,7 @@ class Recording:
     """A call under way in a recording session (a `PendingCall`)."""
 
     # What a call comes to have.
+    eid = 0
     not_replayable: str | None = None
     error: RecordedError | None = None
     ended_s: float | None = None
@@ -136,7 +139,6 @@ class Recording:
         where = runtime().whereabouts(site.span)
         self._context = where.context
         self.path = where.path()
-        self.eid = session.next_eid()
         self.started_s = time.perf_counter()
 
     @property
@@ -179,16 +181,6 @@ class Recording:
         return self.site.result(self)
 
 
-def drive(site: Site, session: BaseSession) -> Any:
-    """Make, record or replay one call where calls block; as `flow`."""
-    return run(flow(site, session))
-
-
-async def drive_async(site: Site, session: BaseSession) -> Any:
-    """Make, record or replay one call where calls are awaited; as `flow`."""
-    return await run_async(flow(site, session))
-
-
 def run(steps: Flow) -> Any:
     """Step through a generator of steps where calls block, and give its result."""
     try:
@@ -221,25 +213,46 @@ async def run_async(steps: Flow) -> Any:
 
 
 def flow(site: Site, session: BaseSession) -> Flow:
-    """Make, record or replay one call.
+    """Make, record or replay one call; for `run` or `run_async`.
 
     Raises:
         ReplayMismatchError: In replay, where the cassette has no answer.
     """
+    recording: Recording | None = None
     if not instrumentation_suppressed():
         if isinstance(session, TraceSession):
             if session.wants(site.lib):
-                return _record(site, session)
-            now = session_now(session)
-            if now is not session:
+                recording = _begin(site, session)
+            elif (now := session_now(session)) is session:
+                session.left_out(site.lib)
+            elif now is not None:
                 # It has ended since it was looked up.
-                return flow(site, now) if now is not None else _live(site)
-            session.left_out(site.lib)
+                return (yield from flow(site, now))
         elif isinstance(session, ReplaySession):
             if session.should_mock_plugin(site.lib):
-                return _replay(site, session)
+                return (yield from _replay(site, session))
             session.note_live(site.lib)
-    return _live(site)
+    token = network_guard.let()
+    try:
+        value = yield site.live
+    except BaseException as error:
+        if recording is not None:
+            _failed(site, recording, error)
+        raise
+    finally:
+        if token is not None:
+            network_guard.unlet(token)
+    if recording is None:
+        return value
+    recording.returned_s = time.perf_counter()
+    try:
+        if site.may_disown and site.disowns(value):
+            recording.withdraw()
+            return value
+        return site.returned(value, recording)
+    except Exception as fault:
+        _contain(site, recording, fault)
+        return value
 
 
 def records(lib: str, session: BaseSession | None) -> bool:
@@ -250,45 +263,6 @@ def records(lib: str, session: BaseSession | None) -> bool:
 def replays(lib: str, session: BaseSession | None) -> bool:
     """Whether `flow` would answer a call made now from a cassette."""
     return isinstance(session, ReplaySession) and session.should_mock_plugin(lib) and not instrumentation_suppressed()
-
-
-def _live(site: Site) -> Flow:
-    token = network_guard.let()
-    try:
-        return (yield site.live)
-    finally:
-        if token is not None:
-            network_guard.unlet(token)
-
-
-def _record(site: Site, session: TraceSession) -> Flow:
-    recording = _begin(site, session)
-    if recording is None:
-        return (yield from _live(site))
-    token = network_guard.let()
-    try:
-        value = yield site.live
-    except BaseException as error:
-        try:
-            if site.disowns(error):
-                recording.withdraw()
-            else:
-                recording.failed(error)
-        except Exception as fault:
-            _contain(site, recording, fault)
-        raise
-    finally:
-        if token is not None:
-            network_guard.unlet(token)
-    recording.returned_s = time.perf_counter()
-    try:
-        if site.disowns(value):
-            recording.withdraw()
-            return value
-        return site.returned(value, recording)
-    except Exception as fault:
-        _contain(site, recording, fault)
-        return value
 
 
 def _begin(site: Site, session: TraceSession) -> Recording | None:
@@ -306,6 +280,16 @@ def _begin(site: Site, session: TraceSession) -> Recording | None:
         _faults.contain(f"{site.lib}.begin", fault)
         return None
     return recording
+
+
+def _failed(site: Site, recording: Recording, error: BaseException) -> None:
+    try:
+        if site.may_disown and site.disowns(error):
+            recording.withdraw()
+        else:
+            recording.failed(error)
+    except Exception as fault:
+        _contain(site, recording, fault)
 
 
 def _contain(site: Site, recording: Recording, fault: Exception) -> None:
@@ -329,7 +313,7 @@ def _replay(site: Site, session: ReplaySession) -> Flow:
             return (yield from answer(site, session, event, where.span))
         if site.again():
             yield from site.before_again()
-            return (yield from _record(site, session.recorder))
+            return (yield from flow(site, session.recorder))
     return (yield from answer(site, session, session.match(site.call(), where.path()), where.span))
 
 

@@ -24,7 +24,7 @@ from timetracer_otel.cassette import rebuild_error
 from timetracer_otel.constants import EventType
 from timetracer_otel.context import get_current_session
 from timetracer_otel.exceptions import ConfigurationError
-from timetracer_otel.plugins._flow import Recording, Site, Step, drive, drive_async
+from timetracer_otel.plugins._flow import Recording, Site, Step, flow, run, run_async
 from timetracer_otel.plugins._library import LibraryPlugin
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, EventResult, RecordedError
@@ -196,7 +196,7 @@ def _replacement(facts: _Facts, method: str, skip: int, original: Function) -> F
                     return await original(*args, **kwargs)
 
             with _span(facts, method):
-                return await drive_async(_AsyncFunctionCall(facts, method, live, args[skip:], kwargs), session)
+                return await run_async(flow(_AsyncFunctionCall(facts, method, live, args[skip:], kwargs), session))
 
         return awaited
 
@@ -210,7 +210,7 @@ def _replacement(facts: _Facts, method: str, skip: int, original: Function) -> F
                 return original(*args, **kwargs)
 
         with _span(facts, method):
-            return drive(_FunctionCall(facts, method, live, args[skip:], kwargs), session)
+            return run(flow(_FunctionCall(facts, method, live, args[skip:], kwargs), session))
 
     return called
 

@@ -8,10 +8,10 @@ httpx2 2.0 to 2.16).
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from datetime import timedelta
 from functools import lru_cache
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -212,13 +212,12 @@ def _text(reference: Any) -> str:
     return str(reference)
 
 
-def header_lines(headers: Any) -> tuple[Any, ...]:
-    """The lines of a `Headers` object as they are now, for `raw_lines`: copies no line."""
-    return tuple(headers._list)
+header_lines: Callable[[Any], list[Any]] = attrgetter("_list")
+"""The lines of a `Headers` object itself, for `raw_lines`; a tuple of them keeps them as they are."""
 
 
-def raw_lines(lines: tuple[Any, ...]) -> list[tuple[bytes, bytes]]:
-    """What `Headers.raw` gave when `header_lines` was called."""
+def raw_lines(lines: Iterable[Any]) -> list[tuple[bytes, bytes]]:
+    """What `Headers.raw` gave when the object had these `header_lines`."""
     return [(name, value) for name, _, value in lines]
 
 

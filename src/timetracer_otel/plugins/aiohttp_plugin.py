@@ -22,7 +22,7 @@ from timetracer_otel.constants import BodyEnd, EventType
 from timetracer_otel.context import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.plugins._aiohttp_wire import ArrivalTap
-from timetracer_otel.plugins._flow import Recording, Site, Step, drive_async, rebuilt
+from timetracer_otel.plugins._flow import Recording, Site, Step, flow, rebuilt, run_async
 from timetracer_otel.plugins._http import BodyLimits, BodyTap, RecordedBody
 from timetracer_otel.plugins._library import LibraryPlugin
 from timetracer_otel.session import Redactor, ReplaySession, TraceSession
@@ -73,10 +73,8 @@ class _Exchange(Site):
             session.limits.hold(len(self._body))
         self._received = ArrivalTap(session.limits)
 
-    async def live(self) -> Any:
-        if self._received is None:
-            return await self._handler(self.request)
-        return await self._handle()
+    def live(self) -> Any:
+        return self._handler(self.request) if self._received is None else self._handle()
 
     def call(self) -> Call:
         body, end = self._body, BodyEnd.COMPLETE
@@ -264,7 +262,7 @@ def _patches(module: ModuleType) -> list[Patch]:
         if session is None or (excluded is not None and excluded.search(str(request.url)) is not None):
             return await handler(request)
         exchange = _Exchange(request, handler, write_bytes[0])
-        value = await drive_async(exchange, session)
+        value = await run_async(flow(exchange, session))
         return await exchange.replay(value) if _is_answer(value) else value
 
     def request_seam(original: Function) -> Function:

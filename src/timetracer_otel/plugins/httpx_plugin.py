@@ -20,7 +20,7 @@ from timetracer_otel.cassette import rebuild_error
 from timetracer_otel.config import excluded_urls
 from timetracer_otel.constants import BodyEnd, EventType
 from timetracer_otel.context import get_current_session
-from timetracer_otel.plugins._flow import Recording, Site, Step, drive, drive_async, rebuilt
+from timetracer_otel.plugins._flow import Recording, Site, Step, flow, rebuilt, run, run_async
 from timetracer_otel.plugins._http import BodyLimits, BodyTap, RecordedBody
 from timetracer_otel.plugins._httpx_internals import (
     Internals,
@@ -68,7 +68,7 @@ class _Exchange(Site, ABC):
     def observe(self, session: TraceSession) -> None:
         self._limits = session.limits
         # An auth flow may change the same request and send it again.
-        self._headers = header_lines(self._request.headers)
+        self._headers = tuple(header_lines(self._request.headers))
         if self._body is None:
             self._sent = BodyTap(self._limits)
         elif self._body:
@@ -89,7 +89,7 @@ class _Exchange(Site, ABC):
         # Neither the request nor the connection is kept alive by its recording.
         self._request = self._send = None  # type: ignore[assignment]
         self._status = status = value.status_code
-        self._response_headers = header_lines(value.headers)
+        self._response_headers = tuple(header_lines(value.headers))
         self._extensions = extensions = dict(value.extensions)
         extensions.pop("network_stream", None)
         if status == 101:
@@ -167,10 +167,11 @@ class _SyncExchange(_Exchange):
 
 
 class _AsyncExchange(_Exchange):
-    async def live(self) -> Any:
-        if self._sent is None:
-            return await self._send(self._request)
-        restore = self._tee_request(self._sent)
+    def live(self) -> Any:
+        return self._send(self._request) if self._sent is None else self._live_teed(self._sent)
+
+    async def _live_teed(self, sent: BodyTap) -> Any:
+        restore = self._tee_request(sent)
         try:
             return await self._send(self._request)
         finally:
@@ -203,7 +204,7 @@ def _patches(module: ModuleType) -> list[Patch]:
             session = get_current_session()
             if session is None or (excluded is not None and excluded.search(str(request.url))):
                 return original(self, request)
-            return drive(_SyncExchange(internals, request, partial(original, self)), session)
+            return run(flow(_SyncExchange(internals, request, partial(original, self)), session))
 
         return handle_request
 
@@ -212,7 +213,7 @@ def _patches(module: ModuleType) -> list[Patch]:
             session = get_current_session()
             if session is None or (excluded is not None and excluded.search(str(request.url))):
                 return await original(self, request)
-            return await drive_async(_AsyncExchange(internals, request, partial(original, self)), session)
+            return await run_async(flow(_AsyncExchange(internals, request, partial(original, self)), session))
 
         return handle_async_request
 

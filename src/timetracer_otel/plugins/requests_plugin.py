@@ -21,7 +21,7 @@ from timetracer_otel.config import excluded_urls
 from timetracer_otel.constants import BodyEnd, EventType
 from timetracer_otel.context import get_current_session
 from timetracer_otel.plugins import _requests_internals as internals
-from timetracer_otel.plugins._flow import Recording, Site, Step, drive, rebuilt
+from timetracer_otel.plugins._flow import Recording, Site, Step, flow, rebuilt, run
 from timetracer_otel.plugins._http import BodyLimits, BodyTap, RecordedBody
 from timetracer_otel.plugins._library import LibraryPlugin
 from timetracer_otel.plugins._request_bodies import read_body, teed_body, whole_body
@@ -225,6 +225,8 @@ class _Hop(Site):
 class _ForeignHop(_Hop):
     """One request on its way through an adapter with a ``send`` of its own."""
 
+    may_disown = True
+
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.adapter_name = adapter_name(type(self._adapter))
@@ -275,7 +277,7 @@ def _patches(module: ModuleType) -> list[Patch]:
             session = get_current_session()
             if session is None or not wants(request.url):
                 return original(self, request, *args, **kwargs)
-            return drive(_Hop(original, self, request, args, kwargs, of_session.take()), session)
+            return run(flow(_Hop(original, self, request, args, kwargs, of_session.take()), session))
 
         return send
 
@@ -286,7 +288,7 @@ def _patches(module: ModuleType) -> list[Patch]:
                 return original(self, request, *args, **kwargs)
             if isinstance(session, ReplaySession) and not was_recorded(self, session):
                 return original(self, request, *args, **kwargs)
-            return drive(_ForeignHop(original, self, request, args, kwargs, of_session.take()), session)
+            return run(flow(_ForeignHop(original, self, request, args, kwargs, of_session.take()), session))
 
         return send
 

@@ -64,6 +64,7 @@ class PendingCall(Protocol):
     """
 
     eid: int
+    """Its position; given by the session that keeps it."""
     started_s: float
     """`time.perf_counter` when the call began."""
     ended_s: float | None

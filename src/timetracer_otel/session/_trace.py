@@ -186,17 +186,18 @@ class TraceSession(BaseSession):
             self._max_calls = self._max_events - len(self._given)
 
     def next_eid(self) -> int:
-        """The position of a call that begins now."""
+        """The position of what is no call of a plugin's: a given event, an observed span."""
         return next(self._eids)
 
     def call_began(self, call: PendingCall) -> bool:
-        """Keep a call that was seen; its event is made when it is asked for.
+        """Keep a call that was seen, and give it its position; its event is made when it is asked for.
 
         False where it is only counted, or is the successor's, since the session has ended in this moment.
         """
         if self._refuses or len(self._pending) >= self._max_calls or self.limits.left_bytes < 0:
             self._refuse()
             return False
+        call.eid = next(self._eids)
         self._pending.append(call)
         return not self._finalized or self._began_in_time(call)
 

@@ -12,7 +12,7 @@ import pytest
 
 from timetracer_otel.constants import EventType
 from timetracer_otel.context import get_current_session, reset_session, set_session
-from timetracer_otel.plugins._flow import Recording, Site, drive
+from timetracer_otel.plugins._flow import Recording, Site, flow, run
 from timetracer_otel.session import TraceSession
 from timetracer_otel.types import Call, EventResult, SpanFacts
 
@@ -57,7 +57,7 @@ def test_no_call_is_lost_or_kept_twice_while_its_recording_ends(many_switches: N
             for number in range(200):
                 session = get_current_session()
                 assert session is not None
-                made.append(drive(_Call(f"{worker}.{number}"), session))
+                made.append(run(flow(_Call(f"{worker}.{number}"), session)))
             reset_session(token)
 
         workers = [threading.Thread(target=work, args=(worker,)) for worker in range(4)]

@@ -11,7 +11,7 @@ import wrapt
 
 from timetracer_otel import _faults
 from timetracer_otel.context import get_current_session
-from timetracer_otel.plugins._flow import Recording, drive
+from timetracer_otel.plugins._flow import Recording, flow, run
 from timetracer_otel.plugins._sqlalchemy import _errors
 from timetracer_otel.plugins._sqlalchemy._sites import StatementSite, Target
 from timetracer_otel.plugins._sqlalchemy._values import plain, plain_row
@@ -242,7 +242,7 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
             may_be_new=True,
         )
         self._self_fetches = fetches
-        return self._self_same(drive(site, session))
+        return self._self_same(run(flow(site, session)))
 
     def _self_same(self, value: Any) -> Any:
         """Drivers return the cursor from ``execute``: that is this one."""

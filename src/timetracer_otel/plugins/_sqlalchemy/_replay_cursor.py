@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from timetracer_otel.context import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError
-from timetracer_otel.plugins._flow import drive, rebuilt
+from timetracer_otel.plugins._flow import flow, rebuilt, run
 from timetracer_otel.plugins._sqlalchemy._internals import pause
 from timetracer_otel.plugins._sqlalchemy._recording_cursor import Fetches, RecordingCursor
 from timetracer_otel.plugins._sqlalchemy._sites import StatementSite, Target, is_replaying
@@ -242,7 +242,7 @@ class ReplayCursor:
             partial(self._rebuild, operation, parameters),
             may_be_new=not self._raw,
         )
-        return drive(site, session)
+        return run(flow(site, session))
 
     def _rebuild(
         self,

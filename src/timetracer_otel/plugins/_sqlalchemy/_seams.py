@@ -15,7 +15,7 @@ from timetracer_otel import _faults
 from timetracer_otel._patching import Function, Patch
 from timetracer_otel.bridge import runtime
 from timetracer_otel.context import get_current_session
-from timetracer_otel.plugins._flow import drive
+from timetracer_otel.plugins._flow import flow, run
 from timetracer_otel.plugins._sqlalchemy import _records
 from timetracer_otel.plugins._sqlalchemy._driver_connections import replay_connection
 from timetracer_otel.plugins._sqlalchemy._engines import engines
@@ -126,7 +126,7 @@ def _del_creator(self: Any) -> None:
 
 def _open(creator: Callable[[Any], Any], target: Target, session: BaseSession, record: Any) -> Any:
     if not is_replaying(session):
-        return drive(ConnectSite(target, partial(creator, record), _nothing_replayed), session)
+        return run(flow(ConnectSite(target, partial(creator, record), _nothing_replayed), session))
     real = RealConnection(target.dialect, partial(opened_by, creator, record))
     ours = replay_connection(target, real)
 
@@ -138,7 +138,7 @@ def _open(creator: Callable[[Any], Any], target: Target, session: BaseSession, r
     if recorded_facts(session, target) is not None and _is_over(site, session):
         # More connections than were opened when it was recorded: the pool was warm then. They answer nothing.
         return site.rebuild(None, session)
-    return drive(site, session)
+    return run(flow(site, session))
 
 
 def _nothing_replayed() -> Any:
@@ -270,7 +270,7 @@ def _end_transaction(fairy: Any, method: str, end: Callable[[], Any]) -> Any:
         return end()
     connection = fairy.dbapi_connection
     if not is_replaying(session):
-        return drive(PlainSite(target, method, end, connection), session)
+        return run(flow(PlainSite(target, method, end, connection), session))
     ours = isinstance(connection, ReplayConnection)
     # What was done for real, ends for real.
     site = PlainSite(
@@ -284,7 +284,7 @@ def _end_transaction(fairy: Any, method: str, end: Callable[[], Any]) -> Any:
     if resetting or (method == "ROLLBACK" and not is_new and _is_over(site, session)):
         # Undoing what never happened needs no answer.
         return site.rebuild(None, session)
-    return drive(site, session)
+    return run(flow(site, session))
 
 
 def _for_real(connection: Any, call: Callable[[], Any]) -> Any:
@@ -304,7 +304,7 @@ def _begin_impl(original: Function) -> Function:
         site = PlainSite(target, "BEGIN", begin, replayed=begin)
         if is_replaying(session) and not session.adds_new_calls and _is_over(site, session):
             return site.rebuild(None, session)
-        return drive(site, session)
+        return run(flow(site, session))
 
     return _begin_impl
 
@@ -315,7 +315,7 @@ def _get_isolation_level(original: Function) -> Function:
         target = engines.target(self.dialect) if session is not None else None
         if session is None or target is None:
             return original(self)
-        return drive(PlainSite(target, "GET ISOLATION LEVEL", partial(_isolation_level, self, original)), session)
+        return run(flow(PlainSite(target, "GET ISOLATION LEVEL", partial(_isolation_level, self, original)), session))
 
     return get_isolation_level
 
