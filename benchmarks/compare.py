@@ -127,14 +127,17 @@ def main() -> int:
     arguments = parser.parse_args()
     began = time.monotonic()
     groups: dict[str, list[Worker]] = {}
+    paired: dict[str, list[Paired]] = {}
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         port = start_server(stack)
         for group, subjects in GROUPS.items():
             if group != "peers" or arguments.peers:
                 groups[group] = measure(arguments, group, subjects, port, Path(folder) / group)
+        for api in ("sync", "async"):
+            paired[api] = [pair(arguments, api, port, folder) for _ in range(arguments.starts)]
     progress("imports")
     imports = import_times(arguments)
-    text = report(arguments, groups, imports)
+    text = report(arguments, groups, paired, imports)
     print(text, end="")
     progress(f"done in {time.monotonic() - began:.0f} s")
     if arguments.write is not None:
@@ -171,6 +174,28 @@ def measure(
                 for worker in order.sample(workers, len(workers)):
                     worker.run_batch(count=number >= 0)
     return workers
+
+
+Paired = dict[str, dict[str, float]]
+"""By clock and by client: microseconds of a call, as the mean over the kinds of their medians."""
+
+
+def pair(arguments: argparse.Namespace, api: str, port: str, folder: str) -> Paired:
+    """What recording adds to a call, by one process (paired.py)."""
+    progress(f"{api}: calls in turn in one process")
+    command = [sys.executable, str(HERE / "paired.py"), "--api", api, "--port", port, "--folder", folder]
+    command += ["--seed", str(arguments.seed), "--of-each", str(arguments.of_each)]
+    command += ["--rounds", str(max(arguments.rounds // arguments.starts, 1))]
+    done = subprocess.run(command, env=environment(), stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"benchmark: paired.py failed ({api}); what went wrong stands above")
+    found = json.loads(done.stdout)
+    return {
+        clock: {
+            client: mean(median(times) / 1000 for times in kinds.values()) for client, kinds in found[clock].items()
+        }
+        for clock in ("cpu", "clock")
+    }
 
 
 def command_of(arguments: argparse.Namespace, group: str, subject: str, port: str, folder: Path) -> list[str]:
@@ -216,7 +241,12 @@ def import_times(arguments: argparse.Namespace) -> dict[str, float]:
     return {name: median(found) - nothing for (_, name), found in times.items()}
 
 
-def report(arguments: argparse.Namespace, groups: dict[str, list[Worker]], imports: dict[str, float]) -> str:
+def report(
+    arguments: argparse.Namespace,
+    groups: dict[str, list[Worker]],
+    paired: dict[str, list[Paired]],
+    imports: dict[str, float],
+) -> str:
     """Everything as Markdown: the aims, a table for each group, imports, and what it was measured with."""
     versions = {name: version for workers in groups.values() for w in workers for name, version in w.versions.items()}
     lines = [
@@ -235,7 +265,7 @@ def report(arguments: argparse.Namespace, groups: dict[str, list[Worker]], impor
         "",
         "## Aims",
         "",
-        *aims(groups),
+        *aims(groups, paired),
     ]
     for group, workers in groups.items():
         lines += ["", f"## {TITLES[group]}", "", *table(workers)]
@@ -244,7 +274,7 @@ def report(arguments: argparse.Namespace, groups: dict[str, list[Worker]], impor
     return "\n".join(lines) + "\n"
 
 
-def aims(groups: dict[str, list[Worker]]) -> list[str]:
+def aims(groups: dict[str, list[Worker]], paired: dict[str, list[Paired]]) -> list[str]:
     """The two ratios that the project has set itself, beside what was measured."""
     columns = [(api, clock) for api in ("sync", "async") for clock in ("processor time", "clock")]
     lines = [f"| aim | at most | {' | '.join(f'{api}, {clock}' for api, clock in columns)} |"]
@@ -257,8 +287,11 @@ def aims(groups: dict[str, list[Worker]]) -> list[str]:
             cells.append(figure({w.subject: w.cpu_us if clock == "processor time" else w.call_us for w in workers}))
         lines.append(f"| {text} | {limit} | {' | '.join(cells)} |")
 
+    added = "record adds to OTel's own instrumentation, of what that adds to httpx"
+    cells = [paired_share(paired[api], clock) for api, clock in columns]
+    lines.append(f"| {added}: calls in turn in one process, several starts | 15 % | {' | '.join(cells)} |")
     row(
-        "record adds to OTel's own instrumentation, of what that adds to httpx",
+        f"{added}: each in processes of its own",
         "15 %",
         "",
         lambda found: spread(added_share(found["record-otel"], found["otel"], found["bare"]), "{:.0f} %"),
@@ -270,6 +303,13 @@ def aims(groups: dict[str, list[Worker]]) -> list[str]:
         lambda found: spread(ratios(found["replay"], found["mock"]), "{:.2f}"),
     )
     return lines
+
+
+def paired_share(starts: list[Paired], clock: str) -> str:
+    """Percent that recording adds of what OTel adds: the median of the starts, with their ends."""
+    found = [each["cpu" if clock == "processor time" else "clock"] for each in starts]
+    shares = [100 * (us["record"] - us["otel"]) / (us["otel"] - us["bare"]) for us in found]
+    return f"{median(shares):.0f} % ({min(shares):.0f} % to {max(shares):.0f} %)"
 
 
 def added_share(ours: list[float], theirs: list[float], bare: list[float]) -> list[float]:

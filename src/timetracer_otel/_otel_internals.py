@@ -19,18 +19,20 @@ from opentelemetry.trace.propagation import _SPAN_KEY
 
 __all__ = [
     "SPAN_KEY",
+    "SUPPRESSED",
     "current_context",
     "id_in",
     "instrumentation_suppressed",
     "is_remote",
     "kind_of",
+    "name_of",
     "parent_of",
     "span_context_of",
 ]
 
 SPAN_KEY: str = _SPAN_KEY
 """Where a context has its span."""
-_SUPPRESSED = frozenset({_SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation"})
+SUPPRESSED: frozenset[str] = frozenset({_SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation"})
 """The key that says it, and its name in older releases, which instrumentations still honour."""
 
 
@@ -51,6 +53,8 @@ span_context_of: Callable[[Any], trace.SpanContext] = attrgetter("_context")
 AttributeError."""
 parent_of: Callable[[Any], trace.SpanContext | None] = attrgetter("_parent")
 """The same as ``span.parent``, for spans of the SDK."""
+name_of: Callable[[Any], str] = attrgetter("_name")
+"""The same as ``span.name``, for spans of the SDK."""
 kind_of: Callable[[Any], trace.SpanKind] = attrgetter("_kind")
 """The same as ``span.kind``, for spans of the SDK."""
 id_in: Callable[[trace.SpanContext], int] = itemgetter(1)
@@ -66,4 +70,4 @@ def instrumentation_suppressed() -> bool:
     HTTP alone is left out on purpose: the requests instrumentor sets it around its inner call.
     """
     current = current_context()
-    return not _SUPPRESSED.isdisjoint(current) and any(map(current.get, _SUPPRESSED))
+    return not SUPPRESSED.isdisjoint(current) and any(map(current.get, SUPPRESSED))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from timetracer_otel.session import BaseSession
 
 __all__ = [
+    "SESSION_KEY",
     "carried_into",
     "clear_session",
     "context_with",
@@ -37,9 +38,19 @@ __all__ = [
     "set_session",
 ]
 
-_KEY = otel_context.create_key("timetracer-otel-session")
-_NONE = object()
-"""Stands in the context where `clear_session` was called: hides the ambient session as well."""
+SESSION_KEY = otel_context.create_key("timetracer-otel-session")
+"""Where a context has its session. What stands there has an ``after``, as sessions do."""
+
+
+class _Nobody:
+    """Stands in the context where `clear_session` was called: hides the ambient session as well."""
+
+    @staticmethod
+    def after() -> None:
+        return None
+
+
+_NOBODY = _Nobody()
 
 _ambient: Callable[[], BaseSession | None] | None = None
 
@@ -47,12 +58,9 @@ _ambient: Callable[[], BaseSession | None] | None = None
 def get_current_session() -> BaseSession | None:
     """The session that calls made here belong to, or None."""
     # Not by `get_value`: this is asked at every call, and each function in between counts.
-    explicit = current_context().get(_KEY)
-    if explicit is None:
+    session: BaseSession | None = current_context().get(SESSION_KEY)  # type: ignore[assignment]
+    if session is None:
         return _ambient() if _ambient is not None else None
-    if explicit is _NONE:
-        return None
-    session: BaseSession = explicit  # type: ignore[assignment]
     return session if session.after is None else session.after()
 
 
@@ -93,32 +101,28 @@ def clear_session() -> None:
 
 def forget_session() -> None:
     """Have this context say nothing of sessions: the one of the process is current, if there is one."""
-    otel_context.attach(otel_context.set_value(_KEY, None))
+    otel_context.attach(otel_context.set_value(SESSION_KEY, None))
 
 
 def context_with(session: BaseSession | None) -> Context:
     """The current OpenTelemetry context with a session in it, or with the word that there is none."""
-    return otel_context.set_value(_KEY, _NONE if session is None else session)
+    return otel_context.set_value(SESSION_KEY, _NOBODY if session is None else session)
 
 
 def carried_into(context: Context) -> Context:
     """A context with what the current one says about the session."""
-    explicit = otel_context.get_value(_KEY)
-    return context if explicit is None else otel_context.set_value(_KEY, explicit, context)
+    explicit = otel_context.get_value(SESSION_KEY)
+    return context if explicit is None else otel_context.set_value(SESSION_KEY, explicit, context)
 
 
 def is_decided() -> bool:
     """Whether the current context says which session is current, or that none is (`clear_session`)."""
-    return otel_context.get_value(_KEY) is not None
+    return otel_context.get_value(SESSION_KEY) is not None
 
 
 def session_in(context: Context | None) -> BaseSession | None:
     """The session that was set in a given OpenTelemetry context (None: the current one)."""
-    explicit = (current_context() if context is None else context).get(_KEY)
-    if explicit is None or explicit is _NONE:
-        return None
-    session: BaseSession = explicit  # type: ignore[assignment]
-    return session if session.after is None else session.after()
+    return session_now((current_context() if context is None else context).get(SESSION_KEY))  # type: ignore[arg-type]
 
 
 def session_now(session: BaseSession | None) -> BaseSession | None:

@@ -26,7 +26,7 @@ from timetracer_otel.context import get_current_session
 from timetracer_otel.exceptions import NetworkBlockedError
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
-__all__ = ["begin", "end", "let", "unlet"]
+__all__ = ["begin", "end", "guarded", "let", "unlet"]
 
 _CONNECTIONS = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
 _LOOKUPS = frozenset({"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"})
@@ -34,7 +34,8 @@ _EVENTS = _CONNECTIONS | _LOOKUPS
 
 _Let: TypeAlias = "tuple[Token[bool], Token[Context]]"
 
-_guarded: tuple[BaseSession, ...] = ()
+guarded: tuple[BaseSession, ...] = ()
+"""The sessions that refuse connections."""
 _lock = threading.Lock()
 _hooked = False
 _let: ContextVar[bool] = ContextVar("timetracer_otel_let", default=False)
@@ -58,15 +59,15 @@ _NO_SESSION_HINT = (
 
 def begin(session: BaseSession) -> None:
     """Refuse connections from now on, until `end` with the same session."""
-    global _guarded, _hooked
+    global guarded, _hooked
     plugins = load_plugins()
     with _lock:
         for plugin in plugins:
             for package in plugin.packages if isinstance(plugin, Connecting) else ():
                 _owners.setdefault(package, set()).add(plugin.name)
-        if not _guarded:
+        if not guarded:
             _in_c.install()
-        _guarded = (*_guarded, session)
+        guarded = (*guarded, session)
         if not _hooked:
             _hooked = True
             sys.addaudithook(_hook)
@@ -74,10 +75,10 @@ def begin(session: BaseSession) -> None:
 
 def end(session: BaseSession) -> None:
     """Undo `begin`; harmless when repeated."""
-    global _guarded
+    global guarded
     with _lock:
-        before, _guarded = _guarded, tuple(other for other in _guarded if other is not session)
-        if before and not _guarded:
+        before, guarded = guarded, tuple(other for other in guarded if other is not session)
+        if before and not guarded:
             _in_c.remove()
 
 
@@ -86,7 +87,7 @@ def let() -> _Let | None:
 
     Give what this gives to `unlet`; with None nothing is guarded, and there is nothing to undo.
     """
-    if not _guarded:
+    if not guarded:
         return None
     return _let.set(True), otel_context.attach(otel_context.set_value(_LET_KEY, True))
 
@@ -108,7 +109,7 @@ def _is_let() -> bool:
 
 def _check(address: str) -> None:
     """Refuse a connection that somebody asks C code for."""
-    if _guarded and not _is_let():
+    if guarded and not _is_let():
         error = _refusal(address, is_lookup=False)
         if error is not None:
             raise error
@@ -118,7 +119,7 @@ _in_c = c_connections(_check)
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    if _guarded and event in _EVENTS and not _is_let():
+    if guarded and event in _EVENTS and not _is_let():
         error = _refusal(_address(event, arguments), is_lookup=event in _LOOKUPS)
         if error is None:
             return
@@ -132,10 +133,10 @@ def _refusal(address: str, *, is_lookup: bool) -> NetworkBlockedError | None:
     session = get_current_session()
     if session is None:
         # Of a thread without a context nobody knows whose name it looks up: its connection is what counts.
-        if is_lookup or not _guarded:
+        if is_lookup or not guarded:
             return None
-        responsible, hint = _guarded[-1], _NO_SESSION_HINT
-    elif session in _guarded:
+        responsible, hint = guarded[-1], _NO_SESSION_HINT
+    elif session in guarded:
         responsible, hint = session, _REPLAY_HINT
     else:
         return None

@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span
 
 from timetracer_otel import _counters, _faults
 from timetracer_otel._names import known_names
+from timetracer_otel._otel_internals import SPAN_KEY, current_context, id_in, span_context_of
 from timetracer_otel.bridge import _metrics, _termination
 from timetracer_otel.bridge._carrier import carry, stop_carrying
 from timetracer_otel.bridge._folder_replay import FolderReplay
@@ -68,7 +69,7 @@ class Runtime:
     """The one of this process; get it from `runtime`. Safe from any thread."""
 
     def __init__(self) -> None:
-        self.spans = LiveSpans(self._session_of)
+        self.spans = LiveSpans()
         self.processor = TimetracerSpanProcessor(self)
         self.takes_requests = False
         """Whether each request gets a session of its own, as it comes in."""
@@ -190,13 +191,22 @@ class Runtime:
 
     def whereabouts(self, span: trace.Span | None = None) -> Whereabouts:
         """Where in the traces the caller is, or a call whose span is not the current one."""
-        live = self.spans.current() if span is None else self.spans.of(span)
-        return live if live is not None else self._unseen(span if span is not None else trace.get_current_span())
+        if span is None:
+            span = current_context().get(SPAN_KEY)  # type: ignore[assignment]
+        try:
+            # A vendor may give the app other objects than our processor: it is the id that counts.
+            live = self.spans.by_id.get(id_in(span_context_of(span)))
+        except AttributeError:
+            live = None
+        return live if live is not None else self._unseen(trace.INVALID_SPAN if span is None else span)
 
     def _unseen(self, span: trace.Span) -> Whereabouts:
         context = span.get_span_context()
         if not context.is_valid:
             return _NOWHERE
+        live = self.spans.by_id.get(context.span_id)
+        if live is not None:
+            return live
         if span.is_recording():
             # A provider that was set behind our back: what comes after this call is seen.
             self.watch_spans()
@@ -219,7 +229,7 @@ class Runtime:
             with self._lock:
                 session = self._process_session
                 if session is None:
-                    session = ProcessSession(self._config, lambda span_id: self.spans.get(span_id) is not None)
+                    session = ProcessSession(self._config, lambda span_id: span_id in self.spans.by_id)
                     self._process_session = session
         return session
 
@@ -304,9 +314,19 @@ class Runtime:
             return None
         return recordings.begin()
 
-    def _session_of(
+    def session_of(
         self, span: Span, parent: LiveSpan | None, context: Context | None
     ) -> tuple[BaseSession | None, bool] | None:
+        """The session of a span that starts, whose context has none, and whether it begins with the span.
+
+        Args:
+            span: The span.
+            parent: Its parent, where that is live here.
+            context: Its parent context; None: the current one.
+
+        Returns:
+            None where nothing happens outside explicit sessions: the span need not be kept.
+        """
         if not self.is_active:
             return None
         if parent is not None:

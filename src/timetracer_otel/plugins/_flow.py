@@ -15,7 +15,7 @@ from typing import Any
 from opentelemetry import trace
 
 from timetracer_otel import _faults
-from timetracer_otel._otel_internals import instrumentation_suppressed
+from timetracer_otel._otel_internals import SUPPRESSED, current_context, instrumentation_suppressed
 from timetracer_otel.bridge import network_guard, runtime
 from timetracer_otel.cassette import record_error
 from timetracer_otel.constants import BodyEnd
@@ -51,16 +51,14 @@ class Site:
 
     lib: str
     """The plugin's name, as in the mock and live lists."""
+    live: Step
+    """Makes the real call (the async seams return an awaitable)."""
     span: trace.Span | None = None
     """The span that the call belongs to, where that is not the current one."""
     marks_span: bool = True
     """False where OpenTelemetry makes no span for such a call, so that the current one is the app's own."""
     may_disown = False
     """Whether only its outcome tells that the call is one of the plugin's."""
-
-    def live(self) -> Any:
-        """Make the real call (the async seams return an awaitable)."""
-        raise NotImplementedError
 
     def observe(self, session: TraceSession) -> None:
         """Before a recorded call: see to it that what the app sends is noted as it is sent."""
@@ -160,7 +158,8 @@ class Recording:
         """The call has ended, with its last byte."""
         if self.ended_s is None:
             self.ended_s = time.perf_counter()
-            self.session.call_ended(self)
+            if self.session.call_ended is not None:
+                self.session.call_ended(self)
 
     def withdraw(self) -> None:
         """It was no call of ours."""
@@ -219,7 +218,8 @@ def flow(site: Site, session: BaseSession) -> Flow:
         ReplayMismatchError: In replay, where the cassette has no answer.
     """
     recording: Recording | None = None
-    if not instrumentation_suppressed():
+    # The common case is decided by what is at hand, without a function for each question.
+    if SUPPRESSED.isdisjoint(current_context()) or not instrumentation_suppressed():
         if isinstance(session, TraceSession):
             if session.wants(site.lib):
                 recording = _begin(site, session)
@@ -232,7 +232,7 @@ def flow(site: Site, session: BaseSession) -> Flow:
             if session.should_mock_plugin(site.lib):
                 return (yield from _replay(site, session))
             session.note_live(site.lib)
-    token = network_guard.let()
+    token = network_guard.let() if network_guard.guarded else None
     try:
         value = yield site.live
     except BaseException as error:

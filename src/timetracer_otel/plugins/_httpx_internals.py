@@ -22,6 +22,7 @@ from timetracer_otel.plugins._http import BodyTap, RecordedBody
 from timetracer_otel.types import HeaderPairs
 
 __all__ = [
+    "CONTENT",
     "Internals",
     "ReplayedNetworkStream",
     "header_lines",
@@ -192,12 +193,13 @@ async def pause(seconds: float) -> None:
     await anyio.sleep(seconds)
 
 
-def whole_body(request: Any) -> bytes | None:
-    """The body of a request that was given as a whole; None where it is a stream.
+CONTENT = "_content"
+"""The attribute that a request has once its body is whole in memory; ``content`` raises before."""
 
-    ``content`` is there once the body is whole in memory, and raises before.
-    """
-    content: bytes | None = getattr(request, "_content", None)
+
+def whole_body(request: Any) -> bytes | None:
+    """The body of a request that was given as a whole; None where it is a stream."""
+    content: bytes | None = getattr(request, CONTENT, None)
     return content
 
 

@@ -23,6 +23,7 @@ from timetracer_otel.context import get_current_session
 from timetracer_otel.plugins._flow import Recording, Site, Step, flow, rebuilt, run, run_async
 from timetracer_otel.plugins._http import BodyLimits, BodyTap, RecordedBody
 from timetracer_otel.plugins._httpx_internals import (
+    CONTENT,
     Internals,
     ReplayedNetworkStream,
     header_lines,
@@ -57,13 +58,13 @@ class _Exchange(Site, ABC):
     _response_headers: tuple[Any, ...] = ()
     _extensions: Mapping[str, Any] = MappingProxyType({})
 
-    def __init__(self, internals: Internals, request: Any, send: Callable[[Any], Any]) -> None:
+    def __init__(self, internals: Internals, request: Any, send: Callable[..., Any], transport: Any) -> None:
         self._internals = internals
         self._request = request
-        self._send = send
+        self.live = self._send = partial(send, transport, request)
         self._method: str = request.method
         self._url = request.url
-        self._body = whole_body(request)
+        self._body = getattr(request, CONTENT, None)
 
     def observe(self, session: TraceSession) -> None:
         self._limits = session.limits
@@ -71,6 +72,7 @@ class _Exchange(Site, ABC):
         self._headers = tuple(header_lines(self._request.headers))
         if self._body is None:
             self._sent = BodyTap(self._limits)
+            self.live = self._live_teed
         elif self._body:
             self._limits.hold(len(self._body))
 
@@ -87,7 +89,7 @@ class _Exchange(Site, ABC):
 
     def returned(self, value: Any, recording: Recording) -> Any:
         # Neither the request nor the connection is kept alive by its recording.
-        self._request = self._send = None  # type: ignore[assignment]
+        self._request = self._send = self.live = None  # type: ignore[assignment]
         self._status = status = value.status_code
         self._response_headers = tuple(header_lines(value.headers))
         self._extensions = extensions = dict(value.extensions)
@@ -134,7 +136,7 @@ class _Exchange(Site, ABC):
         return rebuild_error(_renamed(error, self._internals.family), self._internals.family.values())
 
     @abstractmethod
-    def live(self) -> Any: ...
+    def _live_teed(self) -> Any: ...
 
     @abstractmethod
     def pause(self, seconds: float) -> Any: ...
@@ -142,20 +144,19 @@ class _Exchange(Site, ABC):
     @abstractmethod
     def _read(self) -> Any: ...
 
-    def _tee_request(self, sent: BodyTap) -> Callable[[], None]:
+    def _tee_request(self) -> Callable[[], None]:
         """While the request is sent its stream is noted; what is returned gives the app its own stream back."""
+        assert self._sent is not None
         request, stream = self._request, self._request.stream
-        request.stream = self._internals.tee(stream, sent)
+        request.stream = self._internals.tee(stream, self._sent)
         return partial(setattr, request, "stream", stream)
 
 
 class _SyncExchange(_Exchange):
-    def live(self) -> Any:
-        if self._sent is None:
-            return self._send(self._request)
-        restore = self._tee_request(self._sent)
+    def _live_teed(self) -> Any:
+        restore = self._tee_request()
         try:
-            return self._send(self._request)
+            return self._send()
         finally:
             restore()
 
@@ -167,13 +168,10 @@ class _SyncExchange(_Exchange):
 
 
 class _AsyncExchange(_Exchange):
-    def live(self) -> Any:
-        return self._send(self._request) if self._sent is None else self._live_teed(self._sent)
-
-    async def _live_teed(self, sent: BodyTap) -> Any:
-        restore = self._tee_request(sent)
+    async def _live_teed(self) -> Any:
+        restore = self._tee_request()
         try:
-            return await self._send(self._request)
+            return await self._send()
         finally:
             restore()
 
@@ -204,7 +202,7 @@ def _patches(module: ModuleType) -> list[Patch]:
             session = get_current_session()
             if session is None or (excluded is not None and excluded.search(str(request.url))):
                 return original(self, request)
-            return run(flow(_SyncExchange(internals, request, partial(original, self)), session))
+            return run(flow(_SyncExchange(internals, request, original, self), session))
 
         return handle_request
 
@@ -213,7 +211,7 @@ def _patches(module: ModuleType) -> list[Patch]:
             session = get_current_session()
             if session is None or (excluded is not None and excluded.search(str(request.url))):
                 return await original(self, request)
-            return await run_async(flow(_AsyncExchange(internals, request, partial(original, self)), session))
+            return await run_async(flow(_AsyncExchange(internals, request, original, self), session))
 
         return handle_async_request
 

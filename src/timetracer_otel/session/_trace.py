@@ -56,6 +56,9 @@ class TraceSession(BaseSession):
         successor: Gives the session of calls that begin when this one has ended; None where they are lost.
     """
 
+    call_ended: Callable[[PendingCall], None] | None = None
+    """Hears that a call which was kept has ended, with its last byte; a session that is written whole need not."""
+
     def __init__(self, config: TraceConfig | None = None, started_ms_ago: float = 0.0) -> None:
         self.config = config if config is not None else TraceConfig(mode=TraceMode.RECORD)
         self.request: RequestSnapshot | None = None
@@ -201,9 +204,6 @@ class TraceSession(BaseSession):
         self._pending.append(call)
         return not self._finalized or self._began_in_time(call)
 
-    def call_ended(self, call: PendingCall) -> None:
-        """A call that was kept has ended, with its last byte. Nothing to do for a session that is written whole."""
-
     def calls_under_way(self) -> tuple[int, int]:
         """How many of its calls have not ended yet, and how many there are."""
         calls = list(self._pending)
@@ -272,9 +272,10 @@ class TraceSession(BaseSession):
         """End the session: no more events; calls that are under way stay as they are now. Harmless when repeated."""
         with self._lock:
             if not self._finalized:
+                # First of all: what begins from here on is the successor's.
+                self.after = self.successor
                 self._finalized, self._refuses = True, _AFTER_THE_END
                 self._ended_s = time.perf_counter()
-                self.after = self.successor
 
     def finalize_if_quiet(self) -> bool:
         """`finalize`, unless a call is under way; between the two, none can begin."""
