@@ -194,9 +194,9 @@ class Runtime:
         if span is None:
             span = current_context().get(SPAN_KEY)  # type: ignore[assignment]
         try:
-            # A vendor may give the app other objects than our processor: it is the id that counts.
             live = self.spans.by_id.get(id_in(span_context_of(span)))
-        except AttributeError:
+        except (AttributeError, TypeError, LookupError):
+            # There is none, or a vendor's, which keeps its context somewhere else.
             live = None
         return live if live is not None else self._unseen(trace.INVALID_SPAN if span is None else span)
 
