@@ -14,12 +14,13 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from tests.loopback import Loopback
 from timetracer_otel.bridge import _wsgi, load_plugins, runtime
+from timetracer_otel.bridge._journal import Journal
 from timetracer_otel.cassette import CassetteStore, StoredCassette, read_cassette
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import EventType, TraceMode
 from timetracer_otel.context import require_session
 from timetracer_otel.session import TraceSession
-from timetracer_otel.types import DependencyEvent, EventResult, EventSignature
+from timetracer_otel.types import DependencyEvent, EventResult, EventSignature, RequestSnapshot
 
 DEADLINE_S = 20.0
 View = Callable[[], None]
@@ -163,3 +164,25 @@ def test_without_a_journal_there_are_no_parts(upstream: Loopback, tmp_path: Path
     with recording(tmp_path, journal_s=0.0):
         served(view)
     assert listed(tmp_path).complete
+
+
+def test_a_request_that_waits_for_being_written_gets_no_part_meanwhile(tmp_path: Path) -> None:
+    journal = Journal(CassetteStore(tmp_path), 0.01)
+    session = TraceSession()
+    session.request = RequestSnapshot("GET", "/view")
+    journal.began(session)
+
+    def parts() -> int:
+        time.sleep(0.02)
+        journal.tick()
+        return len(list(tmp_path.rglob("*.part")))
+
+    journal.queued(session)
+    assert [parts() for _ in range(5)] == [0] * 5
+    # It has a call that outlives it, and is kept until that has ended.
+    journal.queued(session, is_queued=False)
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not parts():
+        assert time.monotonic() < deadline_s
+    journal.close()
+    assert [read_cassette(file).session.id for file in tmp_path.rglob("*.msgpack")] == [session.session_id]

@@ -70,6 +70,7 @@ class BackgroundWriter:
 
     def submit(self, session: TraceSession) -> None:
         """Take a session whose root has ended; returns at once."""
+        self._journal.queued(session)
         self._items.put(session)
         if self._thread is None:
             self._start()
@@ -123,7 +124,9 @@ class BackgroundWriter:
             if isinstance(item, _Order):
                 item.awaited = set(self._late.sessions)
                 self._orders.append(item)
-            elif item is not None and not self._late.hold(item):
+            elif item is not None and self._late.hold(item):
+                self._journal.queued(item, is_queued=False)
+            elif item is not None:
                 self._write(item)
             # What is written is let go of: this frame would keep it alive until the next one comes.
             item = None

@@ -30,17 +30,18 @@ def warn_of_store(store: CassetteStore, error: CassetteError) -> None:
 
 
 class _Running:
-    __slots__ = ("began_s", "given_up", "part", "progress")
+    __slots__ = ("began_s", "given_up", "part", "progress", "queued")
 
     def __init__(self) -> None:
         self.began_s = time.monotonic()
         self.progress: Progress | None = None
         self.part: PartWriter | None = None
         self.given_up = False
+        self.queued = False
 
 
 class Journal:
-    """The parts of this process. `began` and `ended` may be called from any thread, the rest from one.
+    """The parts of this process. `began`, `queued` and `ended` may be called from any thread, the rest from one.
 
     Args:
         store: Where the cassettes go.
@@ -68,6 +69,15 @@ class Journal:
         """A session has begun."""
         self._running[session] = _Running()
 
+    def queued(self, session: TraceSession, *, is_queued: bool = True) -> None:
+        """It is in the queue of those that are written, or no longer, and waits for something else.
+
+        In the queue its cassette is the next thing to write: a part costs as much, and puts off all behind it.
+        """
+        running = self._running.get(session)
+        if running is not None:
+            running.queued = is_queued
+
     def ended(self, session: TraceSession, *, wanted: bool) -> None:
         """A session's cassette was written, or nobody wants one; or (``wanted``) it was lost, but for the part."""
         if self.interval_s:
@@ -85,7 +95,7 @@ class Journal:
         self._was_quiet = not self._running and not self._ended
         self.settle()
         for session, running in list(self._running.items()):
-            if now_s - running.began_s >= self.interval_s:
+            if now_s - running.began_s >= self.interval_s and not running.queued:
                 self._bring_up_to_date(session, running, self.interval_s)
         took_s = time.monotonic() - now_s
         self._due_s = now_s + took_s + max(self.interval_s, (_SHARE - 1) * took_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,12 +20,16 @@ TEMPORARY: Final = re.compile(r"\..*\.[0-9a-f]{12}\.tmp")
 
 _WRITE_BYTES = 1 << 18
 
+# Not asked of the system each time: in a busy process, whoever asks it anything waits milliseconds for the
+# interpreter's lock afterwards, and a file is written by half a dozen such steps.
+_chance = random.Random()  # noqa: S311 (nobody is kept from guessing it)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_chance.seed)
+
 
 @contextmanager
 def appearing(path: str) -> Iterator[Path]:
     """Where to write a file that takes its name, in the place of an older one, when the block ends without an error.
-
-    Folders above it are made.
 
     Raises:
         CassetteError: The file system refuses.
@@ -32,9 +37,8 @@ def appearing(path: str) -> Iterator[Path]:
     target = Path(path)
     # Beside the file, so that the rename stays in one file system; short, whatever the name's length; by chance,
     # since in containers the number of the process is the same each time, and a killed one leaves its file.
-    temp = target.parent / f".{target.name[:40]}.{os.urandom(6).hex()}.tmp"
+    temp = target.parent / f".{target.name[:40]}.{_chance.getrandbits(48):012x}.tmp"
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temp
             temp.replace(target)
@@ -46,8 +50,15 @@ def appearing(path: str) -> Iterator[Path]:
 
 
 def write_new(path: Path, pieces: Iterator[bytes]) -> int:
-    """Write a file that must not be there, with the permissions that the umask gives; gives its length."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    """Write a file that must not be there, with the permissions that the umask gives; gives its length.
+
+    Folders above it are made, where there are none.
+    """
+    try:
+        handle = _opened(path)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = _opened(path)
     total = 0
     try:
         waiting: list[bytes] = []
@@ -61,6 +72,10 @@ def write_new(path: Path, pieces: Iterator[bytes]) -> int:
         return total + write_all(handle, b"".join(waiting))
     finally:
         os.close(handle)
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
 
 
 def write_all(handle: int, data: bytes) -> int:
