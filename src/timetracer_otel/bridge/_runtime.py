@@ -7,7 +7,6 @@ import os
 import threading
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple, Protocol
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -28,41 +27,14 @@ from timetracer_otel.bridge._recordings import Recordings
 from timetracer_otel.bridge._refusing import RefusingSession
 from timetracer_otel.bridge._requests import IncomingRequest, RequestScope, begins_anew, current_scope, forget_scope
 from timetracer_otel.bridge._span_facts import RootSpan, failed, is_client, is_server, note_exception, request_path
+from timetracer_otel.bridge._whereabouts import NOWHERE, Unseen, Whereabouts
 from timetracer_otel.config import TraceConfig, environment
 from timetracer_otel.constants import TraceMode
 from timetracer_otel.context import forget_session, session_in, session_now, set_ambient_lookup
 from timetracer_otel.exceptions import ConfigurationError, TimetracerError
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
-__all__ = ["Runtime", "Whereabouts", "runtime"]
-
-
-class Whereabouts(Protocol):
-    """Where in the traces a call is made."""
-
-    @property
-    def context(self) -> trace.SpanContext:
-        """The ids; `opentelemetry.trace.INVALID_SPAN_CONTEXT`, with zeros, where there is no span."""
-
-    @property
-    def span(self) -> trace.Span | None:
-        """The span that the call belongs to."""
-
-    def path(self) -> tuple[str, ...]:
-        """Names of the spans around the call."""
-
-
-class _Unseen(NamedTuple):
-    """The whereabouts of a call under a span that we did not see start, or under none."""
-
-    context: trace.SpanContext = trace.INVALID_SPAN_CONTEXT
-    span: trace.Span | None = None
-
-    def path(self) -> tuple[str, ...]:
-        return ()
-
-
-_NOWHERE = _Unseen()
+__all__ = ["Runtime", "runtime"]
 
 
 class Runtime:
@@ -193,24 +165,26 @@ class Runtime:
         """Where in the traces the caller is, or a call whose span is not the current one."""
         if span is None:
             span = current_context().get(SPAN_KEY)  # type: ignore[assignment]
+            if span is None:
+                return NOWHERE
         try:
             live = self.spans.by_id.get(id_in(span_context_of(span)))
         except (AttributeError, TypeError, LookupError):
-            # There is none, or a vendor's, which keeps its context somewhere else.
+            # A vendor's, which keeps its context somewhere else.
             live = None
-        return live if live is not None else self._unseen(trace.INVALID_SPAN if span is None else span)
+        return live if live is not None else self._unseen(span)
 
     def _unseen(self, span: trace.Span) -> Whereabouts:
         context = span.get_span_context()
         if not context.is_valid:
-            return _NOWHERE
+            return NOWHERE
         live = self.spans.by_id.get(context.span_id)
         if live is not None:
             return live
         if span.is_recording():
             # A provider that was set behind our back: what comes after this call is seen.
             self.watch_spans()
-        return _Unseen(context, span)
+        return Unseen(context, span)
 
     def process_session(self) -> BaseSession | None:
         """The session of calls outside any request; made when it is first asked for.

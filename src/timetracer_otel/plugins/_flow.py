@@ -227,11 +227,16 @@ def flow(site: Site, session: BaseSession) -> Flow:
                 session.left_out(site.lib)
             elif now is not None:
                 # It has ended since it was looked up.
-                return (yield from flow(site, now))
+                return flow(site, now)
         elif isinstance(session, ReplaySession):
             if session.should_mock_plugin(site.lib):
-                return (yield from _replay(site, session))
+                return _replay(site, session)
             session.note_live(site.lib)
+    return _make(site, recording)
+
+
+def _make(site: Site, recording: Recording | None) -> Flow:
+    """Make one call, and note what comes of it."""
     token = network_guard.let() if network_guard.guarded else None
     try:
         value = yield site.live
