@@ -149,6 +149,15 @@ def test_udp_unix_sockets_and_names_count(tmp_path: Path) -> None:
                 pytest.raises(NetworkBlockedError, match=":9 "),
             ):
                 udp.sendto(b"x", ("127.0.0.1", 9))
+            with (
+                socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+                pytest.raises(NetworkBlockedError, match=":9 "),
+            ):
+                udp.sendmsg([b"x"], [], 0, ("127.0.0.1", 9))
+            # Over a connection that is there: asking for it is what counts.
+            here, there = socket.socketpair()
+            with here, there:
+                assert here.sendmsg([b"x"]) == 1
             with socket.socket(socket.AF_UNIX) as unix, pytest.raises(NetworkBlockedError, match="/tmp/nobody"):
                 unix.connect("/tmp/nobody")
             with pytest.raises(NetworkBlockedError, match=r"to example\.test:80 from"):

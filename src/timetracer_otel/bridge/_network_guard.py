@@ -28,7 +28,8 @@ from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
 __all__ = ["begin", "end", "guarded", "let", "unlet"]
 
-_CONNECTIONS = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
+_SENDS = frozenset({"socket.sendto", "socket.sendmsg"})
+_CONNECTIONS = _SENDS | {"socket.connect"}
 _LOOKUPS = frozenset({"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"})
 _EVENTS = _CONNECTIONS | _LOOKUPS
 
@@ -119,7 +120,8 @@ _in_c = c_connections(_check)
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    if guarded and event in _EVENTS and not _is_let():
+    # What is sent without an address goes over a connection that was asked for before (asyncio does so since 3.12).
+    if guarded and event in _EVENTS and (event not in _SENDS or arguments[1] is not None) and not _is_let():
         error = _refusal(_address(event, arguments), is_lookup=event in _LOOKUPS)
         if error is None:
             return

@@ -58,7 +58,8 @@ def send(
         wire.settimeout(_left_s(began_s, timeout_s))
         response = connection.getresponse()
         pieces = []
-        while True:
+        # Where the answer ends the connection, its last piece closes the socket (of some Python versions at once).
+        while not response.isclosed():
             wire.settimeout(_left_s(began_s, timeout_s))
             piece = response.read1(_PIECE_BYTES)
             if not piece:

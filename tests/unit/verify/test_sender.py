@@ -124,6 +124,8 @@ def test_a_request_of_which_only_the_span_is_known_has_a_host(listener: Listener
     [
         ((b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",), b"abcde"),
         ((b"HTTP/1.0 200 OK\r\n\r\nuntil the end", True), b"until the end"),
+        ((b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc", True), b"abc"),
+        ((b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n", True), b""),
         ((b"HTTP/1.1 100 Continue\r\n\r\n" + OK,), b"ok"),
     ],
     indirect=["listener"],
