@@ -385,6 +385,7 @@ def test_an_engine_keeps_the_real_connection_that_was_opened_for_it(tmp_path: Pa
     engine.dispose()
     with record(path):
         read(engine, 1)
+    engine.dispose()
     engine = engine_with_one_connection()
     opened.clear()
     with replay(path, record_mode="new_episodes"):
