@@ -27,7 +27,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from subjects import provider
 from workload import Operation, operations
 
 import timetracer_otel
@@ -36,11 +36,6 @@ from timetracer_otel.plugins import enable_httpx
 
 WARM_UP = 5
 """Rounds that are not counted."""
-
-
-class NoExport(SpanExporter):
-    def export(self, spans: Any) -> SpanExportResult:
-        return SpanExportResult.SUCCESS
 
 
 def main() -> int:
@@ -86,13 +81,6 @@ def main() -> int:
         its_provider.shutdown()
     json.dump({"clock": run.clock, "cpu": run.cpu, "wrong": run.wrong}, sys.stdout)
     return 1 if run.wrong else 0
-
-
-def provider() -> TracerProvider:
-    """As a service has it."""
-    made = TracerProvider()
-    made.add_span_processor(BatchSpanProcessor(NoExport()))
-    return made
 
 
 class Run:

@@ -177,9 +177,8 @@ def timetracer(setting: Setting, *, replay: bool) -> Subject:
     return Subject(replaying)
 
 
-def _traced(export: bool) -> Subject:
-    """A provider as a service has it, and one span of a request around each batch."""
-    from opentelemetry import trace
+def provider(export: bool = True) -> Any:
+    """A tracer provider as a service has it, whose spans go nowhere."""
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
@@ -187,12 +186,20 @@ def _traced(export: bool) -> Subject:
         def export(self, spans: Any) -> SpanExportResult:
             return SpanExportResult.SUCCESS
 
-    provider = TracerProvider()
+    made = TracerProvider()
     if export:
-        provider.add_span_processor(BatchSpanProcessor(NoExport()))
-    trace.set_tracer_provider(provider)
+        made.add_span_processor(BatchSpanProcessor(NoExport()))
+    return made
+
+
+def _traced(export: bool) -> Subject:
+    """The process's provider, and one span of a request around each batch."""
+    from opentelemetry import trace
+
+    made = provider(export)
+    trace.set_tracer_provider(made)
     tracer = trace.get_tracer("benchmarks")
-    return Subject(lambda: tracer.start_as_current_span("request"), shutdown=provider.shutdown)
+    return Subject(lambda: tracer.start_as_current_span("request"), shutdown=made.shutdown)
 
 
 SUBJECTS: dict[str, Callable[[Setting], Subject]] = {

@@ -83,13 +83,11 @@ def end(session: BaseSession) -> None:
             _in_c.remove()
 
 
-def let() -> _Let | None:
-    """Allow connections in this context: a plugin makes a call for real.
+def let() -> _Let:
+    """Allow connections in this context: a plugin makes a call for real, while sessions are `guarded`.
 
-    Give what this gives to `unlet`; with None nothing is guarded, and there is nothing to undo.
+    Give what this gives to `unlet`.
     """
-    if not guarded:
-        return None
     return _let.set(True), otel_context.attach(otel_context.set_value(_LET_KEY, True))
 
 

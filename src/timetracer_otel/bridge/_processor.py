@@ -55,7 +55,7 @@ class TimetracerSpanProcessor(SpanProcessor):
             if session is not None and session.after is not None:
                 session = session.after()
             if session is None:
-                found = self._runtime.session_of(span, parent, parent_context)
+                found = self._runtime.session_of(span, parent, parent_context, is_client=is_client)
                 if found is None:
                     return
                 session, is_root = found

@@ -26,7 +26,7 @@ from timetracer_otel.bridge._provider import attach, attach_to_future_providers
 from timetracer_otel.bridge._recordings import Recordings
 from timetracer_otel.bridge._refusing import RefusingSession
 from timetracer_otel.bridge._requests import IncomingRequest, RequestScope, begins_anew, current_scope, forget_scope
-from timetracer_otel.bridge._span_facts import RootSpan, failed, is_client, is_server, note_exception, request_path
+from timetracer_otel.bridge._span_facts import RootSpan, failed, is_server, note_exception, request_path
 from timetracer_otel.bridge._whereabouts import NOWHERE, Unseen, Whereabouts
 from timetracer_otel.config import TraceConfig, environment
 from timetracer_otel.constants import TraceMode
@@ -289,7 +289,7 @@ class Runtime:
         return recordings.begin()
 
     def session_of(
-        self, span: Span, parent: LiveSpan | None, context: Context | None
+        self, span: Span, parent: LiveSpan | None, context: Context | None, *, is_client: bool
     ) -> tuple[BaseSession | None, bool] | None:
         """The session of a span that starts, whose context has none, and whether it begins with the span.
 
@@ -297,6 +297,7 @@ class Runtime:
             span: The span.
             parent: Its parent, where that is live here.
             context: Its parent context; None: the current one.
+            is_client: Whether it stands for a call to somebody else.
 
         Returns:
             None where nothing happens outside explicit sessions: the span need not be kept.
@@ -307,7 +308,7 @@ class Runtime:
             return parent.session, False
         is_local_root = span.parent is None or span.parent.is_remote
         # A client span that is a root of its own is a call outside any request, no request.
-        if is_local_root and self.takes_requests and not is_client(span):
+        if is_local_root and self.takes_requests and not is_client:
             return self._open_root(span, context), True
         return self.stray_session(), False
 

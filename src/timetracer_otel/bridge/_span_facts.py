@@ -16,7 +16,6 @@ __all__ = [
     "RootSpan",
     "facts_of",
     "failed",
-    "is_client",
     "is_server",
     "note_exception",
     "query_values",
@@ -24,14 +23,7 @@ __all__ = [
     "route_of",
 ]
 
-_CLIENT, _PRODUCER, _SERVER = SpanKind.CLIENT, SpanKind.PRODUCER, SpanKind.SERVER
-
-
-def is_client(span: ReadableSpan) -> bool:
-    """Whether a span stands for a call to somebody else."""
-    # By identity: an enum's hash is Python code, and this is asked for every span.
-    kind = span.kind
-    return kind is _CLIENT or kind is _PRODUCER
+_SERVER = SpanKind.SERVER
 
 
 def is_server(span: ReadableSpan) -> bool:

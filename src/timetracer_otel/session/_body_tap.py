@@ -87,6 +87,7 @@ class BodyTap:
         """The next piece, as it is handed on; ``at_s`` is when it came, where that is not now."""
         limits, size = self._limits, len(data)
         self.size_bytes = size_bytes = self.size_bytes + size
+        # As `BodyLimits.take`: a piece that has room takes it without a function more.
         left_bytes = limits.left_bytes - size - PIECE_BYTES
         if self.over or size_bytes > limits.body_bytes or left_bytes < 0:
             self._leave_out(size)

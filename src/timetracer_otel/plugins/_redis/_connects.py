@@ -42,7 +42,7 @@ class _FailedConnect(Recording):
 def connect_for_real(wait: Callable[[float], Any], connection: Any, session: TraceSession | None, live: Step) -> Flow:
     """Connect, with all that the handshake sends; a failure is recorded where there is a recording."""
     began_s = time.perf_counter()
-    token = network_guard.let()
+    token = network_guard.let() if network_guard.guarded else None
     try:
         return (yield from within(live))
     except BaseException as error:
