@@ -1,19 +1,21 @@
 """Where httpx (or httpx2, its successor with the same API) is held: everything of it that is not in its manual.
 
 The transports are public; that a response's stream is wrapped by the client, which sets `elapsed` just before it
-closes the stream, and that ``request.stream`` is a plain attribute, is not promised (seen in httpx 0.27, 0.28 and
-httpx2 2.0 to 2.16).
+closes the stream, that ``request.stream`` is a plain attribute, and what a transport's own streams do, is not
+promised (seen in httpx 0.27, 0.28 and httpx2 2.0 to 2.16).
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from functools import lru_cache
 from operator import attrgetter, itemgetter
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from timetracer_otel._patching import Function
 from timetracer_otel.constants import BodyEnd
@@ -55,35 +57,48 @@ class Internals(NamedTuple):
 
 def internals_of(module: ModuleType) -> Internals:
     """Make them for ``httpx`` or ``httpx2``."""
+    own_streams, mapping = _transport_streams(module)
 
     class Tee(module.SyncByteStream, module.AsyncByteStream):  # type: ignore[misc, name-defined]
-        """The library's own stream, noted as the app reads it."""
+        """The library's own stream, noted as the app reads it.
+
+        A transport's stream is a loop over one of httpcore's, whose exceptions become those of the library. This one
+        stands in its place and not around it: the body goes through as many generators as it does without us.
+        """
 
         def __init__(self, stream: Any, tap: BodyTap) -> None:
             self._stream = stream
+            self._pieces = stream._httpcore_stream if type(stream) in own_streams else stream
             self._tap = tap
 
         def __iter__(self) -> Iterator[bytes]:
             tap = self._tap
             try:
-                for chunk in self._stream:
+                for chunk in self._pieces:
                     tap.chunk(chunk)
                     yield chunk
-            except BaseException as error:
-                tap.failed(error)
-                raise
+            except BaseException:
+                self._reraise()
             tap.finish(BodyEnd.COMPLETE)
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
             tap = self._tap
             try:
-                async for chunk in self._stream:
+                async for chunk in self._pieces:
                     tap.chunk(chunk)
                     yield chunk
-            except BaseException as error:
-                tap.failed(error)
-                raise
+            except BaseException:
+                self._reraise()
             tap.finish(BodyEnd.COMPLETE)
+
+        def _reraise(self) -> NoReturn:
+            """Note what was raised, as the library raises it."""
+            try:
+                with nullcontext() if self._pieces is self._stream else mapping():
+                    raise
+            except BaseException as error:
+                self._tap.failed(error)
+                raise
 
         def close(self) -> None:
             try:
@@ -184,6 +199,18 @@ def internals_of(module: ModuleType) -> Internals:
     # What httpcore speaks HTTP and waits with: their errors are arguments and causes of its own.
     family |= {name: name for name in ("h11", "h2", "anyio", "trio", "exceptiongroup")}
     return Internals(response, Tee, Replayed, read_seam, aread_seam, module.ByteStream, family)
+
+
+def _transport_streams(module: ModuleType) -> tuple[frozenset[type], Callable[[], AbstractContextManager[None]]]:
+    """The classes of the streams that transports make, and what gives httpcore's exceptions the module's names.
+
+    Where a release has them not, its streams are treated as anybody's.
+    """
+    default: Any = sys.modules.get(f"{module.__name__}._transports.default")
+    try:
+        return frozenset({default.ResponseStream, default.AsyncResponseStream}), default.map_httpcore_exceptions
+    except AttributeError:
+        return frozenset(), nullcontext
 
 
 async def pause(seconds: float) -> None:

@@ -1,0 +1,147 @@
+"""A noted body: our stream in the place of the one that a transport makes, or around another."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+import weakref
+from collections.abc import AsyncIterator, Iterator
+from importlib import import_module
+from types import FrameType, ModuleType
+
+import httpx
+import pytest
+
+from timetracer_otel.constants import BodyEnd
+from timetracer_otel.plugins._http import BodyTap
+from timetracer_otel.plugins._httpx_internals import internals_of
+from timetracer_otel.session import BodyLimits
+
+
+class _Pieces:
+    """Stands where httpcore's stream is: two pieces, and an error of httpcore behind them."""
+
+    def __init__(self, module: str) -> None:
+        self.closed = 0
+        self.error = import_module(module.replace("httpx", "httpcore")).ReadError
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b"one"
+        yield b"two"
+        raise self.error("the peer is gone")
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self:
+            yield piece
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture(params=["httpx", "httpx2"])
+def module(request: pytest.FixtureRequest) -> ModuleType:
+    return import_module(request.param)
+
+
+def _through(module: ModuleType, pieces: _Pieces) -> tuple[list[bytes], Exception, BodyTap, set[str]]:
+    """What an app gets of a transport's stream that is noted, and the files whose code gave it the first piece."""
+    transports = import_module(f"{module.__name__}._transports.default")
+    tap = BodyTap(BodyLimits())
+    tee = internals_of(module).tee(transports.ResponseStream(pieces), tap)
+    got: list[bytes] = []
+    entered: set[str] = set()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        entered.add(frame.f_code.co_filename)
+
+    sys.setprofile(note)
+    try:
+        chunks = iter(tee)
+        got.append(next(chunks))
+    finally:
+        sys.setprofile(None)
+    with pytest.raises(module.ReadError) as raised:
+        got.extend(chunks)
+    tee.close()
+    return got, raised.value, tap, entered
+
+
+def test_the_tee_stands_in_the_place_of_a_transports_stream(module: ModuleType) -> None:
+    pieces = _Pieces(module.__name__)
+    got, error, tap, entered = _through(module, pieces)
+    assert (got, tap.chunks, tap.end, pieces.closed) == ([b"one", b"two"], [b"one", b"two"], BodyEnd.FAILED, 1)
+    assert (str(error), type(error.__cause__), error.__context__) == (
+        "the peer is gone",
+        pieces.error,
+        error.__cause__,
+    )
+    assert tap.error is not None
+    assert tap.error.cls == f"{module.__name__}:ReadError"
+    # This is what it is for; where a release keeps its streams in another way, it is lost, and nothing else.
+    assert import_module(f"{module.__name__}._transports.default").__file__ not in entered
+
+
+def test_so_does_the_asynchronous_one(module: ModuleType) -> None:
+    transports = import_module(f"{module.__name__}._transports.default")
+    pieces, tap, got = _Pieces(module.__name__), BodyTap(BodyLimits()), list[bytes]()
+
+    async def read() -> None:
+        tee = internals_of(module).tee(transports.AsyncResponseStream(pieces), tap)
+        async for chunk in tee:
+            got.append(chunk)
+
+    with pytest.raises(module.ReadError, match="the peer is gone") as raised:
+        asyncio.run(read())
+    assert (got, tap.chunks, tap.end) == ([b"one", b"two"], [b"one", b"two"], BodyEnd.FAILED)
+    assert type(raised.value.__cause__) is pieces.error
+
+
+def test_around_the_streams_of_a_release_that_keeps_them_in_another_way(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import_module(f"{module.__name__}._transports.default")
+    place, known = f"{module.__name__}._transports.default", sys.modules[f"{module.__name__}._transports.default"]
+    pieces = _Pieces(module.__name__)
+    monkeypatch.setitem(sys.modules, place, ModuleType(place))
+    internals = internals_of(module)
+    monkeypatch.setitem(sys.modules, place, known)
+    tap = BodyTap(BodyLimits())
+    tee = internals.tee(known.ResponseStream(pieces), tap)
+    got: list[bytes] = []
+    with pytest.raises(module.ReadError, match="the peer is gone") as raised:
+        got.extend(tee)
+    assert (got, tap.chunks, tap.end) == ([b"one", b"two"], [b"one", b"two"], BodyEnd.FAILED)
+    assert type(raised.value.__cause__) is pieces.error
+    assert raised.value.__context__ is raised.value.__cause__
+
+
+def test_an_error_of_somebody_elses_stream_keeps_its_class() -> None:
+    pieces, tap = _Pieces("httpx"), BodyTap(BodyLimits())
+    with pytest.raises(pieces.error) as raised:
+        list(internals_of(httpx).tee(pieces, tap))
+    assert (raised.value.__cause__, raised.value.__context__) == (None, None)
+    assert tap.error is not None
+    assert tap.error.cls == "httpcore:ReadError"
+
+
+def test_a_body_that_is_left_is_closed_and_an_error_keeps_nothing_alive(module: ModuleType) -> None:
+    transports = import_module(f"{module.__name__}._transports.default")
+    pieces, tap = _Pieces(module.__name__), BodyTap(BodyLimits())
+    chunks = iter(internals_of(module).tee(transports.ResponseStream(pieces), tap))
+    assert next(chunks) == b"one"
+    gc.disable()
+    try:
+        del chunks
+        assert (tap.chunks, tap.end) == ([b"one"], BodyEnd.CLOSED)
+        failing, failed = _Pieces(module.__name__), BodyTap(BodyLimits())
+        tee = internals_of(module).tee(transports.ResponseStream(failing), failed)
+        alive = weakref.ref(tee)
+        try:
+            list(tee)
+        except module.ReadError:
+            del tee
+        assert failed.end is BodyEnd.FAILED
+        assert alive() is None
+    finally:
+        gc.enable()
