@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from operator import attrgetter, itemgetter
-from typing import Any
 
 from opentelemetry import context as otel_context
-from opentelemetry import trace
 from opentelemetry.context import _RUNTIME_CONTEXT, _SUPPRESS_INSTRUMENTATION_KEY, Context
 from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 from opentelemetry.trace.propagation import _SPAN_KEY
@@ -21,13 +18,7 @@ __all__ = [
     "SPAN_KEY",
     "SUPPRESSED",
     "current_context",
-    "id_in",
     "instrumentation_suppressed",
-    "is_remote",
-    "kind_of",
-    "name_of",
-    "parent_of",
-    "span_context_of",
 ]
 
 SPAN_KEY: str = _SPAN_KEY
@@ -47,20 +38,6 @@ def _current_context() -> Callable[[], Context]:
 
 current_context: Callable[[], Context] = _current_context()
 """The same as `opentelemetry.context.get_current`."""
-
-span_context_of: Callable[[Any], trace.SpanContext] = attrgetter("_context")
-"""The same as ``span.get_span_context()``, for spans of the SDK and those of the API itself; others raise
-AttributeError."""
-parent_of: Callable[[Any], trace.SpanContext | None] = attrgetter("_parent")
-"""The same as ``span.parent``, for spans of the SDK."""
-name_of: Callable[[Any], str] = attrgetter("_name")
-"""The same as ``span.name``, for spans of the SDK."""
-kind_of: Callable[[Any], trace.SpanKind] = attrgetter("_kind")
-"""The same as ``span.kind``, for spans of the SDK."""
-id_in: Callable[[trace.SpanContext], int] = itemgetter(1)
-"""The same as ``context.span_id``: a span context is a tuple."""
-is_remote: Callable[[trace.SpanContext], bool] = itemgetter(2)
-"""The same as ``context.is_remote``."""
 
 
 def instrumentation_suppressed() -> bool:

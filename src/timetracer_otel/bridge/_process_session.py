@@ -9,8 +9,8 @@ from timetracer_otel import _faults
 from timetracer_otel.cassette import AppendWriter, cassette_path
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.exceptions import CassetteError
-from timetracer_otel.session import BodyLimits, PendingCall, TraceSession
-from timetracer_otel.types import DependencyEvent, SpanFacts
+from timetracer_otel.session import BodyLimits, EndedSpan, PendingCall, TraceSession
+from timetracer_otel.types import DependencyEvent
 
 __all__ = ["ProcessSession"]
 
@@ -36,7 +36,9 @@ class ProcessSession(TraceSession):
         self._is_live = is_live
         self._under_way: dict[int, PendingCall] = {}
         self._calls_of_span: dict[int, int] = {}
-        self._ended_spans: dict[int, Callable[[], SpanFacts]] = {}
+        # Nothing is kept, so there is no list for them.
+        self.ended_spans = None
+        self._spans_of_calls: dict[int, EndedSpan] = {}
         self._waiting_for_span: dict[int, list[PendingCall]] = {}
         self._output: AppendWriter | None = None
         self._pauses_until_s = 0.0
@@ -60,29 +62,31 @@ class ProcessSession(TraceSession):
         with self._lock:
             if self._under_way.pop(call.eid, None) is None:
                 return
-            facts = self._ended_spans.get(call.span_id)
-            if facts is None and call.span_id and self._is_live(call.span_id):
+            span = self._spans_of_calls.get(call.span_id)
+            if span is None and call.span_id and self._is_live(call.span_id):
                 self._waiting_for_span.setdefault(call.span_id, []).append(call)
                 return
             self._settled(call.span_id)
-            self._write_call(call, facts)
+            self._write_call(call, span)
 
     def call_withdrawn(self, call: PendingCall) -> None:
         with self._lock:
             if self._under_way.pop(call.eid, None) is not None:
                 self._settled(call.span_id)
 
-    def span_ended(self, span_id: int, is_client: bool, facts: Callable[[], SpanFacts]) -> None:
+    def span_ended(self, span: EndedSpan) -> None:
+        span_id = span.span_id
         with self._lock:
-            is_client = is_client and self._stands_alone(span_id)
+            stands_alone = span.is_client and span_id not in self._known_spans
+            self._known_spans.discard(span_id)
             for call in self._waiting_for_span.pop(span_id, ()):
                 self._settled(span_id)
-                self._write_call(call, facts)
-                is_client = False
+                self._write_call(call, span)
+                stands_alone = False
             if span_id in self._calls_of_span:
-                self._ended_spans[span_id] = facts
-            elif is_client:
-                event = self._maker.observed(facts(), self._started_ns)
+                self._spans_of_calls[span_id] = span
+            elif stands_alone:
+                event = self._maker.observed(span.facts(), self._started_ns)
                 event.eid = self.next_eid()
                 self._write(event)
 
@@ -96,7 +100,7 @@ class ProcessSession(TraceSession):
         self.finalize()
         with self._lock:
             for call in [*self._under_way.values(), *(c for calls in self._waiting_for_span.values() for c in calls)]:
-                self._write_call(call, self._ended_spans.get(call.span_id))
+                self._write_call(call, self._spans_of_calls.get(call.span_id))
             self._under_way.clear()
             self._waiting_for_span.clear()
             output, self._output = self._output, None
@@ -113,11 +117,11 @@ class ProcessSession(TraceSession):
             self._calls_of_span[span_id] = left
         else:
             self._calls_of_span.pop(span_id, None)
-            self._ended_spans.pop(span_id, None)
+            self._spans_of_calls.pop(span_id, None)
 
-    def _write_call(self, call: PendingCall, facts: Callable[[], SpanFacts] | None) -> None:
+    def _write_call(self, call: PendingCall, span: EndedSpan | None) -> None:
         try:
-            event = self._maker.event(call, facts() if facts else None, self._started_s, self._ended_s)
+            event = self._maker.event(call, span.facts() if span else None, self._started_s, self._ended_s)
         except Exception as error:
             self.drop("faults")
             _faults.contain("process_session.event", error)

@@ -14,20 +14,17 @@ from opentelemetry.sdk.trace import ReadableSpan, Span
 
 from timetracer_otel import _counters, _faults
 from timetracer_otel._names import known_names
-from timetracer_otel._otel_internals import SPAN_KEY, current_context, id_in, span_context_of
 from timetracer_otel.bridge import _metrics, _termination
 from timetracer_otel.bridge._carrier import carry, stop_carrying
 from timetracer_otel.bridge._folder_replay import FolderReplay
-from timetracer_otel.bridge._live_spans import LiveSpan, LiveSpans
+from timetracer_otel.bridge._live_spans import LiveSpan, LiveSpans, TimetracerSpanProcessor
 from timetracer_otel.bridge._process_replay import ProcessReplay
 from timetracer_otel.bridge._process_session import ProcessSession
-from timetracer_otel.bridge._processor import TimetracerSpanProcessor
 from timetracer_otel.bridge._provider import attach, attach_to_future_providers
 from timetracer_otel.bridge._recordings import Recordings
 from timetracer_otel.bridge._refusing import RefusingSession
 from timetracer_otel.bridge._requests import IncomingRequest, RequestScope, begins_anew, current_scope, forget_scope
 from timetracer_otel.bridge._span_facts import RootSpan, failed, is_server, note_exception, request_path
-from timetracer_otel.bridge._whereabouts import NOWHERE, Unseen, Whereabouts
 from timetracer_otel.config import TraceConfig, environment
 from timetracer_otel.constants import TraceMode
 from timetracer_otel.context import forget_session, session_in, session_now, set_ambient_lookup
@@ -41,7 +38,8 @@ class Runtime:
     """The one of this process; get it from `runtime`. Safe from any thread."""
 
     def __init__(self) -> None:
-        self.spans = LiveSpans()
+        self.spans = LiveSpans(self.watch_spans)
+        self.whereabouts = self.spans.whereabouts
         self.processor = TimetracerSpanProcessor(self)
         self.takes_requests = False
         """Whether each request gets a session of its own, as it comes in."""
@@ -160,31 +158,6 @@ class Runtime:
         """Wait until the cassettes of finished requests are on disk; False where that took longer."""
         recordings = self._recordings
         return recordings is None or recordings.flush(timeout_s)
-
-    def whereabouts(self, span: trace.Span | None = None) -> Whereabouts:
-        """Where in the traces the caller is, or a call whose span is not the current one."""
-        if span is None:
-            span = current_context().get(SPAN_KEY)  # type: ignore[assignment]
-            if span is None:
-                return NOWHERE
-        try:
-            live = self.spans.by_id.get(id_in(span_context_of(span)))
-        except (AttributeError, TypeError, LookupError):
-            # A vendor's, which keeps its context somewhere else.
-            live = None
-        return live if live is not None else self._unseen(span)
-
-    def _unseen(self, span: trace.Span) -> Whereabouts:
-        context = span.get_span_context()
-        if not context.is_valid:
-            return NOWHERE
-        live = self.spans.by_id.get(context.span_id)
-        if live is not None:
-            return live
-        if span.is_recording():
-            # A provider that was set behind our back: what comes after this call is seen.
-            self.watch_spans()
-        return Unseen(context, span)
 
     def process_session(self) -> BaseSession | None:
         """The session of calls outside any request; made when it is first asked for.

@@ -21,7 +21,7 @@ from timetracer_otel.cassette import record_error
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.context import session_now
 from timetracer_otel.exceptions import CassetteError
-from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
+from timetracer_otel.session import BaseSession, BodyTap, ReplaySession, TraceSession
 from timetracer_otel.types import BodySnapshot, Call, DependencyEvent, EventResult, RecordedError
 
 __all__ = [
@@ -128,8 +128,10 @@ class Recording:
     eid = 0
     not_replayable: str | None = None
     error: RecordedError | None = None
-    ended_s: float | None = None
     returned_s: float | None = None
+    body: BodyTap | None = None
+    """The body that the call ends with; whoever sets it need not `close`, where the session does not want to hear."""
+    _closed_s: float | None = None
 
     def __init__(self, session: TraceSession, site: Site) -> None:
         self.session = session
@@ -154,10 +156,16 @@ class Recording:
             self.not_replayable = f"it was cancelled ({type(error).__name__}) before there was an answer"
         self.close()
 
-    def close(self) -> None:
+    @property
+    def ended_s(self) -> float | None:
+        if self._closed_s is not None or self.body is None:
+            return self._closed_s
+        return self.body.ended_s
+
+    def close(self, at_s: float | None = None) -> None:
         """The call has ended, with its last byte."""
-        if self.ended_s is None:
-            self.ended_s = time.perf_counter()
+        if self._closed_s is None:
+            self._closed_s = time.perf_counter() if at_s is None else at_s
             if self.session.call_ended is not None:
                 self.session.call_ended(self)
 
@@ -221,7 +229,7 @@ def flow(site: Site, session: BaseSession) -> Flow:
     # The common case is decided by what is at hand, without a function for each question.
     if SUPPRESSED.isdisjoint(current_context()) or not instrumentation_suppressed():
         if isinstance(session, TraceSession):
-            if session.wants(site.lib):
+            if session.wanted.get(site.lib) or session.wants(site.lib):
                 recording = _begin(site, session)
             elif (now := session_now(session)) is session:
                 session.left_out(site.lib)

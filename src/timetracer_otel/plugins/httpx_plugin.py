@@ -98,7 +98,8 @@ class _Exchange(Site, ABC):
             recording.not_replayable = "the connection was upgraded to another protocol"
             recording.close()
             return value
-        self._received = received = BodyTap(self._limits, recording.close)
+        hears = recording.session.call_ended is not None
+        self._received = recording.body = received = BodyTap(self._limits, recording.close if hears else None)
         value.stream = self._internals.tee(value.stream, received)
         return value
 

@@ -1,6 +1,6 @@
 """One recording or one replay: collecting events, and finding them again."""
 
-from timetracer_otel.session._base import BaseSession, Exchange, PendingCall
+from timetracer_otel.session._base import BaseSession, EndedSpan, Exchange, PendingCall
 from timetracer_otel.session._body_tap import PIECE_BYTES, BodyLimits, BodyTap
 from timetracer_otel.session._library import CassetteLibrary, LibraryEntry, empty_cassette
 from timetracer_otel.session._modes import ReplayOrRecording, begin_replay, save_session
@@ -19,6 +19,7 @@ __all__ = [
     "BodyTap",
     "CassetteLibrary",
     "Difference",
+    "EndedSpan",
     "Exchange",
     "LibraryEntry",
     "PendingCall",

@@ -8,7 +8,7 @@ from typing import Protocol
 from timetracer_otel.constants import TraceMode
 from timetracer_otel.types import Call, EventResult, RequestSnapshot, ResponseSnapshot, SpanFacts, Verdict
 
-__all__ = ["BaseSession", "Exchange", "PendingCall"]
+__all__ = ["BaseSession", "EndedSpan", "Exchange", "PendingCall"]
 
 
 class BaseSession:
@@ -21,15 +21,13 @@ class BaseSession:
     after: Callable[[], BaseSession | None] | None = None
     """Set when a recording has ended that another one follows: gives the session of calls that begin from then on."""
 
-    def span_ended(self, span_id: int, is_client: bool, facts: Callable[[], SpanFacts]) -> None:
-        """A span of this session has ended.
+    ended_spans: list[EndedSpan] | None = None
+    """Where whoever sees a span of this session end puts it, up to `max_spans` of them; of those that have no place
+    here, `span_ended` is told. A function less for each call."""
+    max_spans = 0
 
-        Args:
-            span_id: The span's id.
-            is_client: Whether the span stands for a call to somebody else, and so becomes an event of its own
-                where no plugin saw the call.
-            facts: Gives the facts when they are needed.
-        """
+    def span_ended(self, span: EndedSpan) -> None:
+        """A span of this session has ended."""
 
     @property
     def mode(self) -> TraceMode:
@@ -56,6 +54,21 @@ class BaseSession:
         raise NotImplementedError
 
 
+class EndedSpan(Protocol):
+    """A span of a session that has ended."""
+
+    @property
+    def span_id(self) -> int:
+        """Its id."""
+
+    @property
+    def is_client(self) -> bool:
+        """Whether it stands for a call to somebody else, which becomes an event of its own where no plugin saw it."""
+
+    def facts(self) -> SpanFacts:
+        """What it says; called later, maybe in another thread."""
+
+
 class PendingCall(Protocol):
     """A call that was seen, with all that is needed to make its event later.
 
@@ -67,12 +80,14 @@ class PendingCall(Protocol):
     """Its position; given by the session that keeps it."""
     started_s: float
     """`time.perf_counter` when the call began."""
-    ended_s: float | None
-    """The same when it ended, with its last byte; None while it is under way."""
     returned_s: float | None
     """The same when it returned; None before that, and where it raised."""
     path: tuple[str, ...]
     not_replayable: str | None
+
+    @property
+    def ended_s(self) -> float | None:
+        """The same when it ended, with its last byte; None while it is under way."""
 
     @property
     def trace_id(self) -> int:

@@ -26,7 +26,10 @@ def recorder_behind(cassette: Cassette, config: TraceConfig) -> TraceSession:
         redact_extra=Redactor.names_in(policies.redaction_rules),
     )
     ends_ms = (event.start_offset_ms + event.duration_ms for event in cassette.events)
-    return TraceSession(settings, started_ms_ago=max([cassette.stats.total_duration_ms, *ends_ms]))
+    recorder = TraceSession(settings, started_ms_ago=max([cassette.stats.total_duration_ms, *ends_ms]))
+    # The client spans of calls that were answered are no calls of their own.
+    recorder.observes = False
+    return recorder
 
 
 def with_new_episodes(cassette: Cassette, recorder: TraceSession) -> Cassette:

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from timetracer_otel.session._base import PendingCall
+from timetracer_otel.session._base import EndedSpan, PendingCall
 from timetracer_otel.types import DependencyEvent
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ class Progress:
         self._calls_seen = 0
         self._given_seen = 0
         self._under_way: list[PendingCall] = []
-        self._spans_seen: set[int] = set()
+        self._spans: dict[int, EndedSpan] = {}
+        self._spans_seen = 0
         session._progress = self
 
     def take(self, patience_s: float) -> list[DependencyEvent]:
@@ -39,7 +40,10 @@ class Progress:
         session = self._session
         now_s = time.perf_counter()
         with session._lock:
-            spans = session._spans
+            ended_spans = session._spans[self._spans_seen :]
+            self._spans_seen += len(ended_spans)
+            spans = self._spans
+            spans.update((span.span_id, span) for span in ended_spans)
             calls: list[PendingCall] = []
             under_way: list[PendingCall] = []
             for call in (*self._under_way, *session._pending[self._calls_seen :]):
@@ -50,15 +54,12 @@ class Progress:
             self._calls_seen, self._under_way = len(session._pending), under_way
             given = session._given[self._given_seen :]
             self._given_seen += len(given)
-            observed = session._client_spans - self._spans_seen
-            if observed:
-                self._spans_seen |= observed
-                observed -= {call.span_id for call in session._pending}
+            observed = session._observed(ended_spans) if ended_spans else []
         # Copies: in the session the events are numbered anew.
         events = [replace(event) for event in given]
         events += [replace(session._event_of(call, spans.get(call.span_id)), eid=call.eid) for call in calls]
-        for span_id in observed:
-            event = session._maker.observed(spans[span_id](), session._started_ns)
+        for span in observed:
+            event = session._maker.observed(span.facts(), session._started_ns)
             event.eid = session.next_eid()
             events.append(event)
         return events

@@ -11,7 +11,7 @@ from timetracer_otel.cassette import Unencodable
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import BodyEnd, EventType, TraceMode
 from timetracer_otel.exceptions import NetworkBlockedError, ReplayMismatchError
-from timetracer_otel.session._base import BaseSession
+from timetracer_otel.session._base import BaseSession, EndedSpan
 from timetracer_otel.session._matching import Accepts, EventIndex
 from timetracer_otel.session._nearest import Attempt, mismatch
 from timetracer_otel.session._redaction import Redactor
@@ -25,7 +25,6 @@ from timetracer_otel.types import (
     DependencyEvent,
     EventSignature,
     RequestSnapshot,
-    SpanFacts,
     Verdict,
 )
 
@@ -134,11 +133,10 @@ class ReplaySession(BaseSession):
         with self._lock:
             self.live_calls[plugin_name] += 1
 
-    def span_ended(self, span_id: int, is_client: bool, facts: Callable[[], SpanFacts]) -> None:
+    def span_ended(self, span: EndedSpan) -> None:
         """A span of this session has ended: that of a call which was made for real and recorded, maybe."""
         if self.recorder is not None:
-            # Client spans of calls that were answered are no calls of their own.
-            self.recorder.span_ended(span_id, False, facts)
+            self.recorder.span_ended(span)
 
     def expects_body(self, call: Call) -> bool:
         """Whether a call whose body is a stream must be read before it can be matched.

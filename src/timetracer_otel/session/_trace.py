@@ -16,7 +16,7 @@ from timetracer_otel import _counters, _faults
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import FORMAT_VERSION, TraceMode
 from timetracer_otel.exceptions import NetworkBlockedError
-from timetracer_otel.session._base import BaseSession, Exchange, PendingCall
+from timetracer_otel.session._base import BaseSession, EndedSpan, Exchange, PendingCall
 from timetracer_otel.session._body_tap import BodyLimits
 from timetracer_otel.session._events import EventMaker
 from timetracer_otel.session._header import meta, policies
@@ -29,7 +29,6 @@ from timetracer_otel.types import (
     DependencyEvent,
     RequestSnapshot,
     ResponseSnapshot,
-    SpanFacts,
     Verdict,
 )
 
@@ -53,11 +52,14 @@ class TraceSession(BaseSession):
         exchange: Gives both, where they were seen passing; what was set wins.
         origin: Gives both where nobody saw them passing.
         limits: How much room there is for bodies.
+        observes: Whether client spans of calls that no plugin saw become events.
         successor: Gives the session of calls that begin when this one has ended; None where they are lost.
     """
 
     call_ended: Callable[[PendingCall], None] | None = None
     """Hears that a call which was kept has ended, with its last byte; a session that is written whole need not."""
+
+    observes = True
 
     def __init__(self, config: TraceConfig | None = None, started_ms_ago: float = 0.0) -> None:
         self.config = config if config is not None else TraceConfig(mode=TraceMode.RECORD)
@@ -77,15 +79,14 @@ class TraceSession(BaseSession):
         self._started_ns = time.time_ns() - int(started_ms_ago * 1e6)
         self._root_ended_s: float | None = None
         self._ended_s: float | None = None
-        self._max_events = self._max_calls = self.config.max_events
+        self.max_spans = self._max_events = self._max_calls = self.config.max_events
         self._refuses = ""
         """Why no further call is recorded; empty while calls are."""
         self._lock = threading.RLock()
         self._eids = itertools.count(1)
         self._pending: list[PendingCall] = []
         self._given: list[DependencyEvent] = []
-        self._spans: dict[int, Callable[[], SpanFacts]] = {}
-        self._client_spans: set[int] = set()
+        self.ended_spans = self._spans = list[EndedSpan]()
         self._known_spans: set[int] = set()
         self._made: dict[int, DependencyEvent] = {}
         self._progress: Progress | None = None
@@ -94,7 +95,8 @@ class TraceSession(BaseSession):
         self._finalized = False
         self._own: tuple[frozenset[int], frozenset[int]] | None = None
         """Once the cassette is made of them: the positions of its calls, and their spans that have not ended."""
-        self._wanted: dict[str, bool] = {}
+        self.wanted: dict[str, bool] = {}
+        """What `wants` says, as far as it was asked; empty once it says no to all."""
         self._maker = EventMaker(self.config, Redactor.of(self.config.redact, self.config.redact_extra))
 
     @property
@@ -137,12 +139,13 @@ class TraceSession(BaseSession):
     def events(self) -> list[DependencyEvent]:
         """The events so far, redacted, in order of start: a new list each time, made when it is asked for."""
         with self._lock:
-            pending, given, spans = list(self._pending), list(self._given), dict(self._spans)
-            observed = self._client_spans - {call.span_id for call in pending}
+            pending, given, ended = list(self._pending), list(self._given), list(self._spans)
+            observed = self._observed(ended)
             if self._finalized and self._own is None:
-                self._end_with(pending)
+                self._end_with(pending, ended)
+        spans = {span.span_id: span for span in ended}
         events = [*given, *(self._event_of(call, spans.get(call.span_id)) for call in pending)]
-        events += [self._maker.observed(spans[span_id](), self._started_ns) for span_id in observed]
+        events += [self._maker.observed(span.facts(), self._started_ns) for span in observed]
         events.sort(key=lambda event: event.start_offset_ms)
         for eid, event in enumerate(events, 1):
             event.eid = eid
@@ -153,9 +156,9 @@ class TraceSession(BaseSession):
         if self._refuses:
             return False
         try:
-            return self._wanted[plugin_name]
+            return self.wanted[plugin_name]
         except KeyError:
-            return self._wanted.setdefault(plugin_name, self.config.captures(plugin_name))
+            return self.wanted.setdefault(plugin_name, self.config.captures(plugin_name))
 
     def left_out(self, plugin_name: str) -> None:
         """A call that `wants` refused is made without us: count it, unless its plugin is not captured."""
@@ -222,25 +225,22 @@ class TraceSession(BaseSession):
         with self._lock:
             self._known_spans.add(span_id)
 
-    def _stands_alone(self, span_id: int) -> bool:
-        """Whether a client span that ended is known to no plugin."""
-        is_known = span_id in self._known_spans
-        self._known_spans.discard(span_id)
-        return not is_known
-
-    def span_ended(self, span_id: int, is_client: bool, facts: Callable[[], SpanFacts]) -> None:
-        """Join a span that ended to the calls made in it."""
-        # No lock: each change is one step of a dictionary or a set, and this runs at the end of every span.
+    def span_ended(self, span: EndedSpan) -> None:
+        """A span has ended that is over the limit, or whose session has ended before."""
         if self._own is not None:
-            self._span_ended_late(span_id, is_client, facts)
-            return
-        spans = self._spans
-        if len(spans) >= self._max_events:
+            self._span_ended_late(span)
+        elif len(self._spans) < self.max_spans:
+            self._spans.append(span)
+        else:
+            self._known_spans.discard(span.span_id)
             self.drop("spans over the limit")
-            return
-        spans[span_id] = facts
-        if is_client and (not self._known_spans or self._stands_alone(span_id)):
-            self._client_spans.add(span_id)
+
+    def _observed(self, ended: list[EndedSpan]) -> list[EndedSpan]:
+        """Of spans that have ended, those of calls that no plugin saw."""
+        if not self.observes:
+            return []
+        seen = self._known_spans.union(call.span_id for call in self._pending)
+        return [span for span in ended if span.is_client and span.span_id not in seen]
 
     def mark_error(self, error_type: str, error_message: str, traceback: str | None = None) -> None:
         """Say that the run failed, and how."""
@@ -274,17 +274,17 @@ class TraceSession(BaseSession):
             if not self._finalized:
                 # First of all: what begins from here on is the successor's.
                 self.after = self.successor
-                self._finalized, self._refuses = True, _AFTER_THE_END
+                self._finalized, self._refuses, self.wanted = True, _AFTER_THE_END, {}
                 self._ended_s = time.perf_counter()
 
     def finalize_if_quiet(self) -> bool:
         """`finalize`, unless a call is under way; between the two, none can begin."""
         with self._lock:
-            before = self._refuses, self.after
+            before = self._refuses, self.wanted, self.after
             # From here on, calls that begin go to the successor.
-            self._refuses, self.after = _AFTER_THE_END, self.successor
+            self._refuses, self.wanted, self.after = _AFTER_THE_END, {}, self.successor
             if self.calls_under_way()[0]:
-                self._refuses, self.after = before
+                self._refuses, self.wanted, self.after = before
                 return False
             self.finalize()
             return True
@@ -303,9 +303,10 @@ class TraceSession(BaseSession):
         """
         with self._lock:
             self._own = self._own or (frozenset(), frozenset(self._known_spans))
+            self.ended_spans = self._progress = None
             exchange, self.exchange = self.exchange, None
             self.request = self.response = self.origin = None
-            self._pending, self._given, self._spans, self._made, self._client_spans = [], [], {}, {}, set()
+            self._pending, self._given, self._spans, self._made = [], [], [], {}
         if exchange is not None:
             exchange.release()
 
@@ -356,6 +357,7 @@ class TraceSession(BaseSession):
             return
         if not self._refuses:
             self._refuses = "calls behind the limit of bodies" if self.limits.full else "events over the limit"
+            self.wanted = {}
         self.drop(self._refuses)
         if self._refuses == _AFTER_THE_END:
             _faults.warn_once(
@@ -364,10 +366,11 @@ class TraceSession(BaseSession):
                 "no cassette. Further ones are counted, not logged.",
             )
 
-    def _end_with(self, pending: list[PendingCall]) -> None:
+    def _end_with(self, pending: list[PendingCall], ended: list[EndedSpan]) -> None:
         """These are the calls of the cassette, and none comes any more: note them, and what is missing of them."""
-        open_spans = {call.span_id for call in pending if call.span_id not in self._spans}
-        self._own = frozenset(call.eid for call in pending), frozenset(open_spans | self._known_spans)
+        open_spans = self._known_spans.union(call.span_id for call in pending) - {span.span_id for span in ended}
+        self._own = frozenset(call.eid for call in pending), frozenset(open_spans)
+        self.ended_spans = None
         unanswered = sum(call.ended_s is None and call.returned_s is None for call in pending)
         if unanswered:
             self.drop("answers that came after the end", unanswered)
@@ -382,15 +385,15 @@ class TraceSession(BaseSession):
             self._refuse()
             return False
 
-    def _span_ended_late(self, span_id: int, is_client: bool, facts: Callable[[], SpanFacts]) -> None:
+    def _span_ended_late(self, span: EndedSpan) -> None:
         after = self.after() if self.after is not None else None
-        if isinstance(after, TraceSession) and self._own is not None and span_id not in self._own[1]:
-            after.span_ended(span_id, is_client, facts)
+        if isinstance(after, TraceSession) and self._own is not None and span.span_id not in self._own[1]:
+            after.span_ended(span)
 
-    def _event_of(self, call: PendingCall, facts: Callable[[], SpanFacts] | None) -> DependencyEvent:
+    def _event_of(self, call: PendingCall, span: EndedSpan | None) -> DependencyEvent:
         made = self._made.get(call.eid)
-        if made is None or (facts is not None and (made.span is None or made.span.name is None)):
-            made = self._maker.event(call, facts() if facts else None, self._started_s, self._ended_s)
+        if made is None or (span is not None and (made.span is None or made.span.name is None)):
+            made = self._maker.event(call, span.facts() if span else None, self._started_s, self._ended_s)
             # What is still under way is made anew the next time it is asked for.
             if call.ended_s is not None:
                 self._made[call.eid] = made

@@ -6,7 +6,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -75,6 +75,14 @@ def test_no_call_is_lost_or_kept_twice_while_its_recording_ends(many_switches: N
     assert both
 
 
+class _Ended(NamedTuple):
+    span_id: int
+    is_client: bool = True
+
+    def facts(self) -> SpanFacts:
+        return SpanFacts("0" * 32, f"{self.span_id:016x}", name="GET", kind="CLIENT")
+
+
 def test_a_span_that_ends_late_is_the_successors_unless_its_call_was_kept_before() -> None:
     first, second = TraceSession(), TraceSession()
     first.successor = lambda: second
@@ -86,6 +94,6 @@ def test_a_span_that_ends_late_is_the_successors_unless_its_call_was_kept_before
     first.finalize()
     assert [event.signature.method for event in first.to_cassette().events] == ["kept"]
     for span_id in (7, 8):
-        first.span_ended(span_id, True, lambda: SpanFacts("0" * 32, "0" * 16, name="GET", kind="CLIENT"))
+        first.span_ended(_Ended(span_id))
     assert len(second.events) == 1
     assert first.to_cassette().stats.dropped == {"answers that came after the end": 1}

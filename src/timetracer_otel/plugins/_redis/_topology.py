@@ -88,8 +88,9 @@ def add_facts(session: TraceSession) -> None:
     try:
         for fact in facts:
             recording = _Fact(session, fact)
-            recording.ended_s = recording.returned_s = recording.started_s
+            recording.returned_s = recording.started_s
             session.call_began(recording)
+            recording.close(recording.started_s)
     except Exception as fault:
         _faults.contain("redis.facts", fault)
 
