@@ -53,6 +53,8 @@ class _Carrying(CompositePropagator):
     def __init__(self, users: TextMapPropagator) -> None:
         super().__init__([users, _SessionPropagator()])
         self.users = users
+        # What is sent is the user's alone; asked at every call, so without a function in between.
+        self.inject = users.inject  # type: ignore[method-assign]
 
 
 def carry() -> None:
