@@ -19,7 +19,7 @@ import wrapt
 
 from timetracer_otel import _faults
 
-__all__ = ["Function", "Patch", "Seams"]
+__all__ = ["Function", "LatePatch", "Patch", "Seams"]
 
 Function = Callable[..., Any]
 
@@ -91,6 +91,33 @@ class Patch:
             setattr(self.owner, self.name, function)
         else:
             holder.__wrapped__ = function
+
+
+class LatePatch(Patch):
+    """A patch that is put in when it is first needed, and costs nothing where it never is. Safe from any thread."""
+
+    def __init__(self, owner: Any, name: str, wrap: Callable[[Function], Function]) -> None:
+        super().__init__(owner, name, wrap)
+        self.waits = False
+        """Whether it may be put in, and was not."""
+        self._lock = threading.Lock()
+
+    def apply(self) -> None:
+        """Allow `put_in`."""
+        with self._lock:
+            self.waits = not self.applied
+
+    def put_in(self) -> None:
+        """Put the replacement in, unless it is undone by now; harmless when repeated."""
+        with self._lock:
+            if self.waits:
+                self.waits = False
+                super().apply()
+
+    def undo(self) -> None:
+        with self._lock:
+            self.waits = False
+            super().undo()
 
 
 class Seams:

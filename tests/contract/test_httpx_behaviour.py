@@ -314,6 +314,23 @@ def test_enabling_is_idempotent() -> None:
     assert httpx.HTTPTransport.__dict__["handle_request"] is original
 
 
+def test_reading_is_left_alone_until_something_is_replayed(upstream: Upstream, path: Path) -> None:
+    originals = [httpx.Response.__dict__[name] for name in ("read", "aread")]
+
+    def get() -> list[bool]:
+        with httpx.Client(verify=upstream.trusting) as client:
+            client.get(upstream.url("/echo"))
+        return [httpx.Response.__dict__[name] is one for name, one in zip(("read", "aread"), originals, strict=True)]
+
+    with record(path):
+        assert get() == [True, True]
+    upstream.stop()
+    for _ in range(2):
+        with replay(path):
+            assert get() == [False, False]
+        assert [httpx.Response.__dict__["read"], httpx.Response.__dict__["aread"]] == originals
+
+
 def test_disabling_within_a_session_leaves_the_session_whole(upstream: Upstream, path: Path) -> None:
     enable_httpx()
     with record(path) as session, httpx.Client(verify=upstream.trusting) as client:

@@ -17,7 +17,7 @@ from operator import attrgetter, itemgetter
 from types import ModuleType
 from typing import Any, NamedTuple, NoReturn
 
-from timetracer_otel._patching import Function
+from timetracer_otel._patching import Function, LatePatch
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.plugins._http import BodyTap, RecordedBody
@@ -46,10 +46,9 @@ class Internals(NamedTuple):
     response: Callable[[int, HeaderPairs, Any, dict[str, Any]], Any]
     tee: Callable[[Any, BodyTap], Any]
     replay: Callable[[RecordedBody], Any]
-    read_seam: Callable[[Function], Function]
-    """``Response.read`` that reads a body which is a `replay` at once, where it can be."""
-    aread_seam: Callable[[Function], Function]
-    """The same of ``Response.aread``."""
+    reads: tuple[LatePatch, LatePatch]
+    """``Response.read`` and ``aread`` that read a body which is a `replay` at once, where it can be. What records has
+    no use for them, and would pay for them at every call."""
     whole: Callable[[bytes], Any]
     family: dict[str, str]
     """Packages whose exceptions the module raises: the name in either generation, and the one to use here."""
@@ -71,35 +70,6 @@ def internals_of(module: ModuleType) -> Internals:
             self._pieces = stream._httpcore_stream if type(stream) in own_streams else stream
             self._tap = tap
 
-        def __iter__(self) -> Iterator[bytes]:
-            tap = self._tap
-            try:
-                for chunk in self._pieces:
-                    tap.chunk(chunk)
-                    yield chunk
-            except BaseException:
-                self._reraise()
-            tap.finish(BodyEnd.COMPLETE)
-
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            tap = self._tap
-            try:
-                async for chunk in self._pieces:
-                    tap.chunk(chunk)
-                    yield chunk
-            except BaseException:
-                self._reraise()
-            tap.finish(BodyEnd.COMPLETE)
-
-        def _reraise(self) -> NoReturn:
-            """Note what was raised, as the library raises it."""
-            try:
-                with nullcontext() if self._pieces is self._stream else mapping():
-                    raise
-            except BaseException as error:
-                self._tap.failed(error)
-                raise
-
         def close(self) -> None:
             try:
                 self._stream.close()
@@ -113,6 +83,38 @@ def internals_of(module: ModuleType) -> Internals:
             finally:
                 if self._tap.end is None:
                     self._tap.finish(BodyEnd.CLOSED)
+
+        def __iter__(self) -> Iterator[bytes]:
+            tap = self._tap
+            try:
+                for chunk in self._pieces:
+                    tap.chunk(chunk)
+                    yield chunk
+            except BaseException:
+                self._reraise()
+            tap.finish(BodyEnd.COMPLETE)
+            # Nothing is left for us to note.
+            self.close = self._stream.close  # type: ignore[method-assign]
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            tap = self._tap
+            try:
+                async for chunk in self._pieces:
+                    tap.chunk(chunk)
+                    yield chunk
+            except BaseException:
+                self._reraise()
+            tap.finish(BodyEnd.COMPLETE)
+            self.aclose = self._stream.aclose  # type: ignore[method-assign]
+
+        def _reraise(self) -> NoReturn:
+            """Note what was raised, as the library raises it."""
+            try:
+                with nullcontext() if self._pieces is self._stream else mapping():
+                    raise
+            except BaseException as error:
+                self._tap.failed(error)
+                raise
 
     class Replayed(module.SyncByteStream, module.AsyncByteStream):  # type: ignore[misc, name-defined]
         """A recorded body, given back chunk by chunk."""
@@ -170,6 +172,9 @@ def internals_of(module: ModuleType) -> Internals:
                 self.response.elapsed = timedelta(milliseconds=end_ms)
 
     def response(status_code: int, lines: HeaderPairs, stream: Any, extensions: dict[str, Any]) -> Any:
+        if read.waits or aread.waits:
+            read.put_in()
+            aread.put_in()
         headers = module.Headers()
         headers._list = [(name, name.lower(), value) for name, value in lines]
         stream.response = made = module.Response(status_code, headers=headers, stream=stream, extensions=extensions)
@@ -194,11 +199,13 @@ def internals_of(module: ModuleType) -> Internals:
 
         return aread
 
+    read = LatePatch(module.Response, "read", read_seam)
+    aread = LatePatch(module.Response, "aread", aread_seam)
     suffix = "2" if module.__name__ == "httpx2" else ""
     family = {name + old: name + suffix for name in ("httpx", "httpcore") for old in ("", "2")}
     # What httpcore speaks HTTP and waits with: their errors are arguments and causes of its own.
     family |= {name: name for name in ("h11", "h2", "anyio", "trio", "exceptiongroup")}
-    return Internals(response, Tee, Replayed, read_seam, aread_seam, module.ByteStream, family)
+    return Internals(response, Tee, Replayed, (read, aread), module.ByteStream, family)
 
 
 def _transport_streams(module: ModuleType) -> tuple[frozenset[type], Callable[[], AbstractContextManager[None]]]:

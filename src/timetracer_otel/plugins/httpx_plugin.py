@@ -219,8 +219,7 @@ def _patches(module: ModuleType) -> list[Patch]:
     return [
         Patch(module.HTTPTransport, "handle_request", sync_seam),
         Patch(module.AsyncHTTPTransport, "handle_async_request", async_seam),
-        Patch(module.Response, "read", internals.read_seam),
-        Patch(module.Response, "aread", internals.aread_seam),
+        *internals.reads,
     ]
 
 
