@@ -3,7 +3,8 @@
 Recording adds less than what two starts of one program differ by, since where a process' memory lies shifts all its
 times. So here the same call is made in turn, in random order, by three clients that share one memory: one of httpx
 alone, one that OTel instruments, one that OTel instruments and that is recorded. Nothing of ours is on the way of the
-first two, but for the seam at ``Response.read``.
+first two. What the third takes of their caches slows them as well and is not seen, so this is the lower bound of what
+recording adds; compare.py has each in processes of its own beside it.
 
 Prints JSON: for each client nanoseconds of its calls by kind, by the clock and in processor time of the thread.
 """

@@ -16,7 +16,7 @@ def test_the_benchmark_measures_every_subject(tmp_path: Path) -> None:
     results = tmp_path / "results.md"
     command = [sys.executable, str(BENCHMARKS / "compare.py"), "--rounds", "2", "--warm-up", "1", "--of-each", "2"]
     done = subprocess.run(
-        [*command, "--imports", "1", "--write", str(results)],
+        [*command, "--imports", "1", "--starts-of-made-calls", "2", "--write", str(results)],
         capture_output=True,
         text=True,
         timeout=280,
