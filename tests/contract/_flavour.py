@@ -10,9 +10,10 @@ import asyncio
 import contextvars
 import inspect
 import ssl
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -139,16 +140,27 @@ class Flavour(ABC):
         if self.upstream.running:
             self.upstream.control("release", token)
 
-    async def together(self, jobs: Iterable[Callable[[], Coroutine[Any, Any, T]]]) -> list[T]:
-        """Run jobs at the same time (in tasks, or in threads that have this context); results in their order."""
+    async def together(
+        self, jobs: Iterable[Callable[[], Coroutine[Any, Any, T]]], sent_in_turn: str | None = None
+    ) -> list[T]:
+        """Run jobs at the same time (in tasks, or in threads that have this context); results in their order.
+
+        Args:
+            jobs: What to run.
+            sent_in_turn: The path that each job calls once, where threads must not send at the same time: the next
+                one begins when the server has the request of the one before.
+        """
         jobs = list(jobs)
         results: dict[int, T] = {}
         if not self.asynchronous:
             contexts = [contextvars.copy_context() for _ in jobs]
+            waiting: list[Future[T]] = []
+            before = 0 if sent_in_turn is None or not self.upstream.running else self.upstream.hits(sent_in_turn)
             with ThreadPoolExecutor(len(jobs)) as pool:
-                waiting = [
-                    pool.submit(context.run, drive, job()) for context, job in zip(contexts, jobs, strict=True)
-                ]
+                for context, job in zip(contexts, jobs, strict=True):
+                    waiting.append(pool.submit(context.run, drive, job()))
+                    while not (waiting[-1].done() or self._has_arrived(sent_in_turn, before + len(waiting))):
+                        time.sleep(0.001)
                 return [future.result() for future in waiting]
 
         async def one(number: int, job: Callable[[], Coroutine[Any, Any, T]]) -> None:
@@ -158,6 +170,10 @@ class Flavour(ABC):
             for number, job in enumerate(jobs):
                 group.start_soon(one, number, job)
         return [results[number] for number in range(len(jobs))]
+
+    def _has_arrived(self, path: str | None, number: int) -> bool:
+        """Whether so many requests for a path are with the server, where there is one and somebody asks."""
+        return path is None or not self.upstream.running or self.upstream.hits(path) >= number
 
     def trusting(self) -> ssl.SSLContext:
         """A TLS context that trusts the tests' certificates; made once, as that takes long."""

@@ -600,7 +600,10 @@ async def http2_streams_that_are_reset(f: Flavour) -> Any:
 async def http2_calls_at_once_on_one_connection(f: Flavour) -> Any:
     async with f.open(http2=True) as session:
         url = f.url("/reorder", "h2")
-        return await f.together([partial(session.call, "POST", url, json={"n": n}) for n in range(20)])
+        # Threads that send at the same time over one HTTP/2 connection break it, also without us: httpcore asks h2
+        # for a stream's number and sends its headers in two steps.
+        jobs = [partial(session.call, "POST", url, json={"n": n}) for n in range(20)]
+        return await f.together(jobs, sent_in_turn="/reorder")
 
 
 @case(3, "proxy")

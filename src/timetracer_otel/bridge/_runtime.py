@@ -40,6 +40,7 @@ class Runtime:
     def __init__(self) -> None:
         self.spans = LiveSpans(self.watch_spans)
         self.whereabouts = self.spans.whereabouts
+        """Where in the traces a call is made."""
         self.processor = TimetracerSpanProcessor(self)
         self.takes_requests = False
         """Whether each request gets a session of its own, as it comes in."""
