@@ -1,7 +1,7 @@
-"""What OpenTelemetry keeps to itself and we need at every call. Imports nothing of ours.
+"""What OpenTelemetry's API keeps to itself and we need at every call. Imports nothing of ours.
 
-The functions of its API say the same, each through one to three functions and properties written in Python. A call
-that is recorded asks about a dozen times.
+Its public functions say the same, each through one to three functions written in Python, and a call that is recorded
+asks several times. What the SDK's spans keep to themselves is in `bridge._live_spans`.
 """
 
 from __future__ import annotations
