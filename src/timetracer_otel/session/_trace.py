@@ -79,7 +79,7 @@ class TraceSession(BaseSession):
         self._started_ns = time.time_ns() - int(started_ms_ago * 1e6)
         self._root_ended_s: float | None = None
         self._ended_s: float | None = None
-        self.max_spans = self._max_events = self._max_calls = self.config.max_events
+        self.max_spans = self._max_calls = self.config.max_events
         self._refuses = ""
         """Why no further call is recorded; empty while calls are."""
         self._lock = threading.RLock()
@@ -189,7 +189,7 @@ class TraceSession(BaseSession):
             self._refuse()
         else:
             self._given.append(self._maker.given(event))
-            self._max_calls = self._max_events - len(self._given)
+            self._max_calls = self.config.max_events - len(self._given)
 
     def next_eid(self) -> int:
         """The position of what is no call of a plugin's: a given event, an observed span."""
@@ -226,7 +226,7 @@ class TraceSession(BaseSession):
             self._known_spans.add(span_id)
 
     def span_ended(self, span: EndedSpan) -> None:
-        """A span has ended that is over the limit, or whose session has ended before."""
+        """A span has ended and was not put into `ended_spans`: over the limit, after the end, or told by a replay."""
         if self._own is not None:
             self._span_ended_late(span)
         elif len(self._spans) < self.max_spans:

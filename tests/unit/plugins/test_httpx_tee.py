@@ -44,11 +44,15 @@ def module(request: pytest.FixtureRequest) -> ModuleType:
     return import_module(request.param)
 
 
+def _transports(module: ModuleType) -> ModuleType:
+    """Where it has the streams that its transports make."""
+    return import_module(f"{module.__name__}._transports.default")
+
+
 def _through(module: ModuleType, pieces: _Pieces) -> tuple[list[bytes], Exception, BodyTap, set[str]]:
     """What an app gets of a transport's stream that is noted, and the files whose code gave it the first piece."""
-    transports = import_module(f"{module.__name__}._transports.default")
     tap = BodyTap(BodyLimits())
-    tee = internals_of(module).tee(transports.ResponseStream(pieces), tap)
+    tee = internals_of(module).tee(_transports(module).ResponseStream(pieces), tap)
     got: list[bytes] = []
     entered: set[str] = set()
 
@@ -79,15 +83,14 @@ def test_the_tee_stands_in_the_place_of_a_transports_stream(module: ModuleType) 
     assert tap.error is not None
     assert tap.error.cls == f"{module.__name__}:ReadError"
     # This is what it is for; where a release keeps its streams in another way, it is lost, and nothing else.
-    assert import_module(f"{module.__name__}._transports.default").__file__ not in entered
+    assert _transports(module).__file__ not in entered
 
 
 def test_so_does_the_asynchronous_one(module: ModuleType) -> None:
-    transports = import_module(f"{module.__name__}._transports.default")
     pieces, tap, got = _Pieces(module.__name__), BodyTap(BodyLimits()), list[bytes]()
 
     async def read() -> None:
-        tee = internals_of(module).tee(transports.AsyncResponseStream(pieces), tap)
+        tee = internals_of(module).tee(_transports(module).AsyncResponseStream(pieces), tap)
         async for chunk in tee:
             got.append(chunk)
 
@@ -100,14 +103,10 @@ def test_so_does_the_asynchronous_one(module: ModuleType) -> None:
 def test_around_the_streams_of_a_release_that_keeps_them_in_another_way(
     module: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import_module(f"{module.__name__}._transports.default")
-    place, known = f"{module.__name__}._transports.default", sys.modules[f"{module.__name__}._transports.default"]
-    pieces = _Pieces(module.__name__)
-    monkeypatch.setitem(sys.modules, place, ModuleType(place))
-    internals = internals_of(module)
-    monkeypatch.setitem(sys.modules, place, known)
-    tap = BodyTap(BodyLimits())
-    tee = internals.tee(known.ResponseStream(pieces), tap)
+    pieces, tap = _Pieces(module.__name__), BodyTap(BodyLimits())
+    known = _transports(module)
+    monkeypatch.setitem(sys.modules, known.__name__, ModuleType(known.__name__))
+    tee = internals_of(module).tee(known.ResponseStream(pieces), tap)
     got: list[bytes] = []
     with pytest.raises(module.ReadError, match="the peer is gone") as raised:
         got.extend(tee)
@@ -126,9 +125,8 @@ def test_an_error_of_somebody_elses_stream_keeps_its_class() -> None:
 
 
 def test_a_body_that_is_left_is_closed(module: ModuleType) -> None:
-    transports = import_module(f"{module.__name__}._transports.default")
     pieces, tap = _Pieces(module.__name__), BodyTap(BodyLimits())
-    chunks = iter(internals_of(module).tee(transports.ResponseStream(pieces), tap))
+    chunks = iter(internals_of(module).tee(_transports(module).ResponseStream(pieces), tap))
     assert next(chunks) == b"one"
     del chunks
     gc.collect()
@@ -137,7 +135,6 @@ def test_a_body_that_is_left_is_closed(module: ModuleType) -> None:
 
 def test_an_error_keeps_no_more_alive_than_without_us(module: ModuleType) -> None:
     """The library itself makes a cycle of it from Python 3.12 on, which the collector takes apart."""
-    transports = import_module(f"{module.__name__}._transports.default")
     tee = internals_of(module).tee
 
     def is_alive(made: Callable[[], Iterable[bytes]]) -> bool:
@@ -150,7 +147,7 @@ def test_an_error_keeps_no_more_alive_than_without_us(module: ModuleType) -> Non
         return alive() is not None
 
     def bare() -> Iterable[bytes]:
-        return transports.ResponseStream(_Pieces(module.__name__))  # type: ignore[no-any-return]
+        return _transports(module).ResponseStream(_Pieces(module.__name__))  # type: ignore[no-any-return]
 
     gc.disable()
     try:
