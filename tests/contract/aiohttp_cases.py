@@ -98,6 +98,19 @@ async def every_reader_of_a_body_that_comes_piece_by_piece(f: AiohttpFlavour) ->
 
 
 @case(4)
+async def readers_of_a_body_whose_end_comes_after_all_of_it(f: AiohttpFlavour) -> Any:
+    seen: list[Any] = []
+    async with _client(f) as client:
+        for name, arguments in (("read", (5,)), ("readexactly", (6,)), ("readline", ()), ("readuntil", (b"l",))):
+            async with client.get(f.url(f"/gated/late-end?n=1&end={name}")) as response:
+                content = response.content
+                seen.append([name, await content.readexactly(12), content.at_eof(), content.is_eof()])
+                f.release(name)
+                seen.append([await _raises(getattr(content, name)(*arguments)), content.at_eof(), content.is_eof()])
+    return seen
+
+
+@case(4)
 async def readers_at_the_end(f: AiohttpFlavour) -> Any:
     seen: list[Any] = []
     async with _client(f) as client:

@@ -107,7 +107,7 @@ def test_a_replay_cuts_the_body_as_the_network_did(upstream: Upstream, path: Pat
             seen.append([content.is_eof(), content.total_bytes, response.closed, response.connection is None])
 
         async with FLAVOUR.client() as client:
-            for target in ("/gated/t?n=4", "/gated-gzip/t", "/lines"):
+            for target in ("/gated/t?n=4", "/gated/t?n=4&end=t", "/gated-gzip/t", "/lines"):
                 async with client.get(upstream.url(target)) as response:
                     content = response.content
                     if how == "late":

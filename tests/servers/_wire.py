@@ -136,9 +136,9 @@ class Exchange:
         head = self._head(status, lines, reason, "HTTP/1.1")
         await self.send(head if self.method == "HEAD" else head + body)
 
-    async def chunk(self, data: bytes) -> None:
-        """Write one chunk of a chunked body."""
-        await self.send(b"%x\r\n" % len(data) + data + b"\r\n")
+    async def chunk(self, data: bytes, *, last: bool = False) -> None:
+        """Write one chunk of a chunked body; with the last one its end, in one write: a client sees both at once."""
+        await self.send(b"%x\r\n" % len(data) + data + b"\r\n" + (b"0\r\n\r\n" if last else b""))
 
     @staticmethod
     def _head(

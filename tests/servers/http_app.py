@@ -242,18 +242,24 @@ async def early(x: Exchange) -> None:
 
 @_endpoint
 async def gated(x: Exchange) -> None:
-    """``/gated/<token>?n=3[&sse=1]``: each chunk but the first waits until the test lets it through."""
+    """``/gated/<token>?n=3[&sse=1][&end=<token>]``: each chunk but the first waits until the test lets it through.
+
+    The end comes together with the last chunk, or waits for a token of its own.
+    """
     token = x.path.split("/")[2]
-    sse = "sse" in x.query
+    sse, end, count = "sse" in x.query, x.query.get("end"), int(x.query.get("n", "3"))
     kind = "text/event-stream" if sse else "text/plain; charset=utf-8"
     await x.start(headers=[*_plain(kind), ("Transfer-Encoding", "chunked")])
-    for number in range(int(x.query.get("n", "3"))):
+    for number in range(count):
         if number and not await x.state.gate(token):
-            await x.chunk(b"THE TEST NEVER SAW THE CHUNK BEFORE\n")
-            break
+            await x.chunk(b"THE TEST NEVER SAW THE CHUNK BEFORE\n", last=True)
+            return
         event = b'event: tick\nid: %d\ndata: {"n": %d}\n\n' % (number, number)
-        await x.chunk(event if sse else b"line %d\npart " % number)
-    await x.chunk(b"")
+        await x.chunk(event if sse else b"line %d\npart " % number, last=number == count - 1 and end is None)
+    if end is not None:
+        if not await x.state.gate(end):
+            await x.chunk(b"THE TEST NEVER SAW THE LAST CHUNK\n")
+        await x.chunk(b"")
 
 
 @_endpoint
@@ -266,8 +272,7 @@ async def gated_gzip(x: Exchange) -> None:
         if number and not await x.state.gate(x.path.split("/")[2]):
             break
         await x.chunk(packer.compress(f"zeile {number} ä\n".encode()) + packer.flush(zlib.Z_SYNC_FLUSH))
-    await x.chunk(packer.flush())
-    await x.chunk(b"")
+    await x.chunk(packer.flush(), last=True)
 
 
 @_endpoint
