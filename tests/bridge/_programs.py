@@ -55,7 +55,7 @@ def web_probe(app: str, tracing: str, upstream: str, **environment: str) -> tupl
         cwd=_ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -86,6 +86,6 @@ def _run(command: list[str], environment: dict[str, str]) -> subprocess.Complete
         env={**os.environ, **_QUIET, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )

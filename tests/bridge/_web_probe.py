@@ -202,7 +202,7 @@ def _in_even_pieces(app: Any) -> Any:
 
 
 def _ask(port: int, method: str, target: str, headers: dict[str, str], body: bytes | None) -> dict[str, Any]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request(method, target, body=body, headers={**headers, "Connection": "close"})
         response = connection.getresponse()

@@ -126,7 +126,7 @@ def test_settings_have_flags_of_opentelemetry_instrument(upstream: Loopback, tmp
     subprocess.run(
         [str(script), *quiet, *flags, sys.executable, "-c", code, f"{upstream.url}/users/1"],
         check=True,
-        timeout=60,
+        timeout=240,
     )
     (cassette,) = cassettes(tmp_path)
     assert [event.signature.url for event in cassette.events] == [f"{upstream.url}/users/1"]

@@ -22,7 +22,7 @@ from timetracer_otel.context import require_session
 from timetracer_otel.session import TraceSession
 from timetracer_otel.types import DependencyEvent, EventResult, EventSignature, RequestSnapshot
 
-DEADLINE_S = 20.0
+DEADLINE_S = 100.0
 View = Callable[[], None]
 
 

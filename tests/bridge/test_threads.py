@@ -117,7 +117,7 @@ _SERVICE = """
     from timetracer_otel.bridge import runtime
     runtime().flush()
     jobs.put(99)
-    print(json.dumps([told, answers.get(timeout=10)]))
+    print(json.dumps([told, answers.get(timeout=60)]))
 """
 
 

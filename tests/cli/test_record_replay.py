@@ -170,7 +170,7 @@ def test_the_program_has_our_streams(tmp_path: Path) -> None:
         text=True,
         cwd=tmp_path,
         env=command_environment(),
-        timeout=60,
+        timeout=240,
     )
     assert (done.stdout, said(done.stderr), done.returncode) == ("cba", "e", 0)
 

@@ -52,7 +52,7 @@ def upstream(request: pytest.FixtureRequest, shared_upstream: SharedUpstream) ->
     flavour = getattr(request.cls, "flavour", None)
     if flavour is not None:
         flavour.upstream = shared_upstream
-    with deadline(30):
+    with deadline(240):
         yield shared_upstream
     if flavour is not None:
         flavour.disable()

@@ -80,7 +80,7 @@ class HttpBehaviour:
             async def one(session: Session, n: int) -> Any:
                 return (await session.call("POST", "/reorder?of=200", json={"n": n}))["json"]
 
-            async with f.open(max_connections=50, timeout=20) as session:
+            async with f.open(max_connections=50, timeout=60) as session:
                 return await f.together([partial(one, session, n) for n in numbers])
 
         numbers = list(range(200))
@@ -281,7 +281,7 @@ class HttpBehaviour:
                 barrier.wait()
 
         for live in (True, False):
-            barrier = threading.Barrier(3, timeout=10)
+            barrier = threading.Barrier(3, timeout=60)
             results: dict[str, Any] = {}
             threads = [threading.Thread(target=one, args=(name, results, live)) for name in "abc"]
             for thread in threads:

@@ -101,7 +101,7 @@ class HttpCancellation:
 
     def run(self, cancelled: Cancelled, target: str) -> Any:
         async def run(f: Flavour) -> Any:
-            async with f.open(timeout=10) as session:
+            async with f.open(timeout=60) as session:
                 seen = await cancelled(session, target)
                 return [seen, (await session.call("GET", "/counter/after"))["json"]]
 
@@ -130,7 +130,7 @@ class HttpCancellation:
         upstream.stop()
 
         async def patient(f: Flavour) -> Any:
-            async with f.open(timeout=10) as session:
+            async with f.open(timeout=60) as session:
                 return await session.call("GET", target)
 
         started = time.monotonic()
@@ -156,7 +156,7 @@ class HttpCancellation:
                     return await _move_on(session, f"/slow/5000?n={n}")
                 return (await session.call("POST", "/reorder?of=30", json={"n": n}))["json"]
 
-            async with f.open(max_connections=50, timeout=10) as session:
+            async with f.open(max_connections=50, timeout=60) as session:
                 return await f.together([partial(one, session, n) for n in range(30)])
 
         with record(path):

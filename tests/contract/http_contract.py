@@ -25,7 +25,7 @@ from timetracer_otel.session import ReplaySession
 
 __all__ = ["HttpContract", "Runs", "deadline", "network_attempts"]
 
-_CASE_SECONDS = 15
+_CASE_SECONDS = 100
 
 _attempts: list[str] | None = None
 

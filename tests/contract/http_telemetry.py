@@ -163,7 +163,7 @@ class HttpTelemetryOfAProcess:
             env={**os.environ, **environment, "PYTHONPATH": str(Path(__file__).parents[2])},
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=240,
         )
         assert done.returncode == 0, done.stderr
         facts: dict[str, Any] = json.loads(done.stdout)

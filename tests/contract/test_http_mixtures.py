@@ -29,7 +29,7 @@ async def _by_aiohttp(url: str) -> object:
 CALLS: dict[str, Callable[[str], object]] = {
     "aiohttp": lambda url: asyncio.run(_by_aiohttp(url)),
     "httpx": lambda url: httpx.get(url).json(),
-    "requests": lambda url: requests.get(url, timeout=10).json(),
+    "requests": lambda url: requests.get(url, timeout=60).json(),
 }
 
 

@@ -22,7 +22,8 @@ from tests.servers._upstream import Upstream
 from timetracer_otel import ReplayMismatchError, _faults, record, replay
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.plugins import disable_httpx, enable_httpx
-from timetracer_otel.session import ReplaySession
+from timetracer_otel.session import Redactor, ReplaySession
+from timetracer_otel.types import EventSignature, HeaderPairs
 
 SYNC, ASYNCIO, TRIO = (HttpxFlavour("httpx", way) for way in ("sync", "asyncio", "trio"))
 SYNC2, ASYNCIO2 = (HttpxFlavour("httpx2", way) for way in ("sync", "asyncio"))
@@ -301,6 +302,34 @@ def test_a_fault_of_the_recorder_does_not_reach_the_app(
     with record(path):
         assert flavour.run(run) == bare
     assert sum(_faults.fault_counts().values()) > before
+
+
+def test_a_fault_in_making_one_event_loses_no_other(
+    upstream: Upstream, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Redactor.headers
+
+    def broken(self: Redactor, pairs: HeaderPairs) -> Any:
+        if any(value == b"break" for _, value in pairs):
+            raise RuntimeError("a bug of ours")
+        return real(self, pairs)
+
+    monkeypatch.setattr(_faults, "raise_faults", False)
+    monkeypatch.setattr(Redactor, "headers", broken)
+    with record(path):
+        for value in ("keep", "break", "keep"):
+            httpx.get(upstream.url("/counter/a"), headers={"X-A": value})
+    events = read_cassette(path).events
+    assert [event.not_replayable for event in events] == [
+        None,
+        "a fault of the recorder, which its log has: RuntimeError",
+        None,
+    ]
+    assert events[1].signature == EventSignature(lib="httpx", method="GET")
+    monkeypatch.undo()
+    upstream.stop()
+    with replay(path):
+        assert [httpx.get(upstream.url("/counter/a")).json()["n"] for _ in range(2)] == [1, 3]
 
 
 def test_enabling_is_idempotent() -> None:

@@ -111,18 +111,18 @@ async def scripts(r: Any, more: bool) -> Any:
 async def subscriptions(r: Any, more: bool) -> Any:
     known, new = r.pubsub(), r.pubsub()
     await settle(known.subscribe("a"))
-    seen = [await settle(known.get_message(timeout=1))]
+    seen = [await settle(known.get_message(timeout=20))]
     if more:
         await settle(new.subscribe("b"))
-        seen += [await settle(new.get_message(timeout=1)), await settle(r.publish("b", "1"))]
-        seen.append(await settle(new.get_message(timeout=1)))
+        seen += [await settle(new.get_message(timeout=20)), await settle(r.publish("b", "1"))]
+        seen.append(await settle(new.get_message(timeout=20)))
         await settle(new.subscribe("a"))
-        seen += [await settle(new.get_message(timeout=1)), await settle(new.get_message(timeout=0.05))]
+        seen += [await settle(new.get_message(timeout=20)), await settle(new.get_message(timeout=0.05))]
         # A server may count a subscriber that hung up a moment ago; one that said so, it does not.
         await settle(new.unsubscribe("a"))
-        seen.append(await settle(new.get_message(timeout=1)))
+        seen.append(await settle(new.get_message(timeout=20)))
         await settle((getattr(new, "aclose", None) or new.close)())
-    seen += [await settle(r.publish("a", "2")), await settle(known.get_message(timeout=1))]
+    seen += [await settle(r.publish("a", "2")), await settle(known.get_message(timeout=20))]
     await settle((getattr(known, "aclose", None) or known.close)())
     return seen
 

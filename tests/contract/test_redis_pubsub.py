@@ -242,10 +242,10 @@ def test_a_task_that_listens_and_is_cancelled(server: RedisServer, tmp_path: Pat
             await pubsub.subscribe("c")
             task = asyncio.create_task(listen(pubsub))
             for word in ("a", "b"):
-                await asyncio.wait_for(got.wait(), 5)
+                await asyncio.wait_for(got.wait(), 30)
                 got.clear()
                 await r.publish("c", word)
-            await asyncio.wait_for(got.wait(), 5)
+            await asyncio.wait_for(got.wait(), 30)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
@@ -262,12 +262,12 @@ def test_a_replay_waits_for_the_command_that_caused_a_message(server: RedisServe
         with redis.Redis(port=server.port) as r:
             pubsub = r.pubsub()
             pubsub.subscribe("a")
-            seen = [pubsub.get_message(timeout=2)]
+            seen = [pubsub.get_message(timeout=20)]
             timer = threading.Timer(pause_s, lambda: pubsub.subscribe("b"))
             timer.start()
             if pause_s == 0:
                 timer.join()
-            seen += [pubsub.get_message(timeout=2)]
+            seen += [pubsub.get_message(timeout=20)]
             timer.join()
             pubsub.close()
             return seen
@@ -312,7 +312,7 @@ def test_another_subscription_is_a_mismatch(server: RedisServer, tmp_path: Path)
             pubsub = r.pubsub()
             try:
                 pubsub.subscribe(channel)
-                return pubsub.get_message(timeout=2)
+                return pubsub.get_message(timeout=20)
             finally:
                 pubsub.close()
 
@@ -331,7 +331,7 @@ def test_more_messages_than_a_recording_keeps(server: RedisServer, tmp_path: Pat
             pubsub.subscribe("a")
             for _ in range(20):
                 r.publish("a", "x" * 100)
-            seen = [pubsub.get_message(timeout=2) for _ in range(number)]
+            seen = [pubsub.get_message(timeout=20) for _ in range(number)]
             pubsub.close()
             return seen
 

@@ -200,9 +200,9 @@ def test_clients_made_and_connected_before(server: RedisServer, tmp_path: Path) 
     def app() -> list[Any]:
         pubsub.subscribe("c")
         pipe.get("a")
-        seen = [pubsub.get_message(timeout=1), r.set("a", 1), r.get("a"), pipe.execute()]
+        seen = [pubsub.get_message(timeout=20), r.set("a", 1), r.get("a"), pipe.execute()]
         pubsub.unsubscribe()
-        return [*seen, pubsub.get_message(timeout=1)]
+        return [*seen, pubsub.get_message(timeout=20)]
 
     with record(path):
         recorded = app()

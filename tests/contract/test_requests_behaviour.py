@@ -92,7 +92,7 @@ def test_fifty_threads_on_one_session_of_requests(upstream: Upstream, path: Path
             client.mount("http://", HTTPAdapter(pool_maxsize=50))
 
             def one(n: int) -> Any:
-                with client.post(upstream.url("/reorder?of=50"), json={"n": n}, stream=True, timeout=10) as response:
+                with client.post(upstream.url("/reorder?of=50"), json={"n": n}, stream=True, timeout=60) as response:
                     return b"".join(response.iter_content(3))
 
             with ThreadPoolExecutor(50) as pool:

@@ -178,7 +178,7 @@ class Page:
             capture_output=True,
             text=True,
             encoding="utf-8",
-            timeout=100,
+            timeout=240,
         )
 
 

@@ -97,7 +97,7 @@ class World:
         client = redis.Redis.from_url(self.redis.url)
         do: dict[str, Callable[[int], Any]] = {
             "httpx": lambda n: httpx.get(f"{self.upstream.url}/users/1{n}").json(),
-            "requests": lambda n: requests.get(f"{self.upstream.url}/users/2{n}", timeout=5).json(),
+            "requests": lambda n: requests.get(f"{self.upstream.url}/users/2{n}", timeout=60).json(),
             "sqlalchemy": lambda n: self._insert(engine, n),
             "redis": lambda n: (client.incr(f"k{n}"), client.get(f"k{n}")),
             "ledger": lambda n: self.ledger.book(n),

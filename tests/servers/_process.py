@@ -16,7 +16,7 @@ from typing import Any
 
 __all__ = ["ServerProcess"]
 
-_READY_SECONDS = 20.0
+_READY_SECONDS = 100.0
 _ROOT = Path(__file__).parents[2]
 
 

@@ -31,7 +31,7 @@ class Upstream:
         authority.cert_pem.write_to_path(str(self.authority))
         self.trusting = ssl.create_default_context(cafile=str(self.authority))
         self._process = ServerProcess("tests.servers.upstream", str(folder / "server.pem"), str(folder / "other.pem"))
-        self._control = socket.create_connection(("127.0.0.1", self._process.port("control")), timeout=5)
+        self._control = socket.create_connection(("127.0.0.1", self._process.port("control")), timeout=60)
         self._answers = self._control.makefile("rb")
         self._lock = threading.Lock()
 

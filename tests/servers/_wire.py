@@ -16,7 +16,7 @@ __all__ = ["Exchange", "State", "read_exchange"]
 
 HeaderPair = tuple[bytes, bytes]
 
-_GATE_SECONDS = 5.0
+_GATE_SECONDS = 30.0
 _TLS_HANDSHAKE = b"\x16"
 _BOUNDARY = re.compile(rb"boundary=\"?([^\";\r\n]+)")
 

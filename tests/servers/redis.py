@@ -14,7 +14,7 @@ from types import TracebackType
 
 __all__ = ["RedisServer", "server_program"]
 
-_READY_SECONDS = 20.0
+_READY_SECONDS = 100.0
 
 
 def server_program() -> str:
@@ -73,6 +73,8 @@ class RedisServer:
             "save": "",
             "appendonly": "no",
             "loglevel": "warning",
+            # On a busy machine any command may be a slow one.
+            "slowlog-log-slower-than": "-1",
             **self._options,
         }
         arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
@@ -99,7 +101,7 @@ class RedisServer:
 
     def wipe(self) -> None:
         """Delete everything in it."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:
             connection.sendall(b"FLUSHALL\r\nSCRIPT FLUSH\r\nCONFIG RESETSTAT\r\n")
             answer = b""
             while answer.count(b"\r\n") < 3:

@@ -52,7 +52,7 @@ def test_every_replayed_answer_equals_the_recorded_one(tmp_path: Path) -> None:
 def test_cassettes_of_somebody_else_stay(tmp_path: Path) -> None:
     (tmp_path / "cassettes").mkdir()
     command = [sys.executable, str(DEMO / "run.py"), "--dir", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert (done.returncode, done.stderr) == (1, "")
     assert "name another --dir" in done.stdout
     assert list(tmp_path.iterdir()) == [tmp_path / "cassettes"]
@@ -83,7 +83,12 @@ def test_children_end_however_the_demo_ends(tmp_path: Path, number: signal.Signa
 def test_a_service_that_dies_ends_the_demo_with_its_output(tmp_path: Path) -> None:
     code = KEEPS_A_SERVER.replace('"http.server"', '"no_such_module"')
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], cwd=DEMO, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code, str(tmp_path)],
+        cwd=DEMO,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
     )
     assert done.returncode == 1
     assert "server ended with code 1" in done.stderr

@@ -71,7 +71,7 @@ def record(command: Sequence[str], port: int, requests: Sequence[Request], folde
             _wait(lambda: sum(each.method != "" for each in CassetteStore(folder).list()) >= len(requests))
         finally:
             service.send_signal(signal.SIGINT)
-            printed, _ = service.communicate(timeout=30)
+            printed, _ = service.communicate(timeout=240)
     found = [each.request_path for each in CassetteStore(folder).list() if each.method]
     assert len(found) == len(requests), f"{found}\n{printed}"
 
@@ -84,14 +84,14 @@ def verify(folder: Path, command: Sequence[str], *options: str, **changes: str) 
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=240,
         check=False,
     )
 
 
 def send(port: int, request: Request) -> tuple[int, bytes]:
     """Send one request; status and body of the answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request(request.method, request.target, request.body, dict(request.headers))
         answer = connection.getresponse()

@@ -224,7 +224,7 @@ time.sleep(600)
             time.sleep(0.05)
         time.sleep(0.5)
         running.send_signal(number)
-        printed, complained = running.communicate(timeout=40)
+        printed, complained = running.communicate(timeout=240)
     assert (running.returncode, complained) == (code, ""), printed
     assert [pid for pid in map(int, pids.read_text().split()) if is_running(pid)] == []
 
@@ -261,7 +261,7 @@ def test_the_bar_moves_on_a_terminal(shop: Shop) -> None:
     arguments = ["verify", str(shop.cassettes), "--only", "POST *", "--", *shop.command]
     with started(*arguments, stderr=follower, TERM="xterm") as running:
         os.close(follower)
-        printed, _ = running.communicate(timeout=60)
+        printed, _ = running.communicate(timeout=240)
     reader.join(10)
     os.close(leader)
     assert running.returncode == 0, printed
@@ -279,7 +279,7 @@ def test_requests_sent_at_once_without_names_find_their_own_cassettes(shop: Shop
                 answers = list(pool.map(lambda request: send(shop.port, request), NUMBERS * 2))
         finally:
             service.send_signal(signal.SIGINT)
-            printed, _ = service.communicate(timeout=30)
+            printed, _ = service.communicate(timeout=240)
     assert [status for status, _ in answers] == [200] * len(answers), printed
     for request, (_, body) in zip(NUMBERS * 2, answers, strict=True):
         number = request.target.rpartition("/")[2]

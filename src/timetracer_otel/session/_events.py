@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
-from urllib.parse import urlsplit
 
+from timetracer_otel import _faults
 from timetracer_otel._mappings import first_of, text_or_none
 from timetracer_otel.cassette import Unencodable, pack
 from timetracer_otel.config import TraceConfig
@@ -17,12 +17,14 @@ from timetracer_otel.session._base import PendingCall
 from timetracer_otel.session._kinds import kind_of
 from timetracer_otel.session._redaction import Redactor
 from timetracer_otel.session._signature import Signer
+from timetracer_otel.session._urls import split_url
 from timetracer_otel.types import (
     BodySnapshot,
     Call,
     CallSnapshot,
     DependencyEvent,
     EventResult,
+    EventSignature,
     HeaderMap,
     HeaderPairs,
     RecordedError,
@@ -46,7 +48,36 @@ class EventMaker:
     def event(
         self, pending: PendingCall, facts: SpanFacts | None, session_started_s: float, session_ended_s: float | None
     ) -> DependencyEvent:
-        """The event of a call that our own plugins saw, whether it has ended or not."""
+        """The event of a call that our own plugins saw, whether it has ended or not.
+
+        A fault of ours costs this one event its answer, not the recording its others.
+        """
+        try:
+            return self._event(pending, facts, session_started_s, session_ended_s)
+        except Exception as error:
+            _faults.contain("event", error)
+            return self._failed_event(pending, session_started_s, error)
+
+    def _failed_event(self, pending: PendingCall, session_started_s: float, error: Exception) -> DependencyEvent:
+        try:
+            call = pending.call()
+        except Exception:
+            call = Call("unknown", EventType.CUSTOM, "")
+        # Nothing that could hold a secret: whatever failed may have been the redaction.
+        return DependencyEvent(
+            eid=pending.eid,
+            event_type=call.event_type,
+            start_offset_ms=(pending.started_s - session_started_s) * 1000,
+            duration_ms=((pending.ended_s or pending.started_s) - pending.started_s) * 1000,
+            signature=EventSignature(lib=call.lib, method=call.method),
+            result=EventResult(),
+            call=CallSnapshot(),
+            not_replayable=f"a fault of the recorder, which its log has: {type(error).__name__}",
+        )
+
+    def _event(
+        self, pending: PendingCall, facts: SpanFacts | None, session_started_s: float, session_ended_s: float | None
+    ) -> DependencyEvent:
         call, result = pending.call(), pending.result()
         ended_s = pending.ended_s if pending.ended_s is not None else session_ended_s
         span = facts
@@ -64,8 +95,11 @@ class EventMaker:
         if span is not None and span.status_description and REDACTED in repr(args):
             # Errors quote the arguments of the call that failed (redis-py does, for a command in a pipeline).
             span.status_description = f"{span.status_description.partition(':')[0]}: {REDACTED}"
-        if call.url is not None and (result.exception is not None or result.reply is not None):
-            result = self._without_secrets_of_url(result, call.url)
+        edits = self._secrets_of(call) if result.exception is not None or result.reply is not None else []
+        if edits:
+            result = _without(result, edits)
+            if span is not None:
+                span.status_description = _edited(span.status_description, edits)
         failed = result.error is not None or (result.status or 0) >= 400
         body, _ = self._body(_request_body(call), call.headers, self.config.store_request_body, failed)
         event = DependencyEvent(
@@ -169,11 +203,13 @@ class EventMaker:
         pairs = header_pairs(result.headers)
         changed = False
         if result.body is not None:
-            before = result.body.size_bytes
+            given, before = result.body, result.body.size_bytes
             result.body, changed = self._body(result.body, pairs, self.config.store_response_body, failed)
             if result.body is not None and not result.body.captured and event.not_replayable is None:
                 event.not_replayable = self._why_not_kept(before)
             if changed and result.body is not None:
+                if self.redactor.is_damaged(given.data, pairs) and event.not_replayable is None:
+                    event.not_replayable = "its response body is damaged in its encoding, and has a secret"
                 pairs = _with_length(pairs, before, len(result.body.data))
         if isinstance(result.headers, HeaderMap):
             result.headers = HeaderMap(self.redactor.headers(pairs))
@@ -187,18 +223,17 @@ class EventMaker:
                 result.reply = None
                 event.not_replayable = f"its result has no faithful encoding: {error}"
 
-    def _without_secrets_of_url(self, result: EventResult, url: str) -> EventResult:
-        """Clients quote what was called in their errors."""
-        before, now = urlsplit(url), urlsplit(self.redactor.url(url))
-        edits = [(old, new) for old, new in ((before.query, now.query), (before.netloc, now.netloc)) if old != new]
-        if not edits:
-            return result
-        return replace(
-            result,
-            error=_edited(result.error, edits),
-            exception=_edited(result.exception, edits),
-            reply=_edited(result.reply, edits),
-        )
+    def _secrets_of(self, call: Call) -> list[tuple[str, str]]:
+        """What is redacted of a call, with what stands for it: clients quote what was called in their errors."""
+        edits = []
+        if call.url is not None:
+            before, now = split_url(call.url), split_url(self.redactor.url(call.url))
+            edits += [(old, new) for old, new in zip(before, now, strict=True) if old and new and old != new]
+        for (_, value), (_, redacted) in zip(call.headers, self.redactor.headers(call.headers), strict=True):
+            # As text, and as the repr of its bytes: h11 and httpcore show "Illegal header value b'...'".
+            if value != redacted and len(value) >= _SHORTEST_SECRET:
+                edits += [(text, redacted.decode("latin-1")) for text in (value.decode("latin-1"), repr(value)[2:-1])]
+        return sorted(edits, key=lambda edit: -len(edit[0]))
 
     def _why_not_kept(self, size: int | None) -> str:
         policy = self.config.store_response_body
@@ -277,6 +312,10 @@ def span_event_type(attributes: Mapping[str, Any]) -> EventType:
     return EventType.CUSTOM
 
 
+_SHORTEST_SECRET = 4
+"""Characters: shorter ones keep nobody out, and taking them out of an error would take all else apart."""
+
+
 def _request_body(call: Call) -> BodySnapshot | None:
     if not call.body and call.body_end is BodyEnd.COMPLETE:
         return None
@@ -291,12 +330,23 @@ def _with_length(pairs: HeaderPairs, before: int | None, now: int) -> HeaderPair
     ]
 
 
+def _without(result: EventResult, edits: list[tuple[str, str]]) -> EventResult:
+    return replace(
+        result,
+        error=_edited(result.error, edits),
+        exception=_edited(result.exception, edits),
+        reply=_edited(result.reply, edits),
+    )
+
+
 def _edited(value: Any, edits: list[tuple[str, str]]) -> Any:
     """A value with texts replaced in it, at any depth."""
     if type(value) is str:
         for old, new in edits:
             value = value.replace(old, new)
         return value
+    if type(value) is bytes:
+        return _edited(value.decode("latin-1"), edits).encode("latin-1", "replace")
     if type(value) is dict:
         return {key: _edited(item, edits) for key, item in value.items()}
     if type(value) in (list, tuple):

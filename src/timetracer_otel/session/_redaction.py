@@ -6,13 +6,13 @@ it. Copies are redacted, never originals.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
-from urllib.parse import quote, unquote_plus, urlsplit, urlunsplit
+from urllib.parse import quote, unquote_plus
 
 from timetracer_otel.constants import REDACTED
-from timetracer_otel.session._content_encoding import decode_body, encode_body
+from timetracer_otel.session._content_encoding import decode_body, encode_body, known_encodings
 from timetracer_otel.session._redaction_rules import (
     COOKIE_HEADERS,
     SECRET_FIELDS,
@@ -29,6 +29,7 @@ from timetracer_otel.session._splice import (
     move_boundaries,
     multipart_edits,
 )
+from timetracer_otel.session._urls import split_url
 from timetracer_otel.types import HeaderPairs
 
 __all__ = ["RedactedBody", "Redactor", "content_headers", "multipart_boundary"]
@@ -38,14 +39,24 @@ _DEFAULT_RULES = ("headers", "cookies", "url userinfo", "query", "json fields", 
 _NAME_RULE = "name:"
 _COOKIE_ATTRIBUTES = frozenset(
     {
-        b"path",
+        b"comment",
+        b"commenturl",
+        b"discard",
         b"domain",
         b"expires",
+        b"httponly",
         b"max-age",
-        b"samesite",
+        b"partitioned",
+        b"path",
+        b"port",
         b"priority",
+        b"samesite",
+        b"secure",
+        b"version",
     }
 )
+"""Of a cookie that is set (RFC 6265, 2109 and 2965, and what browsers add); a jar refuses one whose version it does
+not know."""
 
 
 class RedactedBody(NamedTuple):
@@ -107,17 +118,20 @@ class Redactor:
         return self.active and name.lower() in self._fields
 
     def _url(self, url: str) -> str:
-        """The URL with secret query parameters replaced and user information taken out."""
-        if not self.active or ("?" not in url and "@" not in url):
+        """The URL with secret parameters replaced, in query and fragment, and user information taken out."""
+        if not self.active or ("?" not in url and "@" not in url and "#" not in url):
             return url
-        parts = urlsplit(url)
+        parts = split_url(url)
         netloc = parts.netloc
-        if "@" in netloc:
+        if netloc is not None and "@" in netloc:
             netloc = f"{quote(REDACTED)}@{netloc.rpartition('@')[2]}"
-        query = "&".join(self._query_field(field) for field in parts.query.split("&")) if parts.query else ""
-        if netloc == parts.netloc and query == parts.query:
-            return url
-        return urlunsplit((parts.scheme, netloc, parts.path, query, parts.fragment))
+        # Tokens come in fragments as well (RFC 6749 section 4.2.2), also behind a path of their own ("#/in?token=").
+        fragment = parts.fragment and "?".join(self._fields_of_url(part) for part in parts.fragment.split("?"))
+        query = parts.query and self._fields_of_url(parts.query)
+        return parts._replace(netloc=netloc, query=query, fragment=fragment).unsplit()
+
+    def _fields_of_url(self, fields: str) -> str:
+        return "&".join(self._query_field(field) for field in fields.split("&"))
 
     def _query_field(self, field: str) -> str:
         name, _, value = field.partition("=")
@@ -133,7 +147,7 @@ class Redactor:
         if name in self._headers:
             return _REDACTED
         if name in COOKIE_HEADERS:
-            return _redact_cookies(value)
+            return _redact_cookies(value, name == "set-cookie")
         if name in URL_HEADERS:
             text = value.decode("latin-1")
             redacted = self.url(text)
@@ -152,18 +166,21 @@ class Redactor:
         unchanged = RedactedBody(data, sizes, False, content_type)
         if not self.active:
             return unchanged
-        encoding = coding.strip().lower().decode("latin-1")
-        plain = decode_body(data, encoding)
-        if plain is None:
-            return unchanged
-        edits = self._edits(plain, content_type)
-        if not edits:
-            return unchanged
-        redacted = apply_edits(plain, edits)
-        if plain is data:
-            return RedactedBody(redacted, move_boundaries(sizes, edits), True, content_type)
-        encoded = encode_body(redacted, encoding)
-        return RedactedBody(encoded, _in_proportion(sizes, len(encoded)), True, content_type)
+        for plain, encoding in _readings(data, coding.decode("latin-1")):
+            edits = self._edits(plain, content_type)
+            if not edits:
+                continue
+            redacted = apply_edits(plain, edits)
+            if plain is data:
+                return RedactedBody(redacted, move_boundaries(sizes, edits), True, content_type)
+            encoded = encode_body(redacted, encoding)
+            return RedactedBody(encoded, _in_proportion(sizes, len(encoded)), True, content_type)
+        return unchanged
+
+    def is_damaged(self, data: bytes, headers: HeaderPairs) -> bool:
+        """Whether a body does not decode as its headers say: nothing redacted fails in the same way."""
+        encoding = known_encodings(content_headers(headers)[1].decode("latin-1"))
+        return decode_body(data, encoding) is None and decode_body(data, encoding, damaged_too=True) is not None
 
     def _edits(self, data: bytes, content_type: bytes) -> list[Edit]:
         kind = content_type.partition(b";")[0].strip().lower()
@@ -171,7 +188,7 @@ class Redactor:
             return list(form_edits(data, self._fields))
         if kind.startswith(b"multipart/"):
             boundary = multipart_boundary(content_type)
-            return list(multipart_edits(data, boundary, self._fields)) if boundary else []
+            return list(multipart_edits(data, boundary, self._fields, self._json_keys)) if boundary else []
         textual = b"json" in kind or kind.startswith(b"text/") or (not kind and data.lstrip()[:1] in (b"{", b"["))
         return list(json_edits(data, self._json_keys)) if textual else []
 
@@ -192,8 +209,22 @@ class Redactor:
         return _REDACTED if type(item) is bytes else REDACTED
 
 
+def _readings(data: bytes, coding: str) -> Iterator[tuple[bytes, str]]:
+    """What a body may be to those who read it, with the encodings that this is in."""
+    encoding = known_encodings(coding) if coding else ""
+    plain = decode_body(data, encoding) if encoding else data
+    if plain is not None:
+        yield plain, encoding
+        return
+    # Damaged, or in no encoding at all, whatever its headers say.
+    plain = decode_body(data, encoding, damaged_too=True)
+    if plain is not None:
+        yield plain, encoding
+    yield data, ""
+
+
 def content_headers(headers: HeaderPairs) -> tuple[bytes, bytes]:
-    """The last values of ``content-type`` and ``content-encoding``; empty where they are missing."""
+    """The last ``content-type``, and all of ``content-encoding`` in one; empty where they are missing."""
     content_type = encoding = b""
     for name, value in headers:
         # Both begin with the same letter, and few others do: cheaper than to lower each name.
@@ -202,7 +233,7 @@ def content_headers(headers: HeaderPairs) -> tuple[bytes, bytes]:
             if lowered == b"content-type":
                 content_type = value
             elif lowered == b"content-encoding":
-                encoding = value
+                encoding = encoding + b", " + value if encoding else value
     return content_type, encoding
 
 
@@ -215,12 +246,17 @@ def multipart_boundary(content_type: bytes) -> bytes:
     return b""
 
 
-def _redact_cookies(value: bytes) -> bytes:
+def _redact_cookies(value: bytes, sets_one: bool) -> bytes:
     pieces = []
     for position, piece in enumerate(value.split(b";")):
         name, equals, content = piece.partition(b"=")
-        attribute = position > 0 and name.strip().lower() in _COOKIE_ATTRIBUTES
-        pieces.append(name + equals + _REDACTED if equals and content and not attribute else piece)
+        if sets_one and position > 0 and (not equals or name.strip().lower() in _COOKIE_ATTRIBUTES):
+            pieces.append(piece)
+        elif not equals:
+            # A cookie without a name.
+            pieces.append(piece.replace(piece.strip(), _REDACTED) if piece.strip() else piece)
+        else:
+            pieces.append(name + equals + (_REDACTED if content else b""))
     return b";".join(pieces)
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Hashable
 from functools import lru_cache
 from typing import Any, NamedTuple
-from urllib.parse import unquote_plus, urlsplit
+from urllib.parse import unquote_plus
 
 from timetracer_otel._mappings import values_by_name
 from timetracer_otel.cassette import pack
@@ -16,6 +16,7 @@ from timetracer_otel.session._kinds import kind_of
 from timetracer_otel.session._redaction import Redactor, multipart_boundary
 from timetracer_otel.session._rules import MatchRules
 from timetracer_otel.session._sql import IgnoredParameters, canonical, is_sql
+from timetracer_otel.session._urls import split_url
 from timetracer_otel.types import Call, CallSnapshot, CallView, DependencyEvent, EventSignature, HeaderMap
 
 __all__ = ["PARTIAL_BODY", "Key", "Signer", "canonical_json", "key_of"]
@@ -151,9 +152,10 @@ class Signer:
         return body
 
     def _parse_target(self, url: str) -> _Target:
-        parts = urlsplit(url)
-        scheme = parts.scheme.lower()
-        netloc = parts.netloc.rpartition("@")[2].lower() if self._redactor.active else parts.netloc.lower()
+        parts = split_url(url)
+        scheme, netloc = (parts.scheme or "").lower(), (parts.netloc or "").lower()
+        if self._redactor.active:
+            netloc = netloc.rpartition("@")[2]
         netloc = netloc.removesuffix(_DEFAULT_PORTS.get(scheme, "/"))
         prefix = f"{scheme}://{netloc}" if scheme else netloc
         pairs = []

@@ -6,6 +6,7 @@ found is a list of edits, places with what stands there instead.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -16,10 +17,26 @@ from timetracer_otel.constants import REDACTED
 __all__ = ["Edit", "apply_edits", "form_edits", "json_edits", "move_boundaries", "multipart_edits"]
 
 _REDACTED = REDACTED.encode()
-_JSON_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_JSON_BRACKET_OR_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+# One step for each stretch, not for each byte: the engine keeps a place to go back to for every step.
+_JSON_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_JSON_BRACKET_OR_STRING = re.compile(_JSON_STRING.pattern + rb"|[\[\]{}]", re.DOTALL)
 _JSON_SCALAR = re.compile(rb"[^\s,\]}]*")
 _JSON_HARMLESS = frozenset({b"null", b"true", b"false", b""})
+_JSON_PART = re.compile(rb"^content-type:[^\r\n;]*json", re.IGNORECASE | re.MULTILINE)
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+"""The longer ones first: one of them begins with a shorter one."""
+_WIDE = {
+    b"\1\0\1\0": "utf-16-le",
+    b"\0\1\0\1": "utf-16-be",
+    b"\1\0\0\0": "utf-32-le",
+    b"\0\0\0\1": "utf-32-be",
+}
+"""Which bytes of the first four are zero."""
 _PART_NAME = re.compile(rb'\bname\*?="?([^";\r\n]*)', re.IGNORECASE)
 
 
@@ -56,6 +73,10 @@ def json_edits(data: bytes, keys: re.Pattern[bytes]) -> Iterator[Edit]:
 
     A value that the body's end cuts off is replaced up to the end. ``null``, ``true`` and ``false`` are no secrets.
     """
+    wide = _wide_encoding(data)
+    if wide:
+        yield from _wide_json_edits(data, wide, keys)
+        return
     lowered = data.lower()
     position = 0
     while (found := keys.search(lowered, position)) is not None:
@@ -68,6 +89,30 @@ def json_edits(data: bytes, keys: re.Pattern[bytes]) -> Iterator[Edit]:
         if data[start:stop] not in _JSON_HARMLESS:
             yield Edit(start, stop, b'"' + _REDACTED + b'"')
         position = max(stop, start)
+
+
+def _wide_encoding(data: bytes) -> str:
+    """The encoding of JSON in units of two or four bytes, which clients read (RFC 4627 section 3); else empty."""
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return encoding
+    # The first two characters of JSON are ASCII.
+    return _WIDE.get(bytes(byte and 1 for byte in data[:4]), "") if 0 in data[:4] else ""
+
+
+def _wide_json_edits(data: bytes, encoding: str, keys: re.Pattern[bytes]) -> Iterator[Edit]:
+    # A last unit that is cut off, and units that are no character, must not move what stands beside them.
+    errors, size = ("surrogatepass", 2) if "16" in encoding else ("replace", 4)
+    narrow = data[: len(data) // size * size].decode(encoding, errors).encode("utf-8", "surrogatepass")
+    at = narrow_at = 0
+    for edit in json_edits(narrow, keys):
+        places = []
+        for narrow_place in (edit.start, edit.stop):
+            between = narrow[narrow_at:narrow_place].decode("utf-8", "surrogatepass")
+            at += len(between.encode(encoding, "surrogatepass"))
+            narrow_at = narrow_place
+            places.append(at)
+        yield Edit(places[0], places[1], edit.text.decode().encode(encoding))
 
 
 def _json_value_end(data: bytes, start: int) -> int:
@@ -101,8 +146,8 @@ def form_edits(data: bytes, names: frozenset[str]) -> Iterator[Edit]:
         position += len(field) + 1
 
 
-def multipart_edits(data: bytes, boundary: bytes, names: frozenset[str]) -> Iterator[Edit]:
-    """The contents of secret fields in ``multipart/form-data``."""
+def multipart_edits(data: bytes, boundary: bytes, names: frozenset[str], keys: re.Pattern[bytes]) -> Iterator[Edit]:
+    """The contents of secret fields in ``multipart/form-data``, and the secrets in its parts that are JSON."""
     delimiter = b"--" + boundary
     start = data.find(delimiter)
     while start >= 0:
@@ -116,6 +161,10 @@ def multipart_edits(data: bytes, boundary: bytes, names: frozenset[str]) -> Iter
                 stop = end - 2 if data[end - 2 : end] == b"\r\n" else end
                 if stop > head_end + 4:
                     yield Edit(head_end + 4, stop, _REDACTED)
+            elif _JSON_PART.search(data, part, head_end):
+                content = head_end + 4
+                for edit in json_edits(data[content:end], keys):
+                    yield Edit(content + edit.start, content + edit.stop, edit.text)
         start = following
 
 
