@@ -27,6 +27,10 @@ Function = Callable[..., Any]
 _PROXY: Any = getattr(wrapt, "BaseObjectProxy", wrapt.ObjectProxy)
 
 
+_MARK = "_timetracer_patch"
+"""On a replacement: itself (who wraps it copies its attributes), whose it is, and what it replaced."""
+
+
 class Patch:
     """One replaced function; applied and undone by the same entry. Not safe to apply from two threads at once.
 
@@ -54,12 +58,13 @@ class Patch:
         if self._replacement is not None:
             return
         holder, found = self._innermost(lambda _: False)
-        original: Any = found
+        original = _without_leftovers(found)
         kind = type(original) if isinstance(original, (staticmethod, classmethod)) else None
         function = original.__func__ if kind else original
         replacement: Any = functools.wraps(function)(self._wrap(function))
         # The name promises a plain function: `__wrapped__` would let others unwrap us by mistake.
         del replacement.__wrapped__
+        setattr(replacement, _MARK, (replacement, self, original))
         replacement = kind(replacement) if kind else replacement
         self._put(holder, replacement)
         self._original, self._replacement = original, replacement
@@ -68,7 +73,8 @@ class Patch:
         """Put the original back, wherever in the chain the replacement is by now; harmless when repeated.
 
         Where somebody wrapped the replacement in a function that cannot be looked into, it stays, and passes
-        every call through for want of a session.
+        every call through for want of a session. So it does where somebody took it out and puts it back later (as
+        pytest's ``monkeypatch`` does); whatever is applied then takes its place.
         """
         if self._replacement is None:
             return
@@ -91,6 +97,17 @@ class Patch:
             setattr(self.owner, self.name, function)
         else:
             holder.__wrapped__ = function
+
+
+def _without_leftovers(found: Any) -> Any:
+    """The function beneath replacements that were undone while they were not in their place."""
+    while True:
+        function = found.__func__ if isinstance(found, (staticmethod, classmethod)) else found
+        mark: tuple[Any, Any, Any] = getattr(function, _MARK, (None, None, None))
+        marked, patch, original = mark
+        if marked is not function or patch._replacement is found:
+            return found
+        found = original
 
 
 class LatePatch(Patch):
