@@ -293,6 +293,8 @@ class Call:
     body: bytes | None = None
     body_end: BodyEnd = BodyEnd.COMPLETE
     """Other than ``COMPLETE`` where the body was not sent to its end."""
+    too_long_bytes: int | None = None
+    """Its length, where the body was too long to be kept and is therefore not here."""
     args: Any = None
     """Arguments of calls that are no HTTP: statement and parameters, command and keys."""
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import pytest
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
-from tests.contract._flavour import Flavour, Session
+from tests.contract._flavour import Flavour, Pieces, Session
 from tests.contract.http_contract import network_attempts
 from tests.servers._upstream import Upstream
 from timetracer_otel import ReplayMismatchError, record, replay
@@ -247,6 +247,50 @@ class HttpBehaviour:
         upstream.stop()
         with replay(path):
             self.refused(("GET", "/bytes/5000"))
+
+    @pytest.mark.parametrize("setting", [{"max_body_kb": 1}, {"max_session_kb": 1}])
+    def test_a_stream_that_was_sent_and_not_kept_answers_no_other(
+        self, upstream: Upstream, path: Path, setting: dict[str, Any]
+    ) -> None:
+        """Nothing is left of it to tell one from another."""
+
+        def upload(letter: bytes) -> tuple[Any, ...]:
+            return "POST", "/bytes/10", {"content": Pieces([letter * 1000] * 5)}
+
+        with record(path, **setting):
+            assert [_status(seen) for seen in self.calls(upload(b"x"), upload(b"y"))] == [200, 200]
+        upstream.stop()
+        for letter in (b"x", b"y", b"z"):
+            with replay(path):
+                assert "its request body of 5000 bytes" in str(self.refused(upload(letter)))
+
+    def test_a_stream_that_failed_before_it_was_sent_fails_first_in_a_replay(
+        self, upstream: Upstream, path: Path
+    ) -> None:
+        """The same upload once more is not the first attempt."""
+
+        async def run(f: Flavour, live: bool) -> list[Any]:
+            seen = []
+            async with f.open() as session:
+                for attempt in ("down", "up", "up"):
+                    if live:
+                        upstream.control(attempt)
+                    pieces = Pieces([b"one ", b"two"])
+                    seen += [await session.call("POST", "/echo", content=pieces), pieces.pulled]
+            return seen
+
+        bare = self.flavour.run(partial(run, live=True))
+        with record(path):
+            recorded = self.flavour.run(partial(run, live=True))
+        assert [_status(seen) for seen in recorded[::2]] == [_status(seen) for seen in bare[::2]]
+        assert recorded[1::2] == bare[1::2]
+        assert "error" in recorded[0]
+        assert recorded[2]["status"] == 200
+        upstream.stop()
+        with replay(path) as session:
+            assert self.flavour.run(partial(run, live=False)) == recorded
+        assert isinstance(session, ReplaySession)
+        assert session.get_unconsumed_events() == []
 
     def test_errors_keep_their_body_when_only_they_are_stored(self, upstream: Upstream, path: Path) -> None:
         with record(path, store_response_body="on_error"):

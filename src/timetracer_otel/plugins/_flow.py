@@ -312,14 +312,14 @@ def _contain(site: Site, recording: Recording, fault: Exception) -> None:
 
 
 def _replay(site: Site, session: ReplaySession) -> Flow:
+    where = runtime().whereabouts(site.span)
     read_request = site.read_request
-    if read_request is not None and session.expects_body(site.call()):
+    if read_request is not None and session.expects_body(site.call(), where.path()):
         try:
             yield read_request
         except BaseException:
             session.source_failed(site.call())
             raise
-    where = runtime().whereabouts(site.span)
     if session.recorder is not None:
         event = session.find(site.call(), where.path())
         if event is not None:

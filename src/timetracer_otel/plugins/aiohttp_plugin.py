@@ -77,17 +77,15 @@ class _Exchange(Site):
         return self._handler(self.request) if self._received is None else self._handle()
 
     def call(self) -> Call:
-        body, end = self._body, BodyEnd.COMPLETE
+        body, end, too_long = self._body, BodyEnd.COMPLETE, None
         if self._sent is not None:
-            sent = self._sent
-            body = b"".join(sent.chunks)
-            end = (sent.end or BodyEnd.CUT) if sent.size_bytes == len(body) else BodyEnd.CUT
+            body, end, too_long = self._sent.as_sent()
         elif body is None:
             end = BodyEnd.CUT
         if body and end is BodyEnd.COMPLETE and self._compress is not None:
             body = self._compress(body)
         headers = self._headers if self._headers is not None else self._internals.header_pairs_of(self.request)
-        return Call(_LIB, EventType.HTTP_CLIENT, self._method, self._url, headers, body, end)
+        return Call(_LIB, EventType.HTTP_CLIENT, self._method, self._url, headers, body, end, too_long)
 
     def returned(self, value: Any, recording: Recording) -> Any:
         received = self._received

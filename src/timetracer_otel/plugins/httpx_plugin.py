@@ -77,15 +77,15 @@ class _Exchange(Site, ABC):
             self._limits.hold(len(self._body))
 
     def call(self) -> Call:
-        body, end = self._body, BodyEnd.COMPLETE
+        body, end, too_long = self._body, BodyEnd.COMPLETE, None
         if self._sent is not None:
-            sent = self._sent
-            body = b"".join(sent.chunks)
-            end = (sent.end or BodyEnd.CUT) if sent.size_bytes == len(body) else BodyEnd.CUT
+            body, end, too_long = self._sent.as_sent()
         elif body is None:
             end = BodyEnd.CUT
         headers = self._headers if self._headers is not None else header_lines(self._request.headers)
-        return Call(_LIB, EventType.HTTP_CLIENT, self._method, url_text(self._url), raw_lines(headers), body, end)
+        return Call(
+            _LIB, EventType.HTTP_CLIENT, self._method, url_text(self._url), raw_lines(headers), body, end, too_long
+        )
 
     def returned(self, value: Any, recording: Recording) -> Any:
         # Neither the request nor the connection is kept alive by its recording.

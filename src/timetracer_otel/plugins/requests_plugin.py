@@ -96,15 +96,13 @@ class _Hop(Site):
             beneath.append(self._url)
 
     def call(self) -> Call:
-        body, end = self._body, BodyEnd.COMPLETE
+        body, end, too_long = self._body, BodyEnd.COMPLETE, None
         if self._sent is not None:
-            sent = self._sent
-            body = b"".join(sent.chunks)
-            end = (sent.end or BodyEnd.CUT) if sent.size_bytes == len(body) else BodyEnd.CUT
+            body, end, too_long = self._sent.as_sent()
         elif body is None:
             end = BodyEnd.CUT
         headers = _pairs(self._headers if self._headers is not None else self._request.headers.items())
-        return Call(LIB, EventType.HTTP_CLIENT, self._method, self._url, headers, body, end)
+        return Call(LIB, EventType.HTTP_CLIENT, self._method, self._url, headers, body, end, too_long)
 
     def returned(self, value: Any, recording: Recording) -> Any:
         raw, adapter = value.raw, self._adapter

@@ -136,6 +136,12 @@ class BodyTap:
         else:
             self.finish(BodyEnd.FAILED if isinstance(error, Exception) else BodyEnd.CANCELLED, error)
 
+    def as_sent(self) -> tuple[bytes, BodyEnd, int | None]:
+        """A body that the app sends: what was noted of it, how it ended, its length where it was too long to keep."""
+        if self.over:
+            return b"", BodyEnd.CUT, self.size_bytes
+        return b"".join(self.chunks), self.end or BodyEnd.CUT, None
+
     def snapshot(self, started_s: float) -> BodySnapshot:
         """What was seen so far.
 

@@ -86,6 +86,8 @@ class EventMaker:
         elif span is not None:
             span.attributes = self._attributes(span.attributes)
         reason = pending.not_replayable
+        if reason is None and call.too_long_bytes is not None:
+            reason = f"its request body {self.config.why_too_long(call.too_long_bytes)}"
         try:
             signature = self.signer.sign(call)
             args = self.signer.arguments(call)
@@ -317,6 +319,8 @@ _SHORTEST_SECRET = 4
 
 
 def _request_body(call: Call) -> BodySnapshot | None:
+    if call.too_long_bytes is not None:
+        return BodySnapshot(captured=False, truncated=True, size_bytes=call.too_long_bytes, end=call.body_end)
     if not call.body and call.body_end is BodyEnd.COMPLETE:
         return None
     return BodySnapshot(captured=True, encoding="bytes", data=call.body or b"", end=call.body_end)

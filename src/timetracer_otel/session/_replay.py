@@ -138,16 +138,20 @@ class ReplaySession(BaseSession):
         if self.recorder is not None:
             self.recorder.span_ended(span)
 
-    def expects_body(self, call: Call) -> bool:
+    def expects_body(self, call: Call, path: tuple[str, ...] = ()) -> bool:
         """Whether a call whose body is a stream must be read before it can be matched.
 
-        False only where every recording of this call failed before its body was sent to the end, for another
-        reason than the app's own stream: then that stream must stay as untouched as it was.
+        False where the recording of this call failed (or was answered) before its body was sent to the end, for
+        another reason than the app's own stream: then that stream must stay as untouched as it was. A call that was
+        made again, with its body this time, had an end before it began again; where calls were under way side by
+        side, their bodies tell which is which.
         """
-        waiting = self._index.waiting_but_for_body(self._signer.key(call))
-        return not waiting or any(
-            event.signature.body_hash != PARTIAL_BODY or _source_failed(event) for event in waiting
-        )
+        waiting = sorted(self._index.waiting_but_for_body(self._signer.key(call)), key=lambda event: event.eid)
+        if not waiting:
+            return True
+        first = next((event for event in waiting if event.path == path), waiting[0])
+        ended_ms = first.start_offset_ms + first.duration_ms
+        return _was_read(first) or any(_was_read(other) and other.start_offset_ms < ended_ms for other in waiting)
 
     def source_failed(self, call: Call) -> None:
         """The app's own stream raised while it was read, as it did when it was recorded: that event is answered."""
@@ -327,6 +331,11 @@ class ReplaySession(BaseSession):
             lost=self.cassette.stats.dropped,
         )
         return self._count_miss(error)
+
+
+def _was_read(event: DependencyEvent) -> bool:
+    """Whether the app's stream was read to its end, if only to that which it came to by itself."""
+    return event.signature.body_hash != PARTIAL_BODY or _source_failed(event)
 
 
 def _source_failed(event: DependencyEvent) -> bool:
