@@ -4,8 +4,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
-# Test processes side by side; 0 runs all tests in one. A class of contract tests records once, so it stays whole.
-WORKERS ?= 2
+# Test processes side by side, more than cores since many a test waits; 0 runs all tests in one. A class of contract
+# tests records once, so it stays whole.
+WORKERS ?= 3
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c

@@ -93,7 +93,8 @@ class Scope(ABC, Generic[SessionT]):
         """Decorate a function, sync or async: each call is a session of its own.
 
         Raises:
-            TypeError: The function is a generator; its body runs whenever somebody asks for a value.
+            TypeError: The function is a generator; its body runs whenever somebody asks for a value. Raised by the
+                call where only the result shows it: a plain function that returns a coroutine or a generator.
         """
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(
@@ -111,9 +112,23 @@ class Scope(ABC, Generic[SessionT]):
             @functools.wraps(function)
             def in_session(*args: Any, **kwargs: Any) -> Any:
                 with type(self)(self._path, config=self._config):
-                    return function(*args, **kwargs)
+                    result = function(*args, **kwargs)
+                    if inspect.iscoroutine(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
+                        raise _runs_later(type(self).__name__, function.__name__, result)
+                    return result
 
         return in_session  # type: ignore[return-value]
+
+
+def _runs_later(scope: str, name: str, result: Any) -> TypeError:
+    """The error for a decorated function whose result would run outside the session, where its calls go out."""
+    if inspect.iscoroutine(result):
+        result.close()
+    return TypeError(
+        f"{name} returned {type(result).__name__} {result.__name__}, which would run when the session has ended: put "
+        f"`@{scope}(...)` on the function that {result.__name__} is, beneath other decorators, or use "
+        f"`with {scope}(...)` around what runs it."
+    )
 
 
 class record(Scope[TraceSession]):  # noqa: N801 - used like a function

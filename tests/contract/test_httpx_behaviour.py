@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import pickle
 import threading
 from pathlib import Path
@@ -12,7 +13,7 @@ import httpx
 import pytest
 
 import timetracer_otel
-from tests.contract._flavour import each, settle
+from tests.contract._flavour import Pieces, each, settle
 from tests.contract.http_behaviour import HttpBehaviour
 from tests.contract.http_cancellation import HttpCancellation
 from tests.contract.http_redaction import HttpRedaction
@@ -330,6 +331,55 @@ def test_a_fault_in_making_one_event_loses_no_other(
     upstream.stop()
     with replay(path):
         assert [httpx.get(upstream.url("/counter/a")).json()["n"] for _ in range(2)] == [1, 3]
+
+
+@pytest.mark.parametrize("flavour", [SYNC, ASYNCIO], ids=lambda f: f.name)
+def test_a_new_episode_leaves_the_app_its_own_stream(upstream: Upstream, path: Path, flavour: HttpxFlavour) -> None:
+    """It is used up, as after any call."""
+
+    async def run(f: HttpxFlavour) -> Any:
+        async with f.using(f.client()) as client:
+            pieces = Pieces([b"a", b"b"])
+            content = pieces.asynchronous() if f.asynchronous else iter(pieces)
+            request = client.build_request("POST", f.url("/echo"), content=content)
+            stream = request.stream
+            response = await settle(client.send(request))
+            return [response.json()["body"], request.stream is stream]
+
+    with record(path):
+        pass
+    with replay(path, record_mode="new_episodes"):
+        assert flavour.run(run) == ["ab", True]
+    assert len(read_cassette(path).events) == 1
+
+
+def test_python_may_look_at_the_stand_in_of_a_connection(upstream: Upstream, path: Path) -> None:
+    with record(path):
+        httpx.get(upstream.url("/echo"))
+    with replay(path):
+        stream = httpx.get(upstream.url("/echo")).extensions["network_stream"]
+    assert not hasattr(stream, "__deepcopy__")
+    assert type(copy.copy(stream)) is type(stream)
+    with pytest.raises(ReplayMismatchError):
+        stream.get_extra_info("ssl_object")
+
+
+@pytest.mark.parametrize("scope", [record, replay])
+def test_a_decorated_function_whose_result_runs_later_is_refused(upstream: Upstream, path: Path, scope: Any) -> None:
+    """Its calls would go out for real, and nobody would know."""
+
+    async def coroutine() -> None:
+        raise AssertionError("it ran")
+
+    def generator() -> Any:
+        yield
+
+    with record(path):
+        pass
+    for function, kind in ((coroutine, "coroutine"), (generator, "generator")):
+        wrapped = scope(path)(lambda function=function: function())
+        with pytest.raises(TypeError, match=f"returned {kind} {function.__name__}, which would run when"):
+            wrapped()
 
 
 def test_enabling_is_idempotent() -> None:

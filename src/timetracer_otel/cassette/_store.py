@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,7 +123,10 @@ class CassetteStore:
 def _head(file: Path) -> tuple[Cassette, int]:
     """A cassette without its events, and how many there are."""
     path = str(file)
-    header, footer, events = _quick_look(path, file.stat().st_size) or _full_look(path)
+    facts = file.stat()
+    # What is no file is refused by the full look, which does not open it: a pipe waits for its writer.
+    quick = _quick_look(path, facts.st_size) if stat.S_ISREG(facts.st_mode) else None
+    header, footer, events = quick or _full_look(path)
     return from_maps(header, [], footer, path), events
 
 

@@ -261,6 +261,9 @@ class ReplayedNetworkStream:
     """Stands for the connection in ``response.extensions["network_stream"]``: there was none."""
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            # Protocols of Python's own (copying, debuggers) ask for what is not there.
+            raise AttributeError(name)
         raise ReplayMismatchError(
             f"network_stream.{name}: a replayed response has no connection",
             hint="name httpx in live_plugins, or do without the connection's data in replay.",

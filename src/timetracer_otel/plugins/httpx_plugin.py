@@ -52,6 +52,7 @@ class _Exchange(Site, ABC):
     # What only some calls come to have.
     _headers: tuple[Any, ...] | None = None
     _sent: BodyTap | None = None
+    _instead: Any = None
     _received: BodyTap | None = None
     _limits: BodyLimits
     _status = 0
@@ -72,7 +73,7 @@ class _Exchange(Site, ABC):
         self._headers = tuple(header_lines(self._request.headers))
         if self._body is None:
             self._sent = BodyTap(self._limits)
-            self.live = self._live_teed
+            self._send_instead(self._internals.tee(self._request.stream, self._sent))
         elif self._body:
             self._limits.hold(len(self._body))
 
@@ -121,7 +122,7 @@ class _Exchange(Site, ABC):
 
     def again(self) -> bool:
         if self._body is not None and whole_body(self._request) is None:
-            self._request.stream = self._internals.whole(self._body)
+            self._send_instead(self._internals.whole(self._body))
         return True
 
     def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any:
@@ -137,7 +138,7 @@ class _Exchange(Site, ABC):
         return rebuild_error(_renamed(error, self._internals.family), self._internals.family.values())
 
     @abstractmethod
-    def _live_teed(self) -> Any: ...
+    def _live_instead(self) -> Any: ...
 
     @abstractmethod
     def pause(self, seconds: float) -> Any: ...
@@ -145,17 +146,21 @@ class _Exchange(Site, ABC):
     @abstractmethod
     def _read(self) -> Any: ...
 
-    def _tee_request(self) -> Callable[[], None]:
-        """While the request is sent its stream is noted; what is returned gives the app its own stream back."""
-        assert self._sent is not None
+    def _send_instead(self, stream: Any) -> None:
+        """While the request is sent its stream is this one; then the app has its own stream back."""
+        self._instead = stream
+        self.live = self._live_instead
+
+    def _put_in(self) -> Callable[[], None]:
+        """Put the other stream in; what is returned puts the app's back."""
         request, stream = self._request, self._request.stream
-        request.stream = self._internals.tee(stream, self._sent)
+        request.stream, self._instead = self._instead, None
         return partial(setattr, request, "stream", stream)
 
 
 class _SyncExchange(_Exchange):
-    def _live_teed(self) -> Any:
-        restore = self._tee_request()
+    def _live_instead(self) -> Any:
+        restore = self._put_in()
         try:
             return self._send()
         finally:
@@ -169,8 +174,8 @@ class _SyncExchange(_Exchange):
 
 
 class _AsyncExchange(_Exchange):
-    async def _live_teed(self) -> Any:
-        restore = self._tee_request()
+    async def _live_instead(self) -> Any:
+        restore = self._put_in()
         try:
             return await self._send()
         finally:

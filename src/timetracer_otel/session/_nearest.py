@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.session._rules import MatchRules
 from timetracer_otel.session._sql import is_sql
 from timetracer_otel.types import DependencyEvent, EventSignature
 
@@ -34,6 +36,9 @@ class Attempt(NamedTuple):
     signature: EventSignature
     body: bytes | None = None
     args: Any = None
+    headers: Mapping[str, str] = MappingProxyType({})
+    rules: MatchRules | None = None
+    """What counts, where that is not everything."""
 
 
 class Difference(NamedTuple):
@@ -49,14 +54,22 @@ class Difference(NamedTuple):
 
 def differences(event: DependencyEvent, attempt: Attempt) -> list[Difference]:
     """Every field in which the two differ, a JSON body field by field."""
-    recorded, actual = event.signature, attempt.signature
+    recorded, actual, rules = event.signature, attempt.signature, attempt.rules
+    counts = {"lib": True, "method": rules is None or rules.method, "url": rules is None or rules.url}
     found = [
         Difference(name, getattr(recorded, name), getattr(actual, name))
-        for name in ("lib", "method", "url")
-        if getattr(recorded, name) != getattr(actual, name)
+        for name, does in counts.items()
+        if does and getattr(recorded, name) != getattr(actual, name)
     ]
-    found += mapping_differences("query", recorded.query, actual.query)
-    if recorded.body_hash != actual.body_hash:
+    if rules is None:
+        found += mapping_differences("query", recorded.query, actual.query)
+    else:
+        found += mapping_differences("query", rules.query_of(recorded.query), rules.query_of(actual.query))
+        headers = event.call.headers if event.call is not None else {}
+        found += mapping_differences(
+            "headers", *(dict(rules.header_key(each)) for each in (headers, attempt.headers))
+        )
+    if recorded.body_hash != actual.body_hash and (rules is None or rules.body):
         found += _body_differences(event, attempt)
     return found
 
@@ -171,18 +184,22 @@ def _parameters(args: Any) -> Any:
 
 
 def _body_differences(event: DependencyEvent, attempt: Attempt) -> Iterator[Difference]:
-    call = event.call
+    call, content = event.call, attempt.rules.content if attempt.rules is not None else _all_of_it
     if call is not None and call.args is not None and attempt.args is not None:
-        yield from value_differences("args", call.args, attempt.args)
+        yield from value_differences("args", content(call.args), content(attempt.args))
         return
     recorded = call.body.data if call is not None and call.body is not None else None
     actual = attempt.body
     if isinstance(recorded, bytes) and actual:
         as_json = _json(recorded), _json(actual)
         if None not in as_json and as_json[0] != as_json[1]:
-            yield from value_differences("body", *as_json)
+            yield from value_differences("body", *map(content, as_json))
             return
     yield Difference("body", recorded or event.signature.body_hash, actual or attempt.signature.body_hash)
+
+
+def _all_of_it(value: Any) -> Any:
+    return value
 
 
 def _json(data: bytes) -> Any:

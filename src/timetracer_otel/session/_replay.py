@@ -172,8 +172,9 @@ class ReplaySession(BaseSession):
         """
         event = self.find(call, path)
         if event is None:
-            body = self._redactor.body(call.body, call.headers).data if call.body else None
-            raise self._missed(Attempt(self._signer.sign(call), body, self._signer.arguments(call)))
+            view = self._signer.view(call)
+            arguments = self._signer.arguments(call)
+            raise self._missed(Attempt(self._signer.sign(call), view.body, arguments, view.headers, self._rules))
         return event
 
     def find(self, call: Call, path: tuple[str, ...] = ()) -> DependencyEvent | None:

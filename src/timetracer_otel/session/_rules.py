@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from timetracer_otel.cassette import Unencodable, pack
@@ -20,6 +20,15 @@ __all__ = ["MatchRules", "json_path", "rules_of", "without"]
 
 _TOKEN = re.compile(r"\.([^.\[\]]+)|\[(\d+|\*)\]|\['([^']*)'\]")
 _GONE = "[IGNORED]"
+_BOUNDARY = re.compile(r"(\bboundary=).*", re.IGNORECASE)
+_OF_THE_TRACE = frozenset(
+    {
+        *("traceparent", "tracestate", "baggage"),
+        *("b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags"),
+        *("uber-trace-id", "x-amzn-trace-id"),
+    }
+)
+"""Headers of OpenTelemetry's propagators (W3C Trace Context and Baggage, B3, Jaeger, X-Ray): new in every call."""
 
 
 def rules_of(config: TraceConfig | None) -> MatchRules | None:
@@ -71,11 +80,25 @@ class MatchRules:
             kept["query"] = {name: value for name, value in kept["query"].items() if name not in self._no_query}
         return kept
 
-    def header_key(self, view: CallView) -> Hashable:
-        """What counts of the headers."""
-        names: Iterable[str] = sorted(view.headers) if self._all_headers else self._headers
-        lowered = {name.lower(): value for name, value in view.headers.items()}
-        return tuple((name, lowered.get(name.lower())) for name in names if name.lower() not in self._no_headers)
+    def header_key(self, headers: Mapping[str, str]) -> tuple[tuple[str, str | None], ...]:
+        """What counts of the headers: names in lower case, with their values (None for one that is missing)."""
+        lowered = {name.lower(): value for name, value in headers.items()}
+        names: Iterable[str] = self._headers
+        if self._all_headers:
+            names = sorted({*self._headers, *(lowered.keys() - _OF_THE_TRACE)})
+        content_type = lowered.get("content-type")
+        if content_type is not None:
+            # Random in every client, as in the body.
+            lowered["content-type"] = _BOUNDARY.sub(r"\1boundary", content_type)
+        return tuple((name, lowered.get(name)) for name in names if name not in self._no_headers)
+
+    def query_of(self, query: Mapping[str, Any]) -> dict[str, Any]:
+        """The query without what does not count."""
+        return {name: value for name, value in query.items() if self.query and name not in self._no_query}
+
+    def content(self, value: Any) -> Any:
+        """Arguments, or a JSON body, without what does not count."""
+        return without(value, self._no_body)
 
     def body_key(self, view: CallView, body_hash: str | None) -> str | None:
         """What counts of the body or the arguments; ``body_hash`` where that is all of it."""

@@ -98,7 +98,7 @@ class Signer:
             key.target if rules.url else None,
             rules.query_key(query),
             PARTIAL_BODY if key.body == PARTIAL_BODY and rules.body else rules.body_key(view, key.body),
-            rules.header_key(view),
+            rules.header_key(view.headers),
         )
 
     def _applied(self, args: Any) -> Any:

@@ -188,3 +188,11 @@ def test_the_room_offers_exactly_what_it_names() -> None:
         if not name.startswith("_") and getattr(value, "__module__", "").startswith(room.__name__)
     }
     assert set(room.__all__) == names
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_in_the_folder_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.msgpack")
+    store = CassetteStore(str(tmp_path))
+    assert "no regular file" in str(store.list()[0].error)
+    assert ["no regular file" in str(fault) for fault in store.heads()] == [True]

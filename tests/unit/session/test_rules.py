@@ -139,6 +139,37 @@ def test_a_verdict_counts() -> None:
     assert not replaying([recorded(call())], fail_on_unused=True).verdict().ok
 
 
+def test_headers_that_are_new_in_every_call_do_not_count_among_all() -> None:
+    def upload(trace: bytes, boundary: bytes, tenant: bytes) -> Call:
+        headers = [
+            (b"TraceParent", trace),
+            (b"baggage", b"a=" + trace),
+            (b"X-B3-TraceId", trace),
+            (b"Content-Type", b"multipart/form-data; boundary=" + boundary),
+            (b"X-Tenant", tenant),
+        ]
+        return call("http://h/", b"--%s--" % boundary, "POST", headers=headers)
+
+    everything = ["method", "url", "query", "body", "headers"]
+    session = replaying([recorded(upload(b"1", b"xyz", b"a"))], match_on=everything)
+    with pytest.raises(ReplayMismatchError) as caught:
+        session.match(upload(b"2", b"abc", b"b"))
+    assert caught.value.expected == {"headers.x-tenant": "a"}
+    assert caught.value.actual == {"headers.x-tenant": "b"}
+    assert answers(session, upload(b"2", b"abc", b"a"))
+    named = replaying([recorded(upload(b"1", b"x", b"a"))], match_on=["url", "headers:traceparent"])
+    assert not answers(named, upload(b"2", b"x", b"a"))
+
+
+def test_a_miss_names_what_counts_and_nothing_else() -> None:
+    session = replaying([recorded(BASE)], match_on=["query", "body"], ignore=["query:ts", "body:$.at"])
+    body = b'{"at": 9, "items": [{"id": 7, "n": 2}]}'
+    with pytest.raises(ReplayMismatchError) as caught:
+        session.match(call("http://h/b?x=2&ts=6", body, "PUT", headers=JSON))
+    assert caught.value.expected == {"query.x": "1", "body.items[0].id": 1}
+    assert caught.value.actual == {"query.x": "2", "body.items[0].id": 7}
+
+
 def test_the_default_rules_are_none() -> None:
     assert rules_of(None) is rules_of(TraceConfig()) is None
     assert rules_of(TraceConfig(match_on=["url"])) is not None
