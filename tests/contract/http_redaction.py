@@ -134,6 +134,25 @@ class HttpRedaction:
             replayed = self.flavour.run(run)
         assert replayed["error"]["class"] == bare["error"]["class"]
 
+    def test_a_damaged_body_with_a_secret_is_not_kept_as_a_whole_one(
+        self, upstream: Upstream, tmp_path: Path
+    ) -> None:
+        """Its checksum is wrong, and clients fail over that; without the secret it would be right."""
+        path = tmp_path / "cassette.msgpack"
+
+        async def run(f: Flavour) -> Observation:
+            async with f.open() as session:
+                return await session.call("GET", "/secret/damaged")
+
+        bare = self.flavour.run(run)
+        assert "error" in bare
+        with record(path):
+            assert self.flavour.run(run)["error"] == bare["error"]
+        assert not holds_secret(path)
+        assert read_cassette(path).events[0].not_replayable == (
+            "its response body is damaged in its encoding, and has a secret"
+        )
+
     def test_what_is_not_secret_is_kept(self, upstream: Upstream, tmp_path: Path) -> None:
         path = tmp_path / "cassette.msgpack"
         with record(path):

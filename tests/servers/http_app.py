@@ -359,8 +359,10 @@ async def secret(x: Exchange) -> None:
     if x.path.endswith("/redirect"):
         await x.reply(b"", 302, [("Location", "/status/200?access_token=s3cr3t-loc&page=1")])
         return
-    if x.path.endswith("/gzip"):
+    if x.path.endswith(("/gzip", "/damaged")):
         body = gzip.compress(body, mtime=0)
+        if x.path.endswith("/damaged"):
+            body = body[:-8] + b"\0\0\0\0" + body[-4:]
         sent.append(("Content-Encoding", "gzip"))
     await x.reply(body, headers=sent)
 

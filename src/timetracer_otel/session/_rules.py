@@ -14,6 +14,7 @@ from typing import Any
 
 from timetracer_otel.cassette import Unencodable, pack
 from timetracer_otel.config import TraceConfig
+from timetracer_otel.session._content_encoding import decode_body, known_encodings
 from timetracer_otel.types import CallView, Matcher
 
 __all__ = ["MatchRules", "json_path", "rules_of", "without"]
@@ -110,8 +111,9 @@ class MatchRules:
             return _hash_of(without(view.args, self._no_body), pack) or body_hash
         if view.body is None:
             return body_hash
+        encoding = known_encodings(view.headers.get("content-encoding", ""))
         try:
-            content = json.loads(view.body)
+            content = json.loads(decode_body(view.body, encoding) or view.body)
         except (ValueError, RecursionError):
             return body_hash
         return _hash_of(without(content, self._no_body), _json) or body_hash
