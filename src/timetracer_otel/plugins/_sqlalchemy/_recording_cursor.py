@@ -13,8 +13,9 @@ from timetracer_otel import _faults
 from timetracer_otel.context import get_current_session
 from timetracer_otel.plugins._flow import Recording, flow, run
 from timetracer_otel.plugins._sqlalchemy import _errors
+from timetracer_otel.plugins._sqlalchemy._rows import TUPLES, RowClass, UnknownRowsError, as_tuples
 from timetracer_otel.plugins._sqlalchemy._sites import StatementSite, Target
-from timetracer_otel.plugins._sqlalchemy._values import plain, plain_row
+from timetracer_otel.plugins._sqlalchemy._values import plain
 from timetracer_otel.session import PIECE_BYTES, ReplaySession
 from timetracer_otel.types import DependencyEvent, RecordedError
 
@@ -39,11 +40,12 @@ class Fetches:
         self._lastrowid: Any = None
         self._value: Any = None
         self._rows: list[tuple[Any, ...]] = []
+        self._row_class: RowClass | None = None
         self._batches: list[tuple[str, int, float]] = []
         self._ended = False
         self._error: RecordedError | None = None
         self._late = False
-        self._too_long = False
+        self._not_kept = False
 
     def opened(self, value: Any, recording: Recording) -> bool:
         """The execution returned; True where there may be rows to come."""
@@ -67,19 +69,33 @@ class Fetches:
             return
         if self._description is None:
             self._describe()
-        if self._too_long:
+        if self._not_kept:
             return
-        kept = list(map(plain_row, rows))
+        try:
+            kept = self._as_tuples(rows) if rows else []
+        except UnknownRowsError as reason:
+            self._keep_none(recording, str(reason))
+            return
         if not recording.session.limits.take(sum(map(_size_bytes, kept))):
-            self._too_long = True
-            self._rows, self._batches = [], []
             limit_kb = recording.session.config.max_session_kb
-            recording.not_replayable = f"its rows had no room left under TIMETRACER_MAX_SESSION_KB={limit_kb}"
+            self._keep_none(recording, f"its rows had no room left under TIMETRACER_MAX_SESSION_KB={limit_kb}")
             return
         self._rows += kept
         self._batches.append((how, len(rows), (time.perf_counter() - recording.started_s) * 1000))
         if asked is None or len(rows) < asked:
             self._ended = True
+
+    def _as_tuples(self, rows: Any) -> list[tuple[Any, ...]]:
+        row_class, kept = as_tuples(rows, [column[0] for column in self._description or ()])
+        if self._row_class not in (None, row_class):
+            raise UnknownRowsError(f"some of its rows are of {row_class.name}, and some are not")
+        self._row_class = row_class
+        return kept
+
+    def _keep_none(self, recording: Recording, reason: str) -> None:
+        self._not_kept = True
+        self._rows, self._batches = [], []
+        recording.not_replayable = reason
 
     def _describe(self) -> None:
         description = getattr(self.cursor, "description", None)
@@ -120,6 +136,8 @@ class Fetches:
             made["rows"] = list(self._rows)
             made["fetches"] = list(self._batches)
             made["ended"] = self._ended
+            if self._row_class is not None and self._row_class != TUPLES:
+                made["row_class"] = list(self._row_class)
             if self._final_rowcount is not None and self._final_rowcount != self._rowcount:
                 made["final_rowcount"] = self._final_rowcount
             if self._error is not None:

@@ -15,6 +15,7 @@ from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.plugins._flow import flow, rebuilt, run
 from timetracer_otel.plugins._sqlalchemy._internals import pause
 from timetracer_otel.plugins._sqlalchemy._recording_cursor import Fetches, RecordingCursor
+from timetracer_otel.plugins._sqlalchemy._rows import RowClass, maker_of
 from timetracer_otel.plugins._sqlalchemy._sites import StatementSite, Target, is_replaying
 from timetracer_otel.plugins._sqlalchemy._statements import is_connection_setup, text_of
 from timetracer_otel.plugins._sqlalchemy._values import restored, restored_row
@@ -48,13 +49,17 @@ class _Answer:
         self._site = site
         self._error: RecordedError | None = reply.get("fetch_error")
         self._ended = bool(reply.get("ended"))
-        self._rows = [restored_row(row) for row in reply.get("rows") or ()]
         self._at = 0
         self._times = [at_ms for _, _, at_ms in reply.get("fetches") or ()] if session.replay_timing else []
         self._batch = 0
         self._started_s = time.perf_counter()
         columns = reply.get("description")
         self._columns = None if columns is None else [Column(*map(restored, column)) for column in columns]
+        self._rows = [restored_row(row) for row in reply.get("rows") or ()]
+        if "row_class" in reply:
+            name, fields = reply["row_class"]
+            names = [column.name for column in self._columns or ()]
+            self._rows = list(map(maker_of(RowClass(name, tuple(fields)), names), self._rows))
         self.gives_rows = "rows" in reply
         self.description = None if reply.get("late") else self._columns
         self.rowcount = -1 if reply.get("rowcount") is None else reply["rowcount"]
@@ -62,7 +67,7 @@ class _Answer:
         self.lastrowid = restored(reply.get("lastrowid"))
         self.value = reply.get("value")
 
-    def take(self, size: int | None) -> list[tuple[Any, ...]]:
+    def take(self, size: int | None) -> list[Any]:
         """The next rows: ``size`` of them, fewer only where the recording saw the end; all where it is None."""
         wanted = self._rows[self._at :] if size is None else self._rows[self._at : self._at + size]
         self._wait()
