@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from functools import partial
 from types import ModuleType
@@ -56,6 +57,7 @@ class _Exchange(Site):
         self._headers: list[tuple[bytes, bytes]] | None = None
         self._session: TraceSession | None = None
         self._sent: BodyTap | None = None
+        self._read_pieces: list[bytes] | None = None
         self._received: ArrivalTap | None = None
         self._head: tuple[tuple[int, int], int, str, Any] = ((1, 1), 0, "", ())
         self._peer: dict[str, Any] = {}
@@ -74,7 +76,8 @@ class _Exchange(Site):
         self._received = ArrivalTap(session.limits)
 
     def live(self) -> Any:
-        return self._handler(self.request) if self._received is None else self._handle()
+        is_ours = self._received is not None or self._read_pieces is not None
+        return self._handle() if is_ours else self._handler(self.request)
 
     def call(self) -> Call:
         body, end, too_long = self._body, BodyEnd.COMPLETE, None
@@ -146,8 +149,10 @@ class _Exchange(Site):
         await _aiohttp_replay.read_body(self.request, self._write_bytes, self._sent)
 
     def again(self) -> bool:
-        # A body that was a stream has been read.
-        return self._body is not None
+        if self._sent is not None:
+            # A body that was a stream has been read: its pieces are sent.
+            self._read_pieces, self._sent = self._sent.chunks, None
+        return True
 
     def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any:
         from timetracer_otel.plugins import _aiohttp_replay
@@ -218,21 +223,17 @@ class _Exchange(Site):
 
     async def write(self, writer: Any, *arguments: Any, **keywords: Any) -> Any:
         """The body is sent, if there is any."""
-        sent = self._sent
-        if sent is None:
-            return await self._write_bytes(self.request, writer, *arguments, **keywords)
-        if self.answer is not None:
-            from timetracer_otel.plugins._aiohttp_replay import written_again
-
-            with written_again(self.request, sent.chunks):
-                return await self._write_bytes(self.request, writer, *arguments, **keywords)
-        request, write_bytes = self.request, self._write_bytes
-        try:
-            await write_bytes(request, self._internals.TeedWriter(writer, sent), *arguments, **keywords)
-        except BaseException as error:
-            sent.failed(error)
-            raise
-        sent.finish(BodyEnd.FAILED)
+        sent, request, write_bytes = self._sent, self.request, self._write_bytes
+        pieces = sent.chunks if sent is not None and self.answer is not None else self._read_pieces
+        with _body_of(request, pieces):
+            if sent is None or self.answer is not None:
+                return await write_bytes(request, writer, *arguments, **keywords)
+            try:
+                await write_bytes(request, self._internals.TeedWriter(writer, sent), *arguments, **keywords)
+            except BaseException as error:
+                sent.failed(error)
+                raise
+            sent.finish(BodyEnd.FAILED)
         return None
 
     async def _handle(self) -> Any:
@@ -245,6 +246,15 @@ class _Exchange(Site):
     def _note_headers(self) -> None:
         if self._headers is None:
             self._headers = self._internals.header_pairs_of(self.request)
+
+
+def _body_of(request: Any, pieces: list[bytes] | None) -> AbstractContextManager[None]:
+    """While it is sent, a request has the pieces of a body that was read for its payload; None: its own."""
+    if pieces is None:
+        return nullcontext()
+    from timetracer_otel.plugins import _aiohttp_replay
+
+    return _aiohttp_replay.written_again(request, pieces)
 
 
 def _patches(module: ModuleType) -> list[Patch]:
