@@ -1,7 +1,8 @@
 """Statements as arguments: secrets among their values and rows, and values that a replay must not compare.
 
 A plugin for a database states its calls as ``{"statement": text, "parameters": values by name or in order}``
-(``"many"``: a list of those), and its results as ``{"description": columns, "rows": rows}``.
+(``"many"``: a list of those; ``"options"``: what else was given by name), and its results as
+``{"description": columns, "rows": rows}``.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ def redacted_arguments(args: dict[str, Any], redactor: Redactor) -> dict[str, An
     if not redactor.active:
         return args
     made = dict(args)
-    if "parameters" in made:
-        made["parameters"] = _redacted_values(made["parameters"], redactor)
+    for part in made.keys() & {"parameters", "options"}:
+        made[part] = _redacted_values(made[part], redactor)
     if "many" in made:
         made["many"] = [_redacted_values(values, redactor) for values in made["many"]]
     return made
@@ -85,7 +86,7 @@ def redacted_error(error: RecordedError, args: dict[str, Any], redactor: Redacto
 
 
 def _secret_texts(args: dict[str, Any], redactor: Redactor) -> Iterator[str]:
-    for values in (args.get("parameters"), *args.get("many", ())):
+    for values in (args.get("parameters"), args.get("options"), *args.get("many", ())):
         if type(values) is dict:
             for name, value in values.items():
                 if type(value) is str and redactor.is_secret_field(base_name(name)):

@@ -15,6 +15,7 @@ from timetracer_otel.plugins._flow import Recording, flow, run
 from timetracer_otel.plugins._sqlalchemy import _errors
 from timetracer_otel.plugins._sqlalchemy._rows import TUPLES, RowClass, UnknownRowsError, as_tuples
 from timetracer_otel.plugins._sqlalchemy._sites import StatementSite, Target
+from timetracer_otel.plugins._sqlalchemy._statements import Given, given
 from timetracer_otel.plugins._sqlalchemy._values import plain
 from timetracer_otel.session import PIECE_BYTES, ReplaySession
 from timetracer_otel.types import DependencyEvent, RecordedError
@@ -23,6 +24,8 @@ __all__ = ["Fetches", "RecordingCursor"]
 
 _COLUMN_LENGTH = 7
 _SIZED = frozenset({bytes, str})
+_RETURNED = frozenset({int, str, list, tuple})
+"""What drivers return from ``execute`` and its like, where that is neither the cursor nor None."""
 _VALUE_BYTES = 32
 """What a value that is neither text nor bytes takes, about."""
 
@@ -39,6 +42,7 @@ class Fetches:
         self._final_rowcount: Any = None
         self._lastrowid: Any = None
         self._value: Any = None
+        self._returns_nothing = False
         self._rows: list[tuple[Any, ...]] = []
         self._row_class: RowClass | None = None
         self._batches: list[tuple[str, int, float]] = []
@@ -53,7 +57,8 @@ class Fetches:
         self._recording = recording
         self._rowcount = _number(getattr(cursor, "rowcount", None))
         self._lastrowid = getattr(cursor, "lastrowid", None)
-        self._value = value if type(value) in (int, str) else None
+        self._value = plain(value) if type(value) in _RETURNED else None
+        self._returns_nothing = value is None
         self._describe()
         if self._description is None:
             # psycopg2 knows the columns of a cursor on the server when the first rows have come.
@@ -129,6 +134,8 @@ class Fetches:
             made["lastrowid"] = plain(self._lastrowid)
         if self._value is not None:
             made["value"] = self._value
+        elif self._returns_nothing:
+            made["returns_nothing"] = True
         if self._late:
             made["late"] = True
         if self._description is not None or self._late:
@@ -164,25 +171,21 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
         """Say which execution context the cursor was made for."""
         self._self_context = context
 
-    def execute(self, operation: Any, parameters: Any = None, *args: Any, **kwargs: Any) -> Any:
-        wrapped = self.__wrapped__
-        given = (operation,) if parameters is None else (operation, parameters)
-        return self._self_run(operation, parameters, False, partial(wrapped.execute, *given, *args, **kwargs))
+    def execute(self, *args: Any, **kwargs: Any) -> Any:
+        return self._self_run(given(args, kwargs), self.__wrapped__.execute, args, kwargs)
 
-    def executemany(self, operation: Any, parameters: Any, *args: Any, **kwargs: Any) -> Any:
-        if not isinstance(parameters, (list, tuple)):
-            # An iterator can be read once, and that is for the driver.
-            parameters = list(parameters)
-        live = partial(self.__wrapped__.executemany, operation, parameters, *args, **kwargs)
-        return self._self_run(operation, parameters, True, live)
+    def executemany(self, *args: Any, **kwargs: Any) -> Any:
+        return self._self_run(given(args, kwargs, many=True), self.__wrapped__.executemany, args, kwargs)
 
     def executemany_by(self, operation: Any, parameters: Any, through: Callable[[Any], Any]) -> Any:
         """An ``executemany`` that a dialect makes in its own way: ``through`` gets the driver's cursor."""
-        return self._self_run(operation, parameters, True, partial(through, self.__wrapped__))
+        call = Given(operation, parameters, many=True, args=(self.__wrapped__,))
+        return self._self_run(call, through, call.args, {})
 
-    def callproc(self, name: Any, parameters: Any = (), *args: Any, **kwargs: Any) -> Any:
-        live = partial(self.__wrapped__.callproc, name, parameters, *args, **kwargs)
-        return self._self_run(f"CALL {name}", parameters, False, live)
+    def callproc(self, *args: Any, **kwargs: Any) -> Any:
+        call = given(args, kwargs)
+        named = call._replace(statement=f"CALL {call.statement}") if call is not None else None
+        return self._self_run(named, self.__wrapped__.callproc, args, kwargs)
 
     def fetchone(self, *args: Any, **kwargs: Any) -> Any:
         row = self._self_fetch(self.__wrapped__.fetchone, *args, **kwargs)
@@ -240,21 +243,21 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
         self._self_end()
         return self.__wrapped__.__exit__(*error)
 
-    def _self_run(self, operation: Any, parameters: Any, many: bool, live: Callable[[], Any]) -> Any:
+    def _self_run(
+        self, call: Given | None, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         self._self_end()
         session = get_current_session()
-        if session is None:
-            return self._self_same(live())
+        if session is None or call is None:
+            return self._self_same(method(*(call.args if call else args), **(call.kwargs if call else kwargs)))
         wrapped = self.__wrapped__
         fetches = Fetches(wrapped)
         site = StatementSite(
             self._self_target,
-            operation,
-            parameters,
-            many,
+            call,
             self._self_context,
             getattr(wrapped, "connection", None) or getattr(wrapped, "_adapt_connection", None),
-            live,
+            partial(method, *call.args, **call.kwargs),
             fetches,
             _refuse,
             may_be_new=True,

@@ -17,7 +17,7 @@ from timetracer_otel.plugins._sqlalchemy._internals import pause
 from timetracer_otel.plugins._sqlalchemy._recording_cursor import Fetches, RecordingCursor
 from timetracer_otel.plugins._sqlalchemy._rows import RowClass, maker_of
 from timetracer_otel.plugins._sqlalchemy._sites import StatementSite, Target, is_replaying
-from timetracer_otel.plugins._sqlalchemy._statements import is_connection_setup, text_of
+from timetracer_otel.plugins._sqlalchemy._statements import Given, given, is_connection_setup, text_of
 from timetracer_otel.plugins._sqlalchemy._values import restored, restored_row
 from timetracer_otel.session import ReplaySession
 from timetracer_otel.types import DependencyEvent, RecordedError
@@ -65,7 +65,8 @@ class _Answer:
         self.rowcount = -1 if reply.get("rowcount") is None else reply["rowcount"]
         self.final_rowcount = reply.get("final_rowcount", self.rowcount)
         self.lastrowid = restored(reply.get("lastrowid"))
-        self.value = reply.get("value")
+        self.value = restored(reply.get("value"))
+        self.returns_nothing = bool(reply.get("returns_nothing"))
 
     def take(self, size: int | None) -> list[Any]:
         """The next rows: ``size`` of them, fewer only where the recording saw the end; all where it is None."""
@@ -140,24 +141,19 @@ class ReplayCursor:
         """As recorded."""
         return self._answer.lastrowid if self._answer is not None else None
 
-    def execute(self, operation: Any, parameters: Any = None, *args: Any, **kwargs: Any) -> Any:
-        given = (operation,) if parameters is None else (operation, parameters)
-        return self._run(operation, parameters, False, lambda real: real.execute(*given, *args, **kwargs))
+    def execute(self, *args: Any, **kwargs: Any) -> Any:
+        return self._call("execute", given(args, kwargs))
 
-    def executemany(self, operation: Any, parameters: Any, *args: Any, **kwargs: Any) -> Any:
-        parameters = list(parameters)
-        return self._run(
-            operation, parameters, True, lambda real: real.executemany(operation, parameters, *args, **kwargs)
-        )
+    def executemany(self, *args: Any, **kwargs: Any) -> Any:
+        return self._call("executemany", given(args, kwargs, many=True))
 
     def executemany_by(self, operation: Any, parameters: Any, through: Callable[[Any], Any]) -> Any:
         """An ``executemany`` that a dialect makes in its own way: ``through`` gets the driver's cursor."""
-        return self._run(operation, parameters, True, through)
+        return self._run(Given(operation, parameters, many=True), through)
 
-    def callproc(self, name: Any, parameters: Any = (), *args: Any, **kwargs: Any) -> Any:
-        return self._run(
-            f"CALL {name}", parameters, False, lambda real: real.callproc(name, parameters, *args, **kwargs)
-        )
+    def callproc(self, *args: Any, **kwargs: Any) -> Any:
+        call = given(args, kwargs)
+        return self._call("callproc", call._replace(statement=f"CALL {call.statement}") if call is not None else None)
 
     def fetchone(self) -> Any:
         answer = self._rows()
@@ -215,18 +211,23 @@ class ReplayCursor:
             return getattr(answer, name)
         raise AttributeError(f"{name!r}: the cursor of a replay has no such attribute; it is not recorded")
 
-    def _run(self, operation: Any, parameters: Any, many: bool, live: Callable[[Any], Any]) -> Any:
+    def _call(self, method: str, call: Given | None) -> Any:
+        if call is None:
+            raise TypeError(f"{method}() was given no statement, or no values for it")
+        return self._run(call, lambda real: getattr(real, method)(*call.args, **call.kwargs))
+
+    def _run(self, call: Given, live: Callable[[Any], Any]) -> Any:
         if isinstance(self._answer, RecordingCursor):
             self._answer.close()
         self._answer = self._setup = None
-        text = text_of(operation)
+        text = text_of(call.statement)
         if self._raw:
             if self._connection.answers_itself(text):
                 self._setup = ""
                 return self
             if is_connection_setup(text):
                 self._setup = text
-                self._connection.set_up(text, operation, parameters)
+                self._connection.set_up(text, call.statement, call.values)
                 return self
         session = get_current_session()
         if not is_replaying(session):
@@ -237,31 +238,22 @@ class ReplayCursor:
         fetches = Fetches()
         site = StatementSite(
             self._target,
-            operation,
-            parameters,
-            many,
+            call,
             self._context,
             self._connection,
             lambda: self._run_for_real(site, live, fetches),
             fetches,
-            partial(self._rebuild, operation, parameters),
+            partial(self._rebuild, call),
             may_be_new=not self._raw,
         )
         return run(flow(site, session))
 
-    def _rebuild(
-        self,
-        operation: Any,
-        parameters: Any,
-        event: DependencyEvent,
-        session: ReplaySession,
-        site: StatementSite,
-    ) -> Any:
+    def _rebuild(self, call: Given, event: DependencyEvent, session: ReplaySession, site: StatementSite) -> Any:
         answer = _Answer(event, session, site)
         if session.adds_new_calls and not self._raw:
-            self._connection.real.execute(text_of(operation), operation, parameters)
+            self._connection.real.execute(text_of(call.statement), call.statement, call.values)
         self._answer = answer
-        return self if answer.value is None else answer.value
+        return self if answer.value is None and not answer.returns_nothing else answer.value
 
     def _run_for_real(self, site: StatementSite, live: Callable[[Any], Any], fetches: Fetches) -> Any:
         args, kwargs = self._asked

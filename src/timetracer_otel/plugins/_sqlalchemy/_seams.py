@@ -17,6 +17,7 @@ from timetracer_otel.bridge import runtime
 from timetracer_otel.context import get_current_session
 from timetracer_otel.plugins._flow import flow, run
 from timetracer_otel.plugins._sqlalchemy import _records
+from timetracer_otel.plugins._sqlalchemy._composed import quoted_identifier
 from timetracer_otel.plugins._sqlalchemy._driver_connections import replay_connection
 from timetracer_otel.plugins._sqlalchemy._engines import engines
 from timetracer_otel.plugins._sqlalchemy._internals import (
@@ -70,7 +71,8 @@ def patches(module: ModuleType) -> list[Any]:
     if module.__name__ == "psycopg2":
         names = ("psycopg2.extensions", "psycopg2._json", "psycopg2._range", "psycopg2.extras")
         loaded = [importlib.import_module(name) for name in names]
-        return [Patch(found, "register_type", _register_type) for found in loaded if "register_type" in vars(found)]
+        seams = {"register_type": _register_type, "quote_ident": _quote_ident}
+        return [Patch(found, name, seam) for found in loaded for name, seam in seams.items() if name in vars(found)]
     if module.__name__ == "sqlalchemy.dialects.postgresql.psycopg2":
         return [Patch(module.PGDialect_psycopg2, "do_executemany", _do_executemany)]
     base = importlib.import_module("sqlalchemy.engine.base")
@@ -340,11 +342,27 @@ def _do_executemany(original: Function) -> Function:
     return do_executemany
 
 
+# Both are written in C, and take nothing but connections and cursors of psycopg2's own.
+
+
 def _register_type(original: Function) -> Function:
-    def register_type(obj: Any, conn_or_curs: Any = None) -> Any:
-        # Written in C, it takes nothing but connections and cursors of its own. Rows of a replay are read already.
-        if isinstance(conn_or_curs, (ReplayConnection, ReplayCursor)):
+    def register_type(obj: Any, *args: Any) -> Any:
+        if any(isinstance(scope, (ReplayConnection, ReplayCursor)) for scope in args):
+            # Rows of a replay are read already.
             return None
-        return original(obj, conn_or_curs) if conn_or_curs is not None else original(obj)
+        return original(obj, *map(_driver_own, args))
 
     return register_type
+
+
+def _quote_ident(original: Function) -> Function:
+    def quote_ident(ident: Any, scope: Any) -> Any:
+        if isinstance(scope, (ReplayConnection, ReplayCursor)):
+            return quoted_identifier(ident)
+        return original(ident, _driver_own(scope))
+
+    return quote_ident
+
+
+def _driver_own(scope: Any) -> Any:
+    return scope.__wrapped__ if type(scope) is RecordingCursor else scope

@@ -20,7 +20,7 @@ from timetracer_otel.plugins._sqlalchemy._internals import (
     otel_span,
     pause,
 )
-from timetracer_otel.plugins._sqlalchemy._statements import arguments, kind_of, text_of
+from timetracer_otel.plugins._sqlalchemy._statements import Given, arguments, kind_of, text_of
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, EventResult, RecordedError
 
@@ -286,9 +286,7 @@ class StatementSite(_Site):
     def __init__(
         self,
         target: Target,
-        statement: Any,
-        parameters: Any,
-        many: bool,
+        given: Given,
         context: Any,
         connection: Any,
         live: Callable[[], Any],
@@ -297,9 +295,7 @@ class StatementSite(_Site):
         may_be_new: bool,
     ) -> None:
         super().__init__(target, connection)
-        self._statement = statement
-        self._parameters = parameters
-        self._many = many
+        self._given = given
         self._binds = binds_of(context) if context is not None else Binds()
         self._on_server = is_server_side(context)
         self._live = live
@@ -318,7 +314,9 @@ class StatementSite(_Site):
     def call(self) -> Call:
         self._note()
         assert self._args is not None
-        return Call(LIB, EventType.DB_QUERY, kind_of(text_of(self._statement)), self.target.url, args=self._args)
+        return Call(
+            LIB, EventType.DB_QUERY, kind_of(text_of(self._given.statement)), self.target.url, args=self._args
+        )
 
     def returned(self, value: Any, recording: Recording) -> Any:
         self._live = self._rebuild = _nothing
@@ -347,10 +345,10 @@ class StatementSite(_Site):
 
     def _note(self) -> None:
         if self._args is None:
-            self._args = arguments(self._statement, self._parameters, self._many, self._binds)
+            self._args = arguments(self._given, self._binds)
             if self._on_server:
                 self._args["server_side"] = True
-            self._parameters = None
+            self._given = Given(self._given.statement)
 
 
 def _nothing(*_: Any) -> Any:

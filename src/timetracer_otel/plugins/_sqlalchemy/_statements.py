@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sized
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final, NamedTuple
 
+from timetracer_otel.plugins._sqlalchemy._composed import composed_text, is_composed
 from timetracer_otel.plugins._sqlalchemy._internals import Binds
 from timetracer_otel.plugins._sqlalchemy._values import plain_parameter
 
-__all__ = ["Effect", "arguments", "effect_of", "is_connection_setup", "kind_of", "text_of", "two_phase_name"]
+__all__ = [
+    "Effect",
+    "Given",
+    "arguments",
+    "effect_of",
+    "given",
+    "is_connection_setup",
+    "kind_of",
+    "text_of",
+    "two_phase_name",
+]
 
 _COMMENTER = re.compile(
     r"\s*/\*\s*[\w.%-]+='(?:[^'\\]|\\.)*'(?:\s*,\s*[\w.%-]+='(?:[^'\\]|\\.)*')*\s*\*/\s*(;?)\s*\Z"
@@ -30,6 +41,8 @@ def text_of(statement: Any) -> str:
         text = statement.decode("utf-8", "backslashreplace")
     elif isinstance(statement, str):
         text = str.__str__(statement)
+    elif is_composed(statement):
+        text = composed_text(statement)
     else:
         as_string = getattr(statement, "as_string", None)
         text = str(as_string(None)) if as_string is not None else str(statement)
@@ -97,20 +110,70 @@ def effect_of(text: str) -> Effect:
     return Effect.NONE
 
 
-def arguments(statement: Any, parameters: Any, many: bool, binds: Binds) -> dict[str, Any]:
+_STATEMENT_NAMES: Final = ("operation", "query", "sql", "statement")
+_VALUES_NAMES: Final = (
+    "parameters",
+    "params",
+    "vars",
+    "args",
+    "seq_of_parameters",
+    "params_seq",
+    "vars_list",
+    "seq_params",
+)
+"""What drivers call the parameters of a cursor's methods, which an app may give by name."""
+
+
+class Given(NamedTuple):
+    """The arguments of an ``execute``, ``executemany`` or ``callproc``, and what they are."""
+
+    statement: Any
+    """As the driver gets it."""
+    values: Any = None
+    """The bound values; a sequence of them where ``many``."""
+    many: bool = False
+    options: Mapping[str, Any] = {}
+    """What else was given by name."""
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = {}
+
+
+def given(args: tuple[Any, ...], kwargs: dict[str, Any], *, many: bool = False) -> Given | None:
+    """What the arguments of a cursor's method are; None where the driver will not take them."""
+    statement_name = next((name for name in _STATEMENT_NAMES if name in kwargs), None)
+    values_name = next((name for name in _VALUES_NAMES if name in kwargs), None)
+    named = {statement_name, values_name}
+    if not args and statement_name is None:
+        return None
+    statement = args[0] if args else kwargs[statement_name or ""]
+    values = args[1] if len(args) > 1 else kwargs.get(values_name or "")
+    if many and not isinstance(values, (list, tuple)):
+        if not isinstance(values, Iterable):
+            return None
+        # An iterator can be read once: the driver gets what it had.
+        values = list(values)
+        if len(args) > 1:
+            args = (statement, values, *args[2:])
+        else:
+            kwargs = {**kwargs, values_name or "": values}
+    options = {name: value for name, value in kwargs.items() if name not in named}
+    return Given(statement, values, many, options, args, kwargs)
+
+
+def arguments(call: Given, binds: Binds) -> dict[str, Any]:
     """What a call of a cursor is matched by.
 
     Args:
-        statement: As the driver gets it.
-        parameters: The bound values; a sequence of them where ``many``.
-        many: Whether it is an ``executemany``.
+        call: As the app or SQLAlchemy made it.
         binds: What positional values are called.
     """
-    made: dict[str, Any] = {"statement": text_of(statement)}
-    if many:
-        made["many"] = [_named(row, binds) for row in parameters]
-    elif parameters is not None and len(parameters):
-        made["parameters"] = _named(parameters, binds)
+    made: dict[str, Any] = {"statement": text_of(call.statement)}
+    if call.many:
+        made["many"] = [_named(row, binds) for row in call.values]
+    elif isinstance(call.values, Sized) and len(call.values):
+        made["parameters"] = _named(call.values, binds)
+    if call.options:
+        made["options"] = {name: plain_parameter(value) for name, value in call.options.items()}
     return made
 
 
