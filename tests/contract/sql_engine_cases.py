@@ -121,6 +121,9 @@ def engine_options_and_listeners_that_set_connections_up(url: sa.URL) -> Any:
         connection.rollback()
         found.append(engine.dialect.server_version_info)  # type: ignore[attr-defined]
         found.append(engine.dialect.default_schema_name)
+        # psycopg and psycopg2 tell it of their own connection as well.
+        info = getattr(connection.connection.driver_connection, "info", None)
+        found.append(getattr(info, "server_version", None))
     autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
     with autocommit.connect() as connection:
         found.append(connection.scalar(sa.text("SELECT 7")))

@@ -91,6 +91,22 @@ class SqliteConnection(_Configurable):
         self.isolation_level = ""
 
 
+class _Info(SimpleNamespace):
+    """What psycopg and psycopg2 tell of a connection."""
+
+    def __init__(self, target: Target, **facts: Any) -> None:
+        super().__init__(dbname=target.database, **facts)
+        self._dialect = target.dialect
+
+    @property
+    def server_version(self) -> int:
+        """As libpq's ``PQserverVersion``; 0, as without a connection, until the dialect learned it."""
+        version: tuple[int, ...] = tuple(getattr(self._dialect, "server_version_info", None) or (0,))
+        major, second, third = (*version, 0, 0)[:3]
+        # Before PostgreSQL 10 the second of three numbers was a major one.
+        return major * 10_000 + (second if major >= 10 else second * 100 + third)
+
+
 class PsycopgConnection(_TwoPhase, _Executing):
     """psycopg (3), sync."""
 
@@ -105,12 +121,7 @@ class PsycopgConnection(_TwoPhase, _Executing):
         self.read_only: Any = None
         self.deferrable: Any = None
         self.row_factory: Any = None
-        self.info = SimpleNamespace(
-            dbname=target.database,
-            transaction_status=TransactionStatus.IDLE,
-            encoding="utf-8",
-            server_version=0,
-        )
+        self.info = _Info(target, transaction_status=TransactionStatus.IDLE, encoding="utf-8")
 
     add_notice_handler = _taken("add_notice_handler")
     add_notify_handler = _taken("add_notify_handler")
@@ -140,7 +151,7 @@ class Psycopg2Connection(_TwoPhase):
         self.deferrable: Any = None
         self.encoding = "UTF8"
         self.status = 1
-        self.info = SimpleNamespace(dbname=target.database, server_version=90000, status=0)
+        self.info = _Info(target, status=0)
 
     def answers_itself(self, text: str) -> bool:
         # How psycopg2 asks for the numbers of the hstore type, to read values which a replay has as they were read.
