@@ -30,7 +30,8 @@ ROOMS: dict[str, int] = {
     "session": 3,
     "bridge": 4,
     "plugins": 5,
-    **dict.fromkeys(("", "_scopes", "cli", "pytest_plugin", "_pytest_sessions", "_pytest_report", "__main__"), 6),
+    **dict.fromkeys(("", "_scopes", "cli", "__main__"), 6),
+    **dict.fromkeys(("pytest_plugin", "_pytest_contexts", "_pytest_sessions", "_pytest_report"), 6),
 }
 """Floor of each room; the front door is the package itself. ``context`` and `READERS` have rules of their own."""
 
@@ -42,7 +43,7 @@ READERS_SEE = 3
 
 ALWAYS_ALLOWED = frozenset({"opentelemetry", "msgpack", "wrapt"})
 ALLOWED_IN = {
-    "pytest": ("pytest_plugin", "_pytest_sessions", "_pytest_report"),
+    "pytest": ("pytest_plugin", "_pytest_contexts", "_pytest_sessions", "_pytest_report"),
     "tqdm": ("verify",),
     "junitparser": ("verify",),
 }

@@ -7,7 +7,7 @@ import hashlib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import MethodType
 from typing import Any
@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from timetracer_otel._names import known_names, unknown_names
+from timetracer_otel._pytest_contexts import current, everywhere
 from timetracer_otel._scopes import check_verdict, replay
 from timetracer_otel.bridge import load_plugins
 from timetracer_otel.config import TraceConfig, is_set
-from timetracer_otel.context import get_current_session, reset_session, set_session
 from timetracer_otel.exceptions import ConfigurationError
 from timetracer_otel.report import event_name, verdict_text
 from timetracer_otel.session import BaseSession, ReplaySession
@@ -83,7 +83,8 @@ class TestSession:
         note_used(self._request, self.path)
         self._session = session = self._scope.__enter__()
         try:
-            yield session
+            with everywhere(session, self._request.instance):
+                yield session
         finally:
             note_unused(self._request, session)
             error = self._error
@@ -145,15 +146,8 @@ class TestSession:
 
     @contextmanager
     def _current(self) -> Iterator[None]:
-        session = self._session
-        if session is None or get_current_session() is session:
+        with current(self._session) if self._session is not None else nullcontext():
             yield
-            return
-        token = set_session(session)
-        try:
-            yield
-        finally:
-            reset_session(token)
 
 
 Current = Callable[[], AbstractContextManager[None]]

@@ -232,6 +232,7 @@ def _replaying(
     request: pytest.FixtureRequest, path: Path, strict: bool, plugins: Sequence[str] | None, mode: str = "none"
 ) -> Iterator[ReplaySession]:
     import timetracer_otel
+    from timetracer_otel._pytest_contexts import everywhere
     from timetracer_otel._pytest_sessions import checked, note_account, note_unused, note_used
     from timetracer_otel.session import ReplaySession
 
@@ -241,7 +242,8 @@ def _replaying(
         # No mode that comes here means to record everything.
         assert isinstance(session, ReplaySession)
         try:
-            yield session
+            with everywhere(session, request.instance):
+                yield session
         finally:
             note_account(request.node, session)
     note_unused(request, session)
@@ -252,11 +254,13 @@ def _recording(
     request: pytest.FixtureRequest, folder: Path, name: str | Path | None, plugins: Sequence[str] | None
 ) -> Iterator[TraceSession]:
     import timetracer_otel
+    from timetracer_otel._pytest_contexts import everywhere
     from timetracer_otel._pytest_sessions import checked, note_used
 
     path = None if name is None else folder / name
     names = checked(plugins)
     if path is not None:
         note_used(request, path)
-    with timetracer_otel.record(path, cassette_dir=str(folder), capture=names) as session:
+    recording = timetracer_otel.record(path, cassette_dir=str(folder), capture=names)
+    with recording as session, everywhere(session, request.instance):
         yield session
