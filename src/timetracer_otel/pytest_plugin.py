@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "pytest_addoption",
+    "pytest_collection_modifyitems",
     "pytest_configure",
     "pytest_fixture_setup",
     "pytest_itemcollected",
@@ -83,11 +84,21 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         return
     names: list[str] | None = getattr(item, "fixturenames", None)
     if names is not None:
-        if "timetracer_session" in names:
-            names.remove("timetracer_session")
+        # A list of its own: pytest gives one to all sets of parameters, and each may be marked or not.
+        names = [name for name in names if name != "timetracer_session"]
         known = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
         wider = (name for name in names if name in known and known[name][-1].scope != "function")
         names.insert(sum(1 for _ in wider), "timetracer_session")
+        item.fixturenames = names  # type: ignore[attr-defined]
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, object, object]:
+    """Look again: a suite adds markers in this hook of its own, which may be its last (``trylast``)."""
+    result = yield
+    for item in items:
+        pytest_itemcollected(item)
+    return result
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
