@@ -31,7 +31,7 @@ ROOMS: dict[str, int] = {
     "bridge": 4,
     "plugins": 5,
     **dict.fromkeys(("", "_scopes", "cli", "__main__"), 6),
-    **dict.fromkeys(("pytest_plugin", "_pytest_contexts", "_pytest_sessions", "_pytest_report"), 6),
+    **dict.fromkeys(("pytest_plugin", "_pytest_contexts", "_pytest_paths", "_pytest_report", "_pytest_sessions"), 6),
 }
 """Floor of each room; the front door is the package itself. ``context`` and `READERS` have rules of their own."""
 
@@ -43,7 +43,7 @@ READERS_SEE = 3
 
 ALWAYS_ALLOWED = frozenset({"opentelemetry", "msgpack", "wrapt"})
 ALLOWED_IN = {
-    "pytest": ("pytest_plugin", "_pytest_contexts", "_pytest_sessions", "_pytest_report"),
+    "pytest": ("pytest_plugin", "_pytest_contexts", "_pytest_paths", "_pytest_report", "_pytest_sessions"),
     "tqdm": ("verify",),
     "junitparser": ("verify",),
 }

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -16,6 +14,7 @@ import pytest
 
 from timetracer_otel._names import known_names, unknown_names
 from timetracer_otel._pytest_contexts import current, everywhere
+from timetracer_otel._pytest_paths import cassette_path
 from timetracer_otel._scopes import check_verdict, replay
 from timetracer_otel.bridge import load_plugins
 from timetracer_otel.config import TraceConfig, is_set
@@ -27,7 +26,6 @@ __all__ = [
     "CASSETTE",
     "UNUSED",
     "TestSession",
-    "cassette_file",
     "checked",
     "note_account",
     "note_unused",
@@ -39,8 +37,6 @@ CASSETTE = "timetracer_cassette"
 UNUSED = "timetracer_unused"
 """Name of the user property of a test that says which recorded calls it did not make."""
 
-_UNSAFE = re.compile(r"[^\w.\-\[\]]+", re.ASCII)
-_LONGEST = 100
 _SHORT_NAMES = {"mode": "record_mode", "mock": "mock_plugins", "live": "live_plugins"}
 
 
@@ -72,7 +68,7 @@ class TestSession:
             settings["record_mode"] = told
         elif "record_mode" not in settings and not is_set("RECORD_MODE"):
             settings["record_mode"] = "once"
-        self.path = folder / cassette_file(request.node, name)
+        self.path = cassette_path(request.node, folder, name)
         self._scope = replay(self.path, config=TraceConfig.from_env(), **{"fail_on_miss": True, **settings})
         self._session: BaseSession | None = None
         self._error: BaseException | None = None
@@ -179,33 +175,6 @@ def _stepped_in(current: Current, function: Callable[..., Any]) -> Callable[...,
             await steps.aclose()
 
     return in_session
-
-
-def cassette_file(item: pytest.Item, name: str | None = None) -> Path:
-    """The name of a test's cassette, below the folder of the cassettes.
-
-    Without a name: ``<test file>/<class>.<function>[<parameters>].msgpack``. A name is taken as it is; a parametrised
-    test adds its parameters, since each set has calls of its own. Characters that some file system forbids become
-    ``_``, and a name that was changed, or is long, ends in a hash that tells it from others.
-    """
-    parameters = item.name[item.name.index("[") :] if "[" in item.name and hasattr(item, "callspec") else ""
-    if name is None:
-        function = item.name.removesuffix(parameters) if parameters else item.name
-        classes = [node.name for node in item.listchain() if isinstance(node, pytest.Class)]
-        stem = Path(item.path.stem, _safe(".".join([*classes, function]) + parameters))
-    else:
-        given = Path(name.removesuffix(".msgpack"))
-        stem = given.with_name(given.name + _safe(parameters)) if parameters else given
-    return stem.with_name(stem.name + ".msgpack")
-
-
-def _safe(text: str) -> str:
-    safe = _UNSAFE.sub("_", text)
-    parameters = safe.partition("[")[2]
-    # File systems that keep no case would take two sets of parameters for one.
-    if safe == text and len(safe) <= _LONGEST and parameters == parameters.lower():
-        return safe
-    return f"{safe[:_LONGEST]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def note_used(request: pytest.FixtureRequest, path: Path) -> None:

@@ -65,3 +65,84 @@ def test_a_suite_may_mark_its_tests_when_they_are_collected(
     upstream.stop()
     for arguments in ((), ("-n", "1")):
         run(pytester, "--timetracer-mode=none", *arguments).assert_outcomes(passed=4)
+
+
+NAMESAKE = """
+    import httpx
+    import pytest
+
+    @pytest.mark.timetracer
+    def test_user():
+        assert httpx.get("URL/users/NUMBER").json()["id"] == NUMBER
+"""
+
+
+def cassettes(pytester: pytest.Pytester) -> list[str]:
+    return sorted(path.relative_to(pytester.path).as_posix() for path in pytester.path.rglob("*.msgpack"))
+
+
+@pytest.fixture
+def common(pytester: pytest.Pytester) -> Path:
+    """The folder of the ini option."""
+    pytester.makeini("[pytest]\ntimetracer_cassette_dir = kept\naddopts = --import-mode=importlib")
+    return pytester.path / "kept"
+
+
+@pytest.mark.usefixtures("common")
+def test_files_of_one_name_have_cassettes_of_their_own(pytester: pytest.Pytester, upstream: Loopback) -> None:
+    for number, folder in enumerate(("", "a/", "a/b/"), 1):
+        suite(pytester, upstream, NAMESAKE.replace("NUMBER", str(number)), f"{folder}test_same.py")
+    run(pytester).assert_outcomes(passed=3)
+    assert cassettes(pytester) == [
+        "kept/a/b/test_same/test_user.msgpack",
+        "kept/a/test_same/test_user.msgpack",
+        "kept/test_same/test_user.msgpack",
+    ]
+    upstream.stop()
+    whole = run(pytester, "--timetracer-mode=none", "--timetracer-orphans")
+    whole.assert_outcomes(passed=3)
+    assert whole.ret == pytest.ExitCode.OK
+    run(pytester, "--timetracer-mode=none", "a/b").assert_outcomes(passed=1)
+
+
+@pytest.mark.usefixtures("common")
+def test_a_file_outside_the_root_folder_has_its_cassettes_inside(
+    pytester: pytest.Pytester, upstream: Loopback, tmp_path: Path
+) -> None:
+    for number, folder in enumerate(("one", "two"), 1):
+        suite(pytester, upstream, NAMESAKE.replace("NUMBER", str(number)), str(tmp_path / folder / "test_same.py"))
+    arguments = ("--rootdir", str(pytester.path), "-c", str(pytester.path / "tox.ini"), str(tmp_path))
+    for _ in range(2):
+        run(pytester, *arguments).assert_outcomes(passed=2)
+    assert upstream.hits == {"/users/1": 1, "/users/2": 1}
+    assert len(cassettes(pytester)) == len(list((pytester.path / "kept").iterdir())) == 2
+
+
+def test_a_cassette_of_the_older_name_is_used_while_it_is_clear_whose_it_is(
+    pytester: pytest.Pytester, upstream: Loopback, common: Path
+) -> None:
+    suite(pytester, upstream, NAMESAKE.replace("NUMBER", "1"), "a/test_same.py")
+    run(pytester).assert_outcomes(passed=1)
+    (common / "a" / "test_same").rename(common / "test_same")
+    other = suite(pytester, upstream, "def test_another(): pass", "b/test_same.py")
+    arguments = ("--timetracer-mode=none", "--timetracer-orphans")
+    whole = run(pytester, *arguments)
+    whole.assert_outcomes(passed=2)
+    assert whole.ret == pytest.ExitCode.OK
+    assert cassettes(pytester) == ["kept/test_same/test_user.msgpack"]
+
+    suite(pytester, upstream, NAMESAKE.replace("NUMBER", "2"), "b/test_same.py")
+    # Not the answers of the other, in a part of the suite either.
+    for part in ("a", "b", "."):
+        result = run(pytester, *arguments, part)
+        assert list(result.parseoutcomes()) == ["errors"]
+        result.stdout.fnmatch_lines(
+            ["*CassetteNotFoundError: Cassette not found: */kept/?/test_same/test_user.msgpack.*"]
+        )
+    run(pytester).assert_outcomes(passed=2)
+    orphaned = run(pytester, *arguments)
+    orphaned.assert_outcomes(passed=2)
+    orphaned.stdout.fnmatch_lines(["no test used kept/test_same/test_user.msgpack"])
+    assert orphaned.ret == pytest.ExitCode.TESTS_FAILED
+    other.unlink()
+    assert run(pytester, "--timetracer-mode=none").ret == pytest.ExitCode.OK
