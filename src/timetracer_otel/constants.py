@@ -7,6 +7,8 @@ from typing import Final
 
 __all__ = [
     "BAGGAGE_ENTRY",
+    "DRIVER_TYPE",
+    "DRIVER_VALUE",
     "FORMAT_NAME",
     "FORMAT_VERSION",
     "REDACTED",
@@ -26,6 +28,12 @@ FORMAT_NAME: Final = "timetracer-cassette"
 
 FORMAT_VERSION: Final = 1
 """Version of the cassette format that this release writes."""
+
+DRIVER_TYPE: Final = "timetracer:type"
+"""Key, in a map that stands for a value of a database driver's own type, of the name of that type."""
+
+DRIVER_VALUE: Final = "timetracer:value"
+"""Key of what such a value is made of."""
 
 REDACTED: Final = "[REDACTED]"
 """What stands in a cassette where a secret stood."""

@@ -11,13 +11,12 @@ import fnmatch
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
-from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from timetracer_otel.constants import REDACTED
 from timetracer_otel.session._redaction import Redactor
+from timetracer_otel.session._stand_ins import stand_in
 from timetracer_otel.types import RecordedError
 
 __all__ = [
@@ -128,21 +127,9 @@ def redacted_reply(reply: dict[str, Any], statement: str, redactor: Redactor) ->
     for row in reply["rows"]:
         items = list(row)
         for position in secret:
-            items[position] = _stand_in(items[position])
+            items[position] = stand_in(items[position])
         rows.append(tuple(items))
     return {**reply, "rows": rows}
-
-
-def _stand_in(value: Any) -> Any:
-    """A value that tells nothing, of the same type, so that the app's own types still take it."""
-    kind = type(value)
-    if value is None or kind is bool:
-        return value
-    if kind in (bytes, bytearray, memoryview):
-        return kind(REDACTED.encode())
-    if kind in (int, float, Decimal):
-        return kind(0)
-    return UUID(int=0) if kind is UUID else REDACTED
 
 
 @lru_cache(maxsize=4096)

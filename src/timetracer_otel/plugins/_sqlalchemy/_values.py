@@ -7,13 +7,13 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from timetracer_otel.constants import DRIVER_TYPE as _TYPE
+from timetracer_otel.constants import DRIVER_VALUE as _VALUE
+
 __all__ = ["PLAIN", "plain", "plain_parameter", "plain_row", "restored", "restored_row"]
 
 PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes})
 """Types that need no look and no copy."""
-
-_TYPE: Final = "timetracer:type"
-_VALUE: Final = "timetracer:value"
 
 _GEOMETRIC: Final = ("Point", "Box", "Line", "LineSegment", "Path", "Polygon", "Circle")
 
