@@ -16,6 +16,7 @@ from psycopg import sql as sql3
 from tests.servers.postgres import Postgres
 from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.cassette import read_cassette
+from timetracer_otel.session import ReplaySession
 
 sql2: Any = importlib.import_module("psycopg2.sql")
 extensions: Any = importlib.import_module("psycopg2.extensions")
@@ -163,3 +164,32 @@ def test_what_the_driver_refuses_is_refused_as_it_does(
         assert run() == bare
     with replay(tmp_path / "raw.msgpack"):
         assert run()[0] is bare[0]
+
+
+@pytest.mark.parametrize(
+    ("driver", "use", "what"),
+    [
+        ("psycopg2", lambda cursor: cursor.mogrify("%s", (1,)), "mogrify"),
+        ("psycopg2", lambda cursor: cursor.statusmessage, "statusmessage"),
+        ("psycopg2", lambda cursor: extras.execute_values(cursor, b"SELECT * FROM (VALUES %s) q", [(1,)]), "mogrify"),
+        ("psycopg", COMPOSED3.as_string, "pgconn"),
+        ("psycopg", lambda cursor: cursor.rownumber, "rownumber"),
+        ("psycopg", lambda cursor: list(cursor.stream("SELECT 1")), "stream"),
+        ("psycopg", lambda cursor: cursor.copy("COPY (SELECT 1) TO STDOUT").__enter__().read(), "copy"),
+        ("sqlite", lambda cursor: cursor.executescript("SELECT 1"), "executescript"),
+    ],
+)
+def test_what_is_not_recorded_is_a_miss(
+    tmp_path: Path, postgres: Postgres, driver: str, use: Callable[[Any], Any], what: str
+) -> None:
+    path = tmp_path / "raw.msgpack"
+    postgres.start()
+    url = f"sqlite:///{tmp_path}/raw.db" if driver == "sqlite" else postgres.url(driver)
+    with record(path):
+        on_cursor(url, use)
+    with replay(path, fail_on_miss=False) as session:
+        with pytest.raises(ReplayMismatchError, match=rf"^Not recorded: (cursor|connection)\.{what} of"):
+            on_cursor(url, use)
+        on_cursor(url, lambda cursor: [hasattr(cursor, "mogrify"), hasattr(cursor, "no_such_thing")])
+    assert isinstance(session, ReplaySession)
+    assert len(session.misses) == 1

@@ -244,6 +244,13 @@ class ReplaySession(BaseSession):
         )
         return self._count_miss(error)
 
+    def refuse_unrecorded(self, what: str, hint: str) -> ReplayMismatchError:
+        """The error for something that no recording holds, whatever the app recorded; ``what`` says it."""
+        error = ReplayMismatchError(
+            f"Not recorded: {what}", cassette_path=self.cassette_path, endpoint=self._endpoint, hint=hint
+        )
+        return self._count_miss(error)
+
     def peek_next_event(self, event_type: EventType | None = None) -> DependencyEvent | None:
         """The first event (of a type) that no call has taken yet; None where there is none."""
         for event in self._index.waiting():

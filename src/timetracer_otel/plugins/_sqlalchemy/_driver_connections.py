@@ -13,7 +13,7 @@ from timetracer_otel.plugins._sqlalchemy._internals import await_
 from timetracer_otel.plugins._sqlalchemy._real_connection import RealConnection
 from timetracer_otel.plugins._sqlalchemy._replay_connection import ReplayConnection
 from timetracer_otel.plugins._sqlalchemy._replay_cursor import ReplayCursor
-from timetracer_otel.plugins._sqlalchemy._sites import Target
+from timetracer_otel.plugins._sqlalchemy._sites import Target, unrecorded
 
 __all__ = ["replay_connection"]
 
@@ -122,6 +122,11 @@ class PsycopgConnection(_TwoPhase, _Executing):
         self.deferrable: Any = None
         self.row_factory: Any = None
         self.info = _Info(target, transaction_status=TransactionStatus.IDLE, encoding="utf-8")
+
+    @property
+    def pgconn(self) -> Any:
+        """What libpq knows of the connection: psycopg needs it for quoting (``Composed.as_string(cursor)``)."""
+        raise unrecorded(self._target, "connection.pgconn")
 
     add_notice_handler = _taken("add_notice_handler")
     add_notify_handler = _taken("add_notify_handler")

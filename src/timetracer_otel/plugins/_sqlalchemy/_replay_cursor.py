@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 from timetracer_otel.context import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError
@@ -16,13 +16,31 @@ from timetracer_otel.plugins._flow import flow, rebuilt, run
 from timetracer_otel.plugins._sqlalchemy._internals import pause
 from timetracer_otel.plugins._sqlalchemy._recording_cursor import Fetches, RecordingCursor
 from timetracer_otel.plugins._sqlalchemy._rows import RowClass, maker_of
-from timetracer_otel.plugins._sqlalchemy._sites import StatementSite, Target, is_replaying
+from timetracer_otel.plugins._sqlalchemy._sites import StatementSite, Target, is_replaying, unrecorded
 from timetracer_otel.plugins._sqlalchemy._statements import Given, given, is_connection_setup, text_of
 from timetracer_otel.plugins._sqlalchemy._values import restored, restored_row
 from timetracer_otel.session import ReplaySession
 from timetracer_otel.types import DependencyEvent, RecordedError
 
 __all__ = ["ReplayCursor"]
+
+
+_UNRECORDED: Final = frozenset({"query", "results", "rownumber", "statusmessage"})
+_UNRECORDED_METHODS: Final = frozenset(
+    {
+        "cast",
+        "copy",
+        "copy_expert",
+        "copy_from",
+        "copy_to",
+        "executescript",
+        "mogrify",
+        "scroll",
+        "set_result",
+        "stream",
+    }
+)
+"""What cursors of the drivers have besides, and a connection or more of the server's answer is needed for."""
 
 
 class Column(NamedTuple):
@@ -209,7 +227,14 @@ class ReplayCursor:
         answer = self.__dict__.get("_answer")
         if isinstance(answer, RecordingCursor):
             return getattr(answer, name)
+        if name in _UNRECORDED_METHODS:
+            return lambda *_args, **_kwargs: self._refuse(name)
+        if name in _UNRECORDED:
+            self._refuse(name)
         raise AttributeError(f"{name!r}: the cursor of a replay has no such attribute; it is not recorded")
+
+    def _refuse(self, name: str) -> NoReturn:
+        raise unrecorded(self._target, f"cursor.{name}")
 
     def _call(self, method: str, call: Given | None) -> Any:
         if call is None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from weakref import WeakKeyDictionary
 
 from timetracer_otel.constants import EventType
+from timetracer_otel.context import get_current_session
+from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.plugins._flow import Recording, Site, records, replays
 from timetracer_otel.plugins._sqlalchemy import _errors
 from timetracer_otel.plugins._sqlalchemy._internals import (
@@ -37,6 +39,7 @@ __all__ = [
     "is_replaying",
     "note_initialized",
     "recorded_facts",
+    "unrecorded",
 ]
 
 LIB = "sqlalchemy"
@@ -103,6 +106,16 @@ def is_recording(session: BaseSession | None) -> TypeGuard[TraceSession]:
 def is_replaying(session: BaseSession | None) -> TypeGuard[ReplaySession]:
     """Whether a call made now is answered from a cassette."""
     return replays(LIB, session)
+
+
+def unrecorded(target: Target, what: str) -> ReplayMismatchError:
+    """The error for something that an app asks a connection or cursor of a replay, and no recording holds."""
+    what = f"{what} of {target.url}"
+    hint = "only what cursors execute and fetch is recorded: do without it, or name sqlalchemy in live_plugins."
+    session = get_current_session()
+    if is_replaying(session):
+        return session.refuse_unrecorded(what, hint)
+    return ReplayMismatchError(f"Not recorded: {what}", hint=hint)
 
 
 def recorded_facts(session: ReplaySession, target: Target) -> dict[str, Any] | None:
