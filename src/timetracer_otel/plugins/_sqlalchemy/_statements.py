@@ -140,9 +140,10 @@ class Given(NamedTuple):
 
 def given(args: tuple[Any, ...], kwargs: dict[str, Any], *, many: bool = False) -> Given | None:
     """What the arguments of a cursor's method are; None where the driver will not take them."""
-    statement_name = next((name for name in _STATEMENT_NAMES if name in kwargs), None)
-    values_name = next((name for name in _VALUES_NAMES if name in kwargs), None)
-    named = {statement_name, values_name}
+    statement_name = values_name = None
+    if kwargs:
+        statement_name = next((name for name in _STATEMENT_NAMES if name in kwargs), None)
+        values_name = next((name for name in _VALUES_NAMES if name in kwargs), None)
     if not args and statement_name is None:
         return None
     statement = args[0] if args else kwargs[statement_name or ""]
@@ -156,7 +157,7 @@ def given(args: tuple[Any, ...], kwargs: dict[str, Any], *, many: bool = False) 
             args = (statement, values, *args[2:])
         else:
             kwargs = {**kwargs, values_name or "": values}
-    options = {name: value for name, value in kwargs.items() if name not in named}
+    options = {name: value for name, value in kwargs.items() if name not in (statement_name, values_name)}
     return Given(statement, values, many, options, args, kwargs)
 
 
