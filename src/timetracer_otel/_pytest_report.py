@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from glob import glob
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,12 @@ import pytest
 from timetracer_otel._pytest_sessions import CASSETTE, UNUSED
 
 __all__ = ["Orphans", "orphans_of", "write_summary"]
+
+_SELECTING = (
+    *("keyword", "markexpr", "deselect", "ignore", "ignore_glob", "lf", "stepwise", "stepwise_skip"),
+    *("collectonly", "setupplan"),
+)
+"""Options, by pytest's names, with which a run may leave out tests of the files that its arguments name."""
 
 
 class Orphans(NamedTuple):
@@ -36,13 +43,35 @@ def orphans_of(config: pytest.Config) -> Orphans:
         folders.add(config.rootpath / named)
     else:
         for argument in config.args:
-            here = Path(argument.partition("::")[0])
+            here = config.invocation_params.dir / argument.partition("::")[0]
             folders.update(path for path in (here if here.is_dir() else here.parent).rglob("cassettes"))
     found = {Path(os.path.realpath(path)) for folder in folders for path in folder.rglob("*.msgpack*")}
+    orphans = sorted(found - used)
     stats = reporter.stats if reporter is not None else {}
     incomplete = any(stats.get(kind) for kind in ("deselected", "skipped", "failed", "error", "xfailed"))
-    incomplete = incomplete or any("::" in argument for argument in config.args)
-    return Orphans(sorted(found - used), incomplete)
+    # Workers of xdist do not tell what they left out.
+    incomplete = incomplete or any(config.getoption(option, None) for option in _SELECTING)
+    return Orphans(orphans, incomplete or not _covered(config, orphans))
+
+
+def _covered(config: pytest.Config, orphans: list[Path]) -> bool:
+    """Whether the arguments of the run take in every test that might use these cassettes."""
+    if config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+        return True
+    root = config.rootpath
+    # As pytest does it: pathlib's own takes neither "." nor an absolute path.
+    patterns = [str(root / path) for path in config.getini("testpaths")]
+    suite = [Path(path) for pattern in patterns for path in glob(pattern, recursive=True)]  # noqa: PTH207
+    given = [Path(os.path.realpath(config.invocation_params.dir / argument)) for argument in config.args]
+
+    def inside(path: Path) -> bool:
+        real = Path(os.path.realpath(path))
+        return any(real.is_relative_to(one) for one in given)
+
+    if all(map(inside, suite or [root])):
+        return True
+    # Cassettes that stand beside their tests are judged with them; a common folder needs the whole suite.
+    return not config.getini("timetracer_cassette_dir") and all(map(inside, orphans))
 
 
 def write_summary(reporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -64,7 +64,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--timetracer-orphans",
         action="store_true",
-        help="list the cassettes that no test used; fail the run for them if every collected test ran",
+        help="list the cassettes that no test used; fail the run for them if the whole suite ran",
     )
     parser.addini(
         _INI,

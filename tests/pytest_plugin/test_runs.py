@@ -146,3 +146,53 @@ def test_a_cassette_of_the_older_name_is_used_while_it_is_clear_whose_it_is(
     assert orphaned.ret == pytest.ExitCode.TESTS_FAILED
     other.unlink()
     assert run(pytester, "--timetracer-mode=none").ret == pytest.ExitCode.OK
+
+
+@pytest.mark.parametrize("ini", ["", "timetracer_cassette_dir = tests/kept", "testpaths = tests"])
+def test_only_the_whole_suite_fails_for_orphans(pytester: pytest.Pytester, upstream: Loopback, ini: str) -> None:
+    pytester.makeini(f"[pytest]\n{ini}")
+    tests = pytester.path / "tests"
+    for number, name in enumerate(("test_a", "test_b", "sub/test_c"), 1):
+        suite(pytester, upstream, NAMESAKE.replace("NUMBER", str(number)), f"tests/{name}.py")
+    run(pytester).assert_outcomes(passed=3)
+    upstream.stop()
+
+    def failed(*arguments: str) -> bool:
+        result = run(pytester, "--timetracer-orphans", *arguments)
+        assert result.ret in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        said = "not every test ran: those that did not may use some of these cassettes" in result.stdout.str()
+        assert said == (result.ret == pytest.ExitCode.OK and "no test used" in result.stdout.str())
+        return result.ret == pytest.ExitCode.TESTS_FAILED
+
+    for arguments in ((), ("tests/test_a.py",), ("tests/sub", "tests/test_a.py::test_user")):
+        assert not failed(*arguments)
+    orphan = next(path for path in tests.rglob("*.msgpack") if "test_c" in path.parts)
+    orphan.rename(orphan.with_name("test_gone.msgpack"))
+    (tests / "sub" / "test_c.py").write_text("def test_c(): pass")
+    assert failed()
+    assert failed(".")
+    # What stands beside the tests of a folder is used there or nowhere; a common folder may be used from everywhere.
+    assert failed("tests") == ("kept" not in ini)
+    assert failed("tests/sub") == ("kept" not in ini)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--ignore=test_b.py",),
+        ("--ignore-glob=*_b.py",),
+        ("--deselect=test_a.py::test_user",),
+        ("-k", "test_a", "-n", "1"),
+        ("--collect-only",),
+    ],
+    ids=lambda arguments: arguments[0].partition("=")[0],
+)
+def test_a_run_that_leaves_tests_out_does_not_fail_for_orphans(
+    pytester: pytest.Pytester, upstream: Loopback, arguments: tuple[str, ...]
+) -> None:
+    for number, name in enumerate("ab", 1):
+        suite(pytester, upstream, NAMESAKE.replace("NUMBER", str(number)), f"test_{name}.py")
+    run(pytester).assert_outcomes(passed=2)
+    part = run(pytester, "--timetracer-orphans", *arguments)
+    assert part.ret == pytest.ExitCode.OK
+    part.stdout.fnmatch_lines(["no test used *", "not every test ran: *"])
