@@ -33,7 +33,9 @@ def pytest_sessionstart(session: Any) -> None:  # type: ignore[no-redef]
     global _scope
     if _MODE != "bare":
         enable_sqlalchemy()
-        _scope = record(_CASSETTE, redact="off") if _MODE == "record" else replay(_CASSETTE)
+        # The whole suite is one recording: no limit is to end it.
+        limits: Any = {"max_events": 1_000_000, "max_session_kb": 1_000_000}
+        _scope = record(_CASSETTE, redact="off", **limits) if _MODE == "record" else replay(_CASSETTE)
         _scope.__enter__()
     _seed("session")
     from sqlalchemy.dialects.postgresql import provision
