@@ -97,7 +97,12 @@ class EventMaker:
         if span is not None and span.status_description and REDACTED in repr(args):
             # Errors quote the arguments of the call that failed (redis-py does, for a command in a pipeline).
             span.status_description = f"{span.status_description.partition(':')[0]}: {REDACTED}"
-        edits = self._secrets_of(call) if result.exception is not None or result.reply is not None else []
+        headers = self.redactor.headers(call.headers)
+        edits = []
+        if result.exception is not None:
+            edits = [*self._secrets_of_url(call.url), *_secrets_of_headers(call.headers, headers)]
+        elif result.reply is not None:
+            edits = self._secrets_of_url(call.url)
         if edits:
             result = _without(result, edits)
             if span is not None:
@@ -111,7 +116,7 @@ class EventMaker:
             duration_ms=((ended_s or pending.started_s) - pending.started_s) * 1000,
             signature=signature,
             result=result,
-            call=CallSnapshot(headers=HeaderMap(self.redactor.headers(call.headers)), body=body, args=args),
+            call=CallSnapshot(headers=HeaderMap(headers), body=body, args=args),
             span=span,
             path=pending.path,
             not_replayable=reason,
@@ -225,17 +230,12 @@ class EventMaker:
                 result.reply = None
                 event.not_replayable = f"its result has no faithful encoding: {error}"
 
-    def _secrets_of(self, call: Call) -> list[tuple[str, str]]:
-        """What is redacted of a call, with what stands for it: clients quote what was called in their errors."""
-        edits = []
-        if call.url is not None:
-            before, now = split_url(call.url), split_url(self.redactor.url(call.url))
-            edits += [(old, new) for old, new in zip(before, now, strict=True) if old and new and old != new]
-        for (_, value), (_, redacted) in zip(call.headers, self.redactor.headers(call.headers), strict=True):
-            # As text, and as the repr of its bytes: h11 and httpcore show "Illegal header value b'...'".
-            if value != redacted and len(value) >= _SHORTEST_SECRET:
-                edits += [(text, redacted.decode("latin-1")) for text in (value.decode("latin-1"), repr(value)[2:-1])]
-        return sorted(edits, key=lambda edit: -len(edit[0]))
+    def _secrets_of_url(self, url: str | None) -> list[tuple[str, str]]:
+        """What is redacted of it, with what stands there: clients quote what was called in their errors."""
+        if url is None:
+            return []
+        before, now = split_url(url), split_url(self.redactor.url(url))
+        return [(old, new) for old, new in zip(before, now, strict=True) if old and new and old != new]
 
     def _why_not_kept(self, size: int | None) -> str:
         policy = self.config.store_response_body
@@ -332,6 +332,15 @@ def _with_length(pairs: HeaderPairs, before: int | None, now: int) -> HeaderPair
     return [
         (name, new if name.lower() == b"content-length" and value.strip() == old else value) for name, value in pairs
     ]
+
+
+def _secrets_of_headers(before: HeaderPairs, now: HeaderPairs) -> list[tuple[str, str]]:
+    """As `_secrets_of_url`, longest first: as text, and as the repr of its bytes ("Illegal header value b'...'")."""
+    edits = []
+    for (_, value), (_, redacted) in zip(before, now, strict=True):
+        if value != redacted and len(value) >= _SHORTEST_SECRET:
+            edits += [(text, redacted.decode("latin-1")) for text in (value.decode("latin-1"), repr(value)[2:-1])]
+    return sorted(edits, key=lambda edit: -len(edit[0]))
 
 
 def _without(result: EventResult, edits: list[tuple[str, str]]) -> EventResult:
