@@ -34,8 +34,8 @@ CAUSES: dict[str, str] = {
     "test_arithmetic_operation_literal_interval": _NOW,
     "test_arithmetic_operation_table_date_and_literal_interval": _NOW,
     "test_round_trip_custom_json": (
-        "asyncpg itself calls the `json_deserializer` of the engine, beneath the seam; a replay has what came of it "
-        "and does not call it again, which the test counts"
+        "the driver itself calls the `json_deserializer` of the engine, beneath the seam; a replay has what came of "
+        "it and does not call it again, which the test counts"
     ),
 }
 """What is known about tests that fail in replay: a part of the test's name, and the cause."""
