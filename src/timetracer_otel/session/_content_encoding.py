@@ -74,11 +74,12 @@ def _inflate(data: bytes, window_bits: int = 16 + zlib.MAX_WBITS) -> Iterator[by
         decompressor = zlib.decompressobj(window_bits)
         for position in range(0, len(data), _PIECE_BYTES):
             piece = data[position : position + _PIECE_BYTES]
-            before = decompressor.copy()
             try:
                 yield decompressor.decompress(piece)
             except zlib.error:
-                yield from _one_by_one(before.decompress, piece)
+                again = zlib.decompressobj(window_bits)
+                again.decompress(data[:position])
+                yield from _one_by_one(again.decompress, piece)
                 raise
             if decompressor.eof:
                 break
