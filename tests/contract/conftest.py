@@ -10,6 +10,7 @@ import pytest
 
 from tests.contract.http_contract import HttpContract, Runs, deadline
 from tests.servers._upstream import SharedUpstream, Upstream
+from tests.servers.postgres import Postgres
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -60,3 +61,12 @@ def upstream(request: pytest.FixtureRequest, shared_upstream: SharedUpstream) ->
         if instrumentor.is_instrumented_by_opentelemetry:
             instrumentor.uninstrument()
         assert flavour.is_untouched()
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL for the tests of one file, which may stop it."""
+    server = Postgres()
+    yield server
+    server.start()
+    server.close()

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +49,6 @@ def url(tmp_path: Path) -> str:
 @pytest.fixture
 def cassette(tmp_path: Path) -> Path:
     return tmp_path / "sql.msgpack"
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    server = Postgres()
-    yield server
-    server.start()
-    server.close()
 
 
 def count(engine: sa.Engine) -> int:

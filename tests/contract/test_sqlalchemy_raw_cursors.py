@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,14 +57,6 @@ CASES: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "Composed of psycopg": ("psycopg", lambda cursor: cursor.execute(COMPOSED3, ("y",)).fetchall()),
     "sqlite": ("sqlite", lambda cursor: cursor.execute("SELECT ?", (1,)).fetchall()),
 }
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    server = Postgres()
-    yield server
-    server.start()
-    server.close()
 
 
 def on_cursor(url: Any, use: Callable[[Any], Any]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,14 +26,6 @@ class Person(NamedTuple):
 
     id: int
     name: str
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    server = Postgres()
-    yield server
-    server.start()
-    server.close()
 
 
 def fetched(url: Any, query: str, factory: Any, **options: Any) -> Any:

@@ -6,7 +6,6 @@ import asyncio
 import datetime as dt
 import ipaddress
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +37,6 @@ TYPED: dict[str, tuple[str, Any]] = {
     "text": ("'hun' || 'ter2'", "[REDACTED]"),
     "null": ("CAST(NULL AS text)", None),
 }
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    server = Postgres()
-    yield server
-    server.start()
-    server.close()
 
 
 async def _tokens(url: sa.URL) -> dict[str, Any]:

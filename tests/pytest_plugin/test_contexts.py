@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Iterator
 
 import pytest
 
 from tests.loopback import Loopback
 
 pytest_plugins = ["pytester"]
-
-
-@pytest.fixture
-def upstream() -> Iterator[Loopback]:
-    with Loopback() as server:
-        yield server
 
 
 def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:

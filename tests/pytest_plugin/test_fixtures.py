@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,12 +21,6 @@ TEST = """
         assert answer.json() == {{"id": 7, "name": "Ada"}}
         print("recording" if session.is_recording else "replaying")
 """
-
-
-@pytest.fixture
-def upstream() -> Iterator[Loopback]:
-    with Loopback() as server:
-        yield server
 
 
 def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:

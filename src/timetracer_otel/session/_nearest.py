@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from timetracer_otel.exceptions import ReplayMismatchError
-from timetracer_otel.session._rules import MatchRules
+from timetracer_otel.session._rules import EVERYTHING, MatchRules
 from timetracer_otel.session._sql import is_sql
 from timetracer_otel.types import DependencyEvent, EventSignature
 
@@ -37,8 +37,8 @@ class Attempt(NamedTuple):
     body: bytes | None = None
     args: Any = None
     headers: Mapping[str, str] = MappingProxyType({})
-    rules: MatchRules | None = None
-    """What counts, where that is not everything."""
+    rules: MatchRules = EVERYTHING
+    """What counts."""
 
 
 class Difference(NamedTuple):
@@ -55,21 +55,16 @@ class Difference(NamedTuple):
 def differences(event: DependencyEvent, attempt: Attempt) -> list[Difference]:
     """Every field in which the two differ, a JSON body field by field."""
     recorded, actual, rules = event.signature, attempt.signature, attempt.rules
-    counts = {"lib": True, "method": rules is None or rules.method, "url": rules is None or rules.url}
+    counts = {"lib": True, "method": rules.method, "url": rules.url}
     found = [
         Difference(name, getattr(recorded, name), getattr(actual, name))
         for name, does in counts.items()
         if does and getattr(recorded, name) != getattr(actual, name)
     ]
-    if rules is None:
-        found += mapping_differences("query", recorded.query, actual.query)
-    else:
-        found += mapping_differences("query", rules.query_of(recorded.query), rules.query_of(actual.query))
-        headers = event.call.headers if event.call is not None else {}
-        found += mapping_differences(
-            "headers", *(dict(rules.header_key(each)) for each in (headers, attempt.headers))
-        )
-    if recorded.body_hash != actual.body_hash and (rules is None or rules.body):
+    found += mapping_differences("query", rules.query_of(recorded.query), rules.query_of(actual.query))
+    headers = event.call.headers if event.call is not None else {}
+    found += mapping_differences("headers", *(dict(rules.header_key(each)) for each in (headers, attempt.headers)))
+    if recorded.body_hash != actual.body_hash and rules.body:
         found += _body_differences(event, attempt)
     return found
 
@@ -184,7 +179,7 @@ def _parameters(args: Any) -> Any:
 
 
 def _body_differences(event: DependencyEvent, attempt: Attempt) -> Iterator[Difference]:
-    call, content = event.call, attempt.rules.content if attempt.rules is not None else _all_of_it
+    call, content = event.call, attempt.rules.content
     if call is not None and call.args is not None and attempt.args is not None:
         yield from value_differences("args", content(call.args), content(attempt.args))
         return
@@ -196,10 +191,6 @@ def _body_differences(event: DependencyEvent, attempt: Attempt) -> Iterator[Diff
             yield from value_differences("body", *map(content, as_json))
             return
     yield Difference("body", recorded or event.signature.body_hash, actual or attempt.signature.body_hash)
-
-
-def _all_of_it(value: Any) -> Any:
-    return value
 
 
 def _json(data: bytes) -> Any:

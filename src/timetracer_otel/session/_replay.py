@@ -15,7 +15,7 @@ from timetracer_otel.session._base import BaseSession, EndedSpan
 from timetracer_otel.session._matching import Accepts, EventIndex
 from timetracer_otel.session._nearest import Attempt, mismatch
 from timetracer_otel.session._redaction import Redactor
-from timetracer_otel.session._rules import rules_of
+from timetracer_otel.session._rules import EVERYTHING, rules_of
 from timetracer_otel.session._signature import PARTIAL_BODY, Key, Signer
 from timetracer_otel.session._sql import IgnoredParameters
 from timetracer_otel.session._trace import TraceSession
@@ -174,7 +174,9 @@ class ReplaySession(BaseSession):
         if event is None:
             view = self._signer.view(call)
             arguments = self._signer.arguments(call)
-            raise self._missed(Attempt(self._signer.sign(call), view.body, arguments, view.headers, self._rules))
+            raise self._missed(
+                Attempt(self._signer.sign(call), view.body, arguments, view.headers, self._rules or EVERYTHING)
+            )
         return event
 
     def find(self, call: Call, path: tuple[str, ...] = ()) -> DependencyEvent | None:

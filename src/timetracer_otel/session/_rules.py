@@ -17,7 +17,7 @@ from timetracer_otel.config import TraceConfig
 from timetracer_otel.session._content_encoding import decode_body, known_encodings
 from timetracer_otel.types import CallView, Matcher
 
-__all__ = ["MatchRules", "json_path", "rules_of", "without"]
+__all__ = ["EVERYTHING", "MatchRules", "json_path", "rules_of", "without"]
 
 _TOKEN = re.compile(r"\.([^.\[\]]+)|\[(\d+|\*)\]|\['([^']*)'\]")
 _GONE = "[IGNORED]"
@@ -65,12 +65,9 @@ class MatchRules:
 
     def query_key(self, query: dict[str, Any]) -> Hashable:
         """What counts of a query."""
-        if not self.query:
-            return ()
         return tuple(
             (name, tuple(value) if isinstance(value, list) else value)
-            for name, value in sorted(query.items())
-            if name not in self._no_query
+            for name, value in sorted(self.query_of(query).items())
         )
 
     def given(self, fields: dict[str, Any]) -> dict[str, Any]:
@@ -117,6 +114,10 @@ class MatchRules:
         except (ValueError, RecursionError):
             return body_hash
         return _hash_of(without(content, self._no_body), _json) or body_hash
+
+
+EVERYTHING = MatchRules(TraceConfig().match_on)
+"""The default rules."""
 
 
 def _hash_of(value: Any, encode: Callable[[Any], bytes]) -> str | None:

@@ -33,7 +33,7 @@ def composed_text(statement: Any) -> str:
 
 
 def quoted_identifier(name: str) -> str:
-    """A name in quotes, as ``PQescapeIdentifier`` of libpq makes it."""
+    """A name in quotes, as SQL has it and ``PQescapeIdentifier`` of libpq makes it."""
     return '"' + name.replace('"', '""') + '"'
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -244,12 +244,14 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
         return self.__wrapped__.__exit__(*error)
 
     def _self_run(
-        self, call: Given | None, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, call: Given | None, method: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
         self._self_end()
         session = get_current_session()
+        if call is not None:
+            args, kwargs = call.args, call.kwargs
         if session is None or call is None:
-            return self._self_same(method(*(call.args if call else args), **(call.kwargs if call else kwargs)))
+            return self._self_same(method(*args, **kwargs))
         wrapped = self.__wrapped__
         fetches = Fetches(wrapped)
         site = StatementSite(
@@ -257,7 +259,7 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
             call,
             self._self_context,
             getattr(wrapped, "connection", None) or getattr(wrapped, "_adapt_connection", None),
-            partial(method, *call.args, **call.kwargs),
+            partial(method, *args, **kwargs),
             fetches,
             _refuse,
             may_be_new=True,

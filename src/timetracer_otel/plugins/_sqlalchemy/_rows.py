@@ -13,6 +13,7 @@ from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
 
+from timetracer_otel.plugins._sqlalchemy._composed import quoted_identifier
 from timetracer_otel.plugins._sqlalchemy._values import plain_row
 
 __all__ = ["TUPLES", "RowClass", "UnknownRowsError", "as_tuples", "maker_of"]
@@ -106,7 +107,7 @@ def maker_of(rows: RowClass, names: Sequence[Any]) -> Callable[[tuple[Any, ...]]
 
 def _sqlite_row(names: tuple[str, ...]) -> Callable[[tuple[Any, ...]], Any]:
     """sqlite3 makes its rows for a cursor of its own only, and asks it for nothing but the names of its columns."""
-    columns = ", ".join('NULL AS "' + name.replace('"', '""') + '"' for name in names)
+    columns = ", ".join(f"NULL AS {quoted_identifier(name)}" for name in names)
     sqlite3 = importlib.import_module("sqlite3")  # some builds of Python are without it
     connection = sqlite3.connect(":memory:")
     try:
