@@ -102,7 +102,7 @@ def test_encodings_in_lines_of_their_own_are_all_undone() -> None:
     assert gzip.decompress(zlib.decompress(redacted.data)) == b'{"password":"[REDACTED]"}'
 
 
-@pytest.mark.parametrize("behind", [b"\0\0", b"\x1f\x8b", gzip.compress(b" ")])
+@pytest.mark.parametrize("behind", [b"\0\0", b"\x1f\x8b", gzip.compress(b" ", mtime=0)])
 def test_what_stands_behind_the_end_of_gzip_hides_no_secret(behind: bytes) -> None:
     headers = [*JSON, (b"content-encoding", b"gzip")]
     body = gzip.compress(b'{"password":"p"}') + behind

@@ -1,0 +1,30 @@
+"""Every process collects the same tests: pytest-xdist's workers refuse to run where they do not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.timeout(300)
+def test_the_names_of_tests_do_not_depend_on_the_process_or_the_time(request: pytest.FixtureRequest) -> None:
+    """A parameter made of a clock, a random number or a set's order gives a test another name in each worker."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": "1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+    collected_later = set(done.stdout.splitlines())
+    here = {item.nodeid for item in request.session.items}
+    assert here <= collected_later, sorted(here - collected_later)
