@@ -132,6 +132,14 @@ async def streamed_response_read_twice(f: HttpxFlavour) -> Any:
         return [plain(first), first is second, again, observe_response(response)]
 
 
+@case(1)
+async def streamed_response_read_in_the_way_of_the_other_client(f: HttpxFlavour) -> Any:
+    async with f.using(f.client()) as client, f.using(client.stream("GET", f.url("/lines"))) as response:
+        # Refused, by the client's own stream: sync code cannot read an async one, nor the other way round.
+        refused = await _try(f, response.read if f.asynchronous else response.aread)
+        return [refused, await _try(f, getattr(response, _a(f, "read")))]
+
+
 @case(2)
 async def streamed_response_iterated_twice(f: HttpxFlavour) -> Any:
     async with f.using(f.client()) as client:

@@ -180,21 +180,24 @@ def internals_of(module: ModuleType) -> Internals:
         stream.response = made = module.Response(status_code, headers=headers, stream=stream, extensions=extensions)
         return made
 
-    # The client has put a stream of its own around the one that we gave it.
+    # The client has put a stream of its own around the one that we gave it: of one kind, where ours is of both.
+    def at_once(response: Any, kind: type) -> bytes | None:
+        stream = response.stream
+        if type(getattr(stream, "_stream", None)) is not Replayed or not isinstance(stream, kind):
+            return None
+        replayed: Replayed = stream._stream
+        return replayed.read_at_once()
+
     def read_seam(original: Function) -> Function:
         def read(self: Any) -> Any:
-            if type(getattr(self.stream, "_stream", None)) is not Replayed:
-                return original(self)
-            content = self.stream._stream.read_at_once()
+            content = at_once(self, module.SyncByteStream)
             return original(self) if content is None else content
 
         return read
 
     def aread_seam(original: Function) -> Function:
         async def aread(self: Any) -> Any:
-            if type(getattr(self.stream, "_stream", None)) is not Replayed:
-                return await original(self)
-            content = self.stream._stream.read_at_once()
+            content = at_once(self, module.AsyncByteStream)
             return await original(self) if content is None else content
 
         return aread
