@@ -13,6 +13,7 @@ from timetracer_otel.cassette import save_cassette
 from timetracer_otel.cli import main
 
 NAMES = "custom, db, http, httpx"
+EMPTY = "an empty name (is a variable not set?); name a file or folder."
 
 
 @pytest.fixture(autouse=True)
@@ -104,6 +105,10 @@ def _files(tmp_path: Path) -> None:
                 "Try: pip install timetracer-otel-exporter-pdf"
             ),
         ),
+        (["show", ""], f"argument CASSETTE: {EMPTY} See: timetracer-otel show --help"),
+        (["export", "--to", "har", ""], f"argument CASSETTE: {EMPTY} See: timetracer-otel export --help"),
+        (["replay", "", "--", "touch", "ran"], f"argument CASSETTE: {EMPTY} See: timetracer-otel replay --help"),
+        (["verify", " ", "--", "touch", "ran"], f"argument FOLDER: {EMPTY} See: timetracer-otel verify --help"),
         (["export", "--to", "har", "good.msgpack", "-o", "."], "-o: . is a folder. Name a file."),
         (
             ["export", "--to", "har", "good.msgpack", "-o", "nowhere/x.har"],
@@ -169,6 +174,17 @@ def test_a_folder_is_no_cassette(run: Run, command: str) -> None:
             "htp",
             "TIMETRACER_LIVE_PLUGINS: nobody knows a plugin or group called 'htp'; did you mean 'http'?",
         ),
+        (
+            "OTEL_TRACES_EXPORTER",
+            "timetracer, otlp",
+            (
+                "OTEL_TRACES_EXPORTER=timetracer, otlp: there is no 'otlp_proto_grpc' installed, and OpenTelemetry "
+                "would instrument nothing. To have it: pip install opentelemetry-exporter-otlp-proto-grpc. "
+                "To do without: take it out of OTEL_TRACES_EXPORTER."
+            ),
+        ),
+        ("OTEL_METRICS_EXPORTER", "consoel", "OTEL_METRICS_EXPORTER=consoel: there is no 'consoel' installed, and"),
+        ("OTEL_PYTHON_ID_GENERATOR", "mine", "OTEL_PYTHON_ID_GENERATOR=mine: there is no 'mine' installed, and"),
         (
             "TIMETRACER_DIR",
             "file",

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
-from timetracer_otel.cli import _launch
+from timetracer_otel.cli import _components, _launch
+from timetracer_otel.cli._errors import CommandError
 
 
 @pytest.mark.parametrize(
@@ -31,10 +33,44 @@ from timetracer_otel.cli import _launch
 def test_an_exporter_that_is_not_installed_is_not_chosen_for_the_user(
     monkeypatch: pytest.MonkeyPatch, installed: set[str], given: dict[str, str], expected: dict[str, str]
 ) -> None:
-    monkeypatch.setattr(_launch, "entry_points", lambda group, name: [name] if name in installed else [])
+    monkeypatch.setattr(_components, "entry_points", lambda group, name: [name] if name in installed else [])
     environment = dict(given)
-    _launch._default_exporters(environment)
+    _components.default_exporters(environment)
     assert environment == {**given, **{f"OTEL_{signal}_EXPORTER": value for signal, value in expected.items()}}
+
+
+MISSING = {"OTEL_TRACES_EXPORTER": "otlp, console, missing"}
+
+
+@pytest.mark.parametrize(
+    ("configurators", "given", "wrong"),
+    [
+        (["opentelemetry.distro:OpenTelemetryConfigurator"], MISSING, "'missing'"),
+        (["opentelemetry.distro:OpenTelemetryConfigurator"], {"OTEL_TRACES_EXPORTER": "otlp,console"}, None),
+        (["opentelemetry.distro:OpenTelemetryConfigurator"], {"OTEL_LOGS_EXPORTER": " None "}, None),
+        (
+            ["opentelemetry.distro:OpenTelemetryConfigurator"],
+            {"OTEL_LOGS_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_LOGS_PROTOCOL": "http/json"},
+            "'otlp by http/json'",
+        ),
+        (["opentelemetry.distro:OpenTelemetryConfigurator"], {**MISSING, "OTEL_CONFIG_FILE": "otel.yaml"}, None),
+        (["vendor:Configurator"], MISSING, None),
+        ([], MISSING, None),
+    ],
+)
+def test_what_opentelemetry_would_not_find_is_refused_only_where_it_would_look(
+    monkeypatch: pytest.MonkeyPatch, configurators: list[str], given: dict[str, str], wrong: str | None
+) -> None:
+    installed = ["otlp_proto_grpc", "console"]
+    entries = [EntryPoint(name="", value=value, group="") for value in configurators]
+    monkeypatch.setattr(
+        _components, "entry_points", lambda group, name=None: entries if name is None else [name] * (name in installed)
+    )
+    if wrong is None:
+        _components.check_components(given)
+    else:
+        with pytest.raises(CommandError, match=f"there is no {wrong} installed"):
+            _components.check_components(given)
 
 
 def test_without_the_script_the_module_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

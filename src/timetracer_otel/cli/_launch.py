@@ -6,10 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from timetracer_otel.cli._components import check_components, default_exporters
 from timetracer_otel.cli._errors import CommandError
 from timetracer_otel.config import child_environment
 
@@ -20,9 +20,6 @@ __all__ = ["instrumented", "launch"]
 
 _INSTRUMENT = "opentelemetry-instrument"
 _RUN_INSTRUMENT = "from opentelemetry.instrumentation.auto_instrumentation import run; run()"
-_SIGNALS = ("traces", "metrics", "logs")
-_OTLP_EXPORTERS = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
-"""Entry points that ``otlp`` stands for, by protocol (opentelemetry-sdk's ``_EXPORTER_BY_OTLP_PROTOCOL``)."""
 
 
 def launch(program: Sequence[str], settings: Mapping[str, str]) -> int:
@@ -36,7 +33,7 @@ def launch(program: Sequence[str], settings: Mapping[str, str]) -> int:
         settings: Values by field of `TraceConfig`.
 
     Raises:
-        CommandError: There is no such program.
+        CommandError: There is no such program, or OpenTelemetry would not come up in it.
     """
     full, environment = instrumented(program, settings)
     sys.stdout.flush()
@@ -48,11 +45,12 @@ def instrumented(program: Sequence[str], settings: Mapping[str, str]) -> tuple[l
     """The command and the environment that run a program, instrumented, with these settings; as `launch`.
 
     Raises:
-        CommandError: There is no such program.
+        CommandError: There is no such program, or OpenTelemetry would not come up in it.
     """
     environment = child_environment(settings)
     _put_on_path(environment)
-    _default_exporters(environment)
+    default_exporters(environment)
+    check_components(environment)
     if shutil.which(program[0], path=environment.get("PATH")) is None:
         raise CommandError(f"cannot run {program[0]!r}: there is no such command on PATH, nor an executable file.")
     return [*_instrument(), *program], environment
@@ -76,26 +74,6 @@ def _put_on_path(environment: dict[str, str]) -> None:
     folders = environment.get("PATH", os.defpath).split(os.pathsep)
     if beside not in folders:
         environment["PATH"] = os.pathsep.join([beside, *folders])
-
-
-def _default_exporters(environment: dict[str, str]) -> None:
-    """Keep the distro from choosing an exporter that is not installed.
-
-    With ``opentelemetry-distro`` and nothing said, each signal goes to ``otlp`` by gRPC. Where that exporter is
-    missing, setting up fails, and with it all instrumentation. What the user has set is left as it is.
-    """
-    for signal in _SIGNALS:
-        name = f"OTEL_{signal.upper()}_EXPORTER"
-        protocol = (
-            environment.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL")
-            or environment.get("OTEL_EXPORTER_OTLP_PROTOCOL")
-            or "grpc"
-        )
-        needed = _OTLP_EXPORTERS.get(protocol.strip())
-        if needed is None or environment.get(name, "").strip():
-            continue
-        if not any(entry_points(group=f"opentelemetry_{signal}_exporter", name=needed)):
-            environment[name] = "none"
 
 
 def _become(full: list[str], environment: Mapping[str, str]) -> NoReturn:

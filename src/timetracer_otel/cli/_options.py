@@ -13,7 +13,15 @@ if TYPE_CHECKING:
 
     from timetracer_otel.config import Setting
 
-__all__ = ["PLUGIN_LISTS", "add_setting", "check_plugin_names", "known_plugins", "overrides", "parsed_option"]
+__all__ = [
+    "PLUGIN_LISTS",
+    "add_setting",
+    "check_plugin_names",
+    "known_plugins",
+    "overrides",
+    "parsed_option",
+    "path_argument",
+]
 
 PLUGIN_LISTS = ("capture", "mock_plugins", "live_plugins")
 """Settings that hold names of plugins and groups."""
@@ -55,6 +63,20 @@ def overrides(args: argparse.Namespace, flags: Mapping[str, str]) -> dict[str, s
     for field, value in given.items():
         _check(_BY_FIELD[field], flags[field], value)
     return given
+
+
+def path_argument(text: str) -> str:
+    """The name of a file or folder; for ``type=`` of an argument.
+
+    Raises:
+        argparse.ArgumentTypeError: It is empty: a shell's variable that is not set, or a pattern that found nothing.
+            As a path it would mean the current folder.
+    """
+    if not text.strip():
+        from argparse import ArgumentTypeError
+
+        raise ArgumentTypeError("an empty name (is a variable not set?); name a file or folder")
+    return text
 
 
 def parsed_option(field: str, flag: str, value: str) -> Any:

@@ -28,8 +28,10 @@ GROUP = "timetracer_otel_exporter"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
+    from timetracer_otel.cli._options import path_argument
+
     parser.add_argument("--to", metavar="FORMAT", required=True, help="name of the exporter, as 'har'")
-    parser.add_argument("cassette", metavar="CASSETTE", help="the file to export")
+    parser.add_argument("cassette", metavar="CASSETTE", type=path_argument, help="the file to export")
     parser.add_argument("-o", "--output", metavar="FILE", help="where to write; standard output where left out")
 
 

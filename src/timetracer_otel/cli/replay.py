@@ -28,9 +28,11 @@ _FLAGS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    from timetracer_otel.cli._options import add_setting
+    from timetracer_otel.cli._options import add_setting, path_argument
 
-    parser.add_argument("cassette", metavar="CASSETTE", help="the file to answer from, or a folder")
+    parser.add_argument(
+        "cassette", metavar="CASSETTE", type=path_argument, help="the file to answer from, or a folder"
+    )
     add_setting(parser, "mock_plugins", "--mock", "NAMES")
     add_setting(parser, "live_plugins", "--live", "NAMES")
     add_setting(parser, "record_mode", "--record-mode", "")

@@ -20,7 +20,9 @@ USAGE = "CASSETTE [--event N] [--bodies] [--json]"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("cassette", metavar="CASSETTE", help="the file to show")
+    from timetracer_otel.cli._options import path_argument
+
+    parser.add_argument("cassette", metavar="CASSETTE", type=path_argument, help="the file to show")
     parser.add_argument("--event", metavar="N", type=int, help="show one call whole: headers, bodies, span")
     parser.add_argument("--bodies", action="store_true", help="show request, response and every call whole")
     parser.add_argument("--json", action="store_true", help="print everything as JSON, for other programs")

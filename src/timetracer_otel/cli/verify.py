@@ -29,9 +29,9 @@ _NEEDED = ("tqdm", "junitparser")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    from timetracer_otel.cli._options import add_setting
+    from timetracer_otel.cli._options import add_setting, path_argument
 
-    parser.add_argument("folder", metavar="FOLDER", help="the folder with the cassettes")
+    parser.add_argument("folder", metavar="FOLDER", type=path_argument, help="the folder with the cassettes")
     parser.add_argument("--url", metavar="URL", help="where CMD listens (default: where the recorded requests went)")
     parser.add_argument("--jobs", metavar="N", type=int, default=1, help="requests to send at once (default: 1)")
     parser.add_argument(
