@@ -37,6 +37,11 @@ Without `TIMETRACER_MODE`, the name `timetracer` in `OTEL_TRACES_EXPORTER` means
 Of OpenTelemetry's own variables these count as well: `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`,
 `OTEL_SDK_DISABLED`, `OTEL_PYTHON_DISABLED_INSTRUMENTATIONS` (`timetracer` switches us off, a library's name its
 plugin), `OTEL_PYTHON_EXCLUDED_URLS` and `OTEL_PYTHON_<LIBRARY>_EXCLUDED_URLS`.
+
+What is switched off is not recorded where the environment says what is. `record(...)` and `replay(...)` in code and
+in tests, and a replay of a whole process, are for every plugin all the same: those variables are about telemetry, and
+a library that a replay left out would call for real. To leave one out there is `TIMETRACER_CAPTURE` or
+`TIMETRACER_LIVE_PLUGINS`.
 """
 
 

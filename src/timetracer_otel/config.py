@@ -187,10 +187,14 @@ def excluded_urls(library: str) -> str | None:
 
 def instrumentation_disabled(library: str) -> bool:
     """Whether ``OTEL_SDK_DISABLED`` or ``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`` switch a library off."""
-    if (environment("OTEL_SDK_DISABLED") or "").lower() == "true":
-        return True
+    return bool(switching_off(library))
+
+
+def switching_off(library: str, *, sdk: bool = True) -> list[str]:
+    """The variables of OpenTelemetry that switch a library off; ``sdk`` says whether the one for all of it counts."""
+    found = ["OTEL_SDK_DISABLED"] if sdk and (environment("OTEL_SDK_DISABLED") or "").lower() == "true" else []
     disabled = names(environment("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS") or "")
-    return library in disabled or "*" in disabled
+    return [*found, "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"] if library in disabled or "*" in disabled else found
 
 
 def is_set(name: str) -> bool:

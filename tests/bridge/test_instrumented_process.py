@@ -13,6 +13,7 @@ import pytest
 
 from tests.bridge._programs import cassettes, forks, instrumented, plain, started
 from tests.loopback import Loopback
+from timetracer_otel.cassette import read_cassette
 from timetracer_otel.types import Cassette
 
 TWO_REQUESTS = """
@@ -295,6 +296,23 @@ def test_switched_off_instrumentations_stay_off(upstream: Loopback, tmp_path: Pa
     )
     assert off.returncode == 0
     assert cassettes(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "switch", [{"OTEL_SDK_DISABLED": "true"}, {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "httpx,requests"}]
+)
+def test_a_replay_answers_also_what_telemetry_is_switched_off_for(tmp_path: Path, switch: dict[str, str]) -> None:
+    path = tmp_path / "x.msgpack"
+    block = "import httpx, timetracer_otel\nwith timetracer_otel.{way}({path!r}) as session: {call}"
+    with Loopback() as server:
+        call = f"print(httpx.get('{server.url}/users/1').text)"
+        made = plain(block.format(way="record", path=str(path), call=call), **switch)
+    assert len(read_cassette(path).events) == 1, made.stderr
+    for again in (
+        plain(block.format(way="replay", path=str(path), call=call), **switch),
+        instrumented(f"import httpx; {call}", TIMETRACER_MODE="replay", TIMETRACER_CASSETTE=str(path), **switch),
+    ):
+        assert (again.returncode, again.stdout) == (0, made.stdout), again.stderr
 
 
 def test_a_provider_set_up_by_the_app_itself(upstream: Loopback, tmp_path: Path) -> None:

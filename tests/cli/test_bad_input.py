@@ -183,6 +183,19 @@ def test_a_folder_is_no_cassette(run: Run, command: str) -> None:
                 "To do without: take it out of OTEL_TRACES_EXPORTER."
             ),
         ),
+        (
+            "OTEL_SDK_DISABLED",
+            "True",
+            (
+                "OTEL_SDK_DISABLED=True: that switches timetracer-otel off, and nothing would be recorded. "
+                "Unset it for this command."
+            ),
+        ),
+        (
+            "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
+            "redis, timetracer",
+            "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=redis, timetracer: that switches timetracer-otel off, and nothing",
+        ),
         ("OTEL_METRICS_EXPORTER", "consoel", "OTEL_METRICS_EXPORTER=consoel: there is no 'consoel' installed, and"),
         ("OTEL_PYTHON_ID_GENERATOR", "mine", "OTEL_PYTHON_ID_GENERATOR=mine: there is no 'mine' installed, and"),
         (
@@ -197,6 +210,16 @@ def test_a_wrong_variable_is_one_line(run: Run, tmp_path: Path, variable: str, v
     assert done.stderr.startswith(f"timetracer-otel: {line.format(tmp=tmp_path)}")
     assert done.stderr.count("\n") == 1
     assert (done.returncode, done.stdout) == (2, "")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_switches_every_instrumentation_off_is_refused_for_a_replay(run: Run, tmp_path: Path) -> None:
+    done = run("replay", "good.msgpack", "--", "touch", "ran", OTEL_PYTHON_DISABLED_INSTRUMENTATIONS="*")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "timetracer-otel: OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=*: that switches timetracer-otel off, and nothing "
+        "would be replayed. Unset it for this command.\n"
+    )
     assert not (tmp_path / "ran").exists()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from timetracer_otel.cli import _components, _launch
+from timetracer_otel.cli import _environment, _launch
 from timetracer_otel.cli._errors import CommandError
 
 
@@ -33,9 +33,9 @@ from timetracer_otel.cli._errors import CommandError
 def test_an_exporter_that_is_not_installed_is_not_chosen_for_the_user(
     monkeypatch: pytest.MonkeyPatch, installed: set[str], given: dict[str, str], expected: dict[str, str]
 ) -> None:
-    monkeypatch.setattr(_components, "entry_points", lambda group, name: [name] if name in installed else [])
+    monkeypatch.setattr(_environment, "entry_points", lambda group, name: [name] if name in installed else [])
     environment = dict(given)
-    _components.default_exporters(environment)
+    _environment.default_exporters(environment)
     assert environment == {**given, **{f"OTEL_{signal}_EXPORTER": value for signal, value in expected.items()}}
 
 
@@ -63,14 +63,13 @@ def test_what_opentelemetry_would_not_find_is_refused_only_where_it_would_look(
 ) -> None:
     installed = ["otlp_proto_grpc", "console"]
     entries = [EntryPoint(name="", value=value, group="") for value in configurators]
-    monkeypatch.setattr(
-        _components, "entry_points", lambda group, name=None: entries if name is None else [name] * (name in installed)
-    )
+    found = {None: entries, **{name: [name] for name in installed}}
+    monkeypatch.setattr(_environment, "entry_points", lambda group, name=None: found.get(name, []))
     if wrong is None:
-        _components.check_components(given)
+        _environment.check_environment(given, replaying=True)
     else:
         with pytest.raises(CommandError, match=f"there is no {wrong} installed"):
-            _components.check_components(given)
+            _environment.check_environment(given, replaying=True)
 
 
 def test_without_the_script_the_module_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 from timetracer_otel._patching import Function, Patch, Seams
 from timetracer_otel.bridge import _asgi, _wsgi
 from timetracer_otel.bridge._requests import current_scope
-from timetracer_otel.config import instrumentation_disabled
 
 __all__ = ["install", "remove"]
 
@@ -90,10 +89,10 @@ _FRAMEWORKS: Sequence[Seams] = (
 )
 
 
-def install() -> None:
-    """Put the middlewares around the apps of every framework that is not switched off; harmless when repeated."""
+def install(is_wanted: Callable[[str], bool]) -> None:
+    """Put the middlewares around the apps of every framework that is wanted; harmless when repeated."""
     for seams in _FRAMEWORKS:
-        if not instrumentation_disabled(seams.name):
+        if is_wanted(seams.name):
             seams.install()
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 
 from timetracer_otel import _faults
 from timetracer_otel.bridge import _frameworks, _threads
-from timetracer_otel.bridge._plugins import LeftOut, load_plugins
+from timetracer_otel.bridge._plugins import Activatable, LeftOut, load_plugins
 from timetracer_otel.bridge._runtime import runtime
 from timetracer_otel.config import instrumentation_disabled
 from timetracer_otel.constants import TraceMode
@@ -25,6 +25,7 @@ class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     """
 
     _holds_threads = False
+    _activated: Sequence[Activatable] = ()
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """None: it is always loaded, whatever libraries are there."""
@@ -32,29 +33,34 @@ class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
 
     def _instrument(self, **kwargs: Any) -> None:
         try:
-            if instrumentation_disabled("timetracer"):
-                return
             if runtime().start_from_environment() is not TraceMode.OFF:
                 self._holds_threads = True
                 _threads.hold()
-                for plugin in load_plugins():
+                self._activated = [plugin for plugin in load_plugins() if _is_wanted(plugin.name)]
+                for plugin in self._activated:
                     plugin.activate()
             if runtime().takes_requests:
-                _frameworks.install()
+                _frameworks.install(_is_wanted)
         except Exception as error:
             _faults.contain("instrumentor", error)
 
     def _uninstrument(self, **kwargs: Any) -> None:
         try:
             _frameworks.remove()
-            for plugin in load_plugins():
+            for plugin in self._activated:
                 plugin.deactivate()
+            self._activated = ()
             if self._holds_threads:
                 self._holds_threads = False
                 _threads.release()
             runtime().stop()
         except Exception as error:
             _faults.contain("instrumentor", error)
+
+
+def _is_wanted(library: str) -> bool:
+    """Whether its calls are ours to see: whoever switches it off wants no recording of it; a replay would go live."""
+    return runtime().mode is TraceMode.REPLAY or not instrumentation_disabled(library)
 
 
 def post_instrument() -> None:
@@ -64,7 +70,7 @@ def post_instrument() -> None:
             runtime().watch_spans()
             _threads.ensure()
             for plugin in load_plugins():
-                if isinstance(plugin, LeftOut):
+                if isinstance(plugin, LeftOut) and not instrumentation_disabled(plugin.name):
                     plugin.instrument_left_out()
     except Exception as error:
         _faults.contain("post_instrument", error)

@@ -7,7 +7,6 @@ from importlib.metadata import entry_points
 from typing import Protocol, runtime_checkable
 
 from timetracer_otel import _faults
-from timetracer_otel.config import instrumentation_disabled
 
 __all__ = ["GROUP", "Activatable", "Connecting", "LeftOut", "load_plugins", "register"]
 
@@ -53,7 +52,11 @@ _registered: dict[str, Activatable] = {}
 
 
 def load_plugins() -> list[Activatable]:
-    """Every plugin that is installed and not switched off; one that fails to load is logged and left out."""
+    """Every plugin that is installed; one that fails to load is logged and left out.
+
+    Also those of libraries that ``OTEL_SDK_DISABLED`` or ``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`` switch off: these
+    are about telemetry, and a replay without them would call for real.
+    """
     global _loaded
     if _loaded is None:
         _loaded = {}
@@ -62,8 +65,7 @@ def load_plugins() -> list[Activatable]:
                 _loaded[entry_point.name] = entry_point.load()
             except Exception as error:
                 _faults.contain(f"plugin {entry_point.name}", error)
-    plugins = {**_loaded, **_registered}
-    return [plugin for name, plugin in plugins.items() if not instrumentation_disabled(name)]
+    return list({**_loaded, **_registered}.values())
 
 
 def register(plugin: Activatable) -> None:

@@ -25,7 +25,7 @@ from timetracer_otel.bridge._recordings import Recordings
 from timetracer_otel.bridge._refusing import RefusingSession
 from timetracer_otel.bridge._requests import IncomingRequest, RequestScope, begins_anew, current_scope, forget_scope
 from timetracer_otel.bridge._span_facts import RootSpan, failed, is_server, note_exception, request_path
-from timetracer_otel.config import TraceConfig, environment
+from timetracer_otel.config import TraceConfig, environment, instrumentation_disabled
 from timetracer_otel.constants import TraceMode
 from timetracer_otel.context import forget_session, session_in, session_now, set_ambient_lookup
 from timetracer_otel.exceptions import ConfigurationError, TimetracerError
@@ -90,7 +90,8 @@ class Runtime:
         for line in config.warnings(known_names()):
             _faults.logger.warning("timetracer-otel: %s", line)
         if config.is_record_mode:
-            self.start_recording(config)
+            if not instrumentation_disabled("timetracer"):
+                self.start_recording(config)
         elif config.is_replay_mode:
             try:
                 self.start_replay(config)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from timetracer_otel.cli._components import check_components, default_exporters
+from timetracer_otel.cli._environment import check_environment, default_exporters
 from timetracer_otel.cli._errors import CommandError
 from timetracer_otel.config import child_environment
 
@@ -33,7 +33,7 @@ def launch(program: Sequence[str], settings: Mapping[str, str]) -> int:
         settings: Values by field of `TraceConfig`.
 
     Raises:
-        CommandError: There is no such program, or OpenTelemetry would not come up in it.
+        CommandError: There is no such program, or its environment would keep us from seeing it.
     """
     full, environment = instrumented(program, settings)
     sys.stdout.flush()
@@ -45,12 +45,12 @@ def instrumented(program: Sequence[str], settings: Mapping[str, str]) -> tuple[l
     """The command and the environment that run a program, instrumented, with these settings; as `launch`.
 
     Raises:
-        CommandError: There is no such program, or OpenTelemetry would not come up in it.
+        CommandError: There is no such program, or its environment would keep us from seeing it.
     """
     environment = child_environment(settings)
     _put_on_path(environment)
     default_exporters(environment)
-    check_components(environment)
+    check_environment(environment, replaying=settings.get("mode") == "replay")
     if shutil.which(program[0], path=environment.get("PATH")) is None:
         raise CommandError(f"cannot run {program[0]!r}: there is no such command on PATH, nor an executable file.")
     return [*_instrument(), *program], environment

@@ -182,10 +182,9 @@ def internals_of(module: ModuleType) -> Internals:
 
     # The client has put a stream of its own around the one that we gave it: of one kind, where ours is of both.
     def at_once(response: Any, kind: type) -> bytes | None:
-        stream = response.stream
-        if type(getattr(stream, "_stream", None)) is not Replayed or not isinstance(stream, kind):
+        replayed = getattr(response.stream, "_stream", None)
+        if type(replayed) is not Replayed or not isinstance(response.stream, kind):
             return None
-        replayed: Replayed = stream._stream
         return replayed.read_at_once()
 
     def read_seam(original: Function) -> Function:

@@ -51,6 +51,8 @@ class LibraryPlugin:
     _holds: int = field(default=0, init=False)
     _seams: Seams = field(init=False)
     _switched_on: list[Any] = field(default_factory=list, init=False)
+    _failed: set[str] = field(default_factory=set, init=False)
+    """Instrumentors that raised when they were switched on."""
 
     def __post_init__(self) -> None:
         self.packages = frozenset(self.packages or (name.partition(".")[0] for name in self.modules))
@@ -131,11 +133,25 @@ class LibraryPlugin:
                 continue
             needed = instrumentor.instrumentation_dependencies()
             there = any(_is_there(re.split(r"[^\w.-]", dependency, maxsplit=1)[0]) for dependency in needed)
-            if there and not instrumentor.is_instrumented_by_opentelemetry:
-                instrumentor.instrument(skip_dep_check=True, **instrument_with)
+            if there and not instrumentor.is_instrumented_by_opentelemetry and path not in self._failed:
+                try:
+                    instrumentor.instrument(skip_dep_check=True, **instrument_with)
+                except Exception as error:
+                    self._note_failed(path, error)
+                    continue
                 self._switched_on.append(instrumentor)
                 switched_on.append(instrumentor)
         return switched_on
+
+    def _note_failed(self, path: str, error: Exception) -> None:
+        # What it did up to then stays, and is not done again: it cannot be asked to undo a part.
+        self._failed.add(path)
+        _faults.logger.warning(
+            "timetracer-otel: %s cannot be switched on: %s. Calls are recorded and replayed all the same; spans of "
+            "theirs may be missing.",
+            path,
+            str(error).partition("\n")[0],
+        )
 
 
 def _is_there(module: str) -> bool:

@@ -1,7 +1,8 @@
-"""What OpenTelemetry's distro loads by name in a program: its exporters and its id generator.
+"""What in a program's environment would keep it from being recorded or replayed.
 
-Where one of them is not installed, ``opentelemetry-instrument`` logs that, instruments nothing at all and runs the
-program: a recording would hold nothing, and in a replay the calls would be made.
+Where an exporter or id generator that it names is not installed, ``opentelemetry-instrument`` logs that, instruments
+nothing at all and runs the program: a recording would hold nothing, and in a replay the calls would be made. The same
+comes of variables that switch us off.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from importlib.metadata import entry_points
 
 from timetracer_otel.cli._errors import CommandError
+from timetracer_otel.config import switching_off
 
-__all__ = ["check_components", "default_exporters"]
+__all__ = ["check_environment", "default_exporters"]
 
 _SIGNALS = ("traces", "metrics", "logs")
 _OTLP_EXPORTERS = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
@@ -44,14 +46,22 @@ def default_exporters(environment: MutableMapping[str, str]) -> None:
             environment[name] = "none"
 
 
-def check_components(environment: Mapping[str, str]) -> None:
-    """Refuse what the user has set where the program's OpenTelemetry would fail over it.
-
-    Other vendors' configurators and declarative configuration load what they will; they are not asked.
+def check_environment(environment: Mapping[str, str], *, replaying: bool) -> None:
+    """Refuse what the user has set where the program would run unseen over it.
 
     Raises:
-        CommandError: A name that nothing installed has.
+        CommandError: There is such a variable; the text has the cure.
     """
+    for setting in switching_off("timetracer", sdk=not replaying):
+        raise CommandError(
+            f"{setting}={environment[setting]}: that switches timetracer-otel off, and nothing would be "
+            f"{'replayed' if replaying else 'recorded'}. Unset it for this command."
+        )
+    _check_components(environment)
+
+
+def _check_components(environment: Mapping[str, str]) -> None:
+    # Other vendors' configurators and declarative configuration load what they will; they are not asked.
     configurators = [entry.value for entry in entry_points(group="opentelemetry_configurator")]
     if configurators != [_DISTRO] or any(environment.get(name) for name in _CONFIG_FILES):
         return
