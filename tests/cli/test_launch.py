@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,7 +64,7 @@ def test_what_opentelemetry_would_not_find_is_refused_only_where_it_would_look(
 ) -> None:
     installed = ["otlp_proto_grpc", "console"]
     entries = [EntryPoint(name="", value=value, group="") for value in configurators]
-    found = {None: entries, **{name: [name] for name in installed}}
+    found: dict[str | None, list[Any]] = {None: entries, **{name: [name] for name in installed}}
     monkeypatch.setattr(_environment, "entry_points", lambda group, name=None: found.get(name, []))
     if wrong is None:
         _environment.check_environment(given, replaying=True)

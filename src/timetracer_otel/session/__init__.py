@@ -2,9 +2,9 @@
 
 from timetracer_otel.session._base import BaseSession, EndedSpan, Exchange, PendingCall
 from timetracer_otel.session._body_tap import PIECE_BYTES, BodyLimits, BodyTap
+from timetracer_otel.session._differences import Difference, value_differences
 from timetracer_otel.session._library import CassetteLibrary, LibraryEntry, empty_cassette
 from timetracer_otel.session._modes import ReplayOrRecording, begin_replay, save_session
-from timetracer_otel.session._nearest import Difference, value_differences
 from timetracer_otel.session._progress import Progress
 from timetracer_otel.session._redaction import Redactor
 from timetracer_otel.session._replay import ReplaySession

@@ -10,8 +10,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
+from timetracer_otel.session._body_content import plain_body
 from timetracer_otel.session._signature import PARTIAL_BODY, Key, canonical_json, key_of
-from timetracer_otel.types import DependencyEvent
+from timetracer_otel.types import DependencyEvent, header_pairs
 
 __all__ = ["Accepts", "EventIndex"]
 
@@ -106,7 +107,9 @@ class EventIndex:
             if self._key(event)._replace(body=key.body) != key or event.call is None:
                 continue
             recorded = event.call.body
-            if recorded is not None and isinstance(recorded.data, bytes) and canonical_json(recorded.data) == content:
+            if recorded is None or not isinstance(recorded.data, bytes):
+                continue
+            if canonical_json(plain_body(recorded.data, header_pairs(event.call.headers))) == content:
                 return self._key(event)
         return None
 

@@ -66,7 +66,8 @@ class RedactedBody(NamedTuple):
     sizes: Sequence[int]
     changed: bool
     content_type: bytes = b""
-    """As the headers name it; empty where there is no body."""
+    encoding: bytes = b""
+    """These two as the headers name them; empty where there is no body."""
 
 
 class Redactor:
@@ -163,7 +164,7 @@ class Redactor:
         if not data:
             return RedactedBody(data, sizes, False)
         content_type, coding = content_headers(headers)
-        unchanged = RedactedBody(data, sizes, False, content_type)
+        unchanged = RedactedBody(data, sizes, False, content_type, coding)
         if not self.active:
             return unchanged
         for plain, encoding in _readings(data, coding.decode("latin-1")):
@@ -172,9 +173,9 @@ class Redactor:
                 continue
             redacted = apply_edits(plain, edits)
             if plain is data:
-                return RedactedBody(redacted, move_boundaries(sizes, edits), True, content_type)
+                return RedactedBody(redacted, move_boundaries(sizes, edits), True, content_type, coding)
             encoded = encode_body(redacted, encoding)
-            return RedactedBody(encoded, _in_proportion(sizes, len(encoded)), True, content_type)
+            return RedactedBody(encoded, _in_proportion(sizes, len(encoded)), True, content_type, coding)
         return unchanged
 
     def is_damaged(self, data: bytes, headers: HeaderPairs) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from timetracer_otel.cassette import Unencodable
@@ -13,7 +14,7 @@ from timetracer_otel.constants import BodyEnd, EventType, TraceMode
 from timetracer_otel.exceptions import NetworkBlockedError, ReplayMismatchError
 from timetracer_otel.session._base import BaseSession, EndedSpan
 from timetracer_otel.session._matching import Accepts, EventIndex
-from timetracer_otel.session._nearest import Attempt, mismatch
+from timetracer_otel.session._nearest import Attempt, describe, mismatch
 from timetracer_otel.session._redaction import Redactor
 from timetracer_otel.session._rules import EVERYTHING, rules_of
 from timetracer_otel.session._signature import PARTIAL_BODY, Key, Signer
@@ -21,6 +22,7 @@ from timetracer_otel.session._sql import IgnoredParameters
 from timetracer_otel.session._trace import TraceSession
 from timetracer_otel.types import (
     Call,
+    CallView,
     Cassette,
     DependencyEvent,
     EventSignature,
@@ -62,6 +64,7 @@ class ReplaySession(BaseSession):
         """Gives the session that is asked for what this one does not hold. Set when the request has ended: calls that
         outlived it may have been recorded outside it."""
         self._misses: list[ReplayMismatchError] = []
+        self._refused: set[int] = set()
         self._lock = threading.Lock()
         policies = cassette.policies
         self._redactor = Redactor.from_rules(policies.redaction_mode, policies.redaction_rules)
@@ -173,9 +176,15 @@ class ReplaySession(BaseSession):
         event = self.find(call, path)
         if event is None:
             view = self._signer.view(call)
-            arguments = self._signer.arguments(call)
             raise self._missed(
-                Attempt(self._signer.sign(call), view.body, arguments, view.headers, self._rules or EVERYTHING)
+                Attempt(
+                    self._signer.sign(call),
+                    view.body,
+                    self._signer.arguments(call),
+                    view.headers,
+                    self._rules or EVERYTHING,
+                    refused_by=partial(self._refused_by, view),
+                )
             )
         return event
 
@@ -217,9 +226,9 @@ class ReplaySession(BaseSession):
             if event.not_replayable is None and self.should_mock_plugin(event.signature.lib)
         ]
         with self._lock:
-            misses, live = tuple(self._misses), dict(self.live_calls)
+            misses, live, refused = tuple(self._misses), dict(self.live_calls), set(self._refused)
         return Verdict(
-            hits=tuple(self._index.taken()),
+            hits=tuple(event for event in self._index.taken() if id(event) not in refused),
             repeats=self._index.repeats,
             misses=misses,
             unused=tuple(unused),
@@ -236,9 +245,10 @@ class ReplaySession(BaseSession):
 
     def refuse(self, event: DependencyEvent, why: str) -> ReplayMismatchError:
         """The error for a call whose event was found and cannot answer it."""
-        signature = event.signature
+        with self._lock:
+            self._refused.add(id(event))
         error = ReplayMismatchError(
-            f"Recorded, but cannot be replayed: {signature.lib} {signature.method} {signature.url or ''}: {why}",
+            f"Recorded, but cannot be replayed: {event.signature.lib} {describe(event.signature)}: {why}",
             cassette_path=self.cassette_path,
             endpoint=self._endpoint,
             event_index=event.eid,
@@ -283,9 +293,11 @@ class ReplaySession(BaseSession):
                 return event
         if self.fallback is not None:
             return self.fallback().get_next_event(event_type, actual_signature)
-        known = {name: actual[name] for name in EventSignature.__dataclass_fields__ if name in actual}
-        signature = EventSignature(**{"lib": event_type.value, "method": "", **known})
-        raise self._missed(Attempt(signature))
+        given = actual.keys() & EventSignature.__dataclass_fields__.keys()
+        signature = EventSignature(
+            **{"lib": event_type.value, "method": "", **{name: actual.pop(name) for name in given}}
+        )
+        raise self._missed(Attempt(signature, given=given, unknown=actual))
 
     def get_unconsumed_events(self) -> list[DependencyEvent]:
         """The events that no call has taken, in the order of the recording."""
@@ -300,10 +312,13 @@ class ReplaySession(BaseSession):
         if rules is None or not rules.matchers:
             return None
         now = self._signer.view(call)
-        return lambda event: rules.accepts(self._signer.recorded_view(event), now)
+        return lambda event: self._refused_by(now, event) is None
+
+    def _refused_by(self, now: CallView, event: DependencyEvent) -> str | None:
+        return None if self._rules is None else self._rules.refused_by(self._signer.recorded_view(event), now)
 
     def _same_json(self, key: Key, call: Call) -> Key | None:
-        return self._index.same_json(key, self._redactor.body(call.body or b"", call.headers).data)
+        return self._index.same_json(key, self._signer.canonical_body(call))
 
     def _take_same_json(self, key: Key, call: Call, path: tuple[str, ...]) -> DependencyEvent | None:
         other = self._same_json(key, call)

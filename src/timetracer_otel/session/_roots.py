@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 
 from timetracer_otel._mappings import values_by_name
 from timetracer_otel.constants import REDACTED, EventType
-from timetracer_otel.session._content_encoding import decode_body
-from timetracer_otel.session._nearest import Difference, mapping_differences, value_differences
+from timetracer_otel.session._differences import Difference, mapping_differences, value_differences
 from timetracer_otel.session._redaction import Redactor
 from timetracer_otel.session._signature import Signer, canonical_json
 from timetracer_otel.types import Call, RequestSnapshot, header_pairs
@@ -130,9 +129,7 @@ def _redacted_body(request: RequestSnapshot, redactor: Redactor) -> bytes:
         data = str(data or "").encode()
     headers = header_pairs(request.headers)
     call = Call("", EventType.HTTP_CLIENT, request.method, headers=headers, body=data)
-    redacted = Signer(redactor).canonical_body(call)
-    encoding = request.headers.get("content-encoding", "").strip().lower()
-    return decode_body(redacted, encoding) or redacted
+    return Signer(redactor).canonical_body(call)
 
 
 def _shown_bodies(recorded: RequestSnapshot, now: RequestSnapshot, redactor: Redactor) -> Iterator[Any]:

@@ -14,8 +14,8 @@ from typing import Any
 
 from timetracer_otel.cassette import Unencodable, pack
 from timetracer_otel.config import TraceConfig
-from timetracer_otel.session._content_encoding import decode_body, known_encodings
-from timetracer_otel.types import CallView, Matcher
+from timetracer_otel.session._body_content import plain_body
+from timetracer_otel.types import CallView, Matcher, header_pairs
 
 __all__ = ["EVERYTHING", "MatchRules", "json_path", "rules_of", "without"]
 
@@ -30,6 +30,8 @@ _OF_THE_TRACE = frozenset(
     }
 )
 """Headers of OpenTelemetry's propagators (W3C Trace Context and Baggage, B3, Jaeger, X-Ray): new in every call."""
+_NOT_IN_ALL = _OF_THE_TRACE | {"content-length"}
+"""Not among ``headers``, unless it is named: it says how long the body was before its secrets were replaced."""
 
 
 def rules_of(config: TraceConfig | None) -> MatchRules | None:
@@ -59,9 +61,10 @@ class MatchRules:
         self._no_headers = frozenset(what.lower() for kind, what in ignored if kind == "header")
         self._no_body = tuple(json_path(what) for kind, what in ignored if kind == "body")
 
-    def accepts(self, recorded: CallView, now: CallView) -> bool:
-        """Whether every custom matcher takes the one for the other."""
-        return all(matcher(recorded, now) for matcher in self.matchers)
+    def refused_by(self, recorded: CallView, now: CallView) -> str | None:
+        """The name of the custom matcher that does not take the one for the other; None where all do."""
+        refusing = next((matcher for matcher in self.matchers if not matcher(recorded, now)), None)
+        return None if refusing is None else getattr(refusing, "__name__", repr(refusing))
 
     def query_key(self, query: dict[str, Any]) -> Hashable:
         """What counts of a query."""
@@ -83,7 +86,7 @@ class MatchRules:
         lowered = {name.lower(): value for name, value in headers.items()}
         names: Iterable[str] = self._headers
         if self._all_headers:
-            names = sorted({*self._headers, *(lowered.keys() - _OF_THE_TRACE)})
+            names = sorted({*self._headers, *(lowered.keys() - _NOT_IN_ALL)})
         content_type = lowered.get("content-type")
         if content_type is not None:
             # Random in every client, as in the body.
@@ -108,9 +111,8 @@ class MatchRules:
             return _hash_of(without(view.args, self._no_body), pack) or body_hash
         if view.body is None:
             return body_hash
-        encoding = known_encodings(view.headers.get("content-encoding", ""))
         try:
-            content = json.loads(decode_body(view.body, encoding) or view.body)
+            content = json.loads(plain_body(view.body, header_pairs(view.headers)))
         except (ValueError, RecursionError):
             return body_hash
         return _hash_of(without(content, self._no_body), _json) or body_hash

@@ -12,12 +12,21 @@ from urllib.parse import unquote_plus
 from timetracer_otel._mappings import values_by_name
 from timetracer_otel.cassette import pack
 from timetracer_otel.constants import REDACTED, BodyEnd
+from timetracer_otel.session._body_content import plain_body, plain_content
 from timetracer_otel.session._kinds import kind_of
-from timetracer_otel.session._redaction import Redactor, multipart_boundary
+from timetracer_otel.session._redaction import Redactor
 from timetracer_otel.session._rules import MatchRules
 from timetracer_otel.session._sql import IgnoredParameters, canonical, is_sql
-from timetracer_otel.session._urls import split_url
-from timetracer_otel.types import Call, CallSnapshot, CallView, DependencyEvent, EventSignature, HeaderMap
+from timetracer_otel.session._urls import same_target, split_url
+from timetracer_otel.types import (
+    Call,
+    CallSnapshot,
+    CallView,
+    DependencyEvent,
+    EventSignature,
+    HeaderMap,
+    header_pairs,
+)
 
 __all__ = ["PARTIAL_BODY", "Key", "Signer", "canonical_json", "key_of"]
 
@@ -40,6 +49,9 @@ class Key(NamedTuple):
 
 class _Target(NamedTuple):
     url: str
+    """As the cassette says it."""
+    key: str | None
+    """As it is compared."""
     query: dict[str, Any]
     query_key: Hashable
 
@@ -65,7 +77,7 @@ class Signer:
     def key(self, call: Call) -> Key:
         """What the call is looked up by."""
         target = self._target(call.url) if call.url is not None else _NO_TARGET
-        key = Key(call.lib, call.method, target.url or None, target.query_key, self.body_hash(call))
+        key = Key(call.lib, call.method, target.key, target.query_key, self.body_hash(call))
         return key if self._rules is None else self._ruled(self._rules, key, target.query, self.view(call))
 
     def view(self, call: Call) -> CallView:
@@ -135,6 +147,8 @@ class Signer:
         args: Any = event.call.args if event.call is not None else None
         if self._applied(args) is not args:
             key = key._replace(body=self._arguments_hash(args))
+        elif event.call is not None and "content-encoding" in event.call.headers:
+            key = key._replace(body=_encoded_body_hash(event.call, key.body))
         if self._rules is None:
             return key
         return self._ruled(self._rules, key, event.signature.query, self.recorded_view(event))
@@ -143,13 +157,9 @@ class Signer:
         return hashlib.sha256(pack(self._applied(canonical(args) if is_sql(args) else args))).hexdigest()
 
     def canonical_body(self, call: Call) -> bytes:
-        """The redacted body, with a multipart boundary (random in every client) replaced by a fixed one."""
-        body, _, _, content_type = self._redactor.body(call.body or b"", call.headers)
-        if content_type[:10].lower() == b"multipart/":
-            boundary = multipart_boundary(content_type)
-            if boundary:
-                body = body.replace(b"--" + boundary, b"--boundary")
-        return body
+        """The redacted body in the form in which two bodies are compared."""
+        body, _, _, content_type, encoding = self._redactor.body(call.body or b"", call.headers)
+        return plain_content(body, content_type, encoding)
 
     def _parse_target(self, url: str) -> _Target:
         parts = split_url(url)
@@ -167,15 +177,25 @@ class Signer:
                 value = REDACTED
             pairs.append((name, value))
         query = values_by_name(sorted(pairs))
-        return _Target(prefix + parts.path, query, _query_key(query))
+        url = prefix + parts.path
+        return _Target(url, same_target(url) or None, query, _query_key(query))
 
 
-_NO_TARGET = _Target("", {}, ())
+_NO_TARGET = _Target("", None, {}, ())
 
 
 def key_of(signature: EventSignature) -> Key:
     """The key of a recorded signature."""
-    return Key(signature.lib, signature.method, signature.url, _query_key(signature.query), signature.body_hash)
+    target = same_target(signature.url) if signature.url is not None else None
+    return Key(signature.lib, signature.method, target, _query_key(signature.query), signature.body_hash)
+
+
+def _encoded_body_hash(call: CallSnapshot, body_hash: str | None) -> str | None:
+    """The hash of a recorded body that has a content encoding: older recordings hashed the encoded bytes."""
+    data = call.body.data if call.body is not None and call.body.captured else None
+    if body_hash in (None, PARTIAL_BODY) or not isinstance(data, bytes):
+        return body_hash
+    return hashlib.sha256(plain_body(data, header_pairs(call.headers))).hexdigest()
 
 
 def canonical_json(data: bytes) -> bytes | None:

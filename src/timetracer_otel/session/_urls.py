@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-__all__ = ["UrlParts", "split_url"]
+__all__ = ["UrlParts", "same_target", "split_url"]
 
 # RFC 3986, appendix B. What `urllib.parse` refuses ("http://[x") comes along in headers that servers send, and has to
 # be redacted all the same; and what is put together again has each byte that it had.
@@ -35,3 +35,15 @@ def split_url(url: str) -> UrlParts:
     found = _PARTS.match(url)
     assert found is not None
     return UrlParts(*found.groups())
+
+
+_HTTP = re.compile(r"(https?://)(?:[^/?#]*@)?([^/?#]*)(.*)", re.DOTALL)
+
+
+def same_target(url: str) -> str:
+    """The form in which two URLs of signatures are one target: for HTTP, what goes over the wire.
+
+    An empty path is sent as ``/`` (RFC 9110 section 7.1), and user information is not sent in the URL.
+    """
+    found = _HTTP.fullmatch(url)
+    return url if found is None else f"{found[1]}{found[2]}{found[3] or '/'}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import threading
 from collections import Counter
 
@@ -23,6 +25,7 @@ from timetracer_otel.types import (
     DependencyEvent,
     EventResult,
     EventSignature,
+    HeaderMap,
     RequestSnapshot,
     ResponseSnapshot,
     SessionMeta,
@@ -30,6 +33,7 @@ from timetracer_otel.types import (
 
 UNDO = "undo the change in the call, or record again. To call for real, name the library in live_plugins."
 SIGNER = Signer(Redactor())
+MULTIPART_A, MULTIPART_B = ([(b"content-type", b"multipart/form-data; boundary=" + one)] for one in (b"A", b"B"))
 
 
 def call(url: str = "http://h/a", body: bytes | None = None, method: str = "GET", **fields: object) -> Call:
@@ -45,7 +49,7 @@ def event(made: Call, answer: object = None, path: tuple[str, ...] = (), eid: in
         1.0,
         SIGNER.sign(made),
         EventResult(reply=answer),
-        CallSnapshot(body=body),
+        CallSnapshot(headers=HeaderMap(made.headers), body=body),
         path=path,
     )
 
@@ -103,14 +107,38 @@ def test_the_callers_own_parents_decide_between_equal_calls() -> None:
         (call("https://h:443/a"), call("https://h/a")),
         (call(headers=[(b"traceparent", b"00-1")]), call(headers=[(b"traceparent", b"00-2")])),
         (
-            call(body=b"--A\r\nx\r\n--A--", headers=[(b"content-type", b"multipart/form-data; boundary=A")]),
-            call(body=b"--B\r\nx\r\n--B--", headers=[(b"content-type", b"multipart/form-data; boundary=B")]),
+            call(body=b"--A\r\nx\r\n--A--", headers=MULTIPART_A),
+            call(body=b"--B\r\nx\r\n--B--", headers=MULTIPART_B),
         ),
         (call(body=b""), call(body=None)),
+        (call("http://h"), call("http://h/")),
+        (call("http://h?x=1"), call("http://h/?x=1")),
+        (
+            call(body=gzip.compress(b'{"a":1}', mtime=1), headers=[(b"content-encoding", b"gzip")]),
+            call(body=gzip.compress(b'{"a":1}', mtime=2), headers=[(b"content-encoding", b"gzip")]),
+        ),
+        (
+            call(body=gzip.compress(b"--A\r\nx", mtime=1), headers=[*MULTIPART_A, (b"content-encoding", b"gzip")]),
+            call(body=gzip.compress(b"--B\r\nx", mtime=1), headers=[*MULTIPART_B, (b"content-encoding", b"gzip")]),
+        ),
     ],
 )
 def test_what_does_not_make_a_call_another_one(one: Call, other: Call) -> None:
     assert SIGNER.key(one) == SIGNER.key(other)
+    assert SIGNER.recorded_key(event(one)) == SIGNER.key(other)
+
+
+def test_user_information_is_no_part_of_a_target_without_redaction_either() -> None:
+    signer = Signer(Redactor("off"))
+    assert signer.key(call("http://u:p@h/a")) == signer.key(call("http://h/a"))
+    assert signer.sign(call("http://u:p@h/a")).url == "http://u:p@h/a"
+
+
+def test_recordings_that_hashed_the_compressed_bytes_still_answer() -> None:
+    made = call(body=gzip.compress(b'{"a":1}', mtime=1), headers=[(b"content-encoding", b"gzip")], method="POST")
+    older = event(made, "yes")
+    older.signature.body_hash = hashlib.sha256(made.body or b"").hexdigest()
+    assert replaying([older]).match(made).result.reply == "yes"
 
 
 @pytest.mark.parametrize(
