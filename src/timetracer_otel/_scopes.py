@@ -152,7 +152,8 @@ class record(Scope[TraceSession]):  # noqa: N801 - used like a function
         super().__init__(path, _configured(TraceMode.RECORD, config, settings))
 
     def _begin(self) -> TraceSession:
-        check_writable(self._path if self._path is not None else Path(self._config.cassette_dir) / "x")
+        path = self._path if self._path is not None else Path(self._config.cassette_dir) / "x"
+        check_writable(path, self._config.compression)
         return TraceSession(self._config)
 
     def _end(self, session: TraceSession, error: BaseException | None) -> None:

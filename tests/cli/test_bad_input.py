@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -251,3 +252,17 @@ def test_a_plugin_that_only_the_cassette_knows_may_be_named(run: Run, tmp_path: 
     done = run("replay", "good.msgpack", "--live", "grpc", "--", "touch", "ran")
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "ran").exists()
+
+
+def test_a_compression_whose_package_is_missing_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    monkeypatch.setattr(sys, "version_info", (3, 13))
+    arguments = ["record", "--dir", str(tmp_path), "--compression", "ZSTD", "--", "touch", str(tmp_path / "ran")]
+    assert main(arguments) == 2
+    assert capsys.readouterr().err == (
+        'timetracer-otel: Cannot write cassettes: zstd needs another package: pip install "timetracer-otel[zstd]", '
+        "or set TIMETRACER_COMPRESSION=gzip.\n"
+    )
+    assert not (tmp_path / "ran").exists()

@@ -21,7 +21,7 @@ from tests.contract.http_telemetry import HttpTelemetry, HttpTelemetryOfAProcess
 from tests.contract.httpx_flavour import HttpxFlavour
 from tests.servers._upstream import Upstream
 from timetracer_otel import ReplayMismatchError, _faults, record, replay
-from timetracer_otel.cassette import read_cassette
+from timetracer_otel.cassette import read_cassette, save_cassette
 from timetracer_otel.plugins import disable_httpx, enable_httpx
 from timetracer_otel.session import Redactor, ReplaySession
 from timetracer_otel.types import EventSignature, HeaderPairs
@@ -475,3 +475,16 @@ def test_a_response_that_was_read_is_in_the_state_of_a_live_one(upstream: Upstre
         assert _states_of_responses(upstream) == bare
     with replay(tmp_path / "x.msgpack", fail_on_unused=True):
         assert _states_of_responses(upstream) == bare
+
+
+@pytest.mark.parametrize("data", [{"a": [1]}, "text", 5])
+def test_a_recorded_body_that_is_no_bytes_is_no_answer(upstream: Upstream, path: Path, data: Any) -> None:
+    with record(path) as session:
+        httpx.get(upstream.url("/text/utf-8"))
+    cassette = session.to_cassette()
+    body = cassette.events[0].result.body
+    assert body is not None
+    body.data = data
+    save_cassette(cassette, path)
+    with pytest.raises(ReplayMismatchError, match=f"its body is {type(data).__name__}, not bytes"), replay(path):
+        httpx.get(upstream.url("/text/utf-8"))

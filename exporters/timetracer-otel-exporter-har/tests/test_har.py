@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from timetracer_otel.constants import BodyEnd, EventType
+from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.types import (
     BodySnapshot,
     CallSnapshot,
@@ -97,15 +98,20 @@ def call(eid: int = 1, **changes: Any) -> DependencyEvent:
     return DependencyEvent(eid=eid, signature=signature, result=result, call=request, **values)
 
 
-def har(*events: DependencyEvent, request: RequestSnapshot | None = None) -> dict[str, Any]:
-    cassette = Cassette(
+def recording(
+    *events: DependencyEvent, request: RequestSnapshot | None = None, at: str = "2026-03-01T12:00:00+00:00"
+) -> Cassette:
+    return Cassette(
         schema_version="1",
-        session=SessionMeta(id="s", recorded_at="2026-03-01T12:00:00+00:00", service="shop", env="test"),
+        session=SessionMeta(id="s", recorded_at=at, service="shop", env="test"),
         request=request or RequestSnapshot("", ""),
         response=ResponseSnapshot(200, duration_ms=42.0),
         events=list(events),
     )
-    log: dict[str, Any] = json.loads(export(cassette))["log"]
+
+
+def har(*events: DependencyEvent, request: RequestSnapshot | None = None) -> dict[str, Any]:
+    log: dict[str, Any] = json.loads(export(recording(*events, request=request)))["log"]
     _has(log, "log")
     _has(log["creator"], "creator")
     for page in log["pages"]:
@@ -154,6 +160,12 @@ def test_calls_stand_in_order_of_start_and_others_are_left_out() -> None:
     entries = har(call(3, method="PUT"), sql, call(1))["entries"]
     assert [entry["request"]["method"] for entry in entries] == ["GET", "PUT"]
     assert entries[0]["startedDateTime"] == "2026-03-01T12:00:00.001500+00:00"
+
+
+@pytest.mark.parametrize(("at", "start_ms"), [("yesterday", 0.0), ("9999-12-31T00:00:00", 1e12)])
+def test_a_time_that_is_none_is_said(at: str, start_ms: float) -> None:
+    with pytest.raises(CassetteError, match=f"recorded_at is '{at}': no time that HAR could say"):
+        export(recording(call(start_offset_ms=start_ms), at=at))
 
 
 def test_headers_keep_order_case_and_duplicates() -> None:

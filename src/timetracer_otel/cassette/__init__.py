@@ -7,6 +7,7 @@ The format is specified in docs/cassette-format.md. Whatever a file holds, readi
 from __future__ import annotations
 
 from timetracer_otel.cassette._codec import pack, unpack
+from timetracer_otel.cassette._compress import check_compression
 from timetracer_otel.cassette._errors import rebuild_error, record_error
 from timetracer_otel.cassette._naming import cassette_name
 from timetracer_otel.cassette._owners import Owner
@@ -26,6 +27,7 @@ __all__ = [
     "Unencodable",
     "cassette_name",
     "cassette_path",
+    "check_compression",
     "check_writable",
     "pack",
     "read_cassette",

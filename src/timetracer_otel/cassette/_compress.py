@@ -13,7 +13,15 @@ from typing import Any, Final, Protocol
 from timetracer_otel.constants import CompressionType
 from timetracer_otel.exceptions import CassetteError
 
-__all__ = ["MAX_STREAM_BYTES", "Compressor", "compression_of", "compressor", "expand", "expansion_limit"]
+__all__ = [
+    "MAX_STREAM_BYTES",
+    "Compressor",
+    "check_compression",
+    "compression_of",
+    "compressor",
+    "expand",
+    "expansion_limit",
+]
 
 MAX_STREAM_BYTES: Final = 1 << 32
 """Longest stream that is read, uncompressed."""
@@ -66,6 +74,15 @@ class _Flushing:
 
     def finish(self) -> bytes:
         return bytes(self._engine.flush(*self._end))
+
+
+def check_compression(kind: CompressionType) -> None:
+    """See that cassettes can be compressed so, before anything is recorded.
+
+    Raises:
+        CassetteError: The package for it is missing; the text has the line that installs it.
+    """
+    compressor(kind, "cassettes")
 
 
 def compressor(kind: CompressionType, path: str) -> Compressor:

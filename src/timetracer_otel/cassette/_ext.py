@@ -39,6 +39,10 @@ class Extension(NamedTuple):
     """Raises ValueError, TypeError, ArithmeticError, LookupError or OSError where the payload is none of its own."""
 
 
+_LONGEST_INT: Final = 1785
+"""What Python makes text of and reads from text without being told to (`sys.set_int_max_str_digits`, 4300 digits)."""
+
+
 def _require(fits: bool, what: str) -> None:
     if not fits:
         raise ValueError(f"not the payload of {what}")
@@ -57,10 +61,14 @@ def _integers(payload: bytes, unpack: Unpack, what: str) -> list[int]:
 
 
 def _encode_int(value: int, _: Pack) -> bytes:
-    return value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
+    size = value.bit_length() // 8 + 1
+    if size > _LONGEST_INT:
+        raise Unencodable(f"a whole number of {size} bytes has no encoding")
+    return value.to_bytes(size, "big", signed=True)
 
 
 def _decode_int(payload: bytes, _: Unpack) -> int:
+    _require(len(payload) <= _LONGEST_INT, f"a whole number: it has more than {_LONGEST_INT} bytes")
     return int.from_bytes(payload, "big", signed=True)
 
 

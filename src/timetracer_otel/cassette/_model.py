@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 
 from timetracer_otel.cassette._codec import pack_map
 from timetracer_otel.cassette._scan import Unencodable
-from timetracer_otel.cassette._tables import Faults, Kind, MalformedError, Table, nested, scalar
+from timetracer_otel.cassette._tables import Faults, Kind, MalformedError, Table, bounded, nested, scalar
 from timetracer_otel.constants import FORMAT_NAME, FORMAT_VERSION, BodyEnd, EventType
 from timetracer_otel.types import (
     AppliedPolicies,
@@ -51,7 +51,7 @@ def _read_chunks(items: list[Any]) -> tuple[tuple[float, int], ...]:
         when, size = item
         if type(size) is not int:
             raise ValueError("a chunk's size is not a whole number")
-        chunks.append((float(when), size))
+        chunks.append((bounded(float(when)), size))
     return tuple(chunks)
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from pathlib import Path
 
+from timetracer_otel.cassette._compress import compressor
+from timetracer_otel.cassette._files import cannot_write
 from timetracer_otel.cassette._naming import cassette_name, free_path
 from timetracer_otel.constants import CompressionType
 from timetracer_otel.exceptions import CassetteError
@@ -19,15 +22,25 @@ def cassette_path(cassette: Cassette, directory: str, compression: CompressionTy
     return free_path(directory, cassette_name(cassette, compression))
 
 
-def check_writable(path: str | os.PathLike[str]) -> None:
+def check_writable(path: str | os.PathLike[str], compression: CompressionType = CompressionType.NONE) -> None:
     """See that a cassette can be written at a path, before anything is recorded; makes the folders above it.
 
     Raises:
         CassetteError: It cannot; the text has the path and the cure.
     """
     target = Path(path)
-    if target.is_dir():
-        raise CassetteError(f"{target}: is a folder. Give the name of a file in it.", path=str(target))
+    try:
+        kind = target.stat().st_mode
+        # The finished file takes the place of what is there.
+        if stat.S_ISDIR(kind):
+            raise CassetteError(f"{target}: is a folder. Give the name of a file in it.", path=str(target))
+        if not stat.S_ISREG(kind):
+            raise CassetteError(f"{target}: is a device or a pipe. Give the name of a file.", path=str(target))
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as fault:
+        raise cannot_write(str(target), fault) from fault
+    compressor(compression, str(target))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # Permissions alone do not tell: read-only mounts, quotas and root's own rights only show by trying.

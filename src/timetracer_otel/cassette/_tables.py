@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from timetracer_otel.cassette._scan import Unencodable
 
-__all__ = ["Faults", "Kind", "MalformedError", "Table", "nested", "scalar"]
+__all__ = ["Faults", "Kind", "MalformedError", "Table", "bounded", "nested", "scalar"]
 
 T = TypeVar("T")
 Faults = list[tuple[str, str]]
@@ -28,6 +28,10 @@ _COERCED: Final[dict[type, Callable[[Any], Any]]] = {
 
 _OMITTED_WHERE_EMPTY: Final = frozenset({dict, list})
 """An empty HeaderMap is something else than no headers, and stays."""
+
+
+_BOUND: Final = 1e15
+"""In milliseconds, 30,000 years."""
 
 
 class MalformedError(ValueError):
@@ -74,13 +78,13 @@ class Kind:
             return self.table.from_map(item, place)
         if self.types and type(item) not in self.types:
             raise MalformedError(f"{place} is {type(item).__name__}, not {self.expected}")
-        if float in self.types:
-            return float(item)
         try:
+            if float in self.types:
+                return bounded(float(item))
             if self.check is not None and not self.check(item):
                 raise MalformedError(f"it is not {self.expected}")
             return self.decode(item) if self.decode is not None else item
-        except (ValueError, TypeError) as fault:
+        except (ValueError, TypeError, OverflowError) as fault:
             raise MalformedError(f"{place}: {fault}") from None
 
     def stand_in(self, item: Any) -> Any:
@@ -107,6 +111,17 @@ class _Row(NamedTuple):
     default: Any
     """As declared; MISSING where there must be a value, None where a default is made anew each time."""
     kind: Kind
+
+
+def bounded(number: float) -> float:
+    """The number, where it can be a time or a share; NaN and infinities cannot, and nothing is made of them later.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    if not -_BOUND < number < _BOUND:
+        raise ValueError(f"it is {number}")
+    return number
 
 
 def scalar(*types: type) -> Kind:
@@ -190,6 +205,8 @@ class Table(Generic[T]):
                 if row.default is MISSING:
                     raise MalformedError(f"{place or self.name} has no {key!r}")
             elif type(item) in as_is:
+                if type(item) is float and not -_BOUND < item < _BOUND:
+                    raise MalformedError(f"{place or self.name}.{key} is {item}")
                 values[attribute] = item
             else:
                 values[attribute] = row.kind.from_file(item, f"{place or self.name}.{key}")

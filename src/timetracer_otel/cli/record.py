@@ -52,14 +52,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check everything, then become the program."""
+    from timetracer_otel.cassette import check_compression
     from timetracer_otel.cli._launch import launch
     from timetracer_otel.cli._options import check_plugin_names, known_plugins, overrides
     from timetracer_otel.config import TraceConfig
+    from timetracer_otel.constants import CompressionType
 
     given = overrides(args, _FLAGS)
     check_plugin_names(given, _FLAGS, known_plugins())
     named = "--dir" if "cassette_dir" in given else "TIMETRACER_DIR"
     _check_writable(given.get("cassette_dir", TraceConfig.from_env().cassette_dir), named)
+    compression = given.get("compression", TraceConfig.from_env().compression.value)
+    check_compression(CompressionType(compression.lower()))
     if "cassette_dir" in given:  # relative to where the command was given, wherever the program goes
         given["cassette_dir"] = str(Path(given["cassette_dir"]).absolute())
     return launch(args.program, {**given, "mode": "record"})

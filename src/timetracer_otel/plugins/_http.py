@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import repeat
+from types import NoneType
 from typing import Any
 
 from timetracer_otel.constants import BodyEnd
@@ -34,6 +35,8 @@ class RecordedBody:
     ) -> None:
         body = event.result.body
         self.body = body if body is not None else BodySnapshot(captured=True, data=b"")
+        if type(self.body.data) not in (bytes, NoneType):
+            raise TypeError(f"its body is {type(self.body.data).__name__}, not bytes")
         self.timed = session.replay_timing
         self._event = event
         self._session = session

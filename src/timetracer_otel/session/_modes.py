@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TypeAlias
 
@@ -29,11 +30,11 @@ def begin_replay(path: str | None, config: TraceConfig) -> ReplayOrRecording:
         raise ConfigurationError("replay: no cassette is named. Give its path, or set TIMETRACER_CASSETTE.")
     mode = config.record_mode
     if mode is RecordMode.ALL or (mode is not RecordMode.NONE and not Path(path).exists()):
-        check_writable(path)
+        check_writable(path, config.compression)
         return TraceSession(config)
     session = ReplaySession(read_cassette(path), str(Path(path)), config.strict_replay, config)
     if mode is RecordMode.NEW_EPISODES:
-        check_writable(path)
+        check_writable(path, config.compression)
         session.recorder = recorder_behind(session.cassette, config)
     return session
 
@@ -57,6 +58,9 @@ def save_session(session: ReplayOrRecording, path: str | None, config: TraceConf
         cassette = with_new_episodes(session.cassette, recorder)
     else:
         return
-    save_cassette(
-        cassette, path or cassette_path(cassette, config.cassette_dir, config.compression), config.compression
-    )
+    if path is None:
+        target = cassette_path(cassette, config.cassette_dir, config.compression)
+    else:
+        # The file takes the place of what is there; a link stays, and what it names is written.
+        target = os.path.realpath(path) if Path(path).is_symlink() else path
+    save_cassette(cassette, target, config.compression)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from timetracer_otel.cassette import Unencodable, pack
@@ -65,13 +65,6 @@ class MatchRules:
         """The name of the custom matcher that does not take the one for the other; None where all do."""
         refusing = next((matcher for matcher in self.matchers if not matcher(recorded, now)), None)
         return None if refusing is None else getattr(refusing, "__name__", repr(refusing))
-
-    def query_key(self, query: dict[str, Any]) -> Hashable:
-        """What counts of a query."""
-        return tuple(
-            (name, tuple(value) if isinstance(value, list) else value)
-            for name, value in sorted(self.query_of(query).items())
-        )
 
     def given(self, fields: dict[str, Any]) -> dict[str, Any]:
         """The fields of a hand-written plugin's signature that count."""

@@ -108,7 +108,7 @@ class Signer:
             key.lib,
             key.method if rules.method else "",
             key.target if rules.url else None,
-            rules.query_key(query),
+            _query_key(rules.query_of(query)),
             PARTIAL_BODY if key.body == PARTIAL_BODY and rules.body else rules.body_key(view, key.body),
             rules.header_key(view.headers),
         )
@@ -207,4 +207,11 @@ def canonical_json(data: bytes) -> bytes | None:
 
 
 def _query_key(query: dict[str, Any]) -> Hashable:
-    return tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in sorted(query.items()))
+    return tuple((name, _hashable(value)) for name, value in sorted(query.items()))
+
+
+def _hashable(value: Any) -> Hashable:
+    """A value of a query, or a list of them; a hand-written plugin, or somebody's cassette, may hold anything."""
+    if isinstance(value, str):
+        return value
+    return tuple(map(_hashable, value)) if isinstance(value, list) else repr(value)

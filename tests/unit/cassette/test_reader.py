@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from tests.examples import examples
 from tests.golden.make_golden import golden
-from timetracer_otel.cassette import _compress, pack, read_cassette, save_cassette
+from timetracer_otel.cassette import Unencodable, _compress, pack, read_cassette, save_cassette, unpack
 from timetracer_otel.cassette._frames import seal
 from timetracer_otel.constants import CompressionType
 from timetracer_otel.exceptions import CassetteError, CassetteNotFoundError, CassetteSchemaError
@@ -355,6 +355,28 @@ def test_hostile_lengths_allocate_in_proportion_to_the_file(tmp_path: Path, name
         )
         assert done.returncode == 0, done.stderr
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > 0
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf"), 1e300, 10**18, 10**400])
+@pytest.mark.parametrize("place", ["start_ms", "duration_ms", "end_ms", "chunks"])
+def test_a_time_that_is_none_is_refused(tmp_path: Path, place: str, number: float) -> None:
+    body = {"captured": True, "encoding": "bytes", "data": b"a"}
+    event = {**EVENT, "result": {"status": 200, "body": body}}
+    if place == "chunks":
+        body["chunks"] = [[number, 1]]
+    else:
+        (body if place == "end_ms" else event)[place] = number
+    assert place in str(refused(tmp_path, stream(event)))
+
+
+def test_a_number_longer_than_python_writes_is_refused_both_ways(tmp_path: Path) -> None:
+    longest = 2 ** (8 * 1785 - 1) - 1
+    assert unpack(pack([longest, -longest])) == [longest, -longest]
+    assert len(str(longest)) <= 4300
+    event = {**EVENT, "result": {"reply": msgpack.ExtType(1, b"\x7f" * 1786)}}
+    assert "more than 1785 bytes" in str(refused(tmp_path, stream(msgpack.packb(event))))
+    with pytest.raises(Unencodable, match="1786 bytes"):
+        pack(longest + 1)
 
 
 def test_zstd_without_its_package_is_answered_with_the_install_line(

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
+from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.report import as_text, decode_body
 from timetracer_otel.types import BodySnapshot, header_pairs
 from timetracer_otel_exporter_har._cookies import request_cookies, response_cookies
@@ -23,10 +24,18 @@ _UNKNOWN = -1
 
 
 def started_at(recorded_at: str, offset_ms: float) -> str:
-    """When something began, in ISO 8601 with the zone (``startedDateTime``)."""
-    return (
-        datetime.fromisoformat(recorded_at.replace("Z", "+00:00")) + timedelta(milliseconds=offset_ms)
-    ).isoformat()
+    """When something began, in ISO 8601 with the zone (``startedDateTime``).
+
+    Raises:
+        CassetteError: The cassette does not tell: its time is none.
+    """
+    try:
+        began = datetime.fromisoformat(recorded_at.replace("Z", "+00:00")) + timedelta(milliseconds=offset_ms)
+    except (ValueError, OverflowError) as fault:
+        raise CassetteError(
+            f"recorded_at is {recorded_at!r}: no time that HAR could say ({fault}). Record again."
+        ) from fault
+    return began.isoformat()
 
 
 def entry(event: DependencyEvent, recorded_at: str, page: str | None) -> dict[str, Any]:
