@@ -53,11 +53,6 @@ class TraceConfig:
     errors_only: bool = False
     exclude_paths: list[str] = field(default_factory=lambda: ["/health", "/metrics", "/docs", "/openapi.json"])
     max_body_kb: int = 16_384
-    max_session_kb: int = 65_536
-    max_events: int = 10_000
-    max_sessions: int = 1_000
-    late_s: float = 5.0
-    journal_s: float = 0.1
     store_request_body: CapturePolicy = CapturePolicy.ALWAYS
     store_response_body: CapturePolicy = CapturePolicy.ALWAYS
     strict_replay: bool = True
@@ -65,6 +60,12 @@ class TraceConfig:
     live_plugins: list[str] = field(default_factory=list)
     log_level: str = "info"
     compression: CompressionType = CompressionType.NONE
+    # The fields up to here stand in the order that timetracer 1.6 takes them in without their names.
+    max_session_kb: int = 65_536
+    max_events: int = 10_000
+    max_sessions: int = 1_000
+    late_s: float = 5.0
+    journal_s: float = 0.1
     redact: str = "default"
     redact_extra: list[str] = field(default_factory=list)
     ignore_sql_params: list[str] = field(default_factory=list)

@@ -67,8 +67,8 @@ class CassetteError(TimetracerError):
         self.offset = offset
 
 
-class CassetteNotFoundError(CassetteError):
-    """There is no file at the path of a cassette."""
+class CassetteNotFoundError(CassetteError, FileNotFoundError):
+    """There is no file at the path of a cassette; also a `FileNotFoundError`, as which timetracer 1.6 raises it."""
 
     def __init__(self, path: str) -> None:
         super().__init__(

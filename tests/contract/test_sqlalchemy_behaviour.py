@@ -310,6 +310,22 @@ def test_only_the_given_engine_takes_part(url: str, cassette: Path, tmp_path: Pa
         other.dispose()
 
 
+def test_one_of_the_given_engines_is_left_out_again(url: str, cassette: Path, tmp_path: Path) -> None:
+    mine, other = filled(url), filled(f"sqlite:///{tmp_path / 'other.db'}", 7)
+    enable_sqlalchemy(mine)
+    enable_sqlalchemy(other)
+    disable_sqlalchemy(other)
+    with record(cassette) as session:
+        assert (count(mine), count(other)) == (3, 7)
+    assert {event.signature.url for event in session.events} == {"sqlite+pysqlite:///app.db"}
+    disable_sqlalchemy(mine)
+    with record(cassette) as session:
+        assert (count(mine), count(other)) == (3, 7)
+    assert len({event.signature.url for event in session.events}) == 2, "no engine is left out by name any more"
+    mine.dispose()
+    other.dispose()
+
+
 def test_disabling_leaves_nothing_behind(url: str, cassette: Path) -> None:
     owners: list[type[Any]] = [Pool, _ConnectionFairy, _ConnectionRecord, Engine, Connection]
     before = [dict(vars(owner)) for owner in owners]

@@ -155,3 +155,27 @@ def test_opentelemetrys_own_switches(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not instrumentation_disabled("requests")
     monkeypatch.setenv("OTEL_SDK_DISABLED", "TRUE")
     assert instrumentation_disabled("requests")
+
+
+def test_arguments_without_names_are_those_of_timetracer_1_6() -> None:
+    given = ("record", "svc", "prod", "./c", "x", ["http"], 0.5, True, ["/a"], 64, "always", "never", False)
+    config = TraceConfig(*given, ["http"], ["db"], "debug", "gzip")  # type: ignore[arg-type]
+    assert config == TraceConfig(
+        mode=TraceMode.RECORD,
+        service_name="svc",
+        env="prod",
+        cassette_dir="./c",
+        cassette_path="x",
+        capture=["http"],
+        sample_rate=0.5,
+        errors_only=True,
+        exclude_paths=["/a"],
+        max_body_kb=64,
+        store_request_body=CapturePolicy.ALWAYS,
+        store_response_body=CapturePolicy.NEVER,
+        strict_replay=False,
+        mock_plugins=["http"],
+        live_plugins=["db"],
+        log_level="debug",
+        compression=CompressionType.GZIP,
+    )

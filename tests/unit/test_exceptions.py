@@ -38,6 +38,11 @@ def test_errors_pickle_whole(error: TimetracerError) -> None:
     assert (type(copy), str(copy), copy.__dict__) == (type(error), str(error), error.__dict__)
 
 
+def test_a_missing_cassette_is_a_missing_file() -> None:
+    with pytest.raises(FileNotFoundError, match=r"Cassette not found: x\.msgpack"):
+        raise CassetteNotFoundError("x.msgpack")
+
+
 def test_every_error_has_an_example() -> None:
     shown = {type(error).__name__ for error in EXAMPLES}
     assert shown == set(exceptions.__all__) - {"TimetracerError", "PluginError"}

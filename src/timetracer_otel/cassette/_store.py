@@ -30,12 +30,13 @@ class _Recorded(Protocol):
 
 
 def write_cassette(session: _Recorded, config: TraceConfig) -> str:
-    """Write what a session recorded to a new file in ``config.cassette_dir``; gives its path.
+    """Write what a session recorded to a new file in ``config.cassette_dir``; gives its absolute path.
 
     Raises:
         CassetteError: The file cannot be written.
     """
-    return CassetteStore(config.cassette_dir, config.compression).put(session.to_cassette())
+    directory = str(Path(config.cassette_dir).absolute())
+    return CassetteStore(directory, config.compression).put(session.to_cassette())
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,9 +61,15 @@ def enable_sqlalchemy(engine: Any = None) -> None:
         plugin.enable(engine=sync_engine)
 
 
-def disable_sqlalchemy() -> None:
-    """Undo `enable_sqlalchemy`, and switch off OpenTelemetry's instrumentation if that switched it on."""
+def disable_sqlalchemy(engine: Any = None) -> None:
+    """Undo `enable_sqlalchemy`, and switch off OpenTelemetry's instrumentation if that switched it on.
+
+    Args:
+        engine: Undo it for this engine alone, where others were enabled by name as well.
+    """
     from timetracer_otel.plugins._sqlalchemy._engines import engines
 
+    if engine is not None and engines.leave_out(getattr(engine, "sync_engine", engine)):
+        return
     engines.select(None)
     plugin.disable()

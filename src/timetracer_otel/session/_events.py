@@ -278,8 +278,11 @@ class EventMaker:
         return replace(body, data=self.redactor.value(body.data))
 
     def _headers(self, headers: dict[str, str]) -> dict[str, str]:
-        redacted = HeaderMap(self.redactor.headers(header_pairs(headers)))
-        return redacted if isinstance(headers, HeaderMap) else dict(redacted)
+        redacted = self.redactor.headers(header_pairs(headers))
+        if isinstance(headers, HeaderMap):
+            return HeaderMap(redacted)
+        # A hand-written plugin looks its own names up.
+        return {name: value.decode("latin-1") for name, (_, value) in zip(headers, redacted, strict=True)}
 
     def _attributes(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """Attributes of a span: URLs and captured headers are redacted like the real ones."""

@@ -76,7 +76,9 @@ def test_any_name_is_safe_everywhere(method: str, path: str, service: str, numbe
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_session_is_written_where_the_configuration_says(tmp_path: Path, kind: CompressionType) -> None:
+def test_a_session_is_written_where_the_configuration_says(
+    tmp_path: Path, kind: CompressionType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Session:
         def to_cassette(self) -> Cassette:
             return golden()
@@ -84,6 +86,8 @@ def test_a_session_is_written_where_the_configuration_says(tmp_path: Path, kind:
     path = write_cassette(Session(), TraceConfig(cassette_dir=str(tmp_path / "c"), compression=kind))
     assert path == str(tmp_path / "c" / cassette_name(golden(), kind))
     assert replace(read_cassette(path), path=None) == golden()
+    monkeypatch.chdir(tmp_path)
+    assert write_cassette(Session(), TraceConfig(cassette_dir="d", compression=kind)).startswith(f"{tmp_path}/d/")
 
 
 def test_a_cassette_never_takes_the_place_of_another(tmp_path: Path) -> None:

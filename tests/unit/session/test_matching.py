@@ -273,3 +273,13 @@ def test_any_query_can_be_looked_for() -> None:
     session = replaying([odd, event(call("http://h/b"), "yes")])
     assert session.match(call("http://h/b")).result.reply == "yes"
     assert session.get_next_event(EventType.HTTP_CLIENT, {"query": {"a": [1, {"b": [2]}], "c": {"d": None}}}) is odd
+
+
+def test_headers_of_a_hand_written_plugin_keep_their_names() -> None:
+    session = TraceSession()
+    result = EventResult(status=200, headers={"X-Rate-Limit": "5", "Set-Cookie": "id=s3cret"})
+    session.add_event(DependencyEvent(0, EventType.CUSTOM, 0.0, 1.0, EventSignature("mine", "GET"), result))
+    session.finalize()
+    replay = ReplaySession(session.to_cassette(), "x.msgpack")
+    found = replay.get_next_event(EventType.CUSTOM, {"lib": "mine"}).result.headers
+    assert found == {"X-Rate-Limit": "5", "Set-Cookie": "id=[REDACTED]"}

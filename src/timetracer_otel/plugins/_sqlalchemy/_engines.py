@@ -30,6 +30,12 @@ class Engines:
             else:
                 self._only.add(engine.dialect)
 
+    def leave_out(self, engine: Any) -> bool:
+        """Let an engine that was selected take part no more; gives whether any selected one is left."""
+        with self._lock:
+            self._only.discard(engine.dialect)
+            return bool(self._only)
+
     def met(self, engine: Any) -> None:
         """Note an engine that is asked for a connection."""
         dialect = engine.dialect
