@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import os
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from contextvars import Token
 from dataclasses import fields, replace
 from pathlib import Path
-from types import TracebackType
+from types import AsyncGeneratorType, GeneratorType, TracebackType
 from typing import Any, Generic, TypeVar
 
 from opentelemetry.context import Context
@@ -94,7 +95,8 @@ class Scope(ABC, Generic[SessionT]):
 
         Raises:
             TypeError: The function is a generator; its body runs whenever somebody asks for a value. Raised by the
-                call where only the result shows it: a plain function that returns a coroutine or a generator.
+                call where only the result shows it: a plain function that returns a coroutine, a task, a generator,
+                or what one decorated with ``contextlib.contextmanager`` returns.
         """
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(
@@ -113,20 +115,30 @@ class Scope(ABC, Generic[SessionT]):
             def in_session(*args: Any, **kwargs: Any) -> Any:
                 with type(self)(self._path, config=self._config):
                     result = function(*args, **kwargs)
-                    if inspect.iscoroutine(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
+                    if isinstance(result, _LAZY) or inspect.isawaitable(result):
                         raise _runs_later(type(self).__name__, function.__name__, result)
                     return result
 
         return in_session  # type: ignore[return-value]
 
 
+_LAZY = (
+    *(GeneratorType, AsyncGeneratorType),
+    # What functions under contextlib's decorators return.
+    *(contextlib._GeneratorContextManager, contextlib._AsyncGeneratorContextManager),
+)
+
+
 def _runs_later(scope: str, name: str, result: Any) -> TypeError:
     """The error for a decorated function whose result would run outside the session, where its calls go out."""
-    if inspect.iscoroutine(result):
-        result.close()
+    # A coroutine would be warned about; a task runs on by itself.
+    for stop in ("close", "cancel"):
+        if inspect.isawaitable(result) and hasattr(result, stop):
+            getattr(result, stop)()
+    what = getattr(getattr(result, "gen", result), "__name__", name)
     return TypeError(
-        f"{name} returned {type(result).__name__} {result.__name__}, which would run when the session has ended: put "
-        f"`@{scope}(...)` on the function that {result.__name__} is, beneath other decorators, or use "
+        f"{name} returned {type(result).__name__} {what}, which would run when the session has ended: put "
+        f"`@{scope}(...)` on the function that {what} is, beneath other decorators, or use "
         f"`with {scope}(...)` around what runs it."
     )
 

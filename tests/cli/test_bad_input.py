@@ -106,6 +106,17 @@ def _files(tmp_path: Path) -> None:
                 "Try: pip install timetracer-otel-exporter-pdf"
             ),
         ),
+        (
+            ["replay", ".", "--record-mode", "once", "--", "touch", "ran"],
+            "--record-mode: 'once' is not allowed with a folder. Allowed: none. Name one cassette to add to it.",
+        ),
+        (
+            ["replay", "file/x.msgpack", "--record-mode", "once", "--", "touch", "ran"],
+            (
+                "Cannot write cassette file/x.msgpack: Not a directory. A part of its path is a file: "
+                "name another folder (TIMETRACER_DIR)."
+            ),
+        ),
         (["show", ""], f"argument CASSETTE: {EMPTY} See: timetracer-otel show --help"),
         (["export", "--to", "har", ""], f"argument CASSETTE: {EMPTY} See: timetracer-otel export --help"),
         (["replay", "", "--", "touch", "ran"], f"argument CASSETTE: {EMPTY} See: timetracer-otel replay --help"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import pickle
 import threading
@@ -374,12 +375,40 @@ def test_a_decorated_function_whose_result_runs_later_is_refused(upstream: Upstr
     def generator() -> Any:
         yield
 
+    async def asynchronous_generator() -> Any:
+        yield
+
     with record(path):
         pass
-    for function, kind in ((coroutine, "coroutine"), (generator, "generator")):
+    for function, kind, name in (
+        (coroutine, "coroutine", "coroutine"),
+        (generator, "generator", "generator"),
+        (asynchronous_generator, "async_generator", "asynchronous_generator"),
+        (contextlib.contextmanager(generator), "_GeneratorContextManager", "generator"),
+        (
+            contextlib.asynccontextmanager(asynchronous_generator),
+            "_AsyncGeneratorContextManager",
+            "asynchronous_generator",
+        ),
+    ):
         wrapped = scope(path)(lambda function=function: function())
-        with pytest.raises(TypeError, match=f"returned {kind} {function.__name__}, which would run when"):
+        with pytest.raises(TypeError, match=f"returned {kind} {name}, which would run when"):
             wrapped()
+
+    async def starts_a_task() -> None:
+        tasks: list[asyncio.Task[None]] = []
+
+        @scope(path)
+        def task() -> asyncio.Task[None]:
+            tasks.append(asyncio.get_running_loop().create_task(coroutine()))
+            return tasks[0]
+
+        with pytest.raises(TypeError, match="returned Task task, which would run when"):
+            task()
+        await asyncio.wait(tasks)
+        assert tasks[0].cancelled()
+
+    asyncio.run(starts_a_task())
 
 
 def test_enabling_is_idempotent() -> None:

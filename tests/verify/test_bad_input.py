@@ -40,6 +40,13 @@ def _folders(tmp_path: Path) -> None:
             ),
         ),
         (["good", "--ignore", "query:a", *CMD], "--ignore: 'query:a' says nothing about an answer; it has no query."),
+        (["good", "--timeout", "inf", *CMD], "--timeout: inf is not allowed. Allowed: at most 1e+06."),
+        (["good", "--start-timeout", "1e12", *CMD], "--start-timeout: 1e+12 is not allowed. Allowed: at most 1e+06."),
+        (["good", "--junit-xml", "good", *CMD], "--junit-xml: good is a folder. Name a file."),
+        (
+            ["good", "--url", "http://[bad", *CMD],
+            "--url: 'http://[bad' is not allowed. Allowed: http://HOST:PORT or https://HOST:PORT.",
+        ),
         (
             ["good", "--url", "localhost:80", *CMD],
             "--url: 'localhost:80' is not allowed. Allowed: http://HOST:PORT or https://HOST:PORT.",

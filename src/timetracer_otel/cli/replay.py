@@ -7,10 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from timetracer_otel.cli._errors import CommandError
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
+    from timetracer_otel.constants import RecordMode
     from timetracer_otel.types import Cassette
 
 __all__ = ["HELP", "USAGE", "add_arguments", "run"]
@@ -55,13 +58,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _whole(path: str, given: Mapping[str, str]) -> list[Cassette]:
-    from timetracer_otel.cassette import read_cassette
-    from timetracer_otel.config import TraceConfig
+    from timetracer_otel.cassette import check_writable, read_cassette
     from timetracer_otel.constants import RecordMode
 
-    mode = RecordMode(given["record_mode"].lower()) if "record_mode" in given else TraceConfig.from_env().record_mode
-    if mode is not RecordMode.NONE and not Path(path).exists():
-        return []
+    mode = _record_mode(given)
+    if mode is not RecordMode.NONE:
+        check_writable(path)
+        if not Path(path).exists():
+            return []
     cassette = read_cassette(path)
     if not cassette.complete:
         print(
@@ -72,11 +76,25 @@ def _whole(path: str, given: Mapping[str, str]) -> list[Cassette]:
     return [cassette]
 
 
+def _record_mode(given: Mapping[str, str]) -> RecordMode:
+    from timetracer_otel.config import TraceConfig
+    from timetracer_otel.constants import RecordMode
+
+    return RecordMode(given["record_mode"].lower()) if "record_mode" in given else TraceConfig.from_env().record_mode
+
+
 def _of_folder(path: str, given: Mapping[str, str]) -> list[Cassette]:
     """The cassettes of a folder, as far as they must be looked into now."""
+    from timetracer_otel.constants import RecordMode
     from timetracer_otel.exceptions import CassetteError
     from timetracer_otel.session import CassetteLibrary
 
+    mode = _record_mode(given)
+    if mode is not RecordMode.NONE:
+        said = "--record-mode" if "record_mode" in given else "TIMETRACER_RECORD_MODE"
+        raise CommandError(
+            f"{said}: {mode.value!r} is not allowed with a folder. Allowed: none. Name one cassette to add to it."
+        )
     library = CassetteLibrary(path)
     # Names that only a recording knows may stand in the lists.
     named = any(field in given for field in ("mock_plugins", "live_plugins"))

@@ -23,6 +23,8 @@ HELP = "Replay a service, send it each recorded request, and compare what it ans
 USAGE = "FOLDER [options] -- CMD [ARG ...]"
 
 _FLAGS = {"mock_plugins": "--mock", "live_plugins": "--live"}
+_MOST = 1_000_000
+"""Of seconds (eleven days) and of requests at once; an infinite time limit is none that a socket takes."""
 _NEEDED = ("tqdm", "junitparser")
 """What the extra ``verify`` brings."""
 
@@ -85,6 +87,10 @@ def run(args: argparse.Namespace) -> int:
     for flag, value in (("--jobs", args.jobs), ("--timeout", args.timeout), ("--start-timeout", args.start_timeout)):
         if not value > 0:
             raise CommandError(f"{flag}: {value:g} is not allowed. Allowed: more than 0.")
+        if value > _MOST:
+            raise CommandError(f"{flag}: {value:g} is not allowed. Allowed: at most {_MOST:g}.")
+    if args.junit_xml is not None and args.junit_xml.is_dir():
+        raise CommandError(f"--junit-xml: {args.junit_xml} is a folder. Name a file.")
     if args.junit_xml is not None and not args.junit_xml.parent.is_dir():
         raise CommandError(
             f"--junit-xml: cannot write {args.junit_xml}: there is no folder {args.junit_xml.parent}. "

@@ -160,12 +160,13 @@ def _is_loopback(host: str) -> bool:
 
 
 def _parsed(url: str) -> Address:
-    parts = urlsplit(url)
+    wrong = ConfigurationError(f"--url: {url!r} is not allowed. Allowed: http://HOST:PORT or https://HOST:PORT.")
     try:
+        parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        port = 0
+        raise wrong from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0 or parts.path.strip("/"):
-        raise ConfigurationError(f"--url: {url!r} is not allowed. Allowed: http://HOST:PORT or https://HOST:PORT.")
+        raise wrong
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(parts.hostname, parts.hostname)  # noqa: S104 - not bound to
     return Address(parts.scheme, host, port or (443 if parts.scheme == "https" else 80))
