@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import httpx2
 import pytest
 
 import timetracer_otel
@@ -517,3 +518,15 @@ def test_a_recorded_body_that_is_no_bytes_is_no_answer(upstream: Upstream, path:
     save_cassette(cassette, path)
     with pytest.raises(ReplayMismatchError, match=f"its body is {type(data).__name__}, not bytes"), replay(path):
         httpx.get(upstream.url("/text/utf-8"))
+
+
+def test_the_clients_stream_has_the_elapsed_time_where_it_has_one(upstream: Upstream, path: Path) -> None:
+    def times(lib: Any) -> list[Any]:
+        response = lib.get(upstream.url("/text/utf-8"))
+        return [type(getattr(response.stream, "elapsed", None)), type(response.elapsed)]
+
+    bare = [times(lib) for lib in (httpx, httpx2)]
+    with record(path):
+        assert [times(lib) for lib in (httpx, httpx2)] == bare
+    with replay(path):
+        assert [times(lib) for lib in (httpx, httpx2)] == bare

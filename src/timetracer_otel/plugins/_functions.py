@@ -9,7 +9,7 @@ import asyncio
 import copy
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
 from types import ModuleType
@@ -184,6 +184,14 @@ def _patch(facts: _Facts, module: ModuleType, attribute: str) -> Patch:
 
 
 def _replacement(facts: _Facts, method: str, skip: int, original: Function) -> Function:
+    replacement = _calling(facts, method, skip, original)
+    # Frameworks read what a function takes (FastAPI's Depends, click).
+    with suppress(ValueError, TypeError):  # a builtin may not tell
+        replacement.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
+    return replacement
+
+
+def _calling(facts: _Facts, method: str, skip: int, original: Function) -> Function:
     if inspect.iscoroutinefunction(original):
 
         async def awaited(*args: Any, **kwargs: Any) -> Any:

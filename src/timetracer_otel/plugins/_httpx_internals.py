@@ -57,6 +57,8 @@ class Internals(NamedTuple):
 def internals_of(module: ModuleType) -> Internals:
     """Make them for ``httpx`` or ``httpx2``."""
     own_streams, mapping = _transport_streams(module)
+    # Its client's stream has it as well, from 2.16 on.
+    notes_elapsed = module.__name__ == "httpx2"
 
     class Tee(module.SyncByteStream, module.AsyncByteStream):  # type: ignore[misc, name-defined]
         """The library's own stream, noted as the app reads it.
@@ -169,7 +171,9 @@ def internals_of(module: ModuleType) -> Internals:
             # The client has just set it to the time that the replay took.
             end_ms = self._recorded.body.end_ms
             if end_ms is not None:
-                self.response.elapsed = timedelta(milliseconds=end_ms)
+                self.response.elapsed = elapsed = timedelta(milliseconds=end_ms)
+                if notes_elapsed and hasattr(self.response.stream, "elapsed"):
+                    self.response.stream.elapsed = elapsed
 
     def response(status_code: int, lines: HeaderPairs, stream: Any, extensions: dict[str, Any]) -> Any:
         if read.waits or aread.waits:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import sys
 import types
 from collections.abc import Iterator
@@ -125,6 +126,18 @@ def test_every_kind_of_function(library: Any, tmp_path: Path) -> None:
     with replay(tmp_path / "x.msgpack", fail_on_unused=True):
         assert use(library) == bare
     assert library.made == []
+
+
+def test_a_function_says_what_it_takes_as_before(library: Any, tmp_path: Path) -> None:
+    def signatures() -> list[str]:
+        functions = [library.plain, library.awaited, library.Client(1).method, library.Client.static]
+        return [str(inspect.signature(function)) for function in [*functions, library.Client.of_class]]
+
+    function_plugin("bank", TARGETS)
+    bare = signatures()
+    assert bare[0] == "(n, *, twice=False)"
+    with record(tmp_path / "x.msgpack"):
+        assert signatures() == bare
 
 
 @pytest.mark.parametrize("live", ["bank", "custom"])
