@@ -51,8 +51,7 @@ class BackgroundWriter:
         self._late = late
         self._journal = journal
         self._settled = settled
-        # A simple one: nobody who is interrupted while he puts something in holds a lock that the thread needs.
-        self._items: queue.SimpleQueue[TraceSession | _Order | None] = queue.SimpleQueue()
+        self._items: queue.SimpleQueue[TraceSession | _Order | None] | None = None
         self._orders: list[_Order] = []
         self._asleep = False
         self._thread: threading.Thread | None = None
@@ -66,12 +65,12 @@ class BackgroundWriter:
         if self._thread is None:
             self._start()
         elif self._asleep:
-            self._items.put(None)
+            self._queue().put(None)
 
     def submit(self, session: TraceSession) -> None:
         """Take a session whose root has ended; returns at once."""
         self._journal.queued(session)
-        self._items.put(session)
+        self._queue().put(session)
         if self._thread is None:
             self._start()
 
@@ -93,13 +92,28 @@ class BackgroundWriter:
         self._guarded(self._recover)
 
     def _carry_out(self, order: _Order, timeout_s: float) -> bool:
-        if self._thread is None and self._items.empty() and self._journal.is_idle:
+        nothing_came = self._items is None or self._items.empty()
+        if self._thread is None and nothing_came and self._journal.is_idle:
             return True
-        self._items.put(order)
+        self._queue().put(order)
         if self._thread is None and not self._start():
             # An interpreter that is at its end starts no more threads.
             self._run(order)
         return order.obeyed.wait(timeout_s)
+
+    def _queue(self) -> queue.SimpleQueue[TraceSession | _Order | None]:
+        """What the thread takes from, made with the thread and not before.
+
+        Recording may begin before gevent (or eventlet) puts greenlets in the place of threads: one that waited for a
+        queue of before would stop all the others.
+        """
+        if self._items is None:
+            with self._lock:
+                if self._items is None:
+                    # A simple one: nobody who is interrupted while he puts something in holds a lock that the
+                    # thread needs.
+                    self._items = queue.SimpleQueue()
+        return self._items
 
     def _start(self) -> bool:
         with self._lock:
@@ -136,23 +150,24 @@ class BackgroundWriter:
             self._guarded(self._journal.tick)
             if self._obey(last):
                 break
-        if not self._items.empty():
+        if not self._queue().empty():
             # Somebody who came meanwhile took this thread for one that goes on.
             self._start()
 
     def _next(self) -> TraceSession | _Order | None:
         """What comes next; None when it is time to look at what waits, or at the journal."""
+        items = self._queue()
         if self._journal.is_idle and not self._late.sessions:
             # First the word, then another look: who begins a session does it the other way round.
             self._asleep = True
             try:
                 if self._journal.is_idle:
-                    return self._items.get()
+                    return items.get()
             finally:
                 self._asleep = False
         wait_s = self._journal.wait_s()
         try:
-            return self._items.get(timeout=min(wait_s, POLL_S) if self._late.sessions else wait_s)
+            return items.get(timeout=min(wait_s, POLL_S) if self._late.sessions else wait_s)
         except queue.Empty:
             return None
 
