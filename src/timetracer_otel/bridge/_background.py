@@ -20,11 +20,10 @@ __all__ = ["BackgroundWriter"]
 
 
 class _Order:
-    """To say when all that was taken before is written; ``closing``: and to end then."""
+    """To say when all that was taken before is written or waits for late calls; ``closing``: and to end then."""
 
     def __init__(self, *, closing: bool) -> None:
         self.closing = closing
-        self.awaited: set[TraceSession] = set()
         self.obeyed = threading.Event()
 
 
@@ -52,7 +51,6 @@ class BackgroundWriter:
         self._journal = journal
         self._settled = settled
         self._items: queue.SimpleQueue[TraceSession | _Order | None] | None = None
-        self._orders: list[_Order] = []
         self._asleep = False
         self._thread: threading.Thread | None = None
         self._lock = threading.RLock()
@@ -79,7 +77,10 @@ class BackgroundWriter:
         self._journal.ended(session, wanted=False)
 
     def flush(self, timeout_s: float = 30.0) -> bool:
-        """Wait until everything taken so far is written; False where that took longer."""
+        """Wait until everything taken so far is written, but for what waits for late calls; False: that took longer.
+
+        Whoever asks may be the very event loop on which those calls are made.
+        """
         return self._carry_out(_Order(closing=False), timeout_s)
 
     def finish(self) -> bool:
@@ -93,7 +94,7 @@ class BackgroundWriter:
 
     def _carry_out(self, order: _Order, timeout_s: float) -> bool:
         nothing_came = self._items is None or self._items.empty()
-        if self._thread is None and nothing_came and self._journal.is_idle:
+        if self._thread is None and nothing_came and self._journal.is_idle and not self._late.sessions:
             return True
         self._queue().put(order)
         if self._thread is None and not self._start():
@@ -135,21 +136,22 @@ class BackgroundWriter:
         self.recover()
         while True:
             item = self._next()
-            if isinstance(item, _Order):
-                item.awaited = set(self._late.sessions)
-                self._orders.append(item)
-            elif item is not None and self._late.hold(item):
-                self._journal.queued(item, is_queued=False)
-            elif item is not None:
-                self._write(item)
+            order = item if isinstance(item, _Order) else None
+            if isinstance(item, TraceSession):
+                if self._late.hold(item):
+                    self._journal.queued(item, is_queued=False)
+                else:
+                    self._write(item)
             # What is written is let go of: this frame would keep it alive until the next one comes.
             item = None
             ready = self._late.ready()
             while ready:
                 self._write(ready.pop(0))
             self._guarded(self._journal.tick)
-            if self._obey(last):
-                break
+            if order is not None:
+                self._obey(order)
+                if order.closing or order is last:
+                    break
         if not self._queue().empty():
             # Somebody who came meanwhile took this thread for one that goes on.
             self._start()
@@ -171,17 +173,11 @@ class BackgroundWriter:
         except queue.Empty:
             return None
 
-    def _obey(self, last: _Order | None) -> bool:
-        """Carry out the orders that nothing stands in the way of; gives whether the thread is to end."""
-        ends = False
-        for order in [order for order in self._orders if not order.awaited]:
-            self._orders.remove(order)
-            if order.closing:
-                self._guarded(self._journal.close)
-                self._thread = None
-            ends = ends or order.closing or order is last
-            order.obeyed.set()
-        return ends
+    def _obey(self, order: _Order) -> None:
+        if order.closing:
+            self._guarded(self._journal.close)
+            self._thread = None
+        order.obeyed.set()
 
     def _write(self, session: TraceSession) -> None:
         written = False
@@ -203,8 +199,6 @@ class BackgroundWriter:
             self._guarded(self._journal.settle)
             session.release()
             self._settled(session)
-            for order in self._orders:
-                order.awaited.discard(session)
 
     def _recover(self) -> None:
         number = self.store.recover()

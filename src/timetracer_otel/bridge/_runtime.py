@@ -156,7 +156,10 @@ class Runtime:
             _counters.log_losses()
 
     def flush(self, timeout_s: float = 30.0) -> bool:
-        """Wait until the cassettes of finished requests are on disk; False where that took longer."""
+        """Wait until the cassettes of finished requests are on disk; False where that took longer.
+
+        Not for those of requests that have late calls under way: who asks may be the event loop that makes these.
+        """
         recordings = self._recordings
         return recordings is None or recordings.flush(timeout_s)
 
