@@ -25,7 +25,7 @@ from timetracer_otel.bridge._recordings import Recordings
 from timetracer_otel.bridge._refusing import RefusingSession
 from timetracer_otel.bridge._requests import IncomingRequest, RequestScope, begins_anew, current_scope, forget_scope
 from timetracer_otel.bridge._span_facts import RootSpan, failed, is_server, note_exception, request_path
-from timetracer_otel.config import TraceConfig, environment
+from timetracer_otel.config import TraceConfig, environment, instrumentation_disabled, mode_is_explicit
 from timetracer_otel.constants import TraceMode
 from timetracer_otel.context import forget_session, session_in, session_now, set_ambient_lookup
 from timetracer_otel.exceptions import ConfigurationError, TimetracerError
@@ -101,12 +101,16 @@ class Runtime:
     def start_recording(self, config: TraceConfig | None = None) -> None:
         """Record each request from now on; harmless when repeated.
 
+        Without a configuration the environment decides, which may have switched us off.
+
         Raises:
             ConfigurationError: No configuration was given, and the environment's cannot be used.
         """
         if config is None:
+            if instrumentation_disabled("timetracer"):
+                return
             config = TraceConfig.from_env()
-            if config.is_replay_mode:
+            if mode_is_explicit() and not config.is_record_mode:
                 # Naming the exporter means "record", but a mode that was set says more.
                 return
         with self._lock:
