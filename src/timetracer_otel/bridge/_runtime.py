@@ -67,8 +67,11 @@ class Runtime:
         return self.takes_requests or self._replay is not None
 
     def watch_spans(self) -> None:
-        """Attach the processor to the provider there is, or to the one that comes."""
-        attach(self.processor)
+        """Attach the processor to the provider there is, or to the one that comes. Never raises in the app."""
+        try:
+            attach(self.processor)
+        except Exception as error:
+            _faults.contain("provider.attach", error)
         carry()
         if not self._watching:
             self._watching = True
