@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import replace
+from pathlib import Path
 
 from timetracer_otel import _faults
 from timetracer_otel.bridge import _network_guard
@@ -34,13 +35,15 @@ class ProcessReplay:
             )
         self.session = session if session is not None else begin_replay(config.cassette_path, config)
         self._config = config
+        # The app may go to another folder while it runs.
+        self._saved_to = str(Path(config.cassette_path).absolute()) if config.cassette_path is not None else None
         self._process_id = os.getpid()
         if config.block_network:
             _network_guard.begin(self.session)
 
     def finish(self) -> None:
         """Write what was recorded, and say what the replay did. Never raises: the process ends anyway."""
-        session, path = self.session, self._config.cassette_path
+        session, path = self.session, self._saved_to
         _network_guard.end(session)
         if os.getpid() != self._process_id:
             self._finish_fork()
@@ -49,7 +52,7 @@ class ProcessReplay:
                 save_session(session, path, self._config)
             except CassetteError as error:
                 _faults.logger.error("timetracer-otel: %s", error)
-        verdict = replace(session.verdict(), cassette_path=path or "")
+        verdict = replace(session.verdict(), cassette_path=self._config.cassette_path or "")
         # Only needed at the end, and not by every process.
         from timetracer_otel.report import verdict_text
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -118,7 +119,8 @@ class Runtime:
                 return
         with self._lock:
             if not self.takes_requests:
-                self._config = config
+                # The app may go to another folder while it runs.
+                config = self._config = replace(config, cassette_dir=str(Path(config.cassette_dir).absolute()))
                 self._recordings = Recordings(config, self.spans, self.process_session)
                 self._recordings.recover()
                 self.takes_requests = True
