@@ -25,7 +25,7 @@ _QUIET = {
 }
 
 
-def instrumented(code: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+def instrumented(code: str, cwd: Path | None = None, /, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run code as ``opentelemetry-instrument python -c CODE``, in this folder or another one."""
     script = Path(sys.executable).with_name("opentelemetry-instrument")
     return _run([str(script), sys.executable, "-c", textwrap.dedent(code)], environment, cwd)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -49,7 +50,7 @@ def test_a_block_is_written_where_it_began(
     upstream: Loopback, folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begins, elsewhere = folders
-    scopes = [
+    scopes: list[tuple[Any, Path]] = [
         (record("x.msgpack"), begins / "x.msgpack"),
         (record(cassette_dir="named"), begins / "named"),
         (replay("once.msgpack", record_mode="once"), begins / "once.msgpack"),
