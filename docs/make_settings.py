@@ -32,7 +32,8 @@ A value that is not allowed is a `ConfigurationError` that names the variable, t
 """
 
 TAIL = """
-Without `TIMETRACER_MODE`, the name `timetracer` in `OTEL_TRACES_EXPORTER` means `record`.
+Without `TIMETRACER_MODE`, the name `timetracer` in `OTEL_TRACES_EXPORTER` means `record`. A mode that is set wins over it:
+`TIMETRACER_MODE=off` records nothing.
 
 Of OpenTelemetry's own variables these count as well: `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`,
 `OTEL_SDK_DISABLED`, `OTEL_PYTHON_DISABLED_INSTRUMENTATIONS` (`timetracer` switches us off, a library's name its

@@ -49,18 +49,19 @@ class Scope(ABC, Generic[SessionT]):
     def __init__(self, path: str | os.PathLike[str] | None, config: TraceConfig) -> None:
         self._path = os.fspath(path) if path is not None else None
         self._config = config
-        self._open: list[tuple[SessionT, Token[Context], list[Activatable]]] = []
+        self._open: list[tuple[SessionT, str | None, Token[Context], list[Activatable]]] = []
 
     @abstractmethod
-    def _begin(self) -> SessionT: ...
+    def _begin(self) -> tuple[SessionT, str | None]:
+        """A session, and the file that it is saved to, absolute: the block may go to another folder."""
 
     @abstractmethod
-    def _end(self, session: SessionT, error: BaseException | None) -> None: ...
+    def _end(self, session: SessionT, path: str | None, error: BaseException | None) -> None: ...
 
     def __enter__(self) -> SessionT:
         for line in self._config.warnings(known_names()):
             _faults.warn_once(line, line)
-        session = self._begin()
+        session, path = self._begin()
         if self._config.block_network:
             network_guard.begin(session)
         plugins = load_plugins()
@@ -68,19 +69,19 @@ class Scope(ABC, Generic[SessionT]):
             plugin.activate()
         threads.hold()
         runtime().watch_spans()
-        self._open.append((session, set_session(session), plugins))
+        self._open.append((session, path, set_session(session), plugins))
         return session
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        session, token, plugins = self._open.pop()
+        session, path, token, plugins = self._open.pop()
         reset_session(token)
         network_guard.end(session)
         for plugin in plugins:
             plugin.deactivate()
         threads.release()
-        self._end(session, error)
+        self._end(session, path, error)
 
     async def __aenter__(self) -> SessionT:
         return self.__enter__()
@@ -163,13 +164,16 @@ class record(Scope[TraceSession]):  # noqa: N801 - used like a function
     ) -> None:
         super().__init__(path, _configured(TraceMode.RECORD, config, settings))
 
-    def _begin(self) -> TraceSession:
-        path = self._path if self._path is not None else Path(self._config.cassette_dir) / "x"
-        check_writable(path, self._config.compression)
-        return TraceSession(self._config)
+    def _begin(self) -> tuple[TraceSession, str | None]:
+        if self._path is not None:
+            check_writable(self._path, self._config.compression)
+            return TraceSession(self._config), _absolute(self._path)
+        folder = Path(self._config.cassette_dir)
+        check_writable(folder / "x", self._config.compression)
+        return TraceSession(replace(self._config, cassette_dir=str(folder.absolute()))), None
 
-    def _end(self, session: TraceSession, error: BaseException | None) -> None:
-        _finish(session, self._path, self._config, error)
+    def _end(self, session: TraceSession, path: str | None, error: BaseException | None) -> None:
+        _finish(session, path, session.config, error)
 
 
 class replay(Scope[ReplayOrRecording]):  # noqa: N801 - used like a function
@@ -200,13 +204,18 @@ class replay(Scope[ReplayOrRecording]):  # noqa: N801 - used like a function
     ) -> None:
         super().__init__(path, _configured(TraceMode.REPLAY, config, settings))
 
-    def _begin(self) -> ReplayOrRecording:
-        return begin_replay(self._path or self._config.cassette_path, self._config)
+    def _begin(self) -> tuple[ReplayOrRecording, str | None]:
+        path = self._path or self._config.cassette_path
+        return begin_replay(path, self._config), _absolute(path)
 
-    def _end(self, session: ReplayOrRecording, error: BaseException | None) -> None:
-        _finish(session, self._path or self._config.cassette_path, self._config, error)
+    def _end(self, session: ReplayOrRecording, path: str | None, error: BaseException | None) -> None:
+        _finish(session, path, self._config, error)
         if error is None and isinstance(session, ReplaySession):
             check_verdict(session)
+
+
+def _absolute(path: str | None) -> str | None:
+    return None if path is None else str(Path(path).absolute())
 
 
 def check_verdict(session: ReplaySession) -> None:

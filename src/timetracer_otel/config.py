@@ -28,6 +28,7 @@ __all__ = [
     "excluded_urls",
     "instrumentation_disabled",
     "is_set",
+    "mode_is_explicit",
 ]
 
 

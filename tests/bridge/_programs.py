@@ -25,10 +25,10 @@ _QUIET = {
 }
 
 
-def instrumented(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run code as ``opentelemetry-instrument python -c CODE``."""
+def instrumented(code: str, cwd: Path | None = None, /, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run code as ``opentelemetry-instrument python -c CODE``, in this folder or another one."""
     script = Path(sys.executable).with_name("opentelemetry-instrument")
-    return _run([str(script), sys.executable, "-c", textwrap.dedent(code)], environment)
+    return _run([str(script), sys.executable, "-c", textwrap.dedent(code)], environment, cwd)
 
 
 def plain(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -80,10 +80,19 @@ def cassettes(folder: Path) -> list[Cassette]:
     return [read_cassette(stored.path) for stored in CassetteStore(folder).list()]
 
 
-def _run(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def _run(
+    command: list[str], environment: dict[str, str], cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, **_QUIET, **environment}
+    if cwd is not None and "PYTHONPATH" in env:
+        # Its relative entries are meant from here.
+        env["PYTHONPATH"] = os.pathsep.join(
+            str(Path(entry).absolute()) for entry in env["PYTHONPATH"].split(os.pathsep)
+        )
     return subprocess.run(
         command,
-        env={**os.environ, **_QUIET, **environment},
+        env=env,
+        cwd=cwd,
         capture_output=True,
         text=True,
         timeout=240,

@@ -11,6 +11,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 import timetracer_otel
+from tests.bridge._programs import plain
 from tests.loopback import Loopback
 from timetracer_otel.bridge import runtime
 
@@ -30,6 +31,55 @@ class Foreign:
 
 
 trace.Span.register(Foreign)
+
+_WRAPPED = """
+    import dataclasses, os
+    import httpx
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    import timetracer_otel
+
+    class Vendor{base}:
+        {slots}
+        def __init__(self, inner):
+            self.inner = inner
+
+        def __eq__(self, other):
+            return self.inner == other.inner
+
+        def get_tracer(self, *args, **kwargs):
+            return self.inner.get_tracer(*args, **kwargs)
+
+        def add_span_processor(self, processor):
+            {adds}
+
+    trace.set_tracer_provider(Vendor(TracerProvider()))
+    for _ in range(2):
+        with timetracer_otel.record(os.environ["FILE"]) as session:
+            with trace.get_tracer("tests").start_as_current_span("job"):
+                print(httpx.get(os.environ["URL"]).json()["id"])
+        print([event.path for event in session.events])
+"""
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "path"),
+    [
+        ({"base": "(trace.TracerProvider)"}, ("job",)),
+        ({"slots": "__slots__ = ('inner',)"}, ("job",)),
+        ({"adds": "raise RuntimeError('no more of them')"}, ()),
+    ],
+    ids=["no hash", "no weak references", "no processors"],
+)
+def test_a_vendor_may_wrap_the_provider_in_any_object(
+    tmp_path: Path, wrapper: dict[str, str], path: tuple[str, ...]
+) -> None:
+    code = _WRAPPED.format(**{"base": "", "slots": "", "adds": "self.inner.add_span_processor(processor)", **wrapper})
+    with Loopback() as upstream:
+        done = plain(code, URL=f"{upstream.url}/users/1", FILE=str(tmp_path / "x.msgpack"))
+    assert (done.stdout, done.returncode) == (f"1\n[{path}]\n" * 2, 0), done.stderr
+    assert done.stderr.count("takes no span processor (RuntimeError: no more of them)") == (not path)
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("state", [{}, {"_context": None}, {"_context": "one of theirs"}, {"_context": {"id": 1}}])

@@ -315,6 +315,28 @@ def test_a_replay_answers_also_what_telemetry_is_switched_off_for(tmp_path: Path
         assert (again.returncode, again.stdout) == (0, made.stdout), again.stderr
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"TIMETRACER_MODE": "off"},
+        {"OTEL_PYTHON_TIMETRACER_MODE": "off"},
+        {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "timetracer"},
+        {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "*"},
+    ],
+)
+def test_what_switches_us_off_wins_over_the_name_of_the_exporter(
+    upstream: Loopback, tmp_path: Path, settings: dict[str, str]
+) -> None:
+    done = instrumented(
+        TWO_REQUESTS.format(base=upstream.url),
+        OTEL_TRACES_EXPORTER="timetracer",
+        TIMETRACER_DIR=str(tmp_path),
+        **settings,
+    )
+    assert (done.stdout, done.returncode) == (EXPECTED, 0), done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_provider_set_up_by_the_app_itself(upstream: Loopback, tmp_path: Path) -> None:
     code = f"""
         from timetracer_otel.bridge import TimetracerInstrumentor

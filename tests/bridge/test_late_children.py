@@ -150,6 +150,61 @@ def test_a_call_that_takes_too_long_is_cut_and_counted_once(upstream: Loopback, 
     assert "recording lost something" in log
 
 
+def test_a_flush_on_the_event_loop_does_not_wait_for_calls_that_end_on_it(tmp_path: Path) -> None:
+    run = plain(
+        """
+        import asyncio, json, os
+        import httpx
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        from timetracer_otel.bridge import TimetracerInstrumentor, TimetracerSpanExporter
+        from timetracer_otel.cassette import CassetteStore
+
+        trace.set_tracer_provider(TracerProvider())
+        TimetracerInstrumentor().instrument()
+        tracer, provider = trace.get_tracer("app"), trace.get_tracer_provider()
+        asked, answer = asyncio.Event(), asyncio.Event()
+
+        async def upstream(reader, writer):
+            await reader.readuntil(b"\\r\\n\\r\\n")
+            asked.set()
+            await answer.wait()
+            writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 4\\r\\n\\r\\ndone")
+            writer.close()
+
+        def on_disk():
+            return [stored.request_path for stored in CassetteStore(os.environ["DIR"]).list() if stored.complete]
+
+        async def main():
+            server = await asyncio.start_server(upstream, "127.0.0.1")
+            port = server.sockets[0].getsockname()[1]
+            async with server, httpx.AsyncClient() as client:
+                with tracer.start_as_current_span("ended"):
+                    pass
+                with tracer.start_as_current_span("order"):
+                    task = asyncio.create_task(client.get(f"http://127.0.0.1:{port}/"))
+                    await asked.wait()
+                flushed = [provider.force_flush(), TimetracerSpanExporter().force_flush()]
+                provider.shutdown()
+                flushed.append(on_disk())
+                answer.set()
+                print(json.dumps([flushed, (await task).text]))
+
+        asyncio.run(main())
+        TimetracerInstrumentor().uninstrument()
+        """,
+        TIMETRACER_MODE="record",
+        TIMETRACER_DIR=str(tmp_path),
+        DIR=str(tmp_path),
+        # A flush that waited would give up at its own limit, and say so.
+        TIMETRACER_LATE_S="600",
+    )
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout) == [[True, True, ["ended"]], "done"], run.stderr
+    found = {cassette.request.path: cassette for cassette in cassettes(tmp_path)}
+    assert [event.not_replayable for event in found["order"].events] == [None]
+
+
 def test_where_only_failures_are_kept_late_calls_of_others_are_left_out(upstream: Loopback, tmp_path: Path) -> None:
     settings = {"TIMETRACER_MODE": "record", "TIMETRACER_DIR": str(tmp_path), "TIMETRACER_ERRORS_ONLY": "true"}
     told, log = _run(upstream.url, ["/slow/200", 0.4, "/users/1"], **settings)

@@ -116,6 +116,53 @@ def test_the_account_goes_where_the_app_logs(upstream: Loopback, tmp_path: Path)
     assert said.endswith("INFO " + program.says("0 hit, 0 missed, 0 unused, 0 live, 1 recorded"))
 
 
+@pytest.mark.parametrize("mode", ["once", "all"])
+@pytest.mark.parametrize("parent_calls", [False, True])
+def test_a_program_that_starts_itself_again_keeps_what_each_process_recorded(
+    upstream: Loopback, tmp_path: Path, mode: str, parent_calls: bool
+) -> None:
+    path = tmp_path / "x.msgpack"
+    done = instrumented(
+        f"""
+        import os, subprocess, sys
+        import httpx
+        if "STARTED" in os.environ:
+            print(httpx.get("{upstream.url}/users/1").json()["id"], flush=True)
+        else:
+            if {parent_calls}:
+                httpx.get("{upstream.url}/users/2")
+            subprocess.run([sys.executable, *sys.orig_argv[1:]], env={{**os.environ, "STARTED": "1"}}, check=True)
+        """,
+        TIMETRACER_MODE="replay",
+        TIMETRACER_CASSETTE=str(path),
+        TIMETRACER_RECORD_MODE=mode,
+    )
+    assert (done.stdout, done.returncode) == ("1\n", 0), done.stderr
+    users = sorted([event.signature.url for event in read_cassette(stored).events] for stored in tmp_path.iterdir())
+    assert users == [[f"{upstream.url}/users/{user}"] for user in ((1, 2) if parent_calls else (1,))]
+    assert [event.signature.url for event in read_cassette(path).events] == users[0]
+    assert done.stderr.count(f"{path} was written by another process meanwhile.") == parent_calls
+
+
+def test_a_process_that_calls_nothing_gives_way_to_a_later_one(upstream: Loopback, tmp_path: Path) -> None:
+    path = tmp_path / "x.msgpack"
+    done = instrumented(
+        f"""
+        import os, subprocess, sys
+        import httpx
+        if "STARTED" not in os.environ:
+            subprocess.run([sys.executable, *sys.orig_argv[1:]], env={{**os.environ, "STARTED": "1"}}, check=True)
+            httpx.get("{upstream.url}/users/1")
+        """,
+        TIMETRACER_MODE="replay",
+        TIMETRACER_CASSETTE=str(path),
+        TIMETRACER_RECORD_MODE="once",
+    )
+    assert done.returncode == 0, done.stderr
+    assert [event.signature.url for event in read_cassette(path).events] == [f"{upstream.url}/users/1"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_what_cannot_be_written_is_said_at_the_start(upstream: Loopback, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     done = instrumented(

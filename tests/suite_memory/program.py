@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,10 @@ async def main(requests: int, windows: int) -> None:
             while timetracer_otel.counters().sessions_open > MOST_WAITING:
                 await asyncio.sleep(0.005)
         await asyncio.gather(*tasks)
+        # A flush does not wait for the cassettes of those that left a task behind.
+        deadline_s = time.monotonic() + 60
+        while timetracer_otel.counters().sessions_open and time.monotonic() < deadline_s:
+            await asyncio.sleep(0.005)
         await asyncio.to_thread(runtime().flush)
         gc.collect()
         now = timetracer_otel.counters()

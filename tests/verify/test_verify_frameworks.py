@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bridge._programs import cassettes
 from tests.loopback import Loopback
 from tests.verify._services import Request, free_port, record, verify
 
@@ -53,3 +54,25 @@ def test_an_unchanged_service_passes_with_its_upstream_gone(tmp_path: Path, app:
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{len(REQUESTS)} passed in " in done.stdout.splitlines()[-1], done.stdout
     assert "geheim" not in done.stdout
+
+
+@pytest.mark.parametrize(("server", "prefix"), [("uvicorn", ""), ("hypercorn", "/api")])
+def test_a_root_path_is_in_the_target_where_it_stood_in_the_request_line(
+    tmp_path: Path, server: str, prefix: str
+) -> None:
+    port, folder = free_port(), tmp_path / "cassettes"
+    serve = {
+        "uvicorn": ["uvicorn", "--factory", "tests.bridge._web_apps:fastapi_app", "--port", str(port)],
+        "hypercorn": ["hypercorn", "tests.bridge._web_apps:fastapi_app()", "--bind", f"127.0.0.1:{port}"],
+    }
+    serving = [sys.executable, "-m", *serve[server], "--root-path", "/api"]
+    requests = [Request("GET", f"{prefix}{target}") for target in ("/users/3?q=a", "/inner/users/4", "/thread")]
+    with Loopback() as upstream:
+        record(serving, port, requests, folder, UPSTREAM=upstream.url)
+    found = cassettes(folder)
+    assert sorted(cassette.request.target or "" for cassette in found) == sorted(each.target for each in requests)
+    assert sorted(cassette.request.path for cassette in found) == [
+        f"{prefix}{path}" for path in ("/inner/users/4", "/thread", "/users/3")
+    ]
+    done = verify(folder, serving, "--timeout", "20", UPSTREAM=upstream.url)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from timetracer_otel import _faults
 from timetracer_otel.bridge._requests import IncomingRequest, RequestScope
 from timetracer_otel.bridge._runtime import runtime
+from timetracer_otel.bridge._servers import added_prefix
 from timetracer_otel.constants import BodyEnd
 
 __all__ = ["Message", "Receive", "Scope", "Send", "serve"]
@@ -47,7 +48,7 @@ async def serve(
     request: RequestScope | None = None
     if scope["type"] == "http" and runtime().takes_requests:
         try:
-            incoming = _incoming(scope, framework)
+            incoming = _incoming(scope, framework, added_prefix(scope, receive, send))
             if runtime().reads_body_first(incoming):
                 body, receive = await _read_first(receive)
                 incoming = replace(incoming, body=body)
@@ -68,18 +69,19 @@ async def serve(
             request.end()
 
 
-def _incoming(scope: Scope, framework: str) -> IncomingRequest:
+def _incoming(scope: Scope, framework: str, added: str) -> IncomingRequest:
     headers = scope["headers"]
     if not isinstance(headers, (list, tuple)):
         # An iterable, says the specification: the app must still find them there.
         headers = scope["headers"] = list(headers)
     raw_path = scope.get("raw_path")
-    target = raw_path.decode("latin-1") if raw_path else quote(scope["path"], safe="/:@!$&'()*+,;=~")
+    path: str = scope["path"].removeprefix(added)
+    target = raw_path.decode("latin-1").removeprefix(added) if raw_path else quote(path, safe="/:@!$&'()*+,;=~")
     query: bytes = scope.get("query_string") or b""
     client = scope.get("client")
     return IncomingRequest(
         method=scope["method"],
-        path=scope["path"],
+        path=path,
         target=f"{target.partition('?')[0]}?{query.decode('latin-1')}" if query else target,
         headers=tuple((bytes(name), bytes(value)) for name, value in headers),
         client_ip=str(client[0]) if client else None,

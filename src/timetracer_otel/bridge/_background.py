@@ -20,11 +20,10 @@ __all__ = ["BackgroundWriter"]
 
 
 class _Order:
-    """To say when all that was taken before is written; ``closing``: and to end then."""
+    """To say when all that was taken before is written or waits for late calls; ``closing``: and to end then."""
 
     def __init__(self, *, closing: bool) -> None:
         self.closing = closing
-        self.awaited: set[TraceSession] = set()
         self.obeyed = threading.Event()
 
 
@@ -51,9 +50,7 @@ class BackgroundWriter:
         self._late = late
         self._journal = journal
         self._settled = settled
-        # A simple one: nobody who is interrupted while he puts something in holds a lock that the thread needs.
-        self._items: queue.SimpleQueue[TraceSession | _Order | None] = queue.SimpleQueue()
-        self._orders: list[_Order] = []
+        self._items: queue.SimpleQueue[TraceSession | _Order | None] | None = None
         self._asleep = False
         self._thread: threading.Thread | None = None
         self._lock = threading.RLock()
@@ -66,12 +63,12 @@ class BackgroundWriter:
         if self._thread is None:
             self._start()
         elif self._asleep:
-            self._items.put(None)
+            self._queue().put(None)
 
     def submit(self, session: TraceSession) -> None:
         """Take a session whose root has ended; returns at once."""
         self._journal.queued(session)
-        self._items.put(session)
+        self._queue().put(session)
         if self._thread is None:
             self._start()
 
@@ -80,7 +77,10 @@ class BackgroundWriter:
         self._journal.ended(session, wanted=False)
 
     def flush(self, timeout_s: float = 30.0) -> bool:
-        """Wait until everything taken so far is written; False where that took longer."""
+        """Wait until everything taken so far is written, but for what waits for late calls; False: that took longer.
+
+        Whoever asks may be the very event loop on which those calls are made.
+        """
         return self._carry_out(_Order(closing=False), timeout_s)
 
     def finish(self) -> bool:
@@ -93,13 +93,28 @@ class BackgroundWriter:
         self._guarded(self._recover)
 
     def _carry_out(self, order: _Order, timeout_s: float) -> bool:
-        if self._thread is None and self._items.empty() and self._journal.is_idle:
+        nothing_came = self._items is None or self._items.empty()
+        if self._thread is None and nothing_came and self._journal.is_idle and not self._late.sessions:
             return True
-        self._items.put(order)
+        self._queue().put(order)
         if self._thread is None and not self._start():
             # An interpreter that is at its end starts no more threads.
             self._run(order)
         return order.obeyed.wait(timeout_s)
+
+    def _queue(self) -> queue.SimpleQueue[TraceSession | _Order | None]:
+        """What the thread takes from, made with the thread and not before.
+
+        Recording may begin before gevent (or eventlet) puts greenlets in the place of threads: one that waited for a
+        queue of before would stop all the others.
+        """
+        if self._items is None:
+            with self._lock:
+                if self._items is None:
+                    # A simple one: nobody who is interrupted while he puts something in holds a lock that the
+                    # thread needs.
+                    self._items = queue.SimpleQueue()
+        return self._items
 
     def _start(self) -> bool:
         with self._lock:
@@ -121,52 +136,48 @@ class BackgroundWriter:
         self.recover()
         while True:
             item = self._next()
-            if isinstance(item, _Order):
-                item.awaited = set(self._late.sessions)
-                self._orders.append(item)
-            elif item is not None and self._late.hold(item):
-                self._journal.queued(item, is_queued=False)
-            elif item is not None:
-                self._write(item)
+            order = item if isinstance(item, _Order) else None
+            if isinstance(item, TraceSession):
+                if self._late.hold(item):
+                    self._journal.queued(item, is_queued=False)
+                else:
+                    self._write(item)
             # What is written is let go of: this frame would keep it alive until the next one comes.
             item = None
             ready = self._late.ready()
             while ready:
                 self._write(ready.pop(0))
             self._guarded(self._journal.tick)
-            if self._obey(last):
-                break
-        if not self._items.empty():
+            if order is not None:
+                self._obey(order)
+                if order.closing or order is last:
+                    break
+        if not self._queue().empty():
             # Somebody who came meanwhile took this thread for one that goes on.
             self._start()
 
     def _next(self) -> TraceSession | _Order | None:
         """What comes next; None when it is time to look at what waits, or at the journal."""
+        items = self._queue()
         if self._journal.is_idle and not self._late.sessions:
             # First the word, then another look: who begins a session does it the other way round.
             self._asleep = True
             try:
                 if self._journal.is_idle:
-                    return self._items.get()
+                    return items.get()
             finally:
                 self._asleep = False
         wait_s = self._journal.wait_s()
         try:
-            return self._items.get(timeout=min(wait_s, POLL_S) if self._late.sessions else wait_s)
+            return items.get(timeout=min(wait_s, POLL_S) if self._late.sessions else wait_s)
         except queue.Empty:
             return None
 
-    def _obey(self, last: _Order | None) -> bool:
-        """Carry out the orders that nothing stands in the way of; gives whether the thread is to end."""
-        ends = False
-        for order in [order for order in self._orders if not order.awaited]:
-            self._orders.remove(order)
-            if order.closing:
-                self._guarded(self._journal.close)
-                self._thread = None
-            ends = ends or order.closing or order is last
-            order.obeyed.set()
-        return ends
+    def _obey(self, order: _Order) -> None:
+        if order.closing:
+            self._guarded(self._journal.close)
+            self._thread = None
+        order.obeyed.set()
 
     def _write(self, session: TraceSession) -> None:
         written = False
@@ -188,8 +199,6 @@ class BackgroundWriter:
             self._guarded(self._journal.settle)
             session.release()
             self._settled(session)
-            for order in self._orders:
-                order.awaited.discard(session)
 
     def _recover(self) -> None:
         number = self.store.recover()

@@ -31,9 +31,9 @@ class TimetracerSpanExporter(SpanExporter):
         return SpanExportResult.SUCCESS
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Wait until the cassettes of finished requests are on disk; False where that took too long."""
+        """Wait for the cassettes of finished requests (see `Runtime.flush`); False where that took too long."""
         return runtime().flush(timeout_millis / 1000)
 
     def shutdown(self) -> None:
-        """Wait for the cassettes of finished requests."""
+        """Wait for the cassettes of finished requests, as `force_flush` does."""
         runtime().flush()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 from opentelemetry import baggage
@@ -80,7 +82,9 @@ class FolderReplay:
                 f"TIMETRACER_RECORD_MODE: {config.record_mode.value!r} is not allowed with a folder. Allowed: none. "
                 f"Name one cassette of {folder}, or unset it."
             )
-        self._config = config
+        # The app may go to another folder while it runs.
+        report = str(Path(config.replay_report).absolute()) if config.replay_report is not None else None
+        self._config = config = replace(config, replay_report=report)
         self.library = CassetteLibrary(folder)
         for fault in self.library.broken:
             _faults.logger.warning("timetracer-otel: left out: %s", fault)

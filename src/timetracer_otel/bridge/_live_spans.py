@@ -190,11 +190,11 @@ class TimetracerSpanProcessor(SpanProcessor):
             _faults.contain("processor.on_end", error)
 
     def shutdown(self) -> None:
-        """Wait for the cassettes of finished requests."""
+        """Wait for the cassettes of finished requests, as `force_flush` does."""
         self.force_flush()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Wait until the cassettes of finished requests are on disk; False where that took too long."""
+        """Wait for the cassettes of finished requests (see `Runtime.flush`); False where that took too long."""
         try:
             return self._runtime.flush(timeout_millis / 1000)
         except Exception as error:

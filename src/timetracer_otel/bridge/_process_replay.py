@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import replace
+from pathlib import Path
 
 from timetracer_otel import _faults
 from timetracer_otel.bridge import _network_guard
+from timetracer_otel.cassette import read_cassette
 from timetracer_otel.config import TraceConfig
-from timetracer_otel.exceptions import CassetteError, ConfigurationError
-from timetracer_otel.session import ReplayOrRecording, ReplaySession, begin_replay, save_session
+from timetracer_otel.exceptions import CassetteError, CassetteNotFoundError, ConfigurationError
+from timetracer_otel.session import ReplayOrRecording, ReplaySession, TraceSession, begin_replay, save_session
 
 __all__ = ["ProcessReplay"]
 
@@ -34,30 +36,57 @@ class ProcessReplay:
             )
         self.session = session if session is not None else begin_replay(config.cassette_path, config)
         self._config = config
+        # The app may go to another folder while it runs.
+        self._saved_to = str(Path(config.cassette_path).absolute()) if config.cassette_path is not None else None
         self._process_id = os.getpid()
+        self._file = _stamp(self._saved_to)
         if config.block_network:
             _network_guard.begin(self.session)
 
     def finish(self) -> None:
         """Write what was recorded, and say what the replay did. Never raises: the process ends anyway."""
-        session, path = self.session, self._config.cassette_path
+        session = self.session
         _network_guard.end(session)
         if os.getpid() != self._process_id:
             self._finish_fork()
-        elif path is not None:
+        elif self._saved_to is not None:
             try:
-                save_session(session, path, self._config)
+                self._save(self._saved_to)
             except CassetteError as error:
                 _faults.logger.error("timetracer-otel: %s", error)
-        verdict = replace(session.verdict(), cassette_path=path or "")
+        verdict = replace(session.verdict(), cassette_path=self._config.cassette_path or "")
         # Only needed at the end, and not by every process.
         from timetracer_otel.report import verdict_text
 
         _faults.say(logging.INFO if verdict.ok else logging.WARNING, verdict_text(verdict))
 
-    def _finish_fork(self) -> None:
+    @property
+    def _recorder(self) -> TraceSession | None:
         session = self.session
-        recorder = session.recorder if isinstance(session, ReplaySession) else session
+        return session.recorder if isinstance(session, ReplaySession) else session
+
+    def _save(self, path: str) -> None:
+        """Write what was recorded, but not over what another process has recorded meanwhile.
+
+        A program that starts itself again (the reloaders of Django and Flask) runs twice with one cassette, and only
+        one of the two makes calls.
+        """
+        recorder = self._recorder
+        if recorder is not None and _stamp(path) != self._file and _holds_calls(path):
+            if not recorder.events:
+                return
+            own = Path(path).with_name(f"{os.getpid()}-{Path(path).name}")
+            _faults.logger.warning(
+                "timetracer-otel: %s was written by another process meanwhile. What process %d recorded is in %s.",
+                path,
+                os.getpid(),
+                own,
+            )
+            path = str(own)
+        save_session(self.session, path, self._config)
+
+    def _finish_fork(self) -> None:
+        recorder = self._recorder
         if recorder is not None:
             _faults.logger.warning(
                 "timetracer-otel: process %d is a fork of process %d, whose cassette it does not write: "
@@ -65,3 +94,22 @@ class ProcessReplay:
                 os.getpid(),
                 self._process_id,
             )
+
+
+def _stamp(path: str | None) -> tuple[int, int, int] | None:
+    """What tells one version of a file from another; None where there is none."""
+    try:
+        found = Path(path or "").stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _holds_calls(path: str) -> bool:
+    """Whether a cassette has something to lose; one that cannot be read has."""
+    try:
+        return bool(read_cassette(path).events)
+    except CassetteNotFoundError:
+        return False
+    except CassetteError:
+        return True

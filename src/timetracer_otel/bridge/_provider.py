@@ -13,7 +13,8 @@ from timetracer_otel import _faults
 
 __all__ = ["attach", "attach_to_future_providers", "has_real_provider"]
 
-_attached: weakref.WeakKeyDictionary[Any, bool] = weakref.WeakKeyDictionary()
+_asked: dict[int, Callable[[], Any]] = {}
+"""The providers that were asked to take the processor, by identity: a vendor's may have no hash."""
 
 
 def has_real_provider() -> bool:
@@ -22,15 +23,33 @@ def has_real_provider() -> bool:
     return hasattr(trace.get_tracer_provider(), "add_span_processor")
 
 
-def attach(processor: SpanProcessor) -> bool:
-    """Add the processor to the global provider, once; False where there is no provider to add it to."""
+def attach(processor: SpanProcessor) -> None:
+    """Add the processor to the global provider, once; nothing where that makes no spans.
+
+    One that refuses is left alone from then on: calls are recorded without the spans that it makes.
+    """
     provider: Any = trace.get_tracer_provider()
     if not hasattr(provider, "add_span_processor"):
-        return False
-    if provider not in _attached:
-        _attached[provider] = True
-        provider.add_span_processor(processor)
-    return True
+        return
+    known = _asked.get(id(provider))
+    if known is None or known() is not provider:
+        _asked[id(provider)] = _reference(provider)
+        try:
+            provider.add_span_processor(processor)
+        except Exception as error:
+            _faults.warn_once(
+                "provider",
+                f"{type(provider).__module__}.{type(provider).__qualname__} takes no span processor "
+                f"({type(error).__name__}: {error}): calls are recorded, what its spans say of them is not.",
+            )
+
+
+def _reference(provider: Any) -> Callable[[], Any]:
+    try:
+        return weakref.ref(provider)
+    except TypeError:
+        # Its slots leave no room for one. Whatever was set as the global provider stays for good, as a rule.
+        return lambda: provider
 
 
 def attach_to_future_providers(processor: SpanProcessor) -> None:

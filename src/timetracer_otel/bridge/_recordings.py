@@ -74,7 +74,7 @@ class Recordings:
             self._writer.submit(session)
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until the cassettes of ended requests are on disk; False where that took longer."""
+        """Wait for the cassettes of ended requests that have no late calls under way; False: that took longer."""
         return self._writer.flush(timeout_s)
 
     def recover(self) -> None:

@@ -38,7 +38,7 @@ class IncomingRequest:
 
     method: str
     path: str
-    """Decoded, as the framework routes by it."""
+    """Decoded, as it came over the wire."""
     target: str
     """Path and query as they stood in the request line."""
     headers: HeaderPairs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from timetracer_otel.bridge._recordings import Recordings
 from timetracer_otel.bridge._refusing import RefusingSession
 from timetracer_otel.bridge._requests import IncomingRequest, RequestScope, begins_anew, current_scope, forget_scope
 from timetracer_otel.bridge._span_facts import RootSpan, failed, is_server, note_exception, request_path
-from timetracer_otel.config import TraceConfig, environment, instrumentation_disabled
+from timetracer_otel.config import TraceConfig, environment, instrumentation_disabled, mode_is_explicit
 from timetracer_otel.constants import TraceMode
 from timetracer_otel.context import forget_session, session_in, session_now, set_ambient_lookup
 from timetracer_otel.exceptions import ConfigurationError, TimetracerError
@@ -67,8 +68,11 @@ class Runtime:
         return self.takes_requests or self._replay is not None
 
     def watch_spans(self) -> None:
-        """Attach the processor to the provider there is, or to the one that comes."""
-        attach(self.processor)
+        """Attach the processor to the provider there is, or to the one that comes. Never raises in the app."""
+        try:
+            attach(self.processor)
+        except Exception as error:
+            _faults.contain("provider.attach", error)
         carry()
         if not self._watching:
             self._watching = True
@@ -102,17 +106,22 @@ class Runtime:
     def start_recording(self, config: TraceConfig | None = None) -> None:
         """Record each request from now on; harmless when repeated.
 
+        Without a configuration the environment decides, which may have switched us off.
+
         Raises:
             ConfigurationError: No configuration was given, and the environment's cannot be used.
         """
         if config is None:
+            if instrumentation_disabled("timetracer"):
+                return
             config = TraceConfig.from_env()
-            if config.is_replay_mode:
+            if mode_is_explicit() and not config.is_record_mode:
                 # Naming the exporter means "record", but a mode that was set says more.
                 return
         with self._lock:
             if not self.takes_requests:
-                self._config = config
+                # The app may go to another folder while it runs.
+                config = self._config = replace(config, cassette_dir=str(Path(config.cassette_dir).absolute()))
                 self._recordings = Recordings(config, self.spans, self.process_session)
                 self._recordings.recover()
                 self.takes_requests = True
@@ -157,7 +166,10 @@ class Runtime:
             _counters.log_losses()
 
     def flush(self, timeout_s: float = 30.0) -> bool:
-        """Wait until the cassettes of finished requests are on disk; False where that took longer."""
+        """Wait until the cassettes of finished requests are on disk; False where that took longer.
+
+        Not for those of requests that have late calls under way: who asks may be the event loop that makes these.
+        """
         recordings = self._recordings
         return recordings is None or recordings.flush(timeout_s)
 
