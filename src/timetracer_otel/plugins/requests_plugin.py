@@ -16,6 +16,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
+from timetracer_otel._kept_functions import KeptPatch
 from timetracer_otel._patching import Function, Patch
 from timetracer_otel.config import excluded_urls
 from timetracer_otel.constants import BodyEnd, EventType
@@ -290,7 +291,7 @@ def _patches(module: ModuleType) -> list[Patch]:
 
         return send
 
-    return [Patch(module.adapters.HTTPAdapter, "send", seam), AdapterSeams(module, foreign_seam)]
+    return [KeptPatch(module.adapters.HTTPAdapter, "send", seam), AdapterSeams(module, foreign_seam)]
 
 
 plugin = LibraryPlugin(
