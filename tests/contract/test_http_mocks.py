@@ -13,6 +13,7 @@ import httpx
 import pytest
 import requests
 import responses
+import vcr
 
 import timetracer_otel
 from tests.loopback import Loopback
@@ -87,3 +88,20 @@ def test_a_mock_answers_and_what_it_lets_through_is_recorded_and_replayed(
     with timetracer_otel.replay(path) as session, mocking(upstream.url):
         assert [call(MOCKED), call(real)] == recorded
     assert str(session.verdict()) == "1 hit, 0 missed, 0 unused, 0 live"
+
+
+def test_an_answer_of_vcrpy_is_recorded_as_what_cannot_be_replayed(upstream: Loopback, tmp_path: Path) -> None:
+    """vcrpy answers beneath the client, in place of the connection, also what it has just recorded itself."""
+    path, url = tmp_path / "x.msgpack", f"{upstream.url}/users/1"
+    for _ in ("recorded by vcrpy", "replayed by vcrpy"):
+        with timetracer_otel.record(path), vcr.use_cassette(str(tmp_path / "x.yaml")):
+            assert requests.get(url, timeout=60).json()["name"] == "Ada"
+        (event,) = read_cassette(path).events
+        assert event.result.status == 200
+        assert event.not_replayable == "its body comes from a VCRHTTPResponse, not from http.client"
+    assert upstream.hits["/users/1"] == 1
+    with (
+        timetracer_otel.replay(path, fail_on_miss=False),
+        pytest.raises(timetracer_otel.ReplayMismatchError, match="VCRHTTPResponse"),
+    ):
+        requests.get(url, timeout=60)

@@ -135,7 +135,7 @@ class _Hop(Site):
         """Note an answer as it is read, or say why that cannot be done."""
         original = internals.http_response_of(raw)
         if original is None:
-            return f"its body comes from a {type(raw).__qualname__}, not from http.client"
+            return f"its body comes from a {internals.source_of(raw)}, not from http.client"
         self._status = original.status
         self._response_headers = original.msg.items()
         self._facts = internals.response_facts(raw, original, self._adapter)
