@@ -24,7 +24,7 @@ MAX_LINES = 400
 
 ROOMS: dict[str, int] = {
     **dict.fromkeys(("types", "constants", "exceptions", "_counters", "_faults", "_names"), 0),
-    **dict.fromkeys(("_mappings", "_otel_internals", "_patching", "context"), 0),
+    **dict.fromkeys(("_kept_functions", "_mappings", "_otel_internals", "_patching", "context"), 0),
     **dict.fromkeys(("_settings", "config"), 1),
     "cassette": 2,
     "session": 3,

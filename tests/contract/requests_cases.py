@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import requests
 import urllib3
+from cachecontrol import CacheControl
 from requests.adapters import BaseAdapter, HTTPAdapter
 from urllib3.util.retry import Retry
 
@@ -553,6 +554,36 @@ async def adapter_of_the_user_that_asks_by_itself(f: RequestsFlavour) -> Any:
             _try(lambda: s.get(f.url("/", "refused"))),
             _try(lambda: s.get(f.url("/lines"), stream=True)),
         ]
+
+
+@case(4)
+async def cache_that_asks_whether_its_answer_is_still_true(f: RequestsFlavour) -> Any:
+    """For a "not modified" the app gets the response that the cache keeps."""
+    with f.session() as s:
+        client: Any = CacheControl(s)
+        answers = [client.get(f.url(path)) for path in ("/tagged", "/tagged", "/tagged/chunked", "/tagged/chunked")]
+        return [(answer.from_cache, answer.status_code, answer.text) for answer in answers]
+
+
+class _Replacing(_Asking):
+    """Gives other responses than those that came, by a function of its own that calls may go through."""
+
+    def send(self, request: Any, **_: Any) -> Any:  # type: ignore[override]
+        raw = self.pools.urlopen("GET", request.url, redirect=False, retries=False, preload_content=False)
+        return self.build_response(request, raw)
+
+    def build_response(self, request: Any, raw: Any) -> Any:
+        if raw.status == 200:
+            raw = urllib3.HTTPResponse(io.BytesIO(raw.read()), raw.headers, 299, preload_content=False)
+        return HTTPAdapter.build_response(self, request, raw)  # type: ignore[arg-type]
+
+
+@case(5)
+async def adapter_that_gives_another_response_than_came(f: RequestsFlavour) -> Any:
+    with f.session() as s:
+        s.mount("http://", _Replacing())
+        answers = [s.get(f.url(path)) for path in ("/chain/1", "/lines", "/status/204", "/bytes/9")]
+        return [(answer.status_code, list(answer.headers.items()), answer.content) for answer in answers]
 
 
 class _InProcess(BaseAdapter):

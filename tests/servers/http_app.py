@@ -77,6 +77,20 @@ async def status(x: Exchange) -> None:
 
 
 @_endpoint
+async def tagged(x: Exchange) -> None:
+    """``/tagged[/chunked]``: a body with a tag, good for no time; "not modified" to whoever names the tag."""
+    headers = [*_plain("text/plain"), ("ETag", '"v1"'), ("Cache-Control", "max-age=0")]
+    if x.header("if-none-match"):
+        await x.reply(status=304, headers=headers)
+    elif x.path.endswith("/chunked"):
+        await x.start(headers=[*headers, ("Transfer-Encoding", "chunked")])
+        await x.chunk(b"one ")
+        await x.chunk(b"two", last=True)
+    else:
+        await x.reply(b"one two", headers=headers)
+
+
+@_endpoint
 async def encoded(x: Exchange) -> None:
     """``/encoded/<coding>``: a text body under that content coding."""
     coding = x.path.split("/")[2]

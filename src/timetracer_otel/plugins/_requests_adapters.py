@@ -1,9 +1,12 @@
-"""Adapters of requests with a ``send`` of their own: found when a session asks for one, told apart in a replay."""
+"""Adapters of requests with a ``send`` or ``build_response`` of their own: found when a session asks for one.
+
+In a replay they are told apart by what the cassette holds of them.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType, ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -12,11 +15,26 @@ from timetracer_otel._patching import Function, Patch
 from timetracer_otel.context import get_current_session
 from timetracer_otel.session import ReplaySession
 
-__all__ = ["ADAPTER_ATTRIBUTE", "LIB", "AdapterSeams", "adapter_name", "of_session", "was_recorded"]
+__all__ = [
+    "ADAPTER_ATTRIBUTE",
+    "BUILD",
+    "BUILDERS",
+    "LIB",
+    "SEND",
+    "AdapterSeams",
+    "adapter_name",
+    "of_session",
+    "was_recorded",
+]
 
 LIB = "requests"
+SEND = "send"
+BUILD = "build_response"
 ADAPTER_ATTRIBUTE = "timetracer.adapter"
 """Where a recorded error names the class of the adapter that raised it; an answer does so in its ``reply``."""
+
+BUILDERS: set[type] = set()
+"""Classes of adapters that were found to build responses in another way than requests' own."""
 
 
 def adapter_name(cls: type) -> str:
@@ -25,27 +43,28 @@ def adapter_name(cls: type) -> str:
 
 
 class AdapterSeams(Patch):
-    """The seam that finds adapters with a ``send`` of their own, and gives each such class one.
+    """The seam that finds adapters with functions of their own, and replaces these in each such class.
 
     Args:
         module: requests.
-        seam: Makes the replacement of an adapter's ``send``.
+        seams: Makes the replacement of an adapter's ``send``, of its ``build_response``.
     """
 
-    def __init__(self, module: ModuleType, seam: Callable[[Function], Function]) -> None:
+    def __init__(self, module: ModuleType, seams: Mapping[str, Callable[[Function], Function]]) -> None:
         super().__init__(module.sessions.Session, "get_adapter", self._get_adapter)
-        self._known = {module.adapters.HTTPAdapter, module.adapters.BaseAdapter}
-        self._seam = seam
-        self._patches: list[Patch] = []
+        self._plain = (module.adapters.HTTPAdapter, module.adapters.BaseAdapter)
+        self._seams = seams
+        self._covered: set[type] = set(self._plain)
+        self._patches: dict[tuple[type, str], Patch] = {}
         self._lock = threading.Lock()
 
     def undo(self) -> None:
         super().undo()
         with self._lock:
+            BUILDERS.difference_update(self._covered)
+            self._covered = set(self._plain)
             while self._patches:
-                patch = self._patches.pop()
-                self._known.discard(patch.owner)
-                patch.undo()
+                self._patches.popitem()[1].undo()
 
     def _get_adapter(self, original: Function) -> Function:
         def get_adapter(*args: Any, **kwargs: Any) -> Any:
@@ -59,15 +78,19 @@ class AdapterSeams(Patch):
         return get_adapter
 
     def _cover(self, cls: type) -> None:
-        owner = next((base for base in cls.__mro__ if "send" in base.__dict__), None)
-        if owner is None or owner in self._known:
+        if cls in self._covered:
             return
         with self._lock:
-            if owner not in self._known and isinstance(owner.__dict__["send"], FunctionType):
-                patch = Patch(owner, "send", self._seam)
-                patch.apply()
-                self._patches.append(patch)
-            self._known.add(owner)
+            for name, seam in self._seams.items():
+                owner = next((base for base in cls.__mro__ if name in base.__dict__), None)
+                if owner is None or owner in self._plain or not isinstance(owner.__dict__[name], FunctionType):
+                    continue
+                if name == BUILD:
+                    BUILDERS.add(cls)
+                if (owner, name) not in self._patches:
+                    patch = self._patches[owner, name] = Patch(owner, name, seam)
+                    patch.apply()
+            self._covered.add(cls)
 
 
 class _OfSession(threading.local):

@@ -33,6 +33,7 @@ __all__ = [
     "replayed_raw",
     "response_facts",
     "set_elapsed",
+    "source_of",
     "target_of",
     "tee",
     "with_stand_ins",
@@ -48,9 +49,19 @@ _RETRY_COUNTS = ("total", "connect", "read", "redirect", "status", "other")
 
 
 def http_response_of(raw: Any) -> http.client.HTTPResponse | None:
-    """The `http.client` response beneath an answer's ``raw``; None where it came in another way."""
+    """The `http.client` response beneath an answer's ``raw``; None where it came in another way.
+
+    vcrpy's is a subclass of it that was never made as one, and stands for urllib3's response as well: both must have
+    what is read of them here.
+    """
     found = getattr(raw, "_original_response", None)
-    return found if isinstance(found, http.client.HTTPResponse) else None
+    is_one = isinstance(found, http.client.HTTPResponse) and hasattr(found, "_method")
+    return found if is_one and hasattr(raw, "_request_url") else None
+
+
+def source_of(raw: Any) -> str:
+    """What an answer's body comes from, in words, where that is no response of `http.client`."""
+    return type(getattr(raw, "_original_response", None) or raw).__qualname__
 
 
 def tee(

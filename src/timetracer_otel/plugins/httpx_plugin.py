@@ -15,6 +15,7 @@ from functools import partial
 from types import MappingProxyType, ModuleType
 from typing import Any
 
+from timetracer_otel._kept_functions import KeptPatch
 from timetracer_otel._patching import Function, Patch
 from timetracer_otel.cassette import rebuild_error
 from timetracer_otel.config import excluded_urls
@@ -222,8 +223,8 @@ def _patches(module: ModuleType) -> list[Patch]:
         return handle_async_request
 
     return [
-        Patch(module.HTTPTransport, "handle_request", sync_seam),
-        Patch(module.AsyncHTTPTransport, "handle_async_request", async_seam),
+        KeptPatch(module.HTTPTransport, "handle_request", sync_seam),
+        KeptPatch(module.AsyncHTTPTransport, "handle_async_request", async_seam),
         *internals.reads,
     ]
 

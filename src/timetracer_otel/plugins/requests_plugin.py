@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from contextvars import ContextVar
 from functools import partial
 from types import ModuleType
 from typing import Any
 
+from timetracer_otel import _faults
+from timetracer_otel._kept_functions import KeptPatch
 from timetracer_otel._patching import Function, Patch
 from timetracer_otel.config import excluded_urls
 from timetracer_otel.constants import BodyEnd, EventType
@@ -27,7 +30,10 @@ from timetracer_otel.plugins._library import LibraryPlugin
 from timetracer_otel.plugins._request_bodies import read_body, teed_body, whole_body
 from timetracer_otel.plugins._requests_adapters import (
     ADAPTER_ATTRIBUTE,
+    BUILD,
+    BUILDERS,
     LIB,
+    SEND,
     AdapterSeams,
     adapter_name,
     of_session,
@@ -44,12 +50,16 @@ _OPTIONS = ("stream", "timeout", "verify", "cert", "proxies")
 _beneath: ContextVar[list[str] | None] = ContextVar("timetracer-requests-beneath", default=None)
 """Collects the calls that are recorded within the call of an adapter of the user's."""
 
+_building: ContextVar[_Hop | None] = ContextVar("timetracer-requests-building", default=None)
+"""The call that is recorded, while its adapter may build a response in a way of its own."""
+
 
 class _Hop(Site):
     """One request on its way through an adapter (a `Site`)."""
 
     lib = LIB
     adapter_name: str | None = None
+    _recording: Recording | None = None
 
     def __init__(
         self, send: Function, adapter: Any, request: Any, args: tuple[Any, ...], kwargs: dict[str, Any], timed: bool
@@ -94,6 +104,8 @@ class _Hop(Site):
         beneath = _beneath.get()
         if beneath is not None:
             beneath.append(self._url)
+        if type(self._adapter) in BUILDERS:
+            self._send = partial(self._send_and_build, self._send)
 
     def call(self) -> Call:
         body, end, too_long = self._body, BodyEnd.COMPLETE, None
@@ -104,31 +116,51 @@ class _Hop(Site):
         headers = _pairs(self._headers if self._headers is not None else self._request.headers.items())
         return Call(LIB, EventType.HTTP_CLIENT, self._method, self._url, headers, body, end, too_long)
 
+    def _send_and_build(self, send: Function, *args: Any, **kwargs: Any) -> Any:
+        token = _building.set(self)
+        try:
+            return send(*args, **kwargs)
+        finally:
+            _building.reset(token)
+
+    def enters(self, request: Any, raw: Any) -> None:
+        """Note an answer before its adapter makes a response of it, which may well be of another one.
+
+        So do caches: for a server's "not modified" they give the response that they kept.
+        """
+        if request is self._request:
+            self._note(raw, self._ended)
+
+    def _note(self, raw: Any, on_end: Callable[[], None]) -> str | None:
+        """Note an answer as it is read, or say why that cannot be done."""
+        original = internals.http_response_of(raw)
+        if original is None:
+            return f"its body comes from a {internals.source_of(raw)}, not from http.client"
+        self._status = original.status
+        self._response_headers = original.msg.items()
+        self._facts = internals.response_facts(raw, original, self._adapter)
+        if original.status == 101:
+            return "the connection was upgraded to another protocol"
+        self._received = internals.tee(raw, original, self._limits, on_end)
+        return None if self._received is not None else "its adapter had read from its body before it could be noted"
+
     def returned(self, value: Any, recording: Recording) -> Any:
-        raw, adapter = value.raw, self._adapter
+        if self._received is None:
+            self._status = value.status_code
+            recording.not_replayable = self._note(value.raw, recording.close)
+        else:
+            self._recording = recording
         # Neither the request nor the adapter is kept alive by its recording.
         self._request = self._adapter = self._send = None  # type: ignore[assignment]
         self._args, self._kwargs = (), {}
-        original = internals.http_response_of(raw)
-        if original is None:
-            self._status = value.status_code
-            recording.not_replayable = f"its body comes from a {type(raw).__qualname__}, not from http.client"
-            recording.close()
-            return value
-        self._status = original.status
-        self._response_headers = original.msg.items()
-        self._facts = internals.response_facts(raw, original, adapter)
-        if original.status == 101:
-            recording.not_replayable = "the connection was upgraded to another protocol"
-            recording.close()
-            return value
-        self._received = internals.tee(raw, original, self._limits, recording.close)
-        if self._received is None:
-            recording.not_replayable = "its adapter had read from its body before it could be noted"
-            recording.close()
-        elif self._received.end is not None:
+        if self._received is None or self._received.end is not None:
             recording.close()
         return value
+
+    def _ended(self) -> None:
+        # What ends before the call does is closed when that returns; and of several answers the last one counts.
+        if self._recording is not None and self._received is not None and self._received.end is not None:
+            self._recording.close()
 
     def result(self, recording: Recording) -> EventResult:
         assert recording.returned_s is not None
@@ -244,6 +276,8 @@ class _ForeignHop(_Hop):
         """Whether the call was recorded beneath this one already, or never left the process."""
         if self._calls:
             return True
+        if self._received is not None:
+            return False
         if isinstance(outcome, BaseException):
             return not internals.is_of_network(outcome)
         original = internals.http_response_of(getattr(outcome, "raw", None))
@@ -290,7 +324,23 @@ def _patches(module: ModuleType) -> list[Patch]:
 
         return send
 
-    return [Patch(module.adapters.HTTPAdapter, "send", seam), AdapterSeams(module, foreign_seam)]
+    return [
+        KeptPatch(module.adapters.HTTPAdapter, SEND, seam),
+        AdapterSeams(module, {SEND: foreign_seam, BUILD: _building_seam}),
+    ]
+
+
+def _building_seam(original: Function) -> Function:
+    def build_response(self: Any, *args: Any, **kwargs: Any) -> Any:
+        hop = _building.get()
+        if hop is not None and len(args) > 1:
+            try:
+                hop.enters(*args[:2])
+            except Exception as fault:
+                _faults.contain(f"{LIB}.record", fault)
+        return original(self, *args, **kwargs)
+
+    return build_response
 
 
 plugin = LibraryPlugin(
