@@ -32,7 +32,7 @@ A value that is not allowed is a `ConfigurationError` that names the variable, t
 """
 
 TAIL = """
-Without `TIMETRACER_MODE`, the name `timetracer` in `OTEL_TRACES_EXPORTER` means `record`. A mode that is set wins over it:
+Without `TIMETRACER_MODE`, the name `timetracer` in `OTEL_TRACES_EXPORTER` means `record`. A mode that is set wins:
 `TIMETRACER_MODE=off` records nothing.
 
 Of OpenTelemetry's own variables these count as well: `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`,
