@@ -16,7 +16,8 @@ from tests.contract._flavour import settle
 from tests.contract.redis_contract import VERSION, RedisFlavour, typed
 from tests.servers.redis import RedisServer
 from timetracer_otel import record, replay
-from timetracer_otel.cassette import read_cassette
+from timetracer_otel.cassette import read_cassette, save_cassette
+from timetracer_otel.plugins import disable_redis, enable_redis
 from timetracer_otel.session import ReplaySession
 
 NAME = ("_",) if VERSION < (6, 0) else ()
@@ -110,3 +111,53 @@ def test_a_subscription_that_is_closed_behind_its_recording(
 
     flavour.run(app())
     assert [replies(path) for path in paths] == [[[b"A"]]] * 2
+
+
+async def listening(pubsub: Any, r: Any) -> list[Any]:
+    """What comes of a subscription, command by command."""
+    await settle(pubsub.subscribe("c"))
+    seen = [await settle(pubsub.get_message(timeout=20))]
+    await settle(r.publish("c", "one"))
+    await settle(pubsub.psubscribe("p*"))
+    seen += [await settle(pubsub.get_message(timeout=20)) for _ in range(2)]
+    await settle(r.publish("c", "two"))
+    return [*seen, await settle(pubsub.get_message(timeout=20))]
+
+
+@flavours
+@pytest.mark.parametrize("whole_process", [False, True], ids=["blocks", "whole process"])
+@pytest.mark.parametrize("noted", [False, True], ids=["cassette of before", "cassette"])
+def test_a_subscription_over_a_connection_that_was_in_use(
+    flavour: RedisFlavour, server: RedisServer, tmp_path: Path, whole_process: bool, noted: bool
+) -> None:
+    path = tmp_path / "x.msgpack"
+
+    async def app(mode: Any, uses: int) -> Any:
+        async with flavour.open(server) as r:
+            if uses:
+                with record(tmp_path / "before.msgpack"):
+                    await settle(r.set("a", 1))
+                for _ in range(uses):
+                    await settle(r.get("a"))
+            with mode(path) as session:
+                pubsub = r.pubsub()
+                seen = await listening(pubsub, r)
+                await flavour.close(pubsub)
+            return seen, session
+
+    if whole_process:
+        enable_redis()
+    try:
+        recorded, _ = flavour.run(app(record, 5))
+    finally:
+        disable_redis()
+    if not noted:
+        cassette = read_cassette(path)
+        for event in cassette.events:
+            event.result.reply.pop("sent", None)
+        save_cassette(cassette, path)
+    server.stop()
+    replayed, session = flavour.run(app(replay, 0))
+    assert typed(replayed) == typed(recorded)
+    assert [message["data"] for message in replayed] == [1, b"one", 2, b"two"]
+    assert session.misses == []

@@ -86,6 +86,7 @@ class Exchange(Site):
         self._copy = Copier()
         self._replies: list[Any] = []
         self._steps: list[list[Any]] | None = None
+        self._sent = 0
         self._recording: Recording | None = None
         self._cut = False
         self._event: DependencyEvent | None = None
@@ -127,7 +128,7 @@ class Exchange(Site):
             # Their replies are messages like the others.
             recording.close()
         elif any(map(expects_stream, self._commands)):
-            self._steps = []
+            self._steps, self._sent = [], wire.sent
             wire.stream = self
             wire.home = wire.replaying or recording.session
         elif self._commands:
@@ -150,7 +151,7 @@ class Exchange(Site):
             facts["fact"] = True
         result = EventResult(reply=facts)
         if self._steps is not None:
-            facts["messages"] = list(self._steps)
+            facts["messages"], facts["sent"] = list(self._steps), self._sent
             if self._cut:
                 facts["cut"] = True
             return result
@@ -185,6 +186,9 @@ class Exchange(Site):
         if "messages" in facts:
             wire.home = session
             wire.played = Played(self, session, facts["messages"], CANCEL_GRACE_S, "cut" in facts)
+            # Commands are counted on from where the recorded connection was; it may have been in use before.
+            # Cassettes of before that was noted have it of their first message.
+            wire.sent = facts.get("sent") or (facts["messages"][0][0] if facts["messages"] else wire.sent)
         elif wire.played is None and not any(map(expects_stream, self._commands)):
             replies = facts["replies"]
             if len(replies) < len(self._commands) and not any(type(reply) is RecordedError for reply in replies):

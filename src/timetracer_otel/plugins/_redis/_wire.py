@@ -147,7 +147,7 @@ class Wire:
         reading: The one of them whose reply is being read.
         stream: The recorded subscription that all further messages belong to.
         asked: The question about a cluster whose reply is read next.
-        sent: Commands sent since the connection was made.
+        sent: Commands sent since the connection was made; since the recorded one was, where messages are played.
         replaying: The replay that plays this connection's part; a real connection is there for new calls only.
         replies: In a replay, what the next reads get, each with the exchange it belongs to; None for one that the
             real connection gives.
