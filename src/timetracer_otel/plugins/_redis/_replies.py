@@ -56,6 +56,9 @@ class Copier:
             return {self(name): self(item) for name, item in reply.items()}
         if isinstance(reply, BaseException):
             return recorded_error(reply)
+        if isinstance(reply, list):
+            # What the server pushes is of a class of hiredis's own, which redis-py reads like any list.
+            return list(map(self, reply))
         return reply
 
 
