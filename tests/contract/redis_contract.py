@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import redis
+import redis._parsers
 import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -23,9 +25,12 @@ from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.session import ReplaySession
 from timetracer_otel.types import Cassette
 
-__all__ = ["FLAVOURS", "VERSION", "App", "RedisFlavour", "failing", "sync_app", "three_runs", "typed"]
+__all__ = ["FLAVOURS", "HAS_HIREDIS", "VERSION", "App", "RedisFlavour", "failing", "sync_app", "three_runs", "typed"]
 
 VERSION: tuple[int, ...] = tuple(int(part) for part in redis.__version__.split(".")[:2] if part.isdigit())
+
+HAS_HIREDIS = VERSION >= (6, 0) and importlib.util.find_spec("hiredis") is not None
+"""Whether redis-py can read RESP3 with hiredis, if told to."""
 
 
 @dataclass(frozen=True)
@@ -36,19 +41,26 @@ class RedisFlavour:
         asynchronous: Whether calls are awaited.
         protocol: Version of the Redis protocol; None for the client's own choice.
         decode: Whether the client decodes replies.
-        single: Whether it keeps one connection to itself.
+        single: Whether it keeps one connection to itself (and so reads with what redis-py chooses).
+        hiredis: Whether its replies are read by hiredis, and not in Python.
     """
 
     asynchronous: bool
     protocol: int | None = None
     decode: bool = False
     single: bool = False
+    hiredis: bool = False
 
     @property
     def name(self) -> str:
         """As in the names of tests."""
         words = ["async" if self.asynchronous else "sync"]
-        more = {f"resp{self.protocol}": self.protocol, "text": self.decode, "single": self.single}
+        more = {
+            f"resp{self.protocol}": self.protocol,
+            "text": self.decode,
+            "single": self.single,
+            "hiredis": self.hiredis,
+        }
         return "-".join([*words, *(word for word, there in more.items() if there)])
 
     @property
@@ -56,6 +68,12 @@ class RedisFlavour:
         """What a client is made with."""
         choices = {"decode_responses": self.decode, "single_connection_client": self.single}
         return choices if self.protocol is None else {**choices, "protocol": self.protocol}
+
+    @property
+    def parser(self) -> Any:
+        """The class that reads its replies; where hiredis is installed, redis-py would take that for all."""
+        kind = "Hiredis" if self.hiredis else "RESP3" if self.protocol == 3 else "RESP2"
+        return getattr(redis._parsers, f"_{'Async' * self.asynchronous}{kind}Parser")
 
     @property
     def module(self) -> Any:
@@ -75,6 +93,8 @@ class RedisFlavour:
                 **options,
             }
         )
+        if HAS_HIREDIS:
+            client.connection_pool.connection_kwargs["parser_class"] = self.parser
         try:
             yield client
         finally:
@@ -101,6 +121,7 @@ FLAVOURS = [
     for decode in (False, True)
 ]
 FLAVOURS += [RedisFlavour(asynchronous, single=True) for asynchronous in (False, True)]
+FLAVOURS += [RedisFlavour(asynchronous, 3, hiredis=True) for asynchronous in (False, True) if HAS_HIREDIS]
 
 App = Callable[[RedisFlavour, RedisServer], Awaitable[Any]]
 

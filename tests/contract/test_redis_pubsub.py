@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from tests.contract._flavour import drive, each, settle
-from tests.contract.redis_contract import RedisFlavour, failing, three_runs, typed
+from tests.contract.redis_contract import HAS_HIREDIS, RedisFlavour, failing, three_runs, typed
 from tests.servers.redis import RedisServer
 from timetracer_otel import record, replay
 from timetracer_otel.exceptions import ReplayMismatchError
@@ -26,6 +26,7 @@ FLAVOURS = [
     for asynchronous in (False, True)
     for protocol, decode in ((None, False), (2, False), (2, True), (3, False))
 ]
+FLAVOURS += [RedisFlavour(asynchronous, 3, hiredis=True) for asynchronous in (False, True) if HAS_HIREDIS]
 
 
 @pytest.fixture
@@ -368,3 +369,36 @@ def test_typed_tells_types_apart() -> None:
     assert typed([1]) != typed([True])
     assert typed({"a": b"x"}) != typed({"a": "x"})
     assert drive(failing(lambda: 1)) == 1
+
+
+@pytest.mark.skipif(not HAS_HIREDIS, reason="needs hiredis, and a redis-py that reads RESP3 with it")
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("first", [False, True], ids=["recorded in Python", "recorded with hiredis"])
+def test_hiredis_need_not_be_where_the_recording_was_made(
+    asynchronous: bool, first: bool, server: RedisServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.msgpack"
+
+    async def app(flavour: RedisFlavour) -> Any:
+        async with flavour.open(server) as r:
+            pubsub = r.pubsub()
+            await settle(pubsub.subscribe("c"))
+            seen = [await message(pubsub)]
+            await settle(r.publish("c", b"\xff"))
+            seen.append(await message(pubsub))
+            await flavour.close(pubsub)
+            await settle(r.zadd("z", {"a": 1.5, "b": float("inf")}))
+            await settle(r.hset("h", mapping={"f": "v"}))
+            seen += [await settle(r.hgetall("h")), await settle(r.sadd("s", "x")), await settle(r.smembers("s"))]
+            seen += [await settle(r.zrange("z", 0, -1, withscores=True)), await settle(r.get("none"))]
+            return typed([*seen, await settle(r.config_get("hz")), await failing(lambda: r.incr("h"))])
+
+    with record(path):
+        flavour = RedisFlavour(asynchronous, 3, hiredis=first)
+        recorded = flavour.run(app(flavour))
+    server.stop()
+    with replay(path) as session:
+        flavour = RedisFlavour(asynchronous, 3, hiredis=not first)
+        assert flavour.run(app(flavour)) == recorded
+    assert isinstance(session, ReplaySession)
+    assert session.misses == []

@@ -198,3 +198,75 @@ def test_an_error_that_quotes_the_command(flavour: RedisFlavour, server: RedisSe
     server.stop()
     with replay(path):
         assert flavour.run(app()) == recorded
+
+
+UNKNOWN = ("HELLO", "AUTH", "CONFIG", "ACL", "MIGRATE", "HSET")
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS, ids=lambda flavour: flavour.name)
+def test_a_server_that_quotes_what_it_does_not_know(flavour: RedisFlavour, tmp_path: Path) -> None:
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(runtime().processor)
+    RedisInstrumentor().instrument(tracer_provider=provider)
+
+    async def app(server: RedisServer) -> list[Any]:
+        async with flavour.open(server, username="default", password="s3cret-one") as r:
+            seen = [await failing(lambda: r.get("a"))]
+        async with flavour.open(server, protocol=2) as r:
+            seen += [
+                await failing(lambda: r.config_set("masterauth", "s3cret-two")),
+                await failing(lambda: r.execute_command("ACL", "SETUSER", "bob", ">s3cret-three")),
+                await failing(lambda: r.execute_command("MIGRATE", "h", 1, "k", 0, 10, "AUTH", "s3cret-four")),
+                await failing(lambda: r.execute_command("AUTH", "s3cret-five")),
+                await failing(lambda: r.hset("h", mapping={"name": "Ada", "password": "s3cret-six"})),
+                await failing(lambda: r.execute_command("NOSUCH", "argument")),
+            ]
+            for transaction in (True, False):
+                pipe = r.pipeline(transaction=transaction)
+                pipe.set("a", 1).config_set("requirepass", "s3cret-seven")
+                seen.append(await failing(pipe.execute))
+            pipe = r.pipeline()
+            await settle(pipe.watch("a"))
+            pipe.multi()
+            pipe.get("a").execute_command("AUTH", "s3cret-eight")
+            seen.append(await failing(pipe.execute))
+            return seen
+
+    path = tmp_path / "x.msgpack"
+    with RedisServer(tmp_path, without=UNKNOWN) as server:
+        try:
+            with record(path):
+                recorded = flavour.run(app(server))
+        finally:
+            RedisInstrumentor().uninstrument()
+        server.stop()
+        assert b"s3cret" not in path.read_bytes()
+        with replay(path) as session:
+            replayed = flavour.run(app(server))
+    assert isinstance(session, ReplaySession)
+    assert session.misses == []
+    assert "argument" in repr(replayed[6])
+    assert replayed[6] == recorded[6]
+    assert [seen["class"] for seen in replayed] == [seen["class"] for seen in recorded]
+    heads = [seen["str"].partition("beginning with:")[0] for seen in replayed]
+    assert heads == [seen["str"].partition("beginning with:")[0] for seen in recorded]
+
+
+def test_an_error_of_a_request_that_quotes_a_password(tmp_path: Path) -> None:
+    path = tmp_path / "x.msgpack"
+    with (
+        RedisServer(tmp_path, without=UNKNOWN) as server,
+        pytest.raises(redis.ResponseError, match="s3cret"),
+        record(path),
+        redis.Redis(port=server.port, protocol=2) as r,
+    ):
+        r.config_set("requirepass", "s3cret")
+    assert b"s3cret" not in path.read_bytes()
+    assert "unknown command" in (read_cassette(path).error_info or {})["message"]
+
+
+def test_an_error_that_quotes_a_rule(server: RedisServer, tmp_path: Path) -> None:
+    path = tmp_path / "x.msgpack"
+    with record(path), redis.Redis(port=server.port) as r, pytest.raises(redis.ResponseError, match="s3cret"):
+        r.execute_command("ACL", "SETUSER", "bob", "<s3cret")
+    assert b"s3cret" not in path.read_bytes()

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -34,18 +35,20 @@ class RedisServer:
 
     Args:
         folder: Where it may write what it must.
+        without: Names of commands that it does not know.
         options: More settings of redis.conf.
 
     Attributes:
         port: Stays the same when it is stopped and started again.
     """
 
-    def __init__(self, folder: Path, **options: str) -> None:
+    def __init__(self, folder: Path, without: Sequence[str] = (), **options: str) -> None:
         self.port = _free_port()
         self._folder = folder / f"redis-{self.port}"
         self._folder.mkdir(parents=True)
         self.socket_path = str(self._folder / "s")
         self._options = options
+        (self._folder / "conf").write_text("".join(f'rename-command {name} ""\n' for name in without))
         self._process: subprocess.Popen[bytes] | None = None
         self._held: socket.socket | None = None
         self.start()
@@ -79,7 +82,9 @@ class RedisServer:
         }
         arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
         log = (self._folder / "log").open("ab")
-        self._process = subprocess.Popen([server_program(), *arguments], stdout=log, stderr=log)
+        self._process = subprocess.Popen(
+            [server_program(), str(self._folder / "conf"), *arguments], stdout=log, stderr=log
+        )
         log.close()
         deadline = time.monotonic() + _READY_SECONDS
         while not self._answers():

@@ -23,6 +23,7 @@ from timetracer_otel.plugins._redis._internals import Place, connect_callbacks, 
 from timetracer_otel.plugins._redis._locks import with_recorded_token
 from timetracer_otel.plugins._redis._operation import Operation, current_operation
 from timetracer_otel.plugins._redis._replayed import Manner
+from timetracer_otel.plugins._redis._wire import begin_watch
 
 __all__ = ["disable_redis", "enable_redis", "plugin"]
 
@@ -46,6 +47,7 @@ _ASYNC = Manner(pause_async, partial(pause_async, 0), _run_callbacks_async)
 
 
 def _patches(module: ModuleType) -> list[Patch]:
+    begin_watch()
     return [Patch(place.owner, place.name, partial(_WRAPS[place.kind], place)) for place in places(module)]
 
 

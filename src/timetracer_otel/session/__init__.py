@@ -6,6 +6,7 @@ from timetracer_otel.session._differences import Difference, value_differences
 from timetracer_otel.session._library import CassetteLibrary, LibraryEntry, empty_cassette
 from timetracer_otel.session._modes import ReplayOrRecording, begin_replay, save_session
 from timetracer_otel.session._progress import Progress
+from timetracer_otel.session._quotes import without_quoted_arguments
 from timetracer_otel.session._redaction import Redactor
 from timetracer_otel.session._replay import ReplaySession
 from timetracer_otel.session._roots import is_http
@@ -35,4 +36,5 @@ __all__ = [
     "json_path",
     "value_differences",
     "without",
+    "without_quoted_arguments",
 ]

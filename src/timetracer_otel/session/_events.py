@@ -15,6 +15,7 @@ from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import REDACTED, BodyEnd, CapturePolicy, EventType
 from timetracer_otel.session._base import PendingCall
 from timetracer_otel.session._kinds import kind_of
+from timetracer_otel.session._quotes import without_quoted_arguments
 from timetracer_otel.session._redaction import Redactor
 from timetracer_otel.session._signature import Signer
 from timetracer_otel.session._urls import split_url
@@ -85,6 +86,7 @@ class EventMaker:
             span = SpanFacts(trace_id=f"{pending.trace_id:032x}", span_id=f"{pending.span_id:016x}")
         elif span is not None:
             span.attributes = self._attributes(span.attributes)
+            span.status_description = span.status_description and without_quoted_arguments(span.status_description)
         reason = pending.not_replayable
         if reason is None and call.too_long_bytes is not None:
             reason = f"its request body {self.config.why_too_long(call.too_long_bytes)}"
@@ -129,6 +131,7 @@ class EventMaker:
     def observed(self, facts: SpanFacts, session_started_ns: int) -> DependencyEvent:
         """The event of a client span that no plugin saw the call of: there to be seen, not to be replayed."""
         facts.attributes = self._attributes(facts.attributes)
+        facts.status_description = facts.status_description and without_quoted_arguments(facts.status_description)
         attributes = facts.attributes
         lib = (facts.scope or "unknown").rpartition(".")[2]
         url = first_of(

@@ -21,6 +21,7 @@ from timetracer_otel.session._body_tap import BodyLimits
 from timetracer_otel.session._events import EventMaker
 from timetracer_otel.session._header import meta, policies
 from timetracer_otel.session._progress import Progress
+from timetracer_otel.session._quotes import without_quoted_arguments
 from timetracer_otel.session._redaction import Redactor
 from timetracer_otel.types import (
     CallSnapshot,
@@ -244,9 +245,8 @@ class TraceSession(BaseSession):
 
     def mark_error(self, error_type: str, error_message: str, traceback: str | None = None) -> None:
         """Say that the run failed, and how."""
-        self._error_info = {"type": error_type, "message": error_message}
-        if traceback:
-            self._error_info["traceback"] = traceback
+        texts = {"message": error_message, **({"traceback": traceback} if traceback else {})}
+        self._error_info = {"type": error_type, **{k: without_quoted_arguments(v) for k, v in texts.items()}}
 
     def drop(self, reason: str, number: int = 1) -> None:
         """Count something that was lost, here and for the whole process; ``reason`` is one of few constant texts."""

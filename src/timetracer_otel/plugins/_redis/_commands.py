@@ -17,6 +17,7 @@ __all__ = [
     "method_of",
     "parse",
     "redact_reply",
+    "secrets_of",
     "text",
 ]
 
@@ -121,6 +122,18 @@ def is_transaction(commands: Sequence[Command]) -> bool:
 def arguments(commands: Sequence[Command]) -> list[list[Any]]:
     """What is matched and kept of each command: its words as text where they are UTF-8, passwords replaced."""
     return [_redacted([_word(part) for part in command]) for command in commands]
+
+
+def secrets_of(commands: Sequence[Command]) -> list[str]:
+    """The words of commands that `arguments` gives without their passwords, longest first."""
+    found = {
+        word
+        for command in commands
+        for words in [[_word(part) for part in command]]
+        for word, kept in zip(words, _redacted(words), strict=True)
+        if word is not kept and isinstance(word, str)
+    }
+    return sorted(found, key=len, reverse=True)
 
 
 def _word(part: bytes) -> str | bytes:

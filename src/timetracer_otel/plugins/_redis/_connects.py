@@ -107,7 +107,9 @@ def _site(connection: Any, wait: Callable[[float], Any]) -> Exchange:
     except Exception:
         # Arguments that cannot be sent, as the library will say by itself.
         commands = _NO_COMMAND
-    return Exchange(connection, Wire(), commands, url_of(connection), _never, wait)
+    site = Exchange(connection, Wire(), commands, url_of(connection), _never, wait)
+    site.connects = True
+    return site
 
 
 def _never(*_: Any) -> Any:

@@ -12,7 +12,14 @@ from timetracer_otel.cassette import rebuild_error
 from timetracer_otel.constants import CapturePolicy, EventType
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.plugins._flow import CANCEL_GRACE_S, Flow, Recording, Site, rebuilt
-from timetracer_otel.plugins._redis._commands import Command, arguments, expects_stream, method_of, redact_reply
+from timetracer_otel.plugins._redis._commands import (
+    Command,
+    arguments,
+    expects_stream,
+    method_of,
+    redact_reply,
+    secrets_of,
+)
 from timetracer_otel.plugins._redis._fields import folded_arguments, folded_reply, unfolded_reply
 from timetracer_otel.plugins._redis._internals import (
     completed,
@@ -23,7 +30,7 @@ from timetracer_otel.plugins._redis._internals import (
     url_of,
 )
 from timetracer_otel.plugins._redis._operation import current_operation
-from timetracer_otel.plugins._redis._replies import Copier, recorded_error, restored
+from timetracer_otel.plugins._redis._replies import Copier, recorded_error, restored, without_secrets
 from timetracer_otel.plugins._redis._wire import Played, Wire
 from timetracer_otel.session import PIECE_BYTES, BodyLimits, ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, EventResult, RecordedError
@@ -78,6 +85,7 @@ class Exchange(Site):
         self._wait = wait
         self.clustered = clustered
         self.is_fact = False
+        self.connects = False
         self.catch_up: Callable[[], Flow] | None = None
         """The steps before it can be made for real in a replay; None where it cannot."""
         self._limits = BodyLimits()
@@ -86,6 +94,7 @@ class Exchange(Site):
         self._copy = Copier()
         self._replies: list[Any] = []
         self._steps: list[list[Any]] | None = None
+        self._sent = 0
         self._recording: Recording | None = None
         self._cut = False
         self._event: DependencyEvent | None = None
@@ -127,7 +136,7 @@ class Exchange(Site):
             # Their replies are messages like the others.
             recording.close()
         elif any(map(expects_stream, self._commands)):
-            self._steps = []
+            self._steps, self._sent = [], wire.sent
             wire.stream = self
             wire.home = wire.replaying or recording.session
         elif self._commands:
@@ -150,7 +159,7 @@ class Exchange(Site):
             facts["fact"] = True
         result = EventResult(reply=facts)
         if self._steps is not None:
-            facts["messages"] = list(self._steps)
+            facts["messages"], facts["sent"] = list(self._steps), self._sent
             if self._cut:
                 facts["cut"] = True
             return result
@@ -185,6 +194,9 @@ class Exchange(Site):
         if "messages" in facts:
             wire.home = session
             wire.played = Played(self, session, facts["messages"], CANCEL_GRACE_S, "cut" in facts)
+            # Commands are counted on from where the recorded connection was; it may have been in use before.
+            # Cassettes of before that was noted have it of their first message.
+            wire.sent = facts.get("sent") or (facts["messages"][0][0] if facts["messages"] else wire.sent)
         elif wire.played is None and not any(map(expects_stream, self._commands)):
             replies = facts["replies"]
             if len(replies) < len(self._commands) and not any(type(reply) is RecordedError for reply in replies):
@@ -211,7 +223,17 @@ class Exchange(Site):
                     return
 
     def record_error(self, error: BaseException) -> RecordedError:
-        return recorded_error(error)
+        recorded: RecordedError = self._without_secrets(recorded_error(error))
+        return recorded
+
+    def _without_secrets(self, value: Any) -> Any:
+        """Errors in a reply, not quoting passwords or fields that may be secret: servers repeat what they refuse."""
+        secrets = secrets_of(self._commands)
+        lines = map(folded_arguments, arguments(self._commands))
+        # What a handshake sends, a password perhaps, stands in no command of the call.
+        if secrets or self.connects or any(type(line[-1]) is dict for line in lines if line):
+            return without_secrets(value, secrets)
+        return value
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
         return completed(rebuild_error(error, {"redis"}))
@@ -266,16 +288,20 @@ class Exchange(Site):
         if not self._cut:
             assert self._recording is not None
             now_ms = self._recording.session.elapsed_ms
-            self._steps.append([self._wire.sent, kind, self._copy(value), now_ms])
+            self._steps.append([self._wire.sent, kind, self._copied(value), now_ms])
             if not self._has_room():
                 self._steps.pop()
                 self._cut = True
 
     def _keep(self, value: Any) -> None:
-        value = self._copy(value)
+        value = self._copied(value)
         if not self._cut and not self._has_room():
             self._cut = True
         self._replies.append(None if self._cut else value)
+
+    def _copied(self, value: Any) -> Any:
+        value = self._copy(value)
+        return self._without_secrets(value) if self._copy.saw_error else value
 
     def _has_room(self) -> bool:
         size_bytes, limits = self._copy.size_bytes, self._limits

@@ -204,7 +204,7 @@ def stay_healthy(connection: Any) -> None:
 
 def is_health_check_answer(value: Any) -> bool:
     """Whether a message is the answer to pub/sub's own ``PING``."""
-    last = value[-1] if type(value) is list and len(value) == 2 and value[0] in (b"pong", "pong") else value
+    last = value[-1] if isinstance(value, list) and len(value) == 2 and value[0] in (b"pong", "pong") else value
     return last in (HEALTH_CHECK, HEALTH_CHECK.decode()) if type(last) in (bytes, str) else False
 
 

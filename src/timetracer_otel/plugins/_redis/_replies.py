@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from timetracer_otel.cassette import rebuild_error, record_error
+from timetracer_otel.constants import REDACTED
 from timetracer_otel.plugins._redis._internals import CONTEXT, Decoding, completed
+from timetracer_otel.session import without_quoted_arguments
 from timetracer_otel.types import RecordedError
 
-__all__ = ["Copier", "recorded_error", "restored"]
+__all__ = ["Copier", "recorded_error", "restored", "without_secrets"]
 
 _FIXED = frozenset({int, float, bool, type(None)})
 
@@ -27,6 +30,39 @@ _BELOW = (OSError, EOFError, asyncio.TimeoutError)
 """What the library raises its own errors on top of."""
 
 
+_SHORTEST_SECRET = 4
+"""Characters: shorter ones keep nobody out, and taking them out of an error would take all else apart."""
+
+
+def without_secrets(value: Any, secrets: Sequence[str]) -> Any:
+    """A copied reply, or error, in whose errors the arguments of the command are not quoted, nor its secrets."""
+    kind = type(value)
+    if kind is list or kind is tuple:
+        return kind(without_secrets(item, secrets) for item in value)
+    if kind is dict:
+        return {name: without_secrets(item, secrets) for name, item in value.items()}
+    if kind is not RecordedError:
+        return value
+
+    def edited(part: Any) -> Any:
+        if type(part) is not str:
+            return without_secrets(part, secrets)
+        for secret in secrets:
+            if len(secret) >= _SHORTEST_SECRET:
+                part = part.replace(secret, REDACTED)
+        return without_quoted_arguments(part)
+
+    return RecordedError(
+        cls=value.cls,
+        message=edited(value.message),
+        args=tuple(map(edited, value.args)),
+        attributes={name: edited(item) for name, item in value.attributes.items()},
+        cause=edited(value.cause),
+        unfaithful=edited(value.unfaithful),
+        enums=value.enums,
+    )
+
+
 class Copier:
     """Copies replies, and adds up how long they are.
 
@@ -34,12 +70,14 @@ class Copier:
 
     Attributes:
         size_bytes: Bytes of text and binary data copied so far, and a few for each other value.
+        saw_error: Whether there were errors among them.
     """
 
-    __slots__ = ("size_bytes",)
+    __slots__ = ("saw_error", "size_bytes")
 
     def __init__(self) -> None:
         self.size_bytes = 0
+        self.saw_error = False
 
     def __call__(self, reply: Any) -> Any:
         """A copy of one reply; errors in it become `RecordedError`, values of unknown types stay what they are."""
@@ -55,7 +93,11 @@ class Copier:
         if kind is dict:
             return {self(name): self(item) for name, item in reply.items()}
         if isinstance(reply, BaseException):
+            self.saw_error = True
             return recorded_error(reply)
+        if isinstance(reply, list):
+            # What the server pushes is of a class of hiredis's own, which redis-py reads like any list.
+            return list(map(self, reply))
         return reply
 
 

@@ -57,7 +57,7 @@ def connect(manner: Manner, connection: Any, live: Step) -> Flow:
     if replays(LIB, session):
         assert isinstance(session, ReplaySession)
         return (yield from connect_replayed(manner, connection, session))
-    if wire is not None and wire.replaying is not None:
+    if wire is not None and (wire.replaying is not None or not is_open(connection)):
         wire.begin(None)
     recording = session if records(LIB, session) else None
     assert recording is None or isinstance(recording, TraceSession)

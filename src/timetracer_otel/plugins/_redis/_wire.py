@@ -12,7 +12,7 @@ from timetracer_otel.plugins._redis._commands import Command, is_transaction, me
 from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.types import RecordedError
 
-__all__ = ["Answers", "Listener", "Played", "Wire", "inside", "known_wire", "wire_of", "within"]
+__all__ = ["Answers", "Listener", "Played", "Wire", "begin_watch", "inside", "known_wire", "wire_of", "within"]
 
 _ATTRIBUTE = "_timetracer_wire"
 _PUBLISHING = frozenset({"PUBLISH", "SPUBLISH", "MULTI", "PIPELINE", "EVAL", "EVALSHA", "FCALL"})
@@ -147,13 +147,14 @@ class Wire:
         reading: The one of them whose reply is being read.
         stream: The recorded subscription that all further messages belong to.
         asked: The question about a cluster whose reply is read next.
-        sent: Commands sent since the connection was made.
+        sent: Commands sent since the connection was made; since the recorded one was, where messages are played.
         replaying: The replay that plays this connection's part; a real connection is there for new calls only.
         replies: In a replay, what the next reads get, each with the exchange it belongs to; None for one that the
             real connection gives.
         played: In a replay, the subscription that all further messages come from.
         is_real: In a replay, whether new calls were made on the real connection.
         missed: In a replay, commands whose effect on the connection the real one lacks.
+        watch: What all this is known since, see `begin_watch`.
     """
 
     __slots__ = (
@@ -169,6 +170,7 @@ class Wire:
         "replies",
         "sent",
         "stream",
+        "watch",
     )
 
     def __init__(self) -> None:
@@ -185,6 +187,7 @@ class Wire:
         # Who queues the commands of a transaction whose MULTI was sent by itself: "played" or "real".
         self._multi: str | None = None
         self._home: weakref.ref[BaseSession] | None = None
+        self.watch = _watch
 
     @property
     def home(self) -> BaseSession | None:
@@ -260,10 +263,26 @@ class Wire:
         self.is_real, self._multi = False, None
         self.sent = 0
 
+    def forget(self) -> None:
+        """Begin anew, knowing nothing."""
+        self.end()
+        self.asked = self._home = None
+        self.watch = _watch
+
+
+_watch = 0
+"""Counts how often the seams were put in: without them a connection goes on, and nobody sees what is read from it."""
+
+
+def begin_watch() -> None:
+    """The seams are put in: what is known of connections from before does not count any more."""
+    global _watch
+    _watch += 1
+
 
 def wire_of(connection: Any) -> Wire:
     """What is known of a connection."""
-    wire: Wire | None = connection.__dict__.get(_ATTRIBUTE)
+    wire = known_wire(connection)
     if wire is None:
         wire = connection.__dict__.setdefault(_ATTRIBUTE, Wire())
     return wire
@@ -271,4 +290,7 @@ def wire_of(connection: Any) -> Wire:
 
 def known_wire(connection: Any) -> Wire | None:
     """The same, if anything is known."""
-    return connection.__dict__.get(_ATTRIBUTE)  # type: ignore[no-any-return]
+    wire: Wire | None = connection.__dict__.get(_ATTRIBUTE)
+    if wire is not None and wire.watch != _watch:
+        wire.forget()
+    return wire
