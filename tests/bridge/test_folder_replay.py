@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.bridge._programs import instrumented
+from tests.bridge._programs import cassettes, instrumented
 from tests.loopback import Loopback
 from tests.sample_cassettes import body, cassette, http_event
 from timetracer_otel.cassette import save_cassette
@@ -240,6 +240,32 @@ def test_a_request_that_only_a_span_knows_is_chosen_by_what_the_span_says(folder
     """
     printed, logged = run(code, folder)
     assert (printed, logged) == (["2 2"], [])
+
+
+def test_what_a_span_says_after_its_start_does_not_count(upstream: Loopback, tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "cassettes", upstream.url)
+    code = """
+    server, at_start = trace.SpanKind.SERVER, {"http.request.method": "GET", "url.path": "/at/start"}
+    with tracer.start_as_current_span("job", kind=trace.SpanKind.CONSUMER) as span:
+        span.update_name("job of customer 1")
+        ask(1)
+    with tracer.start_as_current_span("HTTP", kind=server) as span:
+        span.set_attributes({"http.method": "GET", "http.target": "/custom?x=1", "http.status_code": 201})
+        ask(2)
+    with tracer.start_as_current_span("GET", kind=server, attributes=at_start) as span:
+        span.update_name("GET /at/{when}")
+        span.set_attributes({"http.route": "/at/{when}", "url.path": "/later", "http.response.status_code": 202})
+        ask(3)
+    """
+    recorded, logged = run(code, folder, TIMETRACER_MODE="record", TIMETRACER_DIR=str(folder.path))
+    assert (recorded, logged) == (["1 1", "2 2", "3 3"], [])
+    upstream.stop()
+    found = {stored.request.path: stored for stored in cassettes(folder.path)}
+    assert sorted(found) == ["/at/start", "HTTP", "job"]
+    assert (found["/at/start"].request.route_template, found["/at/start"].response.status) == ("/at/{when}", 202)
+    assert found["HTTP"].response.status == 201
+    replayed, _ = run(code, folder)
+    assert replayed == recorded
 
 
 def test_a_forked_child_answers_from_the_same_folder_and_tells_its_own_sums(folder: Folder) -> None:

@@ -247,7 +247,6 @@ class Runtime:
         scope = session.exchange
         if not isinstance(scope, RequestScope):
             if began_session:
-                session.origin = RootSpan(span)
                 note_exception(session, span)
                 self._end(session, failed(span))
             return

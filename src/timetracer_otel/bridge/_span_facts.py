@@ -59,21 +59,13 @@ def request_path(span: ReadableSpan) -> str | None:
     return None if path is None else str(path)
 
 
-def _request_of(span: ReadableSpan) -> RequestSnapshot:
-    """The request that a root span stands for; for jobs and messages, the span's name in the place of the path."""
+def _line_of(span: ReadableSpan) -> tuple[str, str, str]:
+    """Method, path and query; for jobs and messages, the span's kind and its name in the place of the first two."""
     attributes = span.attributes or {}
     method = first_of(attributes, "http.request.method", "http.method")
-    target = request_path(span)
-    path, _, query = (target or span.name).partition("?")
+    path, _, query = (request_path(span) or span.name).partition("?")
     query = str(first_of(attributes, "url.query") or query)
-    return RequestSnapshot(
-        method=str(method) if method is not None else span.kind.name,
-        path=path,
-        route_template=route_of(span),
-        query=query_values(query),
-        client_ip=text_or_none(first_of(attributes, "client.address", "http.client_ip", "net.peer.ip")),
-        user_agent=text_or_none(first_of(attributes, "user_agent.original", "http.user_agent")),
-    )
+    return str(method) if method is not None else span.kind.name, path, query
 
 
 def route_of(span: ReadableSpan) -> str | None:
@@ -89,13 +81,30 @@ def _response_of(span: ReadableSpan) -> ResponseSnapshot:
 
 
 class RootSpan:
-    """The request that a root span stands for, for want of somebody who saw it passing (an `Exchange`)."""
+    """The request that a root span stands for, for want of somebody who saw it passing (an `Exchange`).
+
+    Made when the span starts: a replay has nothing but what the span says then to choose a recording by, and the app
+    may rename it later. The rest is what it says in the end.
+    """
 
     def __init__(self, span: ReadableSpan) -> None:
         self._span: ReadableSpan | None = span
+        self._line = _line_of(span)
 
     def request(self) -> RequestSnapshot:
-        return RequestSnapshot(method="", path="") if self._span is None else _request_of(self._span)
+        span = self._span
+        if span is None:
+            return RequestSnapshot(method="", path="")
+        method, path, query = self._line
+        attributes = span.attributes or {}
+        return RequestSnapshot(
+            method=method,
+            path=path,
+            route_template=route_of(span),
+            query=query_values(query),
+            client_ip=text_or_none(first_of(attributes, "client.address", "http.client_ip", "net.peer.ip")),
+            user_agent=text_or_none(first_of(attributes, "user_agent.original", "http.user_agent")),
+        )
 
     def response(self) -> ResponseSnapshot:
         return ResponseSnapshot(status=0) if self._span is None else _response_of(self._span)
