@@ -81,17 +81,16 @@ class ReplayLedger:
             self._sums["blocked"] += len(verdict.blocked)
 
     def tell(self, library: CassetteLibrary) -> None:
-        """Log one line with the sums, and each call that had no answer."""
+        """Say the sums in one line, and log each call that had no answer."""
         sums = self._sums
         recordings = len(library.entries)
         refused = f", {sums['refused']} without a recording" if sums["refused"] else ""
         blocked = f", {sums['blocked']} blocked" if sums["blocked"] else ""
-        _faults.logger.log(
+        _faults.say(
             logging.WARNING if sums["missed"] or sums["blocked"] else logging.INFO,
-            "timetracer-otel: replay of %s: %d requests from %d of %d recordings%s: "
-            "%d hit, %d missed, %d unused, %d live%s",
-            *(library.directory, sums["requests"], recordings - len(library.unused()), recordings, refused),
-            *(sums["hit"], sums["missed"], sums["unused"], sums["live"], blocked),
+            f"replay of {library.directory}: {sums['requests']} requests from "
+            f"{recordings - len(library.unused())} of {recordings} recordings{refused}: {sums['hit']} hit, "
+            f"{sums['missed']} missed, {sums['unused']} unused, {sums['live']} live{blocked}",
         )
         for text in self._told:
             _faults.logger.warning("timetracer-otel: %s", text)
