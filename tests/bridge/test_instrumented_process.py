@@ -234,6 +234,10 @@ def test_a_killed_process_loses_no_call_that_had_ended(upstream: Loopback, tmp_p
             {"TIMETRACER_MODE": "record", "OTEL_PYTHON_TIMETRACER_COMPRESSION": "rar"},
             "OTEL_PYTHON_TIMETRACER_COMPRESSION: 'rar' is not allowed. Allowed: none, gzip, zstd.",
         ),
+        (
+            {"OTEL_TRACES_EXPORTER": "timetracer", "TIMETRACER_SAMPLE_RATE": "7"},
+            "TIMETRACER_SAMPLE_RATE: 7.0 is not allowed. Allowed: 0.0 to 1.0.",
+        ),
     ],
 )
 def test_a_bad_setting_leaves_the_app_alone_and_says_so(
@@ -242,6 +246,7 @@ def test_a_bad_setting_leaves_the_app_alone_and_says_so(
     done = instrumented(TWO_REQUESTS.format(base=upstream.url), TIMETRACER_DIR=str(tmp_path), **settings)
     assert (done.stdout, done.returncode) == (EXPECTED, 0), done.stderr
     assert done.stderr.count(line) == 1
+    assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,6 +9,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from timetracer_otel import _faults
 from timetracer_otel.bridge._runtime import runtime
+from timetracer_otel.exceptions import ConfigurationError
 
 __all__ = ["TimetracerSpanExporter"]
 
@@ -23,6 +24,9 @@ class TimetracerSpanExporter(SpanExporter):
     def __init__(self) -> None:
         try:
             runtime().start_recording()
+        except ConfigurationError:
+            # The instrumentor reads the same environment, and says what is wrong with it.
+            pass
         except Exception as error:
             _faults.contain("exporter", error)
 
