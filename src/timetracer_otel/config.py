@@ -159,7 +159,9 @@ class TraceConfig:
     def should_trace(self, path: str) -> bool:
         """False for request paths that `exclude_paths` leaves out, whatever their query."""
         path = path.split("?", 1)[0]
-        return not any(path == excluded or path.startswith(excluded + "/") for excluded in self.exclude_paths)
+        # "/static/" is meant as "/static"; "/" by itself is the one page.
+        bare = (excluded.rstrip("/") or "/" for excluded in self.exclude_paths)
+        return not any(path == excluded or path.startswith(excluded + "/") for excluded in bare)
 
     def warnings(self, known_plugins: frozenset[str]) -> list[str]:
         """One line for each name in the plugin lists that nobody knows, with the nearest known one."""

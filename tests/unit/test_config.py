@@ -139,6 +139,10 @@ def test_paths_and_sampling() -> None:
         True,
         True,
     ]
+    below = ["/static", "/static/", "/static/a.js"]
+    for excluded, left_out in (("/static/", below), ("/static", below), ("/", ["/"])):
+        config = TraceConfig(exclude_paths=[excluded])
+        assert [path for path in ("/", *below, "/statics") if not config.should_trace(path)] == left_out
     assert TraceConfig(sample_rate=1.0).should_sample()
     assert not TraceConfig(sample_rate=0.0).should_sample()
     half = TraceConfig(sample_rate=0.5)
