@@ -14,6 +14,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
+from urllib.parse import unquote
 
 from timetracer_otel._names import mocks, unknown_names
 from timetracer_otel._settings import ENV_PREFIX, OTEL_ENV_PREFIX, SETTINGS, Setting, check, names, parse
@@ -249,7 +250,7 @@ def _read_environment(explicit_only: bool = False) -> dict[str, Any]:
 
 def _resource_attributes() -> dict[str, str]:
     pairs = (item.partition("=") for item in names(environment("OTEL_RESOURCE_ATTRIBUTES") or ""))
-    return {key.strip(): value.strip() for key, separator, value in pairs if separator}
+    return {key.strip(): unquote(value.strip()) for key, separator, value in pairs if separator}
 
 
 assert {setting.field for setting in SETTINGS} == {entry.name for entry in fields(TraceConfig)}

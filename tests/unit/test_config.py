@@ -79,6 +79,9 @@ def test_the_first_name_wins_and_empty_means_not_set(monkeypatch: pytest.MonkeyP
 def test_service_and_environment_fall_back_to_opentelemetrys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.name=from-resource,deployment.environment=old")
     assert (TraceConfig.from_env().service_name, TraceConfig.from_env().env) == ("from-resource", "old")
+    # As the resource specification has it, and OpenTelemetry's own reader.
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.name=my%20shop,deployment.environment.name=a%2Cb")
+    assert (TraceConfig.from_env().service_name, TraceConfig.from_env().env) == ("my shop", "a,b")
     monkeypatch.setenv("OTEL_SERVICE_NAME", "from-otel")
     assert TraceConfig.from_env().service_name == "from-otel"
     assert TraceConfig(service_name="mine").with_env_overrides().service_name == "mine"
