@@ -175,6 +175,20 @@ def test_excluded_paths_and_unsampled_requests_leave_nothing(upstream: Loopback,
         assert cassettes(tmp_path) == []
 
 
+def test_a_span_may_name_a_url_that_is_none(upstream: Loopback, tmp_path: Path) -> None:
+    code = f"""
+        import httpx
+        from opentelemetry import trace
+        attributes = {{"http.method": "GET", "http.url": "http://[bad/x"}}
+        with trace.get_tracer("app").start_as_current_span("HTTP", kind=trace.SpanKind.SERVER, attributes=attributes):
+            httpx.get("{upstream.url}/users/1")
+    """
+    done = instrumented(code, TIMETRACER_MODE="record", TIMETRACER_DIR=str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    (cassette,) = cassettes(tmp_path)
+    assert (cassette.request.method, cassette.request.path, len(cassette.events)) == ("GET", "/x", 1)
+
+
 def test_spans_without_a_plugin_are_observed(upstream: Loopback, tmp_path: Path) -> None:
     code = """
         from opentelemetry import trace

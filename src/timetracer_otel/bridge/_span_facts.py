@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
 from timetracer_otel._mappings import first_of, text_or_none, values_by_name
-from timetracer_otel.session import TraceSession
+from timetracer_otel.session import TraceSession, split_url
 from timetracer_otel.types import RequestSnapshot, ResponseSnapshot, SpanFacts
 
 __all__ = [
@@ -55,7 +55,7 @@ def request_path(span: ReadableSpan) -> str | None:
     path = first_of(span.attributes or {}, "url.path", "http.target")
     if path is None:
         url = first_of(span.attributes or {}, "http.url", "url.full") if span.kind is _SERVER else None
-        path = urlsplit(str(url)).path if url is not None else None
+        path = split_url(str(url)).path if url is not None else None
     return None if path is None else str(path)
 
 

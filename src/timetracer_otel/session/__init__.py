@@ -12,6 +12,7 @@ from timetracer_otel.session._replay import ReplaySession
 from timetracer_otel.session._roots import is_http
 from timetracer_otel.session._rules import json_path, without
 from timetracer_otel.session._trace import TraceSession
+from timetracer_otel.session._urls import split_url
 
 __all__ = [
     "PIECE_BYTES",
@@ -34,6 +35,7 @@ __all__ = [
     "empty_cassette",
     "is_http",
     "json_path",
+    "split_url",
     "value_differences",
     "without",
     "without_quoted_arguments",
