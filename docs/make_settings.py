@@ -37,7 +37,8 @@ Without `TIMETRACER_MODE`, the name `timetracer` in `OTEL_TRACES_EXPORTER` means
 
 Of OpenTelemetry's own variables these count as well: `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`,
 `OTEL_SDK_DISABLED`, `OTEL_PYTHON_DISABLED_INSTRUMENTATIONS` (`timetracer` switches us off, a library's name its
-plugin), `OTEL_PYTHON_EXCLUDED_URLS` and `OTEL_PYTHON_<LIBRARY>_EXCLUDED_URLS`.
+plugin), `OTEL_PYTHON_EXCLUDED_URLS` and `OTEL_PYTHON_<LIBRARY>_EXCLUDED_URLS`, for calls by the client's name
+(`HTTPX`) and for requests that come in by the framework's (`FASTAPI`, `STARLETTE`, `FLASK`, `DJANGO`).
 
 What is switched off is not recorded where the environment says what is. `record(...)` and `replay(...)` in code and
 in tests, and a replay of a whole process, are for every plugin all the same: those variables are about telemetry, and

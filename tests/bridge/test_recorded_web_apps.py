@@ -186,3 +186,25 @@ def test_the_backend_gets_the_same_spans(probe: Probe, app: str) -> None:
 def test_only_failed_requests_are_kept_where_that_is_asked_for(probe: Probe) -> None:
     run = probe("starlette", "unsampled", TIMETRACER_ERRORS_ONLY="true")
     assert sorted(cassette.request.path for cassette in cassettes(run.folder)) == ["/boom", "/broken"]
+
+
+@pytest.mark.parametrize(
+    ("app", "variable"),
+    [
+        ("starlette", "OTEL_PYTHON_STARLETTE_EXCLUDED_URLS"),
+        ("fastapi", "OTEL_PYTHON_EXCLUDED_URLS"),
+        ("flask", "OTEL_PYTHON_FLASK_EXCLUDED_URLS"),
+        ("django-asgi", "OTEL_PYTHON_DJANGO_EXCLUDED_URLS"),
+    ],
+)
+def test_what_is_excluded_from_tracing_is_not_recorded(probe: Probe, app: str, variable: str) -> None:
+    run = probe(app, "framework", **{variable: r"/users/\d, ^http://127.0.0.1:\d+/echo$"})
+    assert [answer["body"] for answer in run.answers] == [
+        answer["body"] for answer in probe(app, "framework").answers
+    ]
+    found = cassettes(run.folder)
+    paths = {cassette.request.path for cassette in found}
+    assert {"/stream", "/empty", "/no/such/path"} <= paths
+    assert not [path for path in paths if "/users/" in path or path == "/echo"]
+    # Nor are the calls of such requests, as calls of the process.
+    assert "" not in paths

@@ -86,6 +86,7 @@ def _incoming(scope: Scope, framework: str, added: str) -> IncomingRequest:
         headers=tuple((bytes(name), bytes(value)) for name, value in headers),
         client_ip=str(client[0]) if client else None,
         framework=framework,
+        scheme=scope.get("scheme") or "http",
     )
 
 

@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from timetracer_otel import _faults
 from timetracer_otel.bridge import _network_guard
+from timetracer_otel.bridge._exclusions import ExcludedUrls
 from timetracer_otel.bridge._live_spans import LiveSpan
 from timetracer_otel.bridge._refusing import RefusingSession
 from timetracer_otel.bridge._replay_ledger import ReplayLedger
@@ -90,6 +91,7 @@ class FolderReplay:
             _faults.logger.warning("timetracer-otel: left out: %s", fault)
         self._reported = len(self.library.broken)
         self._ledger = ReplayLedger(config.replay_report)
+        self._excluded = ExcludedUrls()
         self._lock = threading.RLock()
         self._outside: ReplaySession | None = None
         self._open: dict[ReplaySession, _Open] = {}
@@ -127,20 +129,23 @@ class FolderReplay:
                 return None
             # Chosen by what the span said, which knew no body.
             self._withdraw(around.session)
-        session = self._began(_snapshot(incoming), _named_by(incoming), by_span=False)
+        left_out = self._excluded.leave_out(incoming)
+        session = self._began(_snapshot(incoming), _named_by(incoming), by_span=False, left_out=left_out)
         return RequestScope(incoming, session, on_end=lambda _: self.end(session))
 
     def span_began(self, span: ReadableSpan, context: Context | None) -> ReplaySession:
         """The session of the request, job or message that a span stands for, whose parent context is given."""
         return self._began(RootSpan(span).request(), named_cassette(None, context), by_span=True)
 
-    def _began(self, request: RequestSnapshot, named: str | None, by_span: bool) -> ReplaySession:
+    def _began(
+        self, request: RequestSnapshot, named: str | None, by_span: bool, left_out: bool = False
+    ) -> ReplaySession:
         entry = self.library.choose(request, named)
         line = f"{request.method} {request.path}"
         session = self._chosen(entry, request) if entry is not None else self._refusing(request, named)
         session.on_miss = partial(self._ledger.missed, line)
         # What nobody recorded on purpose is missing on purpose.
-        counts = entry is not None or self._config.should_trace(request.path)
+        counts = entry is not None or (self._config.should_trace(request.path) and not left_out)
         with self._lock:
             self._open[session] = _Open(line, by_span, counts)
         if counts:

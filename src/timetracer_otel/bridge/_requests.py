@@ -44,6 +44,7 @@ class IncomingRequest:
     headers: HeaderPairs
     client_ip: str | None = None
     framework: str = ""
+    scheme: str = "http"
     body: bytes | None = None
     """Whole, where it was read before the app was called (see `Runtime.reads_body_first`); None otherwise."""
 

@@ -17,6 +17,7 @@ from timetracer_otel import _counters, _faults
 from timetracer_otel._names import known_names
 from timetracer_otel.bridge import _metrics, _termination
 from timetracer_otel.bridge._carrier import carry, stop_carrying
+from timetracer_otel.bridge._exclusions import ExcludedUrls
 from timetracer_otel.bridge._folder_replay import FolderReplay
 from timetracer_otel.bridge._live_spans import LiveSpan, LiveSpans, TimetracerSpanProcessor
 from timetracer_otel.bridge._process_replay import ProcessReplay
@@ -47,6 +48,7 @@ class Runtime:
         """Whether each request gets a session of its own, as it comes in."""
         self._lock = threading.RLock()
         self._config = TraceConfig()
+        self._excluded = ExcludedUrls()
         self._recordings: Recordings | None = None
         self._process_session: ProcessSession | None = None
         self._replay: ProcessReplay | None = None
@@ -122,6 +124,7 @@ class Runtime:
             if not self.takes_requests:
                 # The app may go to another folder while it runs.
                 config = self._config = replace(config, cassette_dir=str(Path(config.cassette_dir).absolute()))
+                self._excluded = ExcludedUrls()
                 self._recordings = Recordings(config, self.spans, self.process_session)
                 self._recordings.recover()
                 self.takes_requests = True
@@ -234,7 +237,9 @@ class Runtime:
             if not is_server(around.span) or not isinstance(session, TraceSession) or session.exchange is not None:
                 return None
             return RequestScope(incoming, session)
-        return RequestScope(incoming, self._begin_recording(incoming.path), self._request_ended)
+        wanted = not self._excluded.leave_out(incoming)
+        session = self._begin_recording(incoming.path) if wanted else None
+        return RequestScope(incoming, session, self._request_ended)
 
     def outermost_ended(self, session: BaseSession, span: ReadableSpan, began_session: bool) -> None:
         """An outermost span of this process has ended: tell its session, and hand that over if it began with it."""

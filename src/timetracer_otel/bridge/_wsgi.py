@@ -93,6 +93,7 @@ def _incoming(environ: Environ, framework: str) -> IncomingRequest:
         headers=tuple(_headers(environ)),
         client_ip=environ.get("REMOTE_ADDR") or None,
         framework=framework,
+        scheme=environ.get("wsgi.url_scheme") or "http",
     )
 
 
