@@ -126,7 +126,7 @@ class Runner:
             )
             return
         result.missed = bool(verdict.misses)
-        if not verdict.ended:
+        if not verdict.ended and result.status is not None:
             result.notes.append(f"the service is not done with it {self.timeout_s:g} s after its answer")
         result.problems += [f"missed: {text}" for text in verdict.misses]
         names = {event.eid: event_name(event) for event in cassette.events}
