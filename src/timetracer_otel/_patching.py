@@ -19,7 +19,7 @@ import wrapt
 
 from timetracer_otel import _faults
 
-__all__ = ["Function", "LatePatch", "Patch", "Seams"]
+__all__ = ["Function", "LatePatch", "Patch", "Seams", "is_replacement"]
 
 Function = Callable[..., Any]
 
@@ -57,15 +57,8 @@ class Patch:
         """Put the replacement in; harmless when repeated."""
         if self._replacement is not None:
             return
-        holder, found = self._innermost(lambda _: False)
-        original = _without_leftovers(found)
-        kind = type(original) if isinstance(original, (staticmethod, classmethod)) else None
-        function = original.__func__ if kind else original
-        replacement: Any = functools.wraps(function)(self._wrap(function))
-        # The name promises a plain function: `__wrapped__` would let others unwrap us by mistake.
-        del replacement.__wrapped__
-        setattr(replacement, _MARK, (replacement, self, original))
-        replacement = kind(replacement) if kind else replacement
+        holder, original = self._current()
+        replacement = self._make(original)
         self._put(holder, replacement)
         self._original, self._replacement = original, replacement
 
@@ -85,6 +78,20 @@ class Patch:
             self._put(holder, self._original)
         self._original = self._replacement = None
 
+    def _current(self) -> tuple[Any, Function]:
+        """The function that stands in the place, and the innermost proxy around it."""
+        holder, found = self._innermost(lambda _: False)
+        return holder, _without_leftovers(found)
+
+    def _make(self, original: Any) -> Any:
+        kind = type(original) if isinstance(original, (staticmethod, classmethod)) else None
+        function = original.__func__ if kind else original
+        replacement: Any = functools.wraps(function)(self._wrap(function))
+        # The name promises a plain function: `__wrapped__` would let others unwrap us by mistake.
+        del replacement.__wrapped__
+        setattr(replacement, _MARK, (replacement, self, original))
+        return kind(replacement) if kind else replacement
+
     def _innermost(self, stop: Callable[[Function], bool]) -> tuple[Any, Function]:
         holder: Any = None
         current: Any = vars(self.owner).get(self.name) or getattr(self.owner, self.name)
@@ -99,13 +106,26 @@ class Patch:
             holder.__wrapped__ = function
 
 
+def is_replacement(found: Any) -> bool:
+    """Whether a function that was found in its place was put there by a patch."""
+    return _mark_of(found) is not None
+
+
+def _mark_of(found: Any) -> tuple[Any, Any, Any] | None:
+    function = found.__func__ if isinstance(found, (staticmethod, classmethod)) else found
+    # Not asked for as an attribute: mocks have every one.
+    mark: tuple[Any, Any, Any] | None = getattr(function, "__dict__", {}).get(_MARK)
+    return mark if mark is not None and mark[0] is function else None
+
+
 def _without_leftovers(found: Any) -> Any:
     """The function beneath replacements that were undone while they were not in their place."""
     while True:
-        function = found.__func__ if isinstance(found, (staticmethod, classmethod)) else found
-        mark: tuple[Any, Any, Any] = getattr(function, _MARK, (None, None, None))
-        marked, patch, original = mark
-        if marked is not function or patch._replacement is found:
+        mark = _mark_of(found)
+        if mark is None:
+            return found
+        _, patch, original = mark
+        if patch._replacement is found:
             return found
         found = original
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -74,20 +76,83 @@ WAYS: dict[str, tuple[Call, Mocking]] = {
 }
 
 
+@contextmanager
+def _both(
+    begins_first: str, session: AbstractContextManager[Any], mocking: AbstractContextManager[None]
+) -> Iterator[Any]:
+    if begins_first == "session":
+        with session as opened, mocking:
+            yield opened
+    else:
+        with mocking, session as opened:
+            yield opened
+
+
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("begins_first", ["session", "mock"])
 def test_a_mock_answers_and_what_it_lets_through_is_recorded_and_replayed(
-    upstream: Loopback, tmp_path: Path, way: str
+    upstream: Loopback, tmp_path: Path, way: str, begins_first: str
 ) -> None:
     call, mocking = WAYS[way]
     path, real = tmp_path / "x.msgpack", f"{upstream.url}/users/1"
-    with timetracer_otel.record(path), mocking(upstream.url):
+    with _both(begins_first, timetracer_otel.record(path), mocking(upstream.url)):
         recorded = [call(MOCKED), call(real)]
     assert recorded[0] == "mocked"
     assert [event.signature.url for event in read_cassette(path).events] == [real]
     upstream.stop()
-    with timetracer_otel.replay(path) as session, mocking(upstream.url):
+    with _both(begins_first, timetracer_otel.replay(path), mocking(upstream.url)) as session:
         assert [call(MOCKED), call(real)] == recorded
-    assert str(session.verdict()) == "1 hit, 0 missed, 0 unused, 0 live"
+        assert str(session.verdict()) == "1 hit, 0 missed, 0 unused, 0 live"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_mock_that_ends_within_a_session_leaves_the_calls_to_that(
+    upstream: Loopback, tmp_path: Path, way: str
+) -> None:
+    call, mocking = WAYS[way]
+    path, real = tmp_path / "x.msgpack", f"{upstream.url}/users/1"
+
+    def run(scope: AbstractContextManager[Any]) -> Any:
+        with ExitStack() as mocked:
+            mocked.enter_context(mocking(upstream.url))
+            with scope:
+                assert call(MOCKED) == "mocked"
+                mocked.close()
+                return call(real)
+
+    recorded = run(timetracer_otel.record(path))
+    upstream.stop()
+    assert run(timetracer_otel.replay(path)) == recorded
+
+
+_READY = """
+import gc, gzip, httpx, timetracer_otel
+
+def handle_request(self, request):
+    kind = request.url.path
+    if kind == "/gzip":
+        return httpx.Response(200, headers={"content-encoding": "gzip"}, content=gzip.compress(b"ready"))
+    response = httpx.Response(200, stream=httpx.ByteStream(b"ready") if kind == "/stream" else Pieces())
+    response.read()
+    return response
+
+class Pieces(httpx.SyncByteStream):
+    def __iter__(self):
+        yield b"ready"
+
+# Nobody keeps the function of httpx: what stands in its place is the only one there is.
+httpx.HTTPTransport.handle_request = handle_request
+gc.collect()
+for scope in (timetracer_otel.record, timetracer_otel.replay):
+    with scope("x.msgpack"):
+        for kind in ("gzip", "stream", "pieces"):
+            assert httpx.get("http://mock.invalid/" + kind).text == "ready"
+    handle_request.__code__ = (lambda self, request: 1 / 0).__code__
+"""
+
+
+def test_a_response_that_comes_read_already_is_recorded_whole(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", _READY], cwd=tmp_path, check=True, timeout=60)
 
 
 def test_an_answer_of_vcrpy_is_recorded_as_what_cannot_be_replayed(upstream: Loopback, tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 from unittest import mock
 
@@ -12,23 +14,28 @@ import pytest
 
 from timetracer_otel._kept_functions import KeptPatch
 
+_SOURCE = """
+class Base:
+    def plain(self, number=1, *, more=2):
+        return number, more
+
+class Library(Base):
+    def plain(self, number=1, *, more=2):
+        return number, more
+
+    async def awaited(self, number=1, *, more=2):
+        return number, more
+
+    def with_super(self, number=1, *, more=2):
+        return super().plain(number, more=more)
+"""
+
 
 def _library() -> Any:
-    class Base:
-        def plain(self, number: int = 1, *, more: int = 2) -> tuple[int, int]:
-            return number, more
-
-    class Library(Base):
-        def plain(self, number: int = 1, *, more: int = 2) -> tuple[int, int]:
-            return number, more
-
-        async def awaited(self, number: int = 1, *, more: int = 2) -> tuple[int, int]:
-            return number, more
-
-        def with_super(self, number: int = 1, *, more: int = 2) -> tuple[int, int]:
-            return super().plain(number, more=more)
-
-    return Library
+    """A class of another package."""
+    names = {"__name__": "a_library.of_others"}
+    exec(_SOURCE, names)
+    return names["Library"]
 
 
 def _noting(note: list[str], name: str) -> Callable[[Any], Any]:
@@ -109,6 +116,79 @@ class TestKept:
         kept.__code__ = others.__code__
         patch.undo()
         assert kept(library()) == "other"
+
+
+class _Proxy:
+    """Says that it is a function, as proxies do."""
+
+    __class__ = FunctionType  # type: ignore[assignment]
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        return lambda *args: self.function(instance, *args)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.function, name)
+
+
+@pytest.mark.parametrize("name", ["plain", "awaited"])
+@pytest.mark.parametrize("kind", ["mock", "wrapper", "proxy"])
+class TestStandIns:
+    """Something of others stands in the function's place when a patch is applied."""
+
+    @staticmethod
+    def _stand_in(kind: str, function: Any) -> Any:
+        if kind == "mock":
+            return mock.MagicMock(return_value="mocked")
+        return (lambda *args: function(*args)) if kind == "wrapper" else _Proxy(function)
+
+    def test_it_stays_and_has_the_first_word(self, name: str, kind: str) -> None:
+        library, note = _library(), list[str]()
+        stand_in = self._stand_in(kind, library.__dict__[name])
+        with mock.patch.object(library, name, stand_in):
+            patch = KeptPatch(library, name, _noting(note, "a"))
+            patch.apply()
+            assert library.__dict__[name] is stand_in
+            assert _result(getattr(library(), name)()) == ("mocked" if kind == "mock" else (1, 2))
+            assert note == ([] if kind == "mock" else ["a"])
+            patch.undo()
+            _result(getattr(library(), name)())
+            assert library.__dict__[name] is stand_in
+        assert note == ([] if kind == "mock" else ["a"])
+
+    @pytest.mark.parametrize("seen", [True, False])
+    def test_the_function_leads_to_the_replacement_when_it_is_put_back(
+        self, name: str, kind: str, seen: bool
+    ) -> None:
+        library, note = _library(), list[str]()
+        if seen:
+            before = KeptPatch(library, name, _noting(note, "before"))
+            before.apply()
+            before.undo()
+        function = library.__dict__[name]
+        patch = KeptPatch(library, name, _noting(note, "a"))
+        with mock.patch.object(library, name, self._stand_in(kind, function)):
+            patch.apply()
+        assert library.__dict__[name] is function
+        assert _result(getattr(library(), name)()) == (1, 2)
+        assert note == ["a"]
+        patch.undo()
+        assert _result(getattr(library(), name)()) == (1, 2)
+        assert note == ["a"]
+
+
+def test_what_took_the_place_of_a_function_that_is_no_more_is_replaced() -> None:
+    library, note = _library(), list[str]()
+    library.plain = others = lambda self: "other"
+    gc.collect()
+    patch = KeptPatch(library, "plain", _noting(note, "a"))
+    patch.apply()
+    assert library().plain() == "other"
+    assert note == ["a"]
+    patch.undo()
+    assert library.plain is others
 
 
 def test_a_function_with_free_variables_is_replaced_in_its_place_only() -> None:

@@ -50,6 +50,8 @@ class Internals(NamedTuple):
     """``Response.read`` and ``aread`` that read a body which is a `replay` at once, where it can be. What records has
     no use for them, and would pay for them at every call."""
     whole: Callable[[bytes], Any]
+    body_read: Callable[[Any], bytes | None]
+    """The body that came with a response which was read already; None where only what it was decoded to is left."""
     family: dict[str, str]
     """Packages whose exceptions the module raises: the name in either generation, and the one to use here."""
 
@@ -205,13 +207,19 @@ def internals_of(module: ModuleType) -> Internals:
 
         return aread
 
+    def body_read(response: Any) -> bytes | None:
+        if type(response.stream) is module.ByteStream:
+            return b"".join(response.stream)
+        content: bytes = response.content
+        return None if "content-encoding" in response.headers else content
+
     read = LatePatch(module.Response, "read", read_seam)
     aread = LatePatch(module.Response, "aread", aread_seam)
     suffix = "2" if module.__name__ == "httpx2" else ""
     family = {name + old: name + suffix for name in ("httpx", "httpcore") for old in ("", "2")}
     # What httpcore speaks HTTP and waits with: their errors are arguments and causes of its own.
     family |= {name: name for name in ("h11", "h2", "anyio", "trio", "exceptiongroup")}
-    return Internals(response, Tee, Replayed, (read, aread), module.ByteStream, family)
+    return Internals(response, Tee, Replayed, (read, aread), module.ByteStream, body_read, family)
 
 
 def _transport_streams(module: ModuleType) -> tuple[frozenset[type], Callable[[], AbstractContextManager[None]]]:
@@ -234,7 +242,7 @@ async def pause(seconds: float) -> None:
 
 
 CONTENT = "_content"
-"""The attribute that a request has once its body is whole in memory; ``content`` raises before."""
+"""The attribute that a request or response has once its body is whole in memory; ``content`` raises before."""
 
 
 def whole_body(request: Any) -> bytes | None:

@@ -102,8 +102,20 @@ class _Exchange(Site, ABC):
             return value
         hears = recording.session.call_ended is not None
         self._received = recording.body = received = BodyTap(self._limits, recording.close if hears else None)
-        value.stream = self._internals.tee(value.stream, received)
+        if CONTENT in vars(value):
+            # Nobody will read it again. It is what stands in the transport's place that makes such a response.
+            self._note_read(value, received, recording)
+        else:
+            value.stream = self._internals.tee(value.stream, received)
         return value
+
+    def _note_read(self, value: Any, received: BodyTap, recording: Recording) -> None:
+        body = self._internals.body_read(value)
+        if body is None:
+            recording.not_replayable = "its body had been read and decoded before it could be noted"
+        else:
+            received.chunk(body)
+        received.finish(BodyEnd.COMPLETE)
 
     def result(self, recording: Recording) -> EventResult:
         assert recording.returned_s is not None
