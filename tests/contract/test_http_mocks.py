@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import aiohttp
 import httpx
 import pytest
 import requests
@@ -61,6 +62,33 @@ def _httpx_patched(real: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _aiohttp_patched(real: str) -> Iterator[None]:
+    """As aioresponses has it, whose own answers depend on aiohttp's release."""
+    kept = aiohttp.ClientSession._request
+
+    class Answer:
+        def release(self) -> None:
+            """Nothing is held."""
+
+        close = release
+
+        async def json(self) -> str:
+            return "mocked"
+
+    async def request(session: Any, method: str, url: Any, **keywords: Any) -> Any:
+        return await kept(session, method, url, **keywords) if str(url).startswith(real) else Answer()
+
+    with mock.patch.object(aiohttp.ClientSession, "_request", request):
+        yield
+
+
+async def _by_aiohttp(url: str) -> Any:
+    async with aiohttp.ClientSession() as session:
+        answer = await session.get(url)
+        return await answer.json()
+
+
 async def _by_async_httpx(url: str) -> Any:
     async with httpx.AsyncClient() as client:
         return (await client.get(url)).json()
@@ -72,6 +100,7 @@ Mocking = Callable[[str], AbstractContextManager[None]]
 WAYS: dict[str, tuple[Call, Mocking]] = {
     "requests, responses": (lambda url: requests.get(url, timeout=60).json(), _responses),
     "httpx": (lambda url: httpx.get(url).json(), _httpx_patched),
+    "aiohttp": (lambda url: asyncio.run(_by_aiohttp(url)), _aiohttp_patched),
     "httpx, async": (lambda url: asyncio.run(_by_async_httpx(url)), _httpx_patched),
 }
 

@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from timetracer_otel import _faults
+from timetracer_otel._kept_functions import KeptPatch
 from timetracer_otel._patching import Function, Patch
 from timetracer_otel.config import excluded_urls
 from timetracer_otel.constants import BodyEnd, EventType
@@ -313,7 +314,7 @@ def _patches(module: ModuleType) -> list[Patch]:
         return write
 
     return [
-        Patch(module.ClientSession, "_request", request_seam),
+        KeptPatch(module.ClientSession, "_request", request_seam),
         Patch(BaseConnector, "connect", connect_seam),
         Patch(ResponseHandler, "set_response_params", parser_seam),
         Patch(module.ClientRequest, "write_bytes", write_seam),
