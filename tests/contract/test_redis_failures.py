@@ -16,9 +16,11 @@ from redis.backoff import NoBackoff
 from tests.contract._flavour import settle
 from tests.contract.redis_contract import RedisFlavour, failing, three_runs, typed
 from tests.servers.redis import RedisServer
-from timetracer_otel import record, replay
+from timetracer_otel import _faults, record, replay
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.plugins._flow import FAULT
+from timetracer_otel.plugins._redis import _exchange
 
 SYNC = RedisFlavour(asynchronous=False)
 ASYNC = RedisFlavour(asynchronous=True)
@@ -391,3 +393,17 @@ def test_a_fast_retry_does_not_outrun_its_time(flavour: RedisFlavour, server: Re
         assert flavour.run(app()) < 0.25
     with replay(path, replay_timing=True):
         assert flavour.run(app()) > 0.25
+
+
+def test_a_reply_that_the_recorder_fails_to_note(
+    server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("broken")
+
+    path = tmp_path / "x.msgpack"
+    with record(path), redis.Redis(port=server.port) as r:
+        monkeypatch.setattr(_exchange, "folded_reply", broken)
+        monkeypatch.setattr(_faults, "contain", lambda *_: None)
+        assert r.ping() is True
+    assert [event.not_replayable for event in read_cassette(path).events] == [FAULT]

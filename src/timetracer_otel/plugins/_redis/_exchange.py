@@ -11,7 +11,7 @@ from typing import Any
 from timetracer_otel.cassette import rebuild_error
 from timetracer_otel.constants import CapturePolicy, EventType
 from timetracer_otel.exceptions import CassetteError
-from timetracer_otel.plugins._flow import CANCEL_GRACE_S, Flow, Recording, Site, rebuilt
+from timetracer_otel.plugins._flow import CANCEL_GRACE_S, FAULT, Flow, Recording, Site, rebuilt
 from timetracer_otel.plugins._redis._commands import (
     Command,
     arguments,
@@ -231,7 +231,7 @@ class Exchange(Site):
         secrets = secrets_of(self._commands)
         lines = map(folded_arguments, arguments(self._commands))
         # What a handshake sends, a password perhaps, stands in no command of the call.
-        if secrets or self.connects or any(type(line[-1]) is dict for line in lines if line):
+        if secrets or self.connects or any(type(line[-1]) in (dict, list) for line in lines if line):
             return without_secrets(value, secrets)
         return value
 
@@ -273,6 +273,12 @@ class Exchange(Site):
         if recording is not None and self._steps is None and recording.ended_s is None:
             recording.not_replayable = why
         self._close()
+
+    def faulted(self) -> None:
+        recording = self._recording
+        if recording is not None:
+            recording.not_replayable = FAULT
+            recording.close()
 
     def note_empty(self) -> None:
         steps = self._steps

@@ -181,7 +181,12 @@ def _remember(manner: Manner, connection: Any, wire: Wire, value: Any) -> None:
 
 
 def _note(wire: Wire, listener: Listener, value: Any, plain: bool) -> None:
-    last = _contained(partial(listener.note, value, plain))
+    last = None
+    try:
+        last = listener.note(value, plain)
+    except Exception as fault:
+        _contained(listener.faulted)
+        _faults.contain("redis.read", fault)
     if last is not False and wire.open and wire.open[0] is listener:
         wire.open.popleft()
 

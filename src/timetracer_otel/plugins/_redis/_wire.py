@@ -61,6 +61,9 @@ class Listener(Protocol):
     def cut(self, why: str) -> None:
         """No more replies will come."""
 
+    def faulted(self) -> None:
+        """What came could not be noted."""
+
     def note_empty(self) -> None:
         """Somebody looked, and there was nothing (yet)."""
 
