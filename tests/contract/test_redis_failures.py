@@ -21,6 +21,7 @@ from timetracer_otel.cassette import read_cassette
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.plugins._flow import FAULT
 from timetracer_otel.plugins._redis import _exchange
+from timetracer_otel.session import ReplaySession
 
 SYNC = RedisFlavour(asynchronous=False)
 ASYNC = RedisFlavour(asynchronous=True)
@@ -407,3 +408,28 @@ def test_a_reply_that_the_recorder_fails_to_note(
         monkeypatch.setattr(_faults, "contain", lambda *_: None)
         assert r.ping() is True
     assert [event.not_replayable for event in read_cassette(path).events] == [FAULT]
+
+
+@pytest.mark.parametrize("transaction", [False, True], ids=["pipeline", "transaction"])
+@pytest.mark.parametrize("now", [2, 4])
+def test_a_loosely_matched_pipeline_of_another_length(
+    server: RedisServer, tmp_path: Path, transaction: bool, now: int
+) -> None:
+    def app(number: int) -> Any:
+        with redis.Redis(port=server.port) as r:
+            pipe = r.pipeline(transaction=transaction)
+            for key in range(number):
+                pipe.set(f"k{key}", 1)
+            return pipe.execute()
+
+    path = tmp_path / "x.msgpack"
+    with record(path):
+        app(3)
+    server.stop()
+    with (
+        replay(path, match_on=["method", "url"], fail_on_miss=False) as session,
+        pytest.raises(ReplayMismatchError, match="replies to"),
+    ):
+        app(now)
+    assert isinstance(session, ReplaySession)
+    assert len(session.misses) == 1

@@ -199,7 +199,8 @@ class Exchange(Site):
             wire.sent = facts.get("sent") or (facts["messages"][0][0] if facts["messages"] else wire.sent)
         elif wire.played is None and not any(map(expects_stream, self._commands)):
             replies = facts["replies"]
-            if len(replies) < len(self._commands) and not any(type(reply) is RecordedError for reply in replies):
+            missing = len(self._commands) - len(replies)
+            if missing < 0 or (missing and not any(type(reply) is RecordedError for reply in replies)):
                 raise ValueError(f"it has {len(replies)} replies to {len(self._commands)} commands")
             for index, reply in enumerate(replies):
                 wire.replies.append((unfolded_reply(self._commands, index, reply), self))
