@@ -12,6 +12,7 @@ __all__ = [
     "Command",
     "arguments",
     "expects_stream",
+    "has_span",
     "is_subscription",
     "is_transaction",
     "method_of",
@@ -93,6 +94,11 @@ def _number(data: bytes, position: int, mark: bytes) -> tuple[int, int]:
 def expects_stream(command: Command) -> bool:
     """Whether the replies to a command come whenever there are some, and not once."""
     return bool(command) and command[0].upper() in _STREAMS
+
+
+def has_span(commands: Sequence[Command]) -> bool:
+    """Whether OpenTelemetry's instrumentation makes a span for what is sent so; not for a subscription."""
+    return not any(map(expects_stream, commands))
 
 
 def is_subscription(method: str) -> bool:

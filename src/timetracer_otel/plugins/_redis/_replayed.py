@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from timetracer_otel.plugins._flow import Flow, Step, flow
-from timetracer_otel.plugins._redis._commands import Command
+from timetracer_otel.plugins._redis._commands import Command, has_span
 from timetracer_otel.plugins._redis._connects import connect_for_real, is_for_new_call, replay_failed_connect
 from timetracer_otel.plugins._redis._exchange import new_exchange
 from timetracer_otel.plugins._redis._internals import HEALTH_CHECK, is_open, is_reply, nothing_sent, stay_healthy
@@ -75,6 +75,7 @@ def send_replayed(
             return None
     wire.sent += 1
     exchange = new_exchange(connection, wire, commands, live, manner.pause)
+    exchange.marks_span = not wire.listens and has_span(commands)
     recorder = session.recorder
     if recorder is not None and wire.takes_new:
         exchange.catch_up = partial(_make_ready, manner, connection, wire, recorder)
