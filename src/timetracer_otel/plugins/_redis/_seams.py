@@ -139,6 +139,13 @@ def read(manner: Manner, connection: Any, live: Step, plain: bool, timeout_s: fl
         timeout_s: How long to wait for a message; None for as long as it takes.
     """
     wire = known_wire(connection)
+    if wire is None or (wire.replaying is None and not wire.open):
+        session = get_current_session()
+        if replays(LIB, session) and not inside.get() and connect_callbacks(connection):
+            assert isinstance(session, ReplaySession)
+            # A subscription of before the replay, read without a look whether there is something: as in `poll`.
+            yield from connect_replayed(manner, connection, session)
+            wire = known_wire(connection)
     if wire is None:
         return (yield live)
     if wire.replaying is not None and not inside.get() and wire.stream is None:
