@@ -14,7 +14,7 @@ from timetracer_otel.plugins._redis._commands import Command, has_span
 from timetracer_otel.plugins._redis._connects import connect_for_real, is_for_new_call, replay_failed_connect
 from timetracer_otel.plugins._redis._exchange import new_exchange
 from timetracer_otel.plugins._redis._internals import HEALTH_CHECK, is_open, is_reply, nothing_sent, stay_healthy
-from timetracer_otel.plugins._redis._topology import FACTS, add_facts, claim_facts, fact_for
+from timetracer_otel.plugins._redis._topology import add_facts, claim_facts, fact_for, is_question
 from timetracer_otel.plugins._redis._wire import Played, Wire, inside, wire_of
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import RecordedError
@@ -82,10 +82,10 @@ def send_replayed(
     if exchange.clustered:
         claim_facts(session)
         exchange.follow(session)
-        fact = fact_for(exchange, session) if session.upcoming(exchange.call()) is None else None
+        fact = fact_for(connection, exchange, session) if session.upcoming(exchange.call()) is None else None
         if fact is not None:
             return exchange.rebuild(fact, session)
-        if recorder is not None and exchange.call().method not in FACTS:
+        if recorder is not None and not is_question(connection, exchange):
             add_facts(recorder)
     before = inside.get()
     inside.set(True)

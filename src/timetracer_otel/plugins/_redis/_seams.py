@@ -29,7 +29,7 @@ from timetracer_otel.plugins._redis._replayed import (
     read_replayed,
     send_replayed,
 )
-from timetracer_otel.plugins._redis._topology import FACTS, add_facts, asks_for_facts, remember
+from timetracer_otel.plugins._redis._topology import add_facts, asks_for_facts, is_question, remember
 from timetracer_otel.plugins._redis._wire import Listener, Wire, inside, known_wire, wire_of, within
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
@@ -74,7 +74,7 @@ def _session(connection: Any, wire: Wire | None) -> BaseSession | None:
 
 def send(manner: Manner, connection: Any, packed: Any, live: Step) -> Flow:
     """``send_packed_command``: one exchange begins."""
-    question = asks_for_facts(packed)
+    question = asks_for_facts(connection, packed)
     if question is None:
         return (yield from _send(manner, connection, packed, live))
     yield from _send(manner, connection, packed, live)
@@ -109,7 +109,7 @@ def _send(manner: Manner, connection: Any, packed: Any, live: Step) -> Flow:
     if wire.stream is not None and commands == HEALTH_CHECKS:
         return (yield live)
     wire.sent += 1
-    if exchange.clustered and exchange.call().method not in FACTS:
+    if exchange.clustered and not is_question(connection, exchange):
         assert isinstance(session, TraceSession)
         add_facts(session)
     before = inside.get()
