@@ -433,3 +433,25 @@ def test_a_loosely_matched_pipeline_of_another_length(
         app(now)
     assert isinstance(session, ReplaySession)
     assert len(session.misses) == 1
+
+
+@flavours
+def test_locks_repeat_like_other_calls(flavour: RedisFlavour, server: RedisServer, tmp_path: Path) -> None:
+    async def app(times: int) -> list[Any]:
+        seen = []
+        async with flavour.open(server) as r:
+            for _ in range(times):
+                lock = r.lock("lock", timeout=5)
+                seen += [await settle(lock.acquire()), await settle(r.get("a")), await settle(lock.release())]
+        return seen
+
+    path = tmp_path / "x.msgpack"
+    with record(path):
+        recorded = flavour.run(app(2))
+    server.stop()
+    with replay(path, allow_repeats=True) as session:
+        assert flavour.run(app(4)) == recorded * 2
+    assert isinstance(session, ReplaySession)
+    assert session.misses == []
+    with replay(path, fail_on_miss=False), pytest.raises(ReplayMismatchError):
+        flavour.run(app(3))
