@@ -455,3 +455,31 @@ def test_locks_repeat_like_other_calls(flavour: RedisFlavour, server: RedisServe
     assert session.misses == []
     with replay(path, fail_on_miss=False), pytest.raises(ReplayMismatchError):
         flavour.run(app(3))
+
+
+@flavours
+@pytest.mark.parametrize("word", ["SKIP", "off"])
+def test_replies_that_are_switched_off(flavour: RedisFlavour, server: RedisServer, tmp_path: Path, word: str) -> None:
+    path = tmp_path / "x.msgpack"
+
+    async def app() -> list[Any]:
+        async with flavour.open(server, single_connection_client=True) as r:
+            await settle(r.mset({"a": "A", "b": "B"}))
+            connection = r.connection
+            for command in (("CLIENT", "REPLY", word), ("SET", "n", 1)):
+                await settle(connection.send_command(*command))
+            if word == "off":
+                await settle(connection.send_command("CLIENT", "REPLY", "ON"))
+                assert await settle(connection.read_response()) == b"OK"
+            return [await settle(r.get("a")), await settle(r.get("b"))]
+
+    with record(path):
+        assert flavour.run(app()) == [b"A", b"B"]
+    events = read_cassette(path).events
+    assert events[0].result.reply["replies"] == [b"OK"]
+    assert {event.not_replayable is None or "CLIENT REPLY" in event.not_replayable for event in events} == {True}
+    assert [event.signature.method for event in events if event.not_replayable is None] == ["MSET"]
+    assert not any(event.result.reply["replies"] for event in events[1:])
+    server.stop()
+    with replay(path, fail_on_miss=False), pytest.raises(ReplayMismatchError, match="CLIENT REPLY"):
+        flavour.run(app())

@@ -17,6 +17,7 @@ from timetracer_otel.plugins._redis._commands import (
     arguments,
     expects_stream,
     method_of,
+    mutes,
     redact_reply,
     secrets_of,
 )
@@ -39,6 +40,7 @@ __all__ = ["LIB", "Exchange", "new_exchange", "pause", "pause_async"]
 
 LIB = "redis"
 
+_MUTED = "replies of its connection were switched off (CLIENT REPLY), so that it is not known which are its own"
 _UNFINISHED = "the recording ended before there was a whole answer"
 
 
@@ -139,6 +141,10 @@ class Exchange(Site):
             self._steps, self._sent = [], wire.sent
             wire.stream = self
             wire.home = wire.replaying or recording.session
+        elif wire.replaying is None and (wire.is_muted or any(map(mutes, self._commands))):
+            wire.is_muted = True
+            recording.not_replayable = _MUTED
+            recording.close()
         elif self._commands:
             wire.open.append(self)
             if wire.replaying is not None:
