@@ -125,6 +125,22 @@ async def bits(app: App) -> Any:
 
 
 @case()
+async def streams_that_are_called_like_entries(app: App) -> Any:
+    async with app.open() as r:
+        for number in range(4):
+            await settle(r.xadd("2024-01", {"a": number}, id=f"{number + 1}-1"))
+        await settle(r.xgroup_create("2024-01", "g", id="0"))
+        return [
+            await settle(r.xread({"2024-01": "0"}, count=2)),
+            await settle(r.xread({"2024-01": "0"}, count=3)),
+            await settle(r.xreadgroup("g", "one", {"2024-01": ">"})),
+            await settle(r.xautoclaim("2024-01", "g", "two", 0)),
+            await settle(r.xautoclaim("2024-01", "g", "two", 0, count=2)),
+            await settle(r.xautoclaim("2024-01", "g", "two", 0, justid=True)),
+        ]
+
+
+@case()
 async def keys(app: App) -> Any:
     async with app.open() as r:
         await settle(r.set("k", 1))

@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 import redis
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from tests.contract._flavour import settle
 from tests.contract.redis_contract import VERSION, RedisFlavour, typed
 from tests.servers.redis import RedisServer
 from timetracer_otel import record, replay
 from timetracer_otel.cassette import read_cassette, save_cassette
+from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.plugins import disable_redis, enable_redis
 from timetracer_otel.session import ReplaySession
 
@@ -161,3 +163,34 @@ def test_a_subscription_over_a_connection_that_was_in_use(
     assert typed(replayed) == typed(recorded)
     assert [message["data"] for message in replayed] == [1, b"one", 2, b"two"]
     assert session.misses == []
+
+
+@flavours
+@pytest.mark.parametrize("used", [False, True], ids=["of before", "of before, heard in a recording"])
+def test_a_subscription_of_before_is_not_read_live_in_a_replay(
+    flavour: RedisFlavour, server: RedisServer, tmp_path: Path, used: bool
+) -> None:
+    path = tmp_path / "x.msgpack"
+
+    async def app() -> None:
+        async with flavour.open(server) as r:
+            pubsub = r.pubsub()
+            await settle(pubsub.subscribe("c"))
+            await settle(pubsub.get_message(timeout=20))
+            with record(path):
+                await settle(r.publish("c", "one"))
+                if used:
+                    assert (await settle(pubsub.get_message(timeout=20)))["data"] == b"one"
+            if not used:
+                await settle(pubsub.get_message(timeout=20))
+            with replay(path, fail_on_miss=False) as session:
+                await settle(r.publish("c", "one"))
+                with redis.Redis(port=server.port) as other, suppress_instrumentation():
+                    other.publish("c", "from outside")
+                with pytest.raises(ReplayMismatchError, match="SUBSCRIBE"):
+                    await settle(pubsub.get_message(timeout=1))
+            assert isinstance(session, ReplaySession)
+            assert len(session.misses) == 1
+            await flavour.close(pubsub)
+
+    flavour.run(app())

@@ -16,10 +16,11 @@ import redis.cluster
 from redis.cluster import ClusterNode
 
 from tests.contract._flavour import settle
-from tests.contract.redis_contract import RedisFlavour, failing, typed
+from tests.contract.redis_contract import VERSION, RedisFlavour, failing, typed
 from tests.servers.redis import RedisServer
 from timetracer_otel import record, replay
 from timetracer_otel.cassette import read_cassette
+from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.plugins import disable_redis, enable_redis
 from timetracer_otel.session import ReplaySession
 
@@ -170,6 +171,7 @@ async def _made_before(flavour: RedisFlavour, cluster: Cluster, path: Path) -> A
     """Record with a client that knew its cluster before the recording began."""
     async with opened(flavour, cluster) as r:
         await settle(r.ping())
+        await settle(r.info(target_nodes=r.get_random_node()))
         with record(path):
             return await _calls(r)
 
@@ -224,3 +226,20 @@ def test_a_client_that_knew_its_cluster_before_the_recording(runs: dict[Any, Any
             assert typed(flavour.run(_made_inside(flavour, runs["cluster"]))) == typed(runs[flavour.name, "before"])
             assert isinstance(session, ReplaySession)
             assert session.misses == []
+
+
+@flavours
+def test_what_an_app_asked_before_the_recording_answers_nothing(runs: dict[Any, Any], flavour: RedisFlavour) -> None:
+    """But for what a cluster client asks by itself."""
+    if flavour.asynchronous and VERSION < (5, 1):
+        pytest.skip("this client asks for INFO like an app")
+
+    async def app() -> None:
+        async with opened(flavour, runs["cluster"]) as r:
+            await _calls(r)
+            for node in r.get_nodes():
+                with pytest.raises(ReplayMismatchError, match="INFO"):
+                    await settle(r.info(target_nodes=node))
+
+    with replay(runs["folder"] / f"{flavour.name}-b", fail_on_miss=False):
+        flavour.run(app())

@@ -16,9 +16,12 @@ from redis.backoff import NoBackoff
 from tests.contract._flavour import settle
 from tests.contract.redis_contract import RedisFlavour, failing, three_runs, typed
 from tests.servers.redis import RedisServer
-from timetracer_otel import record, replay
+from timetracer_otel import _faults, record, replay
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.plugins._flow import FAULT
+from timetracer_otel.plugins._redis import _exchange
+from timetracer_otel.session import ReplaySession
 
 SYNC = RedisFlavour(asynchronous=False)
 ASYNC = RedisFlavour(asynchronous=True)
@@ -391,3 +394,92 @@ def test_a_fast_retry_does_not_outrun_its_time(flavour: RedisFlavour, server: Re
         assert flavour.run(app()) < 0.25
     with replay(path, replay_timing=True):
         assert flavour.run(app()) > 0.25
+
+
+def test_a_reply_that_the_recorder_fails_to_note(
+    server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("broken")
+
+    path = tmp_path / "x.msgpack"
+    with record(path), redis.Redis(port=server.port) as r:
+        monkeypatch.setattr(_exchange, "folded_reply", broken)
+        monkeypatch.setattr(_faults, "contain", lambda *_: None)
+        assert r.ping() is True
+    assert [event.not_replayable for event in read_cassette(path).events] == [FAULT]
+
+
+@pytest.mark.parametrize("transaction", [False, True], ids=["pipeline", "transaction"])
+@pytest.mark.parametrize("now", [2, 4])
+def test_a_loosely_matched_pipeline_of_another_length(
+    server: RedisServer, tmp_path: Path, transaction: bool, now: int
+) -> None:
+    def app(number: int) -> Any:
+        with redis.Redis(port=server.port) as r:
+            pipe = r.pipeline(transaction=transaction)
+            for key in range(number):
+                pipe.set(f"k{key}", 1)
+            return pipe.execute()
+
+    path = tmp_path / "x.msgpack"
+    with record(path):
+        app(3)
+    server.stop()
+    with (
+        replay(path, match_on=["method", "url"], fail_on_miss=False) as session,
+        pytest.raises(ReplayMismatchError, match="replies to"),
+    ):
+        app(now)
+    assert isinstance(session, ReplaySession)
+    assert len(session.misses) == 1
+
+
+@flavours
+def test_locks_repeat_like_other_calls(flavour: RedisFlavour, server: RedisServer, tmp_path: Path) -> None:
+    async def app(times: int) -> list[Any]:
+        seen = []
+        async with flavour.open(server) as r:
+            for _ in range(times):
+                lock = r.lock("lock", timeout=5)
+                seen += [await settle(lock.acquire()), await settle(r.get("a")), await settle(lock.release())]
+        return seen
+
+    path = tmp_path / "x.msgpack"
+    with record(path):
+        recorded = flavour.run(app(2))
+    server.stop()
+    with replay(path, allow_repeats=True) as session:
+        assert flavour.run(app(4)) == recorded * 2
+    assert isinstance(session, ReplaySession)
+    assert session.misses == []
+    with replay(path, fail_on_miss=False), pytest.raises(ReplayMismatchError):
+        flavour.run(app(3))
+
+
+@flavours
+@pytest.mark.parametrize("word", ["SKIP", "off"])
+def test_replies_that_are_switched_off(flavour: RedisFlavour, server: RedisServer, tmp_path: Path, word: str) -> None:
+    path = tmp_path / "x.msgpack"
+
+    async def app() -> list[Any]:
+        async with flavour.open(server, single_connection_client=True) as r:
+            await settle(r.mset({"a": "A", "b": "B"}))
+            connection = r.connection
+            for command in (("CLIENT", "REPLY", word), ("SET", "n", 1)):
+                await settle(connection.send_command(*command))
+            if word == "off":
+                await settle(connection.send_command("CLIENT", "REPLY", "ON"))
+                assert await settle(connection.read_response()) == b"OK"
+            return [await settle(r.get("a")), await settle(r.get("b"))]
+
+    with record(path):
+        assert flavour.run(app()) == [b"A", b"B"]
+    events = read_cassette(path).events
+    assert events[0].result.reply["replies"] == [b"OK"]
+    assert {event.not_replayable is None or "CLIENT REPLY" in event.not_replayable for event in events} == {True}
+    assert [event.signature.method for event in events if event.not_replayable is None] == ["MSET"]
+    assert not any(event.result.reply["replies"] for event in events[1:])
+    server.stop()
+    with replay(path, fail_on_miss=False), pytest.raises(ReplayMismatchError, match="CLIENT REPLY"):
+        flavour.run(app())

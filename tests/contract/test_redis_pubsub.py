@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +183,40 @@ def test_subscribing_again_after_the_connection_broke(
             return seen
 
     three_runs(app, flavour, server, tmp_path)
+
+
+@pytest.mark.parametrize("flavour", [SYNC, ASYNC], ids=lambda flavour: flavour.name)
+@pytest.mark.parametrize("listens", [False, True], ids=["get_message", "listen"])
+def test_messages_before_an_outage(flavour: RedisFlavour, server: RedisServer, tmp_path: Path, listens: bool) -> None:
+    async def worker(flavour: RedisFlavour, server: RedisServer) -> Any:
+        seen: list[Any] = []
+        # In a replay the server is stopped already.
+        live = server.running
+        async with flavour.open(server) as r:
+            pubsub = r.pubsub()
+            await settle(pubsub.subscribe("c"))
+            await settle(r.publish("c", "1"))
+            for _ in range(3):
+                try:
+                    async for item in each(pubsub.listen()) if listens else several(pubsub):
+                        seen.append((item["type"], item["data"]))
+                        if item["data"] in (b"1", "1") and live:
+                            server.stop()
+                except redis.ConnectionError as error:
+                    # What it was raised on top of depends on where it is raised.
+                    seen.append((type(error), str(error)))
+            await flavour.close(pubsub)
+        if live:
+            server.start()
+        return seen
+
+    three_runs(worker, flavour, server, tmp_path)
+
+
+async def several(pubsub: Any) -> AsyncIterator[Any]:
+    """Messages, each asked for."""
+    while (item := await message(pubsub, 20)) is not None:
+        yield item
 
 
 @pytest.mark.parametrize("flavour", [SYNC, ASYNC], ids=lambda flavour: flavour.name)

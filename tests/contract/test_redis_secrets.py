@@ -11,7 +11,7 @@ import redis
 from opentelemetry.instrumentation.redis import RedisInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
 
-from tests.contract._flavour import settle
+from tests.contract._flavour import each, settle
 from tests.contract.redis_contract import RedisFlavour, failing
 from tests.servers.redis import RedisServer
 from timetracer_otel import record, replay
@@ -165,6 +165,41 @@ def test_secret_fields_of_hashes(flavour: RedisFlavour, server: RedisServer, tmp
     server.stop()
     with replay(path):
         assert flavour.run(app("s3cret")) == recorded
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS, ids=lambda flavour: flavour.name)
+def test_secret_fields_that_are_scanned_picked_or_repeated(
+    flavour: RedisFlavour, server: RedisServer, tmp_path: Path
+) -> None:
+    async def app(secret: str) -> list[Any]:
+        async with flavour.open(server) as r:
+            seen = [
+                await settle(r.hset("h", mapping={"password": secret})),
+                [item async for item in each(r.hscan_iter("h"))],
+                await settle(r.hrandfield("h", 1, withvalues=True)),
+                await settle(r.hrandfield("h", -2, withvalues=True)),
+                await settle(r.hrandfield("h")),
+                await settle(r.hmget("h", "password", "password")),
+                await settle(r.execute_command("HSET", "h", "password", secret, "password", secret)),
+                await settle(r.execute_command("XADD", "x", "1-1", "token", secret, "token", secret)),
+                await settle(r.execute_command("XADD", "x", "2-1", "a", 1, "a", 2)),
+                await settle(r.execute_command("XRANGE", "x", "-", "+")),
+            ]
+            pipe = r.pipeline()
+            pipe.hscan("h").hrandfield("h", 1, withvalues=True).hscan("missing").hmget("h", "a", "a")
+            seen.append(await settle(pipe.execute()))
+            return seen
+
+    path = tmp_path / "x.msgpack"
+    with record(path):
+        recorded = flavour.run(app("s3cret"))
+    assert b"s3cret" not in path.read_bytes()
+    server.stop()
+    with replay(path) as session:
+        replayed = flavour.run(app("another"))
+    assert isinstance(session, ReplaySession)
+    assert session.misses == []
+    assert repr(replayed) == repr(recorded).replace("s3cret", "[REDACTED]")
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS, ids=lambda flavour: flavour.name)

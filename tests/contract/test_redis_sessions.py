@@ -145,6 +145,43 @@ def test_events_name_their_spans(
 
 
 @flavours
+@pytest.mark.parametrize("outage", [False, True], ids=["server", "no server"])
+def test_a_subscription_does_not_mark_the_span_of_the_app(
+    flavour: RedisFlavour,
+    server: RedisServer,
+    tmp_path: Path,
+    provider: TracerProvider,
+    exporter: InMemorySpanExporter,
+    outage: bool,
+) -> None:
+    """OpenTelemetry makes no span for it."""
+    RedisInstrumentor().instrument(tracer_provider=provider)
+
+    async def app() -> None:
+        with provider.get_tracer("test").start_as_current_span("request"):
+            async with flavour.open(server) as r:
+                await failing(lambda: r.get("a"))
+                pubsub = r.pubsub()
+                await failing(lambda: pubsub.subscribe("c"))
+                if not outage:
+                    await settle(pubsub.get_message(timeout=20))
+                    await settle(pubsub.unsubscribe())
+                await flavour.close(pubsub)
+
+    path = tmp_path / "x.msgpack"
+    if outage:
+        server.stop()
+    with record(path):
+        flavour.run(app())
+    server.stop()
+    exporter.clear()
+    with replay(path):
+        flavour.run(app())
+    marked = {span.name: (span.attributes or {}).get("timetracer.replayed") for span in exporter.get_finished_spans()}
+    assert marked == {"GET": True, "request": None}
+
+
+@flavours
 def test_recording_does_not_depend_on_sampling(flavour: RedisFlavour, server: RedisServer, tmp_path: Path) -> None:
     RedisInstrumentor().instrument(tracer_provider=TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False))
     cassette = three_runs(traced, flavour, server, tmp_path)

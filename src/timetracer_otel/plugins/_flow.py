@@ -26,6 +26,7 @@ from timetracer_otel.types import BodySnapshot, Call, DependencyEvent, EventResu
 
 __all__ = [
     "CANCEL_GRACE_S",
+    "FAULT",
     "Flow",
     "Recording",
     "Site",
@@ -44,6 +45,9 @@ Flow = Generator[Step, Any, Any]
 
 CANCEL_GRACE_S = 1.0
 """How much longer than recorded a replay waits for the app to cancel a call that it cancelled before."""
+
+FAULT = "a fault of the recorder; see the log of the recording"
+"""Why an event cannot be replayed that we failed to make."""
 
 
 class Site:
@@ -306,7 +310,7 @@ def _failed(site: Site, recording: Recording, error: BaseException) -> None:
 
 
 def _contain(site: Site, recording: Recording, fault: Exception) -> None:
-    recording.not_replayable = "a fault of the recorder; see the log of the recording"
+    recording.not_replayable = FAULT
     recording.close()
     _faults.contain(f"{site.lib}.record", fault)
 

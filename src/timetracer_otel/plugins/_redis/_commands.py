@@ -12,9 +12,11 @@ __all__ = [
     "Command",
     "arguments",
     "expects_stream",
+    "has_span",
     "is_subscription",
     "is_transaction",
     "method_of",
+    "mutes",
     "parse",
     "redact_reply",
     "secrets_of",
@@ -50,6 +52,7 @@ _CONTAINERS: Final = frozenset(
 """Commands whose first argument belongs to their name."""
 
 _STREAMS: Final = frozenset({b"SUBSCRIBE", b"PSUBSCRIBE", b"SSUBSCRIBE", b"MONITOR"})
+_MUTES: Final = ([b"CLIENT", b"REPLY", b"OFF"], [b"CLIENT", b"REPLY", b"SKIP"])
 _SECRET_SETTINGS: Final = frozenset(
     {"requirepass", "masterauth", "primaryauth", "tls-key-file-pass", "tls-client-key-file-pass"}
 )
@@ -93,6 +96,16 @@ def _number(data: bytes, position: int, mark: bytes) -> tuple[int, int]:
 def expects_stream(command: Command) -> bool:
     """Whether the replies to a command come whenever there are some, and not once."""
     return bool(command) and command[0].upper() in _STREAMS
+
+
+def mutes(command: Command) -> bool:
+    """Whether the server gives no reply to a command, nor to the next one or all that follow."""
+    return len(command) == 3 and [word.upper() for word in command] in _MUTES
+
+
+def has_span(commands: Sequence[Command]) -> bool:
+    """Whether OpenTelemetry's instrumentation makes a span for what is sent so; not for a subscription."""
+    return not any(map(expects_stream, commands))
 
 
 def is_subscription(method: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 from timetracer_otel import _faults
 from timetracer_otel.bridge import network_guard, runtime
 from timetracer_otel.plugins._flow import Flow, Recording, Step, answer
-from timetracer_otel.plugins._redis._commands import Command, is_subscription
+from timetracer_otel.plugins._redis._commands import Command, has_span, is_subscription
 from timetracer_otel.plugins._redis._exchange import LIB, Exchange
 from timetracer_otel.plugins._redis._internals import connect_callbacks, url_of
 from timetracer_otel.plugins._redis._operation import current_operation
@@ -109,6 +109,7 @@ def _site(connection: Any, wait: Callable[[float], Any]) -> Exchange:
         commands = _NO_COMMAND
     site = Exchange(connection, Wire(), commands, url_of(connection), _never, wait)
     site.connects = True
+    site.marks_span = operation is not None and has_span(commands)
     return site
 
 

@@ -11,12 +11,13 @@ from typing import Any
 from timetracer_otel.cassette import rebuild_error
 from timetracer_otel.constants import CapturePolicy, EventType
 from timetracer_otel.exceptions import CassetteError
-from timetracer_otel.plugins._flow import CANCEL_GRACE_S, Flow, Recording, Site, rebuilt
+from timetracer_otel.plugins._flow import CANCEL_GRACE_S, FAULT, Flow, Recording, Site, rebuilt
 from timetracer_otel.plugins._redis._commands import (
     Command,
     arguments,
     expects_stream,
     method_of,
+    mutes,
     redact_reply,
     secrets_of,
 )
@@ -39,6 +40,7 @@ __all__ = ["LIB", "Exchange", "new_exchange", "pause", "pause_async"]
 
 LIB = "redis"
 
+_MUTED = "replies of its connection were switched off (CLIENT REPLY), so that it is not known which are its own"
 _UNFINISHED = "the recording ended before there was a whole answer"
 
 
@@ -139,6 +141,10 @@ class Exchange(Site):
             self._steps, self._sent = [], wire.sent
             wire.stream = self
             wire.home = wire.replaying or recording.session
+        elif wire.replaying is None and (wire.is_muted or any(map(mutes, self._commands))):
+            wire.is_muted = True
+            recording.not_replayable = _MUTED
+            recording.close()
         elif self._commands:
             wire.open.append(self)
             if wire.replaying is not None:
@@ -199,7 +205,8 @@ class Exchange(Site):
             wire.sent = facts.get("sent") or (facts["messages"][0][0] if facts["messages"] else wire.sent)
         elif wire.played is None and not any(map(expects_stream, self._commands)):
             replies = facts["replies"]
-            if len(replies) < len(self._commands) and not any(type(reply) is RecordedError for reply in replies):
+            missing = len(self._commands) - len(replies)
+            if missing < 0 or (missing and not any(type(reply) is RecordedError for reply in replies)):
                 raise ValueError(f"it has {len(replies)} replies to {len(self._commands)} commands")
             for index, reply in enumerate(replies):
                 wire.replies.append((unfolded_reply(self._commands, index, reply), self))
@@ -231,7 +238,7 @@ class Exchange(Site):
         secrets = secrets_of(self._commands)
         lines = map(folded_arguments, arguments(self._commands))
         # What a handshake sends, a password perhaps, stands in no command of the call.
-        if secrets or self.connects or any(type(line[-1]) is dict for line in lines if line):
+        if secrets or self.connects or any(type(line[-1]) in (dict, list) for line in lines if line):
             return without_secrets(value, secrets)
         return value
 
@@ -273,6 +280,12 @@ class Exchange(Site):
         if recording is not None and self._steps is None and recording.ended_s is None:
             recording.not_replayable = why
         self._close()
+
+    def faulted(self) -> None:
+        recording = self._recording
+        if recording is not None:
+            recording.not_replayable = FAULT
+            recording.close()
 
     def note_empty(self) -> None:
         steps = self._steps

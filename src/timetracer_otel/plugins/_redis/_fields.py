@@ -1,7 +1,8 @@
 """Fields of hashes and their values, put together for as long as they are in the cassette's hands.
 
 On the wire a hash is a list of names and values. As a mapping it is redacted like any other: the value of a field
-named ``password`` is replaced, in the command and in the reply.
+named ``password`` is replaced, in the command and in the reply. Where a name occurs more than once, each pair of name
+and value is a mapping by itself.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ _MARK: Final = "fields"
 _STREAM_READS: Final = frozenset(
     {b"XRANGE", b"XREVRANGE", b"XREAD", b"XREADGROUP", b"XCLAIM", b"XAUTOCLAIM", b"XINFO"}
 )
+_WITH_NAMES: Final = frozenset({b"HGETALL", b"HRANDFIELD", b"HSCAN"})
+"""Commands whose replies have names beside values."""
+_NAMED: Final = frozenset({b"HGETEX", b"HGETDEL"})
+"""Commands that name fields behind ``FIELDS`` and their number, and answer with their values."""
 _WRITES: Final = frozenset({"HSET", "HMSET", "HSETNX"})
 
 
@@ -28,7 +33,15 @@ def folded_arguments(words: list[Any]) -> list[Any]:
         return _folded(words, 2)
     if name == "XADD":
         return _folded(words, _behind_identifier(words))
+    if name == "HSETEX":
+        return _folded(words, _behind_number(words))
     return words
+
+
+def _behind_number(words: Sequence[Any]) -> int:
+    """Where the fields begin that stand behind ``FIELDS`` and their number; behind all words where there are none."""
+    names = [word.upper() if isinstance(word, (bytes, str)) else word for word in words[2:]]
+    return next((index + 4 for index, name in enumerate(names) if name in ("FIELDS", b"FIELDS")), len(words))
 
 
 def _behind_identifier(words: list[Any]) -> int:
@@ -57,9 +70,15 @@ _XADD_OPTIONS: Final = {
 
 def _folded(words: list[Any], start: int) -> list[Any]:
     fields, values = words[start::2], words[start + 1 :: 2]
-    if not values or len(fields) != len(values) or len(set(fields)) != len(fields):
+    if not values or len(fields) != len(values):
         return words
-    return [*words[:start], dict(zip(fields, values, strict=True))]
+    return [*words[:start], _mapping(fields, values)]
+
+
+def _mapping(fields: Sequence[Any], values: Sequence[Any]) -> dict[Any, Any] | list[dict[Any, Any]]:
+    pairs = list(zip(fields, values, strict=True))
+    mapping = dict(pairs)
+    return mapping if len(mapping) == len(pairs) else [{name: value} for name, value in pairs]
 
 
 def folded_reply(commands: Sequence[Command], index: int, reply: Any) -> Any:
@@ -77,7 +96,23 @@ def folded_reply(commands: Sequence[Command], index: int, reply: Any) -> Any:
         return _marked(command[2:], reply, reply)
     if name == b"HGET" and type(reply) in (bytes, str) and len(command) == 3:
         return _marked(command[2:], [reply], reply)
+    if name in _NAMED and type(reply) is list:
+        fields = command[_behind_number(command) :]
+        return _marked(fields, reply, reply) if len(fields) == len(reply) else reply
+    if name == b"HSCAN" and type(reply) is list and len(reply) == 2 and b"NOVALUES" not in map(bytes.upper, command):
+        return [reply[0], _pairs_marked(reply[1])]
+    if name == b"HRANDFIELD" and command[-1].upper() == b"WITHVALUES":
+        return _pairs_marked(reply)
     return _with_folded_entries(reply) if name in _STREAM_READS else reply
+
+
+def _pairs_marked(reply: Any) -> Any:
+    """Names and values in turn, or (RESP3, some commands) a list of pairs."""
+    if type(reply) is not list:
+        return reply
+    if all(type(item) is list and len(item) == 2 for item in reply):
+        return [_marked(item[:1], item[1:], item) for item in reply]
+    return _marked(reply[::2], reply[1::2], reply) if len(reply) % 2 == 0 else reply
 
 
 def _with_folded_entries(reply: Any) -> Any:
@@ -87,7 +122,10 @@ def _with_folded_entries(reply: Any) -> Any:
     if type(reply) is not list:
         return reply
     if len(reply) == 2 and type(reply[1]) is list and len(reply[1]) % 2 == 0 and _is_identifier(reply[0]):
-        return [reply[0], _marked(reply[1][::2], reply[1][1::2], reply[1])]
+        marked = _marked(reply[1][::2], reply[1][1::2], reply[1])
+        # If not, then streams and places in them may be called like entries.
+        if _is_marked(marked):
+            return [reply[0], marked]
     return [_with_folded_entries(item) for item in reply]
 
 
@@ -103,17 +141,22 @@ def _with_unfolded_entries(reply: Any) -> Any:
         return {name: _with_unfolded_entries(item) for name, item in reply.items()}
     if type(reply) is list:
         return [_with_unfolded_entries(item) for item in reply]
-    return [part for pair in reply[1].items() for part in pair] if _is_marked(reply) else reply
+    return [part for pair in _pairs(reply) for part in pair] if _is_marked(reply) else reply
 
 
 def _is_marked(reply: Any) -> bool:
-    return type(reply) is tuple and len(reply) == 2 and reply[0] == _MARK and type(reply[1]) is dict
+    return type(reply) is tuple and len(reply) == 2 and reply[0] == _MARK and type(reply[1]) in (dict, list)
+
+
+def _pairs(marked: tuple[str, Any]) -> list[tuple[Any, Any]]:
+    mappings = marked[1] if type(marked[1]) is list else [marked[1]]
+    return [pair for mapping in mappings for pair in mapping.items()]
 
 
 def _marked(fields: Sequence[Any], values: Sequence[Any], reply: Any) -> Any:
-    if not fields or len(set(fields)) != len(fields) or not all(type(field) in (bytes, str) for field in fields):
+    if not fields or not all(type(field) in (bytes, str) for field in fields):
         return reply
-    return (_MARK, dict(zip(fields, values, strict=True)))
+    return (_MARK, _mapping(fields, values))
 
 
 def unfolded_reply(commands: Sequence[Command], index: int, reply: Any) -> Any:
@@ -125,12 +168,9 @@ def unfolded_reply(commands: Sequence[Command], index: int, reply: Any) -> Any:
             return [unfolded_reply(queued, number, item) for number, item in enumerate(reply)]
         return reply
     name = command[0].upper() if command else b""
-    if name in _STREAM_READS:
+    if name in _STREAM_READS or name in _WITH_NAMES:
         return _with_unfolded_entries(reply)
     if not _is_marked(reply):
         return reply
-    fields: dict[Any, Any] = reply[1]
-    if name == b"HGETALL":
-        return [part for pair in fields.items() for part in pair]
-    values = list(fields.values())
+    values = [value for _, value in _pairs(reply)]
     return values[0] if name == b"HGET" else values

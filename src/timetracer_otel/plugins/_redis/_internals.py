@@ -28,6 +28,7 @@ __all__ = [
     "Decoding",
     "Described",
     "Place",
+    "asks_whether_clustered",
     "completed",
     "connect_callbacks",
     "decoding_of",
@@ -179,6 +180,22 @@ def is_clustered(connection: Any) -> bool:
     """Whether a connection belongs to a cluster client, which picks a node at random for some commands."""
     owner = getattr(getattr(_real(connection), "redis_connect_func", None), "__self__", None)
     return hasattr(owner, "reinitialize_counter")
+
+
+def asks_whether_clustered(connection: Any, chosen: bool) -> bool:
+    """Whether it is the client that asks for ``INFO``, and not the app: redis-py 5.0 does to find its nodes.
+
+    The asynchronous client does it just like the app.
+
+    Args:
+        connection: Where it is asked.
+        chosen: Whether a cluster client has chosen the node, for the operation under way.
+    """
+    from redis import __version__
+
+    if not __version__.startswith("5.0."):
+        return False
+    return inspect.iscoroutinefunction(connection.connect) or (is_clustered(connection) and not chosen)
 
 
 def is_open(connection: Any) -> bool:

@@ -6,6 +6,7 @@ It stands in the commands of a lock (``SET … NX``, the release script), which 
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from timetracer_otel.context import get_current_session
@@ -14,6 +15,7 @@ from timetracer_otel.plugins._redis._commands import text
 from timetracer_otel.plugins._redis._exchange import LIB
 from timetracer_otel.plugins._redis._internals import lock_name, token_of
 from timetracer_otel.session import ReplaySession
+from timetracer_otel.types import DependencyEvent
 
 __all__ = ["with_recorded_token"]
 
@@ -33,11 +35,21 @@ def with_recorded_token(acquire: Any, lock: Any, args: tuple[Any, ...], kwargs: 
 
 def _next_token(session: ReplaySession, name: str | bytes) -> Any:
     given = _given.setdefault(session, set())
-    for event in session.get_unconsumed_events():
+    for token in _tokens(session.get_unconsumed_events(), name):
+        if token not in given:
+            given.add(token)
+            return token
+    if session.config is not None and session.config.allow_repeats:
+        # Behind the last acquisition it is made again, like any other call.
+        return next(_tokens(reversed(session.events), name), None)
+    return None
+
+
+def _tokens(events: Iterable[DependencyEvent], name: str | bytes) -> Iterator[Any]:
+    """The tokens that a lock was acquired with, or tried to be."""
+    for event in events:
         words = event.call.args if event.call is not None else None
         if event.signature.lib != LIB or event.signature.method != "SET" or type(words) is not list:
             continue
-        if len(words) > 3 and words[1] == name and "NX" in words[3:] and words[2] not in given:
-            given.add(words[2])
-            return words[2]
-    return None
+        if len(words) > 3 and words[1] == name and "NX" in words[3:]:
+            yield words[2]

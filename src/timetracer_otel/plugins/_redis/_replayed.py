@@ -10,11 +10,11 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from timetracer_otel.plugins._flow import Flow, Step, flow
-from timetracer_otel.plugins._redis._commands import Command
+from timetracer_otel.plugins._redis._commands import Command, has_span
 from timetracer_otel.plugins._redis._connects import connect_for_real, is_for_new_call, replay_failed_connect
 from timetracer_otel.plugins._redis._exchange import new_exchange
 from timetracer_otel.plugins._redis._internals import HEALTH_CHECK, is_open, is_reply, nothing_sent, stay_healthy
-from timetracer_otel.plugins._redis._topology import FACTS, add_facts, claim_facts, fact_for
+from timetracer_otel.plugins._redis._topology import add_facts, claim_facts, fact_for, is_question
 from timetracer_otel.plugins._redis._wire import Played, Wire, inside, wire_of
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import RecordedError
@@ -43,8 +43,11 @@ class Manner(NamedTuple):
 
 def connect_replayed(manner: Manner, connection: Any, session: ReplaySession) -> Flow:
     """A connection that a replay plays: none is made, unless what the client is about to send is new."""
-    yield from replay_failed_connect(connection, session, manner.pause)
     wire = wire_of(connection)
+    if wire.replaying is session and wire.played is not None and wire.played.upcoming() is not None:
+        # Pub/sub connects before each read, in vain while it is connected: what comes next are messages.
+        return
+    yield from replay_failed_connect(connection, session, manner.pause)
     if wire.replaying is session:
         return
     wire.begin(session)
@@ -72,16 +75,17 @@ def send_replayed(
             return None
     wire.sent += 1
     exchange = new_exchange(connection, wire, commands, live, manner.pause)
+    exchange.marks_span = not wire.listens and has_span(commands)
     recorder = session.recorder
     if recorder is not None and wire.takes_new:
         exchange.catch_up = partial(_make_ready, manner, connection, wire, recorder)
     if exchange.clustered:
         claim_facts(session)
         exchange.follow(session)
-        fact = fact_for(exchange, session) if session.upcoming(exchange.call()) is None else None
+        fact = fact_for(connection, exchange, session) if session.upcoming(exchange.call()) is None else None
         if fact is not None:
             return exchange.rebuild(fact, session)
-        if recorder is not None and exchange.call().method not in FACTS:
+        if recorder is not None and not is_question(connection, exchange):
             add_facts(recorder)
     before = inside.get()
     inside.set(True)

@@ -29,7 +29,7 @@ from timetracer_otel.plugins._redis._replayed import (
     read_replayed,
     send_replayed,
 )
-from timetracer_otel.plugins._redis._topology import FACTS, add_facts, asks_for_facts, remember
+from timetracer_otel.plugins._redis._topology import add_facts, asks_for_facts, is_question, remember
 from timetracer_otel.plugins._redis._wire import Listener, Wire, inside, known_wire, wire_of, within
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
@@ -74,7 +74,7 @@ def _session(connection: Any, wire: Wire | None) -> BaseSession | None:
 
 def send(manner: Manner, connection: Any, packed: Any, live: Step) -> Flow:
     """``send_packed_command``: one exchange begins."""
-    question = asks_for_facts(packed)
+    question = asks_for_facts(connection, packed)
     if question is None:
         return (yield from _send(manner, connection, packed, live))
     yield from _send(manner, connection, packed, live)
@@ -109,7 +109,7 @@ def _send(manner: Manner, connection: Any, packed: Any, live: Step) -> Flow:
     if wire.stream is not None and commands == HEALTH_CHECKS:
         return (yield live)
     wire.sent += 1
-    if exchange.clustered and exchange.call().method not in FACTS:
+    if exchange.clustered and not is_question(connection, exchange):
         assert isinstance(session, TraceSession)
         add_facts(session)
     before = inside.get()
@@ -139,6 +139,13 @@ def read(manner: Manner, connection: Any, live: Step, plain: bool, timeout_s: fl
         timeout_s: How long to wait for a message; None for as long as it takes.
     """
     wire = known_wire(connection)
+    if wire is None or (wire.replaying is None and not wire.open):
+        session = get_current_session()
+        if replays(LIB, session) and not inside.get() and connect_callbacks(connection):
+            assert isinstance(session, ReplaySession)
+            # A subscription of before the replay, read without a look whether there is something: as in `poll`.
+            yield from connect_replayed(manner, connection, session)
+            wire = known_wire(connection)
     if wire is None:
         return (yield live)
     if wire.replaying is not None and not inside.get() and wire.stream is None:
@@ -181,7 +188,12 @@ def _remember(manner: Manner, connection: Any, wire: Wire, value: Any) -> None:
 
 
 def _note(wire: Wire, listener: Listener, value: Any, plain: bool) -> None:
-    last = _contained(partial(listener.note, value, plain))
+    last = None
+    try:
+        last = listener.note(value, plain)
+    except Exception as fault:
+        _contained(listener.faulted)
+        _faults.contain("redis.read", fault)
     if last is not False and wire.open and wire.open[0] is listener:
         wire.open.popleft()
 

@@ -15,15 +15,18 @@ from timetracer_otel import _faults
 from timetracer_otel.plugins._flow import Recording
 from timetracer_otel.plugins._redis._commands import Command
 from timetracer_otel.plugins._redis._exchange import LIB, Exchange
-from timetracer_otel.plugins._redis._internals import url_of
+from timetracer_otel.plugins._redis._internals import asks_whether_clustered, url_of
+from timetracer_otel.plugins._redis._operation import current_operation
 from timetracer_otel.plugins._redis._wire import Wire
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import DependencyEvent, EventResult
 
-__all__ = ["FACTS", "add_facts", "asks_for_facts", "claim_facts", "fact_for", "remember"]
+__all__ = ["add_facts", "asks_for_facts", "claim_facts", "fact_for", "is_question", "remember"]
 
-FACTS = frozenset({"CLUSTER SLOTS", "COMMAND", "INFO"})
-"""Names of the commands that ask for facts (redis-py 5.0 looks into ``INFO`` whether there is a cluster)."""
+_FACTS = frozenset({"CLUSTER SLOTS", "COMMAND", "INFO"})
+"""Names of the commands that ask for facts (redis-py 5.0 looks into ``INFO`` whether there is a cluster; an app may
+look for anything else in it, of one node, at one time).
+"""
 
 _QUESTIONS: list[list[Command]] = [[[b"CLUSTER", b"SLOTS"]], [[b"COMMAND"]], [[b"INFO"]]]
 _MOST = 64
@@ -35,12 +38,24 @@ _told: weakref.WeakSet[TraceSession] = weakref.WeakSet()
 _claimed: weakref.WeakSet[ReplaySession] = weakref.WeakSet()
 
 
-def asks_for_facts(packed: Any) -> list[Command] | None:
+def asks_for_facts(connection: Any, packed: Any) -> list[Command] | None:
     """The command, if what is sent is one of those; looks at no more bytes than it must."""
     head = packed[0] if isinstance(packed, list) and len(packed) == 1 else packed
     if isinstance(head, bytes) and head.startswith(_HEADS):
-        return next((question for question in _QUESTIONS if head == _pack(question[0])), None)
+        asked = next((question for question in _QUESTIONS if head == _pack(question[0])), None)
+        return asked if asked is not None and _is_question(connection, asked[0][0].decode()) else None
     return None
+
+
+def is_question(connection: Any, exchange: Exchange) -> bool:
+    """Whether a command is one of those."""
+    method = exchange.call().method
+    return method in _FACTS and _is_question(connection, method)
+
+
+def _is_question(connection: Any, name: str) -> bool:
+    operation = current_operation.get()
+    return name != "INFO" or asks_whether_clustered(connection, operation is not None and operation.clustered)
 
 
 def _pack(command: Command) -> bytes:
@@ -104,14 +119,15 @@ def claim_facts(session: ReplaySession) -> None:
                 session.claim(event)
 
 
-def fact_for(exchange: Exchange, session: ReplaySession) -> DependencyEvent | None:
-    """The fact that answers a command, of the node that is asked or else of any."""
-    call = exchange.call()
-    if call.method not in FACTS:
+def fact_for(connection: Any, exchange: Exchange, session: ReplaySession) -> DependencyEvent | None:
+    """The fact that answers a command, of the node that is asked or else, but for ``INFO``, of any."""
+    if not is_question(connection, exchange):
         return None
+    call = exchange.call()
     found = [event for event in session.events if _is_fact(event) and event.signature.method == call.method]
     here = [event for event in found if event.signature.url == call.url]
-    return next(iter(here or found), None)
+    # What is said of the cluster every node says.
+    return next(iter(here or ([] if call.method == "INFO" else found)), None)
 
 
 def _is_fact(event: DependencyEvent) -> bool:

@@ -61,6 +61,9 @@ class Listener(Protocol):
     def cut(self, why: str) -> None:
         """No more replies will come."""
 
+    def faulted(self) -> None:
+        """What came could not be noted."""
+
     def note_empty(self) -> None:
         """Somebody looked, and there was nothing (yet)."""
 
@@ -152,6 +155,7 @@ class Wire:
         replies: In a replay, what the next reads get, each with the exchange it belongs to; None for one that the
             real connection gives.
         played: In a replay, the subscription that all further messages come from.
+        is_muted: Whether the connection was told to give no replies, to one command at least.
         is_real: In a replay, whether new calls were made on the real connection.
         missed: In a replay, commands whose effect on the connection the real one lacks.
         watch: What all this is known since, see `begin_watch`.
@@ -161,6 +165,7 @@ class Wire:
         "_home",
         "_multi",
         "asked",
+        "is_muted",
         "is_real",
         "missed",
         "open",
@@ -184,6 +189,7 @@ class Wire:
         self.played: Played | None = None
         self.missed: list[Command] = []
         self.is_real = False
+        self.is_muted = False
         # Who queues the commands of a transaction whose MULTI was sent by itself: "played" or "real".
         self._multi: str | None = None
         self._home: weakref.ref[BaseSession] | None = None
@@ -261,6 +267,7 @@ class Wire:
         self.replies.clear()
         self.missed = []
         self.is_real, self._multi = False, None
+        self.is_muted = False
         self.sent = 0
 
     def forget(self) -> None:
