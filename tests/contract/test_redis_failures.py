@@ -483,3 +483,35 @@ def test_replies_that_are_switched_off(flavour: RedisFlavour, server: RedisServe
     server.stop()
     with replay(path, fail_on_miss=False), pytest.raises(ReplayMismatchError, match="CLIENT REPLY"):
         flavour.run(app())
+
+
+@flavours
+def test_a_miss_in_a_transaction_is_not_hidden_by_its_cleaning_up(
+    flavour: RedisFlavour, server: RedisServer, tmp_path: Path
+) -> None:
+    async def app(value: str) -> Any:
+        async with flavour.open(server) as r:
+            pipe = r.pipeline()
+            await settle(pipe.watch("k"))
+            await settle(pipe.get("k"))
+            pipe.multi()
+            pipe.set("k", value)
+            return await settle(pipe.execute())
+
+    with record(tmp_path / "x.msgpack"):
+        flavour.run(app("1"))
+    server.stop()
+    with (
+        pytest.raises(ReplayMismatchError, match=r"args\[1\]\[2\]: recorded '1', now '2'"),
+        replay(tmp_path / "x.msgpack") as session,
+    ):
+        flavour.run(app("2"))
+    assert len(session.verdict().misses) == 1
+    with pytest.raises(ReplayMismatchError, match="redis UNWATCH"), replay(tmp_path / "x.msgpack"):
+        # By itself it is a call like any other.
+        flavour.run(unwatch(flavour, server))
+
+
+async def unwatch(flavour: RedisFlavour, server: RedisServer) -> None:
+    async with flavour.open(server) as r:
+        await settle(r.execute_command("UNWATCH"))

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import fakeredis
 import pytest
 import redis
 import redis.asyncio
@@ -449,3 +450,20 @@ class TestSeed:
         with replay(tmp_path / "x.msgpack"):
             assert app() == recorded == (None, True)
         redis_client.close()
+
+
+def test_a_server_within_the_process_is_left_alone(tmp_path: Path) -> None:
+    def sync() -> Any:
+        client: Any = fakeredis.FakeRedis()
+        return [client.set("a", 1), client.get("a"), client.pipeline().incr("a").execute()]
+
+    async def asynchronous() -> Any:
+        async with fakeredis.FakeAsyncRedis() as client:
+            return [await client.set("b", 1), await client.get("b")]
+
+    bare = [sync(), asyncio.run(asynchronous())]
+    with record(tmp_path / "x.msgpack") as session:
+        assert [sync(), asyncio.run(asynchronous())] == bare
+    assert session.events == []
+    with replay(tmp_path / "x.msgpack"):
+        assert [sync(), asyncio.run(asynchronous())] == bare

@@ -19,7 +19,7 @@ from timetracer_otel.plugins._flow import Flow, run, run_async
 from timetracer_otel.plugins._library import LibraryPlugin
 from timetracer_otel.plugins._redis import _seams
 from timetracer_otel.plugins._redis._exchange import LIB, pause, pause_async
-from timetracer_otel.plugins._redis._internals import Place, connect_callbacks, places
+from timetracer_otel.plugins._redis._internals import Place, connect_callbacks, is_in_process, places
 from timetracer_otel.plugins._redis._locks import with_recorded_token
 from timetracer_otel.plugins._redis._operation import Operation, current_operation
 from timetracer_otel.plugins._redis._replayed import Manner
@@ -113,14 +113,14 @@ def _stepped(place: Place, original: Function, steps: Steps) -> Function:
     if place.asynchronous:
 
         async def replaced_async(self: Any, *args: Any, **kwargs: Any) -> Any:
-            if may_be_idle and _seams.is_idle(place.kind, self):
+            if is_in_process(self) or (may_be_idle and _seams.is_idle(place.kind, self)):
                 return await original(self, *args, **kwargs)
             return await run_async(steps(_ASYNC, self, partial(original, self, *args, **kwargs), args, kwargs))
 
         return replaced_async
 
     def replaced(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if may_be_idle and _seams.is_idle(place.kind, self):
+        if is_in_process(self) or (may_be_idle and _seams.is_idle(place.kind, self)):
             return original(self, *args, **kwargs)
         return run(steps(_SYNC, self, partial(original, self, *args, **kwargs), args, kwargs))
 

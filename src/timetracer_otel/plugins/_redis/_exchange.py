@@ -34,7 +34,7 @@ from timetracer_otel.plugins._redis._operation import current_operation
 from timetracer_otel.plugins._redis._replies import Copier, recorded_error, restored, without_secrets
 from timetracer_otel.plugins._redis._wire import Played, Wire
 from timetracer_otel.session import PIECE_BYTES, BodyLimits, ReplaySession, TraceSession
-from timetracer_otel.types import Call, DependencyEvent, EventResult, RecordedError
+from timetracer_otel.types import Call, DependencyEvent, EventResult, EventSignature, RecordedError
 
 __all__ = ["LIB", "Exchange", "new_exchange", "pause", "pause_async"]
 
@@ -210,6 +210,13 @@ class Exchange(Site):
                 raise ValueError(f"it has {len(replies)} replies to {len(self._commands)} commands")
             for index, reply in enumerate(replies):
                 wire.replies.append((unfolded_reply(self._commands, index, reply), self))
+
+    def succeed(self, session: ReplaySession) -> None:
+        """Give what the server says to a command that always succeeds."""
+        facts = {"resp": self._resp, "decoding": None, "replies": [b"OK"]}
+        call = self.call()
+        signature = EventSignature(lib=call.lib, method=call.method, url=call.url)
+        self.rebuild(DependencyEvent(0, call.event_type, 0.0, 0.0, signature, EventResult(reply=facts)), session)
 
     def follow(self, session: ReplaySession) -> None:
         """In a replay: go to the node that was asked when this was recorded.

@@ -34,6 +34,7 @@ __all__ = [
     "decoding_of",
     "is_clustered",
     "is_health_check_answer",
+    "is_in_process",
     "is_open",
     "is_reply",
     "lock_name",
@@ -196,6 +197,19 @@ def asks_whether_clustered(connection: Any, chosen: bool) -> bool:
     if not __version__.startswith("5.0."):
         return False
     return inspect.iscoroutinefunction(connection.connect) or (is_clustered(connection) and not chosen)
+
+
+_in_process: dict[type, bool] = {}
+
+
+def is_in_process(connection: Any) -> bool:
+    """Whether a connection reaches no network: one of fakeredis, which brings its server along."""
+    cls = type(connection)
+    known = _in_process.get(cls)
+    if known is None:
+        packages = {base.__module__.partition(".")[0] for base in cls.__mro__}
+        known = _in_process[cls] = "fakeredis" in packages
+    return known
 
 
 def is_open(connection: Any) -> bool:
