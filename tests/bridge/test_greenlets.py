@@ -41,7 +41,8 @@ def test_an_app_that_gevent_patches_later_goes_on_and_is_recorded(tmp_path: Path
             PYTHONWARNINGS="ignore",
         )
         assert (done.stdout, done.returncode) == ("[1, 2, 3]\n", 0), done.stderr
-        assert "timetracer-otel" not in done.stderr
+        # Of a thread that began before, gevent may say when it ends that it does not know it.
+        assert "timetracer-otel:" not in done.stderr
         found = {
             cassette.request.path: [event.signature.url for event in cassette.events]
             for cassette in cassettes(tmp_path)
