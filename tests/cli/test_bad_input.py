@@ -113,8 +113,8 @@ def _files(tmp_path: Path) -> None:
         (
             ["replay", "file/x.msgpack", "--record-mode", "once", "--", "touch", "ran"],
             (
-                "Cannot write cassette file/x.msgpack: Not a directory. A part of its path is a file: "
-                "name another folder (TIMETRACER_DIR)."
+                "file/x.msgpack: cannot be written (File exists). Name a folder that this user may write to "
+                "(TIMETRACER_DIR, or the path argument)."
             ),
         ),
         (["show", ""], f"argument CASSETTE: {EMPTY} See: timetracer-otel show --help"),

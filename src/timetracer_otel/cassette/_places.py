@@ -36,7 +36,7 @@ def check_writable(path: str | os.PathLike[str], compression: CompressionType = 
             raise CassetteError(f"{target}: is a folder. Give the name of a file in it.", path=str(target))
         if not stat.S_ISREG(kind):
             raise CassetteError(f"{target}: is a device or a pipe. Give the name of a file.", path=str(target))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         pass
     except (OSError, ValueError) as fault:
         raise cannot_write(str(target), fault) from fault
