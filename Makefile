@@ -6,7 +6,7 @@ VENV ?= .venv
 PYTEST_ARGS ?=
 # Test processes side by side, more than cores since many a test waits; 0 runs all tests in one. A class of contract
 # tests records once, so it stays whole.
-WORKERS ?= 3
+WORKERS ?= 4
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
