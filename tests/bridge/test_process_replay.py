@@ -131,7 +131,9 @@ def test_a_program_that_starts_itself_again_keeps_what_each_process_recorded(
         else:
             if {parent_calls}:
                 httpx.get("{upstream.url}/users/2")
-            subprocess.run([sys.executable, *sys.orig_argv[1:]], env={{**os.environ, "STARTED": "1"}}, check=True)
+            # Older releases leave a child uninstrumented, unless it is told.
+            command = [os.path.join(os.path.dirname(sys.executable), "opentelemetry-instrument"), sys.executable]
+            subprocess.run([*command, *sys.orig_argv[1:]], env={{**os.environ, "STARTED": "1"}}, check=True)
         """,
         TIMETRACER_MODE="replay",
         TIMETRACER_CASSETTE=str(path),
@@ -151,7 +153,9 @@ def test_a_process_that_calls_nothing_gives_way_to_a_later_one(upstream: Loopbac
         import os, subprocess, sys
         import httpx
         if "STARTED" not in os.environ:
-            subprocess.run([sys.executable, *sys.orig_argv[1:]], env={{**os.environ, "STARTED": "1"}}, check=True)
+            # Older releases leave a child uninstrumented, unless it is told.
+            command = [os.path.join(os.path.dirname(sys.executable), "opentelemetry-instrument"), sys.executable]
+            subprocess.run([*command, *sys.orig_argv[1:]], env={{**os.environ, "STARTED": "1"}}, check=True)
             httpx.get("{upstream.url}/users/1")
         """,
         TIMETRACER_MODE="replay",
