@@ -9,28 +9,20 @@ from typing import Any
 
 import pytest
 
-from timetracer_otel.config import TraceConfig
-from timetracer_otel.constants import EventType, TraceMode
+from tests.unit.session.test_matching import event
+from tests.unit.session.test_matching import replaying as replay_of
+from timetracer_otel.constants import EventType
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.session._differences import Difference, value_differences
-from timetracer_otel.session._redaction import Redactor
-from timetracer_otel.session._signature import Signer
 from timetracer_otel.types import (
-    BodySnapshot,
     Call,
     CallSnapshot,
-    Cassette,
     DependencyEvent,
     EventResult,
     EventSignature,
-    HeaderMap,
-    RequestSnapshot,
-    ResponseSnapshot,
-    SessionMeta,
 )
 
-SIGNER = Signer(Redactor())
 FORM = [(b"content-type", b"application/x-www-form-urlencoded")]
 GZIP_JSON = [(b"content-type", b"application/json"), (b"content-encoding", b"gzip")]
 
@@ -40,20 +32,7 @@ def post(body: bytes, headers: Any = (), url: str = "http://h/a") -> Call:
 
 
 def replaying(*recorded: Call, **settings: Any) -> ReplaySession:
-    events = [
-        DependencyEvent(
-            eid,
-            EventType.HTTP_CLIENT,
-            0.0,
-            1.0,
-            SIGNER.sign(made),
-            EventResult(status=200),
-            CallSnapshot(headers=HeaderMap(made.headers), body=BodySnapshot(captured=True, data=made.body)),
-        )
-        for eid, made in enumerate(recorded, 1)
-    ]
-    cassette = Cassette("1", SessionMeta("id", "", "", ""), RequestSnapshot("", ""), ResponseSnapshot(200), events)
-    return ReplaySession(cassette, "x.msgpack", config=TraceConfig(mode=TraceMode.REPLAY, **settings))
+    return replay_of([event(made) for made in recorded], **settings)
 
 
 def missed(session: ReplaySession, made: Call) -> list[str]:
@@ -206,8 +185,8 @@ def test_a_refused_call_is_a_miss_and_no_hit_and_is_named_whole() -> None:
     session.events[0].signature.query = {"page": "2"}
     session.events[0].not_replayable = "it is too long"
     session = ReplaySession(session.cassette, "x.msgpack")
-    event = session.match(post(b"", url="http://h/a?page=2"))
-    error = session.refuse(event, "it is too long")
+    found = session.match(post(b"", url="http://h/a?page=2"))
+    error = session.refuse(found, "it is too long")
     assert "Recorded, but cannot be replayed: httpx POST http://h/a?page=2: it is too long" in str(error)
     verdict = session.verdict()
     assert (len(verdict.hits), len(verdict.misses)) == (0, 1)
