@@ -28,7 +28,7 @@ ROOMS: dict[str, int] = {
     **dict.fromkeys(("_settings", "config"), 1),
     "cassette": 2,
     "session": 3,
-    "bridge": 4,
+    **dict.fromkeys(("bridge", "otel"), 4),
     "plugins": 5,
     **dict.fromkeys(("", "_scopes", "cli", "__main__"), 6),
     **dict.fromkeys(("pytest_plugin", "_pytest_contexts", "_pytest_paths", "_pytest_report", "_pytest_sessions"), 6),

@@ -26,6 +26,7 @@ __all__ = [
     "Setting",
     "TraceConfig",
     "environment",
+    "environment_speaks",
     "excluded_urls",
     "instrumentation_disabled",
     "is_set",
@@ -207,6 +208,11 @@ def is_set(name: str) -> bool:
     return _variable(name) is not None
 
 
+def environment_speaks() -> bool:
+    """Whether the environment has any of our settings, or names our exporter."""
+    return _names_exporter() or any(_variable(setting.name) is not None for setting in SETTINGS)
+
+
 def mode_is_explicit() -> bool:
     """Whether the environment names a mode (rather than only the exporter)."""
     return _variable("MODE") is not None
@@ -234,8 +240,7 @@ def _read_environment(explicit_only: bool = False) -> dict[str, Any]:
             named, text = found
             values[setting.field] = parse(setting, text, named)
             check(setting.field, values[setting.field], named)
-    exporters = names(environment("OTEL_TRACES_EXPORTER") or "")
-    if "mode" not in values and "timetracer" in exporters:
+    if "mode" not in values and _names_exporter():
         values["mode"] = TraceMode.RECORD
     if not explicit_only:
         resource = _resource_attributes()
@@ -246,6 +251,10 @@ def _read_environment(explicit_only: bool = False) -> dict[str, Any]:
         if deployment:
             values.setdefault("env", deployment)
     return values
+
+
+def _names_exporter() -> bool:
+    return "timetracer" in names(environment("OTEL_TRACES_EXPORTER") or "")
 
 
 def _resource_attributes() -> dict[str, str]:

@@ -1,18 +1,23 @@
-"""What stock ``opentelemetry-instrument`` calls."""
+"""What stock ``opentelemetry-instrument`` calls.
+
+It calls this at each start of any program, wherever this package is installed. So the rest of the bridge, and the
+SDK with it, are imported only where there is something to do.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 
 from timetracer_otel import _faults
-from timetracer_otel.bridge import _frameworks, _threads
-from timetracer_otel.bridge._plugins import Activatable, LeftOut, load_plugins
-from timetracer_otel.bridge._runtime import runtime
-from timetracer_otel.config import instrumentation_disabled
+from timetracer_otel.config import environment_speaks, instrumentation_disabled
 from timetracer_otel.constants import TraceMode
+
+if TYPE_CHECKING:
+    from timetracer_otel.bridge._plugins import Activatable
 
 __all__ = ["TimetracerInstrumentor", "post_instrument"]
 
@@ -33,6 +38,12 @@ class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
 
     def _instrument(self, **kwargs: Any) -> None:
         try:
+            if not (environment_speaks() or _runtime_is_loaded()):
+                return
+            from timetracer_otel.bridge import _frameworks, _threads
+            from timetracer_otel.bridge._plugins import load_plugins
+            from timetracer_otel.bridge._runtime import runtime
+
             if runtime().start_from_environment() is not TraceMode.OFF:
                 self._holds_threads = True
                 _threads.hold()
@@ -46,6 +57,11 @@ class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
 
     def _uninstrument(self, **kwargs: Any) -> None:
         try:
+            if not _runtime_is_loaded():
+                return
+            from timetracer_otel.bridge import _frameworks, _threads
+            from timetracer_otel.bridge._runtime import runtime
+
             _frameworks.remove()
             for plugin in self._activated:
                 plugin.deactivate()
@@ -58,14 +74,27 @@ class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             _faults.contain("instrumentor", error)
 
 
+def _runtime_is_loaded() -> bool:
+    """Whether somebody has loaded the runtime: our exporter does, also where the app makes it in code."""
+    return "timetracer_otel.bridge._runtime" in sys.modules
+
+
 def _is_wanted(library: str) -> bool:
     """Whether its calls are ours to see: whoever switches it off wants no recording of it; a replay would go live."""
+    from timetracer_otel.bridge._runtime import runtime
+
     return runtime().mode is TraceMode.REPLAY or not instrumentation_disabled(library)
 
 
 def post_instrument() -> None:
     """Attach the span processor to a provider that was set up while the instrumentors were loaded."""
     try:
+        if not _runtime_is_loaded():
+            return
+        from timetracer_otel.bridge import _threads
+        from timetracer_otel.bridge._plugins import LeftOut, load_plugins
+        from timetracer_otel.bridge._runtime import runtime
+
         if runtime().mode is not TraceMode.OFF:
             runtime().watch_spans()
             _threads.ensure()

@@ -1,0 +1,1 @@
+"""What OpenTelemetry loads of ours by entry point."""
