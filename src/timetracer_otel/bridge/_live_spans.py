@@ -5,7 +5,9 @@ ended finds its calls through the same id; bodies and rows stay out of the spans
 
 What the SDK's spans keep to themselves is read here and nowhere else, and as it lies there: the properties that say
 the same are functions, and each function on the way of a call costs it about a microsecond, most of it for memory
-that is in no cache. A span context is a tuple, with the span's id at 1 and whether it is remote at 2.
+that is in no cache. Where a release of OpenTelemetry has renamed them, or a vendor's span has none of them, the
+properties answer: a `try` that catches nothing costs nothing. A span context is a tuple, with the span's id at 1 and
+whether it is remote at 2.
 """
 
 from __future__ import annotations
@@ -66,10 +68,16 @@ class LiveSpan(NamedTuple):
         if node is None:
             return ()
         if node.parent is None:
-            return (node.span._name,)
+            try:
+                return (node.span._name,)
+            except AttributeError:
+                return (node.span.name,)
         names = []
         while node is not None:
-            names.append(node.span._name)
+            try:
+                names.append(node.span._name)
+            except AttributeError:
+                names.append(node.span.name)
             node = node.parent
         names.reverse()
         return tuple(names)
@@ -102,7 +110,7 @@ class LiveSpans:
         try:
             live = self.by_id.get(span._context[1])  # type: ignore[attr-defined]
         except (AttributeError, TypeError, LookupError):
-            # A vendor's, which keeps its context somewhere else.
+            # It keeps its context somewhere else, as a vendor's may.
             live = None
         return live if live is not None else self._unseen(span)
 
@@ -153,7 +161,10 @@ class TimetracerSpanProcessor(SpanProcessor):
                 _counters.event_dropped("spans over the limit")
                 return
             seen: Any = span
-            own, link, kind = seen._context, seen._parent, seen._kind
+            try:
+                own, link, kind = seen._context, seen._parent, seen._kind
+            except AttributeError:
+                own, link, kind = seen.get_span_context(), seen.parent, seen.kind
             parent = live.get(link[1]) if link is not None and not link[2] else None
             # By identity: an enum's hash is Python code.
             is_client, is_root = kind is _CLIENT or kind is _PRODUCER, False
@@ -175,7 +186,11 @@ class TimetracerSpanProcessor(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         try:
             seen: Any = span
-            live = self._live.pop(seen._context[1], None)
+            try:
+                own = seen._context
+            except AttributeError:
+                own = seen.get_span_context()
+            live = self._live.pop(own[1], None)
             if live is None or live.session is None:
                 return
             session = live.session

@@ -1,1 +1,3 @@
 """What OpenTelemetry loads of ours by entry point."""
+
+__all__: list[str] = []
