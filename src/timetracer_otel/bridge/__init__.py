@@ -2,6 +2,7 @@
 
 from timetracer_otel.bridge import _network_guard as network_guard
 from timetracer_otel.bridge import _threads as threads
+from timetracer_otel.bridge._exclusions import ExcludedUrls
 from timetracer_otel.bridge._exporter import TimetracerSpanExporter
 from timetracer_otel.bridge._instrumentor import TimetracerInstrumentor, post_instrument
 from timetracer_otel.bridge._live_spans import TimetracerSpanProcessor
@@ -12,6 +13,7 @@ from timetracer_otel.bridge._sampler import TimetracerSampler, sampler_factory
 
 __all__ = [
     "Activatable",
+    "ExcludedUrls",
     "TimetracerInstrumentor",
     "TimetracerSampler",
     "TimetracerSpanExporter",
