@@ -193,8 +193,8 @@ class SeamFailure:
         found = (
             ", ".join(f"{name} {version}" for name, version in self.versions) or f"{self.module} (no version known)"
         )
-        what = f"it lacks {', '.join(self.missing)}" if self.missing else f"patching it raised {self.error}"
-        return f"timetracer-otel cannot see calls of {self.library} with {found}: {what}"
+        what = f"{', '.join(self.missing)} not found" if self.missing else f"patching raised {self.error}"
+        return f"calls of {self.library} cannot be seen with {found}: {what}"
 
 
 class Seams:
@@ -331,25 +331,25 @@ class Seams:
                 _faults.contain(f"{self.name}.remove", error)
 
     def _failure(self, module: ModuleType, missing: tuple[str, ...], error: Exception | None) -> SeamFailure:
-        package = module.__name__.partition(".")[0]
+        packages = dict.fromkeys(name.partition(":")[0].partition(".")[0] for name in (module.__name__, *missing))
         return SeamFailure(
             self.name,
             module.__name__,
-            _versions(package),
+            tuple((package, version) for package in packages if (version := _version(package)) is not None),
             missing,
             "" if error is None else f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
-            f"install a release of {package} that this timetracer-otel supports, or a newer timetracer-otel.",
+            f"install a release of {' or '.join(packages)} that this timetracer-otel supports, or a newer "
+            "timetracer-otel.",
         )
 
 
-def _versions(package: str) -> tuple[tuple[str, str], ...]:
-    """The installed distributions that a package is from, with their versions."""
+def _version(package: str) -> str | None:
+    """The version of the distribution that a package is from; None where none is known."""
     try:
         names = [package, *metadata.packages_distributions().get(package, ())]
     except Exception:  # the metadata of any installed distribution may be broken
         names = [package]
-    found = []
-    for name in dict.fromkeys(names):
+    for name in names:
         with suppress(metadata.PackageNotFoundError):
-            found.append((name, metadata.version(name)))
-    return tuple(found[:1])
+            return metadata.version(name)
+    return None

@@ -31,6 +31,7 @@ __all__ = [
     "instrumentation_disabled",
     "is_set",
     "mode_is_explicit",
+    "replay_is_wanted",
 ]
 
 
@@ -180,6 +181,12 @@ def environment(name: str) -> str | None:
     """A variable of the environment, stripped; None where it is missing or empty."""
     value = os.environ.get(name, "").strip()
     return value or None
+
+
+def replay_is_wanted() -> bool:
+    """Whether the environment asks for a replay, also where another setting of it cannot be used."""
+    wanted = environment("TIMETRACER_MODE") or environment("OTEL_PYTHON_TIMETRACER_MODE") or ""
+    return wanted.lower() == TraceMode.REPLAY.value
 
 
 def excluding_variable(library: str) -> str | None:

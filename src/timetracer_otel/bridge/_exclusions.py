@@ -52,6 +52,6 @@ def _expression(name: str) -> re.Pattern[str] | None:
         _faults.warn_once(
             f"excluded-urls:{variable}={value}",
             f"{variable}={value!r} is no list of regular expressions ({error}): no URL is excluded by it. "
-            "OpenTelemetry's own instrumentation may refuse to start with this value. What to do: correct it, or unset it.",
+            "OpenTelemetry's own instrumentation may fail to start with it. What to do: correct or unset it.",
         )
         return None

@@ -11,10 +11,10 @@ from timetracer_otel import _faults
 from timetracer_otel.bridge import _frameworks, _threads
 from timetracer_otel.bridge._plugins import Activatable, LeftOut, load_plugins
 from timetracer_otel.bridge._runtime import runtime
-from timetracer_otel.config import instrumentation_disabled
+from timetracer_otel.config import instrumentation_disabled, replay_is_wanted
 from timetracer_otel.constants import TraceMode
 
-__all__ = ["TimetracerInstrumentor", "post_instrument"]
+__all__ = ["TimetracerInstrumentor", "post_instrument", "pre_instrument"]
 
 
 class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
@@ -24,6 +24,7 @@ class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     instrumentation off, so none leaves.
     """
 
+    _begun = False
     _holds_threads = False
     _activated: Sequence[Activatable] = ()
 
@@ -31,7 +32,11 @@ class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         """None: it is always loaded, whatever libraries are there."""
         return ()
 
-    def _instrument(self, **kwargs: Any) -> None:
+    def begin(self) -> None:
+        """Do what `instrument` does, ahead of it; harmless when repeated."""
+        if self._begun:
+            return
+        self._begun = True
         try:
             if runtime().start_from_environment() is not TraceMode.OFF:
                 self._holds_threads = True
@@ -44,7 +49,11 @@ class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         except Exception as error:
             _faults.contain("instrumentor", error)
 
+    def _instrument(self, **kwargs: Any) -> None:
+        self.begin()
+
     def _uninstrument(self, **kwargs: Any) -> None:
+        self._begun = False
         try:
             _frameworks.remove()
             for plugin in self._activated:
@@ -61,6 +70,16 @@ class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
 def _is_wanted(library: str) -> bool:
     """Whether its calls are ours to see: whoever switches it off wants no recording of it; a replay would go live."""
     return runtime().mode is TraceMode.REPLAY or not instrumentation_disabled(library)
+
+
+def pre_instrument() -> None:
+    """Begin a replay before any instrumentor is loaded.
+
+    One that raises (because of a value in the environment that it cannot use, say) keeps all that come after it from
+    being loaded. Without us the app would then make its calls for real.
+    """
+    if replay_is_wanted() and not instrumentation_disabled("timetracer"):
+        TimetracerInstrumentor().begin()
 
 
 def post_instrument() -> None:

@@ -7,6 +7,7 @@ named as ``module:Class.method``; several methods of one class stand behind each
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from functools import partial
 from importlib import import_module
 from inspect import iscoroutinefunction
@@ -26,6 +27,9 @@ EntryPoint: TypeAlias = "Sequence[str]"
 
 Concerns: TypeAlias = "Callable[[Any], bool]"
 """Whether calls on an object (the client, the engine) are the plugin's."""
+
+_beneath: ContextVar[bool] = ContextVar("timetracer-refusals-beneath", default=False)
+"""Set while an entry point is passed through: one that it calls belongs to the same call, and counts no further."""
 
 
 def refusing(
@@ -60,14 +64,18 @@ def _refusing(failure: SeamFailure, concerns: Concerns | None, original: Functio
     # No coroutine of our own, where the call passes: it would shift the frames that warnings count.
     def entered(*args: Any, **kwargs: Any) -> Any:
         session = get_current_session()
-        if session is None or (concerns is not None and args and not concerns(args[0])):
+        if session is None or _beneath.get() or (concerns is not None and args and not concerns(args[0])):
             return original(*args, **kwargs)
         error = pass_or_refuse(failure, session)
-        if error is None:
+        if error is not None:
+            if is_awaited:
+                return _raising(error)
+            raise error
+        token = _beneath.set(True)
+        try:
             return original(*args, **kwargs)
-        if is_awaited:
-            return _raising(error)
-        raise error
+        finally:
+            _beneath.reset(token)
 
     is_awaited = iscoroutinefunction(original)
     return entered

@@ -29,7 +29,7 @@ def _takes_part(owner: Any) -> bool:
     """Whether an engine, or the one of a connection, transaction or dialect, is one that was enabled."""
     from timetracer_otel.plugins._sqlalchemy._engines import engines
 
-    engine = getattr(getattr(owner, "connection", owner), "engine", None)
+    engine = getattr(owner, "engine", None) or getattr(getattr(owner, "connection", None), "engine", None)
     dialect = getattr(engine, "dialect", owner)
     return not has_identity(dialect) or engines.target(dialect) is not None
 
