@@ -345,11 +345,10 @@ class Seams:
 
 def _version(package: str) -> str | None:
     """The version of the distribution that a package is from; None where none is known."""
-    try:
-        names = [package, *metadata.packages_distributions().get(package, ())]
-    except Exception:  # the metadata of any installed distribution may be broken
-        names = [package]
-    for name in names:
-        with suppress(metadata.PackageNotFoundError):
+    with suppress(metadata.PackageNotFoundError):
+        return metadata.version(package)
+    # Most distributions have the name of their package; to look through all takes long.
+    with suppress(Exception):  # the metadata of any installed distribution may be broken
+        for name in metadata.packages_distributions().get(package, ()):
             return metadata.version(name)
     return None

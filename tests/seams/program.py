@@ -30,7 +30,7 @@ arrived: list[str] = []
 """What came in at a server."""
 
 
-class _Http(http.server.BaseHTTPRequestHandler):
+class Http(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
@@ -54,7 +54,7 @@ class _Redis(socketserver.StreamRequestHandler):
         return self.rfile.read(int(self.rfile.readline()[1:]) + 2)[:-2]
 
 
-class _Server(socketserver.ThreadingTCPServer):
+class Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
 
     def __init__(self, handler: Any) -> None:
@@ -127,9 +127,9 @@ def _sqlalchemy(file: str) -> Any:
 
 
 CALLS: dict[str, tuple[Any, Callable[[str], Any]]] = {
-    "httpx": (_Http, _httpx),
-    "requests": (_Http, _requests),
-    "aiohttp": (_Http, _aiohttp),
+    "httpx": (Http, _httpx),
+    "requests": (Http, _requests),
+    "aiohttp": (Http, _aiohttp),
     "redis": (_Redis, _redis),
     "sqlalchemy": (None, _sqlalchemy),
 }
@@ -174,7 +174,7 @@ def main(library: str, cassette: str, change: str = "", name: str = "") -> None:
     handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
     _faults.logger.addHandler(handler)
     server, call = CALLS[library]
-    target = _Server(server).address if server is not None else f"{cassette}.{os.getpid()}.db"
+    target = Server(server).address if server is not None else f"{cassette}.{os.getpid()}.db"
     if change == "rename":
         _rename(name.partition(":")[0].partition(".")[0], name.rpartition(".")[2].rpartition(":")[2])
     importlib.import_module(library)

@@ -187,7 +187,7 @@ def _refusal(address: str, *, is_lookup: bool) -> NetworkBlockedError | None:
     elif session in _sessions:
         responsible, hint = session, _REPLAY_HINT
     elif (failure := _closed_for(session)) is not None:
-        responsible, hint = session, f"{failure.reason}. {failure.next_step}"
+        responsible, hint = session, f"{failure.next_step} The reason: {failure.reason}."
     else:
         return None
     if instrumentation_suppressed():
