@@ -104,7 +104,9 @@ def _redis(address: str) -> Any:
 
     with redis.Redis(host=host, port=int(port), protocol=2) as client:
         return _each(
-            lambda: client.get("sync"), lambda: asyncio.run(later()), lambda: client.pipeline().get("p").execute()
+            lambda: client.get("sync"),
+            lambda: asyncio.run(later()),
+            lambda: client.pipeline(transaction=False).get("p").execute(),
         )
 
 
@@ -146,7 +148,8 @@ def _each(*calls: Callable[[], Any]) -> list[list[str]]:
 
 
 def _rename(package: str, name: str) -> None:
-    pattern, loader = re.compile(rf"\b{name}\b"), importlib.machinery.SourceFileLoader
+    # Not the module `_content` of httpx, which has the name of an attribute.
+    pattern, loader = re.compile(rf"(?<!from \.)\b{name}\b"), importlib.machinery.SourceFileLoader
     read: Any = loader.get_code
 
     def get_code(self: Any, fullname: str) -> Any:

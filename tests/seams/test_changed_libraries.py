@@ -15,8 +15,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+import timetracer_otel
+from tests.bridge._programs import instrumented
+from tests.loopback import Loopback
 from timetracer_otel.plugins import _aiohttp_names, _httpx_internals, _requests_names
 from timetracer_otel.plugins._redis import _internals as _redis_internals
 from timetracer_otel.plugins._sqlalchemy import _internals as _sqlalchemy_internals
@@ -154,3 +158,21 @@ def test_a_typo_in_the_excluded_urls_excludes_nothing_and_is_said_once(
     (said,) = result["said"]
     assert said.startswith(f"timetracer-otel: {variable}='health,[' is no list of regular expressions (")
     assert result["faults"] == {}
+
+
+def test_a_replay_is_one_also_where_an_instrumentation_fails_to_start(tmp_path: Path) -> None:
+    cassette = str(tmp_path / "whole.msgpack")
+    with Loopback() as upstream:
+        with timetracer_otel.record(cassette):
+            assert httpx.get(f"{upstream.url}/users/1").json()["name"] == "Ada"
+        done = instrumented(
+            f"import httpx; print(httpx.get('{upstream.url}/users/1').json()['name'])",
+            TIMETRACER_MODE="replay",
+            TIMETRACER_CASSETTE=cassette,
+            OTEL_PYTHON_HTTPX_EXCLUDED_URLS="[",
+        )
+        assert upstream.hits["/users/1"] == 1
+    assert "Instrumenting of httpx failed" in done.stderr, "OpenTelemetry takes this value: nothing is shown here"
+    assert done.stdout == "Ada\n"
+    assert done.stderr.endswith("1 hit, 0 missed, 0 unused, 0 live\n")
+    assert done.stderr.count("OTEL_PYTHON_HTTPX_EXCLUDED_URLS='[' is no list of regular expressions") == 1
