@@ -29,7 +29,7 @@ def attribute_is_there(owner: Any, name: str) -> bool:
         return True
     if not inspect.isclass(owner):
         return False
-    return any(name in vars(base).get("__annotations__", ()) or name in _spoken_of(base) for base in owner.__mro__)
+    return any(name in _spoken_of(base) for base in owner.__mro__)
 
 
 def _is_there(name: str) -> bool:
