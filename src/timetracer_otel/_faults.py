@@ -24,19 +24,22 @@ _lock = threading.RLock()
 """Reentrant: a signal handler may come to a fault in the middle of a count."""
 
 
-def contain(where: str, error: BaseException) -> None:
+def contain(where: str, error: BaseException, warning: str | None = None) -> None:
     """Count a fault of ours, and log it with its traceback the first time it happens there.
 
     Args:
         where: A short constant name of the place (``"httpx.capture"``), the key of the count.
         error: What went wrong; raised again where `raise_faults` is set.
+        warning: What the log says instead, once, where a user can do something about it.
     """
     with _lock:
         _counts[where] += 1
         first = _counts[where] == 1
     if raise_faults:
         raise error
-    if first:
+    if warning is not None:
+        warn_once(warning, warning)
+    elif first:
         logger.error(
             "timetracer-otel: fault in %s; the app goes on, this recording may lack something. "
             "Further faults there are counted, not logged.",

@@ -11,15 +11,18 @@ from __future__ import annotations
 import functools
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import metadata
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import wrapt
 
 from timetracer_otel import _faults
 
-__all__ = ["Function", "LatePatch", "Patch", "Seams", "is_replacement"]
+__all__ = ["Function", "LatePatch", "Patch", "SeamFailure", "Seams", "Undoable", "is_replacement"]
 
 Function = Callable[..., Any]
 
@@ -29,6 +32,16 @@ _PROXY: Any = getattr(wrapt, "BaseObjectProxy", wrapt.ObjectProxy)
 
 _MARK = "_timetracer_patch"
 """On a replacement: itself (who wraps it copies its attributes), whose it is, and what it replaced."""
+
+
+class Undoable(Protocol):
+    """What can be put in and taken out again, both harmless when repeated."""
+
+    def apply(self) -> None:
+        """Put it in."""
+
+    def undo(self) -> None:
+        """Take it out."""
 
 
 class Patch:
@@ -157,28 +170,82 @@ class LatePatch(Patch):
             super().undo()
 
 
+@dataclass(frozen=True, slots=True)
+class SeamFailure:
+    """Why the patches of one module of a library are not in place."""
+
+    library: str
+    """Whose patches they are, as in the mock and live lists."""
+    module: str
+    """The module that they belong to."""
+    versions: tuple[tuple[str, str], ...]
+    """The installed packages that the module belongs to, each with its version."""
+    missing: tuple[str, ...]
+    """Names that the patches rely upon and that are not there; empty where something else went wrong."""
+    error: str
+    """What was raised; empty where names are missing."""
+    next_step: str
+    """What a user can do about it."""
+
+    @property
+    def reason(self) -> str:
+        """The facts in one sentence."""
+        found = (
+            ", ".join(f"{name} {version}" for name, version in self.versions) or f"{self.module} (no version known)"
+        )
+        what = f"{', '.join(self.missing)} not found" if self.missing else f"patching raised {self.error}"
+        return f"calls of {self.library} cannot be seen with {found}: {what}"
+
+
 class Seams:
     """The patches of some modules: in place from `install` to `remove`, also in those that are imported in between.
 
-    Safe from any thread.
+    The patches of one module are put in all together or not at all: where one fails, those before it are taken out
+    again, last first. Safe from any thread.
 
     Args:
         name: What they are for, in the log.
         modules: Import names.
         patches: Makes the patches of one such module.
+        check: Gives the names that the patches of a module rely upon and that are not there. Asked before any patch
+            is made.
+        instead: Makes what stands in the place of the patches of a module where these failed.
+        said: What the log says, besides the reason, about the consequences of a failure.
     """
 
-    def __init__(self, name: str, modules: Sequence[str], patches: Callable[[ModuleType], list[Patch]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        modules: Sequence[str],
+        patches: Callable[[ModuleType], Sequence[Undoable]],
+        *,
+        check: Callable[[ModuleType], Iterable[str]] | None = None,
+        instead: Callable[[ModuleType, SeamFailure], Sequence[Undoable]] | None = None,
+        said: str = "Nothing was changed; the app goes on.",
+    ) -> None:
         self.name = name
         self.modules = modules
         self._patches = patches
+        self._check = check
+        self._instead = instead
+        self._said = said
         self._lock = threading.RLock()
         self._wanted = False
         self._hooked = False
-        self._installed: dict[str, list[Patch]] = {}
+        self._installed: dict[str, Sequence[Undoable]] = {}
+        self._failed: dict[str, SeamFailure] = {}
+
+    @property
+    def failures(self) -> tuple[SeamFailure, ...]:
+        """The modules whose patches are not in place although they are wanted, with the reasons."""
+        with self._lock:
+            return tuple(self._failed.values())
 
     def install(self) -> None:
-        """Put the patches in, now or when their module is imported; harmless when repeated."""
+        """Put the patches in, now or when their module is imported; harmless when repeated.
+
+        A module that lacked a name is checked again.
+        """
         with self._lock:
             self._wanted = True
             for name in self.modules:
@@ -195,10 +262,9 @@ class Seams:
         """Take the patches out; harmless when repeated."""
         with self._lock:
             self._wanted = False
+            self._failed.clear()
             while self._installed:
-                _, patches = self._installed.popitem()
-                for patch in reversed(patches):
-                    patch.undo()
+                self._undo(self._installed.popitem()[1])
 
     def _imported(self, module: ModuleType) -> None:
         with self._lock:
@@ -207,13 +273,82 @@ class Seams:
 
     def _install_in(self, module: ModuleType) -> None:
         # An alias (httpx2's `alias_httpx`) is the same module under another name.
-        if module.__name__ in self._installed:
+        name = module.__name__
+        before = self._failed.get(name)
+        # Patches that failed although no name was missing would fail again, and for a moment nothing would stand in
+        # their place.
+        if name in self._installed and (before is None or not before.missing or self._missing_in(module)):
             return
+        self._failed.pop(name, None)
+        self._undo(self._installed.pop(name, ()))
+        failure, error = self._put_in(module)
+        if failure is None:
+            return
+        self._failed[name] = failure
+        self._installed[name] = self._put_instead(module, failure)
+        _faults.contain(
+            f"{self.name}.install",
+            error or AttributeError(failure.reason),
+            warning=f"{failure.reason}. {self._said} What to do: {failure.next_step}",
+        )
+
+    def _put_in(self, module: ModuleType) -> tuple[SeamFailure | None, Exception | None]:
         try:
+            missing = self._missing_in(module)
+            if missing:
+                return self._failure(module, missing, None), None
             patches = self._patches(module)
-            for patch in patches:
-                patch.apply()
         except Exception as error:
-            _faults.contain(f"{self.name}.install", error)
-            return
+            return self._failure(module, (), error), error
+        for count, patch in enumerate(patches, 1):
+            try:
+                patch.apply()
+            except Exception as error:
+                # The one that failed may have come half of its way.
+                self._undo(patches[:count])
+                return self._failure(module, (), error), error
         self._installed[module.__name__] = patches
+        return None, None
+
+    def _missing_in(self, module: ModuleType) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self._check(module))) if self._check is not None else ()
+
+    def _put_instead(self, module: ModuleType, failure: SeamFailure) -> Sequence[Undoable]:
+        placed: list[Undoable] = []
+        try:
+            for patch in self._instead(module, failure) if self._instead is not None else ():
+                patch.apply()
+                placed.append(patch)
+        except Exception as error:
+            _faults.contain(f"{self.name}.refuse", error)
+        return placed
+
+    def _undo(self, patches: Sequence[Undoable]) -> None:
+        for patch in reversed(patches):
+            try:
+                patch.undo()
+            except Exception as error:
+                _faults.contain(f"{self.name}.remove", error)
+
+    def _failure(self, module: ModuleType, missing: tuple[str, ...], error: Exception | None) -> SeamFailure:
+        packages = dict.fromkeys(name.partition(":")[0].partition(".")[0] for name in (module.__name__, *missing))
+        return SeamFailure(
+            self.name,
+            module.__name__,
+            tuple((package, version) for package in packages if (version := _version(package)) is not None),
+            missing,
+            "" if error is None else f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
+            f"install a release of {' or '.join(packages)} that this timetracer-otel supports, or a newer "
+            "timetracer-otel.",
+        )
+
+
+def _version(package: str) -> str | None:
+    """The version of the distribution that a package is from; None where none is known."""
+    with suppress(metadata.PackageNotFoundError):
+        return metadata.version(package)
+    # Most distributions have the name of their package; to look through all takes long.
+    with suppress(Exception):  # the metadata of any installed distribution may be broken
+        for name in metadata.packages_distributions().get(package, ()):
+            return metadata.version(name)
+    return None

@@ -28,9 +28,11 @@ __all__ = [
     "environment",
     "environment_speaks",
     "excluded_urls",
+    "excluding_variable",
     "instrumentation_disabled",
     "is_set",
     "mode_is_explicit",
+    "replay_is_wanted",
 ]
 
 
@@ -182,12 +184,25 @@ def environment(name: str) -> str | None:
     return value or None
 
 
-def excluded_urls(library: str) -> str | None:
-    """The regular expressions of ``OTEL_PYTHON_<LIBRARY>_EXCLUDED_URLS`` or ``OTEL_PYTHON_EXCLUDED_URLS``, joined.
+def replay_is_wanted() -> bool:
+    """Whether the environment asks for a replay, also where another setting of it cannot be used."""
+    wanted = environment("TIMETRACER_MODE") or environment("OTEL_PYTHON_TIMETRACER_MODE") or ""
+    return wanted.lower() == TraceMode.REPLAY.value
+
+
+def excluding_variable(library: str) -> str | None:
+    """The variable that lists the URLs which are left out for a library; None where none is set.
 
     The same variables, with the same precedence, as OpenTelemetry's own HTTP instrumentations.
     """
-    listed = environment(f"OTEL_PYTHON_{library.upper()}_EXCLUDED_URLS") or environment("OTEL_PYTHON_EXCLUDED_URLS")
+    variables = f"OTEL_PYTHON_{library.upper()}_EXCLUDED_URLS", "OTEL_PYTHON_EXCLUDED_URLS"
+    return next(filter(environment, variables), None)
+
+
+def excluded_urls(library: str) -> str | None:
+    """The regular expressions of ``OTEL_PYTHON_<LIBRARY>_EXCLUDED_URLS`` or ``OTEL_PYTHON_EXCLUDED_URLS``, joined."""
+    variable = excluding_variable(library)
+    listed = environment(variable) if variable is not None else None
     return "|".join(names(listed)) if listed else None
 
 

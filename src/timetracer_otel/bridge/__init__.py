@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from timetracer_otel.bridge import _network_guard as network_guard
     from timetracer_otel.bridge import _threads as threads
+    from timetracer_otel.bridge._exclusions import ExcludedUrls
     from timetracer_otel.bridge._exporter import TimetracerSpanExporter
-    from timetracer_otel.bridge._instrumentor import TimetracerInstrumentor, post_instrument
+    from timetracer_otel.bridge._instrumentor import TimetracerInstrumentor, post_instrument, pre_instrument
     from timetracer_otel.bridge._live_spans import TimetracerSpanProcessor
     from timetracer_otel.bridge._plugins import Activatable, load_plugins, register
     from timetracer_otel.bridge._provider import has_real_provider
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Activatable",
+    "ExcludedUrls",
     "TimetracerInstrumentor",
     "TimetracerSampler",
     "TimetracerSpanExporter",
@@ -30,6 +32,7 @@ __all__ = [
     "load_plugins",
     "network_guard",
     "post_instrument",
+    "pre_instrument",
     "register",
     "runtime",
     "sampler_factory",
@@ -38,8 +41,9 @@ __all__ = [
 
 _MODULES = {"network_guard": "_network_guard", "threads": "_threads"}
 _HOME = {
+    "ExcludedUrls": "_exclusions",
     "TimetracerSpanExporter": "_exporter",
-    **dict.fromkeys(("TimetracerInstrumentor", "post_instrument"), "_instrumentor"),
+    **dict.fromkeys(("TimetracerInstrumentor", "post_instrument", "pre_instrument"), "_instrumentor"),
     "TimetracerSpanProcessor": "_live_spans",
     **dict.fromkeys(("Activatable", "load_plugins", "register"), "_plugins"),
     "has_real_provider": "_provider",

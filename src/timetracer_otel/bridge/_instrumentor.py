@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 
 from timetracer_otel import _faults
-from timetracer_otel.config import environment_speaks, instrumentation_disabled
+from timetracer_otel.config import environment_speaks, instrumentation_disabled, replay_is_wanted
 from timetracer_otel.constants import TraceMode
 
 if TYPE_CHECKING:
     from timetracer_otel.bridge._plugins import Activatable
 
-__all__ = ["TimetracerInstrumentor", "post_instrument"]
+__all__ = ["TimetracerInstrumentor", "post_instrument", "pre_instrument"]
 
 
 class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
@@ -29,6 +29,7 @@ class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     instrumentation off, so none leaves.
     """
 
+    _begun = False
     _holds_threads = False
     _activated: Sequence[Activatable] = ()
 
@@ -36,7 +37,11 @@ class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         """None: it is always loaded, whatever libraries are there."""
         return ()
 
-    def _instrument(self, **kwargs: Any) -> None:
+    def begin(self) -> None:
+        """Do what `instrument` does, ahead of it; harmless when repeated."""
+        if self._begun:
+            return
+        self._begun = True
         try:
             if not (environment_speaks() or _runtime_is_loaded()):
                 return
@@ -55,7 +60,11 @@ class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         except Exception as error:
             _faults.contain("instrumentor", error)
 
+    def _instrument(self, **kwargs: Any) -> None:
+        self.begin()
+
     def _uninstrument(self, **kwargs: Any) -> None:
+        self._begun = False
         try:
             if not _runtime_is_loaded():
                 return
@@ -84,6 +93,16 @@ def _is_wanted(library: str) -> bool:
     from timetracer_otel.bridge._runtime import runtime
 
     return runtime().mode is TraceMode.REPLAY or not instrumentation_disabled(library)
+
+
+def pre_instrument() -> None:
+    """Begin a replay before any instrumentor is loaded.
+
+    One that raises (because of a value in the environment that it cannot use, say) keeps all that come after it from
+    being loaded. Without us the app would then make its calls for real.
+    """
+    if replay_is_wanted() and not instrumentation_disabled("timetracer"):
+        TimetracerInstrumentor().begin()
 
 
 def post_instrument() -> None:

@@ -4,6 +4,8 @@ The interpreter tells an audit hook of every connection (``sys.addaudithook``, P
 again, so it goes in with the first session that asks, and does nothing while there is none. It hears nothing of
 connections that C code makes of its own accord: where that is asked for by a function of Python's, the function is
 replaced while a session asks (`_c_connections`).
+
+The same keeps a replay closed where the calls of a library can be neither answered nor refused (`ClosedReplays`).
 """
 
 from __future__ import annotations
@@ -20,13 +22,14 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
 from timetracer_otel._otel_internals import current_context, instrumentation_suppressed
+from timetracer_otel._patching import SeamFailure
 from timetracer_otel.bridge._c_connections import c_connections
 from timetracer_otel.bridge._plugins import Connecting, load_plugins
 from timetracer_otel.context import get_current_session
 from timetracer_otel.exceptions import NetworkBlockedError
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
-__all__ = ["begin", "end", "guarded", "let", "unlet"]
+__all__ = ["ClosedReplays", "begin", "end", "guarded", "let", "unlet"]
 
 _SENDS = frozenset({"socket.sendto", "socket.sendmsg"})
 _CONNECTIONS = _SENDS | {"socket.connect"}
@@ -35,9 +38,14 @@ _EVENTS = _CONNECTIONS | _LOOKUPS
 
 _Let: TypeAlias = "tuple[Token[bool], Token[Context]]"
 
-guarded: tuple[BaseSession, ...] = ()
+guarded = False
+"""Whether any connection may be refused."""
+_sessions: tuple[BaseSession, ...] = ()
 """The sessions that refuse connections."""
-_lock = threading.Lock()
+_closed: tuple[SeamFailure, ...] = ()
+"""The libraries whose calls nothing else keeps a replay from making: every session that replays one refuses
+connections."""
+_lock = threading.RLock()
 _hooked = False
 _let: ContextVar[bool] = ContextVar("timetracer_otel_let", default=False)
 _LET_KEY = otel_context.create_key("timetracer-otel-let")
@@ -60,27 +68,66 @@ _NO_SESSION_HINT = (
 
 def begin(session: BaseSession) -> None:
     """Refuse connections from now on, until `end` with the same session."""
-    global guarded, _hooked
+    global _sessions
+    _know_owners()
+    with _lock:
+        _sessions = (*_sessions, session)
+        _guard()
+
+
+def end(session: BaseSession) -> None:
+    """Undo `begin`; harmless when repeated."""
+    global _sessions
+    with _lock:
+        _sessions = tuple(other for other in _sessions if other is not session)
+        _guard()
+
+
+class ClosedReplays:
+    """Applied, every session that replays a certain library refuses connections: its calls cannot be refused.
+
+    Args:
+        failure: Why not.
+    """
+
+    def __init__(self, failure: SeamFailure) -> None:
+        self._failure = failure
+
+    def apply(self) -> None:
+        """Refuse connections from now on; harmless when repeated."""
+        global _closed
+        _know_owners()
+        with _lock:
+            _closed = (*(other for other in _closed if other is not self._failure), self._failure)
+            _guard()
+
+    def undo(self) -> None:
+        """Undo `apply`; harmless when repeated."""
+        global _closed
+        with _lock:
+            _closed = tuple(other for other in _closed if other is not self._failure)
+            _guard()
+
+
+def _know_owners() -> None:
     plugins = load_plugins()
     with _lock:
         for plugin in plugins:
             for package in plugin.packages if isinstance(plugin, Connecting) else ():
                 _owners.setdefault(package, set()).add(plugin.name)
-        if not guarded:
-            _in_c.install()
-        guarded = (*guarded, session)
-        if not _hooked:
-            _hooked = True
-            sys.addaudithook(_hook)
 
 
-def end(session: BaseSession) -> None:
-    """Undo `begin`; harmless when repeated."""
-    global guarded
-    with _lock:
-        before, guarded = guarded, tuple(other for other in guarded if other is not session)
-        if before and not guarded:
-            _in_c.remove()
+def _guard() -> None:
+    """Begin to listen, or stop, as it is needed by now."""
+    global guarded, _hooked
+    before, guarded = guarded, bool(_sessions or _closed)
+    if guarded and not before:
+        _in_c.install()
+    elif before and not guarded:
+        _in_c.remove()
+    if guarded and not _hooked:
+        _hooked = True
+        sys.addaudithook(_hook)
 
 
 def let() -> _Let:
@@ -133,11 +180,14 @@ def _refusal(address: str, *, is_lookup: bool) -> NetworkBlockedError | None:
     session = get_current_session()
     if session is None:
         # Of a thread without a context nobody knows whose name it looks up: its connection is what counts.
-        if is_lookup or not guarded:
+        sessions = _sessions
+        if is_lookup or not sessions:
             return None
-        responsible, hint = guarded[-1], _NO_SESSION_HINT
-    elif session in guarded:
+        responsible, hint = sessions[-1], _NO_SESSION_HINT
+    elif session in _sessions:
         responsible, hint = session, _REPLAY_HINT
+    elif (failure := _closed_for(session)) is not None:
+        responsible, hint = session, f"{failure.next_step} The reason: {failure.reason}."
     else:
         return None
     if instrumentation_suppressed():
@@ -149,6 +199,13 @@ def _refusal(address: str, *, is_lookup: bool) -> NetworkBlockedError | None:
     if isinstance(responsible, (ReplaySession, TraceSession)):
         responsible.blocked.append(error)
     return error
+
+
+def _closed_for(session: BaseSession) -> SeamFailure | None:
+    """Why a session that did not ask for it refuses connections; None where it does not."""
+    if not isinstance(session, ReplaySession):
+        return None
+    return next((failure for failure in _closed if session.should_mock_plugin(failure.library)), None)
 
 
 def _is_live(package: str, session: BaseSession) -> bool:

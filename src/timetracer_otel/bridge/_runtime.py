@@ -27,7 +27,7 @@ from timetracer_otel.bridge._recordings import Recordings
 from timetracer_otel.bridge._refusing import RefusingSession
 from timetracer_otel.bridge._requests import IncomingRequest, RequestScope, begins_anew, current_scope, forget_scope
 from timetracer_otel.bridge._span_facts import RootSpan, failed, is_server, note_exception, request_path
-from timetracer_otel.config import TraceConfig, environment, instrumentation_disabled, mode_is_explicit
+from timetracer_otel.config import TraceConfig, instrumentation_disabled, mode_is_explicit, replay_is_wanted
 from timetracer_otel.constants import TraceMode
 from timetracer_otel.context import forget_session, session_in, session_now, set_ambient_lookup
 from timetracer_otel.exceptions import ConfigurationError, TimetracerError
@@ -89,8 +89,7 @@ class Runtime:
         try:
             config = TraceConfig.from_env()
         except ConfigurationError as error:
-            wanted = (environment("TIMETRACER_MODE") or environment("OTEL_PYTHON_TIMETRACER_MODE") or "").lower()
-            self._refuse(error, TraceConfig(), replaying=wanted == TraceMode.REPLAY.value)
+            self._refuse(error, TraceConfig(), replaying=replay_is_wanted())
             return self.mode
         _faults.logger.setLevel(config.log_level.upper())
         for line in config.warnings(known_names()):

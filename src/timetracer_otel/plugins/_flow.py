@@ -16,11 +16,12 @@ from opentelemetry import trace
 
 from timetracer_otel import _faults
 from timetracer_otel._otel_internals import SUPPRESSED, current_context, instrumentation_suppressed
+from timetracer_otel._patching import SeamFailure
 from timetracer_otel.bridge import network_guard, runtime
 from timetracer_otel.cassette import record_error
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.context import session_now
-from timetracer_otel.exceptions import CassetteError
+from timetracer_otel.exceptions import CassetteError, ReplayMismatchError
 from timetracer_otel.session import BaseSession, BodyTap, ReplaySession, TraceSession
 from timetracer_otel.types import BodySnapshot, Call, DependencyEvent, EventResult, RecordedError
 
@@ -33,6 +34,7 @@ __all__ = [
     "Step",
     "answer",
     "flow",
+    "pass_or_refuse",
     "rebuilt",
     "records",
     "replays",
@@ -280,6 +282,25 @@ def records(lib: str, session: BaseSession | None) -> bool:
 def replays(lib: str, session: BaseSession | None) -> bool:
     """Whether `flow` would answer a call made now from a cassette."""
     return isinstance(session, ReplaySession) and session.should_mock_plugin(lib) and not instrumentation_suppressed()
+
+
+def pass_or_refuse(failure: SeamFailure, session: BaseSession | None) -> ReplayMismatchError | None:
+    """Decide about a call of a library whose seams are not in place: None where it is made, untouched.
+
+    It can be neither recorded nor answered. A recording counts what it lacks; a replay has it refused by the error
+    that this gives, unless the user said that the library stays live.
+    """
+    lib = failure.library
+    if records(lib, session):
+        assert isinstance(session, TraceSession)
+        session.drop(f"{lib} calls that cannot be seen")
+    elif isinstance(session, ReplaySession) and not instrumentation_suppressed():
+        if session.should_mock_plugin(lib):
+            return session.refuse_unseen(
+                failure.reason, f"{failure.next_step} Or name {lib} in live_plugins to call for real."
+            )
+        session.note_live(lib)
+    return None
 
 
 def _begin(site: Site, session: TraceSession) -> Recording | None:

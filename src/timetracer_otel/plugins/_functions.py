@@ -26,6 +26,7 @@ from timetracer_otel.context import get_current_session
 from timetracer_otel.exceptions import ConfigurationError
 from timetracer_otel.plugins._flow import Recording, Site, Step, flow, run, run_async
 from timetracer_otel.plugins._library import LibraryPlugin
+from timetracer_otel.plugins._relied_upon import missing_names
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, EventResult, RecordedError
 
@@ -95,6 +96,8 @@ def function_plugin(
         modules=tuple(by_module),
         packages=(*packages, *(module.partition(".")[0] for module in by_module)),
         patches=lambda module: [_patch(facts, module, attribute) for attribute in by_module[module.__name__]],
+        check=lambda module: missing_names(f"{module.__name__}:{name}" for name in by_module[module.__name__]),
+        entry_points={module: [(f"{module}:{name}",) for name in names] for module, names in by_module.items()},
     )
     register(plugin)
     return plugin

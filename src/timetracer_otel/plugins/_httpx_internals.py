@@ -21,10 +21,13 @@ from timetracer_otel._patching import Function, LatePatch
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.plugins._http import BodyTap, RecordedBody
+from timetracer_otel.plugins._relied_upon import attribute_is_there
 from timetracer_otel.types import HeaderPairs
 
 __all__ = [
     "CONTENT",
+    "ENTRY_POINTS",
+    "RELIED_UPON",
     "Internals",
     "ReplayedNetworkStream",
     "header_lines",
@@ -34,6 +37,35 @@ __all__ = [
     "url_text",
     "whole_body",
 ]
+
+
+RELIED_UPON = (
+    "HTTPTransport.handle_request",
+    "AsyncHTTPTransport.handle_async_request",
+    "SyncByteStream",
+    "AsyncByteStream",
+    "ByteStream",
+    "Headers._list",
+    "Request.stream",
+    "Request._content",
+    "Response.read",
+    "Response.aread",
+    "Response.stream",
+    "Response.extensions",
+    "Response.elapsed",
+    "Response._content",
+    "Response._num_bytes_downloaded",
+    "Response.is_closed",
+    "Response.is_stream_consumed",
+)
+"""Names of the module (``httpx`` or ``httpx2``) that the plugin cannot do without."""
+
+ENTRY_POINTS = (
+    ("HTTPTransport.handle_request", "Client.send"),
+    ("AsyncHTTPTransport.handle_async_request", "AsyncClient.send"),
+)
+"""Where calls of the module are refused in a replay if the plugin cannot see them. The transports come first, so
+that in-process transports stay usable."""
 
 
 _LOWER_NAME = itemgetter(1)
@@ -229,9 +261,13 @@ def _transport_streams(module: ModuleType) -> tuple[frozenset[type], Callable[[]
     """
     default: Any = sys.modules.get(f"{module.__name__}._transports.default")
     try:
-        return frozenset({default.ResponseStream, default.AsyncResponseStream}), default.map_httpcore_exceptions
+        streams = frozenset({default.ResponseStream, default.AsyncResponseStream})
+        mapping = default.map_httpcore_exceptions
     except AttributeError:
         return frozenset(), nullcontext
+    if all(attribute_is_there(stream, "_httpcore_stream") for stream in streams):
+        return streams, mapping
+    return frozenset(), nullcontext
 
 
 async def pause(seconds: float) -> None:

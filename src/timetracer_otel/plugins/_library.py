@@ -7,15 +7,16 @@ import importlib.util
 import re
 import sys
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
 from timetracer_otel import _faults, _names
-from timetracer_otel._patching import Patch, Seams
+from timetracer_otel._patching import SeamFailure, Seams, Undoable
 from timetracer_otel.bridge import has_real_provider, runtime
 from timetracer_otel.exceptions import PluginNotFoundError
+from timetracer_otel.plugins._refusals import Concerns, EntryPoint, refusing
 
 __all__ = ["LibraryPlugin"]
 
@@ -40,8 +41,17 @@ class LibraryPlugin:
     name: str
     group: str
     modules: Sequence[str]
-    patches: Callable[[ModuleType], list[Patch]]
+    patches: Callable[[ModuleType], Sequence[Undoable]]
     instrumentors: Sequence[str] = ()
+    check: Callable[[ModuleType], Iterable[str]] | None = None
+    """Gives the names that the plugin relies upon in such a module and that are not there.
+
+    Where it gives any, no patch is applied: a recording passes the calls through, a replay refuses them."""
+    entry_points: Mapping[str, Sequence[EntryPoint]] = field(default_factory=dict)
+    """By module: the library's public functions that a replay refuses where the seams of that module could not be
+    installed; without any, it refuses connections."""
+    concerns: Concerns | None = None
+    """Whether calls of such a function on an object are this plugin's; all where it is left out."""
     packages: Collection[str] = ()
     """Top-level packages whose connections are this plugin's, when it makes real calls under ``block_network``; those
     of ``modules`` where it is left out."""
@@ -56,7 +66,16 @@ class LibraryPlugin:
 
     def __post_init__(self) -> None:
         self.packages = frozenset(self.packages or (name.partition(".")[0] for name in self.modules))
-        self._seams = Seams(self.name, self.modules, self.patches)
+        self._seams = Seams(
+            self.name,
+            self.modules,
+            self.patches,
+            check=self.check,
+            instead=lambda module, failure: refusing(
+                self.entry_points.get(module.__name__, ()), self.concerns, module, failure
+            ),
+            said=f"Recordings pass calls of {self.name} through and lack them; replays refuse them.",
+        )
         _names.register(self.name, self.group)
 
     def enable(self, **instrument_with: Any) -> None:
@@ -112,6 +131,11 @@ class LibraryPlugin:
                 )
 
     @property
+    def failures(self) -> tuple[SeamFailure, ...]:
+        """The modules whose seams could not be installed, with the reasons."""
+        return self._seams.failures
+
+    @property
     def is_wanted(self) -> bool:
         """Whether anything keeps the seams installed."""
         return self._explicit or self._holds > 0
@@ -131,6 +155,10 @@ class LibraryPlugin:
             except (ImportError, AttributeError):
                 # Not installed, or too old to know this library: the seams work without it.
                 continue
+            except Exception as error:
+                # Some read the environment when they are imported.
+                self._note_failed(path, error)
+                continue
             needed = instrumentor.instrumentation_dependencies()
             there = any(_is_there(re.split(r"[^\w.-]", dependency, maxsplit=1)[0]) for dependency in needed)
             if there and not instrumentor.is_instrumented_by_opentelemetry and path not in self._failed:
@@ -145,6 +173,8 @@ class LibraryPlugin:
 
     def _note_failed(self, path: str, error: Exception) -> None:
         # What it did up to then stays, and is not done again: it cannot be asked to undo a part.
+        if path in self._failed:
+            return
         self._failed.add(path)
         _faults.logger.warning(
             "timetracer-otel: %s cannot be switched on: %s. Calls are recorded and replayed all the same; spans of "

@@ -8,7 +8,6 @@ connection is held below: what is recorded is what the parser was given, and a r
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
@@ -19,10 +18,11 @@ from typing import Any
 from timetracer_otel import _faults
 from timetracer_otel._kept_functions import KeptPatch
 from timetracer_otel._patching import Function, Patch
-from timetracer_otel.config import excluded_urls
+from timetracer_otel.bridge import ExcludedUrls
 from timetracer_otel.constants import BodyEnd, EventType
 from timetracer_otel.context import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.plugins._aiohttp_names import ENTRY_POINTS, missing
 from timetracer_otel.plugins._aiohttp_wire import ArrivalTap
 from timetracer_otel.plugins._flow import Recording, Site, Step, flow, rebuilt, run_async
 from timetracer_otel.plugins._http import BodyLimits, BodyTap, RecordedBody
@@ -262,8 +262,7 @@ def _patches(module: ModuleType) -> list[Patch]:
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import BaseConnector
 
-    listed = excluded_urls("aiohttp_client")
-    excluded = re.compile(listed) if listed else None
+    excluded = ExcludedUrls().of("aiohttp_client")
     write_bytes: list[Function] = []
 
     async def innermost(request: Any, handler: Callable[[Any], Any]) -> Any:
@@ -332,6 +331,8 @@ plugin = LibraryPlugin(
     group="http",
     modules=("aiohttp",),
     patches=_patches,
+    check=missing,
+    entry_points={"aiohttp": ENTRY_POINTS},
     instrumentors=("opentelemetry.instrumentation.aiohttp_client:AioHttpClientInstrumentor",),
 )
 

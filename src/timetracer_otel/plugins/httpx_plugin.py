@@ -17,14 +17,16 @@ from typing import Any
 
 from timetracer_otel._kept_functions import KeptPatch
 from timetracer_otel._patching import Function, Patch
+from timetracer_otel.bridge import ExcludedUrls
 from timetracer_otel.cassette import rebuild_error
-from timetracer_otel.config import excluded_urls
 from timetracer_otel.constants import BodyEnd, EventType
 from timetracer_otel.context import get_current_session
 from timetracer_otel.plugins._flow import Recording, Site, Step, flow, rebuilt, run, run_async
 from timetracer_otel.plugins._http import BodyLimits, BodyTap, RecordedBody
 from timetracer_otel.plugins._httpx_internals import (
     CONTENT,
+    ENTRY_POINTS,
+    RELIED_UPON,
     Internals,
     ReplayedNetworkStream,
     header_lines,
@@ -35,6 +37,7 @@ from timetracer_otel.plugins._httpx_internals import (
     whole_body,
 )
 from timetracer_otel.plugins._library import LibraryPlugin
+from timetracer_otel.plugins._relied_upon import missing_names
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, EventResult, HeaderMap, RecordedError, header_pairs
 
@@ -213,8 +216,7 @@ def _renamed(error: RecordedError, family: dict[str, str]) -> RecordedError:
 
 def _patches(module: ModuleType) -> list[Patch]:
     internals = internals_of(module)
-    listed = excluded_urls(_LIB)
-    excluded = re.compile(listed) if listed else None
+    excluded = ExcludedUrls().of(_LIB)
 
     def sync_seam(original: Function) -> Function:
         def handle_request(self: Any, request: Any) -> Any:
@@ -241,11 +243,15 @@ def _patches(module: ModuleType) -> list[Patch]:
     ]
 
 
+_MODULES = ("httpx", "httpx2")
+
 plugin = LibraryPlugin(
     name=_LIB,
     group="http",
-    modules=("httpx", "httpx2"),
+    modules=_MODULES,
     patches=_patches,
+    check=lambda module: missing_names(f"{module.__name__}:{name}" for name in RELIED_UPON),
+    entry_points={module: [[f"{module}:{name}" for name in names] for names in ENTRY_POINTS] for module in _MODULES},
     instrumentors=(
         "opentelemetry.instrumentation.httpx:HTTPXClientInstrumentor",
         "opentelemetry.instrumentation.httpx:HTTPX2ClientInstrumentor",

@@ -19,11 +19,19 @@ from timetracer_otel.plugins._flow import Flow, run, run_async
 from timetracer_otel.plugins._library import LibraryPlugin
 from timetracer_otel.plugins._redis import _seams
 from timetracer_otel.plugins._redis._exchange import LIB, pause, pause_async
-from timetracer_otel.plugins._redis._internals import Place, connect_callbacks, is_in_process, places
+from timetracer_otel.plugins._redis._internals import (
+    ENTRY_POINTS,
+    RELIED_UPON,
+    Place,
+    connect_callbacks,
+    is_in_process,
+    places,
+)
 from timetracer_otel.plugins._redis._locks import with_recorded_token
 from timetracer_otel.plugins._redis._operation import Operation, current_operation
 from timetracer_otel.plugins._redis._replayed import Manner
 from timetracer_otel.plugins._redis._wire import begin_watch
+from timetracer_otel.plugins._relied_upon import missing_names
 
 __all__ = ["disable_redis", "enable_redis", "plugin"]
 
@@ -187,6 +195,9 @@ plugin = LibraryPlugin(
     group="redis",
     modules=("redis",),
     patches=_patches,
+    check=lambda _: missing_names(RELIED_UPON),
+    entry_points={"redis": ENTRY_POINTS},
+    concerns=lambda client: not is_in_process(client),
     instrumentors=("opentelemetry.instrumentation.redis:RedisInstrumentor",),
 )
 

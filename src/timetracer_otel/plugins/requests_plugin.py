@@ -9,7 +9,6 @@ alone.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -20,13 +19,14 @@ from typing import Any
 from timetracer_otel import _faults
 from timetracer_otel._kept_functions import KeptPatch
 from timetracer_otel._patching import Function, Patch
-from timetracer_otel.config import excluded_urls
+from timetracer_otel.bridge import ExcludedUrls
 from timetracer_otel.constants import BodyEnd, EventType
 from timetracer_otel.context import get_current_session
 from timetracer_otel.plugins import _requests_internals as internals
 from timetracer_otel.plugins._flow import Recording, Site, Step, flow, rebuilt, run
 from timetracer_otel.plugins._http import BodyLimits, BodyTap, RecordedBody
 from timetracer_otel.plugins._library import LibraryPlugin
+from timetracer_otel.plugins._relied_upon import missing_names
 from timetracer_otel.plugins._request_bodies import read_body, teed_body, whole_body
 from timetracer_otel.plugins._requests_adapters import (
     ADAPTER_ATTRIBUTE,
@@ -39,6 +39,7 @@ from timetracer_otel.plugins._requests_adapters import (
     of_session,
     was_recorded,
 )
+from timetracer_otel.plugins._requests_names import ENTRY_POINTS, RELIED_UPON
 from timetracer_otel.plugins._wire import WireTap
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, EventResult, HeaderMap, RecordedError, header_pairs
@@ -298,8 +299,7 @@ def _line(text: Any) -> bytes:
 
 
 def _patches(module: ModuleType) -> list[Patch]:
-    listed = excluded_urls(LIB)
-    excluded = re.compile(listed) if listed else None
+    excluded = ExcludedUrls().of(LIB)
 
     def wants(url: Any) -> bool:
         return excluded is None or excluded.search(str(url)) is None
@@ -348,6 +348,8 @@ plugin = LibraryPlugin(
     group="http",
     modules=("requests",),
     patches=_patches,
+    check=lambda _: missing_names(RELIED_UPON),
+    entry_points={"requests": ENTRY_POINTS},
     instrumentors=("opentelemetry.instrumentation.requests:RequestsInstrumentor",),
 )
 

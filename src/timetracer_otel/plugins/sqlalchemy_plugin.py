@@ -11,6 +11,8 @@ from typing import Any
 
 from timetracer_otel.exceptions import PluginNotFoundError
 from timetracer_otel.plugins._library import LibraryPlugin
+from timetracer_otel.plugins._relied_upon import missing_names
+from timetracer_otel.plugins._sqlalchemy._internals import ENTRY_POINTS, RELIED_UPON, has_identity
 
 __all__ = ["disable_sqlalchemy", "enable_sqlalchemy", "plugin"]
 
@@ -23,11 +25,23 @@ def _patches(module: Any) -> list[Any]:
     return patches(module)
 
 
+def _takes_part(owner: Any) -> bool:
+    """Whether an engine, or the one of a connection, transaction or dialect, is one that was enabled."""
+    from timetracer_otel.plugins._sqlalchemy._engines import engines
+
+    engine = getattr(owner, "engine", None) or getattr(getattr(owner, "connection", None), "engine", None)
+    dialect = getattr(engine, "dialect", owner)
+    return not has_identity(dialect) or engines.target(dialect) is not None
+
+
 plugin = LibraryPlugin(
     name=_LIB,
     group="db",
     modules=("sqlalchemy", "sqlalchemy.dialects.postgresql.psycopg2", "psycopg2"),
     patches=_patches,
+    check=lambda module: missing_names(RELIED_UPON[module.__name__]),
+    entry_points=ENTRY_POINTS,
+    concerns=_takes_part,
     packages=("sqlalchemy",),
     instrumentors=("opentelemetry.instrumentation.sqlalchemy:SQLAlchemyInstrumentor",),
     # It declares sqlalchemy < 2.1, and works with 2.1: the contract tests run with both.

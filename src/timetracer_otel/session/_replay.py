@@ -263,6 +263,14 @@ class ReplaySession(BaseSession):
         )
         return self._count_miss(error)
 
+    def refuse_unseen(self, reason: str, hint: str) -> ReplayMismatchError:
+        """The error for a call that cannot be answered, whatever was recorded, as its arguments cannot be seen."""
+        return self._count_miss(
+            ReplayMismatchError(
+                f"Not replayed: {reason}", cassette_path=self.cassette_path, endpoint=self._endpoint, hint=hint
+            )
+        )
+
     def peek_next_event(self, event_type: EventType | None = None) -> DependencyEvent | None:
         """The first event (of a type) that no call has taken yet; None where there is none."""
         for event in self._index.waiting():

@@ -24,7 +24,9 @@ from timetracer_otel.plugins._redis._commands import Command, parse
 
 __all__ = [
     "CONTEXT",
+    "ENTRY_POINTS",
     "HEALTH_CHECK",
+    "RELIED_UPON",
     "Decoding",
     "Described",
     "Place",
@@ -59,6 +61,55 @@ CONTEXT = "timetracer_context"
 
 Decoding: TypeAlias = "tuple[str, str] | None"
 """Encoding and error handler of a client that decodes its replies; None for one that does not."""
+
+
+_OF_CONNECTIONS = (
+    "connection:AbstractConnection.connect",
+    "connection:AbstractConnection.send_packed_command",
+    "connection:AbstractConnection.read_response",
+    "connection:AbstractConnection.disconnect",
+    "connection:AbstractConnection.pack_commands",
+    "connection:AbstractConnection._connect_callbacks",
+    "connection:AbstractConnection.db",
+    "connection:AbstractConnection.encoder",
+    "connection:AbstractConnection.next_health_check",
+    "connection:AbstractConnection.protocol",
+    "connection:AbstractConnection.redis_connect_func",
+    "sentinel:SentinelManagedConnection.connect",
+    "client:Redis.execute_command",
+    "client:PubSub.execute_command",
+    "client:Pipeline.command_stack",
+    "client:Pipeline.execute",
+    "client:Pipeline.explicit_transaction",
+    "client:Pipeline.immediate_execute_command",
+    "lock:Lock.acquire",
+)
+
+RELIED_UPON = (
+    *(f"redis{package}.{name}" for package in ("", ".asyncio") for name in _OF_CONNECTIONS),
+    "redis.connection:AbstractConnection.can_read",
+    "redis.connection:AbstractConnection._sock",
+    "redis.cluster:RedisCluster._execute_command",
+    "redis.cluster:RedisCluster.reinitialize_counter",
+    "redis.asyncio.connection:AbstractConnection.can_read_destructive",
+    "redis.asyncio.connection:AbstractConnection._writer",
+    "redis.asyncio.cluster:ClusterNode.execute_command",
+    "redis.asyncio.cluster:RedisCluster.reinitialize_counter",
+    "redis.exceptions:ResponseError",
+)
+"""Names that the plugin cannot do without."""
+
+_WAYS_IN = (
+    "client:Redis.execute_command",
+    "client:PubSub.execute_command parse_response",
+    "client:Pipeline.execute immediate_execute_command",
+    "client:Monitor.next_command",
+    "cluster:RedisCluster.execute_command",
+    "cluster:ClusterPipeline.execute",
+)
+
+ENTRY_POINTS = tuple((f"redis{package}.{name}",) for package in ("", ".asyncio") for name in _WAYS_IN)
+"""Where calls are refused in a replay if the plugin cannot see them."""
 
 
 class Place(NamedTuple):

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONNECT",
+    "ENTRY_POINTS",
     "MISSING",
+    "RELIED_UPON",
     "Binds",
     "await_",
     "binds_of",
@@ -45,6 +47,59 @@ __all__ = [
     "restore_facts",
     "target_of",
 ]
+
+RELIED_UPON = {
+    "sqlalchemy": (
+        "sqlalchemy.engine.base:Connection.__init__(_allow_autobegin)",
+        "sqlalchemy.engine.base:Connection.__init__(_allow_revalidate)",
+        "sqlalchemy.engine.base:Connection.__init__(_has_events)",
+        "sqlalchemy.engine.base:Connection._begin_impl",
+        "sqlalchemy.engine.base:Connection._execution_options",
+        "sqlalchemy.engine.base:Connection.get_isolation_level",
+        "sqlalchemy.engine.base:Engine.raw_connection",
+        "sqlalchemy.engine.default:DefaultDialect.initialize",
+        "sqlalchemy.engine.default:DefaultExecutionContext._expanded_parameters",
+        "sqlalchemy.engine.default:DefaultExecutionContext._is_server_side",
+        "sqlalchemy.engine.default:DefaultExecutionContext.create_cursor",
+        "sqlalchemy.pool.base:Pool._close_connection",
+        "sqlalchemy.pool.base:Pool._dialect",
+        "sqlalchemy.pool.base:Pool._invoke_creator",
+        "sqlalchemy.pool.base:_AdhocProxiedConnection",
+        "sqlalchemy.pool.base:_ConnectionFairy._pool",
+        "sqlalchemy.pool.base:_ConnectionFairy._reset",
+        "sqlalchemy.pool.base:_ConnectionFairy.cursor",
+        "sqlalchemy.pool.base:_ConnectionFairy.dbapi_connection",
+        "sqlalchemy.pool.base:_ConnectionRecord._ConnectionRecord__connect",
+        "sqlalchemy.pool.base:_ConnectionRecord._ConnectionRecord__pool",
+        "sqlalchemy.pool.base:_ConnectionRecord.close",
+        "sqlalchemy.pool.base:_ConnectionRecord.dbapi_connection",
+        "sqlalchemy.pool.base:_ConnectionRecord.get_connection",
+        "sqlalchemy.pool.base:_ConnectionRecord.in_use",
+        "sqlalchemy.pool.base:_ConnectionRecord.starttime",
+        "sqlalchemy.util:immutabledict",
+        "sqlalchemy.util.concurrency:await_only",
+    ),
+    "sqlalchemy.dialects.postgresql.psycopg2": (
+        "sqlalchemy.dialects.postgresql.psycopg2:PGDialect_psycopg2.do_executemany",
+    ),
+    "psycopg2": ("psycopg2.extensions:register_type", "psycopg2.extensions:quote_ident"),
+}
+"""By module: names that the plugin cannot do without."""
+
+_PSYCOPG2 = "sqlalchemy.dialects.postgresql.psycopg2:PGDialect_psycopg2"
+
+ENTRY_POINTS = {
+    "sqlalchemy": (
+        ("sqlalchemy.engine.base:Engine.raw_connection",),
+        ("sqlalchemy.engine.base:Connection.execute",),
+        ("sqlalchemy.engine.base:Connection.scalar scalars",),
+        ("sqlalchemy.engine.base:Connection.exec_driver_sql",),
+        ("sqlalchemy.engine.base:Transaction.commit",),
+    ),
+    "sqlalchemy.dialects.postgresql.psycopg2": ((f"{_PSYCOPG2}.do_execute do_executemany",),),
+    "psycopg2": ((f"{_PSYCOPG2}.do_execute do_executemany",),),
+}
+"""By module: where calls are refused in a replay if the plugin cannot see them."""
 
 CONNECT = "_ConnectionRecord__connect"
 """Name of the record's method that opens a connection."""
