@@ -1,0 +1,85 @@
+"""What the documentation site is made of. `make docs` builds it, and fails on broken links by itself."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import timetracer_otel
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+
+@pytest.fixture(scope="module")
+def hooks() -> Any:
+    sys.path.insert(0, str(DOCS))
+    try:
+        import site_hooks  # type: ignore[import-not-found]
+    finally:
+        sys.path.remove(str(DOCS))
+    return site_hooks
+
+
+def settings() -> Any:
+    return yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))
+
+
+def named(entry: Any) -> list[str]:
+    """The pages of an entry of the navigation."""
+    if isinstance(entry, str):
+        return [entry]
+    below = entry.values() if isinstance(entry, dict) else entry
+    return [page for item in below for page in named(item)]
+
+
+def test_every_page_stands_in_the_navigation_once(hooks: Any) -> None:
+    pages = [path.name for path in DOCS.glob("*.md")] + list(hooks.OUTSIDE.values())
+    assert sorted(named(settings()["nav"])) == sorted(pages)
+
+
+def test_a_warning_is_an_error_and_links_are_checked() -> None:
+    assert settings()["strict"] is True
+    assert set(settings()["validation"]["links"].values()) == {"warn"}
+    assert settings()["validation"]["nav"]["omitted_files"] == "warn"
+
+
+def test_nothing_is_fetched_from_elsewhere(hooks: Any) -> None:
+    assert settings()["theme"]["font"] is False
+    assert hooks.fetched_by('<link rel="stylesheet" href="https://fonts.example/css">')
+    assert hooks.fetched_by('<link href="//fonts.example" rel="preconnect">')
+    assert hooks.fetched_by('<script async src="https://cdn.example/x.js"></script>')
+    assert hooks.fetched_by("body { background: url(https://cdn.example/x.png) }")
+    assert not hooks.fetched_by('<a href="https://example.org">x</a><script src="assets/x.js"></script>')
+
+
+@pytest.mark.parametrize(
+    ("page", "target", "link"),
+    [
+        ("cli.md", "../exporters/README.md", "exporters/README.md"),
+        ("releasing.md", "../CHANGELOG.md", "changelog.md"),
+        ("changelog.md", "docs/redaction.md", "redaction.md"),
+        ("exporters/README.md", "../docs/how-to-add-an-exporter.md", "../how-to-add-an-exporter.md"),
+        ("cli.md", "verify.md", "verify.md"),
+        ("changelog.md", "LICENSE", "LICENSE"),
+    ],
+)
+def test_links_lead_to_pages_of_the_site(hooks: Any, page: str, target: str, link: str) -> None:
+    assert hooks.relative_link(page, target) == link
+
+
+def test_the_reference_has_every_name_of_the_front_door() -> None:
+    text = (DOCS / "api.md").read_text("utf-8")
+    shown = set(re.findall(r"^::: (\S+)$", text, re.MULTILINE))
+    modules = {"timetracer_otel.exceptions", "timetracer_otel.constants"}
+    assert modules <= shown
+    for name in timetracer_otel.__all__:
+        if name == "__version__":
+            continue
+        home = getattr(timetracer_otel, name).__module__
+        assert {home, f"{home}.{name}", f"timetracer_otel.{name}"} & shown, name
