@@ -84,7 +84,7 @@ test-oldest: ## every test with the lowest versions that pyproject.toml allows (
 	@$(CLEAN) .venv-oldest/bin/python -m pytest -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
 
 docs: .venv-docs/stamps/docs ## build the documentation site into build/docs; a warning is an error
-	@$(CLEAN) NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs --quiet build
+	@$(CLEAN) NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build
 	@echo "open build/docs/index.html"
 
 dist: $(STAMPS)/tools ## build what a release publishes into dist/, and try its wheel in an environment of its own

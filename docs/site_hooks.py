@@ -25,6 +25,8 @@ OUTSIDE = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
+    "README.md": "overview.md",
+    "LICENSE": "license.md",
     **{
         path.relative_to(ROOT).as_posix(): path.relative_to(ROOT).as_posix()
         for pattern in ("README.md", "*/README.md")
@@ -48,7 +50,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     from mkdocs.structure.files import File
 
     for file, page in OUTSIDE.items():
-        files.append(File.generated(config, page, content=(ROOT / file).read_text("utf-8")))
+        text = (ROOT / file).read_text("utf-8")
+        content = text if file.endswith(".md") else f"# {file.capitalize()}\n\n```text\n{text}```\n"
+        files.append(File.generated(config, page, content=content))
     return files
 
 

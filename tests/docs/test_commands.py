@@ -4,8 +4,8 @@ A page is run from top to bottom in one folder. Blocks of ``console`` are what a
 comes back where the page shows it (``…`` stands for anything); ``bash`` is a command on each line. A Python block
 whose first line is a file's name is that file; each is executed.
 
-Three commands run in a reduced form: ``make`` says what it would do, ``pip`` finds everything installed, and ``twine``
-uploads nothing. The pages for those who change the project run in a folder that looks like a checkout.
+Three commands run in a reduced form: ``make`` says what it would do, ``pip`` finds everything installed, and
+``twine`` uploads nothing. The pages for those who change the project run in a folder that looks like a checkout.
 """
 
 from __future__ import annotations
