@@ -1,9 +1,10 @@
 """What MkDocs asks of us when it builds the documentation site (`make docs`).
 
-Three things that MkDocs does not do by itself:
+What MkDocs does not do by itself:
 
 - pages that stand outside ``docs/`` (the changelog, the exporters' READMEs) become pages of the site;
 - links between the pages lead to the right page of the site, as they lead to the right file in the repository;
+- a list may follow a paragraph without an empty line, as in CommonMark;
 - a site that would fetch anything from another host fails the build, since it must be readable without a network.
 """
 
@@ -63,7 +64,21 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     def in_site(link: re.Match[str]) -> str:
         return relative_link(here, link.group(1)) + (link.group(2) or "")
 
-    return _LINK.sub(in_site, markdown)
+    return with_lists_apart(_LINK.sub(in_site, markdown))
+
+
+def with_lists_apart(markdown: str) -> str:
+    """Put an empty line between a paragraph and the list behind it, which Python-Markdown asks for."""
+    lines: list[str] = []
+    in_code = False
+    for line in markdown.splitlines():
+        if line.startswith("```"):
+            in_code = not in_code
+        before = lines[-1] if lines else ""
+        if line.startswith("- ") and not in_code and before and not before.startswith(("- ", " ")):
+            lines.append("")
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def relative_link(page: str, target: str) -> str:

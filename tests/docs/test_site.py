@@ -49,7 +49,9 @@ def test_a_warning_is_an_error_and_links_are_checked() -> None:
     assert set(settings()["validation"]["links"].values()) == {"warn"}
     assert settings()["validation"]["nav"]["omitted_files"] == "warn"
     # MkDocs does not count the warnings that --quiet keeps back, and lets a broken link pass.
-    recipe = subprocess.run(["make", "--dry-run", "docs"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    recipe = subprocess.run(
+        ["make", "--dry-run", "docs"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     assert "-m mkdocs build" in recipe
     assert "--quiet build" not in recipe
 
@@ -78,6 +80,11 @@ def test_nothing_is_fetched_from_elsewhere(hooks: Any) -> None:
 )
 def test_links_lead_to_pages_of_the_site(hooks: Any, page: str, target: str, link: str) -> None:
     assert hooks.relative_link(page, target) == link
+
+
+def test_a_list_may_follow_a_paragraph(hooks: Any) -> None:
+    page = "Names:\n- a\n  and more\n- b\n\n```text\nx\n- y\n```"
+    assert hooks.with_lists_apart(page) == page.replace("Names:\n", "Names:\n\n")
 
 
 def test_the_reference_has_every_name_of_the_front_door() -> None:
