@@ -54,7 +54,7 @@ def test_every_make_target_of_the_workflow_exists() -> None:
 def test_every_path_of_the_workflow_exists() -> None:
     (run,) = [step["run"] for step in steps() if step.get("if") == "runner.os == 'Windows'"]
     paths = re.findall(r"(?<=\s)(?:\./)?(?:tests|exporters)\b[\w./-]*", run)
-    assert len(paths) > 5
+    assert {"tests/unit", "exporters"} <= set(paths)
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
@@ -77,7 +77,7 @@ def test_there_are_forms() -> None:
 
 
 def test_security_problems_are_sent_to_a_private_place() -> None:
-    text = (ROOT / "SECURITY.md").read_text("utf-8")
+    text = " ".join((ROOT / "SECURITY.md").read_text("utf-8").split())
     assert "private vulnerability reporting of the place that hosts" in text
     # An address that nobody reads would be worse than none.
     assert not re.search(r"[\w.+-]+@[\w-]+\.\w+", text)
