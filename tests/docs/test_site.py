@@ -97,3 +97,12 @@ def test_the_reference_has_every_name_of_the_front_door() -> None:
             continue
         home = getattr(timetracer_otel, name).__module__
         assert {home, f"{home}.{name}", f"timetracer_otel.{name}"} & shown, name
+
+
+def test_the_architecture_names_functions_that_exist() -> None:
+    page = (DOCS / "architecture.md").read_text("utf-8")
+    way = page[page.index("### While recording") : page.index("## Why it is so")]
+    named = {name for found in re.findall(r"`(\w+(?:\.\w+)?)(?:\([^`]*\))?`", way) for name in found.split(".")}
+    assert {"Site", "flow", "call_began", "rebuild_error"} <= named
+    source = "\n".join(path.read_text("utf-8") for path in (ROOT / "src").rglob("*.py"))
+    assert sorted(named - set(re.findall(r"\w+", source))) == []
