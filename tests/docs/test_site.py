@@ -58,6 +58,8 @@ def test_a_warning_is_an_error_and_links_are_checked() -> None:
 
 def test_nothing_is_fetched_from_elsewhere(hooks: Any) -> None:
     assert settings()["theme"]["font"] is False
+    # The theme's script would fetch what draws such a diagram.
+    assert [path.name for path in DOCS.glob("*.md") if "```mermaid" in path.read_text("utf-8")] == []
     assert hooks.fetched_by('<link rel="stylesheet" href="https://fonts.example/css">')
     assert hooks.fetched_by('<link href="//fonts.example" rel="preconnect">')
     assert hooks.fetched_by('<script async src="https://cdn.example/x.js"></script>')
