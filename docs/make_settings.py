@@ -40,9 +40,9 @@ Of OpenTelemetry's own variables these count as well: `OTEL_SERVICE_NAME`, `OTEL
 plugin), `OTEL_PYTHON_EXCLUDED_URLS` and `OTEL_PYTHON_<LIBRARY>_EXCLUDED_URLS`, for calls by the client's name
 (`HTTPX`) and for requests that come in by the framework's (`FASTAPI`, `STARLETTE`, `FLASK`, `DJANGO`).
 
-What is switched off is not recorded where the environment says what is. `record(...)` and `replay(...)` in code and
-in tests, and a replay of a whole process, are for every plugin all the same: those variables are about telemetry, and
-a library that a replay left out would call for real. To leave one out there is `TIMETRACER_CAPTURE` or
+OpenTelemetry's variables are about telemetry, so they count only where the environment decides what is recorded.
+`record(...)` and `replay(...)` in code and in tests, and the replay of a whole process, are for every plugin all the
+same: a library that a replay left out would call for real. To leave a library out, use `TIMETRACER_CAPTURE` or
 `TIMETRACER_LIVE_PLUGINS`.
 """
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
 
 __version__ = "0.1.0"
+"""The only place of the version: the build reads it here. A literal, since looking it up would cost each start."""
 
 __all__ = [
     "CapturePolicy",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import resource
 import subprocess
 import sys
 import textwrap
@@ -354,7 +353,6 @@ def test_hostile_lengths_allocate_in_proportion_to_the_file(tmp_path: Path, name
             check=False,
         )
         assert done.returncode == 0, done.stderr
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > 0
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf"), 1e300, 10**18, 10**400])
