@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import Path
 
 from timetracer_otel.config import OTEL_ENV_PREFIX, SETTINGS, Setting, TraceConfig
-from timetracer_otel.session._redaction_rules import SECRET_FIELDS, SECRET_HEADERS, SECRET_QUERY
+from timetracer_otel.redact.secret_names import SECRET_FIELDS, SECRET_HEADERS, SECRET_QUERY
 
 DOCS = Path(__file__).parent
 BEGIN, END = "<!-- names: made by docs/make_settings.py -->\n", "<!-- end of names -->\n"
@@ -20,7 +20,7 @@ BEGIN, END = "<!-- names: made by docs/make_settings.py -->\n", "<!-- end of nam
 HEAD = f"""\
 # Settings
 
-<!-- Made by docs/make_settings.py from the table in src/timetracer_otel/_settings.py: change that, and run it. -->
+<!-- Made by docs/make_settings.py from the table in base/settings.py: change that, and run it. -->
 
 Each setting is a field of `timetracer_otel.config.TraceConfig` and a variable of the environment. Each variable also
 goes by a longer name with the prefix `{OTEL_ENV_PREFIX}` (`TIMETRACER_MODE` is `{OTEL_ENV_PREFIX}MODE`), for which

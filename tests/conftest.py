@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from timetracer_otel import _faults
+from timetracer_otel.base import faults
 from timetracer_otel.context import get_current_session
 
 
@@ -25,7 +25,7 @@ def _silent_environment() -> Iterator[None]:
 def _faults_are_raised() -> Iterator[None]:
     """No test passes over a contained fault of ours."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_faults, "raise_faults", True)
+        patch.setattr(faults, "raise_faults", True)
         yield
 
 

@@ -1,6 +1,6 @@
 """`TraceConfig`: the settings with their values. The only module that reads the environment.
 
-Every setting of the table in `_settings` has a field here, a name in the environment with the prefix
+Every setting of the table in `base.settings` has a field here, a name in the environment with the prefix
 ``TIMETRACER_``, and the same name with the prefix ``OTEL_PYTHON_TIMETRACER_`` (so that
 ``opentelemetry-instrument`` has a flag for it).
 ``TIMETRACER_…`` wins where both are set; an empty value counts as not set, as in OpenTelemetry.
@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 from urllib.parse import unquote
 
-from timetracer_otel._names import mocks, unknown_names
-from timetracer_otel._settings import ENV_PREFIX, OTEL_ENV_PREFIX, SETTINGS, Setting, check, names, parse
+from timetracer_otel.base.plugin_names import mocks, unknown_names
+from timetracer_otel.base.settings import ENV_PREFIX, OTEL_ENV_PREFIX, SETTINGS, Setting, check, names, parse
 from timetracer_otel.constants import CapturePolicy, CompressionType, RecordMode, TraceMode
 
 __all__ = [

@@ -20,7 +20,7 @@ import pytest
 from tests.bridge._programs import instrumented, plain
 from tests.loopback import Loopback
 from timetracer_otel.cassette import read_cassette
-from timetracer_otel.plugins._sqlalchemy._internals import otel_span
+from timetracer_otel.libraries.sqlalchemy.internals import otel_span
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [ROOT / "src", *sorted((ROOT / "exporters").glob("*/src"))]

@@ -46,11 +46,11 @@ def test_a_program_that_asks_for_nothing_loads_no_bridge() -> None:
     assert done.returncode == 0, done.stderr
     assert set(json.loads(done.stdout)) == {
         "timetracer_otel",
-        "timetracer_otel._faults",
-        "timetracer_otel._names",
-        "timetracer_otel._settings",
+        "timetracer_otel.base.faults",
+        "timetracer_otel.base.plugin_names",
+        "timetracer_otel.base.settings",
         "timetracer_otel.bridge",
-        "timetracer_otel.bridge._instrumentor",
+        "timetracer_otel.otel.instrumentor",
         "timetracer_otel.config",
         "timetracer_otel.constants",
         "timetracer_otel.exceptions",
@@ -78,7 +78,7 @@ def test_an_exporter_made_in_code_before_the_instrumentor_gets_its_seams(tmp_pat
         import os
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry import trace
-        from timetracer_otel.bridge import TimetracerInstrumentor, TimetracerSpanExporter
+        from timetracer_otel.otel import TimetracerInstrumentor, TimetracerSpanExporter
         os.environ["TIMETRACER_DIR"] = os.environ.pop("FOLDER")
         exporter = TimetracerSpanExporter()
         del os.environ["TIMETRACER_DIR"]

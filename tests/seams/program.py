@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import timetracer_otel
-from timetracer_otel import _faults
+from timetracer_otel.base import faults
 from timetracer_otel.cassette import read_cassette
 
 arrived: list[str] = []
@@ -175,7 +175,7 @@ def main(library: str, cassette: str, change: str = "", name: str = "") -> None:
     said: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
-    _faults.logger.addHandler(handler)
+    faults.logger.addHandler(handler)
     server, call = CALLS[library]
     target = Server(server).address if server is not None else f"{cassette}.{os.getpid()}.db"
     if change == "rename":
@@ -202,7 +202,7 @@ def main(library: str, cassette: str, change: str = "", name: str = "") -> None:
     with timetracer_otel.replay(cassette, fail_on_miss=False, live_plugins=[library]) as replay:
         result["live"] = outcome()
     result["live"]["verdict"] = str(replay.verdict())
-    result["said"], result["faults"] = said, _faults.fault_counts()
+    result["said"], result["faults"] = said, faults.fault_counts()
     print(json.dumps(result))
 
 

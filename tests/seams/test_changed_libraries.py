@@ -21,14 +21,16 @@ import pytest
 import timetracer_otel
 from tests.bridge._programs import instrumented
 from tests.loopback import Loopback
-from timetracer_otel.plugins import _aiohttp_names, _httpx_internals, _requests_names
-from timetracer_otel.plugins._redis import _internals as _redis_internals
-from timetracer_otel.plugins._sqlalchemy import _internals as _sqlalchemy_internals
+from timetracer_otel.libraries.aiohttp import private_names as _aiohttp_names
+from timetracer_otel.libraries.httpx import internals
+from timetracer_otel.libraries.redis import internals as _redis_internals
+from timetracer_otel.libraries.requests import private_names as _requests_names
+from timetracer_otel.libraries.sqlalchemy import internals as _sqlalchemy_internals
 
 LIBRARIES = ("httpx", "requests", "aiohttp", "redis", "sqlalchemy")
 
 RELIED_UPON: dict[str, tuple[str, ...]] = {
-    "httpx": tuple(f"httpx:{name}" for name in _httpx_internals.RELIED_UPON),
+    "httpx": tuple(f"httpx:{name}" for name in internals.RELIED_UPON),
     "requests": _requests_names.RELIED_UPON,
     "aiohttp": _aiohttp_names.RELIED_UPON,
     "redis": _redis_internals.RELIED_UPON,

@@ -17,10 +17,11 @@ import requests
 
 import timetracer_otel
 from tests.seams.program import Http, Server, arrived
-from timetracer_otel import _faults
-from timetracer_otel._patching import Patch, SeamFailure, Seams
-from timetracer_otel.bridge import network_guard
+from timetracer_otel.base import faults
+from timetracer_otel.base.patching import Patch, SeamFailure, Seams
+from timetracer_otel.calls.library import LibraryPlugin
 from timetracer_otel.exceptions import NetworkBlockedError, ReplayFailedError, ReplayMismatchError
+from timetracer_otel.guard import network_guard
 from timetracer_otel.plugins import (
     aiohttp_plugin,
     function_plugin,
@@ -29,7 +30,6 @@ from timetracer_otel.plugins import (
     requests_plugin,
     sqlalchemy_plugin,
 )
-from timetracer_otel.plugins._library import LibraryPlugin
 
 PLUGINS = {
     "httpx": httpx_plugin.plugin,
@@ -42,8 +42,8 @@ PLUGINS = {
 
 @pytest.fixture(autouse=True)
 def _as_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_faults, "raise_faults", False)
-    monkeypatch.setattr(_faults, "_warned", set())
+    monkeypatch.setattr(faults, "raise_faults", False)
+    monkeypatch.setattr(faults, "_warned", set())
 
 
 @pytest.fixture(scope="module")

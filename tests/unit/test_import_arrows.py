@@ -66,7 +66,7 @@ def test_the_test_run_uses_the_installed_package() -> None:
     [
         ("types.py", "from timetracer_otel import config\n"),
         ("config.py", "from timetracer_otel.cassette import read_cassette\n"),
-        ("cassette/_codec.py", "import timetracer_otel.session._redaction\n"),
+        ("cassette/codec.py", "import timetracer_otel.redact.redactor\n"),
         ("session/_store.py", "def f():\n    from timetracer_otel.bridge import x\n"),
         ("session/_store.py", "from ..plugins import x\n"),
         ("session/__init__.py", "from ..bridge import x\n__all__ = []\n"),
@@ -91,7 +91,7 @@ def test_an_import_against_the_arrows_is_a_breach(path: str, source: str) -> Non
     ("path", "source"),
     [
         ("_faults.py", "from timetracer_otel import constants\n"),
-        ("cassette/_codec.py", "from timetracer_otel.types import Cassette\nfrom ._errors import x\n"),
+        ("cassette/codec.py", "from timetracer_otel.types import Cassette\nfrom ._errors import x\n"),
         ("_names.py", "import opentelemetry.context\n"),
         ("bridge/_a.py", "from timetracer_otel import _faults, context\n"),
         ("report/_a.py", "from timetracer_otel.session import x\nfrom timetracer_otel.cassette import y\n"),
@@ -110,7 +110,7 @@ def test_an_import_along_the_arrows_is_none(path: str, source: str) -> None:
     [
         ("session/_a.py", "import httpx\n"),
         ("bridge/_a.py", "def f():\n    import requests\n"),
-        ("plugins/_flow.py", "def f():\n    from urllib3.response import HTTPResponse\n"),
+        ("calls/flow.py", "def f():\n    from urllib3.response import HTTPResponse\n"),
         ("plugins/requests_plugin.py", "def f():\n    import httpx\n"),
         ("plugins/httpx_plugin.py", "__all__ = []\nimport httpx\n"),
         ("plugins/httpx_plugin.py", "__all__ = []\nfrom opentelemetry.instrumentation.httpx import X\n"),
@@ -126,15 +126,15 @@ def test_a_client_library_outside_its_plugin_is_a_breach(path: str, source: str)
 
 
 def test_a_private_module_that_imports_its_client_is_loaded_in_functions_only() -> None:
-    inner = {"plugins/_httpx_internals.py": "import httpx\n"}
-    late = "__all__ = []\ndef f():\n    from timetracer_otel.plugins._httpx_internals import x\n"
-    early = "__all__ = []\nfrom timetracer_otel.plugins._httpx_internals import x\n"
+    inner = {"libraries/httpx/internals.py": "import httpx\n"}
+    late = "__all__ = []\ndef f():\n    from timetracer_otel.libraries.httpx.internals import x\n"
+    early = "__all__ = []\nfrom timetracer_otel.libraries.httpx.internals import x\n"
     assert rules({**inner, "plugins/httpx_plugin.py": late}) == []
     assert rules({**inner, "plugins/httpx_plugin.py": early}) == ["client"]
 
 
 def test_imports_for_type_checkers_may_name_clients() -> None:
-    assert rules({"plugins/_flow.py": "if TYPE_CHECKING:\n    import httpx\n"}) == []
+    assert rules({"calls/flow.py": "if TYPE_CHECKING:\n    import httpx\n"}) == []
 
 
 @pytest.mark.parametrize(

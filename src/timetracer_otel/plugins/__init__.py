@@ -4,12 +4,12 @@
 has none here. A library is imported only by its own plugin, and only when that is used.
 """
 
-from timetracer_otel.plugins._functions import function_plugin
-from timetracer_otel.plugins.aiohttp_plugin import disable_aiohttp, enable_aiohttp
-from timetracer_otel.plugins.httpx_plugin import disable_httpx, enable_httpx
-from timetracer_otel.plugins.redis_plugin import disable_redis, enable_redis
-from timetracer_otel.plugins.requests_plugin import disable_requests, enable_requests
-from timetracer_otel.plugins.sqlalchemy_plugin import disable_sqlalchemy, enable_sqlalchemy
+from timetracer_otel.calls.functions import function_plugin
+from timetracer_otel.libraries.aiohttp import disable_aiohttp, enable_aiohttp
+from timetracer_otel.libraries.httpx import disable_httpx, enable_httpx
+from timetracer_otel.libraries.redis import disable_redis, enable_redis
+from timetracer_otel.libraries.requests import disable_requests, enable_requests
+from timetracer_otel.libraries.sqlalchemy import disable_sqlalchemy, enable_sqlalchemy
 
 __all__ = [
     "disable_aiohttp",

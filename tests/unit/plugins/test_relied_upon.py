@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from timetracer_otel.plugins._relied_upon import missing_names
+from timetracer_otel.calls.relied_upon import missing_names
 
 SOURCE = """
 class Base:
