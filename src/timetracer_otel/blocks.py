@@ -12,31 +12,30 @@ from contextvars import Token
 from dataclasses import fields, replace
 from pathlib import Path
 from types import AsyncGeneratorType, GeneratorType, TracebackType
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from opentelemetry.context import Context
 
 from timetracer_otel.base import faults
 from timetracer_otel.base.plugin_names import known_names
-from timetracer_otel.calls.registry import Activatable, load_plugins
 from timetracer_otel.cassette import check_writable
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import TraceMode
 from timetracer_otel.context import reset_session, set_session
 from timetracer_otel.exceptions import CassetteError, ConfigurationError, ReplayFailedError
-from timetracer_otel.guard import network_guard
-from timetracer_otel.otel import threads
-from timetracer_otel.process.runtime import runtime
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 from timetracer_otel.session.record_modes import ReplayOrRecording, begin_replay, save_session
 
-__all__ = ["Scope", "check_verdict", "record", "replay"]
+if TYPE_CHECKING:
+    from timetracer_otel.process.surroundings import Surroundings
+
+__all__ = ["SessionBlock", "check_verdict", "record", "replay"]
 
 SessionT = TypeVar("SessionT", bound=BaseSession)
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
-class Scope(ABC, Generic[SessionT]):
+class SessionBlock(ABC, Generic[SessionT]):
     """A session that begins and ends with a block (``with``, ``async with``) or with each call of a function.
 
     May be used again after it ended, each time with a session of its own. One object is for one task at a time; as
@@ -46,7 +45,7 @@ class Scope(ABC, Generic[SessionT]):
     def __init__(self, path: str | os.PathLike[str] | None, config: TraceConfig) -> None:
         self._path = os.fspath(path) if path is not None else None
         self._config = config
-        self._open: list[tuple[SessionT, str | None, Token[Context], list[Activatable]]] = []
+        self._open: list[tuple[SessionT, str | None, Token[Context], Surroundings]] = []
 
     @abstractmethod
     def _begin(self) -> tuple[SessionT, str | None]:
@@ -58,26 +57,20 @@ class Scope(ABC, Generic[SessionT]):
     def __enter__(self) -> SessionT:
         for line in self._config.warnings(known_names()):
             faults.warn_once(line, line)
+        # Not at the top: who imports `record` for a test that is not run pays for what a session needs, too.
+        from timetracer_otel.process.surroundings import Surroundings
+
         session, path = self._begin()
-        if self._config.block_network:
-            network_guard.begin(session)
-        plugins = load_plugins()
-        for plugin in plugins:
-            plugin.activate()
-        threads.hold()
-        runtime().watch_spans()
-        self._open.append((session, path, set_session(session), plugins))
+        surroundings = Surroundings(session, self._config.block_network)
+        self._open.append((session, path, set_session(session), surroundings))
         return session
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        session, path, token, plugins = self._open.pop()
+        session, path, token, surroundings = self._open.pop()
         reset_session(token)
-        network_guard.end(session)
-        for plugin in plugins:
-            plugin.deactivate()
-        threads.release()
+        surroundings.end()
         self._end(session, path, error)
 
     async def __aenter__(self) -> SessionT:
@@ -141,7 +134,7 @@ def _runs_later(scope: str, name: str, result: Any) -> TypeError:
     )
 
 
-class record(Scope[TraceSession]):  # noqa: N801 - used like a function
+class record(SessionBlock[TraceSession]):  # noqa: N801 - used like a function
     """Record the calls made inside a block or a function into one cassette.
 
     The cassette is written when the block ends, also when it ends with an exception, and then says so.
@@ -173,7 +166,7 @@ class record(Scope[TraceSession]):  # noqa: N801 - used like a function
         _finish(session, path, session.config, error)
 
 
-class replay(Scope[ReplayOrRecording]):  # noqa: N801 - used like a function
+class replay(SessionBlock[ReplayOrRecording]):  # noqa: N801 - used like a function
     """Answer the calls made inside a block or a function from a cassette.
 
     What is done about calls that the cassette does not hold, the setting ``record_mode`` says. The session is a

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 
 from opentelemetry import context as otel_context
+from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
@@ -19,6 +20,7 @@ __all__ = [
     "SPAN_KEY",
     "SUPPRESSED",
     "current_context",
+    "has_real_provider",
     "instrumentation_suppressed",
 ]
 
@@ -67,3 +69,9 @@ def instrumentation_suppressed() -> bool:
     """
     current = current_context()
     return not SUPPRESSED.isdisjoint(current) and any(map(current.get, SUPPRESSED))
+
+
+def has_real_provider() -> bool:
+    """Whether somebody set up a tracer provider that makes spans."""
+    # Vendors wrap the SDK's class, so what counts is what it can do.
+    return hasattr(trace.get_tracer_provider(), "add_span_processor")

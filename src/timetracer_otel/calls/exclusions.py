@@ -6,7 +6,6 @@ import re
 
 from timetracer_otel.base import faults
 from timetracer_otel.config import environment, excluded_urls, excluding_variable
-from timetracer_otel.incoming.scope import IncomingRequest
 
 __all__ = ["ExcludedUrls"]
 
@@ -27,18 +26,6 @@ class ExcludedUrls:
         if name not in self._by_name:
             self._by_name[name] = _expression(name)
         return self._by_name[name]
-
-    def leave_out(self, incoming: IncomingRequest) -> bool:
-        """Whether a request is none that its framework's instrumentation would look at."""
-        expression = self.of(incoming.framework)
-        if expression is None:
-            return False
-        # The whole URL, as the instrumentations match it (`opentelemetry.util.http.ExcludeList`); with its query, as
-        # only Flask's does.
-        url = f"{incoming.scheme}://{incoming.header(b'host') or ''}{incoming.path}"
-        if incoming.framework == "flask" and incoming.query:
-            url = f"{url}?{incoming.query}"
-        return expression.search(url) is not None
 
 
 def _expression(name: str) -> re.Pattern[str] | None:

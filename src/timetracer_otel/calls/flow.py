@@ -17,12 +17,11 @@ from opentelemetry import trace
 from timetracer_otel.base import faults
 from timetracer_otel.base.otel_context import SUPPRESSED, current_context, instrumentation_suppressed
 from timetracer_otel.base.patching import SeamFailure
+from timetracer_otel.calls import hooks
 from timetracer_otel.cassette import record_error
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.context import session_now
 from timetracer_otel.exceptions import CassetteError, ReplayMismatchError
-from timetracer_otel.guard import network_guard
-from timetracer_otel.process.runtime import runtime
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 from timetracer_otel.session.body_taps import BodyTap
 from timetracer_otel.types import BodySnapshot, Call, DependencyEvent, EventResult, RecordedError
@@ -144,7 +143,7 @@ class Recording:
     def __init__(self, session: TraceSession, site: Site) -> None:
         self.session = session
         self.site = site
-        where = runtime().whereabouts(site.span)
+        where = hooks.whereabouts(site.span)
         self._context = where.context
         self.path = where.path()
         self.started_s = time.perf_counter()
@@ -253,7 +252,8 @@ def flow(site: Site, session: BaseSession) -> Flow:
 
 def _make(site: Site, recording: Recording | None) -> Flow:
     """Make one call, and note what comes of it."""
-    token = network_guard.let() if network_guard.guarded else None
+    guard = hooks.guard
+    token = guard.let() if guard is not None else None
     try:
         value = yield site.live
     except BaseException as error:
@@ -261,8 +261,8 @@ def _make(site: Site, recording: Recording | None) -> Flow:
             _failed(site, recording, error)
         raise
     finally:
-        if token is not None:
-            network_guard.unlet(token)
+        if guard is not None:
+            guard.unlet(token)
     if recording is None:
         return value
     recording.returned_s = time.perf_counter()
@@ -339,7 +339,7 @@ def _contain(site: Site, recording: Recording, fault: Exception) -> None:
 
 
 def _replay(site: Site, session: ReplaySession) -> Flow:
-    where = runtime().whereabouts(site.span)
+    where = hooks.whereabouts(site.span)
     read_request = site.read_request
     if read_request is not None and session.expects_body(site.call(), where.path()):
         try:

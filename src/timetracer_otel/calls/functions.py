@@ -18,6 +18,7 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
+from timetracer_otel.base.otel_context import has_real_provider
 from timetracer_otel.base.patching import Function, Patch
 from timetracer_otel.calls.flow import Recording, Site, Step, flow, run, run_async
 from timetracer_otel.calls.library import LibraryPlugin
@@ -27,7 +28,6 @@ from timetracer_otel.cassette import rebuild_error
 from timetracer_otel.constants import EventType
 from timetracer_otel.context import get_current_session
 from timetracer_otel.exceptions import ConfigurationError
-from timetracer_otel.otel.provider import has_real_provider
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, EventResult, RecordedError
 

@@ -13,11 +13,11 @@ from types import ModuleType
 from typing import Any
 
 from timetracer_otel.base import faults, plugin_names
+from timetracer_otel.base.otel_context import has_real_provider
 from timetracer_otel.base.patching import SeamFailure, Seams, Undoable
+from timetracer_otel.calls import hooks
 from timetracer_otel.calls.refusals import Concerns, EntryPoint, refusing
 from timetracer_otel.exceptions import PluginNotFoundError
-from timetracer_otel.otel.provider import has_real_provider
-from timetracer_otel.process.runtime import runtime
 
 __all__ = ["LibraryPlugin"]
 
@@ -96,7 +96,7 @@ class LibraryPlugin:
         with _lock:
             self._explicit = True
             self._seams.install()
-            runtime().watch_spans()
+            hooks.watch_spans()
             self._switch_instrumentors_on(instrument_with)
 
     def disable(self) -> None:

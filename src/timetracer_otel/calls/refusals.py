@@ -15,10 +15,10 @@ from types import ModuleType
 from typing import Any, NoReturn, TypeAlias
 
 from timetracer_otel.base.patching import Function, Patch, SeamFailure, Undoable
+from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import pass_or_refuse
 from timetracer_otel.context import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError
-from timetracer_otel.guard import network_guard
 
 __all__ = ["Concerns", "EntryPoint", "refusing"]
 
@@ -40,7 +40,7 @@ def refusing(
     Where a way into the library is not found, the network guard refuses the connections of a replay.
     """
     ways = [next(filter(None, map(_places, names)), None) for names in entry_points]
-    closed: list[Undoable] = [] if ways and all(ways) else [network_guard.ClosedReplays(failure)]
+    closed: list[Undoable] = [] if ways and all(ways) else [hooks.closed_replays(failure)]
     wrap = partial(_refusing, failure, concerns)
     return closed + [Patch(owner, name, wrap) for places in ways for owner, name in places or ()]
 

@@ -23,13 +23,14 @@ from opentelemetry.context import Context
 
 from timetracer_otel.base.otel_context import current_context, instrumentation_suppressed
 from timetracer_otel.base.patching import SeamFailure
+from timetracer_otel.calls import hooks
 from timetracer_otel.calls.registry import Connecting, load_plugins
 from timetracer_otel.context import get_current_session
 from timetracer_otel.exceptions import NetworkBlockedError
 from timetracer_otel.guard.c_connections import c_connections
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
-__all__ = ["ClosedReplays", "begin", "end", "guarded", "let", "unlet"]
+__all__ = ["ClosedReplays", "begin", "end", "guarded"]
 
 _SENDS = frozenset({"socket.sendto", "socket.sendmsg"})
 _CONNECTIONS = _SENDS | {"socket.connect"}
@@ -122,31 +123,35 @@ def _guard() -> None:
     global guarded, _hooked
     before, guarded = guarded, bool(_sessions or _closed)
     if guarded and not before:
+        hooks.guard = _GUARD
         _in_c.install()
     elif before and not guarded:
+        hooks.guard = None
         _in_c.remove()
     if guarded and not _hooked:
         _hooked = True
         sys.addaudithook(_hook)
 
 
-def let() -> _Let:
-    """Allow connections in this context: a plugin makes a call for real, while sessions are `guarded`.
+class _Guard:
+    """What `flow` asks while sessions are `guarded`."""
 
-    Give what this gives to `unlet`.
-    """
-    return _let.set(True), otel_context.attach(otel_context.set_value(_LET_KEY, True))
+    @staticmethod
+    def let() -> _Let:
+        return _let.set(True), otel_context.attach(otel_context.set_value(_LET_KEY, True))
+
+    @staticmethod
+    def unlet(token: _Let) -> None:
+        own, carried = token
+        try:
+            _let.reset(own)
+        except ValueError:
+            # A task that was never finished is cleared away in another context; its own is gone.
+            return
+        otel_context.detach(carried)
 
 
-def unlet(token: _Let) -> None:
-    """Undo `let`."""
-    own, carried = token
-    try:
-        _let.reset(own)
-    except ValueError:
-        # A task that was never finished is cleared away in another context; its own is gone.
-        return
-    otel_context.detach(carried)
+_GUARD = _Guard()
 
 
 def _is_let() -> bool:
@@ -261,3 +266,6 @@ def _address(event: str, arguments: tuple[Any, ...]) -> str:
     if isinstance(address, tuple) and len(address) >= 2:
         return f"{address[0]}:{address[1]}"
     return address.decode(errors="replace") if isinstance(address, bytes) else str(address)
+
+
+hooks.closed_replays = ClosedReplays

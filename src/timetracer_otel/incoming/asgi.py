@@ -12,9 +12,9 @@ from urllib.parse import quote
 
 from timetracer_otel.base import faults
 from timetracer_otel.constants import BodyEnd
+from timetracer_otel.incoming.receiver import receiver
 from timetracer_otel.incoming.scope import IncomingRequest, RequestScope
 from timetracer_otel.incoming.uvicorn import added_prefix
-from timetracer_otel.process.runtime import runtime
 
 __all__ = ["Message", "Receive", "Scope", "Send", "serve"]
 
@@ -46,13 +46,13 @@ async def serve(
         route_of: The route that the framework chose, from the scope after the app has run.
     """
     request: RequestScope | None = None
-    if scope["type"] == "http" and runtime().takes_requests:
+    if scope["type"] == "http" and receiver().takes_requests:
         try:
             incoming = _incoming(scope, framework, added_prefix(scope, receive, send))
-            if runtime().reads_body_first(incoming):
+            if receiver().reads_body_first(incoming):
                 body, receive = await _read_first(receive)
                 incoming = replace(incoming, body=body)
-            request = runtime().request_began(incoming)
+            request = receiver().request_began(incoming)
         except Exception as fault:
             faults.contain("asgi.begin", fault)
     if request is None:

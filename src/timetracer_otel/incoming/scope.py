@@ -1,6 +1,6 @@
 """A request that comes in: what is known of it when it begins, and what is noted while it is under way.
 
-The two middlewares (`_asgi`, `_wsgi`) state what passes; which session the request gets, `Runtime.request_began`
+The two middlewares (`asgi`, `wsgi`) state what passes; which session the request gets, `Runtime.request_began`
 decides. Knows no framework and no server.
 """
 

@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 from timetracer_otel.base import faults
 from timetracer_otel.constants import BodyEnd
+from timetracer_otel.incoming.receiver import receiver
 from timetracer_otel.incoming.scope import IncomingRequest, RequestScope
-from timetracer_otel.process.runtime import runtime
 
 __all__ = ["Environ", "StartResponse", "serve"]
 
@@ -38,7 +38,7 @@ def serve(
         framework: Its name, for the cassette.
         route_of: The route that the framework chose, from the environ when the response begins.
     """
-    request = _begin(environ, framework) if runtime().takes_requests else None
+    request = _begin(environ, framework) if receiver().takes_requests else None
     if request is None:
         return app(environ, start_response)
     sent_by_server = _watched_file_wrapper(environ)
@@ -66,9 +66,9 @@ def serve(
 def _begin(environ: Environ, framework: str) -> RequestScope | None:
     try:
         incoming = _incoming(environ, framework)
-        if runtime().reads_body_first(incoming):
+        if receiver().reads_body_first(incoming):
             incoming = replace(incoming, body=_read_first(environ))
-        request = runtime().request_began(incoming)
+        request = receiver().request_began(incoming)
         source = environ.get("wsgi.input")
         if request is not None and source is not None:
             environ["wsgi.input"] = _NotedInput(source, request, _length(environ))

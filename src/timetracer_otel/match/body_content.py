@@ -6,9 +6,9 @@ import json
 from typing import Any
 from urllib.parse import parse_qsl
 
-from timetracer_otel.base.mappings import values_by_name
 from timetracer_otel.redact.content_encoding import decode_body, known_encodings
 from timetracer_otel.redact.redactor import content_headers, multipart_boundary
+from timetracer_otel.redact.urls import values_by_name
 from timetracer_otel.types import HeaderPairs
 
 __all__ = ["body_value", "is_form", "plain_body", "plain_content"]

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from timetracer_otel.base.mappings import values_by_name
 from timetracer_otel.constants import REDACTED, EventType
 from timetracer_otel.match.differences import Difference, mapping_differences, value_differences
 from timetracer_otel.match.signature import Signer, canonical_json
 from timetracer_otel.redact.redactor import Redactor
+from timetracer_otel.redact.urls import values_by_name
 from timetracer_otel.types import Call, RequestSnapshot, header_pairs
 
 __all__ = ["RootFacts", "fits_route", "is_http", "request_differences", "root_facts"]

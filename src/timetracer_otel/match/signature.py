@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 
-from timetracer_otel.base.mappings import values_by_name
 from timetracer_otel.cassette import pack
 from timetracer_otel.constants import REDACTED, BodyEnd
 from timetracer_otel.match.body_content import plain_body, plain_content
@@ -17,7 +16,7 @@ from timetracer_otel.match.rules import MatchRules
 from timetracer_otel.redact.kinds import kind_of
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.redact.statements import IgnoredParameters, canonical, is_sql
-from timetracer_otel.redact.urls import same_target, split_url
+from timetracer_otel.redact.urls import same_target, split_url, values_by_name
 from timetracer_otel.types import (
     Call,
     CallSnapshot,

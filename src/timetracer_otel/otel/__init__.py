@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from timetracer_otel.otel.exporter import TimetracerSpanExporter
     from timetracer_otel.otel.instrumentor import TimetracerInstrumentor, post_instrument, pre_instrument
+    from timetracer_otel.otel.processor import TimetracerSpanProcessor
     from timetracer_otel.otel.sampler import TimetracerSampler, sampler_factory
-    from timetracer_otel.otel.spans import TimetracerSpanProcessor
 
 __all__ = [
     "TimetracerInstrumentor",
@@ -29,7 +29,7 @@ _HOME = {
     "TimetracerInstrumentor": "instrumentor",
     "TimetracerSampler": "sampler",
     "TimetracerSpanExporter": "exporter",
-    "TimetracerSpanProcessor": "spans",
+    "TimetracerSpanProcessor": "processor",
     "post_instrument": "instrumentor",
     "pre_instrument": "instrumentor",
     "sampler_factory": "sampler",

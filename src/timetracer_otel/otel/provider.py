@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
-from opentelemetry.sdk.trace import SpanProcessor
 
 from timetracer_otel.base import faults
 
-__all__ = ["attach", "attach_to_future_providers", "has_real_provider"]
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import SpanProcessor
+
+__all__ = ["attach", "attach_to_future_providers"]
 
 _asked: dict[int, Callable[[], Any]] = {}
 """The providers that were asked to take the processor, by identity: a vendor's may have no hash."""
 
 
-def has_real_provider() -> bool:
-    """Whether somebody set up a tracer provider that makes spans."""
-    # Vendors wrap the SDK's class, so what counts is what it can do.
-    return hasattr(trace.get_tracer_provider(), "add_span_processor")
-
-
-def attach(processor: SpanProcessor) -> None:
+def attach(processor: Callable[[], SpanProcessor]) -> None:
     """Add the processor to the global provider, once; nothing where that makes no spans.
 
     One that refuses is left alone from then on: calls are recorded without the spans that it makes.
+
+    Args:
+        processor: Gives the processor, when there is a provider that takes it.
     """
     provider: Any = trace.get_tracer_provider()
     if not hasattr(provider, "add_span_processor"):
@@ -35,7 +34,7 @@ def attach(processor: SpanProcessor) -> None:
     if known is None or known() is not provider:
         _asked[id(provider)] = _reference(provider)
         try:
-            provider.add_span_processor(processor)
+            provider.add_span_processor(processor())
         except Exception as error:
             faults.warn_once(
                 "provider",
@@ -52,7 +51,7 @@ def _reference(provider: Any) -> Callable[[], Any]:
         return lambda: provider
 
 
-def attach_to_future_providers(processor: SpanProcessor) -> None:
+def attach_to_future_providers(processor: Callable[[], SpanProcessor]) -> None:
     """Attach to a provider that is set up later as well.
 
     There is no event for it in the API, so the function that sets it is wrapped. Where a module took hold of that

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
-from timetracer_otel.base.mappings import first_of, text_or_none, values_by_name
-from timetracer_otel.redact.urls import split_url
+from timetracer_otel.base.attributes import first_of, text_or_none
+from timetracer_otel.redact.urls import split_url, values_by_name
 from timetracer_otel.session import TraceSession
 from timetracer_otel.types import RequestSnapshot, ResponseSnapshot, SpanFacts
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
 
 __all__ = [
     "RootSpan",

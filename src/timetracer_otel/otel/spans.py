@@ -1,4 +1,4 @@
-"""The spans of this process while they are live: the processor that sees them, and the side table that it keeps.
+"""The spans of this process while they are live: the side table that the span processor keeps. Needs no SDK.
 
 Payload never rides on spans. A call finds its session through the id of the span it is made in, and a span that
 ended finds its calls through the same id; bodies and rows stay out of the spans, and so out of the backend.
@@ -16,29 +16,19 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import Span as ApiSpan
-from opentelemetry.trace import SpanContext, SpanKind
+from opentelemetry.trace import SpanContext
 
-from timetracer_otel.base import counters, faults
 from timetracer_otel.base.otel_context import SPAN_KEY, current_context
-from timetracer_otel.context import SESSION_KEY
+from timetracer_otel.calls.hooks import NOWHERE, Unseen, Whereabouts
 from timetracer_otel.otel.span_facts import facts_of
-from timetracer_otel.otel.whereabouts import NOWHERE, Unseen, Whereabouts
 from timetracer_otel.session import BaseSession
 from timetracer_otel.types import SpanFacts
 
 if TYPE_CHECKING:
-    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import Span
 
-    from timetracer_otel.process.runtime import Runtime
-
-__all__ = ["MAX_LIVE_SPANS", "LiveSpan", "LiveSpans", "TimetracerSpanProcessor"]
-
-MAX_LIVE_SPANS = 100_000
-"""Spans kept at once. A span that never ends is a leak of the app's; beyond this number new ones are not kept."""
-
-_CLIENT, _PRODUCER = SpanKind.CLIENT, SpanKind.PRODUCER
+__all__ = ["LiveSpan", "LiveSpans", "live_span"]
 
 
 class LiveSpan(NamedTuple):
@@ -83,7 +73,7 @@ class LiveSpan(NamedTuple):
         return tuple(names)
 
 
-_live_span: Callable[[tuple[Any, ...]], LiveSpan] = partial(tuple.__new__, LiveSpan)
+live_span: Callable[[tuple[Any, ...]], LiveSpan] = partial(tuple.__new__, LiveSpan)
 """Makes one without a function in Python, of which `NamedTuple` has one."""
 
 
@@ -141,77 +131,3 @@ class LiveSpans:
     def clear(self) -> None:
         """Forget every span (in a forked child, where none of them will end)."""
         self.by_id.clear()
-
-
-class TimetracerSpanProcessor(SpanProcessor):
-    """Sees every recording span, sampled or not: opens and closes root sessions, and keeps the table of live spans.
-
-    It exports nothing and never raises: exceptions in a processor escape into user code and skip the processors after
-    it, so each method contains its own (law 6).
-    """
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._live = runtime.spans.by_id
-
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        try:
-            live = self._live
-            if len(live) >= MAX_LIVE_SPANS:
-                counters.event_dropped("spans over the limit")
-                return
-            seen: Any = span
-            try:
-                own, link, kind = seen._context, seen._parent, seen._kind
-            except AttributeError:
-                own, link, kind = seen.get_span_context(), seen.parent, seen.kind
-            parent = live.get(link[1]) if link is not None and not link[2] else None
-            # By identity: an enum's hash is Python code.
-            is_client, is_root = kind is _CLIENT or kind is _PRODUCER, False
-            # None stands for the current context: that is how implicit parents arrive. A session that is set in it
-            # wins over the parent span's.
-            context = current_context() if parent_context is None else parent_context
-            session: Any = context.get(SESSION_KEY)
-            if session is not None and session.after is not None:
-                session = session.after()
-            if session is None:
-                found = self._runtime.session_of(span, parent, parent_context, is_client=is_client)
-                if found is None:
-                    return
-                session, is_root = found
-            live[own[1]] = _live_span((span, own, parent, session, is_client, is_root))
-        except Exception as error:
-            faults.contain("processor.on_start", error)
-
-    def on_end(self, span: ReadableSpan) -> None:
-        try:
-            seen: Any = span
-            try:
-                own = seen._context
-            except AttributeError:
-                own = seen.get_span_context()
-            live = self._live.pop(own[1], None)
-            if live is None or live.session is None:
-                return
-            session = live.session
-            ended = session.ended_spans
-            if ended is not None and len(ended) < session.max_spans:
-                ended.append(live)
-            else:
-                session.span_ended(live)
-            if live.parent is None:
-                self._runtime.outermost_ended(session, span, live.is_root)
-        except Exception as error:
-            faults.contain("processor.on_end", error)
-
-    def shutdown(self) -> None:
-        """Wait for the cassettes of finished requests, as `force_flush` does."""
-        self.force_flush()
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Wait for the cassettes of finished requests (see `Runtime.flush`); False where that took too long."""
-        try:
-            return self._runtime.flush(timeout_millis / 1000)
-        except Exception as error:
-            faults.contain("processor.force_flush", error)
-            return False

@@ -4,7 +4,9 @@
 has none here. A library is imported only by its own plugin, and only when that is used.
 """
 
+from timetracer_otel.calls import hooks
 from timetracer_otel.calls.functions import function_plugin
+from timetracer_otel.guard import network_guard
 from timetracer_otel.libraries.aiohttp import disable_aiohttp, enable_aiohttp
 from timetracer_otel.libraries.httpx import disable_httpx, enable_httpx
 from timetracer_otel.libraries.redis import disable_redis, enable_redis
@@ -24,3 +26,15 @@ __all__ = [
     "enable_sqlalchemy",
     "function_plugin",
 ]
+
+
+def _watch_spans() -> None:
+    """Watch the spans of a plugin that is enabled by hand, before any session and outside `opentelemetry-instrument`."""
+    from timetracer_otel.process.runtime import runtime
+
+    runtime().watch_spans()
+
+
+hooks.watch_spans = _watch_spans
+# A plugin that is enabled by hand and cannot install its seams closes replays that come later.
+hooks.closed_replays = network_guard.ClosedReplays

@@ -6,12 +6,11 @@ import threading
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from opentelemetry import baggage
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import ReadableSpan
 
 from timetracer_otel.base import faults
 from timetracer_otel.calls.exclusions import ExcludedUrls
@@ -19,6 +18,7 @@ from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import BAGGAGE_ENTRY, RecordMode
 from timetracer_otel.exceptions import CassetteError, ConfigurationError
 from timetracer_otel.guard import network_guard
+from timetracer_otel.incoming.exclusions import is_excluded
 from timetracer_otel.incoming.scope import IncomingRequest, RequestScope
 from timetracer_otel.match.folder_index import CassetteLibrary, LibraryEntry
 from timetracer_otel.otel.span_facts import RootSpan, is_server
@@ -27,6 +27,9 @@ from timetracer_otel.process.ledger import ReplayLedger
 from timetracer_otel.process.refusing import RefusingSession
 from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.types import BodySnapshot, Cassette, RequestSnapshot
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
 
 __all__ = ["FolderReplay", "named_cassette"]
 
@@ -130,7 +133,7 @@ class FolderReplay:
                 return None
             # Chosen by what the span said, which knew no body.
             self._withdraw(around.session)
-        left_out = self._excluded.leave_out(incoming)
+        left_out = is_excluded(incoming, self._excluded)
         session = self._began(_snapshot(incoming), _named_by(incoming), by_span=False, left_out=left_out)
         return RequestScope(incoming, session, on_end=lambda _: self.end(session))
 

@@ -14,7 +14,7 @@ from timetracer_otel.base import faults
 from timetracer_otel.cassette import CassetteStore, Owner, PartWriter
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.session import TraceSession
-from timetracer_otel.session.progress import Progress
+from timetracer_otel.session.trace import EventFeed
 
 __all__ = ["Journal", "warn_of_store"]
 
@@ -35,7 +35,7 @@ class _Running:
 
     def __init__(self) -> None:
         self.began_s = time.monotonic()
-        self.progress: Progress | None = None
+        self.progress: EventFeed | None = None
         self.part: PartWriter | None = None
         self.given_up = False
         self.queued = False
@@ -135,7 +135,7 @@ class Journal:
             return
         try:
             if running.progress is None:
-                running.progress = Progress(session)
+                running.progress = EventFeed(session)
             events = running.progress.take(patience_s)
             if running.part is not None:
                 running.part.append(events)

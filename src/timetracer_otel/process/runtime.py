@@ -8,24 +8,27 @@ import threading
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.sdk.trace import ReadableSpan, Span
 
 from timetracer_otel.base import counters, faults
 from timetracer_otel.base.plugin_names import known_names
+from timetracer_otel.calls import hooks
 from timetracer_otel.calls.exclusions import ExcludedUrls
 from timetracer_otel.config import TraceConfig, instrumentation_disabled, mode_is_explicit, replay_is_wanted
 from timetracer_otel.constants import TraceMode
 from timetracer_otel.context import forget_session, session_in, session_now, set_ambient_lookup
 from timetracer_otel.exceptions import ConfigurationError, TimetracerError
+from timetracer_otel.incoming.exclusions import is_excluded
+from timetracer_otel.incoming.receiver import set_receiver
 from timetracer_otel.incoming.scope import IncomingRequest, RequestScope, begins_anew, current_scope, forget_scope
 from timetracer_otel.otel import metrics
 from timetracer_otel.otel.propagator import carry, stop_carrying
 from timetracer_otel.otel.provider import attach, attach_to_future_providers
 from timetracer_otel.otel.span_facts import RootSpan, failed, is_server, note_exception, request_path
-from timetracer_otel.otel.spans import LiveSpan, LiveSpans, TimetracerSpanProcessor
+from timetracer_otel.otel.spans import LiveSpan, LiveSpans
 from timetracer_otel.process import signals
 from timetracer_otel.process.folder_replay import FolderReplay
 from timetracer_otel.process.process_recording import ProcessSession
@@ -33,6 +36,9 @@ from timetracer_otel.process.process_replay import ProcessReplay
 from timetracer_otel.process.recordings import Recordings
 from timetracer_otel.process.refusing import RefusingSession
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 __all__ = ["Runtime", "runtime"]
 
@@ -44,7 +50,7 @@ class Runtime:
         self.spans = LiveSpans(self.watch_spans)
         self.whereabouts = self.spans.whereabouts
         """Where in the traces a call is made."""
-        self.processor = TimetracerSpanProcessor(self)
+        self._processor: SpanProcessor | None = None
         self.takes_requests = False
         """Whether each request gets a session of its own, as it comes in."""
         self._lock = threading.RLock()
@@ -70,16 +76,25 @@ class Runtime:
         """Whether anything happens outside explicit sessions."""
         return self.takes_requests or self._replay is not None
 
+    @property
+    def processor(self) -> SpanProcessor:
+        """The span processor of this process. Whoever asks has a provider, and so the SDK that it needs."""
+        if self._processor is None:
+            from timetracer_otel.otel.processor import TimetracerSpanProcessor
+
+            self._processor = TimetracerSpanProcessor(self)
+        return self._processor
+
     def watch_spans(self) -> None:
         """Attach the processor to the provider there is, or to the one that comes. Never raises in the app."""
         try:
-            attach(self.processor)
+            attach(lambda: self.processor)
         except Exception as error:
             faults.contain("provider.attach", error)
         carry()
         if not self._watching:
             self._watching = True
-            attach_to_future_providers(self.processor)
+            attach_to_future_providers(lambda: self.processor)
 
     def start_from_environment(self) -> TraceMode:
         """Do what the environment says; what cannot be done is logged in one line.
@@ -237,7 +252,7 @@ class Runtime:
             if not is_server(around.span) or not isinstance(session, TraceSession) or session.exchange is not None:
                 return None
             return RequestScope(incoming, session)
-        wanted = not self._excluded.leave_out(incoming)
+        wanted = not is_excluded(incoming, self._excluded)
         session = self._begin_recording(incoming.path) if wanted else None
         return RequestScope(incoming, session, self._request_ended)
 
@@ -360,6 +375,9 @@ class Runtime:
 def runtime() -> Runtime:
     """The runtime of this process."""
     made = Runtime()
+    hooks.whereabouts = made.whereabouts
+    hooks.watch_spans = made.watch_spans
+    set_receiver(made)
     atexit.register(made.stop)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=made._after_fork)

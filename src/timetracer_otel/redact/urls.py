@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
-__all__ = ["UrlParts", "same_target", "split_url"]
+__all__ = ["UrlParts", "same_target", "split_url", "values_by_name"]
 
 # RFC 3986, appendix B. What `urllib.parse` refuses ("http://[x") comes along in headers that servers send, and has to
 # be redacted all the same; and what is put together again has each byte that it had.
@@ -47,3 +48,12 @@ def same_target(url: str) -> str:
     """
     found = _HTTP.fullmatch(url)
     return url if found is None else f"{found[1]}{found[2]}{found[3] or '/'}"
+
+
+def values_by_name(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """The value of each name of a query or a form, and a list of them where a name occurs more than once."""
+    values: dict[str, Any] = {}
+    for name, value in pairs:
+        known = values.get(name)
+        values[name] = value if known is None else [*(known if isinstance(known, list) else [known]), value]
+    return values

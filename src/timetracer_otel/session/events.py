@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from timetracer_otel.base import faults
-from timetracer_otel.base.mappings import first_of, text_or_none
+from timetracer_otel.base.attributes import first_of, text_or_none
 from timetracer_otel.cassette import Unencodable, pack
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import REDACTED, BodyEnd, CapturePolicy, EventType

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -22,7 +23,6 @@ from timetracer_otel.session.base import BaseSession, EndedSpan, Exchange, Pendi
 from timetracer_otel.session.body_taps import BodyLimits
 from timetracer_otel.session.events import EventMaker
 from timetracer_otel.session.header import meta, policies
-from timetracer_otel.session.progress import Progress
 from timetracer_otel.types import (
     CallSnapshot,
     CaptureStats,
@@ -33,7 +33,7 @@ from timetracer_otel.types import (
     Verdict,
 )
 
-__all__ = ["TraceSession"]
+__all__ = ["EventFeed", "TraceSession"]
 
 _AFTER_THE_END = "calls after the end"
 
@@ -90,7 +90,7 @@ class TraceSession(BaseSession):
         self.ended_spans = self._spans = list[EndedSpan]()
         self._known_spans: set[int] = set()
         self._made: dict[int, DependencyEvent] = {}
-        self._progress: Progress | None = None
+        self._feed: EventFeed | None = None
         self._dropped: Counter[str] = Counter()
         self._error_info: dict[str, Any] | None = None
         self._finalized = False
@@ -217,8 +217,8 @@ class TraceSession(BaseSession):
         """A call that was kept turned out to be none."""
         with self._lock:
             if call in self._pending:
-                if self._progress is not None:
-                    self._progress.withdrawn(call)
+                if self._feed is not None:
+                    self._feed.withdrawn(call)
                 self._pending.remove(call)
 
     def client_span_is_known(self, span_id: int) -> None:
@@ -303,7 +303,7 @@ class TraceSession(BaseSession):
         """
         with self._lock:
             self._own = self._own or (frozenset(), frozenset(self._known_spans))
-            self.ended_spans = self._progress = None
+            self.ended_spans = self._feed = None
             exchange, self.exchange = self.exchange, None
             self.request = self.response = self.origin = None
             self._pending, self._given, self._spans, self._made = [], [], [], {}
@@ -398,3 +398,59 @@ class TraceSession(BaseSession):
             if call.ended_s is not None:
                 self._made[call.eid] = made
         return made
+
+
+class EventFeed:
+    """Goes through what a session collects, and gives each event once, when it has finished. One for each session.
+
+    For one thread, beside those that record. Each step costs what came since the last one, and what is under way.
+    """
+
+    def __init__(self, session: TraceSession) -> None:
+        self._session = session
+        self._calls_seen = 0
+        self._given_seen = 0
+        self._under_way: list[PendingCall] = []
+        self._spans: dict[int, EndedSpan] = {}
+        self._spans_seen = 0
+        session._feed = self
+
+    def take(self, patience_s: float) -> list[DependencyEvent]:
+        """The events that have finished since the last step, redacted, each with its place as its ``eid``.
+
+        Args:
+            patience_s: How long the end of a call's span is waited for after the call has ended; some spans are
+                about more than the call.
+        """
+        session = self._session
+        now_s = time.perf_counter()
+        with session._lock:
+            ended_spans = session._spans[self._spans_seen :]
+            self._spans_seen += len(ended_spans)
+            spans = self._spans
+            spans.update((span.span_id, span) for span in ended_spans)
+            calls: list[PendingCall] = []
+            under_way: list[PendingCall] = []
+            for call in (*self._under_way, *session._pending[self._calls_seen :]):
+                ended = call.ended_s is not None and (
+                    not call.span_id or call.span_id in spans or now_s - call.ended_s >= patience_s
+                )
+                (calls if ended else under_way).append(call)
+            self._calls_seen, self._under_way = len(session._pending), under_way
+            given = session._given[self._given_seen :]
+            self._given_seen += len(given)
+            observed = session._observed(ended_spans) if ended_spans else []
+        # Copies: in the session the events are numbered anew.
+        events = [replace(event) for event in given]
+        events += [replace(session._event_of(call, spans.get(call.span_id)), eid=call.eid) for call in calls]
+        for span in observed:
+            event = session._maker.observed(span.facts(), session._started_ns)
+            event.eid = session.next_eid()
+            events.append(event)
+        return events
+
+    def withdrawn(self, call: PendingCall) -> None:
+        """A call is about to be taken out of the session's list."""
+        if self._session._pending.index(call) < self._calls_seen:
+            self._calls_seen -= 1
+            self._under_way = [other for other in self._under_way if other is not call]

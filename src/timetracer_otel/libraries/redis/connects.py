@@ -12,14 +12,13 @@ from collections.abc import Callable
 from typing import Any
 
 from timetracer_otel.base import faults
+from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import Flow, Recording, Step, answer
-from timetracer_otel.guard import network_guard
 from timetracer_otel.libraries.redis.call import LIB, Exchange
 from timetracer_otel.libraries.redis.commands import Command, has_span, is_subscription
 from timetracer_otel.libraries.redis.connection import Wire, within
 from timetracer_otel.libraries.redis.internals import connect_callbacks, url_of
 from timetracer_otel.libraries.redis.operation import current_operation
-from timetracer_otel.process.runtime import runtime
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import DependencyEvent, EventResult
 
@@ -43,7 +42,8 @@ class _FailedConnect(Recording):
 def connect_for_real(wait: Callable[[float], Any], connection: Any, session: TraceSession | None, live: Step) -> Flow:
     """Connect, with all that the handshake sends; a failure is recorded where there is a recording."""
     began_s = time.perf_counter()
-    token = network_guard.let() if network_guard.guarded else None
+    guard = hooks.guard
+    token = guard.let() if guard is not None else None
     try:
         return (yield from within(live))
     except BaseException as error:
@@ -51,8 +51,8 @@ def connect_for_real(wait: Callable[[float], Any], connection: Any, session: Tra
             _connect_failed(connection, session, wait, began_s, error)
         raise
     finally:
-        if token is not None:
-            network_guard.unlet(token)
+        if guard is not None:
+            guard.unlet(token)
 
 
 def _connect_failed(
@@ -76,7 +76,7 @@ def replay_failed_connect(connection: Any, session: ReplaySession, wait: Callabl
     if not _has_failed_connects(session):
         return
     site = _site(connection, wait)
-    where = runtime().whereabouts()
+    where = hooks.whereabouts(None)
     event = session.upcoming(site.call(), where.path())
     if event is None or not _is_failed_connect(event):
         return
@@ -92,7 +92,7 @@ def replay_failed_connect(connection: Any, session: ReplaySession, wait: Callabl
 def is_for_new_call(connection: Any, session: ReplaySession) -> bool:
     """Whether a connection is made for a call that was not recorded, as far as that is known before it is made."""
     if current_operation.get() is not None:
-        return session.upcoming(_site(connection, _never).call(), runtime().whereabouts().path()) is None
+        return session.upcoming(_site(connection, _never).call(), hooks.whereabouts(None).path()) is None
     here = url_of(connection)
     if connect_callbacks(connection):
         # Pub/sub connects again, and will subscribe again.

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Function, Patch
+from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import flow, run
 from timetracer_otel.context import get_current_session
 from timetracer_otel.libraries.kits.dbapi.call import (
@@ -42,7 +43,6 @@ from timetracer_otel.libraries.sqlalchemy.internals import (
     record_pool,
     restore_facts,
 )
-from timetracer_otel.process.runtime import runtime
 from timetracer_otel.session import BaseSession, ReplaySession
 
 __all__ = ["patches"]
@@ -148,7 +148,7 @@ def _nothing_replayed() -> Any:
 
 
 def _is_over(site: Any, session: ReplaySession) -> bool:
-    return session.upcoming(site.call(), runtime().whereabouts().path()) is None
+    return session.upcoming(site.call(), hooks.whereabouts(None).path()) is None
 
 
 def _connect(original: Function) -> Function:
