@@ -49,10 +49,14 @@ else
 	@$(CLEAN) $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
 endif
 
-check: $(STAMPS)/installed ## types (strict), lint, format, import arrows
+check: $(STAMPS)/installed ## types (mypy and pyright, strict), lint, format, import arrows
 	$(BIN)/mypy src tests benchmarks docs/demo
 	@for exporter in $(EXPORTERS); do echo "$(BIN)/mypy $$exporter"; \
 	  (cd $$exporter && MYPYPATH=src $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml src tests); done
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	@echo "$(BIN)/pyright --verifytypes timetracer_otel"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" pyright --verifytypes timetracer_otel --ignoreexternal >$(STAMPS)/types || \
+	  { cat $(STAMPS)/types; exit 1; }
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m tests.import_arrows

@@ -11,7 +11,7 @@ import sys
 from enum import Enum
 from pathlib import Path
 
-from timetracer_otel.config import OTEL_ENV_PREFIX, SETTINGS, Setting, TraceConfig
+from timetracer_otel.config import CONCERNS, OTEL_ENV_PREFIX, SETTINGS, Setting, TraceConfig
 from timetracer_otel.redact.secret_names import SECRET_FIELDS, SECRET_HEADERS, SECRET_QUERY
 
 DOCS = Path(__file__).parent
@@ -27,11 +27,20 @@ goes by a longer name with the prefix `{OTEL_ENV_PREFIX}` (`TIMETRACER_MODE` is 
 `opentelemetry-instrument` has a flag (`--timetracer_mode`). The shorter name wins; an empty value counts as not set.
 A value that is not allowed is a `ConfigurationError` that names the variable, the value and what is allowed.
 
+`record(...)`, `replay(...)` and the pytest marker take the same fields by name, but for `mode`: `record` and `replay`
+are modes themselves. `mode` (`off`, `record`, `replay`) says what is done with calls; `record_mode` says what a
+replay does with calls that its cassette does not hold. The defaults below hold everywhere, with one exception: the
+pytest marker and the fixture `timetracer_auto` have the `record_mode` `once`.
+"""
+
+TABLE = """
 | variable | field | default | allowed | meaning |
 |---|---|---|---|---|
 """
 
 TAIL = """
+## Other variables
+
 Without `TIMETRACER_MODE`, the name `timetracer` in `OTEL_TRACES_EXPORTER` means `record`. A mode that is set wins:
 `TIMETRACER_MODE=off` records nothing.
 
@@ -49,13 +58,17 @@ same: a library that a replay left out would call for real. To leave a library o
 
 def settings_page() -> str:
     """The text of ``settings.md``."""
-    defaults = TraceConfig()
-    rows = [
-        f"| `{setting.env}` | `{setting.field}` | {_default(getattr(defaults, setting.field))} "
-        f"| {_allowed(setting)} | {setting.meaning} |"
-        for setting in SETTINGS
-    ]
-    return HEAD + "\n".join(rows) + "\n" + TAIL
+    by_field = {setting.field: setting for setting in SETTINGS}
+    tables = (
+        f"\n## {title}\n{TABLE}" + "".join(_row(by_field[field]) for field in concern)
+        for title, concern in CONCERNS.items()
+    )
+    return HEAD + "".join(tables) + TAIL
+
+
+def _row(setting: Setting) -> str:
+    default = _default(getattr(TraceConfig(), setting.field))
+    return f"| `{setting.env}` | `{setting.field}` | {default} | {_allowed(setting)} | {setting.meaning} |\n"
 
 
 def _default(value: object) -> str:

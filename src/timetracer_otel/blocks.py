@@ -1,18 +1,21 @@
 """`record` and `replay`: a session for as long as a block or a function runs."""
 
+# pyright: strict
+
 from __future__ import annotations
 
 import contextlib
 import functools
 import inspect
 import os
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextvars import Token
 from dataclasses import fields, replace
 from pathlib import Path
 from types import AsyncGeneratorType, GeneratorType, TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from opentelemetry.context import Context
 
@@ -20,13 +23,16 @@ from timetracer_otel.base import faults
 from timetracer_otel.base.plugin_names import known_names
 from timetracer_otel.cassette import check_writable
 from timetracer_otel.config import TraceConfig
-from timetracer_otel.constants import TraceMode
+from timetracer_otel.constants import RecordMode, TraceMode
 from timetracer_otel.context import reset_session, set_session
 from timetracer_otel.exceptions import CassetteError, ConfigurationError, ReplayFailedError
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 from timetracer_otel.session.record_modes import ReplayOrRecording, begin_replay, save_session
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from timetracer_otel.config import Settings
     from timetracer_otel.process.surroundings import Surroundings
 
 __all__ = ["SessionBlock", "check_verdict", "record", "replay"]
@@ -96,27 +102,28 @@ class SessionBlock(ABC, Generic[SessionT]):
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
-            async def in_session(*args: Any, **kwargs: Any) -> Any:
+            async def in_async_session(*args: Any, **kwargs: Any) -> Any:
                 async with type(self)(self._path, config=self._config):
                     return await function(*args, **kwargs)
 
-        else:
+            return cast("FunctionT", in_async_session)
 
-            @functools.wraps(function)
-            def in_session(*args: Any, **kwargs: Any) -> Any:
-                with type(self)(self._path, config=self._config):
-                    result = function(*args, **kwargs)
-                    if isinstance(result, _LAZY) or inspect.isawaitable(result):
-                        raise _runs_later(type(self).__name__, function.__name__, result)
-                    return result
+        @functools.wraps(function)
+        def in_session(*args: Any, **kwargs: Any) -> Any:
+            with type(self)(self._path, config=self._config):
+                result = function(*args, **kwargs)
+                if isinstance(result, _LAZY) or inspect.isawaitable(result):
+                    raise _runs_later(type(self).__name__, function.__name__, result)
+                return result
 
-        return in_session  # type: ignore[return-value]
+        return cast("FunctionT", in_session)
 
 
 _LAZY = (
     *(GeneratorType, AsyncGeneratorType),
     # What functions under contextlib's decorators return.
-    *(contextlib._GeneratorContextManager, contextlib._AsyncGeneratorContextManager),
+    contextlib._GeneratorContextManager,  # pyright: ignore[reportPrivateUsage] - they have no public name
+    contextlib._AsyncGeneratorContextManager,  # pyright: ignore[reportPrivateUsage]
 )
 
 
@@ -142,7 +149,7 @@ class record(SessionBlock[TraceSession]):  # noqa: N801 - used like a function
     Args:
         path: The file to write; made anew. Without it, a name in ``cassette_dir``.
         config: The settings; read from the environment where it is left out.
-        settings: Single fields of `TraceConfig`, over either.
+        settings: Single fields of `TraceConfig`, over either (see `timetracer_otel.config.Settings`).
 
     Raises:
         ConfigurationError: A setting has a value that cannot be used.
@@ -150,7 +157,11 @@ class record(SessionBlock[TraceSession]):  # noqa: N801 - used like a function
     """
 
     def __init__(
-        self, path: str | os.PathLike[str] | None = None, *, config: TraceConfig | None = None, **settings: Any
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        config: TraceConfig | None = None,
+        **settings: Unpack[Settings],
     ) -> None:
         super().__init__(path, _configured(TraceMode.RECORD, config, settings))
 
@@ -181,7 +192,8 @@ class replay(SessionBlock[ReplayOrRecording]):  # noqa: N801 - used like a funct
     Args:
         path: The cassette; the one the settings name where it is left out.
         config: The settings; read from the environment where it is left out.
-        settings: Single fields of `TraceConfig`, over either: ``live_plugins=["db"]``, ``record_mode="once"``.
+        settings: Single fields of `TraceConfig`, over either (see `timetracer_otel.config.Settings`):
+            ``live_plugins=["db"]``, ``record_mode="once"``.
 
     Raises:
         ConfigurationError: A setting has a value that cannot be used, or no cassette is named.
@@ -190,7 +202,11 @@ class replay(SessionBlock[ReplayOrRecording]):  # noqa: N801 - used like a funct
     """
 
     def __init__(
-        self, path: str | os.PathLike[str] | None = None, *, config: TraceConfig | None = None, **settings: Any
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        config: TraceConfig | None = None,
+        **settings: Unpack[Settings],
     ) -> None:
         super().__init__(path, _configured(TraceMode.REPLAY, config, settings))
 
@@ -243,8 +259,36 @@ def _finish(session: ReplayOrRecording, path: str | None, config: TraceConfig, e
 _FIELDS = frozenset(entry.name for entry in fields(TraceConfig))
 
 
-def _configured(mode: TraceMode, config: TraceConfig | None, settings: dict[str, Any]) -> TraceConfig:
-    for name in settings:
+def _configured(mode: TraceMode, config: TraceConfig | None, settings: Settings) -> TraceConfig:
+    given: dict[str, Any] = dict(settings)
+    if "mode" in given:
+        _take_mode(mode, given)
+    for name in given:
         if name not in _FIELDS:
             raise ConfigurationError(f"{name}: no such setting. Known: {', '.join(sorted(_FIELDS - {'mode'}))}.")
-    return replace(config if config is not None else TraceConfig.from_env(), **{**settings, "mode": mode})
+    return replace(config if config is not None else TraceConfig.from_env(), **{**given, "mode": mode})
+
+
+def _take_mode(mode: TraceMode, given: dict[str, Any]) -> None:
+    """Take ``mode=`` out of the settings of ``record(...)`` or ``replay(...)``, whose name is the mode.
+
+    A record mode that is given as ``mode`` counts as ``record_mode``, with a warning.
+
+    Raises:
+        ConfigurationError: It is another mode than that of the function.
+    """
+    value = given.pop("mode")
+    text = value.lower() if isinstance(value, str) else value
+    if text == mode.value:
+        return
+    if text not in [member.value for member in RecordMode]:
+        raise ConfigurationError(
+            f"mode: {value!r} is not allowed in {mode.value}(...), whose name says the mode. "
+            f"What is done about calls that the cassette does not hold is said by record_mode=."
+        )
+    warnings.warn(
+        f"{mode.value}(mode=...) is spelt record_mode=... now: mode is off, record or replay.",
+        DeprecationWarning,
+        stacklevel=4,  # past _configured and __init__, to the line that calls us
+    )
+    given.setdefault("record_mode", value)

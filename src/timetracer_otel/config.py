@@ -13,17 +13,33 @@ import platform
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from urllib.parse import unquote
 
 from timetracer_otel.base.plugin_names import mocks, unknown_names
-from timetracer_otel.base.settings import ENV_PREFIX, OTEL_ENV_PREFIX, SETTINGS, Setting, check, names, parse
+from timetracer_otel.base.settings import (
+    CONCERNS,
+    ENV_PREFIX,
+    OTEL_ENV_PREFIX,
+    SETTINGS,
+    Setting,
+    check,
+    names,
+    parse,
+)
 from timetracer_otel.constants import CapturePolicy, CompressionType, RecordMode, TraceMode
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from timetracer_otel.types import Matcher
+
 __all__ = [
+    "CONCERNS",
     "OTEL_ENV_PREFIX",
     "SETTINGS",
     "Setting",
+    "Settings",
     "TraceConfig",
     "environment",
     "environment_speaks",
@@ -36,13 +52,72 @@ __all__ = [
 ]
 
 
+class Settings(TypedDict, total=False):
+    """The settings that ``record(...)`` and ``replay(...)`` take by name: the fields of `TraceConfig`.
+
+    ``mode`` is not among them: the function's name says it. A wrapper of either function types its own settings with
+    ``**settings: Unpack[Settings]``.
+    """
+
+    # Which session
+    service_name: str
+    env: str
+    cassette_dir: str | os.PathLike[str]
+    cassette_path: str | os.PathLike[str] | None
+    compression: CompressionType | Literal["none", "gzip", "zstd"]
+    log_level: Literal["debug", "info", "warning", "error", "critical"]
+    # What is recorded
+    capture: Sequence[str]
+    sample_rate: float
+    errors_only: bool
+    exclude_paths: Sequence[str]
+    store_request_body: CapturePolicy | Literal["never", "on_error", "always"]
+    store_response_body: CapturePolicy | Literal["never", "on_error", "always"]
+    # Limits
+    max_body_kb: int
+    max_session_kb: int
+    max_events: int
+    max_sessions: int
+    late_s: float
+    journal_s: float
+    # Secrets
+    redact: Literal["default", "off"]
+    redact_extra: Sequence[str]
+    # What a replay answers
+    mock_plugins: Sequence[str]
+    live_plugins: Sequence[str]
+    record_mode: RecordMode | Literal["none", "once", "new_episodes", "all"]
+    block_network: bool
+    replay_timing: bool
+    # Matching
+    strict_replay: bool
+    match_on: Sequence[str | Matcher]
+    ignore: Sequence[str]
+    ignore_sql_params: Sequence[str]
+    allow_repeats: bool
+    # The account of a replay
+    fail_on_miss: bool
+    fail_on_unused: bool
+    replay_report: str | os.PathLike[str] | None
+
+
 @dataclass
 class TraceConfig:
     """What a session does: the arguments, checked, with their defaults.
 
-    Args may be given as their values or as the text that the environment would hold
-    (``mode="replay"``). `from_env` reads everything from the environment, `with_env_overrides` only what
-    is set there.
+    Arguments may be given as their values or as the text that the environment would hold (``mode="replay"``).
+    `from_env` reads everything from the environment, `with_env_overrides` only what is set there. The first seventeen
+    may be given without their names, in the order of timetracer 1.6. What each means is told in ``docs/settings.md``;
+    by what they are about, they are:
+
+    - Which session: `mode`, `service_name`, `env`, `cassette_dir`, `cassette_path`, `compression`, `log_level`
+    - What is recorded: `capture`, `sample_rate`, `errors_only`, `exclude_paths`, `store_request_body`,
+      `store_response_body`
+    - Limits: `max_body_kb`, `max_session_kb`, `max_events`, `max_sessions`, `late_s`, `journal_s`
+    - Secrets: `redact`, `redact_extra`
+    - What a replay answers: `mock_plugins`, `live_plugins`, `record_mode`, `block_network`, `replay_timing`
+    - Matching: `strict_replay`, `match_on`, `ignore`, `ignore_sql_params`, `allow_repeats`
+    - The account of a replay: `fail_on_miss`, `fail_on_unused`, `replay_report`
 
     Raises:
         ConfigurationError: A value is none of the allowed ones; the text names the setting.
@@ -53,7 +128,7 @@ class TraceConfig:
     env: str = "local"
     cassette_dir: str = "./cassettes"
     cassette_path: str | None = None
-    capture: list[str] = field(default_factory=list)
+    capture: list[str] = field(default_factory=list[str])
     sample_rate: float = 1.0
     errors_only: bool = False
     exclude_paths: list[str] = field(default_factory=lambda: ["/health", "/metrics", "/docs", "/openapi.json"])
@@ -61,8 +136,8 @@ class TraceConfig:
     store_request_body: CapturePolicy = CapturePolicy.ALWAYS
     store_response_body: CapturePolicy = CapturePolicy.ALWAYS
     strict_replay: bool = True
-    mock_plugins: list[str] = field(default_factory=list)
-    live_plugins: list[str] = field(default_factory=list)
+    mock_plugins: list[str] = field(default_factory=list[str])
+    live_plugins: list[str] = field(default_factory=list[str])
     log_level: str = "info"
     compression: CompressionType = CompressionType.NONE
     # The fields up to here stand in the order that timetracer 1.6 takes them in without their names.
@@ -72,12 +147,12 @@ class TraceConfig:
     late_s: float = 5.0
     journal_s: float = 0.1
     redact: str = "default"
-    redact_extra: list[str] = field(default_factory=list)
-    ignore_sql_params: list[str] = field(default_factory=list)
+    redact_extra: list[str] = field(default_factory=list[str])
+    ignore_sql_params: list[str] = field(default_factory=list[str])
     record_mode: RecordMode = RecordMode.NONE
     match_on: list[Any] = field(default_factory=lambda: ["method", "url", "query", "body"])
     """Names of parts; in code also functions (`timetracer_otel.types.Matcher`)."""
-    ignore: list[str] = field(default_factory=list)
+    ignore: list[str] = field(default_factory=list[str])
     allow_repeats: bool = False
     fail_on_miss: bool = True
     fail_on_unused: bool = False
@@ -90,8 +165,12 @@ class TraceConfig:
             value = getattr(self, setting.field)
             if isinstance(value, str) and setting.parse is not str:
                 setattr(self, setting.field, parse(setting, value, f"{setting.field}="))
+            elif isinstance(value, tuple):
+                setattr(self, setting.field, list(getattr(self, setting.field)))
         if self.cassette_path is not None:
             self.cassette_path = os.fspath(self.cassette_path)
+        if self.replay_report is not None:
+            self.replay_report = os.fspath(self.replay_report)
         self.cassette_dir = os.fspath(self.cassette_dir)
         for setting in SETTINGS:
             check(setting.field, getattr(self, setting.field), setting.field)
@@ -111,7 +190,7 @@ class TraceConfig:
 
     @property
     def is_record_mode(self) -> bool:
-        """True where calls are recorded."""
+        """True where ``mode`` is ``record``. The name is timetracer 1.6's: the setting ``record_mode`` is another."""
         return self.mode is TraceMode.RECORD
 
     @property
@@ -169,7 +248,7 @@ class TraceConfig:
 
     def warnings(self, known_plugins: frozenset[str]) -> list[str]:
         """One line for each name in the plugin lists that nobody knows, with the nearest known one."""
-        lines = []
+        lines: list[str] = []
         for setting in SETTINGS:
             if setting.field in {"mock_plugins", "live_plugins", "capture"}:
                 for name, nearest in unknown_names(getattr(self, setting.field), known_plugins):

@@ -120,10 +120,10 @@ class ReplayMismatchError(TimetracerError):
         self.cassette_path = cassette_path
         self.endpoint = endpoint
         self.event_index = event_index
-        self.expected = dict(expected or {})
-        self.actual = dict(actual or {})
+        self.expected: dict[str, Any] = dict(expected or {})
+        self.actual: dict[str, Any] = dict(actual or {})
         self.hint = hint
-        self.candidates = tuple(candidates)
+        self.candidates: tuple[str, ...] = tuple(candidates)
         self._candidates_are = candidates_are
         super().__init__("\n".join(self._lines()))
 

@@ -6,6 +6,9 @@ All classes are plain values: comparing is by content, and nothing here is safe 
 threads at once.
 """
 
+# pyright: reportUnknownVariableType=false
+# A factory of `field` (``default_factory=dict``) has no types of its own: the annotation beside it has.
+
 from __future__ import annotations
 
 from collections import Counter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import redis
@@ -85,7 +85,7 @@ def recorded_without_secrets(
 @pytest.mark.parametrize("redact", ["default", "off"])
 @pytest.mark.usefixtures("tracing")
 def test_no_password_reaches_a_cassette(
-    flavour: RedisFlavour, server: RedisServer, tmp_path: Path, redact: str
+    flavour: RedisFlavour, server: RedisServer, tmp_path: Path, redact: Literal["default", "off"]
 ) -> None:
     path = tmp_path / "x.msgpack"
     with record(path, redact=redact):

@@ -19,7 +19,7 @@ def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
 def record_and_replay(pytester: pytest.Pytester, upstream: Loopback, text: str, paths: list[str]) -> None:
     """Each path is called once, while the suite is recorded; its replay needs no server."""
     (pytester.path / "test_it.py").write_text(textwrap.dedent(text).replace("URL", upstream.url))
-    missing = run(pytester, "--timetracer-mode=none")
+    missing = run(pytester, "--timetracer-record-mode=none")
     assert "CassetteNotFoundError" in missing.stdout.str()
     assert "passed" not in missing.parseoutcomes()
     assert not upstream.hits
@@ -27,7 +27,7 @@ def record_and_replay(pytester: pytest.Pytester, upstream: Loopback, text: str, 
     assert list(first.parseoutcomes()) == ["passed"]
     assert upstream.hits == dict.fromkeys(paths, 1)
     upstream.stop()
-    again = run(pytester, "--timetracer-mode=none")
+    again = run(pytester, "--timetracer-record-mode=none")
     assert again.parseoutcomes() == first.parseoutcomes()
     assert "recorded, but not called" not in again.stdout.str()
 

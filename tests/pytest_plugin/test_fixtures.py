@@ -101,6 +101,47 @@ def test_record_and_replay_by_name(pytester: pytest.Pytester, upstream: Loopback
     run(pytester).assert_outcomes(passed=7)
 
 
+@pytest.mark.parametrize("default", [None, "false"])
+def test_the_fixtures_are_as_strict_as_the_settings_say(
+    pytester: pytest.Pytester, upstream: Loopback, monkeypatch: pytest.MonkeyPatch, default: str | None
+) -> None:
+    """A JSON body of equal content in other bytes is a miss, unless the setting or the argument says otherwise."""
+    if default is not None:
+        monkeypatch.setenv("TIMETRACER_STRICT_REPLAY", default)
+    pytester.makepyfile(
+        f"""
+        import httpx
+        import pytest
+        import timetracer_otel
+
+        def post(body):
+            return httpx.post("{upstream.url}/items", content=body, headers={{"content-type": "application/json"}})
+
+        @pytest.fixture(autouse=True)
+        def recorded(timetracer_record):
+            with timetracer_record("x.msgpack"):
+                post('{{"a": 1, "b": 2}}')
+
+        def replayed(scope):
+            try:
+                with scope:
+                    post('{{"b":2,"a":1}}')
+            except timetracer_otel.ReplayMismatchError:
+                return False
+            return True
+
+        def test_as_the_settings_say(timetracer_replay, timetracer_auto):
+            assert replayed(timetracer_replay("x.msgpack")) is {default == "false"}
+            assert replayed(timetracer_auto("x.msgpack")) is {default == "false"}
+
+        def test_as_the_argument_says(timetracer_replay):
+            assert replayed(timetracer_replay("x.msgpack", strict=False)) is True
+            assert replayed(timetracer_replay("x.msgpack", strict=True)) is False
+        """
+    )
+    run(pytester).assert_outcomes(passed=2)
+
+
 def test_plugins_that_are_not_named_stay_live(pytester: pytest.Pytester, upstream: Loopback) -> None:
     pytester.makepyfile(
         f"""

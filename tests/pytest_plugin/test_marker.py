@@ -90,7 +90,7 @@ def test_a_marked_test_records_once_and_replays_for_ever(pytester: pytest.Pytest
     assert "test_texts[a].msgpack" in texts
     hits = dict(upstream.hits)
     upstream.stop()
-    for arguments in ((), ("-n", "2"), ("--timetracer-mode=none",)):
+    for arguments in ((), ("-n", "2"), ("--timetracer-record-mode=none",)):
         again = run(pytester, "-s", *arguments)
         again.assert_outcomes(passed=10)
     assert files(pytester) == found
@@ -114,7 +114,7 @@ def test_many_processes_record_and_leave_whole_files(pytester: pytest.Pytester, 
     run(pytester, "-n", "3").assert_outcomes(passed=20)
     assert len(files(pytester)) == 20
     upstream.stop()
-    run(pytester, "-n", "3", "--timetracer-mode=none", "--timetracer-orphans").assert_outcomes(passed=20)
+    run(pytester, "-n", "3", "--timetracer-record-mode=none", "--timetracer-orphans").assert_outcomes(passed=20)
 
 
 UNDO = "undo the change in the call, or record again. To call for real, name the library in live_plugins."
@@ -214,7 +214,7 @@ def test_the_account_of_a_replay_stands_in_the_report(pytester: pytest.Pytester,
             f"Replay of {folder / 'x[few].msgpack'}: {account}",
         ]
     else:
-        shown = run(pytester, "-k", "by_hand", "--timetracer-mode=none")
+        shown = run(pytester, "-k", "by_hand", "--timetracer-record-mode=none")
         shown.stdout.fnmatch_lines(["*Captured timetracer call*", "Replay of *by-hand.msgpack: 1 hit, 1 missed, *"])
 
 
@@ -263,7 +263,7 @@ MODES = """
 
 
 @pytest.mark.parametrize(
-    ("by", "mode", "without_file", "with_file", "with_more"),
+    ("by", "record_mode", "without_file", "with_file", "with_more"),
     [
         ("marker", "none", None, 0, None),
         ("marker", "once", 2, 0, None),
@@ -271,21 +271,21 @@ MODES = """
         ("environment", "all", 2, 2, 3),
     ],
 )
-def test_modes(
+def test_record_modes(
     pytester: pytest.Pytester,
     upstream: Loopback,
     monkeypatch: pytest.MonkeyPatch,
     by: str,
-    mode: str,
+    record_mode: str,
     without_file: int | None,
     with_file: int,
     with_more: int | None,
 ) -> None:
-    """How many real calls each mode makes; None: the test fails."""
-    arguments = [f"--timetracer-mode={mode}"] if by == "option" else []
-    mark = f"mode={mode!r}" if by == "marker" else ""
+    """How many real calls each record mode makes; None: the test fails."""
+    arguments = [f"--timetracer-record-mode={record_mode}"] if by == "option" else []
+    mark = f"record_mode={record_mode!r}" if by == "marker" else ""
     if by == "environment":
-        monkeypatch.setenv("TIMETRACER_RECORD_MODE", mode)
+        monkeypatch.setenv("TIMETRACER_RECORD_MODE", record_mode)
 
     def made(numbers: str, mark: str = mark) -> int | None:
         suite(pytester, upstream, MODES.replace("MARK", mark).replace("NUMBERS", numbers))
@@ -295,18 +295,46 @@ def test_modes(
 
     assert made("[1, 2]") == without_file
     if without_file is None:
-        arguments = ["--timetracer-mode=once"]
+        arguments = ["--timetracer-record-mode=once"]
         assert made("[1, 2]") == 2
-        arguments = [f"--timetracer-mode={mode}"] if by == "option" else []
+        arguments = [f"--timetracer-record-mode={record_mode}"] if by == "option" else []
     assert made("[1, 2]") == with_file
     assert made("[1, 3, 2]") == with_more
-    if mode == "new_episodes":
+    if record_mode == "new_episodes":
         assert made("[2, 3, 1]") == 0
+
+
+@pytest.mark.parametrize("by", ["marker", "option"])
+def test_old_names_of_the_record_mode_work_and_warn(pytester: pytest.Pytester, upstream: Loopback, by: str) -> None:
+    """``mode=`` of the marker and ``--timetracer-mode``: each call is made anew, and the new name is said once."""
+    mark, arguments, says = {
+        "marker": (
+            "mode='all'",
+            (),
+            "*test_it.py:*: DeprecationWarning: timetracer(mode=...) is spelt record_mode=*",
+        ),
+        "option": ("", ("--timetracer-mode=all",), "*--timetracer-mode is called --timetracer-record-mode now."),
+    }[by]
+    suite(pytester, upstream, MODES.replace("MARK", mark).replace("NUMBERS", "[1, 2]"))
+    for processes in ((), ("-n", "1")):
+        upstream.hits.clear()
+        told = run(pytester, *arguments, *processes)
+        told.assert_outcomes(passed=1, warnings=1)
+        told.stdout.fnmatch_lines([says])
+        assert sum(upstream.hits.values()) == 2
+
+
+def test_the_new_names_win(pytester: pytest.Pytester, upstream: Loopback) -> None:
+    mark = "mode='none', record_mode='all'"
+    suite(pytester, upstream, MODES.replace("MARK", mark).replace("NUMBERS", "[1, 2]"))
+    run(pytester).assert_outcomes(passed=1, warnings=1)
+    run(pytester, "--timetracer-mode=none", "--timetracer-record-mode=all").assert_outcomes(passed=1, warnings=2)
+    assert sum(upstream.hits.values()) == 4
 
 
 def test_none_without_a_file_says_what_to_do(pytester: pytest.Pytester, upstream: Loopback) -> None:
     suite(pytester, upstream, MODES.replace("MARK", "").replace("NUMBERS", "[1]"))
-    failed = run(pytester, "--timetracer-mode=none")
+    failed = run(pytester, "--timetracer-record-mode=none")
     failed.assert_outcomes(errors=1)
     assert errors(failed)[-1] == (
         f"timetracer_otel.exceptions.CassetteNotFoundError: Cassette not found: {pytester.path}/cassettes/x.msgpack. "
@@ -345,7 +373,7 @@ def test_a_wrong_argument_of_the_marker_says_what_is_allowed(pytester: pytest.Py
         "mod='once'": "mod: no such setting. Known: ",
         "match_on=['verb']": "match_on: 'verb' is not allowed. Allowed: method, url, query, body, headers, ",
         "ignore=['at']": "ignore: 'at' is not allowed. Allowed: query:<name>, header:<name>, body:<JSON path from $>",
-        "mode='twice'": "record_mode: 'twice' is not allowed. Allowed: none, once, new_episodes, all.",
+        "record_mode='twice'": "record_mode: 'twice' is not allowed. Allowed: none, once, new_episodes, all.",
         "'x', 'y'": "timetracer: one positional argument at most, the name of the cassette.",
     }
     tests = [f"@pytest.mark.timetracer({text})\ndef test_{number}(): pass\n" for number, text in enumerate(wrong)]
@@ -474,7 +502,7 @@ def test_async_fixtures(pytester: pytest.Pytester, upstream: Loopback, runner: s
     assert len(files(pytester)) == tests
     assert sorted(upstream.hits) == sorted(f"/users/{number}" for number in range(1, 11))
     upstream.stop()
-    again = run(pytester, "-p", off, "-k", "test_function or test_method", "--timetracer-mode=none", "-n", "2")
+    again = run(pytester, "-p", off, "-k", "test_function or test_method", "--timetracer-record-mode=none", "-n", "2")
     again.assert_outcomes(passed=tests)
     assert "recorded, but not called" not in again.stdout.str()
 
@@ -531,8 +559,8 @@ def test_block_network_of_the_marker(pytester: pytest.Pytester, upstream: Loopba
 
 def test_the_marker_and_the_options_are_documented(pytester: pytest.Pytester) -> None:
     run(pytester, "--markers").stdout.fnmatch_lines(
-        ["@pytest.mark.timetracer(name, *, mode, mock, live, match_on, *"]
+        ["@pytest.mark.timetracer(name, *, record_mode, mock, live, match_on, *"]
     )
     run(pytester, "--help").stdout.fnmatch_lines(
-        ["*--timetracer-mode={none,once,new_episodes,all}", "*--timetracer-orphans*"]
+        ["*--timetracer-record-mode={none,once,new_episodes,all}", "*--timetracer-orphans*"]
     )

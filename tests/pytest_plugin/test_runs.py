@@ -57,7 +57,7 @@ def test_a_suite_may_mark_its_tests_when_they_are_collected(
     run(pytester).assert_outcomes(passed=4)
     upstream.stop()
     for arguments in ((), ("-n", "1")):
-        run(pytester, "--timetracer-mode=none", *arguments).assert_outcomes(passed=4)
+        run(pytester, "--timetracer-record-mode=none", *arguments).assert_outcomes(passed=4)
 
 
 NAMESAKE = """
@@ -92,10 +92,10 @@ def test_files_of_one_name_have_cassettes_of_their_own(pytester: pytest.Pytester
         "kept/test_same/test_user.msgpack",
     ]
     upstream.stop()
-    whole = run(pytester, "--timetracer-mode=none", "--timetracer-orphans")
+    whole = run(pytester, "--timetracer-record-mode=none", "--timetracer-orphans")
     whole.assert_outcomes(passed=3)
     assert whole.ret == pytest.ExitCode.OK
-    run(pytester, "--timetracer-mode=none", "a/b").assert_outcomes(passed=1)
+    run(pytester, "--timetracer-record-mode=none", "a/b").assert_outcomes(passed=1)
 
 
 @pytest.mark.usefixtures("common")
@@ -118,7 +118,7 @@ def test_a_cassette_of_the_older_name_is_used_while_it_is_clear_whose_it_is(
     run(pytester).assert_outcomes(passed=1)
     (common / "a" / "test_same").rename(common / "test_same")
     other = suite(pytester, upstream, "def test_another(): pass", "b/test_same.py")
-    arguments = ("--timetracer-mode=none", "--timetracer-orphans")
+    arguments = ("--timetracer-record-mode=none", "--timetracer-orphans")
     whole = run(pytester, *arguments)
     whole.assert_outcomes(passed=2)
     assert whole.ret == pytest.ExitCode.OK
@@ -138,7 +138,7 @@ def test_a_cassette_of_the_older_name_is_used_while_it_is_clear_whose_it_is(
     orphaned.stdout.fnmatch_lines(["no test used kept/test_same/test_user.msgpack"])
     assert orphaned.ret == pytest.ExitCode.TESTS_FAILED
     other.unlink()
-    assert run(pytester, "--timetracer-mode=none").ret == pytest.ExitCode.OK
+    assert run(pytester, "--timetracer-record-mode=none").ret == pytest.ExitCode.OK
 
 
 @pytest.mark.parametrize("ini", ["", "timetracer_cassette_dir = tests/kept", "testpaths = tests"])

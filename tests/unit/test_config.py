@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+import re
+import types
+from collections.abc import Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 
 from timetracer_otel.base.plugin_names import known_names
-from timetracer_otel.config import SETTINGS, TraceConfig, excluded_urls, instrumentation_disabled
+from timetracer_otel.config import (
+    CONCERNS,
+    SETTINGS,
+    Settings,
+    TraceConfig,
+    excluded_urls,
+    instrumentation_disabled,
+)
 from timetracer_otel.constants import CapturePolicy, CompressionType, RecordMode, TraceMode
 from timetracer_otel.exceptions import ConfigurationError
+from timetracer_otel.types import Matcher
 
 TEXTS: dict[str, tuple[str, Any]] = {
     "MODE": ("RECORD", TraceMode.RECORD),
@@ -186,3 +200,69 @@ def test_arguments_without_names_are_those_of_timetracer_1_6() -> None:
         log_level="debug",
         compression=CompressionType.GZIP,
     )
+
+
+PATHS = {"cassette_dir", "cassette_path", "replay_report"}
+
+
+def parts_of(hint: Any) -> frozenset[Any]:
+    """The members of a union; the type itself where it is none."""
+    return frozenset(get_args(hint)) if get_origin(hint) in {Union, types.UnionType} else frozenset({hint})
+
+
+def meant_by(field: str, hint: Any, allowed: str) -> frozenset[Any]:
+    """What the functions take for a field of `TraceConfig`: the field's type, wider where it is made of other values.
+
+    An enum is also given by its values, a list by any sequence, a path by any path.
+    """
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        assert allowed == ", ".join(member.value for member in hint)
+        return frozenset({hint, Literal[tuple(allowed.split(", "))]})
+    if hint == list[Any]:
+        return frozenset({Sequence[str | Matcher]})  # type: ignore[misc]
+    if hint == list[str]:
+        return frozenset({Sequence[str]})
+    if field in PATHS:
+        return parts_of(hint) | {os.PathLike[str]}
+    if hint is str and allowed != "any text":
+        return frozenset({Literal[tuple(allowed.split(", "))]})
+    return parts_of(hint)
+
+
+def test_the_typed_settings_are_those_of_the_table_and_of_the_fields() -> None:
+    names = {"Sequence": Sequence, "Matcher": Matcher}
+    typed = {field: parts_of(hint) for field, hint in get_type_hints(Settings, None, names).items()}
+    hints = get_type_hints(TraceConfig, None, names)
+    table = {setting.field: meant_by(setting.field, hints[setting.field], setting.allowed) for setting in SETTINGS}
+    assert set(hints) == set(table)
+    # record(...) and replay(...) are modes themselves.
+    assert table.pop("mode") == {TraceMode, Literal["off", "record", "replay"]}
+    assert typed == table
+    assert not Settings.__required_keys__
+
+
+def test_every_setting_has_one_concern_in_the_order_of_the_docs() -> None:
+    listed = [field for concern in CONCERNS.values() for field in concern]
+    assert sorted(listed) == sorted(setting.field for setting in SETTINGS)
+    assert [field for field in listed if field != "mode"] == list(Settings.__annotations__)
+
+
+def test_the_docstring_groups_the_fields_by_concern() -> None:
+    text = re.sub(r"\n +", " ", TraceConfig.__doc__ or "")
+    stated = {
+        title: tuple(re.findall(r"`(\w+)`", names))
+        for title, names in re.findall(r"- ([A-Z][a-z ]+): ((?:`\w+`(?:, )?)+)", text)
+    }
+    assert stated == CONCERNS
+
+
+def test_what_the_types_allow_becomes_the_type_of_the_field() -> None:
+    config = TraceConfig(
+        cassette_dir=Path("a"),  # type: ignore[arg-type]
+        cassette_path=Path("b"),  # type: ignore[arg-type]
+        replay_report=Path("c"),  # type: ignore[arg-type]
+        live_plugins=("db",),  # type: ignore[arg-type]
+        match_on="method,url",  # type: ignore[arg-type]
+    )
+    assert (config.cassette_dir, config.cassette_path, config.replay_report) == ("a", "b", "c")
+    assert (config.live_plugins, config.match_on) == (["db"], ["method", "url"])

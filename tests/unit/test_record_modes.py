@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,19 @@ import pytest
 import requests
 
 from tests.loopback import Loopback
-from timetracer_otel import CassetteNotFoundError, ReplayFailedError, ReplayMismatchError, record, replay
+from timetracer_otel import (
+    CassetteNotFoundError,
+    ConfigurationError,
+    RecordMode,
+    ReplayFailedError,
+    ReplayMismatchError,
+    TraceConfig,
+    TraceMode,
+    record,
+    replay,
+)
 from timetracer_otel.cassette import read_cassette
+from timetracer_otel.pytest_plugin import ReplayFixture
 from timetracer_otel.session import ReplaySession, TraceSession
 
 
@@ -64,10 +76,12 @@ def test_new_episodes_are_added_behind_the_old_ones(upstream: Loopback, tmp_path
             httpx.get(f"{upstream.url}/items", params={"extra": "s3cret"})
 
 
-@pytest.mark.parametrize("mode", ["once", "all", "new_episodes"])
-def test_without_a_file_all_modes_but_one_record(upstream: Loopback, tmp_path: Path, mode: str) -> None:
+@pytest.mark.parametrize("record_mode", [RecordMode.ONCE, RecordMode.ALL, RecordMode.NEW_EPISODES])
+def test_without_a_file_all_record_modes_but_one_record(
+    upstream: Loopback, tmp_path: Path, record_mode: RecordMode
+) -> None:
     path = tmp_path / "deep" / "x.msgpack"
-    with replay(path, record_mode=mode) as session:
+    with replay(path, record_mode=record_mode) as session:
         httpx.get(f"{upstream.url}/items")
     assert isinstance(session, TraceSession)
     assert str(session.verdict()) == "0 hit, 0 missed, 0 unused, 0 live, 1 recorded"
@@ -78,6 +92,38 @@ def test_without_a_file_all_modes_but_one_record(upstream: Loopback, tmp_path: P
     assert upstream.hits == {"/items": 1}
     with pytest.raises(CassetteNotFoundError):
         replay(tmp_path / "y.msgpack", record_mode="none").__enter__()
+
+
+@pytest.mark.parametrize("mode", ["once", "ONCE", RecordMode.ONCE])
+def test_a_record_mode_that_is_given_as_mode_counts_and_warns(
+    upstream: Loopback, tmp_path: Path, mode: str | RecordMode
+) -> None:
+    with pytest.warns(DeprecationWarning, match=r"^replay\(mode=\.\.\.\) is spelt record_mode=") as warned:
+        scope = replay(tmp_path / "x.msgpack", mode=mode)  # type: ignore[call-arg]
+    assert [found.filename for found in warned] == [__file__]
+    with scope as session:
+        httpx.get(f"{upstream.url}/items")
+    assert isinstance(session, TraceSession)
+    assert upstream.hits == {"/items": 1}
+
+
+def test_mode_may_only_repeat_what_the_name_says(tmp_path: Path) -> None:
+    """No warning (they are errors here), and no other mode than that of the function."""
+    recording: Any = record
+    for mode in ("record", "Record", TraceMode.RECORD):
+        with recording(tmp_path / "x.msgpack", mode=mode) as session:
+            assert session.mode is TraceMode.RECORD
+    scopes: list[tuple[Any, str]] = [(record, "replay"), (replay, "off"), (replay, "twice"), (replay, "record")]
+    for scope, wrong in scopes:
+        with pytest.raises(ConfigurationError, match=rf"^mode: .* is not allowed in {scope.__name__}\(\.\.\.\)"):
+            scope(tmp_path / "x.msgpack", mode=wrong)
+
+
+def test_strict_replay_has_one_default() -> None:
+    """Of the settings, of a session that is made by hand, and of the fixtures, which leave it to the settings."""
+    assert TraceConfig().strict_replay is True
+    assert inspect.signature(ReplaySession).parameters["strict"].default is True
+    assert inspect.signature(ReplayFixture.__call__).parameters["strict"].default is None
 
 
 def test_the_end_raises_for_a_swallowed_miss_and_only_then(upstream: Loopback, tmp_path: Path) -> None:

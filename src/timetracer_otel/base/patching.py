@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import wrapt
 
@@ -98,7 +98,7 @@ class Patch:
 
     def _make(self, original: Any) -> Any:
         kind = type(original) if isinstance(original, (staticmethod, classmethod)) else None
-        function = original.__func__ if kind else original
+        function = cast("Function", original.__func__ if kind else original)
         replacement: Any = functools.wraps(function)(self._wrap(function))
         # The name promises a plain function: `__wrapped__` would let others unwrap us by mistake.
         del replacement.__wrapped__

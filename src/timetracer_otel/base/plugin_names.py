@@ -1,5 +1,7 @@
 """Names of plugins and groups: who belongs where, and what a list of names covers. Imports nothing of ours."""
 
+# pyright: strict
+
 from __future__ import annotations
 
 import difflib

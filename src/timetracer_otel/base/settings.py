@@ -3,6 +3,8 @@
 `timetracer_otel.config` reads the environment by it and makes `TraceConfig` of it; the documentation is made from it.
 """
 
+# pyright: strict
+
 from __future__ import annotations
 
 import math
@@ -14,7 +16,7 @@ from typing import Any
 from timetracer_otel.constants import CapturePolicy, CompressionType, RecordMode, TraceMode
 from timetracer_otel.exceptions import ConfigurationError
 
-__all__ = ["ENV_PREFIX", "OTEL_ENV_PREFIX", "SETTINGS", "Setting", "check", "names", "parse", "wrong"]
+__all__ = ["CONCERNS", "ENV_PREFIX", "OTEL_ENV_PREFIX", "SETTINGS", "Setting", "check", "names", "parse", "wrong"]
 
 ENV_PREFIX = "TIMETRACER_"
 OTEL_ENV_PREFIX = "OTEL_PYTHON_TIMETRACER_"
@@ -283,7 +285,20 @@ SETTINGS: tuple[Setting, ...] = (
         "its calls did.",
     ),
 )
-"""Every setting, in the order of the documentation."""
+"""Every setting."""
+
+CONCERNS: dict[str, tuple[str, ...]] = {
+    "Which session": ("mode", "service_name", "env", "cassette_dir", "cassette_path", "compression", "log_level"),
+    "What is recorded": (
+        *("capture", "sample_rate", "errors_only", "exclude_paths", "store_request_body", "store_response_body"),
+    ),
+    "Limits": ("max_body_kb", "max_session_kb", "max_events", "max_sessions", "late_s", "journal_s"),
+    "Secrets": ("redact", "redact_extra"),
+    "What a replay answers": ("mock_plugins", "live_plugins", "record_mode", "block_network", "replay_timing"),
+    "Matching": ("strict_replay", "match_on", "ignore", "ignore_sql_params", "allow_repeats"),
+    "The account of a replay": ("fail_on_miss", "fail_on_unused", "replay_report"),
+}
+"""The settings' fields by what they are about, in the order of the documentation."""
 
 
 def wrong(name: str, value: object, allowed: str) -> ConfigurationError:

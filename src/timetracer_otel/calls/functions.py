@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
@@ -228,7 +228,7 @@ def _calling(facts: _Facts, method: str, skip: int, original: Function) -> Funct
 
 
 @contextmanager
-def _under_way(facts: _Facts) -> Iterator[None]:
+def _under_way(facts: _Facts) -> Generator[None, None, None]:
     before = facts.under_way.get()
     facts.under_way.set(True)
     try:
@@ -246,7 +246,7 @@ def _kept(value: Any) -> Any:
 
 
 @contextmanager
-def _span(facts: _Facts, method: str) -> Iterator[None]:
+def _span(facts: _Facts, method: str) -> Generator[None, None, None]:
     if not (facts.span and has_real_provider()):
         yield
         return

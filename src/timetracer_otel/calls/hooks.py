@@ -31,13 +31,16 @@ class Whereabouts(Protocol):
     @property
     def context(self) -> trace.SpanContext:
         """The ids; `opentelemetry.trace.INVALID_SPAN_CONTEXT`, with zeros, where there is no span."""
+        ...
 
     @property
     def span(self) -> trace.Span | None:
         """The span that the call belongs to."""
+        ...
 
     def path(self) -> tuple[str, ...]:
         """Names of the spans around the call."""
+        ...
 
 
 class Unseen(NamedTuple):
@@ -79,9 +82,11 @@ class Guard(Protocol):
 
     def let(self) -> Any:
         """Allow connections in this context: a plugin makes a call for real. Give the result to `unlet`."""
+        ...
 
     def unlet(self, token: Any) -> None:
         """Undo `let`."""
+        ...
 
 
 guard: Guard | None = None

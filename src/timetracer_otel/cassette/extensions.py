@@ -12,7 +12,7 @@ import struct
 import uuid
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 from zoneinfo import ZoneInfo
 
 from timetracer_otel.cassette.scan import Unencodable
@@ -97,7 +97,8 @@ def _decode_zone(zone: Any) -> dt.tzinfo | None:
         _require(_ZONE_KEY.fullmatch(zone) is not None, "a time zone")
         return ZoneInfo(zone)
     _require(type(zone) is list and len(zone) in (1, 2) and type(zone[0]) is int, "a time zone")
-    return dt.timezone(dt.timedelta(microseconds=zone[0]), *zone[1:])
+    offset_us, *name = cast("list[Any]", zone)
+    return dt.timezone(dt.timedelta(microseconds=offset_us), *name)
 
 
 def _encode_clock(value: dt.datetime | dt.time, pack: Pack) -> bytes:

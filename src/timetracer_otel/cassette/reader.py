@@ -78,9 +78,7 @@ class Layout:
 
 def load(path: str | os.PathLike[str]) -> tuple[str, bytes]:
     """The path as text, and the stream in the file, expanded and known to begin like a cassette."""
-    name = os.fspath(path)
-    if not isinstance(name, str):
-        name = os.fsdecode(name)
+    name = os.fsdecode(path)
     try:
         facts = Path(name).stat()  # Before it is opened: opening a pipe would wait for its writer.
         if stat.S_ISDIR(facts.st_mode):

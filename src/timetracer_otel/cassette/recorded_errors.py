@@ -140,7 +140,7 @@ class _Recorder:
 
     def _attributes(self, exc: BaseException, extra: Collection[str]) -> Iterator[tuple[str, Any]]:
         own = getattr(exc, "__dict__", None)
-        names = dict.fromkeys(own if type(own) is dict else ())
+        names: dict[Any, None] = dict.fromkeys(own if type(own) is dict else ())
         for base, members in _MEMBERS:
             if isinstance(exc, base):
                 names.update(dict.fromkeys(members))

@@ -50,7 +50,7 @@ _KNOWN: Final = (
         uuid.UUID,
     }
 )
-_TEXT_KEYS: Final = frozenset({str})
+_TEXT_KEYS: Final[frozenset[type]] = frozenset({str})
 
 
 class Unencodable(TypeError):  # noqa: N818 - a public name
@@ -99,7 +99,7 @@ class Survey:
             if kind in _CONTAINERS:
                 self._containers += 1
                 if kind is dict:
-                    if item and set(map(type, item)) != _TEXT_KEYS:
+                    if item and frozenset(map(type, item)) != _TEXT_KEYS:
                         self.look(item, room - 1)
                     self.look(item.values(), room - 1)
                 elif kind is RecordedError:

@@ -6,7 +6,7 @@ import errno
 import os
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -28,7 +28,7 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextmanager
-def appearing(path: str) -> Iterator[Path]:
+def appearing(path: str) -> Generator[Path, None, None]:
     """Where to write a file that takes its name, in the place of an older one, when the block ends without an error.
 
     Raises:

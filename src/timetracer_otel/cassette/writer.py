@@ -84,7 +84,7 @@ class AppendWriter:
         Raises:
             CassetteError: The file cannot be written.
         """
-        self.path = _text(path)
+        self.path: str = _text(path)
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._squeeze = compressor(compression, self.path)
@@ -187,5 +187,4 @@ def _stream(cassette: Cassette) -> Iterator[bytes]:
 
 
 def _text(path: str | os.PathLike[str]) -> str:
-    name = os.fspath(path)
-    return name if isinstance(name, str) else os.fsdecode(name)
+    return os.fsdecode(path)

@@ -61,8 +61,8 @@ def _whole(path: str, given: Mapping[str, str]) -> list[Cassette]:
     from timetracer_otel.cassette import check_writable, read_cassette
     from timetracer_otel.constants import RecordMode
 
-    mode = _record_mode(given)
-    if mode is not RecordMode.NONE:
+    record_mode = _record_mode(given)
+    if record_mode is not RecordMode.NONE:
         check_writable(path)
         if not Path(path).exists():
             return []
@@ -89,11 +89,12 @@ def _of_folder(path: str, given: Mapping[str, str]) -> list[Cassette]:
     from timetracer_otel.exceptions import CassetteError
     from timetracer_otel.match.folder_index import CassetteLibrary
 
-    mode = _record_mode(given)
-    if mode is not RecordMode.NONE:
+    record_mode = _record_mode(given)
+    if record_mode is not RecordMode.NONE:
         said = "--record-mode" if "record_mode" in given else "TIMETRACER_RECORD_MODE"
         raise CommandError(
-            f"{said}: {mode.value!r} is not allowed with a folder. Allowed: none. Name one cassette to add to it."
+            f"{said}: {record_mode.value!r} is not allowed with a folder. Allowed: none. "
+            "Name one cassette to add to it."
         )
     library = CassetteLibrary(path)
     # Names that only a recording knows may stand in the lists.

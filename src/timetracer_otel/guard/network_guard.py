@@ -39,7 +39,7 @@ _EVENTS = _CONNECTIONS | _LOOKUPS
 
 _Let: TypeAlias = "tuple[Token[bool], Token[Context]]"
 
-guarded = False
+guarded: bool = False
 """Whether any connection may be refused."""
 _sessions: tuple[BaseSession, ...] = ()
 """The sessions that refuse connections."""

@@ -15,12 +15,15 @@ class Receiver(Protocol):
     @property
     def takes_requests(self) -> bool:
         """Whether each request gets a session of its own, as it comes in."""
+        ...
 
     def reads_body_first(self, incoming: IncomingRequest) -> bool:
         """Whether the session depends on the request's body, so that a middleware reads that before it begins."""
+        ...
 
     def request_began(self, incoming: IncomingRequest) -> RequestScope | None:
         """A request has come in; None where it gets no session of its own."""
+        ...
 
 
 class _Nobody:

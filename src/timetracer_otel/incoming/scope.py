@@ -94,14 +94,14 @@ class RequestScope:
         self.incoming = incoming
         self.session = session
         limits = session.limits if isinstance(session, TraceSession) else BodyLimits(0)
-        self.request_body = BodyTap(limits)
-        self.response_body = BodyTap(limits)
+        self.request_body: BodyTap = BodyTap(limits)
+        self.response_body: BodyTap = BodyTap(limits)
         self.route: str | None = None
-        self.status = 0
+        self.status: int = 0
         self.headers: HeaderPairs = ()
-        self.failed = False
+        self.failed: bool = False
         """Whether it ended in an error: an exception, a span of status ERROR, a status of 500 or more."""
-        self.ended = False
+        self.ended: bool = False
         self._sent_by: str | None = None
         self._started_s = perf_counter()
         self._ended_s: float | None = None

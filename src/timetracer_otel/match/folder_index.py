@@ -72,7 +72,7 @@ class CassetteLibrary:
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         # A service may go to another folder later.
-        self.directory = str(Path(directory).absolute())
+        self.directory: str = str(Path(directory).absolute())
         if not Path(self.directory).is_dir():
             raise CassetteNotFoundError(self.directory)
         self.broken: list[CassetteError] = []

@@ -33,17 +33,21 @@ class Decider(Protocol):
     @property
     def spans(self) -> LiveSpans:
         """The table that the processor keeps."""
+        ...
 
     def session_of(
         self, span: Span, parent: LiveSpan | None, context: Context | None, *, is_client: bool
     ) -> tuple[BaseSession | None, bool] | None:
         """The session of a span that starts, and whether it begins with the span; None: the span is not kept."""
+        ...
 
     def outermost_ended(self, session: BaseSession, span: ReadableSpan, began_session: bool) -> None:
         """An outermost span of this process has ended."""
+        ...
 
     def flush(self, timeout_s: float = 30.0) -> bool:
         """Wait for the cassettes of finished requests; False where that took longer."""
+        ...
 
 
 class TimetracerSpanProcessor(SpanProcessor):

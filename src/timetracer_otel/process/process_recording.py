@@ -45,6 +45,7 @@ class ProcessSession(TraceSession):
         self._output: AppendWriter | None = None
         self._pauses_until_s = 0.0
         self._closed = False
+        self.call_ended = self._write_ended
 
     def call_began(self, call: PendingCall) -> bool:
         with self._lock:
@@ -60,7 +61,7 @@ class ProcessSession(TraceSession):
             self._calls_of_span[call.span_id] = self._calls_of_span.get(call.span_id, 0) + 1
         return True
 
-    def call_ended(self, call: PendingCall) -> None:
+    def _write_ended(self, call: PendingCall) -> None:
         with self._lock:
             if self._under_way.pop(call.eid, None) is None:
                 return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +18,7 @@ from timetracer_otel.base import counters, faults
 from timetracer_otel.base.plugin_names import known_names
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.exclusions import ExcludedUrls
+from timetracer_otel.calls.hooks import Whereabouts
 from timetracer_otel.config import TraceConfig, instrumentation_disabled, mode_is_explicit, replay_is_wanted
 from timetracer_otel.constants import TraceMode
 from timetracer_otel.context import forget_session, session_in, session_now, set_ambient_lookup
@@ -47,11 +49,11 @@ class Runtime:
     """The one of this process; get it from `runtime`. Safe from any thread."""
 
     def __init__(self) -> None:
-        self.spans = LiveSpans(self.watch_spans)
-        self.whereabouts = self.spans.whereabouts
+        self.spans: LiveSpans = LiveSpans(self.watch_spans)
+        self.whereabouts: Callable[..., Whereabouts] = self.spans.whereabouts
         """Where in the traces a call is made."""
         self._processor: SpanProcessor | None = None
-        self.takes_requests = False
+        self.takes_requests: bool = False
         """Whether each request gets a session of its own, as it comes in."""
         self._lock = threading.RLock()
         self._config = TraceConfig()

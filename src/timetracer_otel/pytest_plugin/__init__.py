@@ -15,19 +15,26 @@ alone.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
+    from typing import Literal, TypeAlias
 
+    from timetracer_otel.config import Settings
     from timetracer_otel.pytest_plugin.sessions import TestSession
     from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
+    _RecordMode: TypeAlias = Literal["none", "once", "new_episodes", "all"]
+
 __all__ = [
+    "AutoFixture",
+    "RecordFixture",
+    "ReplayFixture",
     "pytest_addoption",
     "pytest_collection_modifyitems",
     "pytest_configure",
@@ -44,11 +51,11 @@ __all__ = [
 ]
 
 _INI = "timetracer_cassette_dir"
-_MODES = ("none", "once", "new_episodes", "all")
+_RECORD_MODES = ("none", "once", "new_episodes", "all")
 _MARKER = (
-    "timetracer(name, *, mode, mock, live, match_on, **settings): record the calls of this test into a cassette, or "
-    "replay them from it. name: of the cassette (default: of the test); mode: none, once (default), new_episodes, "
-    "all; mock, live: groups or libraries; settings: fields of TraceConfig."
+    "timetracer(name, *, record_mode, mock, live, match_on, **settings): record the calls of this test into a "
+    "cassette, or replay them from it. name: of the cassette (default: of the test); record_mode: none, once "
+    "(default), new_episodes, all; mock, live: groups or libraries; settings: fields of TraceConfig."
 )
 _running: pytest.StashKey[TestSession] = pytest.StashKey()
 
@@ -57,9 +64,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the options and the ini option."""
     group = parser.getgroup("timetracer", "recording and replaying calls (timetracer-otel)")
     group.addoption(
-        "--timetracer-mode",
-        choices=_MODES,
+        "--timetracer-record-mode",
+        choices=_RECORD_MODES,
         help="record mode of every marked test and of timetracer_auto, whatever they say themselves",
+    )
+    group.addoption(
+        "--timetracer-mode", choices=_RECORD_MODES, help="old name of --timetracer-record-mode (deprecated)"
     )
     group.addoption(
         "--timetracer-orphans",
@@ -74,8 +84,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker."""
+    """Declare the marker, and take the old name of an option."""
     config.addinivalue_line("markers", _MARKER)
+    old = config.getoption("--timetracer-mode")
+    if old:
+        config.option.timetracer_record_mode = config.getoption("--timetracer-record-mode") or old
+        if not hasattr(config, "workerinput"):  # a worker of pytest-xdist has the options of the process that says it
+            config.issue_config_time_warning(
+                DeprecationWarning("--timetracer-mode is called --timetracer-record-mode now."), stacklevel=2
+            )
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -151,22 +168,54 @@ def timetracer_cassette_dir(request: pytest.FixtureRequest) -> Path:
     return request.config.rootpath / named if named else request.path.parent / "cassettes"
 
 
+class ReplayFixture(Protocol):
+    """The type of `timetracer_replay`."""
+
+    def __call__(
+        self, cassette_path: str | Path, strict: bool | None = None, plugins: Sequence[str] | None = None
+    ) -> AbstractContextManager[ReplaySession]:
+        """Replay a cassette for as long as a block runs."""
+        ...
+
+
+class RecordFixture(Protocol):
+    """The type of `timetracer_record`."""
+
+    def __call__(
+        self,
+        cassette_name: str | Path | None = None,
+        plugins: Sequence[str] | None = None,
+        use_tmp: bool = False,
+    ) -> AbstractContextManager[TraceSession]:
+        """Record a cassette for as long as a block runs."""
+        ...
+
+
+class AutoFixture(Protocol):
+    """The type of `timetracer_auto`."""
+
+    def __call__(
+        self, cassette_name: str | Path, plugins: Sequence[str] | None = None
+    ) -> AbstractContextManager[TraceSession | ReplaySession]:
+        """Replay a cassette, or record it where it is missing, for as long as a block runs."""
+        ...
+
+
 @pytest.fixture
-def timetracer_replay(
-    request: pytest.FixtureRequest, timetracer_cassette_dir: Path
-) -> Callable[..., AbstractContextManager[ReplaySession]]:
+def timetracer_replay(request: pytest.FixtureRequest, timetracer_cassette_dir: Path) -> ReplayFixture:
     """A function that replays a cassette.
 
         with timetracer_replay("name.msgpack") as session:
 
     Its parameters are ``cassette_path`` (relative to `timetracer_cassette_dir`, or absolute), ``strict`` (False:
-    a JSON body with equal content counts as equal) and ``plugins`` (groups or libraries that are
-    answered from the cassette, the others stay live; all where it is left out). It raises `CassetteNotFoundError`
-    where the file is missing, and `ReplayFailedError` at the end of the block where a call had no answer.
+    a JSON body with equal content counts as equal; where it is left out, the setting ``strict_replay`` says) and
+    ``plugins`` (groups or libraries that are answered from the cassette, the others stay live; all where it is left
+    out). It raises `CassetteNotFoundError` where the file is missing, and `ReplayFailedError` at the end of the block
+    where a call had no answer.
     """
 
     def replay(
-        cassette_path: str | Path, strict: bool = False, plugins: Sequence[str] | None = None
+        cassette_path: str | Path, strict: bool | None = None, plugins: Sequence[str] | None = None
     ) -> AbstractContextManager[ReplaySession]:
         return _replaying(request, timetracer_cassette_dir / cassette_path, strict, plugins)
 
@@ -174,9 +223,7 @@ def timetracer_replay(
 
 
 @pytest.fixture
-def timetracer_record(
-    request: pytest.FixtureRequest, timetracer_cassette_dir: Path, tmp_path: Path
-) -> Callable[..., AbstractContextManager[TraceSession]]:
+def timetracer_record(request: pytest.FixtureRequest, timetracer_cassette_dir: Path, tmp_path: Path) -> RecordFixture:
     """A function that records a cassette.
 
         with timetracer_record("name.msgpack") as session:
@@ -195,21 +242,21 @@ def timetracer_record(
 
 
 @pytest.fixture
-def timetracer_auto(
-    request: pytest.FixtureRequest, timetracer_cassette_dir: Path
-) -> Callable[..., AbstractContextManager[BaseSession]]:
+def timetracer_auto(request: pytest.FixtureRequest, timetracer_cassette_dir: Path) -> AutoFixture:
     """A function that replays a cassette where it is there, and records it where it is not.
 
     Its parameters are ``cassette_name`` and ``plugins``, as in `timetracer_record` and `timetracer_replay`.
-    Delete the file, or use ``--timetracer-mode=all``, to record anew.
+    Delete the file, or use ``--timetracer-record-mode=all``, to record anew.
     """
 
-    def auto(cassette_name: str | Path, plugins: Sequence[str] | None = None) -> AbstractContextManager[BaseSession]:
+    def auto(
+        cassette_name: str | Path, plugins: Sequence[str] | None = None
+    ) -> AbstractContextManager[TraceSession | ReplaySession]:
         path = timetracer_cassette_dir / cassette_name
-        mode = request.config.getoption("--timetracer-mode") or "once"
-        if mode == "all" or (mode != "none" and not path.exists()):
+        record_mode: _RecordMode = request.config.getoption("--timetracer-record-mode") or "once"
+        if record_mode == "all" or (record_mode != "none" and not path.exists()):
             return _recording(request, timetracer_cassette_dir, cassette_name, plugins)
-        return _replaying(request, path, False, plugins, mode)
+        return _replaying(request, path, None, plugins, record_mode)
 
     return auto
 
@@ -240,8 +287,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @contextmanager
 def _replaying(
-    request: pytest.FixtureRequest, path: Path, strict: bool, plugins: Sequence[str] | None, mode: str = "none"
-) -> Iterator[ReplaySession]:
+    request: pytest.FixtureRequest,
+    path: Path,
+    strict: bool | None,
+    plugins: Sequence[str] | None,
+    record_mode: _RecordMode = "none",
+) -> Generator[ReplaySession, None, None]:
     import timetracer_otel
     from timetracer_otel.pytest_plugin.contexts import everywhere
     from timetracer_otel.pytest_plugin.sessions import checked, note_account, note_unused, note_used
@@ -249,8 +300,11 @@ def _replaying(
 
     names = checked(plugins)
     note_used(request, path)
-    with timetracer_otel.replay(path, strict_replay=strict, mock_plugins=names, record_mode=mode) as session:
-        # No mode that comes here means to record everything.
+    settings: Settings = {"mock_plugins": names, "record_mode": record_mode}
+    if strict is not None:
+        settings["strict_replay"] = strict
+    with timetracer_otel.replay(path, **settings) as session:
+        # No record mode that comes here means to record everything.
         assert isinstance(session, ReplaySession)
         try:
             with everywhere(session, request.instance):
@@ -263,7 +317,7 @@ def _replaying(
 @contextmanager
 def _recording(
     request: pytest.FixtureRequest, folder: Path, name: str | Path | None, plugins: Sequence[str] | None
-) -> Iterator[TraceSession]:
+) -> Generator[TraceSession, None, None]:
     import timetracer_otel
     from timetracer_otel.pytest_plugin.contexts import everywhere
     from timetracer_otel.pytest_plugin.sessions import checked, note_used

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from contextvars import Context
 from typing import Any
@@ -21,7 +21,7 @@ __all__ = ["current", "everywhere"]
 
 
 @contextmanager
-def current(session: BaseSession) -> Iterator[None]:
+def current(session: BaseSession) -> Generator[None, None, None]:
     """Make a session current in this context, where it is not."""
     if get_current_session() is session:
         yield
@@ -34,7 +34,7 @@ def current(session: BaseSession) -> Iterator[None]:
 
 
 @contextmanager
-def everywhere(session: BaseSession, instance: object) -> Iterator[None]:
+def everywhere(session: BaseSession, instance: object) -> Generator[None, None, None]:
     """Take a session, current here, where contexts do not: into a test case of unittest, and what a runner runs.
 
     Args:

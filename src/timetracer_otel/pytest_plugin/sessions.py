@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import MethodType
@@ -37,7 +37,7 @@ CASSETTE = "timetracer_cassette"
 UNUSED = "timetracer_unused"
 """Name of the user property of a test that says which recorded calls it did not make."""
 
-_SHORT_NAMES = {"mode": "record_mode", "mock": "mock_plugins", "live": "live_plugins"}
+_SHORT_NAMES = {"mock": "mock_plugins", "live": "live_plugins"}
 
 
 class TestSession:
@@ -57,24 +57,29 @@ class TestSession:
         if len(positional) > 1:
             raise ConfigurationError("timetracer: one positional argument at most, the name of the cassette.")
         name = positional[0] if positional else settings.pop("name", None)
+        if "mode" in settings:
+            request.node.warn(DeprecationWarning("timetracer(mode=...) is spelt record_mode=... now."))
+            old = settings.pop("mode")
+            settings.setdefault("record_mode", old)
         for short, field in _SHORT_NAMES.items():
             if short in settings:
                 settings[field] = settings.pop(short)
         for field in ("mock_plugins", "live_plugins"):
             if field in settings:
                 settings[field] = checked(settings[field])
-        told = request.config.getoption("--timetracer-mode")
+        told = request.config.getoption("--timetracer-record-mode")
         if told:
             settings["record_mode"] = told
         elif "record_mode" not in settings and not is_set("RECORD_MODE"):
             settings["record_mode"] = "once"
         self.path = cassette_path(request.node, folder, name)
-        self._scope = replay(self.path, config=TraceConfig.from_env(), **{"fail_on_miss": True, **settings})
+        settings.setdefault("fail_on_miss", True)
+        self._scope = replay(self.path, config=TraceConfig.from_env(), **settings)
         self._session: BaseSession | None = None
         self._error: BaseException | None = None
 
     @contextmanager
-    def open(self) -> Iterator[BaseSession]:
+    def open(self) -> Generator[BaseSession, None, None]:
         """The session, current in this context until the end of the block."""
         note_used(self._request, self.path)
         self._session = session = self._scope.__enter__()
@@ -87,7 +92,7 @@ class TestSession:
             self._scope.__exit__(type(error) if error is not None else None, error, None)
 
     @contextmanager
-    def around(self, item: pytest.Item) -> Iterator[None]:
+    def around(self, item: pytest.Item) -> Generator[None, None, None]:
         """Run the test in the session, and fail it where its replay failed.
 
         Raises:
@@ -107,7 +112,7 @@ class TestSession:
             raise
 
     @contextmanager
-    def around_fixture(self, fixturedef: pytest.FixtureDef[Any]) -> Iterator[None]:
+    def around_fixture(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, None, None]:
         """Set a fixture up in the session, and tear it down in it, wherever its coroutine is run."""
         function: Any = fixturedef.func
         plain = getattr(function, "__func__", function)
@@ -128,7 +133,7 @@ class TestSession:
             fixturedef.func = function  # type: ignore[misc]
 
     @contextmanager
-    def _inside(self, item: pytest.Item) -> Iterator[None]:
+    def _inside(self, item: pytest.Item) -> Generator[None, None, None]:
         """The test's coroutine may be run in another context, and gets the session there."""
         test = getattr(item, "obj", None)
         if not inspect.iscoroutinefunction(test):
@@ -141,7 +146,7 @@ class TestSession:
             item.obj = test  # type: ignore[attr-defined]
 
     @contextmanager
-    def _current(self) -> Iterator[None]:
+    def _current(self) -> Generator[None, None, None]:
         with current(self._session) if self._session is not None else nullcontext():
             yield
 

@@ -71,7 +71,7 @@ def _decoded(data: bytes, name: str, damaged_too: bool) -> bytes | None:
 
 def _inflate(data: bytes, window_bits: int = 16 + zlib.MAX_WBITS) -> Iterator[bytes]:
     while data:
-        decompressor = zlib.decompressobj(window_bits)
+        decompressor, position = zlib.decompressobj(window_bits), 0
         for position in range(0, len(data), _PIECE_BYTES):
             piece = data[position : position + _PIECE_BYTES]
             try:

@@ -6,7 +6,7 @@ it. Copies are redacted, never originals.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote_plus
@@ -79,14 +79,14 @@ class Redactor:
     """
 
     def __init__(self, mode: str = "default", extra: Sequence[str] = ()) -> None:
-        self.active = mode != "off"
+        self.active: bool = mode != "off"
         more = frozenset(name.lower() for name in extra)
         self._extra = more
         self._headers = SECRET_HEADERS | more
         self._fields = SECRET_FIELDS | more
         self._query = SECRET_QUERY | more
         self._json_keys = json_key_pattern(self._fields)
-        self.url = lru_cache(maxsize=4096)(self._url)
+        self.url: Callable[[str], str] = lru_cache(maxsize=4096)(self._url)
 
     @classmethod
     def of(cls, mode: str, extra: Sequence[str]) -> Redactor:

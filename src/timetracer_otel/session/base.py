@@ -1,5 +1,7 @@
 """What recording and replaying sessions have in common, and what a session asks of a recorded call."""
 
+# pyright: strict
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -24,7 +26,7 @@ class BaseSession:
     ended_spans: list[EndedSpan] | None = None
     """Where whoever sees a span of this session end puts it, up to `max_spans` of them; of those that have no place
     here, `span_ended` is told. A function less for each call."""
-    max_spans = 0
+    max_spans: int = 0
 
     def span_ended(self, span: EndedSpan) -> None:
         """A span of this session has ended."""
@@ -60,13 +62,16 @@ class EndedSpan(Protocol):
     @property
     def span_id(self) -> int:
         """Its id."""
+        ...
 
     @property
     def is_client(self) -> bool:
         """Whether it stands for a call to somebody else, which becomes an event of its own where no plugin saw it."""
+        ...
 
     def facts(self) -> SpanFacts:
         """What it says; called later, maybe in another thread."""
+        ...
 
 
 class PendingCall(Protocol):
@@ -88,20 +93,25 @@ class PendingCall(Protocol):
     @property
     def ended_s(self) -> float | None:
         """The same when it ended, with its last byte; None while it is under way."""
+        ...
 
     @property
     def trace_id(self) -> int:
         """0 where it was made under no span."""
+        ...
 
     @property
     def span_id(self) -> int:
         """0 where it was made under no span."""
+        ...
 
     def call(self) -> Call:
         """What was called, not redacted."""
+        ...
 
     def result(self) -> EventResult:
         """What it returned or raised so far, not redacted."""
+        ...
 
 
 class Exchange(Protocol):
@@ -109,9 +119,12 @@ class Exchange(Protocol):
 
     def request(self) -> RequestSnapshot:
         """What was asked, not redacted; called later, maybe in another thread."""
+        ...
 
     def response(self) -> ResponseSnapshot:
         """What was answered so far, not redacted."""
+        ...
 
     def release(self) -> None:
         """Let go of the bodies: they are written, or nobody wants them."""
+        ...

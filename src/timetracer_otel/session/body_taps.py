@@ -33,11 +33,11 @@ class BodyLimits:
     __slots__ = ("body_bytes", "left_bytes", "refused")
 
     def __init__(self, body_bytes: int = _UNBOUNDED, session_bytes: int = _UNBOUNDED) -> None:
-        self.body_bytes = body_bytes
-        self.left_bytes = session_bytes
+        self.body_bytes: int = body_bytes
+        self.left_bytes: int = session_bytes
         """Room among all; below zero where something had none. From then on nothing has: what is missing begins at
         one place."""
-        self.refused = 0
+        self.refused: int = 0
         """How many bodies were not kept for want of room among all."""
 
     @property
@@ -70,8 +70,8 @@ class BodyTap:
         on_end: Called once, when the body has ended in whatever way.
     """
 
-    size_bytes = 0
-    over = False
+    size_bytes: int = 0
+    over: bool = False
     """Whether it was too long to be kept; then nothing of it is."""
     end: BodyEnd | None = None
     error: RecordedError | None = None

@@ -1,5 +1,7 @@
 """What a replay does about calls that its cassette does not hold: the record modes, from beginning to end."""
 
+# pyright: strict
+
 from __future__ import annotations
 
 import os
@@ -28,12 +30,12 @@ def begin_replay(path: str | None, config: TraceConfig) -> ReplayOrRecording:
     """
     if path is None:
         raise ConfigurationError("replay: no cassette is named. Give its path, or set TIMETRACER_CASSETTE.")
-    mode = config.record_mode
-    if mode is RecordMode.ALL or (mode is not RecordMode.NONE and not Path(path).exists()):
+    record_mode = config.record_mode
+    if record_mode is RecordMode.ALL or (record_mode is not RecordMode.NONE and not Path(path).exists()):
         check_writable(path, config.compression)
         return TraceSession(config)
     session = ReplaySession(read_cassette(path), str(Path(path)), config.strict_replay, config)
-    if mode is RecordMode.NEW_EPISODES:
+    if record_mode is RecordMode.NEW_EPISODES:
         check_writable(path, config.compression)
         session.recorder = recorder_behind(session.cassette, config)
     return session

@@ -1,5 +1,7 @@
 """`ReplaySession`: one replay."""
 
+# pyright: strict
+
 from __future__ import annotations
 
 import threading
@@ -73,7 +75,7 @@ class ReplaySession(BaseSession):
         self._signer = Signer(self._redactor, ignored, self._rules)
         self._index = EventIndex(cassette.events, self._signer.recorded_key)
         self._mocked: dict[str, bool] = {}
-        self.replay_timing = config is not None and config.replay_timing
+        self.replay_timing: bool = config is not None and config.replay_timing
         """Whether answers take as long as they did when recorded."""
 
     @property
@@ -302,9 +304,9 @@ class ReplaySession(BaseSession):
         if self.fallback is not None:
             return self.fallback().get_next_event(event_type, actual_signature)
         given = actual.keys() & EventSignature.__dataclass_fields__.keys()
-        signature = EventSignature(
-            **{"lib": event_type.value, "method": "", **{name: actual.pop(name) for name in given}}
-        )
+        facts: dict[str, Any] = {"lib": event_type.value, "method": ""}
+        facts.update({name: actual.pop(name) for name in given})
+        signature = EventSignature(**facts)
         raise self._missed(Attempt(signature, given=given, unknown=actual))
 
     def get_unconsumed_events(self) -> list[DependencyEvent]:

@@ -48,8 +48,7 @@ class TraceSession(BaseSession):
         started_ms_ago: How long before now its times begin, where it goes on from another recording.
 
     Attributes:
-        request: What the run was about, where it was a request.
-        response: What the run answered.
+        request, response: What the run was about, where it was a request, and what it answered.
         exchange: Gives both, where they were seen passing; what was set wins.
         origin: Gives both where nobody saw them passing.
         limits: How much room there is for bodies.
@@ -63,12 +62,12 @@ class TraceSession(BaseSession):
     observes = True
 
     def __init__(self, config: TraceConfig | None = None, started_ms_ago: float = 0.0) -> None:
-        self.config = config if config is not None else TraceConfig(mode=TraceMode.RECORD)
+        self.config: TraceConfig = config if config is not None else TraceConfig(mode=TraceMode.RECORD)
         self.request: RequestSnapshot | None = None
         self.response: ResponseSnapshot | None = None
         self.exchange: Exchange | None = None
         self.origin: Exchange | None = None
-        self.limits = BodyLimits(self.config.max_body_bytes, self.config.max_session_bytes)
+        self.limits: BodyLimits = BodyLimits(self.config.max_body_bytes, self.config.max_session_bytes)
         self.successor: Callable[[], BaseSession | None] | None = None
         self.trace_id: str | None = None
         self.framework = ""
@@ -80,7 +79,8 @@ class TraceSession(BaseSession):
         self._started_ns = time.time_ns() - int(started_ms_ago * 1e6)
         self._root_ended_s: float | None = None
         self._ended_s: float | None = None
-        self.max_spans = self._max_calls = self.config.max_events
+        self.max_spans: int = self.config.max_events
+        self._max_calls = self.max_spans
         self._refuses = ""
         """Why no further call is recorded; empty while calls are."""
         self._lock = threading.RLock()

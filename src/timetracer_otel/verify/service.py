@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -132,7 +132,7 @@ class Service:
 
 
 @contextmanager
-def ended_by_signals() -> Iterator[None]:
+def ended_by_signals() -> Generator[None, None, None]:
     """While the block runs, end in order when somebody asks this process to end, so that a service is stopped."""
 
     def end(number: int, frame: FrameType | None) -> NoReturn:

@@ -70,7 +70,7 @@ class CassetteStore:
         self, directory: str | os.PathLike[str], compression: CompressionType = CompressionType.NONE
     ) -> None:
         """``compression`` is for what is put in; anything is read."""
-        self.directory = os.fspath(directory)
+        self.directory: str = os.fspath(directory)
         self.compression = compression
 
     def put(self, cassette: Cassette) -> str:

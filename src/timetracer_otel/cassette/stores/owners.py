@@ -46,7 +46,8 @@ class Owner:
     """
 
     def __init__(self, folder: str) -> None:
-        self.name, self._handle = "", -1
+        self.name: str = ""
+        self._handle = -1
         try:
             Path(folder).mkdir(parents=True, exist_ok=True)
             while self._handle < 0:

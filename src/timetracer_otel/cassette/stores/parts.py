@@ -57,7 +57,7 @@ class PartWriter:
         owner: str,
         compression: CompressionType = CompressionType.NONE,
     ) -> None:
-        self.path = f"{cassette_path(head, folder, compression)}.{owner}.part"
+        self.path: str = f"{cassette_path(head, folder, compression)}.{owner}.part"
         self._squeeze = compressor(compression, self.path)
         header, _ = encode_header(head)
         with appearing(self.path) as temp:

@@ -49,8 +49,8 @@ class _Exchange(Site):
         from timetracer_otel.libraries.aiohttp import internals
 
         self._internals = internals
-        self.request = request
-        self._handler = handler
+        self.request: Any = request
+        self._handler: Any = handler
         self._write_bytes = write_bytes
         self._method: str = request.method
         self._url = str(request.url)
@@ -100,7 +100,7 @@ class _Exchange(Site):
         self._head = ((version.major, version.minor), value.status, value.reason or "", value.raw_headers)
         received.app_has_it()
         # Neither the request nor the connection is kept alive by its recording.
-        self.request = self._handler = self._protocol = None  # type: ignore[assignment]
+        self.request = self._handler = self._protocol = None
         if value.status == 101:
             recording.not_replayable = "the connection was upgraded to another protocol"
             recording.close()
@@ -118,7 +118,7 @@ class _Exchange(Site):
         self._note_headers()
         redactor = Redactor.of(self._session.config.redact, self._session.config.redact_extra)
         recorded = errors.record(error, self.request, redactor.headers, redactor.url)
-        self.request = self._handler = self._protocol = None  # type: ignore[assignment]
+        self.request = self._handler = self._protocol = None
         return recorded
 
     def result(self, recording: Recording) -> EventResult:
@@ -327,7 +327,7 @@ def _is_answer(value: Any) -> bool:
     return isinstance(value, Answer)
 
 
-plugin = LibraryPlugin(
+plugin: LibraryPlugin = LibraryPlugin(
     name=_LIB,
     group="http",
     modules=("aiohttp",),

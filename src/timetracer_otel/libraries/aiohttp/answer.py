@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -90,7 +90,7 @@ async def read_body(request: Any, write_bytes: Callable[..., Any], tap: BodyTap)
 
 
 @contextmanager
-def written_again(request: Any, pieces: list[bytes]) -> Iterator[None]:
+def written_again(request: Any, pieces: list[bytes]) -> Generator[None, None, None]:
     """While it is sent, a request whose body was read has a payload that gives back the same pieces."""
     attribute = body_attribute(request)
     body = getattr(request, attribute)
@@ -223,7 +223,8 @@ class _ReplayHandler(ResponseHandler):
 
     def set_response_params(self, **params: Any) -> None:
         # How long a replay waits is no measure of the peer.
-        super().set_response_params(**{**params, "read_timeout": None})
+        params["read_timeout"] = None
+        super().set_response_params(**params)
         may_send = 100 in self._answer.informational
         if self._asks_first and may_send:
             self._loop.call_soon(self._loop.call_soon, self._inform)

@@ -219,11 +219,11 @@ class _TeedReader(StreamReader):
         _noting(tap.ended, BodyEnd.COMPLETE, self._cursor)
         self.feed_eof()
 
-    def set_exception(self, exc: BaseException, *cause: Any) -> None:
+    def set_exception(self, exc: BaseException, *cause: Any, **named: Any) -> None:
         tap = _release(self)
         end = BodyEnd.CLOSED if exc is _CONNECTION_CLOSED_EXCEPTION else BodyEnd.FAILED
         _noting(tap.ended, end, self._cursor, exc)
-        self.set_exception(exc, *cause)
+        self.set_exception(exc, *cause, **named)
 
     async def _wait(self, func_name: str) -> None:
         timer: Any = self._timer

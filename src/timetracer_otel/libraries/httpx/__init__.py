@@ -65,8 +65,9 @@ class _Exchange(Site, ABC):
 
     def __init__(self, internals: Internals, request: Any, send: Callable[..., Any], transport: Any) -> None:
         self._internals = internals
-        self._request = request
-        self.live = self._send = partial(send, transport, request)
+        self._request: Any = request
+        self._send: Any = partial(send, transport, request)
+        self.live: Any = self._send
         self._method: str = request.method
         self._url = request.url
         self._body = getattr(request, CONTENT, None)
@@ -94,7 +95,7 @@ class _Exchange(Site, ABC):
 
     def returned(self, value: Any, recording: Recording) -> Any:
         # Neither the request nor the connection is kept alive by its recording.
-        self._request = self._send = self.live = None  # type: ignore[assignment]
+        self._request = self._send = self.live = None
         self._status = status = value.status_code
         self._response_headers = tuple(header_lines(value.headers))
         self._extensions = extensions = dict(value.extensions)
@@ -245,7 +246,7 @@ def _patches(module: ModuleType) -> list[Patch]:
 
 _MODULES = ("httpx", "httpx2")
 
-plugin = LibraryPlugin(
+plugin: LibraryPlugin = LibraryPlugin(
     name=_LIB,
     group="http",
     modules=_MODULES,

@@ -190,7 +190,7 @@ _WRAPS: dict[str, Callable[[Place, Function], Function]] = {
     "lock": _lock,
 }
 
-plugin = LibraryPlugin(
+plugin: LibraryPlugin = LibraryPlugin(
     name=LIB,
     group="redis",
     modules=("redis",),

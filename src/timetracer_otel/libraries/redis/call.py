@@ -80,11 +80,11 @@ class Exchange(Site):
         wait: Callable[[float], Any],
         clustered: bool = False,
     ) -> None:
-        self._connection = connection
+        self._connection: Any = connection
         self._wire = wire
         self._commands = commands
         self._url = url
-        self._live = live
+        self._live: Any = live
         self._wait = wait
         self.clustered = clustered
         self.is_fact = False
@@ -156,7 +156,7 @@ class Exchange(Site):
 
     def forget_connection(self) -> None:
         """A connection is not kept alive by what was recorded of it."""
-        self._connection = self._live = None  # type: ignore[assignment]
+        self._connection = self._live = None
 
     def result(self, recording: Recording) -> EventResult:
         facts: dict[str, Any] = {"resp": self._resp, "decoding": list(self._decoding) if self._decoding else None}

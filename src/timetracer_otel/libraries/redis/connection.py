@@ -54,18 +54,23 @@ class Listener(Protocol):
 
     def note(self, value: Any, plain: bool) -> bool:
         """A reply came (``plain``: not decoded, although the client decodes); True where it was the last one."""
+        ...
 
     def failed(self, error: BaseException) -> None:
         """Waiting for a reply ended with an error."""
+        ...
 
     def cut(self, why: str) -> None:
         """No more replies will come."""
+        ...
 
     def faulted(self) -> None:
         """What came could not be noted."""
+        ...
 
     def note_empty(self) -> None:
         """Somebody looked, and there was nothing (yet)."""
+        ...
 
 
 class Answers(Protocol):
@@ -73,12 +78,15 @@ class Answers(Protocol):
 
     def restored(self, reply: Any, plain: bool) -> Any:
         """A recorded reply for the client that asks now; the refusal is raised where there is no way."""
+        ...
 
     def rebuilt(self, error: RecordedError) -> BaseException:
         """A recorded error, or the refusal."""
+        ...
 
     def refuse(self, why: str) -> BaseException:
         """The refusal of a read."""
+        ...
 
 
 class Played:

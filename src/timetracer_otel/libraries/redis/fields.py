@@ -148,7 +148,7 @@ def _is_marked(reply: Any) -> bool:
     return type(reply) is tuple and len(reply) == 2 and reply[0] == _MARK and type(reply[1]) in (dict, list)
 
 
-def _pairs(marked: tuple[str, Any]) -> list[tuple[Any, Any]]:
+def _pairs(marked: Any) -> list[tuple[Any, Any]]:
     mappings = marked[1] if type(marked[1]) is list else [marked[1]]
     return [pair for mapping in mappings for pair in mapping.items()]
 

@@ -65,9 +65,9 @@ class _Hop(Site):
     def __init__(
         self, send: Function, adapter: Any, request: Any, args: tuple[Any, ...], kwargs: dict[str, Any], timed: bool
     ) -> None:
-        self._send = send
-        self._adapter = adapter
-        self._request = request
+        self._send: Any = send
+        self._adapter: Any = adapter
+        self._request: Any = request
         self._args = args
         self._kwargs = kwargs
         self._timed = timed
@@ -152,7 +152,7 @@ class _Hop(Site):
         else:
             self._recording = recording
         # Neither the request nor the adapter is kept alive by its recording.
-        self._request = self._adapter = self._send = None  # type: ignore[assignment]
+        self._request = self._adapter = self._send = None
         self._args, self._kwargs = (), {}
         if self._received is None or self._received.end is not None:
             recording.close()
@@ -343,7 +343,7 @@ def _building_seam(original: Function) -> Function:
     return build_response
 
 
-plugin = LibraryPlugin(
+plugin: LibraryPlugin = LibraryPlugin(
     name=LIB,
     group="http",
     modules=("requests",),

@@ -34,7 +34,7 @@ def _takes_part(owner: Any) -> bool:
     return not has_identity(dialect) or engines.target(dialect) is not None
 
 
-plugin = LibraryPlugin(
+plugin: LibraryPlugin = LibraryPlugin(
     name=_LIB,
     group="db",
     modules=("sqlalchemy", "sqlalchemy.dialects.postgresql.psycopg2", "psycopg2"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
 from types import ModuleType
@@ -190,7 +190,7 @@ _initializers: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 
 
 @contextmanager
-def _initialized_from(session: ReplaySession, target: Target) -> Iterator[None]:
+def _initialized_from(session: ReplaySession, target: Target) -> Generator[None, None, None]:
     """While a connection of ours is opened, its dialect learns from the cassette what a server would tell it."""
     dialect = target.dialect
 

@@ -66,7 +66,7 @@ def record_error(error: BaseException) -> RecordedError:
         made.attributes[_DIAG] = {name: getattr(diag, name, None) for name in _DIAG_FIELDS}
     elif module.startswith("psycopg") and hasattr(error, "pgresult"):
         # The form in which psycopg itself pickles what the server said: number of the field to its bytes.
-        result = error.pgresult
+        result: Any = getattr(error, "pgresult", None)
         made.attributes["_info"] = (
             {int(field): result.error_field(field) for field in import_module("psycopg.pq").DiagnosticField}
             if result is not None

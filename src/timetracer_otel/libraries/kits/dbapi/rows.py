@@ -70,10 +70,11 @@ def as_tuples(rows: Sequence[Any], names: Sequence[Any]) -> tuple[RowClass, list
         if all(list(row) == keys for row in rows):
             return RowClass(name), [plain_row([row[key] for key in names]) for row in rows]
         raise _unknown(f"{name} whose keys are not the columns")
-    is_named = issubclass(kind, tuple) and kind.__module__ in _NAMED and hasattr(kind, "_fields")
-    if name in _SEQUENCES or is_named:
+    is_named = issubclass(kind, tuple) and kind.__module__ in _NAMED
+    fields = getattr(kind, "_fields", None) if is_named else None
+    if name in _SEQUENCES or fields is not None:
         if all(len(row) == len(names) for row in rows):
-            return RowClass(name, tuple(kind._fields) if is_named else ()), list(map(plain_row, rows))
+            return RowClass(name, tuple(fields or ())), list(map(plain_row, rows))
         raise _unknown(f"{name} whose items are not the columns")
     raise _unknown(name)
 
