@@ -22,6 +22,7 @@ from timetracer_otel.cassette import record_error
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.context import session_now
 from timetracer_otel.exceptions import CassetteError, ReplayMismatchError
+from timetracer_otel.match.signature import RedactedCall
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 from timetracer_otel.session.body_taps import BodyTap
 from timetracer_otel.types import BodySnapshot, Call, DependencyEvent, EventResult, RecordedError
@@ -66,6 +67,7 @@ class Site:
     """False where OpenTelemetry makes no span for such a call, so that the current one is the app's own."""
     may_disown = False
     """Whether only its outcome tells that the call is one of the plugin's."""
+    _redacted: RedactedCall | None = None
 
     def observe(self, session: TraceSession) -> None:
         """Before a recorded call: see to it that what the app sends is noted as it is sent."""
@@ -73,6 +75,15 @@ class Site:
     def call(self) -> Call:
         """What is called, as far as it is known by now."""
         raise NotImplementedError
+
+    def redacted(self, session: ReplaySession, *, anew: bool = False) -> RedactedCall:
+        """The `call` as a replay sees it; the same object each time, unless it is wanted ``anew``.
+
+        A seam that asks the session about the call before `flow` does hands this to it: so the call is redacted once.
+        """
+        known = None if anew else self._redacted
+        self._redacted = made = session.redacted(known if known is not None else self.call())
+        return made
 
     def returned(self, value: Any, recording: Recording) -> Any:
         """Note what the call returned, and give the app its value: the same, or one whose stream is teed.
@@ -340,21 +351,25 @@ def _contain(site: Site, recording: Recording, fault: Exception) -> None:
 
 def _replay(site: Site, session: ReplaySession) -> Flow:
     where = hooks.whereabouts(site.span)
+    path = where.path()
+    call = site.redacted(session)
     read_request = site.read_request
-    if read_request is not None and session.expects_body(site.call(), where.path()):
+    if read_request is not None and session.expects_body(call, path):
         try:
             yield read_request
         except BaseException:
-            session.source_failed(site.call())
+            session.source_failed(call)
             raise
+        # Its body is known by now.
+        call = site.redacted(session, anew=True)
     if session.recorder is not None:
-        event = session.find(site.call(), where.path())
+        event = session.find(call, path)
         if event is not None:
             return (yield from answer(site, session, event, where.span))
         if site.again():
             yield from site.before_again()
             return (yield from flow(site, session.recorder))
-    return (yield from answer(site, session, session.match(site.call(), where.path()), where.span))
+    return (yield from answer(site, session, session.match(call, path), where.span))
 
 
 def answer(site: Site, session: ReplaySession, event: DependencyEvent, span: trace.Span | None) -> Flow:

@@ -18,6 +18,7 @@ from timetracer_otel.base.patching import SeamFailure, Seams, Undoable
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.refusals import Concerns, EntryPoint, refusing
 from timetracer_otel.exceptions import PluginNotFoundError
+from timetracer_otel.redact import forms
 
 __all__ = ["LibraryPlugin"]
 
@@ -56,6 +57,9 @@ class LibraryPlugin:
     packages: Collection[str] = ()
     """Top-level packages whose connections are this plugin's, when it makes real calls under ``block_network``; those
     of ``modules`` where it is left out."""
+    form: forms.CallForm | None = None
+    """How arguments, results and errors of its calls are redacted, and what of them is compared; where it is left
+    out, that of its group, or plain values."""
     newer_than_declared: bool = False
     """Whether those instrumentors work, by our own tests, with releases of the library that they do not declare."""
     _explicit: bool = field(default=False, init=False)
@@ -78,6 +82,7 @@ class LibraryPlugin:
             said=f"Recordings pass calls of {self.name} through and lack them; replays refuse them.",
         )
         plugin_names.register(self.name, self.group)
+        forms.declare(self.name, self.form)
 
     def enable(self, **instrument_with: Any) -> None:
         """Install the seams until `disable`, and OpenTelemetry's own instrumentor where there is use for it.

@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 from typing import Protocol, runtime_checkable
 
 from timetracer_otel.base import faults
+from timetracer_otel.redact import forms
 
 __all__ = ["GROUP", "Activatable", "Connecting", "LeftOut", "load_plugins", "register"]
 
@@ -71,3 +72,6 @@ def load_plugins() -> list[Activatable]:
 def register(plugin: Activatable) -> None:
     """Add a plugin in code; it takes part in sessions that begin from now on."""
     _registered[plugin.name] = plugin
+
+
+forms.find_by(load_plugins)

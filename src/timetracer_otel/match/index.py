@@ -26,15 +26,16 @@ class EventIndex:
     def __init__(
         self, events: Iterable[DependencyEvent], key: Callable[[DependencyEvent], Key] | None = None
     ) -> None:
-        self._key = key if key is not None else _key
         self._lock = threading.Lock()
         self._waiting: dict[Key, deque[DependencyEvent]] = {}
         self._taken: set[int] = set()
         self._last: dict[Key, DependencyEvent] = {}
         self.repeats = 0
         self._events = list(events)
+        key = key if key is not None else _key
+        self._keys = {id(event): key(event) for event in self._events}
         for event in self._events:
-            self._waiting.setdefault(self._key(event), deque()).append(event)
+            self._waiting.setdefault(self._keys[id(event)], deque()).append(event)
 
     def take(self, key: Key, path: tuple[str, ...] = (), accepts: Accepts | None = None) -> DependencyEvent | None:
         """Take the next event with this signature; None where there is none (any more).
@@ -85,7 +86,7 @@ class EventIndex:
         with self._lock:
             if id(event) in self._taken:
                 return False
-            self._take(self._key(event), event)
+            self._take(self._keys[id(event)], event)
             return True
 
     def waiting_but_for_body(self, key: Key) -> list[DependencyEvent]:
@@ -104,13 +105,13 @@ class EventIndex:
         if content is None:
             return None
         for event in self.waiting():
-            if self._key(event)._replace(body=key.body) != key or event.call is None:
+            if self._keys[id(event)]._replace(body=key.body) != key or event.call is None:
                 continue
             recorded = event.call.body
             if recorded is None or not isinstance(recorded.data, bytes):
                 continue
             if canonical_json(plain_body(recorded.data, header_pairs(event.call.headers))) == content:
-                return self._key(event)
+                return self._keys[id(event)]
         return None
 
     def waiting(self) -> list[DependencyEvent]:

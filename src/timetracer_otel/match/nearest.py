@@ -12,7 +12,7 @@ from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.match.body_content import body_value, is_form, plain_body
 from timetracer_otel.match.differences import MISSING, Difference, mapping_differences, shortened, value_differences
 from timetracer_otel.match.rules import EVERYTHING, MatchRules
-from timetracer_otel.redact.statements import is_sql
+from timetracer_otel.redact.forms import form_of
 from timetracer_otel.redact.urls import same_target
 from timetracer_otel.types import DependencyEvent, EventSignature, header_pairs
 
@@ -25,8 +25,7 @@ __all__ = [
 ]
 
 _CANDIDATES = 3
-_PARAMETERS = ("args.parameters", "args.many")
-_LONGEST_STATEMENT = 1000
+_LONGEST_TEXT = 1000
 _MOST_DIFFERENCES = 8
 _RULES = (
     ("query:", re.compile(r"query\.(.+)")),
@@ -96,9 +95,8 @@ def mismatch(
     """
     signature = attempt.signature
     called = f"{signature.lib} {describe(signature)}"
-    statement = _statement(attempt.args)
-    if statement is not None:
-        called += f"\n  statement: {_short_text(statement)}\n  parameters: {shortened(_parameters(attempt.args))}"
+    for position, (name, value) in enumerate(form_of(signature.lib).shown(attempt.args)):
+        called += f"\n  {name}: {shortened(value) if position else _short_text(value)}"
     used = [event for event in taken if not differences(event, attempt) and attempt.refused_by(event) is None]
     if used:
         message = f"No recorded answer is left for this call: {called}"
@@ -140,8 +138,9 @@ def _rule_without(found: list[Difference], attempt: Attempt) -> str | None:
     """The setting that leaves out what differs; None where other things differ as well."""
     if not found:
         return None
-    if _statement(attempt.args) is not None:
-        return "ignore_sql_params" if all(each.field.startswith(_PARAMETERS) for each in found) else None
+    own = form_of(attempt.signature.lib).own_setting(attempt.args)
+    if own is not None:
+        return own.name if all(each.field.startswith(own.fields) for each in found) else None
     if len(found) > _MOST_RULES:
         return None
     rules = []
@@ -190,23 +189,16 @@ def _distance(event: DependencyEvent, attempt: Attempt) -> float:
         distance += 1.0
     if "body_hash" in given and recorded.body_hash != actual.body_hash:
         distance += 1.0
-        statements = _statement(event.call.args if event.call is not None else None), _statement(attempt.args)
-        if None not in statements and statements[0] != statements[1]:
-            distance += 2.0 - difflib.SequenceMatcher(None, statements[0] or "", statements[1] or "").quick_ratio()
+        before = form_of(recorded.lib).likeness(event.call.args) if event.call is not None else None
+        now = form_of(actual.lib).likeness(attempt.args)
+        if before is not None and now is not None and before != now:
+            distance += 2.0 - difflib.SequenceMatcher(None, before, now).quick_ratio()
     return distance
 
 
 def _is_same(field: str, recorded: EventSignature, actual: EventSignature) -> bool:
     before, now = getattr(recorded, field), getattr(actual, field)
     return before == now or (field == "url" and None not in (before, now) and same_target(before) == same_target(now))
-
-
-def _statement(args: Any) -> str | None:
-    return args["statement"] if is_sql(args) else None
-
-
-def _parameters(args: Any) -> Any:
-    return args.get("parameters", args.get("many"))
 
 
 def _body_differences(event: DependencyEvent, attempt: Attempt) -> Iterator[Difference]:
@@ -228,4 +220,4 @@ def _body_differences(event: DependencyEvent, attempt: Attempt) -> Iterator[Diff
 
 def _short_text(text: str) -> str:
     text = " ".join(text.split())
-    return text if len(text) <= _LONGEST_STATEMENT else f"{text[: _LONGEST_STATEMENT - 1]}…"
+    return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"

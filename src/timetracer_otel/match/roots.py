@@ -129,7 +129,7 @@ def _redacted_body(request: RequestSnapshot, redactor: Redactor) -> bytes:
         data = str(data or "").encode()
     headers = header_pairs(request.headers)
     call = Call("", EventType.HTTP_CLIENT, request.method, headers=headers, body=data)
-    return Signer(redactor).canonical_body(call)
+    return Signer(redactor).redacted(call).plain_body
 
 
 def _shown_bodies(recorded: RequestSnapshot, now: RequestSnapshot, redactor: Redactor) -> Iterator[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
@@ -13,9 +13,8 @@ from timetracer_otel.cassette import pack
 from timetracer_otel.constants import REDACTED, BodyEnd
 from timetracer_otel.match.body_content import plain_body, plain_content
 from timetracer_otel.match.rules import MatchRules
-from timetracer_otel.redact.kinds import kind_of
-from timetracer_otel.redact.redactor import Redactor
-from timetracer_otel.redact.statements import IgnoredParameters, canonical, is_sql
+from timetracer_otel.redact.forms import form_of
+from timetracer_otel.redact.redactor import RedactedBody, Redactor
 from timetracer_otel.redact.urls import same_target, split_url, values_by_name
 from timetracer_otel.types import (
     Call,
@@ -27,7 +26,7 @@ from timetracer_otel.types import (
     header_pairs,
 )
 
-__all__ = ["PARTIAL_BODY", "Key", "Signer", "canonical_json", "key_of"]
+__all__ = ["PARTIAL_BODY", "Key", "RedactedCall", "Signer", "canonical_json", "key_of"]
 
 PARTIAL_BODY = "partial"
 """Stands for the hash of a body that was not sent to its end (the call failed first)."""
@@ -46,7 +45,9 @@ class Key(NamedTuple):
     headers: Hashable = ()
 
 
-class _Target(NamedTuple):
+class Target(NamedTuple):
+    """The parts of a call's URL that count."""
+
     url: str
     """As the cassette says it."""
     key: str | None
@@ -60,32 +61,20 @@ class Signer:
 
     Args:
         redactor: The rules.
-        ignored: Values of statements that are not compared; on the side of the replay only.
+        ignored: The setting ``ignore_sql_params``; on the side of the replay only.
         rules: What counts of a call, where that is not everything; on the side of the replay only.
     """
 
-    def __init__(
-        self, redactor: Redactor, ignored: IgnoredParameters | None = None, rules: MatchRules | None = None
-    ) -> None:
-        self._redactor = redactor
-        self._ignored = ignored
-        self._rules = rules
+    def __init__(self, redactor: Redactor, ignored: Sequence[str] = (), rules: MatchRules | None = None) -> None:
+        self.redactor = redactor
+        self.ignored = tuple(ignored)
+        self.rules = rules
         # Services call the same few URLs again and again; parsing one costs more than all the rest.
-        self._target = lru_cache(maxsize=4096)(self._parse_target)
+        self.target = lru_cache(maxsize=4096)(self._parse_target)
 
-    def key(self, call: Call) -> Key:
-        """What the call is looked up by."""
-        target = self._target(call.url) if call.url is not None else _NO_TARGET
-        key = Key(call.lib, call.method, target.key, target.query_key, self.body_hash(call))
-        return key if self._rules is None else self._ruled(self._rules, key, target.query, self.view(call))
-
-    def view(self, call: Call) -> CallView:
-        """The call as a matcher sees it, redacted."""
-        target = self._target(call.url) if call.url is not None else _NO_TARGET
-        headers = HeaderMap(self._redactor.headers(call.headers))
-        body = self._redactor.body(call.body, call.headers).data if call.body else None
-        args = self.arguments(call) if call.args is not None else None
-        return CallView(call.lib, call.method, target.url or None, target.query, headers, body, self._applied(args))
+    def redacted(self, call: Call) -> RedactedCall:
+        """The call as it is kept, looked up and shown: redacted once, however often it is asked for."""
+        return RedactedCall(call, self)
 
     def recorded_view(self, event: DependencyEvent) -> CallView:
         """A recorded call as a matcher sees it."""
@@ -99,10 +88,24 @@ class Signer:
             signature.query,
             call.headers,
             body or None,
-            self._applied(call.args),
+            self.without_ignored(signature.lib, call.args),
         )
 
-    def _ruled(self, rules: MatchRules, key: Key, query: dict[str, Any], view: CallView) -> Key:
+    def recorded_key(self, event: DependencyEvent) -> Key:
+        """What a recorded event is found by."""
+        signature, call = event.signature, event.call
+        key = key_of(signature)
+        args: Any = call.args if call is not None else None
+        if self.without_ignored(signature.lib, args) is not args:
+            key = key._replace(body=self.arguments_hash(signature.lib, args))
+        elif call is not None and "content-encoding" in call.headers:
+            key = key._replace(body=_encoded_body_hash(call, key.body))
+        if self.rules is None:
+            return key
+        return self.ruled(self.rules, key, signature.query, self.recorded_view(event))
+
+    def ruled(self, rules: MatchRules, key: Key, query: dict[str, Any], view: CallView) -> Key:
+        """A key of which only that is left which counts."""
         return Key(
             key.lib,
             key.method if rules.method else "",
@@ -112,58 +115,24 @@ class Signer:
             rules.header_key(view.headers),
         )
 
-    def _applied(self, args: Any) -> Any:
-        return self._ignored.applied(args) if self._ignored and is_sql(args) else args
+    def without_ignored(self, lib: str, args: Any) -> Any:
+        """Redacted arguments without what the setting ``ignore_sql_params`` leaves out; the same object where that is
+        nothing.
+        """
+        return form_of(lib).without_ignored(args, self.ignored) if self.ignored and args is not None else args
 
-    def sign(self, call: Call) -> EventSignature:
-        """The signature as it stands in the cassette."""
-        target = self._target(call.url) if call.url is not None else _NO_TARGET
-        return EventSignature(
-            lib=call.lib,
-            method=call.method,
-            url=target.url or None,
-            query=dict(target.query),
-            body_hash=self.body_hash(call),
-        )
+    def arguments_hash(self, lib: str, args: Any) -> str:
+        """SHA-256 of redacted arguments as they are compared.
 
-    def body_hash(self, call: Call) -> str | None:
-        """SHA-256 of the redacted body, or of the redacted arguments where the call is no HTTP."""
-        if call.body_end is not BodyEnd.COMPLETE:
-            return PARTIAL_BODY
-        if call.args is not None:
-            return self._arguments_hash(self.arguments(call))
-        if not call.body:
-            return None
-        return hashlib.sha256(self.canonical_body(call)).hexdigest()
+        Raises:
+            Unencodable: They cannot be kept in a cassette.
+        """
+        return hashlib.sha256(pack(self.without_ignored(lib, form_of(lib).compared(args)))).hexdigest()
 
-    def arguments(self, call: Call) -> Any:
-        """The redacted arguments of a call that is no HTTP."""
-        return kind_of(call.args).arguments(call.args, self._redactor)
-
-    def recorded_key(self, event: DependencyEvent) -> Key:
-        """What a recorded event is found by."""
-        key = key_of(event.signature)
-        args: Any = event.call.args if event.call is not None else None
-        if self._applied(args) is not args:
-            key = key._replace(body=self._arguments_hash(args))
-        elif event.call is not None and "content-encoding" in event.call.headers:
-            key = key._replace(body=_encoded_body_hash(event.call, key.body))
-        if self._rules is None:
-            return key
-        return self._ruled(self._rules, key, event.signature.query, self.recorded_view(event))
-
-    def _arguments_hash(self, args: Any) -> str:
-        return hashlib.sha256(pack(self._applied(canonical(args) if is_sql(args) else args))).hexdigest()
-
-    def canonical_body(self, call: Call) -> bytes:
-        """The redacted body in the form in which two bodies are compared."""
-        body, _, _, content_type, encoding = self._redactor.body(call.body or b"", call.headers)
-        return plain_content(body, content_type, encoding)
-
-    def _parse_target(self, url: str) -> _Target:
+    def _parse_target(self, url: str) -> Target:
         parts = split_url(url)
         scheme, netloc = (parts.scheme or "").lower(), (parts.netloc or "").lower()
-        if self._redactor.active:
+        if self.redactor.active:
             netloc = netloc.rpartition("@")[2]
         netloc = netloc.removesuffix(_DEFAULT_PORTS.get(scheme, "/"))
         prefix = f"{scheme}://{netloc}" if scheme else netloc
@@ -172,15 +141,158 @@ class Signer:
             raw_name, _, raw_value = field.partition("=")
             name = unquote_plus(raw_name, errors="backslashreplace")
             value = unquote_plus(raw_value, errors="backslashreplace")
-            if value and self._redactor.is_secret_parameter(name):
+            if value and self.redactor.is_secret_parameter(name):
                 value = REDACTED
             pairs.append((name, value))
         query = values_by_name(sorted(pairs))
         url = prefix + parts.path
-        return _Target(url, same_target(url) or None, query, _query_key(query))
+        return Target(url, same_target(url) or None, query, _query_key(query))
 
 
-_NO_TARGET = _Target("", None, {}, ())
+class RedactedCall:
+    """A call that is made now, redacted, with all that is made of it: signature, key, event, the text of a miss.
+
+    Each part is made when it is first asked for, and once: what is stored, what is compared and what is shown is one
+    thing, and a body of many megabytes is gone through one time. Not safe from several threads at once.
+
+    Attributes:
+        call: As it was made, not redacted.
+        signer: Who made this; another replay, of a cassette with other rules, has another one.
+    """
+
+    __slots__ = (
+        *("call", "signer"),
+        *("_args", "_body", "_body_hash", "_digest", "_headers", "_key", "_plain_body", "_target", "_view"),
+    )
+
+    def __init__(self, call: Call, signer: Signer) -> None:
+        self.call = call
+        self.signer = signer
+        self._target = signer.target(call.url) if call.url is not None else _NO_TARGET
+        self._args: Any = _NOT_MADE
+        self._body: RedactedBody | None = None
+        self._body_hash: str | None = _NOT_MADE
+        self._digest: str | None = None
+        self._headers: HeaderMap | None = None
+        self._key: Key | None = None
+        self._plain_body: bytes | None = None
+        self._view: CallView | None = None
+
+    @property
+    def headers(self) -> HeaderMap:
+        """Its headers, redacted."""
+        if self._headers is None:
+            self._headers = HeaderMap(self.signer.redactor.headers(self.call.headers))
+        return self._headers
+
+    @property
+    def args(self) -> Any:
+        """The arguments of a call that is no HTTP, redacted; None where there are none."""
+        if self._args is _NOT_MADE:
+            call = self.call
+            self._args = (
+                form_of(call.lib).arguments(call.args, self.signer.redactor) if call.args is not None else None
+            )
+        return self._args
+
+    @property
+    def body(self) -> RedactedBody:
+        """Its body, redacted."""
+        if self._body is None:
+            call = self.call
+            self._body = self.signer.redactor.body(call.body, call.headers) if call.body else _NO_BODY
+        return self._body
+
+    @property
+    def plain_body(self) -> bytes:
+        """Its redacted body in the form in which two bodies are compared."""
+        if self._plain_body is None:
+            body = self.body
+            self._plain_body = plain_content(body.data, body.content_type, body.encoding)
+        return self._plain_body
+
+    @property
+    def body_digest(self) -> str:
+        """SHA-256 of the redacted body, hexadecimal."""
+        if self._digest is None:
+            self._digest = hashlib.sha256(self.body.data).hexdigest()
+        return self._digest
+
+    @property
+    def body_hash(self) -> str | None:
+        """SHA-256 of the redacted body as it is compared, or of the redacted arguments where the call is no HTTP.
+
+        Raises:
+            Unencodable: The arguments cannot be kept in a cassette.
+        """
+        if self._body_hash is _NOT_MADE:
+            self._body_hash = self._hashed()
+        return self._body_hash
+
+    def _hashed(self) -> str | None:
+        call = self.call
+        if call.body_end is not BodyEnd.COMPLETE:
+            return PARTIAL_BODY
+        if call.args is not None:
+            return self.signer.arguments_hash(call.lib, self.args)
+        if not call.body:
+            return None
+        plain = self.plain_body
+        return self.body_digest if plain is self.body.data else hashlib.sha256(plain).hexdigest()
+
+    @property
+    def signature(self) -> EventSignature:
+        """The signature as it stands in the cassette: a new one each time.
+
+        Raises:
+            Unencodable: As for `body_hash`.
+        """
+        signature = self.unhashed_signature
+        signature.body_hash = self.body_hash
+        return signature
+
+    @property
+    def unhashed_signature(self) -> EventSignature:
+        """The signature of a call whose arguments cannot be kept: without their hash."""
+        target = self._target
+        return EventSignature(
+            lib=self.call.lib, method=self.call.method, url=target.url or None, query=dict(target.query)
+        )
+
+    @property
+    def key(self) -> Key:
+        """What the call is looked up by.
+
+        Raises:
+            Unencodable: As for `body_hash`.
+        """
+        if self._key is None:
+            call, target, signer = self.call, self._target, self.signer
+            key = Key(call.lib, call.method, target.key, target.query_key, self.body_hash)
+            self._key = key if signer.rules is None else signer.ruled(signer.rules, key, target.query, self.view)
+        return self._key
+
+    @property
+    def view(self) -> CallView:
+        """The call as a matcher sees it."""
+        if self._view is None:
+            call, target = self.call, self._target
+            self._view = CallView(
+                call.lib,
+                call.method,
+                target.url or None,
+                target.query,
+                self.headers,
+                self.body.data or None,
+                self.signer.without_ignored(call.lib, self.args),
+            )
+        return self._view
+
+
+_NOT_MADE: Any = object()
+"""Stands for what was not asked for yet, where None is an answer."""
+_NO_TARGET = Target("", None, {}, ())
+_NO_BODY = RedactedBody(b"", (), False)
 
 
 def key_of(signature: EventSignature) -> Key:

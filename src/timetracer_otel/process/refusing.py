@@ -9,6 +9,7 @@ from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import EventType
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.match.folder_index import empty_cassette
+from timetracer_otel.match.signature import RedactedCall
 from timetracer_otel.session import ReplaySession
 from timetracer_otel.types import Call
 
@@ -42,7 +43,8 @@ class RefusingSession(ReplaySession):
         self._candidates = candidates
         self._found: Sequence[str] | None = None
 
-    def match(self, call: Call, path: tuple[str, ...] = ()) -> NoReturn:
+    def match(self, call: Call | RedactedCall, path: tuple[str, ...] = ()) -> NoReturn:
+        call = self.redacted(call).call
         self._refuse(f"{call.lib} {call.method} {call.url or ''}")
 
     def get_next_event(self, event_type: EventType, actual_signature: dict[str, Any]) -> NoReturn:

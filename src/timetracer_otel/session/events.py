@@ -14,8 +14,8 @@ from timetracer_otel.cassette import Unencodable, pack
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import REDACTED, BodyEnd, CapturePolicy, EventType
 from timetracer_otel.match.signature import Signer
-from timetracer_otel.redact.kinds import kind_of
-from timetracer_otel.redact.quotes import without_quoted_arguments
+from timetracer_otel.redact.errors import SHORTEST_SECRET, Edit, edited, replacing
+from timetracer_otel.redact.forms import error_text, form_of
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.redact.urls import split_url
 from timetracer_otel.session.base import PendingCall
@@ -28,7 +28,6 @@ from timetracer_otel.types import (
     EventSignature,
     HeaderMap,
     HeaderPairs,
-    RecordedError,
     RequestSnapshot,
     ResponseSnapshot,
     SpanFacts,
@@ -86,31 +85,38 @@ class EventMaker:
             span = SpanFacts(trace_id=f"{pending.trace_id:032x}", span_id=f"{pending.span_id:016x}")
         elif span is not None:
             span.attributes = self._attributes(span.attributes)
-            span.status_description = span.status_description and without_quoted_arguments(span.status_description)
+            span.status_description = span.status_description and error_text(span.status_description)
         reason = pending.not_replayable
         if reason is None and call.too_long_bytes is not None:
             reason = f"its request body {self.config.why_too_long(call.too_long_bytes)}"
+        made = self.signer.redacted(call)
         try:
-            signature = self.signer.sign(call)
-            args = self.signer.arguments(call)
+            signature, args = made.signature, made.args
         except Unencodable as error:
-            signature = replace(self.signer.sign(replace(call, args=None)), body_hash=None)
-            args, reason = None, f"its arguments have no faithful encoding: {error}"
+            signature, args = made.unhashed_signature, None
+            reason = f"its arguments have no faithful encoding: {error}"
         if span is not None and span.status_description and REDACTED in repr(args):
-            # Errors quote the arguments of the call that failed (redis-py does, for a command in a pipeline).
+            # Errors quote the arguments of the call that failed: a client names the command that it could not send.
             span.status_description = f"{span.status_description.partition(':')[0]}: {REDACTED}"
-        headers = self.redactor.headers(call.headers)
         edits = []
         if result.exception is not None:
-            edits = [*self._secrets_of_url(call.url), *_secrets_of_headers(call.headers, headers)]
+            edits = [*self._secrets_of_url(call.url), *_secrets_of_headers(call.headers, made.headers.pairs)]
         elif result.reply is not None:
             edits = self._secrets_of_url(call.url)
         if edits:
-            result = _without(result, edits)
+            edit = replacing(edits)
+            result = _edited_result(result, edit)
             if span is not None:
-                span.status_description = _edited(span.status_description, edits)
+                span.status_description = edited(span.status_description, edit)
         failed = result.error is not None or (result.status or 0) >= 400
-        body, _ = self._body(_request_body(call), call.headers, self.config.store_request_body, failed)
+        body = _request_body(call)
+        if body is not None:
+            body = self._without_data(body, self.config.store_request_body, failed) or replace(
+                body,
+                data=made.body.data,
+                size_bytes=len(made.body.data),
+                hash=made.body_digest if made.body.data else None,
+            )
         event = DependencyEvent(
             eid=pending.eid,
             event_type=call.event_type,
@@ -118,20 +124,20 @@ class EventMaker:
             duration_ms=((ended_s or pending.started_s) - pending.started_s) * 1000,
             signature=signature,
             result=result,
-            call=CallSnapshot(headers=HeaderMap(headers), body=body, args=args),
+            call=CallSnapshot(headers=made.headers, body=body, args=args),
             span=span,
             path=pending.path,
             not_replayable=reason,
         )
         if args is not None:
-            kind_of(args).redact_result(result, call.args, self.redactor)
+            form_of(call.lib).redact_result(result, call.args, self.redactor)
         self._finish_result(event, failed)
         return event
 
     def observed(self, facts: SpanFacts, session_started_ns: int) -> DependencyEvent:
         """The event of a client span that no plugin saw the call of: there to be seen, not to be replayed."""
         facts.attributes = self._attributes(facts.attributes)
-        facts.status_description = facts.status_description and without_quoted_arguments(facts.status_description)
+        facts.status_description = facts.status_description and error_text(facts.status_description)
         attributes = facts.attributes
         lib = (facts.scope or "unknown").rpartition(".")[2]
         url = first_of(
@@ -139,22 +145,18 @@ class EventMaker:
         )
         status = first_of(attributes, "http.response.status_code", "http.status_code", "rpc.grpc.status_code")
         start_ns, end_ns = facts.start_ns or session_started_ns, facts.end_ns or session_started_ns
-        signature = self.signer.sign(
-            Call(
-                lib=lib,
-                event_type=EventType.CUSTOM,
-                method=str(
-                    first_of(attributes, "http.request.method", "http.method", "rpc.method") or facts.name or ""
-                ),
-                url=str(url) if url is not None else None,
-            )
+        call = Call(
+            lib=lib,
+            event_type=EventType.CUSTOM,
+            method=str(first_of(attributes, "http.request.method", "http.method", "rpc.method") or facts.name or ""),
+            url=str(url) if url is not None else None,
         )
         return DependencyEvent(
             eid=0,
             event_type=span_event_type(attributes),
             start_offset_ms=(start_ns - session_started_ns) / 1e6,
             duration_ms=(end_ns - start_ns) / 1e6,
-            signature=signature,
+            signature=self.signer.redacted(call).signature,
             result=EventResult(
                 status=status if isinstance(status, int) else None,
                 error=facts.status_description if facts.status == "ERROR" else None,
@@ -249,14 +251,13 @@ class EventMaker:
     def _body(
         self, body: BodySnapshot | None, headers: HeaderPairs, policy: CapturePolicy, failed: bool
     ) -> tuple[BodySnapshot | None, bool]:
+        """A body as it is kept, and whether anything in it was replaced."""
         if body is None:
             return None, False
-        kept = policy is CapturePolicy.ALWAYS or (policy is CapturePolicy.ON_ERROR and failed)
-        size = body.size_bytes if body.size_bytes is not None else len(body.data or b"")
-        if size and (not kept or body.truncated or size > self.config.max_body_bytes):
-            return replace(body, captured=False, data=None, truncated=True, size_bytes=size, chunks=()), False
-        sizes = [chunk[1] for chunk in body.chunks]
-        redacted = self.redactor.body(body.data or b"", headers, sizes)
+        without_data = self._without_data(body, policy, failed)
+        if without_data is not None:
+            return without_data, False
+        redacted = self.redactor.body(body.data or b"", headers, [chunk[1] for chunk in body.chunks])
         chunks = body.chunks
         if redacted.changed:
             chunks = tuple((at, now) for (at, _), now in zip(body.chunks, redacted.sizes, strict=False))
@@ -270,6 +271,14 @@ class EventMaker:
             ),
             redacted.changed,
         )
+
+    def _without_data(self, body: BodySnapshot, policy: CapturePolicy, failed: bool) -> BodySnapshot | None:
+        """What is kept of a body whose data is not; None where the data is kept."""
+        kept = policy is CapturePolicy.ALWAYS or (policy is CapturePolicy.ON_ERROR and failed)
+        size = body.size_bytes if body.size_bytes is not None else len(body.data or b"")
+        if size and (not kept or body.truncated or size > self.config.max_body_bytes):
+            return replace(body, captured=False, data=None, truncated=True, size_bytes=size, chunks=())
+        return None
 
     def _given_body(self, body: BodySnapshot | None, headers: HeaderPairs = ()) -> BodySnapshot | None:
         if body is None or not body.captured:
@@ -320,10 +329,6 @@ def span_event_type(attributes: Mapping[str, Any]) -> EventType:
     return EventType.CUSTOM
 
 
-_SHORTEST_SECRET = 4
-"""Characters: shorter ones keep nobody out, and taking them out of an error would take all else apart."""
-
-
 def _request_body(call: Call) -> BodySnapshot | None:
     if call.too_long_bytes is not None:
         return BodySnapshot(captured=False, truncated=True, size_bytes=call.too_long_bytes, end=call.body_end)
@@ -344,39 +349,15 @@ def _secrets_of_headers(before: HeaderPairs, now: HeaderPairs) -> list[tuple[str
     """As `_secrets_of_url`, longest first: as text, and as the repr of its bytes ("Illegal header value b'...'")."""
     edits = []
     for (_, value), (_, redacted) in zip(before, now, strict=True):
-        if value != redacted and len(value) >= _SHORTEST_SECRET:
+        if value != redacted and len(value) >= SHORTEST_SECRET:
             edits += [(text, redacted.decode("latin-1")) for text in (value.decode("latin-1"), repr(value)[2:-1])]
     return sorted(edits, key=lambda edit: -len(edit[0]))
 
 
-def _without(result: EventResult, edits: list[tuple[str, str]]) -> EventResult:
+def _edited_result(result: EventResult, edit: Edit) -> EventResult:
     return replace(
         result,
-        error=_edited(result.error, edits),
-        exception=_edited(result.exception, edits),
-        reply=_edited(result.reply, edits),
+        error=edited(result.error, edit),
+        exception=edited(result.exception, edit),
+        reply=edited(result.reply, edit),
     )
-
-
-def _edited(value: Any, edits: list[tuple[str, str]]) -> Any:
-    """A value with texts replaced in it, at any depth."""
-    if type(value) is str:
-        for old, new in edits:
-            value = value.replace(old, new)
-        return value
-    if type(value) is bytes:
-        return _edited(value.decode("latin-1"), edits).encode("latin-1", "replace")
-    if type(value) is dict:
-        return {key: _edited(item, edits) for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(_edited(item, edits) for item in value)
-    if type(value) is RecordedError:
-        return RecordedError(
-            cls=value.cls,
-            message=_edited(value.message, edits),
-            args=_edited(value.args, edits),
-            attributes=_edited(value.attributes, edits),
-            cause=_edited(value.cause, edits),
-            unfaithful=_edited(value.unfaithful, edits),
-        )
-    return value

@@ -17,14 +17,12 @@ from timetracer_otel.exceptions import NetworkBlockedError, ReplayMismatchError
 from timetracer_otel.match.index import Accepts, EventIndex
 from timetracer_otel.match.nearest import Attempt, describe, mismatch
 from timetracer_otel.match.rules import EVERYTHING, rules_of
-from timetracer_otel.match.signature import PARTIAL_BODY, Key, Signer
+from timetracer_otel.match.signature import PARTIAL_BODY, RedactedCall, Signer
 from timetracer_otel.redact.redactor import Redactor
-from timetracer_otel.redact.statements import IgnoredParameters
 from timetracer_otel.session.base import BaseSession, EndedSpan
 from timetracer_otel.session.trace import TraceSession
 from timetracer_otel.types import (
     Call,
-    CallView,
     Cassette,
     DependencyEvent,
     EventSignature,
@@ -71,8 +69,7 @@ class ReplaySession(BaseSession):
         policies = cassette.policies
         self._redactor = Redactor.from_rules(policies.redaction_mode, policies.redaction_rules)
         self._rules = rules_of(config)
-        ignored = IgnoredParameters(config.ignore_sql_params if config else ())
-        self._signer = Signer(self._redactor, ignored, self._rules)
+        self._signer = Signer(self._redactor, config.ignore_sql_params if config else (), self._rules)
         self._index = EventIndex(cassette.events, self._signer.recorded_key)
         self._mocked: dict[str, bool] = {}
         self.replay_timing: bool = config is not None and config.replay_timing
@@ -143,7 +140,16 @@ class ReplaySession(BaseSession):
         if self.recorder is not None:
             self.recorder.span_ended(span)
 
-    def expects_body(self, call: Call, path: tuple[str, ...] = ()) -> bool:
+    def redacted(self, call: Call | RedactedCall) -> RedactedCall:
+        """A call as this replay sees it, redacted by the recording's rules.
+
+        Whoever asks more than once about a call hands this on in its place, so that it is redacted once.
+        """
+        if not isinstance(call, RedactedCall):
+            return self._signer.redacted(call)
+        return call if call.signer is self._signer else self._signer.redacted(call.call)
+
+    def expects_body(self, call: Call | RedactedCall, path: tuple[str, ...] = ()) -> bool:
         """Whether a call whose body is a stream must be read before it can be matched.
 
         False where the recording of this call failed (or was answered) before its body was sent to the end, for
@@ -151,70 +157,74 @@ class ReplaySession(BaseSession):
         made again, with its body this time, had an end before it began again; where calls were under way side by
         side, their bodies tell which is which.
         """
-        waiting = sorted(self._index.waiting_but_for_body(self._signer.key(call)), key=lambda event: event.eid)
+        key = self.redacted(call).key
+        waiting = sorted(self._index.waiting_but_for_body(key), key=lambda event: event.eid)
         if not waiting:
             return True
         first = next((event for event in waiting if event.path == path), waiting[0])
         ended_ms = first.start_offset_ms + first.duration_ms
         return _was_read(first) or any(_was_read(other) and other.start_offset_ms < ended_ms for other in waiting)
 
-    def source_failed(self, call: Call) -> None:
+    def source_failed(self, call: Call | RedactedCall) -> None:
         """The app's own stream raised while it was read, as it did when it was recorded: that event is answered."""
-        for event in self._index.waiting_but_for_body(self._signer.key(call)):
+        for event in self._index.waiting_but_for_body(self.redacted(call).key):
             if _source_failed(event) and self._index.take_event(event):
                 return
 
-    def match(self, call: Call, path: tuple[str, ...] = ()) -> DependencyEvent:
+    def match(self, call: Call | RedactedCall, path: tuple[str, ...] = ()) -> DependencyEvent:
         """The recorded event for a call; it will answer no other call.
 
         Args:
-            call: The call as it is, not redacted.
+            call: The call as it is, or as `redacted` gives it.
             path: Names of the spans around it, outermost first.
 
         Raises:
             ReplayMismatchError: Nothing recorded (or nothing that is left) has this signature, or what was
                 recorded cannot be replayed.
         """
-        event = self.find(call, path)
+        made = self.redacted(call)
+        event = self.find(made, path)
         if event is None:
-            view = self._signer.view(call)
             raise self._missed(
                 Attempt(
-                    self._signer.sign(call),
-                    view.body,
-                    self._signer.arguments(call),
-                    view.headers,
+                    made.signature,
+                    made.body.data or None,
+                    made.args,
+                    made.headers,
                     self._rules or EVERYTHING,
-                    refused_by=partial(self._refused_by, view),
+                    refused_by=partial(self._refused_by, made),
                 )
             )
         return event
 
-    def find(self, call: Call, path: tuple[str, ...] = ()) -> DependencyEvent | None:
+    def find(self, call: Call | RedactedCall, path: tuple[str, ...] = ()) -> DependencyEvent | None:
         """As `match`, but None where nothing (or nothing that is left) has this signature.
 
         Raises:
             ReplayMismatchError: The call has arguments that no recording can hold.
         """
+        made = self.redacted(call)
         try:
-            key = self._signer.key(call)
+            key = made.key
         except Unencodable as fault:
-            raise self._unsigned(call, fault) from fault
-        accepts = self._accepts(call)
+            raise self._unsigned(made.call, fault) from fault
+        accepts = self._accepts(made)
         event = self._index.take(key, path, accepts)
-        if event is None and call.body_end is BodyEnd.COMPLETE:
+        if event is None and made.call.body_end is BodyEnd.COMPLETE:
             event = self._index.take(self._index.partial(key), path, accepts)
-        if event is None and not self.strict and call.body:
-            event = self._take_same_json(key, call, path)
+        if event is None and not self.strict and made.call.body:
+            other = self._index.same_json(key, made.plain_body)
+            event = self._index.take(other, path, accepts) if other is not None else None
         if event is None and self.config is not None and self.config.allow_repeats:
             event = self._index.again(key, accepts)
         if event is None and self.fallback is not None:
-            event = self.fallback().find(call, path)
+            event = self.fallback().find(made, path)
         return event
 
-    def upcoming(self, call: Call, path: tuple[str, ...] = ()) -> DependencyEvent | None:
+    def upcoming(self, call: Call | RedactedCall, path: tuple[str, ...] = ()) -> DependencyEvent | None:
         """The event that `match` would take for a call now; None where it would find none. Takes nothing."""
-        return self._index.peek(self._signer.key(call), path, self._accepts(call))
+        made = self.redacted(call)
+        return self._index.peek(made.key, path, self._accepts(made))
 
     def verdict(self) -> Verdict:
         """What this replay did up to now: hits, misses, what stayed unused, what went live.
@@ -317,22 +327,14 @@ class ReplaySession(BaseSession):
         value = getattr(event.signature, name, None)
         return self._rules.given({name: value})[name] if self._rules is not None else value
 
-    def _accepts(self, call: Call) -> Accepts | None:
+    def _accepts(self, made: RedactedCall) -> Accepts | None:
         rules = self._rules
         if rules is None or not rules.matchers:
             return None
-        now = self._signer.view(call)
-        return lambda event: self._refused_by(now, event) is None
+        return lambda event: self._refused_by(made, event) is None
 
-    def _refused_by(self, now: CallView, event: DependencyEvent) -> str | None:
-        return None if self._rules is None else self._rules.refused_by(self._signer.recorded_view(event), now)
-
-    def _same_json(self, key: Key, call: Call) -> Key | None:
-        return self._index.same_json(key, self._signer.canonical_body(call))
-
-    def _take_same_json(self, key: Key, call: Call, path: tuple[str, ...]) -> DependencyEvent | None:
-        other = self._same_json(key, call)
-        return self._index.take(other, path, self._accepts(call)) if other is not None else None
+    def _refused_by(self, made: RedactedCall, event: DependencyEvent) -> str | None:
+        return None if self._rules is None else self._rules.refused_by(self._signer.recorded_view(event), made.view)
 
     @property
     def _endpoint(self) -> str | None:

@@ -17,7 +17,7 @@ from timetracer_otel.base import counters, faults
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import FORMAT_VERSION, TraceMode
 from timetracer_otel.exceptions import NetworkBlockedError
-from timetracer_otel.redact.quotes import without_quoted_arguments
+from timetracer_otel.redact.forms import error_text
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.session.base import BaseSession, EndedSpan, Exchange, PendingCall
 from timetracer_otel.session.body_taps import BodyLimits
@@ -246,7 +246,7 @@ class TraceSession(BaseSession):
     def mark_error(self, error_type: str, error_message: str, traceback: str | None = None) -> None:
         """Say that the run failed, and how."""
         texts = {"message": error_message, **({"traceback": traceback} if traceback else {})}
-        self._error_info = {"type": error_type, **{k: without_quoted_arguments(v) for k, v in texts.items()}}
+        self._error_info = {"type": error_type, **{k: error_text(v) for k, v in texts.items()}}
 
     def drop(self, reason: str, number: int = 1) -> None:
         """Count something that was lost, here and for the whole process; ``reason`` is one of few constant texts."""

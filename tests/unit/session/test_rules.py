@@ -21,7 +21,7 @@ JSON = [(b"Content-Type", b"application/json")]
 
 def recorded(made: Call, answer: object = 1) -> DependencyEvent:
     kept = event(made, answer)
-    stored = SIGNER.view(made)
+    stored = SIGNER.redacted(made).view
     body = BodySnapshot(captured=True, data=stored.body) if stored.body else None
     kept.call = CallSnapshot(headers=dict(stored.headers), body=body, args=stored.args)
     return kept

@@ -32,6 +32,7 @@ from timetracer_otel.libraries.redis.internals import (
 )
 from timetracer_otel.libraries.redis.locks import with_recorded_token
 from timetracer_otel.libraries.redis.operation import Operation, current_operation
+from timetracer_otel.libraries.redis.secrets import FORM
 
 __all__ = ["disable_redis", "enable_redis", "plugin"]
 
@@ -198,6 +199,7 @@ plugin: LibraryPlugin = LibraryPlugin(
     check=lambda _: missing_names(RELIED_UPON),
     entry_points={"redis": ENTRY_POINTS},
     concerns=lambda client: not is_in_process(client),
+    form=FORM,
     instrumentors=("opentelemetry.instrumentation.redis:RedisInstrumentor",),
 )
 

@@ -85,12 +85,19 @@ def send_replayed(
     if exchange.clustered:
         claim_facts(session)
         exchange.follow(session)
-        fact = fact_for(connection, exchange, session) if session.upcoming(exchange.call()) is None else None
+        fact = (
+            fact_for(connection, exchange, session) if session.upcoming(exchange.redacted(session)) is None else None
+        )
         if fact is not None:
             return exchange.rebuild(fact, session)
         if recorder is not None and not is_question(connection, exchange):
             add_facts(recorder)
-    if commands in _CLEANING_UP and recorder is None and session.misses and session.upcoming(exchange.call()) is None:
+    if (
+        commands in _CLEANING_UP
+        and recorder is None
+        and session.misses
+        and session.upcoming(exchange.redacted(session)) is None
+    ):
         return exchange.succeed(session)
     before = inside.get()
     inside.set(True)

@@ -32,7 +32,8 @@ from timetracer_otel.libraries.redis.internals import (
     url_of,
 )
 from timetracer_otel.libraries.redis.operation import current_operation
-from timetracer_otel.libraries.redis.replies import Copier, recorded_error, restored, without_secrets
+from timetracer_otel.libraries.redis.replies import Copier, recorded_error, restored
+from timetracer_otel.libraries.redis.secrets import without_secrets
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.session.body_taps import PIECE_BYTES, BodyLimits
 from timetracer_otel.types import Call, DependencyEvent, EventResult, EventSignature, RecordedError
@@ -225,16 +226,16 @@ class Exchange(Site):
         For some commands a cluster client picks any node. Where none is recorded for this one, the call is the
         first that waits for any of them.
         """
-        if session.upcoming(self.call()) is not None:
+        if session.upcoming(self.redacted(session)) is not None:
             return
         for event in session.get_unconsumed_events():
             url, facts = event.signature.url, event.result.reply
             if url is None or event.signature.method != self.call().method or event.signature.lib != LIB:
                 continue
             if type(facts) is dict and facts.get("cluster"):
-                there = replace(self.call(), url=url)
+                there = session.redacted(replace(self.call(), url=url))
                 if session.upcoming(there) is event:
-                    self._call = there
+                    self._call, self._redacted = there.call, there
                     return
 
     def record_error(self, error: BaseException) -> RecordedError:

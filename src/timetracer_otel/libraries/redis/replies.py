@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 
 from timetracer_otel.cassette import rebuild_error, record_error
-from timetracer_otel.constants import REDACTED
 from timetracer_otel.libraries.redis.internals import CONTEXT, Decoding, completed
-from timetracer_otel.redact.quotes import without_quoted_arguments
 from timetracer_otel.types import RecordedError
 
-__all__ = ["Copier", "recorded_error", "restored", "without_secrets"]
+__all__ = ["Copier", "recorded_error", "restored"]
 
 _FIXED = frozenset({int, float, bool, type(None)})
 
@@ -28,39 +25,6 @@ def recorded_error(error: BaseException) -> RecordedError:
 
 _BELOW = (OSError, EOFError, asyncio.TimeoutError)
 """What the library raises its own errors on top of."""
-
-
-_SHORTEST_SECRET = 4
-"""Characters: shorter ones keep nobody out, and taking them out of an error would take all else apart."""
-
-
-def without_secrets(value: Any, secrets: Sequence[str]) -> Any:
-    """A copied reply, or error, in whose errors the arguments of the command are not quoted, nor its secrets."""
-    kind = type(value)
-    if kind is list or kind is tuple:
-        return kind(without_secrets(item, secrets) for item in value)
-    if kind is dict:
-        return {name: without_secrets(item, secrets) for name, item in value.items()}
-    if kind is not RecordedError:
-        return value
-
-    def edited(part: Any) -> Any:
-        if type(part) is not str:
-            return without_secrets(part, secrets)
-        for secret in secrets:
-            if len(secret) >= _SHORTEST_SECRET:
-                part = part.replace(secret, REDACTED)
-        return without_quoted_arguments(part)
-
-    return RecordedError(
-        cls=value.cls,
-        message=edited(value.message),
-        args=tuple(map(edited, value.args)),
-        attributes={name: edited(item) for name, item in value.attributes.items()},
-        cause=edited(value.cause),
-        unfaithful=edited(value.unfaithful),
-        enums=value.enums,
-    )
 
 
 class Copier:

@@ -13,6 +13,7 @@ from timetracer_otel.calls.library import LibraryPlugin
 from timetracer_otel.calls.relied_upon import missing_names
 from timetracer_otel.exceptions import PluginNotFoundError
 from timetracer_otel.libraries.sqlalchemy.internals import ENTRY_POINTS, RELIED_UPON, has_identity
+from timetracer_otel.libraries.sqlalchemy.secrets import FORM
 
 __all__ = ["disable_sqlalchemy", "enable_sqlalchemy", "plugin"]
 
@@ -43,6 +44,7 @@ plugin: LibraryPlugin = LibraryPlugin(
     entry_points=ENTRY_POINTS,
     concerns=_takes_part,
     packages=("sqlalchemy",),
+    form=FORM,
     instrumentors=("opentelemetry.instrumentation.sqlalchemy:SQLAlchemyInstrumentor",),
     # It declares sqlalchemy < 2.1, and works with 2.1: the contract tests run with both.
     newer_than_declared=True,

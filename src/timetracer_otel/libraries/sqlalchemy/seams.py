@@ -148,7 +148,7 @@ def _nothing_replayed() -> Any:
 
 
 def _is_over(site: Any, session: ReplaySession) -> bool:
-    return session.upcoming(site.call(), hooks.whereabouts(None).path()) is None
+    return session.upcoming(site.redacted(session), hooks.whereabouts(None).path()) is None
 
 
 def _connect(original: Function) -> Function:

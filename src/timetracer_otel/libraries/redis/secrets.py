@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from timetracer_otel.constants import REDACTED
+from timetracer_otel.redact.errors import SHORTEST_SECRET, edited_errors, replacing
+from timetracer_otel.redact.forms import CallForm
 
-__all__ = ["without_quoted_arguments"]
+__all__ = ["FORM", "without_quoted_arguments", "without_secrets"]
 
 _UNKNOWN: Final = "with args beginning with:"
 """The server: ``unknown command 'AUTH', with args beginning with: 'user' 'password'``; some are cut in the middle."""
 _IN_PIPELINE: Final = re.compile(r"(Command # \d+ \(\S+) .*?(\) of pipeline caused error)", re.DOTALL)
 """redis-py: ``Command # 2 (AUTH user password) of pipeline caused error: …``."""
+
+
+class _Commands(CallForm):
+    """Commands are words in order: which of them are secret, `commands.arguments` says before a call is stated."""
+
+    def error_text(self, text: str) -> str:
+        return without_quoted_arguments(text)
+
+
+FORM: Final = _Commands()
 
 
 def without_quoted_arguments(text: str) -> str:
@@ -26,3 +39,9 @@ def without_quoted_arguments(text: str) -> str:
         head, mark, _ = line.partition(_UNKNOWN)
         lines.append(f"{head}{mark} {REDACTED}" if mark else line)
     return "\n".join(lines)
+
+
+def without_secrets(value: Any, secrets: Sequence[str]) -> Any:
+    """A copied reply, or error, in whose errors the arguments of the command are not quoted, nor its secrets."""
+    replaced = replacing([(secret, REDACTED) for secret in secrets if len(secret) >= SHORTEST_SECRET])
+    return edited_errors(value, lambda text: without_quoted_arguments(replaced(text)))

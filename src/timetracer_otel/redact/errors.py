@@ -1,0 +1,78 @@
+"""The one walk over errors, and over what holds errors: texts in them are replaced, at any depth.
+
+Servers and clients quote in their errors what they were given: a password, a URL with a token, a header. Whoever
+knows what must not be kept makes an `Edit`, and has it applied here to every text and every bytes of an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any, TypeAlias
+
+from timetracer_otel.types import RecordedError
+
+__all__ = ["SHORTEST_SECRET", "Edit", "edited", "edited_errors", "replacing"]
+
+Edit: TypeAlias = Callable[[str], str]
+"""Gives a text as it may be kept."""
+
+SHORTEST_SECRET = 4
+"""Characters of a secret that is looked for in texts. Shorter ones keep nobody out, and are found everywhere: taking
+them out of an error would take all else apart."""
+
+_PARTS = tuple(entry.name for entry in fields(RecordedError) if entry.name not in ("cls", "enums"))
+"""What of an error may quote something; the class and the members of enumerations are names in code."""
+
+
+def replacing(pairs: Sequence[tuple[str, str]]) -> Edit:
+    """The edit that replaces texts by others, one pair after the other; put longer texts before shorter ones."""
+
+    def edit(text: str) -> str:
+        for old, new in pairs:
+            text = text.replace(old, new)
+        return text
+
+    return edit
+
+
+def edited(value: Any, edit: Edit) -> Any:
+    """A value with each text and each bytes in it edited: an error, its causes, and the items of containers.
+
+    Keys of dictionaries, and values of other types, stay as they are.
+    """
+    kind = type(value)
+    if kind is str:
+        return edit(value)
+    if kind is bytes:
+        return _edited_bytes(value, edit)
+    if kind is list or kind is tuple:
+        return kind(edited(item, edit) for item in value)
+    if kind is dict:
+        return {key: edited(item, edit) for key, item in value.items()}
+    if kind is RecordedError:
+        parts = {name: edited(getattr(value, name), edit) for name in _PARTS}
+        return RecordedError(cls=value.cls, enums=value.enums, **parts)
+    return value
+
+
+def edited_errors(value: Any, edit: Edit) -> Any:
+    """A value in which errors are edited, and nothing else: an answer of several parts, of which some are errors."""
+    kind = type(value)
+    if kind is RecordedError:
+        return edited(value, edit)
+    if kind is list or kind is tuple:
+        return kind(edited_errors(item, edit) for item in value)
+    if kind is dict:
+        return {key: edited_errors(item, edit) for key, item in value.items()}
+    return value
+
+
+def _edited_bytes(data: bytes, edit: Edit) -> bytes:
+    # A text may stand in bytes as UTF-8, and header lines stand there as Latin-1: both readings keep every byte.
+    for encoding in ("latin-1",) if data.isascii() else ("utf-8", "latin-1"):
+        text = data.decode(encoding, "surrogateescape")
+        made = edit(text)
+        if made != text:
+            data = made.encode(encoding, "surrogateescape" if encoding == "utf-8" else "replace")
+    return data
