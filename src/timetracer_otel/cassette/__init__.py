@@ -6,7 +6,7 @@ The format is specified in docs/cassette-format.md. Whatever a file holds, readi
 
 from __future__ import annotations
 
-from timetracer_otel.cassette.codec import pack, unpack
+from timetracer_otel.cassette.codec import check, pack, unpack
 from timetracer_otel.cassette.compression import check_compression
 from timetracer_otel.cassette.reader import read_cassette
 from timetracer_otel.cassette.recorded_errors import rebuild_error, record_error
@@ -27,6 +27,7 @@ __all__ = [
     "Unencodable",
     "cassette_name",
     "cassette_path",
+    "check",
     "check_compression",
     "check_writable",
     "pack",

@@ -20,7 +20,7 @@ from timetracer_otel.cassette.scan import LOWERED, MAX_DEPTH, Survey, Unencodabl
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.types import RecordedError
 
-__all__ = ["MAX_OBJECT_BYTES", "STRUCTURE_LEVELS", "decode", "pack", "pack_map", "skimmer", "unpack"]
+__all__ = ["MAX_OBJECT_BYTES", "STRUCTURE_LEVELS", "check", "decode", "pack", "pack_map", "skimmer", "unpack"]
 
 MAX_OBJECT_BYTES: Final = 1 << 30
 """Longest value (and header, event, footer), packed. Nothing is written or read that claims more."""
@@ -63,6 +63,24 @@ def pack_map(value: Any, levels: int = MAX_DEPTH + STRUCTURE_LEVELS) -> bytes:
         return _pack_checked(value, levels)
     except Unencodable as fault:
         raise Unencodable(fault.reason, _place(value, levels)) from None
+
+
+def check(value: Any) -> None:
+    """Raise what `pack` would raise, and make no bytes where the types of a value tell that it can be packed.
+
+    Not seen is what is too long for a cassette (a value beyond 1 GiB, a whole number of very many digits): that is
+    found when the event is written, and said in the event then.
+
+    Raises:
+        Unencodable: As for `pack`.
+    """
+    survey = Survey()
+    try:
+        survey.look((value,), MAX_DEPTH)
+    except (Unencodable, RecursionError, RuntimeError, ValueError):
+        survey.doubtful = True
+    if survey.doubtful:
+        pack(value)
 
 
 def unpack(data: bytes | memoryview) -> Any:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 from timetracer_otel.cassette.codec import pack_map
+from timetracer_otel.cassette.frames import FOOTER_KEY, seal
 from timetracer_otel.cassette.scan import Unencodable
 from timetracer_otel.cassette.tables import Faults, Kind, MalformedError, Table, bounded, nested, scalar
 from timetracer_otel.constants import FORMAT_NAME, FORMAT_VERSION, BodyEnd, EventType
@@ -26,7 +28,7 @@ from timetracer_otel.types import (
     SpanFacts,
 )
 
-__all__ = ["HeaderParts", "encode_event", "encode_header", "event_from", "footer_fields", "from_maps", "header_parts"]
+__all__ = ["HeaderParts", "encode_event", "encode_footer", "encode_header", "event_from", "from_maps", "header_parts"]
 
 HeaderParts: TypeAlias = tuple[SessionMeta, RequestSnapshot, AppliedPolicies]
 
@@ -259,34 +261,65 @@ def event_from(found: Any) -> DependencyEvent:
 def encode_header(cassette: Cassette) -> tuple[bytes, Counter[str]]:
     """The header, packed, and what was left out of it, by reason."""
     faults: Faults = []
-    header: dict[str, Any] = {"format": FORMAT_NAME, "version": FORMAT_VERSION}
-    for name, table, value in (
-        ("session", _SESSION, cassette.session),
-        ("request", _REQUEST, cassette.request),
-        ("policies", _POLICIES, cassette.policies),
-    ):
-        header[name] = _forgiving(table, value, faults)
-    versions = header["session"].pop("versions", None)
-    if versions:
-        header["versions"] = versions
-    return pack_map(header), _left_out("", faults)
+    parts = {
+        "session": _SESSION.to_map(cassette.session, faults, "session."),
+        "request": _REQUEST.to_map(cassette.request, faults, "request."),
+        "policies": _POLICIES.to_map(cassette.policies, faults, "policies."),
+    }
+    try:
+        return pack_map(_header_of(parts)), _left_out("", faults)
+    except Unencodable:
+        _SESSION.prune(parts["session"], pack_map, faults, "session.")
+        _REQUEST.prune(parts["request"], pack_map, faults, "request.")
+        _POLICIES.prune(parts["policies"], pack_map, faults, "policies.")
+    return pack_map(_header_of(parts)), _left_out("", faults)
 
 
-def footer_fields(cassette: Cassette, events: int, left_out: Counter[str]) -> dict[str, Any]:
-    """The entries of the footer before its seal; ``left_out`` is added to what the statistics count as dropped."""
+def _header_of(parts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    header: dict[str, Any] = {"format": FORMAT_NAME, "version": FORMAT_VERSION, **parts}
+    header["session"] = {key: item for key, item in parts["session"].items() if key != "versions"}
+    if parts["session"].get("versions"):
+        header["versions"] = parts["session"]["versions"]
+    return header
+
+
+def encode_footer(cassette: Cassette, events: int, left_out: Counter[str], offset: int, crc: int) -> bytes:
+    """The footer, packed and sealed.
+
+    Args:
+        cassette: Its statistics, response and error are the footer's.
+        events: How many events stand before it.
+        left_out: What was left out of header and events, which is added to what the statistics count as dropped.
+        offset: How many bytes stand before it.
+        crc: CRC-32 of these.
+    """
     faults: Faults = []
-    found: dict[str, Any] = {"footer": events}
-    found["stats"] = _forgiving(_STATS, cassette.stats, faults)
-    found["response"] = _forgiving(_RESPONSE, cassette.response, faults)
+    parts: dict[str, Any] = {
+        "stats": _STATS.to_map(cassette.stats, faults, "stats."),
+        "response": _RESPONSE.to_map(cassette.response, faults, "response."),
+    }
     if cassette.error_info is not None:
+        parts["error_info"] = cassette.error_info
+    if cassette.error_info is None or (type(cassette.error_info) is dict and _is_texts(cassette.error_info)):
+        with suppress(Unencodable):  # Which part it is, is found out below.
+            return seal(_footer_of(parts, events, left_out, faults), offset, crc)
+    _STATS.prune(parts["stats"], pack_map, faults, "stats.")
+    _RESPONSE.prune(parts["response"], pack_map, faults, "response.")
+    if "error_info" in parts:
         try:
             pack_map(cassette.error_info)
             if type(cassette.error_info) is not dict or not _is_texts(cassette.error_info):
                 raise Unencodable("it is no map with text keys")
-            found["error_info"] = cassette.error_info
         except Unencodable as fault:
+            del parts["error_info"]
             faults.append(("error_info", str(fault)))
-    dropped = Counter(found["stats"].pop("dropped", {})) + left_out + _left_out("", faults)
+    return seal(_footer_of(parts, events, left_out, faults), offset, crc)
+
+
+def _footer_of(parts: dict[str, Any], events: int, left_out: Counter[str], faults: Faults) -> dict[str, Any]:
+    found: dict[str, Any] = {FOOTER_KEY: events, **parts}
+    found["stats"] = {key: item for key, item in parts["stats"].items() if key != "dropped"}
+    dropped = Counter(parts["stats"].get("dropped", {})) + left_out + _left_out("", faults)
     if dropped:
         found["dropped"] = dict(dropped)
     return found
@@ -338,13 +371,6 @@ def from_maps(header: HeaderParts, events: list[DependencyEvent], footer: Any | 
     ):
         raise MalformedError("footer.error_info is not a map with text keys")
     return cassette
-
-
-def _forgiving(table: Table[Any], value: Any, faults: Faults) -> dict[str, Any]:
-    place = f"{table.name}."
-    found = table.to_map(value, faults, place)
-    table.prune(found, pack_map, faults, place)
-    return found
 
 
 def _left_out(prefix: str, faults: Faults) -> Counter[str]:

@@ -51,6 +51,8 @@ _KNOWN: Final = (
     }
 )
 _TEXT_KEYS: Final[frozenset[type]] = frozenset({str})
+_DOUBTFUL: Final[frozenset[type]] = frozenset({dt.datetime, dt.time, memoryview, HeaderMap, RecordedError})
+"""Types of which some values have no encoding: a time of an unnamed zone, say."""
 
 
 class Unencodable(TypeError):  # noqa: N818 - a public name
@@ -70,11 +72,13 @@ class Unencodable(TypeError):  # noqa: N818 - a public name
 class Survey:
     """One walk: raises `Unencodable` at the first type that cannot be packed, and remembers what needs lowering."""
 
-    __slots__ = ("_containers", "lower")
+    __slots__ = ("_containers", "doubtful", "lower")
 
     def __init__(self) -> None:
         self.lower = False
         """True where a value must be lowered before msgpack sees it."""
+        self.doubtful = False
+        """True where only packing tells whether each value has an encoding."""
         self._containers = 0
 
     def look(self, items: Collection[Any], room: int) -> None:
@@ -90,6 +94,8 @@ class Survey:
             raise Unencodable(_stranger(min(kinds - _KNOWN, key=lambda kind: kind.__qualname__)))
         if not kinds.isdisjoint(LOWERED):
             self.lower = True
+        if not kinds.isdisjoint(_DOUBTFUL):
+            self.doubtful = True
         if kinds.isdisjoint(_CONTAINERS):
             return
         if room <= 0:

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from types import TracebackType
 
 from timetracer_otel.cassette.compression import compressor, expansion_limit
-from timetracer_otel.cassette.frames import seal
-from timetracer_otel.cassette.model import encode_event, encode_header, footer_fields
+from timetracer_otel.cassette.model import encode_event, encode_footer, encode_header
 from timetracer_otel.cassette.whole_files import appearing, cannot_write, write_all, write_new
 from timetracer_otel.constants import CompressionType
 from timetracer_otel.exceptions import CassetteError
@@ -133,7 +132,7 @@ class AppendWriter:
         """
         with self._lock:
             self._check_open()
-            self._put(seal(footer_fields(cassette, self._events, self._left_out), self._offset, self._crc), last=True)
+            self._put(encode_footer(cassette, self._events, self._left_out, self._offset, self._crc), last=True)
             self._file.close()
         return self.path
 
@@ -183,7 +182,7 @@ def _stream(cassette: Cassette) -> Iterator[bytes]:
         offset += len(part)
         crc = zlib.crc32(part, crc)
         yield part
-    yield seal(footer_fields(cassette, len(ordered), left_out), offset, crc)
+    yield encode_footer(cassette, len(ordered), left_out, offset, crc)
 
 
 def _text(path: str | os.PathLike[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from timetracer_otel.base import faults
 from timetracer_otel.base.attributes import first_of, text_or_none
-from timetracer_otel.cassette import Unencodable, pack
+from timetracer_otel.cassette import Unencodable, check
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import REDACTED, BodyEnd, CapturePolicy, EventType
 from timetracer_otel.match.signature import Signer
@@ -230,7 +230,7 @@ class EventMaker:
         if result.reply is not None:
             try:
                 result.reply = self.redactor.value(result.reply)
-                pack(result.reply)
+                check(result.reply)
             except Unencodable as error:
                 result.reply = None
                 event.not_replayable = f"its result has no faithful encoding: {error}"
