@@ -28,6 +28,7 @@ from timetracer_otel.cassette import rebuild_error
 from timetracer_otel.constants import EventType
 from timetracer_otel.context import get_current_session
 from timetracer_otel.exceptions import ConfigurationError
+from timetracer_otel.redact.forms import CallForm
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, EventResult, RecordedError
 
@@ -48,6 +49,7 @@ def function_plugin(
     errors: Collection[str] = (),
     packages: Collection[str] = (),
     span: bool = True,
+    form: CallForm | None = None,
 ) -> LibraryPlugin:
     """Make and register a plugin that records and replays calls of functions and methods, sync or async.
 
@@ -68,6 +70,9 @@ def function_plugin(
             under ``block_network`` where a real call leaves its connections to a thread of the library's own.
         span: Whether each call gets a client span where a tracer provider is set. Switch it off for a library
             that OpenTelemetry instruments already.
+        form: Where secrets are in what ``describe`` and ``pack`` give, and what of it is compared. That of the group
+            where it is left out: in the group ``db``, of statements that are described as ``{"statement": …}``; plain
+            values in the others.
 
     Raises:
         ConfigurationError: A target is not of this form.
@@ -96,6 +101,7 @@ def function_plugin(
         group=group,
         modules=tuple(by_module),
         packages=(*packages, *(module.partition(".")[0] for module in by_module)),
+        form=form,
         patches=lambda module: [_patch(facts, module, attribute) for attribute in by_module[module.__name__]],
         check=lambda module: missing_names(f"{module.__name__}:{name}" for name in by_module[module.__name__]),
         entry_points={module: [(f"{module}:{name}",) for name in names] for module, names in by_module.items()},

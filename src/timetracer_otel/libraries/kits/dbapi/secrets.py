@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from timetracer_otel.constants import REDACTED
 from timetracer_otel.libraries.kits.dbapi.ignored_parameters import base_name, ignored_by
 from timetracer_otel.libraries.kits.dbapi.stand_ins import stand_in
-from timetracer_otel.redact.errors import SHORTEST_SECRET, edited, replacing
+from timetracer_otel.redact.errors import SHORTEST_SECRET, Edit, edited, replacing
 from timetracer_otel.redact.forms import CallForm, OwnSetting, declare_group
 from timetracer_otel.redact.redactor import Redactor
-from timetracer_otel.types import EventResult, RecordedError
+from timetracer_otel.types import EventResult
 
 __all__ = ["STATEMENT", "StatementForm", "is_statement"]
 
@@ -42,10 +42,18 @@ class StatementForm(CallForm):
     def redact_result(self, result: EventResult, args: Any, redactor: Redactor) -> None:
         if not is_statement(args):
             return
-        if type(result.reply) is dict:
-            result.reply = _redacted_reply(result.reply, args["statement"], redactor)
-        if result.exception is not None:
-            result.exception = _redacted_error(result.exception, args, redactor)
+        statement, reply = args["statement"], result.reply
+        edit = _edit_of(args, redactor)
+        if type(reply) is dict:
+            made = _redacted_reply(reply, statement, redactor)
+            if type(made.get("value")) is dict:
+                # What a `function_plugin` packs stands there.
+                made = {**made, "value": _redacted_reply(made["value"], statement, redactor)}
+            if edit is not None and "fetch_error" in made:
+                made = {**made, "fetch_error": edited(made["fetch_error"], edit)}
+            result.reply = made
+        if edit is not None and result.exception is not None:
+            result.exception = edited(result.exception, edit)
             result.error = result.exception.message
 
     def without_ignored(self, args: Any, rules: Sequence[str]) -> Any:
@@ -90,14 +98,12 @@ def _redacted_values(values: Any, redactor: Redactor) -> Any:
     }
 
 
-def _redacted_error(error: RecordedError, args: dict[str, Any], redactor: Redactor) -> RecordedError:
-    """A statement's error in whose texts the secret values of the statement are replaced: servers repeat them."""
+def _edit_of(args: dict[str, Any], redactor: Redactor) -> Edit | None:
+    """Takes the secret values of a statement out of the texts of its errors, in which servers repeat them; None where
+    it has none.
+    """
     secrets = {value for value in _secret_texts(args, redactor) if len(value) >= SHORTEST_SECRET}
-    if not secrets:
-        return error
-    pairs = [(secret, REDACTED) for secret in sorted(secrets, key=len, reverse=True)]
-    redacted: RecordedError = edited(error, replacing(pairs))
-    return redacted
+    return replacing([(secret, REDACTED) for secret in sorted(secrets, key=len, reverse=True)]) if secrets else None
 
 
 def _secret_texts(args: dict[str, Any], redactor: Redactor) -> Iterator[str]:
@@ -110,8 +116,8 @@ def _secret_texts(args: dict[str, Any], redactor: Redactor) -> Iterator[str]:
 
 def _redacted_reply(reply: dict[str, Any], statement: str, redactor: Redactor) -> dict[str, Any]:
     """A statement's result with the values of secret columns replaced by others of the same type."""
-    columns = reply.get("description")
-    if not redactor.active or not columns or not reply.get("rows"):
+    columns, rows = reply.get("description"), reply.get("rows")
+    if not redactor.active or not _is_listed(columns) or not _is_listed(rows):
         return reply
     sources = {label: column for column, label in _LABEL.findall(statement)}
     secret = [
@@ -121,10 +127,15 @@ def _redacted_reply(reply: dict[str, Any], statement: str, redactor: Redactor) -
     ]
     if not secret:
         return reply
-    rows = []
-    for row in reply["rows"]:
+    redacted = []
+    for row in rows:
         items = list(row)
         for position in secret:
             items[position] = stand_in(items[position])
-        rows.append(tuple(items))
-    return {**reply, "rows": rows}
+        redacted.append(tuple(items))
+    return {**reply, "rows": redacted}
+
+
+def _is_listed(found: Any) -> TypeGuard[Sequence[Sequence[Any]]]:
+    """Whether columns or rows are a list of lists, and not something else of an app that has these names."""
+    return type(found) in (list, tuple) and bool(found) and set(map(type, found)) <= {list, tuple}
