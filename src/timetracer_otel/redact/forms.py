@@ -6,6 +6,7 @@ that library declared when its plugin was made, what its group has in common, or
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -89,6 +90,8 @@ _of_library: dict[str, CallForm | None] = {}
 """None where a library is known and declares no form."""
 _of_group: dict[str, CallForm] = {}
 _find: Callable[[], object] | None = None
+_finding = False
+_lock = threading.RLock()
 
 
 def declare(library: str, form: CallForm | None) -> None:
@@ -139,7 +142,14 @@ def error_text(text: str) -> str:
 
 
 def _load() -> None:
-    global _find
-    if _find is not None:
-        load, _find = _find, None
-        load()
+    global _find, _finding
+    if _find is None:
+        return
+    # Other threads wait: what they ask for may be declared in this moment. What is loaded may ask, too.
+    with _lock:
+        if _find is not None and not _finding:
+            _finding = True
+            try:
+                _find()
+            finally:
+                _find, _finding = None, False
