@@ -53,8 +53,8 @@ class StatementForm(CallForm):
                 made = {**made, "fetch_error": edited(made["fetch_error"], edit)}
             result.reply = made
         if edit is not None and result.exception is not None:
-            result.exception = edited(result.exception, edit)
-            result.error = result.exception.message
+            result.exception = exception = edited(result.exception, edit)
+            result.error = exception.message
 
     def without_ignored(self, args: Any, rules: Sequence[str]) -> Any:
         return ignored_by(tuple(rules)).applied(args) if rules and is_statement(args) else args
