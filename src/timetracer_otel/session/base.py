@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from timetracer_otel.constants import TraceMode
 from timetracer_otel.types import Call, EventResult, RequestSnapshot, ResponseSnapshot, SpanFacts, Verdict
 
 __all__ = ["BaseSession", "EndedSpan", "Exchange", "PendingCall"]
+
+State = TypeVar("State")
 
 
 class BaseSession:
@@ -27,6 +29,28 @@ class BaseSession:
     """Where whoever sees a span of this session end puts it, up to `max_spans` of them; of those that have no place
     here, `span_ended` is told. A function less for each call."""
     max_spans: int = 0
+
+    _states: dict[str, Any] | None = None
+    """What libraries remember of this session, by name; None until the first of them remembers something."""
+
+    def state(self, library: str, make: Callable[[], State]) -> State:
+        """What a library remembers of this session, and of no other: made when it is first asked for.
+
+        For instance, Redis notes which tokens of locks a replay has given out. The state lives as long as the session
+        and must not refer to it. Safe from any thread: all callers get the same object.
+
+        Args:
+            library: The plugin's name. A library has one state for each session.
+            make: Makes an empty state, without other effects: where two threads ask at once, both make one, and one
+                of the two is thrown away. The class of the state will do.
+        """
+        states = self._states
+        if states is None:
+            states = vars(self).setdefault("_states", {})
+        found: State | None = states.get(library)
+        if found is None:
+            found = states.setdefault(library, make())
+        return found
 
     def span_ended(self, span: EndedSpan) -> None:
         """A span of this session has ended."""

@@ -7,7 +7,6 @@ event of that very command, and raises from ``connect`` again when it is its tur
 from __future__ import annotations
 
 import time
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +18,7 @@ from timetracer_otel.libraries.redis.commands import Command, has_span, is_subsc
 from timetracer_otel.libraries.redis.connection import Wire, within
 from timetracer_otel.libraries.redis.internals import connect_callbacks, url_of
 from timetracer_otel.libraries.redis.operation import current_operation
+from timetracer_otel.libraries.redis.state import state_of
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import DependencyEvent, EventResult
 
@@ -123,12 +123,9 @@ def _is_failed_connect(event: DependencyEvent) -> bool:
     return type(reply) is dict and reply.get("phase") == "connect"
 
 
-_failing: weakref.WeakKeyDictionary[ReplaySession, bool] = weakref.WeakKeyDictionary()
-
-
 def _has_failed_connects(session: ReplaySession) -> bool:
     """Whether a cassette has any; asked whenever a connection is taken from a pool."""
-    found = _failing.get(session)
-    if found is None:
-        found = _failing[session] = any(map(_is_failed_connect, session.events))
-    return found
+    state = state_of(session)
+    if state.has_failed_connects is None:
+        state.has_failed_connects = any(map(_is_failed_connect, session.events))
+    return state.has_failed_connects

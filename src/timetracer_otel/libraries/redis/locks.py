@@ -5,7 +5,6 @@ It stands in the commands of a lock (``SET … NX``, the release script), which 
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -14,13 +13,11 @@ from timetracer_otel.context import get_current_session
 from timetracer_otel.libraries.redis.call import LIB
 from timetracer_otel.libraries.redis.commands import text
 from timetracer_otel.libraries.redis.internals import lock_name, token_of
+from timetracer_otel.libraries.redis.state import state_of
 from timetracer_otel.session import ReplaySession
 from timetracer_otel.types import DependencyEvent
 
 __all__ = ["with_recorded_token"]
-
-_given: weakref.WeakKeyDictionary[ReplaySession, set[Any]] = weakref.WeakKeyDictionary()
-"""Tokens that an acquisition has already, by session."""
 
 
 def with_recorded_token(acquire: Any, lock: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -34,7 +31,7 @@ def with_recorded_token(acquire: Any, lock: Any, args: tuple[Any, ...], kwargs: 
 
 
 def _next_token(session: ReplaySession, name: str | bytes) -> Any:
-    given = _given.setdefault(session, set())
+    given = state_of(session).given_tokens
     for token in _tokens(session.get_unconsumed_events(), name):
         if token not in given:
             given.add(token)

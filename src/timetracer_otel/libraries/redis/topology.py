@@ -7,7 +7,6 @@ the first command to a cluster in each recording: a client that is made in a rep
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +17,7 @@ from timetracer_otel.libraries.redis.commands import Command
 from timetracer_otel.libraries.redis.connection import Wire
 from timetracer_otel.libraries.redis.internals import asks_whether_clustered, url_of
 from timetracer_otel.libraries.redis.operation import current_operation
+from timetracer_otel.libraries.redis.state import state_of
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import DependencyEvent, EventResult
 
@@ -34,8 +34,6 @@ _MOST = 64
 
 _lock = threading.Lock()
 _known: dict[tuple[str, bytes], Exchange] = {}
-_told: weakref.WeakSet[TraceSession] = weakref.WeakSet()
-_claimed: weakref.WeakSet[ReplaySession] = weakref.WeakSet()
 
 
 def asks_for_facts(connection: Any, packed: Any) -> list[Command] | None:
@@ -95,9 +93,10 @@ class _Fact(Recording):
 def add_facts(session: TraceSession) -> None:
     """Put what is known into a recording, once."""
     with _lock:
-        if session in _told:
+        state = state_of(session)
+        if state.has_facts:
             return
-        _told.add(session)
+        state.has_facts = True
         clusters = {url for url, name in _known if name == b"CLUSTER"}
         facts = [fact for (url, _), fact in _known.items() if url in clusters]
     try:
@@ -112,8 +111,9 @@ def add_facts(session: TraceSession) -> None:
 
 def claim_facts(session: ReplaySession) -> None:
     """Facts wait for no call."""
-    if session not in _claimed:
-        _claimed.add(session)
+    state = state_of(session)
+    if not state.has_facts:
+        state.has_facts = True
         for event in session.events:
             if _is_fact(event):
                 session.claim(event)

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from types import FunctionType, ModuleType
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from timetracer_otel.base.patching import Function, Patch
 from timetracer_otel.context import get_current_session
@@ -104,15 +103,21 @@ class _OfSession(threading.local):
 
 
 of_session = _OfSession()
-_recorded_adapters: WeakKeyDictionary[ReplaySession, frozenset[str]] = WeakKeyDictionary()
+
+
+class _State:
+    """What the plugin remembers of one replay."""
+
+    recorded_adapters: frozenset[str] | None = None
+    """Names of the classes of adapters whose calls the cassette holds; None until somebody looked."""
 
 
 def was_recorded(adapter: Any, session: ReplaySession) -> bool:
     """Whether the cassette holds calls of this class of adapters itself: then no call of it goes out."""
-    names = _recorded_adapters.get(session)
-    if names is None:
-        names = _recorded_adapters[session] = frozenset(_adapters_in(session))
-    return adapter_name(type(adapter)) in names
+    state = session.state(LIB, _State)
+    if state.recorded_adapters is None:
+        state.recorded_adapters = frozenset(_adapters_in(session))
+    return adapter_name(type(adapter)) in state.recorded_adapters
 
 
 def _adapters_in(session: ReplaySession) -> Iterator[str]:

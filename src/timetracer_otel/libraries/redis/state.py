@@ -1,0 +1,28 @@
+"""What the plugin remembers of one session (`BaseSession.state`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from timetracer_otel.libraries.redis.call import LIB
+from timetracer_otel.session import BaseSession
+
+__all__ = ["RedisState", "state_of"]
+
+
+@dataclass
+class RedisState:
+    """What the plugin remembers of one session."""
+
+    given_tokens: set[Any] = field(default_factory=set)
+    """Tokens of locks that a replay has given to an acquisition already."""
+    has_facts: bool = False
+    """Whether what is known of clusters stands in this recording, or was claimed in this replay."""
+    has_failed_connects: bool | None = None
+    """Whether a cassette holds connections that could not be made; None until somebody looked."""
+
+
+def state_of(session: BaseSession) -> RedisState:
+    """What the plugin remembers of a session."""
+    return session.state(LIB, RedisState)
