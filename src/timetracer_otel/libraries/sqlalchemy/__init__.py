@@ -1,7 +1,8 @@
-"""SQLAlchemy (2.0 and newer): everything an engine asks its database, sync and async.
+"""SQLAlchemy (2.0 and newer): everything that an engine asks its database, sync and async.
 
-The seams lie beneath SQLAlchemy, at the driver's cursor, so that the ORM, types, pools, events and transactions run
-for real in replay; see ``docs/sqlalchemy.md``.
+The seams lie beneath SQLAlchemy, at the driver's cursor. The ORM, types, pools, events and transactions run for real
+in a replay; see ``docs/sqlalchemy.md``. Cursors, connections, answers and errors are those of the kit
+(``libraries/kits/dbapi``); this folder states what only SQLAlchemy knows.
 """
 
 from __future__ import annotations
@@ -52,14 +53,15 @@ plugin: LibraryPlugin = LibraryPlugin(
 
 
 def enable_sqlalchemy(engine: Any = None) -> None:
-    """Let sessions record and replay what engines ask their databases, also engines that exist already.
+    """Let sessions record and replay what engines ask their databases. Engines that exist already count too.
 
-    Where a real tracer provider is set and nobody switched OpenTelemetry's own SQLAlchemy instrumentation on, that is
-    switched on too. Harmless when repeated, in any order with that instrumentation.
+    OpenTelemetry's own instrumentation of SQLAlchemy is switched on as well, where a real tracer provider is set and
+    nobody did so before. Harmless when repeated, and before or after that instrumentation.
 
     Args:
-        engine: An engine (or async engine): this one, and no other but those given before, takes part. Every engine
-            where it is left out.
+        engine: An engine or async engine. Only this one takes part, and those given in earlier calls. Where it is
+        left
+            out, every engine takes part.
 
     Raises:
         PluginNotFoundError: SQLAlchemy is not installed.
@@ -73,7 +75,7 @@ def enable_sqlalchemy(engine: Any = None) -> None:
     if sync_engine is None:
         plugin.enable()
     else:
-        # OpenTelemetry's instrumentor sees engines that are made from now on, and those it is given.
+        # OpenTelemetry's instrumentor sees the engines that are made from now on, and the one that it is given.
         plugin.enable(engine=sync_engine)
 
 
@@ -81,7 +83,7 @@ def disable_sqlalchemy(engine: Any = None) -> None:
     """Undo `enable_sqlalchemy`, and switch off OpenTelemetry's instrumentation if that switched it on.
 
     Args:
-        engine: Undo it for this engine alone, where others were enabled by name as well.
+        engine: Undo it for this engine alone, if others were given to `enable_sqlalchemy` as well.
     """
     from timetracer_otel.libraries.sqlalchemy.engines import engines
 

@@ -1,4 +1,4 @@
-"""The engines of this process, and which of them take part."""
+"""The engines of this process, and which of them are recorded and replayed."""
 
 from __future__ import annotations
 
@@ -6,24 +6,30 @@ import threading
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
-from timetracer_otel.libraries.kits.dbapi.call import Target
-from timetracer_otel.libraries.sqlalchemy.internals import has_identity, target_of
+from timetracer_otel.libraries.sqlalchemy.call import EngineTarget
+from timetracer_otel.libraries.sqlalchemy.internals import has_identity
 
 __all__ = ["engines"]
 
 
 class Engines:
-    """The engines of this process, and which of them take part. Safe from any thread."""
+    """The engines of this process, by their dialects: each engine has one, and pools know no more than that.
+
+    All maps are weak, since an engine lives as long as the app wants it, across sessions. Safe from any thread.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._targets: WeakKeyDictionary[Any, Target] = WeakKeyDictionary()
+        self._targets: WeakKeyDictionary[Any, EngineTarget] = WeakKeyDictionary()
         self._only: WeakSet[Any] = WeakSet()
         self.on_recorded_facts: WeakSet[Any] = WeakSet()
-        """Dialects that were initialised from a cassette, not by a server."""
+        """Dialects that were initialised from a cassette and not by a server."""
 
     def select(self, engine: Any | None) -> None:
-        """Let one more engine take part, and no others; None: every engine."""
+        """Let an engine take part, and no others but those that were given before.
+
+        None: let every engine take part.
+        """
         with self._lock:
             if engine is None:
                 self._only.clear()
@@ -31,27 +37,31 @@ class Engines:
                 self._only.add(engine.dialect)
 
     def leave_out(self, engine: Any) -> bool:
-        """Let an engine that was selected take part no more; gives whether any selected one is left."""
+        """Let an engine that was selected no longer take part.
+
+        Returns:
+            Whether any other one is selected.
+        """
         with self._lock:
             self._only.discard(engine.dialect)
             return bool(self._only)
 
     def met(self, engine: Any) -> None:
-        """Note an engine that is asked for a connection."""
+        """An engine is asked for a connection: note its URL."""
         dialect = engine.dialect
         known = self._targets.get(dialect)
         if known is None or known.engine_url is not engine.url:
             with self._lock:
-                self._targets[dialect] = Target(dialect, engine.url, target_of(dialect, engine.url))
+                self._targets[dialect] = EngineTarget(dialect, engine.url)
 
-    def target(self, dialect: Any) -> Target | None:
-        """What a dialect's engine is called; None where it takes no part."""
+    def target(self, dialect: Any) -> EngineTarget | None:
+        """The engine of a dialect, for the kit; None where it does not take part."""
         found = self._targets.get(dialect)
         if found is None:
             if not has_identity(dialect):
                 return None
             with self._lock:
-                found = self._targets.setdefault(dialect, Target(dialect, None, target_of(dialect, None)))
+                found = self._targets.setdefault(dialect, EngineTarget(dialect, None))
         return None if self._only and dialect not in self._only else found
 
 

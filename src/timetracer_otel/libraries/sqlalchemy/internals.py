@@ -1,8 +1,14 @@
 """What SQLAlchemy, its adapters and OpenTelemetry's instrumentation of it do not promise: all of it is here.
 
-Seen in SQLAlchemy 2.0.0 to 2.1.9: the pool calls ``_invoke_creator`` to connect; a record holds one connection in
-``dbapi_connection`` and opens it in ``__connect``; the fairy hands out cursors; ``Connection._begin_impl`` begins; a
-dialect is initialised by a pool listener that runs once; async adapters insist that a statement awaited something.
+This is how SQLAlchemy 2.0.0 to 2.1.9 works inside:
+
+- A pool opens a connection by calling its ``_invoke_creator``. A *record* of the pool holds that connection in
+  ``dbapi_connection``, and opens it in ``__connect``.
+- Who asks the pool for a connection gets a *fairy*: an object around the record that hands out cursors.
+- ``Connection._begin_impl`` begins a transaction.
+- A listener of the pool that runs once initialises the dialect: it asks the server for its version, and more.
+- The adapters of asyncio drivers look synchronous to the engine. Beneath, they wait in a *greenlet*: a function that
+  can be left and entered again, as a coroutine can. The engine checks that a call awaited something.
 """
 
 from __future__ import annotations
@@ -14,7 +20,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from opentelemetry import trace
@@ -28,16 +34,16 @@ __all__ = [
     "ENTRY_POINTS",
     "MISSING",
     "RELIED_UPON",
-    "Binds",
     "await_",
-    "binds_of",
     "connection_span",
+    "cursor_connection",
     "facts_of",
     "has_identity",
     "in_greenlet",
     "initialize_again",
     "is_server_side",
     "let_others_run",
+    "names_of_values",
     "on_connect",
     "opened_by",
     "otel_span",
@@ -45,7 +51,7 @@ __all__ = [
     "pool_dialect",
     "record_pool",
     "restore_facts",
-    "target_of",
+    "url_in_events",
 ]
 
 RELIED_UPON = {
@@ -102,9 +108,10 @@ ENTRY_POINTS = {
 """By module: where calls are refused in a replay if the plugin cannot see them."""
 
 CONNECT = "_ConnectionRecord__connect"
-"""Name of the record's method that opens a connection."""
+"""Name of the record's method that opens a connection, as Python writes the ``__connect`` of that class."""
 
 MISSING: Any = object()
+"""Stands for an attribute that is not there, where None could be its value."""
 
 _POOL = "_ConnectionRecord__pool"
 _OTEL_SCOPE = "opentelemetry.instrumentation.sqlalchemy"
@@ -116,7 +123,7 @@ def pool_dialect(pool: Any) -> Any:
 
 
 def has_identity(dialect: Any) -> bool:
-    """Whether this is the dialect of an engine."""
+    """Whether this is the dialect of an engine, and not the stub of a pool without one."""
     return getattr(dialect, "name", None) is not None and hasattr(dialect, "initialize")
 
 
@@ -125,10 +132,10 @@ def record_pool(record: Any) -> Any:
     return getattr(record, _POOL)
 
 
-def target_of(dialect: Dialect, url: URL | None) -> str:
+def url_in_events(dialect: Dialect, url: URL | None) -> str:
     """What an engine is called in a cassette: dialect, driver, host and database.
 
-    Port, socket folder and the folder of an SQLite file are left out: they belong to a machine, not to the call.
+    Port, socket folder and the folder of an SQLite file are left out: they differ from machine to machine.
     """
     host, database = "", ""
     if url is not None:
@@ -139,7 +146,7 @@ def target_of(dialect: Dialect, url: URL | None) -> str:
 
 
 def in_greenlet() -> bool:
-    """Whether the caller runs in a greenlet that may await."""
+    """Whether the caller runs in a greenlet of SQLAlchemy's, from where it can await."""
     from sqlalchemy.util import concurrency
 
     inside = getattr(concurrency, "in_greenlet", None)
@@ -158,13 +165,13 @@ def await_(awaitable: Awaitable[Any]) -> Any:
 
 
 def let_others_run(dialect: Any) -> None:
-    """In a replay beneath an async engine: await nothing once, as the engine insists that a call awaited."""
+    """In a replay beneath an async engine: await once, since the engine checks that a call awaited something."""
     if dialect.is_async and in_greenlet():
         await_(asyncio.sleep(0))
 
 
 def pause(dialect: Any, seconds: float) -> None:
-    """Wait in the way of the engine."""
+    """Wait: without blocking the event loop, where the engine is an async one."""
     if dialect.is_async and in_greenlet():
         await_(asyncio.sleep(seconds))
     else:
@@ -187,9 +194,9 @@ def otel_span(context: Any) -> trace.Span | None:
 
 
 def connection_span() -> int:
-    """Id of OpenTelemetry's span around ``Engine.connect``, where that is the current one; else 0.
+    """Id of OpenTelemetry's span around ``Engine.connect``, where that is the current one; otherwise 0.
 
-    It is a client span, also where the pool had a connection and nobody was called.
+    It is a client span even where the pool had a connection, and no server was called.
     """
     span = trace.get_current_span()
     scope = getattr(span, "instrumentation_scope", None)
@@ -203,35 +210,28 @@ def is_server_side(context: Any) -> bool:
     return bool(getattr(context, "_is_server_side", False))
 
 
-class Binds(NamedTuple):
-    """Names of the bound values of an execution whose values are positional."""
+def names_of_values(context: Any) -> tuple[str, ...]:
+    """What the compiled statement calls the values that the driver gets by position; empty where it does not say.
 
-    names: tuple[str, ...] = ()
-
-    def of(self, count: int) -> tuple[str, ...] | None:
-        """The names of that many values; a batch repeats its row. None where they are not known."""
-        rows, rest = divmod(count, len(self.names)) if self.names else (0, 1)
-        if rest or not rows:
-            return None
-        if rows == 1:
-            return self.names
-        return tuple(f"{name}__{row}" for row in range(rows) for name in self.names)
-
-
-def binds_of(context: Any) -> Binds:
-    """What the compiled statement calls its positional values."""
+    A list in ``IN (...)`` has one name in the statement, and becomes one for each of its values.
+    """
     names = getattr(getattr(context, "compiled", None), "positiontup", None)
     if not names:
-        return Binds()
+        return ()
     expanded = getattr(context, "_expanded_parameters", None) or {}
     found: list[str] = []
     for name in names:
         found += (str.__str__(part) for part in expanded.get(name, (name,)))
-    return Binds(tuple(found))
+    return tuple(found)
+
+
+def cursor_connection(cursor: Any) -> Any:
+    """The connection of a cursor: the driver's own, or that of an adapter."""
+    return getattr(cursor, "connection", None) or getattr(cursor, "_adapt_connection", None)
 
 
 _TOLD_OR_LEARNED = frozenset({"max_identifier_length", "is_mariadb", "use_ansi"})
-"""What a dialect may be told, and else learns."""
+"""What a dialect learns from its server, unless the app tells it."""
 _USUAL_FACTS = ("server_version_info", "default_schema_name", "default_isolation_level", "max_identifier_length")
 _FACT_TYPES = (bool, int, float, str, type(None))
 
@@ -244,9 +244,9 @@ def facts_of(dialect: Any) -> dict[str, Any] | None:
 
 
 def restore_facts(dialect: Any, facts: dict[str, Any]) -> None:
-    """Give a dialect that has no server what another of its kind learned from one.
+    """Give a dialect that has no server what the recorded dialect learned from one.
 
-    What this dialect was configured with stays.
+    What the app configured this dialect with stays.
     """
     own = _learned(dialect)
     for name, value in facts.items():
@@ -257,10 +257,10 @@ def restore_facts(dialect: Any, facts: dict[str, Any]) -> None:
 
 
 def _learned(dialect: Any) -> dict[str, Any]:
-    """Plain attributes in which a dialect differs from a new one of its class."""
+    """The plain attributes in which a dialect differs from a new one of its class: it learned them from its server."""
     try:
         new = vars(type(dialect)(dbapi=dialect.dbapi))
-    except Exception:  # a dialect of somebody else's whose constructor asks for more
+    except Exception:  # another project's dialect, whose constructor needs more arguments
         return {name: vars(dialect)[name] for name in _USUAL_FACTS if _is_plain(vars(dialect).get(name, ...))}
     kind: Any = type(dialect)
     configured = _configured(kind)
@@ -275,7 +275,7 @@ def _learned(dialect: Any) -> dict[str, Any]:
 
 @lru_cache(maxsize=64)
 def _configured(dialect: Any) -> frozenset[str]:
-    """Names of what a dialect is told by its user: the parameters of its constructors."""
+    """Names of what the app tells a dialect: the parameters of its constructors."""
     names = {"name", "driver", "has_events", "on_connect_isolation_level", "user_defined_max_identifier_length"}
     for base in dialect.__mro__:
         if "__init__" in vars(base):
@@ -290,16 +290,16 @@ def _is_plain(value: Any) -> bool:
 
 
 def on_connect(pool: Any, listener: Callable[[Any, Any], None]) -> None:
-    """Have a function called with each connection that a pool opens, and its record."""
+    """Call a function with each connection that a pool opens, and the record that holds it."""
     from sqlalchemy import event
 
     event.listen(pool, "connect", lambda connection, record: listener(connection, record))
 
 
 def opened_by(creator: Callable[[Any], Any], record: Any) -> Any:
-    """A connection from a pool's creator, with all done to it that listeners of the pool do to a new one."""
+    """A connection from a pool's creator, after the listeners of the pool did to it what they do to a new one."""
     connection, held = creator(record), record.dbapi_connection
-    # Listeners look for the new connection there.
+    # Listeners look for the new connection in the record.
     record.dbapi_connection = connection
     try:
         record_pool(record).dispatch.connect(connection, record)
@@ -312,7 +312,7 @@ def opened_by(creator: Callable[[Any], Any], record: Any) -> Any:
 
 
 def initialize_again(dialect: Any, record: Any, dbapi_connection: Any, url: URL | None) -> None:
-    """Let a dialect that lived on recorded facts learn from the real server it now has a connection to."""
+    """Let a dialect that had recorded facts learn from the real server, to which it has a connection now."""
     from sqlalchemy.engine.base import Connection, Engine
     from sqlalchemy.pool.base import _AdhocProxiedConnection
     from sqlalchemy.util import immutabledict

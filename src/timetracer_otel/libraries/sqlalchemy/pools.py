@@ -1,7 +1,8 @@
-"""Which connection a pool's record holds: the app's own, or one of a replay.
+"""Which connection a record of a pool holds: the app's real one, or one of a replay.
 
-A record holds one. While a session replays it is one of ours, and the other is put aside; where a replay opened a
-real connection for new calls, that is the pool's as soon as the session is over.
+An engine may be used before, during and after a replay. SQLAlchemy's record has room for one connection. While a session
+replays, that is one of ours, and the real one is kept aside in the record's dictionary. Where a replay opened a real
+connection for new calls, the pool gets it as soon as the session is over.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from typing import Any
 from weakref import WeakSet
 
 from timetracer_otel.base.patching import Function
+from timetracer_otel.calls.flow import replays
 from timetracer_otel.context import get_current_session
-from timetracer_otel.libraries.kits.dbapi.call import is_replaying
-from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection
+from timetracer_otel.libraries.kits.dbapi import ReplayConnection
+from timetracer_otel.libraries.sqlalchemy.call import LIB
 from timetracer_otel.libraries.sqlalchemy.engines import engines
 from timetracer_otel.libraries.sqlalchemy.internals import MISSING, pool_dialect, record_pool
 from timetracer_otel.session import ReplaySession
@@ -20,9 +22,10 @@ from timetracer_otel.session import ReplaySession
 __all__ = ["RealConnectionsBack", "close", "get_connection", "holds_ours"]
 
 _OTHER = "_timetracer_other"
+"""Key in a record's dictionary: the connection that is kept aside, with its time of start and its ``info``."""
 _NO_OTHER = (None, 0, MISSING)
 _holding: WeakSet[Any] = WeakSet()
-"""Connection records that had a connection of ours."""
+"""Records that were given a connection of a replay. Weak, since records belong to their pools."""
 
 
 def holds_ours(record: Any) -> None:
@@ -31,7 +34,7 @@ def holds_ours(record: Any) -> None:
 
 
 class RealConnectionsBack:
-    """When the seams go: pools that hold connections of ours have their real ones again, or none."""
+    """Stands among the patches: when they are undone, records with connections of ours get their real ones back."""
 
     def apply(self) -> None:
         pass
@@ -59,7 +62,7 @@ def get_connection(original: Function) -> Function:
                 or (
                     isinstance(session, ReplaySession) and engines.target(pool_dialect(record_pool(self))) is not None
                 )
-            ) and is_ours != is_replaying(session):
+            ) and is_ours != replays(LIB, session):
                 _swap(self)
         return original(self)
 
@@ -67,7 +70,7 @@ def get_connection(original: Function) -> Function:
 
 
 def _swap(record: Any) -> None:
-    """Put the record's connection aside, and take out the other one where there is one: real or ours."""
+    """Exchange the connection that a record holds for the one that is kept aside, if there is one."""
     state = record.__dict__
     other = state.pop(_OTHER, None)
     state[_OTHER] = (record.dbapi_connection, record.starttime, state.get("info", MISSING))
@@ -78,7 +81,7 @@ def _swap(record: Any) -> None:
 
 
 def _keep_real(record: Any, held: ReplayConnection) -> None:
-    """The session that opened a real connection is over: it is the pool's from now on."""
+    """The session that opened a real connection behind ours is over: that connection is the pool's from now on."""
     connection = held.real.taken()
     if connection is None:
         return

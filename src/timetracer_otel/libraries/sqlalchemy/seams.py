@@ -1,4 +1,7 @@
-"""Where SQLAlchemy is held: which functions are replaced, and what stands in their place."""
+"""Where SQLAlchemy is patched: which of its functions are replaced, and by what.
+
+For the words *record* and *fairy* see `internals`.
+"""
 
 from __future__ import annotations
 
@@ -8,30 +11,26 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeGuard
 from weakref import WeakKeyDictionary
 
 from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Function, Patch
 from timetracer_otel.calls import hooks
-from timetracer_otel.calls.flow import flow, run
+from timetracer_otel.calls.flow import flow, records, replays, run
 from timetracer_otel.context import get_current_session
-from timetracer_otel.libraries.kits.dbapi.call import (
+from timetracer_otel.libraries.kits.dbapi import (
     ConnectSite,
     PlainSite,
-    Target,
-    is_recording,
-    is_replaying,
-    note_initialized,
+    RealConnection,
+    RecordingCursor,
+    ReplayConnection,
     recorded_facts,
 )
-from timetracer_otel.libraries.kits.dbapi.composed import quoted_identifier
-from timetracer_otel.libraries.kits.dbapi.driver_connections import replay_connection
-from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
-from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor
-from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection
-from timetracer_otel.libraries.kits.dbapi.replay_cursor import ReplayCursor
+from timetracer_otel.libraries.kits.dbapi.drivers import psycopg2
 from timetracer_otel.libraries.sqlalchemy import pools
+from timetracer_otel.libraries.sqlalchemy.call import LIB, EngineTarget, note_initialized
+from timetracer_otel.libraries.sqlalchemy.connections import EngineCursor, replay_connection
 from timetracer_otel.libraries.sqlalchemy.engines import engines
 from timetracer_otel.libraries.sqlalchemy.internals import (
     CONNECT,
@@ -43,15 +42,25 @@ from timetracer_otel.libraries.sqlalchemy.internals import (
     record_pool,
     restore_facts,
 )
-from timetracer_otel.session import BaseSession, ReplaySession
+from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
 __all__ = ["patches"]
 
 _RESETTING = "_timetracer_resetting"
+"""Key in a fairy's dictionary, as long as its pool resets the connection that came back."""
+_OUR_CURSORS = frozenset({RecordingCursor, EngineCursor})
+
+
+def _is_recording(session: BaseSession | None) -> TypeGuard[TraceSession]:
+    return records(LIB, session)
+
+
+def _is_replaying(session: BaseSession | None) -> TypeGuard[ReplaySession]:
+    return replays(LIB, session)
 
 
 class _Attribute:
-    """An attribute of a class of SQLAlchemy's that is not there without us; applied and undone like a `Patch`."""
+    """An attribute that a class of SQLAlchemy's does not have without us; applied and undone like a `Patch`."""
 
     def __init__(self, owner: type[Any], name: str, value: Any) -> None:
         self._owner = owner
@@ -69,10 +78,7 @@ class _Attribute:
 def patches(module: ModuleType) -> list[Any]:
     """The patches of one module of the library."""
     if module.__name__ == "psycopg2":
-        names = ("psycopg2.extensions", "psycopg2._json", "psycopg2._range", "psycopg2.extras")
-        loaded = [importlib.import_module(name) for name in names]
-        seams = {"register_type": _register_type, "quote_ident": _quote_ident}
-        return [Patch(found, name, seam) for found in loaded for name, seam in seams.items() if name in vars(found)]
+        return psycopg2.function_patches()
     if module.__name__ == "sqlalchemy.dialects.postgresql.psycopg2":
         return [Patch(module.PGDialect_psycopg2, "do_executemany", _do_executemany)]
     base = importlib.import_module("sqlalchemy.engine.base")
@@ -100,7 +106,7 @@ def _raw_connection(original: Function) -> Function:
     def raw_connection(self: Any) -> Any:
         engines.met(self)
         session = get_current_session()
-        if is_recording(session) and engines.target(self.dialect) is not None:
+        if _is_recording(session) and engines.target(self.dialect) is not None:
             span_id = connection_span()
             if span_id:
                 session.client_span_is_known(span_id)
@@ -126,10 +132,10 @@ def _del_creator(self: Any) -> None:
     del self.__dict__["_invoke_creator"]
 
 
-def _open(creator: Callable[[Any], Any], target: Target, session: BaseSession, record: Any) -> Any:
-    if not is_replaying(session):
+def _open(creator: Callable[[Any], Any], target: EngineTarget, session: BaseSession, record: Any) -> Any:
+    if not _is_replaying(session):
         return run(flow(ConnectSite(target, partial(creator, record), _nothing_replayed), session))
-    real = RealConnection(target.dialect, partial(opened_by, creator, record))
+    real = RealConnection(target, partial(opened_by, creator, record))
     ours = replay_connection(target, real)
 
     def open_for_real() -> Any:
@@ -138,7 +144,8 @@ def _open(creator: Callable[[Any], Any], target: Target, session: BaseSession, r
 
     site = ConnectSite(target, open_for_real, lambda: ours)
     if recorded_facts(session, target) is not None and _is_over(site, session):
-        # More connections than were opened when it was recorded: the pool was warm then. They answer nothing.
+        # The replay opens more connections than the recording did, whose pool had some already. Opening them needs no
+        # answer.
         return site.rebuild(None, session)
     return run(flow(site, session))
 
@@ -156,21 +163,22 @@ def _connect(original: Function) -> Function:
         dialect = pool_dialect(record_pool(self))
         session = get_current_session()
         target = engines.target(dialect) if session is not None else None
-        if target is not None and is_replaying(session):
+        if target is not None and _is_replaying(session):
             was_known = dialect in engines.on_recorded_facts
             with _initialized_from(session, target):
                 original(self)
-            self.dbapi_connection.made()
+            self.dbapi_connection.ready()
             if dialect not in engines.on_recorded_facts:
-                # The cassette did not know this engine: it was opened for real.
+                # The cassette does not know this engine, so the connection was opened for real.
                 note_initialized(dialect)
             pools.holds_ours(self)
             if not was_known and dialect in engines.on_recorded_facts:
-                # The first real connection, maybe long after we are gone, lets it learn from its server.
+                # The dialect learns from its server at its first real connection, which may come long after this
+                # session.
                 on_connect(record_pool(self), partial(_first_real_connection, target))
             return
         original(self)
-        if target is not None and is_recording(session):
+        if target is not None and _is_recording(session):
             try:
                 note_initialized(dialect)
             except Exception as fault:
@@ -179,7 +187,7 @@ def _connect(original: Function) -> Function:
     return __connect
 
 
-def _first_real_connection(target: Target, connection: Any, record: Any) -> None:
+def _first_real_connection(target: EngineTarget, connection: Any, record: Any) -> None:
     if target.dialect in engines.on_recorded_facts and not isinstance(connection, ReplayConnection):
         engines.on_recorded_facts.discard(target.dialect)
         initialize_again(target.dialect, record, connection, target.engine_url)
@@ -190,8 +198,8 @@ _initializers: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 
 
 @contextmanager
-def _initialized_from(session: ReplaySession, target: Target) -> Generator[None, None, None]:
-    """While a connection of ours is opened, its dialect learns from the cassette what a server would tell it."""
+def _initialized_from(session: ReplaySession, target: EngineTarget) -> Generator[None, None, None]:
+    """While a connection of ours is opened, its dialect gets from the cassette what it would ask a server for."""
     dialect = target.dialect
 
     def initialize(connection: Any) -> None:
@@ -217,16 +225,16 @@ def _cursor(original: Function) -> Function:
     def cursor(self: Any, *args: Any, **kwargs: Any) -> Any:
         connection = self.dbapi_connection
         if isinstance(connection, ReplayConnection):
-            return connection.cursor_of_engine(*args, **kwargs)
+            return connection.library_cursor(*args, **kwargs)
         session = get_current_session()
         target = engines.target(pool_dialect(self._pool)) if session is not None else None
         if target is None:
             return original(self, *args, **kwargs)
-        if is_replaying(session):
-            # A real connection, opened before this replay: it is not asked, save for what is new.
-            ours = replay_connection(target, RealConnection(target.dialect, connection=connection))
-            ours.made()
-            return ours.cursor_of_engine(*args, **kwargs)
+        if _is_replaying(session):
+            # A real connection that was opened before this replay: only new calls go to it.
+            ours = replay_connection(target, RealConnection(target, connection=connection))
+            ours.ready()
+            return ours.library_cursor(*args, **kwargs)
         return RecordingCursor(original(self, *args, **kwargs), target)
 
     return cursor
@@ -235,7 +243,7 @@ def _cursor(original: Function) -> Function:
 def _create_cursor(original: Function) -> Function:
     def create_cursor(self: Any) -> Any:
         cursor = original(self)
-        if type(cursor) is RecordingCursor or type(cursor) is ReplayCursor:
+        if type(cursor) in _OUR_CURSORS:
             cursor.bind(self)
         return cursor
 
@@ -244,7 +252,7 @@ def _create_cursor(original: Function) -> Function:
 
 def _reset(original: Function) -> Function:
     def _reset(self: Any, *args: Any, **kwargs: Any) -> Any:
-        # What the pool does with a connection that comes back is no call of the app's.
+        # The pool rolls back a connection that comes back. That is no call of the app's.
         self.__dict__[_RESETTING] = True
         try:
             return original(self, *args, **kwargs)
@@ -268,13 +276,13 @@ def _end_transaction(fairy: Any, method: str, end: Callable[[], Any]) -> Any:
     session = get_current_session()
     resetting = _RESETTING in fairy.__dict__
     target = engines.target(pool_dialect(fairy._pool)) if session is not None else None
-    if session is None or target is None or (resetting and not is_replaying(session)):
+    if session is None or target is None or (resetting and not _is_replaying(session)):
         return end()
     connection = fairy.dbapi_connection
-    if not is_replaying(session):
+    if not _is_replaying(session):
         return run(flow(PlainSite(target, method, end, connection), session))
     ours = isinstance(connection, ReplayConnection)
-    # What was done for real, ends for real.
+    # In a replay: a transaction with new calls in it ends for real.
     site = PlainSite(
         target,
         method,
@@ -284,13 +292,13 @@ def _end_transaction(fairy: Any, method: str, end: Callable[[], Any]) -> Any:
     )
     is_new = session.adds_new_calls and not (ours and connection.real.connection is None)
     if resetting or (method == "ROLLBACK" and not is_new and _is_over(site, session)):
-        # Undoing what never happened needs no answer.
+        # Nothing was done for real, so there is nothing to roll back.
         return site.rebuild(None, session)
     return run(flow(site, session))
 
 
 def _for_real(connection: Any, call: Callable[[], Any]) -> Any:
-    """Make a call of a connection with a real one behind it, where it is one of ours."""
+    """Make a call on a connection. If it is one of ours, open the real one behind it first: the call goes there."""
     if isinstance(connection, ReplayConnection):
         connection.real.opened()
     return call()
@@ -304,7 +312,7 @@ def _begin_impl(original: Function) -> Function:
             return original(self, *args, **kwargs)
         begin = partial(original, self, *args, **kwargs)
         site = PlainSite(target, "BEGIN", begin, replayed=begin)
-        if is_replaying(session) and not session.adds_new_calls and _is_over(site, session):
+        if _is_replaying(session) and not session.adds_new_calls and _is_over(site, session):
             return site.rebuild(None, session)
         return run(flow(site, session))
 
@@ -331,7 +339,7 @@ def _isolation_level(connection: Any, original: Function) -> Any:
 
 def _do_executemany(original: Function) -> Function:
     def do_executemany(self: Any, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> Any:
-        if type(cursor) is not RecordingCursor and type(cursor) is not ReplayCursor:
+        if type(cursor) not in _OUR_CURSORS:
             return original(self, cursor, statement, parameters, context)
 
         def through(real: Any) -> Any:
@@ -340,29 +348,3 @@ def _do_executemany(original: Function) -> Function:
         return cursor.executemany_by(statement, parameters, through)
 
     return do_executemany
-
-
-# Both are written in C, and take nothing but connections and cursors of psycopg2's own.
-
-
-def _register_type(original: Function) -> Function:
-    def register_type(obj: Any, *args: Any) -> Any:
-        if any(isinstance(scope, (ReplayConnection, ReplayCursor)) for scope in args):
-            # Rows of a replay are read already.
-            return None
-        return original(obj, *map(_driver_own, args))
-
-    return register_type
-
-
-def _quote_ident(original: Function) -> Function:
-    def quote_ident(ident: Any, scope: Any) -> Any:
-        if isinstance(scope, (ReplayConnection, ReplayCursor)):
-            return quoted_identifier(ident)
-        return original(ident, _driver_own(scope))
-
-    return quote_ident
-
-
-def _driver_own(scope: Any) -> Any:
-    return scope.__wrapped__ if type(scope) is RecordingCursor else scope

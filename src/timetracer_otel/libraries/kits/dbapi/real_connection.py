@@ -1,10 +1,10 @@
 """The real connection behind one of a replay: there only when a new call is made for real (``new_episodes``).
 
-Until it is opened, what the app does to the connection of the replay is noted, so that the real one is set up in the
-same way when it is there: its settings, and what the transaction under way consists of besides its statements
-(savepoints). From then on it gets all of that at once, and the transaction's end as well.
+Before it is opened, what the app does to the connection of the replay is noted: its settings, and what belongs to the
+open transaction besides statements (savepoints). When it is opened, all of that is done to it. From then on it gets
+everything at once, the end of the transaction too.
 
-What replayed statements did is not done: the real database does not have their rows.
+The work of replayed statements is not done again: the real database does not have their rows.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from timetracer_otel.context import get_current_session
 from timetracer_otel.libraries.kits.dbapi.statements import Effect, effect_of, two_phase_name
+from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.session import BaseSession
 
 __all__ = ["RealConnection"]
@@ -23,29 +24,28 @@ Action = Callable[[Any], Any]
 
 
 class RealConnection:
-    """What stands behind a connection of a replay. Like a connection, for one task or thread at a time.
+    """What stands behind a connection of a replay. Like a connection, it is for one task or thread at a time.
 
     Args:
-        dialect: Of the engine.
-        opener: Opens it, with all that the pool's listeners do to a new connection.
+        target: The database.
+        opener: Opens the connection, with all that the library does to a new one.
         connection: The driver's own connection, where it was there before the replay began.
     """
 
-    def __init__(self, dialect: Any, opener: Callable[[], Any] | None = None, connection: Any = None) -> None:
+    def __init__(self, target: Target, opener: Callable[[], Any] | None = None, connection: Any = None) -> None:
         self._opener = opener
-        # PostgreSQL undoes settings with the transaction that they were made in, others keep them.
-        self._keeps_settings = dialect.name != "postgresql"
+        self._undoes_settings = target.undoes_settings
         self._settings: dict[Hashable, Action] = {}
         self._transaction: list[tuple[Effect, str, Action]] = []
         self._prepared_nowhere: set[str | None] = set()
-        """Names of transactions that a replay prepared while there was no real connection."""
+        """Names of the transactions that a replay prepared while there was no real connection."""
         self.connection = connection
         """The driver's own connection; None as long as no call needed it."""
         self.session: BaseSession | None = None
         """The session in which it was opened."""
 
     def opened(self) -> Any:
-        """The driver's own connection, opened if it is not there, and brought to where the app thinks it is.
+        """The driver's own connection, opened if it is not there, in the state that the app expects.
 
         Raises:
             Exception: The driver's, where it cannot be opened.
@@ -70,8 +70,9 @@ class RealConnection:
             action(self.connection)
 
     def execute(self, text: str, operation: Any, parameters: Any, *, only_setup: bool = False) -> None:
-        """A statement was answered from the cassette, or (``only_setup``) needs no answer: do what it does to the
-        connection itself, if it does that.
+        """Do what a statement does to the connection itself, if it does anything to it.
+
+        Called for a statement that was answered from the cassette, or (``only_setup``) that needs no answer.
         """
         effect = effect_of(text)
         if effect is Effect.PREPARES and self.connection is None:
@@ -92,26 +93,26 @@ class RealConnection:
             self._transaction.append((effect, text, action))
 
     def begins(self, action: Action) -> None:
-        """The app began a transaction by a method of its own (of two phases)."""
+        """The app began a transaction by a method of its own (of the two-phase commit)."""
         self._transaction.append((Effect.TRANSACTION, "", action))
         if self.connection is not None:
             action(self.connection)
 
     def do(self, name: str, *args: Any, **kwargs: Any) -> None:
-        """Call a method of the connection, if it is there."""
+        """Call a method of the connection, if the connection is there."""
         if self.connection is not None:
             getattr(self.connection, name)(*args, **kwargs)
 
     def end(self, name: str, *args: Any, **kwargs: Any) -> None:
-        """Close the connection by a method of its own, if it is there."""
+        """Close the connection by one of its methods, if the connection is there."""
         connection = self.taken()
         if connection is not None:
             getattr(connection, name)(*args, **kwargs)
 
     def ended(self, *, committed: bool) -> None:
-        """The transaction under way ended."""
+        """The open transaction ended."""
         for effect, key, action in self._transaction:
-            if effect is Effect.SETS and (committed or self._keeps_settings):
+            if effect is Effect.SETS and (committed or not self._undoes_settings):
                 self._settings.pop(key, None)
                 self._settings[key] = action
         self._transaction.clear()

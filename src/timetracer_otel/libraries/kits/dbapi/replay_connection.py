@@ -1,6 +1,7 @@
-"""The connection of a replay: opens nothing, and takes whatever drivers and dialects set on a connection.
+"""The connection of a replay: it opens nothing, and takes whatever drivers, libraries and apps set on a connection.
 
-What is set, and how transactions end, is told to the real connection behind it as well, where there is one.
+Settings and the ends of transactions also go to the real connection behind it, where there is one. Each driver's file
+(``drivers``) adds what users of that driver ask of a connection.
 """
 
 from __future__ import annotations
@@ -8,26 +9,28 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from timetracer_otel.libraries.kits.dbapi.call import Target
 from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
 from timetracer_otel.libraries.kits.dbapi.replay_cursor import ReplayCursor
+from timetracer_otel.libraries.kits.dbapi.target import Target
 
-__all__ = ["ReplayConnection"]
+__all__ = ["ExecutingConnection", "ReplayConnection", "TwoPhaseConnection", "passed_on"]
 
 
 class ReplayConnection:
-    """What every driver's connection has (PEP 249), without a server behind it.
+    """What the connections of all drivers have (PEP 249), without a server behind it.
 
-    Attributes of any name can be set, and read again.
+    An app can set attributes of any name, and read them again.
     """
 
     shows_itself = True
-    """Whether cursors have it as ``connection``."""
+    """Whether its cursors have it as ``connection``."""
     forgets = False
     """Whether a closed cursor says nothing more of its result."""
+    cursor_class: type[ReplayCursor] = ReplayCursor
+    """The class of its cursors."""
     isolation_level: Any
     autocommit: Any
-    _is_made = False
+    _is_ready = False
 
     def __init__(self, target: Target, real: RealConnection) -> None:
         self.real = real
@@ -40,22 +43,27 @@ class ReplayConnection:
         self._target = target
 
     def cursor(self, *args: Any, **kwargs: Any) -> ReplayCursor:
-        """A cursor of the driver's user, not of SQLAlchemy's."""
-        return ReplayCursor(self._target, self, raw=True)
+        """A cursor for whoever holds the driver's connection, past the library: its statements are not recorded."""
+        return self.cursor_class(self._target, self, raw=True)
 
-    def cursor_of_engine(self, *args: Any, **kwargs: Any) -> ReplayCursor:
-        """A cursor of SQLAlchemy's, asked for in the way of the driver: a name or a flag put it on the server."""
-        cursor = ReplayCursor(self._target, self, asked=(args, kwargs))
+    def library_cursor(self, *args: Any, **kwargs: Any) -> ReplayCursor:
+        """A cursor for the library, whose statements are recorded.
+
+        Args:
+            args: As the library gives them to ``cursor`` of the driver: a name puts the cursor on the server.
+            kwargs: The same, by name.
+        """
+        cursor = self.cursor_class(self._target, self, asked=(args, kwargs))
         if args or "name" in kwargs:
             cursor.name = args[0] if args else kwargs["name"]
         return cursor
 
-    def made(self) -> None:
-        """What is done to it from now on is the app's doing, and done to the real one as well.
+    def ready(self) -> None:
+        """The library has set up the new connection. What is set from now on is set on the real one as well.
 
-        What the pool's listeners did before, they do to the real one by themselves when that is opened.
+        What was set before, the library sets on the real one by itself when that is opened.
         """
-        self._is_made = True
+        self._is_ready = True
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -63,27 +71,33 @@ class ReplayConnection:
             self.tell(name, lambda connection: setattr(connection, name, value))
 
     def tell(self, key: Hashable, action: Callable[[Any], Any]) -> None:
-        """The app sets something: the real connection is to have it, too, as soon as it is there."""
-        if self._is_made:
+        """The app sets something: the real connection gets it too, as soon as it is there."""
+        if self._is_ready:
             self.real.set(key, action)
 
     def set_up(self, text: str, operation: Any, parameters: Any) -> None:
-        """The app sets something by a statement, past SQLAlchemy."""
-        if self._is_made:
+        """The app sets something by a statement, past the library."""
+        if self._is_ready:
             self.real.execute(text, operation, parameters, only_setup=True)
 
     def configure(self, name: str, *args: Any, **state: Any) -> None:
-        """A method of the driver's that sets something: note the state that it leaves here."""
+        """The app calls a method of the driver's that sets something.
+
+        Args:
+            name: Of the method.
+            args: Of the call.
+            state: The attributes of the connection as the call leaves them.
+        """
         for attribute, value in state.items():
             object.__setattr__(self, attribute, value)
         self.tell(name, lambda connection: getattr(connection, name)(*args))
 
     def answers_itself(self, text: str) -> bool:
-        """Whether a statement on the connection itself is one whose empty answer is known."""
+        """Whether a statement past the library is one whose answer is known to be empty."""
         return False
 
     def lose(self) -> None:
-        """The recorded connection was gone: so is this."""
+        """The recorded connection was gone by now: so is this one."""
         self.closed = self.broken = True
 
     def begin(self) -> None:
@@ -118,5 +132,60 @@ class ReplayConnection:
         return f"<connection of a replay: {self._target.url}>"
 
 
-_OWN = frozenset({"broken", "closed", "notices", "real"})
-"""Attributes that say something of this connection, not of the one behind it."""
+_OWN = frozenset({"broken", "closed", "cursor_class", "notices", "real"})
+"""Attributes about this connection itself. They are not set on the real one."""
+
+
+class ExecutingConnection(ReplayConnection):
+    """A connection with a method ``execute`` (no part of PEP 249), as several drivers have it."""
+
+    def execute(self, operation: Any, parameters: Any = None, **options: Any) -> Any:
+        """Run a statement on a new cursor, and give the cursor."""
+        cursor = self.cursor()
+        cursor.execute(operation, parameters)
+        return cursor
+
+
+class TwoPhaseConnection(ReplayConnection):
+    """A connection with the methods of the two-phase commit (an optional extension of PEP 249)."""
+
+    def xid(self, *parts: Any) -> tuple[Any, ...]:
+        return parts
+
+    def tpc_begin(self, xid: Any) -> None:
+        self.real.begins(lambda connection: connection.tpc_begin(_xid(connection, xid)))
+
+    def tpc_prepare(self) -> None:
+        self.real.do("tpc_prepare")
+
+    def tpc_commit(self, xid: Any = None) -> None:
+        self._end("tpc_commit", xid)
+
+    def tpc_rollback(self, xid: Any = None) -> None:
+        self._end("tpc_rollback", xid)
+
+    def _end(self, name: str, xid: Any) -> None:
+        connection = self.real.connection
+        if connection is not None:
+            getattr(connection, name)(*(() if xid is None else (_xid(connection, xid),)))
+        self.real.ended(committed=name == "tpc_commit")
+
+
+def _xid(connection: Any, xid: Any) -> Any:
+    """A transaction's name as the driver has it; our ``xid`` gave its parts."""
+    return connection.xid(*xid) if isinstance(xid, tuple) and hasattr(connection, "xid") else xid
+
+
+def passed_on(name: str) -> Callable[..., None]:
+    """A method that does nothing here, and is called on the real connection as soon as that is there.
+
+    For methods that register something: of several calls with the same name as first argument, the last one counts.
+    Example: ``create_function("upper", 1, function)``, by which an app gives a database in its process a function.
+    """
+
+    def method(self: ReplayConnection, *args: Any, **kwargs: Any) -> None:
+        key = (name, args[0] if args and isinstance(args[0], str) else None)
+        self.tell(key, lambda connection: getattr(connection, name)(*args, **kwargs))
+
+    method.__name__ = name
+    return method

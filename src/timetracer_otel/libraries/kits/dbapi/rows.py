@@ -1,59 +1,48 @@
-"""Rows that are no tuples: their values in the order of the columns, and rows of the same class made of them.
+"""Rows that are no tuples: a cassette holds the values of each row in the order of the columns, and names the class.
 
-A cursor of ``engine.raw_connection()`` gives rows of whatever class its row factory makes. A cassette holds tuples of
-values for all of them, and the name of the class beside them. What is the app's own class is not made again.
+A cursor gives rows of whatever class its row factory makes. Python's own classes and those of drivers are made again
+in a replay. A class of the app's is not: the cassette says which it was, and nothing is imported because a file names
+it.
 """
 
 from __future__ import annotations
 
 import collections
-import importlib
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
 
-from timetracer_otel.libraries.kits.dbapi.composed import quoted_identifier
+from timetracer_otel.libraries.kits.dbapi.driver import known
 from timetracer_otel.libraries.kits.dbapi.values import plain_row
 
 __all__ = ["TUPLES", "RowClass", "UnknownRowsError", "as_tuples", "maker_of"]
-
-_USUAL: Final = frozenset(
-    {"asyncpg.protocol.record.Record", "asyncpg.Record", "pyodbc.Row", "databricks.sql.types.Row"}
-)
-"""What a driver makes when it is asked for nothing else, and only it can make: tuples in a replay, for SQLAlchemy."""
-
-_DICTS: Final = frozenset({"dict", "psycopg2.extras.RealDictRow"})
-_SEQUENCES: Final = frozenset({"list", "sqlite3.Row", "psycopg2.extras.DictRow"})
-_NAMED: Final = frozenset({"psycopg.rows", "psycopg2.extras"})
-"""Modules of drivers that make classes of named tuples, one for each set of columns."""
 
 
 class RowClass(NamedTuple):
     """Which class rows are of."""
 
     name: str
-    """Module and name; without module for what is Python's own."""
+    """Module and name; Python's own classes have no module here."""
     fields: tuple[str, ...] = ()
-    """Of a named tuple."""
+    """Names of the fields, where it is a class of named tuples."""
 
 
 TUPLES: Final = RowClass("tuple")
 
 
 class UnknownRowsError(Exception):
-    """Rows that cannot be made again; the text says why, and what to do."""
+    """The rows cannot be made again; the text says why, and what to do."""
 
 
 def as_tuples(rows: Sequence[Any], names: Sequence[Any]) -> tuple[RowClass, list[tuple[Any, ...]]]:
-    """Fetched rows as tuples that later changes by the app do not reach, and the class of the rows.
+    """Fetched rows as tuples of plain data, and the class of the rows.
 
     Args:
         rows: At least one.
-        names: Of the columns.
+        names: Names of the columns.
 
     Raises:
-        UnknownRowsError: They are of a class, or of several, that a replay cannot make.
+        UnknownRowsError: A replay cannot make their class, or they are of several classes.
     """
     kinds = set(map(type, rows))
     kind: Any = kinds.pop()
@@ -62,17 +51,18 @@ def as_tuples(rows: Sequence[Any], names: Sequence[Any]) -> tuple[RowClass, list
     if kinds:
         raise _unknown(" and ".join(sorted(map(_name_of, {kind, *kinds}))))
     name = _name_of(kind)
-    if name in _USUAL:
+    if name in known.usual_rows:
         return TUPLES, list(map(plain_row, rows))
-    if name in _DICTS:
+    row_type = known.row_types.get(name)
+    if name == "dict" or (row_type is not None and row_type.by_name):
         # A name that several columns have stands once in the row: each of them has that value again.
         keys = list(dict.fromkeys(names))
         if all(list(row) == keys for row in rows):
             return RowClass(name), [plain_row([row[key] for key in names]) for row in rows]
         raise _unknown(f"{name} whose keys are not the columns")
-    is_named = issubclass(kind, tuple) and kind.__module__ in _NAMED
+    is_named = issubclass(kind, tuple) and kind.__module__ in known.named_tuple_modules
     fields = getattr(kind, "_fields", None) if is_named else None
-    if name in _SEQUENCES or fields is not None:
+    if name == "list" or row_type is not None or fields is not None:
         if all(len(row) == len(names) for row in rows):
             return RowClass(name, tuple(fields or ())), list(map(plain_row, rows))
         raise _unknown(f"{name} whose items are not the columns")
@@ -80,10 +70,10 @@ def as_tuples(rows: Sequence[Any], names: Sequence[Any]) -> tuple[RowClass, list
 
 
 def maker_of(rows: RowClass, names: Sequence[Any]) -> Callable[[tuple[Any, ...]], Any]:
-    """What makes a row of a tuple of its values.
+    """What makes a row of that class from the tuple of its values.
 
     Raises:
-        ValueError: It is not a class that `as_tuples` gives.
+        ValueError: The class is none that `as_tuples` gives.
         ImportError: The driver with that class is not installed.
     """
     name = rows.name
@@ -93,41 +83,13 @@ def maker_of(rows: RowClass, names: Sequence[Any]) -> Callable[[tuple[Any, ...]]
         return list
     if name == "dict":
         return lambda values: dict(zip(names, values, strict=True))
-    if name == "sqlite3.Row":
-        return _sqlite_row(tuple(names))
-    if name == "psycopg2.extras.RealDictRow":
-        real_dict_row = importlib.import_module("psycopg2.extras").RealDictRow
-        return lambda values: real_dict_row(zip(names, values, strict=True))
-    if name == "psycopg2.extras.DictRow":
-        return _dict_row(names)
+    row_type = known.row_types.get(name)
+    if row_type is not None:
+        return row_type.maker(names)
     module, _, short = name.rpartition(".")
-    if module not in _NAMED:
+    if module not in known.named_tuple_modules:
         raise ValueError(f"rows of {name}")
     return _named_tuple(module, short, rows.fields)
-
-
-def _sqlite_row(names: tuple[str, ...]) -> Callable[[tuple[Any, ...]], Any]:
-    """sqlite3 makes its rows for a cursor of its own only, and asks it for nothing but the names of its columns."""
-    columns = ", ".join(f"NULL AS {quoted_identifier(name)}" for name in names)
-    sqlite3 = importlib.import_module("sqlite3")  # some builds of Python are without it
-    connection = sqlite3.connect(":memory:")
-    try:
-        cursor = connection.execute(f"SELECT {columns}")
-    finally:
-        connection.close()
-    return lambda values: sqlite3.Row(cursor, values)
-
-
-def _dict_row(names: Sequence[Any]) -> Callable[[tuple[Any, ...]], Any]:
-    cursor = SimpleNamespace(index={name: at for at, name in enumerate(names)}, description=names)
-    kind = importlib.import_module("psycopg2.extras").DictRow
-
-    def make(values: tuple[Any, ...]) -> Any:
-        row = kind(cursor)
-        row[:] = values
-        return row
-
-    return make
 
 
 @lru_cache(maxsize=256)

@@ -1,4 +1,4 @@
-"""A statement as it is matched: its text, its kind, its bound values with their names."""
+"""A statement as it is matched: its text, its first word, its bound values with their names."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ from collections.abc import Iterable, Mapping, Sized
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from timetracer_otel.libraries.kits.dbapi.composed import composed_text, is_composed
+from timetracer_otel.libraries.kits.dbapi.driver import known
 from timetracer_otel.libraries.kits.dbapi.values import plain_parameter
-from timetracer_otel.libraries.sqlalchemy.internals import Binds
 
 __all__ = [
+    "CursorCall",
     "Effect",
-    "Given",
     "arguments",
+    "cursor_call",
     "effect_of",
-    "given",
     "is_connection_setup",
-    "kind_of",
+    "quoted_identifier",
     "text_of",
     "two_phase_name",
+    "verb_of",
 ]
 
 _COMMENTER = re.compile(
     r"\s*/\*\s*[\w.%-]+='(?:[^'\\]|\\.)*'(?:\s*,\s*[\w.%-]+='(?:[^'\\]|\\.)*')*\s*\*/\s*(;?)\s*\Z"
 )
-"""A trailing comment of key='value' pairs (https://google.github.io/sqlcommenter/spec/), as tracers add them."""
+"""A comment of key='value' pairs at the end (https://google.github.io/sqlcommenter/spec/). Tracers add the id of the
+trace in this way, which differs in each run."""
 
 _LEADING = re.compile(r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*([A-Za-z]+)?", re.DOTALL)
 
@@ -36,45 +37,52 @@ _PING = re.compile(r"\s*(?:SELECT\s+1(?:\s+FROM\s+DUAL)?)?\s*;?\s*\Z", re.IGNORE
 
 
 def text_of(statement: Any) -> str:
-    """The text of a statement without a tracer's comment; drivers take bytes and objects of their own as well."""
+    """The text of a statement, without a tracer's comment. Drivers also take bytes, and objects of their own."""
     if isinstance(statement, bytes):
         text = statement.decode("utf-8", "backslashreplace")
     elif isinstance(statement, str):
         text = str.__str__(statement)
-    elif is_composed(statement):
-        text = composed_text(statement)
+    elif (as_text := known.statement_texts.get(type(statement).__module__)) is not None:
+        text = as_text(statement)
     else:
+        # Several drivers have classes that put a statement together, with this method; None stands for a connection.
         as_string = getattr(statement, "as_string", None)
         text = str(as_string(None)) if as_string is not None else str(statement)
     return _COMMENTER.sub(r"\1", text) if "*/" in text[-3:] or text.rstrip().endswith(("*/", "*/;")) else text
 
 
 @lru_cache(maxsize=2048)
-def kind_of(text: str) -> str:
-    """The first word of a statement, in upper case: SELECT, INSERT, and so on."""
+def verb_of(text: str) -> str:
+    """The first word of a statement, in upper case: SELECT, INSERT, and so on; empty where there is none."""
     found = _LEADING.match(text)
     return (found.group(1) or "").upper() if found else ""
 
 
+def quoted_identifier(name: str) -> str:
+    """A name in quotes, as standard SQL has it, and as ``PQescapeIdentifier`` of libpq makes it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def is_connection_setup(text: str) -> bool:
-    """Whether a statement only sets its connection up, or pings: running it has no answer that counts."""
-    return _PING.match(text) is not None or kind_of(text) in _SETUP
+    """Whether a statement only sets up its connection, or pings the server: no app looks at its answer."""
+    return _PING.match(text) is not None or verb_of(text) in _SETUP
 
 
 class Effect(enum.Enum):
     """What a statement does to the connection that it runs on, besides its answer."""
 
     NONE = "none"
+    """Nothing."""
     SETS = "sets"
-    """Something that lasts."""
+    """It sets something that lasts, such as ``SET search_path``."""
     TRANSACTION = "transaction"
-    """It begins a transaction, or is about savepoints or settings of the one under way."""
+    """It begins a transaction, or is about savepoints or settings of the open one."""
     ENDS = "ends"
-    """It ends the transaction under way."""
+    """It ends the open transaction."""
     PREPARES = "prepares"
-    """It ends the transaction under way, to be committed or undone by its name."""
+    """It prepares the open transaction, to be committed or undone later by its name (two-phase commit)."""
     FINISHES = "finishes"
-    """It commits or undoes what was prepared under that name."""
+    """It commits or undoes the transaction that was prepared under that name."""
 
 
 _TRANSACTION = frozenset({"BEGIN", "START", "SAVEPOINT", "RELEASE"})
@@ -82,15 +90,13 @@ _LASTING = frozenset({"SET", "RESET", "USE", "ATTACH", "DETACH", "LOAD"})
 _OF_TRANSACTION = re.compile(
     r"\s*(?:SET\s+(?:LOCAL|TRANSACTION|CONSTRAINTS)|ROLLBACK\s+(?:WORK\s+|TRANSACTION\s+)?TO)\b", re.IGNORECASE
 )
-
-
 _TWO_PHASE = re.compile(
     r"\s*(?:PREPARE\s+TRANSACTION|(?:COMMIT|ROLLBACK)\s+PREPARED)\s+'((?:[^']|'')*)'\s*;?\s*\Z", re.IGNORECASE
 )
 
 
 def two_phase_name(text: str) -> str | None:
-    """The transaction that a statement of the two-phase commit is about; None for other statements."""
+    """Name of the transaction in a statement of the two-phase commit; None for other statements."""
     found = _TWO_PHASE.match(text)
     return found.group(1) if found else None
 
@@ -99,13 +105,13 @@ def two_phase_name(text: str) -> str | None:
 def effect_of(text: str) -> Effect:
     """What a statement does to its connection."""
     if two_phase_name(text) is not None:
-        return Effect.PREPARES if kind_of(text) == "PREPARE" else Effect.FINISHES
-    kind = kind_of(text)
-    if kind in _TRANSACTION or _OF_TRANSACTION.match(text):
+        return Effect.PREPARES if verb_of(text) == "PREPARE" else Effect.FINISHES
+    verb = verb_of(text)
+    if verb in _TRANSACTION or _OF_TRANSACTION.match(text):
         return Effect.TRANSACTION
-    if kind in ("COMMIT", "ROLLBACK", "END"):
+    if verb in ("COMMIT", "ROLLBACK", "END"):
         return Effect.ENDS
-    if kind in _LASTING or (kind == "PRAGMA" and "=" in text):
+    if verb in _LASTING or (verb == "PRAGMA" and "=" in text):
         return Effect.SETS
     return Effect.NONE
 
@@ -121,11 +127,14 @@ _VALUES_NAMES: Final = (
     "vars_list",
     "seq_params",
 )
-"""What drivers call the parameters of a cursor's methods, which an app may give by name."""
+"""What drivers call the parameters of ``execute`` and ``executemany``.
+
+An app may give its arguments by these names.
+"""
 
 
-class Given(NamedTuple):
-    """The arguments of an ``execute``, ``executemany`` or ``callproc``, and what they are."""
+class CursorCall(NamedTuple):
+    """The arguments of an ``execute``, ``executemany`` or ``callproc``, and what each of them is."""
 
     statement: Any
     """As the driver gets it."""
@@ -135,11 +144,12 @@ class Given(NamedTuple):
     options: Mapping[str, Any] = {}
     """What else was given by name."""
     args: tuple[Any, ...] = ()
+    """All of it again, as the driver gets it."""
     kwargs: Mapping[str, Any] = {}
 
 
-def given(args: tuple[Any, ...], kwargs: dict[str, Any], *, many: bool = False) -> Given | None:
-    """What the arguments of a cursor's method are; None where the driver will not take them."""
+def cursor_call(args: tuple[Any, ...], kwargs: dict[str, Any], *, many: bool = False) -> CursorCall | None:
+    """Which argument of a cursor's method is what; None where the driver will not take them."""
     statement_name = values_name = None
     if kwargs:
         statement_name = next((name for name in _STATEMENT_NAMES if name in kwargs), None)
@@ -151,38 +161,48 @@ def given(args: tuple[Any, ...], kwargs: dict[str, Any], *, many: bool = False) 
     if many and not isinstance(values, (list, tuple)):
         if not isinstance(values, Iterable):
             return None
-        # An iterator can be read once: the driver gets what it had.
+        # An iterator can be read only once: we read it, and give the driver a list of what it held.
         values = list(values)
         if len(args) > 1:
             args = (statement, values, *args[2:])
         else:
             kwargs = {**kwargs, values_name or "": values}
     options = {name: value for name, value in kwargs.items() if name not in (statement_name, values_name)}
-    return Given(statement, values, many, options, args, kwargs)
+    return CursorCall(statement, values, many, options, args, kwargs)
 
 
-def arguments(call: Given, binds: Binds) -> dict[str, Any]:
+def arguments(call: CursorCall, names: tuple[str, ...]) -> dict[str, Any]:
     """What a call of a cursor is matched by.
 
     Args:
-        call: As the app or SQLAlchemy made it.
-        binds: What positional values are called.
+        call: As the app or the library made it.
+        names: What positional values are called; empty where that is not known.
     """
     made: dict[str, Any] = {"statement": text_of(call.statement)}
     if call.many:
-        made["many"] = [_named(row, binds) for row in call.values]
+        made["many"] = [_named(row, names) for row in call.values]
     elif isinstance(call.values, Sized) and len(call.values):
-        made["parameters"] = _named(call.values, binds)
+        made["parameters"] = _named(call.values, names)
     if call.options:
         made["options"] = {name: plain_parameter(value) for name, value in call.options.items()}
     return made
 
 
-def _named(parameters: Any, binds: Binds) -> Any:
+def _named(parameters: Any, names: tuple[str, ...]) -> Any:
     if isinstance(parameters, Mapping):
         return {plain_parameter(name): plain_parameter(value) for name, value in parameters.items()}
     values = [plain_parameter(value) for value in parameters]
-    names = binds.of(len(values))
-    if names is None or len(set(names)) != len(names):
+    keys = _keys(names, len(values))
+    if keys is None or len(set(keys)) != len(keys):
         return values
-    return dict(zip(names, values, strict=True))
+    return dict(zip(keys, values, strict=True))
+
+
+def _keys(names: tuple[str, ...], count: int) -> tuple[str, ...] | None:
+    """The names of that many values. One statement may insert several rows: then the names of a row repeat."""
+    rows, rest = divmod(count, len(names)) if names else (0, 1)
+    if rest or not rows:
+        return None
+    if rows == 1:
+        return names
+    return tuple(f"{name}__{row}" for row in range(rows) for name in names)

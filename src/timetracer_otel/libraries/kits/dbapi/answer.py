@@ -1,0 +1,249 @@
+"""The answer of one execution: noted while a session records, and given to the app in a replay.
+
+Both sides of the form that an answer has in a cassette (``reply`` of an event) stand here: `Fetches` writes it,
+`RecordedAnswer` reads it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, NamedTuple
+
+from timetracer_otel.calls.flow import Recording, Site, rebuilt
+from timetracer_otel.libraries.kits.dbapi.errors import record_error
+from timetracer_otel.libraries.kits.dbapi.rows import TUPLES, RowClass, UnknownRowsError, as_tuples, maker_of
+from timetracer_otel.libraries.kits.dbapi.values import plain, restored, restored_row
+from timetracer_otel.session import ReplaySession
+from timetracer_otel.session.body_taps import PIECE_BYTES
+from timetracer_otel.types import DependencyEvent, RecordedError
+
+__all__ = ["NO_ROWS", "Fetches", "RecordedAnswer"]
+
+_SIZED = frozenset({bytes, str})
+_RETURNED = frozenset({int, str, list, tuple})
+"""What drivers return from ``execute`` and its like, where they return neither the cursor nor None."""
+_VALUE_BYTES = 32
+"""About what a value takes in memory that is neither text nor bytes."""
+
+
+class Column(NamedTuple):
+    """One column of a description (PEP 249)."""
+
+    name: Any
+    type_code: Any = None
+    display_size: Any = None
+    internal_size: Any = None
+    precision: Any = None
+    scale: Any = None
+    null_ok: Any = None
+
+
+_COLUMN_LENGTH = len(Column._fields)
+
+
+class Fetches:
+    """What one execution gave while a session records: description, counts, and the rows as the app fetched them."""
+
+    def __init__(self, cursor: Any = None) -> None:
+        self.cursor = cursor
+        """The driver's cursor; None as soon as it has nothing more to tell."""
+        self._recording: Recording | None = None
+        self._description: list[tuple[Any, ...]] | None = None
+        self._rowcount: Any = None
+        self._final_rowcount: Any = None
+        self._lastrowid: Any = None
+        self._value: Any = None
+        self._returns_nothing = False
+        self._rows: list[tuple[Any, ...]] = []
+        self._row_class: RowClass | None = None
+        self._batches: list[tuple[str, int, float]] = []
+        self._ended = False
+        self._error: RecordedError | None = None
+        self._late = False
+        self._not_kept = False
+
+    def opened(self, value: Any, recording: Recording) -> bool:
+        """The execution returned; True where the app may fetch rows now."""
+        cursor = self.cursor
+        self._recording = recording
+        self._rowcount = _int_or_none(getattr(cursor, "rowcount", None))
+        self._lastrowid = getattr(cursor, "lastrowid", None)
+        self._value = plain(value) if type(value) in _RETURNED else None
+        self._returns_nothing = value is None
+        self._describe()
+        if self._description is None:
+            # A cursor with a name stands on the server. Some drivers learn its columns only with the first rows.
+            self._late = bool(getattr(cursor, "name", None))
+            if not self._late:
+                self.cursor = None
+        return self.cursor is not None
+
+    def took(self, how: str, rows: Any, asked: int | None) -> None:
+        """The app fetched rows; ``asked`` is how many it asked for, None where it asked for all."""
+        recording = self._recording
+        if recording is None or recording.ended_s is not None:
+            return
+        if self._description is None:
+            self._describe()
+        if self._not_kept:
+            return
+        try:
+            kept = self._as_tuples(rows) if rows else []
+        except UnknownRowsError as reason:
+            self._keep_none(recording, str(reason))
+            return
+        if not recording.session.limits.take(sum(map(_size_bytes, kept))):
+            limit_kb = recording.session.config.max_session_kb
+            self._keep_none(recording, f"its rows had no room left under TIMETRACER_MAX_SESSION_KB={limit_kb}")
+            return
+        self._rows += kept
+        self._batches.append((how, len(rows), (time.perf_counter() - recording.started_s) * 1000))
+        if asked is None or len(rows) < asked:
+            self._ended = True
+
+    def _as_tuples(self, rows: Any) -> list[tuple[Any, ...]]:
+        row_class, kept = as_tuples(rows, [column[0] for column in self._description or ()])
+        if self._row_class not in (None, row_class):
+            raise UnknownRowsError(f"some of its rows are of {row_class.name}, and some are not")
+        self._row_class = row_class
+        return kept
+
+    def _keep_none(self, recording: Recording, reason: str) -> None:
+        self._not_kept = True
+        self._rows, self._batches = [], []
+        recording.not_replayable = reason
+
+    def _describe(self) -> None:
+        description = getattr(self.cursor, "description", None)
+        if description is not None:
+            self._description = [tuple(map(plain, tuple(column)[:_COLUMN_LENGTH])) for column in description]
+
+    def failed(self, error: BaseException) -> None:
+        """Fetching raised."""
+        if self._recording is not None and self._recording.ended_s is None:
+            self._error = record_error(error)
+
+    def not_kept(self, what: str) -> None:
+        """The app did something with the cursor that is not recorded."""
+        if self._recording is not None and self._recording.ended_s is None:
+            self._recording.not_replayable = f"cursor.{what} is not recorded"
+
+    def closed(self) -> None:
+        """The cursor was closed, or ran another statement: the event ends."""
+        recording, cursor = self._recording, self.cursor
+        if recording is None or recording.ended_s is not None:
+            return
+        if cursor is not None:
+            self._final_rowcount = _int_or_none(getattr(cursor, "rowcount", None))
+            self.cursor = None
+        recording.close()
+
+    def reply(self) -> dict[str, Any]:
+        """The answer as the cassette holds it."""
+        made: dict[str, Any] = {"rowcount": self._rowcount}
+        if self._lastrowid is not None:
+            made["lastrowid"] = plain(self._lastrowid)
+        if self._value is not None:
+            made["value"] = self._value
+        elif self._returns_nothing:
+            made["returns_nothing"] = True
+        if self._late:
+            made["late"] = True
+        if self._description is not None or self._late:
+            made["description"] = self._description
+            made["rows"] = list(self._rows)
+            made["fetches"] = list(self._batches)
+            made["ended"] = self._ended
+            if self._row_class is not None and self._row_class != TUPLES:
+                made["row_class"] = list(self._row_class)
+            if self._final_rowcount is not None and self._final_rowcount != self._rowcount:
+                made["final_rowcount"] = self._final_rowcount
+            if self._error is not None:
+                made["fetch_error"] = self._error
+        return made
+
+
+class RecordedAnswer:
+    """The recorded answer of one execution, from which the app fetches in a replay.
+
+    Args:
+        event: Holds the answer.
+        session: The replay.
+        site: The call that is answered; it makes errors again, and waits.
+    """
+
+    def __init__(self, event: DependencyEvent, session: ReplaySession, site: Site) -> None:
+        reply = event.result.reply
+        if not isinstance(reply, dict):
+            raise TypeError(f"a reply that is a {type(reply).__name__}")
+        self.event = event
+        self.session = session
+        self._site = site
+        self._error: RecordedError | None = reply.get("fetch_error")
+        self._ended = bool(reply.get("ended"))
+        self._position = 0
+        self._times = [at_ms for _, _, at_ms in reply.get("fetches") or ()] if session.replay_timing else []
+        self._batch = 0
+        self._started_s = time.perf_counter()
+        columns = reply.get("description")
+        self._columns = None if columns is None else [Column(*map(restored, column)) for column in columns]
+        self._rows = [restored_row(row) for row in reply.get("rows") or ()]
+        if "row_class" in reply:
+            name, fields = reply["row_class"]
+            names = [column.name for column in self._columns or ()]
+            self._rows = list(map(maker_of(RowClass(name, tuple(fields)), names), self._rows))
+        self.gives_rows = "rows" in reply
+        self.description = None if reply.get("late") else self._columns
+        self.rowcount = -1 if reply.get("rowcount") is None else reply["rowcount"]
+        self.final_rowcount = reply.get("final_rowcount", self.rowcount)
+        self.lastrowid = restored(reply.get("lastrowid"))
+        self.value = restored(reply.get("value"))
+        self.returns_nothing = bool(reply.get("returns_nothing"))
+
+    def take(self, size: int | None) -> list[Any]:
+        """The next ``size`` rows, all of them where it is None. Fewer come only where the recording saw the last row.
+
+        Raises:
+            ReplayMismatchError: The recorded app did not fetch that many, and there may have been more.
+        """
+        wanted = self._rows[self._position :] if size is None else self._rows[self._position : self._position + size]
+        self._wait()
+        if (size is None or len(wanted) < size) and not self._ended:
+            if self._error is not None:
+                raise rebuilt(self._site, self.event, self.session, self._error)
+            asked = "all rows" if size is None else f"{size} more"
+            raise self.session.refuse(
+                self.event,
+                f"fetching {asked} after {self._position} rows, where the recorded app fetched {len(self._rows)} in "
+                "all and never saw the end",
+            )
+        self._position += len(wanted)
+        self.rowcount, self.description = self.final_rowcount, self._columns
+        return wanted
+
+    def _wait(self) -> None:
+        """Where answers are to take as long as they did: wait until the recorded app had this batch of rows."""
+        if self._batch < len(self._times):
+            at_ms = self._times[self._batch]
+            self._batch += 1
+            left_s = at_ms / 1000 - (time.perf_counter() - self._started_s)
+            if left_s > 0:
+                self._site.pause(left_s)
+
+
+class _NoRows:
+    """Stands for the answer of a statement that gives no rows, where fetching is no error."""
+
+    def take(self, size: int | None) -> list[Any]:
+        return []
+
+
+NO_ROWS: Any = _NoRows()
+
+
+def _size_bytes(row: tuple[Any, ...]) -> int:
+    return PIECE_BYTES + sum(len(value) if type(value) in _SIZED else _VALUE_BYTES for value in row)
+
+
+def _int_or_none(value: Any) -> int | None:
+    return value if type(value) is int else None

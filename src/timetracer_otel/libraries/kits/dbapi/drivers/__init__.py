@@ -1,0 +1,26 @@
+"""The drivers that are known: one file for each that has something of its own, one line for the others.
+
+Importing this folder makes them known to the kit. It imports no driver: their modules are looked up when a value, a
+row or an error of theirs is there.
+"""
+
+from timetracer_otel.libraries.kits.dbapi.driver import Driver, register
+from timetracer_otel.libraries.kits.dbapi.drivers.asyncpg import ASYNCPG
+from timetracer_otel.libraries.kits.dbapi.drivers.mysql import MYSQL
+from timetracer_otel.libraries.kits.dbapi.drivers.psycopg import PSYCOPG
+from timetracer_otel.libraries.kits.dbapi.drivers.psycopg2 import PSYCOPG2
+from timetracer_otel.libraries.kits.dbapi.drivers.sqlite import SQLITE
+
+__all__ = ["ASYNCPG", "MYSQL", "PSYCOPG", "PSYCOPG2", "SQLITE"]
+
+register(
+    ASYNCPG,
+    MYSQL,
+    PSYCOPG,
+    PSYCOPG2,
+    SQLITE,
+    Driver(("databricks",), usual_rows=("databricks.sql.types.Row",)),
+    Driver(("oracledb",)),
+    Driver(("pg8000",)),
+    Driver(("pyodbc",), usual_rows=("pyodbc.Row",)),
+)

@@ -1,0 +1,122 @@
+"""psycopg (3)."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any, Final
+
+from timetracer_otel.libraries.kits.dbapi.call import unrecorded
+from timetracer_otel.libraries.kits.dbapi.driver import Driver, ValueType
+from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
+from timetracer_otel.libraries.kits.dbapi.replay_connection import (
+    ExecutingConnection,
+    TwoPhaseConnection,
+    passed_on,
+)
+from timetracer_otel.libraries.kits.dbapi.target import Target
+
+__all__ = ["PSYCOPG", "LibpqInfo", "PsycopgConnection"]
+
+
+class LibpqInfo(SimpleNamespace):
+    """``connection.info`` of psycopg and psycopg2: what libpq knows about the server."""
+
+    def __init__(self, target: Target, **facts: Any) -> None:
+        super().__init__(dbname=target.database, **facts)
+        self._target = target
+
+    @property
+    def server_version(self) -> int:
+        """As ``PQserverVersion`` of libpq gives it: 160004 for 16.4.
+
+        0, as without a connection, until it is known.
+        """
+        major, second, third = (*(self._target.server_version or (0,)), 0, 0)[:3]
+        # Before PostgreSQL 10 the first two of three numbers named the major release.
+        return major * 10_000 + (second if major >= 10 else second * 100 + third)
+
+
+class PsycopgConnection(TwoPhaseConnection, ExecutingConnection):
+    """A connection of psycopg."""
+
+    forgets = True
+
+    def __init__(self, target: Target, real: RealConnection) -> None:
+        super().__init__(target, real)
+        from psycopg.adapt import AdaptersMap
+        from psycopg.pq import TransactionStatus
+
+        self.adapters = AdaptersMap(target.dbapi.adapters)
+        self.read_only: Any = None
+        self.deferrable: Any = None
+        self.row_factory: Any = None
+        self.info = LibpqInfo(target, transaction_status=TransactionStatus.IDLE, encoding="utf-8")
+
+    @property
+    def pgconn(self) -> Any:
+        """Libpq's own connection, which psycopg needs for quoting (``Composed.as_string(cursor)``): not there."""
+        raise unrecorded(self._target, "connection.pgconn")
+
+    add_notice_handler = passed_on("add_notice_handler")
+    add_notify_handler = passed_on("add_notify_handler")
+    remove_notice_handler = passed_on("remove_notice_handler")
+    remove_notify_handler = passed_on("remove_notify_handler")
+
+    def set_autocommit(self, value: Any) -> None:
+        self.configure("set_autocommit", value, autocommit=value)
+
+    def set_isolation_level(self, value: Any) -> None:
+        self.configure("set_isolation_level", value, isolation_level=value)
+
+    def set_read_only(self, value: Any) -> None:
+        self.configure("set_read_only", value, read_only=value)
+
+    def set_deferrable(self, value: Any) -> None:
+        self.configure("set_deferrable", value, deferrable=value)
+
+
+def _range(cls: Any, parts: Any) -> Any:
+    lower, upper, bounds = parts
+    return cls(lower, upper, bounds) if bounds else cls(empty=True)
+
+
+def _keep_error(error: BaseException, attributes: dict[str, Any]) -> None:
+    """Keep what the server said, in the form in which psycopg pickles it: by number of the field, its bytes.
+
+    The result of libpq (``pgresult``) that the error refers to is an object in C, which cannot be kept.
+    """
+    if not hasattr(error, "pgresult"):
+        return
+    result = error.pgresult
+    attributes["_info"] = (
+        {int(field): result.error_field(field) for field in import_module("psycopg.pq").DiagnosticField}
+        if result is not None
+        else None
+    )
+    for name in ("sqlstate", "pgcode", "pgconn", "pgresult"):
+        attributes.pop(name, None)
+    attributes.update({"_encoding": getattr(error, "_encoding", "utf-8"), "pgconn": None})
+    sqlstate = getattr(error, "sqlstate", None)
+    if sqlstate != getattr(type(error), "sqlstate", None):
+        attributes["sqlstate"] = sqlstate
+
+
+PSYCOPG: Final = Driver(
+    packages=("psycopg",),
+    value_types=(
+        ValueType(
+            "psycopg.Range",
+            ("psycopg.types.range", "Range"),
+            parts=lambda value: [value.lower, value.upper, value._bounds or ""],
+            build=_range,
+        ),
+        ValueType("psycopg.Multirange", ("psycopg.types.multirange", "Multirange"), parts=list),
+    ),
+    wrapped=("obj",),
+    named_tuple_modules=("psycopg.rows",),
+    error_attributes=("sqlstate",),
+    keep_error=_keep_error,
+    cursor_attributes=("results", "statusmessage"),
+    cursor_methods=("copy", "set_result", "stream"),
+)

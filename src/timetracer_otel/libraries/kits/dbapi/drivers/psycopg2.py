@@ -1,0 +1,241 @@
+"""psycopg2, with its extras and ``psycopg2.sql``."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any, Final
+
+from timetracer_otel.base.patching import Function, Patch
+from timetracer_otel.libraries.kits.dbapi.driver import Driver, RowType, ValueType
+from timetracer_otel.libraries.kits.dbapi.drivers.psycopg import LibpqInfo
+from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
+from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor
+from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection, TwoPhaseConnection
+from timetracer_otel.libraries.kits.dbapi.replay_cursor import ReplayCursor
+from timetracer_otel.libraries.kits.dbapi.statements import quoted_identifier
+from timetracer_otel.libraries.kits.dbapi.target import Target
+from timetracer_otel.libraries.kits.dbapi.values import plain_parameter
+
+__all__ = ["PSYCOPG2", "Psycopg2Connection", "function_patches"]
+
+
+class Psycopg2Connection(TwoPhaseConnection):
+    """A connection of psycopg2."""
+
+    def __init__(self, target: Target, real: RealConnection) -> None:
+        super().__init__(target, real)
+        self.closed = 0
+        self.readonly: Any = None
+        self.deferrable: Any = None
+        self.encoding = "UTF8"
+        self.status = 1
+        self.info = LibpqInfo(target, status=0)
+
+    def answers_itself(self, text: str) -> bool:
+        # psycopg2 asks in this way for the numbers of the type hstore, in order to read values of that type. The
+        # values of a replay are read already.
+        return "typname = 'hstore'" in text
+
+    def library_cursor(self, *args: Any, **kwargs: Any) -> ReplayCursor:
+        cursor = super().library_cursor(*args, **kwargs)
+        cursor.__dict__.setdefault("name", None)
+        return cursor
+
+    def lose(self) -> None:
+        self.closed = 2
+
+    def set_isolation_level(self, level: Any) -> None:
+        state = {"autocommit": level == 0, "isolation_level": None if level == 0 else level}
+        self.configure("set_isolation_level", level, **state)
+
+    def set_session(self, **settings: Any) -> None:
+        for name, value in settings.items():
+            if value is not None:
+                setattr(self, name, value)
+
+    def set_client_encoding(self, encoding: str) -> None:
+        self.configure("set_client_encoding", encoding, encoding=encoding)
+
+
+def function_patches() -> list[Patch]:
+    """Patches of the functions that are written in C, and take nothing but psycopg2's own connections and cursors.
+
+    An app that records calls ``quote_ident(name, cursor)`` with a cursor of ours: the function gets the one beneath.
+    """
+    names = ("psycopg2.extensions", "psycopg2._json", "psycopg2._range", "psycopg2.extras")
+    modules = [importlib.import_module(name) for name in names]
+    seams = {"register_type": _register_type, "quote_ident": _quote_ident}
+    return [Patch(module, name, seam) for module in modules for name, seam in seams.items() if name in vars(module)]
+
+
+def _register_type(original: Function) -> Function:
+    def register_type(obj: Any, *args: Any) -> Any:
+        if any(isinstance(scope, (ReplayConnection, ReplayCursor)) for scope in args):
+            # It says how values are read. Those of a replay are read already.
+            return None
+        return original(obj, *map(_own_object, args))
+
+    return register_type
+
+
+def _quote_ident(original: Function) -> Function:
+    def quote_ident(ident: Any, scope: Any) -> Any:
+        if isinstance(scope, (ReplayConnection, ReplayCursor)):
+            return quoted_identifier(ident)
+        return original(ident, _own_object(scope))
+
+    return quote_ident
+
+
+def _own_object(scope: Any) -> Any:
+    """The driver's own connection or cursor."""
+    return scope.__wrapped__ if type(scope) is RecordingCursor else scope
+
+
+def _composed_text(statement: Any) -> str:
+    """The text of an object of ``psycopg2.sql``, for matching and showing.
+
+    psycopg2 needs a connection to make it, and a replay has none. So a recording uses this text as well. Identifiers
+    are quoted as libpq does it; literals are written so that they can be read.
+    """
+    kind = type(statement).__name__
+    if kind == "Composed":
+        return "".join(map(_composed_text, statement.seq))
+    if kind == "Identifier":
+        return ".".join(map(quoted_identifier, statement.strings))
+    if kind == "Literal":
+        return _literal(plain_parameter(statement.wrapped))
+    return str(statement.as_string(None))
+
+
+def _literal(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if type(value) in (bool, int, float):
+        return str(value)
+    if type(value) is list:
+        return f"ARRAY[{', '.join(map(_literal, value))}]"
+    text = value.hex() if type(value) is bytes else str(value)
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _range(cls: Any, parts: Any) -> Any:
+    lower, upper, bounds = parts
+    return cls(lower, upper, bounds) if bounds else cls(empty=True)
+
+
+def _range_type(name: str) -> ValueType:
+    return ValueType(
+        f"psycopg2.{name}",
+        ("psycopg2._range", name),
+        parts=lambda value: [value.lower, value.upper, value._bounds or ""],
+        build=_range,
+        module="psycopg2.extras",
+    )
+
+
+def _real_dict_row(names: Sequence[Any]) -> Callable[[tuple[Any, ...]], Any]:
+    kind = importlib.import_module("psycopg2.extras").RealDictRow
+    return lambda values: kind(zip(names, values, strict=True))
+
+
+def _dict_row(names: Sequence[Any]) -> Callable[[tuple[Any, ...]], Any]:
+    # The constructor asks a cursor for these two attributes.
+    cursor = SimpleNamespace(index={name: at for at, name in enumerate(names)}, description=names)
+    kind = importlib.import_module("psycopg2.extras").DictRow
+
+    def make(values: tuple[Any, ...]) -> Any:
+        row = kind(cursor)
+        row[:] = values
+        return row
+
+    return make
+
+
+_DIAG: Final = "timetracer_diag"
+_DIAG_FIELDS: Final = (
+    "column_name",
+    "constraint_name",
+    "context",
+    "datatype_name",
+    "internal_position",
+    "internal_query",
+    "message_detail",
+    "message_hint",
+    "message_primary",
+    "schema_name",
+    "severity",
+    "severity_nonlocalized",
+    "source_file",
+    "source_function",
+    "source_line",
+    "sqlstate",
+    "statement_position",
+    "table_name",
+)
+
+
+class Diagnostics:
+    """``error.diag``, what the server said of an error.
+
+    Objects of psycopg2's own class get that from a server only.
+    """
+
+    def __init__(self, fields: dict[str, Any]) -> None:
+        for name in _DIAG_FIELDS:
+            setattr(self, name, fields.get(name))
+
+
+_WITH_DIAG: dict[type[BaseException], type[BaseException]] = {}
+"""By class of the driver's: the class that stands for it."""
+
+
+def _keep_error(error: BaseException, attributes: dict[str, Any]) -> None:
+    diag = getattr(error, "diag", None)
+    attributes[_DIAG] = {name: getattr(diag, name, None) for name in _DIAG_FIELDS}
+
+
+def _restore_error(error: BaseException, fields: Any, attributes: Mapping[str, Any]) -> BaseException:
+    """The same error, in a subclass with the same name whose ``diag`` can be filled: psycopg2's is read-only."""
+    kind = type(error)
+    made = _WITH_DIAG.get(kind)
+    if made is None:
+        body = {
+            "__module__": kind.__module__,
+            "__qualname__": kind.__qualname__,
+            "__doc__": kind.__doc__,
+            "diag": property(lambda self: self.__dict__.get(_DIAG)),
+        }
+        made = _WITH_DIAG[kind] = type(kind.__name__, (kind,), body)
+    copy = made.__new__(made, *error.args)
+    copy.args = error.args
+    copy.__cause__, copy.__dict__ = error.__cause__, dict(vars(error))
+    copy.__dict__[_DIAG] = Diagnostics(fields)
+    # These two attributes are read-only, and `__setstate__` is the one way to set them. It clears what it is not
+    # given.
+    copy.__setstate__({name: attributes.get(name) for name in ("pgcode", "pgerror")})
+    return copy
+
+
+PSYCOPG2: Final = Driver(
+    packages=("psycopg2",),
+    statement_texts={"psycopg2.sql": _composed_text},
+    value_types=(
+        ValueType("psycopg2.Inet", ("psycopg2.extras", "Inet"), parts=lambda value: value.addr),
+        *map(_range_type, ("NumericRange", "DateRange", "DateTimeRange", "DateTimeTZRange")),
+    ),
+    wrapped=("adapted", "wrapped"),
+    row_types=(
+        RowType("psycopg2.extras.RealDictRow", _real_dict_row, by_name=True),
+        RowType("psycopg2.extras.DictRow", _dict_row),
+    ),
+    named_tuple_modules=("psycopg2.extras",),
+    error_attributes=("pgcode", "pgerror"),
+    keep_error=_keep_error,
+    kept_apart=_DIAG,
+    restore_error=_restore_error,
+    cursor_attributes=("query", "statusmessage"),
+    cursor_methods=("cast", "copy_expert", "copy_from", "copy_to", "mogrify"),
+)

@@ -1,0 +1,60 @@
+"""sqlite3, and what behaves like it (aiosqlite, SQLCipher)."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from timetracer_otel.libraries.kits.dbapi.driver import Driver, RowType
+from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
+from timetracer_otel.libraries.kits.dbapi.replay_connection import ExecutingConnection, passed_on
+from timetracer_otel.libraries.kits.dbapi.statements import quoted_identifier
+from timetracer_otel.libraries.kits.dbapi.target import Target
+
+__all__ = ["SQLITE", "SqliteConnection"]
+
+
+class SqliteConnection(ExecutingConnection):
+    """A connection that takes functions and collations of the app's."""
+
+    in_transaction = False
+    total_changes = 0
+    row_factory: Any = None
+    text_factory: Any = str
+
+    def __init__(self, target: Target, real: RealConnection) -> None:
+        super().__init__(target, real)
+        self.isolation_level = ""
+
+    create_function = passed_on("create_function")
+    create_aggregate = passed_on("create_aggregate")
+    create_collation = passed_on("create_collation")
+    create_window_function = passed_on("create_window_function")
+    set_authorizer = passed_on("set_authorizer")
+    set_progress_handler = passed_on("set_progress_handler")
+    set_trace_callback = passed_on("set_trace_callback")
+    enable_load_extension = passed_on("enable_load_extension")
+
+
+def _row_maker(names: Sequence[Any]) -> Callable[[tuple[Any, ...]], Any]:
+    """What makes a ``sqlite3.Row``: its constructor takes real cursors only, and asks them for the names of columns.
+
+    So a statement that gives these columns runs in a database in memory, which is closed at once.
+    """
+    columns = ", ".join(f"NULL AS {quoted_identifier(name)}" for name in names)
+    sqlite3 = importlib.import_module("sqlite3")  # some builds of Python are without it
+    connection = sqlite3.connect(":memory:")
+    try:
+        cursor = connection.execute(f"SELECT {columns}")
+    finally:
+        connection.close()
+    return lambda values: sqlite3.Row(cursor, values)
+
+
+SQLITE: Final = Driver(
+    packages=("sqlite3", "aiosqlite"),
+    row_types=(RowType("sqlite3.Row", _row_maker),),
+    error_attributes=("sqlite_errorcode", "sqlite_errorname"),
+    cursor_methods=("executescript",),
+)

@@ -1,0 +1,106 @@
+"""What a library tells the kit: facts about the database that it calls, and about one statement that it runs.
+
+The kit knows the cursors and connections of PEP 249. Everything else differs between libraries that stand on them: an
+ORM knows the names of bound values, an asyncio adapter waits in its own way. A library states that in a subclass of
+`Target`, and decides nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+from opentelemetry import trace
+
+__all__ = ["NO_FACTS", "StatementFacts", "Target"]
+
+
+class StatementFacts(NamedTuple):
+    """What only the library knows about one statement, besides the arguments of the cursor's method."""
+
+    names: tuple[str, ...] = ()
+    """Names of the bound values, where the driver gets them by position; empty where they are not known."""
+    on_server: bool = False
+    """Whether the rows stay on the server until they are fetched."""
+    span: trace.Span | None = None
+    """OpenTelemetry's span for the statement, where that is not the current one while the statement runs."""
+
+
+NO_FACTS = StatementFacts()
+
+
+class Target:
+    """The database that a call goes to. The defaults are those of a driver that blocks and is used directly.
+
+    Args:
+        lib: Name of the plugin, as in the mock and live lists.
+        url: What events call the database: a call is matched by it.
+        dbapi: The driver's module (PEP 249), or what stands for it; it has the classes of errors.
+        database: Name of the database, where it is known.
+
+    Attributes:
+        driver: Top-level package of the driver.
+    """
+
+    undoes_settings = False
+    """Whether a rollback undoes the settings that were made in its transaction, as it does in PostgreSQL."""
+    refuses_empty_fetch = True
+    """Whether fetching is an error after a statement that gives no rows; otherwise the app gets none."""
+
+    def __init__(self, lib: str, url: str, dbapi: Any, database: str | None = None) -> None:
+        self.lib = lib
+        self.url = url
+        self.dbapi = dbapi
+        self.database = database
+        module = getattr(getattr(dbapi, "Error", None), "__module__", None) or ""
+        self.driver = module.partition(".")[0]
+
+    @property
+    def owner(self) -> Any:
+        """The object that learns from the server, which may have several targets in its life; needs a hash."""
+        return self
+
+    @property
+    def error_packages(self) -> Collection[str]:
+        """Top-level packages whose errors a call may raise, and which a replay may make again."""
+        return (self.driver,)
+
+    @property
+    def server_version(self) -> tuple[int, ...] | None:
+        """The server's version; None as long as the library has not learned it."""
+        return None
+
+    def first_facts(self) -> dict[str, Any] | None:
+        """What the library learned about the server when its first recorded connection was opened; None before that.
+
+        A replay needs it in the place of the server. Values are plain data.
+        """
+        return None
+
+    def facts(self) -> dict[str, Any] | None:
+        """The same; where nothing was recorded then, what the library knows by now."""
+        return self.first_facts()
+
+    def statement_facts(self, context: Any) -> StatementFacts:
+        """The facts about one statement.
+
+        Args:
+            context: What the library gave to `bind` of the cursor; None where it gave nothing.
+        """
+        return NO_FACTS
+
+    def connection_of(self, cursor: Any) -> Any:
+        """The connection of one of the driver's cursors; None where the cursor does not tell."""
+        return getattr(cursor, "connection", None)
+
+    def is_disconnect(self, error: Exception, connection: Any) -> bool:
+        """Whether an error of the driver means that the connection is gone."""
+        return False
+
+    def let_others_run(self) -> None:
+        """Called when a call is answered from the cassette: beneath asyncio, let other tasks run once."""
+
+    def pause(self, seconds: float) -> None:
+        """Wait in the way of the library's calls."""
+        time.sleep(seconds)

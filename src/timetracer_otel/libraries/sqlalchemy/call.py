@@ -1,0 +1,94 @@
+"""What SQLAlchemy tells the kit about a call: the engine that it goes to, and facts about a statement."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from timetracer_otel.libraries.kits.dbapi import NO_FACTS, StatementFacts, Target
+from timetracer_otel.libraries.sqlalchemy.internals import (
+    cursor_connection,
+    facts_of,
+    is_server_side,
+    let_others_run,
+    names_of_values,
+    otel_span,
+    pause,
+    url_in_events,
+)
+
+__all__ = ["LIB", "EngineTarget", "note_initialized"]
+
+LIB = "sqlalchemy"
+
+_lock = threading.Lock()
+_first_facts: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
+"""By dialect: what it had learned when a recording saw it initialised. Later it may learn more, from statements.
+
+Keyed by dialect and not by session: a dialect is initialised once, by whichever session opens its first connection,
+and later recordings need the same facts. Weak, so that engines can go.
+"""
+
+
+def note_initialized(dialect: Any) -> None:
+    """A recorded connection was opened; if it was the first of its engine, the dialect has just been initialised."""
+    facts = facts_of(dialect)
+    if facts is not None:
+        with _lock:
+            _first_facts.setdefault(dialect, facts)
+
+
+class EngineTarget(Target):
+    """An engine.
+
+    Args:
+        dialect: Of the engine.
+        engine_url: Of the engine; None where only the dialect is known.
+    """
+
+    def __init__(self, dialect: Any, engine_url: Any) -> None:
+        database = engine_url.database if engine_url is not None else None
+        super().__init__(LIB, url_in_events(dialect, engine_url), dialect.dbapi, database)
+        self.dialect = dialect
+        self.engine_url = engine_url
+        self.undoes_settings = dialect.name == "postgresql"
+        # SQLAlchemy's asyncio adapters give no rows; so does sqlite3.
+        self.refuses_empty_fetch = not (dialect.name == "sqlite" or dialect.is_async)
+
+    @property
+    def owner(self) -> Any:
+        return self.dialect
+
+    @property
+    def error_packages(self) -> Collection[str]:
+        return (self.driver, "sqlalchemy")
+
+    @property
+    def server_version(self) -> tuple[int, ...] | None:
+        return getattr(self.dialect, "server_version_info", None)
+
+    def first_facts(self) -> dict[str, Any] | None:
+        return _first_facts.get(self.dialect)
+
+    def facts(self) -> dict[str, Any] | None:
+        return _first_facts.get(self.dialect) or facts_of(self.dialect)
+
+    def statement_facts(self, context: Any) -> StatementFacts:
+        if context is None:
+            return NO_FACTS
+        return StatementFacts(names_of_values(context), is_server_side(context), otel_span(context))
+
+    def connection_of(self, cursor: Any) -> Any:
+        return cursor_connection(cursor)
+
+    def is_disconnect(self, error: Exception, connection: Any) -> bool:
+        base = getattr(self.dbapi, "Error", ())
+        return isinstance(error, base) and bool(self.dialect.is_disconnect(error, connection, None))
+
+    def let_others_run(self) -> None:
+        let_others_run(self.dialect)
+
+    def pause(self, seconds: float) -> None:
+        pause(self.dialect, seconds)
