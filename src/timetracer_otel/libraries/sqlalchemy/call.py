@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from timetracer_otel.libraries.kits.dbapi import NO_FACTS, StatementFacts, Target
+from timetracer_otel.libraries.kits.dbapi.target import NO_FACTS, StatementFacts, Target
 from timetracer_otel.libraries.sqlalchemy.internals import (
     cursor_connection,
     facts_of,

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from timetracer_otel.libraries.kits.dbapi import (
-    RealConnection,
-    RecordingCursor,
-    ReplayConnection,
-    ReplayCursor,
-    Target,
-)
 from timetracer_otel.libraries.kits.dbapi.drivers.mysql import MySQLConnection
 from timetracer_otel.libraries.kits.dbapi.drivers.psycopg import PsycopgConnection
 from timetracer_otel.libraries.kits.dbapi.drivers.psycopg2 import Psycopg2Connection
 from timetracer_otel.libraries.kits.dbapi.drivers.sqlite import SqliteConnection
+from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
+from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor
+from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection
+from timetracer_otel.libraries.kits.dbapi.replay_cursor import ReplayCursor
+from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.libraries.sqlalchemy.call import EngineTarget
 from timetracer_otel.libraries.sqlalchemy.internals import await_
 

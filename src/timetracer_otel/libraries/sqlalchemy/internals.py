@@ -1,4 +1,6 @@
-"""What SQLAlchemy, its adapters and OpenTelemetry's instrumentation of it do not promise: all of it is here.
+"""What SQLAlchemy, its adapters and OpenTelemetry's instrumentation of it do not promise.
+
+All of its private names stand here, except for the attributes of adapters: those stand in `connections`.
 
 This is how SQLAlchemy 2.0.0 to 2.1.9 works inside:
 
@@ -30,14 +32,19 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
 
 __all__ = [
+    "BEGIN",
     "CONNECT",
+    "CREATOR",
     "ENTRY_POINTS",
     "MISSING",
     "RELIED_UPON",
+    "RESET",
     "await_",
+    "close_connection",
     "connection_span",
     "cursor_connection",
     "facts_of",
+    "fairy_pool",
     "has_identity",
     "in_greenlet",
     "initialize_again",
@@ -48,6 +55,7 @@ __all__ = [
     "opened_by",
     "otel_span",
     "pause",
+    "pool_classes",
     "pool_dialect",
     "record_pool",
     "restore_facts",
@@ -109,12 +117,29 @@ ENTRY_POINTS = {
 
 CONNECT = "_ConnectionRecord__connect"
 """Name of the record's method that opens a connection, as Python writes the ``__connect`` of that class."""
+CREATOR = "_invoke_creator"
+"""Name of the pool's attribute that holds the function which opens connections."""
+RESET = "_reset"
+"""Name of the fairy's method that cleans up a connection when it comes back to the pool."""
+BEGIN = "_begin_impl"
+"""Name of the connection's method that begins a transaction."""
 
 MISSING: Any = object()
 """Stands for an attribute that is not there, where None could be its value."""
 
 _POOL = "_ConnectionRecord__pool"
 _OTEL_SCOPE = "opentelemetry.instrumentation.sqlalchemy"
+
+
+def pool_classes() -> tuple[Any, Any, Any]:
+    """The classes of pools, of fairies and of records."""
+    pool = importlib.import_module("sqlalchemy.pool.base")
+    return pool.Pool, pool._ConnectionFairy, pool._ConnectionRecord
+
+
+def fairy_pool(fairy: Any) -> Any:
+    """The pool that a fairy came from."""
+    return fairy._pool
 
 
 def pool_dialect(pool: Any) -> Any:
@@ -130,6 +155,11 @@ def has_identity(dialect: Any) -> bool:
 def record_pool(record: Any) -> Any:
     """The pool of a connection record."""
     return getattr(record, _POOL)
+
+
+def close_connection(record: Any, connection: Any) -> None:
+    """Close a connection as the pool of a record closes its own."""
+    record_pool(record)._close_connection(connection)
 
 
 def url_in_events(dialect: Dialect, url: URL | None) -> str:
@@ -257,7 +287,7 @@ def restore_facts(dialect: Any, facts: dict[str, Any]) -> None:
 
 
 def _learned(dialect: Any) -> dict[str, Any]:
-    """The plain attributes in which a dialect differs from a new one of its class: it learned them from its server."""
+    """The plain attributes in which a dialect differs from a new one of its class: its server told them."""
     try:
         new = vars(type(dialect)(dbapi=dialect.dbapi))
     except Exception:  # another project's dialect, whose constructor needs more arguments
@@ -304,7 +334,7 @@ def opened_by(creator: Callable[[Any], Any], record: Any) -> Any:
     try:
         record_pool(record).dispatch.connect(connection, record)
     except BaseException:
-        record_pool(record)._close_connection(connection)
+        close_connection(record, connection)
         raise
     finally:
         record.dbapi_connection = held

@@ -1,8 +1,8 @@
 """Which connection a record of a pool holds: the app's real one, or one of a replay.
 
-An engine may be used before, during and after a replay. SQLAlchemy's record has room for one connection. While a session
-replays, that is one of ours, and the real one is kept aside in the record's dictionary. Where a replay opened a real
-connection for new calls, the pool gets it as soon as the session is over.
+An engine may be used before, during and after a replay. SQLAlchemy's record has room for one connection. While a
+session replays, that is one of ours, and the real one is kept aside in the record's dictionary. Where a replay opened
+a real connection for new calls, the pool gets it as soon as the session is over.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from weakref import WeakSet
 from timetracer_otel.base.patching import Function
 from timetracer_otel.calls.flow import replays
 from timetracer_otel.context import get_current_session
-from timetracer_otel.libraries.kits.dbapi import ReplayConnection
+from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection
 from timetracer_otel.libraries.sqlalchemy.call import LIB
 from timetracer_otel.libraries.sqlalchemy.engines import engines
-from timetracer_otel.libraries.sqlalchemy.internals import MISSING, pool_dialect, record_pool
+from timetracer_otel.libraries.sqlalchemy.internals import MISSING, close_connection, pool_dialect, record_pool
 from timetracer_otel.session import ReplaySession
 
 __all__ = ["RealConnectionsBack", "close", "get_connection", "holds_ours"]
@@ -50,6 +50,8 @@ class RealConnectionsBack:
 
 
 def get_connection(original: Function) -> Function:
+    """A record hands out its connection: a real one, or one of ours while a session replays."""
+
     def replacement(self: Any) -> Any:
         held = self.dbapi_connection
         if held is not None:
@@ -88,16 +90,18 @@ def _keep_real(record: Any, held: ReplayConnection) -> None:
     if record.__dict__.get(_OTHER, _NO_OTHER)[0] is None:
         record.__dict__[_OTHER] = (connection, record.starttime, record.__dict__.get("info", MISSING))
     else:
-        record_pool(record)._close_connection(connection)
+        close_connection(record, connection)
 
 
 def close(original: Function) -> Function:
+    """A record closes its connection: close the one that is kept aside as well."""
+
     def replacement(self: Any) -> Any:
         try:
             return original(self)
         finally:
             other = self.__dict__.pop(_OTHER, None)
             if other is not None and other[0] is not None:
-                record_pool(self)._close_connection(other[0])
+                close_connection(self, other[0])
 
     return replacement

@@ -1,6 +1,6 @@
 """Where SQLAlchemy is patched: which of its functions are replaced, and by what.
 
-For the words *record* and *fairy* see `internals`.
+`internals` explains *record*, *fairy* and how a dialect is initialised.
 """
 
 from __future__ import annotations
@@ -19,25 +19,27 @@ from timetracer_otel.base.patching import Function, Patch
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import flow, records, replays, run
 from timetracer_otel.context import get_current_session
-from timetracer_otel.libraries.kits.dbapi import (
-    ConnectSite,
-    PlainSite,
-    RealConnection,
-    RecordingCursor,
-    ReplayConnection,
-    recorded_facts,
-)
+from timetracer_otel.libraries.kits.dbapi.call import ConnectSite, PlainSite
 from timetracer_otel.libraries.kits.dbapi.drivers import psycopg2
+from timetracer_otel.libraries.kits.dbapi.facts import recorded_facts
+from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
+from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor
+from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection
 from timetracer_otel.libraries.sqlalchemy import pools
 from timetracer_otel.libraries.sqlalchemy.call import LIB, EngineTarget, note_initialized
 from timetracer_otel.libraries.sqlalchemy.connections import EngineCursor, replay_connection
 from timetracer_otel.libraries.sqlalchemy.engines import engines
 from timetracer_otel.libraries.sqlalchemy.internals import (
+    BEGIN,
     CONNECT,
+    CREATOR,
+    RESET,
     connection_span,
+    fairy_pool,
     initialize_again,
     on_connect,
     opened_by,
+    pool_classes,
     pool_dialect,
     record_pool,
     restore_facts,
@@ -83,26 +85,27 @@ def patches(module: ModuleType) -> list[Any]:
         return [Patch(module.PGDialect_psycopg2, "do_executemany", _do_executemany)]
     base = importlib.import_module("sqlalchemy.engine.base")
     default = importlib.import_module("sqlalchemy.engine.default")
-    pool = importlib.import_module("sqlalchemy.pool.base")
-    fairy, record = pool._ConnectionFairy, pool._ConnectionRecord
+    pool, fairy, record = pool_classes()
     return [
         pools.RealConnectionsBack(),
-        _Attribute(pool.Pool, "_invoke_creator", property(_get_creator, _set_creator, _del_creator)),
+        _Attribute(pool, CREATOR, property(_get_creator, _set_creator, _del_creator)),
         Patch(record, CONNECT, _connect),
         Patch(record, "get_connection", pools.get_connection),
         Patch(record, "close", pools.close),
         Patch(fairy, "cursor", _cursor),
-        Patch(fairy, "_reset", _reset),
+        Patch(fairy, RESET, _reset),
         _Attribute(fairy, "commit", _commit),
         _Attribute(fairy, "rollback", _rollback),
         Patch(base.Engine, "raw_connection", _raw_connection),
-        Patch(base.Connection, "_begin_impl", _begin_impl),
+        Patch(base.Connection, BEGIN, _begin_impl),
         Patch(base.Connection, "get_isolation_level", _get_isolation_level),
         Patch(default.DefaultExecutionContext, "create_cursor", _create_cursor),
     ]
 
 
 def _raw_connection(original: Function) -> Function:
+    """An engine asks its pool for a connection."""
+
     def raw_connection(self: Any) -> Any:
         engines.met(self)
         session = get_current_session()
@@ -115,8 +118,12 @@ def _raw_connection(original: Function) -> Function:
     return raw_connection
 
 
+# A pool keeps the function that opens connections as an attribute, under this name. A property of the class goes
+# before the attribute of the object, and so reaches the pools that exist already.
+
+
 def _get_creator(self: Any) -> Callable[[Any], Any]:
-    creator: Callable[[Any], Any] = self.__dict__["_invoke_creator"]
+    creator: Callable[[Any], Any] = self.__dict__[CREATOR]
     session = get_current_session()
     target = engines.target(pool_dialect(self)) if session is not None else None
     if session is None or target is None:
@@ -125,14 +132,15 @@ def _get_creator(self: Any) -> Callable[[Any], Any]:
 
 
 def _set_creator(self: Any, creator: Callable[[Any], Any]) -> None:
-    self.__dict__["_invoke_creator"] = creator
+    self.__dict__[CREATOR] = creator
 
 
 def _del_creator(self: Any) -> None:
-    del self.__dict__["_invoke_creator"]
+    del self.__dict__[CREATOR]
 
 
 def _open(creator: Callable[[Any], Any], target: EngineTarget, session: BaseSession, record: Any) -> Any:
+    """Open a connection for a record of a pool: by the pool's own function, or one of a replay."""
     if not _is_replaying(session):
         return run(flow(ConnectSite(target, partial(creator, record), _nothing_replayed), session))
     real = RealConnection(target, partial(opened_by, creator, record))
@@ -154,11 +162,14 @@ def _nothing_replayed() -> Any:
     raise AssertionError("this call is not replayed")
 
 
+# Whether no recorded event is left for a call.
 def _is_over(site: Any, session: ReplaySession) -> bool:
     return session.upcoming(site.redacted(session), hooks.whereabouts(None).path()) is None
 
 
 def _connect(original: Function) -> Function:
+    """A record of a pool opens its connection, and the listeners of the pool set it up."""
+
     def __connect(self: Any) -> None:
         dialect = pool_dialect(record_pool(self))
         session = get_current_session()
@@ -188,6 +199,7 @@ def _connect(original: Function) -> Function:
 
 
 def _first_real_connection(target: EngineTarget, connection: Any, record: Any) -> None:
+    """The pool opened a connection: if it is a real one, let the dialect learn from the server at last."""
     if target.dialect in engines.on_recorded_facts and not isinstance(connection, ReplayConnection):
         engines.on_recorded_facts.discard(target.dialect)
         initialize_again(target.dialect, record, connection, target.engine_url)
@@ -195,6 +207,8 @@ def _first_real_connection(target: EngineTarget, connection: Any, record: Any) -
 
 _initializing = threading.Lock()
 _initializers: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+"""By dialect: how many of its connections are being opened in replays. Not by session: the replacement of
+``initialize`` stands in the dialect, which all sessions share."""
 
 
 @contextmanager
@@ -222,12 +236,14 @@ def _initialized_from(session: ReplaySession, target: EngineTarget) -> Generator
 
 
 def _cursor(original: Function) -> Function:
+    """A fairy hands out a cursor."""
+
     def cursor(self: Any, *args: Any, **kwargs: Any) -> Any:
         connection = self.dbapi_connection
         if isinstance(connection, ReplayConnection):
             return connection.library_cursor(*args, **kwargs)
         session = get_current_session()
-        target = engines.target(pool_dialect(self._pool)) if session is not None else None
+        target = engines.target(pool_dialect(fairy_pool(self))) if session is not None else None
         if target is None:
             return original(self, *args, **kwargs)
         if _is_replaying(session):
@@ -241,6 +257,8 @@ def _cursor(original: Function) -> Function:
 
 
 def _create_cursor(original: Function) -> Function:
+    """The context of a statement takes its cursor: now the cursor knows which statement it is for."""
+
     def create_cursor(self: Any) -> Any:
         cursor = original(self)
         if type(cursor) in _OUR_CURSORS:
@@ -251,6 +269,8 @@ def _create_cursor(original: Function) -> Function:
 
 
 def _reset(original: Function) -> Function:
+    """A pool cleans up a connection that comes back to it."""
+
     def _reset(self: Any, *args: Any, **kwargs: Any) -> Any:
         # The pool rolls back a connection that comes back. That is no call of the app's.
         self.__dict__[_RESETTING] = True
@@ -275,7 +295,7 @@ def _rollback(self: Any) -> Any:
 def _end_transaction(fairy: Any, method: str, end: Callable[[], Any]) -> Any:
     session = get_current_session()
     resetting = _RESETTING in fairy.__dict__
-    target = engines.target(pool_dialect(fairy._pool)) if session is not None else None
+    target = engines.target(pool_dialect(fairy_pool(fairy))) if session is not None else None
     if session is None or target is None or (resetting and not _is_replaying(session)):
         return end()
     connection = fairy.dbapi_connection
@@ -305,6 +325,8 @@ def _for_real(connection: Any, call: Callable[[], Any]) -> Any:
 
 
 def _begin_impl(original: Function) -> Function:
+    """A connection begins a transaction."""
+
     def _begin_impl(self: Any, *args: Any, **kwargs: Any) -> Any:
         session = get_current_session()
         target = engines.target(self.dialect) if session is not None else None
@@ -320,6 +342,8 @@ def _begin_impl(original: Function) -> Function:
 
 
 def _get_isolation_level(original: Function) -> Function:
+    """An app asks for the isolation level, which SQLAlchemy asks the driver or the server for."""
+
     def get_isolation_level(self: Any) -> Any:
         session = get_current_session()
         target = engines.target(self.dialect) if session is not None else None
@@ -331,6 +355,7 @@ def _get_isolation_level(original: Function) -> Function:
 
 
 def _isolation_level(connection: Any, original: Function) -> Any:
+    """The isolation level of the real connection; called where the cassette does not tell it."""
     held = connection.connection.dbapi_connection
     if isinstance(held, ReplayConnection):
         return connection.dialect.get_isolation_level(held.real.opened())
@@ -338,6 +363,8 @@ def _isolation_level(connection: Any, original: Function) -> Any:
 
 
 def _do_executemany(original: Function) -> Function:
+    """The dialect of psycopg2 runs a batch with ``execute_values``, which needs the driver's own cursor."""
+
     def do_executemany(self: Any, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> Any:
         if type(cursor) not in _OUR_CURSORS:
             return original(self, cursor, statement, parameters, context)

@@ -97,10 +97,10 @@ def first_facts(number: int, target: Target) -> dict[str, Any] | None:
 
 def untold_facts(session: TraceSession, target: Target) -> dict[str, Any] | None:
     """The facts for the event of another call; None where this recording holds them already, or there are none."""
-    state, number = _state_of(session, target), number_of(session, target)
-    with state.lock:
-        if number in state.told:
-            return None
+    state = _state_of(session, target)
+    number = state.number_of(target.owner)
+    if number in state.told:
+        return None
     facts = target.facts()
     if facts is None:
         return None
