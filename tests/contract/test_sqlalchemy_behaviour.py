@@ -397,6 +397,34 @@ def test_fifty_threads_get_their_own_answers(url: str, cassette: Path) -> None:
     engine.dispose()
 
 
+def test_a_connection_opens_without_an_answer_where_another_thread_takes_the_last_one(
+    url: str, cassette: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer() -> Any:
+        engine = sa.create_engine(url)
+        with engine.connect() as connection:
+            found = connection.scalar(sa.text("SELECT 1"))
+        engine.dispose()
+        return found
+
+    with record(cassette):
+        assert answer() == 1
+    upcoming = ReplaySession.upcoming
+    taken = []
+
+    def upcoming_and_gone(self: ReplaySession, *args: Any) -> Any:
+        event = upcoming(self, *args)
+        if event is not None and event.signature.method == "CONNECT":
+            # As another thread would, between the look and the call.
+            taken.append(self.claim(event))
+        return event
+
+    monkeypatch.setattr(ReplaySession, "upcoming", upcoming_and_gone)
+    with replay(cassette):
+        assert answer() == 1
+    assert taken == [True]
+
+
 def test_a_result_still_open_when_the_recording_ends_keeps_what_was_fetched(url: str, cassette: Path) -> None:
     engine = filled(url, 10)
     with engine.connect() as connection:

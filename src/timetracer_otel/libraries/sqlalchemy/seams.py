@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Function, Patch
 from timetracer_otel.calls import hooks
-from timetracer_otel.calls.flow import flow, records, replays, run
+from timetracer_otel.calls.flow import answer, flow, records, replays, run
 from timetracer_otel.context import get_current_session
 from timetracer_otel.libraries.kits.dbapi.call import ConnectSite, PlainSite
 from timetracer_otel.libraries.kits.dbapi.drivers import psycopg2
@@ -151,10 +151,9 @@ def _open(creator: Callable[[Any], Any], target: EngineTarget, session: BaseSess
         return ours
 
     site = ConnectSite(target, open_for_real, lambda: ours)
-    if recorded_facts(session, target) is not None and _is_over(site, session):
-        # The replay opens more connections than the recording did, whose pool had some already. Opening them needs no
-        # answer.
-        return site.rebuild(None, session)
+    if recorded_facts(session, target) is not None:
+        # The replay may open more connections than the recording did, whose pool had some already.
+        return _answered_or_passed(site, session)
     return run(flow(site, session))
 
 
@@ -162,9 +161,14 @@ def _nothing_replayed() -> Any:
     raise AssertionError("this call is not replayed")
 
 
-# Whether no recorded event is left for a call.
-def _is_over(site: Any, session: ReplaySession) -> bool:
-    return session.upcoming(site.redacted(session), hooks.whereabouts(None).path()) is None
+def _answered_or_passed(site: ConnectSite | PlainSite, session: ReplaySession) -> Any:
+    """Replay a call that needs no answer: by its recorded event, or without one where none is left."""
+    where = hooks.whereabouts(None)
+    # Another thread may take the event after we saw it, so we look again.
+    while (event := session.upcoming(site.redacted(session), where.path())) is not None:
+        if session.claim(event):
+            return run(answer(site, session, event, where.span))
+    return site.rebuild(None, session)
 
 
 def _connect(original: Function) -> Function:
@@ -311,9 +315,11 @@ def _end_transaction(fairy: Any, method: str, end: Callable[[], Any]) -> Any:
         end if ours or session.adds_new_calls else None,
     )
     is_new = session.adds_new_calls and not (ours and connection.real.connection is None)
-    if resetting or (method == "ROLLBACK" and not is_new and _is_over(site, session)):
-        # Nothing was done for real, so there is nothing to roll back.
+    if resetting:
         return site.rebuild(None, session)
+    if method == "ROLLBACK" and not is_new:
+        # Nothing was done for real, so there is nothing to roll back.
+        return _answered_or_passed(site, session)
     return run(flow(site, session))
 
 
@@ -334,8 +340,8 @@ def _begin_impl(original: Function) -> Function:
             return original(self, *args, **kwargs)
         begin = partial(original, self, *args, **kwargs)
         site = PlainSite(target, "BEGIN", begin, replayed=begin)
-        if _is_replaying(session) and not session.adds_new_calls and _is_over(site, session):
-            return site.rebuild(None, session)
+        if _is_replaying(session) and not session.adds_new_calls:
+            return _answered_or_passed(site, session)
         return run(flow(site, session))
 
     return _begin_impl
