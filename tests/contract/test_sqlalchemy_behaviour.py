@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextvars
+import gc
 import json
 import os
 import subprocess
 import sys
 import threading
 import uuid
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -423,6 +425,22 @@ def test_a_connection_opens_without_an_answer_where_another_thread_takes_the_las
     with replay(cassette):
         assert answer() == 1
     assert taken == [True]
+
+
+def test_an_engine_that_the_app_drops_is_not_kept(url: str, cassette: Path) -> None:
+    def dialect_of_an_engine() -> weakref.ref[Any]:
+        engine = sa.create_engine(url)
+        with engine.connect() as connection:
+            connection.execute(sa.text("SELECT 1"))
+        engine.dispose()
+        return weakref.ref(engine.dialect)
+
+    with record(cassette):
+        recorded = dialect_of_an_engine()
+    with replay(cassette):
+        replayed = dialect_of_an_engine()
+    gc.collect()
+    assert (recorded(), replayed()) == (None, None)
 
 
 def test_a_result_still_open_when_the_recording_ends_keeps_what_was_fetched(url: str, cassette: Path) -> None:

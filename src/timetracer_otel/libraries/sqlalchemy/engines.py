@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import threading
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakSet
 
 from timetracer_otel.libraries.sqlalchemy.call import EngineTarget
 from timetracer_otel.libraries.sqlalchemy.internals import has_identity
 
 __all__ = ["engines"]
 
+_TARGET = "_timetracer_target"
+"""Key in a dialect's dictionary: its `EngineTarget`."""
+
 
 class Engines:
     """The engines of this process, by their dialects: each engine has one, and pools know no more than that.
 
-    All maps are weak, since an engine lives as long as the app wants it, across sessions. Safe from any thread.
+    An engine lives as long as the app wants it, across sessions: nothing here keeps it. So the sets are weak, and a
+    dialect holds its `EngineTarget` itself: that refers to the dialect, so even a weak map would keep both for ever.
+    Safe from any thread.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._targets: WeakKeyDictionary[Any, EngineTarget] = WeakKeyDictionary()
         self._only: WeakSet[Any] = WeakSet()
         self.on_recorded_facts: WeakSet[Any] = WeakSet()
         """Dialects that were initialised from a cassette and not by a server."""
@@ -49,19 +53,17 @@ class Engines:
     def met(self, engine: Any) -> None:
         """An engine is asked for a connection: note its URL."""
         dialect = engine.dialect
-        known = self._targets.get(dialect)
+        known = dialect.__dict__.get(_TARGET)
         if known is None or known.engine_url is not engine.url:
-            with self._lock:
-                self._targets[dialect] = EngineTarget(dialect, engine.url)
+            dialect.__dict__[_TARGET] = EngineTarget(dialect, engine.url)
 
     def target(self, dialect: Any) -> EngineTarget | None:
         """The engine of a dialect, for the kit; None where it does not take part."""
-        found = self._targets.get(dialect)
+        found: EngineTarget | None = dialect.__dict__.get(_TARGET)
         if found is None:
             if not has_identity(dialect):
                 return None
-            with self._lock:
-                found = self._targets.setdefault(dialect, EngineTarget(dialect, None))
+            found = dialect.__dict__.setdefault(_TARGET, EngineTarget(dialect, None))
         return None if self._only and dialect not in self._only else found
 
 
