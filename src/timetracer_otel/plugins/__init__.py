@@ -29,7 +29,7 @@ __all__ = [
 
 
 def _watch_spans() -> None:
-    """Watch the spans of a plugin that is enabled by hand, before any session and outside `opentelemetry-instrument`."""
+    """Watch the spans where a plugin is enabled by hand, before any session."""
     from timetracer_otel.process.runtime import runtime
 
     runtime().watch_spans()

@@ -1,4 +1,4 @@
-"""What has to be in place while a session runs in a block: seams, threads that carry the session, spans, the guard."""
+"""What has to be in place while a session runs in a block: seams, threads that carry it, spans, the guard."""
 
 from __future__ import annotations
 

@@ -47,8 +47,9 @@ class BaseSession:
         states = self._states
         if states is None:
             states = vars(self).setdefault("_states", {})
-        found: State | None = states.get(library)
-        if found is None:
+        try:
+            found: State = states[library]
+        except KeyError:
             found = states.setdefault(library, make())
         return found
 

@@ -88,7 +88,7 @@ def _keep_error(error: BaseException, attributes: dict[str, Any]) -> None:
     """
     if not hasattr(error, "pgresult"):
         return
-    result = error.pgresult
+    result: Any = getattr(error, "pgresult", None)
     attributes["_info"] = (
         {int(field): result.error_field(field) for field in import_module("psycopg.pq").DiagnosticField}
         if result is not None
