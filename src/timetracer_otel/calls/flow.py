@@ -81,8 +81,8 @@ class Site:
 
         A seam that asks the session about the call before `flow` does hands this to it: so the call is redacted once.
         """
-        known = None if anew else self._redacted
-        self._redacted = made = session.redacted(known if known is not None else self.call())
+        known = self._redacted
+        self._redacted = made = session.redacted(self.call() if known is None or anew else known)
         return made
 
     def returned(self, value: Any, recording: Recording) -> Any:

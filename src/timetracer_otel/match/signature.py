@@ -149,6 +149,9 @@ class Signer:
         return Target(url, same_target(url) or None, query, _query_key(query))
 
 
+_NOT_MADE: Any = object()
+
+
 class RedactedCall:
     """A call that is made now, redacted, with all that is made of it: signature, key, event, the text of a miss.
 
@@ -160,23 +163,20 @@ class RedactedCall:
         signer: Who made this; another replay, of a cassette with other rules, has another one.
     """
 
-    __slots__ = (
-        *("call", "signer"),
-        *("_args", "_body", "_body_hash", "_digest", "_headers", "_key", "_plain_body", "_target", "_view"),
-    )
+    # What was not asked for yet, where None is an answer, is `_NOT_MADE`. On the class: one is made for each call.
+    _args: Any = _NOT_MADE
+    _body: RedactedBody | None = None
+    _body_hash: str | None = _NOT_MADE
+    _digest: str | None = None
+    _headers: HeaderMap | None = None
+    _key: Key | None = None
+    _plain_body: bytes | None = None
+    _view: CallView | None = None
 
     def __init__(self, call: Call, signer: Signer) -> None:
         self.call = call
         self.signer = signer
         self._target = signer.target(call.url) if call.url is not None else _NO_TARGET
-        self._args: Any = _NOT_MADE
-        self._body: RedactedBody | None = None
-        self._body_hash: str | None = _NOT_MADE
-        self._digest: str | None = None
-        self._headers: HeaderMap | None = None
-        self._key: Key | None = None
-        self._plain_body: bytes | None = None
-        self._view: CallView | None = None
 
     @property
     def headers(self) -> HeaderMap:
@@ -226,19 +226,19 @@ class RedactedCall:
             Unencodable: The arguments cannot be kept in a cassette.
         """
         if self._body_hash is _NOT_MADE:
-            self._body_hash = self._hashed()
+            call = self.call
+            if call.body_end is not BodyEnd.COMPLETE:
+                self._body_hash = PARTIAL_BODY
+            elif call.args is not None:
+                self._body_hash = self.signer.arguments_hash(call.lib, self.args)
+            elif not call.body:
+                self._body_hash = None
+            else:
+                plain = self.plain_body
+                self._body_hash = hashlib.sha256(plain).hexdigest()
+                if plain is self.body.data:
+                    self._digest = self._body_hash
         return self._body_hash
-
-    def _hashed(self) -> str | None:
-        call = self.call
-        if call.body_end is not BodyEnd.COMPLETE:
-            return PARTIAL_BODY
-        if call.args is not None:
-            return self.signer.arguments_hash(call.lib, self.args)
-        if not call.body:
-            return None
-        plain = self.plain_body
-        return self.body_digest if plain is self.body.data else hashlib.sha256(plain).hexdigest()
 
     @property
     def signature(self) -> EventSignature:
@@ -289,8 +289,6 @@ class RedactedCall:
         return self._view
 
 
-_NOT_MADE: Any = object()
-"""Stands for what was not asked for yet, where None is an answer."""
 _NO_TARGET = Target("", None, {}, ())
 _NO_BODY = RedactedBody(b"", (), False)
 

@@ -145,9 +145,11 @@ class ReplaySession(BaseSession):
 
         Whoever asks more than once about a call hands this on in its place, so that it is redacted once.
         """
-        if not isinstance(call, RedactedCall):
-            return self._signer.redacted(call)
-        return call if call.signer is self._signer else self._signer.redacted(call.call)
+        if isinstance(call, RedactedCall):
+            if call.signer is self._signer:
+                return call
+            call = call.call
+        return RedactedCall(call, self._signer)
 
     def expects_body(self, call: Call | RedactedCall, path: tuple[str, ...] = ()) -> bool:
         """Whether a call whose body is a stream must be read before it can be matched.
