@@ -9,6 +9,7 @@ Programs are found beside the Python that runs the tests, whatever ``PATH`` says
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import sys
@@ -17,7 +18,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
-__all__ = ["ROOT", "environment", "instrument", "script", "uses"]
+__all__ = ["ROOT", "environment", "instrument", "instrumented_path", "script", "uses"]
 
 ROOT = Path(__file__).parents[1]
 """The repository."""
@@ -36,6 +37,20 @@ def script(name: str) -> str:
 def instrument(*command: str) -> list[str]:
     """A command, under stock ``opentelemetry-instrument``."""
     return [script("opentelemetry-instrument"), *command]
+
+
+def instrumented_path(python_path: str | None, folder: Path) -> str:
+    """The ``PYTHONPATH`` with which ``opentelemetry-instrument`` replaces itself by a Python, in a folder.
+
+    The script does nothing else with a command: a Python that is started with it is instrumented in the same way, and
+    a third sooner. `tests/bridge/test_instrumented_process.py` compares the two.
+    """
+    spec = importlib.util.find_spec("opentelemetry.instrumentation.auto_instrumentation")
+    assert spec is not None
+    assert spec.origin is not None
+    own = str(Path(spec.origin).parent)
+    paths = [path for path in (python_path or "").split(os.pathsep) if path and path != own]
+    return os.pathsep.join([own, *([] if str(folder) in paths else [str(folder)]), *paths])
 
 
 def uses(*code: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""Programs run under stock ``opentelemetry-instrument``, with nothing but the environment to tell them what to do."""
+"""Programs run as ``opentelemetry-instrument`` runs them, with only the environment to tell them what to do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from tests.children import ROOT, environment, instrument, uses
+from tests.children import ROOT, environment, instrumented_path, uses
 from timetracer_otel.cassette import CassetteStore, read_cassette
 from timetracer_otel.types import Cassette
 
@@ -22,11 +22,11 @@ _DISABLED = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
 
 
 def instrumented(code: str, cwd: Path | None = None, /, **changes: str) -> subprocess.CompletedProcess[str]:
-    """Run code as ``opentelemetry-instrument python -c CODE``, in this folder or another one.
+    """Run code as ``opentelemetry-instrument python -c CODE`` does, in this folder or another one.
 
     The instrumentations of what the code imports are there; one that a test names as disabled is not.
     """
-    return _run(instrument(sys.executable, "-c", textwrap.dedent(code)), _environment(code, changes), cwd)
+    return _run([sys.executable, "-c", textwrap.dedent(code)], _instrumented(_environment(code, changes), cwd), cwd)
 
 
 def plain(code: str, **changes: str) -> subprocess.CompletedProcess[str]:
@@ -35,10 +35,10 @@ def plain(code: str, **changes: str) -> subprocess.CompletedProcess[str]:
 
 
 def started(code: str, **changes: str) -> subprocess.Popen[str]:
-    """Start code as ``opentelemetry-instrument python -c CODE`` and leave it running, its output in a pipe."""
+    """Start code as ``opentelemetry-instrument python -c CODE`` does and leave it running, its output in a pipe."""
     return subprocess.Popen(
-        instrument(sys.executable, "-c", textwrap.dedent(code)),
-        env=_environment(code, changes),
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env=_instrumented(_environment(code, changes)),
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -84,12 +84,15 @@ def _environment(code: str, changes: dict[str, str]) -> dict[str, str]:
     return env
 
 
-def _run(command: list[str], env: dict[str, str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    if cwd is not None and "PYTHONPATH" in env:
+def _instrumented(env: dict[str, str], cwd: Path | None = None) -> dict[str, str]:
+    python_path = env.get("PYTHONPATH")
+    if python_path and cwd is not None:
         # Its relative entries are meant from here.
-        env["PYTHONPATH"] = os.pathsep.join(
-            str(Path(entry).absolute()) for entry in env["PYTHONPATH"].split(os.pathsep)
-        )
+        python_path = os.pathsep.join(str(Path(entry).absolute()) for entry in python_path.split(os.pathsep))
+    return {**env, "PYTHONPATH": instrumented_path(python_path, (cwd or Path()).absolute())}
+
+
+def _run(command: list[str], env: dict[str, str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command,
         env=env,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.bridge._programs import cassettes, forks, instrumented, plain, started
+from tests.children import environment, instrument
 from tests.loopback import Loopback
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.types import Cassette
@@ -78,6 +80,16 @@ def test_each_root_becomes_one_cassette_and_calls_outside_go_to_one_of_the_proce
     assert [event.signature.url for event in outside.events] == [f"{upstream.url}/users/3"]
     assert outside.events[0].span is not None
     assert outside.events[0].span.name == "GET"
+
+
+def test_the_script_starts_a_program_as_these_tests_do() -> None:
+    """So that what they show holds for ``opentelemetry-instrument``, which they leave out."""
+    code = "import json, os, sys; print(json.dumps([dict(os.environ), sys.path, sys.argv]))"
+    here = instrumented(code)
+    command = instrument(sys.executable, "-c", code)
+    env = environment(OTEL_TRACES_EXPORTER="none")
+    script = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert json.loads(script.stdout) == json.loads(here.stdout)
 
 
 @pytest.mark.parametrize("sampler", ["always_off", "timetracer"])
