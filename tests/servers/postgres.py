@@ -35,6 +35,11 @@ _SYSTEM_SERVER = os.environ.get("TIMETRACER_TEST_POSTGRES", "")
 
 _DEAD_PORT = 1
 _READY_SECONDS = 100.0
+_LEASH = 'exec 3<&0; "$@" </dev/null & server=$!; (read _ <&3; kill -INT $server) & wait $server'
+"""Runs a command until it ends, or until the standard input ends: so the server ends also where the tests are killed.
+
+SIGINT is what PostgreSQL calls a fast shutdown.
+"""
 _SETTINGS = {
     "listen_addresses": "",
     "fsync": "off",
@@ -149,9 +154,20 @@ class _Server:
         log = self._folder / "log"
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [str(self._postgres), "-D", str(self._data), "-k", str(self._folder), *settings],
+                [
+                    "sh",
+                    "-c",
+                    _LEASH,
+                    "sh",
+                    str(self._postgres),
+                    "-D",
+                    str(self._data),
+                    "-k",
+                    str(self._folder),
+                    *settings,
+                ],
                 cwd=self._folder,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
                 # A Ctrl-C is for the tests; they end it in their own time.
@@ -169,12 +185,12 @@ class _Server:
         """Stop it, if it runs: its connections are cut, and its socket is gone."""
         if self._process is None:
             return
-        # What it calls a fast shutdown.
-        self._process.send_signal(signal.SIGINT)
+        assert self._process.stdin is not None
+        self._process.stdin.close()
         try:
             self._process.wait(30)
         except subprocess.TimeoutExpired:
-            self._process.send_signal(signal.SIGQUIT)
+            os.killpg(self._process.pid, signal.SIGQUIT)
             self._process.wait(30)
         self._process = None
 
