@@ -109,6 +109,10 @@ def names_of(driver: str) -> list[str]:
 ALL = [pytest.param(driver, name, id=f"{driver}-{name}") for driver in (*SYNC, *ASYNC) for name in names_of(driver)]
 
 
+# The first test makes all bare and recorded runs: half a minute, and on a busy machine ten times that.
+pytestmark = pytest.mark.timeout(1200)
+
+
 @pytest.fixture(scope="module")
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Any, Made]]:
     """The bare and the recorded runs of the selected cases; the servers are gone behind them."""
