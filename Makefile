@@ -39,7 +39,7 @@ COMMA := ,
 DOTS := awk '/^ *Collecting/ {printf "."; fflush()} /^Building wheels/ {printf " building "; fflush()} \
   /^Installing collected/ {printf " installing "; fflush()} END {print ""}'
 
-.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-tooling bench fuzz test-oldest format install clean
+.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-tooling bench fuzz test-oldest docs dist format install clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -95,10 +95,22 @@ test-oldest: ## every test with the lowest versions that pyproject.toml allows (
 	@$(MAKE) --no-print-directory VENV=.venv-oldest CONSTRAINTS=tests/oldest.txt .venv-oldest/stamps/installed
 	@$(CLEAN) .venv-oldest/bin/python -m pytest -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
 
+docs: .venv-docs/stamps/docs ## build the documentation site into build/docs; a warning is an error
+	@$(CLEAN) NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build
+	@echo "open build/docs/index.html"
+
+dist: $(STAMPS)/tools ## build what a release publishes into dist/, and try its wheel in an environment of its own
+	@rm -rf dist
+	@for project in . $(EXPORTERS); do (cd $$project && $(CURDIR)/$(BIN)/python -m hatchling build -d $(CURDIR)/dist); done
+	@$(MAKE) --no-print-directory VENV=.venv-dist .venv-dist/stamps/python-$(PYTHON_FOUND)
+	@.venv-dist/bin/python -m pip install --quiet --force-reinstall $(foreach wheel,timetracer_otel $(subst -,_,$(notdir $(EXPORTERS))),dist/$(wheel)-[0-9]*.whl)
+	@$(CLEAN) .venv-dist/bin/timetracer-otel --version
+	@$(CLEAN) .venv-dist/bin/timetracer-otel export --help >/dev/null
+
 install: $(STAMPS)/installed ## only set .venv up
 
 clean: ## remove everything that was made here
-	rm -rf .venv .venv-oldest .venv-bench .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .venv-oldest .venv-bench .venv-docs .venv-dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A virtual environment of another Python is made anew. Where the Python has no ensurepip (Debian's, without
@@ -127,6 +139,12 @@ $(STAMPS)/installed: $(STAMPS)/tools $(SOURCES) README.md
 	@rm -rf $(VENV)/wheels && mkdir -p $(VENV)/wheels
 	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir $(VENV)/wheels . $(addprefix ./,$(EXPORTERS))
 	@$(BIN)/python -m pip install --quiet --no-deps --force-reinstall $(VENV)/wheels/*.whl
+	@touch $@
+
+.venv-docs/stamps/docs: pyproject.toml
+	@$(MAKE) --no-print-directory VENV=.venv-docs .venv-docs/stamps/python-$(PYTHON_FOUND)
+	@echo "installing what builds the documentation into .venv-docs"
+	@.venv-docs/bin/python -m pip install --quiet --group docs
 	@touch $@
 
 .venv-bench/stamps/peers: benchmarks/peers.txt

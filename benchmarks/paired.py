@@ -32,8 +32,8 @@ from subjects import provider
 from workload import Operation, operations
 
 import timetracer_otel
-from timetracer_otel.bridge import runtime
 from timetracer_otel.plugins import enable_httpx
+from timetracer_otel.process.runtime import runtime
 
 WARM_UP = 5
 """Rounds that are not counted."""

@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import Path
 
 from timetracer_otel.config import OTEL_ENV_PREFIX, SETTINGS, Setting, TraceConfig
-from timetracer_otel.session._redaction_rules import SECRET_FIELDS, SECRET_HEADERS, SECRET_QUERY
+from timetracer_otel.redact.secret_names import SECRET_FIELDS, SECRET_HEADERS, SECRET_QUERY
 
 DOCS = Path(__file__).parent
 BEGIN, END = "<!-- names: made by docs/make_settings.py -->\n", "<!-- end of names -->\n"
@@ -20,7 +20,7 @@ BEGIN, END = "<!-- names: made by docs/make_settings.py -->\n", "<!-- end of nam
 HEAD = f"""\
 # Settings
 
-<!-- Made by docs/make_settings.py from the table in src/timetracer_otel/_settings.py: change that, and run it. -->
+<!-- Made by docs/make_settings.py from the table in base/settings.py: change that, and run it. -->
 
 Each setting is a field of `timetracer_otel.config.TraceConfig` and a variable of the environment. Each variable also
 goes by a longer name with the prefix `{OTEL_ENV_PREFIX}` (`TIMETRACER_MODE` is `{OTEL_ENV_PREFIX}MODE`), for which
@@ -40,9 +40,9 @@ Of OpenTelemetry's own variables these count as well: `OTEL_SERVICE_NAME`, `OTEL
 plugin), `OTEL_PYTHON_EXCLUDED_URLS` and `OTEL_PYTHON_<LIBRARY>_EXCLUDED_URLS`, for calls by the client's name
 (`HTTPX`) and for requests that come in by the framework's (`FASTAPI`, `STARLETTE`, `FLASK`, `DJANGO`).
 
-What is switched off is not recorded where the environment says what is. `record(...)` and `replay(...)` in code and
-in tests, and a replay of a whole process, are for every plugin all the same: those variables are about telemetry, and
-a library that a replay left out would call for real. To leave one out there is `TIMETRACER_CAPTURE` or
+OpenTelemetry's variables are about telemetry, so they count only where the environment decides what is recorded.
+`record(...)` and `replay(...)` in code and in tests, and the replay of a whole process, are for every plugin all the
+same: a library that a replay left out would call for real. To leave a library out, use `TIMETRACER_CAPTURE` or
 `TIMETRACER_LIVE_PLUGINS`.
 """
 

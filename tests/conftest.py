@@ -16,7 +16,7 @@ import pytest
 import trustme
 
 from tests.servers._failure import ServerDidNotStart
-from timetracer_otel import _faults
+from timetracer_otel.base import faults
 from timetracer_otel.context import get_current_session
 
 _SERVER = "server that did not start"
@@ -86,7 +86,7 @@ def _silent_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 def _faults_are_raised() -> Iterator[None]:
     """No test passes over a contained fault of ours."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_faults, "raise_faults", True)
+        patch.setattr(faults, "raise_faults", True)
         yield
 
 

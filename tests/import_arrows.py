@@ -1,14 +1,17 @@
-"""The rules that the source tree keeps, checked from its text alone: ``python -m tests.import_arrows``.
+"""The rules of the source tree: who may import whom, and who may read the environment.
 
-Rooms and arrows are those of the design. What is checked, and under which name a breach is reported:
+``python -m tests.import_arrows`` prints each breach and ends with 1 where there is one. Tests call `check`.
+The rules, by the name a breach is reported:
 
-- ``arrow``: a module imports only from its own room and from rooms below it;
-- ``client``: a client library is imported only by modules of its own plugin, and importing the package
-  imports none (a module that imports one at its top is private to its plugin, and only loaded inside functions);
+- ``arrow``: a module imports only from its own room and from rooms on lower floors;
+- ``circle``: no two files need each other, not even for type checkers only;
+- ``client``: a client library is imported only by modules of its own folder in ``libraries``, and importing the
+  package imports none (a module that imports one at its top is only loaded inside functions of its own folder);
+- ``sdk``: OpenTelemetry's SDK is imported at the top by the modules of `SDK_MODULES` alone, which others load inside
+  functions: who traces nothing pays nothing for it;
 - ``third-party``: nothing is imported that the distribution does not depend on;
 - ``environment``: only ``config`` reads the environment;
-- ``length``: no module passes 400 lines;
-- ``exports``: public modules have an ``__all__``, and every name in one exists.
+- ``exports``: modules have an ``__all__``, and every name in one exists.
 """
 
 from __future__ import annotations
@@ -20,48 +23,64 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PACKAGE = "timetracer_otel"
-MAX_LINES = 400
 
-ROOMS: dict[str, int] = {
-    **dict.fromkeys(("types", "constants", "exceptions", "_counters", "_faults", "_names"), 0),
-    **dict.fromkeys(("_kept_functions", "_mappings", "_otel_internals", "_patching", "context"), 0),
-    **dict.fromkeys(("_settings", "config"), 1),
-    "cassette": 2,
-    "session": 3,
-    "bridge": 4,
-    "plugins": 5,
-    **dict.fromkeys(("", "_scopes", "cli", "__main__"), 6),
-    **dict.fromkeys(("pytest_plugin", "_pytest_contexts", "_pytest_paths", "_pytest_report", "_pytest_sessions"), 6),
-}
-"""Floor of each room; the front door is the package itself. ``context`` and `READERS` have rules of their own."""
+FLOORS: tuple[tuple[str, ...], ...] = (
+    # the contract
+    ("constants", "exceptions"),
+    ("types",),
+    ("base",),
+    ("config",),
+    # bytes, and what must not stand in them
+    ("cassette", "redact"),
+    ("match",),
+    ("session",),
+    ("context",),
+    # one call
+    ("calls",),
+    ("guard", "otel", "libraries"),
+    ("incoming",),
+    # a process, and what OpenTelemetry loads of us
+    ("process",),
+    ("otel.exporter", "otel.instrumentor"),
+    # the front door
+    ("blocks",),
+    ("", "plugins"),
+    ("cli", "pytest_plugin"),
+    ("__main__",),
+)
+"""The rooms from the ground up; a module belongs to the longest name that fits. `READERS` have rules of their own."""
 
 READERS: dict[str, tuple[str, ...]] = {"report": (), "verify": ("report",)}
 """Rooms that only read what the others made, and which of each other they may import."""
 
-READERS_SEE = 3
-"""They import from this floor and below. Only the top floor imports them; the bridge `report` at the end."""
+READERS_SEE = "session"
+"""They import from this room's floor and below. Only ``cli`` and ``pytest_plugin`` import
+them, and functions of ``blocks`` and ``process``, for the account at the end."""
 
 ALWAYS_ALLOWED = frozenset({"opentelemetry", "msgpack", "wrapt"})
 ALLOWED_IN = {
-    "pytest": ("pytest_plugin", "_pytest_contexts", "_pytest_paths", "_pytest_report", "_pytest_sessions"),
+    "pytest": ("pytest_plugin",),
     "tqdm": ("verify",),
     "junitparser": ("verify",),
 }
 OPTIONAL = frozenset({"brotli", "brotlicffi", "zstandard", "compression"})
-OPTIONAL_ROOMS = ("cassette", "session", "report")
+OPTIONAL_ROOMS = ("cassette", "redact", "report")
 """Decoders that need not be there (``compression`` came with Python 3.14), and the rooms whose functions may ask."""
+
+SDK_MODULES = ("otel.exporter", "otel.processor", "otel.sampler")
 
 CLIENTS: dict[str, tuple[str, ...]] = {
     "httpx": ("httpx", "httpx2", "httpcore", "httpcore2", "h2", "anyio"),
     "requests": ("requests", "urllib3"),
     "aiohttp": ("aiohttp", "multidict", "yarl"),
-    "sqlalchemy": ("sqlalchemy", "psycopg", "psycopg2", "asyncpg", "aiosqlite", "sqlite3"),
+    "sqlalchemy": ("sqlalchemy",),
+    "kits": ("psycopg", "psycopg2", "asyncpg", "aiosqlite", "sqlite3"),
     "redis": ("redis", "fakeredis"),
 }
-"""Which modules belong to which plugin; a plugin's own modules are ``plugins/<name>…`` and ``plugins/_<name>…``."""
+"""Which modules belong to which folder of ``libraries``."""
 
 _OWNER = {module: plugin for plugin, modules in CLIENTS.items() for module in modules}
-_INSTRUMENTATIONS = {"aiohttp_client": "aiohttp", "asyncpg": "sqlalchemy", "urllib3": "requests"}
+_INSTRUMENTATIONS = {"aiohttp_client": "aiohttp", "asyncpg": "kits", "urllib3": "requests"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +110,15 @@ class Module:
         return self.name.split(".", 1)[0]
 
     @property
-    def is_private(self) -> bool:
-        return any(part.startswith("_") for part in self.name.split("."))
+    def library(self) -> str | None:
+        """The folder of ``libraries`` that it lies in, whose client libraries it may import."""
+        parts = self.name.split(".")
+        return parts[1] if parts[0] == "libraries" and len(parts) > 1 else None
 
     @property
-    def plugin(self) -> str | None:
-        """The plugin whose client libraries this module may import."""
-        if self.room != "plugins" or "." not in self.name:
-            return None
-        stem = self.name.split(".")[1].lstrip("_")
-        return next((plugin for plugin in CLIENTS if stem == plugin or stem.startswith(plugin + "_")), None)
+    def is_declaration(self) -> bool:
+        """Whether it is the front of its library's folder, which is loaded where the library may be missing."""
+        return self.library is not None and self.name.count(".") == 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +144,10 @@ def check(files: dict[str, str]) -> list[Breach]:
     for module in modules.values():
         breaches += _arrows(module)
         breaches += _third_parties(module, heavy.get(module.name))
+        breaches += _sdk(module)
         breaches += _environment(module)
         breaches += _exports(module)
-        lines = module.source.count("\n")
-        if lines > MAX_LINES:
-            breaches.append(Breach(module.path, lines, "length", f"{lines} lines, at most {MAX_LINES} are allowed"))
-    return breaches
+    return [*breaches, *_circles(modules)]
 
 
 def read_package(folder: Path) -> dict[str, str]:
@@ -197,32 +213,100 @@ def _own(target: str) -> str | None:
     return target.removeprefix(PACKAGE + ".") if target.startswith(PACKAGE + ".") else None
 
 
+def _place(name: str) -> tuple[str, int] | None:
+    """The entry of `FLOORS` that a module belongs to, and its floor; None where no room has it."""
+    parts = name.split(".") if name else []
+    for length in range(len(parts), -1, -1):
+        entry = ".".join(parts[:length])
+        if length == 0 and name:
+            return None
+        for floor, entries in enumerate(FLOORS):
+            if entry in entries:
+                return entry, floor
+    return None
+
+
+def _reader(name: str) -> str | None:
+    room = name.split(".", 1)[0]
+    return room if room in READERS else None
+
+
+def _floor(room: str) -> int:
+    return next(floor for floor, entries in enumerate(FLOORS) if room in entries)
+
+
 def _arrows(module: Module) -> Iterator[Breach]:
-    room = module.room
-    if room not in ROOMS and room not in READERS:
-        yield Breach(module.path, 1, "arrow", f"{room!r} is no room of the design")
+    reader, place = _reader(module.name), _place(module.name)
+    if reader is None and place is None:
+        yield Breach(module.path, 1, "arrow", f"{module.room!r} is no room of the design")
         return
     for found in module.imports:
         name = _own(found.target)
-        if name is None:
+        if name is None or (name == "" and module.name == ""):
             continue
-        other = name.split(".", 1)[0]
-        if other == room or (other not in ROOMS and other not in READERS):
+        other_reader, other = _reader(name), _place(name)
+        if other_reader is None and other is None:
             continue
-        if room == "context":
-            allowed = other == "_otel_internals" or (other == "session" and found.typing_only)
-        elif room in READERS:
-            allowed = other in READERS[room] or (other in ROOMS and ROOMS[other] <= READERS_SEE)
-        elif other in READERS:
-            allowed = ROOMS[room] == ROOMS[""] or (room == "bridge" and other == "report" and not found.at_top)
-        elif other == "context":
-            allowed = ROOMS[room] > ROOMS["context"]
+        if reader is not None:
+            allowed = other_reader == reader or other_reader in READERS[reader]
+            allowed = allowed or (other is not None and other[1] <= _floor(READERS_SEE))
+        elif other_reader is not None:
+            assert place is not None
+            asks_at_the_end = place[0] in {"blocks", "process"} and not found.at_top
+            allowed = place[1] >= _floor("cli") or asks_at_the_end
         else:
-            allowed = ROOMS[other] <= ROOMS[room]
+            assert place is not None
+            assert other is not None
+            # Facades of a room load what lies on another floor inside functions.
+            is_facade = name.startswith(module.name + ".") and not found.at_top
+            allowed = other[0] == place[0] or other[1] < place[1] or is_facade
+            if place[0] == other[0] == "libraries":
+                theirs = name.split(".")[1] if "." in name else None
+                allowed = theirs in {None, module.library, "kits"}
         if not allowed:
-            yield Breach(
-                module.path, found.line, "arrow", f"{room or 'the front door'} may not import {found.target}"
-            )
+            who = module.name or "the front door"
+            yield Breach(module.path, found.line, "arrow", f"{who} may not import {found.target}")
+
+
+def _circles(modules: dict[str, Module]) -> Iterator[Breach]:
+    """Files that need each other, wherever in them the imports stand; the way that a reader would go."""
+    needs = {
+        module.name: sorted(
+            {name for found in module.imports if (name := _own(found.target)) in modules and name != module.name}
+            # The front door, and the front of a room, load their own modules when a name is asked for.
+            - ({""} if module.name else set())
+        )
+        for module in modules.values()
+    }
+    done: set[str] = set()
+    for start in needs:
+        way: list[str] = []
+
+        def walk(name: str, way: list[str] = way) -> Iterator[Breach]:
+            if name in way:
+                circle = [*way[way.index(name) :], name]
+                yield Breach(modules[name].path, 1, "circle", " -> ".join(circle))
+                return
+            if name in done:
+                return
+            way.append(name)
+            for other in needs[name]:
+                yield from walk(other)
+            way.pop()
+            done.add(name)
+
+        yield from walk(start)
+
+
+def _sdk(module: Module) -> Iterator[Breach]:
+    for found in module.imports:
+        if not found.at_top:
+            continue
+        if found.target.startswith("opentelemetry.sdk") and module.name not in SDK_MODULES:
+            yield Breach(module.path, found.line, "sdk", f"importing {module.name} imports {found.target}")
+        name = _own(found.target)
+        if name in SDK_MODULES and module.name not in SDK_MODULES:
+            yield Breach(module.path, found.line, "sdk", f"{name} imports the SDK; load it in a function")
 
 
 def _client(target: str) -> str | None:
@@ -253,7 +337,7 @@ def _heavy(modules: dict[str, Module]) -> dict[str, tuple[str, int]]:
 
 
 def _third_parties(module: Module, heavy: tuple[str, int] | None) -> Iterator[Breach]:
-    if heavy is not None and not (module.plugin and module.is_private):
+    if heavy is not None and (module.library is None or module.is_declaration):
         yield Breach(
             module.path, heavy[1], "client", f"importing this module imports {heavy[0]}; do it in a function"
         )
@@ -263,8 +347,8 @@ def _third_parties(module: Module, heavy: tuple[str, int] | None) -> Iterator[Br
             continue
         owner = _client(found.target)
         if owner is not None:
-            if module.plugin != owner:
-                yield Breach(module.path, found.line, "client", f"only the {owner} plugin may import {found.target}")
+            if module.library != owner:
+                yield Breach(module.path, found.line, "client", f"only libraries/{owner} may import {found.target}")
         elif top in OPTIONAL:
             if found.at_top or module.room not in OPTIONAL_ROOMS:
                 yield Breach(module.path, found.line, "third-party", f"{top} may be missing; import it in a function")
@@ -299,8 +383,9 @@ def _exports(module: Module) -> Iterator[Breach]:
             except ValueError:
                 return  # computed: a test that imports the module looks for the names
     if exported is None:
-        if not module.is_private:
-            yield Breach(module.path, 1, "exports", "a public module states its __all__")
+        # The front of a room may have nothing for others: a docstring, and no more.
+        if len(module.tree.body) > 1 or not module.path.endswith("__init__.py"):
+            yield Breach(module.path, 1, "exports", "a module states its __all__")
         return
     bound = set(_bound(module.tree))
     for name in sorted({name for name in exported if exported.count(name) > 1}):

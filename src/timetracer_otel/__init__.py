@@ -14,8 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from timetracer_otel._counters import Counters, counters
-    from timetracer_otel._scopes import record, replay
+    from timetracer_otel.base.counters import Counters, counters
+    from timetracer_otel.blocks import record, replay
     from timetracer_otel.config import TraceConfig
     from timetracer_otel.constants import CapturePolicy, CompressionType, RecordMode, TraceMode
     from timetracer_otel.exceptions import (
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
 
 __version__ = "0.1.0"
+"""The only place of the version: the build reads it here. A literal, since looking it up would cost each start."""
 
 __all__ = [
     "CapturePolicy",
@@ -57,8 +58,8 @@ __all__ = [
 ]
 
 _HOME = {
-    **dict.fromkeys(("record", "replay"), "_scopes"),
-    **dict.fromkeys(("Counters", "counters"), "_counters"),
+    **dict.fromkeys(("record", "replay"), "blocks"),
+    **dict.fromkeys(("Counters", "counters"), "base.counters"),
     "TraceConfig": "config",
     **dict.fromkeys(("CapturePolicy", "CompressionType", "RecordMode", "TraceMode"), "constants"),
 }

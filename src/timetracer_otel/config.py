@@ -1,6 +1,6 @@
 """`TraceConfig`: the settings with their values. The only module that reads the environment.
 
-Every setting of the table in `_settings` has a field here, a name in the environment with the prefix
+Every setting of the table in `base.settings` has a field here, a name in the environment with the prefix
 ``TIMETRACER_``, and the same name with the prefix ``OTEL_PYTHON_TIMETRACER_`` (so that
 ``opentelemetry-instrument`` has a flag for it).
 ``TIMETRACER_…`` wins where both are set; an empty value counts as not set, as in OpenTelemetry.
@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 from urllib.parse import unquote
 
-from timetracer_otel._names import mocks, unknown_names
-from timetracer_otel._settings import ENV_PREFIX, OTEL_ENV_PREFIX, SETTINGS, Setting, check, names, parse
+from timetracer_otel.base.plugin_names import mocks, unknown_names
+from timetracer_otel.base.settings import ENV_PREFIX, OTEL_ENV_PREFIX, SETTINGS, Setting, check, names, parse
 from timetracer_otel.constants import CapturePolicy, CompressionType, RecordMode, TraceMode
 
 __all__ = [
@@ -26,10 +26,13 @@ __all__ = [
     "Setting",
     "TraceConfig",
     "environment",
+    "environment_speaks",
     "excluded_urls",
+    "excluding_variable",
     "instrumentation_disabled",
     "is_set",
     "mode_is_explicit",
+    "replay_is_wanted",
 ]
 
 
@@ -181,12 +184,25 @@ def environment(name: str) -> str | None:
     return value or None
 
 
-def excluded_urls(library: str) -> str | None:
-    """The regular expressions of ``OTEL_PYTHON_<LIBRARY>_EXCLUDED_URLS`` or ``OTEL_PYTHON_EXCLUDED_URLS``, joined.
+def replay_is_wanted() -> bool:
+    """Whether the environment asks for a replay, also where another setting of it cannot be used."""
+    wanted = environment("TIMETRACER_MODE") or environment("OTEL_PYTHON_TIMETRACER_MODE") or ""
+    return wanted.lower() == TraceMode.REPLAY.value
+
+
+def excluding_variable(library: str) -> str | None:
+    """The variable that lists the URLs which are left out for a library; None where none is set.
 
     The same variables, with the same precedence, as OpenTelemetry's own HTTP instrumentations.
     """
-    listed = environment(f"OTEL_PYTHON_{library.upper()}_EXCLUDED_URLS") or environment("OTEL_PYTHON_EXCLUDED_URLS")
+    variables = f"OTEL_PYTHON_{library.upper()}_EXCLUDED_URLS", "OTEL_PYTHON_EXCLUDED_URLS"
+    return next(filter(environment, variables), None)
+
+
+def excluded_urls(library: str) -> str | None:
+    """The regular expressions of ``OTEL_PYTHON_<LIBRARY>_EXCLUDED_URLS`` or ``OTEL_PYTHON_EXCLUDED_URLS``, joined."""
+    variable = excluding_variable(library)
+    listed = environment(variable) if variable is not None else None
     return "|".join(names(listed)) if listed else None
 
 
@@ -205,6 +221,11 @@ def switching_off(library: str, *, sdk: bool = True) -> list[str]:
 def is_set(name: str) -> bool:
     """Whether the environment has a setting, by its name without prefix."""
     return _variable(name) is not None
+
+
+def environment_speaks() -> bool:
+    """Whether the environment has any of our settings, or names our exporter."""
+    return _names_exporter() or any(_variable(setting.name) is not None for setting in SETTINGS)
 
 
 def mode_is_explicit() -> bool:
@@ -234,8 +255,7 @@ def _read_environment(explicit_only: bool = False) -> dict[str, Any]:
             named, text = found
             values[setting.field] = parse(setting, text, named)
             check(setting.field, values[setting.field], named)
-    exporters = names(environment("OTEL_TRACES_EXPORTER") or "")
-    if "mode" not in values and "timetracer" in exporters:
+    if "mode" not in values and _names_exporter():
         values["mode"] = TraceMode.RECORD
     if not explicit_only:
         resource = _resource_attributes()
@@ -246,6 +266,10 @@ def _read_environment(explicit_only: bool = False) -> dict[str, Any]:
         if deployment:
             values.setdefault("env", deployment)
     return values
+
+
+def _names_exporter() -> bool:
+    return "timetracer" in names(environment("OTEL_TRACES_EXPORTER") or "")
 
 
 def _resource_attributes() -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel_context
 
-from timetracer_otel._otel_internals import current_context
+from timetracer_otel.base.otel_context import current_context
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context

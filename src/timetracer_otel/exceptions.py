@@ -14,12 +14,8 @@ TimetracerError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from timetracer_otel.types import Verdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 __all__ = [
     "CassetteError",
@@ -150,16 +146,37 @@ class ReplayMismatchError(TimetracerError):
         return lines
 
 
+class _Verdict(Protocol):
+    """What a replay did (`timetracer_otel.types.Verdict`, which names the errors of this module)."""
+
+    @property
+    def ok(self) -> bool: ...
+    @property
+    def misses(self) -> tuple[ReplayMismatchError, ...]: ...
+    @property
+    def repeats(self) -> int: ...
+    @property
+    def recorded(self) -> int: ...
+    @property
+    def live(self) -> Mapping[str, int]: ...
+    @property
+    def hits(self) -> Sequence[Any]: ...
+    @property
+    def unused(self) -> Sequence[Any]: ...
+    @property
+    def blocked(self) -> tuple[NetworkBlockedError, ...]: ...
+
+
 class ReplayFailedError(TimetracerError):
     """A replay ended, and not all was well: a call had no answer, and the app swallowed the error that said so.
 
     Also raised for events that no call asked for, where ``fail_on_unused`` wants it.
 
     Attributes:
-        verdict: What the replay did.
+        verdict: What the replay did, a `timetracer_otel.types.Verdict`.
     """
 
-    def __init__(self, message: str, verdict: Verdict) -> None:
+    def __init__(self, message: str, verdict: _Verdict) -> None:
         super().__init__(message)
         self.verdict = verdict
 

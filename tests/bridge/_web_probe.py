@@ -62,7 +62,7 @@ def main() -> None:
         _set_provider(unsampled=tracing == "unsampled")
     if tracing in {"framework", "unsampled"}:
         _instrumentor(name).instrument()
-    from timetracer_otel.bridge import TimetracerInstrumentor
+    from timetracer_otel.otel.instrumentor import TimetracerInstrumentor
 
     made_before = tracing in {"none", "after"}
     app = APPS[name]() if made_before else None

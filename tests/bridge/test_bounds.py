@@ -14,10 +14,11 @@ from tests.bridge._programs import cassettes
 from tests.loopback import Loopback
 from tests.servers.redis import RedisServer
 from timetracer_otel import ReplayMismatchError, counters, record, replay
-from timetracer_otel.bridge import _wsgi, runtime
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import TraceMode
+from timetracer_otel.incoming import wsgi
+from timetracer_otel.process.runtime import runtime
 
 
 @pytest.fixture
@@ -84,14 +85,14 @@ def test_replies_over_the_limit_reach_the_app_and_are_not_kept(tmp_path: Path) -
     assert cassette.stats.dropped == {"bodies over the limit": 1, "calls behind the limit of bodies": 1}
 
 
-def _app(environ: _wsgi.Environ, start_response: _wsgi.StartResponse) -> Iterable[bytes]:
+def _app(environ: wsgi.Environ, start_response: wsgi.StartResponse) -> Iterable[bytes]:
     start_response("200 OK", [])
     return iter([b"x"] * int(environ["QUERY_STRING"] or 1))
 
 
 def _serve(path: str, query: str = "") -> Iterable[bytes]:
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "SCRIPT_NAME": "", "QUERY_STRING": query}
-    return _wsgi.serve(_app, environ, lambda *_: None, "mine", lambda environ: None)
+    return wsgi.serve(_app, environ, lambda *_: None, "mine", lambda environ: None)
 
 
 def _close(response: Iterable[bytes]) -> bytes:

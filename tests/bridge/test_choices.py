@@ -17,7 +17,8 @@ _PROGRAM = """
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
     import timetracer_otel
-    from timetracer_otel.bridge import _wsgi, runtime
+    from timetracer_otel.otel import _wsgi
+    from timetracer_otel.process.runtime import runtime
     from timetracer_otel.cassette import CassetteStore, read_cassette
     from timetracer_otel.config import TraceConfig
     from timetracer_otel.constants import EventType
@@ -126,7 +127,7 @@ def test_a_job_is_kept_where_its_span_says_that_it_failed(tmp_path: Path) -> Non
         """
         from opentelemetry import trace
         from opentelemetry.sdk.trace import TracerProvider
-        from timetracer_otel.bridge import TimetracerInstrumentor
+        from timetracer_otel.otel import TimetracerInstrumentor
 
         trace.set_tracer_provider(TracerProvider())
         TimetracerInstrumentor().instrument()

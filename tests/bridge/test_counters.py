@@ -15,7 +15,7 @@ _JOBS = """
     from opentelemetry.sdk.metrics.export import InMemoryMetricReader
     from opentelemetry.sdk.trace import TracerProvider
     import timetracer_otel
-    from timetracer_otel.bridge import TimetracerInstrumentor
+    from timetracer_otel.otel import TimetracerInstrumentor
 
     reader = InMemoryMetricReader()
     metrics.set_meter_provider(MeterProvider([reader]))

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import TracerProvider
 import timetracer_otel
 from tests.bridge._programs import plain
 from tests.loopback import Loopback
-from timetracer_otel.bridge import runtime
+from timetracer_otel.process.runtime import runtime
 
 
 class Foreign:

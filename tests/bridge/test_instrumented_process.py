@@ -370,7 +370,7 @@ def test_what_switches_us_off_wins_over_the_name_of_the_exporter(
 
 def test_a_provider_set_up_by_the_app_itself(upstream: Loopback, tmp_path: Path) -> None:
     code = f"""
-        from timetracer_otel.bridge import TimetracerInstrumentor
+        from timetracer_otel.otel import TimetracerInstrumentor
         TimetracerInstrumentor().instrument()
         from opentelemetry import trace
         from opentelemetry.sdk.trace import TracerProvider

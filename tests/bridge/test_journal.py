@@ -13,12 +13,14 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from tests.loopback import Loopback
-from timetracer_otel.bridge import _wsgi, load_plugins, runtime
-from timetracer_otel.bridge._journal import Journal
+from timetracer_otel.calls.registry import load_plugins
 from timetracer_otel.cassette import CassetteStore, StoredCassette, read_cassette
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import EventType, TraceMode
 from timetracer_otel.context import require_session
+from timetracer_otel.incoming import wsgi
+from timetracer_otel.process.journal import Journal
+from timetracer_otel.process.runtime import runtime
 from timetracer_otel.session import TraceSession
 from timetracer_otel.types import DependencyEvent, EventResult, EventSignature, RequestSnapshot
 
@@ -53,13 +55,13 @@ def recording(folder: Path, journal_s: float = 0.02, *, errors_only: bool = Fals
 def served(view: View, status: str = "200 OK") -> None:
     """Answer one request by a function."""
 
-    def app(environ: _wsgi.Environ, start_response: _wsgi.StartResponse) -> list[bytes]:
+    def app(environ: wsgi.Environ, start_response: wsgi.StartResponse) -> list[bytes]:
         view()
         start_response(status, [])
         return [b"done"]
 
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/view", "SCRIPT_NAME": "", "QUERY_STRING": ""}
-    _wsgi.serve(app, environ, lambda *_: None, "mine", lambda environ: None)
+    wsgi.serve(app, environ, lambda *_: None, "mine", lambda environ: None)
 
 
 def listed(folder: Path, events: int | None = None) -> StoredCassette:

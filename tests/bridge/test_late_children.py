@@ -21,7 +21,7 @@ _PROGRAM = """
     from opentelemetry.instrumentation.starlette import StarletteInstrumentor
     from opentelemetry.sdk.trace import TracerProvider
     import timetracer_otel
-    from timetracer_otel.bridge import TimetracerInstrumentor
+    from timetracer_otel.otel import TimetracerInstrumentor
 
     trace.set_tracer_provider(TracerProvider())
     HTTPXClientInstrumentor().instrument()
@@ -157,7 +157,7 @@ def test_a_flush_on_the_event_loop_does_not_wait_for_calls_that_end_on_it(tmp_pa
         import httpx
         from opentelemetry import trace
         from opentelemetry.sdk.trace import TracerProvider
-        from timetracer_otel.bridge import TimetracerInstrumentor, TimetracerSpanExporter
+        from timetracer_otel.otel import TimetracerInstrumentor, TimetracerSpanExporter
         from timetracer_otel.cassette import CassetteStore
 
         trace.set_tracer_provider(TracerProvider())

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from tests.bridge._programs import cassettes
-from timetracer_otel.bridge import _asgi, _wsgi, runtime
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import TraceMode
 from timetracer_otel.context import get_current_session
+from timetracer_otel.incoming import asgi, wsgi
+from timetracer_otel.process.runtime import runtime
 
 
 @pytest.fixture
@@ -32,13 +33,13 @@ def no_collector(tmp_path: Path) -> Iterator[None]:
 def test_a_written_wsgi_request_is_freed_without_the_collector(no_collector: None, tmp_path: Path) -> None:
     sessions: list[weakref.ref[Any]] = []
 
-    def app(environ: _wsgi.Environ, start_response: _wsgi.StartResponse) -> Iterable[bytes]:
+    def app(environ: wsgi.Environ, start_response: wsgi.StartResponse) -> Iterable[bytes]:
         sessions.append(weakref.ref(get_current_session()))
         start_response("200 OK", [])
         return iter([b"one", b"two"])
 
-    environ: _wsgi.Environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "SCRIPT_NAME": "", "QUERY_STRING": ""}
-    response = _wsgi.serve(app, environ, lambda *_: None, "mine", lambda environ: None)
+    environ: wsgi.Environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "SCRIPT_NAME": "", "QUERY_STRING": ""}
+    response = wsgi.serve(app, environ, lambda *_: None, "mine", lambda environ: None)
     assert list(response) == [b"one", b"two"]
     response.close()  # type: ignore[attr-defined]
     del response
@@ -48,19 +49,19 @@ def test_a_written_wsgi_request_is_freed_without_the_collector(no_collector: Non
 def test_a_written_asgi_request_is_freed_without_the_collector(no_collector: None, tmp_path: Path) -> None:
     sessions: list[weakref.ref[Any]] = []
 
-    async def app(scope: _asgi.Scope, receive: _asgi.Receive, send: _asgi.Send) -> None:
+    async def app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         sessions.append(weakref.ref(get_current_session()))
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"one"})
 
-    async def receive() -> _asgi.Message:
+    async def receive() -> asgi.Message:
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    async def send(message: _asgi.Message) -> None:
+    async def send(message: asgi.Message) -> None:
         pass
 
-    scope: _asgi.Scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
-    asyncio.run(_asgi.serve(app, scope, receive, send, "mine", lambda scope: None))
+    scope: asgi.Scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    asyncio.run(asgi.serve(app, scope, receive, send, "mine", lambda scope: None))
     _check_freed(sessions, tmp_path)
 
 

@@ -15,11 +15,11 @@ from opentelemetry import propagate
 
 from tests.bridge._programs import cassettes
 from timetracer_otel import record
-from timetracer_otel.bridge import _asgi, _wsgi, runtime
-from timetracer_otel.bridge._runtime import Runtime
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import BodyEnd, EventType, TraceMode
 from timetracer_otel.context import get_current_session
+from timetracer_otel.incoming import asgi, wsgi
+from timetracer_otel.process.runtime import Runtime, runtime
 from timetracer_otel.session import BaseSession, TraceSession
 from timetracer_otel.types import Cassette, DependencyEvent, EventResult, EventSignature
 
@@ -45,7 +45,7 @@ def _called(cassette: Cassette) -> list[str]:
     return [event.signature.method for event in cassette.events]
 
 
-def _environ(more: dict[str, Any] | None = None) -> _wsgi.Environ:
+def _environ(more: dict[str, Any] | None = None) -> wsgi.Environ:
     return {
         "REQUEST_METHOD": "POST",
         "SCRIPT_NAME": "",
@@ -69,14 +69,14 @@ class _Server:
         headers.append(("Server", "ours"))
         return self.written.append
 
-    def serve(self, app: Any, environ: _wsgi.Environ) -> Any:
-        return _wsgi.serve(app, environ, self.start_response, "mine", lambda environ: None)
+    def serve(self, app: Any, environ: wsgi.Environ) -> Any:
+        return wsgi.serve(app, environ, self.start_response, "mine", lambda environ: None)
 
 
 def test_lists_reach_the_server_as_they_are(recorded: Recorded) -> None:
     body = [b"a", b"b"]
 
-    def app(environ: _wsgi.Environ, start_response: _wsgi.StartResponse) -> Iterable[bytes]:
+    def app(environ: wsgi.Environ, start_response: wsgi.StartResponse) -> Iterable[bytes]:
         start_response("200 OK", [("X-A", "1")])
         return body
 
@@ -97,7 +97,7 @@ def test_a_response_with_a_length_keeps_it_and_one_without_gets_none(recorded: R
 
     for response in (Sized(), iter([b"one"])):
 
-        def app(environ: _wsgi.Environ, start: _wsgi.StartResponse, response: Any = response) -> Iterable[bytes]:
+        def app(environ: wsgi.Environ, start: wsgi.StartResponse, response: Any = response) -> Iterable[bytes]:
             start("200 OK", [])
             return response
 
@@ -126,7 +126,7 @@ def test_the_session_is_current_in_each_step_of_a_response_and_nowhere_between(r
             closed.append(get_current_session())
             _call("close")
 
-    def app(environ: _wsgi.Environ, start_response: _wsgi.StartResponse) -> Iterable[bytes]:
+    def app(environ: wsgi.Environ, start_response: wsgi.StartResponse) -> Iterable[bytes]:
         assert environ["wsgi.input"].read() == b"hello"
         start_response("200 OK", [])(b"zero")
         _call("app")
@@ -152,7 +152,7 @@ def test_the_session_is_current_in_each_step_of_a_response_and_nowhere_between(r
 
 
 def test_a_response_that_its_server_drops_ends_its_request(recorded: Recorded) -> None:
-    def app(environ: _wsgi.Environ, start_response: _wsgi.StartResponse) -> Iterable[bytes]:
+    def app(environ: wsgi.Environ, start_response: wsgi.StartResponse) -> Iterable[bytes]:
         start_response("200 OK", [])
         return iter([b"one", b"two"])
 
@@ -170,7 +170,7 @@ def test_what_a_file_wrapper_made_is_left_to_the_server(recorded: Recorded) -> N
         def __init__(self, file: Any, size: int = 1) -> None:
             self.file = file
 
-    def app(environ: _wsgi.Environ, start_response: _wsgi.StartResponse) -> Iterable[bytes]:
+    def app(environ: wsgi.Environ, start_response: wsgi.StartResponse) -> Iterable[bytes]:
         start_response("200 OK", [])
         return environ["wsgi.file_wrapper"](io.BytesIO(b"file"))
 
@@ -185,7 +185,7 @@ def test_what_a_file_wrapper_made_is_left_to_the_server(recorded: Recorded) -> N
 
 
 def test_every_way_to_read_an_input_is_noted(recorded: Recorded) -> None:
-    def app(environ: _wsgi.Environ, start_response: _wsgi.StartResponse) -> Iterable[bytes]:
+    def app(environ: wsgi.Environ, start_response: wsgi.StartResponse) -> Iterable[bytes]:
         source = environ["wsgi.input"]
         buffer = bytearray(2)
         assert (source.readline(), source.read(1), source.readinto(buffer)) == (b"a\n", b"b", 2)
@@ -206,17 +206,17 @@ def test_every_way_to_read_an_input_is_noted(recorded: Recorded) -> None:
 def test_apps_that_call_or_mount_others_are_one_request(recorded: Recorded) -> None:
     server = _Server()
 
-    def inner(environ: _wsgi.Environ, start_response: _wsgi.StartResponse) -> Iterable[bytes]:
+    def inner(environ: wsgi.Environ, start_response: wsgi.StartResponse) -> Iterable[bytes]:
         _call("inner")
         start_response("200 OK", [])
         return [b"inner"]
 
-    def outer(environ: _wsgi.Environ, start_response: _wsgi.StartResponse) -> Iterable[bytes]:
+    def outer(environ: wsgi.Environ, start_response: wsgi.StartResponse) -> Iterable[bytes]:
         # Instrumentations of servers begin so: the context that they make is a new one.
         token = otel_context.attach(propagate.extract({}))
         _call("outer")
         try:
-            return _wsgi.serve(inner, environ, start_response, "mine", lambda environ: None)
+            return wsgi.serve(inner, environ, start_response, "mine", lambda environ: None)
         finally:
             otel_context.detach(token)
 
@@ -226,7 +226,7 @@ def test_apps_that_call_or_mount_others_are_one_request(recorded: Recorded) -> N
 
 
 def test_a_session_of_the_users_own_takes_the_requests_made_in_it(recorded: Recorded, tmp_path: Path) -> None:
-    def app(environ: _wsgi.Environ, start_response: _wsgi.StartResponse) -> Iterable[bytes]:
+    def app(environ: wsgi.Environ, start_response: wsgi.StartResponse) -> Iterable[bytes]:
         token = otel_context.attach(propagate.extract({}))
         _call("app")
         otel_context.detach(token)
@@ -242,7 +242,7 @@ def test_a_session_of_the_users_own_takes_the_requests_made_in_it(recorded: Reco
 
 @pytest.mark.parametrize("settings", [{"exclude_paths": ["/x"]}, {"sample_rate": 0.0}])
 def test_requests_that_are_left_out_leave_nothing(tmp_path: Path, settings: dict[str, Any]) -> None:
-    def app(environ: _wsgi.Environ, start_response: _wsgi.StartResponse) -> Iterable[bytes]:
+    def app(environ: wsgi.Environ, start_response: wsgi.StartResponse) -> Iterable[bytes]:
         assert get_current_session() is None
         start_response("200 OK", [])
 
@@ -260,7 +260,7 @@ def test_requests_that_are_left_out_leave_nothing(tmp_path: Path, settings: dict
     assert cassettes(tmp_path) == []
 
 
-def _http(path: str = "/x", **more: Any) -> _asgi.Scope:
+def _http(path: str = "/x", **more: Any) -> asgi.Scope:
     headers = [(b"content-length", b"4")]
     return {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers, **more}
 
@@ -270,21 +270,21 @@ class _Connection:
 
     def __init__(self, *messages: dict[str, Any]) -> None:
         self.messages = list(messages)
-        self.sent: list[_asgi.Message] = []
+        self.sent: list[asgi.Message] = []
 
-    async def receive(self) -> _asgi.Message:
+    async def receive(self) -> asgi.Message:
         await asyncio.sleep(0)
         return self.messages.pop(0) if self.messages else {"type": "http.disconnect"}
 
-    async def send(self, message: _asgi.Message) -> None:
+    async def send(self, message: asgi.Message) -> None:
         await asyncio.sleep(0)
         self.sent.append(message)
 
-    async def serve(self, app: Any, scope: _asgi.Scope) -> None:
-        await _asgi.serve(app, scope, self.receive, self.send, "mine", lambda scope: "/{x}")
+    async def serve(self, app: Any, scope: asgi.Scope) -> None:
+        await asgi.serve(app, scope, self.receive, self.send, "mine", lambda scope: "/{x}")
 
 
-async def _answer(send: _asgi.Send, *pieces: Any) -> None:
+async def _answer(send: asgi.Send, *pieces: Any) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": [[b"x-a", b"1"]]})
     for piece in pieces:
         await send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -296,7 +296,7 @@ def test_messages_reach_an_asgi_app_and_its_server_as_they_are(recorded: Recorde
     second = {"type": "http.request", "body": b"y!"}
     buffer = bytearray(b"one")
 
-    async def app(scope: _asgi.Scope, receive: _asgi.Receive, send: _asgi.Send) -> None:
+    async def app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         assert await receive() is first
         assert await receive() is second
         await _answer(send, buffer)
@@ -323,7 +323,7 @@ def test_websockets_and_the_lifespan_pass_untouched(recorded: Recorded) -> None:
     connection = _Connection()
     for kind in ("websocket", "lifespan"):
 
-        async def app(scope: _asgi.Scope, receive: _asgi.Receive, send: _asgi.Send) -> None:
+        async def app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
             assert (receive, send) == (connection.receive, connection.send)
 
         asyncio.run(connection.serve(app, {"type": kind}))
@@ -331,7 +331,7 @@ def test_websockets_and_the_lifespan_pass_untouched(recorded: Recorded) -> None:
 
 
 def test_a_client_that_leaves_ends_both_bodies_early(recorded: Recorded) -> None:
-    async def app(scope: _asgi.Scope, receive: _asgi.Receive, send: _asgi.Send) -> None:
+    async def app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
         await send({"type": "http.response.start", "status": 200})
@@ -347,7 +347,7 @@ def test_a_client_that_leaves_ends_both_bodies_early(recorded: Recorded) -> None
 
 
 def test_a_cancelled_request_is_written_and_stays_cancelled(recorded: Recorded) -> None:
-    async def app(scope: _asgi.Scope, receive: _asgi.Receive, send: _asgi.Send) -> None:
+    async def app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         await send({"type": "http.response.start", "status": 200})
         await asyncio.sleep(30)
 
@@ -368,14 +368,14 @@ def test_a_cancelled_request_is_written_and_stays_cancelled(recorded: Recorded) 
 def test_an_error_of_the_app_and_one_of_the_server_pass_through(recorded: Recorded) -> None:
     error = RuntimeError("gone")
 
-    async def failing(scope: _asgi.Scope, receive: _asgi.Receive, send: _asgi.Send) -> None:
+    async def failing(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         raise error
 
-    async def answering(scope: _asgi.Scope, receive: _asgi.Receive, send: _asgi.Send) -> None:
+    async def answering(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         await _answer(send, b"x")
 
     class Broken(_Connection):
-        async def send(self, message: _asgi.Message) -> None:
+        async def send(self, message: asgi.Message) -> None:
             raise error
 
     for connection, app in ((_Connection(), failing), (Broken(), answering)):
@@ -393,16 +393,16 @@ def test_requests_of_one_connection_are_one_session_each_also_where_they_are_beg
     """Servers begin a pipelined request in the context in which the one before sent its last piece."""
     next_one: list[asyncio.Task[None]] = []
 
-    async def second(scope: _asgi.Scope, receive: _asgi.Receive, send: _asgi.Send) -> None:
+    async def second(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         _call("second")
         await _answer(send)
 
     class Pipelined(_Connection):
-        async def send(self, message: _asgi.Message) -> None:
+        async def send(self, message: asgi.Message) -> None:
             if message["type"] == "http.response.body":
                 next_one.append(asyncio.create_task(_Connection().serve(second, _http("/second"))))
 
-    async def first(scope: _asgi.Scope, receive: _asgi.Receive, send: _asgi.Send) -> None:
+    async def first(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         _call("first")
         await _answer(send)
         await asyncio.sleep(0.05)
@@ -420,7 +420,7 @@ def test_requests_of_one_connection_are_one_session_each_also_where_they_are_beg
 
 
 def test_requests_side_by_side_keep_to_themselves(recorded: Recorded) -> None:
-    async def app(scope: _asgi.Scope, receive: _asgi.Receive, send: _asgi.Send) -> None:
+    async def app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         async def part(number: int) -> None:
             await asyncio.sleep(0)
             await asyncio.to_thread(_call, f"{scope['path']} {number}")
@@ -451,7 +451,7 @@ def test_a_body_read_before_the_session_is_chosen_reaches_the_app_all_the_same(
     monkeypatch.setattr(Runtime, "reads_body_first", lambda self, incoming: True)
     monkeypatch.setattr(Runtime, "request_began", request_began)
 
-    def wsgi_app(environ: _wsgi.Environ, start_response: _wsgi.StartResponse) -> Iterable[bytes]:
+    def wsgi_app(environ: wsgi.Environ, start_response: wsgi.StartResponse) -> Iterable[bytes]:
         start_response("200 OK", [])
         return [environ["wsgi.input"].read(3), environ["wsgi.input"].read()]
 
@@ -460,7 +460,7 @@ def test_a_body_read_before_the_session_is_chosen_reaches_the_app_all_the_same(
         {"type": "http.request", "body": b"y!"},
     ]
 
-    async def asgi_app(scope: _asgi.Scope, receive: _asgi.Receive, send: _asgi.Send) -> None:
+    async def asgi_app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         assert [await receive(), await receive()] == messages
         assert (await receive())["type"] == "http.disconnect"
         await _answer(send)
@@ -478,7 +478,7 @@ def test_a_body_read_before_the_session_is_chosen_reaches_the_app_all_the_same(
 
 
 def test_nothing_is_done_for_a_request_while_nothing_is_recorded() -> None:
-    def app(environ: _wsgi.Environ, start_response: _wsgi.StartResponse) -> Iterable[bytes]:
+    def app(environ: wsgi.Environ, start_response: wsgi.StartResponse) -> Iterable[bytes]:
         assert type(environ["wsgi.input"]) is io.BytesIO
         return iter([b"one"])
 

@@ -28,7 +28,8 @@ APP = """
 SWALLOWS = """
 import socket
 import httpx
-from timetracer_otel.bridge import load_plugins, runtime
+from timetracer_otel.calls.registry import load_plugins
+from timetracer_otel.process.runtime import runtime
 
 for plugin in load_plugins():
     plugin.activate()

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from tests.sample_cassettes import cassette, http_event
-from timetracer_otel.bridge._folder_replay import FolderReplay
-from timetracer_otel.bridge._requests import IncomingRequest, RequestScope
 from timetracer_otel.cassette import save_cassette
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import EventType
 from timetracer_otel.context import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.incoming.scope import IncomingRequest, RequestScope
+from timetracer_otel.process.folder_replay import FolderReplay
 from timetracer_otel.session import ReplaySession
 from timetracer_otel.types import Call, HeaderMap, RequestSnapshot
 

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
-from timetracer_otel.bridge import sampler_factory
+from timetracer_otel.otel.sampler import sampler_factory
 
 
 def _spans(argument: str | None, parent_sampled: bool | None = None) -> tuple[ReadableSpan, int]:
@@ -54,9 +54,9 @@ def test_the_backend_gets_what_the_other_sampler_lets_through(
 def test_an_argument_that_cannot_be_read_is_named_and_replaced(
     argument: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from timetracer_otel import _faults
+    from timetracer_otel.base import faults
 
-    monkeypatch.setattr(_faults, "_warned", set())
+    monkeypatch.setattr(faults, "_warned", set())
     assert "parentbased_always_on" not in caplog.text
     assert _spans(argument)[1] == 1
     assert f"OTEL_TRACES_SAMPLER_ARG={argument!r} is neither a sampler" in caplog.text

@@ -88,7 +88,7 @@ _SERVICE = """
     import json, os, queue, threading
     from concurrent.futures import ThreadPoolExecutor
     import httpx
-    from timetracer_otel.bridge import _wsgi
+    from timetracer_otel.otel import _wsgi
     {set_up}
 
     pool = ThreadPoolExecutor(2)
@@ -114,7 +114,7 @@ _SERVICE = """
         return b"".join(_wsgi.serve(app, environ, lambda *_: None, "mine", lambda environ: None)).decode()
 
     told = [ask(1), ask(2)]
-    from timetracer_otel.bridge import runtime
+    from timetracer_otel.process.runtime import runtime
     runtime().flush()
     jobs.put(99)
     print(json.dumps([told, answers.get(timeout=60)]))
@@ -125,7 +125,7 @@ _SERVICE = """
 def test_each_request_has_its_own_calls_of_a_pool_they_share(
     upstream: Loopback, tmp_path: Path, by_hand: bool
 ) -> None:
-    set_up = "from timetracer_otel.bridge import TimetracerInstrumentor; TimetracerInstrumentor().instrument()"
+    set_up = "from timetracer_otel.otel import TimetracerInstrumentor; TimetracerInstrumentor().instrument()"
     run = (plain if by_hand else instrumented)(
         _SERVICE.format(set_up=set_up if by_hand else ""),
         UPSTREAM=upstream.url,

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from timetracer_otel.cli import _environment, _launch
-from timetracer_otel.cli._errors import CommandError
+from timetracer_otel.cli import environment_checks, launch
+from timetracer_otel.cli.bad_input import CommandError
 
 
 @pytest.mark.parametrize(
@@ -34,9 +34,9 @@ from timetracer_otel.cli._errors import CommandError
 def test_an_exporter_that_is_not_installed_is_not_chosen_for_the_user(
     monkeypatch: pytest.MonkeyPatch, installed: set[str], given: dict[str, str], expected: dict[str, str]
 ) -> None:
-    monkeypatch.setattr(_environment, "entry_points", lambda group, name: [name] if name in installed else [])
+    monkeypatch.setattr(environment_checks, "entry_points", lambda group, name: [name] if name in installed else [])
     environment = dict(given)
-    _environment.default_exporters(environment)
+    environment_checks.default_exporters(environment)
     assert environment == {**given, **{f"OTEL_{signal}_EXPORTER": value for signal, value in expected.items()}}
 
 
@@ -65,18 +65,18 @@ def test_what_opentelemetry_would_not_find_is_refused_only_where_it_would_look(
     installed = ["otlp_proto_grpc", "console"]
     entries = [EntryPoint(name="", value=value, group="") for value in configurators]
     found: dict[str | None, list[Any]] = {None: entries, **{name: [name] for name in installed}}
-    monkeypatch.setattr(_environment, "entry_points", lambda group, name=None: found.get(name, []))
+    monkeypatch.setattr(environment_checks, "entry_points", lambda group, name=None: found.get(name, []))
     if wrong is None:
-        _environment.check_environment(given, replaying=True)
+        environment_checks.check_environment(given, replaying=True)
     else:
         with pytest.raises(CommandError, match=f"there is no {wrong} installed"):
-            _environment.check_environment(given, replaying=True)
+            environment_checks.check_environment(given, replaying=True)
 
 
 def test_without_the_script_the_module_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     python = sys.executable
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    beside, *rest = _launch._instrument()
+    beside, *rest = launch._instrument()
     assert (beside, rest[0]) == (str(tmp_path / "python"), "-c")
     code = "import sys; sys.exit(7 if any('auto_instrumentation' in path for path in sys.path) else 1)"
     assert subprocess.run([python, *rest, python, "-c", code]).returncode == 7
@@ -84,14 +84,14 @@ def test_without_the_script_the_module_runs(tmp_path: Path, monkeypatch: pytest.
 
 def test_as_a_child_the_program_has_its_environment_and_exit_code() -> None:
     code = "import os, sys; sys.exit(int(os.environ['CODE']))"
-    assert _launch._run_child([sys.executable, "-c", code], {**os.environ, "CODE": "9"}) == 9
+    assert launch._run_child([sys.executable, "-c", code], {**os.environ, "CODE": "9"}) == 9
 
 
 def test_the_interpreters_folder_comes_first_only_where_it_is_missing() -> None:
     beside = str(Path(sys.executable).parent)
     there = {"PATH": os.pathsep.join(["/bin", beside])}
-    _launch._put_on_path(there)
+    launch._put_on_path(there)
     assert there["PATH"] == os.pathsep.join(["/bin", beside])
     missing = {"PATH": "/bin"}
-    _launch._put_on_path(missing)
+    launch._put_on_path(missing)
     assert missing["PATH"] == os.pathsep.join([beside, "/bin"])

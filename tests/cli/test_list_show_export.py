@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import timetracer_otel
 from tests.cli.conftest import SCRIPT, Run, command_environment
 from tests.sample_cassettes import cassette, checkout, http_event
 from timetracer_otel.cassette import AppendWriter, CassetteStore, save_cassette
@@ -176,7 +177,7 @@ def test_the_module_is_the_same_command(tmp_path: Path) -> None:
         [sys.executable, "-m", "timetracer_otel", "--version"], capture_output=True, text=True, cwd=tmp_path
     )
     as_script = subprocess.run([SCRIPT, "--version"], capture_output=True, text=True, cwd=tmp_path)
-    assert as_module.stdout == as_script.stdout == "timetracer-otel 0.1.0\n"
+    assert as_module.stdout == as_script.stdout == f"timetracer-otel {timetracer_otel.__version__}\n"
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["record", "--help"], ["show", "--help"], ["--version"]])

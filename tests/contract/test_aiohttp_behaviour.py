@@ -21,7 +21,8 @@ from tests.contract.http_behaviour import HttpBehaviour
 from tests.contract.http_cancellation import HttpCancellation
 from tests.contract.http_redaction import HttpRedaction
 from tests.servers._upstream import Upstream
-from timetracer_otel import ReplayMismatchError, _faults, record, replay
+from timetracer_otel import ReplayMismatchError, record, replay
+from timetracer_otel.base import faults
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.plugins import disable_aiohttp, enable_aiohttp
@@ -362,7 +363,7 @@ def test_a_fault_of_the_recorder_does_not_reach_the_app(
 def test_a_fault_of_the_tap_does_not_reach_the_app(
     upstream: Upstream, path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    from timetracer_otel.plugins._aiohttp_wire import ArrivalTap
+    from timetracer_otel.libraries.kits.http1.arriving import ArrivalTap
 
     _faults_everywhere(upstream, path, monkeypatch, ArrivalTap, place)
 
@@ -385,12 +386,12 @@ def _faults_everywhere(
 
     bare = FLAVOUR.run(run)
     upstream.control("reset")
-    monkeypatch.setattr(_faults, "raise_faults", False)
+    monkeypatch.setattr(faults, "raise_faults", False)
     monkeypatch.setattr(owner, place, broken)
-    before = sum(_faults.fault_counts().values())
+    before = sum(faults.fault_counts().values())
     with record(path):
         assert FLAVOUR.run(run) == bare
-    assert sum(_faults.fault_counts().values()) > before
+    assert sum(faults.fault_counts().values()) > before
 
 
 def test_a_connector_of_the_users_that_calls_the_librarys(upstream: Upstream, path: Path) -> None:

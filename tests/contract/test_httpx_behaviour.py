@@ -22,10 +22,12 @@ from tests.contract.http_redaction import HttpRedaction
 from tests.contract.http_telemetry import HttpTelemetry, HttpTelemetryOfAProcess
 from tests.contract.httpx_flavour import HttpxFlavour
 from tests.servers._upstream import Upstream
-from timetracer_otel import ReplayMismatchError, _faults, record, replay
+from timetracer_otel import ReplayMismatchError, record, replay
+from timetracer_otel.base import faults
 from timetracer_otel.cassette import read_cassette, save_cassette
 from timetracer_otel.plugins import disable_httpx, enable_httpx
-from timetracer_otel.session import Redactor, ReplaySession
+from timetracer_otel.redact.redactor import Redactor
+from timetracer_otel.session import ReplaySession
 from timetracer_otel.types import EventSignature, HeaderPairs
 
 SYNC, ASYNCIO, TRIO = (HttpxFlavour("httpx", way) for way in ("sync", "asyncio", "trio"))
@@ -299,12 +301,12 @@ def test_a_fault_of_the_recorder_does_not_reach_the_app(
 
     bare = flavour.run(run)
     upstream.control("reset")
-    monkeypatch.setattr(_faults, "raise_faults", False)
+    monkeypatch.setattr(faults, "raise_faults", False)
     monkeypatch.setattr(TraceSession, place, broken)
-    before = sum(_faults.fault_counts().values())
+    before = sum(faults.fault_counts().values())
     with record(path):
         assert flavour.run(run) == bare
-    assert sum(_faults.fault_counts().values()) > before
+    assert sum(faults.fault_counts().values()) > before
 
 
 def test_a_fault_in_making_one_event_loses_no_other(
@@ -317,7 +319,7 @@ def test_a_fault_in_making_one_event_loses_no_other(
             raise RuntimeError("a bug of ours")
         return real(self, pairs)
 
-    monkeypatch.setattr(_faults, "raise_faults", False)
+    monkeypatch.setattr(faults, "raise_faults", False)
     monkeypatch.setattr(Redactor, "headers", broken)
     with record(path):
         for value in ("keep", "break", "keep"):

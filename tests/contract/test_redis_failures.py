@@ -16,11 +16,12 @@ from redis.backoff import NoBackoff
 from tests.contract._flavour import settle
 from tests.contract.redis_contract import RedisFlavour, failing, three_runs, typed
 from tests.servers.redis import RedisServer
-from timetracer_otel import _faults, record, replay
+from timetracer_otel import record, replay
+from timetracer_otel.base import faults
+from timetracer_otel.calls.flow import FAULT
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.exceptions import ReplayMismatchError
-from timetracer_otel.plugins._flow import FAULT
-from timetracer_otel.plugins._redis import _exchange
+from timetracer_otel.libraries.redis import call
 from timetracer_otel.session import ReplaySession
 
 SYNC = RedisFlavour(asynchronous=False)
@@ -404,8 +405,8 @@ def test_a_reply_that_the_recorder_fails_to_note(
 
     path = tmp_path / "x.msgpack"
     with record(path), redis.Redis(port=server.port) as r:
-        monkeypatch.setattr(_exchange, "folded_reply", broken)
-        monkeypatch.setattr(_faults, "contain", lambda *_: None)
+        monkeypatch.setattr(call, "folded_reply", broken)
+        monkeypatch.setattr(faults, "contain", lambda *_: None)
         assert r.ping() is True
     assert [event.not_replayable for event in read_cassette(path).events] == [FAULT]
 

@@ -15,8 +15,8 @@ from tests.contract._flavour import each, settle
 from tests.contract.redis_contract import RedisFlavour, failing
 from tests.servers.redis import RedisServer
 from timetracer_otel import record, replay
-from timetracer_otel.bridge import runtime
 from timetracer_otel.cassette import read_cassette
+from timetracer_otel.process.runtime import runtime
 from timetracer_otel.session import ReplaySession
 
 SECRETS = ["s3cret-one", "s3cret-two", "s3cret-three", "s3cret-four", "s3cret-five", "s3cret-six", "s3cret-seven"]

@@ -18,7 +18,7 @@ import redis.sentinel
 from tests.contract._flavour import settle
 from tests.contract.redis_contract import RedisFlavour, failing, three_runs
 from tests.servers.redis import RedisServer, server_program
-from timetracer_otel.plugins._redis._internals import url_of
+from timetracer_otel.libraries.redis.internals import url_of
 
 SYNC = RedisFlavour(asynchronous=False)
 ASYNC = RedisFlavour(asynchronous=True)

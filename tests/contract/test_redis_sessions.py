@@ -25,12 +25,12 @@ from tests.contract._flavour import settle
 from tests.contract.redis_contract import VERSION, RedisFlavour, failing, three_runs, typed
 from tests.servers.redis import RedisServer
 from timetracer_otel import record, replay
-from timetracer_otel.bridge import runtime
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.constants import EventType
 from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.libraries.redis.internals import places
 from timetracer_otel.plugins import disable_redis, enable_redis
-from timetracer_otel.plugins._redis._internals import places
+from timetracer_otel.process.runtime import runtime
 from timetracer_otel.session import ReplaySession
 
 NAME = ("_",) if VERSION < (6, 0) else ()

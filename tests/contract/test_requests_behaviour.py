@@ -24,7 +24,8 @@ from tests.contract.http_redaction import HttpRedaction, holds_secret
 from tests.contract.http_telemetry import HttpTelemetry
 from tests.contract.requests_flavour import RequestsFlavour, steady
 from tests.servers._upstream import Upstream
-from timetracer_otel import ReplayMismatchError, _faults, record, replay
+from timetracer_otel import ReplayMismatchError, record, replay
+from timetracer_otel.base import faults
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.plugins import disable_requests, enable_requests
@@ -253,12 +254,12 @@ def test_a_fault_of_the_recorder_does_not_reach_the_app(
 
     bare = FLAVOUR.run(run)
     upstream.control("reset")
-    monkeypatch.setattr(_faults, "raise_faults", False)
+    monkeypatch.setattr(faults, "raise_faults", False)
     monkeypatch.setattr(TraceSession, place, broken)
-    before = sum(_faults.fault_counts().values())
+    before = sum(faults.fault_counts().values())
     with record(path):
         assert FLAVOUR.run(run) == bare
-    assert sum(_faults.fault_counts().values()) > before
+    assert sum(faults.fault_counts().values()) > before
 
 
 def test_enabling_is_idempotent() -> None:

@@ -20,7 +20,7 @@ from tests.contract.sql_observation import attempt
 from tests.servers.postgres import Postgres
 from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.cassette import read_cassette
-from timetracer_otel.plugins._sqlalchemy._replay_connection import ReplayConnection
+from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection
 
 DRIVERS = ("sqlite", "psycopg", "psycopg2", "aiosqlite", "asyncpg", "psycopg_async")
 ITEMS = sa.Table(

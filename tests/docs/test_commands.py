@@ -4,7 +4,8 @@ A page is run from top to bottom in one folder. Blocks of ``console`` are what a
 comes back where the page shows it (``…`` stands for anything); ``bash`` is a command on each line. A Python block
 whose first line is a file's name is that file; each is executed.
 
-Two commands run in a reduced form: ``make`` says what it would do, and ``pip`` finds everything installed.
+Three commands run in a reduced form: ``make`` says what it would do, ``pip`` finds everything installed, and
+``twine`` uploads nothing. The pages for those who change the project run in a folder that looks like a checkout.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -138,9 +140,32 @@ class Page:
             "OTEL_EXPORTER_OTLP_ENDPOINT": upstream.url,
         }
 
+    def link_checkout(self) -> None:
+        """Let the folder look like the repository after ``make install``."""
+        for path in REPOSITORY.iterdir():
+            if not path.name.startswith(".") and not (self.folder / path.name).exists():
+                (self.folder / path.name).symlink_to(path)
+        (self.folder / ".venv").symlink_to(sys.prefix)
+
+    def make_git_checkout(self) -> None:
+        """Let the folder be a git repository with a change in it, and with one that it was cloned from."""
+        self.environment |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+        self.environment |= {
+            f"GIT_{who}_{what}": "x" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+        }
+        for command in (
+            "git init --quiet --bare origin",
+            "git init --quiet",
+            "git remote add origin origin",
+            "git add app.py",
+            "git commit --quiet --message begun",
+        ):
+            assert self.run(*command.split()).returncode == 0, command
+        (self.folder / "app.py").write_text("released\n")
+
     def shell(self, block: list[Command]) -> None:
         """Run the commands of a block in one shell, and compare what they print."""
-        lines = ["set -eo pipefail", 'make() { command make --dry-run -C "$REPOSITORY" "$@"; }']
+        lines = ["set -eo pipefail", 'make() { command make --dry-run -C "$REPOSITORY" "$@"; }', "twine() { true; }"]
         for number, command in enumerate(block):
             lines += [self.local(command.text), f"printf '\\n<%d done>\\n' {number}"]
         done = self.run("bash", "-c", "\n".join(lines))
@@ -190,6 +215,10 @@ def test_a_page_does_what_it_says(
         if any("DATABASE_URL" in text for _, text in blocks(page)):
             url = request.getfixturevalue("database").url("psycopg").set(drivername="postgresql")
             here.environment["DATABASE_URL"] = url.render_as_string(hide_password=False)
+        if page == "CONTRIBUTING.md":
+            here.link_checkout()
+        if page == "docs/releasing.md":
+            here.make_git_checkout()
         for language, text in blocks(page):
             if language == "python":
                 here.python(text)
@@ -199,6 +228,9 @@ def test_a_page_does_what_it_says(
         # Live are two recorded runs of the app, one recorded test, one recorded block; all replays are answered.
         assert upstream.hits["/users/7"] == 4
         assert upstream.hits["/v1/traces"] > 0
+    if page == "docs/releasing.md":
+        tags = here.run("git", "-C", "origin", "tag", "--list", "--format", "%(refname:short) %(contents:subject)")
+        assert tags.stdout == f"v{version('timetracer-otel')} timetracer-otel {version('timetracer-otel')}\n"
 
 
 @pytest.mark.parametrize("page", PAGES)

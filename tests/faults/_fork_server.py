@@ -21,7 +21,8 @@ from opentelemetry.instrumentation.starlette import StarletteInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
 
 from tests.faults._service import serve
-from timetracer_otel.bridge import TimetracerInstrumentor, load_plugins
+from timetracer_otel.calls.registry import load_plugins
+from timetracer_otel.otel.instrumentor import TimetracerInstrumentor
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ import httpx
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
-from timetracer_otel.bridge import TimetracerInstrumentor
+from timetracer_otel.otel import TimetracerInstrumentor
 TimetracerInstrumentor().instrument()
 
 def get(user):

@@ -22,7 +22,7 @@ import httpx
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from timetracer_otel import counters
-from timetracer_otel.bridge import TimetracerInstrumentor
+from timetracer_otel.otel import TimetracerInstrumentor
 trace.set_tracer_provider(TracerProvider())
 TimetracerInstrumentor().instrument()
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.bridge._programs import cassettes, instrumented, plain, started
 from tests.loopback import Loopback
-from timetracer_otel.bridge._termination import LIMIT_S
+from timetracer_otel.process.signals import LIMIT_S
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there SIGTERM ends a process at once")
 
@@ -27,7 +27,7 @@ JOBS = """
 import httpx, os, signal, sys, time
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
-from timetracer_otel.bridge import TimetracerInstrumentor
+from timetracer_otel.otel import TimetracerInstrumentor
 trace.set_tracer_provider(TracerProvider())
 TimetracerInstrumentor().instrument()
 for user in range(1, 31):
@@ -55,7 +55,7 @@ def test_a_replay_that_a_signal_ends_says_what_it_did_and_keeps_what_it_recorded
 ) -> None:
     code = f"""
         import os, signal, time
-        from timetracer_otel.bridge import TimetracerInstrumentor
+        from timetracer_otel.otel import TimetracerInstrumentor
         TimetracerInstrumentor().instrument()
         import httpx
         print(httpx.get("{upstream.url}/users/1").json()["id"], flush=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from timetracer_otel.cassette import AppendWriter, save_cassette
-from timetracer_otel.cassette._reader import load
+from timetracer_otel.cassette.reader import load
 from timetracer_otel.constants import BodyEnd, CompressionType, EventType
 from timetracer_otel.types import (
     AppliedPolicies,

@@ -33,7 +33,7 @@ from tests.examples import examples, sampled
 from tests.loopback import Loopback
 from tests.servers.redis import RedisServer
 from timetracer_otel import record, replay
-from timetracer_otel.bridge import _plugins
+from timetracer_otel.calls import registry
 from timetracer_otel.plugins import function_plugin
 
 SYNC = ("httpx", "requests", "sqlalchemy", "redis", "ledger")
@@ -195,7 +195,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     exec(LEDGER, ledger.__dict__)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, ledger.__name__, ledger)
-        patch.setattr(_plugins, "_registered", dict(_plugins._registered))
+        patch.setattr(registry, "_registered", dict(registry._registered))
         function_plugin("ledger", [f"{ledger.__name__}:book", f"{ledger.__name__}:book_async"])
         world = World(tmp_path_factory.mktemp("world"), ledger)
         yield world

@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 if "INSTRUMENT" in os.environ:
-    from timetracer_otel.bridge import TimetracerInstrumentor
+    from timetracer_otel.otel.instrumentor import TimetracerInstrumentor
 
     TimetracerInstrumentor().instrument()
 

@@ -24,7 +24,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import StaticPool
 
 import timetracer_otel
-from timetracer_otel.bridge import runtime
+from timetracer_otel.process.runtime import runtime
 from timetracer_otel.session import TraceSession
 
 CONCURRENCY = 8

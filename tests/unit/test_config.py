@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from timetracer_otel._names import known_names
+from timetracer_otel.base.plugin_names import known_names
 from timetracer_otel.config import SETTINGS, TraceConfig, excluded_urls, instrumentation_disabled
 from timetracer_otel.constants import CapturePolicy, CompressionType, RecordMode, TraceMode
 from timetracer_otel.exceptions import ConfigurationError

@@ -35,7 +35,8 @@ def test_the_source_tree_keeps_every_rule() -> None:
 @pytest.mark.parametrize("name", PUBLIC)
 def test_every_exported_name_exists(name: str) -> None:
     module = importlib.import_module(name)
-    missing = [exported for exported in module.__all__ if not hasattr(module, exported)]
+    # The front of a room that has nothing for others is a docstring.
+    missing = [exported for exported in getattr(module, "__all__", ()) if not hasattr(module, exported)]
     assert missing == []
 
 
@@ -66,21 +67,24 @@ def test_the_test_run_uses_the_installed_package() -> None:
     [
         ("types.py", "from timetracer_otel import config\n"),
         ("config.py", "from timetracer_otel.cassette import read_cassette\n"),
-        ("cassette/_codec.py", "import timetracer_otel.session._redaction\n"),
-        ("session/_store.py", "def f():\n    from timetracer_otel.bridge import x\n"),
-        ("session/_store.py", "from ..plugins import x\n"),
-        ("session/__init__.py", "from ..bridge import x\n__all__ = []\n"),
-        ("session/_store.py", "from timetracer_otel.report import x\n"),
-        ("bridge/_a.py", "from timetracer_otel import record\n"),
-        ("bridge/_a.py", "import importlib\nimportlib.import_module('timetracer_otel.plugins')\n"),
-        ("report/_a.py", "from timetracer_otel.bridge import x\n"),
-        ("plugins/_a.py", "from timetracer_otel.report import x\n"),
-        ("bridge/_a.py", "from timetracer_otel.report import x\n"),
+        ("cassette/codec.py", "import timetracer_otel.redact.redactor\n"),
+        ("cassette/stores/files.py", "def f():\n    from timetracer_otel.match import x\n"),
+        ("session/trace.py", "def f():\n    from timetracer_otel.calls import x\n"),
+        ("session/trace.py", "from ..plugins import x\n"),
+        ("session/__init__.py", "from ..otel import x\n__all__ = []\n"),
+        ("session/trace.py", "from timetracer_otel.report import x\n"),
+        ("calls/flow.py", "from timetracer_otel.guard import network_guard\n"),
+        ("libraries/httpx/call.py", "from timetracer_otel.libraries.requests import x\n"),
+        ("libraries/kits/http/bodies.py", "from timetracer_otel.libraries.httpx import x\n"),
+        ("otel/spans.py", "from timetracer_otel.process import x\n"),
+        ("otel/a.py", "from timetracer_otel import record\n"),
+        ("otel/a.py", "import importlib\nimportlib.import_module('timetracer_otel.plugins')\n"),
+        ("report/a.py", "from timetracer_otel.calls import x\n"),
+        ("plugins/a.py", "from timetracer_otel.report import x\n"),
+        ("process/a.py", "from timetracer_otel.report import x\n"),
         ("config.py", "if TYPE_CHECKING:\n    from timetracer_otel.session import TraceSession\n"),
-        ("context.py", "from timetracer_otel.session import TraceSession\n"),
-        ("context.py", "from timetracer_otel.config import TraceConfig\n"),
-        ("context.py", "if TYPE_CHECKING:\n    from timetracer_otel.config import TraceConfig\n"),
-        ("utils/_a.py", ""),
+        ("context.py", "from timetracer_otel.calls import flow\n"),
+        ("utils/a.py", ""),
     ],
 )
 def test_an_import_against_the_arrows_is_a_breach(path: str, source: str) -> None:
@@ -90,77 +94,105 @@ def test_an_import_against_the_arrows_is_a_breach(path: str, source: str) -> Non
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("_faults.py", "from timetracer_otel import constants\n"),
-        ("cassette/_codec.py", "from timetracer_otel.types import Cassette\nfrom ._errors import x\n"),
-        ("_names.py", "import opentelemetry.context\n"),
-        ("bridge/_a.py", "from timetracer_otel import _faults, context\n"),
-        ("report/_a.py", "from timetracer_otel.session import x\nfrom timetracer_otel.cassette import y\n"),
-        ("bridge/_a.py", "def end():\n    from timetracer_otel.report import x\n"),
-        ("cli/_a.py", "from timetracer_otel import record, report\nfrom timetracer_otel.plugins import x\n"),
-        ("context.py", "__all__ = []\nif TYPE_CHECKING:\n    from timetracer_otel.session import TraceSession\n"),
+        ("base/faults.py", "from timetracer_otel import constants\n"),
+        ("cassette/codec.py", "from timetracer_otel.types import Cassette\nfrom .recorded_errors import x\n"),
+        ("base/plugin_names.py", "import opentelemetry.context\n"),
+        ("otel/a.py", "from timetracer_otel.base import faults\nfrom timetracer_otel import context\n"),
+        ("otel/exporter.py", "from timetracer_otel.process import x\n"),
+        ("libraries/httpx/call.py", "from timetracer_otel.libraries.kits.http import x\n"),
+        ("report/a.py", "from timetracer_otel.session import x\nfrom timetracer_otel.cassette import y\n"),
+        ("process/a.py", "def end():\n    from timetracer_otel.report import x\n"),
+        ("cli/a.py", "from timetracer_otel import record, report\nfrom timetracer_otel.plugins import x\n"),
+        ("context.py", "if TYPE_CHECKING:\n    from timetracer_otel.session import TraceSession\n"),
     ],
 )
 def test_an_import_along_the_arrows_is_none(path: str, source: str) -> None:
-    known = {"context.py": EMPTY, "constants.py": EMPTY, "_faults.py": "", "report/__init__.py": EMPTY}
-    assert rules({**known, path: source}) == []
+    known = dict.fromkeys(("context.py", "constants.py", "base/faults.py", "report/__init__.py"), EMPTY)
+    assert rules({**known, path: EMPTY + source}) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("from timetracer_otel.session.b import x\n", "from timetracer_otel.session.a import x\n"),
+        ("from . import b\n", "def f():\n    from timetracer_otel.session import a\n"),
+        ("from .b import x\n", "if TYPE_CHECKING:\n    from timetracer_otel.session.a import x\n"),
+    ],
+)
+def test_two_files_that_need_each_other_are_a_breach(one: str, other: str) -> None:
+    assert rules({"session/a.py": EMPTY + one, "session/b.py": EMPTY + other, "session/__init__.py": ""}) == [
+        "circle"
+    ]
+    assert rules({"session/a.py": EMPTY + one, "session/b.py": EMPTY, "session/__init__.py": ""}) == []
 
 
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("session/_a.py", "import httpx\n"),
-        ("bridge/_a.py", "def f():\n    import requests\n"),
-        ("plugins/_flow.py", "def f():\n    from urllib3.response import HTTPResponse\n"),
-        ("plugins/requests_plugin.py", "def f():\n    import httpx\n"),
-        ("plugins/httpx_plugin.py", "__all__ = []\nimport httpx\n"),
-        ("plugins/httpx_plugin.py", "__all__ = []\nfrom opentelemetry.instrumentation.httpx import X\n"),
+        ("session/a.py", "import httpx\n"),
+        ("process/a.py", "def f():\n    import requests\n"),
+        ("calls/flow.py", "def f():\n    from urllib3.response import HTTPResponse\n"),
+        ("libraries/requests/call.py", "def f():\n    import httpx\n"),
+        ("libraries/kits/http/bodies.py", "def f():\n    import httpx\n"),
+        ("libraries/httpx/__init__.py", "__all__ = []\nimport httpx\n"),
+        ("libraries/httpx/__init__.py", "__all__ = []\nfrom opentelemetry.instrumentation.httpx import X\n"),
         (
-            "plugins/httpx_plugin.py",
+            "libraries/httpx/__init__.py",
             "__all__ = []\ntry:\n    import httpx2\nexcept ImportError:\n    httpx2 = None\n",
         ),
-        ("plugins/redis_plugin.py", "__all__ = []\ndef f():\n    importlib.import_module('aiohttp.client')\n"),
+        ("libraries/redis/__init__.py", "__all__ = []\ndef f():\n    importlib.import_module('aiohttp.client')\n"),
     ],
 )
-def test_a_client_library_outside_its_plugin_is_a_breach(path: str, source: str) -> None:
+def test_a_client_library_outside_its_folder_is_a_breach(path: str, source: str) -> None:
     assert "client" in rules({path: source})
 
 
-def test_a_private_module_that_imports_its_client_is_loaded_in_functions_only() -> None:
-    inner = {"plugins/_httpx_internals.py": "import httpx\n"}
-    late = "__all__ = []\ndef f():\n    from timetracer_otel.plugins._httpx_internals import x\n"
-    early = "__all__ = []\nfrom timetracer_otel.plugins._httpx_internals import x\n"
-    assert rules({**inner, "plugins/httpx_plugin.py": late}) == []
-    assert rules({**inner, "plugins/httpx_plugin.py": early}) == ["client"]
+def test_a_module_that_imports_its_client_is_loaded_in_functions_only() -> None:
+    inner = {"libraries/httpx/internals.py": EMPTY + "import httpx\n"}
+    late = "__all__ = []\ndef f():\n    from timetracer_otel.libraries.httpx.internals import x\n"
+    early = "__all__ = []\nfrom timetracer_otel.libraries.httpx.internals import x\n"
+    assert rules({**inner, "libraries/httpx/__init__.py": late}) == []
+    assert rules({**inner, "libraries/httpx/__init__.py": early}) == ["client"]
 
 
 def test_imports_for_type_checkers_may_name_clients() -> None:
-    assert rules({"plugins/_flow.py": "if TYPE_CHECKING:\n    import httpx\n"}) == []
+    assert rules({"calls/flow.py": EMPTY + "if TYPE_CHECKING:\n    import httpx\n"}) == []
 
 
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("session/_a.py", "import yaml\n"),
-        ("session/_a.py", "import pytest\n"),
-        ("cassette/_a.py", "import zstandard\n"),
-        ("plugins/_a.py", "def f():\n    import zstandard\n"),
+        ("process/runtime.py", "from opentelemetry.sdk.trace import Span\n"),
+        ("calls/flow.py", "import opentelemetry.sdk\n"),
+        ("otel/provider.py", "from timetracer_otel.otel.processor import x\n"),
+    ],
+)
+def test_a_module_that_needs_the_sdk_is_loaded_in_functions_only(path: str, source: str) -> None:
+    known = {"otel/processor.py": EMPTY, "otel/__init__.py": ""}
+    assert rules({**known, path: EMPTY + source}) == ["sdk"]
+    late = "\n".join(f"    {line}" for line in source.splitlines())
+    assert rules({**known, path: f"{EMPTY}def f():\n{late}\n"}) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("session/a.py", "import yaml\n"),
+        ("session/a.py", "import pytest\n"),
+        ("cassette/a.py", "import zstandard\n"),
+        ("plugins/a.py", "def f():\n    import zstandard\n"),
     ],
 )
 def test_an_import_of_something_that_is_no_dependency_is_a_breach(path: str, source: str) -> None:
-    assert rules({path: source}) == ["third-party"]
+    assert rules({path: EMPTY + source}) == ["third-party"]
 
 
 @pytest.mark.parametrize(
     "source", ["import os\nos.environ['A']\n", "import os\nx = os.getenv('A')\n", "from os import environ\n"]
 )
 def test_reading_the_environment_outside_config_is_a_breach(source: str) -> None:
-    assert rules({"session/_a.py": source}) == ["environment"]
+    assert rules({"session/a.py": EMPTY + source}) == ["environment"]
     assert rules({"config.py": EMPTY + source}) == []
-
-
-def test_a_module_of_more_than_400_lines_is_a_breach() -> None:
-    assert rules({"session/_a.py": "x = 1\n" * 400}) == []
-    assert rules({"session/_a.py": "x = 1\n" * 401}) == ["length"]
 
 
 @pytest.mark.parametrize(
@@ -180,4 +212,4 @@ def test_an_exact_all_is_none() -> None:
     source = "__all__ = ['A', 'b', 'c', 'd', 'e']\nclass A: ...\ndef b(): ...\nc: int = 1\n"
     source += "try:\n    import d\nfinally:\n    e = 1\n"
     assert "exports" not in rules({"types.py": source})
-    assert rules({"_names.py": "x = 1\n"}) == []
+    assert rules({"base/__init__.py": '"""The room."""\n'}) == []

@@ -12,7 +12,7 @@ from unittest import mock
 
 import pytest
 
-from timetracer_otel._kept_functions import KeptPatch
+from timetracer_otel.base.kept_functions import KeptPatch
 
 _SOURCE = """
 class Base:

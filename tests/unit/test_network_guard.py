@@ -24,7 +24,8 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from tests.loopback import Loopback
 from timetracer_otel import NetworkBlockedError, ReplayFailedError, record, replay
-from timetracer_otel.bridge import _plugins, network_guard
+from timetracer_otel.calls import registry
+from timetracer_otel.guard import network_guard
 from timetracer_otel.plugins import function_plugin
 
 HINT = (
@@ -278,7 +279,7 @@ def test_a_plugin_of_ones_own_is_let_through_as_built_in_ones_are(
     library = ModuleType("timetracer_test_library")
     exec(compile(LIBRARY, "/library/timetracer_test_library.py", "exec"), library.__dict__)
     monkeypatch.setitem(sys.modules, library.__name__, library)
-    monkeypatch.setattr(_plugins, "_registered", dict(_plugins._registered))
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
     function_plugin("asker", [f"{library.__name__}:{function}"])
     host, _, port = upstream.url.removeprefix("http://").partition(":")
     address, path = (host, int(port)), tmp_path / "x.msgpack"

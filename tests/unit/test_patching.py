@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 import wrapt
 
-from timetracer_otel._patching import Patch
+from timetracer_otel.base.patching import Patch
 
 
 def _library() -> Any:

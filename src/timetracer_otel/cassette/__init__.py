@@ -6,17 +6,17 @@ The format is specified in docs/cassette-format.md. Whatever a file holds, readi
 
 from __future__ import annotations
 
-from timetracer_otel.cassette._codec import pack, unpack
-from timetracer_otel.cassette._compress import check_compression
-from timetracer_otel.cassette._errors import rebuild_error, record_error
-from timetracer_otel.cassette._naming import cassette_name
-from timetracer_otel.cassette._owners import Owner
-from timetracer_otel.cassette._parts import PartWriter
-from timetracer_otel.cassette._places import cassette_path, check_writable
-from timetracer_otel.cassette._reader import read_cassette
-from timetracer_otel.cassette._scan import Unencodable
-from timetracer_otel.cassette._store import CassetteStore, StoredCassette, write_cassette
-from timetracer_otel.cassette._writer import AppendWriter, save_cassette
+from timetracer_otel.cassette.codec import pack, unpack
+from timetracer_otel.cassette.compression import check_compression
+from timetracer_otel.cassette.reader import read_cassette
+from timetracer_otel.cassette.recorded_errors import rebuild_error, record_error
+from timetracer_otel.cassette.scan import Unencodable
+from timetracer_otel.cassette.stores.files import CassetteStore, StoredCassette, write_cassette
+from timetracer_otel.cassette.stores.naming import cassette_name
+from timetracer_otel.cassette.stores.owners import Owner
+from timetracer_otel.cassette.stores.parts import PartWriter
+from timetracer_otel.cassette.stores.places import cassette_path, check_writable
+from timetracer_otel.cassette.writer import AppendWriter, save_cassette
 
 __all__ = [
     "AppendWriter",

@@ -13,8 +13,8 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
-from timetracer_otel._names import unknown_names
-from timetracer_otel.cli._errors import CommandError, one_line
+from timetracer_otel.base.plugin_names import unknown_names
+from timetracer_otel.cli.bad_input import CommandError, one_line
 from timetracer_otel.exceptions import TimetracerError
 
 if TYPE_CHECKING:

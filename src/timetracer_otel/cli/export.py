@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from timetracer_otel.cli._errors import CommandError
+from timetracer_otel.cli.bad_input import CommandError
 
 if TYPE_CHECKING:
     import argparse
@@ -28,7 +28,7 @@ GROUP = "timetracer_otel_exporter"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    from timetracer_otel.cli._options import path_argument
+    from timetracer_otel.cli.options import path_argument
 
     parser.add_argument("--to", metavar="FORMAT", required=True, help="name of the exporter, as 'har'")
     parser.add_argument("cassette", metavar="CASSETTE", type=path_argument, help="the file to export")

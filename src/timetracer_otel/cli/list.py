@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from timetracer_otel.cli._errors import CommandError
+from timetracer_otel.cli.bad_input import CommandError
 
 if TYPE_CHECKING:
     import argparse
@@ -21,7 +21,7 @@ USAGE = "[--dir DIR]"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    from timetracer_otel.cli._options import add_setting
+    from timetracer_otel.cli.options import add_setting
 
     add_setting(parser, "cassette_dir", "--dir", "DIR")
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from timetracer_otel.cli._errors import CommandError
+from timetracer_otel.cli.bad_input import CommandError
 
 if TYPE_CHECKING:
     import argparse
@@ -44,7 +44,7 @@ _METAVARS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    from timetracer_otel.cli._options import add_setting
+    from timetracer_otel.cli.options import add_setting
 
     for field, flag in _FLAGS.items():
         add_setting(parser, field, flag, _METAVARS.get(field, "NAMES"))
@@ -53,8 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check everything, then become the program."""
     from timetracer_otel.cassette import check_compression
-    from timetracer_otel.cli._launch import launch
-    from timetracer_otel.cli._options import check_plugin_names, known_plugins, overrides
+    from timetracer_otel.cli.launch import launch
+    from timetracer_otel.cli.options import check_plugin_names, known_plugins, overrides
     from timetracer_otel.config import TraceConfig
     from timetracer_otel.constants import CompressionType
 

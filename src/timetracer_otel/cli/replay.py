@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from timetracer_otel.cli._errors import CommandError
+from timetracer_otel.cli.bad_input import CommandError
 
 if TYPE_CHECKING:
     import argparse
@@ -31,7 +31,7 @@ _FLAGS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    from timetracer_otel.cli._options import add_setting, path_argument
+    from timetracer_otel.cli.options import add_setting, path_argument
 
     parser.add_argument(
         "cassette", metavar="CASSETTE", type=path_argument, help="the file to answer from, or a folder"
@@ -47,8 +47,8 @@ def run(args: argparse.Namespace) -> int:
 
     A missing one is refused as well, unless the record mode means to make it.
     """
-    from timetracer_otel.cli._launch import launch
-    from timetracer_otel.cli._options import check_plugin_names, known_plugins, overrides
+    from timetracer_otel.cli.launch import launch
+    from timetracer_otel.cli.options import check_plugin_names, known_plugins, overrides
 
     given = overrides(args, _FLAGS)
     cassettes = _of_folder(args.cassette, given) if Path(args.cassette).is_dir() else _whole(args.cassette, given)
@@ -87,7 +87,7 @@ def _of_folder(path: str, given: Mapping[str, str]) -> list[Cassette]:
     """The cassettes of a folder, as far as they must be looked into now."""
     from timetracer_otel.constants import RecordMode
     from timetracer_otel.exceptions import CassetteError
-    from timetracer_otel.session import CassetteLibrary
+    from timetracer_otel.match.folder_index import CassetteLibrary
 
     mode = _record_mode(given)
     if mode is not RecordMode.NONE:

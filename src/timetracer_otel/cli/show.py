@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from timetracer_otel.cli._errors import CommandError
+from timetracer_otel.cli.bad_input import CommandError
 
 if TYPE_CHECKING:
     import argparse
@@ -20,7 +20,7 @@ USAGE = "CASSETTE [--event N] [--bodies] [--json]"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    from timetracer_otel.cli._options import path_argument
+    from timetracer_otel.cli.options import path_argument
 
     parser.add_argument("cassette", metavar="CASSETTE", type=path_argument, help="the file to show")
     parser.add_argument("--event", metavar="N", type=int, help="show one call whole: headers, bodies, span")

@@ -8,13 +8,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from timetracer_otel.cli._errors import CommandError
+from timetracer_otel.cli.bad_input import CommandError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from timetracer_otel.session import CassetteLibrary
+    from timetracer_otel.match.folder_index import CassetteLibrary
     from timetracer_otel.verify import Planned
 
 __all__ = ["HELP", "USAGE", "add_arguments", "run"]
@@ -31,7 +31,7 @@ _NEEDED = ("tqdm", "junitparser")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    from timetracer_otel.cli._options import add_setting, path_argument
+    from timetracer_otel.cli.options import add_setting, path_argument
 
     parser.add_argument("folder", metavar="FOLDER", type=path_argument, help="the folder with the cassettes")
     parser.add_argument("--url", metavar="URL", help="where CMD listens (default: where the recorded requests went)")
@@ -76,8 +76,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check everything, start the service, send the requests, and report; 1 where one failed."""
-    from timetracer_otel.cli._launch import instrumented
-    from timetracer_otel.cli._options import check_plugin_names, known_plugins, overrides
+    from timetracer_otel.cli.launch import instrumented
+    from timetracer_otel.cli.options import check_plugin_names, known_plugins, overrides
     from timetracer_otel.config import TraceConfig
 
     _require_extra()
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if Path(args.folder).is_file():
         raise CommandError(f"FOLDER: {args.folder} is no folder. Name the folder that the cassettes are in.")
-    from timetracer_otel.session import CassetteLibrary
+    from timetracer_otel.match.folder_index import CassetteLibrary
     from timetracer_otel.verify import (
         Ignored,
         Runner,
@@ -150,7 +150,7 @@ def _header(text: str) -> tuple[str, str]:
 
 
 def _ignore_rules(texts: Sequence[str]) -> list[str]:
-    from timetracer_otel.cli._options import parsed_option
+    from timetracer_otel.cli.options import parsed_option
 
     return [rule for text in texts for rule in parsed_option("ignore", "--ignore", text)]
 

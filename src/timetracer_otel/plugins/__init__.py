@@ -4,12 +4,14 @@
 has none here. A library is imported only by its own plugin, and only when that is used.
 """
 
-from timetracer_otel.plugins._functions import function_plugin
-from timetracer_otel.plugins.aiohttp_plugin import disable_aiohttp, enable_aiohttp
-from timetracer_otel.plugins.httpx_plugin import disable_httpx, enable_httpx
-from timetracer_otel.plugins.redis_plugin import disable_redis, enable_redis
-from timetracer_otel.plugins.requests_plugin import disable_requests, enable_requests
-from timetracer_otel.plugins.sqlalchemy_plugin import disable_sqlalchemy, enable_sqlalchemy
+from timetracer_otel.calls import hooks
+from timetracer_otel.calls.functions import function_plugin
+from timetracer_otel.guard import network_guard
+from timetracer_otel.libraries.aiohttp import disable_aiohttp, enable_aiohttp
+from timetracer_otel.libraries.httpx import disable_httpx, enable_httpx
+from timetracer_otel.libraries.redis import disable_redis, enable_redis
+from timetracer_otel.libraries.requests import disable_requests, enable_requests
+from timetracer_otel.libraries.sqlalchemy import disable_sqlalchemy, enable_sqlalchemy
 
 __all__ = [
     "disable_aiohttp",
@@ -24,3 +26,15 @@ __all__ = [
     "enable_sqlalchemy",
     "function_plugin",
 ]
+
+
+def _watch_spans() -> None:
+    """Watch the spans of a plugin that is enabled by hand, before any session and outside `opentelemetry-instrument`."""
+    from timetracer_otel.process.runtime import runtime
+
+    runtime().watch_spans()
+
+
+hooks.watch_spans = _watch_spans
+# A plugin that is enabled by hand and cannot install its seams closes replays that come later.
+hooks.closed_replays = network_guard.ClosedReplays

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from timetracer_otel.report._bodies import DecodedBody, as_text, body_lines, decode_body, hexdump
-from timetracer_otel.report._detail import event_detail, exchange_detail
-from timetracer_otel.report._difference import body_difference, header_difference
-from timetracer_otel.report._json import json_view
-from timetracer_otel.report._summary import summary
-from timetracer_otel.report._tables import Column, format_size, printable, table, terminal_width
-from timetracer_otel.report._timeline import timeline
-from timetracer_otel.report._verdict import verdict_text
-from timetracer_otel.report._words import event_marks, event_name, event_remarks, event_status, request_name
+from timetracer_otel.report.as_json import json_view
+from timetracer_otel.report.bodies import DecodedBody, as_text, body_lines, decode_body, hexdump
+from timetracer_otel.report.detail import event_detail, exchange_detail
+from timetracer_otel.report.difference import body_difference, header_difference
+from timetracer_otel.report.head import summary
+from timetracer_otel.report.tables import Column, format_size, printable, table, terminal_width
+from timetracer_otel.report.tree import timeline
+from timetracer_otel.report.verdict import verdict_text
+from timetracer_otel.report.words import event_marks, event_name, event_remarks, event_status, request_name
 
 __all__ = [
     "Column",

@@ -6,13 +6,13 @@ judges the answers. Knows no OpenTelemetry and no framework.
 
 from __future__ import annotations
 
-from timetracer_otel.verify._compare import VOLATILE_HEADERS, Ignored
-from timetracer_otel.verify._plan import Address, Planned, address_of, plan
-from timetracer_otel.verify._progress import Progress
-from timetracer_otel.verify._run import verify
-from timetracer_otel.verify._runner import Runner
-from timetracer_otel.verify._service import Service, ServiceError, ended_by_signals
-from timetracer_otel.verify._verdicts import VerdictFile
+from timetracer_otel.verify.compare import VOLATILE_HEADERS, Ignored
+from timetracer_otel.verify.planning import Address, Planned, address_of, plan
+from timetracer_otel.verify.progress_bar import Progress
+from timetracer_otel.verify.run import verify
+from timetracer_otel.verify.runner import Runner
+from timetracer_otel.verify.service import Service, ServiceError, ended_by_signals
+from timetracer_otel.verify.verdicts import VerdictFile
 
 __all__ = [
     "VOLATILE_HEADERS",

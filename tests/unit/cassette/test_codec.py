@@ -23,7 +23,7 @@ from tests.examples import examples
 from tests.golden.make_golden import VALUES
 from tests.unit.cassette.same import same
 from timetracer_otel.cassette import Unencodable, pack, unpack
-from timetracer_otel.cassette._ext import EXTENSIONS
+from timetracer_otel.cassette.extensions import EXTENSIONS
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.types import HeaderMap, RecordedError
 
@@ -233,7 +233,7 @@ def test_depth_is_bounded_and_no_recursion_error(wrap: Any) -> None:
 
 
 def test_few_containers_that_unfold_to_very_many_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("timetracer_otel.cassette._scan._MAX_CONTAINERS", 10_000)
+    monkeypatch.setattr("timetracer_otel.cassette.scan._MAX_CONTAINERS", 10_000)
     value: Any = []
     for _ in range(40):
         value = [value, value]
@@ -350,7 +350,7 @@ def test_text_that_has_no_utf_8_within_an_extension_is_refused() -> None:
 
 
 def test_a_value_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("timetracer_otel.cassette._codec.MAX_OBJECT_BYTES", 1000)
+    monkeypatch.setattr("timetracer_otel.cassette.codec.MAX_OBJECT_BYTES", 1000)
     with pytest.raises(Unencodable, match=r"value\['a'\]: longer than 1000 bytes"):
         pack({"a": b"x" * 1001})
 

@@ -15,7 +15,7 @@ from tests.examples import examples, sampled
 from tests.golden import make_golden
 from tests.unit.cassette.same import same
 from timetracer_otel.cassette import read_cassette
-from timetracer_otel.cassette._frames import objects
+from timetracer_otel.cassette.frames import objects
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.types import Cassette
 

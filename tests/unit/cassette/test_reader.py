@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import resource
 import subprocess
 import sys
 import textwrap
@@ -20,8 +19,8 @@ from hypothesis import strategies as st
 
 from tests.examples import examples
 from tests.golden.make_golden import golden
-from timetracer_otel.cassette import Unencodable, _compress, pack, read_cassette, save_cassette, unpack
-from timetracer_otel.cassette._frames import seal
+from timetracer_otel.cassette import Unencodable, compression, pack, read_cassette, save_cassette, unpack
+from timetracer_otel.cassette.frames import seal
 from timetracer_otel.constants import CompressionType
 from timetracer_otel.exceptions import CassetteError, CassetteNotFoundError, CassetteSchemaError
 from timetracer_otel.types import BodySnapshot, Cassette, EventResult
@@ -244,7 +243,7 @@ def test_a_file_without_permission_is_told_so(tmp_path: Path, monkeypatch: pytes
         raise PermissionError(13, "Permission denied")
 
     (tmp_path / "a").write_bytes(b"x")
-    monkeypatch.setattr("timetracer_otel.cassette._reader.open", refuse, raising=False)
+    monkeypatch.setattr("timetracer_otel.cassette.reader.open", refuse, raising=False)
     with pytest.raises(CassetteError, match="permission to read"):
         read_cassette(tmp_path / "a")
 
@@ -299,7 +298,7 @@ def test_a_decompression_bomb_is_stopped_by_the_limit(
     cassette.events[0].result.body = BodySnapshot(captured=True, data=bytes(64 << 20))
     save_cassette(cassette, file, kind)
     assert read_cassette(file).complete
-    monkeypatch.setattr(_compress, "_FREE_EXPANSION_BYTES", 1 << 20)
+    monkeypatch.setattr(compression, "_FREE_EXPANSION_BYTES", 1 << 20)
     with pytest.raises(CassetteError, match="expands to more than") as caught:
         read_cassette(file)
     assert caught.value.path == str(file)
@@ -309,7 +308,7 @@ def test_a_decompression_bomb_is_stopped_by_the_limit(
 def test_what_packs_like_a_bomb_is_stored_so_that_it_can_be_read(
     tmp_path: Path, kind: CompressionType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_compress, "_FREE_EXPANSION_BYTES", 1 << 20)
+    monkeypatch.setattr(compression, "_FREE_EXPANSION_BYTES", 1 << 20)
     cassette = golden()
     cassette.events[0].result.body = BodySnapshot(captured=True, data=bytes(8 << 20))
     path = save_cassette(cassette, tmp_path / "a.gz", kind)
@@ -354,7 +353,6 @@ def test_hostile_lengths_allocate_in_proportion_to_the_file(tmp_path: Path, name
             check=False,
         )
         assert done.returncode == 0, done.stderr
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > 0
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf"), 1e300, 10**18, 10**400])

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from timetracer_otel.cassette import _codec, _compress, _frames, _model, _scan, _tokens
-from timetracer_otel.cassette._ext import EXTENSIONS
-from timetracer_otel.cassette._tables import Table
+from timetracer_otel.cassette import codec, compression, frames, model, scan, tokens
+from timetracer_otel.cassette.extensions import EXTENSIONS
+from timetracer_otel.cassette.tables import Table
 from timetracer_otel.constants import FORMAT_NAME, FORMAT_VERSION, BodyEnd, EventType
 from timetracer_otel.types import HeaderMap, RecordedError
 
 TEXT = (Path(__file__).parents[3] / "docs" / "cassette-format.md").read_text(encoding="utf-8")
-TABLES = {name: table for name, table in vars(_model).items() if isinstance(table, Table)}
+TABLES = {name: table for name, table in vars(model).items() if isinstance(table, Table)}
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -44,12 +44,10 @@ def test_every_word_of_the_closed_lists_is_specified() -> None:
 
 def test_the_limits_are_those_of_the_code() -> None:
     assert f"# The cassette format, version {FORMAT_VERSION}\n" in TEXT
-    assert _codec.MAX_OBJECT_BYTES == 2**30
-    assert _compress.MAX_STREAM_BYTES == 2**32
-    assert (_compress._FREE_EXPANSION_BYTES, _compress._MAX_RATIO) == (256 << 20, 200)
-    assert (
-        f"deeper than {_tokens._MAX_LEVELS} levels, or extension types deeper than {_codec._MAX_EXT_DEPTH}." in TEXT
-    )
-    assert f"Writers nest at most {_scan.MAX_DEPTH} containers" in TEXT
-    assert f"It ends in {_frames._SEAL.size} bytes of fixed shape" in TEXT
-    assert f"bytes 1 to {len(_frames.MAGIC)} of every stream" in TEXT
+    assert codec.MAX_OBJECT_BYTES == 2**30
+    assert compression.MAX_STREAM_BYTES == 2**32
+    assert (compression._FREE_EXPANSION_BYTES, compression._MAX_RATIO) == (256 << 20, 200)
+    assert f"deeper than {tokens._MAX_LEVELS} levels, or extension types deeper than {codec._MAX_EXT_DEPTH}." in TEXT
+    assert f"Writers nest at most {scan.MAX_DEPTH} containers" in TEXT
+    assert f"It ends in {frames._SEAL.size} bytes of fixed shape" in TEXT
+    assert f"bytes 1 to {len(frames.MAGIC)} of every stream" in TEXT

@@ -21,7 +21,7 @@ import pytest
 
 from tests.golden.make_golden import golden
 from tests.unit.cassette.same import same
-from timetracer_otel.cassette import AppendWriter, _writer, read_cassette, save_cassette
+from timetracer_otel.cassette import AppendWriter, read_cassette, save_cassette, writer
 from timetracer_otel.constants import CompressionType, EventType
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.types import (
@@ -238,7 +238,7 @@ def test_an_interrupt_leaves_nothing_half_written(tmp_path: Path, monkeypatch: p
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_writer, "encode_event", interrupt)
+    monkeypatch.setattr(writer, "encode_event", interrupt)
     with pytest.raises(KeyboardInterrupt):
         save_cassette(golden(), tmp_path / "a")
     assert files(tmp_path) == []
@@ -379,7 +379,7 @@ def test_appended_events_without_encoding_are_counted_in_the_footer(tmp_path: Pa
 def test_an_event_that_is_too_long_as_a_whole_keeps_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timetracer_otel.cassette._codec.MAX_OBJECT_BYTES", 1000)
+    monkeypatch.setattr("timetracer_otel.cassette.codec.MAX_OBJECT_BYTES", 1000)
     long = event(1, result=EventResult(error="x" * 700, error_type="y" * 700))
     found = read(save_cassette(cassette(long, event(2)), tmp_path / "a"))
     assert [one.eid for one in found.events] == [1, 2]

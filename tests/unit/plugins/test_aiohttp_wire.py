@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from timetracer_otel.constants import BodyEnd
-from timetracer_otel.plugins._aiohttp_wire import LAST_CHUNK, ArrivalTap, framed, head_bytes
-from timetracer_otel.session import BodyLimits
+from timetracer_otel.libraries.kits.http1.arriving import LAST_CHUNK, ArrivalTap, framed, head_bytes
+from timetracer_otel.session.body_taps import BodyLimits
 
 _HEAD = head_bytes((1, 1), 200, "OK", [(b"Transfer-Encoding", b"chunked")])
 

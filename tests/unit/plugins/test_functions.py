@@ -18,8 +18,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from timetracer_otel import ConfigurationError, PluginNotFoundError, ReplayMismatchError, record, replay
-from timetracer_otel.bridge import _plugins
-from timetracer_otel.plugins import _functions, function_plugin
+from timetracer_otel.calls import functions, registry
+from timetracer_otel.plugins import function_plugin
 from timetracer_otel.session import ReplaySession
 
 SOURCE = """
@@ -84,7 +84,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     module: Any = types.ModuleType("timetracer_test_bank")
     exec(SOURCE, module.__dict__)
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(_plugins, "_registered", dict(_plugins._registered))
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
     before = dict(module.__dict__), dict(module.Client.__dict__)
     yield module
     assert (dict(module.__dict__), dict(module.Client.__dict__)) == before, "the library is as it was"
@@ -190,7 +190,7 @@ def test_calls_have_spans_where_there_is_a_provider(
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(kept))
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
-    monkeypatch.setattr(_functions, "has_real_provider", lambda: True)
+    monkeypatch.setattr(functions, "has_real_provider", lambda: True)
     function_plugin("bank", TARGETS)
     with record(tmp_path / "x.msgpack"):
         library.plain(1)
@@ -207,10 +207,10 @@ def test_an_entry_point_registers_it(library: Any, tmp_path: Path, monkeypatch: 
     holder: Any = types.ModuleType("timetracer_test_bank_plugin")
     holder.plugin = function_plugin("bank", TARGETS)
     monkeypatch.setitem(sys.modules, holder.__name__, holder)
-    monkeypatch.setattr(_plugins, "_registered", {})
-    monkeypatch.setattr(_plugins, "_loaded", None)
-    entry_point = EntryPoint("bank", "timetracer_test_bank_plugin:plugin", _plugins.GROUP)
-    monkeypatch.setattr(_plugins, "entry_points", lambda group: [entry_point])
+    monkeypatch.setattr(registry, "_registered", {})
+    monkeypatch.setattr(registry, "_loaded", None)
+    entry_point = EntryPoint("bank", "timetracer_test_bank_plugin:plugin", registry.GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [entry_point])
     with record(tmp_path / "x.msgpack") as session:
         library.plain(1)
     assert [event.signature.lib for event in session.events] == ["bank"]

@@ -14,9 +14,9 @@ import httpx
 import pytest
 
 from timetracer_otel.constants import BodyEnd
-from timetracer_otel.plugins._http import BodyTap
-from timetracer_otel.plugins._httpx_internals import internals_of
-from timetracer_otel.session import BodyLimits
+from timetracer_otel.libraries.httpx.internals import internals_of
+from timetracer_otel.libraries.kits.http.bodies import BodyTap
+from timetracer_otel.session.body_taps import BodyLimits
 
 
 class _Pieces:

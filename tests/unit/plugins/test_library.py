@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from timetracer_otel import _names
-from timetracer_otel.plugins import _library
-from timetracer_otel.plugins._library import LibraryPlugin
+from timetracer_otel.base import plugin_names
+from timetracer_otel.calls import library
+from timetracer_otel.calls.library import LibraryPlugin
 
 
 class Broken:
@@ -35,8 +35,8 @@ def test_an_instrumentor_that_does_not_come_up_costs_its_spans_and_nothing_else(
     module = ModuleType("broken_instrumentor")
     module.Broken = Broken  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "broken_instrumentor", module)
-    monkeypatch.setattr(_library, "has_real_provider", lambda: True)
-    monkeypatch.setattr(_names, "register", lambda *_: None)
+    monkeypatch.setattr(library, "has_real_provider", lambda: True)
+    monkeypatch.setattr(plugin_names, "register", lambda *_: None)
     plugin = LibraryPlugin("json", "custom", [json.__name__], lambda _: [], ["broken_instrumentor:Broken"])
     with caplog.at_level(logging.WARNING):
         plugin.enable()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from timetracer_otel.plugins._redis._fields import folded_arguments, folded_reply, unfolded_reply
+from timetracer_otel.libraries.redis.fields import folded_arguments, folded_reply, unfolded_reply
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from timetracer_otel.report._tables import Column, clip, display_width, format_size, pad, printable, table
+from timetracer_otel.report.tables import Column, clip, display_width, format_size, pad, printable, table
 
 
 def test_columns_are_aligned_and_lines_have_no_trailing_space() -> None:

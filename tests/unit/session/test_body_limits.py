@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from timetracer_otel.constants import BodyEnd
-from timetracer_otel.session import PIECE_BYTES, BodyLimits, BodyTap
+from timetracer_otel.session.body_taps import PIECE_BYTES, BodyLimits, BodyTap
 
 
 def _noted(limits: BodyLimits, *pieces: bytes) -> BodyTap:

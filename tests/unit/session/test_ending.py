@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from timetracer_otel.calls.flow import Recording, Site, flow, run
 from timetracer_otel.constants import EventType
 from timetracer_otel.context import get_current_session, reset_session, set_session
-from timetracer_otel.plugins._flow import Recording, Site, flow, run
 from timetracer_otel.session import TraceSession
 from timetracer_otel.types import Call, EventResult, SpanFacts
 

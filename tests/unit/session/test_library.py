@@ -10,8 +10,8 @@ import pytest
 from tests.sample_cassettes import body, cassette, http_event
 from timetracer_otel.cassette import save_cassette
 from timetracer_otel.exceptions import CassetteError, CassetteNotFoundError
-from timetracer_otel.session import CassetteLibrary
-from timetracer_otel.session._roots import fits_route
+from timetracer_otel.match.folder_index import CassetteLibrary
+from timetracer_otel.match.roots import fits_route
 from timetracer_otel.types import AppliedPolicies, Cassette, HeaderMap, RequestSnapshot, SessionMeta
 
 JSON = ((b"Content-Type", b"application/json"),)
@@ -266,7 +266,7 @@ def test_a_folder_without_a_readable_cassette_is_an_error(tmp_path: Path) -> Non
 def test_only_so_many_bytes_of_events_are_kept(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [folder.add(request(f"/{number}")) for number in range(4)]
     size = Path(paths[0]).stat().st_size
-    monkeypatch.setattr("timetracer_otel.session._library.MAX_CACHED_BYTES", 2 * size + 100)
+    monkeypatch.setattr("timetracer_otel.match.folder_index.MAX_CACHED_BYTES", 2 * size + 100)
     library = folder.library()
     read: list[Cassette] = [library.read(entry) for entry in library.entries]
     assert library.read(library.entries[3]) is read[3]

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import BodyEnd, EventType
 from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.match.signature import Signer
+from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.session import ReplaySession, TraceSession
-from timetracer_otel.session._redaction import Redactor
-from timetracer_otel.session._signature import Signer
 from timetracer_otel.types import (
     BodySnapshot,
     Call,

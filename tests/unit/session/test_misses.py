@@ -13,8 +13,8 @@ from tests.unit.session.test_matching import event
 from tests.unit.session.test_matching import replaying as replay_of
 from timetracer_otel.constants import EventType
 from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.match.differences import Difference, value_differences
 from timetracer_otel.session import ReplaySession, TraceSession
-from timetracer_otel.session._differences import Difference, value_differences
 from timetracer_otel.types import (
     Call,
     CallSnapshot,

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timetracer_otel.session import Redactor
-from timetracer_otel.session._urls import split_url
+from timetracer_otel.redact.redactor import Redactor
+from timetracer_otel.redact.urls import split_url
 
 JSON = [(b"Content-Type", b"application/json")]
 DEFAULT = Redactor()
@@ -113,7 +113,7 @@ def test_what_stands_behind_the_end_of_gzip_hides_no_secret(behind: bytes) -> No
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
 def test_a_damaged_body_is_looked_into_as_far_as_it_goes(encoding: str) -> None:
-    from timetracer_otel.session._content_encoding import decode_body, encode_body
+    from timetracer_otel.redact.content_encoding import decode_body, encode_body
 
     headers = [*JSON, (b"content-encoding", encoding.encode())]
     noise = b",".join(str(number * number).encode() for number in range(20_000))
@@ -160,7 +160,7 @@ def test_a_secret_of_many_bytes_is_found_in_a_few_steps() -> None:
 
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "deflate", "br", "zstd", "gzip, br"])
 def test_compressed_bodies_are_looked_into(encoding: str) -> None:
-    from timetracer_otel.session._content_encoding import decode_body, encode_body
+    from timetracer_otel.redact.content_encoding import decode_body, encode_body
 
     headers = [*JSON, (b"content-encoding", encoding.encode())]
     secret = encode_body(b'{"password":"p"}', encoding)
@@ -178,9 +178,9 @@ def test_a_compressed_body_that_breaks_off_is_redacted_as_far_as_it_goes() -> No
 
 
 def test_a_gzip_bomb_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    from timetracer_otel.session import _content_encoding
+    from timetracer_otel.redact import content_encoding
 
-    monkeypatch.setattr(_content_encoding, "MAX_DECODED_BYTES", 1000)
+    monkeypatch.setattr(content_encoding, "MAX_DECODED_BYTES", 1000)
     bomb = gzip.compress(b'{"password":"p"}' + b" " * 100_000, mtime=0)
     assert DEFAULT.body(bomb, [*JSON, (b"content-encoding", b"gzip")]).data is bomb
 

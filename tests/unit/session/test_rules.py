@@ -12,8 +12,8 @@ from tests.unit.session.test_matching import SIGNER, call, event, replaying
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import EventType
 from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.match.rules import rules_of
 from timetracer_otel.session import ReplaySession
-from timetracer_otel.session._rules import rules_of
 from timetracer_otel.types import BodySnapshot, Call, CallSnapshot, CallView, DependencyEvent
 
 JSON = [(b"Content-Type", b"application/json")]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from timetracer_otel.session._stand_ins import stand_in
+from timetracer_otel.redact.stand_ins import stand_in
 
 ZONE = dt.timezone(dt.timedelta(hours=2))
 

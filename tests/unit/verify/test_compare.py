@@ -11,8 +11,8 @@ from timetracer_otel.constants import BodyEnd
 from timetracer_otel.exceptions import ConfigurationError
 from timetracer_otel.types import AppliedPolicies, BodySnapshot, HeaderMap, RequestSnapshot, ResponseSnapshot
 from timetracer_otel.verify import Ignored
-from timetracer_otel.verify._compare import Comparison, compare
-from timetracer_otel.verify._sender import Answer
+from timetracer_otel.verify.compare import Comparison, compare
+from timetracer_otel.verify.sender import Answer
 
 JSON = (b"content-type", b"application/json")
 NOTHING = Comparison([], [])

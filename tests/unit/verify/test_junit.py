@@ -8,8 +8,8 @@ from pathlib import Path
 import junitparser
 
 from timetracer_otel.verify import Planned
-from timetracer_otel.verify._junit import write_junit
-from timetracer_otel.verify._runner import Outcome, Result
+from timetracer_otel.verify.junit import write_junit
+from timetracer_otel.verify.runner import Outcome, Result
 
 
 def test_every_result_of_a_request_is_a_case(tmp_path: Path) -> None:

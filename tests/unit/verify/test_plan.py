@@ -12,7 +12,7 @@ from tests.sample_cassettes import body, cassette, http_event
 from timetracer_otel.cassette import AppendWriter, save_cassette
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.exceptions import ConfigurationError
-from timetracer_otel.session import CassetteLibrary
+from timetracer_otel.match.folder_index import CassetteLibrary
 from timetracer_otel.types import AppliedPolicies, BodySnapshot, HeaderMap, RequestSnapshot
 from timetracer_otel.verify import Address, address_of, plan
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from tests.sample_cassettes import cassette
 from timetracer_otel.cassette import save_cassette
-from timetracer_otel.session import CassetteLibrary
+from timetracer_otel.match.folder_index import CassetteLibrary
 from timetracer_otel.types import HeaderMap, RequestSnapshot
 from timetracer_otel.verify import Address, plan
-from timetracer_otel.verify._compare import Ignored
-from timetracer_otel.verify._runner import Outcome, Runner
-from timetracer_otel.verify._verdicts import VerdictFile
+from timetracer_otel.verify.compare import Ignored
+from timetracer_otel.verify.runner import Outcome, Runner
+from timetracer_otel.verify.verdicts import VerdictFile
 
 
 def test_a_service_that_dies_of_a_request_is_not_waited_for_behind_an_answer(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tests.sample_cassettes import body
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.types import HeaderMap, RequestSnapshot
 from timetracer_otel.verify import Address
-from timetracer_otel.verify._sender import NoAnswerError, send
+from timetracer_otel.verify.sender import NoAnswerError, send
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: 1\r\nx-a: 2\r\n\r\nok"
 

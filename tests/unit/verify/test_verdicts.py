@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from timetracer_otel.verify import VerdictFile
-from timetracer_otel.verify._verdicts import CallVerdict
+from timetracer_otel.verify.verdicts import CallVerdict
 
 
 def write(path: Path, **found: object) -> None:

@@ -1,0 +1,164 @@
+"""What became of what was seen, counted for the whole process. Imports nothing of ours but `faults`.
+
+Law 8 of the design: what is lost is counted and shown. Whoever drops something says so here; `counters` tells
+everything, and the bridge offers the same numbers as OpenTelemetry metrics.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from timetracer_otel.base import faults
+
+__all__ = [
+    "Counters",
+    "calls_late",
+    "cassette_cut",
+    "cassette_discarded",
+    "cassette_dropped",
+    "cassette_written",
+    "counters",
+    "event_dropped",
+    "forget",
+    "log_losses",
+    "session_began",
+    "session_ended",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """The numbers of this process since it began (in a forked child: since the fork)."""
+
+    sessions_open: int
+    """Requests (jobs, messages) that are being recorded, or wait for being written, now."""
+    cassettes_written: int
+    """Finished cassettes on disk."""
+    cassettes_cut: int
+    """Those of requests that were under way when the process ended: they hold the calls that had ended."""
+    cassettes_discarded: int
+    """Those of requests that did not fail, where ``errors_only`` keeps no other."""
+    cassettes_dropped: Mapping[str, int]
+    """Recordings lost as a whole, by reason. Empty is the good news."""
+    events_dropped: Mapping[str, int]
+    """Calls, bodies and the like that a cassette lacks, by reason. Empty is the good news."""
+    calls_late: int
+    """Calls that began after the end of their request and stand in its cassette all the same."""
+    faults: Mapping[str, int]
+    """Contained faults of the recorder, by place. Empty is the good news."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether anything was lost."""
+        return bool(self.cassettes_dropped or self.events_dropped or self.faults)
+
+    def __str__(self) -> str:
+        parts = [f"{self.cassettes_written} cassettes written"]
+        if self.cassettes_cut:
+            parts.append(f"{self.cassettes_cut} cut short")
+        for what, by_reason in (
+            ("cassettes dropped", self.cassettes_dropped),
+            ("events dropped", self.events_dropped),
+            ("faults", self.faults),
+        ):
+            if by_reason:
+                reasons = ", ".join(f"{reason}: {number}" for reason, number in sorted(by_reason.items()))
+                parts.append(f"{sum(by_reason.values())} {what} ({reasons})")
+        return ", ".join(parts)
+
+
+class _Numbers:
+    def __init__(self) -> None:
+        # Reentrant: a signal handler may count in the middle of a count.
+        self.lock = threading.RLock()
+        self.plain: Counter[str] = Counter()
+        self.cassettes_dropped: Counter[str] = Counter()
+        self.events_dropped: Counter[str] = Counter()
+        self.logged: Counters | None = None
+
+
+_numbers = _Numbers()
+
+
+def session_began() -> None:
+    """A request is recorded from now on."""
+    _add("open", 1)
+
+
+def session_ended() -> None:
+    """What a `session_began` counted is written, dropped or discarded."""
+    _add("open", -1)
+
+
+def cassette_written() -> None:
+    """A finished cassette is on disk."""
+    _add("written", 1)
+
+
+def cassette_cut() -> None:
+    """A recording ended before its request did, and is on disk as far as it had come."""
+    _add("cut", 1)
+
+
+def cassette_discarded() -> None:
+    """A recording was not wanted (``errors_only``)."""
+    _add("discarded", 1)
+
+
+def cassette_dropped(reason: str) -> None:
+    """A whole recording was lost; ``reason`` is one of few constant texts."""
+    with _numbers.lock:
+        _numbers.cassettes_dropped[reason] += 1
+
+
+def event_dropped(reason: str, number: int = 1) -> None:
+    """Something that belongs in a cassette was lost; ``reason`` is one of few constant texts."""
+    with _numbers.lock:
+        _numbers.events_dropped[reason] += number
+
+
+def calls_late(number: int) -> None:
+    """Calls that began after the end of their request were kept."""
+    _add("late", number)
+
+
+def _add(name: str, number: int) -> None:
+    with _numbers.lock:
+        _numbers.plain[name] += number
+
+
+def counters() -> Counters:
+    """What became of what this process recorded, up to now. Safe from any thread.
+
+    The same numbers are offered as metrics ``timetracer.*`` through OpenTelemetry's metrics API while the process
+    records its requests. What `record` blocks lost is in them too.
+    """
+    with _numbers.lock:
+        return Counters(
+            sessions_open=_numbers.plain["open"],
+            cassettes_written=_numbers.plain["written"],
+            cassettes_cut=_numbers.plain["cut"],
+            cassettes_discarded=_numbers.plain["discarded"],
+            cassettes_dropped=dict(_numbers.cassettes_dropped),
+            events_dropped=dict(_numbers.events_dropped),
+            calls_late=_numbers.plain["late"],
+            faults=faults.fault_counts(),
+        )
+
+
+def log_losses() -> None:
+    """Say in one line what was lost since the last such line; nothing where nothing was."""
+    now = counters()
+    if now.lost and now != _numbers.logged:
+        _numbers.logged = now
+        faults.logger.warning("timetracer-otel: recording lost something: %s.", now)
+
+
+def forget() -> None:
+    """Begin at zero: in a forked child, what was counted is its parent's, and its lock may be held for ever."""
+    global _numbers
+    _numbers = _Numbers()
+    faults.forget()

@@ -1,0 +1,78 @@
+"""Faults of our own: contained, counted, logged once. Imports nothing of ours.
+
+Law 6 of the design: in record mode an exception of ours never reaches the app. Every ``except`` that
+keeps one back calls `contain`, and nothing else does.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections import Counter
+
+__all__ = ["contain", "fault_counts", "forget", "logger", "raise_faults", "say", "warn_once"]
+
+logger = logging.getLogger("timetracer_otel")
+
+raise_faults = False
+"""Set by our own test suite: a contained fault is raised instead, so that no test passes over one."""
+
+_counts: Counter[str] = Counter()
+_warned: set[str] = set()
+_lock = threading.RLock()
+"""Reentrant: a signal handler may come to a fault in the middle of a count."""
+
+
+def contain(where: str, error: BaseException, warning: str | None = None) -> None:
+    """Count a fault of ours, and log it with its traceback the first time it happens there.
+
+    Args:
+        where: A short constant name of the place (``"httpx.capture"``), the key of the count.
+        error: What went wrong; raised again where `raise_faults` is set.
+        warning: What the log says instead, once, where a user can do something about it.
+    """
+    with _lock:
+        _counts[where] += 1
+        first = _counts[where] == 1
+    if raise_faults:
+        raise error
+    if warning is not None:
+        warn_once(warning, warning)
+    elif first:
+        logger.error(
+            "timetracer-otel: fault in %s; the app goes on, this recording may lack something. "
+            "Further faults there are counted, not logged.",
+            where,
+            exc_info=error,
+        )
+
+
+def warn_once(key: str, message: str) -> None:
+    """Log a warning the first time this key is seen in the process."""
+    with _lock:
+        if key in _warned:
+            return
+        _warned.add(key)
+    logger.warning("timetracer-otel: %s", message)
+
+
+def say(level: int, text: str) -> None:
+    """Say what somebody asked to be told: through the logging that the app set up, on stderr where it set up none."""
+    if level >= logging.WARNING or logger.hasHandlers():
+        logger.log(level, "timetracer-otel: %s", text)
+    elif sys.stderr is not None and logger.isEnabledFor(level):
+        sys.stderr.write(f"timetracer-otel: {text}\n")
+
+
+def fault_counts() -> dict[str, int]:
+    """How often each place had a fault in this process."""
+    with _lock:
+        return dict(_counts)
+
+
+def forget() -> None:
+    """Begin at zero: in a forked child, what was counted is its parent's, and its lock may be held for ever."""
+    global _lock
+    _lock = threading.RLock()
+    _counts.clear()

@@ -1,0 +1,354 @@
+"""Putting our function in the place of a library's, innermost, and taking it out again.
+
+Imports nothing of ours but `faults`.
+
+Innermost means: beneath whatever wrapped the function with `wrapt` (as OpenTelemetry's instrumentors do), so that we
+run inside their span whoever came first.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import metadata
+from types import ModuleType
+from typing import Any, Protocol
+
+import wrapt
+
+from timetracer_otel.base import faults
+
+__all__ = ["Function", "LatePatch", "Patch", "SeamFailure", "Seams", "Undoable", "is_replacement"]
+
+Function = Callable[..., Any]
+
+# wrapt 2 gave its proxies a common base of another name; wrapt 1 has ObjectProxy there.
+_PROXY: Any = getattr(wrapt, "BaseObjectProxy", wrapt.ObjectProxy)
+
+
+_MARK = "_timetracer_patch"
+"""On a replacement: itself (who wraps it copies its attributes), whose it is, and what it replaced."""
+
+
+class Undoable(Protocol):
+    """What can be put in and taken out again, both harmless when repeated."""
+
+    def apply(self) -> None:
+        """Put it in."""
+
+    def undo(self) -> None:
+        """Take it out."""
+
+
+class Patch:
+    """One replaced function; applied and undone by the same entry. Not safe to apply from two threads at once.
+
+    Args:
+        owner: The class or module that has the function, by itself or from a base class.
+        name: Its attribute.
+        wrap: Makes the replacement from the original.
+    """
+
+    def __init__(self, owner: Any, name: str, wrap: Callable[[Function], Function]) -> None:
+        self.owner = owner
+        self.name = name
+        self._wrap = wrap
+        self._is_inherited = name not in vars(owner)
+        self._original: Function | None = None
+        self._replacement: Function | None = None
+
+    @property
+    def applied(self) -> bool:
+        """Whether the replacement stands in its place."""
+        return self._replacement is not None
+
+    def apply(self) -> None:
+        """Put the replacement in; harmless when repeated."""
+        if self._replacement is not None:
+            return
+        holder, original = self._current()
+        replacement = self._make(original)
+        self._put(holder, replacement)
+        self._original, self._replacement = original, replacement
+
+    def undo(self) -> None:
+        """Put the original back, wherever in the chain the replacement is by now; harmless when repeated.
+
+        Where somebody wrapped the replacement in a function that cannot be looked into, it stays, and passes
+        every call through for want of a session. So it does where somebody took it out and puts it back later (as
+        pytest's ``monkeypatch`` does); whatever is applied then takes its place.
+        """
+        if self._replacement is None:
+            return
+        holder, found = self._innermost(lambda function: function is self._replacement)
+        if found is self._replacement and holder is None and self._is_inherited:
+            delattr(self.owner, self.name)
+        elif found is self._replacement and self._original is not None:
+            self._put(holder, self._original)
+        self._original = self._replacement = None
+
+    def _current(self) -> tuple[Any, Function]:
+        """The function that stands in the place, and the innermost proxy around it."""
+        holder, found = self._innermost(lambda _: False)
+        return holder, _without_leftovers(found)
+
+    def _make(self, original: Any) -> Any:
+        kind = type(original) if isinstance(original, (staticmethod, classmethod)) else None
+        function = original.__func__ if kind else original
+        replacement: Any = functools.wraps(function)(self._wrap(function))
+        # The name promises a plain function: `__wrapped__` would let others unwrap us by mistake.
+        del replacement.__wrapped__
+        setattr(replacement, _MARK, (replacement, self, original))
+        return kind(replacement) if kind else replacement
+
+    def _innermost(self, stop: Callable[[Function], bool]) -> tuple[Any, Function]:
+        holder: Any = None
+        current: Any = vars(self.owner).get(self.name) or getattr(self.owner, self.name)
+        while isinstance(current, _PROXY) and not stop(current):
+            holder, current = current, current.__wrapped__
+        return holder, current
+
+    def _put(self, holder: Any, function: Function) -> None:
+        if holder is None:
+            setattr(self.owner, self.name, function)
+        else:
+            holder.__wrapped__ = function
+
+
+def is_replacement(found: Any) -> bool:
+    """Whether a function that was found in its place was put there by a patch."""
+    return _mark_of(found) is not None
+
+
+def _mark_of(found: Any) -> tuple[Any, Any, Any] | None:
+    function = found.__func__ if isinstance(found, (staticmethod, classmethod)) else found
+    # Not asked for as an attribute: mocks have every one.
+    mark: tuple[Any, Any, Any] | None = getattr(function, "__dict__", {}).get(_MARK)
+    return mark if mark is not None and mark[0] is function else None
+
+
+def _without_leftovers(found: Any) -> Any:
+    """The function beneath replacements that were undone while they were not in their place."""
+    while True:
+        mark = _mark_of(found)
+        if mark is None:
+            return found
+        _, patch, original = mark
+        if patch._replacement is found:
+            return found
+        found = original
+
+
+class LatePatch(Patch):
+    """A patch that is put in when it is first needed, and costs nothing where it never is. Safe from any thread."""
+
+    def __init__(self, owner: Any, name: str, wrap: Callable[[Function], Function]) -> None:
+        super().__init__(owner, name, wrap)
+        self.waits = False
+        """Whether it may be put in, and was not."""
+        self._lock = threading.Lock()
+
+    def apply(self) -> None:
+        """Allow `put_in`."""
+        with self._lock:
+            self.waits = not self.applied
+
+    def put_in(self) -> None:
+        """Put the replacement in, unless it is undone by now; harmless when repeated."""
+        with self._lock:
+            if self.waits:
+                self.waits = False
+                super().apply()
+
+    def undo(self) -> None:
+        with self._lock:
+            self.waits = False
+            super().undo()
+
+
+@dataclass(frozen=True, slots=True)
+class SeamFailure:
+    """Why the patches of one module of a library are not in place."""
+
+    library: str
+    """Whose patches they are, as in the mock and live lists."""
+    module: str
+    """The module that they belong to."""
+    versions: tuple[tuple[str, str], ...]
+    """The installed packages that the module belongs to, each with its version."""
+    missing: tuple[str, ...]
+    """Names that the patches rely upon and that are not there; empty where something else went wrong."""
+    error: str
+    """What was raised; empty where names are missing."""
+    next_step: str
+    """What a user can do about it."""
+
+    @property
+    def reason(self) -> str:
+        """The facts in one sentence."""
+        found = (
+            ", ".join(f"{name} {version}" for name, version in self.versions) or f"{self.module} (no version known)"
+        )
+        what = f"{', '.join(self.missing)} not found" if self.missing else f"patching raised {self.error}"
+        return f"calls of {self.library} cannot be seen with {found}: {what}"
+
+
+class Seams:
+    """The patches of some modules: in place from `install` to `remove`, also in those that are imported in between.
+
+    The patches of one module are put in all together or not at all: where one fails, those before it are taken out
+    again, last first. Safe from any thread.
+
+    Args:
+        name: What they are for, in the log.
+        modules: Import names.
+        patches: Makes the patches of one such module.
+        check: Gives the names that the patches of a module rely upon and that are not there. Asked before any patch
+            is made.
+        instead: Makes what stands in the place of the patches of a module where these failed.
+        said: What the log says, besides the reason, about the consequences of a failure.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        modules: Sequence[str],
+        patches: Callable[[ModuleType], Sequence[Undoable]],
+        *,
+        check: Callable[[ModuleType], Iterable[str]] | None = None,
+        instead: Callable[[ModuleType, SeamFailure], Sequence[Undoable]] | None = None,
+        said: str = "Nothing was changed; the app goes on.",
+    ) -> None:
+        self.name = name
+        self.modules = modules
+        self._patches = patches
+        self._check = check
+        self._instead = instead
+        self._said = said
+        self._lock = threading.RLock()
+        self._wanted = False
+        self._hooked = False
+        self._installed: dict[str, Sequence[Undoable]] = {}
+        self._failed: dict[str, SeamFailure] = {}
+
+    @property
+    def failures(self) -> tuple[SeamFailure, ...]:
+        """The modules whose patches are not in place although they are wanted, with the reasons."""
+        with self._lock:
+            return tuple(self._failed.values())
+
+    def install(self) -> None:
+        """Put the patches in, now or when their module is imported; harmless when repeated.
+
+        A module that lacked a name is checked again.
+        """
+        with self._lock:
+            self._wanted = True
+            for name in self.modules:
+                module = sys.modules.get(name)
+                if module is not None:
+                    self._install_in(module)
+            if not self._hooked:
+                self._hooked = True
+                for name in self.modules:
+                    if name not in sys.modules:
+                        wrapt.register_post_import_hook(self._imported, name)
+
+    def remove(self) -> None:
+        """Take the patches out; harmless when repeated."""
+        with self._lock:
+            self._wanted = False
+            self._failed.clear()
+            while self._installed:
+                self._undo(self._installed.popitem()[1])
+
+    def _imported(self, module: ModuleType) -> None:
+        with self._lock:
+            if self._wanted:
+                self._install_in(module)
+
+    def _install_in(self, module: ModuleType) -> None:
+        # An alias (httpx2's `alias_httpx`) is the same module under another name.
+        name = module.__name__
+        before = self._failed.get(name)
+        # Patches that failed although no name was missing would fail again, and for a moment nothing would stand in
+        # their place.
+        if name in self._installed and (before is None or not before.missing or self._missing_in(module)):
+            return
+        self._failed.pop(name, None)
+        self._undo(self._installed.pop(name, ()))
+        failure, error = self._put_in(module)
+        if failure is None:
+            return
+        self._failed[name] = failure
+        self._installed[name] = self._put_instead(module, failure)
+        faults.contain(
+            f"{self.name}.install",
+            error or AttributeError(failure.reason),
+            warning=f"{failure.reason}. {self._said} What to do: {failure.next_step}",
+        )
+
+    def _put_in(self, module: ModuleType) -> tuple[SeamFailure | None, Exception | None]:
+        try:
+            missing = self._missing_in(module)
+            if missing:
+                return self._failure(module, missing, None), None
+            patches = self._patches(module)
+        except Exception as error:
+            return self._failure(module, (), error), error
+        for count, patch in enumerate(patches, 1):
+            try:
+                patch.apply()
+            except Exception as error:
+                # The one that failed may have come half of its way.
+                self._undo(patches[:count])
+                return self._failure(module, (), error), error
+        self._installed[module.__name__] = patches
+        return None, None
+
+    def _missing_in(self, module: ModuleType) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self._check(module))) if self._check is not None else ()
+
+    def _put_instead(self, module: ModuleType, failure: SeamFailure) -> Sequence[Undoable]:
+        placed: list[Undoable] = []
+        try:
+            for patch in self._instead(module, failure) if self._instead is not None else ():
+                patch.apply()
+                placed.append(patch)
+        except Exception as error:
+            faults.contain(f"{self.name}.refuse", error)
+        return placed
+
+    def _undo(self, patches: Sequence[Undoable]) -> None:
+        for patch in reversed(patches):
+            try:
+                patch.undo()
+            except Exception as error:
+                faults.contain(f"{self.name}.remove", error)
+
+    def _failure(self, module: ModuleType, missing: tuple[str, ...], error: Exception | None) -> SeamFailure:
+        packages = dict.fromkeys(name.partition(":")[0].partition(".")[0] for name in (module.__name__, *missing))
+        return SeamFailure(
+            self.name,
+            module.__name__,
+            tuple((package, version) for package in packages if (version := _version(package)) is not None),
+            missing,
+            "" if error is None else f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
+            f"install a release of {' or '.join(packages)} that this timetracer-otel supports, or a newer "
+            "timetracer-otel.",
+        )
+
+
+def _version(package: str) -> str | None:
+    """The version of the distribution that a package is from; None where none is known."""
+    with suppress(metadata.PackageNotFoundError):
+        return metadata.version(package)
+    # Most distributions have the name of their package; to look through all takes long.
+    with suppress(Exception):  # the metadata of any installed distribution may be broken
+        for name in metadata.packages_distributions().get(package, ()):
+            return metadata.version(name)
+    return None

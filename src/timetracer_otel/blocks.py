@@ -1,0 +1,250 @@
+"""`record` and `replay`: a session for as long as a block or a function runs."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextvars import Token
+from dataclasses import fields, replace
+from pathlib import Path
+from types import AsyncGeneratorType, GeneratorType, TracebackType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from opentelemetry.context import Context
+
+from timetracer_otel.base import faults
+from timetracer_otel.base.plugin_names import known_names
+from timetracer_otel.cassette import check_writable
+from timetracer_otel.config import TraceConfig
+from timetracer_otel.constants import TraceMode
+from timetracer_otel.context import reset_session, set_session
+from timetracer_otel.exceptions import CassetteError, ConfigurationError, ReplayFailedError
+from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
+from timetracer_otel.session.record_modes import ReplayOrRecording, begin_replay, save_session
+
+if TYPE_CHECKING:
+    from timetracer_otel.process.surroundings import Surroundings
+
+__all__ = ["SessionBlock", "check_verdict", "record", "replay"]
+
+SessionT = TypeVar("SessionT", bound=BaseSession)
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+
+class SessionBlock(ABC, Generic[SessionT]):
+    """A session that begins and ends with a block (``with``, ``async with``) or with each call of a function.
+
+    May be used again after it ended, each time with a session of its own. One object is for one task at a time; as
+    a decorator it makes a scope of its own for each call.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None, config: TraceConfig) -> None:
+        self._path = os.fspath(path) if path is not None else None
+        self._config = config
+        self._open: list[tuple[SessionT, str | None, Token[Context], Surroundings]] = []
+
+    @abstractmethod
+    def _begin(self) -> tuple[SessionT, str | None]:
+        """A session, and the file that it is saved to, absolute: the block may go to another folder."""
+
+    @abstractmethod
+    def _end(self, session: SessionT, path: str | None, error: BaseException | None) -> None: ...
+
+    def __enter__(self) -> SessionT:
+        for line in self._config.warnings(known_names()):
+            faults.warn_once(line, line)
+        # Not at the top: who imports `record` for a test that is not run pays for what a session needs, too.
+        from timetracer_otel.process.surroundings import Surroundings
+
+        session, path = self._begin()
+        surroundings = Surroundings(session, self._config.block_network)
+        self._open.append((session, path, set_session(session), surroundings))
+        return session
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        session, path, token, surroundings = self._open.pop()
+        reset_session(token)
+        surroundings.end()
+        self._end(session, path, error)
+
+    async def __aenter__(self) -> SessionT:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+    def __call__(self, function: FunctionT) -> FunctionT:
+        """Decorate a function, sync or async: each call is a session of its own.
+
+        Raises:
+            TypeError: The function is a generator; its body runs whenever somebody asks for a value. Raised by the
+                call where only the result shows it: a plain function that returns a coroutine, a task, a generator,
+                or what one decorated with ``contextlib.contextmanager`` returns.
+        """
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"{function.__name__} is a generator function: use `with {type(self).__name__}(...)` inside it."
+            )
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def in_session(*args: Any, **kwargs: Any) -> Any:
+                async with type(self)(self._path, config=self._config):
+                    return await function(*args, **kwargs)
+
+        else:
+
+            @functools.wraps(function)
+            def in_session(*args: Any, **kwargs: Any) -> Any:
+                with type(self)(self._path, config=self._config):
+                    result = function(*args, **kwargs)
+                    if isinstance(result, _LAZY) or inspect.isawaitable(result):
+                        raise _runs_later(type(self).__name__, function.__name__, result)
+                    return result
+
+        return in_session  # type: ignore[return-value]
+
+
+_LAZY = (
+    *(GeneratorType, AsyncGeneratorType),
+    # What functions under contextlib's decorators return.
+    *(contextlib._GeneratorContextManager, contextlib._AsyncGeneratorContextManager),
+)
+
+
+def _runs_later(scope: str, name: str, result: Any) -> TypeError:
+    """The error for a decorated function whose result would run outside the session, where its calls go out."""
+    # A coroutine would be warned about; a task runs on by itself.
+    for stop in ("close", "cancel"):
+        if inspect.isawaitable(result) and hasattr(result, stop):
+            getattr(result, stop)()
+    what = getattr(getattr(result, "gen", result), "__name__", name)
+    return TypeError(
+        f"{name} returned {type(result).__name__} {what}, which would run when the session has ended: put "
+        f"`@{scope}(...)` on the function that {what} is, beneath other decorators, or use "
+        f"`with {scope}(...)` around what runs it."
+    )
+
+
+class record(SessionBlock[TraceSession]):  # noqa: N801 - used like a function
+    """Record the calls made inside a block or a function into one cassette.
+
+    The cassette is written when the block ends, also when it ends with an exception, and then says so.
+
+    Args:
+        path: The file to write; made anew. Without it, a name in ``cassette_dir``.
+        config: The settings; read from the environment where it is left out.
+        settings: Single fields of `TraceConfig`, over either.
+
+    Raises:
+        ConfigurationError: A setting has a value that cannot be used.
+        CassetteError: On entering: nothing can be written at the path.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str] | None = None, *, config: TraceConfig | None = None, **settings: Any
+    ) -> None:
+        super().__init__(path, _configured(TraceMode.RECORD, config, settings))
+
+    def _begin(self) -> tuple[TraceSession, str | None]:
+        if self._path is not None:
+            check_writable(self._path, self._config.compression)
+            return TraceSession(self._config), _absolute(self._path)
+        folder = Path(self._config.cassette_dir)
+        check_writable(folder / "x", self._config.compression)
+        return TraceSession(replace(self._config, cassette_dir=str(folder.absolute()))), None
+
+    def _end(self, session: TraceSession, path: str | None, error: BaseException | None) -> None:
+        _finish(session, path, session.config, error)
+
+
+class replay(SessionBlock[ReplayOrRecording]):  # noqa: N801 - used like a function
+    """Answer the calls made inside a block or a function from a cassette.
+
+    What is done about calls that the cassette does not hold, the setting ``record_mode`` says. The session is a
+    `ReplaySession`, and a `TraceSession` where that setting means to record everything (``all``; every other but
+    ``none`` where there is no file). Both have `verdict`, ``is_replaying`` and ``events``; the rest of a replay is
+    there after ``isinstance``.
+
+    When the block ends without an exception, and a call of it had no answer (the app may have swallowed the error),
+    the end raises; ``fail_on_miss=False`` lets it pass. With ``fail_on_unused=True`` it raises as well where a
+    recorded call was not made. `ReplaySession.verdict` has the whole account.
+
+    Args:
+        path: The cassette; the one the settings name where it is left out.
+        config: The settings; read from the environment where it is left out.
+        settings: Single fields of `TraceConfig`, over either: ``live_plugins=["db"]``, ``record_mode="once"``.
+
+    Raises:
+        ConfigurationError: A setting has a value that cannot be used, or no cassette is named.
+        CassetteError: On entering: the cassette is missing or broken. At the end: it cannot be written.
+        ReplayFailedError: At the end: see above.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str] | None = None, *, config: TraceConfig | None = None, **settings: Any
+    ) -> None:
+        super().__init__(path, _configured(TraceMode.REPLAY, config, settings))
+
+    def _begin(self) -> tuple[ReplayOrRecording, str | None]:
+        path = self._path or self._config.cassette_path
+        return begin_replay(path, self._config), _absolute(path)
+
+    def _end(self, session: ReplayOrRecording, path: str | None, error: BaseException | None) -> None:
+        _finish(session, path, self._config, error)
+        if error is None and isinstance(session, ReplaySession):
+            check_verdict(session)
+
+
+def _absolute(path: str | None) -> str | None:
+    return None if path is None else str(Path(path).absolute())
+
+
+def check_verdict(session: ReplaySession) -> None:
+    """Raise where a replay has done what its settings do not let pass.
+
+    Raises:
+        ReplayFailedError: It has.
+    """
+    verdict = session.verdict()
+    if verdict.ok:
+        return
+    forgives = session.config is not None and not session.config.fail_on_miss
+    if forgives and not verdict.blocked and not (verdict.fail_on_unused and verdict.unused):
+        return
+    from timetracer_otel.report import verdict_text
+
+    raise ReplayFailedError(verdict_text(verdict), verdict)
+
+
+def _finish(session: ReplayOrRecording, path: str | None, config: TraceConfig, error: BaseException | None) -> None:
+    """End a session, write what it recorded, and say what a recording refused."""
+    if isinstance(session, TraceSession) and error is not None:
+        session.mark_error(f"{type(error).__module__}.{type(error).__qualname__}", str(error))
+    try:
+        save_session(session, path, config)
+    except CassetteError as failure:
+        if error is None:
+            raise
+        # The app's own error is what its caller must see.
+        faults.logger.error("timetracer-otel: %s", failure)
+    if isinstance(session, TraceSession) and error is None and session.blocked:
+        raise session.blocked[0]
+
+
+_FIELDS = frozenset(entry.name for entry in fields(TraceConfig))
+
+
+def _configured(mode: TraceMode, config: TraceConfig | None, settings: dict[str, Any]) -> TraceConfig:
+    for name in settings:
+        if name not in _FIELDS:
+            raise ConfigurationError(f"{name}: no such setting. Known: {', '.join(sorted(_FIELDS - {'mode'}))}.")
+    return replace(config if config is not None else TraceConfig.from_env(), **{**settings, "mode": mode})

@@ -1,0 +1,44 @@
+"""URLs that OpenTelemetry's own variables leave out: ``OTEL_PYTHON_<LIBRARY>_EXCLUDED_URLS``."""
+
+from __future__ import annotations
+
+import re
+
+from timetracer_otel.base import faults
+from timetracer_otel.config import environment, excluded_urls, excluding_variable
+
+__all__ = ["ExcludedUrls"]
+
+
+class ExcludedUrls:
+    """The expressions by library or framework, each read when it is first asked for. Safe from any thread.
+
+    A value that is no regular expression excludes nothing, and the log says so. OpenTelemetry's own instrumentation
+    fails to start with such a value. To exclude nothing is the safe side here: a recording then has more calls than
+    were wanted, and a replay answers (or refuses) calls that would otherwise be made for real.
+    """
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, re.Pattern[str] | None] = {}
+
+    def of(self, name: str) -> re.Pattern[str] | None:
+        """The expression for a library or framework; None where nothing is excluded."""
+        if name not in self._by_name:
+            self._by_name[name] = _expression(name)
+        return self._by_name[name]
+
+
+def _expression(name: str) -> re.Pattern[str] | None:
+    listed = excluded_urls(name)
+    try:
+        return re.compile(listed) if listed else None
+    # Besides its own error, `re` raises these for numbers that are too large and for groups that nest too deep.
+    except (re.error, OverflowError, RecursionError) as error:
+        variable = excluding_variable(name)
+        value = environment(variable) if variable is not None else None
+        faults.warn_once(
+            f"excluded-urls:{variable}={value}",
+            f"{variable}={value!r} is no list of regular expressions ({error}): no URL is excluded by it. "
+            "OpenTelemetry's own instrumentation may fail to start with it. What to do: correct or unset it.",
+        )
+        return None

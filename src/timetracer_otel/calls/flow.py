@@ -1,0 +1,390 @@
+"""One call, from the seam to its answer: the only place that decides whether it is made, recorded or replayed.
+
+Sync and async calls share `flow`, a generator that yields steps. A step is a function without arguments; the sync
+driver calls it, the async driver awaits what it returns. Plugins state facts (a `Site` for each call) and decide
+nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Generator
+from functools import partial
+from typing import Any
+
+from opentelemetry import trace
+
+from timetracer_otel.base import faults
+from timetracer_otel.base.otel_context import SUPPRESSED, current_context, instrumentation_suppressed
+from timetracer_otel.base.patching import SeamFailure
+from timetracer_otel.calls import hooks
+from timetracer_otel.cassette import record_error
+from timetracer_otel.constants import BodyEnd
+from timetracer_otel.context import session_now
+from timetracer_otel.exceptions import CassetteError, ReplayMismatchError
+from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
+from timetracer_otel.session.body_taps import BodyTap
+from timetracer_otel.types import BodySnapshot, Call, DependencyEvent, EventResult, RecordedError
+
+__all__ = [
+    "CANCEL_GRACE_S",
+    "FAULT",
+    "Flow",
+    "Recording",
+    "Site",
+    "Step",
+    "answer",
+    "flow",
+    "pass_or_refuse",
+    "rebuilt",
+    "records",
+    "replays",
+    "run",
+    "run_async",
+]
+
+Step = Callable[[], Any]
+Flow = Generator[Step, Any, Any]
+
+CANCEL_GRACE_S = 1.0
+"""How much longer than recorded a replay waits for the app to cancel a call that it cancelled before."""
+
+FAULT = "a fault of the recorder; see the log of the recording"
+"""Why an event cannot be replayed that we failed to make."""
+
+
+class Site:
+    """One call at a seam, as its plugin states it: a plugin's own class says what is different from here."""
+
+    lib: str
+    """The plugin's name, as in the mock and live lists."""
+    live: Step
+    """Makes the real call (the async seams return an awaitable)."""
+    span: trace.Span | None = None
+    """The span that the call belongs to, where that is not the current one."""
+    marks_span: bool = True
+    """False where OpenTelemetry makes no span for such a call, so that the current one is the app's own."""
+    may_disown = False
+    """Whether only its outcome tells that the call is one of the plugin's."""
+
+    def observe(self, session: TraceSession) -> None:
+        """Before a recorded call: see to it that what the app sends is noted as it is sent."""
+
+    def call(self) -> Call:
+        """What is called, as far as it is known by now."""
+        raise NotImplementedError
+
+    def returned(self, value: Any, recording: Recording) -> Any:
+        """Note what the call returned, and give the app its value: the same, or one whose stream is teed.
+
+        A site that hands out a stream tells ``recording.close`` when it has ended; the others call it here.
+        """
+        raise NotImplementedError
+
+    def disowns(self, outcome: Any) -> bool:
+        """Whether what came back (a value or an exception) shows that this was no call of the plugin's after all;
+        asked where it `may_disown`.
+        """
+        return False
+
+    def result(self, recording: Recording) -> EventResult:
+        """The event's result, from what was noted; called later, maybe in another thread."""
+        raise NotImplementedError
+
+    def record_error(self, error: BaseException) -> RecordedError:
+        """An exception that the call raised, as a value."""
+        return record_error(error)
+
+    @property
+    def read_request(self) -> Step | None:
+        """In replay: the step that reads a request body which is a stream; None where there is nothing to read."""
+        return None
+
+    def again(self) -> bool:
+        """Whether the call can be made for real after a replay had no answer (record mode ``new_episodes``).
+
+        If so, a request body that `read_request` read is the request's again.
+        """
+        return False
+
+    def before_again(self) -> Flow:
+        """The steps to take before such a call is made."""
+        yield from ()
+
+    def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any:
+        """The library's own result object for a recorded event."""
+        raise NotImplementedError
+
+    def rebuild_error(self, error: RecordedError) -> BaseException:
+        """A recorded exception as the app caught it.
+
+        Raises:
+            CassetteError: It cannot be rebuilt.
+        """
+        raise NotImplementedError
+
+    def pause(self, seconds: float) -> Any:
+        """Wait, in the way of this seam (the async ones return an awaitable)."""
+        return time.sleep(seconds)
+
+
+class Recording:
+    """A call under way in a recording session (a `PendingCall`)."""
+
+    # What a call comes to have.
+    eid = 0
+    not_replayable: str | None = None
+    error: RecordedError | None = None
+    returned_s: float | None = None
+    body: BodyTap | None = None
+    """The body that the call ends with; whoever sets it need not `close`, where the session does not want to hear."""
+    _closed_s: float | None = None
+
+    def __init__(self, session: TraceSession, site: Site) -> None:
+        self.session = session
+        self.site = site
+        where = hooks.whereabouts(site.span)
+        self._context = where.context
+        self.path = where.path()
+        self.started_s = time.perf_counter()
+
+    @property
+    def trace_id(self) -> int:
+        return self._context.trace_id
+
+    @property
+    def span_id(self) -> int:
+        return self._context.span_id
+
+    def failed(self, error: BaseException) -> None:
+        """The call raised."""
+        self.error = self.site.record_error(error)
+        if not isinstance(error, Exception):
+            self.not_replayable = f"it was cancelled ({type(error).__name__}) before there was an answer"
+        self.close()
+
+    @property
+    def ended_s(self) -> float | None:
+        if self._closed_s is not None or self.body is None:
+            return self._closed_s
+        return self.body.ended_s
+
+    def close(self, at_s: float | None = None) -> None:
+        """The call has ended, with its last byte."""
+        if self._closed_s is None:
+            self._closed_s = time.perf_counter() if at_s is None else at_s
+            if self.session.call_ended is not None:
+                self.session.call_ended(self)
+
+    def withdraw(self) -> None:
+        """It was no call of ours."""
+        self.session.call_withdrawn(self)
+
+    def call(self) -> Call:
+        return self.site.call()
+
+    def result(self) -> EventResult:
+        if self.error is not None:
+            cancelled = BodySnapshot(captured=True, end=BodyEnd.CANCELLED) if self.not_replayable else None
+            return EventResult(
+                error=self.error.message, error_type=self.error.cls, exception=self.error, body=cancelled
+            )
+        if self.returned_s is None:
+            self.not_replayable = self.not_replayable or "the recording ended before there was an answer"
+            return EventResult()
+        return self.site.result(self)
+
+
+def run(steps: Flow) -> Any:
+    """Step through a generator of steps where calls block, and give its result."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                value = step()
+            except BaseException as error:
+                step = steps.throw(error)
+            else:
+                step = steps.send(value)
+    except StopIteration as stop:
+        return stop.value
+
+
+async def run_async(steps: Flow) -> Any:
+    """Step through a generator of steps where calls are awaited, and give its result."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                awaitable: Awaitable[Any] = step()
+                value = await awaitable
+            except BaseException as error:
+                step = steps.throw(error)
+            else:
+                step = steps.send(value)
+    except StopIteration as stop:
+        return stop.value
+
+
+def flow(site: Site, session: BaseSession) -> Flow:
+    """Make, record or replay one call; for `run` or `run_async`.
+
+    Raises:
+        ReplayMismatchError: In replay, where the cassette has no answer.
+    """
+    recording: Recording | None = None
+    # The common case is decided by what is at hand, without a function for each question.
+    if SUPPRESSED.isdisjoint(current_context()) or not instrumentation_suppressed():
+        if isinstance(session, TraceSession):
+            if session.wanted.get(site.lib) or session.wants(site.lib):
+                recording = _begin(site, session)
+            elif (now := session_now(session)) is session:
+                session.left_out(site.lib)
+            elif now is not None:
+                # It has ended since it was looked up.
+                return flow(site, now)
+        elif isinstance(session, ReplaySession):
+            if session.should_mock_plugin(site.lib):
+                return _replay(site, session)
+            session.note_live(site.lib)
+    return _make(site, recording)
+
+
+def _make(site: Site, recording: Recording | None) -> Flow:
+    """Make one call, and note what comes of it."""
+    guard = hooks.guard
+    token = guard.let() if guard is not None else None
+    try:
+        value = yield site.live
+    except BaseException as error:
+        if recording is not None:
+            _failed(site, recording, error)
+        raise
+    finally:
+        if guard is not None:
+            guard.unlet(token)
+    if recording is None:
+        return value
+    recording.returned_s = time.perf_counter()
+    try:
+        if site.may_disown and site.disowns(value):
+            recording.withdraw()
+            return value
+        return site.returned(value, recording)
+    except Exception as fault:
+        _contain(site, recording, fault)
+        return value
+
+
+def records(lib: str, session: BaseSession | None) -> bool:
+    """Whether `flow` would record a call made now. For seams with more to do around a call than the call itself."""
+    return isinstance(session, TraceSession) and session.wants(lib) and not instrumentation_suppressed()
+
+
+def replays(lib: str, session: BaseSession | None) -> bool:
+    """Whether `flow` would answer a call made now from a cassette."""
+    return isinstance(session, ReplaySession) and session.should_mock_plugin(lib) and not instrumentation_suppressed()
+
+
+def pass_or_refuse(failure: SeamFailure, session: BaseSession | None) -> ReplayMismatchError | None:
+    """Decide about a call of a library whose seams are not in place: None where it is made, untouched.
+
+    It can be neither recorded nor answered. A recording counts what it lacks; a replay has it refused by the error
+    that this gives, unless the user said that the library stays live.
+    """
+    lib = failure.library
+    if records(lib, session):
+        assert isinstance(session, TraceSession)
+        session.drop(f"{lib} calls that cannot be seen")
+    elif isinstance(session, ReplaySession) and not instrumentation_suppressed():
+        if session.should_mock_plugin(lib):
+            return session.refuse_unseen(
+                failure.reason, f"{failure.next_step} Or name {lib} in live_plugins to call for real."
+            )
+        session.note_live(lib)
+    return None
+
+
+def _begin(site: Site, session: TraceSession) -> Recording | None:
+    try:
+        recording = Recording(session, site)
+        if not session.call_began(recording):
+            now = session_now(session)
+            return _begin(site, now) if isinstance(now, TraceSession) and now is not session else None
+        try:
+            site.observe(session)
+        except Exception:
+            recording.withdraw()
+            raise
+    except Exception as fault:
+        faults.contain(f"{site.lib}.begin", fault)
+        return None
+    return recording
+
+
+def _failed(site: Site, recording: Recording, error: BaseException) -> None:
+    try:
+        if site.may_disown and site.disowns(error):
+            recording.withdraw()
+        else:
+            recording.failed(error)
+    except Exception as fault:
+        _contain(site, recording, fault)
+
+
+def _contain(site: Site, recording: Recording, fault: Exception) -> None:
+    recording.not_replayable = FAULT
+    recording.close()
+    faults.contain(f"{site.lib}.record", fault)
+
+
+def _replay(site: Site, session: ReplaySession) -> Flow:
+    where = hooks.whereabouts(site.span)
+    read_request = site.read_request
+    if read_request is not None and session.expects_body(site.call(), where.path()):
+        try:
+            yield read_request
+        except BaseException:
+            session.source_failed(site.call())
+            raise
+    if session.recorder is not None:
+        event = session.find(site.call(), where.path())
+        if event is not None:
+            return (yield from answer(site, session, event, where.span))
+        if site.again():
+            yield from site.before_again()
+            return (yield from flow(site, session.recorder))
+    return (yield from answer(site, session, session.match(site.call(), where.path()), where.span))
+
+
+def answer(site: Site, session: ReplaySession, event: DependencyEvent, span: trace.Span | None) -> Flow:
+    """Replay one call from the event that was found for it, and say so on its span.
+
+    Raises:
+        ReplayMismatchError: The event cannot answer it.
+    """
+    if span is not None and site.marks_span:
+        span.set_attribute("timetracer.replayed", True)
+    if event.not_replayable is not None:
+        body = event.result.body
+        if body is not None and body.end is BodyEnd.CANCELLED:
+            # The app cancelled this call when it was recorded; give it the time to do so again.
+            yield partial(site.pause, event.duration_ms / 1000 + CANCEL_GRACE_S)
+        raise session.refuse(event, event.not_replayable)
+    if session.replay_timing:
+        reply = event.result.reply if isinstance(event.result.reply, dict) else {}
+        yield partial(site.pause, reply.get("head_ms", event.duration_ms) / 1000)
+    if event.result.exception is not None:
+        raise rebuilt(site, event, session, event.result.exception)
+    try:
+        return site.rebuild(event, session)
+    except (CassetteError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise session.refuse(event, f"what the cassette holds makes no result: {error!r}") from error
+
+
+def rebuilt(site: Site, event: DependencyEvent, session: ReplaySession, error: RecordedError) -> BaseException:
+    """A recorded exception as the app caught it, or the refusal that says why it cannot be rebuilt."""
+    try:
+        return site.rebuild_error(error)
+    except CassetteError as reason:
+        return session.refuse(event, str(reason))

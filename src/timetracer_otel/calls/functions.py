@@ -1,0 +1,259 @@
+"""A plugin for any library whose calls are functions: name them, say how a result is packed, and that is all.
+
+Everything else (sync and async, record, replay, hybrid, spans, matching, errors) is the flow's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import inspect
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
+
+from timetracer_otel.base.otel_context import has_real_provider
+from timetracer_otel.base.patching import Function, Patch
+from timetracer_otel.calls.flow import Recording, Site, Step, flow, run, run_async
+from timetracer_otel.calls.library import LibraryPlugin
+from timetracer_otel.calls.registry import register
+from timetracer_otel.calls.relied_upon import missing_names
+from timetracer_otel.cassette import rebuild_error
+from timetracer_otel.constants import EventType
+from timetracer_otel.context import get_current_session
+from timetracer_otel.exceptions import ConfigurationError
+from timetracer_otel.session import ReplaySession, TraceSession
+from timetracer_otel.types import Call, DependencyEvent, EventResult, RecordedError
+
+__all__ = ["function_plugin"]
+
+Describe = Callable[[tuple[Any, ...], Mapping[str, Any]], Any]
+
+
+def function_plugin(
+    name: str,
+    targets: Sequence[str],
+    *,
+    describe: Describe | None = None,
+    pack: Callable[[Any], Any] = lambda result: result,
+    unpack: Callable[[Any], Any] = lambda value: value,
+    group: str = "custom",
+    event_type: EventType = EventType.CUSTOM,
+    errors: Collection[str] = (),
+    packages: Collection[str] = (),
+    span: bool = True,
+) -> LibraryPlugin:
+    """Make and register a plugin that records and replays calls of functions and methods, sync or async.
+
+    Sessions that begin from now on take part; ``plugin.enable()`` and ``plugin.disable()`` switch it by hand. To ship
+    one in a package, name the object that this returns in the entry point group ``timetracer_otel_plugin``.
+
+    Args:
+        name: As in the mock and live lists.
+        targets: What to replace, as ``module:function`` or ``module:Class.method``; all of one library.
+        describe: Gives what a call is matched by, from its positional and keyword arguments (for a method without
+            the instance): plain values. All arguments where it is left out.
+        pack: Gives the plain values (see docs/cassette-format.md) that a result is kept as.
+        unpack: Makes a result of them again.
+        group: The group in the mock and live lists.
+        event_type: Kind of the events.
+        errors: Packages besides the library's own and the standard ones whose exceptions may be rebuilt.
+        packages: Top-level packages whose connections are this plugin's, besides those of ``targets``: what counts
+            under ``block_network`` where a real call leaves its connections to a thread of the library's own.
+        span: Whether each call gets a client span where a tracer provider is set. Switch it off for a library
+            that OpenTelemetry instruments already.
+
+    Raises:
+        ConfigurationError: A target is not of this form.
+    """
+    by_module: dict[str, list[str]] = {}
+    for target in targets:
+        module, colon, attribute = target.partition(":")
+        if not (module and colon and attribute):
+            raise ConfigurationError(
+                f"targets: {target!r} is not of the form 'module:function' or 'module:Class.method'."
+            )
+        by_module.setdefault(module, []).append(attribute)
+    if not by_module:
+        raise ConfigurationError("targets: name at least one function, as 'module:function'.")
+    facts = _Facts(
+        name,
+        event_type,
+        describe or _all_arguments,
+        pack,
+        unpack,
+        frozenset((*errors, *(module.partition(".")[0] for module in by_module))),
+        span,
+    )
+    plugin = LibraryPlugin(
+        name=name,
+        group=group,
+        modules=tuple(by_module),
+        packages=(*packages, *(module.partition(".")[0] for module in by_module)),
+        patches=lambda module: [_patch(facts, module, attribute) for attribute in by_module[module.__name__]],
+        check=lambda module: missing_names(f"{module.__name__}:{name}" for name in by_module[module.__name__]),
+        entry_points={module: [(f"{module}:{name}",) for name in names] for module, names in by_module.items()},
+    )
+    register(plugin)
+    return plugin
+
+
+class _Facts:
+    """What a plugin's author said."""
+
+    __slots__ = ("describe", "error_roots", "event_type", "name", "pack", "span", "under_way", "unpack")
+
+    def __init__(
+        self,
+        name: str,
+        event_type: EventType,
+        describe: Describe,
+        pack: Callable[[Any], Any],
+        unpack: Callable[[Any], Any],
+        error_roots: frozenset[str],
+        span: bool,
+    ) -> None:
+        self.name = name
+        self.event_type = event_type
+        self.describe = describe
+        self.pack = pack
+        self.unpack = unpack
+        self.error_roots = error_roots
+        self.span = span
+        self.under_way: ContextVar[bool] = ContextVar(f"timetracer-{name}-under-way", default=False)
+        """Set while a call is made for real: further ones, made by it, are part of it."""
+
+
+class _FunctionCall(Site):
+    """One call of such a function (a `Site`)."""
+
+    def __init__(self, facts: _Facts, method: str, live: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.lib = facts.name
+        self._facts = facts
+        self._method = method
+        self._arguments = (args, kwargs)
+        self._call: Call | None = None
+        self._reply: Any = None
+        self._live = live
+
+    def live(self) -> Any:
+        return self._live()
+
+    def observe(self, session: TraceSession) -> None:
+        self._call = self.call()
+
+    def call(self) -> Call:
+        if self._call is not None:
+            return self._call
+        described = _kept(self._facts.describe(*self._arguments))
+        return Call(self._facts.name, self._facts.event_type, self._method, args=described)
+
+    def returned(self, value: Any, recording: Recording) -> Any:
+        self._reply = _kept(self._facts.pack(value))
+        recording.close()
+        return value
+
+    def result(self, recording: Recording) -> EventResult:
+        return EventResult(status=0, reply={"value": self._reply})
+
+    def again(self) -> bool:
+        return True
+
+    def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any:
+        return self._facts.unpack(event.result.reply["value"])
+
+    def rebuild_error(self, error: RecordedError) -> BaseException:
+        return rebuild_error(error, self._facts.error_roots)
+
+
+class _AsyncFunctionCall(_FunctionCall):
+    async def pause(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+def _patch(facts: _Facts, module: ModuleType, attribute: str) -> Patch:
+    *path, function = attribute.split(".")
+    owner: Any = module
+    for part in path:
+        owner = getattr(owner, part)
+    # The instance (or class) that a method is called on is no argument.
+    is_bound = inspect.isclass(owner) and not isinstance(owner.__dict__.get(function), staticmethod)
+    return Patch(owner, function, partial(_replacement, facts, attribute, 1 if is_bound else 0))
+
+
+def _replacement(facts: _Facts, method: str, skip: int, original: Function) -> Function:
+    replacement = _calling(facts, method, skip, original)
+    # Frameworks read what a function takes (FastAPI's Depends, click).
+    with suppress(ValueError, TypeError):  # a builtin may not tell
+        replacement.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
+    return replacement
+
+
+def _calling(facts: _Facts, method: str, skip: int, original: Function) -> Function:
+    if inspect.iscoroutinefunction(original):
+
+        async def awaited(*args: Any, **kwargs: Any) -> Any:
+            session = get_current_session()
+            if session is None or facts.under_way.get():
+                return await original(*args, **kwargs)
+
+            async def live() -> Any:
+                with _under_way(facts):
+                    return await original(*args, **kwargs)
+
+            with _span(facts, method):
+                return await run_async(flow(_AsyncFunctionCall(facts, method, live, args[skip:], kwargs), session))
+
+        return awaited
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        session = get_current_session()
+        if session is None or facts.under_way.get():
+            return original(*args, **kwargs)
+
+        def live() -> Any:
+            with _under_way(facts):
+                return original(*args, **kwargs)
+
+        with _span(facts, method):
+            return run(flow(_FunctionCall(facts, method, live, args[skip:], kwargs), session))
+
+    return called
+
+
+@contextmanager
+def _under_way(facts: _Facts) -> Iterator[None]:
+    before = facts.under_way.get()
+    facts.under_way.set(True)
+    try:
+        yield
+    finally:
+        facts.under_way.set(before)
+
+
+def _kept(value: Any) -> Any:
+    """A copy that the app cannot change; what cannot be copied has no encoding either, and the event will say so."""
+    try:
+        return copy.deepcopy(value)
+    except Exception:
+        return value
+
+
+@contextmanager
+def _span(facts: _Facts, method: str) -> Iterator[None]:
+    if not (facts.span and has_real_provider()):
+        yield
+        return
+    tracer = trace.get_tracer(f"timetracer_otel.plugins.{facts.name}")
+    with tracer.start_as_current_span(f"{facts.name} {method}", kind=SpanKind.CLIENT):
+        yield
+
+
+def _all_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    return {"args": list(args), "kwargs": dict(kwargs)}

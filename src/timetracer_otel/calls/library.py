@@ -1,0 +1,189 @@
+"""A plugin for one library: which functions to replace, when, and whose instrumentor goes with it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import sys
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+from timetracer_otel.base import faults, plugin_names
+from timetracer_otel.base.otel_context import has_real_provider
+from timetracer_otel.base.patching import SeamFailure, Seams, Undoable
+from timetracer_otel.calls import hooks
+from timetracer_otel.calls.refusals import Concerns, EntryPoint, refusing
+from timetracer_otel.exceptions import PluginNotFoundError
+
+__all__ = ["LibraryPlugin"]
+
+_lock = threading.RLock()
+
+
+@dataclass
+class LibraryPlugin:
+    """Installs and removes the seams of one library. Safe from any thread.
+
+    Two things keep the seams installed: an explicit `enable`, until `disable`; and each `activate` (by a session,
+    or for the whole process), until its `deactivate`.
+
+    Attributes:
+        name: As in the mock and live lists.
+        group: The group it belongs to there.
+        modules: Import names of the library; the seams of each go in when it is imported.
+        patches: Makes the patches of one such module.
+        instrumentors: OpenTelemetry's own instrumentors for it, as ``module:class``.
+    """
+
+    name: str
+    group: str
+    modules: Sequence[str]
+    patches: Callable[[ModuleType], Sequence[Undoable]]
+    instrumentors: Sequence[str] = ()
+    check: Callable[[ModuleType], Iterable[str]] | None = None
+    """Gives the names that the plugin relies upon in such a module and that are not there.
+
+    Where it gives any, no patch is applied: a recording passes the calls through, a replay refuses them."""
+    entry_points: Mapping[str, Sequence[EntryPoint]] = field(default_factory=dict)
+    """By module: the library's public functions that a replay refuses where the seams of that module could not be
+    installed; without any, it refuses connections."""
+    concerns: Concerns | None = None
+    """Whether calls of such a function on an object are this plugin's; all where it is left out."""
+    packages: Collection[str] = ()
+    """Top-level packages whose connections are this plugin's, when it makes real calls under ``block_network``; those
+    of ``modules`` where it is left out."""
+    newer_than_declared: bool = False
+    """Whether those instrumentors work, by our own tests, with releases of the library that they do not declare."""
+    _explicit: bool = field(default=False, init=False)
+    _holds: int = field(default=0, init=False)
+    _seams: Seams = field(init=False)
+    _switched_on: list[Any] = field(default_factory=list, init=False)
+    _failed: set[str] = field(default_factory=set, init=False)
+    """Instrumentors that raised when they were switched on."""
+
+    def __post_init__(self) -> None:
+        self.packages = frozenset(self.packages or (name.partition(".")[0] for name in self.modules))
+        self._seams = Seams(
+            self.name,
+            self.modules,
+            self.patches,
+            check=self.check,
+            instead=lambda module, failure: refusing(
+                self.entry_points.get(module.__name__, ()), self.concerns, module, failure
+            ),
+            said=f"Recordings pass calls of {self.name} through and lack them; replays refuse them.",
+        )
+        plugin_names.register(self.name, self.group)
+
+    def enable(self, **instrument_with: Any) -> None:
+        """Install the seams until `disable`, and OpenTelemetry's own instrumentor where there is use for it.
+
+        That is: a real tracer provider is set, the instrumentor is installed, and nobody switched it on yet.
+        Harmless when repeated.
+
+        Args:
+            instrument_with: Arguments for ``instrument()`` of that instrumentor, if it is switched on now.
+
+        Raises:
+            PluginNotFoundError: The library is not installed; the text has the line that installs it.
+        """
+        if not any(_is_there(module) for module in self.modules):
+            raise PluginNotFoundError(self.name)
+        with _lock:
+            self._explicit = True
+            self._seams.install()
+            hooks.watch_spans()
+            self._switch_instrumentors_on(instrument_with)
+
+    def disable(self) -> None:
+        """Undo `enable`; seams that a session needs stay until it ends. Harmless when repeated."""
+        with _lock:
+            self._explicit = False
+            while self._switched_on:
+                self._switched_on.pop().uninstrument()
+            self._remove_unused()
+
+    def activate(self) -> None:
+        """Install the seams for a session, now or when the library is imported."""
+        with _lock:
+            self._holds += 1
+            self._seams.install()
+
+    def deactivate(self) -> None:
+        """Undo one `activate`."""
+        with _lock:
+            self._holds = max(self._holds - 1, 0)
+            self._remove_unused()
+
+    def instrument_left_out(self) -> None:
+        """Switch on what ``opentelemetry-instrument`` left out for a release that it does not declare."""
+        if not self.newer_than_declared or not any(_is_there(module) for module in self.modules[:1]):
+            return
+        with _lock:
+            for instrumentor in self._switch_instrumentors_on({}):
+                faults.logger.info(
+                    "timetracer-otel: %s does not declare the installed version of %s; switched on all the same.",
+                    type(instrumentor).__module__,
+                    self.name,
+                )
+
+    @property
+    def failures(self) -> tuple[SeamFailure, ...]:
+        """The modules whose seams could not be installed, with the reasons."""
+        return self._seams.failures
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anything keeps the seams installed."""
+        return self._explicit or self._holds > 0
+
+    def _remove_unused(self) -> None:
+        if not self.is_wanted:
+            self._seams.remove()
+
+    def _switch_instrumentors_on(self, instrument_with: dict[str, Any]) -> list[Any]:
+        switched_on: list[Any] = []
+        if not has_real_provider():
+            return switched_on
+        for path in self.instrumentors:
+            module_name, _, class_name = path.partition(":")
+            try:
+                instrumentor = getattr(importlib.import_module(module_name), class_name)()
+            except (ImportError, AttributeError):
+                # Not installed, or too old to know this library: the seams work without it.
+                continue
+            except Exception as error:
+                # Some read the environment when they are imported.
+                self._note_failed(path, error)
+                continue
+            needed = instrumentor.instrumentation_dependencies()
+            there = any(_is_there(re.split(r"[^\w.-]", dependency, maxsplit=1)[0]) for dependency in needed)
+            if there and not instrumentor.is_instrumented_by_opentelemetry and path not in self._failed:
+                try:
+                    instrumentor.instrument(skip_dep_check=True, **instrument_with)
+                except Exception as error:
+                    self._note_failed(path, error)
+                    continue
+                self._switched_on.append(instrumentor)
+                switched_on.append(instrumentor)
+        return switched_on
+
+    def _note_failed(self, path: str, error: Exception) -> None:
+        # What it did up to then stays, and is not done again: it cannot be asked to undo a part.
+        if path in self._failed:
+            return
+        self._failed.add(path)
+        faults.logger.warning(
+            "timetracer-otel: %s cannot be switched on: %s. Calls are recorded and replayed all the same; spans of "
+            "theirs may be missing.",
+            path,
+            str(error).partition("\n")[0],
+        )
+
+
+def _is_there(module: str) -> bool:
+    return module in sys.modules or importlib.util.find_spec(module) is not None

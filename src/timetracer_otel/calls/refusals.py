@@ -1,0 +1,85 @@
+"""What stands in for a library's seams that could not be installed: its entry points, which refuse in a replay.
+
+A recording passes every call through. An entry point is a public function that the library's calls go through. It is
+named as ``module:Class.method``; several methods of one class stand behind each other, separated by spaces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from functools import partial
+from importlib import import_module
+from inspect import iscoroutinefunction
+from types import ModuleType
+from typing import Any, NoReturn, TypeAlias
+
+from timetracer_otel.base.patching import Function, Patch, SeamFailure, Undoable
+from timetracer_otel.calls import hooks
+from timetracer_otel.calls.flow import pass_or_refuse
+from timetracer_otel.context import get_current_session
+from timetracer_otel.exceptions import ReplayMismatchError
+
+__all__ = ["Concerns", "EntryPoint", "refusing"]
+
+EntryPoint: TypeAlias = "Sequence[str]"
+"""Names of one way into the library. The first that is there counts; the others are for releases without it."""
+
+Concerns: TypeAlias = "Callable[[Any], bool]"
+"""Whether calls on an object (the client, the engine) are the plugin's."""
+
+_beneath: ContextVar[bool] = ContextVar("timetracer-refusals-beneath", default=False)
+"""Set while an entry point is passed through: one that it calls belongs to the same call, and counts no further."""
+
+
+def refusing(
+    entry_points: Sequence[EntryPoint], concerns: Concerns | None, module: ModuleType, failure: SeamFailure
+) -> list[Undoable]:
+    """What is put in place of a module's seams.
+
+    Where a way into the library is not found, the network guard refuses the connections of a replay.
+    """
+    ways = [next(filter(None, map(_places, names)), None) for names in entry_points]
+    closed: list[Undoable] = [] if ways and all(ways) else [hooks.closed_replays(failure)]
+    wrap = partial(_refusing, failure, concerns)
+    return closed + [Patch(owner, name, wrap) for places in ways for owner, name in places or ()]
+
+
+def _places(names: str) -> list[tuple[Any, str]] | None:
+    """The owners and attributes that an entry point names; None where one is not there."""
+    module, _, path = names.partition(":")
+    first, *others = path.split(" ")
+    *owners, attribute = first.split(".")
+    try:
+        owner: Any = import_module(module)
+        for name in owners:
+            owner = getattr(owner, name)
+    except (ImportError, AttributeError):
+        return None
+    found = [attribute, *others]
+    return [(owner, name) for name in found] if all(callable(getattr(owner, name, None)) for name in found) else None
+
+
+def _refusing(failure: SeamFailure, concerns: Concerns | None, original: Function) -> Function:
+    # No coroutine of our own, where the call passes: it would shift the frames that warnings count.
+    def entered(*args: Any, **kwargs: Any) -> Any:
+        session = get_current_session()
+        if session is None or _beneath.get() or (concerns is not None and args and not concerns(args[0])):
+            return original(*args, **kwargs)
+        error = pass_or_refuse(failure, session)
+        if error is not None:
+            if is_awaited:
+                return _raising(error)
+            raise error
+        token = _beneath.set(True)
+        try:
+            return original(*args, **kwargs)
+        finally:
+            _beneath.reset(token)
+
+    is_awaited = iscoroutinefunction(original)
+    return entered
+
+
+async def _raising(error: ReplayMismatchError) -> NoReturn:
+    raise error

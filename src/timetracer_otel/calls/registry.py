@@ -1,0 +1,73 @@
+"""The plugins there are: found by entry point or registered in code, ours and other people's alike."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from importlib.metadata import entry_points
+from typing import Protocol, runtime_checkable
+
+from timetracer_otel.base import faults
+
+__all__ = ["GROUP", "Activatable", "Connecting", "LeftOut", "load_plugins", "register"]
+
+GROUP = "timetracer_otel_plugin"
+"""Entry point group: a name, and an object with `activate` and `deactivate`."""
+
+
+class Activatable(Protocol):
+    """What the bridge asks of a plugin."""
+
+    @property
+    def name(self) -> str:
+        """The plugin's name, as in the mock and live lists."""
+        ...
+
+    def activate(self) -> None:
+        """Install the seams, now or when the library is imported; one `deactivate` undoes one `activate`."""
+
+    def deactivate(self) -> None:
+        """Undo one `activate`."""
+
+
+@runtime_checkable
+class LeftOut(Protocol):
+    """A plugin that knows instrumentors which ``opentelemetry-instrument`` leaves out without need."""
+
+    def instrument_left_out(self) -> None:
+        """Switch them on, where there is use for them."""
+
+
+@runtime_checkable
+class Connecting(Protocol):
+    """A plugin that says whose connections are its own."""
+
+    @property
+    def packages(self) -> Collection[str]:
+        """Top-level packages: a connection that one of them makes is the plugin's."""
+        ...
+
+
+_loaded: dict[str, Activatable] | None = None
+_registered: dict[str, Activatable] = {}
+
+
+def load_plugins() -> list[Activatable]:
+    """Every plugin that is installed; one that fails to load is logged and left out.
+
+    Also those of libraries that ``OTEL_SDK_DISABLED`` or ``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`` switch off: these
+    are about telemetry, and a replay without them would call for real.
+    """
+    global _loaded
+    if _loaded is None:
+        _loaded = {}
+        for entry_point in entry_points(group=GROUP):
+            try:
+                _loaded[entry_point.name] = entry_point.load()
+            except Exception as error:
+                faults.contain(f"plugin {entry_point.name}", error)
+    return list({**_loaded, **_registered}.values())
+
+
+def register(plugin: Activatable) -> None:
+    """Add a plugin in code; it takes part in sessions that begin from now on."""
+    _registered[plugin.name] = plugin

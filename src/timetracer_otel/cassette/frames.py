@@ -1,0 +1,102 @@
+"""The stream: where its objects begin and end, how it starts, how it is sealed, and where it broke.
+
+A stream is a header map, event maps and a footer map, with nothing between them. The footer ends in 27
+bytes of fixed shape: the key ``offset`` with the place of the footer itself, and the key ``crc32`` with
+the CRC-32 of every byte before the number. They tell a file that was cut from one that was finished and
+damaged afterwards. A cut may fall right behind a recorded body that is a cassette itself: its seal is known
+by its ``offset``, which counts from the beginning of that body.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Any, Final
+
+from timetracer_otel.cassette.codec import DECODE_ERRORS, MAX_OBJECT_BYTES, pack_map, skimmer
+from timetracer_otel.cassette.tokens import BreakError, find_break
+from timetracer_otel.constants import FORMAT_NAME
+
+__all__ = [
+    "FOOTER_KEY",
+    "FOOTER_MARK",
+    "MAGIC",
+    "BreakError",
+    "footer_start",
+    "objects",
+    "seal",
+    "sealed_crc",
+    "was_sealed",
+]
+
+_NAME = FORMAT_NAME.encode()
+MAGIC: Final = b"\xa6format" + bytes([0xA0 | len(_NAME)]) + _NAME
+"""What stands behind the first byte of every stream, whatever the version."""
+
+FOOTER_KEY: Final = "footer"
+"""The first key of the footer; no event has it."""
+
+FOOTER_MARK: Final = b"\xa6footer"
+_SEAL: Final = struct.Struct(">8sQ7sI")
+_OFFSET_MARK: Final = b"\xa6offset\xcf"
+_CRC_MARK: Final = b"\xa5crc32\xce"
+
+
+def seal(fields: dict[str, Any], offset: int, crc: int) -> bytes:
+    """The footer, packed and sealed.
+
+    Args:
+        fields: Its entries, `FOOTER_KEY` first, at most 13.
+        offset: How many bytes stand before it.
+        crc: CRC-32 of these.
+    """
+    body = pack_map(fields)
+    open_end = bytes([0x80 | len(fields) + 2]) + body[1:]
+    sealed = open_end + _SEAL.pack(_OFFSET_MARK, offset, _CRC_MARK, 0)[:-4]
+    return sealed + struct.pack(">I", zlib.crc32(sealed, crc))
+
+
+def sealed_crc(data: bytes) -> int:
+    """The CRC-32 that a sealed stream names."""
+    return int.from_bytes(data[-4:], "big")
+
+
+def footer_start(tail: bytes) -> int | None:
+    """Where a stream that ends in ``tail`` says that its footer begins; None where it does not end in a seal."""
+    if len(tail) < _SEAL.size:
+        return None
+    offset_mark, offset, crc_mark, _ = _SEAL.unpack(tail[-_SEAL.size :])
+    return int(offset) if offset_mark == _OFFSET_MARK and crc_mark == _CRC_MARK else None
+
+
+def was_sealed(data: bytes) -> bool:
+    """Whether a stream that breaks somewhere was finished once: one damaged byte in its seal does not hide it."""
+    if len(data) < _SEAL.size:
+        return False
+    offset_mark, offset, crc_mark, _ = _SEAL.unpack(data[-_SEAL.size :])
+    expected = _OFFSET_MARK + _CRC_MARK
+    if sum(a != b for a, b in zip(offset_mark + crc_mark, expected, strict=True)) > 1:
+        return False
+    inner_start = data.rfind(FOOTER_MARK) - 1 - int(offset)
+    return not (inner_start > 0 and data.startswith(MAGIC, inner_start + 1))
+
+
+def objects(data: bytes) -> Iterator[tuple[int, int]]:
+    """Start and end of every whole object, in order.
+
+    Raises:
+        BreakError: Something else stands there, or the last object is not whole.
+    """
+    skim = skimmer(data)
+    start = 0
+    while start < len(data):
+        try:
+            skim.skip()
+        except DECODE_ERRORS:
+            raise find_break(data, start) from None
+        end = skim.tell()
+        if end - start > MAX_OBJECT_BYTES:
+            raise BreakError(start, f"an object longer than {MAX_OBJECT_BYTES} bytes", ran_out=False)
+        yield start, end
+        start = end

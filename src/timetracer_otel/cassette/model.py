@@ -1,0 +1,351 @@
+"""The dataclasses of `types` as the maps of the format. The only place that knows the keys of the file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Final, TypeAlias
+
+from timetracer_otel.cassette.codec import pack_map
+from timetracer_otel.cassette.scan import Unencodable
+from timetracer_otel.cassette.tables import Faults, Kind, MalformedError, Table, bounded, nested, scalar
+from timetracer_otel.constants import FORMAT_NAME, FORMAT_VERSION, BodyEnd, EventType
+from timetracer_otel.types import (
+    AppliedPolicies,
+    BodySnapshot,
+    CallSnapshot,
+    CaptureStats,
+    Cassette,
+    DependencyEvent,
+    EventResult,
+    EventSignature,
+    HeaderMap,
+    RecordedError,
+    RequestSnapshot,
+    ResponseSnapshot,
+    SessionMeta,
+    SpanFacts,
+)
+
+__all__ = ["HeaderParts", "encode_event", "encode_header", "event_from", "footer_fields", "from_maps", "header_parts"]
+
+HeaderParts: TypeAlias = tuple[SessionMeta, RequestSnapshot, AppliedPolicies]
+
+
+def _is_texts(items: Any) -> bool:
+    return set(map(type, items)) <= {str}
+
+
+def _is_text_map(found: Any) -> bool:
+    return set(map(type, found)) <= {str} and (type(found) is HeaderMap or set(map(type, found.values())) <= {str})
+
+
+def _is_count_map(found: Any) -> bool:
+    return set(map(type, found)) <= {str} and set(map(type, found.values())) <= {int}
+
+
+def _read_chunks(items: list[Any]) -> tuple[tuple[float, int], ...]:
+    chunks = []
+    for item in items:
+        if type(item) is not list or [type(part) in (float, int) for part in item] != [True, True]:
+            raise ValueError("a chunk is not [milliseconds, bytes]")
+        when, size = item
+        if type(size) is not int:
+            raise ValueError("a chunk's size is not a whole number")
+        chunks.append((bounded(float(when)), size))
+    return tuple(chunks)
+
+
+_TEXT = scalar(str)
+_WHOLE = scalar(int)
+_NUMBER = scalar(float, int)
+_FLAG = scalar(bool)
+_ANY = Kind("a value")
+_MAP = Kind("a map with text keys", frozenset({dict}), _is_texts)
+_TEXT_MAP = Kind("a map of text to text", frozenset({dict}), _is_text_map)
+_COUNTS = Kind("a map of text to whole numbers", frozenset({dict}), _is_count_map)
+_HEADERS = Kind("headers or a map of text to text", frozenset({dict, HeaderMap}), _is_text_map)
+_TEXTS = Kind("an array of text", frozenset({list}), _is_texts)
+_PATH = Kind("an array of text", frozenset({list}), _is_texts, encode=list, decode=tuple)
+_CHUNKS = Kind(
+    "an array of [milliseconds, bytes]",
+    frozenset({list}),
+    encode=lambda chunks: [[when, size] for when, size in chunks],
+    decode=_read_chunks,
+)
+_ERROR = Kind("an error", frozenset({RecordedError}))
+_TYPE = Kind(
+    "an event type",
+    frozenset({str}),
+    encode=lambda kind: EventType(kind).value,
+    decode=EventType,
+    fallback=EventType.CUSTOM.value,
+)
+_END = Kind("the end of a body", frozenset({str}), encode=lambda end: BodyEnd(end).value, decode=BodyEnd)
+
+_BODY: Final = Table(
+    BodySnapshot,
+    "body",
+    {
+        "captured": ("captured", _FLAG),
+        "encoding": ("encoding", _TEXT),
+        "data": ("data", _ANY),
+        "truncated": ("truncated", _FLAG),
+        "size_bytes": ("size", _WHOLE),
+        "hash": ("hash", _TEXT),
+        "chunks": ("chunks", _CHUNKS),
+        "end": ("end", _END),
+        "error": ("error", _ERROR),
+        "end_ms": ("end_ms", _NUMBER),
+    },
+)
+_REQUEST: Final = Table(
+    RequestSnapshot,
+    "request",
+    {
+        "method": ("method", _TEXT),
+        "path": ("path", _TEXT),
+        "route_template": ("route", _TEXT),
+        "headers": ("headers", _HEADERS),
+        "query": ("query", _MAP),
+        "body": ("body", nested(_BODY)),
+        "client_ip": ("client_ip", _TEXT),
+        "user_agent": ("user_agent", _TEXT),
+        "target": ("target", _TEXT),
+    },
+)
+_RESPONSE: Final = Table(
+    ResponseSnapshot,
+    "response",
+    {
+        "status": ("status", _WHOLE),
+        "headers": ("headers", _HEADERS),
+        "body": ("body", nested(_BODY)),
+        "duration_ms": ("duration_ms", _NUMBER),
+    },
+)
+_SIGNATURE: Final = Table(
+    EventSignature,
+    "signature",
+    {
+        "lib": ("lib", _TEXT),
+        "method": ("method", _TEXT),
+        "url": ("url", _TEXT),
+        "query": ("query", _MAP),
+        "headers_hash": ("headers_hash", _TEXT),
+        "body_hash": ("body_hash", _TEXT),
+    },
+)
+_RESULT: Final = Table(
+    EventResult,
+    "result",
+    {
+        "status": ("status", _WHOLE),
+        "headers": ("headers", _HEADERS),
+        "body": ("body", nested(_BODY)),
+        "error": ("error", _TEXT),
+        "error_type": ("error_type", _TEXT),
+        "exception": ("exception", _ERROR),
+        "reply": ("reply", _ANY),
+    },
+)
+_CALL: Final = Table(
+    CallSnapshot,
+    "call",
+    {"headers": ("headers", _HEADERS), "body": ("body", nested(_BODY)), "args": ("args", _ANY)},
+)
+_SPAN: Final = Table(
+    SpanFacts,
+    "span",
+    {
+        "trace_id": ("trace_id", _TEXT),
+        "span_id": ("span_id", _TEXT),
+        "parent_span_id": ("parent_span_id", _TEXT),
+        "name": ("name", _TEXT),
+        "kind": ("kind", _TEXT),
+        "status": ("status", _TEXT),
+        "status_description": ("status_description", _TEXT),
+        "attributes": ("attributes", _MAP),
+        "scope": ("scope", _TEXT),
+        "start_ns": ("start_ns", _WHOLE),
+        "end_ns": ("end_ns", _WHOLE),
+        "sampled": ("sampled", _FLAG),
+    },
+)
+_EVENT: Final = Table(
+    DependencyEvent,
+    "event",
+    {
+        "eid": ("eid", _WHOLE),
+        "event_type": ("type", _TYPE),
+        "start_offset_ms": ("start_ms", _NUMBER),
+        "duration_ms": ("duration_ms", _NUMBER),
+        "signature": ("signature", nested(_SIGNATURE)),
+        "result": ("result", nested(_RESULT)),
+        "call": ("call", nested(_CALL)),
+        "span": ("span", nested(_SPAN)),
+        "path": ("path", _PATH),
+        "not_replayable": ("not_replayable", _TEXT),
+    },
+)
+_SESSION: Final = Table(
+    SessionMeta,
+    "session",
+    {
+        "id": ("id", _TEXT),
+        "recorded_at": ("recorded_at", _TEXT),
+        "service": ("service", _TEXT),
+        "env": ("env", _TEXT),
+        "framework": ("framework", _TEXT),
+        "timetracer_version": ("timetracer", _TEXT),
+        "python_version": ("python", _TEXT),
+        "git_sha": ("git_sha", _TEXT),
+        "trace_id": ("trace_id", _TEXT),
+        "versions": ("versions", _TEXT_MAP),
+    },
+)
+_POLICIES: Final = Table(
+    AppliedPolicies,
+    "policies",
+    {
+        "redaction_mode": ("redaction_mode", _TEXT),
+        "redaction_rules": ("redaction_rules", _TEXTS),
+        "max_body_kb": ("max_body_kb", _WHOLE),
+        "store_request_body": ("store_request_body", _TEXT),
+        "store_response_body": ("store_response_body", _TEXT),
+        "sample_rate": ("sample_rate", _NUMBER),
+        "errors_only": ("errors_only", _FLAG),
+    },
+)
+_STATS: Final = Table(
+    CaptureStats,
+    "stats",
+    {
+        "event_counts": ("events", _COUNTS),
+        "total_events": ("total", _WHOLE),
+        "total_duration_ms": ("duration_ms", _NUMBER),
+        "dropped": ("dropped", _COUNTS),
+    },
+)
+
+
+def encode_event(event: DependencyEvent) -> tuple[bytes, Counter[str]]:
+    """One event, packed, and what was left out of it, by reason.
+
+    A value without faithful encoding never loses the event: it is left out. Where it was needed to answer
+    the call (signature, result), the event says that it is not replayable, and why.
+    """
+    try:
+        return pack_map(_EVENT.to_map(event)), Counter()
+    except Unencodable:
+        faults: Faults = []
+        found = _EVENT.to_map(event, faults)
+        _EVENT.prune(found, pack_map, faults)
+    needed = [f"{place}: {reason}" for place, reason in faults if not place.startswith(("call.", "span."))]
+    if needed and "not_replayable" not in found:
+        found["not_replayable"] = "no faithful encoding of " + "; ".join(needed[:3])
+    try:
+        return pack_map(found), _left_out("event.", faults)
+    except Unencodable as fault:  # Each part can be packed, but they are too long together.
+        for part in ("result", "call", "span"):
+            found.pop(part, None)
+        return pack_map({**_EVENT.blank(), **found, "not_replayable": fault.reason}), Counter({fault.reason: 1})
+
+
+def event_from(found: Any) -> DependencyEvent:
+    """The event of a map; raises `MalformedError`."""
+    return _EVENT.from_map(found)
+
+
+def encode_header(cassette: Cassette) -> tuple[bytes, Counter[str]]:
+    """The header, packed, and what was left out of it, by reason."""
+    faults: Faults = []
+    header: dict[str, Any] = {"format": FORMAT_NAME, "version": FORMAT_VERSION}
+    for name, table, value in (
+        ("session", _SESSION, cassette.session),
+        ("request", _REQUEST, cassette.request),
+        ("policies", _POLICIES, cassette.policies),
+    ):
+        header[name] = _forgiving(table, value, faults)
+    versions = header["session"].pop("versions", None)
+    if versions:
+        header["versions"] = versions
+    return pack_map(header), _left_out("", faults)
+
+
+def footer_fields(cassette: Cassette, events: int, left_out: Counter[str]) -> dict[str, Any]:
+    """The entries of the footer before its seal; ``left_out`` is added to what the statistics count as dropped."""
+    faults: Faults = []
+    found: dict[str, Any] = {"footer": events}
+    found["stats"] = _forgiving(_STATS, cassette.stats, faults)
+    found["response"] = _forgiving(_RESPONSE, cassette.response, faults)
+    if cassette.error_info is not None:
+        try:
+            pack_map(cassette.error_info)
+            if type(cassette.error_info) is not dict or not _is_texts(cassette.error_info):
+                raise Unencodable("it is no map with text keys")
+            found["error_info"] = cassette.error_info
+        except Unencodable as fault:
+            faults.append(("error_info", str(fault)))
+    dropped = Counter(found["stats"].pop("dropped", {})) + left_out + _left_out("", faults)
+    if dropped:
+        found["dropped"] = dict(dropped)
+    return found
+
+
+def header_parts(found: Any) -> HeaderParts:
+    """What a header map says; raises `MalformedError`."""
+    if type(found) is not dict:
+        raise MalformedError(f"the header is {type(found).__name__}, not a map")
+    session = found.get("session")
+    if type(session) is dict and "versions" in found:
+        session = {**session, "versions": found["versions"]}
+    return (
+        _SESSION.from_map(session),
+        _REQUEST.from_map(found.get("request")),
+        _POLICIES.from_map(found.get("policies") or {}),
+    )
+
+
+def from_maps(header: HeaderParts, events: list[DependencyEvent], footer: Any | None, path: str) -> Cassette:
+    """The cassette of a header, its events and its footer; ``footer`` is None where the recorder died.
+
+    Raises:
+        MalformedError: The footer is not what the format says.
+    """
+    session, request, policies = header
+    events.sort(key=lambda event: event.eid)
+    cassette = Cassette(
+        schema_version=str(FORMAT_VERSION),
+        session=session,
+        request=request,
+        response=ResponseSnapshot(status=0),
+        events=events,
+        policies=policies,
+        complete=footer is not None,
+        path=path,
+    )
+    if footer is None:
+        cassette.stats = CaptureStats.of(events, sum(event.duration_ms for event in events), {})
+        return cassette
+    stats = footer.get("stats") or {}
+    if type(stats) is dict and "dropped" in footer:
+        stats = {**stats, "dropped": footer["dropped"]}
+    cassette.stats = _STATS.from_map(stats)
+    cassette.response = _RESPONSE.from_map(footer.get("response"))
+    cassette.error_info = footer.get("error_info")
+    if cassette.error_info is not None and (
+        type(cassette.error_info) is not dict or not _is_texts(cassette.error_info)
+    ):
+        raise MalformedError("footer.error_info is not a map with text keys")
+    return cassette
+
+
+def _forgiving(table: Table[Any], value: Any, faults: Faults) -> dict[str, Any]:
+    place = f"{table.name}."
+    found = table.to_map(value, faults, place)
+    table.prune(found, pack_map, faults, place)
+    return found
+
+
+def _left_out(prefix: str, faults: Faults) -> Counter[str]:
+    return Counter(f"{prefix}{place}: no faithful encoding" for place, _ in faults)

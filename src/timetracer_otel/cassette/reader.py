@@ -1,0 +1,228 @@
+"""`read_cassette`: a file to a `Cassette`, or an error that says what is wrong with the file, and where.
+
+Files are untrusted: whatever stands in one, nothing but `CassetteError` is raised, nothing is imported or
+run, and what is allocated is in proportion to the file (for a compressed one, to `expansion_limit`).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from timetracer_otel.cassette.codec import DECODE_ERRORS, decode, describe
+from timetracer_otel.cassette.compression import MAX_STREAM_BYTES, expand
+from timetracer_otel.cassette.frames import (
+    FOOTER_KEY,
+    FOOTER_MARK,
+    MAGIC,
+    BreakError,
+    footer_start,
+    objects,
+    sealed_crc,
+    was_sealed,
+)
+from timetracer_otel.cassette.model import event_from, from_maps, header_parts
+from timetracer_otel.constants import FORMAT_VERSION
+from timetracer_otel.exceptions import CassetteError, CassetteNotFoundError, CassetteSchemaError
+from timetracer_otel.types import Cassette, DependencyEvent
+
+__all__ = ["Layout", "check_start", "lay_out", "load", "object_at", "read_cassette", "refuse"]
+
+_VERSION_MARK = b"\xa7version"
+_RECORD_AGAIN = "Record it again."
+
+
+def read_cassette(path: str | os.PathLike[str]) -> Cassette:
+    """Read a cassette, compressed or not (by its magic bytes, whatever its name).
+
+    Of a file whose recorder died, every whole event is read; ``complete`` is False then. Events come in order
+    of their ``eid``.
+
+    Raises:
+        CassetteNotFoundError: There is no such file.
+        CassetteSchemaError: Its format is newer than this release.
+        CassetteError: It is no cassette, cannot be read, or is damaged; the text has path, offset and cure.
+    """
+    name, data = load(path)
+    layout = lay_out(data, name)
+    try:
+        header = header_parts(object_at(data, *layout.header, name))
+    except DECODE_ERRORS as fault:
+        refuse(name, 0, describe(fault))
+    events: list[DependencyEvent] = []
+    for start, end in layout.events:
+        found = object_at(data, start, end, name)
+        try:
+            events.append(event_from(found))
+        except DECODE_ERRORS as fault:
+            refuse(name, start, describe(fault))
+    footer = object_at(data, *layout.footer, name) if layout.footer is not None else None
+    try:
+        return from_maps(header, events, footer, name)
+    except DECODE_ERRORS as fault:
+        refuse(name, layout.footer[0] if layout.footer is not None else 0, describe(fault))
+
+
+@dataclass(slots=True)
+class Layout:
+    """Where the objects of a stream stand: start and end of each."""
+
+    header: tuple[int, int]
+    events: list[tuple[int, int]]
+    footer: tuple[int, int] | None
+
+
+def load(path: str | os.PathLike[str]) -> tuple[str, bytes]:
+    """The path as text, and the stream in the file, expanded and known to begin like a cassette."""
+    name = os.fspath(path)
+    if not isinstance(name, str):
+        name = os.fsdecode(name)
+    try:
+        facts = Path(name).stat()  # Before it is opened: opening a pipe would wait for its writer.
+        if stat.S_ISDIR(facts.st_mode):
+            raise CassetteError(
+                f"Cannot read cassette {name}: it is a folder. Name one of the files in it.", path=name
+            )
+        if not stat.S_ISREG(facts.st_mode):
+            raise CassetteError(f"Cannot read cassette {name}: it is no regular file. Name a file.", path=name)
+        if facts.st_size > MAX_STREAM_BYTES:
+            raise CassetteError(
+                f"Cannot read cassette {name}: {facts.st_size} bytes are more than the {MAX_STREAM_BYTES} that "
+                "a cassette may have. Split the recording.",
+                path=name,
+            )
+        with open(name, "rb") as file:
+            raw = file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        raise CassetteNotFoundError(name) from None
+    except PermissionError as fault:
+        raise CassetteError(
+            f"Cannot read cassette {name}: {fault.strerror}. Give this user permission to read it.", path=name
+        ) from fault
+    except (OSError, ValueError) as fault:
+        raise CassetteError(f"Cannot read cassette {name}: {fault}. Name a readable file.", path=name) from fault
+    data = expand(raw, name)
+    check_start(data, name, empty=not raw)
+    return name, data
+
+
+def check_start(data: bytes, path: str, *, empty: bool = False) -> None:
+    """Check that a stream begins as a cassette of a version that we read.
+
+    Raises:
+        CassetteError, CassetteSchemaError: It does not.
+    """
+    if empty:
+        raise CassetteError(
+            f"Cannot read cassette {path}: it is empty; its recorder died before it wrote anything. {_RECORD_AGAIN}",
+            path=path,
+            offset=0,
+        )
+    if data[:1] and not 0x80 <= data[0] <= 0x8F:
+        raise _stranger(data, path)
+    start = data[1 : 1 + len(MAGIC)]
+    if start != MAGIC:
+        if MAGIC.startswith(start):
+            raise _cut_header(path, len(data))
+        raise _stranger(data, path)
+    at = 1 + len(MAGIC)
+    mark = data[at : at + len(_VERSION_MARK)]
+    if len(data) <= at + len(_VERSION_MARK) and _VERSION_MARK.startswith(mark):
+        raise _cut_header(path, len(data))
+    version = data[at + len(_VERSION_MARK)]
+    if mark != _VERSION_MARK or version != FORMAT_VERSION:
+        known = mark == _VERSION_MARK and version < 0x80
+        raise CassetteSchemaError(path, str(FORMAT_VERSION), str(version) if known else None)
+
+
+def lay_out(data: bytes, path: str) -> Layout:
+    """Find the objects of a stream, and check its seal.
+
+    Raises:
+        CassetteError: The stream is damaged, or cut within its header.
+    """
+    found: list[tuple[int, int]] = []
+    footer: tuple[int, int] | None = None
+    try:
+        for start, end in objects(data):
+            if footer is not None:
+                refuse(path, start, f"{len(data) - start} bytes stand behind the footer")
+            if found and _is_footer(data, start):
+                footer = start, end
+            else:
+                found.append((start, end))
+    except BreakError as fault:
+        if footer is not None:
+            refuse(path, footer[1], f"{len(data) - footer[1]} bytes stand behind the footer")
+        if not fault.ran_out or was_sealed(data):
+            refuse(path, fault.offset, fault.reason)
+        if not found:
+            raise _cut_header(path, fault.offset) from None
+    else:
+        if footer is None and found and was_sealed(data):
+            refuse(path, found[-1][0], "what stands there holds the footer: its length was changed")
+    if footer is not None:
+        _check_seal(data, footer[0], len(found) - 1, path)
+    return Layout(found[0], found[1:], footer)
+
+
+def object_at(data: bytes, start: int, end: int, path: str) -> Any:
+    """The object between two offsets that `lay_out` found."""
+    try:
+        return decode(memoryview(data)[start:end])
+    except DECODE_ERRORS as fault:
+        refuse(path, start, describe(fault))
+
+
+def refuse(path: str, offset: int, reason: str) -> NoReturn:
+    """Raise the error of a damaged file."""
+    raise CassetteError(
+        f"Cassette {path} is damaged at offset {offset}: {reason}. {_RECORD_AGAIN}", path=path, offset=offset
+    )
+
+
+def _is_footer(data: bytes, start: int) -> bool:
+    # By its first key: to unpack every event twice would be too dear.
+    return 0x80 <= data[start] <= 0x8F and data.startswith(FOOTER_MARK, start + 1)
+
+
+def _check_seal(data: bytes, start: int, events: int, path: str) -> None:
+    at = len(data) - 4
+    if footer_start(data) != start:
+        refuse(path, at, "the footer has no seal that fits")
+    if zlib.crc32(memoryview(data)[:at]) != sealed_crc(data):
+        refuse(path, at, "the checksum does not fit: a byte before it was changed")
+    footer = object_at(data, start, len(data), path)
+    if type(footer.get(FOOTER_KEY)) is not int or footer[FOOTER_KEY] != events:
+        refuse(path, start, f"the footer counts {footer.get(FOOTER_KEY)!r} events where {events} stand")
+
+
+def _cut_header(path: str, length: int) -> CassetteError:
+    return CassetteError(
+        f"Cassette {path} was cut within its header, after {length} bytes: there is nothing to recover. "
+        f"{_RECORD_AGAIN}",
+        path=path,
+        offset=length,
+    )
+
+
+def _stranger(data: bytes, path: str) -> CassetteError:
+    text = data[:200].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if text[:1] in (b"{", b"["):
+        looks = "it looks like JSON"
+    elif text.startswith((b"---", b"interactions:", b"version:", b"- ")):
+        looks = "it looks like YAML"
+    elif text[:1].isalpha() and text.isascii():
+        looks = "it looks like text"
+    else:
+        looks = "it is no msgpack stream of ours"
+    return CassetteError(
+        f"{path} is not a cassette of timetracer-otel: {looks}. Cassettes of other tools cannot be read: "
+        "record anew.",
+        path=path,
+        offset=0,
+    )

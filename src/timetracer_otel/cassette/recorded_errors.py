@@ -1,0 +1,303 @@
+"""Exceptions as values, and back: `record_error` and `rebuild_error`.
+
+A recorded exception names a class. Cassettes are untrusted, so that rebuilding never imports what the name
+says unless the caller permits its library (or it is one of a few modules of the standard library), takes
+nothing but exception classes, and runs no constructor of a library: the object is made by the built-in
+type that the class is laid out on, and its arguments and attributes are set.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Collection, Iterator
+from enum import Enum
+from typing import Any, Final
+
+from timetracer_otel.cassette.codec import pack, unpack
+from timetracer_otel.cassette.scan import Unencodable
+from timetracer_otel.exceptions import CassetteError
+from timetracer_otel.types import RecordedError
+
+__all__ = ["STDLIB_MODULES", "rebuild_error", "record_error"]
+
+MAX_CAUSES: Final = 8
+"""How far down a chain of causes, and of errors within errors, is recorded."""
+
+STDLIB_MODULES: Final = frozenset(
+    {
+        "_socket",
+        "_ssl",
+        "asyncio.exceptions",
+        "asyncio.queues",
+        "binascii",
+        "builtins",
+        "concurrent.futures._base",
+        "decimal",
+        "http",
+        "http.client",
+        "http.cookiejar",
+        "json.decoder",
+        "_lzma",
+        "select",
+        "socket",
+        "sqlite3",
+        "ssl",
+        "struct",
+        "urllib.error",
+        "zlib",
+    }
+)
+"""Modules whose exceptions are rebuilt for everybody. Whole names: ``asyncio`` would permit ``asyncio.__main__``."""
+
+_MAX_NESTED: Final = 64
+_MAX_TEXT: Final = 10_000
+_SCALARS: Final = frozenset({type(None), bool, int, float, str, bytes})
+_MEMBERS: Final[tuple[tuple[type[BaseException], tuple[str, ...]], ...]] = (
+    (OSError, ("errno", "strerror", "filename", "filename2")),
+    (ImportError, ("name", "path")),
+    (NameError, ("name",)),
+    (AttributeError, ("name",)),
+)
+"""State of built-in exceptions that lies neither in ``args`` nor in ``__dict__``."""
+
+
+def record_error(
+    exc: BaseException, extra: Collection[str] = (), stand_in: Callable[[Any], Any] | None = None
+) -> RecordedError:
+    """An exception as a value: class, arguments, attributes, and its chain of ``__cause__``.
+
+    Kept are the attributes that can be encoded (None included) and members of enumerations; others, such as a
+    client's request object, are left out. An argument that cannot be encoded is kept as its ``repr``, and
+    ``unfaithful`` says so: such an error cannot be rebuilt. Exceptions among arguments and attributes are recorded
+    like the outer one. Never raises, whatever the exception's own methods do.
+
+    Args:
+        exc: The exception; it is not changed.
+        extra: Names of more attributes to keep, which lie elsewhere than in its ``__dict__``
+            (``pgcode`` of psycopg2).
+        stand_in: Gives a value to keep for an argument or attribute that cannot be encoded; None where there is
+            none. Whoever rebuilds the error puts something into its place first.
+    """
+    return _Recorder(stand_in).record(exc, extra)
+
+
+def rebuild_error(error: RecordedError, roots: Collection[str]) -> BaseException:
+    """The exception that was recorded: same class, arguments and attributes, with its causes.
+
+    No constructor of the class runs. Attributes that cannot be set are skipped. A cause that cannot be rebuilt
+    is replaced by the `CassetteError` that says why, so that nothing is taken for it.
+
+    Args:
+        error: What `record_error` gave.
+        roots: Top-level names of the packages whose exceptions may be rebuilt (``{"httpx", "httpcore"}``),
+            besides `STDLIB_MODULES`.
+
+    Raises:
+        CassetteError: The class is not permitted, is no exception or is not there, or the record is unfaithful.
+    """
+    return _rebuild(error, frozenset(roots), MAX_CAUSES)
+
+
+class _Recorder:
+    """One recording; counts, so that errors that hold each other end."""
+
+    def __init__(self, stand_in: Callable[[Any], Any] | None = None) -> None:
+        self._stand_in = stand_in
+        self._count = 0
+        self._open: set[int] = set()
+
+    def record(self, exc: BaseException, extra: Collection[str] = ()) -> RecordedError:
+        self._count += 1
+        self._open.add(id(exc))
+        try:
+            kind = type(exc)
+            faults: list[str] = []
+            args = tuple(self._argument(index, item, faults) for index, item in enumerate(exc.args))
+            error = RecordedError(
+                cls=f"{kind.__module__}:{kind.__qualname__}",
+                message=_text(exc),
+                args=args,
+                attributes=dict(self._attributes(exc, extra)),
+                unfaithful="; ".join(faults) or None,
+                enums=dict(_enums(exc)),
+            )
+            cause = exc.__cause__
+            if cause is not None and self._may_go_on(cause):
+                error.cause = self.record(cause)
+            return error
+        finally:
+            self._open.discard(id(exc))
+
+    def _may_go_on(self, exc: BaseException) -> bool:
+        return id(exc) not in self._open and len(self._open) <= MAX_CAUSES and self._count < _MAX_NESTED
+
+    def _argument(self, index: int, item: Any, faults: list[str]) -> Any:
+        try:
+            return self._value(item)
+        except Unencodable as fault:
+            faults.append(f"argument {index}: {fault}")
+            return _repr(item)
+
+    def _attributes(self, exc: BaseException, extra: Collection[str]) -> Iterator[tuple[str, Any]]:
+        own = getattr(exc, "__dict__", None)
+        names = dict.fromkeys(own if type(own) is dict else ())
+        for base, members in _MEMBERS:
+            if isinstance(exc, base):
+                names.update(dict.fromkeys(members))
+        names.update(dict.fromkeys(extra))
+        for name in names:
+            try:
+                item = own[name] if type(own) is dict and name in own else getattr(exc, name)
+                if type(name) is str and not (item is None and (type(own) is not dict or name not in own)):
+                    yield name, self._value(item)
+            except Exception:  # noqa: S112 - left out, as documented: no encoding, or a property that raises
+                continue
+
+    def _value(self, item: Any) -> Any:
+        if type(item) in _SCALARS:
+            return item
+        if isinstance(item, BaseException):
+            if not self._may_go_on(item):
+                raise Unencodable("an error within errors too deep, or within itself")
+            return self.record(item)
+        if type(item) in (list, tuple) and any(isinstance(part, BaseException) for part in item):
+            return type(item)(map(self._value, item))
+        try:
+            return unpack(pack(item))  # A copy: the app may change its own later.
+        except Unencodable:
+            instead = self._stand_in(item) if self._stand_in is not None else None
+            if instead is None:
+                raise
+            return instead
+
+
+def _enums(exc: BaseException) -> Iterator[tuple[str, str]]:
+    own = getattr(exc, "__dict__", None)
+    for name, item in list(own.items()) if type(own) is dict else ():
+        kind = type(item)
+        if type(name) is str and isinstance(item, Enum) and item.name in kind.__members__:
+            yield name, f"{kind.__module__}:{kind.__qualname__}.{item.name}"
+
+
+def _text(exc: BaseException) -> str:
+    try:
+        return str.__str__(str(exc))[:_MAX_TEXT]
+    except Exception:  # another library's __str__
+        return _repr(exc)
+
+
+def _repr(item: Any) -> str:
+    try:
+        return str.__str__(repr(item))[:200]
+    except Exception:  # another library's __repr__
+        return f"<{type(item).__qualname__}>"
+
+
+def _rebuild(error: RecordedError, roots: frozenset[str], room: int) -> BaseException:
+    if error.unfaithful is not None:
+        raise CassetteError(
+            f"The error {error.cls} was not recorded faithfully ({error.unfaithful}). Record it again."
+        )
+    if room < 0:
+        raise CassetteError(f"The error {error.cls} holds more than {MAX_CAUSES} errors within errors.")
+    cls = _find_class(error.cls, roots)
+    # The one error that apps catch and that is no Exception; importing asyncio for its name would be dear.
+    cancelled = (cls.__module__, cls.__qualname__) == ("asyncio.exceptions", "CancelledError")
+    if not (issubclass(cls, Exception) or (cancelled and issubclass(cls, BaseException))):
+        raise CassetteError(f"The recorded error {error.cls} is not rebuilt: the class is no Exception.")
+    args = tuple(_restored(item, roots, room) for item in error.args)
+    exc = _make(cls, args)
+    vars(BaseException)["args"].__set__(exc, args)
+    _set_all(exc, dict(_state(error, roots, room)))
+    if error.cause is not None:
+        try:
+            exc.__cause__ = _rebuild(error.cause, roots, room - 1)
+        except CassetteError as fault:
+            exc.__cause__ = fault
+    return exc
+
+
+def _restored(item: Any, roots: frozenset[str], room: int) -> Any:
+    if type(item) is RecordedError:
+        return _rebuild(item, roots, room - 1)
+    if type(item) in (list, tuple) and any(type(part) is RecordedError for part in item):
+        return type(item)(_restored(part, roots, room) for part in item)
+    return item
+
+
+def _find_class(path: str, roots: frozenset[str]) -> type:
+    module_name, _, qualname = path.partition(":")
+    parts = module_name.split(".")
+    if not (module_name in STDLIB_MODULES or parts[0] in roots):
+        raise CassetteError(
+            f"The recorded error {path} is not rebuilt: {parts[0]!r} is neither the client's own package nor one of "
+            "the standard library's that are permitted."
+        )
+    if not all(part.isidentifier() and not part.startswith("__") for part in (*parts, *qualname.split("."))):
+        raise CassetteError(f"The recorded error {path!r} does not name a class.")
+    try:
+        found: Any = importlib.import_module(module_name)
+    except Exception as fault:
+        raise CassetteError(f"The recorded error {path} is not rebuilt: {module_name} cannot be imported.") from fault
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+        if not isinstance(found, type):
+            raise CassetteError(f"The recorded error {path} is not rebuilt: there is no such class here.")
+    home = found.__module__
+    if not (home in STDLIB_MODULES or home.partition(".")[0] in roots):
+        raise CassetteError(f"The recorded error {path} is not rebuilt: the class belongs to {home}.")
+    return found  # type: ignore[no-any-return]
+
+
+_HEAP_TYPE: Final = 1 << 9
+"""Py_TPFLAGS_HEAPTYPE: set on classes that are made by code, unset on those that are built in."""
+
+
+def _make(cls: type[BaseException], args: tuple[Any, ...]) -> BaseException:
+    built_in = next(base for base in cls.__mro__ if not base.__flags__ & _HEAP_TYPE)
+    last: Exception | None = None
+    for given in (args, ()):
+        try:
+            exc: BaseException = built_in.__new__(cls, *given)
+            # OSError picks a subclass by its errno: only of itself, and only here would that be wrong.
+            if type(exc) is cls:
+                vars(built_in)["__init__"](exc, *given)
+                return exc
+        except Exception as fault:  # whatever a type in C says of arguments from a file
+            last = fault
+    raise CassetteError(
+        f"The recorded error {cls.__module__}:{cls.__qualname__} cannot be rebuilt from its arguments ({last})."
+    ) from last
+
+
+def _state(error: RecordedError, roots: frozenset[str], room: int) -> Iterator[tuple[str, Any]]:
+    for name, item in error.attributes.items():
+        try:
+            yield name, _restored(item, roots, room)
+        except CassetteError:
+            continue
+    for name, path in error.enums.items():
+        class_path, _, member = path.rpartition(".")
+        try:
+            kind = _find_class(class_path, roots)
+        except CassetteError:
+            continue
+        if issubclass(kind, Enum) and member in kind.__members__:
+            yield name, kind.__members__[member]
+
+
+def _set_all(exc: BaseException, state: dict[str, Any]) -> None:
+    refused = {}
+    for name, item in state.items():
+        if name != "args" and (not name.startswith("__") or name == "__notes__"):
+            try:
+                setattr(exc, name, item)
+            except Exception:
+                refused[name] = item
+    if refused:
+        try:
+            # How types in C take back what pickle kept of them, all at once: psycopg2's pgcode is set in no other
+            # way.
+            exc.__setstate__(refused)
+        except Exception:
+            return  # They cannot be set at all, and are skipped as documented.

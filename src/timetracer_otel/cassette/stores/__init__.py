@@ -1,0 +1,1 @@
+"""Stores: where cassettes lie. A folder of files is one of them."""

@@ -1,0 +1,196 @@
+"""A folder of cassettes: `CassetteStore` (put, get, list), and `write_cassette` for sessions."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from timetracer_otel.cassette.codec import DECODE_ERRORS, describe
+from timetracer_otel.cassette.frames import FOOTER_KEY, BreakError, footer_start, objects
+from timetracer_otel.cassette.model import HeaderParts, from_maps, header_parts
+from timetracer_otel.cassette.reader import check_start, lay_out, load, object_at, read_cassette
+from timetracer_otel.cassette.stores.naming import SUFFIXES, cassette_name, free_path
+from timetracer_otel.cassette.stores.parts import is_part, is_running, recover
+from timetracer_otel.cassette.writer import save_cassette
+from timetracer_otel.config import TraceConfig
+from timetracer_otel.constants import CompressionType
+from timetracer_otel.exceptions import CassetteError
+from timetracer_otel.types import Cassette
+
+__all__ = ["CassetteStore", "StoredCassette", "write_cassette"]
+
+
+class _Recorded(Protocol):
+    def to_cassette(self) -> Cassette: ...
+
+
+def write_cassette(session: _Recorded, config: TraceConfig) -> str:
+    """Write what a session recorded to a new file in ``config.cassette_dir``; gives its absolute path.
+
+    Raises:
+        CassetteError: The file cannot be written.
+    """
+    directory = str(Path(config.cassette_dir).absolute())
+    return CassetteStore(directory, config.compression).put(session.to_cassette())
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCassette:
+    """One file of a store, without its events."""
+
+    path: str
+    size_bytes: int
+    recorded_at: str = ""
+    session_id: str = ""
+    service: str = ""
+    env: str = ""
+    method: str = ""
+    """Empty where the recording had no root request."""
+    request_path: str = ""
+    """The route where one is known, the path otherwise."""
+    status: int = 0
+    events: int = 0
+    duration_ms: float = 0.0
+    complete: bool = False
+    running: bool = False
+    """Whether it is a part (a recording under way), and its process is still there."""
+    error: str | None = None
+    """Why the file cannot be read; everything above but path and size is empty then."""
+
+
+class CassetteStore:
+    """A folder of cassettes, with folders by date below it."""
+
+    def __init__(
+        self, directory: str | os.PathLike[str], compression: CompressionType = CompressionType.NONE
+    ) -> None:
+        """``compression`` is for what is put in; anything is read."""
+        self.directory = os.fspath(directory)
+        self.compression = compression
+
+    def put(self, cassette: Cassette) -> str:
+        """Write a cassette under a name of its own; gives the path.
+
+        Raises:
+            CassetteError: The file cannot be written.
+        """
+        path = free_path(self.directory, cassette_name(cassette, self.compression))
+        return save_cassette(cassette, path, self.compression)
+
+    def get(self, name: str | os.PathLike[str]) -> Cassette:
+        """Read a cassette by its path below the folder, or by the path that `list` gives.
+
+        Raises:
+            CassetteError: As for `read_cassette`.
+        """
+        below = Path(self.directory, name)
+        return read_cassette(below if below.exists() or not Path(name).exists() else name)
+
+    def list(self) -> builtins.list[StoredCassette]:
+        """What the folder holds, oldest first; files that cannot be read stand at the end, with the reason.
+
+        Parts of recordings that are under way, or whose process died, are among it.
+        """
+        found = (stored for file in self._files(with_parts=True) for stored in _summaries(file))
+        return sorted(found, key=lambda stored: (stored.error is not None, stored.recorded_at, stored.path))
+
+    def heads(self) -> Iterator[Cassette | CassetteError]:
+        """Each cassette of the folder without its events, as it is asked for; for one that cannot be read, why."""
+        for file in self._files():
+            try:
+                yield _head(file)[0]
+            except CassetteError as fault:
+                yield fault
+            except DECODE_ERRORS as fault:
+                yield CassetteError(f"Cannot read cassette {file}: {describe(fault)}.", path=str(file))
+
+    def recover(self) -> int:
+        """Make the parts that dead processes left into cassettes, without a footer; gives how many there were."""
+        return recover(self.directory)
+
+    def _files(self, *, with_parts: bool = False) -> Iterator[Path]:
+        suffixes = tuple(SUFFIXES.values())
+        for folder, _, names in os.walk(self.directory):
+            for name in names:
+                if (name.endswith(suffixes) or (with_parts and is_part(name))) and not name.startswith("."):
+                    yield Path(folder, name)
+
+
+def _head(file: Path) -> tuple[Cassette, int]:
+    """A cassette without its events, and how many there are."""
+    path = str(file)
+    facts = file.stat()
+    # What is no file is refused by the full look, which does not open it: a pipe waits for its writer.
+    quick = _quick_look(path, facts.st_size) if stat.S_ISREG(facts.st_mode) else None
+    header, footer, events = quick or _full_look(path)
+    return from_maps(header, [], footer, path), events
+
+
+def _summaries(file: Path) -> Iterator[StoredCassette]:
+    """One, or none where a part has become a cassette since its folder was listed."""
+    stored = _summary(file)
+    if stored.error is None or not is_part(file.name) or file.exists():
+        yield stored
+
+
+def _summary(file: Path) -> StoredCassette:
+    path, size = str(file), 0
+    try:
+        size = file.stat().st_size
+        cassette, events = _head(file)
+    except (CassetteError, *DECODE_ERRORS) as fault:
+        return StoredCassette(path, size, error=describe(fault))
+    session, request = cassette.session, cassette.request
+    return StoredCassette(
+        path=path,
+        size_bytes=size,
+        recorded_at=session.recorded_at,
+        session_id=session.id,
+        service=session.service,
+        env=session.env,
+        method=request.method,
+        request_path=request.route_template or request.path,
+        status=cassette.response.status,
+        events=events,
+        duration_ms=cassette.response.duration_ms,
+        complete=cassette.complete,
+        running=is_running(file),
+    )
+
+
+_HEAD_BYTES = 1 << 16
+_Look = tuple[HeaderParts, object, int]
+
+
+def _quick_look(path: str, size: int) -> _Look | None:
+    """Header and footer of an uncompressed, finished file, by way of the footer's ``offset``; None for others."""
+    with open(path, "rb") as file:
+        head = file.read(_HEAD_BYTES)
+        file.seek(max(0, size - _HEAD_BYTES))
+        tail = file.read()
+    before_tail = max(0, size - len(tail))
+    start = footer_start(tail)
+    if head[:1] < b"\x80" or head[:1] > b"\x8f" or start is None or not before_tail <= start < size:
+        return None
+    check_start(head, path)
+    try:
+        end = next(objects(head))[1]
+    except (BreakError, StopIteration):
+        return None
+    footer = object_at(tail, start - before_tail, len(tail), path)
+    events = footer.get(FOOTER_KEY) if type(footer) is dict else None
+    if type(events) is not int:
+        return None
+    return header_parts(object_at(head, 0, end, path)), footer, events
+
+
+def _full_look(path: str) -> _Look:
+    name, data = load(path)
+    layout = lay_out(data, name)
+    footer = object_at(data, *layout.footer, name) if layout.footer is not None else None
+    return header_parts(object_at(data, *layout.header, name)), footer, len(layout.events)

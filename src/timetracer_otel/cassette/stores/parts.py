@@ -1,0 +1,162 @@
+"""Parts: recordings that are still under way, on disk so that a process that is killed does not take them along.
+
+A part is a cassette without a footer. It stands where the finished one will stand, and is called
+``<name of the cassette>.<owner>.part``, with the owner that `owners` knows.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from timetracer_otel.cassette.compression import compressor
+from timetracer_otel.cassette.model import encode_event, encode_header
+from timetracer_otel.cassette.reader import read_cassette
+from timetracer_otel.cassette.stores import owners
+from timetracer_otel.cassette.stores.naming import SUFFIXES, free_path
+from timetracer_otel.cassette.stores.places import cassette_path
+from timetracer_otel.cassette.whole_files import TEMPORARY, appearing, cannot_write, remove, write_all, write_new
+from timetracer_otel.constants import CompressionType
+from timetracer_otel.exceptions import CassetteError
+from timetracer_otel.types import Cassette, DependencyEvent
+
+__all__ = ["PartWriter", "is_part", "is_running", "recover"]
+
+_PART = re.compile(r"(?P<cassette>.+\.msgpack(?:\.gz|\.zst)?)\.(?P<owner>[0-9a-f]{8})\.part")
+_SESSION = re.compile(r"_(\d{6}_[A-Za-z0-9.-]{1,8})(?:-\d+)?\.msgpack")
+"""Time and session, the end of a cassette's name: what comes before may differ between a part and the whole."""
+_ABANDONED_S = 3600.0
+"""Nobody takes so long to write one cassette: its temporary file was left by a process that died."""
+
+
+class PartWriter:
+    """One part that grows. Its file is open only while something is appended: there may be a thousand of them.
+
+    For one thread; a forked child may not use its parent's.
+
+    Args:
+        head: Its session, request and policies become the header.
+        events: What there is of events by now.
+        folder: The folder of cassettes.
+        owner: The name of its owner there.
+        compression: How to compress it.
+
+    Raises:
+        CassetteError: It cannot be written.
+    """
+
+    def __init__(
+        self,
+        head: Cassette,
+        events: Iterable[DependencyEvent],
+        folder: str,
+        owner: str,
+        compression: CompressionType = CompressionType.NONE,
+    ) -> None:
+        self.path = f"{cassette_path(head, folder, compression)}.{owner}.part"
+        self._squeeze = compressor(compression, self.path)
+        header, _ = encode_header(head)
+        with appearing(self.path) as temp:
+            write_new(temp, iter([self._packed(header, events)]))
+
+    def append(self, events: Iterable[DependencyEvent]) -> None:
+        """Add finished events, if there are any.
+
+        Raises:
+            CassetteError: They cannot be written. What stands there can be read, and nothing may be added.
+        """
+        data = self._packed(b"", events)
+        if not data:
+            return
+        try:
+            handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
+            try:
+                write_all(handle, data)
+            finally:
+                os.close(handle)
+        except OSError as fault:
+            raise cannot_write(self.path, fault) from fault
+
+    def remove(self) -> None:
+        """The whole cassette was written, or nobody wants one."""
+        remove(self.path)
+
+    def keep(self) -> None:
+        """There will be no whole cassette: make it one as it is, without a footer."""
+        _keep(Path(self.path))
+
+    def _packed(self, start: bytes, events: Iterable[DependencyEvent]) -> bytes:
+        data = start + b"".join(encode_event(event)[0] for event in events)
+        return self._squeeze.write(data) + self._squeeze.flush() if data else b""
+
+
+def is_part(name: str) -> bool:
+    """Whether a file of this name is a part."""
+    return _PART.fullmatch(name) is not None
+
+
+def is_running(path: Path) -> bool:
+    """Whether the process that writes this part is still there."""
+    found = _PART.fullmatch(path.name)
+    # Parts lie in folders by date, below the one that knows their owner.
+    return found is not None and owners.is_alive(path.parent.parent, found["owner"])
+
+
+def recover(folder: str | os.PathLike[str]) -> int:
+    """Make the parts of dead processes into cassettes of their own; gives how many there were.
+
+    Several processes may do so at once. Costs a look into the folder where none has died.
+    """
+    dead = {name for name in owners.owners(folder) if not owners.is_alive(folder, name)}
+    if not dead:
+        return 0
+    recovered = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            found = _PART.fullmatch(name)
+            if found is not None and found["owner"] in dead:
+                part = Path(place, name)
+                if _was_finished(part, names):
+                    remove(part)
+                else:
+                    recovered += _keep(part)
+            elif TEMPORARY.fullmatch(name):
+                _remove_abandoned(Path(place, name))
+    # Last: if this process dies before, another one does it all again.
+    for name in dead:
+        owners.forget(folder, name)
+    return recovered
+
+
+def _was_finished(part: Path, names: Iterable[str]) -> bool:
+    """Whether its process died between writing the whole cassette and removing the part."""
+    mark = _SESSION.search(part.name)
+    if mark is None:
+        return False
+    suffixes = tuple(SUFFIXES.values())
+    for name in names:
+        if mark[1] in name and name.endswith(suffixes) and not name.startswith("."):
+            with suppress(CassetteError):
+                if read_cassette(part).session.id == read_cassette(part.with_name(name)).session.id:
+                    return True
+    return False
+
+
+def _keep(part: Path) -> bool:
+    found = _PART.fullmatch(part.name)
+    assert found is not None
+    try:
+        part.rename(free_path(str(part.parent), found["cassette"]))
+    except OSError:
+        return False  # Another process was quicker, or the folder lets nobody: then it stays a part, and is listed.
+    return True
+
+
+def _remove_abandoned(file: Path) -> None:
+    with suppress(OSError):
+        if time.time() - file.stat().st_mtime > _ABANDONED_S:
+            file.unlink()

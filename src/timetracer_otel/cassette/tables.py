@@ -1,0 +1,231 @@
+"""A dataclass as a map with short keys, both ways, from one table of its fields.
+
+Both directions check the same types, so that what is written can be read. Defaults stay out of the map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import MISSING, Field, dataclass, fields
+from operator import attrgetter
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+from timetracer_otel.cassette.scan import Unencodable
+
+__all__ = ["Faults", "Kind", "MalformedError", "Table", "bounded", "nested", "scalar"]
+
+T = TypeVar("T")
+Faults = list[tuple[str, str]]
+"""What had no encoding and was left out: place and reason."""
+
+_COERCED: Final[dict[type, Callable[[Any], Any]]] = {
+    str: str.__str__,
+    int: int.__int__,
+    float: float.__float__,
+}
+"""Our own fields declare these; a subclass (``HTTPStatus.OK``, ``numpy.float64``) is stored as its value."""
+
+
+_OMITTED_WHERE_EMPTY: Final = frozenset({dict, list})
+"""An empty HeaderMap is something else than no headers, and stays."""
+
+
+_BOUND: Final = 1e15
+"""In milliseconds, 30,000 years."""
+
+
+class MalformedError(ValueError):
+    """A map is not what the format says; the text names the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a field holds, and how it stands in the map."""
+
+    expected: str
+    types: frozenset[type] = frozenset()
+    """Types that may stand in the map; none: anything that can be packed."""
+    check: Callable[[Any], bool] | None = None
+    """Whether a value of such a type will do, both ways."""
+    encode: Callable[[Any], Any] | None = None
+    """To what stands in the map; raises ValueError or TypeError for a value of another kind."""
+    decode: Callable[[Any], Any] | None = None
+    """From what `check` let pass; raises ValueError."""
+    table: Table[Any] | None = None
+    fallback: str | None = None
+    """What stands for a value that is none of a closed list."""
+
+    @property
+    def as_is(self) -> frozenset[type]:
+        """Types of which nothing must be checked or converted."""
+        return frozenset() if self.check or self.encode or self.table else self.types
+
+    def to_file(self, item: Any, faults: Faults | None, place: str) -> Any:
+        """What stands in the map; raises ValueError, TypeError or AttributeError for a value of another kind."""
+        if self.table is not None:
+            return self.table.to_map(item, faults, place)
+        if self.encode is not None:
+            item = self.encode(item)
+        if self.types and type(item) not in self.types:
+            item = self._plain(item)
+        if self.check is not None and not self.check(item):
+            raise self._wrong(item)
+        return item
+
+    def from_file(self, item: Any, place: str) -> Any:
+        """The field's value; raises `MalformedError`."""
+        if self.table is not None:
+            return self.table.from_map(item, place)
+        if self.types and type(item) not in self.types:
+            raise MalformedError(f"{place} is {type(item).__name__}, not {self.expected}")
+        try:
+            if float in self.types:
+                return bounded(float(item))
+            if self.check is not None and not self.check(item):
+                raise MalformedError(f"it is not {self.expected}")
+            return self.decode(item) if self.decode is not None else item
+        except (ValueError, TypeError, OverflowError) as fault:
+            raise MalformedError(f"{place}: {fault}") from None
+
+    def stand_in(self, item: Any) -> Any:
+        """Something of this kind for a value of another, where there must be one."""
+        if self.table is not None:
+            return self.table.blank()
+        if str in self.types:
+            return self.fallback or ("" if item is None else ascii(item)[:200])
+        return min(self.types, key=lambda one: one.__name__)()
+
+    def _plain(self, item: Any) -> Any:
+        for base, plain in _COERCED.items():
+            if base in self.types and isinstance(item, base):
+                return plain(item)
+        raise self._wrong(item)
+
+    def _wrong(self, item: Any) -> TypeError:
+        return TypeError(f"{type(item).__module__}.{type(item).__qualname__} is not {self.expected}")
+
+
+class _Row(NamedTuple):
+    key: str
+    attribute: str
+    default: Any
+    """As declared; MISSING where there must be a value, None where a default is made anew each time."""
+    kind: Kind
+
+
+def bounded(number: float) -> float:
+    """The number, where it can be a time or a share; NaN and infinities cannot, and nothing is made of them later.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    if not -_BOUND < number < _BOUND:
+        raise ValueError(f"it is {number}")
+    return number
+
+
+def scalar(*types: type) -> Kind:
+    """A field of these types."""
+    return Kind(" or ".join(kind.__name__ for kind in types), frozenset(types))
+
+
+def nested(table: Table[Any]) -> Kind:
+    """A field that is a dataclass with a table of its own."""
+    return Kind("a map", table=table)
+
+
+class Table(Generic[T]):
+    """The fields of one dataclass: attribute, key and kind of each, in the order of the file."""
+
+    def __init__(self, cls: type[T], name: str, rows: dict[str, tuple[str, Kind]]) -> None:
+        """``rows`` gives key and kind by attribute; ``name`` is how messages call the map."""
+        declared = {entry.name: entry for entry in fields(cls)}  # type: ignore[arg-type]
+        self.name = name
+        self._cls = cls
+        self._rows = tuple(
+            _Row(key, attribute, _default(declared[attribute]), kind) for attribute, (key, kind) in rows.items()
+        )
+        # What the loops below need, without a step from row to kind for each field of each event.
+        self._write = tuple((row.key, row.default, row.kind.as_is, row) for row in self._rows)
+        self._read = tuple(
+            (row.key, row.attribute, row.kind.as_is - {int} or row.kind.as_is, row) for row in self._rows
+        )
+        self._values: Callable[[Any], tuple[Any, ...]] = attrgetter(*rows)
+
+    def to_map(self, value: T, faults: Faults | None = None, place: str = "") -> dict[str, Any]:
+        """The map of a value, without the fields that have their defaults.
+
+        Args:
+            value: An instance of the table's class.
+            faults: Where fields that are not of their kind are noted and left out (or given a stand-in,
+                where they must be there).
+            place: Prefix of the places noted.
+
+        Raises:
+            Unencodable: A field is not of its kind, and ``faults`` is None.
+        """
+        found: dict[str, Any] = {}
+        for item, (key, default, as_is, row) in zip(self._values(value), self._write, strict=True):
+            if item is default or (item is None and default is not MISSING):
+                continue
+            if type(item) in as_is:
+                found[key] = item
+                continue
+            try:
+                item = row.kind.to_file(item, faults, f"{place}{key}.")
+            except (ValueError, TypeError, AttributeError) as fault:
+                reason = fault.reason if isinstance(fault, Unencodable) else str(fault)
+                if faults is None:
+                    raise Unencodable(reason, f".{key}") from None
+                faults.append((place + key, reason))
+                if default is MISSING:
+                    found[key] = row.kind.stand_in(item)
+                continue
+            if type(item) not in _OMITTED_WHERE_EMPTY or item or not row.kind.types:
+                found[key] = item
+        return found
+
+    def blank(self) -> dict[str, Any]:
+        """A map that has nothing but stand-ins for what must be there."""
+        return {row.key: row.kind.stand_in(None) for row in self._rows if row.default is MISSING}
+
+    def from_map(self, found: Any, place: str = "") -> T:
+        """The value of a map. Unknown keys are ignored, missing optional ones have their defaults.
+
+        Raises:
+            MalformedError: It is no map, a key is missing, or a value is not of its kind.
+        """
+        if type(found) is not dict:
+            raise MalformedError(f"{place or self.name} is {type(found).__name__}, not a map")
+        values: dict[str, Any] = {}
+        get = found.get
+        for key, attribute, as_is, row in self._read:
+            item = get(key)
+            if item is None:
+                if row.default is MISSING:
+                    raise MalformedError(f"{place or self.name} has no {key!r}")
+            elif type(item) in as_is:
+                if type(item) is float and not -_BOUND < item < _BOUND:
+                    raise MalformedError(f"{place or self.name}.{key} is {item}")
+                values[attribute] = item
+            else:
+                values[attribute] = row.kind.from_file(item, f"{place or self.name}.{key}")
+        return self._cls(**values)
+
+    def prune(self, found: dict[str, Any], packs: Callable[[Any], object], faults: Faults, place: str = "") -> None:
+        """Take out of a map what cannot be packed, and note each place with the reason."""
+        nested = {row.key: row.kind.table for row in self._rows}
+        for key, item in list(found.items()):
+            try:
+                packs(item)
+            except Unencodable as fault:
+                inner = nested.get(key)
+                if inner is not None:
+                    inner.prune(item, packs, faults, f"{place}{key}.")
+                else:
+                    faults.append((place + key, str(fault)))
+                    del found[key]
+
+
+def _default(entry: Field[Any]) -> Any:
+    return None if entry.default_factory is not MISSING else entry.default

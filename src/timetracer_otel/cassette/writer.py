@@ -1,0 +1,191 @@
+"""Cassettes to files: whole and at once (`save_cassette`), or event by event as they come (`AppendWriter`)."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from types import TracebackType
+
+from timetracer_otel.cassette.compression import compressor, expansion_limit
+from timetracer_otel.cassette.frames import seal
+from timetracer_otel.cassette.model import encode_event, encode_header, footer_fields
+from timetracer_otel.cassette.whole_files import appearing, cannot_write, write_all, write_new
+from timetracer_otel.constants import CompressionType
+from timetracer_otel.exceptions import CassetteError
+from timetracer_otel.types import Cassette, DependencyEvent
+
+__all__ = ["AppendWriter", "save_cassette"]
+
+
+def save_cassette(
+    cassette: Cassette, path: str | os.PathLike[str], compression: CompressionType = CompressionType.NONE
+) -> str:
+    """Write a finished cassette: it appears under its name whole, or not at all. Folders above are made.
+
+    An older file of that name is replaced. Values without faithful encoding are left out, their events say
+    that they cannot be replayed, and the footer counts them. What packs so well that a reader would take it
+    for a decompression bomb is stored uncompressed (readers do not go by the name).
+
+    Args:
+        cassette: What to write; its events are put in order of ``eid``.
+        path: The file; its suffix is not looked at.
+        compression: How to compress it.
+
+    Returns:
+        The path.
+
+    Raises:
+        CassetteError: The file cannot be written; the text has the path and the cure.
+    """
+    name = _text(path)
+    raw_bytes = 0
+
+    def pieces(kind: CompressionType) -> Iterator[bytes]:
+        nonlocal raw_bytes
+        squeeze = compressor(kind, name)
+        for part in _stream(cassette):
+            raw_bytes += len(part)
+            yield squeeze.write(part)
+        yield squeeze.finish()
+
+    with appearing(name) as temp:
+        packed_bytes = write_new(temp, pieces(compression))
+        if compression is not CompressionType.NONE and raw_bytes > expansion_limit(packed_bytes):
+            temp.unlink()
+            write_new(temp, pieces(CompressionType.NONE))
+    return name
+
+
+class AppendWriter:
+    """A recording that grows while it is made: what was appended is in the file, whatever becomes of the process.
+
+    The file is begun (an older one of that name is replaced) with the header. `append` and `finish` may be
+    called from any thread; a forked child may not use its parent's writer. As a context manager it closes at
+    the end, without a footer unless `finish` was called.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        cassette_header: Cassette,
+        compression: CompressionType = CompressionType.NONE,
+    ) -> None:
+        """Begin the file.
+
+        Args:
+            path: The file; folders above are made.
+            cassette_header: Its session, request and policies become the header; the rest is not looked at.
+            compression: How to compress the stream.
+
+        Raises:
+            CassetteError: The file cannot be written.
+        """
+        self.path = _text(path)
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._squeeze = compressor(compression, self.path)
+        self._offset = 0
+        self._crc = 0
+        self._events = 0
+        header, self._left_out = encode_header(cassette_header)
+        # Under its name the file is never without its header, whenever this process is killed.
+        with appearing(self.path) as temp:
+            write_new(temp, iter([self._packed(header)]))
+        try:
+            # Unbuffered: nothing may wait in this process when it is killed, nor in a forked child.
+            self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115
+        except OSError as fault:
+            raise cannot_write(self.path, fault) from fault
+
+    @property
+    def events(self) -> int:
+        """How many events were appended."""
+        return self._events
+
+    @property
+    def closed(self) -> bool:
+        """True where nothing more can be appended."""
+        return self._file.closed
+
+    def append(self, event: DependencyEvent) -> None:
+        """Write one finished event and hand it to the operating system.
+
+        Raises:
+            CassetteError: The writer is closed or another process's, or the file cannot be written; what
+                was written before can still be read, and the writer is closed.
+        """
+        data, left_out = encode_event(event)
+        with self._lock:
+            self._check_open()
+            self._put(data)
+            self._events += 1
+            self._left_out.update(left_out)
+
+    def finish(self, cassette: Cassette) -> str:
+        """Write the footer (statistics, response and error of ``cassette``) and close; gives the path.
+
+        Raises:
+            CassetteError: As for `append`.
+        """
+        with self._lock:
+            self._check_open()
+            self._put(seal(footer_fields(cassette, self._events, self._left_out), self._offset, self._crc), last=True)
+            self._file.close()
+        return self.path
+
+    def close(self) -> None:
+        """Close without a footer: the reader will say that the recording is not complete. Twice is harmless."""
+        with self._lock:
+            self._file.close()
+
+    def __enter__(self) -> AppendWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check_open(self) -> None:
+        if self._file.closed:
+            raise CassetteError(f"Cannot append to cassette {self.path}: it is closed.", path=self.path)
+        if os.getpid() != self._pid:
+            raise CassetteError(
+                f"Cannot append to cassette {self.path}: it belongs to process {self._pid}. "
+                "Begin another one in each worker.",
+                path=self.path,
+            )
+
+    def _put(self, data: bytes, *, last: bool = False) -> None:
+        packed = self._packed(data, last=last)
+        try:
+            write_all(self._file.fileno(), packed)
+        except OSError as fault:
+            self._file.close()  # Half an event stands there now: anything behind it would be garbage.
+            raise cannot_write(self.path, fault) from fault
+
+    def _packed(self, data: bytes, *, last: bool = False) -> bytes:
+        self._offset += len(data)
+        self._crc = zlib.crc32(data, self._crc)
+        return self._squeeze.write(data) + (self._squeeze.finish() if last else self._squeeze.flush())
+
+
+def _stream(cassette: Cassette) -> Iterator[bytes]:
+    offset = crc = 0
+    left_out: Counter[str] = Counter()
+    ordered = sorted(cassette.events, key=lambda event: event.eid)
+    for part, lost in itertools.chain([encode_header(cassette)], map(encode_event, ordered)):
+        left_out += lost
+        offset += len(part)
+        crc = zlib.crc32(part, crc)
+        yield part
+    yield seal(footer_fields(cassette, len(ordered), left_out), offset, crc)
+
+
+def _text(path: str | os.PathLike[str]) -> str:
+    name = os.fspath(path)
+    return name if isinstance(name, str) else os.fsdecode(name)

@@ -1,0 +1,137 @@
+"""Options that are settings: their names, texts and checks come from the table in ``config``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from timetracer_otel.cli.bad_input import CommandError
+from timetracer_otel.config import SETTINGS, TraceConfig
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Collection, Mapping
+
+    from timetracer_otel.config import Setting
+
+__all__ = [
+    "PLUGIN_LISTS",
+    "add_setting",
+    "check_plugin_names",
+    "known_plugins",
+    "overrides",
+    "parsed_option",
+    "path_argument",
+]
+
+PLUGIN_LISTS = ("capture", "mock_plugins", "live_plugins")
+"""Settings that hold names of plugins and groups."""
+
+_BY_FIELD = {setting.field: setting for setting in SETTINGS}
+
+
+def add_setting(parser: argparse.ArgumentParser, field: str, flag: str, metavar: str | None) -> None:
+    """Add an option that sets a setting for the program that is run.
+
+    Args:
+        parser: Of the command.
+        field: The setting's field in `TraceConfig`.
+        flag: Name of the option.
+        metavar: Name of its value; empty: the values that are allowed; None for an option without a value, which
+            means ``true``.
+    """
+    setting = _BY_FIELD[field]
+    text = f"{setting.meaning} ({setting.env})".replace("%", "%%")
+    if metavar is None:
+        parser.add_argument(flag, dest=field, action="store_const", const="true", help=text)
+    else:
+        parser.add_argument(flag, dest=field, metavar=metavar or setting.allowed.replace(", ", "|"), help=text)
+
+
+def overrides(args: argparse.Namespace, flags: Mapping[str, str]) -> dict[str, str]:
+    """The settings that were given as options, checked, by field.
+
+    Args:
+        args: What was parsed.
+        flags: Name of the option by field.
+
+    Raises:
+        CommandError: A value is none of the allowed ones.
+        ConfigurationError: A variable of the environment has a value that cannot be used.
+    """
+    given = {field: value for field in flags if (value := getattr(args, field)) is not None}
+    TraceConfig.from_env()
+    for field, value in given.items():
+        _check(_BY_FIELD[field], flags[field], value)
+    return given
+
+
+def path_argument(text: str) -> str:
+    """The name of a file or folder; for ``type=`` of an argument.
+
+    Raises:
+        argparse.ArgumentTypeError: It is empty: a shell's variable that is not set, or a pattern that found nothing.
+            As a path it would mean the current folder.
+    """
+    if not text.strip():
+        from argparse import ArgumentTypeError
+
+        raise ArgumentTypeError("an empty name (is a variable not set?); name a file or folder")
+    return text
+
+
+def parsed_option(field: str, flag: str, value: str) -> Any:
+    """The value of an option in the form of a setting, checked as that is.
+
+    Raises:
+        CommandError: It is none of the allowed ones.
+    """
+    _check(_BY_FIELD[field], flag, value)
+    return _BY_FIELD[field].parse(value)
+
+
+def _check(setting: Setting, flag: str, value: str) -> None:
+    from timetracer_otel.exceptions import ConfigurationError
+
+    wrong = CommandError(f"{flag}: {value!r} is not allowed. Allowed: {setting.allowed}.")
+    try:
+        parsed = setting.parse(value)
+    except ValueError:
+        raise wrong from None
+    try:
+        TraceConfig(**{setting.field: parsed})
+    except ConfigurationError:  # of the right type, and out of range
+        raise wrong from None
+    if not value.strip():
+        raise CommandError(
+            f"{flag}: an empty value counts as not set; leave the option out, or give {setting.allowed}."
+        )
+
+
+def known_plugins(more: Collection[str] = ()) -> frozenset[str]:
+    """Names that lists of plugins may hold: built in, installed as entry points, and ``more``."""
+    from importlib.metadata import entry_points
+
+    from timetracer_otel.base.plugin_names import known_names
+
+    installed = {entry.name for entry in entry_points(group="timetracer_otel_plugin")}
+    return known_names() | installed | frozenset(more)
+
+
+def check_plugin_names(given: Mapping[str, str], flags: Mapping[str, str], known: frozenset[str]) -> None:
+    """Refuse names of plugins that nobody knows, in options and in the environment.
+
+    Raises:
+        CommandError: There is one; the text names the nearest known one.
+    """
+    from timetracer_otel.base.plugin_names import unknown_names
+
+    for field in PLUGIN_LISTS:
+        if field in given:
+            names = _BY_FIELD[field].parse(given[field])
+            for name, nearest in unknown_names(names, known):
+                meant = f"did you mean {nearest!r}?" if nearest else f"Known: {', '.join(sorted(known))}."
+                raise CommandError(f"{flags[field]}: nobody knows a plugin or group called {name!r}; {meant}")
+    warnings = TraceConfig.from_env().warnings(known)
+    unset = [line for line in warnings if not any(line.startswith(_BY_FIELD[field].env + ":") for field in given)]
+    if unset:
+        raise CommandError(f"{unset[0]} Known: {', '.join(sorted(known))}.")

@@ -1,0 +1,156 @@
+"""The ASGI middleware (https://asgi.readthedocs.io, HTTP connection scope): notes what passes, consumes nothing.
+
+For ``http`` scopes; websockets and the lifespan pass untouched. Knows no framework.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+from timetracer_otel.base import faults
+from timetracer_otel.constants import BodyEnd
+from timetracer_otel.incoming.receiver import receiver
+from timetracer_otel.incoming.scope import IncomingRequest, RequestScope
+from timetracer_otel.incoming.uvicorn import added_prefix
+
+__all__ = ["Message", "Receive", "Scope", "Send", "serve"]
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_SENT_BY_SERVER = {"http.response.pathsend", "http.response.zerocopysend"}
+"""Messages of extensions that name a file instead of giving the body."""
+
+
+async def serve(
+    app: Callable[[Scope, Receive, Send], Awaitable[None]],
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    framework: str,
+    route_of: Callable[[Scope], str | None],
+) -> None:
+    """Call an app for a connection, with the request's session around it.
+
+    Args:
+        app: The app, as ASGI calls it.
+        scope: As ASGI gives it.
+        receive: As ASGI gives it.
+        send: As ASGI gives it.
+        framework: Its name, for the cassette.
+        route_of: The route that the framework chose, from the scope after the app has run.
+    """
+    request: RequestScope | None = None
+    if scope["type"] == "http" and receiver().takes_requests:
+        try:
+            incoming = _incoming(scope, framework, added_prefix(scope, receive, send))
+            if receiver().reads_body_first(incoming):
+                body, receive = await _read_first(receive)
+                incoming = replace(incoming, body=body)
+            request = receiver().request_began(incoming)
+        except Exception as fault:
+            faults.contain("asgi.begin", fault)
+    if request is None:
+        await app(scope, receive, send)
+        return
+    with request:
+        try:
+            await app(scope, _noting_receive(request, receive), _noting_send(request, send))
+        except BaseException as error:
+            request.failed_with(error)
+            raise
+        finally:
+            request.routed(lambda: route_of(scope))
+            request.end()
+
+
+def _incoming(scope: Scope, framework: str, added: str) -> IncomingRequest:
+    headers = scope["headers"]
+    if not isinstance(headers, (list, tuple)):
+        # An iterable, says the specification: the app must still find them there.
+        headers = scope["headers"] = list(headers)
+    raw_path = scope.get("raw_path")
+    path: str = scope["path"].removeprefix(added)
+    target = raw_path.decode("latin-1").removeprefix(added) if raw_path else quote(path, safe="/:@!$&'()*+,;=~")
+    query: bytes = scope.get("query_string") or b""
+    client = scope.get("client")
+    return IncomingRequest(
+        method=scope["method"],
+        path=path,
+        target=f"{target.partition('?')[0]}?{query.decode('latin-1')}" if query else target,
+        headers=tuple((bytes(name), bytes(value)) for name, value in headers),
+        client_ip=str(client[0]) if client else None,
+        framework=framework,
+        scheme=scope.get("scheme") or "http",
+    )
+
+
+def _noting_receive(request: RequestScope, receive: Receive) -> Receive:
+    tap = request.request_body
+
+    async def noting_receive() -> Message:
+        message = await receive()
+        try:
+            if message["type"] == "http.request":
+                request.request_chunk(message.get("body"))
+                if not message.get("more_body"):
+                    tap.finish(BodyEnd.COMPLETE)
+            elif message["type"] == "http.disconnect":
+                tap.finish(BodyEnd.CUT)
+        except Exception as fault:
+            faults.contain("asgi.receive", fault)
+        return message
+
+    return noting_receive
+
+
+def _noting_send(request: RequestScope, send: Send) -> Send:
+    async def noting_send(message: Message) -> None:
+        try:
+            _note_sent(request, message)
+        except Exception as fault:
+            faults.contain("asgi.send", fault)
+        try:
+            await send(message)
+        except BaseException as error:
+            request.response_body.failed(error)
+            raise
+
+    return noting_send
+
+
+def _note_sent(request: RequestScope, message: Message) -> None:
+    kind = message["type"]
+    if kind == "http.response.start":
+        request.response_began(message["status"], message.get("headers") or ())
+    elif kind == "http.response.body":
+        request.response_chunk(message.get("body"))
+        if not message.get("more_body"):
+            request.response_body.finish(BodyEnd.COMPLETE)
+    elif kind in _SENT_BY_SERVER:
+        request.response_left_to("the server (a file)")
+
+
+async def _read_first(receive: Receive) -> tuple[bytes, Receive]:
+    """The whole body, and a ``receive`` that gives its messages again."""
+    messages: list[Message] = []
+    pieces: list[bytes] = []
+    while True:
+        message = await receive()
+        messages.append(message)
+        if message["type"] != "http.request":
+            break
+        pieces.append(bytes(message.get("body") or b""))
+        if not message.get("more_body"):
+            break
+    messages.reverse()
+
+    async def receive_again() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return b"".join(pieces), receive_again

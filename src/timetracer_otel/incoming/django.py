@@ -1,0 +1,34 @@
+"""Django: the middlewares go around its WSGI and ASGI handlers, and the route is noted when it is resolved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from timetracer_otel.base.patching import Function, Seams
+from timetracer_otel.incoming.scope import current_scope
+from timetracer_otel.incoming.seams import asgi_seam, on, wsgi_seam
+
+__all__ = ["SEAMS"]
+
+
+def _noting_route(original: Function) -> Function:
+    def resolve_request(self: Any, request: Any) -> Any:
+        match = original(self, request)
+        scope = current_scope()
+        route = getattr(match, "route", None)
+        if scope is not None and route is not None:
+            scope.route = "/" + route.removeprefix("/")
+        return match
+
+    return resolve_request
+
+
+def _no_route(_: object) -> None:
+    """None: neither the scope nor the environ has it."""
+
+
+SEAMS = (
+    Seams("django", ["django.core.handlers.base"], on("BaseHandler", "resolve_request", _noting_route)),
+    Seams("django", ["django.core.handlers.wsgi"], on("WSGIHandler", "__call__", wsgi_seam("django", _no_route))),
+    Seams("django", ["django.core.handlers.asgi"], on("ASGIHandler", "__call__", asgi_seam("django", _no_route))),
+)

@@ -1,0 +1,17 @@
+"""Flask: the middleware goes around each app, and the route is the rule of werkzeug's request."""
+
+from __future__ import annotations
+
+from timetracer_otel.base.patching import Seams
+from timetracer_otel.incoming import wsgi
+from timetracer_otel.incoming.seams import on, wsgi_seam
+
+__all__ = ["SEAMS"]
+
+
+def _route_of(environ: wsgi.Environ) -> str | None:
+    rule = getattr(environ.get("werkzeug.request"), "url_rule", None)
+    return getattr(rule, "rule", None)
+
+
+SEAMS = (Seams("flask", ["flask.app"], on("Flask", "__call__", wsgi_seam("flask", _route_of))),)

@@ -1,0 +1,28 @@
+"""The web frameworks whose apps get a middleware, made before or later; one file states each framework.
+
+A framework's module is patched when it is there and never imported from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from timetracer_otel.base.patching import Seams
+from timetracer_otel.incoming import django, flask, starlette
+
+__all__ = ["install", "remove"]
+
+_FRAMEWORKS: Sequence[Seams] = (*starlette.SEAMS, *flask.SEAMS, *django.SEAMS)
+
+
+def install(is_wanted: Callable[[str], bool]) -> None:
+    """Put the middlewares around the apps of every framework that is wanted; harmless when repeated."""
+    for seams in _FRAMEWORKS:
+        if is_wanted(seams.name):
+            seams.install()
+
+
+def remove() -> None:
+    """Take them out again; requests under way are still noted to their end."""
+    for seams in _FRAMEWORKS:
+        seams.remove()

@@ -1,0 +1,1 @@
+"""The client libraries: one folder each, and the kits that several of them share."""

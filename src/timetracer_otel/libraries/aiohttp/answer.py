@@ -1,0 +1,376 @@
+"""Where a replay holds aiohttp: a connection without a network, whose bytes come from a cassette.
+
+aiohttp's own request, parser, response and connection do all the rest: what is replayed goes the way that it went
+live. Imported only when the plugin is installed, inside functions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from aiohttp import ClientRequest, StreamReader
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.helpers import set_exception, set_result
+from aiohttp.http_writer import StreamWriter
+from aiohttp.payload import Payload
+
+from timetracer_otel.constants import BodyEnd
+from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.libraries.aiohttp.internals import body_attribute, plain_name, proxy_request
+from timetracer_otel.libraries.kits.http.bodies import BodyTap, RecordedBody
+from timetracer_otel.libraries.kits.http1.arriving import framed, head_bytes, informational_bytes
+from timetracer_otel.types import HeaderPairs
+
+__all__ = ["Answer", "read_body", "replay_connection", "written_again"]
+
+
+# The request
+
+
+class _Collector(StreamWriter):
+    """Takes a body and sends it nowhere."""
+
+    def __init__(self, protocol: Any, loop: Any, tap: BodyTap) -> None:
+        super().__init__(protocol, loop)
+        self._tap = tap
+
+    async def write(self, chunk: Any, *_: Any, **__: Any) -> None:
+        self._tap.chunk(bytes(chunk))
+
+    async def write_eof(self, chunk: bytes = b"") -> None:
+        if chunk:
+            self._tap.chunk(chunk)
+        self._tap.finish(BodyEnd.COMPLETE)
+
+
+class _ReadPayload(Payload):
+    """A body that has been read already, in the pieces that it came in."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        super().__init__(pieces, content_type="application/octet-stream")
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return b"".join(self._value).decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        for piece in self._value:
+            await writer.write(piece)
+
+
+async def read_body(request: Any, write_bytes: Callable[..., Any], tap: BodyTap) -> None:
+    """Read a body as sending it would.
+
+    Raises:
+        ClientError: What aiohttp makes of an error of the app's own stream.
+    """
+    handler = ResponseHandler(request.loop)
+    handler.transport = _Transport({})
+    connection = Connection(_Pool(request), request.connection_key, handler, request.loop)  # type: ignore[arg-type]
+    before = {name: getattr(request, name, None) for name in ("_continue", "_upload_tracker")}
+    for name in before:
+        setattr(request, name, None)
+    try:
+        length = request.headers.get("Content-Length")
+        writer = _Collector(handler, request.loop, tap)
+        await write_bytes(request, writer, connection, int(length) if length is not None else None)
+        error = handler.exception()
+    finally:
+        for name, value in before.items():
+            setattr(request, name, value)
+        connection.close()
+    if error is not None:
+        tap.finish(BodyEnd.FAILED)
+        raise error
+
+
+@contextmanager
+def written_again(request: Any, pieces: list[bytes]) -> Iterator[None]:
+    """While it is sent, a request whose body was read has a payload that gives back the same pieces."""
+    attribute = body_attribute(request)
+    body = getattr(request, attribute)
+    setattr(request, attribute, _ReadPayload(pieces))
+    try:
+        yield
+    finally:
+        setattr(request, attribute, body)
+
+
+# The response as it is replayed
+
+
+class Answer:
+    """A recorded response on its way to the app.
+
+    Args:
+        head: HTTP version, status, reason and header lines.
+        recorded: The body.
+        facts: What `ArrivalTap.facts` noted.
+        peer: What the transport knew of the other end.
+        at_once: Whether the answer came before the request had been sent to its end.
+    """
+
+    def __init__(
+        self,
+        head: tuple[tuple[int, int], int, str, HeaderPairs],
+        recorded: RecordedBody,
+        facts: dict[str, Any],
+        peer: dict[str, Any],
+        at_once: bool,
+    ) -> None:
+        self.head = head_bytes(*head)
+        self.informational = facts.get("informational", ())
+        self.recorded = recorded
+        self.peer = peer
+        self.at_once = at_once
+        self.raised = bool(facts.get("raised"))
+        pieces = recorded.chunks()
+        if "frames" in facts:
+            pieces = framed(pieces, facts["frames"])
+        has_length = any(name.lower() == b"content-length" for name, _ in head[3])
+        self.until_close = not has_length and "frames" not in facts
+        self.pieces = pieces
+        self.cursors: list[int] = facts.get("cursors") or [0] * len(pieces)
+        self.end_cursor: int = facts.get("end_cursor", 0)
+        self.ended_at_return = "at_return" not in facts
+        self.at_return: int = facts.get("at_return", len(pieces))
+
+
+def replay_connection(request: Any, answer: Answer) -> Any:
+    """A connection without a network that holds one answer; aiohttp's own otherwise."""
+    if request.proxy:
+        # As the connector does, which may add a header to the request.
+        proxy_request(request)
+    handler = _ReplayHandler(request.loop, answer, getattr(request, "_continue", None) is not None)
+    return Connection(_Pool(request), request.connection_key, handler, request.loop)  # type: ignore[arg-type]
+
+
+class _Pool:
+    """Stands between a replayed connection and the session's connector, which must not pool it."""
+
+    def __init__(self, request: ClientRequest) -> None:
+        self._request = request
+
+    @property
+    def force_close(self) -> bool:
+        return bool(self._request.session.connector.force_close)  # type: ignore[union-attr]
+
+    def _release(self, key: Any, handler: Any, *, should_close: bool = False) -> None:
+        if should_close or handler.should_close:
+            handler.close()
+
+
+class _Transport(asyncio.Transport):
+    """Takes what the client sends."""
+
+    def __init__(self, peer: dict[str, Any]) -> None:
+        super().__init__()
+        self._peer = peer
+        self._closing = False
+
+    def write(self, data: Any) -> None: ...
+
+    def writelines(self, list_of_data: Any) -> None: ...
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def close(self) -> None:
+        self._closing = True
+
+    def abort(self) -> None:
+        self._closing = True
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        if name in self._peer:
+            return self._peer[name]
+        raise ReplayMismatchError(
+            f"transport.get_extra_info({name!r}): a replayed response has no connection",
+            hint="name aiohttp in live_plugins, or do without the connection's data in replay.",
+        )
+
+
+class _ReplayHandler(ResponseHandler):
+    """A connection's handler whose bytes come from a cassette.
+
+    At the recorded pace they come by the clock. Otherwise they come as the app reads: what had arrived in the
+    recording when the app had read as much as it has now.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, answer: Answer, asks_first: bool) -> None:
+        super().__init__(loop)
+        self.transport = _Transport(answer.peer)
+        self._answer = answer
+        self._asks_first = asks_first
+        self._begun = False
+        self._informational = tuple(answer.informational)
+        self._waits = answer.recorded.waits_s()
+        self._to_come: deque[tuple[bytes | None, int]] = deque(zip(answer.pieces, answer.cursors, strict=True))
+        # One step for the end, whatever it is.
+        self._to_come.append((None, answer.end_cursor))
+
+    def set_response_params(self, **params: Any) -> None:
+        # How long a replay waits is no measure of the peer.
+        super().set_response_params(**{**params, "read_timeout": None})
+        may_send = 100 in self._answer.informational
+        if self._asks_first and may_send:
+            self._loop.call_soon(self._loop.call_soon, self._inform)
+        elif self._answer.at_once or self._asks_first:
+            # The task that writes the body had begun.
+            self._loop.call_soon(self._loop.call_soon, self._begin)
+
+    def start_timeout(self) -> None:
+        # The request is sent. The task that wrote it ends before an answer can come.
+        self._loop.call_soon(self._begin)
+
+    def advance(self, reader: Any) -> None:
+        """The app is about to read: what had arrived by then arrives now."""
+        if not self._answer.recorded.timed:
+            while self._to_come and self._to_come[0][1] <= reader._cursor and self._can_go_on(reader):
+                self._step()
+
+    async def wait(self, reader: Any) -> bool:
+        """The app waits for more. False where only the clock brings it."""
+        answer = self._answer
+        if self._to_come and answer.recorded.timed:
+            return False
+        if self._to_come and self._can_go_on(reader):
+            await asyncio.sleep(0)
+            if self._to_come and self._can_go_on(reader):
+                cursor = self._to_come[0][1]
+                while self._to_come and self._to_come[0][1] <= cursor and self._can_go_on(reader):
+                    self._step()
+            return True
+        error = reader.exception()
+        if error is None:
+            if answer.recorded.body.end is BodyEnd.COMPLETE:
+                reader.feed_eof()
+                return True
+            pause_s = answer.recorded.last_wait_s()
+            if pause_s and not answer.recorded.timed:
+                await asyncio.sleep(pause_s)
+            error = answer.recorded.end_error()
+            assert error is not None
+        raise error
+
+    def rest(self, reader: Any) -> None:
+        """Everything arrives now."""
+        while self._to_come and self._can_go_on(reader):
+            self._step()
+
+    def _can_go_on(self, reader: Any) -> bool:
+        return not (self._reading_paused or reader.is_eof() or reader.exception() is not None)
+
+    def _begin(self) -> None:
+        if self._begun:
+            return
+        self._begun = True
+        answer = self._answer
+        self._inform()
+        self.data_received(answer.head)
+        reader = self._payload
+        if type(reader) is not StreamReader:
+            self._to_come.clear()
+            return
+        reader.__class__ = _PacedReader
+        for _ in range(answer.at_return):
+            next(self._waits, None)
+            if self._to_come[0][0] is not None:
+                self._step()
+        if answer.ended_at_return:
+            self._step()
+        elif answer.recorded.timed:
+            self._schedule()
+        else:
+            self._loop.call_soon(self.advance, reader)
+
+    def _inform(self) -> None:
+        statuses, self._informational = self._informational, ()
+        for status in statuses:
+            self.data_received(informational_bytes(status))
+
+    def _schedule(self) -> None:
+        if not self._to_come:
+            return
+        wait_s = next(self._waits, None)
+        self._loop.call_later(self._answer.recorded.last_wait_s() if wait_s is None else wait_s, self._tick)
+
+    def _tick(self) -> None:
+        if self._to_come and self.transport is not None and not self.transport.is_closing():
+            self._step()
+            self._schedule()
+
+    def _step(self) -> None:
+        piece, _ = self._to_come.popleft()
+        if piece is not None:
+            if piece:
+                self.data_received(piece)
+            return
+        reader, body = self._payload, self._answer.recorded.body
+        if reader is None or reader.is_eof() or reader.exception() is not None:
+            return
+        if body.end is BodyEnd.COMPLETE and self._answer.until_close:
+            self.connection_lost(None)
+        elif body.end is BodyEnd.FAILED and not self._answer.raised:
+            error = self._answer.recorded.end_error()
+            assert error is not None
+            set_exception(reader, error)
+        elif reader._waiter is not None:
+            # It asks again, and hears that nothing more was recorded.
+            waiter, reader._waiter = reader._waiter, None
+            set_result(waiter, None)
+
+
+class _PacedReader(StreamReader):
+    """A replayed response's reader."""
+
+    __slots__ = ()
+
+    async def read(self, n: int = -1) -> bytes:
+        self._advance()
+        return await super().read(n)
+
+    async def readany(self) -> bytes:
+        self._advance()
+        return await super().readany()
+
+    async def readuntil(self, *args: Any, **keywords: Any) -> bytes:
+        self._advance()
+        return await super().readuntil(*args, **keywords)
+
+    async def readchunk(self) -> tuple[bytes, bool]:
+        self._advance()
+        return await super().readchunk()
+
+    def read_nowait(self, n: int = -1) -> bytes:
+        self._advance()
+        return super().read_nowait(n)
+
+    async def wait_eof(self) -> None:
+        protocol: Any = self._protocol
+        protocol.rest(self)
+        await super().wait_eof()
+
+    async def _wait(self, func_name: str) -> None:
+        protocol: Any = self._protocol
+        if not await protocol.wait(self):
+            await super()._wait(func_name)
+
+    def _advance(self) -> None:
+        protocol: Any = self._protocol
+        protocol.advance(self)
+
+
+plain_name(_PacedReader)

@@ -1,0 +1,257 @@
+"""Where aiohttp is held: everything of it that is not in its manual (seen in 3.12 to 3.14).
+
+A connection's `ResponseHandler` gives what arrives to its ``_parser``, made anew for each response; the parser feeds
+a `StreamReader`, whose instances have slots and no room for more: ours have the same layout, and take their place
+by ``__class__``. Imported only when the plugin is installed, inside functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import ClientRequest, StreamReader
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.client_reqrep import _CONNECTION_CLOSED_EXCEPTION
+from aiohttp.compression_utils import ZLibCompressor
+from aiohttp.payload import BytesPayload
+
+from timetracer_otel.base import faults
+from timetracer_otel.constants import BodyEnd
+from timetracer_otel.libraries.kits.http.bodies import BodyTap
+from timetracer_otel.libraries.kits.http1.arriving import ArrivalTap
+
+__all__ = [
+    "TeedWriter",
+    "body_attribute",
+    "compressed",
+    "header_pairs_of",
+    "plain_name",
+    "proxy_request",
+    "tee_parser",
+    "whole_body",
+]
+
+_NO_BODY_STATUSES = (204, 304)
+
+
+# The request
+
+
+def header_pairs_of(request: Any) -> list[tuple[bytes, bytes]]:
+    """The request's header lines as they go over the wire."""
+    return [(name.encode("utf-8"), value.encode("utf-8")) for name, value in request.headers.items()]
+
+
+def body_attribute(request: Any) -> str:
+    """Where the request keeps its payload."""
+    # ``body`` was a plain attribute before it became a property over ``_body``.
+    return "_body" if isinstance(getattr(type(request), "body", None), property) else "body"
+
+
+def whole_body(request: Any) -> bytes | None:
+    """The body where it lies in memory as one piece; None where it is written piece by piece."""
+    body = getattr(request, body_attribute(request), None)
+    if not body:
+        return b""
+    if isinstance(body, BytesPayload):
+        body = body._value
+    return bytes(body) if isinstance(body, (bytes, bytearray, memoryview)) else None
+
+
+def compressed(request: Any, body: bytes) -> bytes:
+    """A body as it goes over the wire, where the request is to compress it."""
+    if not request.compress or not body:
+        return body
+    compressor = ZLibCompressor(encoding=request.compress)
+    return compressor.compress_sync(body) + compressor.flush()
+
+
+def proxy_request(request: Any) -> Any:
+    """The request that the connector makes of a proxy for this one, which may get a header by that."""
+    connector = request.session.connector
+    make = getattr(connector, "_update_proxy_auth_header_and_build_proxy_req", None)
+    if make is not None:
+        return make(request)
+    headers = request.proxy_headers if request.proxy_headers is not None else {}
+    headers["Host"] = request.headers["Host"]
+    made = ClientRequest(
+        "GET", request.proxy, headers=headers, auth=request.proxy_auth, loop=request.loop, ssl=request.ssl
+    )
+    password = made.headers.pop("Authorization", None)
+    if password is not None:
+        (made if request.is_ssl() else request).headers["Proxy-Authorization"] = password
+    return made
+
+
+class TeedWriter:
+    """A request's stream writer whose body is noted as it is written; everything else is the writer's own."""
+
+    __slots__ = ("_tap", "_writer")
+
+    def __init__(self, writer: Any, tap: BodyTap) -> None:
+        object.__setattr__(self, "_writer", writer)
+        object.__setattr__(self, "_tap", tap)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._writer, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._writer, name, value)
+
+    async def write(self, chunk: Any, *args: Any, **keywords: Any) -> None:
+        self._tap.chunk(bytes(chunk))
+        await self._writer.write(chunk, *args, **keywords)
+
+    async def write_eof(self, chunk: bytes = b"") -> None:
+        if chunk:
+            self._tap.chunk(chunk)
+        self._tap.finish(BodyEnd.COMPLETE)
+        await self._writer.write_eof(chunk)
+
+
+AbstractStreamWriter.register(TeedWriter)
+
+
+# The response
+
+
+def tee_parser(handler: Any, tap: ArrivalTap, is_head: bool) -> None:
+    """Let a tap note what the handler's parser is given from now on."""
+    handler._parser = _TeedParser(handler._parser, tap, is_head)
+
+
+class _TeedParser:
+    """A response's parser whose input is noted; everything else is the parser's own."""
+
+    __slots__ = ("_is_head", "_parser", "_payload", "_tap")
+
+    def __init__(self, parser: Any, tap: ArrivalTap, is_head: bool) -> None:
+        self._parser = parser
+        self._tap: ArrivalTap | None = tap
+        self._is_head = is_head
+        self._payload: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._parser, name)
+
+    def feed_data(self, data: bytes, *args: Any) -> Any:
+        tap = self._tap
+        if tap is None:
+            return self._parser.feed_data(data, *args)
+        try:
+            if data:
+                tap.arrived(bytes(data), getattr(self._payload, "_cursor", 0))
+        except Exception as fault:
+            self._give_up(fault)
+        parsed = self._parser.feed_data(data, *args)
+        try:
+            for message, payload in parsed[0]:
+                self._message(tap, message, payload)
+            if tap.end is not None:
+                # The connection may be idle for long: it keeps no recording alive.
+                self._tap = self._payload = None
+        except Exception as fault:
+            self._give_up(fault)
+        return parsed
+
+    def _give_up(self, fault: Exception) -> None:
+        self._tap = None
+        faults.contain("aiohttp.arrived", fault)
+
+    def _message(self, tap: ArrivalTap, message: Any, payload: Any) -> None:
+        if 100 <= message.code < 200 and message.code != 101:
+            tap.informational.append(message.code)
+            return
+        length = message.headers.get("Content-Length")
+        chunked = bool(message.chunked)
+        tap.head_arrived(chunked, int(length) if length is not None and not chunked else None)
+        if message.code == 101:
+            self._tap = None
+        elif (
+            self._is_head
+            or message.code in _NO_BODY_STATUSES
+            or not isinstance(payload, StreamReader)
+            or payload.is_eof()
+        ):
+            tap.ended(BodyEnd.COMPLETE, 0)
+        elif payload.exception() is not None:
+            tap.ended(BodyEnd.FAILED, 0, payload.exception())
+        elif type(payload) is StreamReader:
+            self._payload = payload
+            payload._timer = _TapTimer(payload._timer, tap)  # type: ignore[assignment]
+            payload.__class__ = _TeedReader
+        else:
+            # EMPTY_PAYLOAD: there is no body.
+            tap.ended(BodyEnd.COMPLETE, 0)
+
+
+class _TapTimer:
+    """A reader's timer, and the one slot of it where a tap finds room."""
+
+    __slots__ = ("inner", "tap")
+
+    def __init__(self, inner: Any, tap: ArrivalTap) -> None:
+        self.inner = inner
+        self.tap = tap
+
+    def __enter__(self) -> Any:
+        return self.inner.__enter__()
+
+    def __exit__(self, *error: object) -> Any:
+        return self.inner.__exit__(*error)
+
+    def assert_timeout(self) -> None:
+        try:
+            self.inner.assert_timeout()
+        except BaseException as error:
+            _noting(self.tap.interrupted, error)
+            raise
+
+
+class _TeedReader(StreamReader):
+    """A response's reader that tells its tap how the body ends; afterwards it is a plain one again."""
+
+    __slots__ = ()
+
+    def feed_eof(self) -> None:
+        tap = _release(self)
+        _noting(tap.ended, BodyEnd.COMPLETE, self._cursor)
+        self.feed_eof()
+
+    def set_exception(self, exc: BaseException, *cause: Any) -> None:
+        tap = _release(self)
+        end = BodyEnd.CLOSED if exc is _CONNECTION_CLOSED_EXCEPTION else BodyEnd.FAILED
+        _noting(tap.ended, end, self._cursor, exc)
+        self.set_exception(exc, *cause)
+
+    async def _wait(self, func_name: str) -> None:
+        timer: Any = self._timer
+        try:
+            await super()._wait(func_name)
+        except BaseException as error:
+            if isinstance(timer, _TapTimer):
+                _noting(timer.tap.interrupted, error)
+            raise
+
+
+def _noting(note: Callable[..., None], *facts: Any) -> None:
+    try:
+        note(*facts)
+    except Exception as fault:
+        faults.contain("aiohttp.ended", fault)
+
+
+def _release(reader: Any) -> ArrivalTap:
+    timer: _TapTimer = reader._timer
+    reader._timer = timer.inner
+    reader.__class__ = StreamReader
+    return timer.tap
+
+
+def plain_name(reader: type[StreamReader]) -> None:
+    """Let a reader of ours be called as the library's own."""
+    reader.__module__, reader.__qualname__, reader.__name__ = StreamReader.__module__, "StreamReader", "StreamReader"
+
+
+plain_name(_TeedReader)

@@ -1,0 +1,1 @@
+"""What several libraries share, by protocol."""

@@ -1,0 +1,1 @@
+"""Database drivers (PEP 249): cursors and connections, recorded and replayed."""

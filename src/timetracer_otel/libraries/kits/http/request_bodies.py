@@ -1,0 +1,86 @@
+"""Request bodies of clients that take files, iterables and bytes: whole, read, or noted while they are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import wrapt
+
+from timetracer_otel.constants import BodyEnd
+from timetracer_otel.libraries.kits.http.bodies import BodyTap
+
+__all__ = ["read_body", "teed_body", "whole_body"]
+
+_BLOCK_BYTES = 16384
+"""How much urllib3 and http.client take of a file at once."""
+
+if TYPE_CHECKING:
+    _Proxy = wrapt.ObjectProxy[Any]
+else:
+    # Generic only for type checkers, and not in wrapt 1.
+    _Proxy = wrapt.ObjectProxy
+
+
+def whole_body(body: Any) -> bytes | None:
+    """A request body that was given as a whole; None where it is a stream."""
+    if body is None:
+        return b""
+    if isinstance(body, str):
+        return body.encode("utf-8", "surrogatepass")
+    try:
+        return memoryview(body).tobytes()
+    except TypeError:
+        return None
+
+
+def read_body(body: Any) -> bytes:
+    """Read a request body that is a stream, in the way and in the pieces in which urllib3 sends it."""
+    if hasattr(body, "read"):
+        return b"".join(_bytes(piece) for piece in iter(lambda: body.read(_BLOCK_BYTES) or None, None))
+    return b"".join(_bytes(piece) for piece in body)
+
+
+def teed_body(body: Any, tap: BodyTap) -> Any:
+    """A request body that is a stream, noted as it is sent; it looks like the original."""
+    return (_TeedReader if hasattr(body, "read") else _TeedIterable)(body, tap)
+
+
+def _bytes(piece: Any) -> bytes:
+    return piece.encode("utf-8", "surrogatepass") if isinstance(piece, str) else bytes(piece)
+
+
+class _TeedIterable(_Proxy):
+    def __init__(self, wrapped: Any, tap: BodyTap) -> None:
+        super().__init__(wrapped)
+        self._self_tap = tap
+
+    def __iter__(self) -> Iterator[Any]:
+        tap = self._self_tap
+        try:
+            for piece in self.__wrapped__:
+                tap.chunk(_bytes(piece))
+                yield piece
+        except BaseException as error:
+            tap.failed(error)
+            raise
+        tap.finish(BodyEnd.COMPLETE)
+
+
+class _TeedReader(_TeedIterable):
+    def read(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            piece = self.__wrapped__.read(*args, **kwargs)
+        except BaseException as error:
+            self._self_tap.failed(error)
+            raise
+        if piece:
+            self._self_tap.chunk(_bytes(piece))
+        else:
+            self._self_tap.finish(BodyEnd.COMPLETE)
+        return piece
+
+    def seek(self, *args: Any, **kwargs: Any) -> Any:
+        # A retry sends the file again from where it stood.
+        self._self_tap.restart()
+        return self.__wrapped__.seek(*args, **kwargs)

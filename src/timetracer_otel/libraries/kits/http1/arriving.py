@@ -1,0 +1,276 @@
+"""HTTP/1.1 responses as they arrive (RFC 9112), for a client that parses them itself: noted, and put together again.
+
+What arrived together, and how much the app had read before it, decides what its next read gives: so both are kept.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from timetracer_otel.constants import BodyEnd
+from timetracer_otel.libraries.kits.http.bodies import BodyLimits, BodyTap
+from timetracer_otel.types import BodySnapshot, HeaderPairs
+
+__all__ = ["CHUNK_END", "LAST_CHUNK", "ArrivalTap", "framed", "head_bytes", "informational_bytes"]
+
+CHUNK_END: Final = 0
+"""In frames: the end of a chunk has arrived."""
+LAST_CHUNK: Final = -1
+"""In frames: the empty chunk that ends the body has arrived."""
+
+_SIZE, _DATA, _BEHIND, _DONE = range(4)
+
+
+class ArrivalTap(BodyTap):
+    """Notes a body as it comes off the connection, one chunk for each arrival.
+
+    Args:
+        limits: What lies beyond is counted, not kept.
+        on_end: Called once, when the body has ended in whatever way.
+    """
+
+    __slots__ = (
+        "_chunked",
+        "_dechunker",
+        "_head",
+        "_length",
+        "_provisional",
+        "at_return",
+        "cursors",
+        "end_cursor",
+        "ended_at_return",
+        "frames",
+        "informational",
+        "raised",
+    )
+
+    def __init__(self, limits: BodyLimits, on_end: Callable[[], None] | None = None) -> None:
+        super().__init__(limits, on_end)
+        self._head: list[tuple[float, bytes]] | None = []
+        self._chunked = False
+        self._length: int | None = None
+        self._dechunker = _Dechunker()
+        self._provisional: BaseException | None = None
+        self.informational: list[int] = []
+        self.cursors: list[int] = []
+        """For each arrival, how many (decoded) bytes the app had read before it."""
+        self.frames: list[list[int]] = []
+        self.end_cursor = 0
+        self.at_return = 0
+        """How many arrivals there were when the app got the response."""
+        self.ended_at_return = False
+        self.raised = False
+        """Whether what ended the body was raised by one reading, rather than kept for all to come."""
+
+    def arrived(self, data: bytes, cursor: int) -> None:
+        """The next bytes off the connection."""
+        if self._head is not None:
+            self._head.append((time.perf_counter(), data))
+        elif self.end is None:
+            self._provisional = None
+            self._body(data, cursor, None)
+
+    def head_arrived(self, chunked: bool, length: int | None) -> None:
+        """The response's head has been parsed: what has arrived behind it belongs to the body."""
+        arrivals, self._head = self._head or [], None
+        self._chunked, self._length = chunked, length
+        data = b"".join(piece for _, piece in arrivals)
+        skip = _head_length(data)
+        for at_s, piece in arrivals:
+            if skip >= len(piece):
+                skip -= len(piece)
+                continue
+            self._body(piece[skip:], 0, at_s)
+            skip = 0
+
+    def on_end(self, call: Callable[[], None]) -> None:
+        """Have a function called when the body ends."""
+        self._on_end = call
+
+    def app_has_it(self) -> None:
+        """The app gets the response now."""
+        self.at_return = len(self.cursors)
+        self.ended_at_return = self.end is not None
+
+    def interrupted(self, error: BaseException) -> None:
+        """A reading raised; the body goes on unless it is closed now."""
+        if self.end is None:
+            self._provisional = error
+
+    def ended(self, end: BodyEnd, cursor: int, error: BaseException | None = None) -> None:
+        """Nothing more comes, or the app has closed the response."""
+        if self.end is not None:
+            return
+        self.end_cursor = cursor
+        if end is BodyEnd.CLOSED and self._provisional is not None:
+            self.raised = True
+            self.failed(self._provisional)
+        else:
+            self.finish(end, error)
+        self._provisional = None
+
+    def snapshot(self, started_s: float) -> BodySnapshot:
+        if self.end is None and self._provisional is not None:
+            self.raised = True
+            self.failed(self._provisional)
+        return super().snapshot(started_s)
+
+    def facts(self) -> dict[str, Any]:
+        """What a replay must know besides the snapshot; empty where the whole body came with the head."""
+        facts: dict[str, Any] = {}
+        if self.informational:
+            facts["informational"] = self.informational
+        if self._chunked:
+            facts["frames"] = self.frames
+        if not self.ended_at_return:
+            facts["at_return"] = self.at_return
+            facts["cursors"] = self.cursors
+            facts["end_cursor"] = self.end_cursor
+        if self.raised:
+            facts["raised"] = True
+        return facts
+
+    def _body(self, data: bytes, cursor: int, at_s: float | None) -> None:
+        frames: list[int] = []
+        if self._chunked:
+            data, frames = self._dechunker.feed(data)
+            if not frames:
+                return
+        elif self._length is not None:
+            data = data[: self._length - self.size_bytes]
+        if not data and not frames:
+            return
+        self.chunk(data, at_s)
+        if not self.over:
+            self.cursors.append(cursor)
+            self.frames.append(frames)
+
+    def _let_go(self) -> None:
+        super()._let_go()
+        self.cursors, self.frames = [], []
+
+
+class _Dechunker:
+    """Takes the framing off a chunked body. Stops at the first thing that is none: the client will say so."""
+
+    __slots__ = ("_at", "_left", "_rest")
+
+    def __init__(self) -> None:
+        self._at = _SIZE
+        self._left = 0
+        self._rest = b""
+
+    def feed(self, data: bytes) -> tuple[bytes, list[int]]:
+        data = self._rest + data
+        pieces: list[bytes] = []
+        frames: list[int] = []
+        at = 0
+        while at < len(data) and self._at != _DONE:
+            if self._at == _DATA:
+                piece = data[at : at + self._left]
+                at += len(piece)
+                self._left -= len(piece)
+                pieces.append(piece)
+                frames.append(len(piece))
+                if not self._left:
+                    self._at = _BEHIND
+                continue
+            end = data.find(b"\n", at) + 1
+            if not end:
+                break
+            line = data[at:end].strip()
+            at = end
+            if self._at == _BEHIND:
+                frames.append(CHUNK_END)
+                self._at = _SIZE
+            else:
+                self._size_line(line, frames)
+        self._rest = data[at:] if self._at != _DONE else b""
+        return b"".join(pieces), frames
+
+    def _size_line(self, line: bytes, frames: list[int]) -> None:
+        try:
+            self._left = int(line.split(b";", 1)[0], 16)
+        except ValueError:
+            self._at = _DONE
+            return
+        self._at = _DATA if self._left else _DONE
+        if not self._left:
+            frames.append(LAST_CHUNK)
+
+
+def _head_length(data: bytes) -> int:
+    """Where the body begins: behind the first head that is no informational one."""
+    at = 0
+    while True:
+        ends = [(found + len(mark)) for mark in (b"\r\n\r\n", b"\n\n") if (found := data.find(mark, at)) >= 0]
+        if not ends:
+            return len(data)
+        end = min(ends)
+        status = data[at:end].split(None, 2)[1:2]
+        at = end
+        if not (status and status[0][:1] == b"1" and status[0] != b"101"):
+            return at
+
+
+def head_bytes(version: Sequence[int], status: int, reason: str, headers: HeaderPairs) -> bytes:
+    """Status line and headers."""
+    first = b"HTTP/%d.%d %d %b\r\n" % (version[0], version[1], status, reason.encode("utf-8", "surrogateescape"))
+    return first + b"".join(b"%b: %b\r\n" % pair for pair in headers) + b"\r\n"
+
+
+def informational_bytes(status: int) -> bytes:
+    """An informational response."""
+    return b"HTTP/1.1 %d Informational\r\n\r\n" % status
+
+
+def framed(pieces: Sequence[bytes], frames: Sequence[Sequence[int]]) -> list[bytes]:
+    """The pieces of a chunked body with the framing that each arrived in.
+
+    A piece of another size than its frames say (redaction changed it) becomes a chunk of its own.
+    """
+    fitting = [
+        list(ops) if sum(op for op in ops if op > 0) == len(piece) else [len(piece), CHUNK_END, *_ends(ops)]
+        for piece, ops in zip(pieces, frames, strict=True)
+    ]
+    sizes = iter(_chunk_sizes(fitting))
+    framed_pieces: list[bytes] = []
+    within = False
+    for piece, ops in zip(pieces, fitting, strict=True):
+        out: list[bytes] = []
+        at = 0
+        for op in ops:
+            if op == LAST_CHUNK:
+                out.append(b"0\r\n\r\n")
+            elif op == CHUNK_END:
+                out.append(b"\r\n" if within else b"")
+                within = False
+            else:
+                if not within:
+                    out.append(b"%x\r\n" % next(sizes))
+                    within = True
+                out.append(piece[at : at + op])
+                at += op
+        framed_pieces.append(b"".join(out))
+    return framed_pieces
+
+
+def _ends(ops: Sequence[int]) -> list[int]:
+    return [op for op in ops if op == LAST_CHUNK]
+
+
+def _chunk_sizes(frames: Sequence[Sequence[int]]) -> list[int]:
+    sizes: list[int] = []
+    size = 0
+    for op in (op for ops in frames for op in ops):
+        if op > 0:
+            size += op
+        elif op == CHUNK_END and size:
+            sizes.append(size)
+            size = 0
+    if size:
+        # Its end never came: announced is more than there is.
+        sizes.append(size + 1)
+    return sizes

@@ -1,0 +1,211 @@
+"""What happens at the seams of a connection that a replay plays: no connection is made, replies are recorded ones.
+
+Save for new calls (``new_episodes``): those go over a real connection, which the library makes when it sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+from timetracer_otel.calls.flow import Flow, Step, flow
+from timetracer_otel.libraries.redis.call import new_exchange
+from timetracer_otel.libraries.redis.commands import Command, has_span
+from timetracer_otel.libraries.redis.connection import Played, Wire, inside, wire_of
+from timetracer_otel.libraries.redis.connects import connect_for_real, is_for_new_call, replay_failed_connect
+from timetracer_otel.libraries.redis.internals import HEALTH_CHECK, is_open, is_reply, nothing_sent, stay_healthy
+from timetracer_otel.libraries.redis.topology import add_facts, claim_facts, fact_for, is_question
+from timetracer_otel.session import ReplaySession, TraceSession
+from timetracer_otel.types import RecordedError
+
+__all__ = ["HEALTH_CHECKS", "Manner", "await_message", "connect_replayed", "read_replayed", "send_replayed"]
+
+HEALTH_CHECKS = [[b"PING", HEALTH_CHECK]]
+"""What pub/sub sends of its own accord."""
+
+_CLEANING_UP = ([[b"UNWATCH"]], [[b"DISCARD"]])
+"""What a pipeline sends of its own accord when a command of it failed: a miss of it would hide the one before."""
+
+_POLL_S = 0.005
+
+
+class Manner(NamedTuple):
+    """How a seam waits: the steps that differ between sync and async, beside the library's own functions.
+
+    Attributes:
+        pause: Waits for so many seconds.
+        give_way: Lets other tasks go on, as waiting for a server does; None where there are only threads.
+        run_callbacks: Runs what is to be called when a connection was made.
+    """
+
+    pause: Callable[[float], Any]
+    give_way: Step | None
+    run_callbacks: Callable[[Any], Any]
+
+
+def connect_replayed(manner: Manner, connection: Any, session: ReplaySession) -> Flow:
+    """A connection that a replay plays: none is made, unless what the client is about to send is new."""
+    wire = wire_of(connection)
+    if wire.replaying is session and wire.played is not None and wire.played.upcoming() is not None:
+        # Pub/sub connects before each read, in vain while it is connected: what comes next are messages.
+        return
+    yield from replay_failed_connect(connection, session, manner.pause)
+    if wire.replaying is session:
+        return
+    wire.begin(session)
+    if session.recorder is not None and is_for_new_call(connection, session):
+        try:
+            yield from connect_for_real(manner.pause, connection, session.recorder, connection.connect)
+        except BaseException:
+            wire.end()
+            raise
+    else:
+        stay_healthy(connection)
+        yield partial(manner.run_callbacks, connection)
+
+
+def send_replayed(
+    manner: Manner, connection: Any, commands: list[Command], session: ReplaySession, live: Step
+) -> Flow:
+    wire = wire_of(connection)
+    if wire.replaying is not session:
+        yield from connect_replayed(manner, connection, session)
+    if commands == HEALTH_CHECKS:
+        if wire.stream is not None:
+            return (yield live)
+        if wire.played is not None:
+            return None
+    wire.sent += 1
+    exchange = new_exchange(connection, wire, commands, live, manner.pause)
+    exchange.marks_span = not wire.listens and has_span(commands)
+    recorder = session.recorder
+    if recorder is not None and wire.takes_new:
+        exchange.catch_up = partial(_make_ready, manner, connection, wire, recorder)
+    if exchange.clustered:
+        claim_facts(session)
+        exchange.follow(session)
+        fact = fact_for(connection, exchange, session) if session.upcoming(exchange.call()) is None else None
+        if fact is not None:
+            return exchange.rebuild(fact, session)
+        if recorder is not None and not is_question(connection, exchange):
+            add_facts(recorder)
+    if commands in _CLEANING_UP and recorder is None and session.misses and session.upcoming(exchange.call()) is None:
+        return exchange.succeed(session)
+    before = inside.get()
+    inside.set(True)
+    try:
+        value = yield from flow(exchange, recorder if recorder is not None and wire.is_real_only else session)
+        if wire.lacks:
+            yield from _catch_up(connection, wire)
+        return value
+    except Exception:
+        if wire.open:
+            # Replies to what was sent before would be taken for those to what is sent next.
+            yield connection.disconnect
+        # As the library does when nothing can be sent.
+        wire.end()
+        raise
+    finally:
+        inside.set(before)
+
+
+def _make_ready(manner: Manner, connection: Any, wire: Wire, recorder: TraceSession) -> Flow:
+    """See to it that a new call finds a real connection, in the state that the app left its connection in."""
+    if not is_open(connection):
+        yield from connect_for_real(manner.pause, connection, recorder, connection.connect)
+    yield from _catch_up(connection, wire)
+
+
+def _catch_up(connection: Any, wire: Wire) -> Flow:
+    """Send the real connection what it lacks of the commands that were answered from the cassette."""
+    commands, wire.missed = wire.missed, []
+    for command in commands:
+        yield partial(connection.send_packed_command, connection.pack_command(*command))
+        try:
+            yield connection.read_response
+        except Exception as error:
+            # What the server says to it now; the app has an answer.
+            if not is_reply(error):
+                raise
+
+
+def read_replayed(manner: Manner, connection: Any, wire: Wire, plain: bool, timeout_s: float | None) -> Flow:
+    if manner.give_way is not None:
+        try:
+            yield manner.give_way
+        except BaseException:
+            # Cancelled: the library closes a connection whose reply it does not wait for.
+            if wire.played is None:
+                wire.end()
+            raise
+    played = wire.played
+    if played is not None and not wire.replies:
+        if not (yield from await_message(manner, wire, played, timeout_s)):
+            return None
+        return _take(played, plain)
+    if not wire.replies:
+        raise nothing_sent(connection)
+    answer = wire.replies.popleft()
+    assert answer is not None
+    reply, answers = answer
+    if type(reply) is not RecordedError:
+        return answers.restored(reply, plain)
+    error = answers.rebuilt(reply)
+    if not is_reply(error):
+        wire.end()
+    raise error
+
+
+def await_message(manner: Manner, wire: Wire, played: Played, timeout_s: float | None) -> Flow:
+    """Wait for a message: True where there is one (or an error), False where none came in time."""
+    waited_s = 0.0
+    while True:
+        step = played.upcoming()
+        if step is not None:
+            sent, kind, _ = step
+            if kind == "empty":
+                if timeout_s is None:
+                    played.skip_empty()
+                    continue
+                played.advance()
+                return False
+            if sent <= wire.sent and kind != "cancelled":
+                if not played.is_early:
+                    return True
+                if waited_s >= min(played.wait_s, timeout_s or played.wait_s):
+                    played.expect_no_causes()
+                    return True
+            elif sent <= wire.sent:
+                if timeout_s is None:
+                    # The app cancelled this read when it was recorded; give it the time to do so again.
+                    yield partial(manner.pause, played.wait_s)
+                played.advance()
+                continue
+        # At the end, or what follows is the answer to something that was not sent yet.
+        limit_s = played.wait_s if timeout_s is None else timeout_s
+        if waited_s >= limit_s:
+            if timeout_s is None:
+                raise played.answers.refuse(_why_no_message(played, step))
+            return False
+        pause_s = min(_POLL_S, limit_s - waited_s)
+        yield partial(manner.pause, pause_s)
+        waited_s += pause_s
+
+
+def _why_no_message(played: Played, step: Any) -> str:
+    if step is not None:
+        return "the next recorded message came only after a command that was not sent in this replay"
+    if played.is_cut:
+        return "the recording kept only the messages before this one (TIMETRACER_MAX_BODY_KB)"
+    return "no more messages were recorded"
+
+
+def _take(played: Played, plain: bool) -> Any:
+    step = played.upcoming()
+    assert step is not None
+    played.advance()
+    _, kind, value = step
+    if kind == "error" or type(value) is RecordedError:
+        raise played.answers.rebuilt(value)
+    return played.answers.restored(value, plain)

@@ -1,0 +1,366 @@
+"""One exchange: commands sent at once on one connection, and their replies. What `flow` is told about it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from timetracer_otel.calls.flow import CANCEL_GRACE_S, FAULT, Flow, Recording, Site, rebuilt
+from timetracer_otel.cassette import rebuild_error
+from timetracer_otel.constants import CapturePolicy, EventType
+from timetracer_otel.exceptions import CassetteError
+from timetracer_otel.libraries.redis.commands import (
+    Command,
+    arguments,
+    expects_stream,
+    method_of,
+    mutes,
+    redact_reply,
+    secrets_of,
+)
+from timetracer_otel.libraries.redis.connection import Played, Wire
+from timetracer_otel.libraries.redis.fields import folded_arguments, folded_reply, unfolded_reply
+from timetracer_otel.libraries.redis.internals import (
+    completed,
+    decoding_of,
+    is_clustered,
+    is_health_check_answer,
+    protocol_of,
+    url_of,
+)
+from timetracer_otel.libraries.redis.operation import current_operation
+from timetracer_otel.libraries.redis.replies import Copier, recorded_error, restored, without_secrets
+from timetracer_otel.session import ReplaySession, TraceSession
+from timetracer_otel.session.body_taps import PIECE_BYTES, BodyLimits
+from timetracer_otel.types import Call, DependencyEvent, EventResult, EventSignature, RecordedError
+
+__all__ = ["LIB", "Exchange", "new_exchange", "pause", "pause_async"]
+
+LIB = "redis"
+
+_MUTED = "replies of its connection were switched off (CLIENT REPLY), so that it is not known which are its own"
+_UNFINISHED = "the recording ended before there was a whole answer"
+
+
+def pause(seconds: float) -> None:
+    """Wait where calls block."""
+    time.sleep(seconds)
+
+
+async def pause_async(seconds: float) -> None:
+    """Wait where calls are awaited; redis-py knows no other event loop than asyncio's."""
+    await asyncio.sleep(seconds)
+
+
+def _arguments(commands: Sequence[Command]) -> list[Any]:
+    """One list of words for a single command, a list of such lists for a batch."""
+    words = [folded_arguments(line) for line in arguments(commands)]
+    return words[0] if len(words) == 1 else words
+
+
+class Exchange(Site):
+    """Commands that go out together, and what comes back (a `Site`, and what a `Wire` holds).
+
+    Most exchanges end with as many replies as there were commands. A subscription goes on: whatever is read from
+    its connection from then on belongs to it, in order.
+    """
+
+    lib = LIB
+
+    def __init__(
+        self,
+        connection: Any,
+        wire: Wire,
+        commands: list[Command],
+        url: str,
+        live: Callable[[], Any],
+        wait: Callable[[float], Any],
+        clustered: bool = False,
+    ) -> None:
+        self._connection = connection
+        self._wire = wire
+        self._commands = commands
+        self._url = url
+        self._live = live
+        self._wait = wait
+        self.clustered = clustered
+        self.is_fact = False
+        self.connects = False
+        self.catch_up: Callable[[], Flow] | None = None
+        """The steps before it can be made for real in a replay; None where it cannot."""
+        self._limits = BodyLimits()
+        self._taken_bytes = 0
+        self._call: Call | None = None
+        self._copy = Copier()
+        self._replies: list[Any] = []
+        self._steps: list[list[Any]] | None = None
+        self._sent = 0
+        self._recording: Recording | None = None
+        self._cut = False
+        self._event: DependencyEvent | None = None
+        self._session: ReplaySession | None = None
+        self._resp = protocol_of(connection)
+        self._decoding = decoding_of(connection)
+
+    # What flow asks
+
+    def live(self) -> Any:
+        return self._live()
+
+    def pause(self, seconds: float) -> Any:
+        return self._wait(seconds)
+
+    def observe(self, session: TraceSession) -> None:
+        self._limits = session.limits
+
+    def again(self) -> bool:
+        return self.catch_up is not None
+
+    def before_again(self) -> Flow:
+        assert self.catch_up is not None
+        yield from self.catch_up()
+
+    def call(self) -> Call:
+        if self._call is None:
+            self._call = Call(
+                LIB, EventType.REDIS, method_of(self._commands), self._url, args=_arguments(self._commands)
+            )
+        return self._call
+
+    def returned(self, value: Any, recording: Recording) -> Any:
+        self._recording = recording
+        wire = self._wire
+        self.forget_connection()
+        self.catch_up = None
+        if wire.stream is not None:
+            # Their replies are messages like the others.
+            recording.close()
+        elif any(map(expects_stream, self._commands)):
+            self._steps, self._sent = [], wire.sent
+            wire.stream = self
+            wire.home = wire.replaying or recording.session
+        elif wire.replaying is None and (wire.is_muted or any(map(mutes, self._commands))):
+            wire.is_muted = True
+            recording.not_replayable = _MUTED
+            recording.close()
+        elif self._commands:
+            wire.open.append(self)
+            if wire.replaying is not None:
+                wire.was_sent(self._commands)
+        else:
+            recording.close()
+        return value
+
+    def forget_connection(self) -> None:
+        """A connection is not kept alive by what was recorded of it."""
+        self._connection = self._live = None  # type: ignore[assignment]
+
+    def result(self, recording: Recording) -> EventResult:
+        facts: dict[str, Any] = {"resp": self._resp, "decoding": list(self._decoding) if self._decoding else None}
+        if self.clustered:
+            facts["cluster"] = True
+        if self.is_fact:
+            facts["fact"] = True
+        result = EventResult(reply=facts)
+        if self._steps is not None:
+            facts["messages"], facts["sent"] = list(self._steps), self._sent
+            if self._cut:
+                facts["cut"] = True
+            return result
+        facts["replies"] = list(self._replies)
+        if len(self._commands) == 1 and self._replies and type(self._replies[0]) is RecordedError:
+            result.error, result.error_type = self._replies[0].message, self._replies[0].cls
+        self._judge(recording, result)
+        return result
+
+    def _judge(self, recording: Recording, result: EventResult) -> None:
+        """Say so where there is no replaying what was kept."""
+        if recording.not_replayable == _UNFINISHED:
+            recording.not_replayable = None
+        if recording.ended_s is None:
+            recording.not_replayable = _UNFINISHED
+        config = recording.session.config
+        policy = config.store_response_body
+        if self._cut:
+            recording.not_replayable = f"its reply {config.why_too_long(self._copy.size_bytes)}"
+        elif policy is CapturePolicy.NEVER or (policy is CapturePolicy.ON_ERROR and result.error is None):
+            recording.not_replayable = f"its reply was not kept (TIMETRACER_STORE_RES_BODY={policy.value})"
+            result.reply = None
+
+    def rebuild(self, event: DependencyEvent, session: ReplaySession) -> None:
+        self._event, self._session = event, session
+        facts, wire = event.result.reply, self._wire
+        wire.was_replayed(self._commands)
+        if facts["resp"] != self._resp:
+            raise ValueError(
+                f"it was recorded with protocol={facts['resp']}, and the client now speaks protocol={self._resp}"
+            )
+        if "messages" in facts:
+            wire.home = session
+            wire.played = Played(self, session, facts["messages"], CANCEL_GRACE_S, "cut" in facts)
+            # Commands are counted on from where the recorded connection was; it may have been in use before.
+            # Cassettes of before that was noted have it of their first message.
+            wire.sent = facts.get("sent") or (facts["messages"][0][0] if facts["messages"] else wire.sent)
+        elif wire.played is None and not any(map(expects_stream, self._commands)):
+            replies = facts["replies"]
+            missing = len(self._commands) - len(replies)
+            if missing < 0 or (missing and not any(type(reply) is RecordedError for reply in replies)):
+                raise ValueError(f"it has {len(replies)} replies to {len(self._commands)} commands")
+            for index, reply in enumerate(replies):
+                wire.replies.append((unfolded_reply(self._commands, index, reply), self))
+
+    def succeed(self, session: ReplaySession) -> None:
+        """Give what the server says to a command that always succeeds."""
+        facts = {"resp": self._resp, "decoding": None, "replies": [b"OK"]}
+        call = self.call()
+        signature = EventSignature(lib=call.lib, method=call.method, url=call.url)
+        self.rebuild(DependencyEvent(0, call.event_type, 0.0, 0.0, signature, EventResult(reply=facts)), session)
+
+    def follow(self, session: ReplaySession) -> None:
+        """In a replay: go to the node that was asked when this was recorded.
+
+        For some commands a cluster client picks any node. Where none is recorded for this one, the call is the
+        first that waits for any of them.
+        """
+        if session.upcoming(self.call()) is not None:
+            return
+        for event in session.get_unconsumed_events():
+            url, facts = event.signature.url, event.result.reply
+            if url is None or event.signature.method != self.call().method or event.signature.lib != LIB:
+                continue
+            if type(facts) is dict and facts.get("cluster"):
+                there = replace(self.call(), url=url)
+                if session.upcoming(there) is event:
+                    self._call = there
+                    return
+
+    def record_error(self, error: BaseException) -> RecordedError:
+        recorded: RecordedError = self._without_secrets(recorded_error(error))
+        return recorded
+
+    def _without_secrets(self, value: Any) -> Any:
+        """Errors in a reply, not quoting passwords or fields that may be secret: servers repeat what they refuse."""
+        secrets = secrets_of(self._commands)
+        lines = map(folded_arguments, arguments(self._commands))
+        # What a handshake sends, a password perhaps, stands in no command of the call.
+        if secrets or self.connects or any(type(line[-1]) in (dict, list) for line in lines if line):
+            return without_secrets(value, secrets)
+        return value
+
+    def rebuild_error(self, error: RecordedError) -> BaseException:
+        return completed(rebuild_error(error, {"redis"}))
+
+    # What a wire tells in a recording
+
+    def note(self, value: Any, plain: bool) -> bool:
+        if self._steps is not None:
+            if is_health_check_answer(value):
+                self.note_empty()
+            else:
+                self._add("message", value)
+            return False
+        index = len(self._replies)
+        self._keep(folded_reply(self._commands, index, redact_reply(self._commands, index, value)))
+        if len(self._replies) < len(self._commands):
+            return False
+        self._close()
+        return True
+
+    def failed(self, error: BaseException) -> None:
+        recording = self._recording
+        assert recording is not None
+        if self._steps is not None:
+            if isinstance(error, Exception):
+                self._add("error", error)
+            else:
+                self._add("cancelled", None)
+        elif isinstance(error, Exception):
+            self._keep(error)
+            self._close()
+        else:
+            recording.failed(error)
+
+    def cut(self, why: str) -> None:
+        recording = self._recording
+        if recording is not None and self._steps is None and recording.ended_s is None:
+            recording.not_replayable = why
+        self._close()
+
+    def faulted(self) -> None:
+        recording = self._recording
+        if recording is not None:
+            recording.not_replayable = FAULT
+            recording.close()
+
+    def note_empty(self) -> None:
+        steps = self._steps
+        if steps is None or self._cut:
+            return
+        if steps and steps[-1][1] == "empty":
+            steps[-1][2] += 1
+        else:
+            self._add("empty", 1)
+
+    def _add(self, kind: str, value: Any) -> None:
+        assert self._steps is not None
+        if not self._cut:
+            assert self._recording is not None
+            now_ms = self._recording.session.elapsed_ms
+            self._steps.append([self._wire.sent, kind, self._copied(value), now_ms])
+            if not self._has_room():
+                self._steps.pop()
+                self._cut = True
+
+    def _keep(self, value: Any) -> None:
+        value = self._copied(value)
+        if not self._cut and not self._has_room():
+            self._cut = True
+        self._replies.append(None if self._cut else value)
+
+    def _copied(self, value: Any) -> Any:
+        value = self._copy(value)
+        return self._without_secrets(value) if self._copy.saw_error else value
+
+    def _has_room(self) -> bool:
+        size_bytes, limits = self._copy.size_bytes, self._limits
+        new_bytes, self._taken_bytes = size_bytes - self._taken_bytes, size_bytes
+        return size_bytes <= limits.body_bytes and limits.take(new_bytes + PIECE_BYTES)
+
+    def _close(self) -> None:
+        if self._recording is not None:
+            self._recording.close()
+
+    # What a wire asks in a replay
+
+    def restored(self, reply: Any, plain: bool) -> Any:
+        assert self._event is not None
+        decoding = self._event.result.reply["decoding"]
+        recorded = tuple(decoding) if decoding else None
+        if plain:
+            recorded = self._decoding
+        try:
+            return restored(reply, recorded, self._decoding)
+        except (CassetteError, ValueError, TypeError, LookupError) as error:
+            raise self.refuse(f"what the cassette holds makes no reply: {error}") from error
+
+    def rebuilt(self, error: RecordedError) -> BaseException:
+        assert self._event is not None
+        assert self._session is not None
+        return rebuilt(self, self._event, self._session, error)
+
+    def refuse(self, why: str) -> BaseException:
+        assert self._event is not None
+        assert self._session is not None
+        return self._session.refuse(self._event, why)
+
+
+def new_exchange(
+    connection: Any, wire: Wire, commands: list[Command], live: Callable[[], Any], wait: Callable[[float], Any]
+) -> Exchange:
+    """The exchange that begins when a connection is told to send commands."""
+    operation = current_operation.get()
+    clustered = is_clustered(connection) or (operation is not None and operation.clustered)
+    return Exchange(connection, wire, commands, url_of(connection), live, wait, clustered)

@@ -1,0 +1,303 @@
+"""What is known of one connection: what was sent and waits for its reply, in a recording or in a replay."""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from contextvars import ContextVar
+from typing import Any, Final, Protocol
+
+from timetracer_otel.calls.flow import Flow, Step
+from timetracer_otel.libraries.redis.commands import Command, is_transaction, method_of
+from timetracer_otel.session import BaseSession, ReplaySession
+from timetracer_otel.types import RecordedError
+
+__all__ = ["Answers", "Listener", "Played", "Wire", "begin_watch", "inside", "known_wire", "wire_of", "within"]
+
+_ATTRIBUTE = "_timetracer_wire"
+_PUBLISHING = frozenset({"PUBLISH", "SPUBLISH", "MULTI", "PIPELINE", "EVAL", "EVALSHA", "FCALL"})
+
+_SETTINGS: Final = frozenset(
+    {
+        "ASKING",
+        "AUTH",
+        "CLIENT NO-EVICT",
+        "CLIENT NO-TOUCH",
+        "CLIENT SETNAME",
+        "CLIENT TRACKING",
+        "READONLY",
+        "READWRITE",
+        "SCRIPT LOAD",
+        "SELECT",
+        "WATCH",
+    }
+)
+"""Commands that change what later ones of the connection do; scripts are here since ``EVALSHA`` follows at once."""
+_ENDS_WATCH: Final = frozenset({"DISCARD", "EXEC", "UNWATCH"})
+
+inside: ContextVar[bool] = ContextVar("timetracer-redis-inside", default=False)
+"""Set while the library is at work beneath a seam: handshakes and health checks are part of the call."""
+
+
+def within(step: Step) -> Flow:
+    """Take a step of the library's, with all that it does beneath a seam being part of it."""
+    before = inside.get()
+    inside.set(True)
+    try:
+        return (yield step)
+    finally:
+        inside.set(before)
+
+
+class Listener(Protocol):
+    """A recorded exchange that waits for replies."""
+
+    def note(self, value: Any, plain: bool) -> bool:
+        """A reply came (``plain``: not decoded, although the client decodes); True where it was the last one."""
+
+    def failed(self, error: BaseException) -> None:
+        """Waiting for a reply ended with an error."""
+
+    def cut(self, why: str) -> None:
+        """No more replies will come."""
+
+    def faulted(self) -> None:
+        """What came could not be noted."""
+
+    def note_empty(self) -> None:
+        """Somebody looked, and there was nothing (yet)."""
+
+
+class Answers(Protocol):
+    """A recorded exchange that is answered in a replay."""
+
+    def restored(self, reply: Any, plain: bool) -> Any:
+        """A recorded reply for the client that asks now; the refusal is raised where there is no way."""
+
+    def rebuilt(self, error: RecordedError) -> BaseException:
+        """A recorded error, or the refusal."""
+
+    def refuse(self, why: str) -> BaseException:
+        """The refusal of a read."""
+
+
+class Played:
+    """The messages of a subscription, on their way to the app that listens in a replay.
+
+    Args:
+        answers: The exchange that they belong to.
+        session: The replay.
+        steps: Lists of: commands sent so far; a kind: ``message``, ``error``, ``empty`` (value: how often) or
+            ``cancelled``; a value; milliseconds since the recording began.
+        wait_s: How long a read that is not answered may take.
+        is_cut: Whether only the first messages were kept.
+    """
+
+    def __init__(
+        self, answers: Answers, session: ReplaySession, steps: list[Any], wait_s: float, is_cut: bool
+    ) -> None:
+        self.answers = answers
+        self.wait_s = wait_s
+        self.is_cut = is_cut
+        self._session = session
+        self._steps = deque(list(step) for step in steps)
+        last_ms = steps[-1][3] if steps else 0.0
+        self._causes = [
+            event
+            for event in session.get_unconsumed_events()
+            if event.signature.method in _PUBLISHING and event.start_offset_ms < last_ms
+        ]
+
+    def upcoming(self) -> tuple[int, str, Any] | None:
+        """The next step; None at the end."""
+        return tuple(self._steps[0][:3]) if self._steps else None
+
+    @property
+    def is_early(self) -> bool:
+        """Whether something that was published before the next message is still to be published in this replay.
+
+        A listener in another thread or task may be faster than when it was recorded; it should see no effect before
+        its cause.
+        """
+        if not self._causes or not self._steps:
+            return False
+        waiting = set(map(id, self._session.get_unconsumed_events()))
+        self._causes = [event for event in self._causes if id(event) in waiting]
+        return any(event.start_offset_ms < self._steps[0][3] for event in self._causes)
+
+    def expect_no_causes(self) -> None:
+        """Nobody publishes: this replay is of a part of what was recorded, or its order is another one."""
+        self._causes.clear()
+
+    def advance(self) -> None:
+        """The next step was taken (one of so many empty looks, where it is that)."""
+        step = self._steps[0]
+        if step[1] == "empty" and step[2] > 1:
+            step[2] -= 1
+        else:
+            self._steps.popleft()
+
+    def skip_empty(self) -> None:
+        """Go on to what came after looking in vain."""
+        self._steps.popleft()
+
+
+class Wire:
+    """One connection.
+
+    Attributes:
+        open: Recorded exchanges that wait for replies, oldest first.
+        reading: The one of them whose reply is being read.
+        stream: The recorded subscription that all further messages belong to.
+        asked: The question about a cluster whose reply is read next.
+        sent: Commands sent since the connection was made; since the recorded one was, where messages are played.
+        replaying: The replay that plays this connection's part; a real connection is there for new calls only.
+        replies: In a replay, what the next reads get, each with the exchange it belongs to; None for one that the
+            real connection gives.
+        played: In a replay, the subscription that all further messages come from.
+        is_muted: Whether the connection was told to give no replies, to one command at least.
+        is_real: In a replay, whether new calls were made on the real connection.
+        missed: In a replay, commands whose effect on the connection the real one lacks.
+        watch: What all this is known since, see `begin_watch`.
+    """
+
+    __slots__ = (
+        "_home",
+        "_multi",
+        "asked",
+        "is_muted",
+        "is_real",
+        "missed",
+        "open",
+        "played",
+        "reading",
+        "replaying",
+        "replies",
+        "sent",
+        "stream",
+        "watch",
+    )
+
+    def __init__(self) -> None:
+        self.open: deque[Listener] = deque()
+        self.reading: Listener | None = None
+        self.stream: Listener | None = None
+        self.sent = 0
+        self.asked: list[Command] | None = None
+        self.replaying: ReplaySession | None = None
+        self.replies: deque[tuple[Any, Answers] | None] = deque()
+        self.played: Played | None = None
+        self.missed: list[Command] = []
+        self.is_real = False
+        self.is_muted = False
+        # Who queues the commands of a transaction whose MULTI was sent by itself: "played" or "real".
+        self._multi: str | None = None
+        self._home: weakref.ref[BaseSession] | None = None
+        self.watch = _watch
+
+    @property
+    def home(self) -> BaseSession | None:
+        """The session of the last subscription, for threads that listen to it and have no session of their own."""
+        return self._home() if self._home is not None else None
+
+    @home.setter
+    def home(self, session: BaseSession) -> None:
+        self._home = weakref.ref(session)
+
+    @property
+    def listens(self) -> bool:
+        """Whether replies come as messages, when there are some."""
+        return self.stream is not None or self.played is not None
+
+    @property
+    def takes_new(self) -> bool:
+        """In a replay: whether a call that was not recorded can be made for real between those that were.
+
+        Not among the messages of a recorded subscription, nor in a recorded transaction that is under way.
+        """
+        return self.played is None and self._multi != "played"
+
+    @property
+    def is_real_only(self) -> bool:
+        """In a replay: whether recorded calls have no place now, in a subscription or transaction that is real."""
+        return self.stream is not None or self._multi == "real"
+
+    def was_replayed(self, commands: list[Command]) -> None:
+        """Commands were answered from the cassette: keep in mind what they do to their connection."""
+        name = method_of(commands)
+        if name in _ENDS_WATCH or is_transaction(commands):
+            self.missed = [command for command in self.missed if command[0].upper() != b"WATCH"]
+            if self.is_real:
+                self.missed.append([b"UNWATCH"])
+            self._multi = None
+        elif name == "MULTI":
+            self._multi = "played"
+        elif name in _SETTINGS:
+            self.missed.append(commands[0])
+
+    def was_sent(self, commands: list[Command]) -> None:
+        """In a replay: commands were sent for real, and their replies will come from there."""
+        self.replies.extend([None] * len(commands))
+        self.is_real = True
+        name = method_of(commands)
+        if name == "MULTI" and len(commands) == 1:
+            self._multi = "real"
+        elif name in _ENDS_WATCH:
+            self._multi = None
+
+    @property
+    def lacks(self) -> list[Command]:
+        """What a real connection that is in use lacks."""
+        return self.missed if self.is_real else []
+
+    def begin(self, session: ReplaySession | None) -> None:
+        """A connection that is made now, in a replay or (None) for real."""
+        self.end()
+        self.replaying = session
+
+    def end(self) -> None:
+        """The connection is closed."""
+        while self.open:
+            exchange = self.open.popleft()
+            if exchange is not self.reading:
+                exchange.cut("the connection was closed before its reply was read")
+        if self.stream is not None:
+            self.stream.cut("the connection was closed")
+        self.stream = self.played = self.replaying = None
+        self.replies.clear()
+        self.missed = []
+        self.is_real, self._multi = False, None
+        self.is_muted = False
+        self.sent = 0
+
+    def forget(self) -> None:
+        """Begin anew, knowing nothing."""
+        self.end()
+        self.asked = self._home = None
+        self.watch = _watch
+
+
+_watch = 0
+"""Counts how often the seams were put in: without them a connection goes on, and nobody sees what is read from it."""
+
+
+def begin_watch() -> None:
+    """The seams are put in: what is known of connections from before does not count any more."""
+    global _watch
+    _watch += 1
+
+
+def wire_of(connection: Any) -> Wire:
+    """What is known of a connection."""
+    wire = known_wire(connection)
+    if wire is None:
+        wire = connection.__dict__.setdefault(_ATTRIBUTE, Wire())
+    return wire
+
+
+def known_wire(connection: Any) -> Wire | None:
+    """The same, if anything is known."""
+    wire: Wire | None = connection.__dict__.get(_ATTRIBUTE)
+    if wire is not None and wire.watch != _watch:
+        wire.forget()
+    return wire

@@ -1,0 +1,349 @@
+"""Where redis-py (5 to 8) is held: everything of it that is not in its manual.
+
+Connections are the narrowest place that all clients share (pools, pipelines, pub/sub, locks, sentinels, clusters,
+sync and asyncio): commands go in packed, replies come out parsed, and response callbacks, retries and redirections
+happen above. Seen in redis-py 5.0 to 8.1:
+
+- a connection connects itself in ``send_packed_command``, where nobody called ``connect`` before;
+- ``connect`` runs the handshake (``HELLO``, ``AUTH``, ``SELECT``, ``CLIENT SETINFO`` …) by the same methods, and then
+  the callbacks that pub/sub registered to subscribe again;
+- a connection with client-side caching (from 5.1 on) is a proxy around the real one, ``_conn``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from types import ModuleType
+from typing import Any, NamedTuple, TypeAlias
+
+from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.libraries.redis.commands import Command, parse
+
+__all__ = [
+    "CONTEXT",
+    "ENTRY_POINTS",
+    "HEALTH_CHECK",
+    "RELIED_UPON",
+    "Decoding",
+    "Described",
+    "Place",
+    "asks_whether_clustered",
+    "completed",
+    "connect_callbacks",
+    "decoding_of",
+    "is_clustered",
+    "is_health_check_answer",
+    "is_in_process",
+    "is_open",
+    "is_reply",
+    "lock_name",
+    "nothing_sent",
+    "packed",
+    "places",
+    "protocol_of",
+    "stay_healthy",
+    "token_of",
+    "url_of",
+]
+
+HEALTH_CHECK = b"redis-py-health-check"
+"""What pub/sub sends with its own ``PING``, to know the answer from a message."""
+
+Described: TypeAlias = Callable[[Any, tuple[Any, ...]], "list[tuple[Any, ...]]"]
+"""The commands of an operation, from the client that it is called on and its arguments."""
+
+
+CONTEXT = "timetracer_context"
+"""Stands among the attributes of a recorded error for the error below it (``__context__``)."""
+
+Decoding: TypeAlias = "tuple[str, str] | None"
+"""Encoding and error handler of a client that decodes its replies; None for one that does not."""
+
+
+_OF_CONNECTIONS = (
+    "connection:AbstractConnection.connect",
+    "connection:AbstractConnection.send_packed_command",
+    "connection:AbstractConnection.read_response",
+    "connection:AbstractConnection.disconnect",
+    "connection:AbstractConnection.pack_commands",
+    "connection:AbstractConnection._connect_callbacks",
+    "connection:AbstractConnection.db",
+    "connection:AbstractConnection.encoder",
+    "connection:AbstractConnection.next_health_check",
+    "connection:AbstractConnection.protocol",
+    "connection:AbstractConnection.redis_connect_func",
+    "sentinel:SentinelManagedConnection.connect",
+    "client:Redis.execute_command",
+    "client:PubSub.execute_command",
+    "client:Pipeline.command_stack",
+    "client:Pipeline.execute",
+    "client:Pipeline.explicit_transaction",
+    "client:Pipeline.immediate_execute_command",
+    "lock:Lock.acquire",
+)
+
+RELIED_UPON = (
+    *(f"redis{package}.{name}" for package in ("", ".asyncio") for name in _OF_CONNECTIONS),
+    "redis.connection:AbstractConnection.can_read",
+    "redis.connection:AbstractConnection._sock",
+    "redis.cluster:RedisCluster._execute_command",
+    "redis.cluster:RedisCluster.reinitialize_counter",
+    "redis.asyncio.connection:AbstractConnection.can_read_destructive",
+    "redis.asyncio.connection:AbstractConnection._writer",
+    "redis.asyncio.cluster:ClusterNode.execute_command",
+    "redis.asyncio.cluster:RedisCluster.reinitialize_counter",
+    "redis.exceptions:ResponseError",
+)
+"""Names that the plugin cannot do without."""
+
+_WAYS_IN = (
+    "client:Redis.execute_command",
+    "client:PubSub.execute_command parse_response",
+    "client:Pipeline.execute immediate_execute_command",
+    "client:Monitor.next_command",
+    "cluster:RedisCluster.execute_command",
+    "cluster:ClusterPipeline.execute",
+)
+
+ENTRY_POINTS = tuple((f"redis{package}.{name}",) for package in ("", ".asyncio") for name in _WAYS_IN)
+"""Where calls are refused in a replay if the plugin cannot see them."""
+
+
+class Place(NamedTuple):
+    """One function to replace.
+
+    Attributes:
+        kind: What it does: ``connect``, ``send``, ``read``, ``poll`` (is there something to read), ``disconnect``,
+            ``operation`` or ``lock``.
+        owner: Its class.
+        name: Its name there.
+        asynchronous: Whether it is awaited.
+        describe: For operations: what commands it is about to send.
+        packs: Whether it takes a command's words, where others take packed commands.
+        clustered: For operations: whether a cluster client has chosen the node.
+    """
+
+    kind: str
+    owner: Any
+    name: str
+    asynchronous: bool
+    describe: Described | None = None
+    packs: bool = False
+    clustered: bool = False
+
+
+def places(module: ModuleType) -> list[Place]:
+    """Every function of redis-py that is replaced; those that an older version lacks are left out."""
+    wanted = [place for name, asynchronous in (("", False), (".asyncio", True)) for place in _of(name, asynchronous)]
+    return [place for place in wanted if place.name in vars(place.owner)]
+
+
+def _of(package: str, asynchronous: bool) -> Iterator[Place]:
+    def part(name: str) -> Any:
+        return import_module(f"redis{package}.{name}")
+
+    connection, client, cluster, sentinel, lock = map(part, ("connection", "client", "cluster", "sentinel", "lock"))
+    base, managed = connection.AbstractConnection, sentinel.SentinelManagedConnection
+    cached = getattr(connection, "CacheProxyConnection", None)
+    for owner in (base, managed, cached):
+        if owner is not None:
+            yield Place("connect", owner, "connect", asynchronous)
+    for owner in (base, cached):
+        if owner is not None:
+            yield Place("send", owner, "send_packed_command", asynchronous)
+            yield Place("read", owner, "read_response", asynchronous)
+            yield Place("poll", owner, "can_read", asynchronous)
+            yield Place("poll", owner, "can_read_destructive", asynchronous)
+            yield Place("disconnect", owner, "disconnect", asynchronous)
+    if cached is not None:
+        yield Place("send", cached, "send_command", asynchronous, packs=True)
+    yield Place("operation", client.Redis, "execute_command", asynchronous, _command)
+    yield Place("operation", client.PubSub, "execute_command", asynchronous, _command)
+    yield Place("operation", client.Pipeline, "immediate_execute_command", asynchronous, _command)
+    yield Place("operation", client.Pipeline, "execute", asynchronous, _pipeline)
+    if asynchronous:
+        yield Place("operation", cluster.ClusterNode, "execute_command", asynchronous, _command, clustered=True)
+    else:
+        yield Place("operation", cluster.RedisCluster, "_execute_command", asynchronous, _cluster, clustered=True)
+    yield Place("lock", lock.Lock, "acquire", asynchronous)
+
+
+def _command(client: Any, args: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    return [args]
+
+
+def _cluster(client: Any, args: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    return [args[1:]]
+
+
+def _pipeline(client: Any, args: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    commands = [tuple(words) for words, _ in client.command_stack]
+    # The synchronous class has the flag as `transaction`; in the asynchronous one that is a method.
+    if vars(client).get("is_transaction", vars(client).get("transaction")) or client.explicit_transaction:
+        return [("MULTI",), *commands, ("EXEC",)]
+    return commands
+
+
+def packed(connection: Any, commands: list[tuple[Any, ...]]) -> list[Command]:
+    """Commands as the connection will send them."""
+    return parse(connection.pack_commands(commands))
+
+
+def _real(connection: Any) -> Any:
+    """The connection itself, where client-side caching has put a proxy around it."""
+    return getattr(connection, "_conn", connection)
+
+
+def url_of(connection: Any) -> str:
+    """Where a connection goes, without credentials, as in `redis.from_url`.
+
+    A connection by way of sentinels has the service's name for its host: which server that is may change.
+    """
+    connection = _real(connection)
+    db = connection.db or 0
+    service = getattr(getattr(connection, "connection_pool", None), "service_name", None)
+    if service is not None:
+        role = "master" if connection.connection_pool.is_master else "replica"
+        return f"redis+sentinel://{service}/{db}?role={role}"
+    path = getattr(connection, "path", None)
+    if path:
+        return f"unix://{path}?db={db}"
+    # TLS connections have a context, or what it takes to make one.
+    scheme = "rediss" if hasattr(connection, "ssl_context") or hasattr(connection, "check_hostname") else "redis"
+    host = str(connection.host)
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{connection.port}/{db}"
+
+
+def protocol_of(connection: Any) -> int:
+    """Version of the Redis protocol (2 or 3) that a connection speaks: replies have other shapes in either."""
+    return int(_real(connection).protocol)
+
+
+def decoding_of(connection: Any) -> Decoding:
+    """How a connection decodes replies."""
+    encoder = _real(connection).encoder
+    return (encoder.encoding, encoder.encoding_errors) if encoder.decode_responses else None
+
+
+def is_clustered(connection: Any) -> bool:
+    """Whether a connection belongs to a cluster client, which picks a node at random for some commands."""
+    owner = getattr(getattr(_real(connection), "redis_connect_func", None), "__self__", None)
+    return hasattr(owner, "reinitialize_counter")
+
+
+def asks_whether_clustered(connection: Any, chosen: bool) -> bool:
+    """Whether it is the client that asks for ``INFO``, and not the app: redis-py 5.0 does to find its nodes.
+
+    The asynchronous client does it just like the app.
+
+    Args:
+        connection: Where it is asked.
+        chosen: Whether a cluster client has chosen the node, for the operation under way.
+    """
+    from redis import __version__
+
+    if not __version__.startswith("5.0."):
+        return False
+    return inspect.iscoroutinefunction(connection.connect) or (is_clustered(connection) and not chosen)
+
+
+_in_process: dict[type, bool] = {}
+
+
+def is_in_process(connection: Any) -> bool:
+    """Whether a connection reaches no network: one of fakeredis, which brings its server along."""
+    cls = type(connection)
+    known = _in_process.get(cls)
+    if known is None:
+        packages = {base.__module__.partition(".")[0] for base in cls.__mro__}
+        known = _in_process[cls] = "fakeredis" in packages
+    return known
+
+
+def is_open(connection: Any) -> bool:
+    """Whether a connection is made, so that connecting does nothing."""
+    real = _real(connection)
+    return getattr(real, "_sock", None) is not None or getattr(real, "_writer", None) is not None
+
+
+def connect_callbacks(connection: Any) -> list[Callable[[Any], Any]]:
+    """What is to be called when a connection was made: pub/sub subscribes again.
+
+    Not what switches the server's tracking on for client-side caching, which belongs to the handshake.
+    """
+    real = _real(connection)
+    callbacks = [reference() for reference in real._connect_callbacks]
+    return [callback for callback in callbacks if callback and getattr(callback, "__self__", None) is not connection]
+
+
+def stay_healthy(connection: Any) -> None:
+    """No health check before the next real reply: a connection that was not made is not asked for its health."""
+    _real(connection).next_health_check = math.inf
+
+
+def is_health_check_answer(value: Any) -> bool:
+    """Whether a message is the answer to pub/sub's own ``PING``."""
+    last = value[-1] if isinstance(value, list) and len(value) == 2 and value[0] in (b"pong", "pong") else value
+    return last in (HEALTH_CHECK, HEALTH_CHECK.decode()) if type(last) in (bytes, str) else False
+
+
+def is_reply(error: BaseException) -> bool:
+    """Whether an error is what the server answered, so that the connection goes on."""
+    from redis.exceptions import ResponseError
+
+    return isinstance(error, ResponseError)
+
+
+def completed(error: BaseException) -> BaseException:
+    """A rebuilt error with the error below it, and with what redis-py 8 gives each of its errors."""
+    from redis import exceptions
+
+    below = vars(error).pop(CONTEXT, None)
+    if isinstance(below, BaseException):
+        error.__context__ = below
+    kinds = getattr(exceptions, "ExceptionType", None)
+    part: BaseException | None = error
+    while kinds is not None and isinstance(part, exceptions.RedisError):
+        if not hasattr(part, "error_type"):
+            own = type(part).__mro__
+            kind = next((_KINDS[cls.__name__] for cls in own if cls.__name__ in _KINDS), "server")
+            part.error_type = kinds(kind)
+        if not hasattr(part, "status_code"):
+            part.status_code = None
+        part = part.__cause__
+    return error
+
+
+_KINDS = {
+    "AuthenticationError": "auth",
+    "AuthorizationError": "auth",
+    "NoPermissionError": "auth",
+    "ExternalAuthProviderError": "auth",
+    "ClusterDownError": "server",
+    "MasterDownError": "server",
+    "ConnectionError": "network",
+    "TimeoutError": "network",
+}
+"""Classes that are not of the kind ``server``, and those of that kind that descend from one; the nearest counts."""
+
+
+def token_of(acquire: Callable[..., Any], lock: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The token that ``Lock.acquire`` was given; None where it will make one up."""
+    return inspect.signature(acquire).bind(lock, *args, **kwargs).arguments.get("token")
+
+
+def lock_name(lock: Any) -> bytes:
+    """The key of a lock, as it is sent."""
+    name: bytes = lock.redis.get_encoder().encode(lock.name)
+    return bytes(name)
+
+
+def nothing_sent(connection: Any) -> ReplayMismatchError:
+    """The error for a read that answers nothing."""
+    return ReplayMismatchError(
+        f"redis {url_of(connection)}: a reply is read, but no command was sent on this connection in the replay",
+        hint="commands and replies of one connection belong into the same replay.",
+    )

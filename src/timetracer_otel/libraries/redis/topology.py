@@ -1,0 +1,135 @@
+"""What a cluster client asked before it did anything else: which node has which slots, and what commands there are.
+
+It may have asked long before a recording began. So the last replies are remembered, and stand as facts in front of
+the first command to a cluster in each recording: a client that is made in a replay asks again, as often as it likes.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from timetracer_otel.base import faults
+from timetracer_otel.calls.flow import Recording
+from timetracer_otel.libraries.redis.call import LIB, Exchange
+from timetracer_otel.libraries.redis.commands import Command
+from timetracer_otel.libraries.redis.connection import Wire
+from timetracer_otel.libraries.redis.internals import asks_whether_clustered, url_of
+from timetracer_otel.libraries.redis.operation import current_operation
+from timetracer_otel.session import ReplaySession, TraceSession
+from timetracer_otel.types import DependencyEvent, EventResult
+
+__all__ = ["add_facts", "asks_for_facts", "claim_facts", "fact_for", "is_question", "remember"]
+
+_FACTS = frozenset({"CLUSTER SLOTS", "COMMAND", "INFO"})
+"""Names of the commands that ask for facts (redis-py 5.0 looks into ``INFO`` whether there is a cluster; an app may
+look for anything else in it, of one node, at one time).
+"""
+
+_QUESTIONS: list[list[Command]] = [[[b"CLUSTER", b"SLOTS"]], [[b"COMMAND"]], [[b"INFO"]]]
+_MOST = 64
+"""Replies that are remembered: three for each node that was asked."""
+
+_lock = threading.Lock()
+_known: dict[tuple[str, bytes], Exchange] = {}
+_told: weakref.WeakSet[TraceSession] = weakref.WeakSet()
+_claimed: weakref.WeakSet[ReplaySession] = weakref.WeakSet()
+
+
+def asks_for_facts(connection: Any, packed: Any) -> list[Command] | None:
+    """The command, if what is sent is one of those; looks at no more bytes than it must."""
+    head = packed[0] if isinstance(packed, list) and len(packed) == 1 else packed
+    if isinstance(head, bytes) and head.startswith(_HEADS):
+        asked = next((question for question in _QUESTIONS if head == _pack(question[0])), None)
+        return asked if asked is not None and _is_question(connection, asked[0][0].decode()) else None
+    return None
+
+
+def is_question(connection: Any, exchange: Exchange) -> bool:
+    """Whether a command is one of those."""
+    method = exchange.call().method
+    return method in _FACTS and _is_question(connection, method)
+
+
+def _is_question(connection: Any, name: str) -> bool:
+    operation = current_operation.get()
+    return name != "INFO" or asks_whether_clustered(connection, operation is not None and operation.clustered)
+
+
+def _pack(command: Command) -> bytes:
+    words = b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in command)
+    return b"*%d\r\n%b" % (len(command), words)
+
+
+_HEADS = (b"*2\r\n$7\r\nCLUSTER\r\n", b"*1\r\n$7\r\nCOMMAND\r\n", b"*1\r\n$4\r\nINFO\r\n")
+
+
+def remember(connection: Any, question: list[Command], reply: Any, wait: Callable[[float], Any]) -> None:
+    """Keep the reply to such a command."""
+    fact = Exchange(connection, Wire(), question, url_of(connection), _never, wait, clustered=True)
+    fact.is_fact = True
+    fact.note(reply, plain=False)
+    fact.forget_connection()
+    with _lock:
+        _known.pop((fact.call().url or "", question[0][0]), None)
+        _known[fact.call().url or "", question[0][0]] = fact
+        while len(_known) > _MOST:
+            _known.pop(next(iter(_known)))
+
+
+def _never() -> None:
+    raise AssertionError("a fact is not asked for")
+
+
+class _Fact(Recording):
+    """A reply of before the recording began."""
+
+    __slots__ = ()
+
+    def result(self) -> EventResult:
+        return self.site.result(self)
+
+
+def add_facts(session: TraceSession) -> None:
+    """Put what is known into a recording, once."""
+    with _lock:
+        if session in _told:
+            return
+        _told.add(session)
+        clusters = {url for url, name in _known if name == b"CLUSTER"}
+        facts = [fact for (url, _), fact in _known.items() if url in clusters]
+    try:
+        for fact in facts:
+            recording = _Fact(session, fact)
+            recording.returned_s = recording.started_s
+            session.call_began(recording)
+            recording.close(recording.started_s)
+    except Exception as fault:
+        faults.contain("redis.facts", fault)
+
+
+def claim_facts(session: ReplaySession) -> None:
+    """Facts wait for no call."""
+    if session not in _claimed:
+        _claimed.add(session)
+        for event in session.events:
+            if _is_fact(event):
+                session.claim(event)
+
+
+def fact_for(connection: Any, exchange: Exchange, session: ReplaySession) -> DependencyEvent | None:
+    """The fact that answers a command, of the node that is asked or else, but for ``INFO``, of any."""
+    if not is_question(connection, exchange):
+        return None
+    call = exchange.call()
+    found = [event for event in session.events if _is_fact(event) and event.signature.method == call.method]
+    here = [event for event in found if event.signature.url == call.url]
+    # What is said of the cluster every node says.
+    return next(iter(here or ([] if call.method == "INFO" else found)), None)
+
+
+def _is_fact(event: DependencyEvent) -> bool:
+    reply = event.result.reply
+    return event.signature.lib == LIB and type(reply) is dict and bool(reply.get("fact"))

@@ -1,0 +1,125 @@
+"""Adapters of requests with a ``send`` or ``build_response`` of their own: found when a session asks for one.
+
+In a replay they are told apart by what the cassette holds of them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from types import FunctionType, ModuleType
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from timetracer_otel.base.patching import Function, Patch
+from timetracer_otel.context import get_current_session
+from timetracer_otel.session import ReplaySession
+
+__all__ = [
+    "ADAPTER_ATTRIBUTE",
+    "BUILD",
+    "BUILDERS",
+    "LIB",
+    "SEND",
+    "AdapterSeams",
+    "adapter_name",
+    "of_session",
+    "was_recorded",
+]
+
+LIB = "requests"
+SEND = "send"
+BUILD = "build_response"
+ADAPTER_ATTRIBUTE = "timetracer.adapter"
+"""Where a recorded error names the class of the adapter that raised it; an answer does so in its ``reply``."""
+
+BUILDERS: set[type] = set()
+"""Classes of adapters that were found to build responses in another way than requests' own."""
+
+
+def adapter_name(cls: type) -> str:
+    """How a cassette names a class of adapters."""
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+class AdapterSeams(Patch):
+    """The seam that finds adapters with functions of their own, and replaces these in each such class.
+
+    Args:
+        module: requests.
+        seams: Makes the replacement of an adapter's ``send``, of its ``build_response``.
+    """
+
+    def __init__(self, module: ModuleType, seams: Mapping[str, Callable[[Function], Function]]) -> None:
+        super().__init__(module.sessions.Session, "get_adapter", self._get_adapter)
+        self._plain = (module.adapters.HTTPAdapter, module.adapters.BaseAdapter)
+        self._seams = seams
+        self._covered: set[type] = set(self._plain)
+        self._patches: dict[tuple[type, str], Patch] = {}
+        self._lock = threading.Lock()
+
+    def undo(self) -> None:
+        super().undo()
+        with self._lock:
+            BUILDERS.difference_update(self._covered)
+            self._covered = set(self._plain)
+            while self._patches:
+                self._patches.popitem()[1].undo()
+
+    def _get_adapter(self, original: Function) -> Function:
+        def get_adapter(*args: Any, **kwargs: Any) -> Any:
+            adapter = original(*args, **kwargs)
+            session = get_current_session()
+            if session is not None:
+                self._cover(type(adapter))
+                of_session.replayed = isinstance(session, ReplaySession)
+            return adapter
+
+        return get_adapter
+
+    def _cover(self, cls: type) -> None:
+        if cls in self._covered:
+            return
+        with self._lock:
+            for name, seam in self._seams.items():
+                owner = next((base for base in cls.__mro__ if name in base.__dict__), None)
+                if owner is None or owner in self._plain or not isinstance(owner.__dict__[name], FunctionType):
+                    continue
+                if name == BUILD:
+                    BUILDERS.add(cls)
+                if (owner, name) not in self._patches:
+                    patch = self._patches[owner, name] = Patch(owner, name, seam)
+                    patch.apply()
+            self._covered.add(cls)
+
+
+class _OfSession(threading.local):
+    """Whether the call that comes next is made by a session, which has just asked for the adapter."""
+
+    replayed = False
+
+    def take(self) -> bool:
+        replayed, self.replayed = self.replayed, False
+        return replayed
+
+
+of_session = _OfSession()
+_recorded_adapters: WeakKeyDictionary[ReplaySession, frozenset[str]] = WeakKeyDictionary()
+
+
+def was_recorded(adapter: Any, session: ReplaySession) -> bool:
+    """Whether the cassette holds calls of this class of adapters itself: then no call of it goes out."""
+    names = _recorded_adapters.get(session)
+    if names is None:
+        names = _recorded_adapters[session] = frozenset(_adapters_in(session))
+    return adapter_name(type(adapter)) in names
+
+
+def _adapters_in(session: ReplaySession) -> Iterator[str]:
+    for event in session.events:
+        reply, error = event.result.reply, event.result.exception
+        if event.signature.lib == LIB:
+            found = reply.get("adapter") if isinstance(reply, dict) else None
+            found = found or (error.attributes.get(ADAPTER_ATTRIBUTE) if error is not None else None)
+            if found:
+                yield found

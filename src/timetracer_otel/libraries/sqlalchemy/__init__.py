@@ -1,0 +1,89 @@
+"""SQLAlchemy (2.0 and newer): everything an engine asks its database, sync and async.
+
+The seams lie beneath SQLAlchemy, at the driver's cursor, so that the ORM, types, pools, events and transactions run
+for real in replay; see ``docs/sqlalchemy.md``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+from timetracer_otel.calls.library import LibraryPlugin
+from timetracer_otel.calls.relied_upon import missing_names
+from timetracer_otel.exceptions import PluginNotFoundError
+from timetracer_otel.libraries.sqlalchemy.internals import ENTRY_POINTS, RELIED_UPON, has_identity
+
+__all__ = ["disable_sqlalchemy", "enable_sqlalchemy", "plugin"]
+
+_LIB = "sqlalchemy"
+
+
+def _patches(module: Any) -> list[Any]:
+    from timetracer_otel.libraries.sqlalchemy.seams import patches
+
+    return patches(module)
+
+
+def _takes_part(owner: Any) -> bool:
+    """Whether an engine, or the one of a connection, transaction or dialect, is one that was enabled."""
+    from timetracer_otel.libraries.sqlalchemy.engines import engines
+
+    engine = getattr(owner, "engine", None) or getattr(getattr(owner, "connection", None), "engine", None)
+    dialect = getattr(engine, "dialect", owner)
+    return not has_identity(dialect) or engines.target(dialect) is not None
+
+
+plugin = LibraryPlugin(
+    name=_LIB,
+    group="db",
+    modules=("sqlalchemy", "sqlalchemy.dialects.postgresql.psycopg2", "psycopg2"),
+    patches=_patches,
+    check=lambda module: missing_names(RELIED_UPON[module.__name__]),
+    entry_points=ENTRY_POINTS,
+    concerns=_takes_part,
+    packages=("sqlalchemy",),
+    instrumentors=("opentelemetry.instrumentation.sqlalchemy:SQLAlchemyInstrumentor",),
+    # It declares sqlalchemy < 2.1, and works with 2.1: the contract tests run with both.
+    newer_than_declared=True,
+)
+
+
+def enable_sqlalchemy(engine: Any = None) -> None:
+    """Let sessions record and replay what engines ask their databases, also engines that exist already.
+
+    Where a real tracer provider is set and nobody switched OpenTelemetry's own SQLAlchemy instrumentation on, that is
+    switched on too. Harmless when repeated, in any order with that instrumentation.
+
+    Args:
+        engine: An engine (or async engine): this one, and no other but those given before, takes part. Every engine
+            where it is left out.
+
+    Raises:
+        PluginNotFoundError: SQLAlchemy is not installed.
+    """
+    if importlib.util.find_spec("sqlalchemy") is None:
+        raise PluginNotFoundError(_LIB)
+    from timetracer_otel.libraries.sqlalchemy.engines import engines
+
+    sync_engine = getattr(engine, "sync_engine", engine)
+    engines.select(sync_engine)
+    if sync_engine is None:
+        plugin.enable()
+    else:
+        # OpenTelemetry's instrumentor sees engines that are made from now on, and those it is given.
+        plugin.enable(engine=sync_engine)
+
+
+def disable_sqlalchemy(engine: Any = None) -> None:
+    """Undo `enable_sqlalchemy`, and switch off OpenTelemetry's instrumentation if that switched it on.
+
+    Args:
+        engine: Undo it for this engine alone, where others were enabled by name as well.
+    """
+    from timetracer_otel.libraries.sqlalchemy.engines import engines
+
+    if engine is not None and engines.leave_out(getattr(engine, "sync_engine", engine)):
+        return
+    engines.select(None)
+    plugin.disable()

@@ -1,0 +1,332 @@
+"""What SQLAlchemy, its adapters and OpenTelemetry's instrumentation of it do not promise: all of it is here.
+
+Seen in SQLAlchemy 2.0.0 to 2.1.9: the pool calls ``_invoke_creator`` to connect; a record holds one connection in
+``dbapi_connection`` and opens it in ``__connect``; the fairy hands out cursors; ``Connection._begin_impl`` begins; a
+dialect is initialised by a pool listener that runs once; async adapters insist that a statement awaited something.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
+
+from opentelemetry import trace
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+    from sqlalchemy.engine import Dialect
+
+__all__ = [
+    "CONNECT",
+    "ENTRY_POINTS",
+    "MISSING",
+    "RELIED_UPON",
+    "Binds",
+    "await_",
+    "binds_of",
+    "connection_span",
+    "facts_of",
+    "has_identity",
+    "in_greenlet",
+    "initialize_again",
+    "is_server_side",
+    "let_others_run",
+    "on_connect",
+    "opened_by",
+    "otel_span",
+    "pause",
+    "pool_dialect",
+    "record_pool",
+    "restore_facts",
+    "target_of",
+]
+
+RELIED_UPON = {
+    "sqlalchemy": (
+        "sqlalchemy.engine.base:Connection.__init__(_allow_autobegin)",
+        "sqlalchemy.engine.base:Connection.__init__(_allow_revalidate)",
+        "sqlalchemy.engine.base:Connection.__init__(_has_events)",
+        "sqlalchemy.engine.base:Connection._begin_impl",
+        "sqlalchemy.engine.base:Connection._execution_options",
+        "sqlalchemy.engine.base:Connection.get_isolation_level",
+        "sqlalchemy.engine.base:Engine.raw_connection",
+        "sqlalchemy.engine.default:DefaultDialect.initialize",
+        "sqlalchemy.engine.default:DefaultExecutionContext._expanded_parameters",
+        "sqlalchemy.engine.default:DefaultExecutionContext._is_server_side",
+        "sqlalchemy.engine.default:DefaultExecutionContext.create_cursor",
+        "sqlalchemy.pool.base:Pool._close_connection",
+        "sqlalchemy.pool.base:Pool._dialect",
+        "sqlalchemy.pool.base:Pool._invoke_creator",
+        "sqlalchemy.pool.base:_AdhocProxiedConnection",
+        "sqlalchemy.pool.base:_ConnectionFairy._pool",
+        "sqlalchemy.pool.base:_ConnectionFairy._reset",
+        "sqlalchemy.pool.base:_ConnectionFairy.cursor",
+        "sqlalchemy.pool.base:_ConnectionFairy.dbapi_connection",
+        "sqlalchemy.pool.base:_ConnectionRecord._ConnectionRecord__connect",
+        "sqlalchemy.pool.base:_ConnectionRecord._ConnectionRecord__pool",
+        "sqlalchemy.pool.base:_ConnectionRecord.close",
+        "sqlalchemy.pool.base:_ConnectionRecord.dbapi_connection",
+        "sqlalchemy.pool.base:_ConnectionRecord.get_connection",
+        "sqlalchemy.pool.base:_ConnectionRecord.in_use",
+        "sqlalchemy.pool.base:_ConnectionRecord.starttime",
+        "sqlalchemy.util:immutabledict",
+        "sqlalchemy.util.concurrency:await_only",
+    ),
+    "sqlalchemy.dialects.postgresql.psycopg2": (
+        "sqlalchemy.dialects.postgresql.psycopg2:PGDialect_psycopg2.do_executemany",
+    ),
+    "psycopg2": ("psycopg2.extensions:register_type", "psycopg2.extensions:quote_ident"),
+}
+"""By module: names that the plugin cannot do without."""
+
+_PSYCOPG2 = "sqlalchemy.dialects.postgresql.psycopg2:PGDialect_psycopg2"
+
+ENTRY_POINTS = {
+    "sqlalchemy": (
+        ("sqlalchemy.engine.base:Engine.raw_connection",),
+        ("sqlalchemy.engine.base:Connection.execute",),
+        ("sqlalchemy.engine.base:Connection.scalar scalars",),
+        ("sqlalchemy.engine.base:Connection.exec_driver_sql",),
+        ("sqlalchemy.engine.base:Transaction.commit",),
+    ),
+    "sqlalchemy.dialects.postgresql.psycopg2": ((f"{_PSYCOPG2}.do_execute do_executemany",),),
+    "psycopg2": ((f"{_PSYCOPG2}.do_execute do_executemany",),),
+}
+"""By module: where calls are refused in a replay if the plugin cannot see them."""
+
+CONNECT = "_ConnectionRecord__connect"
+"""Name of the record's method that opens a connection."""
+
+MISSING: Any = object()
+
+_POOL = "_ConnectionRecord__pool"
+_OTEL_SCOPE = "opentelemetry.instrumentation.sqlalchemy"
+
+
+def pool_dialect(pool: Any) -> Any:
+    """The dialect that an engine gave to its pool; a stub for pools without an engine."""
+    return pool._dialect
+
+
+def has_identity(dialect: Any) -> bool:
+    """Whether this is the dialect of an engine."""
+    return getattr(dialect, "name", None) is not None and hasattr(dialect, "initialize")
+
+
+def record_pool(record: Any) -> Any:
+    """The pool of a connection record."""
+    return getattr(record, _POOL)
+
+
+def target_of(dialect: Dialect, url: URL | None) -> str:
+    """What an engine is called in a cassette: dialect, driver, host and database.
+
+    Port, socket folder and the folder of an SQLite file are left out: they belong to a machine, not to the call.
+    """
+    host, database = "", ""
+    if url is not None:
+        host, database = url.host or "", url.database or ""
+    if dialect.name == "sqlite":
+        database = database.replace("\\", "/").partition("?")[0].rpartition("/")[2] or ":memory:"
+    return f"{dialect.name}+{dialect.driver}://{host}/{quote(database, safe=':')}"
+
+
+def in_greenlet() -> bool:
+    """Whether the caller runs in a greenlet that may await."""
+    from sqlalchemy.util import concurrency
+
+    inside = getattr(concurrency, "in_greenlet", None)
+    if inside is not None:
+        return bool(inside())
+    # Before 2.0.18.
+    old = importlib.import_module("sqlalchemy.util._concurrency_py3k")
+    return isinstance(old.getcurrent(), old._AsyncIoGreenlet)
+
+
+def await_(awaitable: Awaitable[Any]) -> Any:
+    """Await from synchronous code beneath an async engine."""
+    from sqlalchemy.util.concurrency import await_only
+
+    return await_only(awaitable)
+
+
+def let_others_run(dialect: Any) -> None:
+    """In a replay beneath an async engine: await nothing once, as the engine insists that a call awaited."""
+    if dialect.is_async and in_greenlet():
+        await_(asyncio.sleep(0))
+
+
+def pause(dialect: Any, seconds: float) -> None:
+    """Wait in the way of the engine."""
+    if dialect.is_async and in_greenlet():
+        await_(asyncio.sleep(seconds))
+    else:
+        time.sleep(seconds)
+
+
+def otel_span(context: Any) -> trace.Span | None:
+    """The span of a statement, which is not current while it runs.
+
+    OpenTelemetry's instrumentor leaves it on SQLAlchemy's execution context, and there is no public way to it. A span
+    that is not found here counts as a second call. So where the instrumentor is loaded and the attribute is missing,
+    the context is searched: another release may name the attribute otherwise.
+    """
+    span = getattr(context, "_otel_span", None)
+    if span is None and _OTEL_SCOPE in sys.modules:
+        # Names first: asking `isinstance` about each value of a context takes several microseconds.
+        named = [value for name, value in getattr(context, "__dict__", {}).items() if "span" in name]
+        return next((value for value in named if isinstance(value, trace.Span)), None)
+    return span if isinstance(span, trace.Span) else None
+
+
+def connection_span() -> int:
+    """Id of OpenTelemetry's span around ``Engine.connect``, where that is the current one; else 0.
+
+    It is a client span, also where the pool had a connection and nobody was called.
+    """
+    span = trace.get_current_span()
+    scope = getattr(span, "instrumentation_scope", None)
+    if getattr(scope, "name", None) == _OTEL_SCOPE and getattr(span, "name", None) == "connect":
+        return span.get_span_context().span_id
+    return 0
+
+
+def is_server_side(context: Any) -> bool:
+    """Whether the rows of an execution stay on the server until they are fetched."""
+    return bool(getattr(context, "_is_server_side", False))
+
+
+class Binds(NamedTuple):
+    """Names of the bound values of an execution whose values are positional."""
+
+    names: tuple[str, ...] = ()
+
+    def of(self, count: int) -> tuple[str, ...] | None:
+        """The names of that many values; a batch repeats its row. None where they are not known."""
+        rows, rest = divmod(count, len(self.names)) if self.names else (0, 1)
+        if rest or not rows:
+            return None
+        if rows == 1:
+            return self.names
+        return tuple(f"{name}__{row}" for row in range(rows) for name in self.names)
+
+
+def binds_of(context: Any) -> Binds:
+    """What the compiled statement calls its positional values."""
+    names = getattr(getattr(context, "compiled", None), "positiontup", None)
+    if not names:
+        return Binds()
+    expanded = getattr(context, "_expanded_parameters", None) or {}
+    found: list[str] = []
+    for name in names:
+        found += (str.__str__(part) for part in expanded.get(name, (name,)))
+    return Binds(tuple(found))
+
+
+_TOLD_OR_LEARNED = frozenset({"max_identifier_length", "is_mariadb", "use_ansi"})
+"""What a dialect may be told, and else learns."""
+_USUAL_FACTS = ("server_version_info", "default_schema_name", "default_isolation_level", "max_identifier_length")
+_FACT_TYPES = (bool, int, float, str, type(None))
+
+
+def facts_of(dialect: Any) -> dict[str, Any] | None:
+    """What a dialect learned from its server when it was initialised; None where it was not."""
+    if "default_schema_name" not in vars(dialect):
+        return None
+    return _learned(dialect)
+
+
+def restore_facts(dialect: Any, facts: dict[str, Any]) -> None:
+    """Give a dialect that has no server what another of its kind learned from one.
+
+    What this dialect was configured with stays.
+    """
+    own = _learned(dialect)
+    for name, value in facts.items():
+        if name not in own:
+            setattr(dialect, name, value)
+    if facts.get("_server_ansiquotes"):
+        dialect.identifier_preparer = dialect.preparer(dialect, server_ansiquotes=True)
+
+
+def _learned(dialect: Any) -> dict[str, Any]:
+    """Plain attributes in which a dialect differs from a new one of its class."""
+    try:
+        new = vars(type(dialect)(dbapi=dialect.dbapi))
+    except Exception:  # a dialect of somebody else's whose constructor asks for more
+        return {name: vars(dialect)[name] for name in _USUAL_FACTS if _is_plain(vars(dialect).get(name, ...))}
+    kind: Any = type(dialect)
+    configured = _configured(kind)
+    return {
+        name: value
+        for name, value in vars(dialect).items()
+        if _is_plain(value)
+        and name.lstrip("_") not in configured
+        and not (name in new and type(new[name]) is type(value) and new[name] == value)
+    }
+
+
+@lru_cache(maxsize=64)
+def _configured(dialect: Any) -> frozenset[str]:
+    """Names of what a dialect is told by its user: the parameters of its constructors."""
+    names = {"name", "driver", "has_events", "on_connect_isolation_level", "user_defined_max_identifier_length"}
+    for base in dialect.__mro__:
+        if "__init__" in vars(base):
+            names.update(inspect.signature(vars(base)["__init__"]).parameters)
+    return frozenset(names - _TOLD_OR_LEARNED)
+
+
+def _is_plain(value: Any) -> bool:
+    if type(value) is tuple:
+        return all(type(item) in _FACT_TYPES for item in value)
+    return type(value) in _FACT_TYPES
+
+
+def on_connect(pool: Any, listener: Callable[[Any, Any], None]) -> None:
+    """Have a function called with each connection that a pool opens, and its record."""
+    from sqlalchemy import event
+
+    event.listen(pool, "connect", lambda connection, record: listener(connection, record))
+
+
+def opened_by(creator: Callable[[Any], Any], record: Any) -> Any:
+    """A connection from a pool's creator, with all done to it that listeners of the pool do to a new one."""
+    connection, held = creator(record), record.dbapi_connection
+    # Listeners look for the new connection there.
+    record.dbapi_connection = connection
+    try:
+        record_pool(record).dispatch.connect(connection, record)
+    except BaseException:
+        record_pool(record)._close_connection(connection)
+        raise
+    finally:
+        record.dbapi_connection = held
+    return connection
+
+
+def initialize_again(dialect: Any, record: Any, dbapi_connection: Any, url: URL | None) -> None:
+    """Let a dialect that lived on recorded facts learn from the real server it now has a connection to."""
+    from sqlalchemy.engine.base import Connection, Engine
+    from sqlalchemy.pool.base import _AdhocProxiedConnection
+    from sqlalchemy.util import immutabledict
+
+    for name in ("_hstore_oids",):
+        vars(dialect).pop(name, None)
+    engine = Engine(record_pool(record), dialect, url)  # type: ignore[arg-type]
+    options: dict[str, Any] = {
+        "connection": _AdhocProxiedConnection(dbapi_connection, record),
+        "_has_events": False,
+        "_allow_revalidate": False,
+        "_allow_autobegin": False,
+    }
+    connection = Connection(engine, **options)
+    connection._execution_options = immutabledict()
+    type(dialect).initialize(dialect, connection)
+    dialect.do_rollback(connection.connection)

@@ -1,0 +1,1 @@
+"""Matching: which recorded event answers a call, and which cassette a request."""

@@ -1,0 +1,276 @@
+"""A folder of cassettes to replay from: which of them is the recording of a request that comes in.
+
+Only an index is held: of each cassette what its request is chosen by. Events are read when a cassette is chosen.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
+from pathlib import Path
+
+from timetracer_otel.cassette import CassetteStore, read_cassette
+from timetracer_otel.constants import FORMAT_VERSION
+from timetracer_otel.exceptions import CassetteError, CassetteNotFoundError
+from timetracer_otel.match.roots import RootFacts, fits_route, request_differences, root_facts
+from timetracer_otel.redact.redactor import Redactor
+from timetracer_otel.types import Cassette, RequestSnapshot, ResponseSnapshot, SessionMeta
+
+__all__ = ["CassetteLibrary", "LibraryEntry", "empty_cassette"]
+
+MAX_CACHED_BYTES = 64 * 1024 * 1024
+"""Size of the files whose events are kept for the next request that they are chosen for."""
+
+_CANDIDATES = 3
+_MOST_DIFFERENCES = 8
+_NEAR = 0.5
+"""How alike two requests must be to be called near (`difflib.SequenceMatcher.ratio`)."""
+
+
+@dataclass(slots=True, eq=False)
+class LibraryEntry:
+    """One cassette of the folder, as it is chosen by."""
+
+    path: str
+    session_id: str
+    recorded_at: str
+    route: str | None
+    facts: RootFacts
+    redactor: Redactor
+    uses: int = 0
+    """For how many requests it was chosen."""
+
+    @property
+    def request(self) -> str:
+        """``GET /users/7``."""
+        return f"{self.facts.method} {self.facts.path}"
+
+
+class CassetteLibrary:
+    """The cassettes of a folder. Safe from any thread and task.
+
+    A request gets, in this order: the cassette that it names; one of the same method and path; one of the same method
+    whose recorded route fits the path, where no path is equal. Among several: one with an equal query, then with an
+    equal body, then with the most parameters in common, then the one that was chosen least often, then the oldest.
+    So a recording whose query or body differs may be chosen. It decides which recorded calls may answer; each call
+    is then matched as a whole, and one that differs has no answer.
+
+    Args:
+        directory: The folder, with all below it.
+
+    Raises:
+        CassetteNotFoundError: There is no such folder.
+        CassetteError: No cassette in it can be read.
+
+    Attributes:
+        broken: Why files of the folder cannot be read; they are left out.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        # A service may go to another folder later.
+        self.directory = str(Path(directory).absolute())
+        if not Path(self.directory).is_dir():
+            raise CassetteNotFoundError(self.directory)
+        self.broken: list[CassetteError] = []
+        self._lock = threading.Lock()
+        self._cache: OrderedDict[str, tuple[Cassette, int]] = OrderedDict()
+        self._entries: list[LibraryEntry] = []
+        self._outside: list[tuple[str, str]] = []
+        for head in CassetteStore(self.directory).heads():
+            self._note(head)
+        if not self._entries and not self._outside:
+            raise self._empty()
+        self._entries.sort(key=lambda entry: (entry.recorded_at, entry.path))
+        self._outside.sort()
+        self._by_path: dict[tuple[str, str], list[LibraryEntry]] = {}
+        self._by_route: dict[tuple[str, str], list[LibraryEntry]] = {}
+        self._by_name: dict[str, LibraryEntry] = {}
+        for entry in self._entries:
+            self._by_path.setdefault((entry.facts.method, entry.facts.path), []).append(entry)
+            if entry.route:
+                self._by_route.setdefault((entry.facts.method, entry.route), []).append(entry)
+            for name in (entry.session_id, entry.session_id[:8], Path(entry.path).name, self.name_of(entry)):
+                self._by_name.setdefault(name, entry)
+
+    @property
+    def entries(self) -> Sequence[LibraryEntry]:
+        """The recordings of requests, jobs and messages, oldest first."""
+        return self._entries
+
+    @property
+    def outside_paths(self) -> list[str]:
+        """The files with what was recorded outside any request, oldest first."""
+        return [path for _, path in self._outside]
+
+    def name_of(self, entry: LibraryEntry) -> str:
+        """The path of a cassette below the folder, a name that no other one has."""
+        return Path(entry.path).relative_to(self.directory).as_posix()
+
+    def unused(self) -> list[LibraryEntry]:
+        """The recordings that were chosen for nothing so far."""
+        return [entry for entry in self._entries if not entry.uses]
+
+    def expects_body(self, request: RequestSnapshot) -> bool:
+        """Whether the choice for a request depends on its body, so that it must be read first."""
+        fitting = self._fitting(request)
+        equal = [entry for entry, facts in fitting if facts.query == entry.facts.query]
+        return len({entry.facts.body for entry in equal or [entry for entry, _ in fitting]}) > 1
+
+    def choose(self, request: RequestSnapshot, name: str | None = None) -> LibraryEntry | None:
+        """The recording for a request; None where there is none that fits.
+
+        Args:
+            request: As it came in, not redacted.
+            name: Which cassette it asks for: session id, the first eight characters of that, or file name.
+        """
+        if name is not None:
+            named = self._by_name.get(name)
+            best = [named] if named is not None else []
+        else:
+            ranked = [(entry.facts.likeness(facts), entry) for entry, facts in self._fitting(request)]
+            first = max((likeness for likeness, _ in ranked), default=None)
+            best = [entry for likeness, entry in ranked if likeness == first]
+        if not best:
+            return None
+        with self._lock:
+            entry = min(best, key=_uses)
+            entry.uses += 1
+        return entry
+
+    def withdraw(self, path: str) -> None:
+        """Undo the `choose` that gave the cassette at a path: its request is asked for again."""
+        entry = next((entry for entry in self._entries if entry.path == path), None)
+        if entry is not None:
+            with self._lock:
+                entry.uses -= 1
+
+    def departure(self, entry: LibraryEntry, request: RequestSnapshot) -> str | None:
+        """A request as it came in, redacted, where it is not the one of a recording; None where it is."""
+        now, recorded = root_facts(request, entry.redactor), entry.facts
+        other_body = None not in (now.body, recorded.body) and now.body != recorded.body
+        if now._replace(body=None) == recorded._replace(body=None) and not other_body:
+            return None
+        query = "&".join(f"{name}={value}" for name, value in now.query)
+        return f"{now.method} {now.path}{'?' if query else ''}{query}{', with another body' if other_body else ''}"
+
+    def read(self, entry: LibraryEntry) -> Cassette:
+        """A cassette with its events; the same object again while it is kept. Nobody may change it.
+
+        Raises:
+            CassetteError: It cannot be read (any more).
+        """
+        with self._lock:
+            cached = self._cache.get(entry.path)
+            if cached is not None:
+                self._cache.move_to_end(entry.path)
+                return cached[0]
+        cassette = read_cassette(entry.path)
+        size_bytes = Path(entry.path).stat().st_size
+        with self._lock:
+            self._cache[entry.path] = cassette, size_bytes
+            while len(self._cache) > 1 and sum(size for _, size in self._cache.values()) > MAX_CACHED_BYTES:
+                self._cache.popitem(last=False)
+        return cassette
+
+    def outside(self) -> Cassette:
+        """What was recorded outside any request, of all processes, as one cassette; without events where nothing was.
+
+        Recordings that were redacted by other rules than the latest one are left out, and stand in `broken`.
+        """
+        joined = empty_cassette(self.directory)
+        for _, path in reversed(self._outside):
+            try:
+                cassette = read_cassette(path)
+            except CassetteError as fault:
+                self.broken.append(fault)
+                continue
+            if not joined.session.recorded_at:
+                joined = replace(cassette, events=[], path=joined.path)
+            elif _rules_of(cassette) != _rules_of(joined):
+                text = f"Cassette {path} was redacted by other rules than later ones."
+                self.broken.append(CassetteError(text, path=path))
+                continue
+            joined.events[:0] = cassette.events
+        joined.events[:] = [replace(event, eid=eid) for eid, event in enumerate(joined.events, 1)]
+        return joined
+
+    def nearest(self, request: RequestSnapshot) -> list[str]:
+        """The recorded requests most like one that nothing fits, best first, each with what differs."""
+        line = f"{request.method} {request.path}"
+        scored = [
+            (SequenceMatcher(None, f"{known} {path}", line).ratio(), entries[0])
+            for (known, path), entries in self._by_path.items()
+        ]
+        near = sorted((pair for pair in scored if pair[0] >= _NEAR), key=lambda pair: -pair[0])
+        return [self._candidate(entry, request) for _, entry in near[:_CANDIDATES]]
+
+    def _candidate(self, entry: LibraryEntry, request: RequestSnapshot) -> str:
+        lines = [f"{entry.request} ({Path(entry.path).name})"]
+        try:
+            found = request_differences(self.read(entry).request, request, entry.redactor)
+        except CassetteError as fault:
+            return f"{lines[0]}\n    {fault}"
+        lines += [f"    {difference}" for difference in found[:_MOST_DIFFERENCES]]
+        return "\n".join(lines)
+
+    def _note(self, head: Cassette | CassetteError) -> None:
+        if isinstance(head, CassetteError):
+            self.broken.append(head)
+        elif not head.request.method:
+            self._outside.append((head.session.recorded_at, head.path or ""))
+        else:
+            redactor = Redactor.from_rules(head.policies.redaction_mode, head.policies.redaction_rules)
+            self._entries.append(
+                LibraryEntry(
+                    head.path or "",
+                    head.session.id,
+                    head.session.recorded_at,
+                    head.request.route_template,
+                    root_facts(head.request, redactor),
+                    redactor,
+                )
+            )
+
+    def _empty(self) -> CassetteError:
+        why = f" None of the {len(self.broken)} files in it can be read: {self.broken[0]}" if self.broken else ""
+        return CassetteError(
+            f"There is no cassette in {self.directory}.{why} Record some with: "
+            f"timetracer-otel record --dir {self.directory} -- CMD",
+            path=self.directory,
+        )
+
+    def _fitting(self, request: RequestSnapshot) -> list[tuple[LibraryEntry, RootFacts]]:
+        """The recordings of a request's method and path, or else route, each with the request as it is seen there."""
+        method = request.method.upper()
+        entries = self._by_path.get((method, request.path)) or [
+            entry
+            for (known, route), entries in self._by_route.items()
+            if known == method and fits_route(route, request.path)
+            for entry in entries
+        ]
+        seen = {id(entry.redactor): entry.redactor for entry in entries}
+        facts = {key: root_facts(request, redactor) for key, redactor in seen.items()}
+        return [(entry, facts[id(entry.redactor)]) for entry in entries]
+
+
+def empty_cassette(path: str | None = None) -> Cassette:
+    """A cassette that holds nothing, of no request."""
+    return Cassette(
+        schema_version=str(FORMAT_VERSION),
+        session=SessionMeta(id="", recorded_at="", service="", env=""),
+        request=RequestSnapshot(method="", path=""),
+        response=ResponseSnapshot(status=0),
+        path=path,
+    )
+
+
+def _uses(entry: LibraryEntry) -> int:
+    return entry.uses
+
+
+def _rules_of(cassette: Cassette) -> tuple[str, ...]:
+    return (cassette.policies.redaction_mode, *cassette.policies.redaction_rules)

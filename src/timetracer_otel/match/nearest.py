@@ -1,0 +1,231 @@
+"""When no event fits: the nearest recorded ones, and the fields in which they differ."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.match.body_content import body_value, is_form, plain_body
+from timetracer_otel.match.differences import MISSING, Difference, mapping_differences, shortened, value_differences
+from timetracer_otel.match.rules import EVERYTHING, MatchRules
+from timetracer_otel.redact.statements import is_sql
+from timetracer_otel.redact.urls import same_target
+from timetracer_otel.types import DependencyEvent, EventSignature, header_pairs
+
+__all__ = [
+    "Attempt",
+    "describe",
+    "differences",
+    "mismatch",
+    "nearest",
+]
+
+_CANDIDATES = 3
+_PARAMETERS = ("args.parameters", "args.many")
+_LONGEST_STATEMENT = 1000
+_MOST_DIFFERENCES = 8
+_RULES = (
+    ("query:", re.compile(r"query\.(.+)")),
+    ("header:", re.compile(r"headers\.(.+)")),
+    ("body:$", re.compile(r"(?:body|args)((?:\.[^\s.\[\]']+|\[\d+\])+)")),
+)
+"""How the setting ``ignore`` names a field of a difference."""
+_MOST_RULES = 2
+"""Where more differs, it is another call, and no time or token in the same one."""
+
+
+class Attempt(NamedTuple):
+    """A call that was made in a replay, redacted as it would have been recorded."""
+
+    signature: EventSignature
+    body: bytes | None = None
+    args: Any = None
+    headers: Mapping[str, str] = MappingProxyType({})
+    rules: MatchRules = EVERYTHING
+    """What counts."""
+    given: Collection[str] = frozenset(EventSignature.__dataclass_fields__)
+    """The fields of the signature that the call has; a hand-written plugin may name a few."""
+    unknown: Mapping[str, Any] = MappingProxyType({})
+    """What a hand-written plugin named besides, which no event has."""
+    refused_by: Callable[[DependencyEvent], str | None] = lambda _: None
+    """The name of the custom matcher that does not take an event for an answer; None where all do."""
+
+
+def differences(event: DependencyEvent, attempt: Attempt) -> list[Difference]:
+    """Every field in which the two differ, a JSON body field by field."""
+    recorded, actual, rules, given = event.signature, attempt.signature, attempt.rules, attempt.given
+    counts = {"lib": True, "method": rules.method, "url": rules.url}
+    found = [
+        Difference(name, getattr(recorded, name), getattr(actual, name))
+        for name, does in counts.items()
+        if does and name in given and not _is_same(name, recorded, actual)
+    ]
+    found += [Difference(name, MISSING, value) for name, value in attempt.unknown.items()]
+    if "query" in given:
+        found += mapping_differences("query", rules.query_of(recorded.query), rules.query_of(actual.query))
+    headers = event.call.headers if event.call is not None else {}
+    found += mapping_differences("headers", *(dict(rules.header_key(each)) for each in (headers, attempt.headers)))
+    if recorded.body_hash != actual.body_hash and rules.body and "body_hash" in given:
+        found += _body_differences(event, attempt)
+    return found
+
+
+def nearest(events: Iterable[DependencyEvent], attempt: Attempt) -> list[DependencyEvent]:
+    """The events most like the attempt, best first; none of another group of calls altogether."""
+    scored = [(_distance(event, attempt), event) for event in events]
+    scored = [(distance, event) for distance, event in scored if distance < 8.0]
+    return [event for _, event in sorted(scored, key=lambda pair: (pair[0], pair[1].eid))[:_CANDIDATES]]
+
+
+def mismatch(
+    attempt: Attempt,
+    waiting: list[DependencyEvent],
+    taken: list[DependencyEvent],
+    *,
+    cassette_path: str | None,
+    endpoint: str | None,
+    lost: Mapping[str, int],
+) -> ReplayMismatchError:
+    """The error for a call that no event answers: the call, the nearest candidates, and what to do.
+
+    ``lost`` is what the recording says it lost, by reason.
+    """
+    signature = attempt.signature
+    called = f"{signature.lib} {describe(signature)}"
+    statement = _statement(attempt.args)
+    if statement is not None:
+        called += f"\n  statement: {_short_text(statement)}\n  parameters: {shortened(_parameters(attempt.args))}"
+    used = [event for event in taken if not differences(event, attempt) and attempt.refused_by(event) is None]
+    if used:
+        message = f"No recorded answer is left for this call: {called}"
+        hint = (
+            f"the cassette holds {len(used)} such call{'s' if len(used) > 1 else ''} and "
+            f"{'all were' if len(used) > 1 else 'it was'} answered already. "
+            "The code calls more often than when it was recorded: record again."
+        )
+        shown: list[tuple[DependencyEvent, str]] = [(event, " (answered already)") for event in used[:_CANDIDATES]]
+    else:
+        message = f"No recorded call matches: {called}"
+        shown = [(event, "") for event in nearest(waiting, attempt)]
+        if not shown:
+            shown = [(event, " (answered already)") for event in nearest(taken, attempt)]
+        if shown:
+            hint = "undo the change in the call, or record again. To call for real, name the library in live_plugins."
+        else:
+            hint = "the cassette holds nothing like it: record again, or name the library in live_plugins."
+    first = differences(shown[0][0], attempt) if shown else []
+    rule = _rule_without(first, attempt)
+    if rule is not None:
+        hint += f" A value that changes from run to run can be left out of the comparison: {rule}."
+    if lost:
+        losses = ", ".join(f"{number} {reason}" for reason, number in sorted(lost.items()))
+        hint += f" The call may be among what the recording lost ({losses})."
+    return ReplayMismatchError(
+        message,
+        cassette_path=cassette_path,
+        endpoint=endpoint,
+        event_index=shown[0][0].eid if shown else None,
+        expected={each.field: each.recorded for each in first if each.recorded is not MISSING},
+        actual={each.field: each.actual for each in first if each.actual is not MISSING},
+        hint=hint,
+        candidates=[_candidate(event, note, attempt) for event, note in shown],
+    )
+
+
+def _rule_without(found: list[Difference], attempt: Attempt) -> str | None:
+    """The setting that leaves out what differs; None where other things differ as well."""
+    if not found:
+        return None
+    if _statement(attempt.args) is not None:
+        return "ignore_sql_params" if all(each.field.startswith(_PARAMETERS) for each in found) else None
+    if len(found) > _MOST_RULES:
+        return None
+    rules = []
+    for each in found:
+        named = next(((kind, match[1]) for kind, form in _RULES if (match := form.fullmatch(each.field))), None)
+        if named is None or (named[0] == "body:$" and is_form(header_pairs(attempt.headers))):
+            return None
+        rules.append(f'"{"".join(named)}"')
+    return f"ignore=[{', '.join(rules)}]"
+
+
+def describe(signature: EventSignature) -> str:
+    """A signature as a person would write the call."""
+    pairs = [
+        f"{name}={item}"
+        for name, value in signature.query.items()
+        for item in (value if isinstance(value, list) else [value])
+    ]
+    query = "?" + "&".join(pairs) if pairs else ""
+    return f"{signature.method} {signature.url or ''}{query}".strip()
+
+
+def _candidate(event: DependencyEvent, note: str, attempt: Attempt) -> str:
+    found = differences(event, attempt)
+    lines = [f"#{event.eid} {describe(event.signature)}{note}"]
+    lines += [f"    {difference}" for difference in found[:_MOST_DIFFERENCES]]
+    if len(found) > _MOST_DIFFERENCES:
+        lines.append(f"    and {len(found) - _MOST_DIFFERENCES} more fields")
+    refused_by = None if found else attempt.refused_by(event)
+    if refused_by is not None:
+        lines.append(f"    the matcher {refused_by} says that this is another call")
+    return "\n".join(lines)
+
+
+def _distance(event: DependencyEvent, attempt: Attempt) -> float:
+    recorded, actual, given = event.signature, attempt.signature, attempt.given
+    distance = 0.0
+    if "lib" in given and recorded.lib != actual.lib:
+        distance += 4.0
+    if "method" in given and recorded.method != actual.method:
+        distance += 2.0
+    if "url" in given and not _is_same("url", recorded, actual):
+        likeness = difflib.SequenceMatcher(None, recorded.url or "", actual.url or "").ratio()
+        distance += 1.0 + 4.0 * (1.0 - likeness)
+    if "query" in given and recorded.query != actual.query:
+        distance += 1.0
+    if "body_hash" in given and recorded.body_hash != actual.body_hash:
+        distance += 1.0
+        statements = _statement(event.call.args if event.call is not None else None), _statement(attempt.args)
+        if None not in statements and statements[0] != statements[1]:
+            distance += 2.0 - difflib.SequenceMatcher(None, statements[0] or "", statements[1] or "").quick_ratio()
+    return distance
+
+
+def _is_same(field: str, recorded: EventSignature, actual: EventSignature) -> bool:
+    before, now = getattr(recorded, field), getattr(actual, field)
+    return before == now or (field == "url" and None not in (before, now) and same_target(before) == same_target(now))
+
+
+def _statement(args: Any) -> str | None:
+    return args["statement"] if is_sql(args) else None
+
+
+def _parameters(args: Any) -> Any:
+    return args.get("parameters", args.get("many"))
+
+
+def _body_differences(event: DependencyEvent, attempt: Attempt) -> Iterator[Difference]:
+    call, content = event.call, attempt.rules.content
+    if call is not None and call.args is not None and attempt.args is not None:
+        yield from value_differences("args", content(call.args), content(attempt.args))
+        return
+    recorded = call.body.data if call is not None and call.body is not None else None
+    if call is None or not isinstance(recorded, bytes) or not attempt.body:
+        yield Difference("body", recorded or event.signature.body_hash, attempt.body or attempt.signature.body_hash)
+        return
+    sides = [(recorded, header_pairs(call.headers)), (attempt.body, header_pairs(attempt.headers))]
+    plain = [plain_body(data, headers) for data, headers in sides]
+    before, now = (body_value(data, headers) for data, (_, headers) in zip(plain, sides, strict=True))
+    found = list(value_differences("body", content(before), content(now)))
+    # Equal in what they say: JSON that is written in another way.
+    yield from found or [Difference("body", *plain)]
+
+
+def _short_text(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _LONGEST_STATEMENT else f"{text[: _LONGEST_STATEMENT - 1]}…"

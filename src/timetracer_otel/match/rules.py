@@ -1,0 +1,156 @@
+"""What counts when a call is matched, where that is not everything: the settings ``match_on`` and ``ignore``.
+
+Signatures stay as they were recorded. Under these rules both sides get a key of their own, made from what is stored
+of the recorded call and from the same, redacted, of the call that is made now.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from timetracer_otel.cassette import Unencodable, pack
+from timetracer_otel.config import TraceConfig
+from timetracer_otel.match.body_content import plain_body
+from timetracer_otel.types import CallView, Matcher, header_pairs
+
+__all__ = ["EVERYTHING", "MatchRules", "json_path", "rules_of", "without"]
+
+_TOKEN = re.compile(r"\.([^.\[\]]+)|\[(\d+|\*)\]|\['([^']*)'\]")
+_GONE = "[IGNORED]"
+_BOUNDARY = re.compile(r"(\bboundary=).*", re.IGNORECASE)
+_OF_THE_TRACE = frozenset(
+    {
+        *("traceparent", "tracestate", "baggage"),
+        *("b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags"),
+        *("uber-trace-id", "x-amzn-trace-id"),
+    }
+)
+"""Headers of OpenTelemetry's propagators (W3C Trace Context and Baggage, B3, Jaeger, X-Ray): new in every call."""
+_NOT_IN_ALL = _OF_THE_TRACE | {"content-length"}
+"""Not among ``headers``, unless it is named: it says how long the body was before its secrets were replaced."""
+
+
+def rules_of(config: TraceConfig | None) -> MatchRules | None:
+    """The rules of a configuration; None where they are the default ones."""
+    if config is None or (not config.ignore and config.match_on == TraceConfig().match_on):
+        return None
+    return MatchRules(config.match_on, config.ignore)
+
+
+class MatchRules:
+    """Immutable, so safe from any thread.
+
+    Args:
+        match_on: Names of parts, and functions that say whether a recorded call answers one that is made now.
+        ignore: ``query:<name>``, ``header:<name>``, ``body:<JSON path>``.
+    """
+
+    def __init__(self, match_on: Sequence[str | Matcher], ignore: Sequence[str] = ()) -> None:
+        self.matchers: tuple[Matcher, ...] = tuple(part for part in match_on if callable(part))
+        parts = {part for part in match_on if isinstance(part, str)}
+        self.method, self.url = "method" in parts, "url" in parts
+        self.query, self.body = "query" in parts, "body" in parts
+        self._all_headers = "headers" in parts
+        self._headers = sorted(part[8:].strip().lower() for part in parts if part.lower().startswith("headers:"))
+        ignored = [rule.partition(":")[::2] for rule in ignore]
+        self._no_query = frozenset(what for kind, what in ignored if kind == "query")
+        self._no_headers = frozenset(what.lower() for kind, what in ignored if kind == "header")
+        self._no_body = tuple(json_path(what) for kind, what in ignored if kind == "body")
+
+    def refused_by(self, recorded: CallView, now: CallView) -> str | None:
+        """The name of the custom matcher that does not take the one for the other; None where all do."""
+        refusing = next((matcher for matcher in self.matchers if not matcher(recorded, now)), None)
+        return None if refusing is None else getattr(refusing, "__name__", repr(refusing))
+
+    def given(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """The fields of a hand-written plugin's signature that count."""
+        counts = {"method": self.method, "url": self.url, "query": self.query, "body_hash": self.body}
+        kept = {name: value for name, value in fields.items() if counts.get(name, True)}
+        if self._no_query and isinstance(kept.get("query"), dict):
+            kept["query"] = {name: value for name, value in kept["query"].items() if name not in self._no_query}
+        return kept
+
+    def header_key(self, headers: Mapping[str, str]) -> tuple[tuple[str, str | None], ...]:
+        """What counts of the headers: names in lower case, with their values (None for one that is missing)."""
+        lowered = {name.lower(): value for name, value in headers.items()}
+        names: Iterable[str] = self._headers
+        if self._all_headers:
+            names = sorted({*self._headers, *(lowered.keys() - _NOT_IN_ALL)})
+        content_type = lowered.get("content-type")
+        if content_type is not None:
+            # Random in every client, as in the body.
+            lowered["content-type"] = _BOUNDARY.sub(r"\1boundary", content_type)
+        return tuple((name, lowered.get(name)) for name in names if name not in self._no_headers)
+
+    def query_of(self, query: Mapping[str, Any]) -> dict[str, Any]:
+        """The query without what does not count."""
+        return {name: value for name, value in query.items() if self.query and name not in self._no_query}
+
+    def content(self, value: Any) -> Any:
+        """Arguments, or a JSON body, without what does not count."""
+        return without(value, self._no_body)
+
+    def body_key(self, view: CallView, body_hash: str | None) -> str | None:
+        """What counts of the body or the arguments; ``body_hash`` where that is all of it."""
+        if not self.body:
+            return None
+        if not self._no_body:
+            return body_hash
+        if view.args is not None:
+            return _hash_of(without(view.args, self._no_body), pack) or body_hash
+        if view.body is None:
+            return body_hash
+        try:
+            content = json.loads(plain_body(view.body, header_pairs(view.headers)))
+        except (ValueError, RecursionError):
+            return body_hash
+        return _hash_of(without(content, self._no_body), _json) or body_hash
+
+
+EVERYTHING = MatchRules(TraceConfig().match_on)
+"""The default rules."""
+
+
+def _hash_of(value: Any, encode: Callable[[Any], bytes]) -> str | None:
+    try:
+        return hashlib.sha256(encode(value)).hexdigest()
+    except (Unencodable, ValueError, RecursionError):
+        return None
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def json_path(text: str) -> tuple[str, ...]:
+    """``$.a[0]['b c'].*`` as its steps."""
+    return tuple(next(step for step in match.groups() if step is not None) for match in _TOKEN.finditer(text[1:]))
+
+
+def without(value: Any, paths: Iterable[tuple[str, ...]]) -> Any:
+    """A copy without what stands at the paths, or with a stand-in where its place must stay (in a list)."""
+    for path in paths:
+        value = _cut(value, path)
+    return value
+
+
+def _cut(value: Any, path: tuple[str, ...]) -> Any:
+    """A copy in which what stands at the path is gone, or replaced where its place must stay (in a list)."""
+    if not path:
+        return _GONE
+    step, rest = path[0], path[1:]
+    if isinstance(value, dict):
+        hit = [key for key in value if step == "*" or str(key) == step]
+        if not rest:
+            return {key: item for key, item in value.items() if key not in hit}
+        return {key: _cut(item, rest) if key in hit else item for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        items = [
+            _cut(item, rest) if step == "*" or step == str(position) else item for position, item in enumerate(value)
+        ]
+        return type(value)(items) if type(value) in (list, tuple) else items
+    return value

@@ -1,0 +1,85 @@
+"""The counters of the process as OpenTelemetry metrics, by the metrics API alone: who has no SDK pays nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+
+from opentelemetry.metrics import CallbackOptions, Observation, get_meter
+
+from timetracer_otel.base.counters import Counters, counters
+
+__all__ = ["REASON", "WHERE", "offer"]
+
+REASON = "timetracer.reason"
+"""Attribute of what was dropped: why; one of few constant texts."""
+WHERE = "timetracer.where"
+"""Attribute of faults: the place in the recorder."""
+
+
+def _number(read: Callable[[Counters], int]) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    return lambda options: [Observation(read(counters()))]
+
+
+def _numbers_by(
+    attribute: str, read: Callable[[Counters], Mapping[str, int]]
+) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    return lambda options: [Observation(number, {attribute: key}) for key, number in read(counters()).items()]
+
+
+@lru_cache(maxsize=1)
+def offer() -> None:
+    """Make the instruments, once; a meter provider that is set later has them too.
+
+    Names and units follow the general metric conventions of OpenTelemetry
+    (https://opentelemetry.io/docs/specs/semconv/general/metrics/).
+    """
+    meter = get_meter("timetracer_otel")
+    meter.create_observable_up_down_counter(
+        "timetracer.sessions.open",
+        [_number(lambda now: now.sessions_open)],
+        "{session}",
+        "Requests that are being recorded, or wait for being written.",
+    )
+    meter.create_observable_counter(
+        "timetracer.cassettes.written",
+        [_number(lambda now: now.cassettes_written)],
+        "{cassette}",
+        "Finished cassettes on disk.",
+    )
+    meter.create_observable_counter(
+        "timetracer.cassettes.cut",
+        [_number(lambda now: now.cassettes_cut)],
+        "{cassette}",
+        "Requests that were under way when the process ended: what had ended of them is on disk.",
+    )
+    meter.create_observable_counter(
+        "timetracer.cassettes.discarded",
+        [_number(lambda now: now.cassettes_discarded)],
+        "{cassette}",
+        "Recordings of requests that did not fail, where only others are kept.",
+    )
+    meter.create_observable_counter(
+        "timetracer.cassettes.dropped",
+        [_numbers_by(REASON, lambda now: now.cassettes_dropped)],
+        "{cassette}",
+        "Recordings lost as a whole.",
+    )
+    meter.create_observable_counter(
+        "timetracer.events.dropped",
+        [_numbers_by(REASON, lambda now: now.events_dropped)],
+        "{event}",
+        "Calls, bodies and the like that a cassette lacks.",
+    )
+    meter.create_observable_counter(
+        "timetracer.calls.late",
+        [_number(lambda now: now.calls_late)],
+        "{call}",
+        "Calls that began after the end of their request and stand in its cassette all the same.",
+    )
+    meter.create_observable_counter(
+        "timetracer.faults",
+        [_numbers_by(WHERE, lambda now: now.faults)],
+        "{fault}",
+        "Contained faults of the recorder.",
+    )

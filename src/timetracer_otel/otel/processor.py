@@ -1,0 +1,120 @@
+"""The span processor: it sees each span start and end, and tells the sessions.
+
+The module is imported when there is a provider that takes a processor, so that who has none pays nothing for the SDK.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.trace import SpanKind
+
+from timetracer_otel.base import counters, faults
+from timetracer_otel.base.otel_context import current_context
+from timetracer_otel.context import SESSION_KEY
+from timetracer_otel.otel.spans import LiveSpan, LiveSpans, live_span
+from timetracer_otel.session import BaseSession
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+
+__all__ = ["MAX_LIVE_SPANS", "Decider", "TimetracerSpanProcessor"]
+
+MAX_LIVE_SPANS = 100_000
+"""Spans kept at once. A span that never ends is a leak of the app's; beyond this number new ones are not kept."""
+
+_CLIENT, _PRODUCER = SpanKind.CLIENT, SpanKind.PRODUCER
+
+
+class Decider(Protocol):
+    """Who decides which session a span without one belongs to: the process (`process.runtime`)."""
+
+    @property
+    def spans(self) -> LiveSpans:
+        """The table that the processor keeps."""
+
+    def session_of(
+        self, span: Span, parent: LiveSpan | None, context: Context | None, *, is_client: bool
+    ) -> tuple[BaseSession | None, bool] | None:
+        """The session of a span that starts, and whether it begins with the span; None: the span is not kept."""
+
+    def outermost_ended(self, session: BaseSession, span: ReadableSpan, began_session: bool) -> None:
+        """An outermost span of this process has ended."""
+
+    def flush(self, timeout_s: float = 30.0) -> bool:
+        """Wait for the cassettes of finished requests; False where that took longer."""
+
+
+class TimetracerSpanProcessor(SpanProcessor):
+    """Sees every recording span, sampled or not: opens and closes root sessions, and keeps the table of live spans.
+
+    It exports nothing and never raises: exceptions in a processor escape into user code and skip the processors after
+    it, so each method contains its own (law 6).
+    """
+
+    def __init__(self, decider: Decider) -> None:
+        self._decider = decider
+        self._live = decider.spans.by_id
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        try:
+            live = self._live
+            if len(live) >= MAX_LIVE_SPANS:
+                counters.event_dropped("spans over the limit")
+                return
+            seen: Any = span
+            try:
+                own, link, kind = seen._context, seen._parent, seen._kind
+            except AttributeError:
+                own, link, kind = seen.get_span_context(), seen.parent, seen.kind
+            parent = live.get(link[1]) if link is not None and not link[2] else None
+            # By identity: an enum's hash is Python code.
+            is_client, is_root = kind is _CLIENT or kind is _PRODUCER, False
+            # None stands for the current context: that is how implicit parents arrive. A session that is set in it
+            # wins over the parent span's.
+            context = current_context() if parent_context is None else parent_context
+            session: Any = context.get(SESSION_KEY)
+            if session is not None and session.after is not None:
+                session = session.after()
+            if session is None:
+                found = self._decider.session_of(span, parent, parent_context, is_client=is_client)
+                if found is None:
+                    return
+                session, is_root = found
+            live[own[1]] = live_span((span, own, parent, session, is_client, is_root))
+        except Exception as error:
+            faults.contain("processor.on_start", error)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        try:
+            seen: Any = span
+            try:
+                own = seen._context
+            except AttributeError:
+                own = seen.get_span_context()
+            live = self._live.pop(own[1], None)
+            if live is None or live.session is None:
+                return
+            session = live.session
+            ended = session.ended_spans
+            if ended is not None and len(ended) < session.max_spans:
+                ended.append(live)
+            else:
+                session.span_ended(live)
+            if live.parent is None:
+                self._decider.outermost_ended(session, span, live.is_root)
+        except Exception as error:
+            faults.contain("processor.on_end", error)
+
+    def shutdown(self) -> None:
+        """Wait for the cassettes of finished requests, as `force_flush` does."""
+        self.force_flush()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Wait for the cassettes of finished requests (see `Runtime.flush`); False where that took too long."""
+        try:
+            return self._decider.flush(timeout_millis / 1000)
+        except Exception as error:
+            faults.contain("processor.force_flush", error)
+            return False

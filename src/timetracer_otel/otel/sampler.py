@@ -1,0 +1,79 @@
+"""The RECORD_ONLY sampler: full events for unsampled traces, while the backend still gets nothing of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import sampling
+from opentelemetry.trace import Link, SpanKind, TraceState
+from opentelemetry.util.types import Attributes
+
+from timetracer_otel.base import faults
+
+__all__ = ["TimetracerSampler", "sampler_factory"]
+
+
+class TimetracerSampler(sampling.Sampler):
+    """Asks another sampler, and records (without sampling) what that one would drop.
+
+    The SDK's own samplers lose the start attributes of a span that they drop; here they are kept.
+
+    Args:
+        root: Decides what the backend gets.
+    """
+
+    def __init__(self, root: sampling.Sampler = sampling.DEFAULT_ON) -> None:
+        self._root = root
+
+    def should_sample(
+        self,
+        parent_context: Context | None,
+        trace_id: int,
+        name: str,
+        kind: SpanKind | None = None,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        trace_state: TraceState | None = None,
+    ) -> sampling.SamplingResult:
+        result = self._root.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
+        if result.decision is not sampling.Decision.DROP:
+            return result
+        kept = {**(attributes or {}), **(result.attributes or {})}
+        return sampling.SamplingResult(sampling.Decision.RECORD_ONLY, kept, result.trace_state)
+
+    def get_description(self) -> str:
+        return f"TimetracerSampler{{{self._root.get_description()}}}"
+
+
+_BY_NAME: dict[str, Callable[[float], sampling.Sampler]] = {
+    "always_on": lambda _: sampling.ALWAYS_ON,
+    "always_off": lambda _: sampling.ALWAYS_OFF,
+    "parentbased_always_on": lambda _: sampling.DEFAULT_ON,
+    "parentbased_always_off": lambda _: sampling.DEFAULT_OFF,
+    "traceidratio": sampling.TraceIdRatioBased,
+    "parentbased_traceidratio": sampling.ParentBasedTraceIdRatio,
+}
+
+
+def sampler_factory(argument: str | float | None = None) -> TimetracerSampler:
+    """Make the sampler that ``OTEL_TRACES_SAMPLER=timetracer`` names.
+
+    Args:
+        argument: ``OTEL_TRACES_SAMPLER_ARG``: what decides for the backend, as the name of a sampler
+            (``always_off``), a ratio (``0.1``, the parent's decision first), or both
+            (``traceidratio=0.1``). Nothing, or what cannot be read: ``parentbased_always_on``.
+    """
+    text = "" if argument is None else str(argument).strip()
+    name, _, ratio = text.partition("=")
+    if name and name not in _BY_NAME:
+        name, ratio = "parentbased_traceidratio", name
+    try:
+        return TimetracerSampler(_BY_NAME[name or "parentbased_always_on"](float(ratio or 1.0)))
+    except ValueError:
+        faults.warn_once(
+            "sampler-argument",
+            f"OTEL_TRACES_SAMPLER_ARG={text!r} is neither a sampler ({', '.join(_BY_NAME)}) nor a ratio "
+            "from 0 to 1; parentbased_always_on is used.",
+        )
+        return TimetracerSampler()

@@ -1,0 +1,138 @@
+"""From an OpenTelemetry span to the facts that stand in a cassette, and from a root span to its request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from opentelemetry.trace import SpanKind, StatusCode
+
+from timetracer_otel.base.attributes import first_of, text_or_none
+from timetracer_otel.redact.urls import split_url, values_by_name
+from timetracer_otel.session import TraceSession
+from timetracer_otel.types import RequestSnapshot, ResponseSnapshot, SpanFacts
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
+__all__ = [
+    "RootSpan",
+    "facts_of",
+    "failed",
+    "is_server",
+    "note_exception",
+    "query_values",
+    "request_path",
+    "route_of",
+]
+
+_SERVER = SpanKind.SERVER
+
+
+def is_server(span: ReadableSpan) -> bool:
+    """Whether a span stands for a request that came in."""
+    return span.kind is _SERVER
+
+
+def facts_of(span: ReadableSpan) -> SpanFacts:
+    """The facts of a span that has ended."""
+    context = span.get_span_context()
+    return SpanFacts(
+        trace_id=f"{context.trace_id:032x}" if context else "",
+        span_id=f"{context.span_id:016x}" if context else "",
+        parent_span_id=f"{span.parent.span_id:016x}" if span.parent else None,
+        name=span.name,
+        kind=span.kind.name,
+        status=span.status.status_code.name,
+        status_description=span.status.description,
+        attributes=dict(span.attributes or {}),
+        scope=span.instrumentation_scope.name if span.instrumentation_scope else None,
+        start_ns=span.start_time,
+        end_ns=span.end_time,
+        sampled=bool(context and context.trace_flags.sampled),
+    )
+
+
+def request_path(span: ReadableSpan) -> str | None:
+    """The path of the request that a root span stands for (old and new semantic conventions); None for others."""
+    path = first_of(span.attributes or {}, "url.path", "http.target")
+    if path is None:
+        url = first_of(span.attributes or {}, "http.url", "url.full") if span.kind is _SERVER else None
+        path = split_url(str(url)).path if url is not None else None
+    return None if path is None else str(path)
+
+
+def _line_of(span: ReadableSpan) -> tuple[str, str, str]:
+    """Method, path and query; for jobs and messages, the span's kind and its name in the place of the first two."""
+    attributes = span.attributes or {}
+    method = first_of(attributes, "http.request.method", "http.method")
+    path, _, query = (request_path(span) or span.name).partition("?")
+    query = str(first_of(attributes, "url.query") or query)
+    return str(method) if method is not None else span.kind.name, path, query
+
+
+def route_of(span: ReadableSpan) -> str | None:
+    """The route's template, where the span names one."""
+    return text_or_none((span.attributes or {}).get("http.route"))
+
+
+def _response_of(span: ReadableSpan) -> ResponseSnapshot:
+    """What a root span says about the answer; status 0 where it was no HTTP request."""
+    status = first_of(span.attributes or {}, "http.response.status_code", "http.status_code")
+    duration_ns = (span.end_time or 0) - (span.start_time or 0)
+    return ResponseSnapshot(status=status if isinstance(status, int) else 0, duration_ms=duration_ns / 1e6)
+
+
+class RootSpan:
+    """The request that a root span stands for, for want of somebody who saw it passing (an `Exchange`).
+
+    Made when the span starts: a replay has nothing but what the span says then to choose a recording by, and the app
+    may rename it later. The rest is what it says in the end.
+    """
+
+    def __init__(self, span: ReadableSpan) -> None:
+        self._span: ReadableSpan | None = span
+        self._line = _line_of(span)
+
+    def request(self) -> RequestSnapshot:
+        span = self._span
+        if span is None:
+            return RequestSnapshot(method="", path="")
+        method, path, query = self._line
+        attributes = span.attributes or {}
+        return RequestSnapshot(
+            method=method,
+            path=path,
+            route_template=route_of(span),
+            query=query_values(query),
+            client_ip=text_or_none(first_of(attributes, "client.address", "http.client_ip", "net.peer.ip")),
+            user_agent=text_or_none(first_of(attributes, "user_agent.original", "http.user_agent")),
+        )
+
+    def response(self) -> ResponseSnapshot:
+        return ResponseSnapshot(status=0) if self._span is None else _response_of(self._span)
+
+    def release(self) -> None:
+        self._span = None
+
+
+def note_exception(session: TraceSession, span: ReadableSpan) -> None:
+    """Tell a session of the last exception that was recorded on a span."""
+    for event in span.events:
+        if event.name == "exception":
+            attributes = event.attributes or {}
+            session.mark_error(
+                str(attributes.get("exception.type", "")),
+                str(attributes.get("exception.message", "")),
+                str(attributes.get("exception.stacktrace", "")) or None,
+            )
+
+
+def failed(span: ReadableSpan) -> bool:
+    """Whether the request ended in an error: status ERROR, or an HTTP status of 500 or more."""
+    return span.status.status_code is StatusCode.ERROR or _response_of(span).status >= 500
+
+
+def query_values(query: str) -> dict[str, Any]:
+    """A query by names, with a list where a name occurs more than once."""
+    return values_by_name(parse_qsl(query, keep_blank_values=True))

@@ -1,0 +1,133 @@
+"""The spans of this process while they are live: the side table that the span processor keeps. Needs no SDK.
+
+Payload never rides on spans. A call finds its session through the id of the span it is made in, and a span that
+ended finds its calls through the same id; bodies and rows stay out of the spans, and so out of the backend.
+
+What the SDK's spans keep to themselves is read here and nowhere else, and as it lies there: the properties that say
+the same are functions, and each function on the way of a call costs it about a microsecond, most of it for memory
+that is in no cache. Where a release of OpenTelemetry has renamed them, or a vendor's span has none of them, the
+properties answer: a `try` that catches nothing costs nothing. A span context is a tuple, with the span's id at 1 and
+whether it is remote at 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from opentelemetry.trace import Span as ApiSpan
+from opentelemetry.trace import SpanContext
+
+from timetracer_otel.base.otel_context import SPAN_KEY, current_context
+from timetracer_otel.calls.hooks import NOWHERE, Unseen, Whereabouts
+from timetracer_otel.otel.span_facts import facts_of
+from timetracer_otel.session import BaseSession
+from timetracer_otel.types import SpanFacts
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import Span
+
+__all__ = ["LiveSpan", "LiveSpans", "live_span"]
+
+
+class LiveSpan(NamedTuple):
+    """One span between its start and its end, and, in its session, after that (an `EndedSpan`)."""
+
+    span: Span
+    context: SpanContext
+    parent: LiveSpan | None
+    session: BaseSession | None
+    """None where the request is left out of recording (by sampling or by its path), with all below it."""
+    is_client: bool
+    """Whether the span stands for a call to somebody else."""
+    is_root: bool
+    """Whether the session began with this span, and ends with it."""
+
+    @property
+    def span_id(self) -> int:
+        return self.context.span_id
+
+    def facts(self) -> SpanFacts:
+        """What the span says, once it has ended."""
+        return facts_of(self.span)
+
+    def path(self) -> tuple[str, ...]:
+        """Names of the spans from the outermost to this one; the client span of the call itself is no part of it."""
+        node = self.parent if self.is_client else self
+        if node is None:
+            return ()
+        if node.parent is None:
+            try:
+                return (node.span._name,)
+            except AttributeError:
+                return (node.span.name,)
+        names = []
+        while node is not None:
+            try:
+                names.append(node.span._name)
+            except AttributeError:
+                names.append(node.span.name)
+            node = node.parent
+        names.reverse()
+        return tuple(names)
+
+
+live_span: Callable[[tuple[Any, ...]], LiveSpan] = partial(tuple.__new__, LiveSpan)
+"""Makes one without a function in Python, of which `NamedTuple` has one."""
+
+
+class LiveSpans:
+    """All live spans of the process, by span id. Safe from any thread: each change is one step of a dictionary.
+
+    Args:
+        watch: Called where a call is made in a span that nobody saw start.
+    """
+
+    def __init__(self, watch: Callable[[], None]) -> None:
+        self.by_id: dict[int, LiveSpan] = {}
+        self._watch = watch
+
+    def __len__(self) -> int:
+        return len(self.by_id)
+
+    def whereabouts(self, span: ApiSpan | None = None) -> Whereabouts:
+        """Where in the traces the caller is, or a call whose span is not the current one."""
+        if span is None:
+            span = current_context().get(SPAN_KEY)  # type: ignore[assignment]
+            if span is None:
+                return NOWHERE
+        try:
+            live = self.by_id.get(span._context[1])  # type: ignore[attr-defined]
+        except (AttributeError, TypeError, LookupError):
+            # It keeps its context somewhere else, as a vendor's may.
+            live = None
+        return live if live is not None else self._unseen(span)
+
+    def _unseen(self, span: ApiSpan) -> Whereabouts:
+        context = span.get_span_context()
+        if not context.is_valid:
+            return NOWHERE
+        live = self.by_id.get(context.span_id)
+        if live is not None:
+            return live
+        if span.is_recording():
+            # A provider that was set behind our back: what comes after this call is seen.
+            self._watch()
+        return Unseen(context, span)
+
+    def sessions(self) -> set[BaseSession | None]:
+        """The sessions that have live spans."""
+        # A list first: other threads change the dictionary.
+        return {live.session for live in list(self.by_id.values())}
+
+    def root_of(self, span_id: int) -> LiveSpan | None:
+        """The live span that began the session which the span with this id is part of."""
+        live = self.by_id.get(span_id)
+        while live is not None and not live.is_root:
+            live = live.parent
+        return live
+
+    def clear(self) -> None:
+        """Forget every span (in a forked child, where none of them will end)."""
+        self.by_id.clear()

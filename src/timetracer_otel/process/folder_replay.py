@@ -1,0 +1,243 @@
+"""The replay of a folder: each request that comes in, and each job, is answered from the cassette recorded for it."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from opentelemetry import baggage
+from opentelemetry.baggage.propagation import W3CBaggagePropagator
+from opentelemetry.context import Context
+
+from timetracer_otel.base import faults
+from timetracer_otel.calls.exclusions import ExcludedUrls
+from timetracer_otel.config import TraceConfig
+from timetracer_otel.constants import BAGGAGE_ENTRY, RecordMode
+from timetracer_otel.exceptions import CassetteError, ConfigurationError
+from timetracer_otel.guard import network_guard
+from timetracer_otel.incoming.exclusions import is_excluded
+from timetracer_otel.incoming.scope import IncomingRequest, RequestScope
+from timetracer_otel.match.folder_index import CassetteLibrary, LibraryEntry
+from timetracer_otel.otel.span_facts import RootSpan, is_server
+from timetracer_otel.otel.spans import LiveSpan
+from timetracer_otel.process.ledger import ReplayLedger
+from timetracer_otel.process.refusing import RefusingSession
+from timetracer_otel.session import BaseSession, ReplaySession
+from timetracer_otel.types import BodySnapshot, Cassette, RequestSnapshot
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
+__all__ = ["FolderReplay", "named_cassette"]
+
+
+def named_cassette(header: str | None = None, context: Context | None = None) -> str | None:
+    """The cassette that baggage names: in a context (None: the current one), or else in a ``baggage`` header."""
+    named = baggage.get_baggage(BAGGAGE_ENTRY, context)
+    if named is None and header and BAGGAGE_ENTRY in header:
+        # Where no propagator is set, or none has run yet.
+        named = baggage.get_baggage(BAGGAGE_ENTRY, W3CBaggagePropagator().extract({"baggage": header}, Context()))
+    # OpenTelemetry's propagator leaves the properties of an entry with its value (W3C Baggage, section 3.3.1).
+    return str(named).partition(";")[0].strip() if named is not None else None
+
+
+class _Open(NamedTuple):
+    line: str
+    """``GET /users/7``."""
+    by_span: bool
+    """It ends with a span."""
+    counts: bool
+    """Whether it counts as a request."""
+
+
+def _named_by(incoming: IncomingRequest) -> str | None:
+    lines = [value.decode("latin-1") for name, value in incoming.headers if name.lower() == b"baggage"]
+    return named_cassette(",".join(lines))
+
+
+def _cassette_of(session: ReplaySession) -> str | None:
+    return None if isinstance(session, RefusingSession) else session.cassette_path
+
+
+def _snapshot(incoming: IncomingRequest) -> RequestSnapshot:
+    data = incoming.body
+    if data is None:
+        return incoming.snapshot(BodySnapshot(captured=False))
+    return incoming.snapshot(BodySnapshot(captured=True, encoding="bytes", data=data, size_bytes=len(data)))
+
+
+class FolderReplay:
+    """Chooses a session for each request, and keeps it until that has ended. Safe from any thread and task.
+
+    Args:
+        config: Its ``cassette_path`` is the folder.
+
+    Raises:
+        ConfigurationError: Its ``record_mode`` is one for a single cassette.
+        CassetteError: There is no such folder, or no cassette in it can be read.
+    """
+
+    def __init__(self, config: TraceConfig) -> None:
+        folder = config.cassette_path or ""
+        if config.record_mode is not RecordMode.NONE:
+            raise ConfigurationError(
+                f"TIMETRACER_RECORD_MODE: {config.record_mode.value!r} is not allowed with a folder. Allowed: none. "
+                f"Name one cassette of {folder}, or unset it."
+            )
+        # The app may go to another folder while it runs.
+        report = str(Path(config.replay_report).absolute()) if config.replay_report is not None else None
+        self._config = config = replace(config, replay_report=report)
+        self.library = CassetteLibrary(folder)
+        for fault in self.library.broken:
+            faults.logger.warning("timetracer-otel: left out: %s", fault)
+        self._reported = len(self.library.broken)
+        self._ledger = ReplayLedger(config.replay_report)
+        self._excluded = ExcludedUrls()
+        self._lock = threading.RLock()
+        self._outside: ReplaySession | None = None
+        self._open: dict[ReplaySession, _Open] = {}
+        if config.block_network:
+            network_guard.begin(self.outside())
+
+    def outside(self) -> ReplaySession:
+        """The session of calls outside any request: answered from what was recorded outside any."""
+        session = self._outside
+        if session is None:
+            with self._lock:
+                session = self._outside
+                if session is None:
+                    cassette = self.library.outside()
+                    for fault in self.library.broken[self._reported :]:
+                        faults.logger.warning("timetracer-otel: left out: %s", fault)
+                    session = self._session(cassette, cassette.path or self.library.directory)
+                    session.on_miss = partial(self._ledger.missed, "outside any request")
+                    self._outside = session
+        return session
+
+    def expects_body(self, incoming: IncomingRequest) -> bool:
+        """Whether the choice for a request depends on its body, so that it must be read first."""
+        return _named_by(incoming) is None and self.library.expects_body(_snapshot(incoming))
+
+    def request_began(self, incoming: IncomingRequest, around: LiveSpan | None) -> RequestScope | None:
+        """A request has come in that belongs to no session yet; None where it is a call of a job's.
+
+        Args:
+            incoming: The request.
+            around: The span around the app that a session began with.
+        """
+        if around is not None:
+            if not is_server(around.span):
+                return None
+            # Chosen by what the span said, which knew no body.
+            self._withdraw(around.session)
+        left_out = is_excluded(incoming, self._excluded)
+        session = self._began(_snapshot(incoming), _named_by(incoming), by_span=False, left_out=left_out)
+        return RequestScope(incoming, session, on_end=lambda _: self.end(session))
+
+    def span_began(self, span: ReadableSpan, context: Context | None) -> ReplaySession:
+        """The session of the request, job or message that a span stands for, whose parent context is given."""
+        return self._began(RootSpan(span).request(), named_cassette(None, context), by_span=True)
+
+    def _began(
+        self, request: RequestSnapshot, named: str | None, by_span: bool, left_out: bool = False
+    ) -> ReplaySession:
+        entry = self.library.choose(request, named)
+        line = f"{request.method} {request.path}"
+        session = self._chosen(entry, request) if entry is not None else self._refusing(request, named)
+        session.on_miss = partial(self._ledger.missed, line)
+        # What nobody recorded on purpose is missing on purpose.
+        counts = entry is not None or (self._config.should_trace(request.path) and not left_out)
+        with self._lock:
+            self._open[session] = _Open(line, by_span, counts)
+        if counts:
+            self._ledger.began(line, _cassette_of(session))
+        if self._config.block_network:
+            network_guard.begin(session)
+        return session
+
+    def _withdraw(self, session: BaseSession | None) -> None:
+        if not isinstance(session, ReplaySession):
+            return
+        with self._lock:
+            began = self._open.pop(session, None)
+        if began is None:
+            return
+        if began.counts:
+            self._ledger.withdrawn(_cassette_of(session))
+        self.library.withdraw(session.cassette_path)
+        network_guard.end(session)
+
+    def end(self, session: ReplaySession, by_span: bool = False) -> None:
+        """A request has ended: note what its calls did. Harmless when repeated.
+
+        Args:
+            session: Its session.
+            by_span: Whether it was a span that ended; then what a middleware began goes on.
+        """
+        with self._lock:
+            began = self._open.get(session)
+            if began is None or began.by_span is not by_span:
+                return
+            del self._open[session]
+        network_guard.end(session)
+        cassette = _cassette_of(session)
+        # What outlives its request may still call, and may have been recorded behind the request's cassette.
+        if cassette is not None:
+            session.fallback = self.outside
+        session.on_miss = partial(self._ledger.missed_late, began.line, cassette)
+        self._ledger.ended(began.line, cassette, session.verdict())
+
+    def finish(self) -> None:
+        """Log what the replay did: one line with the sums, and each call that had no answer."""
+        with self._lock:
+            under_way = list(self._open.items())
+        for session, began in under_way:
+            self.end(session, began.by_span)
+        outside = self._outside
+        if outside is not None:
+            network_guard.end(outside)
+            self._ledger.add(outside.verdict())
+        self._ledger.tell(self.library)
+
+    def after_fork(self) -> None:
+        """In a forked child: what the parent did is not this process's to tell."""
+        self._lock = threading.RLock()
+        self._open = {}
+        self._ledger = ReplayLedger(self._config.replay_report)
+
+    def _chosen(self, entry: LibraryEntry, request: RequestSnapshot) -> ReplaySession:
+        try:
+            cassette = self.library.read(entry)
+        except CassetteError as fault:
+            return RefusingSession(
+                f"The recording of {request.method} {request.path} cannot be read",
+                self._config,
+                cause=str(fault),
+                hint="record the request again.",
+            )
+        session = self._session(cassette, entry.path)
+        session.asked_by = self.library.departure(entry, request)
+        return session
+
+    def _session(self, cassette: Cassette, path: str) -> ReplaySession:
+        return ReplaySession(cassette, path, self._config.strict_replay, self._config)
+
+    def _refusing(self, request: RequestSnapshot, named: str | None) -> RefusingSession:
+        line = f"{request.method} {request.path}"
+        if named is not None:
+            return RefusingSession(
+                f"There is no cassette {named!r} in {self.library.directory}",
+                self._config,
+                cause=f"baggage of {line} names it",
+                hint=f"name a session id, its first eight characters, or a file name in {BAGGAGE_ENTRY}.",
+            )
+        return RefusingSession(
+            f"No recording fits {line}",
+            self._config,
+            cause=f"none in {self.library.directory} has its method and path, nor a route that fits",
+            hint=f"record the request, or name the cassette to answer it by baggage: {BAGGAGE_ENTRY}=<session id>.",
+            candidates=partial(self.library.nearest, request),
+        )

@@ -1,0 +1,156 @@
+"""What running sessions have recorded so far, on disk: a process that is killed does not take it along.
+
+A session that runs longer than one interval gets a part (see `timetracer_otel.cassette`), to which the calls are
+added that have ended since. When its cassette is written the part goes. A shorter session costs two steps of a
+dictionary.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+from timetracer_otel.base import faults
+from timetracer_otel.cassette import CassetteStore, Owner, PartWriter
+from timetracer_otel.exceptions import CassetteError
+from timetracer_otel.session import TraceSession
+from timetracer_otel.session.trace import EventFeed
+
+__all__ = ["Journal", "warn_of_store"]
+
+_SHARE = 4
+"""Of each so many seconds, at most one goes into parts, however many sessions run."""
+
+_IDLE_S = 60.0
+"""No tick is due: any time will do."""
+
+
+def warn_of_store(store: CassetteStore, error: CassetteError) -> None:
+    """Say that the folder refuses: the disk is the user's business, not a fault of ours. One line, no traceback."""
+    faults.warn_once(f"store:{store.directory}", f"{error} Recordings are dropped and counted.")
+
+
+class _Running:
+    __slots__ = ("began_s", "given_up", "part", "progress", "queued")
+
+    def __init__(self) -> None:
+        self.began_s = time.monotonic()
+        self.progress: EventFeed | None = None
+        self.part: PartWriter | None = None
+        self.given_up = False
+        self.queued = False
+
+
+class Journal:
+    """The parts of this process. `began`, `queued` and `ended` may be called from any thread, the rest from one.
+
+    Args:
+        store: Where the cassettes go.
+        interval_s: How often the parts are brought up to date; 0 for none at all.
+    """
+
+    def __init__(self, store: CassetteStore, interval_s: float) -> None:
+        self._store = store
+        self.interval_s = interval_s
+        self._owner: Owner | None = None
+        # Changed by the one thread only, but for `began`; what other threads say waits in `_ended`.
+        self._running: dict[TraceSession, _Running] = {}
+        self._ended: deque[tuple[TraceSession, bool]] = deque()
+        self.kept: set[TraceSession] = set()
+        """Those that still ran when it was closed, and have a cassette all the same."""
+        self._due_s = 0.0
+        self._was_quiet = True
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing runs, and nothing has for a whole interval."""
+        return self._was_quiet and not self._running and not self._ended
+
+    def began(self, session: TraceSession) -> None:
+        """A session has begun."""
+        self._running[session] = _Running()
+
+    def queued(self, session: TraceSession, *, is_queued: bool = True) -> None:
+        """It is in the queue of those that are written, or no longer, and waits for something else.
+
+        In the queue its cassette is the next thing to write: a part costs as much, and puts off all behind it.
+        """
+        running = self._running.get(session)
+        if running is not None:
+            running.queued = is_queued
+
+    def ended(self, session: TraceSession, *, wanted: bool) -> None:
+        """A session's cassette was written, or nobody wants one; or (``wanted``) it was lost, but for the part."""
+        if self.interval_s:
+            self._ended.append((session, wanted))
+
+    def wait_s(self) -> float:
+        """Seconds until `tick` is due."""
+        return _IDLE_S if self.is_idle else max(0.0, self._due_s - time.monotonic())
+
+    def tick(self) -> None:
+        """Bring everything up to date, where it is due."""
+        now_s = time.monotonic()
+        if now_s < self._due_s:
+            return
+        self._was_quiet = not self._running and not self._ended
+        self.settle()
+        for session, running in list(self._running.items()):
+            if now_s - running.began_s >= self.interval_s and not running.queued:
+                self._bring_up_to_date(session, running, self.interval_s)
+        took_s = time.monotonic() - now_s
+        self._due_s = now_s + took_s + max(self.interval_s, (_SHARE - 1) * took_s)
+
+    def settle(self) -> None:
+        """See to the parts of sessions that have ended."""
+        while self._ended:
+            session, wanted = self._ended.popleft()
+            running = self._running.pop(session, None)
+            part = running.part if running is not None else None
+            if part is not None:
+                (part.keep if wanted else part.remove)()
+
+    def close(self) -> None:
+        """No session will be written from now on: the parts of those that still run become cassettes as they are."""
+        self.settle()
+        for session, running in list(self._running.items()):
+            self._bring_up_to_date(session, running, 0.0)
+            if running.part is not None:
+                self.kept.add(session)
+            self._ended.append((session, True))
+        self.settle()
+        if self._owner is not None:
+            self._owner.release()
+            self._owner = None
+
+    def abandon(self) -> None:
+        """In a forked child: everything here is its parent's."""
+        if self._owner is not None:
+            self._owner.abandon()
+
+    def _bring_up_to_date(self, session: TraceSession, running: _Running, patience_s: float) -> None:
+        # Without any of these, it is not known yet what it is about; once finalised, it is about to be written.
+        known = session.exchange or session.origin or session.request
+        if running.given_up or session.is_finalized or known is None:
+            return
+        try:
+            if running.progress is None:
+                running.progress = EventFeed(session)
+            events = running.progress.take(patience_s)
+            if running.part is not None:
+                running.part.append(events)
+            else:
+                running.part = PartWriter(
+                    session.head(), events, self._store.directory, self._owned().name, self._store.compression
+                )
+        except CassetteError as error:
+            running.given_up = True
+            warn_of_store(self._store, error)
+        except Exception as error:
+            running.given_up = True
+            faults.contain("journal", error)
+
+    def _owned(self) -> Owner:
+        if self._owner is None:
+            self._owner = Owner(self._store.directory)
+        return self._owner

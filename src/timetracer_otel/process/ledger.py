@@ -1,0 +1,110 @@
+"""What the requests of a folder's replay did: sums for the log, and on request a line of JSON for each."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections import Counter
+from typing import Any
+
+from timetracer_otel.base import faults
+from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.match.folder_index import CassetteLibrary
+from timetracer_otel.types import Verdict
+
+__all__ = ["ReplayLedger"]
+
+_MOST_TOLD = 50
+"""Missed calls that are told of at the end; further ones are counted."""
+
+
+class ReplayLedger:
+    """Keeps numbers, and the first missed calls as text. Safe from any thread and task.
+
+    Args:
+        report: File that a line of JSON is appended to for each request that has ended.
+    """
+
+    def __init__(self, report: str | None) -> None:
+        self._report_path = report
+        self._lock = threading.RLock()
+        self._sums: Counter[str] = Counter()
+        self._told: list[str] = []
+
+    def began(self, request: str, cassette: str | None) -> None:
+        """A request has come in, with the cassette that was chosen for it; None where there is no recording."""
+        with self._lock:
+            self._sums["requests"] += 1
+            self._sums["refused"] += cassette is None
+        self._report({"request": request, "cassette": cassette, "state": "began"})
+
+    def withdrawn(self, cassette: str | None) -> None:
+        """Undo `began`."""
+        with self._lock:
+            self._sums["requests"] -= 1
+            self._sums["refused"] -= cassette is None
+
+    def missed(self, request: str, error: ReplayMismatchError) -> None:
+        """A call of a request had no answer."""
+        with self._lock:
+            self._sums["missed"] += 1
+            if len(self._told) < _MOST_TOLD:
+                self._told.append(f"missed in {request}: {error}")
+
+    def missed_late(self, request: str, cassette: str | None, error: ReplayMismatchError) -> None:
+        """A call had no answer that was made after its request had ended."""
+        self.missed(f"{request}, after its end", error)
+        self._report({"request": request, "cassette": cassette, "state": "late", "misses": [str(error)]})
+
+    def ended(self, request: str, cassette: str | None, verdict: Verdict) -> None:
+        """A request has ended."""
+        self.add(verdict)
+        self._report(
+            {
+                "request": request,
+                "cassette": cassette,
+                "state": "ended",
+                "hits": len(verdict.hits) + verdict.repeats,
+                "misses": [str(error) for error in (*verdict.misses, *verdict.blocked)],
+                "unused": [event.eid for event in verdict.unused],
+                "live": dict(verdict.live),
+            }
+        )
+
+    def add(self, verdict: Verdict) -> None:
+        """Add what one session did, but for its misses, of which `missed` heard."""
+        with self._lock:
+            self._sums["hit"] += len(verdict.hits) + verdict.repeats
+            self._sums["unused"] += len(verdict.unused)
+            self._sums["live"] += sum(verdict.live.values())
+            self._sums["blocked"] += len(verdict.blocked)
+
+    def tell(self, library: CassetteLibrary) -> None:
+        """Say the sums in one line, and log each call that had no answer."""
+        sums = self._sums
+        recordings = len(library.entries)
+        refused = f", {sums['refused']} without a recording" if sums["refused"] else ""
+        blocked = f", {sums['blocked']} blocked" if sums["blocked"] else ""
+        faults.say(
+            logging.WARNING if sums["missed"] or sums["blocked"] else logging.INFO,
+            f"replay of {library.directory}: {sums['requests']} requests from "
+            f"{recordings - len(library.unused())} of {recordings} recordings{refused}: {sums['hit']} hit, "
+            f"{sums['missed']} missed, {sums['unused']} unused, {sums['live']} live{blocked}",
+        )
+        for text in self._told:
+            faults.logger.warning("timetracer-otel: %s", text)
+        if sums["missed"] > len(self._told):
+            faults.logger.warning("timetracer-otel: and %d more missed calls", sums["missed"] - len(self._told))
+
+    def _report(self, found: dict[str, Any]) -> None:
+        if self._report_path is None:
+            return
+        try:
+            # One write to a file that is open for appending: lines of several workers do not mix.
+            with open(self._report_path, "ab", buffering=0) as file:
+                file.write(json.dumps(found).encode() + b"\n")
+        except OSError as error:
+            faults.warn_once(
+                "replay-report", f"TIMETRACER_REPLAY_REPORT: cannot write {self._report_path}: {error.strerror}"
+            )

@@ -1,0 +1,157 @@
+"""The recording of calls outside any request: one long-lived cassette of the process, written as it goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from timetracer_otel.base import faults
+from timetracer_otel.cassette import AppendWriter, cassette_path
+from timetracer_otel.config import TraceConfig
+from timetracer_otel.exceptions import CassetteError
+from timetracer_otel.session import TraceSession
+from timetracer_otel.session.base import EndedSpan, PendingCall
+from timetracer_otel.session.body_taps import BodyLimits
+from timetracer_otel.types import DependencyEvent
+
+__all__ = ["ProcessSession"]
+
+_PAUSE_S = 10.0
+_UNWRITTEN = "calls that could not be written"
+
+
+class ProcessSession(TraceSession):
+    """Appends each call to its file as soon as the call and its span have ended; keeps nothing of it.
+
+    The file is made with the first call. Where it cannot be written, the app goes on: one log line, and the calls
+    are counted as dropped.
+
+    Args:
+        config: Where to write, and what to capture.
+        is_live: Whether a span with this id is still open, so that its end is worth waiting for.
+    """
+
+    def __init__(self, config: TraceConfig, is_live: Callable[[int], bool]) -> None:
+        super().__init__(config)
+        # What is written makes room again; each body by itself is bounded.
+        self.limits = BodyLimits(config.max_body_bytes)
+        self._is_live = is_live
+        self._under_way: dict[int, PendingCall] = {}
+        self._calls_of_span: dict[int, int] = {}
+        # Nothing is kept, so there is no list for them.
+        self.ended_spans = None
+        self._spans_of_calls: dict[int, EndedSpan] = {}
+        self._waiting_for_span: dict[int, list[PendingCall]] = {}
+        self._output: AppendWriter | None = None
+        self._pauses_until_s = 0.0
+        self._closed = False
+
+    def call_began(self, call: PendingCall) -> bool:
+        with self._lock:
+            if self._closed:
+                self.drop(_UNWRITTEN)
+                return False
+            if len(self._under_way) >= self.config.max_events:
+                # Most likely streams that nobody closes.
+                self.drop("calls under way over the limit")
+                return False
+            call.eid = self.next_eid()
+            self._under_way[call.eid] = call
+            self._calls_of_span[call.span_id] = self._calls_of_span.get(call.span_id, 0) + 1
+        return True
+
+    def call_ended(self, call: PendingCall) -> None:
+        with self._lock:
+            if self._under_way.pop(call.eid, None) is None:
+                return
+            span = self._spans_of_calls.get(call.span_id)
+            if span is None and call.span_id and self._is_live(call.span_id):
+                self._waiting_for_span.setdefault(call.span_id, []).append(call)
+                return
+            self._settled(call.span_id)
+            self._write_call(call, span)
+
+    def call_withdrawn(self, call: PendingCall) -> None:
+        with self._lock:
+            if self._under_way.pop(call.eid, None) is not None:
+                self._settled(call.span_id)
+
+    def span_ended(self, span: EndedSpan) -> None:
+        span_id = span.span_id
+        with self._lock:
+            stands_alone = span.is_client and span_id not in self._known_spans
+            self._known_spans.discard(span_id)
+            for call in self._waiting_for_span.pop(span_id, ()):
+                self._settled(span_id)
+                self._write_call(call, span)
+                stands_alone = False
+            if span_id in self._calls_of_span:
+                self._spans_of_calls[span_id] = span
+            elif stands_alone:
+                event = self._maker.observed(span.facts(), self._started_ns)
+                event.eid = self.next_eid()
+                self._write(event)
+
+    def add_event(self, event: DependencyEvent) -> None:
+        event.eid = self.next_eid()
+        with self._lock:
+            self._write(self._maker.given(event))
+
+    def finish(self) -> None:
+        """Write what is still under way as it stands, and the footer."""
+        self.finalize()
+        with self._lock:
+            for call in [*self._under_way.values(), *(c for calls in self._waiting_for_span.values() for c in calls)]:
+                self._write_call(call, self._spans_of_calls.get(call.span_id))
+            self._under_way.clear()
+            self._waiting_for_span.clear()
+            output, self._output = self._output, None
+            self._closed = True
+        if output is not None:
+            try:
+                output.finish(self.to_cassette())
+            except CassetteError as error:
+                self._give_up(error)
+
+    def _settled(self, span_id: int) -> None:
+        left = self._calls_of_span.get(span_id, 0) - 1
+        if left > 0:
+            self._calls_of_span[span_id] = left
+        else:
+            self._calls_of_span.pop(span_id, None)
+            self._spans_of_calls.pop(span_id, None)
+
+    def _write_call(self, call: PendingCall, span: EndedSpan | None) -> None:
+        try:
+            event = self._maker.event(call, span.facts() if span else None, self._started_s, self._ended_s)
+        except Exception as error:
+            self.drop("faults")
+            faults.contain("process_session.event", error)
+            return
+        self._write(event)
+
+    def _write(self, event: DependencyEvent) -> None:
+        if self._closed or time.monotonic() < self._pauses_until_s:
+            self.drop(_UNWRITTEN)
+            return
+        try:
+            if self._output is None:
+                head = self.to_cassette()
+                self._output = AppendWriter(
+                    cassette_path(head, self.config.cassette_dir, self.config.compression),
+                    head,
+                    self.config.compression,
+                )
+            self._output.append(event)
+        except CassetteError as error:
+            self.drop(_UNWRITTEN)
+            self._give_up(error)
+
+    def _give_up(self, error: CassetteError) -> None:
+        # Behind half an event nothing can be read: what comes when there is room again goes to another file.
+        self._output = None
+        self._pauses_until_s = time.monotonic() + _PAUSE_S
+        faults.warn_once(
+            "process-cassette",
+            f"{error} Calls outside requests are counted, not recorded; every {_PAUSE_S:.0f} s it is tried again.",
+        )

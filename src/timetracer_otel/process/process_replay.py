@@ -1,0 +1,116 @@
+"""The replay of a whole process: from its start to its end one session, and at the end the account of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from timetracer_otel.base import faults
+from timetracer_otel.cassette import read_cassette
+from timetracer_otel.config import TraceConfig
+from timetracer_otel.exceptions import CassetteError, CassetteNotFoundError, ConfigurationError
+from timetracer_otel.guard import network_guard
+from timetracer_otel.session import ReplaySession, TraceSession
+from timetracer_otel.session.record_modes import ReplayOrRecording, begin_replay, save_session
+
+__all__ = ["ProcessReplay"]
+
+
+class ProcessReplay:
+    """What ``TIMETRACER_MODE=replay`` does, in any record mode.
+
+    Args:
+        config: Names the cassette.
+        session: The session, where it is no replay of that cassette.
+
+    Raises:
+        ConfigurationError: It names none.
+        CassetteError: The cassette cannot be read, or what will be recorded cannot be written.
+    """
+
+    def __init__(self, config: TraceConfig, session: ReplayOrRecording | None = None) -> None:
+        if session is None and config.cassette_path is None:
+            raise ConfigurationError(
+                "TIMETRACER_CASSETTE: not set, but TIMETRACER_MODE=replay needs a cassette. Name the file to replay."
+            )
+        self.session = session if session is not None else begin_replay(config.cassette_path, config)
+        self._config = config
+        # The app may go to another folder while it runs.
+        self._saved_to = str(Path(config.cassette_path).absolute()) if config.cassette_path is not None else None
+        self._process_id = os.getpid()
+        self._file = _stamp(self._saved_to)
+        if config.block_network:
+            network_guard.begin(self.session)
+
+    def finish(self) -> None:
+        """Write what was recorded, and say what the replay did. Never raises: the process ends anyway."""
+        session = self.session
+        network_guard.end(session)
+        if os.getpid() != self._process_id:
+            self._finish_fork()
+        elif self._saved_to is not None:
+            try:
+                self._save(self._saved_to)
+            except CassetteError as error:
+                faults.logger.error("timetracer-otel: %s", error)
+        verdict = replace(session.verdict(), cassette_path=self._config.cassette_path or "")
+        # Only needed at the end, and not by every process.
+        from timetracer_otel.report import verdict_text
+
+        faults.say(logging.INFO if verdict.ok else logging.WARNING, verdict_text(verdict))
+
+    @property
+    def _recorder(self) -> TraceSession | None:
+        session = self.session
+        return session.recorder if isinstance(session, ReplaySession) else session
+
+    def _save(self, path: str) -> None:
+        """Write what was recorded, but not over what another process has recorded meanwhile.
+
+        A program that starts itself again (the reloaders of Django and Flask) runs twice with one cassette, and only
+        one of the two makes calls.
+        """
+        recorder = self._recorder
+        if recorder is not None and _stamp(path) != self._file and _holds_calls(path):
+            if not recorder.events:
+                return
+            own = Path(path).with_name(f"{os.getpid()}-{Path(path).name}")
+            faults.logger.warning(
+                "timetracer-otel: %s was written by another process meanwhile. What process %d recorded is in %s.",
+                path,
+                os.getpid(),
+                own,
+            )
+            path = str(own)
+        save_session(self.session, path, self._config)
+
+    def _finish_fork(self) -> None:
+        recorder = self._recorder
+        if recorder is not None:
+            faults.logger.warning(
+                "timetracer-otel: process %d is a fork of process %d, whose cassette it does not write: "
+                "new calls made in it are not kept.",
+                os.getpid(),
+                self._process_id,
+            )
+
+
+def _stamp(path: str | None) -> tuple[int, int, int] | None:
+    """What tells one version of a file from another; None where there is none."""
+    try:
+        found = Path(path or "").stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _holds_calls(path: str) -> bool:
+    """Whether a cassette has something to lose; one that cannot be read has."""
+    try:
+        return bool(read_cassette(path).events)
+    except CassetteNotFoundError:
+        return False
+    except CassetteError:
+        return True

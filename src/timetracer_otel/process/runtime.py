@@ -1,0 +1,384 @@
+"""What this process does of its own accord: record each request, replay one cassette, or nothing."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+
+from timetracer_otel.base import counters, faults
+from timetracer_otel.base.plugin_names import known_names
+from timetracer_otel.calls import hooks
+from timetracer_otel.calls.exclusions import ExcludedUrls
+from timetracer_otel.config import TraceConfig, instrumentation_disabled, mode_is_explicit, replay_is_wanted
+from timetracer_otel.constants import TraceMode
+from timetracer_otel.context import forget_session, session_in, session_now, set_ambient_lookup
+from timetracer_otel.exceptions import ConfigurationError, TimetracerError
+from timetracer_otel.incoming.exclusions import is_excluded
+from timetracer_otel.incoming.receiver import set_receiver
+from timetracer_otel.incoming.scope import IncomingRequest, RequestScope, begins_anew, current_scope, forget_scope
+from timetracer_otel.otel import metrics
+from timetracer_otel.otel.propagator import carry, stop_carrying
+from timetracer_otel.otel.provider import attach, attach_to_future_providers
+from timetracer_otel.otel.span_facts import RootSpan, failed, is_server, note_exception, request_path
+from timetracer_otel.otel.spans import LiveSpan, LiveSpans
+from timetracer_otel.process import signals
+from timetracer_otel.process.folder_replay import FolderReplay
+from timetracer_otel.process.process_recording import ProcessSession
+from timetracer_otel.process.process_replay import ProcessReplay
+from timetracer_otel.process.recordings import Recordings
+from timetracer_otel.process.refusing import RefusingSession
+from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+
+__all__ = ["Runtime", "runtime"]
+
+
+class Runtime:
+    """The one of this process; get it from `runtime`. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self.spans = LiveSpans(self.watch_spans)
+        self.whereabouts = self.spans.whereabouts
+        """Where in the traces a call is made."""
+        self._processor: SpanProcessor | None = None
+        self.takes_requests = False
+        """Whether each request gets a session of its own, as it comes in."""
+        self._lock = threading.RLock()
+        self._config = TraceConfig()
+        self._excluded = ExcludedUrls()
+        self._recordings: Recordings | None = None
+        self._process_session: ProcessSession | None = None
+        self._replay: ProcessReplay | None = None
+        self._folder: FolderReplay | None = None
+        self._watching = False
+
+    @property
+    def mode(self) -> TraceMode:
+        """What happens outside explicit sessions."""
+        if self._folder is not None:
+            return TraceMode.REPLAY
+        if self._replay is not None:
+            return self._replay.session.mode
+        return TraceMode.RECORD if self.takes_requests else TraceMode.OFF
+
+    @property
+    def is_active(self) -> bool:
+        """Whether anything happens outside explicit sessions."""
+        return self.takes_requests or self._replay is not None
+
+    @property
+    def processor(self) -> SpanProcessor:
+        """The span processor of this process. Whoever asks has a provider, and so the SDK that it needs."""
+        if self._processor is None:
+            from timetracer_otel.otel.processor import TimetracerSpanProcessor
+
+            self._processor = TimetracerSpanProcessor(self)
+        return self._processor
+
+    def watch_spans(self) -> None:
+        """Attach the processor to the provider there is, or to the one that comes. Never raises in the app."""
+        try:
+            attach(lambda: self.processor)
+        except Exception as error:
+            faults.contain("provider.attach", error)
+        carry()
+        if not self._watching:
+            self._watching = True
+            attach_to_future_providers(lambda: self.processor)
+
+    def start_from_environment(self) -> TraceMode:
+        """Do what the environment says; what cannot be done is logged in one line.
+
+        A replay that cannot start refuses every call that it would have answered: going live instead would be
+        the one thing that nobody asked for.
+        """
+        try:
+            config = TraceConfig.from_env()
+        except ConfigurationError as error:
+            self._refuse(error, TraceConfig(), replaying=replay_is_wanted())
+            return self.mode
+        faults.logger.setLevel(config.log_level.upper())
+        for line in config.warnings(known_names()):
+            faults.logger.warning("timetracer-otel: %s", line)
+        if config.is_record_mode:
+            if not instrumentation_disabled("timetracer"):
+                self.start_recording(config)
+        elif config.is_replay_mode:
+            try:
+                self.start_replay(config)
+            except TimetracerError as error:
+                self._refuse(error, config, replaying=True)
+        return self.mode
+
+    def start_recording(self, config: TraceConfig | None = None) -> None:
+        """Record each request from now on; harmless when repeated.
+
+        Without a configuration the environment decides, which may have switched us off.
+
+        Raises:
+            ConfigurationError: No configuration was given, and the environment's cannot be used.
+        """
+        if config is None:
+            if instrumentation_disabled("timetracer"):
+                return
+            config = TraceConfig.from_env()
+            if mode_is_explicit() and not config.is_record_mode:
+                # Naming the exporter means "record", but a mode that was set says more.
+                return
+        with self._lock:
+            if not self.takes_requests:
+                # The app may go to another folder while it runs.
+                config = self._config = replace(config, cassette_dir=str(Path(config.cassette_dir).absolute()))
+                self._excluded = ExcludedUrls()
+                self._recordings = Recordings(config, self.spans, self.process_session)
+                self._recordings.recover()
+                self.takes_requests = True
+        metrics.offer()
+        self._begin()
+
+    def start_replay(self, config: TraceConfig) -> None:
+        """Answer every call of the process from the cassette that the configuration names, as its record mode says.
+
+        Where it names a folder, each request, job and message is answered from the cassette recorded for it.
+
+        Raises:
+            ConfigurationError: It names none.
+            CassetteError: It cannot be read, or what will be recorded cannot be written.
+        """
+        if config.cassette_path is not None and Path(config.cassette_path).is_dir():
+            self._folder = FolderReplay(config)
+            self.takes_requests = True
+        else:
+            self._replay = ProcessReplay(config)
+        self._begin()
+
+    def stop(self) -> None:
+        """Write what is finished and do nothing from now on."""
+        with self._lock:
+            self.takes_requests = False
+            replay, self._replay = self._replay, None
+            folder, self._folder = self._folder, None
+            process, self._process_session = self._process_session, None
+            recordings, self._recordings = self._recordings, None
+        stop_carrying()
+        signals.remove()
+        if replay is not None:
+            replay.finish()
+        if folder is not None:
+            folder.finish()
+        if recordings is not None:
+            recordings.stop()
+        if process is not None:
+            process.finish()
+        if recordings is not None:
+            counters.log_losses()
+
+    def flush(self, timeout_s: float = 30.0) -> bool:
+        """Wait until the cassettes of finished requests are on disk; False where that took longer.
+
+        Not for those of requests that have late calls under way: who asks may be the event loop that makes these.
+        """
+        recordings = self._recordings
+        return recordings is None or recordings.flush(timeout_s)
+
+    def process_session(self) -> BaseSession | None:
+        """The session of calls outside any request; made when it is first asked for.
+
+        There is none where only failed requests are kept: such calls have no request that could fail. Sampling is a
+        choice among requests, and leaves it alone.
+        """
+        if not self.takes_requests:
+            return self._replay.session if self._replay is not None else None
+        if self._folder is not None:
+            return self._folder.outside()
+        if self._config.errors_only:
+            return None
+        session = self._process_session
+        if session is None:
+            with self._lock:
+                session = self._process_session
+                if session is None:
+                    session = ProcessSession(self._config, lambda span_id: span_id in self.spans.by_id)
+                    self._process_session = session
+        return session
+
+    def stray_session(self) -> BaseSession | None:
+        """The session where no span tells: that of the request which is being handled here, or the process's."""
+        scope = current_scope()
+        return self.process_session() if scope is None else session_now(scope.session)
+
+    def ambient_session(self) -> BaseSession | None:
+        """The session of the current request, or of the process."""
+        if self._replay is not None:
+            return self._replay.session
+        if not self.takes_requests:
+            return None
+        where = self.whereabouts()
+        return session_now(where.session) if isinstance(where, LiveSpan) else self.stray_session()
+
+    def reads_body_first(self, incoming: IncomingRequest) -> bool:
+        """Whether the session of a request depends on its body, so that a middleware reads that before it begins."""
+        return self._folder is not None and begins_anew() and self._folder.expects_body(incoming)
+
+    def request_began(self, incoming: IncomingRequest) -> RequestScope | None:
+        """A request has come in, and the app is about to be called for it: the one place that decides on its session.
+
+        None where it belongs to a session that is current already: an explicit one (`record` around a test client),
+        or that of the request which calls or mounts this app.
+        """
+        if not self.takes_requests or not begins_anew():
+            return None
+        carry()
+        around = self.spans.root_of(trace.get_current_span().get_span_context().span_id)
+        if self._folder is not None:
+            return self._folder.request_began(incoming, around)
+        if around is not None:
+            # A span around the app began a session: a request's (the user's own middleware stands outside ours) gets
+            # what passes here; in another one's (a job's, say), this request is nothing but a call.
+            session = around.session
+            if session is None and is_server(around.span):
+                # Left out by that span; what the request leaves behind is, too, when the span has ended.
+                return RequestScope(incoming, None)
+            if not is_server(around.span) or not isinstance(session, TraceSession) or session.exchange is not None:
+                return None
+            return RequestScope(incoming, session)
+        wanted = not is_excluded(incoming, self._excluded)
+        session = self._begin_recording(incoming.path) if wanted else None
+        return RequestScope(incoming, session, self._request_ended)
+
+    def outermost_ended(self, session: BaseSession, span: ReadableSpan, began_session: bool) -> None:
+        """An outermost span of this process has ended: tell its session, and hand that over if it began with it."""
+        if isinstance(session, ReplaySession):
+            if began_session and self._folder is not None:
+                self._folder.end(session, by_span=True)
+            return
+        if not isinstance(session, TraceSession) or session.is_finalized:
+            return
+        scope = session.exchange
+        if not isinstance(scope, RequestScope):
+            if began_session:
+                note_exception(session, span)
+                self._end(session, failed(span))
+            return
+        scope.span_ended(span)
+        if began_session and scope.on_end is None:
+            if scope.ended:
+                self._end(session, scope.failed)
+            else:
+                # The span of the user's middleware ends with the response; the app may still be at work.
+                scope.on_end = self._request_ended
+
+    def _request_ended(self, scope: RequestScope) -> None:
+        if isinstance(scope.session, TraceSession):
+            self._end(scope.session, scope.failed)
+
+    def _end(self, session: TraceSession, has_failed: bool) -> None:
+        recordings = self._recordings
+        if recordings is not None:
+            recordings.end(session, has_failed)
+
+    def _begin_recording(self, path: str | None) -> TraceSession | None:
+        """A session for what begins now; None where it is left out, with all below it."""
+        config, recordings = self._config, self._recordings
+        if recordings is None or (path is not None and not config.should_trace(path)) or not config.should_sample():
+            return None
+        return recordings.begin()
+
+    def session_of(
+        self, span: Span, parent: LiveSpan | None, context: Context | None, *, is_client: bool
+    ) -> tuple[BaseSession | None, bool] | None:
+        """The session of a span that starts, whose context has none, and whether it begins with the span.
+
+        Args:
+            span: The span.
+            parent: Its parent, where that is live here.
+            context: Its parent context; None: the current one.
+            is_client: Whether it stands for a call to somebody else.
+
+        Returns:
+            None where nothing happens outside explicit sessions: the span need not be kept.
+        """
+        if not self.is_active:
+            return None
+        if parent is not None:
+            return parent.session, False
+        is_local_root = span.parent is None or span.parent.is_remote
+        # A client span that is a root of its own is a call outside any request, no request.
+        if is_local_root and self.takes_requests and not is_client:
+            return self._open_root(span, context), True
+        return self.stray_session(), False
+
+    def _open_root(self, span: Span, context: Context | None) -> BaseSession | None:
+        scope = current_scope()
+        if scope is not None and not scope.ended:
+            # The app made the span's context by itself, and so lost the session that stands in ours.
+            return scope.session
+        if self._folder is not None:
+            return self._folder.span_began(span, context)
+        session = self._begin_recording(request_path(span))
+        if session is None:
+            return None
+        session.trace_id = f"{span.get_span_context().trace_id:032x}"
+        session.origin = RootSpan(span)
+        tracer = span.instrumentation_scope
+        session.framework = tracer.name.rpartition(".")[2] if tracer else ""
+        return session
+
+    def _begin(self) -> None:
+        set_ambient_lookup(self.ambient_session)
+        signals.watch(self.stop)
+        self.watch_spans()
+
+    def _refuse(self, error: Exception, config: TraceConfig, *, replaying: bool) -> None:
+        faults.logger.error("timetracer-otel: %s", error)
+        if replaying:
+            refusing = RefusingSession(
+                "This replay could not start",
+                config,
+                cause=str(error),
+                hint="mend the setting, or unset TIMETRACER_MODE to make real calls.",
+            )
+            self._replay = ProcessReplay(config, refusing)
+            self._begin()
+
+    def _after_fork(self) -> None:
+        # The parent's threads, files, sessions and open spans are not this process's.
+        self._lock = threading.RLock()
+        self.spans.clear()
+        self._process_session = None
+        if self._folder is not None:
+            self._folder.after_fork()
+        explicit = session_in(None)
+        if isinstance(explicit, TraceSession):
+            explicit.disown(self.process_session if self.takes_requests else None)
+        if self._recordings is not None:
+            self._recordings.abandon()
+            self._recordings = Recordings(self._config, self.spans, self.process_session)
+            # What is called here belongs to no request of the parent's, but to this process.
+            forget_session()
+            forget_scope()
+        counters.forget()
+        signals.watch_forked(self, self.stop)
+
+
+@lru_cache(maxsize=1)
+def runtime() -> Runtime:
+    """The runtime of this process."""
+    made = Runtime()
+    hooks.whereabouts = made.whereabouts
+    hooks.watch_spans = made.watch_spans
+    set_receiver(made)
+    atexit.register(made.stop)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=made._after_fork)
+    return made

@@ -1,0 +1,277 @@
+"""The pytest marker and the fixtures, loaded by pytest wherever this distribution is installed.
+
+    @pytest.mark.timetracer
+    def test_checkout():
+        ...  # recorded where the cassette is missing, replayed where it is there
+
+    def test_checkout(timetracer_auto):
+        with timetracer_auto("checkout.msgpack"):
+            ...  # the same for a part of a test
+
+Nothing of ours is imported before a marker or a fixture is used: test runs that do not use them pay for this file
+alone.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from timetracer_otel.pytest_plugin.sessions import TestSession
+    from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
+
+__all__ = [
+    "pytest_addoption",
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+    "pytest_fixture_setup",
+    "pytest_itemcollected",
+    "pytest_runtest_call",
+    "pytest_sessionfinish",
+    "pytest_terminal_summary",
+    "timetracer_auto",
+    "timetracer_cassette_dir",
+    "timetracer_record",
+    "timetracer_replay",
+    "timetracer_session",
+]
+
+_INI = "timetracer_cassette_dir"
+_MODES = ("none", "once", "new_episodes", "all")
+_MARKER = (
+    "timetracer(name, *, mode, mock, live, match_on, **settings): record the calls of this test into a cassette, or "
+    "replay them from it. name: of the cassette (default: of the test); mode: none, once (default), new_episodes, "
+    "all; mock, live: groups or libraries; settings: fields of TraceConfig."
+)
+_running: pytest.StashKey[TestSession] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options and the ini option."""
+    group = parser.getgroup("timetracer", "recording and replaying calls (timetracer-otel)")
+    group.addoption(
+        "--timetracer-mode",
+        choices=_MODES,
+        help="record mode of every marked test and of timetracer_auto, whatever they say themselves",
+    )
+    group.addoption(
+        "--timetracer-orphans",
+        action="store_true",
+        help="list the cassettes that no test used; fail the run for them if the whole suite ran",
+    )
+    parser.addini(
+        _INI,
+        "Folder of the cassettes, relative to the root folder of the tests (default: cassettes beside the test file)",
+        default="",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker."""
+    config.addinivalue_line("markers", _MARKER)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A marked test uses `timetracer_session`, set up behind the fixtures of wider scopes."""
+    if item.get_closest_marker("timetracer") is None:
+        return
+    names: list[str] | None = getattr(item, "fixturenames", None)
+    if names is not None:
+        # A list of its own: pytest gives one to all sets of parameters, and each may be marked or not.
+        names = [name for name in names if name != "timetracer_session"]
+        known = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+        wider = (name for name in names if name in known and known[name][-1].scope != "function")
+        names.insert(sum(1 for _ in wider), "timetracer_session")
+        item.fixturenames = names  # type: ignore[attr-defined]
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, object, object]:
+    """Look again: a suite adds markers in this hook of its own, which may be its last (``trylast``)."""
+    result = yield
+    for item in items:
+        pytest_itemcollected(item)
+    return result
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
+    """Make the session current in the test's async fixtures, which may run in another context than the test."""
+    running = request.node.stash.get(_running, None)
+    if running is None:
+        return (yield)
+    with running.around_fixture(fixturedef):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Make the session current in the test, and fail the test where its replay failed."""
+    running = item.stash.get(_running, None)
+    if running is None:
+        return (yield)
+    with running.around(item):
+        return (yield)
+
+
+@pytest.fixture
+def timetracer_session(request: pytest.FixtureRequest, timetracer_cassette_dir: Path) -> Iterator[BaseSession]:
+    """The session of this test: of the marker `timetracer`, or what that would make without arguments.
+
+    A `TraceSession` while the test is recorded, a `ReplaySession` while it is replayed; current in the test, and in
+    the fixtures that are set up after this one.
+    """
+    from timetracer_otel.pytest_plugin.sessions import TestSession
+
+    running = TestSession(request, timetracer_cassette_dir)
+    with running.open() as session:
+        request.node.stash[_running] = running
+        try:
+            yield session
+        finally:
+            del request.node.stash[_running]
+
+
+@pytest.fixture
+def timetracer_cassette_dir(request: pytest.FixtureRequest) -> Path:
+    """The folder of the cassettes: that of the ini option, else ``cassettes/`` beside the test file.
+
+    Override this fixture to decide otherwise; the folder need not exist.
+    """
+    named = request.config.getini(_INI)
+    return request.config.rootpath / named if named else request.path.parent / "cassettes"
+
+
+@pytest.fixture
+def timetracer_replay(
+    request: pytest.FixtureRequest, timetracer_cassette_dir: Path
+) -> Callable[..., AbstractContextManager[ReplaySession]]:
+    """A function that replays a cassette.
+
+        with timetracer_replay("name.msgpack") as session:
+
+    Its parameters are ``cassette_path`` (relative to `timetracer_cassette_dir`, or absolute), ``strict`` (False:
+    a JSON body with equal content counts as equal) and ``plugins`` (groups or libraries that are
+    answered from the cassette, the others stay live; all where it is left out). It raises `CassetteNotFoundError`
+    where the file is missing, and `ReplayFailedError` at the end of the block where a call had no answer.
+    """
+
+    def replay(
+        cassette_path: str | Path, strict: bool = False, plugins: Sequence[str] | None = None
+    ) -> AbstractContextManager[ReplaySession]:
+        return _replaying(request, timetracer_cassette_dir / cassette_path, strict, plugins)
+
+    return replay
+
+
+@pytest.fixture
+def timetracer_record(
+    request: pytest.FixtureRequest, timetracer_cassette_dir: Path, tmp_path: Path
+) -> Callable[..., AbstractContextManager[TraceSession]]:
+    """A function that records a cassette.
+
+        with timetracer_record("name.msgpack") as session:
+
+    Its parameters are ``cassette_name`` (relative to `timetracer_cassette_dir`, or absolute; named after the
+    time and the session where it is left out), ``plugins`` (groups or libraries that are recorded; all where it
+    is left out) and ``use_tmp`` (True: below the test's ``tmp_path``). A cassette that stands there is replaced.
+    """
+
+    def record(
+        cassette_name: str | Path | None = None, plugins: Sequence[str] | None = None, use_tmp: bool = False
+    ) -> AbstractContextManager[TraceSession]:
+        return _recording(request, tmp_path if use_tmp else timetracer_cassette_dir, cassette_name, plugins)
+
+    return record
+
+
+@pytest.fixture
+def timetracer_auto(
+    request: pytest.FixtureRequest, timetracer_cassette_dir: Path
+) -> Callable[..., AbstractContextManager[BaseSession]]:
+    """A function that replays a cassette where it is there, and records it where it is not.
+
+    Its parameters are ``cassette_name`` and ``plugins``, as in `timetracer_record` and `timetracer_replay`.
+    Delete the file, or use ``--timetracer-mode=all``, to record anew.
+    """
+
+    def auto(cassette_name: str | Path, plugins: Sequence[str] | None = None) -> AbstractContextManager[BaseSession]:
+        path = timetracer_cassette_dir / cassette_name
+        mode = request.config.getoption("--timetracer-mode") or "once"
+        if mode == "all" or (mode != "none" and not path.exists()):
+            return _recording(request, timetracer_cassette_dir, cassette_name, plugins)
+        return _replaying(request, path, False, plugins, mode)
+
+    return auto
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run for orphans, where that was asked for."""
+    config = session.config
+    if config.getoption("--timetracer-orphans") and not hasattr(config, "workerinput"):
+        from timetracer_otel.pytest_plugin.report import orphans_of
+
+        if session.exitstatus == pytest.ExitCode.OK and orphans_of(config).fail_the_run:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which recorded calls were not made, and which cassettes no test used."""
+    noted = any(
+        name.startswith("timetracer_")
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        for name, _ in getattr(report, "user_properties", ())
+    )
+    if noted or config.getoption("--timetracer-orphans"):
+        from timetracer_otel.pytest_plugin.report import write_summary
+
+        write_summary(terminalreporter, config)
+
+
+@contextmanager
+def _replaying(
+    request: pytest.FixtureRequest, path: Path, strict: bool, plugins: Sequence[str] | None, mode: str = "none"
+) -> Iterator[ReplaySession]:
+    import timetracer_otel
+    from timetracer_otel.pytest_plugin.contexts import everywhere
+    from timetracer_otel.pytest_plugin.sessions import checked, note_account, note_unused, note_used
+    from timetracer_otel.session import ReplaySession
+
+    names = checked(plugins)
+    note_used(request, path)
+    with timetracer_otel.replay(path, strict_replay=strict, mock_plugins=names, record_mode=mode) as session:
+        # No mode that comes here means to record everything.
+        assert isinstance(session, ReplaySession)
+        try:
+            with everywhere(session, request.instance):
+                yield session
+        finally:
+            note_account(request.node, session)
+    note_unused(request, session)
+
+
+@contextmanager
+def _recording(
+    request: pytest.FixtureRequest, folder: Path, name: str | Path | None, plugins: Sequence[str] | None
+) -> Iterator[TraceSession]:
+    import timetracer_otel
+    from timetracer_otel.pytest_plugin.contexts import everywhere
+    from timetracer_otel.pytest_plugin.sessions import checked, note_used
+
+    path = None if name is None else folder / name
+    names = checked(plugins)
+    if path is not None:
+        note_used(request, path)
+    recording = timetracer_otel.record(path, cassette_dir=str(folder), capture=names)
+    with recording as session, everywhere(session, request.instance):
+        yield session

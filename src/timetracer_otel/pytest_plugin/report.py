@@ -1,0 +1,99 @@
+"""What a test run says at its end: recorded calls that were not made, cassettes that no test used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from glob import glob
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from timetracer_otel.pytest_plugin.sessions import CASSETTE, UNUSED
+
+__all__ = ["Orphans", "orphans_of", "write_summary"]
+
+_SELECTING = (
+    *("keyword", "markexpr", "deselect", "ignore", "ignore_glob", "lf", "stepwise", "stepwise_skip"),
+    *("collectonly", "setupplan"),
+)
+"""Options, by pytest's names, with which a run may leave out tests of the files that its arguments name."""
+
+
+class Orphans(NamedTuple):
+    """Cassettes that no test used, and whether some test that might have did not run."""
+
+    paths: list[Path]
+    incomplete: bool
+
+    @property
+    def fail_the_run(self) -> bool:
+        """Whether they are orphans beyond doubt."""
+        return bool(self.paths) and not self.incomplete
+
+
+def orphans_of(config: pytest.Config) -> Orphans:
+    """The cassettes in the folders of this run's tests that no test of it used."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    used = {Path(os.path.realpath(path)) for _, path in _properties(reporter, CASSETTE)}
+    folders = {path.parent for path in used if config.rootpath in path.parents}
+    named = config.getini("timetracer_cassette_dir")
+    if named:
+        folders.add(config.rootpath / named)
+    else:
+        for argument in config.args:
+            here = config.invocation_params.dir / argument.partition("::")[0]
+            folders.update(path for path in (here if here.is_dir() else here.parent).rglob("cassettes"))
+    found = {Path(os.path.realpath(path)) for folder in folders for path in folder.rglob("*.msgpack*")}
+    orphans = sorted(found - used)
+    stats = reporter.stats if reporter is not None else {}
+    incomplete = any(stats.get(kind) for kind in ("deselected", "skipped", "failed", "error", "xfailed"))
+    # Workers of xdist do not tell what they left out.
+    incomplete = incomplete or any(config.getoption(option, None) for option in _SELECTING)
+    return Orphans(orphans, incomplete or not _covered(config, orphans))
+
+
+def _covered(config: pytest.Config, orphans: list[Path]) -> bool:
+    """Whether the arguments of the run take in every test that might use these cassettes."""
+    if config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+        return True
+    root = config.rootpath
+    # As pytest does it: pathlib's own takes neither "." nor an absolute path.
+    patterns = [str(root / path) for path in config.getini("testpaths")]
+    suite = [Path(path) for pattern in patterns for path in glob(pattern, recursive=True)]  # noqa: PTH207
+    given = [Path(os.path.realpath(config.invocation_params.dir / argument)) for argument in config.args]
+
+    def inside(path: Path) -> bool:
+        real = Path(os.path.realpath(path))
+        return any(real.is_relative_to(one) for one in given)
+
+    if all(map(inside, suite or [root])):
+        return True
+    # Cassettes that stand beside their tests are judged with them; a common folder needs the whole suite.
+    return not config.getini("timetracer_cassette_dir") and all(map(inside, orphans))
+
+
+def write_summary(reporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Write the section of this plugin, if there is anything to say."""
+    lines = []
+    for test, call in dict.fromkeys(_properties(reporter, UNUSED)):
+        lines.append(f"{test}: recorded, but not called: {call}")
+    if config.getoption("--timetracer-orphans"):
+        orphans = orphans_of(config)
+        lines += [f"no test used {os.path.relpath(path, config.rootpath)}" for path in orphans.paths]
+        if orphans.paths and orphans.incomplete:
+            lines.append("not every test ran: those that did not may use some of these cassettes")
+    if lines:
+        reporter.section("timetracer")
+        for line in lines:
+            reporter.line(line)
+
+
+def _properties(reporter: pytest.TerminalReporter | None, name: str) -> Iterator[tuple[str, str]]:
+    """Each value of a user property, with the test that has it."""
+    for reports in reporter.stats.values() if reporter is not None else ():
+        for report in reports:
+            for found, value in getattr(report, "user_properties", ()):
+                if found == name:
+                    yield report.nodeid, str(value)

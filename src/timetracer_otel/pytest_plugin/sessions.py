@@ -1,0 +1,209 @@
+"""The session of a test: where its cassette is, when it is current, and when it fails the test."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from types import MethodType
+from typing import Any
+
+import pytest
+
+from timetracer_otel.base.plugin_names import known_names, unknown_names
+from timetracer_otel.blocks import check_verdict, replay
+from timetracer_otel.calls.registry import load_plugins
+from timetracer_otel.config import TraceConfig, is_set
+from timetracer_otel.exceptions import ConfigurationError
+from timetracer_otel.pytest_plugin.contexts import current, everywhere
+from timetracer_otel.pytest_plugin.paths import cassette_path
+from timetracer_otel.report import event_name, verdict_text
+from timetracer_otel.session import BaseSession, ReplaySession
+
+__all__ = [
+    "CASSETTE",
+    "UNUSED",
+    "TestSession",
+    "checked",
+    "note_account",
+    "note_unused",
+    "note_used",
+]
+
+CASSETTE = "timetracer_cassette"
+"""Name of the user property of a test that says which cassette it used; one for each."""
+UNUSED = "timetracer_unused"
+"""Name of the user property of a test that says which recorded calls it did not make."""
+
+_SHORT_NAMES = {"mode": "record_mode", "mock": "mock_plugins", "live": "live_plugins"}
+
+
+class TestSession:
+    """What the marker of one test asks for.
+
+    Raises:
+        ConfigurationError: The marker has an argument that nobody knows.
+    """
+
+    __test__ = False
+
+    def __init__(self, request: pytest.FixtureRequest, folder: Path) -> None:
+        self._request = request
+        marker = request.node.get_closest_marker("timetracer")
+        positional = marker.args if marker is not None else ()
+        settings = dict(marker.kwargs) if marker is not None else {}
+        if len(positional) > 1:
+            raise ConfigurationError("timetracer: one positional argument at most, the name of the cassette.")
+        name = positional[0] if positional else settings.pop("name", None)
+        for short, field in _SHORT_NAMES.items():
+            if short in settings:
+                settings[field] = settings.pop(short)
+        for field in ("mock_plugins", "live_plugins"):
+            if field in settings:
+                settings[field] = checked(settings[field])
+        told = request.config.getoption("--timetracer-mode")
+        if told:
+            settings["record_mode"] = told
+        elif "record_mode" not in settings and not is_set("RECORD_MODE"):
+            settings["record_mode"] = "once"
+        self.path = cassette_path(request.node, folder, name)
+        self._scope = replay(self.path, config=TraceConfig.from_env(), **{"fail_on_miss": True, **settings})
+        self._session: BaseSession | None = None
+        self._error: BaseException | None = None
+
+    @contextmanager
+    def open(self) -> Iterator[BaseSession]:
+        """The session, current in this context until the end of the block."""
+        note_used(self._request, self.path)
+        self._session = session = self._scope.__enter__()
+        try:
+            with everywhere(session, self._request.instance):
+                yield session
+        finally:
+            note_unused(self._request, session)
+            error = self._error
+            self._scope.__exit__(type(error) if error is not None else None, error, None)
+
+    @contextmanager
+    def around(self, item: pytest.Item) -> Iterator[None]:
+        """Run the test in the session, and fail it where its replay failed.
+
+        Raises:
+            ReplayFailedError: The test passed, its replay did not.
+        """
+        try:
+            try:
+                with self._inside(item):
+                    yield
+            finally:
+                note_account(item, self._session)
+            if isinstance(self._session, ReplaySession):
+                check_verdict(self._session)
+        except BaseException as error:
+            # The end of the session has nothing to add.
+            self._error = error
+            raise
+
+    @contextmanager
+    def around_fixture(self, fixturedef: pytest.FixtureDef[Any]) -> Iterator[None]:
+        """Set a fixture up in the session, and tear it down in it, wherever its coroutine is run."""
+        function: Any = fixturedef.func
+        plain = getattr(function, "__func__", function)
+        if inspect.isasyncgenfunction(plain):
+            replacement = _stepped_in(self._current, plain)
+        elif inspect.iscoroutinefunction(plain):
+            replacement = _awaited_in(self._current, plain)
+        else:
+            yield
+            return
+        if plain is not function:
+            # A method: pytest looks for the class that it is bound to.
+            replacement = MethodType(replacement, function.__self__)
+        fixturedef.func = replacement  # type: ignore[misc]
+        try:
+            yield
+        finally:
+            fixturedef.func = function  # type: ignore[misc]
+
+    @contextmanager
+    def _inside(self, item: pytest.Item) -> Iterator[None]:
+        """The test's coroutine may be run in another context, and gets the session there."""
+        test = getattr(item, "obj", None)
+        if not inspect.iscoroutinefunction(test):
+            yield
+            return
+        item.obj = _awaited_in(self._current, test)  # type: ignore[attr-defined]
+        try:
+            yield
+        finally:
+            item.obj = test  # type: ignore[attr-defined]
+
+    @contextmanager
+    def _current(self) -> Iterator[None]:
+        with current(self._session) if self._session is not None else nullcontext():
+            yield
+
+
+Current = Callable[[], AbstractContextManager[None]]
+
+
+def _awaited_in(current: Current, function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def in_session(*args: Any, **kwargs: Any) -> Any:
+        with current():
+            return await function(*args, **kwargs)
+
+    return in_session
+
+
+def _stepped_in(current: Current, function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def in_session(*args: Any, **kwargs: Any) -> Any:
+        steps = function(*args, **kwargs)
+        # Each step may have a context of its own.
+        try:
+            while True:
+                with current():
+                    try:
+                        value = await steps.__anext__()
+                    except StopAsyncIteration:
+                        return
+                yield value
+        finally:
+            await steps.aclose()
+
+    return in_session
+
+
+def note_used(request: pytest.FixtureRequest, path: Path) -> None:
+    """Say in the test's report that it used a cassette; reports come back from other processes as well."""
+    request.node.user_properties.append((CASSETTE, str(path)))
+
+
+def note_account(item: pytest.Item, session: BaseSession | None) -> None:
+    """Say in the test's report what its replay did: shown where the test fails, and with ``-rP`` where it passes."""
+    if isinstance(session, ReplaySession):
+        item.add_report_section("call", "timetracer", f"{verdict_text(session.verdict())}\n")
+
+
+def note_unused(request: pytest.FixtureRequest, session: BaseSession) -> None:
+    """Say in the test's report which recorded calls it did not make."""
+    if isinstance(session, ReplaySession):
+        for event in session.verdict().unused:
+            request.node.user_properties.append((UNUSED, f"#{event.eid} {event_name(event)}"))
+
+
+def checked(plugins: str | Sequence[str] | None) -> list[str]:
+    """The names, where each is known: one that nobody knows would silently leave its calls live.
+
+    Raises:
+        ConfigurationError: One is not known.
+    """
+    load_plugins()  # each says its name
+    names = [plugins] if isinstance(plugins, str) else list(plugins or ())
+    for name, nearest in unknown_names(names, known_names()):
+        meant = f"; did you mean {nearest!r}?" if nearest else f". Known: {', '.join(sorted(known_names()))}."
+        raise ConfigurationError(f"plugins=: nobody knows a plugin or group called {name!r}{meant}")
+    return names

@@ -1,0 +1,150 @@
+"""Bodies for eyes: content encodings undone, text as text, anything else as a hexdump."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from timetracer_otel.constants import BodyEnd
+from timetracer_otel.redact.content_encoding import decode_body as undo_content_encoding
+from timetracer_otel.report.tables import format_size, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from timetracer_otel.types import BodySnapshot
+
+__all__ = ["DecodedBody", "as_text", "body_lines", "decode_body", "hexdump"]
+
+_SHOWN_HEX_BYTES = 512
+_END_TEXTS = {
+    BodyEnd.CLOSED: "closed by the app before its end",
+    BodyEnd.FAILED: "ended by an error",
+    BodyEnd.CANCELLED: "cancelled by the app",
+    BodyEnd.CUT: "cut: the recording ended while the app was still reading",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedBody:
+    """A body with its content encodings undone, as far as they could be."""
+
+    data: bytes
+    encodings: tuple[str, ...]
+    """The encodings that were undone, in the order of the ``Content-Encoding`` header."""
+    problem: str | None = None
+    """Why ``data`` is still encoded."""
+
+
+def decode_body(data: bytes, headers: Mapping[str, str]) -> DecodedBody:
+    """Undo the content encodings that the headers name (gzip, deflate, and br and zstd where a decoder is installed).
+
+    Args:
+        data: The bytes as they stood on the wire; of a body that breaks off, what can be decoded is decoded.
+        headers: By lower-case name, as in `timetracer_otel.types.HeaderMap`.
+
+    Never raises for bad data: ``problem`` says that it could not be decoded, and ``data`` is then what was given.
+    """
+    named = [name.strip().lower() for name in headers.get("content-encoding", "").split(",")]
+    encodings = tuple(name for name in named if name not in {"", "identity"})
+    if not encodings or not data:
+        return DecodedBody(data, ())
+    decoded = undo_content_encoding(data, ",".join(encodings))
+    if decoded is None:
+        return DecodedBody(data, (), f"could not be decoded from {printable(', '.join(encodings))}")
+    return DecodedBody(decoded, encodings)
+
+
+def charset_of(headers: Mapping[str, str]) -> str | None:
+    """The charset that ``Content-Type`` names, if Python knows it."""
+    for part in headers.get("content-type", "").split(";")[1:]:
+        name, _, value = part.partition("=")
+        if name.strip().lower() == "charset":
+            charset = value.strip().strip("\"'")
+            try:
+                "".encode(charset)
+            except (LookupError, ValueError):
+                return None
+            return charset
+    return None
+
+
+def as_text(data: bytes, headers: Mapping[str, str]) -> str | None:
+    """The data as text where it is text, None where it is not."""
+    charset = charset_of(headers) or "utf-8"
+    try:
+        text = data.decode(charset)
+    except (UnicodeError, LookupError):
+        return None
+    return None if any(ord(char) < 32 and char not in "\t\n\r\f\x1b" for char in text) else text
+
+
+def body_lines(body: BodySnapshot | None, headers: Mapping[str, str], pretty: bool = True) -> list[str]:
+    """A body for the terminal: a line about it, then its text (JSON indented) or a hexdump."""
+    if body is None or (not body.captured and not body.size_bytes):
+        return ["(no body)"]
+    if not body.captured:
+        return [f"(body not kept: {format_size(body.size_bytes)}{_hash_text(body)})"]
+    if not isinstance(body.data, bytes):
+        return [_about(body, ()), *_value_lines(body.data)]
+    decoded = decode_body(body.data, headers)
+    about = _about(body, decoded.encodings) + (f"; {decoded.problem}" if decoded.problem else "")
+    if not decoded.data:
+        return [about]
+    text = as_text(decoded.data, headers)
+    if text is None:
+        return [about, *hexdump(decoded.data)]
+    return [about, *_text_lines(text, pretty and "json" in headers.get("content-type", ""))]
+
+
+def _about(body: BodySnapshot, encodings: tuple[str, ...]) -> str:
+    size = body.size_bytes if body.size_bytes is not None else _length(body.data)
+    notes = [format_size(size)] if size is not None else []
+    if encodings:
+        notes.append(f"decoded from {', '.join(encodings)}")
+    if len(body.chunks) > 1:
+        notes.append(f"{len(body.chunks)} chunks, {body.chunks[0][0]:.1f} to {body.chunks[-1][0]:.1f} ms")
+    if body.end is not BodyEnd.COMPLETE:
+        notes.append(_END_TEXTS[body.end])
+    if body.truncated:
+        notes.append("truncated")
+    return f"({'; '.join(notes)})" if notes else "(body)"
+
+
+def _hash_text(body: BodySnapshot) -> str:
+    return f", SHA-256 {body.hash}" if body.hash else ""
+
+
+def _length(data: Any) -> int | None:
+    return len(data) if isinstance(data, (bytes, str)) else None
+
+
+def _value_lines(value: Any) -> list[str]:
+    if value is None:
+        return []
+    return _text_lines(value, False) if isinstance(value, str) else [printable(repr(value))]
+
+
+def _text_lines(text: str, is_json: bool) -> list[str]:
+    if is_json:
+        try:
+            text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+        except (ValueError, RecursionError):
+            pass  # it says JSON and is none: shown as it is
+    return [printable(line.replace("\t", "    ")) for line in text.splitlines()]
+
+
+def hexdump(data: bytes, limit: int = _SHOWN_HEX_BYTES, offset: int = 0) -> list[str]:
+    """Lines of offset (that of the first byte is given), sixteen bytes and their ASCII.
+
+    A last line says how much was left out.
+    """
+    lines = []
+    for start in range(0, min(len(data), limit), 16):
+        row = data[start : min(start + 16, limit)]
+        text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
+        lines.append(f"{offset + start:08x}  {row.hex(' '):<47}  {text}")
+    if len(data) > limit:
+        lines.append(f"… {format_size(len(data) - limit)} more")
+    return lines

@@ -1,0 +1,101 @@
+"""One event, whole: what was asked, what came back, and the span around it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from timetracer_otel.report.bodies import body_lines
+from timetracer_otel.report.tables import printable
+from timetracer_otel.report.words import event_name, event_remarks, event_status, format_ms
+from timetracer_otel.types import Cassette, DependencyEvent, RecordedError, SpanFacts, header_pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["event_detail", "exchange_detail"]
+
+_INDENT = "    "
+
+
+def event_detail(event: DependencyEvent, pretty: bool = True) -> list[str]:
+    """Lines with everything that stands in an event.
+
+    Args:
+        event: What to show.
+        pretty: Indent JSON bodies; False shows them as they are.
+    """
+    times = f"started at {format_ms(event.start_offset_ms)} ms, took {format_ms(event.duration_ms)} ms"
+    lines = [f"#{event.eid} {event_name(event)}", f"  {event.event_type.value}, {times}, {event_status(event)}"]
+    lines += [f"  {remark}" for remark in event_remarks(event)]
+    if event.path:
+        lines.append("  inside " + printable(" > ".join(event.path)))
+    if event.call is not None:
+        lines.append("  request")
+        lines += _headers(event.call.headers)
+        lines += _value("arguments", event.call.args)
+        lines += _indented(body_lines(event.call.body, event.call.headers, pretty))
+    if event.call is not None or event.result.body is not None or event.result.headers:
+        lines.append("  response" if event.result.status is None else f"  response {event.result.status}")
+        lines += _headers(event.result.headers)
+        lines += _value("reply", event.result.reply)
+        lines += _indented(body_lines(event.result.body, event.result.headers, pretty))
+    lines += _error(event.result.exception)
+    lines += _span(event.span)
+    return lines
+
+
+def exchange_detail(cassette: Cassette, pretty: bool = True) -> list[str]:
+    """Lines with the request that a recording is about and its answer; none where nobody saw them.
+
+    Args:
+        cassette: What to show.
+        pretty: Indent JSON bodies; False shows them as they are.
+    """
+    request, response = cassette.request, cassette.response
+    if not request.headers and request.body is None and not response.headers and response.body is None:
+        return []
+    lines = [f"request {printable(request.method)} {printable(request.target or request.path)}"]
+    lines += _headers(request.headers)
+    lines += _indented(body_lines(request.body, request.headers, pretty))
+    lines.append(f"response {response.status}")
+    lines += _headers(response.headers)
+    return lines + _indented(body_lines(response.body, response.headers, pretty))
+
+
+def _indented(lines: list[str]) -> list[str]:
+    return [_INDENT + line for line in lines]
+
+
+def _headers(headers: Mapping[str, str]) -> list[str]:
+    return [
+        f"{_INDENT}{printable(name.decode('latin-1'))}: {printable(value.decode('latin-1'))}"
+        for name, value in header_pairs(headers)
+    ]
+
+
+def _value(name: str, value: Any) -> list[str]:
+    return [] if value is None else [f"{_INDENT}{name}: {printable(repr(value))}"]
+
+
+def _error(error: RecordedError | None) -> list[str]:
+    lines = []
+    relation = "error"
+    while error is not None:
+        lines.append(f"  {relation} {printable(error.cls)}: {printable(error.message)}")
+        if error.unfaithful:
+            lines.append(f"{_INDENT}cannot be rebuilt: {printable(error.unfaithful)}")
+        error = error.cause
+        relation = "caused by"
+    return lines
+
+
+def _span(span: SpanFacts | None) -> list[str]:
+    if span is None:
+        return []
+    parent = f", parent {span.parent_span_id}" if span.parent_span_id else ""
+    sampled = "sampled" if span.sampled else "not sampled"
+    lines = [f"  span {printable(span.name or '')} {span.span_id} of trace {span.trace_id}{parent}, {sampled}"]
+    if span.scope:
+        lines.append(f"{_INDENT}scope: {printable(span.scope)}")
+    lines += [f"{_INDENT}{printable(name)}: {printable(str(value))}" for name, value in span.attributes.items()]
+    return lines

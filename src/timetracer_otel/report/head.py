@@ -1,0 +1,96 @@
+"""The head of a cassette: where it comes from, what stands in it, and what was lost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from timetracer_otel.report.tables import format_size, printable
+from timetracer_otel.report.words import format_ms, is_observed_only, request_name
+
+if TYPE_CHECKING:
+    from timetracer_otel.types import Cassette
+
+__all__ = ["summary"]
+
+
+def summary(cassette: Cassette) -> list[str]:
+    """Lines of name and value; names are padded to one width."""
+    pairs = [
+        ("request", _request(cassette)),
+        ("service", f"{cassette.session.service} ({cassette.session.env})"),
+        ("recorded", _recorded(cassette)),
+        ("trace", cassette.session.trace_id or "none"),
+        ("file", _file(cassette)),
+        ("calls", _calls(cassette)),
+        ("policies", _policies(cassette)),
+        ("lost", _lost(cassette)),
+    ]
+    if cassette.error_info:
+        pairs.append(("error", ", ".join(f"{name}: {value}" for name, value in cassette.error_info.items())))
+    if cassette.session.versions:
+        versions = sorted(cassette.session.versions.items())
+        pairs.append(("versions", ", ".join(f"{name} {version}" for name, version in versions)))
+    return [f"{name:<9} {printable(value)}" for name, value in pairs]
+
+
+def _request(cassette: Cassette) -> str:
+    status = f" -> {cassette.response.status}" if cassette.response.status else ""
+    took = f" in {format_ms(cassette.response.duration_ms)} ms" if cassette.response.duration_ms else ""
+    return f"{request_name(cassette)}{status}{took}"
+
+
+def _recorded(cassette: Cassette) -> str:
+    session = cassette.session
+    made_with = [
+        f"{name} {version}"
+        for name, version in (("timetracer-otel", session.timetracer_version), ("Python", session.python_version))
+        if version
+    ]
+    commit = f", commit {session.git_sha}" if session.git_sha else ""
+    return session.recorded_at + (f" with {', '.join(made_with)}" if made_with else "") + commit
+
+
+def _file(cassette: Cassette) -> str:
+    state = "complete" if cassette.complete else "recovered: the recorder died before the end; whole events are here"
+    if cassette.path is None:
+        return f"none ({state})"
+    try:
+        size = f"{format_size(Path(cassette.path).stat().st_size)}, "
+    except OSError:
+        size = ""
+    return f"{cassette.path} ({size}{state})"
+
+
+def _calls(cassette: Cassette) -> str:
+    counts = Counter(event.event_type.value for event in cassette.events)
+    by_type = ", ".join(f"{count} {name}" for name, count in counts.most_common())
+    text = str(len(cassette.events)) + (f" ({by_type})" if by_type else "")
+    observed = sum(is_observed_only(event) for event in cassette.events)
+    lost = sum(event.not_replayable is not None for event in cassette.events) - observed
+    return text + (f"; {observed} observed only" if observed else "") + (f"; {lost} not replayable" if lost else "")
+
+
+def _policies(cassette: Cassette) -> str:
+    policies = cassette.policies
+    parts = [
+        f"redaction {policies.redaction_mode}",
+        f"request bodies {policies.store_request_body}",
+        f"response bodies {policies.store_response_body}",
+    ]
+    extra = [rule.removeprefix("name:") for rule in policies.redaction_rules if rule.startswith("name:")]
+    if extra:
+        parts[0] += f" and {', '.join(extra)}"
+    if policies.max_body_kb:
+        parts.append(f"bodies up to {policies.max_body_kb} KiB")
+    if policies.sample_rate < 1.0:
+        parts.append(f"sample rate {policies.sample_rate:g}")
+    if policies.errors_only:
+        parts.append("failed requests only")
+    return ", ".join(parts)
+
+
+def _lost(cassette: Cassette) -> str:
+    dropped = {name: count for name, count in cassette.stats.dropped.items() if count}
+    return ", ".join(f"{count} {name}" for name, count in sorted(dropped.items())) or "nothing"

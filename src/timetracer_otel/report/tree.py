@@ -1,0 +1,175 @@
+"""The calls of one cassette as a tree with times.
+
+A call stands below another where its span's parent is that call's span, and below the names of the spans
+that lie between the root and it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+from timetracer_otel.report.tables import Column, format_size, printable, table
+from timetracer_otel.report.words import (
+    event_marks,
+    event_name,
+    event_remarks,
+    event_status,
+    format_ms,
+    request_name,
+    response_size,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from timetracer_otel.types import Cassette, DependencyEvent
+
+__all__ = ["timeline"]
+
+_BAR_WIDTH = 20
+_LINE_GLYPHS = ("├─ ", "└─ ", "│  ", "█", "▏")
+_ASCII_GLYPHS = ("|- ", "`- ", "|  ", "#", "|")
+
+_COLUMNS = (
+    Column("call", elastic=True, keep="ends"),
+    Column("start ms", right=True),
+    Column("took ms", right=True),
+    Column("".ljust(_BAR_WIDTH)),
+    Column("status"),
+    Column("size", right=True),
+    Column("marks"),
+)
+
+
+@dataclass(slots=True)
+class _Group:
+    """A span that is no call itself, with what ran in it."""
+
+    name: str
+    children: list[_Node] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _EventNode:
+    event: DependencyEvent
+    children: list[_Node] = field(default_factory=list)
+
+
+_Node: TypeAlias = "_Group | _EventNode"
+
+
+def timeline(cassette: Cassette, width: int = 120, ascii_only: bool = False) -> list[str]:
+    """Lines of a call tree: name, start and duration in milliseconds, a bar, status, size and marks.
+
+    Below it stand the errors, and the reasons of the calls that no replay can answer.
+
+    Args:
+        cassette: What to show.
+        width: Cells that a line may have; names of calls are clipped to it.
+        ascii_only: Draw with ASCII characters, for terminals that know no others.
+    """
+    glyphs = _ASCII_GLYPHS if ascii_only else _LINE_GLYPHS
+    whole_ms = max([cassette.response.duration_ms, cassette.stats.total_duration_ms, *map(_end_ms, cassette.events)])
+    status = str(cassette.response.status) if cassette.response.status else "-"
+    size = response_size(cassette.response.body)
+    root = [
+        request_name(cassette),
+        format_ms(0.0),
+        format_ms(whole_ms),
+        _bar(0.0, whole_ms, whole_ms, glyphs),
+        status,
+        format_size(size),
+        "",
+    ]
+    rows = [root, *_rows(_tree(cassette.events), whole_ms, glyphs)]
+    lines = table(_COLUMNS, rows, width)
+    remarks = [f"#{event.eid} {remark}" for event in cassette.events for remark in event_remarks(event)]
+    return [*lines, "", *remarks] if remarks else lines
+
+
+_CALL_KINDS = frozenset({"CLIENT", "PRODUCER"})
+
+
+def _end_ms(event: DependencyEvent) -> float:
+    return event.start_offset_ms + event.duration_ms
+
+
+def _tree(events: Iterable[DependencyEvent]) -> list[_Node]:
+    ordered = sorted(events, key=lambda event: (event.start_offset_ms, event.eid))
+    nodes = {id(event): _EventNode(event) for event in ordered}
+    by_span: dict[str, _EventNode] = {}
+    for event in ordered:
+        # A call without a span of its own (BEGIN) names the one around it, which is no call.
+        if event.span is not None and event.span.kind in _CALL_KINDS:
+            by_span.setdefault(event.span.span_id, nodes[id(event)])
+    roots: list[_Node] = []
+    shared_root = {event.path[0] for event in ordered if event.path}
+    skip = 1 if len(shared_root) == 1 else 0
+    for event in ordered:
+        node = nodes[id(event)]
+        parent = by_span.get(event.span.parent_span_id or "") if event.span is not None else None
+        if parent is not None and not _is_within(parent, node):
+            parent.children.append(node)
+        else:
+            _place(roots, event.path[skip:], node)
+    return roots
+
+
+def _is_within(node: _EventNode, ancestor: _EventNode) -> bool:
+    """Whether a node stands below another: a cassette with a circle of parents must not hang us."""
+    waiting: list[_Node] = [ancestor]
+    while waiting:
+        current = waiting.pop()
+        if current is node:
+            return True
+        waiting += current.children
+    return False
+
+
+def _place(siblings: list[_Node], path: tuple[str, ...], node: _EventNode) -> None:
+    for name in path:
+        group = next((each for each in siblings if isinstance(each, _Group) and each.name == name), None)
+        if group is None:
+            group = _Group(name)
+            siblings.append(group)
+        siblings = group.children
+    siblings.append(node)
+
+
+def _rows(nodes: list[_Node], whole_ms: float, glyphs: tuple[str, ...]) -> list[list[str]]:
+    branch, last_branch, rail = glyphs[:3]
+    rows = []
+    # A stack, not recursion: how deep the tree of a hostile cassette is must not matter.
+    waiting = [(node, "", position == 0) for position, node in enumerate(reversed(nodes))]
+    while waiting:
+        node, indent, is_last = waiting.pop()
+        lead = indent + (last_branch if is_last else branch)
+        if isinstance(node, _Group):
+            rows.append([lead + printable(node.name), "", "", "", "", "", ""])
+        else:
+            rows.append(_event_row(node.event, lead, whole_ms, glyphs))
+        inner = indent + ("   " if is_last else rail)
+        waiting += [(child, inner, position == 0) for position, child in enumerate(reversed(node.children))]
+    return rows
+
+
+def _event_row(event: DependencyEvent, lead: str, whole_ms: float, glyphs: tuple[str, ...]) -> list[str]:
+    return [
+        f"{lead}#{event.eid} {event_name(event)}",
+        format_ms(event.start_offset_ms),
+        format_ms(event.duration_ms),
+        _bar(event.start_offset_ms, event.duration_ms, whole_ms, glyphs),
+        event_status(event),
+        format_size(response_size(event.result.body)),
+        ", ".join(event_marks(event)),
+    ]
+
+
+def _bar(start_ms: float, took_ms: float, whole_ms: float, glyphs: tuple[str, ...]) -> str:
+    full, sliver = glyphs[3:]
+    if whole_ms <= 0:
+        return sliver
+    first = min(_BAR_WIDTH - 1, max(0, int(start_ms / whole_ms * _BAR_WIDTH)))
+    cells = min(_BAR_WIDTH - first, round(took_ms / whole_ms * _BAR_WIDTH))
+    return " " * first + (full * cells if cells > 0 else sliver)

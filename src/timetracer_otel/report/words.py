@@ -1,0 +1,102 @@
+"""What is said about an event in one word or one line, the same in every report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from timetracer_otel.constants import BodyEnd
+from timetracer_otel.report.tables import printable
+
+if TYPE_CHECKING:
+    from timetracer_otel.types import BodySnapshot, Cassette, DependencyEvent
+
+__all__ = ["event_marks", "event_name", "event_remarks", "event_status", "format_ms", "request_name", "response_size"]
+
+
+_OBSERVED_PREFIX = "only observed: "
+
+
+def format_ms(milliseconds: float) -> str:
+    """Milliseconds with one decimal."""
+    return f"{milliseconds:.1f}"
+
+
+def event_name(event: DependencyEvent) -> str:
+    """``httpx GET http://host/path?query``, with the parts that there are; never more than one line."""
+    signature = event.signature
+    target = signature.url or ""
+    if signature.query:
+        pairs = [
+            f"{name}={item}"
+            for name, value in signature.query.items()
+            for item in (value if isinstance(value, list) else [value])
+        ]
+        target += "?" + "&".join(pairs)
+    if not target and event.span is not None:
+        target = event.span.name or ""
+    return printable(" ".join(part for part in (signature.lib, signature.method, target) if part))
+
+
+def event_status(event: DependencyEvent) -> str:
+    """The status, the short class name of the error, or ``-``."""
+    result = event.result
+    if result.error_type:
+        return printable(result.error_type.rpartition(":")[2].rpartition(".")[2])
+    if result.status is not None:
+        return str(result.status)
+    return "error" if result.error else "-"
+
+
+def response_size(body: BodySnapshot | None) -> int | None:
+    """Bytes of a body, where they are known."""
+    if body is None:
+        return None
+    if body.size_bytes is not None:
+        return body.size_bytes
+    return len(body.data) if isinstance(body.data, bytes) else None
+
+
+def event_marks(event: DependencyEvent) -> list[str]:
+    """What a reader must know of an event besides its numbers, in short: stream, early end, no replay."""
+    marks = []
+    body = event.result.body
+    if body is not None:
+        if len(body.chunks) > 1:
+            marks.append(f"{len(body.chunks)} chunks")
+        if body.end is not BodyEnd.COMPLETE:
+            marks.append(f"body {body.end.value}")
+        if body.truncated:
+            marks.append("body truncated")
+    if event.not_replayable is not None:
+        marks.append(_no_replay(event))
+    return marks
+
+
+def event_remarks(event: DependencyEvent) -> list[str]:
+    """What takes a sentence: the error, and why there is no replay."""
+    remarks = []
+    if event.result.error:
+        remarks.append(printable(": ".join(part for part in (event.result.error_type, event.result.error) if part)))
+    if event.not_replayable is not None:
+        reason = event.not_replayable.removeprefix(_OBSERVED_PREFIX)
+        remarks.append(f"{_no_replay(event)}: {printable(reason)}")
+    return remarks
+
+
+def _no_replay(event: DependencyEvent) -> str:
+    return "observed only" if is_observed_only(event) else "not replayable"
+
+
+def is_observed_only(event: DependencyEvent) -> bool:
+    """True for the span of a client without a plugin: there is a span, but nothing of the call itself."""
+    return event.not_replayable is not None and event.call is None and event.span is not None
+
+
+def request_name(cassette: Cassette) -> str:
+    """``GET /checkout``: the request, else the name of the outermost span, else a word for neither."""
+    request = cassette.request
+    named = " ".join(part for part in (request.method, request.path) if part)
+    if not named:
+        outermost = {event.path[0] for event in cassette.events if event.path}
+        named = outermost.pop() if len(outermost) == 1 else "(no request)"
+    return printable(named)

@@ -1,0 +1,382 @@
+"""From the raw facts of a call to the event that stands in the cassette: signed, redacted, cut to the policies."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+from timetracer_otel.base import faults
+from timetracer_otel.base.attributes import first_of, text_or_none
+from timetracer_otel.cassette import Unencodable, pack
+from timetracer_otel.config import TraceConfig
+from timetracer_otel.constants import REDACTED, BodyEnd, CapturePolicy, EventType
+from timetracer_otel.match.signature import Signer
+from timetracer_otel.redact.kinds import kind_of
+from timetracer_otel.redact.quotes import without_quoted_arguments
+from timetracer_otel.redact.redactor import Redactor
+from timetracer_otel.redact.urls import split_url
+from timetracer_otel.session.base import PendingCall
+from timetracer_otel.types import (
+    BodySnapshot,
+    Call,
+    CallSnapshot,
+    DependencyEvent,
+    EventResult,
+    EventSignature,
+    HeaderMap,
+    HeaderPairs,
+    RecordedError,
+    RequestSnapshot,
+    ResponseSnapshot,
+    SpanFacts,
+    header_pairs,
+)
+
+__all__ = ["EventMaker", "span_event_type"]
+
+
+class EventMaker:
+    """Makes events under one configuration. Immutable, safe from any thread."""
+
+    def __init__(self, config: TraceConfig, redactor: Redactor) -> None:
+        self.config = config
+        self.redactor = redactor
+        self.signer = _signer(redactor)
+
+    def event(
+        self, pending: PendingCall, facts: SpanFacts | None, session_started_s: float, session_ended_s: float | None
+    ) -> DependencyEvent:
+        """The event of a call that our own plugins saw, whether it has ended or not.
+
+        A fault of ours costs this one event its answer, not the recording its others.
+        """
+        try:
+            return self._event(pending, facts, session_started_s, session_ended_s)
+        except Exception as error:
+            faults.contain("event", error)
+            return self._failed_event(pending, session_started_s, error)
+
+    def _failed_event(self, pending: PendingCall, session_started_s: float, error: Exception) -> DependencyEvent:
+        try:
+            call = pending.call()
+        except Exception:
+            call = Call("unknown", EventType.CUSTOM, "")
+        # Nothing that could hold a secret: whatever failed may have been the redaction.
+        return DependencyEvent(
+            eid=pending.eid,
+            event_type=call.event_type,
+            start_offset_ms=(pending.started_s - session_started_s) * 1000,
+            duration_ms=((pending.ended_s or pending.started_s) - pending.started_s) * 1000,
+            signature=EventSignature(lib=call.lib, method=call.method),
+            result=EventResult(),
+            call=CallSnapshot(),
+            not_replayable=f"a fault of the recorder, which its log has: {type(error).__name__}",
+        )
+
+    def _event(
+        self, pending: PendingCall, facts: SpanFacts | None, session_started_s: float, session_ended_s: float | None
+    ) -> DependencyEvent:
+        call, result = pending.call(), pending.result()
+        ended_s = pending.ended_s if pending.ended_s is not None else session_ended_s
+        span = facts
+        if span is None and pending.span_id:
+            span = SpanFacts(trace_id=f"{pending.trace_id:032x}", span_id=f"{pending.span_id:016x}")
+        elif span is not None:
+            span.attributes = self._attributes(span.attributes)
+            span.status_description = span.status_description and without_quoted_arguments(span.status_description)
+        reason = pending.not_replayable
+        if reason is None and call.too_long_bytes is not None:
+            reason = f"its request body {self.config.why_too_long(call.too_long_bytes)}"
+        try:
+            signature = self.signer.sign(call)
+            args = self.signer.arguments(call)
+        except Unencodable as error:
+            signature = replace(self.signer.sign(replace(call, args=None)), body_hash=None)
+            args, reason = None, f"its arguments have no faithful encoding: {error}"
+        if span is not None and span.status_description and REDACTED in repr(args):
+            # Errors quote the arguments of the call that failed (redis-py does, for a command in a pipeline).
+            span.status_description = f"{span.status_description.partition(':')[0]}: {REDACTED}"
+        headers = self.redactor.headers(call.headers)
+        edits = []
+        if result.exception is not None:
+            edits = [*self._secrets_of_url(call.url), *_secrets_of_headers(call.headers, headers)]
+        elif result.reply is not None:
+            edits = self._secrets_of_url(call.url)
+        if edits:
+            result = _without(result, edits)
+            if span is not None:
+                span.status_description = _edited(span.status_description, edits)
+        failed = result.error is not None or (result.status or 0) >= 400
+        body, _ = self._body(_request_body(call), call.headers, self.config.store_request_body, failed)
+        event = DependencyEvent(
+            eid=pending.eid,
+            event_type=call.event_type,
+            start_offset_ms=(pending.started_s - session_started_s) * 1000,
+            duration_ms=((ended_s or pending.started_s) - pending.started_s) * 1000,
+            signature=signature,
+            result=result,
+            call=CallSnapshot(headers=HeaderMap(headers), body=body, args=args),
+            span=span,
+            path=pending.path,
+            not_replayable=reason,
+        )
+        if args is not None:
+            kind_of(args).redact_result(result, call.args, self.redactor)
+        self._finish_result(event, failed)
+        return event
+
+    def observed(self, facts: SpanFacts, session_started_ns: int) -> DependencyEvent:
+        """The event of a client span that no plugin saw the call of: there to be seen, not to be replayed."""
+        facts.attributes = self._attributes(facts.attributes)
+        facts.status_description = facts.status_description and without_quoted_arguments(facts.status_description)
+        attributes = facts.attributes
+        lib = (facts.scope or "unknown").rpartition(".")[2]
+        url = first_of(
+            attributes, "url.full", "http.url", "server.address", "net.peer.name", "messaging.destination.name"
+        )
+        status = first_of(attributes, "http.response.status_code", "http.status_code", "rpc.grpc.status_code")
+        start_ns, end_ns = facts.start_ns or session_started_ns, facts.end_ns or session_started_ns
+        signature = self.signer.sign(
+            Call(
+                lib=lib,
+                event_type=EventType.CUSTOM,
+                method=str(
+                    first_of(attributes, "http.request.method", "http.method", "rpc.method") or facts.name or ""
+                ),
+                url=str(url) if url is not None else None,
+            )
+        )
+        return DependencyEvent(
+            eid=0,
+            event_type=span_event_type(attributes),
+            start_offset_ms=(start_ns - session_started_ns) / 1e6,
+            duration_ms=(end_ns - start_ns) / 1e6,
+            signature=signature,
+            result=EventResult(
+                status=status if isinstance(status, int) else None,
+                error=facts.status_description if facts.status == "ERROR" else None,
+                error_type=text_or_none(first_of(attributes, "error.type", "exception.type"))
+                if facts.status == "ERROR"
+                else None,
+            ),
+            span=facts,
+            not_replayable=f"only observed: no plugin captures the calls of {lib}",
+        )
+
+    def given(self, event: DependencyEvent) -> DependencyEvent:
+        """A hand-written plugin's event, redacted (in a copy; the caller's own stays as it is)."""
+        result, call = event.result, event.call or CallSnapshot()
+        copy = replace(
+            event,
+            result=replace(result, headers=self._headers(result.headers), body=self._given_body(result.body)),
+            call=replace(call, headers=self._headers(call.headers), body=self._given_body(call.body)),
+            signature=replace(event.signature, url=event.signature.url and self.redactor.url(event.signature.url)),
+        )
+        copy.signature.query = self.redactor.value(copy.signature.query)
+        return copy
+
+    def request(self, request: RequestSnapshot, failed: bool = False) -> RequestSnapshot:
+        """The root request, redacted and cut to the policies; ``failed`` is whether it ended in an error."""
+        headers, body = self._root_part(request.headers, request.body, self.config.store_request_body, failed)
+        return replace(
+            request,
+            headers=headers,
+            query={
+                name: "[REDACTED]" if self.redactor.is_secret_parameter(name) else value
+                for name, value in request.query.items()
+            },
+            body=body,
+            target=request.target and self.redactor.url(request.target),
+        )
+
+    def response(self, response: ResponseSnapshot, failed: bool = False) -> ResponseSnapshot:
+        """The root response, as `request`."""
+        headers, body = self._root_part(response.headers, response.body, self.config.store_response_body, failed)
+        return replace(response, headers=headers, body=body)
+
+    def _root_part(
+        self, headers: dict[str, str], body: BodySnapshot | None, policy: CapturePolicy, failed: bool
+    ) -> tuple[dict[str, str], BodySnapshot | None]:
+        pairs = header_pairs(headers)
+        if body is None or not isinstance(body.data, bytes):
+            return self._headers(headers), self._given_body(body, pairs)
+        made, changed = self._body(body, pairs, policy, failed)
+        if changed and made is not None:
+            headers = HeaderMap(_with_length(pairs, body.size_bytes, len(made.data)))
+        return self._headers(headers), made
+
+    def _finish_result(self, event: DependencyEvent, failed: bool) -> None:
+        result = event.result
+        pairs = header_pairs(result.headers)
+        changed = False
+        if result.body is not None:
+            given, before = result.body, result.body.size_bytes
+            result.body, changed = self._body(result.body, pairs, self.config.store_response_body, failed)
+            if result.body is not None and not result.body.captured and event.not_replayable is None:
+                event.not_replayable = self._why_not_kept(before)
+            if changed and result.body is not None:
+                if self.redactor.is_damaged(given.data, pairs) and event.not_replayable is None:
+                    event.not_replayable = "its response body is damaged in its encoding, and has a secret"
+                pairs = _with_length(pairs, before, len(result.body.data))
+        if isinstance(result.headers, HeaderMap):
+            result.headers = HeaderMap(self.redactor.headers(pairs))
+        if result.exception is not None and result.exception.unfaithful and event.not_replayable is None:
+            event.not_replayable = result.exception.unfaithful
+        if result.reply is not None:
+            try:
+                result.reply = self.redactor.value(result.reply)
+                pack(result.reply)
+            except Unencodable as error:
+                result.reply = None
+                event.not_replayable = f"its result has no faithful encoding: {error}"
+
+    def _secrets_of_url(self, url: str | None) -> list[tuple[str, str]]:
+        """What is redacted of it, with what stands there: clients quote what was called in their errors."""
+        if url is None:
+            return []
+        before, now = split_url(url), split_url(self.redactor.url(url))
+        return [(old, new) for old, new in zip(before, now, strict=True) if old and new and old != new]
+
+    def _why_not_kept(self, size: int | None) -> str:
+        policy = self.config.store_response_body
+        if policy is CapturePolicy.ALWAYS or (size is not None and size > self.config.max_body_bytes):
+            return f"its response body {self.config.why_too_long(size or 0)}"
+        return f"its response body was not kept (TIMETRACER_STORE_RES_BODY={policy.value})"
+
+    def _body(
+        self, body: BodySnapshot | None, headers: HeaderPairs, policy: CapturePolicy, failed: bool
+    ) -> tuple[BodySnapshot | None, bool]:
+        if body is None:
+            return None, False
+        kept = policy is CapturePolicy.ALWAYS or (policy is CapturePolicy.ON_ERROR and failed)
+        size = body.size_bytes if body.size_bytes is not None else len(body.data or b"")
+        if size and (not kept or body.truncated or size > self.config.max_body_bytes):
+            return replace(body, captured=False, data=None, truncated=True, size_bytes=size, chunks=()), False
+        sizes = [chunk[1] for chunk in body.chunks]
+        redacted = self.redactor.body(body.data or b"", headers, sizes)
+        chunks = body.chunks
+        if redacted.changed:
+            chunks = tuple((at, now) for (at, _), now in zip(body.chunks, redacted.sizes, strict=False))
+        return (
+            replace(
+                body,
+                data=redacted.data,
+                chunks=chunks,
+                size_bytes=len(redacted.data),
+                hash=hashlib.sha256(redacted.data).hexdigest() if redacted.data else None,
+            ),
+            redacted.changed,
+        )
+
+    def _given_body(self, body: BodySnapshot | None, headers: HeaderPairs = ()) -> BodySnapshot | None:
+        if body is None or not body.captured:
+            return body
+        if isinstance(body.data, bytes):
+            return replace(body, data=self.redactor.body(body.data, headers).data)
+        if isinstance(body.data, str):
+            return replace(body, data=self.redactor.body(body.data.encode(), headers).data.decode())
+        return replace(body, data=self.redactor.value(body.data))
+
+    def _headers(self, headers: dict[str, str]) -> dict[str, str]:
+        redacted = self.redactor.headers(header_pairs(headers))
+        if isinstance(headers, HeaderMap):
+            return HeaderMap(redacted)
+        # A hand-written plugin looks its own names up.
+        return {name: value.decode("latin-1") for name, (_, value) in zip(headers, redacted, strict=True)}
+
+    def _attributes(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        """Attributes of a span: URLs and captured headers are redacted like the real ones."""
+        return {name: self._attribute(name, value) for name, value in attributes.items()}
+
+    def _attribute(self, name: str, value: Any) -> Any:
+        if isinstance(value, str) and name in _URL_ATTRIBUTES:
+            return self.redactor.url(value)
+        if name.startswith(("http.request.header.", "http.response.header.")):
+            header = name.rpartition(".")[2].replace("_", "-").encode()
+            values = value if isinstance(value, (list, tuple)) else [value]
+            return [self.redactor.headers([(header, str(item).encode())])[0][1].decode() for item in values]
+        return list(value) if isinstance(value, tuple) else value
+
+
+@lru_cache(maxsize=16)
+def _signer(redactor: Redactor) -> Signer:
+    # Shared as the redactors are, for what it knows of the URLs it has seen.
+    return Signer(redactor)
+
+
+_URL_ATTRIBUTES = frozenset({"url.full", "http.url", "http.target", "url.query", "url.path"})
+
+
+def span_event_type(attributes: Mapping[str, Any]) -> EventType:
+    """Which kind of dependency a client span is about, by its semantic-convention attributes."""
+    system = first_of(attributes, "db.system.name", "db.system")
+    if system is not None:
+        return EventType.REDIS if system == "redis" else EventType.DB_QUERY
+    if first_of(attributes, "http.request.method", "http.method") is not None:
+        return EventType.HTTP_CLIENT
+    return EventType.CUSTOM
+
+
+_SHORTEST_SECRET = 4
+"""Characters: shorter ones keep nobody out, and taking them out of an error would take all else apart."""
+
+
+def _request_body(call: Call) -> BodySnapshot | None:
+    if call.too_long_bytes is not None:
+        return BodySnapshot(captured=False, truncated=True, size_bytes=call.too_long_bytes, end=call.body_end)
+    if not call.body and call.body_end is BodyEnd.COMPLETE:
+        return None
+    return BodySnapshot(captured=True, encoding="bytes", data=call.body or b"", end=call.body_end)
+
+
+def _with_length(pairs: HeaderPairs, before: int | None, now: int) -> HeaderPairs:
+    """The headers with a content length that was right before a redaction made right again."""
+    old, new = str(before).encode(), str(now).encode()
+    return [
+        (name, new if name.lower() == b"content-length" and value.strip() == old else value) for name, value in pairs
+    ]
+
+
+def _secrets_of_headers(before: HeaderPairs, now: HeaderPairs) -> list[tuple[str, str]]:
+    """As `_secrets_of_url`, longest first: as text, and as the repr of its bytes ("Illegal header value b'...'")."""
+    edits = []
+    for (_, value), (_, redacted) in zip(before, now, strict=True):
+        if value != redacted and len(value) >= _SHORTEST_SECRET:
+            edits += [(text, redacted.decode("latin-1")) for text in (value.decode("latin-1"), repr(value)[2:-1])]
+    return sorted(edits, key=lambda edit: -len(edit[0]))
+
+
+def _without(result: EventResult, edits: list[tuple[str, str]]) -> EventResult:
+    return replace(
+        result,
+        error=_edited(result.error, edits),
+        exception=_edited(result.exception, edits),
+        reply=_edited(result.reply, edits),
+    )
+
+
+def _edited(value: Any, edits: list[tuple[str, str]]) -> Any:
+    """A value with texts replaced in it, at any depth."""
+    if type(value) is str:
+        for old, new in edits:
+            value = value.replace(old, new)
+        return value
+    if type(value) is bytes:
+        return _edited(value.decode("latin-1"), edits).encode("latin-1", "replace")
+    if type(value) is dict:
+        return {key: _edited(item, edits) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_edited(item, edits) for item in value)
+    if type(value) is RecordedError:
+        return RecordedError(
+            cls=value.cls,
+            message=_edited(value.message, edits),
+            args=_edited(value.args, edits),
+            attributes=_edited(value.attributes, edits),
+            cause=_edited(value.cause, edits),
+            unfaithful=_edited(value.unfaithful, edits),
+        )
+    return value

@@ -1,0 +1,376 @@
+"""`ReplaySession`: one replay."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from timetracer_otel.cassette import Unencodable
+from timetracer_otel.config import TraceConfig
+from timetracer_otel.constants import BodyEnd, EventType, TraceMode
+from timetracer_otel.exceptions import NetworkBlockedError, ReplayMismatchError
+from timetracer_otel.match.index import Accepts, EventIndex
+from timetracer_otel.match.nearest import Attempt, describe, mismatch
+from timetracer_otel.match.rules import EVERYTHING, rules_of
+from timetracer_otel.match.signature import PARTIAL_BODY, Key, Signer
+from timetracer_otel.redact.redactor import Redactor
+from timetracer_otel.redact.statements import IgnoredParameters
+from timetracer_otel.session.base import BaseSession, EndedSpan
+from timetracer_otel.session.trace import TraceSession
+from timetracer_otel.types import (
+    Call,
+    CallView,
+    Cassette,
+    DependencyEvent,
+    EventSignature,
+    RequestSnapshot,
+    Verdict,
+)
+
+__all__ = ["ReplaySession"]
+
+
+class ReplaySession(BaseSession):
+    """Answers calls from a cassette. Safe from any thread and task.
+
+    Args:
+        cassette: The recording.
+        cassette_path: Where it came from, for error texts.
+        strict: False lets a JSON body of equal content match where no recorded body is equal byte for byte.
+            It never makes an answer up: a call that nothing matches is an error either way.
+        config: Which plugins are mocked and how answers are timed; everything mocked where it is left out.
+            Redaction is the recording's own, so that both sides of a match are in the same form.
+    """
+
+    def __init__(
+        self, cassette: Cassette, cassette_path: str, strict: bool = True, config: TraceConfig | None = None
+    ) -> None:
+        self.cassette = cassette
+        self.cassette_path = cassette_path
+        self.strict = strict
+        self.config = config
+        self.live_calls: Counter[str] = Counter()
+        self.blocked: list[NetworkBlockedError] = []
+        self.recorder: TraceSession | None = None
+        """Takes the calls that the cassette does not hold, in the record mode ``new_episodes``."""
+        self.asked_by: str | None = None
+        """The request that came in, where the cassette was chosen for one that differs from the recorded one."""
+        self.on_miss: Callable[[ReplayMismatchError], None] | None = None
+        """Hears of each call that has no answer."""
+        self.fallback: Callable[[], ReplaySession] | None = None
+        """Gives the session that is asked for what this one does not hold. Set when the request has ended: calls that
+        outlived it may have been recorded outside it."""
+        self._misses: list[ReplayMismatchError] = []
+        self._refused: set[int] = set()
+        self._lock = threading.Lock()
+        policies = cassette.policies
+        self._redactor = Redactor.from_rules(policies.redaction_mode, policies.redaction_rules)
+        self._rules = rules_of(config)
+        ignored = IgnoredParameters(config.ignore_sql_params if config else ())
+        self._signer = Signer(self._redactor, ignored, self._rules)
+        self._index = EventIndex(cassette.events, self._signer.recorded_key)
+        self._mocked: dict[str, bool] = {}
+        self.replay_timing = config is not None and config.replay_timing
+        """Whether answers take as long as they did when recorded."""
+
+    @property
+    def mode(self) -> TraceMode:
+        return TraceMode.REPLAY
+
+    @property
+    def session_id(self) -> str:
+        return self.cassette.session.id
+
+    @property
+    def is_recording(self) -> bool:
+        return False
+
+    @property
+    def is_replaying(self) -> bool:
+        return True
+
+    @property
+    def request(self) -> RequestSnapshot:
+        """The recorded request."""
+        return self.cassette.request
+
+    @property
+    def events(self) -> list[DependencyEvent]:
+        """All recorded events, in order of start."""
+        return self.cassette.events
+
+    @property
+    def adds_new_calls(self) -> bool:
+        """Whether calls that the cassette does not hold are made for real, and recorded."""
+        return self.recorder is not None
+
+    @property
+    def misses(self) -> list[ReplayMismatchError]:
+        """The calls that could not be answered so far, also those whose error the app swallowed."""
+        with self._lock:
+            return list(self._misses)
+
+    @property
+    def current_cursor(self) -> int:
+        """How many events were taken; there is no cursor over their order."""
+        return len(self._index.taken())
+
+    @property
+    def has_more_events(self) -> bool:
+        """Whether any event is still waiting for its call."""
+        return bool(self._index.waiting())
+
+    def should_mock_plugin(self, plugin_name: str) -> bool:
+        """Whether this replay answers a plugin's calls; takes names of plugins and of groups."""
+        try:
+            return self._mocked[plugin_name]
+        except KeyError:
+            mocked = self.config is None or self.config.should_mock_plugin(plugin_name)
+            return self._mocked.setdefault(plugin_name, mocked)
+
+    def note_live(self, plugin_name: str) -> None:
+        """Count a call that went out for real during this replay."""
+        with self._lock:
+            self.live_calls[plugin_name] += 1
+
+    def span_ended(self, span: EndedSpan) -> None:
+        """A span of this session has ended: that of a call which was made for real and recorded, maybe."""
+        if self.recorder is not None:
+            self.recorder.span_ended(span)
+
+    def expects_body(self, call: Call, path: tuple[str, ...] = ()) -> bool:
+        """Whether a call whose body is a stream must be read before it can be matched.
+
+        False where the recording of this call failed (or was answered) before its body was sent to the end, for
+        another reason than the app's own stream: then that stream must stay as untouched as it was. A call that was
+        made again, with its body this time, had an end before it began again; where calls were under way side by
+        side, their bodies tell which is which.
+        """
+        waiting = sorted(self._index.waiting_but_for_body(self._signer.key(call)), key=lambda event: event.eid)
+        if not waiting:
+            return True
+        first = next((event for event in waiting if event.path == path), waiting[0])
+        ended_ms = first.start_offset_ms + first.duration_ms
+        return _was_read(first) or any(_was_read(other) and other.start_offset_ms < ended_ms for other in waiting)
+
+    def source_failed(self, call: Call) -> None:
+        """The app's own stream raised while it was read, as it did when it was recorded: that event is answered."""
+        for event in self._index.waiting_but_for_body(self._signer.key(call)):
+            if _source_failed(event) and self._index.take_event(event):
+                return
+
+    def match(self, call: Call, path: tuple[str, ...] = ()) -> DependencyEvent:
+        """The recorded event for a call; it will answer no other call.
+
+        Args:
+            call: The call as it is, not redacted.
+            path: Names of the spans around it, outermost first.
+
+        Raises:
+            ReplayMismatchError: Nothing recorded (or nothing that is left) has this signature, or what was
+                recorded cannot be replayed.
+        """
+        event = self.find(call, path)
+        if event is None:
+            view = self._signer.view(call)
+            raise self._missed(
+                Attempt(
+                    self._signer.sign(call),
+                    view.body,
+                    self._signer.arguments(call),
+                    view.headers,
+                    self._rules or EVERYTHING,
+                    refused_by=partial(self._refused_by, view),
+                )
+            )
+        return event
+
+    def find(self, call: Call, path: tuple[str, ...] = ()) -> DependencyEvent | None:
+        """As `match`, but None where nothing (or nothing that is left) has this signature.
+
+        Raises:
+            ReplayMismatchError: The call has arguments that no recording can hold.
+        """
+        try:
+            key = self._signer.key(call)
+        except Unencodable as fault:
+            raise self._unsigned(call, fault) from fault
+        accepts = self._accepts(call)
+        event = self._index.take(key, path, accepts)
+        if event is None and call.body_end is BodyEnd.COMPLETE:
+            event = self._index.take(self._index.partial(key), path, accepts)
+        if event is None and not self.strict and call.body:
+            event = self._take_same_json(key, call, path)
+        if event is None and self.config is not None and self.config.allow_repeats:
+            event = self._index.again(key, accepts)
+        if event is None and self.fallback is not None:
+            event = self.fallback().find(call, path)
+        return event
+
+    def upcoming(self, call: Call, path: tuple[str, ...] = ()) -> DependencyEvent | None:
+        """The event that `match` would take for a call now; None where it would find none. Takes nothing."""
+        return self._index.peek(self._signer.key(call), path, self._accepts(call))
+
+    def verdict(self) -> Verdict:
+        """What this replay did up to now: hits, misses, what stayed unused, what went live.
+
+        Unused are the recorded events that would have answered a call and were not asked for; those of plugins that
+        stay live, and those that can answer nothing, do not count.
+        """
+        unused = [
+            event
+            for event in self._index.waiting()
+            if event.not_replayable is None and self.should_mock_plugin(event.signature.lib)
+        ]
+        with self._lock:
+            misses, live, refused = tuple(self._misses), dict(self.live_calls), set(self._refused)
+        return Verdict(
+            hits=tuple(event for event in self._index.taken() if id(event) not in refused),
+            repeats=self._index.repeats,
+            misses=misses,
+            unused=tuple(unused),
+            live=live,
+            recorded=len(self.recorder.events) if self.recorder is not None else 0,
+            blocked=tuple(self.blocked),
+            cassette_path=self.cassette_path,
+            fail_on_unused=self.config is not None and self.config.fail_on_unused,
+        )
+
+    def claim(self, event: DependencyEvent) -> bool:
+        """Take this very event, so that it answers no other call; False where another call had it first."""
+        return self._index.take_event(event)
+
+    def refuse(self, event: DependencyEvent, why: str) -> ReplayMismatchError:
+        """The error for a call whose event was found and cannot answer it."""
+        with self._lock:
+            self._refused.add(id(event))
+        error = ReplayMismatchError(
+            f"Recorded, but cannot be replayed: {event.signature.lib} {describe(event.signature)}: {why}",
+            cassette_path=self.cassette_path,
+            endpoint=self._endpoint,
+            event_index=event.eid,
+            hint="mend the cause and record again, or name the library in live_plugins to call for real.",
+        )
+        return self._count_miss(error)
+
+    def refuse_unrecorded(self, what: str, hint: str) -> ReplayMismatchError:
+        """The error for something that no recording holds, whatever the app recorded; ``what`` says it."""
+        error = ReplayMismatchError(
+            f"Not recorded: {what}", cassette_path=self.cassette_path, endpoint=self._endpoint, hint=hint
+        )
+        return self._count_miss(error)
+
+    def refuse_unseen(self, reason: str, hint: str) -> ReplayMismatchError:
+        """The error for a call that cannot be answered, whatever was recorded, as its arguments cannot be seen."""
+        return self._count_miss(
+            ReplayMismatchError(
+                f"Not replayed: {reason}", cassette_path=self.cassette_path, endpoint=self._endpoint, hint=hint
+            )
+        )
+
+    def peek_next_event(self, event_type: EventType | None = None) -> DependencyEvent | None:
+        """The first event (of a type) that no call has taken yet; None where there is none."""
+        for event in self._index.waiting():
+            if event_type is None or event.event_type == event_type:
+                return event
+        return None
+
+    def get_next_event(self, event_type: EventType, actual_signature: dict[str, Any]) -> DependencyEvent:
+        """The recorded event for a call of a hand-written plugin.
+
+        Args:
+            event_type: What kind of call it is.
+            actual_signature: The fields of its `EventSignature` that count; fields left out match anything.
+
+        Raises:
+            ReplayMismatchError: No waiting event of the type has these fields, strict or not.
+        """
+        actual = dict(actual_signature)
+        if self._rules is not None:
+            actual = self._rules.given(actual)
+        if isinstance(actual.get("url"), str):
+            actual["url"] = self._redactor.url(actual["url"])
+        if isinstance(actual.get("query"), dict):
+            actual["query"] = self._redactor.value(actual["query"])
+        for event in self._index.waiting():
+            fits = all(self._recorded_field(event, name) == value for name, value in actual.items())
+            if fits and event.event_type == event_type and self._index.take_event(event):
+                return event
+        if self.fallback is not None:
+            return self.fallback().get_next_event(event_type, actual_signature)
+        given = actual.keys() & EventSignature.__dataclass_fields__.keys()
+        signature = EventSignature(
+            **{"lib": event_type.value, "method": "", **{name: actual.pop(name) for name in given}}
+        )
+        raise self._missed(Attempt(signature, given=given, unknown=actual))
+
+    def get_unconsumed_events(self) -> list[DependencyEvent]:
+        """The events that no call has taken, in the order of the recording."""
+        return self._index.waiting()
+
+    def _recorded_field(self, event: DependencyEvent, name: str) -> Any:
+        value = getattr(event.signature, name, None)
+        return self._rules.given({name: value})[name] if self._rules is not None else value
+
+    def _accepts(self, call: Call) -> Accepts | None:
+        rules = self._rules
+        if rules is None or not rules.matchers:
+            return None
+        now = self._signer.view(call)
+        return lambda event: self._refused_by(now, event) is None
+
+    def _refused_by(self, now: CallView, event: DependencyEvent) -> str | None:
+        return None if self._rules is None else self._rules.refused_by(self._signer.recorded_view(event), now)
+
+    def _same_json(self, key: Key, call: Call) -> Key | None:
+        return self._index.same_json(key, self._signer.canonical_body(call))
+
+    def _take_same_json(self, key: Key, call: Call, path: tuple[str, ...]) -> DependencyEvent | None:
+        other = self._same_json(key, call)
+        return self._index.take(other, path, self._accepts(call)) if other is not None else None
+
+    @property
+    def _endpoint(self) -> str | None:
+        request = self.cassette.request
+        recorded = f"{request.method} {request.path}".strip()
+        return (f"{recorded}, now {self.asked_by}" if self.asked_by is not None else recorded) or None
+
+    def _count_miss(self, error: ReplayMismatchError) -> ReplayMismatchError:
+        with self._lock:
+            self._misses.append(error)
+        if self.on_miss is not None:
+            self.on_miss(error)
+        return error
+
+    def _unsigned(self, call: Call, fault: Unencodable) -> ReplayMismatchError:
+        error = ReplayMismatchError(
+            f"Cannot be matched: {call.lib} {call.method} {call.url or ''}: its arguments have no encoding: {fault}",
+            cassette_path=self.cassette_path,
+            endpoint=self._endpoint,
+            hint="no recording can hold this call; name the library in live_plugins to call for real.",
+        )
+        return self._count_miss(error)
+
+    def _missed(self, attempt: Attempt) -> ReplayMismatchError:
+        error = mismatch(
+            attempt,
+            self._index.waiting(),
+            self._index.taken(),
+            cassette_path=self.cassette_path,
+            endpoint=self._endpoint,
+            lost=self.cassette.stats.dropped,
+        )
+        return self._count_miss(error)
+
+
+def _was_read(event: DependencyEvent) -> bool:
+    """Whether the app's stream was read to its end, if only to that which it came to by itself."""
+    return event.signature.body_hash != PARTIAL_BODY or _source_failed(event)
+
+
+def _source_failed(event: DependencyEvent) -> bool:
+    body = event.call.body if event.call is not None else None
+    return body is not None and body.end is BodyEnd.FAILED

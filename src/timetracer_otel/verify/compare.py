@@ -1,0 +1,97 @@
+"""Whether an answer is the recorded one: status, headers and body, after the recording's own redaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from timetracer_otel.constants import BodyEnd
+from timetracer_otel.exceptions import ConfigurationError
+from timetracer_otel.redact.redactor import Redactor
+from timetracer_otel.report import body_difference, header_difference
+from timetracer_otel.types import BodySnapshot, Cassette, HeaderMap, header_pairs
+from timetracer_otel.verify.sender import Answer
+
+__all__ = ["VOLATILE_HEADERS", "Comparison", "Ignored", "compare"]
+
+VOLATILE_HEADERS = frozenset(
+    {
+        *("date", "server", "age"),
+        # About one connection, not about the answer (RFC 9110 section 7.6.1).
+        *("connection", "keep-alive", "transfer-encoding", "proxy-connection", "upgrade", "trailer", "te", "via"),
+        # About one trace.
+        *("traceparent", "tracestate", "traceresponse", "baggage", "server-timing", "x-trace-id", "x-b3-traceid"),
+    }
+)
+"""Headers that are never compared: they differ from one answer to the next, or the server adds them to what the app
+answers."""
+
+
+_WITHOUT_BODY = frozenset({204, 304})
+"""Answers that have no body (RFC 9110 section 6.4.1)."""
+
+
+class Ignored(NamedTuple):
+    """What is not compared."""
+
+    headers: frozenset[str]
+    """Names in lower case."""
+    paths: tuple[str, ...]
+    """JSON paths from ``$``."""
+
+    @classmethod
+    def of(cls, rules: Sequence[str]) -> Ignored:
+        """From rules in the form of the setting ``ignore``.
+
+        Raises:
+            ConfigurationError: A rule is about a query, which an answer has not.
+        """
+        kinds = [rule.partition(":")[::2] for rule in rules]
+        for kind, what in kinds:
+            if kind == "query":
+                raise ConfigurationError(f"--ignore: 'query:{what}' says nothing about an answer; it has no query.")
+        headers = frozenset(what.lower() for kind, what in kinds if kind == "header")
+        return cls(VOLATILE_HEADERS | headers, tuple(what for kind, what in kinds if kind == "body"))
+
+
+class Comparison(NamedTuple):
+    """What differs, and what could not be compared."""
+
+    differences: list[str]
+    notes: list[str]
+
+
+def compare(cassette: Cassette, answer: Answer, ignored: Ignored) -> Comparison:
+    """Compare an answer with the recorded one."""
+    recorded, request = cassette.response, cassette.request
+    redactor = Redactor.from_rules(cassette.policies.redaction_mode, cassette.policies.redaction_rules)
+    differences = []
+    if recorded.status != answer.status:
+        differences.append(f"status: recorded {recorded.status}, now {answer.status}")
+    if not request.headers:
+        return Comparison(differences, ["only the status was compared: only the span of this request was recorded"])
+    before = HeaderMap(header_pairs(recorded.headers))
+    now = HeaderMap(redactor.headers(answer.headers.pairs))
+    # The body says more than its length does, save where there is none by the method.
+    lengths = frozenset() if request.method == "HEAD" and "content-length" in before else {"content-length"}
+    differences += header_difference(before, now, ignored.headers | lengths)
+    if request.method == "HEAD" or answer.status in _WITHOUT_BODY:
+        # What the app gave as one, the server never sent.
+        return Comparison(differences, [])
+    why = _not_compared(recorded.body)
+    if why is not None:
+        return Comparison(differences, [f"the body was not compared: {why}"])
+    data = recorded.body.data if recorded.body is not None else None
+    body = redactor.body(answer.body, answer.headers.pairs).data
+    differences += body_difference(data or b"", before, body, now, ignored.paths)
+    return Comparison(differences, [])
+
+
+def _not_compared(body: BodySnapshot | None) -> str | None:
+    if body is None:
+        return None
+    if not body.captured:
+        return "the recording does not hold it"
+    if body.end is not BodyEnd.COMPLETE:
+        return "it broke off when it was recorded"
+    return None

@@ -1,0 +1,55 @@
+"""JUnit XML of a run, as CI systems read it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from timetracer_otel.verify.runner import Outcome, Result
+
+__all__ = ["write_junit"]
+
+
+def write_junit(path: Path, results: Sequence[Result], took_s: float, began: datetime) -> None:
+    """Write a run as one test suite; what was not sent is skipped there.
+
+    Args:
+        path: The file, made anew.
+        results: Of the run.
+        took_s: Of the whole run.
+        began: When it began.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    import junitparser
+
+    suite = junitparser.TestSuite("timetracer-otel verify")
+    suite.timestamp = began.isoformat(timespec="seconds")
+    for result in results:
+        if result.outcome is Outcome.LEFT_OUT:
+            continue
+        case = junitparser.TestCase(_xml(result.planned.name), _xml(result.planned.cassette), round(result.took_s, 3))
+        problems = _xml("\n".join(result.problems))
+        if result.outcome is Outcome.FAILED:
+            case.result = [junitparser.Failure(problems.partition("\n")[0], "difference")]
+            case.result[0].text = problems
+        elif result.outcome is Outcome.NOT_SENT:
+            case.result = [junitparser.Skipped(problems)]
+        if result.notes:
+            case.system_out = _xml("\n".join(result.notes))
+        suite.add_testcase(case)
+    suite.time = round(took_s, 3)
+    document = junitparser.JUnitXml()
+    document.add_testsuite(suite)
+    document.write(str(path), pretty=True)
+
+
+_NO_XML = re.compile("[^\t\n -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What no document of XML 1.0 may hold (section 2.2)."""
+
+
+def _xml(text: str) -> str:
+    return _NO_XML.sub("\ufffd", text)

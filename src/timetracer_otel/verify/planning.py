@@ -1,0 +1,173 @@
+"""Which recordings of a folder can be sent to a service, which cannot and why, and where the service listens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from timetracer_otel.constants import BodyEnd
+from timetracer_otel.exceptions import CassetteError, ConfigurationError
+from timetracer_otel.match.folder_index import CassetteLibrary, LibraryEntry
+from timetracer_otel.match.roots import is_http
+from timetracer_otel.types import Cassette, RequestSnapshot, header_pairs
+
+__all__ = ["Address", "Planned", "address_of", "announced_bytes", "plan", "target_of"]
+
+MAX_PADDING_BYTES = 16 * 1024 * 1024
+"""Bytes that stand for what the service did not read of a body when it was recorded."""
+
+_NO_REQUEST = "not a request"
+_WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "DELETE"})
+"""Methods whose requests have no body where nobody saw one (RFC 9110 section 9.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One recording, and whether it is sent."""
+
+    name: str
+    """``GET /users/7``; of what is no request, the file."""
+    cassette: str
+    """Path below the folder."""
+    entry: LibraryEntry | None = None
+    """None for a recording of calls outside any request."""
+    hosts: tuple[str, ...] = ()
+    """Where it was sent when it was recorded."""
+    left_out: str | None = None
+    """Why it is no request that a service could be asked; None where it is one."""
+    unsendable: str | None = None
+    """Why it is a request, but cannot be sent as it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the service accepts connections."""
+
+    scheme: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+def plan(library: CassetteLibrary, only: str | None = None) -> list[Planned]:
+    """The recordings of a folder: those of requests and jobs, oldest first, then those of processes.
+
+    Args:
+        library: The folder.
+        only: A pattern (``*`` and ``?``) that ``METHOD path`` or the path must fit.
+    """
+    entries = [
+        entry
+        for entry in library.entries
+        if only is None or fnmatch(entry.request, only) or fnmatch(entry.facts.path, only)
+    ]
+    outside = [Path(path).name for path in library.outside_paths] if only is None else []
+    return [
+        *(_planned(library, entry) for entry in entries),
+        *(Planned(name, name, left_out=_NO_REQUEST) for name in outside),
+    ]
+
+
+def _planned(library: CassetteLibrary, entry: LibraryEntry) -> Planned:
+    name = library.name_of(entry)
+    try:
+        cassette = library.read(entry)
+    except CassetteError as fault:
+        return Planned(entry.request, name, entry, unsendable=str(fault))
+    request = cassette.request
+    if not is_http(request):
+        return Planned(entry.request, name, entry, left_out=_NO_REQUEST)
+    hosts = tuple(value.decode("latin-1") for key, value in header_pairs(request.headers) if key.lower() == b"host")
+    return Planned(entry.request, name, entry, hosts, unsendable=_why_not(cassette))
+
+
+def _why_not(cassette: Cassette) -> str | None:
+    request, policies = cassette.request, cassette.policies
+    if not cassette.complete:
+        return "its recorder died before the answer was written"
+    if not cassette.response.status:
+        return "no answer was recorded"
+    if not request.headers and request.method not in _WITHOUT_BODY:
+        return "only its span was recorded, so its body is not known"
+    body = request.body
+    if body is None or (body.captured and body.end is BodyEnd.COMPLETE):
+        return None
+    size = body.size_bytes or 0
+    if body.captured and body.end is BodyEnd.CLOSED:
+        unread = announced_bytes(request) - size
+        return f"the service left {unread} bytes of its body unread" if unread > MAX_PADDING_BYTES else None
+    if body.captured:
+        return "its body broke off"
+    if policies.max_body_kb and size > policies.max_body_kb * 1024:
+        return f"its body of {size} bytes was not kept (TIMETRACER_MAX_BODY_KB={policies.max_body_kb})"
+    return f"its body was not kept (TIMETRACER_STORE_REQ_BODY={policies.store_request_body})"
+
+
+def announced_bytes(request: RequestSnapshot) -> int:
+    """The length that the request stated for its body; 0 where it stated none."""
+    text = request.headers.get("content-length", "").strip()
+    return int(text) if text.isascii() and text.isdigit() else 0
+
+
+def target_of(request: RequestSnapshot) -> str:
+    """The request target, as it was sent where that is known."""
+    if request.target is not None:
+        return request.target
+    pairs = [
+        f"{quote(name)}={quote(str(item))}"
+        for name, value in request.query.items()
+        for item in (value if isinstance(value, list) else [value])
+    ]
+    return quote(request.path, safe="/%:@!$&'()*+,;=~") + ("?" + "&".join(pairs) if pairs else "")
+
+
+def address_of(url: str | None, planned: Iterable[Planned]) -> Address:
+    """Where to send: to a URL, or to where the recorded requests went.
+
+    Raises:
+        ConfigurationError: The URL has another form, or the recordings do not say one address of this machine.
+    """
+    if url is not None:
+        return _parsed(url)
+    hosts = {host for each in planned if each.unsendable is None for host in each.hosts}
+    if len(hosts) != 1:
+        named = f"name several ({', '.join(sorted(hosts))})" if hosts else "do not say"
+        raise ConfigurationError(
+            f"--url: the recordings {named} where the service listens. Give it, as in --url http://127.0.0.1:8000"
+        )
+    (host,) = hosts
+    address = _parsed(f"http://{host}")
+    if not _is_loopback(address.host):
+        # A recording of production: its requests must not go there.
+        raise ConfigurationError(
+            f"--url: the recorded requests went to {host}, which is not this machine. "
+            "Say where CMD listens, as in --url http://127.0.0.1:8000"
+        )
+    return address
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _parsed(url: str) -> Address:
+    wrong = ConfigurationError(f"--url: {url!r} is not allowed. Allowed: http://HOST:PORT or https://HOST:PORT.")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise wrong from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0 or parts.path.strip("/"):
+        raise wrong
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(parts.hostname, parts.hostname)  # noqa: S104 - not bound to
+    return Address(parts.scheme, host, port or (443 if parts.scheme == "https" else 80))

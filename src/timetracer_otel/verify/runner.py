@@ -1,0 +1,145 @@
+"""One run: each recorded request is sent, and what comes back is judged."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from enum import Enum
+from urllib.parse import unquote
+
+from timetracer_otel.constants import REDACTED, BodyEnd
+from timetracer_otel.match.folder_index import CassetteLibrary
+from timetracer_otel.report import event_name
+from timetracer_otel.types import Cassette
+from timetracer_otel.verify.compare import Ignored, compare
+from timetracer_otel.verify.planning import Address, Planned, target_of
+from timetracer_otel.verify.sender import NoAnswerError, send
+from timetracer_otel.verify.verdicts import CallVerdict, VerdictFile
+
+__all__ = ["Outcome", "Result", "Runner"]
+
+
+class Outcome(str, Enum):
+    """What came of one recording."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_SENT = "not sent"
+    LEFT_OUT = "left out"
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of one recording, and what is to be said about it."""
+
+    planned: Planned
+    outcome: Outcome
+    problems: list[str] = field(default_factory=list)
+    """Why it failed, or was not sent."""
+    notes: list[str] = field(default_factory=list)
+    """What does not make it fail."""
+    status: int | None = None
+    """Of the answer; None where there was none."""
+    took_s: float = 0.0
+    missed: bool = False
+    """Whether a call had no answer."""
+
+    @property
+    def is_unexplained(self) -> bool:
+        """Whether something is wrong with the service that no missed call explains."""
+        return bool(self.problems) and not self.missed and (self.status or 500) >= 500 and self.took_s > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """Sends recorded requests to a service, and judges its answers and its calls.
+
+    Args:
+        library: The folder.
+        address: Where the service listens.
+        verdicts: What the service says about its calls.
+        ignored: What is not compared.
+        headers: Values of headers by name in lower case, in the place of the recorded ones.
+        timeout_s: How long one answer may take.
+        fail_on_unused: Whether a recorded call that was not made fails its request.
+    """
+
+    library: CassetteLibrary
+    address: Address
+    verdicts: VerdictFile
+    ignored: Ignored
+    headers: Mapping[str, str]
+    timeout_s: float
+    fail_on_unused: bool
+
+    def run(self, planned: Sequence[Planned], jobs: int, tell: Callable[[Result], None]) -> list[Result]:
+        """Send all, so many at a time; ``tell`` hears of each result as it comes. In the order that was planned."""
+        pool = ThreadPoolExecutor(jobs, thread_name_prefix="timetracer-otel-verify")
+        try:
+            futures = [pool.submit(self.judge, each) for each in planned]
+            for future in as_completed(futures):
+                tell(future.result())
+            return [future.result() for future in futures]
+        finally:
+            # After Ctrl-C: what is under way ends with the service.
+            self.verdicts.close()
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def judge(self, planned: Planned) -> Result:
+        """Send one request, and judge what comes back."""
+        if planned.left_out is not None:
+            return Result(planned, Outcome.LEFT_OUT, [planned.left_out])
+        entry = planned.entry
+        if planned.unsendable is not None or entry is None:
+            return Result(planned, Outcome.NOT_SENT, [planned.unsendable or ""])
+        cassette = self.library.read(entry)
+        result = Result(planned, Outcome.PASSED)
+        verdict: CallVerdict | None
+        began_s = time.monotonic()
+        try:
+            answer = send(self.address, cassette.request, planned.cassette, self.headers, self.timeout_s)
+        except NoAnswerError as error:
+            result.took_s = time.monotonic() - began_s
+            broke_off = cassette.response.body is not None and cassette.response.body.end is not BodyEnd.COMPLETE
+            # An answer that broke off when it was recorded has every right to do so again.
+            (result.notes if broke_off else result.problems).append(f"no answer: {error}")
+            verdict = self.verdicts.wait_for(entry.path, 0.0) or CallVerdict(ended=True)
+        else:
+            result.status, result.took_s = answer.status, answer.took_s
+            differences, notes = compare(cassette, answer, self.ignored)
+            result.problems += differences
+            result.notes += notes
+            verdict = self.verdicts.wait_for(entry.path, self.timeout_s)
+        self._add_calls(result, cassette, verdict)
+        if result.problems:
+            result.outcome = Outcome.FAILED
+            result.notes += self._redacted(cassette)
+        return result
+
+    def _add_calls(self, result: Result, cassette: Cassette, verdict: CallVerdict | None) -> None:
+        if verdict is None:
+            result.problems.append(
+                "the service did not say that it answered this request from the recording: does CMD run a framework "
+                "whose requests are recorded (docs/verify.md)?"
+            )
+            return
+        result.missed = bool(verdict.misses)
+        if not verdict.ended and result.status is not None:
+            result.notes.append(f"the service is not done with it {self.timeout_s:g} s after its answer")
+        result.problems += [f"missed: {text}" for text in verdict.misses]
+        names = {event.eid: event_name(event) for event in cassette.events}
+        unused = [f"not called: #{eid} {names.get(eid, '')}".rstrip() for eid in verdict.unused]
+        (result.problems if self.fail_on_unused else result.notes).extend(unused)
+
+    def _redacted(self, cassette: Cassette) -> list[str]:
+        """What went out otherwise than it was recorded, which may be why it failed."""
+        request, body = cassette.request, cassette.request.body
+        names = [name for name, value in request.headers.items() if REDACTED in value and name not in self.headers]
+        notes = [f"sent as {REDACTED}: header {name} (give it with --header)" for name in names]
+        if REDACTED in unquote(target_of(request)):
+            notes.append(f"sent as {REDACTED}: part of the query")
+        if body is not None and isinstance(body.data, bytes) and REDACTED.encode() in body.data:
+            notes.append(f"sent as {REDACTED}: part of the body")
+        return notes

@@ -1,0 +1,138 @@
+"""Sending a recorded request, byte for byte as it was recorded, and taking the answer."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from timetracer_otel.constants import BAGGAGE_ENTRY, BodyEnd
+from timetracer_otel.types import HeaderMap, HeaderPairs, RequestSnapshot, header_pairs
+from timetracer_otel.verify.planning import Address, announced_bytes, target_of
+
+__all__ = ["Answer", "NoAnswerError", "send"]
+
+_PIECE_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the service answered."""
+
+    status: int
+    headers: HeaderMap
+    body: bytes
+    took_s: float
+
+
+class NoAnswerError(Exception):
+    """There is no whole answer; the text says why."""
+
+
+def send(
+    address: Address, request: RequestSnapshot, name: str, changes: Mapping[str, str], timeout_s: float
+) -> Answer:
+    """Send a recorded request on a connection of its own.
+
+    Args:
+        address: Where to.
+        request: The request. Its headers go out in their order, with duplicates; only what frames the body is
+            made anew.
+        name: The cassette that is to answer the calls which it leads to, for the ``baggage`` header.
+        changes: Values of headers by name in lower case, for those that were redacted.
+        timeout_s: How long the whole exchange may take.
+
+    Raises:
+        NoAnswerError: There was no whole answer in that time.
+    """
+    began_s = time.monotonic()
+    kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
+    connection = kind(address.host, address.port, timeout=timeout_s)
+    try:
+        connection.connect()
+        wire: socket.socket = connection.sock
+        _put(connection, request, name, changes)
+        wire.settimeout(_left_s(began_s, timeout_s))
+        response = connection.getresponse()
+        pieces = []
+        # Where the answer ends the connection, its last piece closes the socket (of some Python versions at once).
+        while not response.isclosed():
+            wire.settimeout(_left_s(began_s, timeout_s))
+            piece = response.read1(_PIECE_BYTES)
+            if not piece:
+                break
+            pieces.append(piece)
+        if response.length:
+            raise NoAnswerError(f"the connection was closed {response.length} bytes before the end of the body")
+    except TimeoutError:
+        raise NoAnswerError(f"no whole answer within {timeout_s:g} s") from None
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise NoAnswerError(f"{type(error).__name__}: {error}") from error
+    finally:
+        connection.close()
+    headers = HeaderMap((key.encode("latin-1"), value.encode("latin-1")) for key, value in response.msg.items())
+    return Answer(response.status, headers, b"".join(pieces), time.monotonic() - began_s)
+
+
+def _left_s(began_s: float, timeout_s: float) -> float:
+    left_s = began_s + timeout_s - time.monotonic()
+    if left_s <= 0:
+        raise TimeoutError
+    return left_s
+
+
+def _put(
+    connection: http.client.HTTPConnection, request: RequestSnapshot, name: str, changes: Mapping[str, str]
+) -> None:
+    body = _body_of(request)
+    connection.putrequest(request.method, target_of(request), skip_host=True, skip_accept_encoding=True)
+    lines, chunked = _header_lines(header_pairs(request.headers), body, name, changes, connection)
+    for key, value in lines:
+        connection.putheader(key, value)
+    if chunked:
+        body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
+    connection.endheaders(body or None)
+
+
+def _body_of(request: RequestSnapshot) -> bytes:
+    body = request.body
+    if body is None or not isinstance(body.data, bytes):
+        return b""
+    if body.end is BodyEnd.COMPLETE:
+        return body.data
+    # The service never read the rest, so any bytes will do; how many there were may have mattered to it.
+    return body.data.ljust(announced_bytes(request), b"\0")
+
+
+def _header_lines(
+    recorded: HeaderPairs, body: bytes, name: str, changes: Mapping[str, str], connection: http.client.HTTPConnection
+) -> tuple[list[tuple[bytes, bytes]], bool]:
+    """The lines to send, and whether the body is framed in chunks."""
+    entry = f"{BAGGAGE_ENTRY}={quote(name)}".encode()
+    left = dict(changes)
+    lines: list[tuple[bytes, bytes]] = []
+    seen: set[str] = set()
+    for key, value in recorded:
+        lowered = key.decode("latin-1").lower()
+        if lowered == "content-length":
+            value = str(len(body)).encode()
+        elif lowered == "baggage" and lowered not in seen:
+            value = value + b"," + entry
+        elif lowered in changes:
+            if lowered not in left:
+                continue
+            value = left.pop(lowered).encode("latin-1")
+        lines.append((key, value))
+        seen.add(lowered)
+    if "host" not in seen and "host" not in left:
+        lines.insert(0, (b"Host", f"{connection.host}:{connection.port}".encode()))
+    if "baggage" not in seen:
+        lines.append((b"baggage", entry))
+    lines += [(key.encode("latin-1"), value.encode("latin-1")) for key, value in left.items()]
+    chunked = "transfer-encoding" in seen
+    if body and not chunked and "content-length" not in seen:
+        lines.append((b"Content-Length", str(len(body)).encode()))
+    return lines, chunked

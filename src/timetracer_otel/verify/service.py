@@ -1,0 +1,147 @@
+"""The service under test: a process of its own, stopped at the end whatever happens."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import NoReturn
+
+from timetracer_otel.exceptions import ConfigurationError
+from timetracer_otel.verify.planning import Address
+
+__all__ = ["Service", "ServiceError", "ended_by_signals"]
+
+STOP_S = 10.0
+"""How long the service may take to end when it is asked to, before it is killed."""
+
+_LAST_LINES = 25
+_GROUPS = sys.platform != "win32"
+
+
+class ServiceError(Exception):
+    """The service did not come up; the text says how, with what it printed."""
+
+
+class Service:
+    """Runs while the ``with`` block does, with its children in a process group of its own.
+
+    Args:
+        command: What to run.
+        environment: Its environment.
+        address: Where it will accept connections.
+        output: File that takes what it prints.
+    """
+
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], address: Address, output: Path
+    ) -> None:
+        self._command = command
+        self._environment = environment
+        self._address = address
+        self._output = output
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Service:
+        if self._accepts():
+            raise ConfigurationError(
+                f"--url: something listens at {self._address} already. Stop it, or say where CMD listens."
+            )
+        with self._output.open("wb") as output:
+            self._process = subprocess.Popen(  # noqa: S603 - running what the user asked for is the purpose
+                self._command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=_GROUPS,
+            )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def wait_until_listening(self, timeout_s: float) -> None:
+        """Wait until it accepts connections.
+
+        Raises:
+            ServiceError: It ended, or it does not in that time.
+        """
+        until = time.monotonic() + timeout_s
+        while not self._accepts():
+            how = self.ending
+            if how is not None:
+                raise ServiceError(f"the service {how} before it listened at {self._address}.{self._printed()}")
+            if time.monotonic() > until:
+                raise ServiceError(
+                    f"the service does not listen at {self._address} after {timeout_s:g} s.{self._printed()}"
+                )
+            time.sleep(0.05)
+
+    @property
+    def ending(self) -> str | None:
+        """How it ended (``ended with code 1``); None while it runs."""
+        code = self._process.poll() if self._process is not None else None
+        if code is None:
+            return None
+        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+
+    def last_lines(self) -> list[str]:
+        """The last lines that it printed."""
+        return self._output.read_text("utf-8", "replace").splitlines()[-_LAST_LINES:]
+
+    def stop(self) -> None:
+        """Ask it to end, see that it does, and end what it leaves behind; harmless when repeated."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        try:
+            process.terminate()
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            # Also where an impatient second Ctrl-C ends the wait.
+            if _GROUPS:
+                try:
+                    os.killpg(process.pid, signal.SIGKILL)
+                except (ProcessLookupError, PermissionError):
+                    pass
+            process.kill()
+            process.wait()
+
+    def _accepts(self) -> bool:
+        try:
+            socket.create_connection((self._address.host, self._address.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def _printed(self) -> str:
+        lines = self.last_lines()
+        return "".join(["\nIts output:", *(f"\n    {line}" for line in lines)]) if lines else " It printed nothing."
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """While the block runs, end in order when somebody asks this process to end, so that a service is stopped."""
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        sys.exit(128 + number)
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = [(number, signal.signal(number, end)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)

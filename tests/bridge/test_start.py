@@ -1,0 +1,95 @@
+"""What the start of a program costs where this package is merely installed: what is imported, and when."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.bridge._programs import instrumented, plain
+from tests.loopback import Loopback
+from timetracer_otel.cassette import read_cassette
+from timetracer_otel.config import OTEL_ENV_PREFIX, SETTINGS
+from timetracer_otel.otel import flags
+
+TELLS = """
+    import json, sys
+    print(json.dumps([name for name in sys.modules if name.split(".")[0] in {"timetracer_otel", "msgpack"}]))
+"""
+
+
+def test_each_setting_is_a_flag_and_nothing_else_is() -> None:
+    # As opentelemetry-instrument finds them.
+    found = [name for name in dir(flags) if name.startswith("OTEL_")]
+    assert found == sorted(OTEL_ENV_PREFIX + setting.name for setting in SETTINGS)
+    assert {name: getattr(flags, name) for name in found} == {name: name for name in found}
+    assert flags.__all__ == found
+
+
+def test_the_module_of_the_flags_imports_nothing() -> None:
+    done = plain("""
+        import sys
+        before = set(sys.modules)
+        import timetracer_otel
+        package = set(sys.modules) - before
+        import timetracer_otel.otel.flags
+        print(sorted(set(sys.modules) - before - package))
+        print([name for name in package if name.split(".")[0] in {"timetracer_otel", "opentelemetry", "msgpack"}])
+    """)
+    assert done.stdout.splitlines() == [
+        "['timetracer_otel.otel', 'timetracer_otel.otel.flags']",
+        "['timetracer_otel']",
+    ], done.stderr
+
+
+def test_a_program_that_asks_for_nothing_loads_no_bridge() -> None:
+    done = instrumented(TELLS)
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout)) == {
+        "timetracer_otel",
+        "timetracer_otel.base.faults",
+        "timetracer_otel.base.plugin_names",
+        "timetracer_otel.base.settings",
+        "timetracer_otel.bridge",
+        "timetracer_otel.otel.instrumentor",
+        "timetracer_otel.config",
+        "timetracer_otel.constants",
+        "timetracer_otel.exceptions",
+    }
+
+
+def test_a_program_that_asks_for_nothing_may_still_record_and_replay_in_code(tmp_path: Path) -> None:
+    code = """
+        import os, httpx, timetracer_otel
+        get = httpx.get  # taken before any seam is installed
+        for session in (timetracer_otel.record(os.environ["FILE"]), timetracer_otel.replay(os.environ["FILE"])):
+            with session:
+                print(get(os.environ["URL"]).json()["id"])
+    """
+    file = tmp_path / "x.msgpack"
+    with Loopback() as upstream:
+        done = instrumented(code, URL=f"{upstream.url}/users/1", FILE=str(file))
+    assert (done.stdout, done.returncode) == ("1\n1\n", 0), done.stderr
+    assert upstream.hits == {"/users/1": 1}
+    assert len(read_cassette(file).events) == 1
+
+
+def test_an_exporter_made_in_code_before_the_instrumentor_gets_its_seams(tmp_path: Path) -> None:
+    code = """
+        import os
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry import trace
+        from timetracer_otel.otel import TimetracerInstrumentor, TimetracerSpanExporter
+        os.environ["TIMETRACER_DIR"] = os.environ.pop("FOLDER")
+        exporter = TimetracerSpanExporter()
+        del os.environ["TIMETRACER_DIR"]
+        trace.set_tracer_provider(TracerProvider())
+        TimetracerInstrumentor().instrument()
+        import httpx
+        httpx.get(os.environ["URL"])
+        TimetracerInstrumentor().uninstrument()
+    """
+    with Loopback() as upstream:
+        done = plain(code, URL=f"{upstream.url}/users/1", FOLDER=str(tmp_path))
+    assert (done.stderr, done.returncode) == ("", 0)
+    (file,) = tmp_path.rglob("*.msgpack")
+    assert len(read_cassette(file).events) == 1
