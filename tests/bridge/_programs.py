@@ -10,11 +10,11 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from tests.children import ROOT, environment, instrumented_path, uses
+from tests.children import ROOT, environment, instrument, instrumented_path, uses
 from timetracer_otel.cassette import CassetteStore, read_cassette
 from timetracer_otel.types import Cassette
 
-__all__ = ["cassettes", "forks", "instrumented", "plain", "started", "web_probe"]
+__all__ = ["by_script", "cassettes", "forks", "instrumented", "plain", "started", "web_probe"]
 
 _WEB = {"django", "fastapi", "flask", "httpx", "starlette"}
 """What is disabled is not recorded either. These programs start no instrumentation but the one they are told to."""
@@ -27,6 +27,11 @@ def instrumented(code: str, cwd: Path | None = None, /, **changes: str) -> subpr
     The instrumentations of what the code imports are there; one that a test names as disabled is not.
     """
     return _run([sys.executable, "-c", textwrap.dedent(code)], _instrumented(_environment(code, changes), cwd), cwd)
+
+
+def by_script(code: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    """Run code as ``opentelemetry-instrument python -c CODE``, for what the script does itself: to look for flags."""
+    return _run(instrument(sys.executable, "-c", textwrap.dedent(code)), _environment(code, changes))
 
 
 def plain(code: str, **changes: str) -> subprocess.CompletedProcess[str]:
