@@ -10,6 +10,7 @@ Three commands run in a reduced form: ``make`` says what it would do, ``pip`` fi
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import subprocess
