@@ -76,7 +76,8 @@ def _silent_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     trustme.CA().cert_pem.write_to_path(str(certificate))
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.startswith(("TIMETRACER_", "OTEL_")) or name.lower().endswith("_proxy"):
+            # PYTHONUNBUFFERED: with it, what a program prints stands before what it logs, without a flush between.
+            if name.startswith(("TIMETRACER_", "OTEL_", "PYTHONUNBUFFERED")) or name.lower().endswith("_proxy"):
                 patch.delenv(name)
         patch.setenv("SSL_CERT_FILE", str(certificate))
         yield

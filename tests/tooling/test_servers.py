@@ -31,6 +31,8 @@ def test_a_server_that_does_not_start_ends_the_run_in_one_line(
 ) -> None:
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    # Where this test runs in a process of pytest-xdist, the run that it starts is still the first of its own.
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     pytester.makeconftest("from tests.conftest import pytest_runtest_logreport, pytest_runtest_makereport")
     pytester.makepyfile(SUITE)
     done = pytester.runpytest_subprocess(*workers)
