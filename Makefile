@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+MEMORY_REQUESTS ?= 100000
 # Test processes side by side, more than cores since many a test waits; 0 runs all tests in one. A class of contract
 # tests records once, so it stays whole.
 WORKERS ?= 4
@@ -31,16 +32,24 @@ TRACES_SAFELY := $(shell $(PYTHON) -c 'import sys; print(int(sys.version_info >=
 BIN = $(VENV)/bin
 STAMPS = $(VENV)/stamps
 CREATED = $(STAMPS)/python-$(PYTHON_FOUND)
+# What `make test` does not run, or only in part.
+ELSEWHERE = $(sort $(shell sed -nE 's/^(suite-[a-z]+|fuzz):.*/\1/p' Makefile)) (make help says what they are)
+COMMA := ,
+# pip says much, or with --quiet nothing for minutes: a dot for each package that it looks at.
+DOTS := awk '/^ *Collecting/ {printf "."; fflush()} /^Building wheels/ {printf " building "; fflush()} \
+  /^Installing collected/ {printf " installing "; fflush()} END {print ""}'
 
-.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load bench fuzz test-oldest docs dist format install clean
+.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-tooling bench fuzz test-oldest docs dist format install clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 demo: $(STAMPS)/installed ## record a small service, stop its upstream, replay it (under a minute after set-up)
 	@$(CLEAN) $(BIN)/python docs/demo/run.py
 
-test: $(STAMPS)/installed ## set up and run every test, with branch coverage where Python is 3.12 or newer
+test: $(STAMPS)/installed ## set up and run the tests, with branch coverage where Python is 3.12 or newer
+	@echo "running the tests, $(WORKERS) at a time (about 3 minutes on two cores$(if $(filter 1,$(TRACES_SAFELY)),$(COMMA) and more with coverage))"
+	@echo "left to other targets: $(ELSEWHERE)"
 ifeq ($(TRACES_SAFELY),1)
 	@rm -rf .coverage
 	@$(CLEAN) $(BIN)/coverage run -m pytest -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
@@ -72,7 +81,7 @@ suite-sqlalchemy: $(STAMPS)/installed ## SQLAlchemy's own compliance suite: bare
 	@$(CLEAN) $(BIN)/python tests/suite_sqlalchemy/run.py --write docs/sqlalchemy-suite.md
 
 suite-memory: $(STAMPS)/installed ## 100,000 recorded requests in one process, whose memory stays flat (half an hour)
-	@$(CLEAN) $(BIN)/python tests/suite_memory/run.py
+	@$(CLEAN) $(BIN)/python tests/suite_memory/run.py --requests $(MEMORY_REQUESTS)
 
 suite-faults: $(STAMPS)/installed ## a recorded service killed 300 times, and all other faults (15 minutes)
 	@$(CLEAN) FAULT_KILLS=300 $(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
@@ -80,8 +89,11 @@ suite-faults: $(STAMPS)/installed ## a recorded service killed 300 times, and al
 suite-load: $(STAMPS)/installed ## thousands of requests to servers with workers: each has its own cassette (10 minutes)
 	@$(CLEAN) LOAD_REQUESTS=2000 LOAD_AT_ONCE=200 $(BIN)/python -m pytest tests/load $(PYTEST_ARGS)
 
-fuzz: $(STAMPS)/installed ## the property tests, for much longer
-	@$(CLEAN) HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -m hypothesis --timeout 3600 $(PYTEST_ARGS)
+suite-tooling: $(STAMPS)/installed ## the demo and the benchmark do what they say (5 minutes)
+	@$(CLEAN) $(BIN)/python -m pytest tests/suite_tooling $(PYTEST_ARGS)
+
+fuzz: $(STAMPS)/installed ## all that `make test` tries a sample of: property tests, sweeps, interleavings (hours)
+	@$(CLEAN) HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -m 'hypothesis or sweep' --timeout 7200 $(PYTEST_ARGS)
 
 test-oldest: ## every test with the lowest versions that pyproject.toml allows (in .venv-oldest)
 	@$(MAKE) --no-print-directory VENV=.venv-oldest CONSTRAINTS=tests/oldest.txt .venv-oldest/stamps/installed
@@ -119,14 +131,15 @@ $(CREATED):
 
 # Dependencies: ours with every extra, those of the exporters, and the groups of pyproject.toml.
 $(STAMPS)/tools: $(CREATED) $(PROJECTS) $(CONSTRAINTS)
-	@echo "installing what the project and its tests need into $(VENV)"
+	@echo "installing what the project and its tests need into $(VENV) (a minute or two where pip has nothing in its cache)"
 	@$(BIN)/python -m pip install --quiet $(addprefix --constraint ,$(CONSTRAINTS)) --group build
-	@$(BIN)/python -m pip install --quiet $(addprefix --constraint ,$(CONSTRAINTS)) \
-	  --group $(if $(CONSTRAINTS),test,dev) '.[all]' $(addprefix ./,$(EXPORTERS))
+	@$(BIN)/python -m pip install $(addprefix --constraint ,$(CONSTRAINTS)) \
+	  --group $(if $(CONSTRAINTS),test,dev) '.[all]' $(addprefix ./,$(EXPORTERS)) | $(DOTS)
 	@touch $@
 
 # The project itself, as wheels: what is tested is what a user would install.
 $(STAMPS)/installed: $(STAMPS)/tools $(SOURCES) README.md
+	@echo "building the project's wheels, and installing them into $(VENV)"
 	@rm -rf $(VENV)/wheels && mkdir -p $(VENV)/wheels
 	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir $(VENV)/wheels . $(addprefix ./,$(EXPORTERS))
 	@$(BIN)/python -m pip install --quiet --no-deps --force-reinstall $(VENV)/wheels/*.whl

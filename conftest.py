@@ -6,5 +6,5 @@ from hypothesis import settings
 
 from tests.examples import examples
 
-settings.register_profile("project", examples(100))
+settings.register_profile("project", examples(25))
 settings.load_profile("project")

@@ -1,23 +1,85 @@
-"""What all tests share: faults of ours are raised, the environment says nothing, no session leaks."""
+"""What all tests share: faults of ours are raised, the environment says nothing, no session leaks.
+
+And what all runs share: an interrupt is an interrupt, and a server that cannot be started ends the run at once.
+"""
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Iterator
+import random
+import signal
+import threading
+from collections.abc import Generator, Iterator
 
 import pytest
+import trustme
 
+from tests.servers._failure import ServerDidNotStart
 from timetracer_otel.base import faults
 from timetracer_otel.context import get_current_session
 
+_SERVER = "server that did not start"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take SIGINT as it comes, and choose the seed of what is sampled.
+
+    A shell without job control starts what runs in the background with SIGINT ignored, and every child inherits
+    that. The programs that tests interrupt would not notice.
+    """
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # The processes of pytest-xdist inherit it.
+    seed = os.environ.setdefault("TEST_SEED", str(random.randrange(2**32)))
+    if getattr(config.option, "hypothesis_seed", seed) is None:
+        config.option.hypothesis_seed = seed
+
+
+def pytest_collection_finish() -> None:
+    """Keep what is there already out of what the collector looks through: 6,000 tests, and every client library."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_report_header() -> str:
+    """Say how to have the same samples again."""
+    return f"samples of this run: TEST_SEED={os.environ['TEST_SEED']}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note in a test's report that it failed for want of a server: the report reaches the run's first process."""
+    if call.excinfo is not None and isinstance(call.excinfo.value, ServerDidNotStart):
+        item.user_properties.append((_SERVER, str(call.excinfo.value)))
+    return (yield)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """End the whole run where a server did not start: hundreds of tests would fail for the same reason."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        for name, reason in report.user_properties:
+            if name == _SERVER:
+                pytest.exit(str(reason), returncode=pytest.ExitCode.INTERNAL_ERROR)
+
 
 @pytest.fixture(scope="session", autouse=True)
-def _silent_environment() -> Iterator[None]:
-    """Take the settings of whoever runs the tests out of the environment."""
+def _silent_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Take the settings of whoever runs the tests out of the environment.
+
+    Every client of httpx reads the certificates that it trusts, at once. The usual file has 150, which takes 40 ms of
+    the processor, thousands of times. Here is one certificate, of nobody's: the tests that talk TLS bring their own.
+    """
+    certificate = tmp_path_factory.mktemp("trusted") / "nobody.pem"
+    trustme.CA().cert_pem.write_to_path(str(certificate))
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.startswith(("TIMETRACER_", "OTEL_")) or name.lower().endswith("_proxy"):
+            # PYTHONUNBUFFERED: with it, what a program prints stands before what it logs, without a flush between.
+            if name.startswith(("TIMETRACER_", "OTEL_", "PYTHONUNBUFFERED")) or name.lower().endswith("_proxy"):
                 patch.delenv(name)
+        patch.setenv("SSL_CERT_FILE", str(certificate))
         yield
 
 

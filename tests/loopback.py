@@ -63,7 +63,8 @@ class Loopback:
                 pass
 
         self._server = _Server(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        # `stop` waits until the loop looks whether it shall end: with the usual 0.5 s, for a quarter of a second.
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._running = True
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"

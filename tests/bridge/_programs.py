@@ -1,4 +1,4 @@
-"""Programs run under stock ``opentelemetry-instrument``, with nothing but the environment to tell them what to do."""
+"""Programs run as ``opentelemetry-instrument`` runs them, with only the environment to tell them what to do."""
 
 from __future__ import annotations
 
@@ -10,49 +10,51 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from tests.children import ROOT, environment, instrument, instrumented_path, uses
 from timetracer_otel.cassette import CassetteStore, read_cassette
 from timetracer_otel.types import Cassette
 
-__all__ = ["cassettes", "forks", "instrumented", "plain", "started", "web_probe"]
+__all__ = ["by_script", "cassettes", "forks", "instrumented", "plain", "started", "web_probe"]
 
-_ROOT = Path(__file__).parents[2]
-_QUIET = {
-    "OTEL_METRICS_EXPORTER": "none",
-    "OTEL_LOGS_EXPORTER": "none",
-    "OTEL_TRACES_EXPORTER": "none",
-    # What these programs do not use takes most of their start.
-    "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "aiohttp-client,fastapi,redis,requests,sqlalchemy",
-}
+_WEB = {"django", "fastapi", "flask", "httpx", "starlette"}
+"""What is disabled is not recorded either. These programs start no instrumentation but the one they are told to."""
+_DISABLED = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
 
 
-def instrumented(code: str, cwd: Path | None = None, /, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run code as ``opentelemetry-instrument python -c CODE``, in this folder or another one."""
-    script = Path(sys.executable).with_name("opentelemetry-instrument")
-    return _run([str(script), sys.executable, "-c", textwrap.dedent(code)], environment, cwd)
+def instrumented(code: str, cwd: Path | None = None, /, **changes: str) -> subprocess.CompletedProcess[str]:
+    """Run code as ``opentelemetry-instrument python -c CODE`` does, in this folder or another one.
+
+    The instrumentations of what the code imports are there; one that a test names as disabled is not.
+    """
+    return _run([sys.executable, "-c", textwrap.dedent(code)], _instrumented(_environment(code, changes), cwd), cwd)
 
 
-def plain(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def by_script(code: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    """Run code as ``opentelemetry-instrument python -c CODE``, for what the script does itself: to look for flags."""
+    return _run(instrument(sys.executable, "-c", textwrap.dedent(code)), _environment(code, changes))
+
+
+def plain(code: str, **changes: str) -> subprocess.CompletedProcess[str]:
     """Run code as ``python -c CODE``."""
-    return _run([sys.executable, "-c", textwrap.dedent(code)], environment)
+    return _run([sys.executable, "-c", textwrap.dedent(code)], _environment(code, changes))
 
 
-def started(code: str, **environment: str) -> subprocess.Popen[str]:
-    """Start code as ``opentelemetry-instrument python -c CODE`` and leave it running, its output in a pipe."""
-    script = Path(sys.executable).with_name("opentelemetry-instrument")
+def started(code: str, **changes: str) -> subprocess.Popen[str]:
+    """Start code as ``opentelemetry-instrument python -c CODE`` does and leave it running, its output in a pipe."""
     return subprocess.Popen(
-        [str(script), sys.executable, "-c", textwrap.dedent(code)],
-        env={**os.environ, **_QUIET, **environment},
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env=_instrumented(_environment(code, changes)),
         stdout=subprocess.PIPE,
         text=True,
     )
 
 
-def web_probe(app: str, tracing: str, upstream: str, **environment: str) -> tuple[Any, str]:
+def web_probe(app: str, tracing: str, upstream: str, **changes: str) -> tuple[Any, str]:
     """Serve an app of `_web_apps` and send it its requests, in a process: what that told, and what it logged."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "tests.bridge._web_probe", app, tracing],
-        env={**os.environ, "UPSTREAM": upstream, "PYTHONPATH": str(_ROOT), **environment},
-        cwd=_ROOT,
+        env=environment(_WEB, UPSTREAM=upstream, PYTHONPATH=str(ROOT), **changes),
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=240,
@@ -80,15 +82,22 @@ def cassettes(folder: Path) -> list[Cassette]:
     return [read_cassette(stored.path) for stored in CassetteStore(folder).list()]
 
 
-def _run(
-    command: list[str], environment: dict[str, str], cwd: Path | None = None
-) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, **_QUIET, **environment}
-    if cwd is not None and "PYTHONPATH" in env:
+def _environment(code: str, changes: dict[str, str]) -> dict[str, str]:
+    env = environment(uses(code), **{"OTEL_TRACES_EXPORTER": "none", **changes})
+    if changes.get(_DISABLED, "*") != "*":
+        env[_DISABLED] += "," + environment(uses(code))[_DISABLED]
+    return env
+
+
+def _instrumented(env: dict[str, str], cwd: Path | None = None) -> dict[str, str]:
+    python_path = env.get("PYTHONPATH")
+    if python_path and cwd is not None:
         # Its relative entries are meant from here.
-        env["PYTHONPATH"] = os.pathsep.join(
-            str(Path(entry).absolute()) for entry in env["PYTHONPATH"].split(os.pathsep)
-        )
+        python_path = os.pathsep.join(str(Path(entry).absolute()) for entry in python_path.split(os.pathsep))
+    return {**env, "PYTHONPATH": instrumented_path(python_path, (cwd or Path()).absolute())}
+
+
+def _run(command: list[str], env: dict[str, str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command,
         env=env,

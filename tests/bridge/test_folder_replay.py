@@ -278,6 +278,7 @@ def test_a_forked_child_answers_from_the_same_folder_and_tells_its_own_sums(fold
     code = """
     import os
     job("job", 1)
+    sys.stdout.flush()
     pid = os.fork()
     if not pid:
         job("other", 3)

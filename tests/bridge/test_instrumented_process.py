@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bridge._programs import cassettes, forks, instrumented, plain, started
+from tests.bridge._programs import by_script, cassettes, forks, instrumented, plain, started
+from tests.children import environment, instrument
 from tests.loopback import Loopback
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.types import Cassette
@@ -80,6 +82,13 @@ def test_each_root_becomes_one_cassette_and_calls_outside_go_to_one_of_the_proce
     assert outside.events[0].span.name == "GET"
 
 
+def test_the_script_starts_a_program_as_these_tests_do() -> None:
+    """So that what they show holds for ``opentelemetry-instrument``, which they leave out."""
+    code = "import json, os, sys; print(json.dumps([dict(os.environ), sys.path, sys.argv]))"
+    here = instrumented(code)
+    assert json.loads(by_script(code).stdout) == json.loads(here.stdout)
+
+
 @pytest.mark.parametrize("sampler", ["always_off", "timetracer"])
 def test_unsampled_processes_record(upstream: Loopback, tmp_path: Path, sampler: str) -> None:
     done = instrumented(
@@ -120,12 +129,12 @@ def test_a_process_replays_with_its_upstream_gone(upstream: Loopback, tmp_path: 
 
 
 def test_settings_have_flags_of_opentelemetry_instrument(upstream: Loopback, tmp_path: Path) -> None:
-    script = Path(sys.executable).with_name("opentelemetry-instrument")
     code = "import httpx, sys; httpx.get(sys.argv[1])"
     quiet = ["--traces_exporter", "none", "--metrics_exporter", "none", "--logs_exporter", "none"]
     flags = ["--timetracer_mode", "record", "--timetracer_dir", str(tmp_path)]
     subprocess.run(
-        [str(script), *quiet, *flags, sys.executable, "-c", code, f"{upstream.url}/users/1"],
+        instrument(*quiet, *flags, sys.executable, "-c", code, f"{upstream.url}/users/1"),
+        env=environment({"httpx"}),
         check=True,
         timeout=240,
     )

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import opentelemetry
 import pytest
 
-from tests.bridge._programs import instrumented, plain
+from tests.bridge._programs import by_script, plain
 from tests.loopback import Loopback
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.libraries.sqlalchemy.internals import otel_span
@@ -152,7 +152,7 @@ def another_release(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def test_any_program_starts_where_this_package_is_installed(another_release: dict[str, str]) -> None:
-    done = instrumented("pass", **another_release)
+    done = by_script("pass", **another_release)
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
 
 
@@ -160,7 +160,7 @@ def test_requests_of_a_process_are_recorded(
     another_release: dict[str, str], upstream: Loopback, tmp_path: Path
 ) -> None:
     settings = {"TIMETRACER_MODE": "record", "TIMETRACER_DIR": str(tmp_path)}
-    done = instrumented(REQUEST, URL=upstream.url, **settings, **another_release)
+    done = by_script(REQUEST, URL=upstream.url, **settings, **another_release)
     assert (done.stdout, done.stderr, done.returncode) == ("1\n", "", 0)
     (file,) = tmp_path.rglob("*.msgpack")
     cassette = read_cassette(file)

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.children import environment, script
 from tests.loopback import Loopback
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
-SCRIPT = Path(sys.executable).with_name("timetracer-otel")
+SCRIPT = script("timetracer-otel")
 
 
 def command_environment(**changes: str) -> dict[str, str]:
-    """What a test's own environment leaves of settings, plus ``changes``."""
-    kept = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LANG", "LC_ALL"}}
-    return {**kept, "PYTHONIOENCODING": "utf-8", **changes}
+    """What a test's own environment leaves of settings, plus ``changes``. The programs use httpx, if any library."""
+    return environment({"httpx"}, **changes)
 
 
 @pytest.fixture
@@ -29,7 +27,7 @@ def run(tmp_path: Path) -> Run:
 
     def run(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(SCRIPT), *arguments],
+            [SCRIPT, *arguments],
             cwd=tmp_path,
             env=command_environment(**changes),
             capture_output=True,

@@ -176,7 +176,7 @@ def test_the_module_is_the_same_command(tmp_path: Path) -> None:
     as_module = subprocess.run(
         [sys.executable, "-m", "timetracer_otel", "--version"], capture_output=True, text=True, cwd=tmp_path
     )
-    as_script = subprocess.run([str(SCRIPT), "--version"], capture_output=True, text=True, cwd=tmp_path)
+    as_script = subprocess.run([SCRIPT, "--version"], capture_output=True, text=True, cwd=tmp_path)
     assert as_module.stdout == as_script.stdout == f"timetracer-otel {timetracer_otel.__version__}\n"
 
 

@@ -164,7 +164,7 @@ def test_arguments_behind_the_program_are_its_own(run: Run) -> None:
 def test_the_program_has_our_streams(tmp_path: Path) -> None:
     code = "import sys; sys.stdout.write(sys.stdin.read()[::-1]); sys.stderr.write('e')"
     done = subprocess.run(
-        [str(SCRIPT), "record", "--", "python", "-c", code],
+        [SCRIPT, "record", "--", "python", "-c", code],
         input="abc",
         capture_output=True,
         text=True,
@@ -184,7 +184,7 @@ def test_signals_reach_the_program(tmp_path: Path, number: signal.Signals) -> No
         "signal.pause()"
     )
     with subprocess.Popen(
-        [str(SCRIPT), "record", "--", "python", "-c", code],
+        [SCRIPT, "record", "--", "python", "-c", code],
         stdout=subprocess.PIPE,
         text=True,
         cwd=tmp_path,
@@ -200,7 +200,7 @@ def test_an_interrupt_ends_a_command_of_ours_with_130(tmp_path: Path) -> None:
     events = [http_event(eid, f"http://a/{eid}") for eid in range(1, 3000)]
     save_cassette(cassette(events), tmp_path / "long.msgpack")
     with subprocess.Popen(
-        [str(SCRIPT), "show", "long.msgpack", "--bodies"],
+        [SCRIPT, "show", "long.msgpack", "--bodies"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

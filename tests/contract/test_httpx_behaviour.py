@@ -197,15 +197,17 @@ def test_sessions_in_tasks_do_not_mix(upstream: Upstream, tmp_path: Path) -> Non
 
 def test_a_task_outlives_its_session(upstream: Upstream, path: Path) -> None:
     async def run() -> list[Any]:
+        ended = asyncio.Event()
         async with httpx.AsyncClient(verify=upstream.trusting) as client:
 
             async def late() -> Any:
-                await asyncio.sleep(0.05)
+                await ended.wait()
                 return (await client.get(upstream.url("/counter/late"))).json()
 
             async with record(path):
                 task = asyncio.create_task(late())
                 early = (await client.get(upstream.url("/counter/early"))).json()
+            ended.set()
             return [early, await task]
 
     assert asyncio.run(run()) == [{"n": 1}, {"n": 1}]

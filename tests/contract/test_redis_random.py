@@ -1,7 +1,7 @@
 """Random commands of every group, one by one and in pipelines: what was recorded is what a replay gives.
 
-Hypothesis picks the commands, their arguments and the ways of sending them, the same ones each time. Each example
-records on a real server, stops it, and replays.
+Hypothesis picks the commands, their arguments and the ways of sending them. Each example records on a real server,
+stops it, and replays. ``make test`` tries a few, ``make fuzz`` a thousand.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from tests.contract._flavour import settle
 from tests.contract.redis_contract import FLAVOURS, RedisFlavour, failing, typed
+from tests.examples import examples
 from tests.servers.redis import RedisServer
 from timetracer_otel import record, replay
 from timetracer_otel.session import ReplaySession
@@ -115,12 +116,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RedisServe
         yield server, folder / "x.msgpack"
 
 
-@settings(
-    max_examples=60,
-    derandomize=True,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@pytest.mark.hypothesis
+@settings(examples(12), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(flavour=st.sampled_from(FLAVOURS), steps=st.lists(STEPS, min_size=15, max_size=60))
 def test_replay_gives_what_was_recorded(
     place: tuple[RedisServer, Path], flavour: RedisFlavour, steps: list[tuple[str, list[tuple[Any, ...]]]]

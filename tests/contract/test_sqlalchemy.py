@@ -109,6 +109,10 @@ def names_of(driver: str) -> list[str]:
 ALL = [pytest.param(driver, name, id=f"{driver}-{name}") for driver in (*SYNC, *ASYNC) for name in names_of(driver)]
 
 
+# The first test makes all bare and recorded runs: half a minute, and on a busy machine ten times that.
+pytestmark = pytest.mark.timeout(1200)
+
+
 @pytest.fixture(scope="module")
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Any, Made]]:
     """The bare and the recorded runs of the selected cases; the servers are gone behind them."""
@@ -156,6 +160,9 @@ _databases: dict[str, Database] = {}
 
 def same(expected: Any, actual: Any) -> None:
     """Compare, and show a difference line by line."""
+    # To write thousands of rows as JSON takes longer than the case, and what has one `repr` has one JSON.
+    if repr(actual) == repr(expected):
+        return
     assert json.dumps(actual, indent=1, default=repr) == json.dumps(expected, indent=1, default=repr)
 
 

@@ -7,7 +7,6 @@ import concurrent.futures
 import contextvars
 import gc
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -24,6 +23,7 @@ from sqlalchemy.engine.base import Connection, Engine
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool.base import Pool, _ConnectionFairy, _ConnectionRecord  # type: ignore[attr-defined]
 
+from tests.children import environment, instrument
 from tests.contract.sql_cases import items
 from tests.servers.postgres import Postgres
 from timetracer_otel import ReplayMismatchError, record, replay
@@ -588,12 +588,10 @@ def test_opentelemetry_instrument_traces_releases_that_the_instrumentor_does_not
         "from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor as Instrumentor\n"
         "print(Instrumentor().is_instrumented_by_opentelemetry)\n"
     )
-    exporters = {f"OTEL_{name}_EXPORTER": "none" for name in ("TRACES", "METRICS", "LOGS")}
-    environment = {**os.environ, **exporters, "TIMETRACER_MODE": "record", "TIMETRACER_DIR": str(tmp_path)}
-    script = Path(sys.executable).with_name("opentelemetry-instrument")
-    command = [str(script), sys.executable, "-c", program]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    assert done.stdout.split() == ["4", "True"]
-    environment["OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"] = "sqlalchemy"
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    assert done.stdout.split() == ["4", "False"]
+    settings = {"OTEL_TRACES_EXPORTER": "none", "TIMETRACER_MODE": "record", "TIMETRACER_DIR": str(tmp_path)}
+    command = instrument(sys.executable, "-c", program)
+    # Without sqlalchemy among those that it shall have, it stands in OTEL_PYTHON_DISABLED_INSTRUMENTATIONS.
+    for instrumentations, instrumented in ({"sqlalchemy"}, "True"), (set(), "False"):
+        env = environment(instrumentations, **settings)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
+        assert done.stdout.split() == ["4", instrumented]

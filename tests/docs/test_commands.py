@@ -23,6 +23,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.children import environment, uses
 from tests.loopback import Loopback
 from tests.sample_cassettes import checkout
 from tests.servers.postgres import Postgres
@@ -121,27 +122,21 @@ def database() -> Iterator[Postgres]:
 class Page:
     """Runs the blocks of one page in a folder of its own."""
 
-    def __init__(self, folder: Path, upstream: Loopback, redis_url: str = REDIS) -> None:
+    def __init__(self, folder: Path, upstream: Loopback, code: str, redis_url: str = REDIS) -> None:
         self.folder = folder
         self.upstream = upstream
         self.redis_url = redis_url
         self.port = str(free_port())
         (folder / "app.py").write_text(APP)
         save_cassette(checkout(), folder / "checkout.msgpack")
-        kept = {
-            name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_", "COLUMNS"))
-        }
+        kept = environment(uses(APP, code))
         self.environment = {
-            **kept,
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-            "PYTHONIOENCODING": "utf-8",
+            **{name: value for name, value in kept.items() if not name.startswith(("PYTEST_", "COV_"))},
             "REPOSITORY": str(REPOSITORY),
             "UPSTREAM": upstream.url,
             "PIP_NO_INDEX": "1",
             "PIP_DRY_RUN": "1",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-            "OTEL_METRICS_EXPORTER": "none",
-            "OTEL_LOGS_EXPORTER": "none",
             "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
             "OTEL_EXPORTER_OTLP_ENDPOINT": upstream.url,
         }
@@ -216,7 +211,8 @@ def test_a_page_does_what_it_says(
     with ExitStack() as stack:
         needs_redis = any(REDIS in text for _, text in blocks(page))
         redis = stack.enter_context(RedisServer(tmp_path / "redis")) if needs_redis else None
-        here = Page(tmp_path, upstream, redis.url.removesuffix("/0") if redis is not None else REDIS)
+        code = "\n".join(text for _, text in blocks(page))
+        here = Page(tmp_path, upstream, code, redis.url.removesuffix("/0") if redis is not None else REDIS)
         if any("DATABASE_URL" in text for _, text in blocks(page)):
             url = request.getfixturevalue("database").url("psycopg").set(drivername="postgresql")
             here.environment["DATABASE_URL"] = url.render_as_string(hide_password=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -15,14 +14,15 @@ from typing import Any
 
 import pytest
 
+from tests.examples import seeded
 from tests.faults._account import Account, check_folder
 from tests.loopback import Loopback
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks, and sends signals")
 
 ROOT = Path(__file__).parents[2]
-KILLS = int(os.environ.get("FAULT_KILLS", "12"))
-"""How often; ``make suite-faults`` does it a few hundred times."""
+KILLS = int(os.environ.get("FAULT_KILLS", "5"))
+"""How often; ``make suite-faults`` does it a few hundred times. The moments depend on the seed of the run."""
 LONGEST_S = 2.5
 """A service is killed somewhere in its first seconds, so many."""
 SAFE_S = 1.0
@@ -80,10 +80,11 @@ def test_a_service_killed_at_any_moment_leaves_all_that_it_had_done(
     killed: Killed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seen: Counter[str] = Counter()
+    moments = seeded("moments of a kill")
     for number in range(KILLS):
         folder = tmp_path / str(number)
-        # The first ones as it starts; a number of them in the very moment.
-        after_s = 0.0 if number % 20 == 0 else random.uniform(0.0, LONGEST_S)
+        # The first ones as it starts, a number of them in the very moment; some when it has done much.
+        after_s = {0: 0.0, 1: LONGEST_S}.get(number % 20, moments.uniform(0.0, LONGEST_S))
         compression = ("none", "gzip", "zstd")[number % 3] if number % 4 == 3 else "none"
         end = killed(folder, signal.SIGKILL, after_s, TIMETRACER_COMPRESSION=compression)
         assert end["signal"] == signal.SIGKILL

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,12 +17,12 @@ import httpx
 import pytest
 
 from tests.bridge._programs import cassettes
+from tests.children import ROOT, environment
 from tests.load._apps import CALLS
 from timetracer_otel.types import Cassette, DependencyEvent
 
 __all__ = ["Served", "check_cassettes"]
 
-ROOT = Path(__file__).parents[2]
 _START_S = 60.0
 FIRST = 1_000_000
 """Numbers of requests begin here: they have seven digits, and are found wherever they stand."""
@@ -49,20 +47,16 @@ class Served:
             self.port = probe.getsockname()[1]
 
     def __enter__(self) -> Served:
-        scripts = Path(sys.executable).parent
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 [word.format(port=self.port) for word in self._command],
                 cwd=ROOT,
-                env={
-                    **os.environ,
-                    "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
-                    "OTEL_METRICS_EXPORTER": "none",
-                    "OTEL_LOGS_EXPORTER": "none",
-                    "OTEL_TRACES_EXPORTER": "none",
-                    "PYTHONWARNINGS": "ignore",
+                env=environment(
+                    {"fastapi", "flask", "httpx", "redis", "sqlalchemy"},
+                    OTEL_TRACES_EXPORTER="none",
+                    PYTHONWARNINGS="ignore",
                     **self._environment,
-                },
+                ),
                 stdout=log,
                 stderr=log,
             )

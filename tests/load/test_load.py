@@ -19,17 +19,19 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="servers that fo
 
 FULL = "LOAD_REQUESTS" in os.environ
 """Set by ``make suite-load``, which makes thousands of requests to every server."""
-REQUESTS = int(os.environ.get("LOAD_REQUESTS", "120"))
+REQUESTS = int(os.environ.get("LOAD_REQUESTS", "60"))
 AT_ONCE = int(os.environ.get("LOAD_AT_ONCE", "24"))
 
 INSTRUMENTED = ("opentelemetry-instrument",)
 GUNICORN = (*INSTRUMENTED, "gunicorn", "--bind", "127.0.0.1:{port}", "--log-level", "warning", "--workers")
 UVICORN = ("uvicorn", "--port", "{port}", "--log-level", "warning", "--factory", "tests.load._apps:fastapi_app")
 ASGI = ("--worker-class", "uvicorn.workers.UvicornWorker", "tests.load._apps:fastapi_app()")
+WORKERS = "4" if FULL else "2"
+"""Each of them imports everything anew, which takes longer than all requests of ``make test``."""
 SERVERS = {
-    "gunicorn uvicorn": (*GUNICORN, "4", *ASGI),
+    "gunicorn uvicorn": (*GUNICORN, WORKERS, *ASGI),
     "gunicorn uvicorn preload": (*GUNICORN, "2", "--preload", *ASGI),
-    "gunicorn gthread": (*GUNICORN, "4", "--threads", "8", "tests.load._apps:flask_app()"),
+    "gunicorn gthread": (*GUNICORN, WORKERS, "--threads", "8", "tests.load._apps:flask_app()"),
     "gunicorn gthread preload": (*GUNICORN, "2", "--threads", "8", "--preload", "tests.load._apps:flask_app()"),
     "gunicorn sync": (*GUNICORN, "2", "tests.load._apps:flask_app()"),
     "uvicorn": (*INSTRUMENTED, *UVICORN),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.loopback import Loopback
+from tests.pytest_plugin._suites import run
 
 pytest_plugins = ["pytester"]
 
@@ -23,16 +24,15 @@ TEST = """
 """
 
 
-def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    """The tests of the folder, in a process of their own."""
-    return pytester.runpytest_subprocess("-s", "-p", "no:cacheprovider", *arguments)
-
-
-def test_auto_records_once_and_replays_for_ever(pytester: pytest.Pytester, upstream: Loopback) -> None:
+def test_auto_records_once_and_replays_for_ever(
+    pytester: pytest.Pytester, upstream: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As users have it: pytest finds our plugin by its entry point, among all others.
+    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
     path = pytester.mkpydir("suite") / "test_it.py"
     path.write_text("\n".join(line[4:] for line in TEST.format(url=upstream.url).splitlines()))
 
-    first = run(pytester)
+    first = pytester.runpytest_subprocess("-s")
     first.assert_outcomes(passed=1)
     first.stdout.fnmatch_lines(["*recording*"])
     assert (path.parent / "cassettes" / "users.msgpack").is_file()
@@ -40,7 +40,7 @@ def test_auto_records_once_and_replays_for_ever(pytester: pytest.Pytester, upstr
     upstream.stop()
 
     for _ in range(2):
-        again = run(pytester)
+        again = pytester.runpytest_subprocess("-s")
         again.assert_outcomes(passed=1)
         again.stdout.fnmatch_lines(["*replaying*"])
 

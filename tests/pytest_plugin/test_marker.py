@@ -8,23 +8,15 @@ from pathlib import Path
 import pytest
 
 from tests.loopback import Loopback
+from tests.pytest_plugin._suites import run
 
 pytest_plugins = ["pytester"]
-
-
-@pytest.fixture(autouse=True)
-def _plain(pytester: pytest.Pytester) -> None:
-    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\naddopts = -p no:cacheprovider")
 
 
 def suite(pytester: pytest.Pytester, upstream: Loopback, text: str, name: str = "test_it.py") -> Path:
     path = pytester.path / name
     path.write_text(textwrap.dedent(text).replace("URL", upstream.url))
     return path
-
-
-def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    return pytester.runpytest_subprocess(*arguments)
 
 
 def files(pytester: pytest.Pytester) -> list[str]:
@@ -417,12 +409,12 @@ def test_async_tests(pytester: pytest.Pytester, upstream: Loopback, runner: str)
                     pass
         """,
     )
-    arguments = ("-p", "no:anyio") if runner == "asyncio" else ("-p", "no:asyncio")
     passed = 3 if runner == "asyncio" else 6  # anyio runs each under asyncio and trio
-    run(pytester, *arguments, "-k", "test").assert_outcomes(passed=passed)
+    run(pytester, "-k", "test", runner=runner).assert_outcomes(passed=passed)
     upstream.stop()
-    run(pytester, *arguments, "-k", "test").assert_outcomes(passed=passed)
-    run(pytester, *arguments, "-k", "swallowed").assert_outcomes(failed=passed // 3, deselected=passed - passed // 3)
+    run(pytester, "-k", "test", runner=runner).assert_outcomes(passed=passed)
+    failed = run(pytester, "-k", "swallowed", runner=runner)
+    failed.assert_outcomes(failed=passed // 3, deselected=passed - passed // 3)
 
 
 FIXTURES = """
@@ -496,13 +488,13 @@ def test_async_fixtures(pytester: pytest.Pytester, upstream: Loopback, runner: s
     plugin, asynchronous = ("pytest_asyncio", "") if runner == "asyncio" else ("pytest", "async ")
     text = FIXTURES.replace("RUNNER", runner).replace("PLUGIN", plugin).replace("ASYNC", asynchronous)
     suite(pytester, upstream, text)
-    off = "no:anyio" if runner == "asyncio" else "no:asyncio"
     tests = 3 if runner == "asyncio" else 6  # anyio runs each under asyncio and trio
-    run(pytester, "-p", off).assert_outcomes(passed=tests * 4 // 3)
+    run(pytester, runner=runner).assert_outcomes(passed=tests * 4 // 3)
     assert len(files(pytester)) == tests
     assert sorted(upstream.hits) == sorted(f"/users/{number}" for number in range(1, 11))
     upstream.stop()
-    again = run(pytester, "-p", off, "-k", "test_function or test_method", "--timetracer-record-mode=none", "-n", "2")
+    chosen = ("-k", "test_function or test_method", "--timetracer-record-mode=none", "-n", "2")
+    again = run(pytester, *chosen, runner=runner)
     again.assert_outcomes(passed=tests)
     assert "recorded, but not called" not in again.stdout.str()
 

@@ -8,12 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.loopback import Loopback
+from tests.pytest_plugin._suites import run
 
 pytest_plugins = ["pytester"]
-
-
-def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:asyncio", *arguments)
 
 
 def suite(pytester: pytest.Pytester, upstream: Loopback, text: str, name: str = "test_it.py") -> Path:

