@@ -53,7 +53,7 @@ ENTRY_POINTS = (
 )
 """Where calls are refused in a replay if the plugin cannot see them."""
 
-_OURS = ("_aiohttp_internals", "_aiohttp_replay", "_aiohttp_errors")
+_OURS = ("internals", "answer", "errors")
 
 
 def missing(_: ModuleType) -> Iterable[str]:
@@ -66,5 +66,5 @@ def missing(_: ModuleType) -> Iterable[str]:
     if not names:
         # They are imported where they are needed, in the midst of a call of the app's.
         for name in _OURS:
-            import_module(f"timetracer_otel.plugins.{name}")
+            import_module(f"timetracer_otel.libraries.aiohttp.{name}")
     return names
