@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import subprocess
 import sys
 from importlib.metadata import version
@@ -20,6 +19,7 @@ import pytest
 
 import timetracer_otel
 from tests.bridge._programs import instrumented
+from tests.examples import sampled
 from tests.loopback import Loopback
 from timetracer_otel.libraries.aiohttp import private_names as _aiohttp_names
 from timetracer_otel.libraries.httpx import internals
@@ -70,11 +70,11 @@ def _last(name: str) -> str:
 
 
 def _sample() -> list[tuple[str, str]]:
-    names = _private_names()
-    if os.environ.get("HYPOTHESIS_PROFILE") == "fuzz":
-        return names
-    chosen = random.Random(12)
-    return [one for library in LIBRARIES for one in chosen.sample([n for n in names if n[0] == library], 2)]
+    return [
+        one
+        for library in LIBRARIES
+        for one in sampled([private for private in _private_names() if private[0] == library], 1)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +128,7 @@ def _check_passed_and_refused(library: str, missing: str, result: Any) -> None:
     assert result["faults"] == {f"{library}.install": 3}, "once for each session that needed the seams"
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(("library", "name"), _sample())
 def test_a_renamed_name_passes_in_recordings_and_refuses_in_replays(
     cassettes: dict[str, Path], library: str, name: str
