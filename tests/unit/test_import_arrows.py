@@ -41,7 +41,12 @@ def test_every_exported_name_exists(name: str) -> None:
 
 
 def test_importing_the_package_imports_no_client_library() -> None:
-    modules = [name for name in PUBLIC if not name.endswith("pytest_plugin")]
+    # Within a library's folder, what is made of the library's classes is loaded when the library is there.
+    modules = [
+        name
+        for name in PUBLIC
+        if ".pytest_plugin" not in name and (".libraries." not in name or name.count(".") == 2 or ".kits" in name)
+    ]
     clients = sorted({client for names in CLIENTS.values() for client in names} - {"sqlite3"})
     code = (
         f"import sys\nfor name in {modules!r}: __import__(name)\n"
