@@ -17,7 +17,7 @@ _PROGRAM = """
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
     import timetracer_otel
-    from timetracer_otel.otel import _wsgi
+    from timetracer_otel.incoming import wsgi
     from timetracer_otel.process.runtime import runtime
     from timetracer_otel.cassette import CassetteStore, read_cassette
     from timetracer_otel.config import TraceConfig
@@ -49,7 +49,7 @@ _PROGRAM = """
 
     def served(environ, start_response):
         inner = OpenTelemetryMiddleware(app) if tracing in {"inside", "unsampled"} else app
-        return _wsgi.serve(inner, environ, start_response, "mine", lambda environ: None)
+        return wsgi.serve(inner, environ, start_response, "mine", lambda environ: None)
 
     server = OpenTelemetryMiddleware(served) if tracing == "outside" else served
 
