@@ -88,7 +88,7 @@ _SERVICE = """
     import json, os, queue, threading
     from concurrent.futures import ThreadPoolExecutor
     import httpx
-    from timetracer_otel.otel import _wsgi
+    from timetracer_otel.incoming import wsgi
     {set_up}
 
     pool = ThreadPoolExecutor(2)
@@ -111,7 +111,7 @@ _SERVICE = """
 
     def ask(user):
         environ = {{"REQUEST_METHOD": "GET", "PATH_INFO": f"/{{user}}", "SCRIPT_NAME": "", "QUERY_STRING": ""}}
-        return b"".join(_wsgi.serve(app, environ, lambda *_: None, "mine", lambda environ: None)).decode()
+        return b"".join(wsgi.serve(app, environ, lambda *_: None, "mine", lambda environ: None)).decode()
 
     told = [ask(1), ask(2)]
     from timetracer_otel.process.runtime import runtime
