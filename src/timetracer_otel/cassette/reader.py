@@ -30,7 +30,7 @@ from timetracer_otel.constants import FORMAT_VERSION
 from timetracer_otel.exceptions import CassetteError, CassetteNotFoundError, CassetteSchemaError
 from timetracer_otel.types import Cassette, DependencyEvent
 
-__all__ = ["Layout", "check_start", "lay_out", "load", "object_at", "read_cassette", "refuse"]
+__all__ = ["Layout", "cassette_from_bytes", "check_start", "lay_out", "load", "object_at", "read_cassette", "refuse"]
 
 _VERSION_MARK = b"\xa7version"
 _RECORD_AGAIN = "Record it again."
@@ -47,7 +47,26 @@ def read_cassette(path: str | os.PathLike[str]) -> Cassette:
         CassetteSchemaError: Its format is newer than this release.
         CassetteError: It is no cassette, cannot be read, or is damaged; the text has path, offset and cure.
     """
-    name, data = load(path)
+    return _cassette_of(*load(path))
+
+
+def cassette_from_bytes(data: bytes, name: str) -> Cassette:
+    """`read_cassette` for the bytes of a file that lie elsewhere, such as in a database.
+
+    Args:
+        data: The bytes, compressed or not.
+        name: Becomes the ``path`` of the cassette, and stands in the texts of errors.
+
+    Raises:
+        CassetteSchemaError: The format is newer than this release.
+        CassetteError: These are no bytes of a cassette, or they are damaged.
+    """
+    stream = expand(data, name)
+    check_start(stream, name, empty=not data)
+    return _cassette_of(name, stream)
+
+
+def _cassette_of(name: str, data: bytes) -> Cassette:
     layout = lay_out(data, name)
     try:
         header = header_parts(object_at(data, *layout.header, name))

@@ -13,7 +13,7 @@ from typing import Final
 
 from timetracer_otel.exceptions import CassetteError
 
-__all__ = ["TEMPORARY", "appearing", "cannot_write", "remove", "write_all", "write_new"]
+__all__ = ["TEMPORARY", "appearing", "cannot_delete", "cannot_write", "remove", "write_all", "write_new"]
 
 TEMPORARY: Final = re.compile(r"\..*\.[0-9a-f]{12}\.tmp")
 """Names of files that are being written, or that somebody left who was killed while he wrote."""
@@ -113,3 +113,11 @@ def cannot_write(path: str, fault: OSError | ValueError) -> CassetteError:
     cure = _CURES.get(number or 0, "Record elsewhere (TIMETRACER_DIR)")
     reason = (fault.strerror if isinstance(fault, OSError) else None) or str(fault)
     return CassetteError(f"Cannot write cassette {path}: {reason}. {cure}.", path=path)
+
+
+def cannot_delete(path: str, fault: OSError) -> CassetteError:
+    """The error of a cassette that could not be deleted, with the cure."""
+    return CassetteError(
+        f"Cannot delete cassette {path}: {fault.strerror or fault}. Make its folder writable for this user.",
+        path=path,
+    )

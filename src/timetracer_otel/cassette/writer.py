@@ -17,7 +17,7 @@ from timetracer_otel.constants import CompressionType
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.types import Cassette, DependencyEvent
 
-__all__ = ["AppendWriter", "save_cassette"]
+__all__ = ["AppendWriter", "cassette_to_bytes", "save_cassette"]
 
 
 def save_cassette(
@@ -41,22 +41,49 @@ def save_cassette(
         CassetteError: The file cannot be written; the text has the path and the cure.
     """
     name = _text(path)
-    raw_bytes = 0
+    pieces = _Pieces(cassette, name)
+    with appearing(name) as temp:
+        packed_bytes = write_new(temp, pieces.packed(compression))
+        if pieces.look_like_a_bomb(compression, packed_bytes):
+            temp.unlink()
+            write_new(temp, pieces.packed(CompressionType.NONE))
+    return name
 
-    def pieces(kind: CompressionType) -> Iterator[bytes]:
-        nonlocal raw_bytes
-        squeeze = compressor(kind, name)
-        for part in _stream(cassette):
-            raw_bytes += len(part)
+
+def cassette_to_bytes(cassette: Cassette, compression: CompressionType = CompressionType.NONE) -> bytes:
+    """What `save_cassette` would write to a file, for stores that keep no files.
+
+    Args:
+        cassette: Its events are put in order of ``eid``.
+        compression: How to compress it.
+
+    Raises:
+        CassetteError: The package for the compression is missing.
+    """
+    pieces = _Pieces(cassette, "cassette")
+    data = b"".join(pieces.packed(compression))
+    if pieces.look_like_a_bomb(compression, len(data)):
+        data = b"".join(pieces.packed(CompressionType.NONE))
+    return data
+
+
+class _Pieces:
+    """The bytes of one cassette, piece by piece, so that a file is written without the whole in memory."""
+
+    def __init__(self, cassette: Cassette, name: str) -> None:
+        self._cassette, self._name = cassette, name
+        self._raw_bytes = 0
+
+    def packed(self, compression: CompressionType) -> Iterator[bytes]:
+        squeeze = compressor(compression, self._name)
+        for part in _stream(self._cassette):
+            self._raw_bytes += len(part)
             yield squeeze.write(part)
         yield squeeze.finish()
 
-    with appearing(name) as temp:
-        packed_bytes = write_new(temp, pieces(compression))
-        if compression is not CompressionType.NONE and raw_bytes > expansion_limit(packed_bytes):
-            temp.unlink()
-            write_new(temp, pieces(CompressionType.NONE))
-    return name
+    def look_like_a_bomb(self, compression: CompressionType, packed_bytes: int) -> bool:
+        """Whether a reader would refuse what was packed, because it expands to too many bytes."""
+        return compression is not CompressionType.NONE and self._raw_bytes > expansion_limit(packed_bytes)
 
 
 class AppendWriter:

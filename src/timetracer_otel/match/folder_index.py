@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from pathlib import Path
 
-from timetracer_otel.cassette import CassetteStore, read_cassette
+from timetracer_otel.cassette import CassetteStore, Store
 from timetracer_otel.constants import FORMAT_VERSION
 from timetracer_otel.exceptions import CassetteError, CassetteNotFoundError
 from timetracer_otel.match.roots import RootFacts, fits_route, request_differences, root_facts
@@ -80,7 +80,8 @@ class CassetteLibrary:
         self._cache: OrderedDict[str, tuple[Cassette, int]] = OrderedDict()
         self._entries: list[LibraryEntry] = []
         self._outside: list[tuple[str, str]] = []
-        for head in CassetteStore(self.directory).heads():
+        self._store: Store = CassetteStore(self.directory)
+        for head in self._store.heads():
             self._note(head)
         if not self._entries and not self._outside:
             raise self._empty()
@@ -168,7 +169,7 @@ class CassetteLibrary:
             if cached is not None:
                 self._cache.move_to_end(entry.path)
                 return cached[0]
-        cassette = read_cassette(entry.path)
+        cassette = self._store.get(entry.path)
         size_bytes = Path(entry.path).stat().st_size
         with self._lock:
             self._cache[entry.path] = cassette, size_bytes
@@ -184,7 +185,7 @@ class CassetteLibrary:
         joined = empty_cassette(self.directory)
         for _, path in reversed(self._outside):
             try:
-                cassette = read_cassette(path)
+                cassette = self._store.get(path)
             except CassetteError as fault:
                 self.broken.append(fault)
                 continue

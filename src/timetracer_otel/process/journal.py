@@ -11,7 +11,7 @@ import time
 from collections import deque
 
 from timetracer_otel.base import faults
-from timetracer_otel.cassette import CassetteStore, Owner, PartWriter
+from timetracer_otel.cassette import CassetteStore, Owner, PartWriter, Store
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.session import TraceSession
 from timetracer_otel.session.trace import EventFeed
@@ -25,9 +25,9 @@ _IDLE_S = 60.0
 """No tick is due: any time will do."""
 
 
-def warn_of_store(store: CassetteStore, error: CassetteError) -> None:
-    """Say that the folder refuses: the disk is the user's business, not a fault of ours. One line, no traceback."""
-    faults.warn_once(f"store:{store.directory}", f"{error} Recordings are dropped and counted.")
+def warn_of_store(store: Store, error: CassetteError) -> None:
+    """Say once that a store refuses cassettes. A full disk is not our fault, so this is one line, no traceback."""
+    faults.warn_once(f"store:{store}", f"{error} Recordings are dropped and counted.")
 
 
 class _Running:
@@ -45,7 +45,8 @@ class Journal:
     """The parts of this process. `began`, `queued` and `ended` may be called from any thread, the rest from one.
 
     Args:
-        store: Where the cassettes go.
+        store: The folder that the cassettes go to. Parts are files, so that no other kind of store can hold them:
+            they have to be on the disk when the process is killed.
         interval_s: How often the parts are brought up to date; 0 for none at all.
     """
 
@@ -122,6 +123,14 @@ class Journal:
         if self._owner is not None:
             self._owner.release()
             self._owner = None
+
+    def recover(self) -> None:
+        """Make cassettes of the parts that dead processes have left in the folder."""
+        number = self._store.recover()
+        if number:
+            faults.logger.info(
+                "timetracer-otel: %s recordings of a process that died became cassettes in %s.", number, self._store
+            )
 
     def abandon(self) -> None:
         """In a forked child: everything here is its parent's."""

@@ -10,7 +10,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
 from timetracer_otel.base import counters, faults
-from timetracer_otel.cassette import CassetteStore
+from timetracer_otel.cassette import Store
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.process.journal import Journal, warn_of_store
 from timetracer_otel.process.late_calls import POLL_S, LateChildren
@@ -41,12 +41,12 @@ class BackgroundWriter:
 
     def __init__(
         self,
-        store: CassetteStore,
+        store: Store,
         late: LateChildren,
         journal: Journal,
         settled: Callable[[TraceSession], None],
     ) -> None:
-        self.store = store
+        self._store = store
         self._late = late
         self._journal = journal
         self._settled = settled
@@ -90,7 +90,7 @@ class BackgroundWriter:
 
     def recover(self) -> None:
         """Make cassettes of what processes that died have left in the folder."""
-        self._guarded(self._recover)
+        self._guarded(self._journal.recover)
 
     def _carry_out(self, order: _Order, timeout_s: float) -> bool:
         nothing_came = self._items is None or self._items.empty()
@@ -185,12 +185,12 @@ class BackgroundWriter:
             late = session.late_calls
             if late:
                 counters.calls_late(late)
-            self.store.put(session.to_cassette())
+            self._store.put(session.to_cassette())
             counters.cassette_written()
             written = True
         except CassetteError as error:
             counters.cassette_dropped("the folder could not be written to")
-            warn_of_store(self.store, error)
+            warn_of_store(self._store, error)
         except Exception as error:
             counters.cassette_dropped("a fault of the recorder")
             self._contain(error)
@@ -199,15 +199,6 @@ class BackgroundWriter:
             self._guarded(self._journal.settle)
             session.release()
             self._settled(session)
-
-    def _recover(self) -> None:
-        number = self.store.recover()
-        if number:
-            faults.logger.info(
-                "timetracer-otel: %s recordings of a process that died became cassettes in %s.",
-                number,
-                self.store.directory,
-            )
 
     def _guarded(self, step: Callable[[], object]) -> None:
         try:

@@ -19,7 +19,16 @@ from hypothesis import strategies as st
 
 from tests.examples import examples
 from tests.golden.make_golden import golden
-from timetracer_otel.cassette import Unencodable, compression, pack, read_cassette, save_cassette, unpack
+from timetracer_otel.cassette import (
+    Unencodable,
+    cassette_from_bytes,
+    cassette_to_bytes,
+    compression,
+    pack,
+    read_cassette,
+    save_cassette,
+    unpack,
+)
 from timetracer_otel.cassette.frames import seal
 from timetracer_otel.constants import CompressionType
 from timetracer_otel.exceptions import CassetteError, CassetteNotFoundError, CassetteSchemaError
@@ -313,6 +322,7 @@ def test_what_packs_like_a_bomb_is_stored_so_that_it_can_be_read(
     cassette.events[0].result.body = BodySnapshot(captured=True, data=bytes(8 << 20))
     path = save_cassette(cassette, tmp_path / "a.gz", kind)
     assert replace(read_cassette(path), path=None) == cassette
+    assert replace(cassette_from_bytes(cassette_to_bytes(cassette, kind), "a"), path=None) == cassette
 
 
 def test_a_zstd_window_beyond_the_limit_is_refused(tmp_path: Path) -> None:

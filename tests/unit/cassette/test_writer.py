@@ -21,7 +21,14 @@ import pytest
 
 from tests.golden.make_golden import golden
 from tests.unit.cassette.same import same
-from timetracer_otel.cassette import AppendWriter, read_cassette, save_cassette, writer
+from timetracer_otel.cassette import (
+    AppendWriter,
+    cassette_from_bytes,
+    cassette_to_bytes,
+    read_cassette,
+    save_cassette,
+    writer,
+)
 from timetracer_otel.constants import CompressionType, EventType
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.types import (
@@ -385,3 +392,17 @@ def test_an_event_that_is_too_long_as_a_whole_keeps_its_place(
     assert [one.eid for one in found.events] == [1, 2]
     assert "longer than" in str(found.events[0].not_replayable)
     assert found.events[0].signature == long.signature
+
+
+@pytest.mark.parametrize("kind", CompressionType)
+def test_a_cassette_as_bytes_is_what_its_file_would_be(tmp_path: Path, kind: CompressionType) -> None:
+    path = Path(save_cassette(golden(), tmp_path / "a.msgpack", kind))
+    assert cassette_to_bytes(golden(), kind) == path.read_bytes()
+    assert cassette_from_bytes(path.read_bytes(), str(path)) == read_cassette(path)
+
+
+def test_bytes_that_are_no_cassette_are_refused_by_the_name_they_have() -> None:
+    for data in (b"", b"{}", b"\xc1", cassette_to_bytes(golden())[:-1] + b"x", b"\x1f\x8bno gzip"):
+        with pytest.raises(CassetteError, match="row 7") as raised:
+            cassette_from_bytes(data, "row 7")
+        assert raised.value.path == "row 7"

@@ -1,4 +1,4 @@
-"""A folder of cassettes: `CassetteStore` (put, get, list), and `write_cassette` for sessions."""
+"""`CassetteStore`, the store that is a folder of files, and `write_cassette` for sessions."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from timetracer_otel.cassette.codec import DECODE_ERRORS, describe
 from timetracer_otel.cassette.frames import FOOTER_KEY, BreakError, footer_start, objects
 from timetracer_otel.cassette.model import HeaderParts, from_maps, header_parts
 from timetracer_otel.cassette.reader import check_start, lay_out, load, object_at, read_cassette
-from timetracer_otel.cassette.stores.naming import SUFFIXES, cassette_name, free_path
+from timetracer_otel.cassette.stores.base import Store
 from timetracer_otel.cassette.stores.parts import is_part, is_running, recover
+from timetracer_otel.cassette.stores.places import SUFFIXES, cassette_name, claimed_path
+from timetracer_otel.cassette.whole_files import cannot_delete
 from timetracer_otel.cassette.writer import save_cassette
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import CompressionType
@@ -30,7 +32,7 @@ class _Recorded(Protocol):
 
 
 def write_cassette(session: _Recorded, config: TraceConfig) -> str:
-    """Write what a session recorded to a new file in ``config.cassette_dir``; gives its absolute path.
+    """Write what a session recorded to a new file in ``config.cassette_dir``, and give the file's absolute path.
 
     Raises:
         CassetteError: The file cannot be written.
@@ -63,33 +65,63 @@ class StoredCassette:
     """Why the file cannot be read; everything above but path and size is empty then."""
 
 
-class CassetteStore:
-    """A folder of cassettes, with folders by date below it."""
+class CassetteStore(Store):
+    """A folder of cassettes, with a folder for each date below it. The name of a cassette is its path.
+
+    A file appears by a rename, so that readers in other processes never see half of one. `list` and `recover` are
+    about files alone: they also see the parts of recordings that are under way (see `stores.parts`).
+    """
 
     def __init__(
         self, directory: str | os.PathLike[str], compression: CompressionType = CompressionType.NONE
     ) -> None:
-        """``compression`` is for what is put in; anything is read."""
+        """Name the folder; it need not exist.
+
+        Args:
+            directory: The folder.
+            compression: How to compress what is put in. Whatever lies there is read, however it is compressed.
+        """
         self.directory: str = os.fspath(directory)
         self.compression = compression
 
+    def __str__(self) -> str:
+        return self.directory
+
     def put(self, cassette: Cassette) -> str:
-        """Write a cassette under a name of its own; gives the path.
+        """Write a cassette to a new file, named after its date, request and session, and give the file's path.
 
         Raises:
             CassetteError: The file cannot be written.
         """
-        path = free_path(self.directory, cassette_name(cassette, self.compression))
-        return save_cassette(cassette, path, self.compression)
+        with claimed_path(self.directory, cassette_name(cassette, self.compression)) as path:
+            return save_cassette(cassette, path, self.compression)
 
     def get(self, name: str | os.PathLike[str]) -> Cassette:
-        """Read a cassette by its path below the folder, or by the path that `list` gives.
+        """Read a cassette by its path below the folder, or by the path that `put`, `heads` and `list` give.
 
         Raises:
             CassetteError: As for `read_cassette`.
         """
-        below = Path(self.directory, name)
-        return read_cassette(below if below.exists() or not Path(name).exists() else name)
+        return read_cassette(self._path_of(name))
+
+    def delete(self, name: str | os.PathLike[str]) -> None:
+        """Remove a cassette's file, by the same names as for `get`. The folder of its date stays.
+
+        Raises:
+            CassetteError: The name is no cassette of this folder, or the file system refuses.
+        """
+        path = self._path_of(name)
+        # By the real folders: neither ``..`` nor a link may lead to a file elsewhere.
+        is_inside = path.parent.resolve().is_relative_to(Path(self.directory).resolve())
+        if not is_inside or not _is_cassette(path.name):
+            raise CassetteError(
+                f"Cannot delete {path}: it is no cassette of {self.directory}. Name one that `heads` gives.",
+                path=str(path),
+            )
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as fault:
+            raise cannot_delete(str(path), fault) from fault
 
     def list(self) -> builtins.list[StoredCassette]:
         """What the folder holds, oldest first; files that cannot be read stand at the end, with the reason.
@@ -100,25 +132,42 @@ class CassetteStore:
         return sorted(found, key=lambda stored: (stored.error is not None, stored.recorded_at, stored.path))
 
     def heads(self) -> Iterator[Cassette | CassetteError]:
-        """Each cassette of the folder without its events, as it is asked for; for one that cannot be read, why."""
+        """Each cassette of the folder without its events, or the error that says why it cannot be read.
+
+        Of an uncompressed file only the beginning and the end are read. Parts are left out.
+        """
         for file in self._files():
             try:
                 yield _head(file)[0]
-            except CassetteError as fault:
-                yield fault
-            except DECODE_ERRORS as fault:
-                yield CassetteError(f"Cannot read cassette {file}: {describe(fault)}.", path=str(file))
+            except (CassetteError, *DECODE_ERRORS) as fault:
+                # A file that was deleted since its folder was listed is no broken one.
+                if os.path.lexists(file):
+                    yield _as_cassette_error(fault, file)
 
     def recover(self) -> int:
-        """Make the parts that dead processes left into cassettes, without a footer; gives how many there were."""
+        """Make cassettes, without a footer, of the parts that dead processes left, and give their number."""
         return recover(self.directory)
 
     def _files(self, *, with_parts: bool = False) -> Iterator[Path]:
-        suffixes = tuple(SUFFIXES.values())
         for folder, _, names in os.walk(self.directory):
             for name in names:
-                if (name.endswith(suffixes) or (with_parts and is_part(name))) and not name.startswith("."):
+                if _is_cassette(name) or (with_parts and is_part(name) and not name.startswith(".")):
                     yield Path(folder, name)
+
+    def _path_of(self, name: str | os.PathLike[str]) -> Path:
+        below = Path(self.directory, name)
+        return below if os.path.lexists(below) or not os.path.lexists(name) else Path(name)
+
+
+def _is_cassette(name: str) -> bool:
+    """Whether a file of this name is taken for a finished cassette; hidden ones are temporary files and locks."""
+    return name.endswith(tuple(SUFFIXES.values())) and not name.startswith(".")
+
+
+def _as_cassette_error(fault: Exception, file: Path) -> CassetteError:
+    if isinstance(fault, CassetteError):
+        return fault
+    return CassetteError(f"Cannot read cassette {file}: {describe(fault)}.", path=str(file))
 
 
 def _head(file: Path) -> tuple[Cassette, int]:
@@ -132,9 +181,9 @@ def _head(file: Path) -> tuple[Cassette, int]:
 
 
 def _summaries(file: Path) -> Iterator[StoredCassette]:
-    """One, or none where a part has become a cassette since its folder was listed."""
+    """The row of one file; none where it has gone since: a part becomes a cassette, and a cassette may be deleted."""
     stored = _summary(file)
-    if stored.error is None or not is_part(file.name) or file.exists():
+    if stored.error is None or os.path.lexists(file):
         yield stored
 
 

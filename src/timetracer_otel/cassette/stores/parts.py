@@ -17,8 +17,7 @@ from timetracer_otel.cassette.compression import compressor
 from timetracer_otel.cassette.model import encode_event, encode_header
 from timetracer_otel.cassette.reader import read_cassette
 from timetracer_otel.cassette.stores import owners
-from timetracer_otel.cassette.stores.naming import SUFFIXES, free_path
-from timetracer_otel.cassette.stores.places import cassette_path
+from timetracer_otel.cassette.stores.places import SUFFIXES, cassette_path, free_path
 from timetracer_otel.cassette.whole_files import TEMPORARY, appearing, cannot_write, remove, write_all, write_new
 from timetracer_otel.constants import CompressionType
 from timetracer_otel.exceptions import CassetteError

@@ -1,20 +1,102 @@
-"""Where a recording is going to lie, and whether it may."""
+"""Where a cassette lies in a folder: ``<folder>/<YYYY-MM-DD>/<METHOD>_<route>_<HHMMSS>_<session>.msgpack[.gz|.zst]``.
+
+Names are ASCII, hold no character that Windows forbids, and have a bounded length.
+"""
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import stat
 import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import Final
 
 from timetracer_otel.cassette.compression import compressor
-from timetracer_otel.cassette.stores.naming import cassette_name, free_path
 from timetracer_otel.cassette.whole_files import cannot_write
 from timetracer_otel.constants import CompressionType
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.types import Cassette
 
-__all__ = ["cassette_path", "check_writable"]
+__all__ = ["SUFFIXES", "cassette_name", "cassette_path", "check_writable", "claimed_path", "free_path"]
+
+SUFFIXES: Final = {
+    CompressionType.NONE: ".msgpack",
+    CompressionType.GZIP: ".msgpack.gz",
+    CompressionType.ZSTD: ".msgpack.zst",
+}
+"""Suffix by compression; for eyes and globs only, readers do not look at it."""
+
+_MAX_ROUTE: Final = 80
+_MAX_WORD: Final = 40
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9.-]+")
+_DOTS: Final = re.compile(r"\.{2,}")
+
+_claims: Final[dict[str, object]] = {}
+"""The absolute paths that threads of this process are writing to just now. Each key is taken by ``dict.setdefault``,
+which is atomic: a lock that another thread holds while the process forks would never be released in the child."""
+
+
+def cassette_name(
+    cassette: Cassette, compression: CompressionType = CompressionType.NONE, *, pid: int | None = None
+) -> str:
+    """The name of a cassette below its folder, date included, with ``/`` between the parts.
+
+    A cassette without a root request (no method) is named after its service and process:
+    ``process_<service>_<pid>_<HHMMSS>_<session>``. Times are UTC.
+
+    Args:
+        cassette: Its session and request are looked at.
+        compression: Decides the suffix.
+        pid: Process that made the recording; this one by default.
+    """
+    session, request = cassette.session, cassette.request
+    when = _recorded_at(session.recorded_at)
+    if request.method:
+        route = _safe(request.route_template or request.path, _MAX_ROUTE) or "root"
+        stem = f"{_safe(request.method, _MAX_WORD).upper() or 'REQUEST'}_{route}"
+    else:
+        stem = f"process_{_safe(session.service, _MAX_WORD) or 'service'}_{os.getpid() if pid is None else pid}"
+    number = _safe(session.id[:8], 8) or "session"
+    return f"{when:%Y-%m-%d}/{stem}_{when:%H%M%S}_{number}{SUFFIXES[compression]}"
+
+
+def free_path(directory: str, name: str) -> str:
+    """The path of a name below a folder; with a number before the suffix where a file of that name is there."""
+    return next(path for path in _paths(directory, name) if not os.path.lexists(path))
+
+
+@contextmanager
+def claimed_path(directory: str, name: str) -> Generator[str, None, None]:
+    """`free_path`, kept from the other threads of this process until the block ends, by when the file is there.
+
+    Other processes are kept from it by the name alone, which ends with the session's id.
+    """
+    mine = object()
+    for path in _paths(directory, name):
+        key = str(Path(path).absolute())
+        if _claims.setdefault(key, mine) is not mine:
+            continue
+        try:
+            # Looked for only now: whoever had the claim before may have made the file.
+            if not os.path.lexists(path):
+                yield path
+                return
+        finally:
+            del _claims[key]
+
+
+def _paths(directory: str, name: str) -> Iterator[str]:
+    """The paths that a name may get, in order: ``x.msgpack``, ``x-2.msgpack``, and so on."""
+    path = str(Path(directory, name))
+    stem, dot, suffix = path.rpartition(".msgpack")
+    yield path
+    for number in itertools.count(2):
+        yield f"{stem}-{number}{dot}{suffix}"
 
 
 def cassette_path(cassette: Cassette, directory: str, compression: CompressionType = CompressionType.NONE) -> str:
@@ -52,3 +134,15 @@ def check_writable(path: str | os.PathLike[str], compression: CompressionType = 
             "Name a folder that this user may write to (TIMETRACER_DIR, or the path argument).",
             path=str(target),
         ) from error
+
+
+def _safe(text: str, length: int) -> str:
+    return _DOTS.sub(".", _UNSAFE.sub("_", text)).strip("_.-")[:length].rstrip("_.-")
+
+
+def _recorded_at(text: str) -> datetime:
+    try:
+        when = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        when = datetime.now(timezone.utc)
+    return when.astimezone(timezone.utc) if when.tzinfo is not None else when
