@@ -265,7 +265,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the run for orphans, where that was asked for."""
     config = session.config
     if config.getoption("--timetracer-orphans") and not hasattr(config, "workerinput"):
-        from timetracer_otel.pytest_plugin.report import orphans_of
+        from timetracer_otel.pytest_plugin.terminal_summary import orphans_of
 
         if session.exitstatus == pytest.ExitCode.OK and orphans_of(config).fail_the_run:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -280,7 +280,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         for name, _ in getattr(report, "user_properties", ())
     )
     if noted or config.getoption("--timetracer-orphans"):
-        from timetracer_otel.pytest_plugin.report import write_summary
+        from timetracer_otel.pytest_plugin.terminal_summary import write_summary
 
         write_summary(terminalreporter, config)
 

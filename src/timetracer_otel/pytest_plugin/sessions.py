@@ -74,7 +74,7 @@ class TestSession:
             settings["record_mode"] = "once"
         self.path = cassette_path(request.node, folder, name)
         settings.setdefault("fail_on_miss", True)
-        self._scope = replay(self.path, config=TraceConfig.from_env(), **settings)
+        self._block = replay(self.path, config=TraceConfig.from_env(), **settings)
         self._session: BaseSession | None = None
         self._error: BaseException | None = None
 
@@ -82,14 +82,14 @@ class TestSession:
     def open(self) -> Generator[BaseSession, None, None]:
         """The session, current in this context until the end of the block."""
         note_used(self._request, self.path)
-        self._session = session = self._scope.__enter__()
+        self._session = session = self._block.__enter__()
         try:
             with everywhere(session, self._request.instance):
                 yield session
         finally:
             note_unused(self._request, session)
             error = self._error
-            self._scope.__exit__(type(error) if error is not None else None, error, None)
+            self._block.__exit__(type(error) if error is not None else None, error, None)
 
     @contextmanager
     def around(self, item: pytest.Item) -> Generator[None, None, None]:

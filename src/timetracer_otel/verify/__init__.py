@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from timetracer_otel.verify.compare import VOLATILE_HEADERS, Ignored
 from timetracer_otel.verify.planning import Address, Planned, address_of, plan
-from timetracer_otel.verify.progress_bar import Progress
-from timetracer_otel.verify.run import verify
+from timetracer_otel.verify.run import ProgressBar, verify
 from timetracer_otel.verify.runner import Runner
 from timetracer_otel.verify.service import Service, ServiceError, ended_by_signals
 from timetracer_otel.verify.verdicts import VerdictFile
@@ -19,7 +18,7 @@ __all__ = [
     "Address",
     "Ignored",
     "Planned",
-    "Progress",
+    "ProgressBar",
     "Runner",
     "Service",
     "ServiceError",

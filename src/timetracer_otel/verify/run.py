@@ -1,8 +1,10 @@
-"""A whole run against a service that listens: from the first request to the last line of the report."""
+"""A whole run against a service that listens: its progress bar, and its report in the manner of test runners."""
 
 from __future__ import annotations
 
+import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -10,12 +12,12 @@ from pathlib import Path
 from timetracer_otel.report import printable
 from timetracer_otel.verify.junit import write_junit
 from timetracer_otel.verify.planning import Planned
-from timetracer_otel.verify.progress_bar import Progress
 from timetracer_otel.verify.runner import Outcome, Result, Runner
 from timetracer_otel.verify.service import Service
-from timetracer_otel.verify.text import details, result_line, summary_line
 
-__all__ = ["verify"]
+__all__ = ["ProgressBar", "verify"]
+
+_WIDTH = max(len(outcome.value) for outcome in Outcome)
 
 
 def verify(
@@ -29,9 +31,9 @@ def verify(
     """Send what was planned, and report; False where something failed.
 
     Args:
-        runner: Sends and judges.
-        service: Which listens.
-        planned: The recordings.
+        runner: Sends the requests and judges the answers.
+        service: The service that the requests go to; it listens already.
+        planned: The recordings, those that are not sent as well.
         jobs: How many requests may be under way at once.
         junit_xml: File for the results as JUnit XML; None for none.
         say: Takes each line of the report that follows the results.
@@ -40,25 +42,47 @@ def verify(
         OSError: ``junit_xml`` cannot be written.
     """
     began, began_s = datetime.now(timezone.utc), time.monotonic()
-    progress = Progress(len(planned))
+    bar = ProgressBar(len(planned))
 
     def tell(result: Result) -> None:
-        progress.say(result_line(result))
-        progress.step()
+        bar.say(_result_line(result))
+        bar.step()
 
     try:
         results = runner.run(planned, jobs, tell)
     finally:
-        progress.close()
+        bar.close()
     took_s = time.monotonic() - began_s
-    for line in (*details(results), *_last_words(service, results), "", summary_line(results, took_s)):
+    for line in (*_details(results), *_last_output(service, results), "", _summary_line(results, took_s)):
         say(line)
     if junit_xml is not None:
         write_junit(junit_xml, results, took_s, began)
     return all(result.outcome is not Outcome.FAILED for result in results)
 
 
-def _last_words(service: Service, results: Sequence[Result]) -> list[str]:
+class ProgressBar:
+    """A bar on standard error, shown only where that is a terminal, with the printed lines above it."""
+
+    def __init__(self, total: int) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(total=total, unit=" requests", leave=False, disable=None, mininterval=0, file=sys.stderr)
+
+    def say(self, line: str) -> None:
+        """Print a line on standard output, above the bar."""
+        self._bar.write(line, file=sys.stdout)
+        sys.stdout.flush()
+
+    def step(self) -> None:
+        """Count one more request as done."""
+        self._bar.update()
+
+    def close(self) -> None:
+        """Take the bar off the terminal."""
+        self._bar.close()
+
+
+def _last_output(service: Service, results: Sequence[Result]) -> list[str]:
     """What the service printed, where something is wrong with it that no missed call explains."""
     if not any(result.is_unexplained for result in results):
         return []
@@ -66,3 +90,36 @@ def _last_words(service: Service, results: Sequence[Result]) -> list[str]:
     ended = f"The service {how}; it" if how is not None else "The service"
     title = f"{ended} printed{', at last:' if lines else ' nothing.'}"
     return ["", title, *(f"  {printable(line)}" for line in lines)]
+
+
+def _result_line(result: Result) -> str:
+    """``passed    GET /users/7 -> 200 in 12 ms``."""
+    line = f"{result.outcome.value:<{_WIDTH}}  {printable(result.planned.name)}"
+    if result.outcome in (Outcome.PASSED, Outcome.FAILED):
+        status = "no answer" if result.status is None else str(result.status)
+        return f"{line} -> {status} in {result.took_s * 1000:.0f} ms"
+    return f"{line}: {'; '.join(map(printable, result.problems))}"
+
+
+def _details(results: Sequence[Result]) -> list[str]:
+    """What failed, and how; and what is to be known of those that passed."""
+    lines: list[str] = []
+    for result in results:
+        failed = result.outcome is Outcome.FAILED
+        if failed or (result.notes and result.outcome is Outcome.PASSED):
+            lines += ["", f"== {printable(result.planned.name)} ({printable(result.planned.cassette)})"]
+            lines += _indented(result.problems if failed else [])
+            lines += _indented([f"note: {note}" for note in result.notes])
+    return lines
+
+
+def _summary_line(results: Sequence[Result], took_s: float) -> str:
+    """``1 failed, 6 passed, 1 not sent in 3.2 s``."""
+    counts = Counter(result.outcome for result in results)
+    order = (Outcome.FAILED, Outcome.PASSED, Outcome.NOT_SENT, Outcome.LEFT_OUT)
+    told = [f"{counts[outcome]} {outcome.value}" for outcome in order if counts[outcome]]
+    return f"{', '.join(told) or 'nothing to send'} in {took_s:.1f} s"
+
+
+def _indented(texts: Sequence[str]) -> list[str]:
+    return [f"  {printable(line)}" for text in texts for line in text.splitlines()]
