@@ -1,7 +1,7 @@
 """`pack` and `unpack`: any value that a call takes or returns, to bytes and back, with exact types at every level.
 
-Plain data is plain msgpack; what msgpack has no type for is one of the extension types of `_ext`. There is
-no pickle and no import by name: bytes from a stranger build values, and run nothing.
+Plain data is plain msgpack. A type that msgpack lacks is one of the extension types in `extensions`. There is no
+pickle and no import by name: bytes from a stranger build values, and run nothing.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from timetracer_otel.types import RecordedError
 __all__ = ["MAX_OBJECT_BYTES", "STRUCTURE_LEVELS", "check", "decode", "pack", "pack_map", "skimmer", "unpack"]
 
 MAX_OBJECT_BYTES: Final = 1 << 30
-"""Longest value (and header, event, footer), packed. Nothing is written or read that claims more."""
+"""Length of the longest value, header, event or footer, packed. The codec writes no longer one, and reads none."""
 
 STRUCTURE_LEVELS: Final = 8
-"""Levels that the format's own maps lie around a value."""
+"""How many levels of the format's own maps may stand around a value: event, result, body, and so on."""
 
 _MAX_EXT_DEPTH: Final = MAX_DEPTH + 2 * STRUCTURE_LEVELS
-"""What `pack_map` takes, and the payloads of the innermost values."""
+"""The levels that `pack_map` takes, and as many again for the payloads of extension types within them."""
 _SMALL_PAYLOAD_BYTES: Final = 1024
 _KEPT_PACKER_BYTES: Final = 1 << 20
 
@@ -43,7 +43,7 @@ DECODE_ERRORS: Final = (
     struct.error,
     UnpackException,
 )
-"""What decoding bytes that are no value of the format may raise."""
+"""Exceptions that msgpack and our decoders raise for bytes that are no value of the format."""
 
 
 def pack(value: Any) -> bytes:
@@ -66,10 +66,10 @@ def pack_map(value: Any, levels: int = MAX_DEPTH + STRUCTURE_LEVELS) -> bytes:
 
 
 def check(value: Any) -> None:
-    """Raise what `pack` would raise, and make no bytes where the types of a value tell that it can be packed.
+    """Raise what `pack` would raise. Most values are judged by their types alone, without making bytes.
 
-    Not seen is what is too long for a cassette (a value beyond 1 GiB, a whole number of very many digits): that is
-    found when the event is written, and said in the event then.
+    A value that is too long for a cassette (beyond 1 GiB, or a whole number of very many digits) passes here. It is
+    found when the event is written, and the event says so then.
 
     Raises:
         Unencodable: As for `pack`.
@@ -87,7 +87,7 @@ def unpack(data: bytes | memoryview) -> Any:
     """The value that `pack` packed.
 
     Raises:
-        CassetteError: The bytes are no packed value, or something stands behind it.
+        CassetteError: The bytes are no packed value, or more bytes follow the value.
     """
     try:
         _check_whole(data)
@@ -97,7 +97,7 @@ def unpack(data: bytes | memoryview) -> Any:
 
 
 def decode(data: bytes | memoryview, depth: int = 0) -> Any:
-    """Unpack one object whose lengths were checked (a skimmer went over it); raises `DECODE_ERRORS`."""
+    """Unpack one object whose lengths a `skimmer` has checked; raises `DECODE_ERRORS`."""
     if depth > _MAX_EXT_DEPTH:
         raise ValueError(f"extension types nested deeper than {_MAX_EXT_DEPTH} levels")
     if depth and len(data) > _SMALL_PAYLOAD_BYTES:
@@ -106,15 +106,16 @@ def decode(data: bytes | memoryview, depth: int = 0) -> Any:
 
 
 def describe(fault: BaseException) -> str:
-    """What a decoding error says, or its class where it says nothing."""
+    """The first line of a decoding error's text, or the name of its class where it has no text."""
     return str(fault).splitlines()[0][:200] if str(fault).strip() else type(fault).__name__
 
 
 def skimmer(data: bytes | memoryview) -> Any:
     """A msgpack `Unpacker` whose ``skip`` and ``tell`` find where objects end, without building anything.
 
-    msgpack allocates a list for as many items as an array *claims*, at every level; skipping first shows
-    that each claimed item is there, so that what is built afterwards is in proportion to the bytes.
+    msgpack allocates a list for as many items as an array *claims* to have, at every level. A hostile file of some
+    bytes could claim billions. Skipping over an object first shows that each claimed item is there, so that the
+    memory for what is built afterwards is in proportion to the bytes.
     """
     return Unpacker(io.BytesIO(data), read_size=max(1, min(len(data), 1 << 16)), max_buffer_size=0)
 
@@ -135,7 +136,7 @@ def _decode_extension(depth: int, code: int, payload: bytes) -> Any:
 
 def _encode_extension(value: Any) -> Any:
     found = _ENCODERS.get(type(value))
-    if found is None:  # The survey has seen every type; this is one that another thread put in since.
+    if found is None:  # The survey saw only known types, but another thread has put this value in since.
         raise Unencodable(f"{type(value).__qualname__} has no encoding")
     code, encode = found
     return ExtType(code, encode(value, _pack_raw))
@@ -149,7 +150,8 @@ _ENCODERS: Final[dict[type, tuple[int, Callable[[Any, Callable[[Any], bytes]], b
 }
 
 _idle_packers: list[Any] = []
-"""Packers that nobody uses: a packer serves one thread at a time, and ``list.pop`` gives it to one."""
+"""Packers that no thread uses at the moment. One packer serves one thread at a time; ``list.pop`` is atomic, so that
+two threads never get the same one."""
 
 
 def _pack_raw(value: Any) -> bytes:
@@ -176,7 +178,7 @@ def _pack_checked(value: Any, levels: int) -> bytes:
     except RecursionError:
         raise Unencodable("nested too deeply for the stack that is left") from None
     except (RuntimeError, ValueError) as fault:
-        # Another thread changes it; or msgpack's own limit of 4 GiB for one value.
+        # Another thread changes the value while it is packed, or it exceeds msgpack's own limit of 4 GiB.
         raise Unencodable(f"cannot be packed: {fault}") from None
     if len(data) > MAX_OBJECT_BYTES:
         raise Unencodable(f"longer than {MAX_OBJECT_BYTES} bytes when packed")
@@ -184,7 +186,11 @@ def _pack_checked(value: Any, levels: int) -> bytes:
 
 
 def _lowered(value: Any) -> Any:
-    """A copy in which the text and buffers that msgpack would not give to our hook are extension types already."""
+    """A copy of a value in which some parts are extension types already.
+
+    msgpack asks our hook only about types that it does not know. It packs a ``bytearray`` as ``bytes`` by itself, and
+    fails at text with lone surrogates, so these parts are converted before it sees them.
+    """
     kind = type(value)
     if kind is str:
         try:
@@ -204,7 +210,7 @@ def _lowered(value: Any) -> Any:
 
 
 def _place(value: Any, levels: int) -> str:
-    """Where in a value the part stands that cannot be packed; looked for only when there is one."""
+    """The place of the part that cannot be packed, such as ``['rows'][3]``. Slow; called only for an error's text."""
     steps: list[str] = []
     while len(steps) < MAX_DEPTH:
         for step, part in children(value):

@@ -1,6 +1,6 @@
-"""gzip and zstd, as streams that can be cut anywhere: the one place that knows the libraries.
+"""gzip and zstd, as streams that can be cut anywhere. No other module knows the libraries for them.
 
-Every flush ends a block, so that a reader gets everything that was flushed, however the file ends.
+Every flush ends a block. A reader gets everything that was flushed, also from a file whose writer was killed.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ _NO_ZSTD: Final = 'zstd needs another package: pip install "timetracer-otel[zstd
 
 
 class Compressor(Protocol):
-    """A stream that is being compressed; each call gives the bytes that are ready."""
+    """A stream that is being compressed. Each method gives the compressed bytes that are ready to be written."""
 
     def write(self, data: bytes) -> bytes:
-        """Take in data."""
+        """Compress more data. The compressor may keep bytes back until the block ends."""
         ...
 
     def flush(self) -> bytes:
-        """End a block: what was taken in so far can be read from now on."""
+        """End a block, so that a reader can expand everything written so far."""
         ...
 
     def finish(self) -> bytes:
-        """End the stream."""
+        """End the stream; nothing may be written after it."""
         ...
 
 
@@ -77,7 +77,7 @@ class _Flushing:
 
 
 def check_compression(kind: CompressionType) -> None:
-    """See that cassettes can be compressed so, before anything is recorded.
+    """Check that cassettes can be compressed in this way, before anything is recorded.
 
     Raises:
         CassetteError: The package for it is missing; the text has the line that installs it.
@@ -86,7 +86,7 @@ def check_compression(kind: CompressionType) -> None:
 
 
 def compressor(kind: CompressionType, path: str) -> Compressor:
-    """A new stream of a kind.
+    """A compressor for one new stream; ``path`` stands in the text of the error.
 
     Raises:
         CassetteError: The package for it is missing; the text has the line that installs it.
@@ -109,22 +109,23 @@ def compressor(kind: CompressionType, path: str) -> Compressor:
 
 
 def compression_of(data: bytes) -> CompressionType:
-    """What a file is compressed with, by its magic bytes."""
+    """The compression of a file, found by its first bytes and not by its name."""
     if data.startswith(_GZIP_MAGIC):
         return CompressionType.GZIP
     return CompressionType.ZSTD if data.startswith(_ZSTD_MAGIC) else CompressionType.NONE
 
 
 def expansion_limit(compressed_bytes: int) -> int:
-    """How long a stream may be that is read from so many compressed bytes."""
+    """How many bytes a file of this size may expand to. A longer one may be a decompression bomb."""
     return min(MAX_STREAM_BYTES, max(_FREE_EXPANSION_BYTES, _MAX_RATIO * compressed_bytes))
 
 
 def expand(data: bytes, path: str) -> bytes:
-    """The stream in a file: all that is there of it, where it was cut.
+    """The stream in a file, expanded. Of a file that was cut, everything that can be expanded.
 
     Raises:
-        CassetteError: It is damaged, expands to more than `expansion_limit`, or its package is missing.
+        CassetteError: The file is damaged, expands to more than `expansion_limit`, or the package for its
+            compression is missing.
     """
     kind = compression_of(data)
     if kind is CompressionType.NONE:
@@ -166,7 +167,7 @@ def _gunzip(data: bytes) -> Iterator[bytes]:
             piece = engine.decompress(rest, 1 << 20)
             rest = engine.unconsumed_tail
             yield piece
-        while piece := engine.decompress(b"", 1 << 20):  # What zlib still holds when its input is used up.
+        while piece := engine.decompress(b"", 1 << 20):  # zlib may hold output when its input is used up.
             yield piece
     except zlib.error as fault:
         raise _DamagedError(str(fault)) from None
@@ -177,7 +178,7 @@ def _unzstd(data: bytes, path: str) -> Iterator[bytes]:
     zstandard = _zstandard()
     if zstandard is not None:
         engine = zstandard.ZstdDecompressor(max_window_size=1 << _ZSTD_WINDOW_LOG).decompressobj()
-        # One call gives out all that its input makes, at most 128 KiB for each 4 bytes: hence small bites.
+        # One call expands all of its input, to at most 128 KiB for each 4 bytes. Small inputs bound the memory.
         return _pull(engine, data, 1 << 10, engine.decompress, zstandard.ZstdError)
     if sys.version_info >= (3, 14):
         from compression import zstd

@@ -1,6 +1,6 @@
 """The extension types: one row each, with the code that stands in the file. Specified in docs/cassette-format.md.
 
-Codes are for ever: a code is never given to another meaning, and a new one needs a new format version.
+A code keeps its meaning in every later version of the format. A new code needs a new format version.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class Extension(NamedTuple):
     kind: type
     encode: Callable[[Any, Pack], bytes]
     decode: Callable[[bytes, Unpack], Any]
-    """Raises ValueError, TypeError, ArithmeticError, LookupError or OSError where the payload is none of its own."""
+    """Raises ValueError, TypeError, ArithmeticError, LookupError or OSError where the payload is not of this type."""
 
 
 _LONGEST_INT: Final = 1785
-"""What Python makes text of and reads from text without being told to (`sys.set_int_max_str_digits`, 4300 digits)."""
+"""Bytes of the longest whole number. Python prints no longer one (`sys.set_int_max_str_digits`, 4300 digits)."""
 
 
 def _require(fits: bool, what: str) -> None:
@@ -75,7 +75,7 @@ def _decode_int(payload: bytes, _: Unpack) -> int:
 def _encode_set(value: set[Any] | frozenset[Any], pack: Pack) -> bytes:
     try:
         items = sorted(value)
-    except (TypeError, ArithmeticError):  # No order between them; Decimal("NaN") refuses to be compared.
+    except (TypeError, ArithmeticError):  # The items have no order; Decimal("NaN") raises when it is compared.
         items = sorted(value, key=pack)
     return pack(items)
 
@@ -116,7 +116,7 @@ def _clock_decoder(kind: Any, what: str) -> Callable[[bytes, Unpack], Any]:
         _require(1 <= len(items) <= 3 and type(items[0]) is str, what)
         text, zone, fold = (*items, None, 0)[:3] if len(items) < 3 else items
         value = kind.fromisoformat(text)
-        # fromisoformat takes more forms from Python 3.11 on; the file's is the one that isoformat writes.
+        # From Python 3.11 on, fromisoformat takes more forms. The format allows only the one that isoformat writes.
         _require(value.tzinfo is None and value.isoformat() == text, what)
         _require(type(fold or 0) is int and fold in (0, 1, None), what)
         return value.replace(tzinfo=_decode_zone(zone), fold=fold or 0)

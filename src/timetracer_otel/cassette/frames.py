@@ -1,10 +1,10 @@
-"""The stream: where its objects begin and end, how it starts, how it is sealed, and where it broke.
+"""The stream of msgpack objects that a cassette is: its start, where objects begin and end, and its seal.
 
-A stream is a header map, event maps and a footer map, with nothing between them. The footer ends in 27
-bytes of fixed shape: the key ``offset`` with the place of the footer itself, and the key ``crc32`` with
-the CRC-32 of every byte before the number. They tell a file that was cut from one that was finished and
-damaged afterwards. A cut may fall right behind a recorded body that is a cassette itself: its seal is known
-by its ``offset``, which counts from the beginning of that body.
+A stream is a header map, event maps and a footer map, with nothing between them. The footer ends in 27 bytes of
+fixed form, the seal: the key ``offset`` with the place of the footer itself, and the key ``crc32`` with the CRC-32
+of every byte before the number. By the seal, a reader tells a file that was cut from one that was finished and
+damaged afterwards. A file may also be cut right behind a recorded body that is itself a cassette with a seal. The
+``offset`` in that seal counts from the beginning of the body, so that it is not taken for the file's own.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 
 _NAME = FORMAT_NAME.encode()
 MAGIC: Final = b"\xa6format" + bytes([0xA0 | len(_NAME)]) + _NAME
-"""What stands behind the first byte of every stream, whatever the version."""
+"""The bytes that follow the first one in every stream, of whatever version."""
 
 FOOTER_KEY: Final = "footer"
 """The first key of the footer; no event has it."""
@@ -47,9 +47,9 @@ def seal(fields: dict[str, Any], offset: int, crc: int) -> bytes:
     """The footer, packed and sealed.
 
     Args:
-        fields: Its entries, `FOOTER_KEY` first, at most 13.
-        offset: How many bytes stand before it.
-        crc: CRC-32 of these.
+        fields: The entries of the footer, `FOOTER_KEY` first, at most 13.
+        offset: How many bytes of the stream stand before the footer.
+        crc: CRC-32 of those bytes.
     """
     body = pack_map(fields)
     open_end = bytes([0x80 | len(fields) + 2]) + body[1:]
@@ -71,7 +71,7 @@ def footer_start(tail: bytes) -> int | None:
 
 
 def was_sealed(data: bytes) -> bool:
-    """Whether a stream that breaks somewhere was finished once: one damaged byte in its seal does not hide it."""
+    """Whether a damaged stream was finished once. Its seal is found even if one byte of the seal is damaged."""
     if len(data) < _SEAL.size:
         return False
     offset_mark, offset, crc_mark, _ = _SEAL.unpack(data[-_SEAL.size :])
@@ -86,7 +86,7 @@ def objects(data: bytes) -> Iterator[tuple[int, int]]:
     """Start and end of every whole object, in order.
 
     Raises:
-        BreakError: Something else stands there, or the last object is not whole.
+        BreakError: There are bytes that begin no object, or the last object is not whole.
     """
     skim = skimmer(data)
     start = 0

@@ -1,4 +1,4 @@
-"""The dataclasses of `types` as the maps of the format. The only place that knows the keys of the file."""
+"""The dataclasses of `timetracer_otel.types` as the maps of the format. Only this module knows the file's keys."""
 
 from __future__ import annotations
 
@@ -231,10 +231,10 @@ _STATS: Final = Table(
 
 
 def encode_event(event: DependencyEvent) -> tuple[bytes, Counter[str]]:
-    """One event, packed, and what was left out of it, by reason.
+    """One event, packed, and a count of what was left out of it, by reason.
 
-    A value without faithful encoding never loses the event: it is left out. Where it was needed to answer
-    the call (signature, result), the event says that it is not replayable, and why.
+    A value that has no faithful encoding is left out, and the event is kept. If the value was needed to answer the
+    call (it was part of the signature or the result), the event says that it is not replayable, and why.
     """
     try:
         return pack_map(_EVENT.to_map(event)), Counter()
@@ -254,12 +254,12 @@ def encode_event(event: DependencyEvent) -> tuple[bytes, Counter[str]]:
 
 
 def event_from(found: Any) -> DependencyEvent:
-    """The event of a map; raises `MalformedError`."""
+    """The event that a map of the file holds; raises `MalformedError` if the map is not as the format says."""
     return _EVENT.from_map(found)
 
 
 def encode_header(cassette: Cassette) -> tuple[bytes, Counter[str]]:
-    """The header, packed, and what was left out of it, by reason."""
+    """The header, packed, and a count of what was left out of it, by reason."""
     faults: Faults = []
     parts = {
         "session": _SESSION.to_map(cassette.session, faults, "session."),
@@ -287,11 +287,11 @@ def encode_footer(cassette: Cassette, events: int, left_out: Counter[str], offse
     """The footer, packed and sealed.
 
     Args:
-        cassette: Its statistics, response and error are the footer's.
-        events: How many events stand before it.
-        left_out: What was left out of header and events, which is added to what the statistics count as dropped.
-        offset: How many bytes stand before it.
-        crc: CRC-32 of these.
+        cassette: Its statistics, response and error are written into the footer.
+        events: How many events stand before the footer.
+        left_out: What was left out of header and events. It is added to what the statistics count as dropped.
+        offset: How many bytes of the stream stand before the footer.
+        crc: CRC-32 of those bytes.
     """
     faults: Faults = []
     parts: dict[str, Any] = {
@@ -301,7 +301,7 @@ def encode_footer(cassette: Cassette, events: int, left_out: Counter[str], offse
     if cassette.error_info is not None:
         parts["error_info"] = cassette.error_info
     if cassette.error_info is None or (type(cassette.error_info) is dict and _is_texts(cassette.error_info)):
-        with suppress(Unencodable):  # Which part it is, is found out below.
+        with suppress(Unencodable):  # The code below finds the part that has no encoding.
             return seal(_footer_of(parts, events, left_out, faults), offset, crc)
     _STATS.prune(parts["stats"], pack_map, faults, "stats.")
     _RESPONSE.prune(parts["response"], pack_map, faults, "response.")
@@ -326,7 +326,7 @@ def _footer_of(parts: dict[str, Any], events: int, left_out: Counter[str], fault
 
 
 def header_parts(found: Any) -> HeaderParts:
-    """What a header map says; raises `MalformedError`."""
+    """Session, request and policies from a header map; raises `MalformedError` if it is not as the format says."""
     if type(found) is not dict:
         raise MalformedError(f"the header is {type(found).__name__}, not a map")
     session = found.get("session")
@@ -340,7 +340,7 @@ def header_parts(found: Any) -> HeaderParts:
 
 
 def from_maps(header: HeaderParts, events: list[DependencyEvent], footer: Any | None, path: str) -> Cassette:
-    """The cassette of a header, its events and its footer; ``footer`` is None where the recorder died.
+    """Make a cassette of its header, events and footer. ``footer`` is None if the recorder died before writing it.
 
     Raises:
         MalformedError: The footer is not what the format says.

@@ -1,7 +1,7 @@
 """`read_cassette`: a file to a `Cassette`, or an error that says what is wrong with the file, and where.
 
-Files are untrusted: whatever stands in one, nothing but `CassetteError` is raised, nothing is imported or
-run, and what is allocated is in proportion to the file (for a compressed one, to `expansion_limit`).
+Files are untrusted. Whatever a file holds, reading it raises nothing but `CassetteError`, imports nothing and runs
+nothing. It allocates memory in proportion to the file (to `expansion_limit` for a compressed one).
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ _RECORD_AGAIN = "Record it again."
 
 
 def read_cassette(path: str | os.PathLike[str]) -> Cassette:
-    """Read a cassette, compressed or not (by its magic bytes, whatever its name).
+    """Read a cassette. Whether it is compressed is seen from its first bytes, not from its name.
 
-    Of a file whose recorder died, every whole event is read; ``complete`` is False then. Events come in order
+    If the recorder died before the end, every whole event is read, and ``complete`` is False. Events come in order
     of their ``eid``.
 
     Raises:
         CassetteNotFoundError: There is no such file.
-        CassetteSchemaError: Its format is newer than this release.
-        CassetteError: It is no cassette, cannot be read, or is damaged; the text has path, offset and cure.
+        CassetteSchemaError: The format of the file is newer than this release.
+        CassetteError: The file is no cassette, cannot be read, or is damaged. The text has path, offset and cure.
     """
     return _cassette_of(*load(path))
 
@@ -88,7 +88,7 @@ def _cassette_of(name: str, data: bytes) -> Cassette:
 
 @dataclass(slots=True)
 class Layout:
-    """Where the objects of a stream stand: start and end of each."""
+    """The places of the objects in a stream: start and end offset of each."""
 
     header: tuple[int, int]
     events: list[tuple[int, int]]
@@ -96,7 +96,7 @@ class Layout:
 
 
 def load(path: str | os.PathLike[str]) -> tuple[str, bytes]:
-    """The path as text, and the stream in the file, expanded and known to begin like a cassette."""
+    """The path as text, and the expanded stream, which was checked to begin as a cassette does."""
     name = os.fsdecode(path)
     try:
         facts = Path(name).stat()  # Before it is opened: opening a pipe would wait for its writer.
@@ -131,7 +131,8 @@ def check_start(data: bytes, path: str, *, empty: bool = False) -> None:
     """Check that a stream begins as a cassette of a version that we read.
 
     Raises:
-        CassetteError, CassetteSchemaError: It does not.
+        CassetteSchemaError: The format is another version.
+        CassetteError: The stream is empty, cut within its header, or no cassette.
     """
     if empty:
         raise CassetteError(
@@ -203,7 +204,7 @@ def refuse(path: str, offset: int, reason: str) -> NoReturn:
 
 
 def _is_footer(data: bytes, start: int) -> bool:
-    # By its first key: to unpack every event twice would be too dear.
+    # Only the first key is looked at, since unpacking every event twice would cost too much.
     return 0x80 <= data[start] <= 0x8F and data.startswith(FOOTER_MARK, start + 1)
 
 

@@ -1,9 +1,9 @@
 """Exceptions as values, and back: `record_error` and `rebuild_error`.
 
-A recorded exception names a class. Cassettes are untrusted, so that rebuilding never imports what the name
-says unless the caller permits its library (or it is one of a few modules of the standard library), takes
-nothing but exception classes, and runs no constructor of a library: the object is made by the built-in
-type that the class is laid out on, and its arguments and attributes are set.
+A recorded exception names a class, and cassettes are untrusted. So rebuilding imports a module only if the caller
+permits its library, or if it is one of a few modules of the standard library. It takes nothing but exception classes.
+It runs no constructor of a library: the built-in base of the class (such as `Exception` or `OSError`) makes the
+object, and then the recorded arguments and attributes are set on it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from timetracer_otel.types import RecordedError
 __all__ = ["STDLIB_MODULES", "rebuild_error", "record_error"]
 
 MAX_CAUSES: Final = 8
-"""How far down a chain of causes, and of errors within errors, is recorded."""
+"""How many causes of a cause, and errors within errors, are recorded."""
 
 STDLIB_MODULES: Final = frozenset(
     {
@@ -47,7 +47,8 @@ STDLIB_MODULES: Final = frozenset(
         "zlib",
     }
 )
-"""Modules whose exceptions are rebuilt for everybody. Whole names: ``asyncio`` would permit ``asyncio.__main__``."""
+"""Modules whose exceptions are rebuilt for every caller. Each is named in full: to permit all that begins with
+``asyncio`` would permit importing ``asyncio.__main__``, which is a program."""
 
 _MAX_NESTED: Final = 64
 _MAX_TEXT: Final = 10_000
@@ -58,7 +59,7 @@ _MEMBERS: Final[tuple[tuple[type[BaseException], tuple[str, ...]], ...]] = (
     (NameError, ("name",)),
     (AttributeError, ("name",)),
 )
-"""State of built-in exceptions that lies neither in ``args`` nor in ``__dict__``."""
+"""Attributes that built-in exceptions keep in C, neither in ``args`` nor in ``__dict__``."""
 
 
 def record_error(
@@ -99,7 +100,7 @@ def rebuild_error(error: RecordedError, roots: Collection[str]) -> BaseException
 
 
 class _Recorder:
-    """One recording; counts, so that errors that hold each other end."""
+    """Records one exception and the errors that it holds. A count of them ends a circle of errors."""
 
     def __init__(self, stand_in: Callable[[Any], Any] | None = None) -> None:
         self._stand_in = stand_in
@@ -163,7 +164,7 @@ class _Recorder:
         if type(item) in (list, tuple) and any(isinstance(part, BaseException) for part in item):
             return type(item)(map(self._value, item))
         try:
-            return unpack(pack(item))  # A copy: the app may change its own later.
+            return unpack(pack(item))  # A copy, since the app may change its own value later.
         except Unencodable:
             instead = self._stand_in(item) if self._stand_in is not None else None
             if instead is None:
@@ -201,7 +202,7 @@ def _rebuild(error: RecordedError, roots: frozenset[str], room: int) -> BaseExce
     if room < 0:
         raise CassetteError(f"The error {error.cls} holds more than {MAX_CAUSES} errors within errors.")
     cls = _find_class(error.cls, roots)
-    # The one error that apps catch and that is no Exception; importing asyncio for its name would be dear.
+    # Apps catch CancelledError, which is no Exception. It is compared by name, since importing asyncio takes long.
     cancelled = (cls.__module__, cls.__qualname__) == ("asyncio.exceptions", "CancelledError")
     if not (issubclass(cls, Exception) or (cancelled and issubclass(cls, BaseException))):
         raise CassetteError(f"The recorded error {error.cls} is not rebuilt: the class is no Exception.")
@@ -259,11 +260,11 @@ def _make(cls: type[BaseException], args: tuple[Any, ...]) -> BaseException:
     for given in (args, ()):
         try:
             exc: BaseException = built_in.__new__(cls, *given)
-            # OSError picks a subclass by its errno: only of itself, and only here would that be wrong.
+            # OSError.__new__ may give a subclass that fits the errno (``OSError(2, text)`` is a FileNotFoundError).
             if type(exc) is cls:
                 vars(built_in)["__init__"](exc, *given)
                 return exc
-        except Exception as fault:  # whatever a type in C says of arguments from a file
+        except Exception as fault:  # a type in C may raise anything for arguments from a file
             last = fault
     raise CassetteError(
         f"The recorded error {cls.__module__}:{cls.__qualname__} cannot be rebuilt from its arguments ({last})."
@@ -296,8 +297,8 @@ def _set_all(exc: BaseException, state: dict[str, Any]) -> None:
                 refused[name] = item
     if refused:
         try:
-            # How types in C take back what pickle kept of them, all at once: psycopg2's pgcode is set in no other
-            # way.
+            # Types in C may take attributes only from here, where pickle would restore them. Example: psycopg2's
+            # errors have a read-only ``pgcode``.
             exc.__setstate__(refused)
         except Exception:
-            return  # They cannot be set at all, and are skipped as documented.
+            return  # These attributes cannot be set, and are skipped as documented.

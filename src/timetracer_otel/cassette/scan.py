@@ -1,8 +1,8 @@
-"""What can be packed: one walk over a value before msgpack sees it. Knows types, writes no bytes.
+"""Which values can be packed: one walk over a value before msgpack sees it. It looks at types and writes no bytes.
 
-msgpack packs ``bytearray`` and ``memoryview`` as plain bytes and its own ``ExtType`` as whatever it says,
-without asking anybody, so that types must be looked at beforehand. The walk asks for the types of a whole
-container at once (``set(map(type, items))``), which runs at the speed of C for rows and lists of scalars.
+msgpack packs ``bytearray`` and ``memoryview`` as plain bytes, and its own ``ExtType`` under any code, without asking
+our hook. So the types must be looked at beforehand. The walk takes the types of a whole container at once
+(``set(map(type, items))``), which runs at the speed of C for rows and lists of scalars.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from timetracer_otel.types import HeaderMap, RecordedError
 __all__ = ["MAX_DEPTH", "Survey", "Unencodable", "children"]
 
 MAX_DEPTH: Final = 100
-"""Containers within containers that `pack` takes; a value that holds itself ends here as well."""
+"""How deep containers may stand within containers. A value that holds itself is refused by this limit too."""
 
 _MAX_CONTAINERS: Final = 10_000_000
-"""A few lists that hold each other several times unfold to any size; this ends the walk."""
+"""How many containers one value may have. Thirty lists, each of which holds the next one twice, unfold to a billion;
+this limit ends the walk."""
 
 _NATIVE: Final = frozenset({type(None), bool, int, float, str, bytes})
 LOWERED: Final = frozenset({bytearray, memoryview})
-"""Types that msgpack would pack as something else of its own accord."""
+"""Types that msgpack packs as ``bytes`` without asking our hook. `codec` lowers them to extension types before."""
 _CONTAINERS: Final = frozenset({dict, list, tuple, set, frozenset, RecordedError})
 _KNOWN: Final = (
     _NATIVE
@@ -52,7 +53,7 @@ _KNOWN: Final = (
 )
 _TEXT_KEYS: Final[frozenset[type]] = frozenset({str})
 _DOUBTFUL: Final[frozenset[type]] = frozenset({dt.datetime, dt.time, memoryview, HeaderMap, RecordedError})
-"""Types of which some values have no encoding: a time of an unnamed zone, say."""
+"""Types of which some values have no encoding, such as a time with a zone that has no name."""
 
 
 class Unencodable(TypeError):  # noqa: N818 - a public name
@@ -70,15 +71,15 @@ class Unencodable(TypeError):  # noqa: N818 - a public name
 
 
 class Survey:
-    """One walk: raises `Unencodable` at the first type that cannot be packed, and remembers what needs lowering."""
+    """One walk over a value. It raises `Unencodable` at the first type that cannot be packed."""
 
     __slots__ = ("_containers", "doubtful", "lower")
 
     def __init__(self) -> None:
         self.lower = False
-        """True where a value must be lowered before msgpack sees it."""
+        """True if parts of the value must be converted before msgpack sees it (see `LOWERED`)."""
         self.doubtful = False
-        """True where only packing tells whether each value has an encoding."""
+        """True if only packing tells whether each part has an encoding."""
         self._containers = 0
 
     def look(self, items: Collection[Any], room: int) -> None:

@@ -1,6 +1,6 @@
-"""A dataclass as a map with short keys, both ways, from one table of its fields.
+"""Converts a dataclass to a map with short keys and back, by one table of its fields.
 
-Both directions check the same types, so that what is written can be read. Defaults stay out of the map.
+Both directions check the same types, so that what is written can be read. A field that has its default is left out.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ __all__ = ["Faults", "Kind", "MalformedError", "Table", "bounded", "nested", "sc
 
 T = TypeVar("T")
 Faults = list[tuple[str, str]]
-"""What had no encoding and was left out: place and reason."""
+"""The parts that were left out because they have no encoding: place and reason of each."""
 
 _COERCED: Final[dict[type, Callable[[Any], Any]]] = {
     str: str.__str__,
     int: int.__int__,
     float: float.__float__,
 }
-"""Our own fields declare these; a subclass (``HTTPStatus.OK``, ``numpy.float64``) is stored as its value."""
+"""The scalar types of our own fields. A subclass (``HTTPStatus.OK``, ``numpy.float64``) is stored as plain."""
 
 
 _OMITTED_WHERE_EMPTY: Final = frozenset({dict, list})
-"""An empty HeaderMap is something else than no headers, and stays."""
+"""Types whose empty values are left out. An empty HeaderMap stays: it says that there were no headers."""
 
 
 _BOUND: Final = 1e15
-"""In milliseconds, 30,000 years."""
+"""The largest number that a time may have: in milliseconds, 30,000 years."""
 
 
 class MalformedError(ValueError):
@@ -44,20 +44,20 @@ class Kind:
 
     expected: str
     types: frozenset[type] = frozenset()
-    """Types that may stand in the map; none: anything that can be packed."""
+    """Types that may stand in the map. An empty set means anything that can be packed."""
     check: Callable[[Any], bool] | None = None
-    """Whether a value of such a type will do, both ways."""
+    """Tells whether a value of such a type is allowed, when writing and when reading."""
     encode: Callable[[Any], Any] | None = None
-    """To what stands in the map; raises ValueError or TypeError for a value of another kind."""
+    """Converts a value to what stands in the map; raises ValueError or TypeError for a value of another kind."""
     decode: Callable[[Any], Any] | None = None
-    """From what `check` let pass; raises ValueError."""
+    """Converts what stands in the map, and has passed `check`, to a value; raises ValueError."""
     table: Table[Any] | None = None
     fallback: str | None = None
-    """What stands for a value that is none of a closed list."""
+    """What is written for a value that is not in a closed list, such as an unknown type of event."""
 
     @property
     def as_is(self) -> frozenset[type]:
-        """Types of which nothing must be checked or converted."""
+        """Types whose values are written as they are, without a check or a conversion."""
         return frozenset() if self.check or self.encode or self.table else self.types
 
     def to_file(self, item: Any, faults: Faults | None, place: str) -> Any:
@@ -87,8 +87,8 @@ class Kind:
         except (ValueError, TypeError, OverflowError) as fault:
             raise MalformedError(f"{place}: {fault}") from None
 
-    def stand_in(self, item: Any) -> Any:
-        """Something of this kind for a value of another, where there must be one."""
+    def placeholder(self, item: Any) -> Any:
+        """A value of this kind, in the place of one of another kind, for a field that must be there."""
         if self.table is not None:
             return self.table.blank()
         if str in self.types:
@@ -109,15 +109,15 @@ class _Row(NamedTuple):
     key: str
     attribute: str
     default: Any
-    """As declared; MISSING where there must be a value, None where a default is made anew each time."""
+    """The default of the field. MISSING if there must be a value, None if the default is made anew each time."""
     kind: Kind
 
 
 def bounded(number: float) -> float:
-    """The number, where it can be a time or a share; NaN and infinities cannot, and nothing is made of them later.
+    """The number, checked to be usable as a time or a share. NaN, infinities and huge numbers are not.
 
     Raises:
-        ValueError: It cannot.
+        ValueError: The number is one of those.
     """
     if not -_BOUND < number < _BOUND:
         raise ValueError(f"it is {number}")
@@ -138,14 +138,14 @@ class Table(Generic[T]):
     """The fields of one dataclass: attribute, key and kind of each, in the order of the file."""
 
     def __init__(self, cls: type[T], name: str, rows: dict[str, tuple[str, Kind]]) -> None:
-        """``rows`` gives key and kind by attribute; ``name`` is how messages call the map."""
+        """``rows`` gives key and kind by attribute. ``name`` is the name of the map in error messages."""
         declared = {entry.name: entry for entry in fields(cls)}  # type: ignore[arg-type]
         self.name = name
         self._cls = cls
         self._rows = tuple(
             _Row(key, attribute, _default(declared[attribute]), kind) for attribute, (key, kind) in rows.items()
         )
-        # What the loops below need, without a step from row to kind for each field of each event.
+        # Looked up once here, since the loops below run for each field of each event.
         self._write = tuple((row.key, row.default, row.kind.as_is, row) for row in self._rows)
         self._read = tuple(
             (row.key, row.attribute, row.kind.as_is - {int} or row.kind.as_is, row) for row in self._rows
@@ -157,8 +157,8 @@ class Table(Generic[T]):
 
         Args:
             value: An instance of the table's class.
-            faults: Where fields that are not of their kind are noted and left out (or given a stand-in,
-                where they must be there).
+            faults: Takes a note of each field that is not of its kind. The field is left out, or gets a placeholder
+                if it must be there.
             place: Prefix of the places noted.
 
         Raises:
@@ -179,21 +179,21 @@ class Table(Generic[T]):
                     raise Unencodable(reason, f".{key}") from None
                 faults.append((place + key, reason))
                 if default is MISSING:
-                    found[key] = row.kind.stand_in(item)
+                    found[key] = row.kind.placeholder(item)
                 continue
             if type(item) not in _OMITTED_WHERE_EMPTY or item or not row.kind.types:
                 found[key] = item
         return found
 
     def blank(self) -> dict[str, Any]:
-        """A map that has nothing but stand-ins for what must be there."""
-        return {row.key: row.kind.stand_in(None) for row in self._rows if row.default is MISSING}
+        """A map with placeholders for the fields that must be there, and nothing else."""
+        return {row.key: row.kind.placeholder(None) for row in self._rows if row.default is MISSING}
 
     def from_map(self, found: Any, place: str = "") -> T:
         """The value of a map. Unknown keys are ignored, missing optional ones have their defaults.
 
         Raises:
-            MalformedError: It is no map, a key is missing, or a value is not of its kind.
+            MalformedError: ``found`` is no map, a key is missing, or a value is not of its kind.
         """
         if type(found) is not dict:
             raise MalformedError(f"{place or self.name} is {type(found).__name__}, not a map")
@@ -213,7 +213,7 @@ class Table(Generic[T]):
         return self._cls(**values)
 
     def prune(self, found: dict[str, Any], packs: Callable[[Any], object], faults: Faults, place: str = "") -> None:
-        """Take out of a map what cannot be packed, and note each place with the reason."""
+        """Remove the entries that cannot be packed from a map, and note the place and reason of each."""
         nested = {row.key: row.kind.table for row in self._rows}
         for key, item in list(found.items()):
             try:

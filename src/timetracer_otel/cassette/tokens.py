@@ -1,4 +1,4 @@
-"""A walk over msgpack tokens in Python: slow, and used only to say where and why one object broke."""
+"""Finds where and why one msgpack object is broken. It is slow, and runs only to make the text of an error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FIXED: Final = {
     **dict.fromkeys((0xCB, 0xCF, 0xD3), 8),
     **{0xD4 + power: 1 + (1 << power) for power in range(5)},
 }
-"""Bytes behind the first one, where the first one says it all."""
+"""How many bytes follow the first one, where the first byte alone tells it."""
 _COUNTED: Final = {
     0xC4: (1, 0),
     0xC5: (2, 0),
@@ -32,18 +32,18 @@ _COUNTED: Final = {
     0xDA: (2, 0),
     0xDB: (4, 0),
 }
-"""Bytes of the length, and bytes behind it that it does not count."""
+"""How many bytes the length has, and how many bytes follow it that the length does not count."""
 _CONTAINERS: Final = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)}
-"""Bytes of the count, and objects for each that it counts."""
+"""How many bytes the count has, and how many objects follow for each that is counted (a map has two)."""
 
 
 class BreakError(Exception):
-    """Where a stream stops being msgpack.
+    """A place where the bytes of a stream are no longer msgpack.
 
     Attributes:
         offset: The first byte of the token that broke.
         reason: What is wrong there.
-        ran_out: True where nothing is wrong but that the bytes end, as they do in a file that was cut.
+        ran_out: True if the only fault is that the bytes end too early, as in a file that was cut.
     """
 
     def __init__(self, offset: int, reason: str, *, ran_out: bool) -> None:
@@ -81,7 +81,7 @@ def find_break(data: bytes, start: int) -> BreakError:
 
 
 def _measure(data: bytes, at: int) -> tuple[int, int, int]:
-    """Bytes that begin a token, bytes that it claims behind these, objects that it holds; (-1, 0, 0) for none."""
+    """Of the token at an offset: bytes of its head, bytes of its data, objects within it; (-1, 0, 0) for no token."""
     first = data[at]
     if first < 0x80 or first >= 0xE0:
         return 1, 0, 0

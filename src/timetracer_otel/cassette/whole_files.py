@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and the error where one cannot be written."""
+"""Writing files that appear whole or not at all, and the errors of files that cannot be written or deleted."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from timetracer_otel.exceptions import CassetteError
 __all__ = ["TEMPORARY", "appearing", "cannot_delete", "cannot_write", "remove", "write_all", "write_new"]
 
 TEMPORARY: Final = re.compile(r"\..*\.[0-9a-f]{12}\.tmp")
-"""Names of files that are being written, or that somebody left who was killed while he wrote."""
+"""Names of temporary files: those being written now, and those whose writer was killed."""
 
 _WRITE_BYTES = 1 << 18
 
-# Not asked of the system each time: in a busy process, whoever asks it anything waits milliseconds for the
-# interpreter's lock afterwards, and a file is written by half a dozen such steps.
+# Random bits come from here and not from `os.urandom`. Each system call lets go of the interpreter's lock, and in a
+# busy process it takes milliseconds to get the lock again. Writing a file has half a dozen such calls already.
 _chance = random.Random()  # noqa: S311 (nobody is kept from guessing it)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_chance.seed)
@@ -29,14 +29,17 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def appearing(path: str) -> Generator[Path, None, None]:
-    """Where to write a file that takes its name, in the place of an older one, when the block ends without an error.
+    """Give a temporary path to write to. When the block ends without an error, the file is renamed to ``path``.
+
+    A file of that name is replaced. After an error, nothing is left.
 
     Raises:
         CassetteError: The file system refuses.
     """
     target = Path(path)
-    # Beside the file, so that the rename stays in one file system; short, whatever the name's length; by chance,
-    # since in containers the number of the process is the same each time, and a killed one leaves its file.
+    # The temporary file stands beside the file, so that the rename stays in one file system. Its name is short,
+    # however long the file's name is. It holds random digits and not the process id: in containers that id is the
+    # same each time, and the file of a killed process would be in the way.
     temp = target.parent / f".{target.name[:40]}.{_chance.getrandbits(48):012x}.tmp"
     try:
         try:
@@ -50,9 +53,9 @@ def appearing(path: str) -> Generator[Path, None, None]:
 
 
 def write_new(path: Path, pieces: Iterator[bytes]) -> int:
-    """Write a file that must not be there, with the permissions that the umask gives; gives its length.
+    """Write a file that must not be there yet, and give its length. Missing folders above it are made.
 
-    Folders above it are made, where there are none.
+    The file gets the permissions that the umask allows.
     """
     try:
         handle = _opened(path)
@@ -79,7 +82,7 @@ def _opened(path: Path) -> int:
 
 
 def write_all(handle: int, data: bytes) -> int:
-    """Write every byte to an open file; gives their number."""
+    """Write every byte to an open file, and give their number. ``os.write`` alone may write fewer."""
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(handle, rest) :]
@@ -87,11 +90,11 @@ def write_all(handle: int, data: bytes) -> int:
 
 
 def remove(path: str | os.PathLike[str]) -> None:
-    """Remove a file, where that can be done."""
+    """Remove a file; an error is passed over."""
     try:
         Path(path).unlink()
     except OSError:
-        return  # It was never made, or the folder let go of: the error that led here is the one to show.
+        return  # The file was never made, or its folder is gone. The error that led here is the one to show.
 
 
 _CURES = {

@@ -1,4 +1,4 @@
-"""Cassettes to files: whole and at once (`save_cassette`), or event by event as they come (`AppendWriter`)."""
+"""Writing cassettes: a whole one at once (`save_cassette`), or event by event as they come (`AppendWriter`)."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ __all__ = ["AppendWriter", "cassette_to_bytes", "save_cassette"]
 def save_cassette(
     cassette: Cassette, path: str | os.PathLike[str], compression: CompressionType = CompressionType.NONE
 ) -> str:
-    """Write a finished cassette: it appears under its name whole, or not at all. Folders above are made.
+    """Write a finished cassette. The file appears whole, or not at all. Missing folders above it are made.
 
-    An older file of that name is replaced. Values without faithful encoding are left out, their events say
-    that they cannot be replayed, and the footer counts them. What packs so well that a reader would take it
-    for a decompression bomb is stored uncompressed (readers do not go by the name).
+    An older file of that name is replaced. Values without a faithful encoding are left out: their events say that
+    they cannot be replayed, and the footer counts them. A cassette that packs so well that a reader would take it for
+    a decompression bomb is stored uncompressed, whatever its suffix says.
 
     Args:
         cassette: What to write; its events are put in order of ``eid``.
@@ -87,11 +87,11 @@ class _Pieces:
 
 
 class AppendWriter:
-    """A recording that grows while it is made: what was appended is in the file, whatever becomes of the process.
+    """A cassette that grows while it is recorded. What was appended is in the file, even if the process is killed.
 
-    The file is begun (an older one of that name is replaced) with the header. `append` and `finish` may be
-    called from any thread; a forked child may not use its parent's writer. As a context manager it closes at
-    the end, without a footer unless `finish` was called.
+    The file begins with the header; an older file of that name is replaced. `append` and `finish` may be called from
+    any thread. A forked child may not use its parent's writer. As a context manager, the writer closes the file at
+    the end of the block, without a footer unless `finish` was called.
     """
 
     def __init__(
@@ -103,8 +103,9 @@ class AppendWriter:
         """Begin the file.
 
         Args:
-            path: The file; folders above are made.
-            cassette_header: Its session, request and policies become the header; the rest is not looked at.
+            path: The file; missing folders above it are made.
+            cassette_header: A cassette whose session, request and policies become the header. The rest is not
+                looked at.
             compression: How to compress the stream.
 
         Raises:
@@ -118,11 +119,11 @@ class AppendWriter:
         self._crc = 0
         self._events = 0
         header, self._left_out = encode_header(cassette_header)
-        # Under its name the file is never without its header, whenever this process is killed.
+        # The file gets its name when the header is in it. So it has one, whenever this process is killed.
         with appearing(self.path) as temp:
             write_new(temp, iter([self._packed(header)]))
         try:
-            # Unbuffered: nothing may wait in this process when it is killed, nor in a forked child.
+            # Unbuffered, since a buffer is lost when the process is killed, and written twice by a forked child.
             self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115
         except OSError as fault:
             raise cannot_write(self.path, fault) from fault
@@ -134,15 +135,15 @@ class AppendWriter:
 
     @property
     def closed(self) -> bool:
-        """True where nothing more can be appended."""
+        """Whether the file is closed, so that nothing more can be appended."""
         return self._file.closed
 
     def append(self, event: DependencyEvent) -> None:
         """Write one finished event and hand it to the operating system.
 
         Raises:
-            CassetteError: The writer is closed or another process's, or the file cannot be written; what
-                was written before can still be read, and the writer is closed.
+            CassetteError: The writer is closed or belongs to another process, or the file cannot be written. The
+                writer is closed then, and what was written before can still be read.
         """
         data, left_out = encode_event(event)
         with self._lock:
@@ -152,7 +153,7 @@ class AppendWriter:
             self._left_out.update(left_out)
 
     def finish(self, cassette: Cassette) -> str:
-        """Write the footer (statistics, response and error of ``cassette``) and close; gives the path.
+        """Write the footer (statistics, response and error of ``cassette``), close the file, and give its path.
 
         Raises:
             CassetteError: As for `append`.
@@ -164,7 +165,7 @@ class AppendWriter:
         return self.path
 
     def close(self) -> None:
-        """Close without a footer: the reader will say that the recording is not complete. Twice is harmless."""
+        """Close the file without a footer. A reader will say that the recording is not complete. Harmless twice."""
         with self._lock:
             self._file.close()
 
@@ -191,7 +192,7 @@ class AppendWriter:
         try:
             write_all(self._file.fileno(), packed)
         except OSError as fault:
-            self._file.close()  # Half an event stands there now: anything behind it would be garbage.
+            self._file.close()  # The file may end in half an event now. Nothing behind that could be read.
             raise cannot_write(self.path, fault) from fault
 
     def _packed(self, data: bytes, *, last: bool = False) -> bytes:

@@ -1,7 +1,7 @@
-"""The command ``timetracer-otel``: one module per command, found by the table `COMMANDS`.
+"""The command ``timetracer-otel``: one module for each command, found by the table `COMMANDS`.
 
-A command module has ``HELP`` (one line), ``add_arguments(parser)`` and ``run(args) -> int``, and imports
-what it works with inside ``run``: asking for help must not load a client library, nor OpenTelemetry.
+A command module has ``HELP`` and ``USAGE`` (one line each), ``add_arguments(parser)`` and ``run(args) -> int``. It
+imports what it works with inside ``run``: ``--help`` must load neither a client library nor OpenTelemetry.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ _RUNNERS = {
     "replay": "replay CASSETTE -- python app.py",
     "verify": "verify FOLDER -- python app.py",
 }
-"""Commands that take the program to run behind ``--``, with an example of each."""
+"""The commands that run a program, which stands behind ``--``, with an example of each."""
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 EXIT_PIPE_CLOSED = 141
-"""128 + SIGPIPE, what a shell reports for programs that the signal ends."""
+"""128 + SIGPIPE: the code that a shell reports for a program which that signal ends. Example: ``list | head``."""
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage."""
+    """A parser whose errors are one line. argparse's own prints the usage above it."""
 
     def error(self, message: str) -> NoReturn:
         raise CommandError(f"{message}. See: {self.prog} --help")
@@ -51,12 +51,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: Arguments without the program's name; those of the process where left out.
+        argv: The arguments without the program's name; by default those of the process.
 
     Returns:
-        The exit code: 0, 1 where ``verify`` found a difference, 2 for bad input (one line on stderr says what and
-        how to cure it), 130 when interrupted.
-        ``record`` and ``replay`` become the program they run, and do not return on POSIX systems.
+        The exit code: 0 for success, 1 if ``verify`` found a difference, 2 for bad input, 130 for Ctrl-C. Bad input
+        is told in one line on standard error, with the cure. On POSIX systems ``record`` and ``replay`` do not
+        return: the program that they run takes the place of this process.
     """
     _make_output_safe()
     try:
@@ -93,7 +93,7 @@ def _run(argv: list[str]) -> int:
 
 
 def _split(argv: list[str]) -> tuple[list[str], list[str]]:
-    """Our own arguments, and the program behind ``--`` for the commands that run one."""
+    """Our own arguments, and the program behind ``--`` if the command runs one."""
     if argv and argv[0] in _RUNNERS and "--" in argv:
         index = argv.index("--")
         return argv[:index], argv[index + 1 :]
@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 class _ShowVersion(argparse.Action):
-    """Looks the version up only when it is asked for."""
+    """``--version``. argparse's own would look the version up for every command, which takes time."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib.metadata import version
@@ -137,12 +137,15 @@ def _complain(text: str) -> int:
 
 
 def _drop_output() -> None:
-    """Let what is still buffered go nowhere: writing it when the interpreter ends would block or raise again."""
+    """Send what is still buffered to the null device.
+
+    The interpreter writes it when it ends, and would raise `BrokenPipeError` again, or wait for a reader.
+    """
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _make_output_safe() -> None:
-    """Characters that the terminal's encoding lacks are escaped, instead of ending the command."""
+    """Escape characters that the terminal's encoding lacks. Without this they would end the command with an error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

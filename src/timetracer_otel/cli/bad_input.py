@@ -1,4 +1,4 @@
-"""Bad input: what a command says before it exits with code 2."""
+"""`CommandError`, for input that a command refuses: one line on standard error, and exit code 2."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ __all__ = ["CommandError", "one_line"]
 
 
 class CommandError(Exception):
-    """Bad input; the text names the argument or file and the cure, in one line."""
+    """The user's input cannot be used. The text names the argument or file and the cure, in one line."""
 
 
 def one_line(text: str) -> str:
-    """The text without line breaks and other control characters, so that one fault is one line."""
+    """The text with a space for each line break and control character, so that one error is one line."""
     return "".join(char if char.isprintable() else " " for char in text.strip())

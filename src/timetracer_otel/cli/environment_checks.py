@@ -1,8 +1,8 @@
-"""What in a program's environment would keep it from being recorded or replayed.
+"""Checks a program's environment for variables that would keep it from being recorded or replayed.
 
-Where an exporter or id generator that it names is not installed, ``opentelemetry-instrument`` logs that, instruments
-nothing at all and runs the program: a recording would hold nothing, and in a replay the calls would be made. The same
-comes of variables that switch us off.
+If the environment names an exporter or id generator that is not installed, ``opentelemetry-instrument`` logs that,
+instruments nothing at all and runs the program. A recording would hold nothing, and a replay would make real calls.
+Variables that switch timetracer-otel off have the same effect.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["check_environment", "default_exporters"]
 
 _SIGNALS = ("traces", "metrics", "logs")
 _OTLP_EXPORTERS = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
-"""Entry points that ``otlp`` stands for, by protocol (opentelemetry-sdk's ``_EXPORTER_BY_OTLP_PROTOCOL``)."""
+"""The entry point that ``otlp`` stands for, by protocol (opentelemetry-sdk's ``_EXPORTER_BY_OTLP_PROTOCOL``)."""
 _PACKAGES = {
     "otlp_proto_grpc": "opentelemetry-exporter-otlp-proto-grpc",
     "otlp_proto_http": "opentelemetry-exporter-otlp-proto-http",
@@ -28,14 +28,14 @@ _PACKAGES = {
 _ID_GENERATOR = "OTEL_PYTHON_ID_GENERATOR"
 _DISTRO = "opentelemetry.distro:OpenTelemetryConfigurator"
 _CONFIG_FILES = ("OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE")
-"""Declarative configuration: where one is named, it says what is loaded."""
+"""Variables that name a file of declarative configuration. With such a file, the file alone says what is loaded."""
 
 
 def default_exporters(environment: MutableMapping[str, str]) -> None:
     """Keep the distro from choosing an exporter that is not installed.
 
-    With ``opentelemetry-distro`` and nothing said, each signal goes to ``otlp`` by gRPC. What the user has set is
-    left as it is.
+    ``opentelemetry-distro`` sends each signal to ``otlp`` by gRPC if no variable says otherwise. Variables that the
+    user has set stay as they are.
     """
     for signal in _SIGNALS:
         name = _exporters_setting(signal)
@@ -47,7 +47,7 @@ def default_exporters(environment: MutableMapping[str, str]) -> None:
 
 
 def check_environment(environment: Mapping[str, str], *, replaying: bool) -> None:
-    """Refuse what the user has set where the program would run unseen over it.
+    """Refuse variables with which the program would run without being recorded or replayed.
 
     Raises:
         CommandError: There is such a variable; the text has the cure.
@@ -61,7 +61,7 @@ def check_environment(environment: Mapping[str, str], *, replaying: bool) -> Non
 
 
 def _check_components(environment: Mapping[str, str]) -> None:
-    # Other vendors' configurators and declarative configuration load what they will; they are not asked.
+    # Other vendors' configurators and declarative configuration load components in ways that are not known here.
     configurators = [entry.value for entry in entry_points(group="opentelemetry_configurator")]
     if configurators != [_DISTRO] or any(environment.get(name) for name in _CONFIG_FILES):
         return
@@ -77,7 +77,7 @@ def _check_components(environment: Mapping[str, str]) -> None:
 
 
 def _named(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    """Setting, group of entry points and name of each component that the user chose."""
+    """Variable, group of entry points and name of each component that the user chose."""
     for signal in _SIGNALS:
         setting = _exporters_setting(signal)
         names = environment.get(setting, "")

@@ -1,4 +1,4 @@
-"""``timetracer-otel export``: a cassette in another format, by an exporter that is installed separately."""
+"""``timetracer-otel export``: write a cassette in another format, by an exporter that is installed separately."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HELP = "Write a cassette in another format."
 USAGE = "--to FORMAT CASSETTE [-o FILE]"
 
 GROUP = "timetracer_otel_exporter"
-"""Group of the entry points that name an exporter: a function ``export(cassette: Cassette) -> bytes``."""
+"""The group of entry points for exporters. Each names a function ``export(cassette: Cassette) -> bytes``."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert, then write: a fault leaves nothing half-written."""
+    """Convert the whole cassette, and only then write, so that an error leaves nothing half-written."""
     export = _exporter(args.to)
     from timetracer_otel.cassette import read_cassette
 
@@ -59,7 +59,7 @@ def _exporter(name: str) -> Callable[[Cassette], bytes]:
         )
     try:
         export: Callable[[Cassette], bytes] = found[name].load()
-    except Exception as error:  # whatever another distribution's import may raise
+    except Exception as error:  # the import of another distribution may raise anything
         raise CommandError(f"--to: the exporter {name!r} ({found[name].value}) cannot be loaded: {error}") from error
     return export
 

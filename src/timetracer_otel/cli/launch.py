@@ -1,4 +1,4 @@
-"""Running a program under ``opentelemetry-instrument``."""
+"""Runs a program under ``opentelemetry-instrument``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def launch(program: Sequence[str], settings: Mapping[str, str]) -> int:
         settings: Values by field of `TraceConfig`.
 
     Raises:
-        CommandError: There is no such program, or its environment would keep us from seeing it.
+        CommandError: There is no such program, or its environment would keep it from being recorded.
     """
     full, environment = instrumented(program, settings)
     sys.stdout.flush()
@@ -42,10 +42,10 @@ def launch(program: Sequence[str], settings: Mapping[str, str]) -> int:
 
 
 def instrumented(program: Sequence[str], settings: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
-    """The command and the environment that run a program, instrumented, with these settings; as `launch`.
+    """The command and the environment with which `launch` would run a program.
 
     Raises:
-        CommandError: There is no such program, or its environment would keep us from seeing it.
+        CommandError: There is no such program, or its environment would keep it from being recorded.
     """
     environment = child_environment(settings)
     _put_on_path(environment)
@@ -57,7 +57,7 @@ def instrumented(program: Sequence[str], settings: Mapping[str, str]) -> tuple[l
 
 
 def _instrument() -> list[str]:
-    """The command of the environment that this one is installed in, whatever ``PATH`` says."""
+    """The ``opentelemetry-instrument`` of the environment that we are installed in, whatever ``PATH`` says."""
     suffix = ".exe" if sys.platform == "win32" else ""
     beside = Path(sys.executable).with_name(_INSTRUMENT + suffix)
     if os.access(beside, os.X_OK):
@@ -66,7 +66,7 @@ def _instrument() -> list[str]:
 
 
 def _put_on_path(environment: dict[str, str]) -> None:
-    """Let ``python`` mean the interpreter that we are installed in, as an activated environment does.
+    """Let ``python`` mean the interpreter that we are installed in, as in an activated environment.
 
     Another interpreter would not find this library, and the program would run without being recorded.
     """
@@ -85,6 +85,6 @@ def _run_child(full: Sequence[str], environment: Mapping[str, str]) -> int:
         while True:
             try:
                 return process.wait()
-            except KeyboardInterrupt:  # it interrupts the wait
-                # The child is in the same console group, and decides for itself what Ctrl-C means.
+            except KeyboardInterrupt:
+                # The child is in the same console group and gets the Ctrl-C too. It decides what that means.
                 continue

@@ -1,4 +1,4 @@
-"""``timetracer-otel list``: the cassettes of a folder."""
+"""``timetracer-otel list``: a table of the cassettes in a folder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table."""
+    """Print the table, and below it why files cannot be read.
+
+    It asks `CassetteStore.list` and not the heads of a `Store`, since the table shows sizes of files and the parts of
+    recordings under way.
+    """
     from timetracer_otel.config import TraceConfig
 
     config = TraceConfig.from_env()

@@ -1,4 +1,4 @@
-"""Options that are settings: their names, texts and checks come from the table in ``config``."""
+"""Options of commands that stand for settings. Their texts and checks come from the table `config.SETTINGS`."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def add_setting(parser: argparse.ArgumentParser, field: str, flag: str, metavar:
     """Add an option that sets a setting for the program that is run.
 
     Args:
-        parser: Of the command.
+        parser: The parser of the command.
         field: The setting's field in `TraceConfig`.
-        flag: Name of the option.
-        metavar: Name of its value; empty: the values that are allowed; None for an option without a value, which
-            means ``true``.
+        flag: The name of the option.
+        metavar: The name of the option's value in the help. An empty text shows the allowed values there. None is
+            for an option without a value, which sets ``true``.
     """
     setting = _BY_FIELD[field]
     text = f"{setting.meaning} ({setting.env})".replace("%", "%%")
@@ -48,14 +48,14 @@ def add_setting(parser: argparse.ArgumentParser, field: str, flag: str, metavar:
 
 
 def overrides(args: argparse.Namespace, flags: Mapping[str, str]) -> dict[str, str]:
-    """The settings that were given as options, checked, by field.
+    """The values of the settings that were given as options, checked, by field.
 
     Args:
-        args: What was parsed.
-        flags: Name of the option by field.
+        args: The parsed arguments.
+        flags: The name of the option for each field.
 
     Raises:
-        CommandError: A value is none of the allowed ones.
+        CommandError: A value is not allowed.
         ConfigurationError: A variable of the environment has a value that cannot be used.
     """
     given = {field: value for field in flags if (value := getattr(args, field)) is not None}
@@ -66,11 +66,11 @@ def overrides(args: argparse.Namespace, flags: Mapping[str, str]) -> dict[str, s
 
 
 def path_argument(text: str) -> str:
-    """The name of a file or folder; for ``type=`` of an argument.
+    """Check the name of a file or folder; for ``type=`` of an argument.
 
     Raises:
-        argparse.ArgumentTypeError: It is empty: a shell's variable that is not set, or a pattern that found nothing.
-            As a path it would mean the current folder.
+        argparse.ArgumentTypeError: The name is empty, because a variable of the shell is not set or a pattern found
+            nothing. As a path it would mean the current folder.
     """
     if not text.strip():
         from argparse import ArgumentTypeError
@@ -80,10 +80,10 @@ def path_argument(text: str) -> str:
 
 
 def parsed_option(field: str, flag: str, value: str) -> Any:
-    """The value of an option in the form of a setting, checked as that is.
+    """The value of an option that is written like a setting, parsed and checked.
 
     Raises:
-        CommandError: It is none of the allowed ones.
+        CommandError: The value is not allowed.
     """
     _check(_BY_FIELD[field], flag, value)
     return _BY_FIELD[field].parse(value)
@@ -99,7 +99,7 @@ def _check(setting: Setting, flag: str, value: str) -> None:
         raise wrong from None
     try:
         TraceConfig(**{setting.field: parsed})
-    except ConfigurationError:  # of the right type, and out of range
+    except ConfigurationError:  # the value has the right type, and is out of range
         raise wrong from None
     if not value.strip():
         raise CommandError(
@@ -108,7 +108,7 @@ def _check(setting: Setting, flag: str, value: str) -> None:
 
 
 def known_plugins(more: Collection[str] = ()) -> frozenset[str]:
-    """Names that lists of plugins may hold: built in, installed as entry points, and ``more``."""
+    """The names that lists of plugins may hold: the built-in ones, those of entry points, and ``more``."""
     from importlib.metadata import entry_points
 
     from timetracer_otel.base.plugin_names import known_names
@@ -118,10 +118,10 @@ def known_plugins(more: Collection[str] = ()) -> frozenset[str]:
 
 
 def check_plugin_names(given: Mapping[str, str], flags: Mapping[str, str], known: frozenset[str]) -> None:
-    """Refuse names of plugins that nobody knows, in options and in the environment.
+    """Refuse unknown names of plugins in options and in the environment.
 
     Raises:
-        CommandError: There is one; the text names the nearest known one.
+        CommandError: A name is unknown; the text has the nearest known one.
     """
     from timetracer_otel.base.plugin_names import unknown_names
 

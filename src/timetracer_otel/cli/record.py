@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check everything, then become the program."""
+    """Check everything, then let the program take the place of this process."""
     from timetracer_otel.cassette import check_compression
     from timetracer_otel.cli.launch import launch
     from timetracer_otel.cli.options import check_plugin_names, known_plugins, overrides
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_writable(folder: str, named: str) -> None:
-    """Refuse a folder that cannot be written to; makes nothing."""
+    """Refuse a folder that cannot be written to. No folder is made: the program may record nothing."""
     path = Path(folder).absolute()
     existing = next(each for each in (path, *path.parents) if each.exists() or each.is_symlink())
     if not existing.is_dir():

@@ -43,9 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Read what is to answer, so that a broken cassette is refused before anything runs; then become the program.
+    """Read the cassettes, then let the program take the place of this process.
 
-    A missing one is refused as well, unless the record mode means to make it.
+    So a broken cassette is refused before anything runs. A missing one is refused as well, unless the record mode
+    says to record it.
     """
     from timetracer_otel.cli.launch import launch
     from timetracer_otel.cli.options import check_plugin_names, known_plugins, overrides
@@ -84,7 +85,7 @@ def _record_mode(given: Mapping[str, str]) -> RecordMode:
 
 
 def _of_folder(path: str, given: Mapping[str, str]) -> list[Cassette]:
-    """The cassettes of a folder, as far as they must be looked into now."""
+    """The cassettes of a folder; none if no list of plugins was given, since only those are checked against them."""
     from timetracer_otel.constants import RecordMode
     from timetracer_otel.exceptions import CassetteError
     from timetracer_otel.match.folder_index import CassetteLibrary
@@ -97,10 +98,10 @@ def _of_folder(path: str, given: Mapping[str, str]) -> list[Cassette]:
             "Name one cassette to add to it."
         )
     library = CassetteLibrary(path)
-    # Names that only a recording knows may stand in the lists.
+    # The lists may name a plugin that is not installed here, but stands in a recording.
     named = any(field in given for field in ("mock_plugins", "live_plugins"))
     cassettes = []
     for entry in library.entries if named else ():
-        with suppress(CassetteError):  # the process that replays it says so
+        with suppress(CassetteError):  # the process that replays the folder reports it
             cassettes.append(library.read(entry))
     return cassettes

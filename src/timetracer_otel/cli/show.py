@@ -1,4 +1,4 @@
-"""``timetracer-otel show``: what stands in a cassette."""
+"""``timetracer-otel show``: print what a cassette holds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what was asked for."""
+    """Print the head and the tree of calls, one call, everything, or JSON, as the options say."""
     from timetracer_otel.cassette import read_cassette
     from timetracer_otel.report import event_detail, exchange_detail, json_view, summary, terminal_width, timeline
 

@@ -24,9 +24,9 @@ USAGE = "FOLDER [options] -- CMD [ARG ...]"
 
 _FLAGS = {"mock_plugins": "--mock", "live_plugins": "--live"}
 _MOST = 1_000_000
-"""Of seconds (eleven days) and of requests at once; an infinite time limit is none that a socket takes."""
+"""The largest number of seconds (eleven days) and of requests at once. A socket takes no infinite time limit."""
 _NEEDED = ("tqdm", "junitparser")
-"""What the extra ``verify`` brings."""
+"""The packages that the extra ``verify`` installs."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check everything, start the service, send the requests, and report; 1 where one failed."""
+    """Check everything, start the service, send the requests, and report. The exit code is 1 if one failed."""
     from timetracer_otel.cli.launch import instrumented
     from timetracer_otel.cli.options import check_plugin_names, known_plugins, overrides
     from timetracer_otel.config import TraceConfig

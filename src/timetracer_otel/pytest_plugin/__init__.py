@@ -8,8 +8,8 @@
         with timetracer_auto("checkout.msgpack"):
             ...  # the same for a part of a test
 
-Nothing of ours is imported before a marker or a fixture is used: test runs that do not use them pay for this file
-alone.
+Every test run of an environment with this distribution loads this file. So it imports nothing of the package before a
+marker or a fixture is used.
 """
 
 from __future__ import annotations
@@ -96,12 +96,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """A marked test uses `timetracer_session`, set up behind the fixtures of wider scopes."""
+    """Let a marked test use `timetracer_session`, which is set up after the fixtures of wider scopes."""
     if item.get_closest_marker("timetracer") is None:
         return
     names: list[str] | None = getattr(item, "fixturenames", None)
     if names is not None:
-        # A list of its own: pytest gives one to all sets of parameters, and each may be marked or not.
+        # A new list: pytest shares one among all sets of parameters of a test, and only some may have the marker.
         names = [name for name in names if name != "timetracer_session"]
         known = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
         wider = (name for name in names if name in known and known[name][-1].scope != "function")
@@ -111,7 +111,10 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, object, object]:
-    """Look again: a suite adds markers in this hook of its own, which may be its last (``trylast``)."""
+    """Look for the marker again, since a suite may add it to tests in its own `pytest_collection_modifyitems`.
+
+    As a wrapper this hook ends after all others, also those with ``trylast``.
+    """
     result = yield
     for item in items:
         pytest_itemcollected(item)
@@ -122,7 +125,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, o
 def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
 ) -> Generator[None, object, object]:
-    """Make the session current in the test's async fixtures, which may run in another context than the test."""
+    """Make the session current in the test's async fixtures. They may run in another context than the test."""
     running = request.node.stash.get(_running, None)
     if running is None:
         return (yield)
@@ -142,10 +145,10 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 @pytest.fixture
 def timetracer_session(request: pytest.FixtureRequest, timetracer_cassette_dir: Path) -> Iterator[BaseSession]:
-    """The session of this test: of the marker `timetracer`, or what that would make without arguments.
+    """The session of this test, by its marker `timetracer`. Without the marker, as by one without arguments.
 
-    A `TraceSession` while the test is recorded, a `ReplaySession` while it is replayed; current in the test, and in
-    the fixtures that are set up after this one.
+    It is a `TraceSession` while the test is recorded, and a `ReplaySession` while it is replayed. It is current in
+    the test, and in the fixtures that are set up after this one.
     """
     from timetracer_otel.pytest_plugin.sessions import TestSession
 
@@ -160,9 +163,9 @@ def timetracer_session(request: pytest.FixtureRequest, timetracer_cassette_dir: 
 
 @pytest.fixture
 def timetracer_cassette_dir(request: pytest.FixtureRequest) -> Path:
-    """The folder of the cassettes: that of the ini option, else ``cassettes/`` beside the test file.
+    """The folder of the cassettes: the one that the ini option names, else ``cassettes/`` beside the test file.
 
-    Override this fixture to decide otherwise; the folder need not exist.
+    Override this fixture for another folder. The folder need not exist.
     """
     named = request.config.getini(_INI)
     return request.config.rootpath / named if named else request.path.parent / "cassettes"
@@ -304,7 +307,7 @@ def _replaying(
     if strict is not None:
         settings["strict_replay"] = strict
     with timetracer_otel.replay(path, **settings) as session:
-        # No record mode that comes here means to record everything.
+        # `timetracer_auto` records by itself where the record mode is "all", so this is never a recording.
         assert isinstance(session, ReplaySession)
         try:
             with everywhere(session, request.instance):

@@ -1,4 +1,4 @@
-"""Where a test has its cassette."""
+"""The path of a test's cassette."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["cassette_path"]
+__all__ = ["path_for_test"]
 
 _UNSAFE = re.compile(r"[^\w.\-\[\]]+", re.ASCII)
 _LONGEST = 100
 _modules: pytest.StashKey[Mapping[str, list[Path]]] = pytest.StashKey()
 
 
-def cassette_path(item: pytest.Item, folder: Path, name: str | None = None) -> Path:
-    """The path of a test's cassette, in the folder of its cassettes.
+def path_for_test(item: pytest.Item, folder: Path, name: str | None = None) -> Path:
+    """The path of a test's cassette in a folder of cassettes.
 
-    Without a name: ``<test file>/<class>.<function>[<parameters>].msgpack``; in that of the ini option, which all
-    test files have in common, behind ``<folder of the test file>/``. A name is taken as it is; a parametrised test
-    adds its parameters, since each set has calls of its own. Characters that some file system forbids become ``_``,
-    and a name that was changed, or is long, ends in a hash that tells it from others.
+    Without a name it is ``<test file>/<class>.<function>[<parameters>].msgpack``. In the folder of the ini option,
+    which all test files share, ``<folder of the test file>/`` stands before it. A given name is taken as it is, but a
+    parametrised test adds its parameters, since each set of them has its own calls. Characters that some file system
+    forbids become ``_``. A name that was changed, or is long, ends in a hash, so that no two tests get the same.
 
-    A cassette of the ini option's folder that was recorded before test files' folders were part of the path goes on
-    being used, unless a file of another folder has the same test: nobody knows whose it is then.
+    In the folder of the ini option, a cassette without the test file's folder in its path is used if it is there,
+    unless a test file of another folder has a test of the same name: it may belong to that test.
     """
     file = _file(item, name)
     common = item.config.getini("timetracer_cassette_dir")
@@ -55,14 +55,14 @@ def _classes(item: pytest.Item) -> list[str]:
 def _safe(text: str) -> str:
     safe = _UNSAFE.sub("_", text)
     parameters = safe.partition("[")[2]
-    # File systems that keep no case would take two sets of parameters for one.
+    # On a file system that ignores case, "[A]" and "[a]" would be one file.
     if safe == text and len(safe) <= _LONGEST and parameters == parameters.lower():
         return safe
     return f"{safe[:_LONGEST]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _module_folder(item: pytest.Item) -> Path:
-    """The folder of the test file, seen from the root folder; one that is not below it becomes a single name."""
+    """The folder of the test file, relative to the root folder. A folder outside of that becomes a single name."""
     folder, root = item.path.parent, item.config.rootpath
     if folder.is_relative_to(root):
         return folder.relative_to(root)
@@ -70,8 +70,8 @@ def _module_folder(item: pytest.Item) -> Path:
 
 
 def _is_alone(item: pytest.Item) -> bool:
-    """Whether no test file of the same name has a test of the same name, be it part of this run or not."""
-    # Methods may be inherited from elsewhere, and stand in the text by their class alone.
+    """Whether no other test file of this name has a test of this name, in this run or not."""
+    # A method may be inherited, so that only the name of its class stands in the file.
     named = _classes(item)[:1] or [item.name.partition("[")[0]]
     word = re.compile(rf"\b{re.escape(named[0])}\b")
     others = (path for path in _test_files(item.config).get(item.path.name, ()) if path != item.path)

@@ -1,4 +1,4 @@
-"""The session of a test: where its cassette is, when it is current, and when it fails the test."""
+"""The session of a test: which cassette it uses, where it is current, and when it fails the test."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from timetracer_otel.calls.registry import load_plugins
 from timetracer_otel.config import TraceConfig, is_set
 from timetracer_otel.exceptions import ConfigurationError
 from timetracer_otel.pytest_plugin.contexts import current, everywhere
-from timetracer_otel.pytest_plugin.paths import cassette_path
+from timetracer_otel.pytest_plugin.paths import path_for_test
 from timetracer_otel.report import event_name, verdict_text
 from timetracer_otel.session import BaseSession, ReplaySession
 
@@ -33,18 +33,18 @@ __all__ = [
 ]
 
 CASSETTE = "timetracer_cassette"
-"""Name of the user property of a test that says which cassette it used; one for each."""
+"""Name of the user property that says which cassette a test used. A test has one for each cassette."""
 UNUSED = "timetracer_unused"
-"""Name of the user property of a test that says which recorded calls it did not make."""
+"""Name of the user property that says which recorded call a test did not make. A test has one for each call."""
 
 _SHORT_NAMES = {"mock": "mock_plugins", "live": "live_plugins"}
 
 
 class TestSession:
-    """What the marker of one test asks for.
+    """The session that the marker of one test asks for.
 
     Raises:
-        ConfigurationError: The marker has an argument that nobody knows.
+        ConfigurationError: The marker has an unknown argument.
     """
 
     __test__ = False
@@ -72,7 +72,7 @@ class TestSession:
             settings["record_mode"] = told
         elif "record_mode" not in settings and not is_set("RECORD_MODE"):
             settings["record_mode"] = "once"
-        self.path = cassette_path(request.node, folder, name)
+        self.path = path_for_test(request.node, folder, name)
         settings.setdefault("fail_on_miss", True)
         self._block = replay(self.path, config=TraceConfig.from_env(), **settings)
         self._session: BaseSession | None = None
@@ -80,7 +80,7 @@ class TestSession:
 
     @contextmanager
     def open(self) -> Generator[BaseSession, None, None]:
-        """The session, current in this context until the end of the block."""
+        """Begin the session, and make it current in this context until the end of the block."""
         note_used(self._request, self.path)
         self._session = session = self._block.__enter__()
         try:
@@ -93,10 +93,10 @@ class TestSession:
 
     @contextmanager
     def around(self, item: pytest.Item) -> Generator[None, None, None]:
-        """Run the test in the session, and fail it where its replay failed.
+        """Run the test in the session, and fail the test if its replay failed.
 
         Raises:
-            ReplayFailedError: The test passed, its replay did not.
+            ReplayFailedError: The test passed, but a call of it had no recorded answer.
         """
         try:
             try:
@@ -107,13 +107,13 @@ class TestSession:
             if isinstance(self._session, ReplaySession):
                 check_verdict(self._session)
         except BaseException as error:
-            # The end of the session has nothing to add.
+            # `open` hands the error to the session, which then does not raise one of its own.
             self._error = error
             raise
 
     @contextmanager
     def around_fixture(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, None, None]:
-        """Set a fixture up in the session, and tear it down in it, wherever its coroutine is run."""
+        """Run an async fixture in the session, in whatever context its coroutine is run."""
         function: Any = fixturedef.func
         plain = getattr(function, "__func__", function)
         if inspect.isasyncgenfunction(plain):
@@ -124,7 +124,7 @@ class TestSession:
             yield
             return
         if plain is not function:
-            # A method: pytest looks for the class that it is bound to.
+            # The fixture is a method, and pytest looks at the instance that it is bound to.
             replacement = MethodType(replacement, function.__self__)
         fixturedef.func = replacement  # type: ignore[misc]
         try:
@@ -134,7 +134,7 @@ class TestSession:
 
     @contextmanager
     def _inside(self, item: pytest.Item) -> Generator[None, None, None]:
-        """The test's coroutine may be run in another context, and gets the session there."""
+        """Run the test's coroutine in the session. A plugin such as pytest-asyncio may run it in another context."""
         test = getattr(item, "obj", None)
         if not inspect.iscoroutinefunction(test):
             yield
@@ -167,7 +167,7 @@ def _stepped_in(current: Current, function: Callable[..., Any]) -> Callable[...,
     @functools.wraps(function)
     async def in_session(*args: Any, **kwargs: Any) -> Any:
         steps = function(*args, **kwargs)
-        # Each step may have a context of its own.
+        # Set-up and tear-down are two steps of the generator, and may run in different contexts.
         try:
             while True:
                 with current():
@@ -183,12 +183,12 @@ def _stepped_in(current: Current, function: Callable[..., Any]) -> Callable[...,
 
 
 def note_used(request: pytest.FixtureRequest, path: Path) -> None:
-    """Say in the test's report that it used a cassette; reports come back from other processes as well."""
+    """Say in the test's report that it used a cassette. pytest-xdist sends the report back from its workers."""
     request.node.user_properties.append((CASSETTE, str(path)))
 
 
 def note_account(item: pytest.Item, session: BaseSession | None) -> None:
-    """Say in the test's report what its replay did: shown where the test fails, and with ``-rP`` where it passes."""
+    """Put the verdict of the replay into the test's report. pytest shows it if the test fails, or with ``-rP``."""
     if isinstance(session, ReplaySession):
         item.add_report_section("call", "timetracer", f"{verdict_text(session.verdict())}\n")
 
@@ -201,12 +201,12 @@ def note_unused(request: pytest.FixtureRequest, session: BaseSession) -> None:
 
 
 def checked(plugins: str | Sequence[str] | None) -> list[str]:
-    """The names, where each is known: one that nobody knows would silently leave its calls live.
+    """Names of plugins and groups as a list, each checked to be known. The calls of an unknown one would stay live.
 
     Raises:
-        ConfigurationError: One is not known.
+        ConfigurationError: A name is not known.
     """
-    load_plugins()  # each says its name
+    load_plugins()  # each plugin registers its name when it is loaded
     names = [plugins] if isinstance(plugins, str) else list(plugins or ())
     for name, nearest in unknown_names(names, known_names()):
         meant = f"; did you mean {nearest!r}?" if nearest else f". Known: {', '.join(sorted(known_names()))}."

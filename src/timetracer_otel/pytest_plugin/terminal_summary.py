@@ -1,4 +1,4 @@
-"""What a test run says at its end: recorded calls that were not made, cassettes that no test used."""
+"""The plugin's part of pytest's summary: recorded calls that were not made, and cassettes that no test used."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _SELECTING = (
     *("keyword", "markexpr", "deselect", "ignore", "ignore_glob", "lf", "stepwise", "stepwise_skip"),
     *("collectonly", "setupplan"),
 )
-"""Options, by pytest's names, with which a run may leave out tests of the files that its arguments name."""
+"""The options of pytest, by their internal names, that make a run leave out some tests of the named files."""
 
 
 class Orphans(NamedTuple):
-    """Cassettes that no test used, and whether some test that might have did not run."""
+    """Cassettes that no test used, and whether some tests that may use them did not run."""
 
     paths: list[Path]
     incomplete: bool
 
     @property
     def fail_the_run(self) -> bool:
-        """Whether they are orphans beyond doubt."""
+        """Whether there are orphans, and all tests that may use them ran."""
         return bool(self.paths) and not self.incomplete
 
 
@@ -49,17 +49,17 @@ def orphans_of(config: pytest.Config) -> Orphans:
     orphans = sorted(found - used)
     stats = reporter.stats if reporter is not None else {}
     incomplete = any(stats.get(kind) for kind in ("deselected", "skipped", "failed", "error", "xfailed"))
-    # Workers of xdist do not tell what they left out.
+    # Workers of pytest-xdist do not report which tests were deselected, so the options are looked at as well.
     incomplete = incomplete or any(config.getoption(option, None) for option in _SELECTING)
     return Orphans(orphans, incomplete or not _covered(config, orphans))
 
 
 def _covered(config: pytest.Config, orphans: list[Path]) -> bool:
-    """Whether the arguments of the run take in every test that might use these cassettes."""
+    """Whether the arguments of the run cover every test that may use these cassettes."""
     if config.args_source is pytest.Config.ArgsSource.TESTPATHS:
         return True
     root = config.rootpath
-    # As pytest does it: pathlib's own takes neither "." nor an absolute path.
+    # With `glob.glob`, as pytest does it. `Path.glob` takes neither "." nor an absolute path.
     patterns = [str(root / path) for path in config.getini("testpaths")]
     suite = [Path(path) for pattern in patterns for path in glob(pattern, recursive=True)]  # noqa: PTH207
     given = [Path(os.path.realpath(config.invocation_params.dir / argument)) for argument in config.args]
@@ -70,12 +70,12 @@ def _covered(config: pytest.Config, orphans: list[Path]) -> bool:
 
     if all(map(inside, suite or [root])):
         return True
-    # Cassettes that stand beside their tests are judged with them; a common folder needs the whole suite.
+    # Cassettes beside their test files need only those files. A folder that all share needs the whole suite.
     return not config.getini("timetracer_cassette_dir") and all(map(inside, orphans))
 
 
 def write_summary(reporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Write the section of this plugin, if there is anything to say."""
+    """Write the section of this plugin, if there are such calls or cassettes."""
     lines = []
     for test, call in dict.fromkeys(_properties(reporter, UNUSED)):
         lines.append(f"{test}: recorded, but not called: {call}")
@@ -91,7 +91,7 @@ def write_summary(reporter: pytest.TerminalReporter, config: pytest.Config) -> N
 
 
 def _properties(reporter: pytest.TerminalReporter | None, name: str) -> Iterator[tuple[str, str]]:
-    """Each value of a user property, with the test that has it."""
+    """The values of a user property in all reports, each with the test that has it."""
     for reports in reporter.stats.values() if reporter is not None else ():
         for report in reports:
             for found, value in getattr(report, "user_properties", ()):

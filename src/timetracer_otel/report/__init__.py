@@ -1,4 +1,4 @@
-"""ROOM 5, for eyes: cassettes as text. Sees cassette and session, imports no client library."""
+"""Cassettes as text for people. Imports neither OpenTelemetry nor a client library."""
 
 from __future__ import annotations
 

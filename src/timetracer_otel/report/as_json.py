@@ -1,6 +1,6 @@
 """A cassette as JSON, for other programs (``timetracer-otel show --json``).
 
-It is a view, not a format to read back: a cassette's own format is msgpack, which loses nothing.
+Nothing reads this JSON back. The format that loses nothing is the cassette's own, in msgpack.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ __all__ = ["json_view"]
 
 
 def json_view(value: Cassette | DependencyEvent) -> dict[str, Any]:
-    """What `json.dumps` takes, with nothing left out.
+    """A cassette or an event as values that `json.dumps` takes, with nothing left out.
 
-    Headers that were kept as they stood on the wire are ``[name, value]`` pairs. Bytes are ``{"text": …}``
+    Headers that were recorded with their order and duplicates are ``[name, value]`` pairs. Bytes are ``{"text": …}``
     where they are UTF-8 and ``{"base64": …}`` otherwise; other values that JSON lacks are
     ``{"type": …, "value": text}``.
     """

@@ -1,4 +1,4 @@
-"""Bodies for eyes: content encodings undone, text as text, anything else as a hexdump."""
+"""Bodies for people: content encodings undone, text as text, anything else as a hexdump."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def decode_body(data: bytes, headers: Mapping[str, str]) -> DecodedBody:
     """Undo the content encodings that the headers name (gzip, deflate, and br and zstd where a decoder is installed).
 
     Args:
-        data: The bytes as they stood on the wire; of a body that breaks off, what can be decoded is decoded.
+        data: The bytes as they were sent. Of a body that breaks off, what can be decoded is decoded.
         headers: By lower-case name, as in `timetracer_otel.types.HeaderMap`.
 
     Never raises for bad data: ``problem`` says that it could not be decoded, and ``data`` is then what was given.
@@ -71,7 +71,7 @@ def charset_of(headers: Mapping[str, str]) -> str | None:
 
 
 def as_text(data: bytes, headers: Mapping[str, str]) -> str | None:
-    """The data as text where it is text, None where it is not."""
+    """The data as text; None if it is not text in the charset of the headers (UTF-8 where they name none)."""
     charset = charset_of(headers) or "utf-8"
     try:
         text = data.decode(charset)
@@ -131,14 +131,17 @@ def _text_lines(text: str, is_json: bool) -> list[str]:
         try:
             text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
         except (ValueError, RecursionError):
-            pass  # it says JSON and is none: shown as it is
+            pass  # The headers say JSON, but the text is none. It is shown as it is.
     return [printable(line.replace("\t", "    ")) for line in text.splitlines()]
 
 
 def hexdump(data: bytes, limit: int = _SHOWN_HEX_BYTES, offset: int = 0) -> list[str]:
-    """Lines of offset (that of the first byte is given), sixteen bytes and their ASCII.
+    """Lines of an offset, sixteen bytes and their ASCII. A last line says how much was left out.
 
-    A last line says how much was left out.
+    Args:
+        data: The bytes to show.
+        limit: How many bytes are shown at most.
+        offset: The offset that the first byte has in the whole body.
     """
     lines = []
     for start in range(0, min(len(data), limit), 16):

@@ -1,4 +1,4 @@
-"""One event, whole: what was asked, what came back, and the span around it."""
+"""Everything that stands in one event: the request, the answer, and the span around the call."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def event_detail(event: DependencyEvent, pretty: bool = True) -> list[str]:
 
 
 def exchange_detail(cassette: Cassette, pretty: bool = True) -> list[str]:
-    """Lines with the request that a recording is about and its answer; none where nobody saw them.
+    """Lines with the incoming request that was recorded, and its answer. No lines if the recording has neither.
 
     Args:
         cassette: What to show.

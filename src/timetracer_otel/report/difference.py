@@ -1,4 +1,4 @@
-"""What differs between a recorded answer and one that was given now: headers by name, bodies by content."""
+"""The differences between a recorded answer and the present one: headers by name, bodies by content."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ _NO_JSON = object()
 
 
 def header_difference(recorded: HeaderMap, now: HeaderMap, ignored: Collection[str] = ()) -> list[str]:
-    """A line for each header that differs, in the order of the recording; the values of one name keep their order.
+    """A line for each header name whose values differ, in the order of the recording.
+
+    Several values of one name are compared in their order.
 
     Args:
         recorded: The recorded headers.
-        now: Those of now.
+        now: The headers of the present answer.
         ignored: Names in lower case that are not compared.
     """
     lines = []
@@ -47,9 +49,9 @@ def body_difference(
 
     Args:
         recorded: The recorded body.
-        recorded_headers: Its headers, for content type and encoding.
-        now: The body of now.
-        now_headers: Its headers.
+        recorded_headers: The recorded headers, for content type and encoding.
+        now: The body of the present answer.
+        now_headers: The headers of the present answer.
         ignored: JSON paths from ``$`` that are not compared.
     """
     if recorded == now and recorded_headers.get("content-encoding") == now_headers.get("content-encoding"):
@@ -85,7 +87,7 @@ def _text_lines(before: str, after: str) -> list[str]:
         before.splitlines(), after.splitlines(), "recorded body", "body now", lineterm="", n=2
     )
     lines = [printable(line.replace("\t", "    ")) for line in compared]
-    # Equal but for what ends their lines.
+    # Without a line that differs, the texts differ in their line ends alone.
     return lines or [f"body: recorded {format_size(len(before))}, now {format_size(len(after))}: line ends differ"]
 
 

@@ -1,4 +1,4 @@
-"""The head of a cassette: where it comes from, what stands in it, and what was lost."""
+"""The head of a cassette: who recorded it and when, what it holds, and what the recording lost."""
 
 from __future__ import annotations
 

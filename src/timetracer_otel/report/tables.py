@@ -1,7 +1,7 @@
 """Plain aligned text: tables that fit a width, and text made safe for a terminal.
 
-A cassette is untrusted input, so everything from one goes through `printable` before it is shown: a
-recorded URL with an escape sequence in it must not move the cursor of whoever looks at it.
+A cassette is untrusted input, so everything from one goes through `printable` before it is shown. Example: a recorded
+URL may have an escape sequence in it, which would move the cursor or clear the screen.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class Column:
     right: bool = False
     """Aligned to the right, as numbers are."""
     elastic: bool = False
-    """Gives way where the table is too wide; other columns keep the width of their widest cell."""
+    """Whether this column is clipped if the table is too wide. Other columns keep the width of their widest cell."""
     keep: Literal["start", "ends", "end"] = "start"
-    """What stays where a cell is clipped; paths of files are known by their end, URLs by both ends."""
+    """Which part of a clipped cell stays. A path is known by its end, a URL by both ends."""
 
 
 def terminal_width() -> int:
-    """Cells in a line of the terminal; without a limit where the output is a file or a pipe."""
+    """How many cells a line of the terminal has; practically no limit if the output is a file or a pipe."""
     return max(60, shutil.get_terminal_size((UNLIMITED, 24)).columns)
 
 
@@ -51,7 +51,7 @@ def _escape(char: str) -> str:
 
 
 def display_width(text: str) -> int:
-    """Cells that a terminal gives to a text: two for wide characters, none for combining ones."""
+    """How many cells of a terminal a text takes: two for a wide character, none for a combining one."""
     if text.isascii():
         return len(text)
     return sum(_cells(char) for char in text)
@@ -64,7 +64,7 @@ def _cells(char: str) -> int:
 
 
 def clip(text: str, width: int, keep: Literal["start", "ends", "end"] = "start") -> str:
-    """The text in at most ``width`` cells; what was left out stands as one ``…``."""
+    """The text, clipped to ``width`` cells. One ``…`` stands for what was left out."""
     if display_width(text) <= width:
         return text
     room = width - 1
@@ -90,7 +90,7 @@ def pad(text: str, width: int, right: bool = False) -> str:
 
 
 def format_size(size_bytes: int | None) -> str:
-    """A number of bytes for people: ``812 B``, ``1.5 KiB``, ``2.0 MiB``; ``-`` where there is none."""
+    """A number of bytes for people: ``812 B``, ``1.5 KiB``, ``2.0 MiB``; ``-`` for None."""
     if size_bytes is None:
         return "-"
     if size_bytes < 1024:
@@ -107,10 +107,10 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int, 
     """Lines of a table, headings first, without trailing spaces.
 
     Args:
-        columns: One for each cell of a row; an elastic one is clipped where the whole is wider than ``width``.
-        rows: Cells, already `printable`.
-        width: Cells that a line may have. Lines are longer only where the columns that are not elastic ask for it.
-        gap: Spaces between two columns.
+        columns: The columns. Elastic ones are clipped if the table is wider than ``width``.
+        rows: The cells of each row, already `printable`.
+        width: How many cells a line may have. Lines are longer only if the columns that are not elastic need it.
+        gap: How many spaces stand between two columns.
     """
     widths = [
         max([display_width(column.heading), *(display_width(row[index]) for row in rows)])

@@ -1,7 +1,7 @@
 """The calls of one cassette as a tree with times.
 
-A call stands below another where its span's parent is that call's span, and below the names of the spans
-that lie between the root and it.
+A call stands below another call if the parent of its span is the span of that other call. Otherwise it stands below
+the names of the spans between the root span and the call.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _COLUMNS = (
 
 @dataclass(slots=True)
 class _Group:
-    """A span that is no call itself, with what ran in it."""
+    """A span that is no call itself, with the calls and spans within it."""
 
     name: str
     children: list[_Node] = field(default_factory=list)
@@ -100,7 +100,7 @@ def _tree(events: Iterable[DependencyEvent]) -> list[_Node]:
     nodes = {id(event): _EventNode(event) for event in ordered}
     by_span: dict[str, _EventNode] = {}
     for event in ordered:
-        # A call without a span of its own (BEGIN) names the one around it, which is no call.
+        # A call without a span of its own (such as BEGIN) names the span around it, which belongs to no call.
         if event.span is not None and event.span.kind in _CALL_KINDS:
             by_span.setdefault(event.span.span_id, nodes[id(event)])
     roots: list[_Node] = []
@@ -117,7 +117,7 @@ def _tree(events: Iterable[DependencyEvent]) -> list[_Node]:
 
 
 def _is_within(node: _EventNode, ancestor: _EventNode) -> bool:
-    """Whether a node stands below another: a cassette with a circle of parents must not hang us."""
+    """Whether a node stands below another. A hostile cassette may have a circle of parents, which would never end."""
     waiting: list[_Node] = [ancestor]
     while waiting:
         current = waiting.pop()
@@ -140,7 +140,7 @@ def _place(siblings: list[_Node], path: tuple[str, ...], node: _EventNode) -> No
 def _rows(nodes: list[_Node], whole_ms: float, glyphs: tuple[str, ...]) -> list[list[str]]:
     branch, last_branch, rail = glyphs[:3]
     rows = []
-    # A stack, not recursion: how deep the tree of a hostile cassette is must not matter.
+    # A stack, not recursion, since the tree of a hostile cassette may be deeper than Python's recursion limit.
     waiting = [(node, "", position == 0) for position, node in enumerate(reversed(nodes))]
     while waiting:
         node, indent, is_last = waiting.pop()

@@ -1,4 +1,4 @@
-"""What a replay did, as text."""
+"""The verdict of a replay as text: which calls had no answer, were refused, not made, or live."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
 __all__ = ["verdict_text"]
 
 _MOST = 20
-"""Lines of one kind that are shown; the rest is counted."""
+"""How many entries of one kind are shown. The others are only counted."""
 
 
 def verdict_text(verdict: Verdict) -> str:
-    """A line of numbers, and below it what was missed, refused, not used, and live."""
+    """A line of numbers, and below it the calls that were missed, refused, not made, and live."""
     lines = [f"Replay of {verdict.cassette_path}: {verdict}"]
-    lines += _errors("missed", [str(error) for error in verdict.misses])
-    lines += _errors("blocked", [str(error) for error in verdict.blocked])
+    lines += _section("missed", [str(error) for error in verdict.misses])
+    lines += _section("blocked", [str(error) for error in verdict.blocked])
     unused = [f"#{event.eid} {event_name(event)}" for event in verdict.unused]
-    lines += _errors("unused", unused)
-    lines += _errors("live", [f"{name}: {count}" for name, count in sorted(verdict.live.items())])
+    lines += _section("unused", unused)
+    lines += _section("live", [f"{name}: {count}" for name, count in sorted(verdict.live.items())])
     return "\n".join(lines)
 
 
-def _errors(title: str, texts: list[str]) -> list[str]:
+def _section(title: str, texts: list[str]) -> list[str]:
     if not texts:
         return []
     shown = [f"  {line}" for text in texts[:_MOST] for line in text.splitlines()]

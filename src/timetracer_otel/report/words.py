@@ -1,4 +1,4 @@
-"""What is said about an event in one word or one line, the same in every report."""
+"""Names, states and remarks of an event in one word or one line. Every report uses the same ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def format_ms(milliseconds: float) -> str:
 
 
 def event_name(event: DependencyEvent) -> str:
-    """``httpx GET http://host/path?query``, with the parts that there are; never more than one line."""
+    """``httpx GET http://host/path?query``, on one line. Parts that the event lacks are left out."""
     signature = event.signature
     target = signature.url or ""
     if signature.query:
@@ -48,7 +48,7 @@ def event_status(event: DependencyEvent) -> str:
 
 
 def response_size(body: BodySnapshot | None) -> int | None:
-    """Bytes of a body, where they are known."""
+    """The size of a body in bytes; None if it is not known."""
     if body is None:
         return None
     if body.size_bytes is not None:
@@ -57,7 +57,7 @@ def response_size(body: BodySnapshot | None) -> int | None:
 
 
 def event_marks(event: DependencyEvent) -> list[str]:
-    """What a reader must know of an event besides its numbers, in short: stream, early end, no replay."""
+    """Short marks of an event: that it is a stream, that its body ended early, that it cannot be replayed."""
     marks = []
     body = event.result.body
     if body is not None:
@@ -73,7 +73,7 @@ def event_marks(event: DependencyEvent) -> list[str]:
 
 
 def event_remarks(event: DependencyEvent) -> list[str]:
-    """What takes a sentence: the error, and why there is no replay."""
+    """Remarks of a sentence: the error of the call, and why it cannot be replayed."""
     remarks = []
     if event.result.error:
         remarks.append(printable(": ".join(part for part in (event.result.error_type, event.result.error) if part)))
@@ -88,12 +88,12 @@ def _no_replay(event: DependencyEvent) -> str:
 
 
 def is_observed_only(event: DependencyEvent) -> bool:
-    """True for the span of a client without a plugin: there is a span, but nothing of the call itself."""
+    """Whether the event was made of a span alone, because there is no plugin for that client."""
     return event.not_replayable is not None and event.call is None and event.span is not None
 
 
 def request_name(cassette: Cassette) -> str:
-    """``GET /checkout``: the request, else the name of the outermost span, else a word for neither."""
+    """``GET /checkout``. Without a request, the name of the outermost span; without that, ``(no request)``."""
     request = cassette.request
     named = " ".join(part for part in (request.method, request.path) if part)
     if not named:

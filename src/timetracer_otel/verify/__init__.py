@@ -1,7 +1,7 @@
-"""``timetracer-otel verify``: does a service still answer as it was recorded? Sees cassettes, sessions and reports.
+"""``timetracer-otel verify``: checks that a service still answers as it was recorded.
 
-The service runs in a replay of a folder, in a process of its own; what is here sends it each recorded request and
-judges the answers. Knows no OpenTelemetry and no framework.
+The service runs in a process of its own, as a replay of a folder. The code here sends the service each recorded
+request and judges the answers. It imports neither OpenTelemetry nor a web framework.
 """
 
 from __future__ import annotations

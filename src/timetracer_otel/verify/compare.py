@@ -1,4 +1,4 @@
-"""Whether an answer is the recorded one: status, headers and body, after the recording's own redaction."""
+"""Compares an answer with the recorded one: status, headers and body, after the redaction that the recording had."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ VOLATILE_HEADERS = frozenset(
         *("traceparent", "tracestate", "traceresponse", "baggage", "server-timing", "x-trace-id", "x-b3-traceid"),
     }
 )
-"""Headers that are never compared: they differ from one answer to the next, or the server adds them to what the app
-answers."""
+"""Headers that are never compared. They change from answer to answer, or the server adds them, and not the app."""
 
 
 _WITHOUT_BODY = frozenset({204, 304})
@@ -32,7 +31,7 @@ _WITHOUT_BODY = frozenset({204, 304})
 
 
 class Ignored(NamedTuple):
-    """What is not compared."""
+    """The headers and the parts of a JSON body that are not compared."""
 
     headers: frozenset[str]
     """Names in lower case."""
@@ -41,10 +40,10 @@ class Ignored(NamedTuple):
 
     @classmethod
     def of(cls, rules: Sequence[str]) -> Ignored:
-        """From rules in the form of the setting ``ignore``.
+        """Take the rules apart, which have the form of the setting ``ignore``. `VOLATILE_HEADERS` are added.
 
         Raises:
-            ConfigurationError: A rule is about a query, which an answer has not.
+            ConfigurationError: A rule is about a query, and an answer has no query.
         """
         kinds = [rule.partition(":")[::2] for rule in rules]
         for kind, what in kinds:
@@ -55,14 +54,14 @@ class Ignored(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What differs, and what could not be compared."""
+    """What differs between two answers, and what could not be compared."""
 
     differences: list[str]
     notes: list[str]
 
 
 def compare(cassette: Cassette, answer: Answer, ignored: Ignored) -> Comparison:
-    """Compare an answer with the recorded one."""
+    """Compare an answer of the service with the one that a cassette holds."""
     recorded, request = cassette.response, cassette.request
     redactor = Redactor.from_rules(cassette.policies.redaction_mode, cassette.policies.redaction_rules)
     differences = []
@@ -72,11 +71,11 @@ def compare(cassette: Cassette, answer: Answer, ignored: Ignored) -> Comparison:
         return Comparison(differences, ["only the status was compared: only the span of this request was recorded"])
     before = HeaderMap(header_pairs(recorded.headers))
     now = HeaderMap(redactor.headers(answer.headers.pairs))
-    # The body says more than its length does, save where there is none by the method.
+    # The bodies are compared, so their length need not be. The answer to HEAD has no body, but states the length.
     lengths = frozenset() if request.method == "HEAD" and "content-length" in before else {"content-length"}
     differences += header_difference(before, now, ignored.headers | lengths)
     if request.method == "HEAD" or answer.status in _WITHOUT_BODY:
-        # What the app gave as one, the server never sent.
+        # The app may have given a body, but a server does not send it.
         return Comparison(differences, [])
     why = _not_compared(recorded.body)
     if why is not None:

@@ -1,4 +1,4 @@
-"""JUnit XML of a run, as CI systems read it."""
+"""The results of a run as JUnit XML, which CI systems read."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["write_junit"]
 
 
 def write_junit(path: Path, results: Sequence[Result], took_s: float, began: datetime) -> None:
-    """Write a run as one test suite; what was not sent is skipped there.
+    """Write a run as one test suite. A recording that was not sent is a skipped test.
 
     Args:
-        path: The file, made anew.
-        results: Of the run.
-        took_s: Of the whole run.
-        began: When it began.
+        path: The file; an older one is replaced.
+        results: The results of the run.
+        took_s: How long the whole run took, in seconds.
+        began: When the run began.
 
     Raises:
         OSError: The file cannot be written.
@@ -48,7 +48,7 @@ def write_junit(path: Path, results: Sequence[Result], took_s: float, began: dat
 
 
 _NO_XML = re.compile("[^\t\n -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What no document of XML 1.0 may hold (section 2.2)."""
+"""Characters that no document of XML 1.0 may hold (section 2.2)."""
 
 
 def _xml(text: str) -> str:

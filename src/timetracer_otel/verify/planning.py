@@ -1,4 +1,4 @@
-"""Which recordings of a folder can be sent to a service, which cannot and why, and where the service listens."""
+"""Decides which recordings of a folder can be sent to a service, why others cannot, and where the service listens."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from timetracer_otel.types import Cassette, RequestSnapshot, header_pairs
 __all__ = ["Address", "Planned", "address_of", "announced_bytes", "plan", "target_of"]
 
 MAX_PADDING_BYTES = 16 * 1024 * 1024
-"""Bytes that stand for what the service did not read of a body when it was recorded."""
+"""The service may have read only a part of a body when it was recorded. At most so many zeros stand for the rest."""
 
 _NO_REQUEST = "not a request"
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "DELETE"})
-"""Methods whose requests have no body where nobody saw one (RFC 9110 section 9.3)."""
+"""Methods whose requests are taken to have no body if none was recorded (RFC 9110 section 9.3)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One recording, and whether it is sent."""
+    """One recording, and whether it is sent or why not."""
 
     name: str
-    """``GET /users/7``; of what is no request, the file."""
+    """``GET /users/7``; the name of the file for a recording that is about no request."""
     cassette: str
-    """Path below the folder."""
+    """Path of the cassette below the folder."""
     entry: LibraryEntry | None = None
     """None for a recording of calls outside any request."""
     hosts: tuple[str, ...] = ()
-    """Where it was sent when it was recorded."""
+    """Where the request was sent when it was recorded, by its ``Host`` header."""
     left_out: str | None = None
-    """Why it is no request that a service could be asked; None where it is one."""
+    """Why the recording is not about an HTTP request; None if it is."""
     unsendable: str | None = None
-    """Why it is a request, but cannot be sent as it was."""
+    """Why its HTTP request cannot be sent as it was recorded; None if it can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def plan(library: CassetteLibrary, only: str | None = None) -> list[Planned]:
     """The recordings of a folder: those of requests and jobs, oldest first, then those of processes.
 
     Args:
-        library: The folder.
+        library: The cassettes of the folder.
         only: A pattern (``*`` and ``?``) that ``METHOD path`` or the path must fit.
     """
     entries = [
@@ -111,13 +111,13 @@ def _why_not(cassette: Cassette) -> str | None:
 
 
 def announced_bytes(request: RequestSnapshot) -> int:
-    """The length that the request stated for its body; 0 where it stated none."""
+    """The length that the request's headers state for its body; 0 if they state none."""
     text = request.headers.get("content-length", "").strip()
     return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def target_of(request: RequestSnapshot) -> str:
-    """The request target, as it was sent where that is known."""
+    """The request target: as it was sent if that was recorded, else made of path and query."""
     if request.target is not None:
         return request.target
     pairs = [
@@ -129,10 +129,11 @@ def target_of(request: RequestSnapshot) -> str:
 
 
 def address_of(url: str | None, planned: Iterable[Planned]) -> Address:
-    """Where to send: to a URL, or to where the recorded requests went.
+    """Where to send the requests: to the URL if one is given, else to where the recorded requests went.
 
     Raises:
-        ConfigurationError: The URL has another form, or the recordings do not say one address of this machine.
+        ConfigurationError: The URL cannot be used. Or the recorded requests went to several addresses, to none that
+            is known, or to another machine.
     """
     if url is not None:
         return _parsed(url)
@@ -145,7 +146,7 @@ def address_of(url: str | None, planned: Iterable[Planned]) -> Address:
     (host,) = hosts
     address = _parsed(f"http://{host}")
     if not _is_loopback(address.host):
-        # A recording of production: its requests must not go there.
+        # The recordings may be of production, and their requests must not be sent there again.
         raise ConfigurationError(
             f"--url: the recorded requests went to {host}, which is not this machine. "
             "Say where CMD listens, as in --url http://127.0.0.1:8000"

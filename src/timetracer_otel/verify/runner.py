@@ -1,4 +1,4 @@
-"""One run: each recorded request is sent, and what comes back is judged."""
+"""Sends each recorded request, and judges the answer and the calls that it led to."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Outcome", "Result", "Runner"]
 
 
 class Outcome(str, Enum):
-    """What came of one recording."""
+    """How one recording ended."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -32,19 +32,19 @@ class Outcome(str, Enum):
 
 @dataclass(slots=True)
 class Result:
-    """What came of one recording, and what is to be said about it."""
+    """How one recording ended, with what is to be said about it."""
 
     planned: Planned
     outcome: Outcome
     problems: list[str] = field(default_factory=list)
-    """Why it failed, or was not sent."""
+    """Why the recording failed, or was not sent."""
     notes: list[str] = field(default_factory=list)
-    """What does not make it fail."""
+    """Remarks that do not make it fail."""
     status: int | None = None
-    """Of the answer; None where there was none."""
+    """Status of the answer; None if there was no answer."""
     took_s: float = 0.0
     missed: bool = False
-    """Whether a call had no answer."""
+    """Whether a call of the service had no recorded answer."""
 
     @property
     def is_unexplained(self) -> bool:
@@ -57,11 +57,11 @@ class Runner:
     """Sends recorded requests to a service, and judges its answers and its calls.
 
     Args:
-        library: The folder.
+        library: The cassettes of the folder.
         address: Where the service listens.
         verdicts: What the service says about its calls.
         ignored: What is not compared.
-        headers: Values of headers by name in lower case, in the place of the recorded ones.
+        headers: Values of headers that replace the recorded ones, by name in lower case.
         timeout_s: How long one answer may take.
         fail_on_unused: Whether a recorded call that was not made fails its request.
     """
@@ -75,7 +75,13 @@ class Runner:
     fail_on_unused: bool
 
     def run(self, planned: Sequence[Planned], jobs: int, tell: Callable[[Result], None]) -> list[Result]:
-        """Send all, so many at a time; ``tell`` hears of each result as it comes. In the order that was planned."""
+        """Send all recordings and give the results, in the order that was planned.
+
+        Args:
+            planned: The recordings.
+            jobs: How many requests may be under way at once.
+            tell: Called with each result as soon as it is there.
+        """
         pool = ThreadPoolExecutor(jobs, thread_name_prefix="timetracer-otel-verify")
         try:
             futures = [pool.submit(self.judge, each) for each in planned]
@@ -83,12 +89,12 @@ class Runner:
                 tell(future.result())
             return [future.result() for future in futures]
         finally:
-            # After Ctrl-C: what is under way ends with the service.
+            # After Ctrl-C, the requests under way end when the service is stopped.
             self.verdicts.close()
             pool.shutdown(wait=False, cancel_futures=True)
 
     def judge(self, planned: Planned) -> Result:
-        """Send one request, and judge what comes back."""
+        """Send the request of one recording, and judge the answer and the calls of the service."""
         if planned.left_out is not None:
             return Result(planned, Outcome.LEFT_OUT, [planned.left_out])
         entry = planned.entry
@@ -103,7 +109,7 @@ class Runner:
         except NoAnswerError as error:
             result.took_s = time.monotonic() - began_s
             broke_off = cassette.response.body is not None and cassette.response.body.end is not BodyEnd.COMPLETE
-            # An answer that broke off when it was recorded has every right to do so again.
+            # An answer that broke off when it was recorded may do so again, and that is no difference.
             (result.notes if broke_off else result.problems).append(f"no answer: {error}")
             verdict = self.verdicts.wait_for(entry.path, 0.0) or CallVerdict(ended=True)
         else:
@@ -134,7 +140,7 @@ class Runner:
         (result.problems if self.fail_on_unused else result.notes).extend(unused)
 
     def _redacted(self, cassette: Cassette) -> list[str]:
-        """What went out otherwise than it was recorded, which may be why it failed."""
+        """Notes on redacted parts of the request. The service did not get their real values, and may fail for it."""
         request, body = cassette.request, cassette.request.body
         names = [name for name, value in request.headers.items() if REDACTED in value and name not in self.headers]
         notes = [f"sent as {REDACTED}: header {name} (give it with --header)" for name in names]

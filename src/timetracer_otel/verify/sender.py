@@ -1,4 +1,4 @@
-"""Sending a recorded request, byte for byte as it was recorded, and taking the answer."""
+"""Sends a recorded request, byte for byte as it was recorded, and receives the answer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PIECE_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the service answered."""
+    """The answer of the service, read to its end."""
 
     status: int
     headers: HeaderMap
@@ -29,7 +29,7 @@ class Answer:
 
 
 class NoAnswerError(Exception):
-    """There is no whole answer; the text says why."""
+    """The service gave no answer, or broke it off; the text says why."""
 
 
 def send(
@@ -38,15 +38,15 @@ def send(
     """Send a recorded request on a connection of its own.
 
     Args:
-        address: Where to.
-        request: The request. Its headers go out in their order, with duplicates; only what frames the body is
-            made anew.
-        name: The cassette that is to answer the calls which it leads to, for the ``baggage`` header.
-        changes: Values of headers by name in lower case, for those that were redacted.
-        timeout_s: How long the whole exchange may take.
+        address: Where to send it.
+        request: The recorded request. Its headers are sent in their order, with duplicates. Only the headers that
+            state the length of the body, and the framing in chunks, are made anew.
+        name: The cassette that has to answer the calls of the service. It is sent in the ``baggage`` header.
+        changes: Values of headers to replace, by name in lower case, since the recorded ones may be redacted.
+        timeout_s: How many seconds request and answer may take together.
 
     Raises:
-        NoAnswerError: There was no whole answer in that time.
+        NoAnswerError: There was no whole answer within that time.
     """
     began_s = time.monotonic()
     kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
@@ -58,7 +58,8 @@ def send(
         wire.settimeout(_left_s(began_s, timeout_s))
         response = connection.getresponse()
         pieces = []
-        # Where the answer ends the connection, its last piece closes the socket (of some Python versions at once).
+        # If the answer ends with the connection, its last piece closes the socket, in some Python versions at once.
+        # So the response is asked, and not the socket.
         while not response.isclosed():
             wire.settimeout(_left_s(began_s, timeout_s))
             piece = response.read1(_PIECE_BYTES)
@@ -103,14 +104,14 @@ def _body_of(request: RequestSnapshot) -> bytes:
         return b""
     if body.end is BodyEnd.COMPLETE:
         return body.data
-    # The service never read the rest, so any bytes will do; how many there were may have mattered to it.
+    # The service did not read the rest, so its bytes are not known. Zeros are sent, since the length may matter.
     return body.data.ljust(announced_bytes(request), b"\0")
 
 
 def _header_lines(
     recorded: HeaderPairs, body: bytes, name: str, changes: Mapping[str, str], connection: http.client.HTTPConnection
 ) -> tuple[list[tuple[bytes, bytes]], bool]:
-    """The lines to send, and whether the body is framed in chunks."""
+    """The header lines to send, and whether the body is framed in chunks."""
     entry = f"{BAGGAGE_ENTRY}={quote(name)}".encode()
     left = dict(changes)
     lines: list[tuple[bytes, bytes]] = []

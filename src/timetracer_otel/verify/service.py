@@ -1,4 +1,4 @@
-"""The service under test: a process of its own, stopped at the end whatever happens."""
+"""The service under test: a process of its own, which is stopped at the end whatever happens."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _GROUPS = sys.platform != "win32"
 
 
 class ServiceError(Exception):
-    """The service did not come up; the text says how, with what it printed."""
+    """The service does not listen; the text says why, and what the service printed."""
 
 
 class Service:
-    """Runs while the ``with`` block does, with its children in a process group of its own.
+    """A service that runs as long as the ``with`` block. It has a process group of its own, with all its children.
 
     Args:
-        command: What to run.
-        environment: Its environment.
-        address: Where it will accept connections.
-        output: File that takes what it prints.
+        command: The command that runs the service.
+        environment: The environment of the service.
+        address: Where the service will accept connections.
+        output: The file for what the service prints.
     """
 
     def __init__(
@@ -71,10 +71,10 @@ class Service:
         self.stop()
 
     def wait_until_listening(self, timeout_s: float) -> None:
-        """Wait until it accepts connections.
+        """Wait until the service accepts connections.
 
         Raises:
-            ServiceError: It ended, or it does not in that time.
+            ServiceError: The service has ended, or does not accept connections within that time.
         """
         until = time.monotonic() + timeout_s
         while not self._accepts():
@@ -89,18 +89,21 @@ class Service:
 
     @property
     def ending(self) -> str | None:
-        """How it ended (``ended with code 1``); None while it runs."""
+        """How the service ended (``ended with code 1``); None while it runs."""
         code = self._process.poll() if self._process is not None else None
         if code is None:
             return None
         return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
 
     def last_lines(self) -> list[str]:
-        """The last lines that it printed."""
+        """The last lines that the service printed."""
         return self._output.read_text("utf-8", "replace").splitlines()[-_LAST_LINES:]
 
     def stop(self) -> None:
-        """Ask it to end, see that it does, and end what it leaves behind; harmless when repeated."""
+        """End the service and all its children. Harmless when repeated.
+
+        The service is asked to end first (SIGTERM), and killed if it does not within `STOP_S` seconds.
+        """
         process, self._process = self._process, None
         if process is None:
             return
@@ -110,7 +113,7 @@ class Service:
         except subprocess.TimeoutExpired:
             pass
         finally:
-            # Also where an impatient second Ctrl-C ends the wait.
+            # In ``finally``, so that a second Ctrl-C, which ends the wait, does not leave the service running.
             if _GROUPS:
                 try:
                     os.killpg(process.pid, signal.SIGKILL)
@@ -133,7 +136,7 @@ class Service:
 
 @contextmanager
 def ended_by_signals() -> Generator[None, None, None]:
-    """While the block runs, end in order when somebody asks this process to end, so that a service is stopped."""
+    """Turn SIGTERM and SIGHUP into `SystemExit` while the block runs, so that ``with`` blocks stop the service."""
 
     def end(number: int, frame: FrameType | None) -> NoReturn:
         sys.exit(128 + number)

@@ -1,4 +1,4 @@
-"""What the service's process says about the calls of each request: lines of JSON in a file that it appends to."""
+"""Reads what the process of the service says about the calls of each request: lines of JSON, appended to a file."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _BEGAN_S = 1.0
 
 @dataclass(slots=True)
 class CallVerdict:
-    """What a request's replay did."""
+    """What the replay of one request did."""
 
     misses: list[str] = field(default_factory=list)
     """Texts of the errors for calls that had no answer, and for refused connections."""
     unused: list[int] = field(default_factory=list)
-    """Positions of recorded calls that were not made."""
+    """Numbers (``eid``) of the recorded calls that were not made."""
     ended: bool = False
-    """Whether the request has ended, so that this is all but for what outlives it."""
+    """Whether the request has ended. Only calls of tasks that outlive the request may still come."""
 
 
 class VerdictFile:
-    """Reads the file that the setting ``replay_report`` names, as it grows. Safe from any thread."""
+    """Reads the file that the setting ``replay_report`` names, while it grows. Safe from any thread."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -38,9 +38,9 @@ class VerdictFile:
         self._by_cassette: dict[str, CallVerdict] = {}
 
     def wait_for(self, cassette: str, timeout_s: float) -> CallVerdict | None:
-        """The verdict for a request that a cassette was chosen for; None where the service speaks of none.
+        """The verdict on the request that a cassette was chosen for; None if the service wrote nothing about it.
 
-        It is written when the service is done with the request, which may be after its answer.
+        The service writes it when it is done with the request, which may be after its answer.
 
         Args:
             cassette: Path of the cassette.
@@ -51,14 +51,14 @@ class VerdictFile:
             self._read_on()
             with self._lock:
                 found = self._by_cassette.get(cassette)
-            # That a request has begun is written before it is answered.
+            # The service writes that a request has begun before it answers. Without that, a short wait is enough.
             patience_s = timeout_s if found is not None else min(timeout_s, _BEGAN_S)
             is_known = found is not None and found.ended
             if is_known or time.monotonic() - began_s > patience_s or self._closed.wait(_POLL_S):
                 return found
 
     def close(self) -> None:
-        """Let nobody wait any longer."""
+        """End every `wait_for` at once, in all threads."""
         self._closed.set()
 
     def _read_on(self) -> None:
@@ -69,7 +69,7 @@ class VerdictFile:
                     data = file.read()
             except FileNotFoundError:
                 return
-            # What stands behind the last line end is still being written.
+            # The service is still writing what follows the last line end.
             whole = data.rpartition(b"\n")[0]
             self._offset += len(whole) + 1 if whole else 0
             for line in whole.splitlines():

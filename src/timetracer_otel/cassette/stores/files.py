@@ -43,7 +43,7 @@ def write_cassette(session: _Recorded, config: TraceConfig) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StoredCassette:
-    """One file of a store, without its events."""
+    """What `CassetteStore.list` says about one file."""
 
     path: str
     size_bytes: int
@@ -60,9 +60,9 @@ class StoredCassette:
     duration_ms: float = 0.0
     complete: bool = False
     running: bool = False
-    """Whether it is a part (a recording under way), and its process is still there."""
+    """Whether the file is a part (a recording under way) whose process still runs."""
     error: str | None = None
-    """Why the file cannot be read; everything above but path and size is empty then."""
+    """Why the file cannot be read; None where it can. With an error, only path and size are filled in."""
 
 
 class CassetteStore(Store):
@@ -124,9 +124,9 @@ class CassetteStore(Store):
             raise cannot_delete(str(path), fault) from fault
 
     def list(self) -> builtins.list[StoredCassette]:
-        """What the folder holds, oldest first; files that cannot be read stand at the end, with the reason.
+        """A row for each file of the folder, oldest first. Files that cannot be read come last, with the reason.
 
-        Parts of recordings that are under way, or whose process died, are among it.
+        The parts of recordings that are under way, or whose process died, are listed as well.
         """
         found = (stored for file in self._files(with_parts=True) for stored in _summaries(file))
         return sorted(found, key=lambda stored: (stored.error is not None, stored.recorded_at, stored.path))
@@ -171,10 +171,11 @@ def _as_cassette_error(fault: Exception, file: Path) -> CassetteError:
 
 
 def _head(file: Path) -> tuple[Cassette, int]:
-    """A cassette without its events, and how many there are."""
+    """A cassette without its events, and the number of events in the file."""
     path = str(file)
     facts = file.stat()
-    # What is no file is refused by the full look, which does not open it: a pipe waits for its writer.
+    # The quick look opens the file. A named pipe would wait for its writer then, so it goes to the full look, which
+    # refuses whatever is no regular file without opening it.
     quick = _quick_look(path, facts.st_size) if stat.S_ISREG(facts.st_mode) else None
     header, footer, events = quick or _full_look(path)
     return from_maps(header, [], footer, path), events
@@ -217,7 +218,10 @@ _Look = tuple[HeaderParts, object, int]
 
 
 def _quick_look(path: str, size: int) -> _Look | None:
-    """Header and footer of an uncompressed, finished file, by way of the footer's ``offset``; None for others."""
+    """Header, footer and number of events of an uncompressed, finished file; None for other files.
+
+    The end of the file says where the footer begins, so that nothing between header and footer is read.
+    """
     with open(path, "rb") as file:
         head = file.read(_HEAD_BYTES)
         file.seek(max(0, size - _HEAD_BYTES))

@@ -1,7 +1,7 @@
-"""Which process a file belongs to, and whether that process is still there: by a lock that dies with it.
+"""Which process a part belongs to, and whether that process still runs. A lock on a file tells it.
 
-A number would not tell: another process may have it by now, or it may be one of another container. The system
-lets go of a lock on a file when its holder ends, however it ends.
+A process id would not tell: another process may have the same id by now, or the id may be one of another container.
+The operating system releases a lock on a file when the process that holds it ends, in whatever way it ends.
 """
 
 from __future__ import annotations
@@ -21,25 +21,26 @@ if sys.platform == "win32":
     import msvcrt
 
     def _lock(handle: int, *, shared: bool) -> None:
-        # There are no shared ones: who asks at the same moment as another may take a dead owner for a living one.
+        # msvcrt has no shared locks. If two processes ask at the same moment, one of them may take a dead owner
+        # for a living one.
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
 
 else:
     import fcntl
 
     def _lock(handle: int, *, shared: bool) -> None:
-        # flock, not POSIX's record locks: those are gone as soon as any handle of the file is closed.
+        # flock, not POSIX's record locks: a process loses those as soon as it closes any handle of the file.
         fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
 class Owner:
-    """This process, as one that files below a folder belong to. Not for a forked child: see `abandon`.
+    """This process as the owner of parts in a folder. A forked child has to `abandon` the owner of its parent.
 
     Args:
-        folder: Made where it is missing.
+        folder: The folder of cassettes; it is made where it is missing.
 
     Attributes:
-        name: Eight hexadecimal digits, by chance.
+        name: Eight random hexadecimal digits, which stand in the names of the owner's parts.
 
     Raises:
         CassetteError: The folder cannot be written to, or its file system has no locks.
@@ -70,27 +71,31 @@ class Owner:
         try:
             _lock(handle, shared=False)
         except BlockingIOError:
-            return False  # Somebody looks whether we are alive.
+            return False  # Another process holds the lock for a moment, to see whether this owner is alive.
         except OSError:
             remove(self._path)
             raise
-        # Who looked before the lock was taken saw a dead owner, and removed its file.
+        # A process that looked before the lock was taken saw a dead owner, and has removed the file.
         return _is_file(handle, self._path)
 
     def release(self) -> None:
-        """Nothing belongs to this owner any more."""
+        """Remove the lock and its file, when no part belongs to this owner any more."""
         self.abandon()
         remove(self._path)
 
     def abandon(self) -> None:
-        """Let go of the lock as a forked child must: it holds a second handle of it, and may outlive its parent."""
+        """Close the handle of the lock, but keep the lock's file.
+
+        A forked child inherits the handle. As long as the child keeps it open, the lock is held, and the parent would
+        seem to be alive after its death. Example: a worker of gunicorn that outlives the process that started it.
+        """
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
 
 
 def owners(folder: str | os.PathLike[str]) -> list[str]:
-    """The names of all owners of a folder, living and dead; none where there is no such folder."""
+    """The names of all owners that a folder has, living and dead. Empty if there is no such folder."""
     try:
         return [found[1] for file in Path(folder).iterdir() if (found := _LOCK_FILE.fullmatch(file.name))]
     except OSError:
@@ -98,7 +103,7 @@ def owners(folder: str | os.PathLike[str]) -> list[str]:
 
 
 def is_alive(folder: str | os.PathLike[str], name: str) -> bool:
-    """Whether the process of an owner still runs; True where that cannot be told."""
+    """Whether the process of an owner still runs. True if that cannot be found out."""
     try:
         handle = os.open(_lock_path(folder, name), os.O_RDONLY)
     except FileNotFoundError:
@@ -115,7 +120,7 @@ def is_alive(folder: str | os.PathLike[str], name: str) -> bool:
 
 
 def forget(folder: str | os.PathLike[str], name: str) -> None:
-    """Remove what a dead owner left of itself."""
+    """Remove the lock file of a dead owner."""
     remove(_lock_path(folder, name))
 
 

@@ -1,7 +1,7 @@
-"""Parts: recordings that are still under way, on disk so that a process that is killed does not take them along.
+"""Parts: files with what a recording under way has so far. They are what is left when the process is killed.
 
-A part is a cassette without a footer. It stands where the finished one will stand, and is called
-``<name of the cassette>.<owner>.part``, with the owner that `owners` knows.
+A part is a cassette without a footer. It stands in the folder of the finished cassette, and is called
+``<name of the cassette>.<owner>.part``. The owner is the process that records (see `owners`).
 """
 
 from __future__ import annotations
@@ -27,25 +27,26 @@ __all__ = ["PartWriter", "is_part", "is_running", "recover"]
 
 _PART = re.compile(r"(?P<cassette>.+\.msgpack(?:\.gz|\.zst)?)\.(?P<owner>[0-9a-f]{8})\.part")
 _SESSION = re.compile(r"_(\d{6}_[A-Za-z0-9.-]{1,8})(?:-\d+)?\.msgpack")
-"""Time and session, the end of a cassette's name: what comes before may differ between a part and the whole."""
+"""Time and session at the end of a cassette's name. What stands before may differ between a part and its cassette,
+since the route may be known only later."""
 _ABANDONED_S = 3600.0
-"""Nobody takes so long to write one cassette: its temporary file was left by a process that died."""
+"""No process takes so long to write one cassette. An older temporary file was left by a process that died."""
 
 
 class PartWriter:
-    """One part that grows. Its file is open only while something is appended: there may be a thousand of them.
+    """One part that grows. Its file is open only while events are appended, since there may be a thousand parts.
 
-    For one thread; a forked child may not use its parent's.
+    Only one thread may use a writer at a time. A forked child may not use its parent's.
 
     Args:
-        head: Its session, request and policies become the header.
-        events: What there is of events by now.
+        head: A cassette whose session, request and policies become the header.
+        events: The events that have ended by now.
         folder: The folder of cassettes.
-        owner: The name of its owner there.
-        compression: How to compress it.
+        owner: The name of the `Owner` in that folder.
+        compression: How to compress the part.
 
     Raises:
-        CassetteError: It cannot be written.
+        CassetteError: The file cannot be written.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class PartWriter:
         """Add finished events, if there are any.
 
         Raises:
-            CassetteError: They cannot be written. What stands there can be read, and nothing may be added.
+            CassetteError: The events cannot be written. The part can still be read, but nothing may be added to it.
         """
         data = self._packed(b"", events)
         if not data:
@@ -81,11 +82,11 @@ class PartWriter:
             raise cannot_write(self.path, fault) from fault
 
     def remove(self) -> None:
-        """The whole cassette was written, or nobody wants one."""
+        """Remove the part, when the whole cassette was written or none is wanted."""
         remove(self.path)
 
     def keep(self) -> None:
-        """There will be no whole cassette: make it one as it is, without a footer."""
+        """Rename the part to a cassette without a footer, when no whole cassette will be written."""
         _keep(Path(self.path))
 
     def _packed(self, start: bytes, events: Iterable[DependencyEvent]) -> bytes:
@@ -99,16 +100,16 @@ def is_part(name: str) -> bool:
 
 
 def is_running(path: Path) -> bool:
-    """Whether the process that writes this part is still there."""
+    """Whether the process that writes this part still runs."""
     found = _PART.fullmatch(path.name)
-    # Parts lie in folders by date, below the one that knows their owner.
+    # Parts lie in a folder of their date. The lock file of the owner lies in the folder above.
     return found is not None and owners.is_alive(path.parent.parent, found["owner"])
 
 
 def recover(folder: str | os.PathLike[str]) -> int:
-    """Make the parts of dead processes into cassettes of their own; gives how many there were.
+    """Rename the parts of dead processes to cassettes, and give their number.
 
-    Several processes may do so at once. Costs a look into the folder where none has died.
+    Several processes may do this at once. If no process has died, it only lists the folder.
     """
     dead = {name for name in owners.owners(folder) if not owners.is_alive(folder, name)}
     if not dead:
@@ -125,14 +126,14 @@ def recover(folder: str | os.PathLike[str]) -> int:
                     recovered += _keep(part)
             elif TEMPORARY.fullmatch(name):
                 _remove_abandoned(Path(place, name))
-    # Last: if this process dies before, another one does it all again.
+    # The owners are forgotten last. If this process dies before, another process does everything again.
     for name in dead:
         owners.forget(folder, name)
     return recovered
 
 
 def _was_finished(part: Path, names: Iterable[str]) -> bool:
-    """Whether its process died between writing the whole cassette and removing the part."""
+    """Whether the whole cassette is there too: the process died between writing it and removing the part."""
     mark = _SESSION.search(part.name)
     if mark is None:
         return False
@@ -151,7 +152,7 @@ def _keep(part: Path) -> bool:
     try:
         part.rename(free_path(str(part.parent), found["cassette"]))
     except OSError:
-        return False  # Another process was quicker, or the folder lets nobody: then it stays a part, and is listed.
+        return False  # Another process was quicker, or may write here and this one may not. `list` shows the part.
     return True
 
 

@@ -29,7 +29,7 @@ SUFFIXES: Final = {
     CompressionType.GZIP: ".msgpack.gz",
     CompressionType.ZSTD: ".msgpack.zst",
 }
-"""Suffix by compression; for eyes and globs only, readers do not look at it."""
+"""The suffix for each compression. It is for people and patterns; readers go by the first bytes of a file."""
 
 _MAX_ROUTE: Final = 80
 _MAX_WORD: Final = 40
@@ -50,9 +50,9 @@ def cassette_name(
     ``process_<service>_<pid>_<HHMMSS>_<session>``. Times are UTC.
 
     Args:
-        cassette: Its session and request are looked at.
-        compression: Decides the suffix.
-        pid: Process that made the recording; this one by default.
+        cassette: The cassette to name, by its session and request.
+        compression: Its compression, which decides the suffix.
+        pid: Id of the process that made the recording; this process by default.
     """
     session, request = cassette.session, cassette.request
     when = _recorded_at(session.recorded_at)
@@ -100,20 +100,20 @@ def _paths(directory: str, name: str) -> Iterator[str]:
 
 
 def cassette_path(cassette: Cassette, directory: str, compression: CompressionType = CompressionType.NONE) -> str:
-    """The file that a cassette gets in a folder of cassettes; no file of that name is there yet."""
+    """The path that a cassette gets in a folder of cassettes. There is no file of that name yet."""
     return free_path(directory, cassette_name(cassette, compression))
 
 
 def check_writable(path: str | os.PathLike[str], compression: CompressionType = CompressionType.NONE) -> None:
-    """See that a cassette can be written at a path, before anything is recorded; makes the folders above it.
+    """Check that a cassette can be written at a path, before anything is recorded. Missing folders are made.
 
     Raises:
-        CassetteError: It cannot; the text has the path and the cure.
+        CassetteError: The cassette cannot be written; the text has the path and the cure.
     """
     target = Path(path)
     try:
         kind = target.stat().st_mode
-        # The finished file takes the place of what is there.
+        # A regular file that is there will be replaced; nothing else can be.
         if stat.S_ISDIR(kind):
             raise CassetteError(f"{target}: is a folder. Give the name of a file in it.", path=str(target))
         if not stat.S_ISREG(kind):
@@ -125,7 +125,7 @@ def check_writable(path: str | os.PathLike[str], compression: CompressionType = 
     compressor(compression, str(target))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # Permissions alone do not tell: read-only mounts, quotas and root's own rights only show by trying.
+        # Permissions are not enough to tell. A read-only mount, a quota or the rights of root show only by trying.
         with tempfile.TemporaryFile(dir=target.parent):
             pass
     except OSError as error:
