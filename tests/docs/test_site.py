@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 import timetracer_otel
+from tests.import_arrows import FLOORS, READERS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -108,3 +109,54 @@ def test_the_architecture_names_functions_that_exist() -> None:
     assert {"Site", "flow", "call_began", "rebuild_error"} <= named
     source = "\n".join(path.read_text("utf-8") for path in (ROOT / "src").rglob("*.py"))
     assert sorted(named - set(re.findall(r"\w+", source))) == []
+
+
+PACKAGE = ROOT / "src" / "timetracer_otel"
+
+
+def rooms_of_the_page() -> list[tuple[str, ...]]:
+    """The rooms that the table of the page names, row by row."""
+    page = (DOCS / "architecture.md").read_text("utf-8")
+    table = page[page.index("| room | what it is for |") :].partition("\n\n")[0]
+    return [tuple(re.findall(r"`(\w+)`", row.split("|")[1])) for row in table.splitlines()[2:]]
+
+
+def test_every_room_stands_in_the_table_of_the_architecture_once() -> None:
+    shown = [room for row in rooms_of_the_page() for room in row]
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    modules = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__"}
+    assert sorted([*shown, *READERS]) == sorted(folders | modules)
+    page = (DOCS / "architecture.md").read_text("utf-8")
+    # These stand beside the floors, and below the table.
+    assert [room for room in READERS if f"`{room}` (" not in page] == []
+
+
+def test_the_table_of_the_architecture_has_the_floors_that_are_checked() -> None:
+    floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    rows = [{floor[room] for room in row} for row in rooms_of_the_page()]
+    numbers = [number for row in rows for number in sorted(row)]
+    assert numbers == sorted(numbers)
+
+
+PATHS = re.compile(r"`((?:[\w.-]+/)+(?:[\w.-]+\.(?:py|md|toml|txt|yml))?|(?:[\w-]+\.)+(?:py|toml|yml))`")
+"""Paths as pages write them: ``calls/flow.py``, ``libraries/httpx/``, ``pyproject.toml``."""
+PAGES_FOR_DEVELOPERS = (
+    "CONTRIBUTING.md",
+    "docs/architecture.md",
+    *(f"docs/{path.name}" for path in DOCS.glob("how-to-*")),
+)
+
+
+OF_A_READER = {"src/", "tests/", "__init__.py", "internals.py", "call.py", "answer.py", "errors.py", "secrets.py"}
+"""Files of a folder that is not there yet: what a reader makes."""
+
+
+@pytest.mark.parametrize("page", PAGES_FOR_DEVELOPERS)
+def test_the_pages_for_developers_name_files_that_exist(page: str) -> None:
+    named = set(PATHS.findall((ROOT / page).read_text("utf-8"))) - OF_A_READER
+    assert [name for name in sorted(named) if not any((base / name).exists() for base in (ROOT, PACKAGE))] == []
+
+
+def test_paths_are_found_in_pages() -> None:
+    text = "`calls/flow.py`, `libraries/httpx/`, `pyproject.toml`, not `a.b`, `text/plain`, or `x.msgpack`"
+    assert PATHS.findall(text) == ["calls/flow.py", "libraries/httpx/", "pyproject.toml"]
