@@ -60,8 +60,7 @@ def enable_sqlalchemy(engine: Any = None) -> None:
 
     Args:
         engine: An engine or async engine. Only this one takes part, and those given in earlier calls. Where it is
-        left
-            out, every engine takes part.
+            left out, every engine takes part.
 
     Raises:
         PluginNotFoundError: SQLAlchemy is not installed.
