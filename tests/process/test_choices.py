@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.bridge._programs import plain
+from tests.process._programs import plain
 
 _PROGRAM = """
     import contextvars, json, os, random, tempfile

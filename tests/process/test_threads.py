@@ -12,8 +12,8 @@ import httpx
 import pytest
 from opentelemetry.instrumentation.threading import ThreadingInstrumentor
 
-from tests.bridge._programs import cassettes, instrumented, plain
 from tests.loopback import Loopback
+from tests.process._programs import cassettes, instrumented, plain
 from timetracer_otel import record, replay
 from timetracer_otel.types import DependencyEvent
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bridge._programs import cassettes, instrumented
 from tests.loopback import Loopback
+from tests.process._programs import cassettes, instrumented
 
 pytest.importorskip("gevent", reason="it is a dependency of the tests on Linux")
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bridge._programs import forks, instrumented
 from tests.loopback import Loopback
+from tests.process._programs import forks, instrumented
 from tests.sample_cassettes import checkout
 from timetracer_otel.cassette import read_cassette, save_cassette
 

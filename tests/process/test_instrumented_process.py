@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.bridge._programs import by_script, cassettes, forks, instrumented, plain, started
 from tests.children import environment, instrument
 from tests.loopback import Loopback
+from tests.process._programs import by_script, cassettes, forks, instrumented, plain, started
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.types import Cassette
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.bridge._programs import instrumented, plain
 from tests.loopback import Loopback
+from tests.process._programs import instrumented, plain
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.config import OTEL_ENV_PREFIX, SETTINGS
 from timetracer_otel.otel import flags

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.bridge._programs import cassettes, plain
 from tests.loopback import Loopback
+from tests.process._programs import cassettes, plain
 from timetracer_otel.types import Cassette
 
 _PROGRAM = """

@@ -11,8 +11,8 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 import timetracer_otel
-from tests.bridge._programs import plain
 from tests.loopback import Loopback
+from tests.process._programs import plain
 from timetracer_otel.process.runtime import runtime
 
 

@@ -13,7 +13,7 @@ import pytest
 from opentelemetry import context as otel_context
 from opentelemetry import propagate
 
-from tests.bridge._programs import cassettes
+from tests.process._programs import cassettes
 from timetracer_otel import record
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import BodyEnd, EventType, TraceMode

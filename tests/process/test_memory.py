@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.bridge._programs import cassettes
+from tests.process._programs import cassettes
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import TraceMode
 from timetracer_otel.context import get_current_session

@@ -17,8 +17,8 @@ from types import SimpleNamespace
 import opentelemetry
 import pytest
 
-from tests.bridge._programs import by_script, plain
 from tests.loopback import Loopback
+from tests.process._programs import by_script, plain
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.libraries.sqlalchemy.internals import otel_span
 
