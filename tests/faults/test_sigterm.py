@@ -12,7 +12,7 @@ import pytest
 
 from tests.loopback import Loopback
 from tests.process._programs import cassettes, instrumented, plain, started
-from timetracer_otel.process.signals import LIMIT_S
+from timetracer_otel.process.sigterm import LIMIT_S
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there SIGTERM ends a process at once")
 

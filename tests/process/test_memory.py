@@ -49,7 +49,7 @@ def test_a_written_wsgi_request_is_freed_without_the_collector(no_collector: Non
 def test_a_written_asgi_request_is_freed_without_the_collector(no_collector: None, tmp_path: Path) -> None:
     sessions: list[weakref.ref[Any]] = []
 
-    async def app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+    async def app(scope: asgi.ConnectionScope, receive: asgi.Receive, send: asgi.Send) -> None:
         sessions.append(weakref.ref(get_current_session()))
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"one"})
@@ -60,7 +60,7 @@ def test_a_written_asgi_request_is_freed_without_the_collector(no_collector: Non
     async def send(message: asgi.Message) -> None:
         pass
 
-    scope: asgi.Scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    scope: asgi.ConnectionScope = {"type": "http", "method": "GET", "path": "/", "headers": []}
     asyncio.run(asgi.serve(app, scope, receive, send, "mine", lambda scope: None))
     _check_freed(sessions, tmp_path)
 

@@ -16,9 +16,10 @@ from timetracer_otel.incoming.receiver import receiver
 from timetracer_otel.incoming.scope import IncomingRequest, RequestScope
 from timetracer_otel.incoming.uvicorn import added_prefix
 
-__all__ = ["Message", "Receive", "Scope", "Send", "serve"]
+__all__ = ["ConnectionScope", "Message", "Receive", "Send", "serve"]
 
-Scope = MutableMapping[str, Any]
+ConnectionScope = MutableMapping[str, Any]
+"""What ASGI calls the scope of a connection: the facts of one request, as the server gives them."""
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -28,12 +29,12 @@ _SENT_BY_SERVER = {"http.response.pathsend", "http.response.zerocopysend"}
 
 
 async def serve(
-    app: Callable[[Scope, Receive, Send], Awaitable[None]],
-    scope: Scope,
+    app: Callable[[ConnectionScope, Receive, Send], Awaitable[None]],
+    scope: ConnectionScope,
     receive: Receive,
     send: Send,
     framework: str,
-    route_of: Callable[[Scope], str | None],
+    route_of: Callable[[ConnectionScope], str | None],
 ) -> None:
     """Call an app for a connection, with the request's session around it.
 
@@ -69,7 +70,7 @@ async def serve(
             request.end()
 
 
-def _incoming(scope: Scope, framework: str, added: str) -> IncomingRequest:
+def _incoming(scope: ConnectionScope, framework: str, added: str) -> IncomingRequest:
     headers = scope["headers"]
     if not isinstance(headers, (list, tuple)):
         # An iterable, says the specification: the app must still find them there.

@@ -12,7 +12,9 @@ from timetracer_otel.incoming import asgi, wsgi
 __all__ = ["asgi_seam", "on", "wsgi_seam"]
 
 
-def asgi_seam(framework: str, route_of: Callable[[asgi.Scope], str | None]) -> Callable[[Function], Function]:
+def asgi_seam(
+    framework: str, route_of: Callable[[asgi.ConnectionScope], str | None]
+) -> Callable[[Function], Function]:
     """Puts the ASGI middleware around the apps whose ``__call__`` is replaced.
 
     Args:
@@ -22,7 +24,7 @@ def asgi_seam(framework: str, route_of: Callable[[asgi.Scope], str | None]) -> C
 
     def wrap(original: Function) -> Function:
         # Servers tell ASGI 3 apps by their being coroutine functions.
-        async def __call__(self: Any, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:  # noqa: N807
+        async def __call__(self: Any, scope: asgi.ConnectionScope, receive: asgi.Receive, send: asgi.Send) -> None:  # noqa: N807
             await asgi.serve(original.__get__(self), scope, receive, send, framework, route_of)
 
         return __call__

@@ -9,7 +9,7 @@ from timetracer_otel.incoming.seams import asgi_seam, on
 __all__ = ["SEAMS"]
 
 
-def _route_of(scope: asgi.Scope) -> str | None:
+def _route_of(scope: asgi.ConnectionScope) -> str | None:
     # Where FastAPI says it, the path with the prefixes of the routers that the route is included in.
     own = scope.get("fastapi")
     effective = own.get("effective_route_context") if isinstance(own, dict) else None

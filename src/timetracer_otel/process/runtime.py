@@ -31,7 +31,7 @@ from timetracer_otel.otel.propagator import carry, stop_carrying
 from timetracer_otel.otel.provider import attach, attach_to_future_providers
 from timetracer_otel.otel.span_facts import RootSpan, failed, is_server, note_exception, request_path
 from timetracer_otel.otel.spans import LiveSpan, LiveSpans
-from timetracer_otel.process import signals
+from timetracer_otel.process import sigterm
 from timetracer_otel.process.folder_replay import FolderReplay
 from timetracer_otel.process.process_recording import ProcessSession
 from timetracer_otel.process.process_replay import ProcessReplay
@@ -173,7 +173,7 @@ class Runtime:
             process, self._process_session = self._process_session, None
             recordings, self._recordings = self._recordings, None
         stop_carrying()
-        signals.remove()
+        sigterm.remove()
         if replay is not None:
             replay.finish()
         if folder is not None:
@@ -338,7 +338,7 @@ class Runtime:
 
     def _begin(self) -> None:
         set_ambient_lookup(self.ambient_session)
-        signals.watch(self.stop)
+        sigterm.watch(self.stop)
         self.watch_spans()
 
     def _refuse(self, error: Exception, config: TraceConfig, *, replaying: bool) -> None:
@@ -370,7 +370,7 @@ class Runtime:
             forget_session()
             forget_scope()
         counters.forget()
-        signals.watch_forked(self, self.stop)
+        sigterm.watch_forked(self, self.stop)
 
 
 @lru_cache(maxsize=1)

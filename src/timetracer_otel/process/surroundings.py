@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from timetracer_otel.calls.registry import load_plugins
 from timetracer_otel.guard import network_guard
-from timetracer_otel.otel import threads
+from timetracer_otel.otel import thread_context
 from timetracer_otel.process.runtime import runtime
 from timetracer_otel.session import BaseSession
 
@@ -26,7 +26,7 @@ class Surroundings:
         self._plugins = load_plugins()
         for plugin in self._plugins:
             plugin.activate()
-        threads.hold()
+        thread_context.hold()
         runtime().watch_spans()
 
     def end(self) -> None:
@@ -34,4 +34,4 @@ class Surroundings:
         network_guard.end(self._session)
         for plugin in self._plugins:
             plugin.deactivate()
-        threads.release()
+        thread_context.release()

@@ -57,7 +57,7 @@ def release() -> None:
                 ThreadingInstrumentor().uninstrument()
             _take_out_what_it_leaves()
         except Exception as error:
-            faults.contain("threads.release", error)
+            faults.contain("thread_context.release", error)
 
 
 def _take_out_what_it_leaves() -> None:
