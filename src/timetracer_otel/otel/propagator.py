@@ -56,7 +56,7 @@ class _Carrying(CompositePropagator):
     def __init__(self, users: TextMapPropagator) -> None:
         super().__init__([users, _SessionPropagator()])
         self.users = users
-        # Only the user's propagator sends anything. `inject` runs for every outgoing request, so it is called directly.
+        # Only the user's propagator sends anything. It is called for every outgoing request, so directly.
         self.inject = users.inject  # type: ignore[method-assign]
 
 

@@ -1,4 +1,4 @@
-"""The sampler ``timetracer``: unsampled traces are recorded in full, and the backend still gets none of their spans."""
+"""The sampler ``timetracer``: unsampled traces are recorded in full, and still not sent to the backend."""
 
 from __future__ import annotations
 

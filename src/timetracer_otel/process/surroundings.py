@@ -1,4 +1,4 @@
-"""What has to be in place while a session runs in a block: seams, threads that carry it, spans, the guard."""
+"""What a block of `record` or `replay` switches on: seams, the context in threads, the span processor, the guard."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Surroundings"]
 
 
 class Surroundings:
-    """Everything around one session, from when it is made until `end`.
+    """Everything that one session needs in the process, from when this is made until `end`.
 
     Args:
         session: The session.
@@ -30,7 +30,7 @@ class Surroundings:
         runtime().watch_spans()
 
     def end(self) -> None:
-        """Take away what was put in place for this session."""
+        """Switch off what was switched on for this session."""
         network_guard.end(self._session)
         for plugin in self._plugins:
             plugin.deactivate()
