@@ -1,6 +1,6 @@
-"""The ASGI middleware (https://asgi.readthedocs.io, HTTP connection scope): notes what passes, consumes nothing.
+"""The ASGI middleware (https://asgi.readthedocs.io): it notes a request and its response as they pass.
 
-For ``http`` scopes; websockets and the lifespan pass untouched. Knows no framework.
+It does so for ``http`` scopes; websockets and the lifespan pass untouched. It knows no framework.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ async def serve(
 
     Args:
         app: The app, as ASGI calls it.
-        scope: As ASGI gives it.
-        receive: As ASGI gives it.
-        send: As ASGI gives it.
-        framework: Its name, for the cassette.
-        route_of: The route that the framework chose, from the scope after the app has run.
+        scope: As the server gives it.
+        receive: As the server gives it.
+        send: As the server gives it.
+        framework: The framework's name, for the cassette.
+        route_of: Finds the route that the framework chose, in the scope after the app has run.
     """
     request: RequestScope | None = None
     if scope["type"] == "http" and receiver().takes_requests:
@@ -73,7 +73,7 @@ async def serve(
 def _incoming(scope: ConnectionScope, framework: str, added: str) -> IncomingRequest:
     headers = scope["headers"]
     if not isinstance(headers, (list, tuple)):
-        # An iterable, says the specification: the app must still find them there.
+        # The specification allows any iterable. One that can be read only once must still be there for the app.
         headers = scope["headers"] = list(headers)
     raw_path = scope.get("raw_path")
     path: str = scope["path"].removeprefix(added)
@@ -138,7 +138,7 @@ def _note_sent(request: RequestScope, message: Message) -> None:
 
 
 async def _read_first(receive: Receive) -> tuple[bytes, Receive]:
-    """The whole body, and a ``receive`` that gives its messages again."""
+    """Read the whole body; gives it, and a ``receive`` that gives the app the same messages again."""
     messages: list[Message] = []
     pieces: list[bytes] = []
     while True:

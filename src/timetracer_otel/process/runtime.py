@@ -242,8 +242,8 @@ class Runtime:
     def request_began(self, incoming: IncomingRequest) -> RequestScope | None:
         """Decide on the session of a request that has come in, before the app is called for it.
 
-        None where the request belongs to a session that is current already. Examples: an explicit one (`record` around
-        a test client), or that of the request whose app calls or mounts this app.
+        None where the request belongs to a session that is current already. Examples: an explicit one (`record`
+        around a test client), or that of the request whose app calls or mounts this app.
         """
         if not self.takes_requests or not begins_anew():
             return None
