@@ -124,7 +124,7 @@ def _read_first(environ: Environ) -> bytes:
     elif environ.get("wsgi.input_terminated") or environ.get("HTTP_TRANSFER_ENCODING"):
         body = source.read()
     else:
-        # Without a length nothing says where the input ends, and reading might wait for ever. The body counts as empty.
+        # Without a length nothing tells where the input ends, and reading may wait for ever; the body is empty then.
         return b""
     environ["wsgi.input"] = io.BytesIO(body)
     return body
