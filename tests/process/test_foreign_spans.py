@@ -1,4 +1,4 @@
-"""Spans that are no objects of the SDK: vendors hand out their own, and our processor sees what is beneath."""
+"""Spans that are no objects of the SDK: an app gets a vendor's span, and our processor gets the SDK's beneath it."""
 
 from __future__ import annotations
 

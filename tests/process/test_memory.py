@@ -1,4 +1,4 @@
-"""What a recorded request took is free when it is written. `tests.suite_memory` measures the whole process."""
+"""The memory of a recorded request is free when the request is written. `tests.suite_memory` measures a process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from timetracer_otel.process.runtime import runtime
 
 @pytest.fixture
 def no_collector(tmp_path: Path) -> Iterator[None]:
-    """Recording is on, and nothing but counts of references frees what was used."""
+    """Recording is on, and the garbage collector is off: only counts of references free memory."""
     runtime().start_recording(TraceConfig(mode=TraceMode.RECORD, cassette_dir=str(tmp_path)))
     gc.collect()
     gc.disable()

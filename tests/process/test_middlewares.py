@@ -58,7 +58,7 @@ def _environ(more: dict[str, Any] | None = None) -> wsgi.Environ:
 
 
 class _Server:
-    """The side of WSGI that a server is."""
+    """Does what a WSGI server does."""
 
     def __init__(self) -> None:
         self.written: list[bytes] = []
@@ -212,7 +212,7 @@ def test_apps_that_call_or_mount_others_are_one_request(recorded: Recorded) -> N
         return [b"inner"]
 
     def outer(environ: wsgi.Environ, start_response: wsgi.StartResponse) -> Iterable[bytes]:
-        # Instrumentations of servers begin so: the context that they make is a new one.
+        # Instrumentations of servers begin in this way, and make a new context.
         token = otel_context.attach(propagate.extract({}))
         _call("outer")
         try:
@@ -266,7 +266,7 @@ def _http(path: str = "/x", **more: Any) -> asgi.ConnectionScope:
 
 
 class _Connection:
-    """The side of ASGI that a server is."""
+    """Does what an ASGI server does."""
 
     def __init__(self, *messages: dict[str, Any]) -> None:
         self.messages = list(messages)

@@ -1,4 +1,4 @@
-"""Releases of OpenTelemetry that call otherwise what is private to them: no feature is lost, and no program stops.
+"""Releases of OpenTelemetry with other private names: no feature is lost, and no program stops.
 
 A child process gets a copy of OpenTelemetry's packages in which one name is another one wherever it stands.
 """

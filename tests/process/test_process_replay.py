@@ -56,7 +56,7 @@ class Program:
         self.path = path
 
     def run(self, mode: str, *numbers: int, prologue: str = "") -> tuple[list[int], str]:
-        """What it saw, and what we said of it."""
+        """What the program printed, and what we logged."""
         done = instrumented(
             prologue + APP.format(base=self.upstream.url, numbers=list(numbers)),
             TIMETRACER_MODE="replay",
