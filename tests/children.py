@@ -43,7 +43,7 @@ def instrumented_path(python_path: str | None, folder: Path) -> str:
     """The ``PYTHONPATH`` with which ``opentelemetry-instrument`` replaces itself by a Python, in a folder.
 
     The script does nothing else with a command: a Python that is started with it is instrumented in the same way, and
-    a third sooner. `tests/bridge/test_instrumented_process.py` compares the two.
+    a third sooner. `tests/process/test_instrumented_process.py` compares the two.
     """
     spec = importlib.util.find_spec("opentelemetry.instrumentation.auto_instrumentation")
     assert spec is not None

@@ -5,7 +5,7 @@
     with timetracer_otel.replay("x.msgpack"):
         ...  # the same answers, no network
 
-Names are imported when they are first used, so that a program (or a test run) that does not use them pays nothing.
+Each name is imported when it is first used: a program (or a test run) that uses none of them pays nothing.
 """
 
 from __future__ import annotations

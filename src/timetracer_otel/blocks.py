@@ -1,4 +1,8 @@
-"""`record` and `replay`: a session for as long as a block or a function runs."""
+"""`record` and `replay`: a session for as long as a block or a function runs.
+
+What a session needs (the rooms ``session``, ``cassette`` and ``process``) is imported when a block begins. A test
+module that imports `record` for one test would otherwise make every other test run pay for it.
+"""
 
 # pyright: strict
 
@@ -21,23 +25,22 @@ from opentelemetry.context import Context
 
 from timetracer_otel.base import faults
 from timetracer_otel.base.plugin_names import known_names
-from timetracer_otel.cassette import check_writable
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import RecordMode, TraceMode
 from timetracer_otel.context import reset_session, set_session
 from timetracer_otel.exceptions import CassetteError, ConfigurationError, ReplayFailedError
-from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
-from timetracer_otel.session.record_modes import ReplayOrRecording, begin_replay, save_session
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from timetracer_otel.config import Settings
     from timetracer_otel.process.surroundings import Surroundings
+    from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
+    from timetracer_otel.session.record_modes import ReplayOrRecording
 
 __all__ = ["SessionBlock", "check_verdict", "record", "replay"]
 
-SessionT = TypeVar("SessionT", bound=BaseSession)
+SessionT = TypeVar("SessionT", bound="BaseSession")
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
@@ -63,7 +66,6 @@ class SessionBlock(ABC, Generic[SessionT]):
     def __enter__(self) -> SessionT:
         for line in self._config.warnings(known_names()):
             faults.warn_once(line, line)
-        # Not at the top: who imports `record` for a test that is not run pays for what a session needs, too.
         from timetracer_otel.process.surroundings import Surroundings
 
         session, path = self._begin()
@@ -141,7 +143,7 @@ def _runs_later(scope: str, name: str, result: Any) -> TypeError:
     )
 
 
-class record(SessionBlock[TraceSession]):  # noqa: N801 - used like a function
+class record(SessionBlock["TraceSession"]):  # noqa: N801 - used like a function
     """Record the calls made inside a block or a function into one cassette.
 
     The cassette is written when the block ends, also when it ends with an exception, and then says so.
@@ -166,6 +168,9 @@ class record(SessionBlock[TraceSession]):  # noqa: N801 - used like a function
         super().__init__(path, _configured(TraceMode.RECORD, config, settings))
 
     def _begin(self) -> tuple[TraceSession, str | None]:
+        from timetracer_otel.cassette import check_writable
+        from timetracer_otel.session import TraceSession
+
         if self._path is not None:
             check_writable(self._path, self._config.compression)
             return TraceSession(self._config), _absolute(self._path)
@@ -177,7 +182,7 @@ class record(SessionBlock[TraceSession]):  # noqa: N801 - used like a function
         _finish(session, path, session.config, error)
 
 
-class replay(SessionBlock[ReplayOrRecording]):  # noqa: N801 - used like a function
+class replay(SessionBlock["ReplayOrRecording"]):  # noqa: N801 - used like a function
     """Answer the calls made inside a block or a function from a cassette.
 
     What is done about calls that the cassette does not hold, the setting ``record_mode`` says. The session is a
@@ -211,10 +216,14 @@ class replay(SessionBlock[ReplayOrRecording]):  # noqa: N801 - used like a funct
         super().__init__(path, _configured(TraceMode.REPLAY, config, settings))
 
     def _begin(self) -> tuple[ReplayOrRecording, str | None]:
+        from timetracer_otel.session.record_modes import begin_replay
+
         path = self._path or self._config.cassette_path
         return begin_replay(path, self._config), _absolute(path)
 
     def _end(self, session: ReplayOrRecording, path: str | None, error: BaseException | None) -> None:
+        from timetracer_otel.session import ReplaySession
+
         _finish(session, path, self._config, error)
         if error is None and isinstance(session, ReplaySession):
             check_verdict(session)
@@ -243,6 +252,9 @@ def check_verdict(session: ReplaySession) -> None:
 
 def _finish(session: ReplayOrRecording, path: str | None, config: TraceConfig, error: BaseException | None) -> None:
     """End a session, write what it recorded, and say what a recording refused."""
+    from timetracer_otel.session import TraceSession
+    from timetracer_otel.session.record_modes import save_session
+
     if isinstance(session, TraceSession) and error is not None:
         session.mark_error(f"{type(error).__module__}.{type(error).__qualname__}", str(error))
     try:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bridge._programs import cassettes, plain
 from tests.loopback import Loopback
+from tests.process._programs import cassettes, plain
 from timetracer_otel.types import Cassette
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks")

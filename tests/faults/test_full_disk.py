@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bridge._programs import cassettes, plain
 from tests.loopback import Loopback
+from tests.process._programs import cassettes, plain
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits and file systems of POSIX")
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.bridge._programs import cassettes, instrumented, plain, started
 from tests.loopback import Loopback
-from timetracer_otel.process.signals import LIMIT_S
+from tests.process._programs import cassettes, instrumented, plain, started
+from timetracer_otel.process.sigterm import LIMIT_S
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there SIGTERM ends a process at once")
 

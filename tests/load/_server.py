@@ -16,9 +16,9 @@ from types import TracebackType
 import httpx
 import pytest
 
-from tests.bridge._programs import cassettes
 from tests.children import ROOT, environment
 from tests.load._apps import CALLS
+from tests.process._programs import cassettes
 from timetracer_otel.types import Cassette, DependencyEvent
 
 __all__ = ["Served", "check_cassettes"]

@@ -62,7 +62,7 @@ def test_every_request_to_a_server_with_workers_has_a_whole_cassette_of_its_own(
     folder, log = tmp_path / "cassettes", tmp_path / "log"
     environment = {**services, "TIMETRACER_MODE": "record", "TIMETRACER_DIR": str(folder)}
     # One process that is asked as fast as it can answers faster than it writes, on a machine of two processors that
-    # serves the database and makes the requests as well. What the limit costs then is tested in tests/bridge.
+    # serves the database and makes the requests as well. What the limit costs then is tested in tests/process.
     environment["TIMETRACER_MAX_SESSIONS"] = str(max(1000, REQUESTS))
     if server == "uvicorn workers":
         environment["INSTRUMENT"] = "1"

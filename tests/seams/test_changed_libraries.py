@@ -18,9 +18,9 @@ import httpx
 import pytest
 
 import timetracer_otel
-from tests.bridge._programs import instrumented
 from tests.examples import sampled
 from tests.loopback import Loopback
+from tests.process._programs import instrumented
 from timetracer_otel.libraries.aiohttp import private_names as _aiohttp_names
 from timetracer_otel.libraries.httpx import internals
 from timetracer_otel.libraries.redis import internals as _redis_internals

@@ -48,7 +48,7 @@ def environment(command: Sequence[str], **changes: str) -> dict[str, str]:
     settings = {
         "PYTHONPATH": str(ROOT),
         "PYTHONWARNINGS": "ignore",
-        "DJANGO_SETTINGS_MODULE": "tests.bridge._django_settings",
+        "DJANGO_SETTINGS_MODULE": "tests.process._django_settings",
     }
     return children.environment(used, **{**settings, **changes})
 

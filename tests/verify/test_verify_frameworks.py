@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bridge._programs import cassettes
 from tests.loopback import Loopback
+from tests.process._programs import cassettes
 from tests.verify._services import Request, free_port, record, verify
 
 REQUESTS = [
@@ -29,7 +29,7 @@ REQUESTS = [
 
 def command(app: str, port: int) -> list[str]:
     if app == "fastapi":
-        serve = [sys.executable, "-m", "uvicorn", "--factory", "tests.bridge._web_apps:fastapi_app"]
+        serve = [sys.executable, "-m", "uvicorn", "--factory", "tests.process._web_apps:fastapi_app"]
         return [*serve, "--port", str(port), "--log-level", "warning"]
     serve = [
         "gunicorn",
@@ -42,7 +42,7 @@ def command(app: str, port: int) -> list[str]:
         "--bind",
         f"127.0.0.1:{port}",
     ]
-    return [*serve, f"tests.bridge._web_apps:{app}()"]
+    return [*serve, f"tests.process._web_apps:{app}()"]
 
 
 @pytest.mark.parametrize("app", ["fastapi", "flask_app", "django_wsgi_app"])
@@ -62,8 +62,8 @@ def test_a_root_path_is_in_the_target_where_it_stood_in_the_request_line(
 ) -> None:
     port, folder = free_port(), tmp_path / "cassettes"
     serve = {
-        "uvicorn": ["uvicorn", "--factory", "tests.bridge._web_apps:fastapi_app", "--port", str(port)],
-        "hypercorn": ["hypercorn", "tests.bridge._web_apps:fastapi_app()", "--bind", f"127.0.0.1:{port}"],
+        "uvicorn": ["uvicorn", "--factory", "tests.process._web_apps:fastapi_app", "--port", str(port)],
+        "hypercorn": ["hypercorn", "tests.process._web_apps:fastapi_app()", "--bind", f"127.0.0.1:{port}"],
     }
     serving = [sys.executable, "-m", *serve[server], "--root-path", "/api"]
     requests = [Request("GET", f"{prefix}{target}") for target in ("/users/3?q=a", "/inner/users/4", "/thread")]

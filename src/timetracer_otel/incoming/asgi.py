@@ -1,6 +1,6 @@
-"""The ASGI middleware (https://asgi.readthedocs.io, HTTP connection scope): notes what passes, consumes nothing.
+"""The ASGI middleware (https://asgi.readthedocs.io): it notes a request and its response as they pass.
 
-For ``http`` scopes; websockets and the lifespan pass untouched. Knows no framework.
+It does so for ``http`` scopes; websockets and the lifespan pass untouched. It knows no framework.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from timetracer_otel.incoming.receiver import receiver
 from timetracer_otel.incoming.scope import IncomingRequest, RequestScope
 from timetracer_otel.incoming.uvicorn import added_prefix
 
-__all__ = ["Message", "Receive", "Scope", "Send", "serve"]
+__all__ = ["ConnectionScope", "Message", "Receive", "Send", "serve"]
 
-Scope = MutableMapping[str, Any]
+ConnectionScope = MutableMapping[str, Any]
+"""What ASGI calls the scope of a connection: the facts of one request, as the server gives them."""
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -28,22 +29,22 @@ _SENT_BY_SERVER = {"http.response.pathsend", "http.response.zerocopysend"}
 
 
 async def serve(
-    app: Callable[[Scope, Receive, Send], Awaitable[None]],
-    scope: Scope,
+    app: Callable[[ConnectionScope, Receive, Send], Awaitable[None]],
+    scope: ConnectionScope,
     receive: Receive,
     send: Send,
     framework: str,
-    route_of: Callable[[Scope], str | None],
+    route_of: Callable[[ConnectionScope], str | None],
 ) -> None:
     """Call an app for a connection, with the request's session around it.
 
     Args:
         app: The app, as ASGI calls it.
-        scope: As ASGI gives it.
-        receive: As ASGI gives it.
-        send: As ASGI gives it.
-        framework: Its name, for the cassette.
-        route_of: The route that the framework chose, from the scope after the app has run.
+        scope: As the server gives it.
+        receive: As the server gives it.
+        send: As the server gives it.
+        framework: The framework's name, for the cassette.
+        route_of: Finds the route that the framework chose, in the scope after the app has run.
     """
     request: RequestScope | None = None
     if scope["type"] == "http" and receiver().takes_requests:
@@ -69,10 +70,10 @@ async def serve(
             request.end()
 
 
-def _incoming(scope: Scope, framework: str, added: str) -> IncomingRequest:
+def _incoming(scope: ConnectionScope, framework: str, added: str) -> IncomingRequest:
     headers = scope["headers"]
     if not isinstance(headers, (list, tuple)):
-        # An iterable, says the specification: the app must still find them there.
+        # The specification allows any iterable. One that can be read only once must still be there for the app.
         headers = scope["headers"] = list(headers)
     raw_path = scope.get("raw_path")
     path: str = scope["path"].removeprefix(added)
@@ -137,7 +138,7 @@ def _note_sent(request: RequestScope, message: Message) -> None:
 
 
 async def _read_first(receive: Receive) -> tuple[bytes, Receive]:
-    """The whole body, and a ``receive`` that gives its messages again."""
+    """Read the whole body; gives it, and a ``receive`` that gives the app the same messages again."""
     messages: list[Message] = []
     pieces: list[bytes] = []
     while True:

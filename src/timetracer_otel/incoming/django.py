@@ -1,4 +1,4 @@
-"""Django: the middlewares go around its WSGI and ASGI handlers, and the route is noted when it is resolved."""
+"""Django: the middlewares go around its WSGI and ASGI handlers, and the route is noted when Django resolves it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _noting_route(original: Function) -> Function:
 
 
 def _no_route(_: object) -> None:
-    """None: neither the scope nor the environ has it."""
+    """None: Django puts the route neither into the scope nor into the environ."""
 
 
 SEAMS = (

@@ -1,4 +1,4 @@
-"""Requests that OpenTelemetry's own variables leave out of tracing, which are not recorded either."""
+"""Requests that OpenTelemetry's own variables leave out of tracing: they are not recorded either."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ __all__ = ["is_excluded"]
 
 
 def is_excluded(incoming: IncomingRequest, excluded: ExcludedUrls) -> bool:
-    """Whether a request is none that its framework's instrumentation would look at."""
+    """Whether the variables (``OTEL_PYTHON_FLASK_EXCLUDED_URLS``, say) leave a request out for its framework."""
     expression = excluded.of(incoming.framework)
     if expression is None:
         return False
-    # The whole URL, as the instrumentations match it (`opentelemetry.util.http.ExcludeList`); with its query, as only
-    # Flask's does.
+    # The instrumentations search the whole URL (`opentelemetry.util.http.ExcludeList`), that of Flask with its query.
     url = f"{incoming.scheme}://{incoming.header(b'host') or ''}{incoming.path}"
     if incoming.framework == "flask" and incoming.query:
         url = f"{url}?{incoming.query}"

@@ -1,4 +1,4 @@
-"""Flask: the middleware goes around each app, and the route is the rule of werkzeug's request."""
+"""Flask: the middleware goes around each app, and the route is the URL rule of werkzeug's request."""
 
 from __future__ import annotations
 

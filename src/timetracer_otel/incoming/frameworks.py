@@ -1,6 +1,6 @@
-"""The web frameworks whose apps get a middleware, made before or later; one file states each framework.
+"""The web frameworks whose apps get our middleware, also the apps that are made already. Each has a file here.
 
-A framework's module is patched when it is there and never imported from here.
+A framework's module is patched when the app has imported it, and is never imported from here.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ _FRAMEWORKS: Sequence[Seams] = (*starlette.SEAMS, *flask.SEAMS, *django.SEAMS)
 
 
 def install(is_wanted: Callable[[str], bool]) -> None:
-    """Put the middlewares around the apps of every framework that is wanted; harmless when repeated."""
+    """Patch every framework that is wanted; harmless when repeated."""
     for seams in _FRAMEWORKS:
         if is_wanted(seams.name):
             seams.install()
 
 
 def remove() -> None:
-    """Take them out again; requests under way are still noted to their end."""
+    """Undo the patches. Requests under way are still noted to their end."""
     for seams in _FRAMEWORKS:
         seams.remove()

@@ -1,4 +1,4 @@
-"""Who decides on the session of a request that comes in: the process sets it, the two middlewares ask it."""
+"""The receiver decides on the session of a request that comes in. The process sets it, the middlewares ask it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ __all__ = ["Receiver", "receiver", "set_receiver"]
 
 
 class Receiver(Protocol):
-    """What the middlewares ask (`process.runtime` answers)."""
+    """The questions of the middlewares, which `process.runtime` answers."""
 
     @property
     def takes_requests(self) -> bool:
-        """Whether each request gets a session of its own, as it comes in."""
+        """Whether requests that come in get a session each; otherwise nothing else is asked."""
         ...
 
     def reads_body_first(self, incoming: IncomingRequest) -> bool:
-        """Whether the session depends on the request's body, so that a middleware reads that before it begins."""
+        """Whether a middleware must read the body before `request_began`, since the session depends on it."""
         ...
 
     def request_began(self, incoming: IncomingRequest) -> RequestScope | None:
-        """A request has come in; None where it gets no session of its own."""
+        """Begin a request that has come in; None where it is not to be noted."""
         ...
 
 
@@ -40,7 +40,7 @@ _receiver: Receiver = _Nobody()
 
 
 def receiver() -> Receiver:
-    """The receiver of this process; one that takes no requests where none was set."""
+    """The receiver of this process; where none was set, one that takes no requests."""
     return _receiver
 
 

@@ -1,7 +1,7 @@
 """A request that comes in: what is known of it when it begins, and what is noted while it is under way.
 
-The two middlewares (`asgi`, `wsgi`) state what passes; which session the request gets, `Runtime.request_began`
-decides. Knows no framework and no server.
+The two middlewares (`asgi`, `wsgi`) call the methods of `RequestScope` as the request and its response pass.
+`Runtime.request_began` decides which session the request gets. Frameworks and servers are not known here.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ __all__ = ["IncomingRequest", "RequestScope", "begins_anew", "current_scope", "f
 
 @dataclass(frozen=True, slots=True)
 class IncomingRequest:
-    """A request as its first line and its headers state it, not redacted."""
+    """A request as its request line and its headers state it, not redacted."""
 
     method: str
     path: str
-    """Decoded, as it came over the wire."""
+    """The decoded path, without a prefix that the server has added."""
     target: str
-    """Path and query as they stood in the request line."""
+    """Path and query, as they stood in the request line."""
     headers: HeaderPairs
     client_ip: str | None = None
     framework: str = ""
     scheme: str = "http"
     body: bytes | None = None
-    """Whole, where it was read before the app was called (see `Runtime.reads_body_first`); None otherwise."""
+    """The whole body where it was read before the app was called (see `Receiver.reads_body_first`), else None."""
 
     def snapshot(self, body: BodySnapshot | None, route: str | None = None) -> RequestSnapshot:
-        """The request as it stands in a cassette, not redacted, with what is known of its body and its route."""
+        """The request for a cassette, with its body and its route; not redacted."""
         return RequestSnapshot(
             method=self.method,
             path=self.path,
@@ -74,14 +74,15 @@ class IncomingRequest:
 
 
 class RequestScope:
-    """One incoming request under way. For one request; its methods are called in the order in which things pass.
+    """One incoming request under way. The middleware calls the methods in the order in which things happen.
 
-    ``with scope:`` makes its session current, as often as a piece of the app runs for it: what the app does to the
-    OpenTelemetry context in one piece is there in the next, and nothing of it stays behind in the server.
+    ``with scope:`` makes the request's session current. A WSGI app runs in several steps: once when it is called, and
+    once for each chunk of its response. Each step is one such block. What the app sets in the OpenTelemetry context
+    in one step is there in the next, and is gone when the server goes on to another request.
 
     Args:
         incoming: The request.
-        session: What its calls belong to; None where it is left out, with everything below it.
+        session: The session that the request's calls belong to; None where the request and its calls are left out.
         on_end: Called when the request has ended, to end its session; None where a span around the app does that.
     """
 
@@ -100,7 +101,7 @@ class RequestScope:
         self.status: int = 0
         self.headers: HeaderPairs = ()
         self.failed: bool = False
-        """Whether it ended in an error: an exception, a span of status ERROR, a status of 500 or more."""
+        """Whether the request failed: by an exception, a span of status ERROR, or a status of 500 or more."""
         self.ended: bool = False
         self._sent_by: str | None = None
         self._started_s = perf_counter()
@@ -114,7 +115,7 @@ class RequestScope:
 
     @property
     def answered(self) -> bool:
-        """Whether the response has passed to its end. What begins later in this context may be another request."""
+        """Whether the whole response has passed. What begins later in this context may be another request."""
         return self.ended or self.response_body.end is not None
 
     def __enter__(self) -> RequestScope:
@@ -131,39 +132,39 @@ class RequestScope:
         try:
             _current.reset(scope_token)
         except ValueError:
-            # A task that was never finished is cleared away in another context; its own is gone.
+            # Python finalises an unfinished task in another context than the task's own, which is gone.
             return
         self._context = None if self.ended else otel_context.get_current()
         otel_context.detach(context_token)
 
     def request_chunk(self, data: Buffer | None) -> None:
-        """The app was given a piece of the request's body."""
+        """Note a piece of the request's body that the app is given."""
         _note(self.request_body, data)
 
     def response_began(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """The app gave status and headers; the last ones count."""
+        """Note the status and the headers that the app gives; the last ones count."""
         self.status = status
         self.failed = self.failed or status >= 500
         self.headers = tuple((bytes(name), bytes(value)) for name, value in headers)
 
     def response_chunk(self, data: Buffer | None) -> None:
-        """The app gave a piece of the response's body."""
+        """Note a piece of the response's body that the app gives."""
         _note(self.response_body, data)
 
     def response_left_to(self, sender: str) -> None:
-        """The body does not pass through Python: the server sends it by itself."""
+        """Note that ``sender`` sends the body, which does not pass through Python."""
         self._sent_by = sender
         self.response_body.finish(BodyEnd.COMPLETE)
 
     def routed(self, find: Callable[[], str | None]) -> None:
-        """The framework has chosen a route by now: find it, unless it is known."""
+        """Find the route that the framework has chosen, unless it is known."""
         try:
             self.route = self.route or find()
         except Exception as fault:
             faults.contain("requests.route", fault)
 
     def failed_with(self, error: BaseException) -> None:
-        """The app raised, or its task was cancelled."""
+        """Note that the app raised, or that its task was cancelled."""
         if isinstance(error, GeneratorExit):
             return
         self.response_body.failed(error)
@@ -177,30 +178,31 @@ class RequestScope:
             try:
                 self.session.mark_error(name, str(error), "".join(traceback.format_exception(error)))
             except Exception as fault:
-                # Its `__str__` is the app's.
+                # The error's `__str__` is code of the app's, and may raise.
                 faults.contain("requests.error", fault)
 
     def span_ended(self, span: ReadableSpan) -> None:
-        """An outermost span of this request has ended."""
+        """Take what an ended outermost span of this request tells."""
         session = self.session
         if not is_server(span) or not isinstance(session, TraceSession):
             return
         context = span.get_span_context()
         session.trace_id = session.trace_id or (f"{context.trace_id:032x}" if context else None)
-        # Spans lack what is behind a mount, and frameworks may lack prefixes: the fuller one.
+        # A span may lack the part of the route behind a mount, and a framework the prefixes before it. The longer of
+        # the two is the whole route.
         self.route = max(route_of(span) or "", self.route or "", key=len) or None
         self.failed = self.failed or failed(span)
         if not session.has_error:
             note_exception(session, span)
 
     def end(self) -> None:
-        """The app is done with the request; harmless when repeated."""
+        """End the request, which the app is done with; harmless when repeated."""
         if self.ended:
             return
         self.ended = True
         self._ended_s = perf_counter()
         self._context = None
-        # Whoever read or sent a body is gone by now.
+        # Nobody reads or sends the bodies any more.
         self.request_body.finish(BodyEnd.CLOSED)
         self.response_body.finish(BodyEnd.CLOSED)
         try:
@@ -212,9 +214,11 @@ class RequestScope:
             faults.contain("requests.end", fault)
 
     def request(self) -> RequestSnapshot:
+        """The request, with its body as far as it was read."""
         return self.incoming.snapshot(self._request_body(), self.route)
 
     def response(self) -> ResponseSnapshot:
+        """The response, as far as it was sent."""
         ended_s = self.response_body.ended_s or self._ended_s
         body: BodySnapshot | None = None
         if self._sent_by is not None:
@@ -229,7 +233,8 @@ class RequestScope:
         )
 
     def release(self) -> None:
-        # `incoming` stays: it is small, and the app's own bytes.
+        """Let go of the bodies, so that their memory can be freed."""
+        # `incoming` is kept: its texts are small, and a body in it is shared with the app.
         self.request_body.restart()
         self.response_body.restart()
 
@@ -242,7 +247,7 @@ class RequestScope:
 def _note(tap: BodyTap, data: Buffer | None) -> None:
     try:
         if data:
-            # A copy where it is no bytes: the app may use its buffer again.
+            # Other buffers than bytes are copied: the app may fill them again.
             tap.chunk(bytes(data))
     except Exception as fault:
         faults.contain("requests.body", fault)
@@ -252,17 +257,17 @@ _current: ContextVar[RequestScope | None] = ContextVar("timetracer_otel_request"
 
 
 def current_scope() -> RequestScope | None:
-    """The request that the code here runs for, or ran for: what outlives a request keeps it in its context."""
+    """The request that the caller runs for. A task that outlives its request still gets that request."""
     return _current.get()
 
 
 def forget_scope() -> None:
-    """The code here runs for no request any more."""
+    """Say that the caller runs for no request any more."""
     _current.set(None)
 
 
 def begins_anew() -> bool:
-    """Whether a request that comes in here belongs to no session that is current already."""
+    """Whether a request that comes in now gets a session of its own, since no session is current."""
     scope = _current.get()
-    # Behind an answer, servers begin the next request of the connection in the context of the one before.
+    # Servers begin the next request of a connection in the context of the one before, which has been answered then.
     return scope.answered if scope is not None else not is_decided()

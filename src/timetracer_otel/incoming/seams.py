@@ -1,4 +1,4 @@
-"""How a framework states its seams: the function that calls each app, and what stands around it."""
+"""Helpers by which a framework's file states its seams: which method calls an app, and which middleware wraps it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from timetracer_otel.incoming import asgi, wsgi
 __all__ = ["asgi_seam", "on", "wsgi_seam"]
 
 
-def asgi_seam(framework: str, route_of: Callable[[asgi.Scope], str | None]) -> Callable[[Function], Function]:
-    """Puts the ASGI middleware around the apps whose ``__call__`` is replaced.
+def asgi_seam(
+    framework: str, route_of: Callable[[asgi.ConnectionScope], str | None]
+) -> Callable[[Function], Function]:
+    """Put the ASGI middleware around the apps of a class, by replacing the class's ``__call__``.
 
     Args:
-        framework: Its name, for the cassette.
-        route_of: The route that the framework chose, from the scope after the app has run.
+        framework: The framework's name, for the cassette.
+        route_of: Finds the route that the framework chose, in the scope after the app has run.
     """
 
     def wrap(original: Function) -> Function:
-        # Servers tell ASGI 3 apps by their being coroutine functions.
-        async def __call__(self: Any, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:  # noqa: N807
+        # Servers take an app for one of ASGI 3 when its `__call__` is a coroutine function.
+        async def __call__(self: Any, scope: asgi.ConnectionScope, receive: asgi.Receive, send: asgi.Send) -> None:  # noqa: N807
             await asgi.serve(original.__get__(self), scope, receive, send, framework, route_of)
 
         return __call__
@@ -31,7 +33,7 @@ def asgi_seam(framework: str, route_of: Callable[[asgi.Scope], str | None]) -> C
 
 
 def wsgi_seam(framework: str, route_of: Callable[[wsgi.Environ], str | None]) -> Callable[[Function], Function]:
-    """Puts the WSGI middleware around the apps whose ``__call__`` is replaced; arguments as for `asgi_seam`."""
+    """Put the WSGI middleware around the apps of a class; arguments as for `asgi_seam`."""
 
     def wrap(original: Function) -> Function:
         def __call__(self: Any, environ: wsgi.Environ, start_response: wsgi.StartResponse) -> Any:  # noqa: N807
@@ -43,10 +45,11 @@ def wsgi_seam(framework: str, route_of: Callable[[wsgi.Environ], str | None]) ->
 
 
 def on(owner: str, name: str, wrap: Callable[[Function], Function]) -> Callable[[ModuleType], list[Patch]]:
-    """The patch of a class's method, made when the framework's module is there.
+    """The patch of a method of a framework's class, made when the app has imported the framework's module.
 
-    OpenTelemetry's instrumentors put a subclass in the place of an app's class. So the patch goes to the class of
-    the framework's own module, wherever that stands among the bases.
+    OpenTelemetry's instrumentors replace a framework's class by a subclass of their own: ``fastapi.FastAPI`` becomes
+    their ``_InstrumentedFastAPI``. So the class to patch is looked for among the bases: it is the one that the
+    framework's own module defines.
     """
 
     def patches(module: ModuleType) -> list[Patch]:

@@ -9,15 +9,15 @@ from timetracer_otel.incoming.seams import asgi_seam, on
 __all__ = ["SEAMS"]
 
 
-def _route_of(scope: asgi.Scope) -> str | None:
-    # Where FastAPI says it, the path with the prefixes of the routers that the route is included in.
+def _route_of(scope: asgi.ConnectionScope) -> str | None:
+    # Newer releases of FastAPI tell the path with the prefixes of the routers that the route is included in.
     own = scope.get("fastapi")
     effective = own.get("effective_route_context") if isinstance(own, dict) else None
     path = getattr(effective, "path", None) or getattr(scope.get("route"), "path", None)
     if not isinstance(path, str):
         return None
     root_path: str = scope.get("root_path", "")
-    # Mounted apps: the path from where the outermost app stands to the one that has the route.
+    # In a mounted app, the path from the outermost app to the mounted one stands before the route's own.
     return root_path.removeprefix(scope.get("app_root_path", root_path)) + path
 
 

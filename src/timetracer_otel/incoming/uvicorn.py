@@ -1,4 +1,4 @@
-"""What a server puts into an ASGI scope that did not come over the wire."""
+"""uvicorn: the part of an ASGI scope's path that the server has added, and that no client sent."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ _UVICORN_ADDS = (0, 26)
 
 
 def added_prefix(scope: Any, receive: object, send: object) -> str:
-    """The beginning of the scope's path that stood in no request line.
+    """The beginning of the scope's path that did not stand in the request line; empty for most servers.
 
-    A root path says where the app is mounted. Most servers leave the path as it came, which begins with the root path
-    or does not, as the proxy before them likes it (hypercorn, daphne); uvicorn adds it to every path. The scope does
-    not say whose it is: what gives the messages and takes them does, where nobody has wrapped both.
+    A root path says where the app is mounted. Most servers (hypercorn, daphne) leave the path as the proxy before
+    them sent it, with or without the root path. uvicorn puts the root path before every path. The scope does not name
+    its server. The objects that ``receive`` and ``send`` are methods of do, unless a middleware has wrapped both.
     """
-    # Behind a mount, `root_path` is longer by what the mount took off; frameworks keep the server's own.
+    # In a mounted app, `root_path` also has the part of the path that the mount took off. Starlette keeps the root
+    # path that the server gave in `app_root_path`.
     prefix: str = scope.get("app_root_path", scope.get("root_path")) or ""
     if not prefix or not (_is_uvicorns(receive) or _is_uvicorns(send)) or not _uvicorn_adds():
         return ""

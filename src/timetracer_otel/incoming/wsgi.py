@@ -1,4 +1,4 @@
-"""The WSGI middleware (PEP 3333): notes what passes, consumes nothing. Knows no framework."""
+"""The WSGI middleware (PEP 3333): it notes a request and its response as they pass. It knows no framework."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def serve(
 
     Args:
         app: The app, as WSGI calls it.
-        environ: As WSGI gives it.
-        start_response: As WSGI gives it.
-        framework: Its name, for the cassette.
-        route_of: The route that the framework chose, from the environ when the response begins.
+        environ: As the server gives it.
+        start_response: As the server gives it.
+        framework: The framework's name, for the cassette.
+        route_of: Finds the route that the framework chose, in the environ when the response begins.
     """
     request = _begin(environ, framework) if receiver().takes_requests else None
     if request is None:
@@ -50,7 +50,8 @@ def serve(
             request.end()
             raise
     if type(response) in (list, tuple):
-        # Servers look at the length of these, and nothing runs in them.
+        # Servers look at the length of lists and tuples, so these are given on as they are. No code of the app's runs
+        # while the server reads them.
         for chunk in response:
             request.response_chunk(chunk)
         request.response_body.finish(BodyEnd.COMPLETE)
@@ -79,10 +80,10 @@ def _begin(environ: Environ, framework: str) -> RequestScope | None:
 
 
 def _incoming(environ: Environ, framework: str) -> IncomingRequest:
-    # Text in an environ is bytes, decoded as latin-1 (PEP 3333, "Unicode Issues").
+    # Texts in an environ are bytes that the server has decoded as latin-1 (PEP 3333, "Unicode Issues").
     path = (environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")).encode("latin-1")
     query = environ.get("QUERY_STRING", "")
-    # What gunicorn, werkzeug and uWSGI call the request line's own.
+    # gunicorn, werkzeug and uWSGI give the request line's own text under one of these names.
     target = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
     if not target.startswith("/"):
         target = quote(path, safe="/:@!$&'()*+,;=~") + (f"?{query}" if query else "")
@@ -103,7 +104,7 @@ def _length(environ: Environ) -> int | None:
 
 
 def _headers(environ: Environ) -> Iterator[tuple[bytes, bytes]]:
-    """The request's header lines; WSGI keeps neither their order nor their case, and joins those of one name."""
+    """The request's headers. WSGI keeps neither their order nor their case, and joins those of the same name."""
     for key, value in environ.items():
         if key.startswith("HTTP_"):
             name = key[5:]
@@ -115,7 +116,7 @@ def _headers(environ: Environ) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _read_first(environ: Environ) -> bytes:
-    """The whole body; leaves one in the environ that the app can read."""
+    """Read the whole body, and put one into the environ that the app can read again."""
     source = environ["wsgi.input"]
     length = _length(environ)
     if length is not None:
@@ -123,7 +124,7 @@ def _read_first(environ: Environ) -> bytes:
     elif environ.get("wsgi.input_terminated") or environ.get("HTTP_TRANSFER_ENCODING"):
         body = source.read()
     else:
-        # Nothing says that the input ends, so reading might wait for ever; no body may come this way either.
+        # Without a length nothing tells where the input ends, and reading may wait for ever; the body is empty then.
         return b""
     environ["wsgi.input"] = io.BytesIO(body)
     return body
@@ -133,7 +134,7 @@ def _noting(
     request: RequestScope, start_response: StartResponse, find_route: Callable[[], str | None]
 ) -> StartResponse:
     def noting_start_response(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
-        # Servers add to the list: what the app gave is noted before.
+        # Servers add headers to the app's list, so it is copied before.
         given = list(headers)
         request.routed(find_route)
         write = start_response(status, headers, *exc_info)
@@ -154,7 +155,10 @@ def _noting(
 
 
 def _watched_file_wrapper(environ: Environ) -> Callable[[Any], bool]:
-    """Tells responses that the server's file wrapper made; servers look for their type, or for the very object."""
+    """A function that tells whether the server's file wrapper made a response.
+
+    Such a response must reach the server as it is. A server knows it by its type, or by its being the same object.
+    """
     wrapper = environ.get(_FILE_WRAPPER)
     if wrapper is None:
         return lambda response: False
@@ -171,7 +175,7 @@ def _watched_file_wrapper(environ: Environ) -> Callable[[Any], bool]:
 
 
 class _NotedInput:
-    """``wsgi.input``, what is read of it noted; everything else is the file's own."""
+    """Stands for ``wsgi.input``, and notes what is read of it; all else is the file's own."""
 
     def __init__(self, source: Any, request: RequestScope, length: int | None) -> None:
         self._source = source
@@ -235,7 +239,7 @@ class _NotedInput:
 
 
 class _NotedResponse:
-    """A response whose chunks are noted as the server takes them; the session is current in each step of it."""
+    """A response whose chunks are noted as the server takes them. The session is current while the app makes each."""
 
     def __init__(self, response: Iterable[bytes], request: RequestScope) -> None:
         self._response = response
@@ -265,7 +269,7 @@ class _NotedResponse:
         return chunk
 
     def close(self) -> None:
-        """Close the app's own response; the request has ended then."""
+        """Close the app's own response, and end the request."""
         request = self._request
         try:
             close = getattr(self._response, "close", None)
@@ -279,12 +283,12 @@ class _NotedResponse:
             request.end()
 
     def __del__(self) -> None:
-        # A server that never closes what it was given.
+        # Some servers never close the response.
         self._request.end()
 
 
 class _SizedResponse(_NotedResponse):
-    """One that has a length, which servers look at."""
+    """A noted response with a length, which servers look at."""
 
     def __len__(self) -> int:
         return len(self._response)  # type: ignore[arg-type]

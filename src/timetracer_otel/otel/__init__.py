@@ -1,7 +1,7 @@
-"""OpenTelemetry: exporter, instrumentor, sampler, spans, metrics, flags.
+"""What OpenTelemetry loads of us (exporter, instrumentor, sampler, flags), and what we know of its spans.
 
-Names are imported when they are first used: ``opentelemetry-instrument`` imports `flags` from here at every start of
-every program.
+For others are the names in ``__all__``. Each is imported when it is first used: ``opentelemetry-instrument`` imports
+`flags` from here at every start of every program.
 """
 
 from __future__ import annotations

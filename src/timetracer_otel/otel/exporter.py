@@ -17,21 +17,21 @@ __all__ = ["TimetracerSpanExporter"]
 class TimetracerSpanExporter(SpanExporter):
     """Switches recording on when it is made, and takes no spans itself.
 
-    An exporter gets spans late, in batches, without those that are not sampled, and may lose some: the calls and
-    their spans go to the cassette through the span processor instead, which this attaches.
+    An exporter gets spans late and in batches, gets none that are not sampled, and may lose some. So the exporter
+    only attaches our span processor, through which the calls and their spans go to the cassette.
     """
 
     def __init__(self) -> None:
         try:
             runtime().start_recording()
         except ConfigurationError:
-            # The instrumentor reads the same environment, and says what is wrong with it.
+            # The instrumentor reads the same environment, and logs what is wrong with it.
             pass
         except Exception as error:
             faults.contain("exporter", error)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Take nothing; the processor has it all."""
+        """Take nothing: the span processor has seen every span already."""
         return SpanExportResult.SUCCESS
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:

@@ -1,7 +1,7 @@
-"""What stock ``opentelemetry-instrument`` calls.
+"""The instrumentor and the two hooks that ``opentelemetry-instrument`` calls, found by their entry points.
 
-It calls this at each start of any program, wherever this package is installed. So the rest of the bridge, and the
-SDK with it, are imported only where there is something to do.
+That command calls them at each start of any program, wherever this package is installed. So everything else of ours,
+and the SDK, is imported only where there is something to do.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ __all__ = ["TimetracerInstrumentor", "post_instrument", "pre_instrument"]
 class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     """Does what ``TIMETRACER_MODE`` says for the whole process; with ``off`` (the default), nothing.
 
-    Call ``instrument()`` in programs that set OpenTelemetry up by hand. An exception here would switch all
-    instrumentation off, so none leaves.
+    Call ``instrument()`` in programs that set OpenTelemetry up by hand. An exception that left this class would keep
+    ``opentelemetry-instrument`` from loading all other instrumentors, so every exception is contained.
     """
 
     _begun = False
@@ -34,11 +34,11 @@ class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     _activated: Sequence[Activatable] = ()
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """None: it is always loaded, whatever libraries are there."""
+        """None: OpenTelemetry loads this instrumentor whatever libraries are installed."""
         return ()
 
     def begin(self) -> None:
-        """Do what `instrument` does, ahead of it; harmless when repeated."""
+        """Do what `instrument` does, before OpenTelemetry calls that; harmless when repeated."""
         if self._begun:
             return
         self._begun = True
@@ -47,12 +47,12 @@ class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
                 return
             from timetracer_otel.calls.registry import load_plugins
             from timetracer_otel.incoming import frameworks
-            from timetracer_otel.otel import threads
+            from timetracer_otel.otel import thread_context
             from timetracer_otel.process.runtime import runtime
 
             if runtime().start_from_environment() is not TraceMode.OFF:
                 self._holds_threads = True
-                threads.hold()
+                thread_context.hold()
                 self._activated = [plugin for plugin in load_plugins() if _is_wanted(plugin.name)]
                 for plugin in self._activated:
                     plugin.activate()
@@ -70,7 +70,7 @@ class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             if not _runtime_is_loaded():
                 return
             from timetracer_otel.incoming import frameworks
-            from timetracer_otel.otel import threads
+            from timetracer_otel.otel import thread_context
             from timetracer_otel.process.runtime import runtime
 
             frameworks.remove()
@@ -79,19 +79,23 @@ class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             self._activated = ()
             if self._holds_threads:
                 self._holds_threads = False
-                threads.release()
+                thread_context.release()
             runtime().stop()
         except Exception as error:
             faults.contain("instrumentor", error)
 
 
 def _runtime_is_loaded() -> bool:
-    """Whether somebody has loaded the runtime: our exporter does, also where the app makes it in code."""
+    """Whether the runtime is imported: our exporter imports it, also where the app makes the exporter in code."""
     return "timetracer_otel.process.runtime" in sys.modules
 
 
 def _is_wanted(library: str) -> bool:
-    """Whether its calls are ours to see: whoever switches it off wants no recording of it; a replay would go live."""
+    """Whether a library or framework is patched.
+
+    In a recording, one that OpenTelemetry's variables switch off is not patched. In a replay every one is: without
+    its patches its calls would go to the real service.
+    """
     from timetracer_otel.process.runtime import runtime
 
     return runtime().mode is TraceMode.REPLAY or not instrumentation_disabled(library)
@@ -100,8 +104,9 @@ def _is_wanted(library: str) -> bool:
 def pre_instrument() -> None:
     """Begin a replay before any instrumentor is loaded.
 
-    One that raises (because of a value in the environment that it cannot use, say) keeps all that come after it from
-    being loaded. Without us the app would then make its calls for real.
+    An instrumentor that raises keeps all that come after it from being loaded. Example: the one of httpx, where
+    ``OTEL_PYTHON_HTTPX_EXCLUDED_URLS`` is no regular expression. If ours were among those, the app would call the
+    real services.
     """
     if replay_is_wanted() and not instrumentation_disabled("timetracer"):
         TimetracerInstrumentor().begin()
@@ -113,12 +118,12 @@ def post_instrument() -> None:
         if not _runtime_is_loaded():
             return
         from timetracer_otel.calls.registry import LeftOut, load_plugins
-        from timetracer_otel.otel import threads
+        from timetracer_otel.otel import thread_context
         from timetracer_otel.process.runtime import runtime
 
         if runtime().mode is not TraceMode.OFF:
             runtime().watch_spans()
-            threads.ensure()
+            thread_context.ensure()
             for plugin in load_plugins():
                 if isinstance(plugin, LeftOut) and not instrumentation_disabled(plugin.name):
                     plugin.instrument_left_out()

@@ -1,4 +1,4 @@
-"""The counters of the process as OpenTelemetry metrics, by the metrics API alone: who has no SDK pays nothing."""
+"""The counters of the process as OpenTelemetry metrics. Only the metrics API is used, so no SDK is needed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from timetracer_otel.base.counters import Counters, counters
 __all__ = ["REASON", "WHERE", "offer"]
 
 REASON = "timetracer.reason"
-"""Attribute of what was dropped: why; one of few constant texts."""
+"""The attribute that says why something was dropped; its values are a few constant texts."""
 WHERE = "timetracer.where"
-"""Attribute of faults: the place in the recorder."""
+"""The attribute that says in which place of the recorder a fault happened."""
 
 
 def _number(read: Callable[[Counters], int]) -> Callable[[CallbackOptions], Iterable[Observation]]:
@@ -29,7 +29,7 @@ def _numbers_by(
 
 @lru_cache(maxsize=1)
 def offer() -> None:
-    """Make the instruments, once; a meter provider that is set later has them too.
+    """Make the instruments, once. A meter provider that the app sets later gets them too.
 
     Names and units follow the general metric conventions of OpenTelemetry
     (https://opentelemetry.io/docs/specs/semconv/general/metrics/).

@@ -1,6 +1,6 @@
 """The span processor: it sees each span start and end, and tells the sessions.
 
-The module is imported when there is a provider that takes a processor, so that who has none pays nothing for the SDK.
+It imports the SDK, so it is imported only when there is a provider that takes a processor.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 __all__ = ["MAX_LIVE_SPANS", "Decider", "TimetracerSpanProcessor"]
 
 MAX_LIVE_SPANS = 100_000
-"""Spans kept at once. A span that never ends is a leak of the app's; beyond this number new ones are not kept."""
+"""How many live spans are kept at most. Spans that never end are a leak of the app's, which must not become ours."""
 
 _CLIENT, _PRODUCER = SpanKind.CLIENT, SpanKind.PRODUCER
 
 
 class Decider(Protocol):
-    """Who decides which session a span without one belongs to: the process (`process.runtime`)."""
+    """What the processor asks of the process (`process.runtime`): above all, which session a span belongs to."""
 
     @property
     def spans(self) -> LiveSpans:
@@ -38,11 +38,11 @@ class Decider(Protocol):
     def session_of(
         self, span: Span, parent: LiveSpan | None, context: Context | None, *, is_client: bool
     ) -> tuple[BaseSession | None, bool] | None:
-        """The session of a span that starts, and whether it begins with the span; None: the span is not kept."""
+        """The session of a span whose context has none, and whether it begins with the span; None: do not keep it."""
         ...
 
     def outermost_ended(self, session: BaseSession, span: ReadableSpan, began_session: bool) -> None:
-        """An outermost span of this process has ended."""
+        """Take note that a span has ended which has no live parent in this process."""
         ...
 
     def flush(self, timeout_s: float = 30.0) -> bool:
@@ -53,8 +53,8 @@ class Decider(Protocol):
 class TimetracerSpanProcessor(SpanProcessor):
     """Sees every recording span, sampled or not: opens and closes root sessions, and keeps the table of live spans.
 
-    It exports nothing and never raises: exceptions in a processor escape into user code and skip the processors after
-    it, so each method contains its own (law 6).
+    It exports nothing. An exception in a processor would reach the app's code and keep the SDK from calling the next
+    processors, so each method contains its own (law 6).
     """
 
     def __init__(self, decider: Decider) -> None:
@@ -62,6 +62,7 @@ class TimetracerSpanProcessor(SpanProcessor):
         self._live = decider.spans.by_id
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Find the session of a span, and keep both in the table of live spans."""
         try:
             live = self._live
             if len(live) >= MAX_LIVE_SPANS:
@@ -73,10 +74,10 @@ class TimetracerSpanProcessor(SpanProcessor):
             except AttributeError:
                 own, link, kind = seen.get_span_context(), seen.parent, seen.kind
             parent = live.get(link[1]) if link is not None and not link[2] else None
-            # By identity: an enum's hash is Python code.
+            # By identity, since `in` would call the enum's hash, which is Python code.
             is_client, is_root = kind is _CLIENT or kind is _PRODUCER, False
-            # None stands for the current context: that is how implicit parents arrive. A session that is set in it
-            # wins over the parent span's.
+            # The SDK gives None where the app named no context: the parent is that of the current one. A session that
+            # is set in the context wins over the parent span's. Example: `with record(...)` inside a request.
             context = current_context() if parent_context is None else parent_context
             session: Any = context.get(SESSION_KEY)
             if session is not None and session.after is not None:
@@ -91,6 +92,7 @@ class TimetracerSpanProcessor(SpanProcessor):
             faults.contain("processor.on_start", error)
 
     def on_end(self, span: ReadableSpan) -> None:
+        """Give the ended span to its session, and take it out of the table."""
         try:
             seen: Any = span
             try:

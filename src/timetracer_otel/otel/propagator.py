@@ -1,7 +1,8 @@
-"""Keeping the session when a server span's context is made.
+"""Keeping the session where an instrumentation makes a new OpenTelemetry context for a request that comes in.
 
-Instrumentations of servers begin with ``propagate.extract(headers)``, which gives a *new* OpenTelemetry context: what
-stood in the current one, the session among it, is not in it. A propagator has the last word about that context.
+Server instrumentations begin with ``propagate.extract(headers)``, which gives a *new* context. The session of the
+current context is missing there. Example: within ``with record(...)`` around a test client, the app's calls would
+belong to no session. So a propagator of ours follows the user's, and copies the session into the new context.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ __all__ = ["carry", "stop_carrying"]
 
 
 class _SessionPropagator(TextMapPropagator):
-    """Puts the current session into each extracted context. Sends nothing."""
+    """Copies the current session into each extracted context. Adds no header to what is sent."""
 
     def extract(
         self,
@@ -32,6 +33,7 @@ class _SessionPropagator(TextMapPropagator):
         context: Context | None = None,
         getter: Getter[CarrierT] = default_getter,
     ) -> Context:
+        """The given context, with the session of the current one; the headers are not read."""
         return carried_into(Context() if context is None else context)
 
     def inject(
@@ -40,25 +42,26 @@ class _SessionPropagator(TextMapPropagator):
         context: Context | None = None,
         setter: Setter[CarrierT] = default_setter,
     ) -> None:
-        """Nothing of a session leaves the process."""
+        """Do nothing: no session leaves the process."""
 
     @property
     def fields(self) -> set[str]:
+        """The headers that `inject` sets: none."""
         return set()
 
 
 class _Carrying(CompositePropagator):
-    """The user's propagator with ours behind it."""
+    """The user's propagator, followed by ours."""
 
     def __init__(self, users: TextMapPropagator) -> None:
         super().__init__([users, _SessionPropagator()])
         self.users = users
-        # What is sent is the user's alone; asked at every call, so without a function in between.
+        # Only the user's propagator sends anything. It is called for every outgoing request, so directly.
         self.inject = users.inject  # type: ignore[method-assign]
 
 
 def carry() -> None:
-    """Put our propagator behind the global one, whoever set that; harmless when repeated."""
+    """Let our propagator follow the global one, whoever set that; harmless when repeated."""
     users = propagate.get_global_textmap()
     if type(users) is not _Carrying:
         propagate.set_global_textmap(_Carrying(users))

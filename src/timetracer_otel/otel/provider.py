@@ -1,4 +1,4 @@
-"""Attaching our processor to the provider that the user has, whenever they get it."""
+"""Attaching our span processor to the user's tracer provider, also where the user sets it later."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 __all__ = ["attach", "attach_to_future_providers"]
 
 _asked: dict[int, Callable[[], Any]] = {}
-"""The providers that were asked to take the processor, by identity: a vendor's may have no hash."""
+"""The providers that were asked to take the processor, by `id`: a vendor's provider may not be hashable."""
 
 
 def attach(processor: Callable[[], SpanProcessor]) -> None:
-    """Add the processor to the global provider, once; nothing where that makes no spans.
+    """Add the processor to the global provider, once; do nothing where that provider makes no spans.
 
-    One that refuses is left alone from then on: calls are recorded without the spans that it makes.
+    A provider that raises is not asked again: calls are then recorded without the spans that it makes.
 
     Args:
-        processor: Gives the processor, when there is a provider that takes it.
+        processor: Gives the processor; called only when there is a provider that takes one.
     """
     provider: Any = trace.get_tracer_provider()
     if not hasattr(provider, "add_span_processor"):
@@ -47,15 +47,16 @@ def _reference(provider: Any) -> Callable[[], Any]:
     try:
         return weakref.ref(provider)
     except TypeError:
-        # Its slots leave no room for one. Whatever was set as the global provider stays for good, as a rule.
+        # A class with `__slots__` allows no weak reference. Then the provider is kept: a global one stays as a rule.
         return lambda: provider
 
 
 def attach_to_future_providers(processor: Callable[[], SpanProcessor]) -> None:
-    """Attach to a provider that is set up later as well.
+    """Attach the processor to a provider that is set later, too.
 
-    There is no event for it in the API, so the function that sets it is wrapped. Where a module took hold of that
-    function before, the first call made under an unknown span attaches instead (see the runtime).
+    The API tells nobody when a provider is set, so `opentelemetry.trace.set_tracer_provider` is replaced. A module
+    that imported that function before has the old one. Then the processor is attached at the first call that is made
+    in a span which the processor has not seen (see `LiveSpans`).
     """
     original: Callable[[Any], None] = trace.set_tracer_provider
     if getattr(original, "_timetracer_otel", False):

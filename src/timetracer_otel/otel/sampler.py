@@ -1,4 +1,4 @@
-"""The RECORD_ONLY sampler: full events for unsampled traces, while the backend still gets nothing of them."""
+"""The sampler ``timetracer``: unsampled traces are recorded in full, and still not sent to the backend."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["TimetracerSampler", "sampler_factory"]
 
 
 class TimetracerSampler(sampling.Sampler):
-    """Asks another sampler, and records (without sampling) what that one would drop.
+    """Asks another sampler, and turns its decision DROP into RECORD_ONLY: the span is recorded, and not exported.
 
-    The SDK's own samplers lose the start attributes of a span that they drop; here they are kept.
+    A span keeps the attributes that it starts with. The SDK's own samplers give none back for a span that they drop.
 
     Args:
         root: Decides what the backend gets.
@@ -36,6 +36,7 @@ class TimetracerSampler(sampling.Sampler):
         links: Sequence[Link] | None = None,
         trace_state: TraceState | None = None,
     ) -> sampling.SamplingResult:
+        """The other sampler's result; RECORD_ONLY with the start attributes where that is DROP."""
         result = self._root.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
         if result.decision is not sampling.Decision.DROP:
             return result
@@ -43,6 +44,7 @@ class TimetracerSampler(sampling.Sampler):
         return sampling.SamplingResult(sampling.Decision.RECORD_ONLY, kept, result.trace_state)
 
     def get_description(self) -> str:
+        """The name of this sampler, with the other one's in braces."""
         return f"TimetracerSampler{{{self._root.get_description()}}}"
 
 
@@ -62,7 +64,7 @@ def sampler_factory(argument: str | float | None = None) -> TimetracerSampler:
     Args:
         argument: ``OTEL_TRACES_SAMPLER_ARG``: what decides for the backend, as the name of a sampler
             (``always_off``), a ratio (``0.1``, the parent's decision first), or both
-            (``traceidratio=0.1``). Nothing, or what cannot be read: ``parentbased_always_on``.
+            (``traceidratio=0.1``). Where it is missing or cannot be used: ``parentbased_always_on``.
     """
     text = "" if argument is None else str(argument).strip()
     name, _, ratio = text.partition("=")

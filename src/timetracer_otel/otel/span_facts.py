@@ -63,7 +63,7 @@ def request_path(span: ReadableSpan) -> str | None:
 
 
 def _line_of(span: ReadableSpan) -> tuple[str, str, str]:
-    """Method, path and query; for jobs and messages, the span's kind and its name in the place of the first two."""
+    """Method, path and query. For jobs and messages, the span's kind stands for the method, its name for the path."""
     attributes = span.attributes or {}
     method = first_of(attributes, "http.request.method", "http.method")
     path, _, query = (request_path(span) or span.name).partition("?")
@@ -86,8 +86,8 @@ def _response_of(span: ReadableSpan) -> ResponseSnapshot:
 class RootSpan:
     """The request that a root span stands for, for want of somebody who saw it passing (an `Exchange`).
 
-    Made when the span starts: a replay has nothing but what the span says then to choose a recording by, and the app
-    may rename it later. The rest is what it says in the end.
+    Made when the span starts. Method, path and query are read then, since a replay chooses its recording by them and
+    the app may rename the span later. Everything else is read when it is asked for.
     """
 
     def __init__(self, span: ReadableSpan) -> None:
@@ -95,6 +95,7 @@ class RootSpan:
         self._line = _line_of(span)
 
     def request(self) -> RequestSnapshot:
+        """The request, as far as the span's attributes tell of it; an empty one after `release`."""
         span = self._span
         if span is None:
             return RequestSnapshot(method="", path="")
@@ -110,14 +111,16 @@ class RootSpan:
         )
 
     def response(self) -> ResponseSnapshot:
+        """The status and the duration; status 0 after `release`."""
         return ResponseSnapshot(status=0) if self._span is None else _response_of(self._span)
 
     def release(self) -> None:
+        """Let go of the span, so that it can be freed."""
         self._span = None
 
 
 def note_exception(session: TraceSession, span: ReadableSpan) -> None:
-    """Tell a session of the last exception that was recorded on a span."""
+    """Tell a session of each exception that was recorded on a span; the session keeps the last one."""
     for event in span.events:
         if event.name == "exception":
             attributes = event.attributes or {}
@@ -134,5 +137,5 @@ def failed(span: ReadableSpan) -> bool:
 
 
 def query_values(query: str) -> dict[str, Any]:
-    """A query by names, with a list where a name occurs more than once."""
+    """The values of a query by name; a list of values where a name occurs more than once."""
     return values_by_name(parse_qsl(query, keep_blank_values=True))

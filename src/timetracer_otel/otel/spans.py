@@ -1,13 +1,13 @@
 """The spans of this process while they are live: the side table that the span processor keeps. Needs no SDK.
 
-Payload never rides on spans. A call finds its session through the id of the span it is made in, and a span that
-ended finds its calls through the same id; bodies and rows stay out of the spans, and so out of the backend.
+Bodies and rows are never put on spans, and so never reach the backend. A call finds its session through the id of the
+span that it is made in, and an ended span finds its calls through the same id.
 
-What the SDK's spans keep to themselves is read here and nowhere else, and as it lies there: the properties that say
-the same are functions, and each function on the way of a call costs it about a microsecond, most of it for memory
-that is in no cache. Where a release of OpenTelemetry has renamed them, or a vendor's span has none of them, the
-properties answer: a `try` that catches nothing costs nothing. A span context is a tuple, with the span's id at 1 and
-whether it is remote at 2.
+Private attributes of the SDK's spans (``_context``, ``_parent``, ``_kind``, ``_name``) are read here and in the
+processor. The public properties say the same, but each is a function, which costs a call about a microsecond. Where a
+release of OpenTelemetry has renamed an attribute, or a vendor's span has none of them, the properties are asked: a
+`try` that catches nothing costs nothing. A span context is a tuple: its item 1 is the span's id, and its item 2 says
+whether the span is remote.
 """
 
 from __future__ import annotations
@@ -38,14 +38,15 @@ class LiveSpan(NamedTuple):
     context: SpanContext
     parent: LiveSpan | None
     session: BaseSession | None
-    """None where the request is left out of recording (by sampling or by its path), with all below it."""
+    """None where the request is left out of recording (by sampling or by its path), with all spans below it."""
     is_client: bool
-    """Whether the span stands for a call to somebody else."""
+    """Whether the span stands for a call to another service."""
     is_root: bool
     """Whether the session began with this span, and ends with it."""
 
     @property
     def span_id(self) -> int:
+        """The span's id, as a number."""
         return self.context.span_id
 
     def facts(self) -> SpanFacts:
@@ -53,7 +54,7 @@ class LiveSpan(NamedTuple):
         return facts_of(self.span)
 
     def path(self) -> tuple[str, ...]:
-        """Names of the spans from the outermost to this one; the client span of the call itself is no part of it."""
+        """Names of the spans from the outermost to this one, without the client span of the call itself."""
         node = self.parent if self.is_client else self
         if node is None:
             return ()
@@ -74,14 +75,15 @@ class LiveSpan(NamedTuple):
 
 
 live_span: Callable[[tuple[Any, ...]], LiveSpan] = partial(tuple.__new__, LiveSpan)
-"""Makes one without a function in Python, of which `NamedTuple` has one."""
+"""Makes a `LiveSpan` from a tuple. The class itself would call a function written in Python, which takes longer."""
 
 
 class LiveSpans:
     """All live spans of the process, by span id. Safe from any thread: each change is one step of a dictionary.
 
     Args:
-        watch: Called where a call is made in a span that nobody saw start.
+        watch: Called where a call is made in a recording span that the processor has not seen: a provider was set
+            that the processor is not attached to.
     """
 
     def __init__(self, watch: Callable[[], None]) -> None:
@@ -92,7 +94,7 @@ class LiveSpans:
         return len(self.by_id)
 
     def whereabouts(self, span: ApiSpan | None = None) -> Whereabouts:
-        """Where in the traces the caller is, or a call whose span is not the current one."""
+        """Where in the traces a call is made: in the given span, or else in the current one."""
         if span is None:
             span = current_context().get(SPAN_KEY)  # type: ignore[assignment]
             if span is None:
@@ -100,7 +102,7 @@ class LiveSpans:
         try:
             live = self.by_id.get(span._context[1])  # type: ignore[attr-defined]
         except (AttributeError, TypeError, LookupError):
-            # It keeps its context somewhere else, as a vendor's may.
+            # A vendor's span may keep its context elsewhere.
             live = None
         return live if live is not None else self._unseen(span)
 
@@ -112,7 +114,7 @@ class LiveSpans:
         if live is not None:
             return live
         if span.is_recording():
-            # A provider that was set behind our back: what comes after this call is seen.
+            # The app has set a provider without our noticing. The spans that start after this call are seen.
             self._watch()
         return Unseen(context, span)
 

@@ -1,7 +1,7 @@
-"""The plugins: each captures and replays the calls of one library.
+"""The plugins, under the names that the public contract promises: each captures and replays the calls of one library.
 
-`enable_x` and `disable_x` switch one on and off for the whole process; `function_plugin` makes one for a library that
-has none here. A library is imported only by its own plugin, and only when that is used.
+`enable_x` and `disable_x` switch the plugin of x on and off for the whole process. `function_plugin` makes a plugin
+for a library that has none here. A library is imported only by its own plugin, and only when that plugin is enabled.
 """
 
 from timetracer_otel.calls import hooks
@@ -29,12 +29,12 @@ __all__ = [
 
 
 def _watch_spans() -> None:
-    """Watch the spans where a plugin is enabled by hand, before any session."""
+    """Attach the span processor when a plugin is enabled by hand, before any session."""
     from timetracer_otel.process.runtime import runtime
 
     runtime().watch_spans()
 
 
 hooks.watch_spans = _watch_spans
-# A plugin that is enabled by hand and cannot install its seams closes replays that come later.
+# A plugin that is enabled by hand and cannot install its seams: replays that come later refuse its library's calls.
 hooks.closed_replays = network_guard.ClosedReplays

@@ -1,4 +1,4 @@
-"""The replay of a folder: each request that comes in, and each job, is answered from the cassette recorded for it."""
+"""The replay of a folder: the calls of each request and job are answered from the cassette recorded for it."""
 
 from __future__ import annotations
 
@@ -38,19 +38,22 @@ def named_cassette(header: str | None = None, context: Context | None = None) ->
     """The cassette that baggage names: in a context (None: the current one), or else in a ``baggage`` header."""
     named = baggage.get_baggage(BAGGAGE_ENTRY, context)
     if named is None and header and BAGGAGE_ENTRY in header:
-        # Where no propagator is set, or none has run yet.
+        # No propagator is set that reads baggage, or it has not run yet.
         named = baggage.get_baggage(BAGGAGE_ENTRY, W3CBaggagePropagator().extract({"baggage": header}, Context()))
-    # OpenTelemetry's propagator leaves the properties of an entry with its value (W3C Baggage, section 3.3.1).
+    # An entry may have properties, behind semicolons (W3C Baggage, section 3.3.1). OpenTelemetry's propagator leaves
+    # them in the value.
     return str(named).partition(";")[0].strip() if named is not None else None
 
 
 class _Open(NamedTuple):
+    """A request that is under way."""
+
     line: str
     """``GET /users/7``."""
     by_span: bool
-    """It ends with a span."""
+    """Whether it began and ends with a span, and not with a middleware's call."""
     counts: bool
-    """Whether it counts as a request."""
+    """Whether it is counted and told of in the report."""
 
 
 def _named_by(incoming: IncomingRequest) -> str | None:
@@ -70,7 +73,7 @@ def _snapshot(incoming: IncomingRequest) -> RequestSnapshot:
 
 
 class FolderReplay:
-    """Chooses a session for each request, and keeps it until that has ended. Safe from any thread and task.
+    """Chooses a session for each request, and keeps it until the request has ended. Safe from any thread and task.
 
     Args:
         config: Its ``cassette_path`` is the folder.
@@ -103,7 +106,7 @@ class FolderReplay:
             network_guard.begin(self.outside())
 
     def outside(self) -> ReplaySession:
-        """The session of calls outside any request: answered from what was recorded outside any."""
+        """The session of calls outside any request. It answers from what was recorded outside any request."""
         session = self._outside
         if session is None:
             with self._lock:
@@ -122,16 +125,16 @@ class FolderReplay:
         return _named_by(incoming) is None and self.library.expects_body(_snapshot(incoming))
 
     def request_began(self, incoming: IncomingRequest, around: LiveSpan | None) -> RequestScope | None:
-        """A request has come in that belongs to no session yet; None where it is a call of a job's.
+        """Choose the session of a request that has come in; None where the request is a call that a job makes.
 
         Args:
             incoming: The request.
-            around: The span around the app that a session began with.
+            around: The outermost span around the app, where a session began with it.
         """
         if around is not None:
             if not is_server(around.span):
                 return None
-            # Chosen by what the span said, which knew no body.
+            # That session was chosen by what the span says. Headers and body are known now, and say more.
             self._withdraw(around.session)
         left_out = is_excluded(incoming, self._excluded)
         session = self._began(_snapshot(incoming), _named_by(incoming), by_span=False, left_out=left_out)
@@ -148,7 +151,7 @@ class FolderReplay:
         line = f"{request.method} {request.path}"
         session = self._chosen(entry, request) if entry is not None else self._refusing(request, named)
         session.on_miss = partial(self._ledger.missed, line)
-        # What nobody recorded on purpose is missing on purpose.
+        # A recording leaves out excluded requests. That they have no cassette is no miss, so they are not counted.
         counts = entry is not None or (self._config.should_trace(request.path) and not left_out)
         with self._lock:
             self._open[session] = _Open(line, by_span, counts)
@@ -171,11 +174,11 @@ class FolderReplay:
         network_guard.end(session)
 
     def end(self, session: ReplaySession, by_span: bool = False) -> None:
-        """A request has ended: note what its calls did. Harmless when repeated.
+        """Note what the calls of a request did, when it has ended. Harmless when repeated.
 
         Args:
-            session: Its session.
-            by_span: Whether it was a span that ended; then what a middleware began goes on.
+            session: The request's session.
+            by_span: Whether a span has ended. A request that a middleware began does not end with its span.
         """
         with self._lock:
             began = self._open.get(session)
@@ -184,7 +187,8 @@ class FolderReplay:
             del self._open[session]
         network_guard.end(session)
         cassette = _cassette_of(session)
-        # What outlives its request may still call, and may have been recorded behind the request's cassette.
+        # A task that outlives its request may make calls. A recording puts those that come too late for the request's
+        # cassette into the one of the process.
         if cassette is not None:
             session.fallback = self.outside
         session.on_miss = partial(self._ledger.missed_late, began.line, cassette)
@@ -203,7 +207,7 @@ class FolderReplay:
         self._ledger.tell(self.library)
 
     def after_fork(self) -> None:
-        """In a forked child: what the parent did is not this process's to tell."""
+        """Begin anew in a forked child: the parent's requests are the parent's to report."""
         self._lock = threading.RLock()
         self._open = {}
         self._ledger = ReplayLedger(self._config.replay_report)

@@ -1,8 +1,8 @@
-"""What running sessions have recorded so far, on disk: a process that is killed does not take it along.
+"""The journal: running sessions on disk, as far as they have come, so that a killed process does not lose them.
 
-A session that runs longer than one interval gets a part (see `timetracer_otel.cassette`), to which the calls are
-added that have ended since. When its cassette is written the part goes. A shorter session costs two steps of a
-dictionary.
+A session that runs longer than one interval gets a file of its own, a part (see `timetracer_otel.cassette`). At each
+interval the calls that have ended since are added to it. When the session's cassette is written, the part is removed.
+A shorter session has no part, and costs two steps of a dictionary.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from timetracer_otel.session.trace import EventFeed
 __all__ = ["Journal", "warn_of_store"]
 
 _SHARE = 4
-"""Of each so many seconds, at most one goes into parts, however many sessions run."""
+"""Writing parts takes at most one of so many seconds, however many sessions run."""
 
 _IDLE_S = 60.0
-"""No tick is due: any time will do."""
+"""How long to wait where no session runs: any time will do, since a new session wakes the writer."""
 
 
 def warn_of_store(store: Store, error: CassetteError) -> None:
@@ -42,7 +42,7 @@ class _Running:
 
 
 class Journal:
-    """The parts of this process. `began`, `queued` and `ended` may be called from any thread, the rest from one.
+    """The parts of this process. `began`, `queued` and `ended` are for any thread, all else is for the writer's.
 
     Args:
         store: The folder that the cassettes go to. Parts are files, so that no other kind of store can hold them:
@@ -54,34 +54,41 @@ class Journal:
         self._store = store
         self.interval_s = interval_s
         self._owner: Owner | None = None
-        # Changed by the one thread only, but for `began`; what other threads say waits in `_ended`.
+        # Entries are added by `began` from any thread, and removed by the writer's thread only. The ends that other
+        # threads tell of wait in `_ended` until then.
         self._running: dict[TraceSession, _Running] = {}
         self._ended: deque[tuple[TraceSession, bool]] = deque()
         self.kept: set[TraceSession] = set()
-        """Those that still ran when it was closed, and have a cassette all the same."""
+        """The sessions that still ran when the journal was closed, whose parts became cassettes."""
         self._due_s = 0.0
         self._was_quiet = True
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing runs, and nothing has for a whole interval."""
+        """Whether no session runs, and none has run for a whole interval."""
         return self._was_quiet and not self._running and not self._ended
 
     def began(self, session: TraceSession) -> None:
-        """A session has begun."""
+        """Take note of a session that has begun."""
         self._running[session] = _Running()
 
     def queued(self, session: TraceSession, *, is_queued: bool = True) -> None:
-        """It is in the queue of those that are written, or no longer, and waits for something else.
+        """Take note that a session is in the writer's queue, or no longer (it waits for late calls then).
 
-        In the queue its cassette is the next thing to write: a part costs as much, and puts off all behind it.
+        A session in the queue gets no part: its cassette is written next, and a part would cost as much.
         """
         running = self._running.get(session)
         if running is not None:
             running.queued = is_queued
 
     def ended(self, session: TraceSession, *, wanted: bool) -> None:
-        """A session's cassette was written, or nobody wants one; or (``wanted``) it was lost, but for the part."""
+        """Take note of a session that has ended.
+
+        Args:
+            session: The session.
+            wanted: Whether its part is to become a cassette, since the session's own could not be written. Otherwise
+                the part is removed.
+        """
         if self.interval_s:
             self._ended.append((session, wanted))
 
@@ -90,7 +97,7 @@ class Journal:
         return _IDLE_S if self.is_idle else max(0.0, self._due_s - time.monotonic())
 
     def tick(self) -> None:
-        """Bring everything up to date, where it is due."""
+        """Bring all parts up to date, where that is due."""
         now_s = time.monotonic()
         if now_s < self._due_s:
             return
@@ -103,7 +110,7 @@ class Journal:
         self._due_s = now_s + took_s + max(self.interval_s, (_SHARE - 1) * took_s)
 
     def settle(self) -> None:
-        """See to the parts of sessions that have ended."""
+        """Remove the parts of sessions that have ended, or make cassettes of them."""
         while self._ended:
             session, wanted = self._ended.popleft()
             running = self._running.pop(session, None)
@@ -112,7 +119,7 @@ class Journal:
                 (part.keep if wanted else part.remove)()
 
     def close(self) -> None:
-        """No session will be written from now on: the parts of those that still run become cassettes as they are."""
+        """Make cassettes of the parts of all sessions that still run: no session is written any more."""
         self.settle()
         for session, running in list(self._running.items()):
             self._bring_up_to_date(session, running, 0.0)
@@ -133,12 +140,13 @@ class Journal:
             )
 
     def abandon(self) -> None:
-        """In a forked child: everything here is its parent's."""
+        """Leave everything to the parent, in a forked child."""
         if self._owner is not None:
             self._owner.abandon()
 
     def _bring_up_to_date(self, session: TraceSession, running: _Running, patience_s: float) -> None:
-        # Without any of these, it is not known yet what it is about; once finalised, it is about to be written.
+        # Without any of these it is not known yet which request the session is about. A finalised session is about to
+        # be written.
         known = session.exchange or session.origin or session.request
         if running.given_up or session.is_finalized or known is None:
             return

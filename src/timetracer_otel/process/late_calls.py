@@ -1,6 +1,6 @@
-"""Late children: calls and spans of a request that are still under way when it has ended.
+"""Late children: calls and spans of a request that are still under way when the request has ended.
 
-Its cassette waits for them, for a bounded time, in the writer and not in the app's way.
+The request's cassette waits for them, for a limited time. It waits in the writer's thread, not in the app's.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from timetracer_otel.session import BaseSession, TraceSession
 __all__ = ["POLL_S", "LateChildren"]
 
 POLL_S = 0.05
-"""How often the writer looks, while any recording waits."""
+"""How often the writer looks whether the late children have ended, while any recording waits."""
 
 
 @dataclass(slots=True)
@@ -25,11 +25,11 @@ class _Waiting:
 
 
 class LateChildren:
-    """The recordings that wait. For one thread, but for `hurry`.
+    """The recordings that wait for late children. For the writer's thread only; `hurry` is for any thread.
 
     Args:
-        late_s: How long each waits at most.
-        busy: The sessions that have live spans.
+        late_s: How long each recording waits at most.
+        busy: Gives the sessions that have live spans.
     """
 
     def __init__(self, late_s: float, busy: Callable[[], set[BaseSession | None]]) -> None:
@@ -41,11 +41,11 @@ class LateChildren:
 
     @property
     def sessions(self) -> list[TraceSession]:
-        """Those that wait."""
+        """The sessions that wait."""
         return [entry.session for entry in self._waiting]
 
     def hold(self, session: TraceSession) -> bool:
-        """Keep a recording that has children under way; False where it is finalised, to be written now."""
+        """Keep a recording that has children under way; False where it has none: then it is finalised."""
         if self._late_s <= 0 or self._hurried:
             session.finalize()
             return False
@@ -55,7 +55,7 @@ class LateChildren:
         return True
 
     def ready(self) -> list[TraceSession]:
-        """Finalise and take those whose children have ended, and those that have waited long enough."""
+        """Finalise and give the recordings whose children have ended, and those that have waited long enough."""
         now_s = time.monotonic()
         if not self._waiting or (now_s < self._look_at_s and not self._hurried):
             return []
@@ -66,7 +66,8 @@ class LateChildren:
             session = entry.session
             under_way, calls = session.calls_under_way()
             quiet = not under_way and session not in busy
-            # Twice, with no call between: a task that makes several is not cut between two of them.
+            # A recording must be found quiet twice, with no call in between. A task that makes several calls is quiet
+            # between two of them, too.
             if self._hurried or now_s >= entry.deadline_s:
                 session.finalize()
                 ready.append(session)
@@ -79,5 +80,5 @@ class LateChildren:
         return ready
 
     def hurry(self) -> None:
-        """From now on, nothing waits: the process ends. From any thread."""
+        """Let no recording wait from now on: the process ends. Safe from any thread."""
         self._hurried = True

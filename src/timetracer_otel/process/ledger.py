@@ -1,4 +1,4 @@
-"""What the requests of a folder's replay did: sums for the log, and on request a line of JSON for each."""
+"""The account of a folder's replay: sums for the log and, where a file is named, a line of JSON for each request."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from timetracer_otel.types import Verdict
 __all__ = ["ReplayLedger"]
 
 _MOST_TOLD = 50
-"""Missed calls that are told of at the end; further ones are counted."""
+"""How many missed calls are logged at the end; further ones are only counted."""
 
 
 class ReplayLedger:
-    """Keeps numbers, and the first missed calls as text. Safe from any thread and task.
+    """Counts requests and calls, and keeps the first missed calls as text. Safe from any thread and task.
 
     Args:
-        report: File that a line of JSON is appended to for each request that has ended.
+        report: The file that lines of JSON are appended to; None for no file.
     """
 
     def __init__(self, report: str | None) -> None:
@@ -33,32 +33,32 @@ class ReplayLedger:
         self._told: list[str] = []
 
     def began(self, request: str, cassette: str | None) -> None:
-        """A request has come in, with the cassette that was chosen for it; None where there is no recording."""
+        """Count a request that has come in. ``cassette`` was chosen for it; None where there is no recording."""
         with self._lock:
             self._sums["requests"] += 1
             self._sums["refused"] += cassette is None
         self._report({"request": request, "cassette": cassette, "state": "began"})
 
     def withdrawn(self, cassette: str | None) -> None:
-        """Undo `began`."""
+        """Take back what `began` counted."""
         with self._lock:
             self._sums["requests"] -= 1
             self._sums["refused"] -= cassette is None
 
     def missed(self, request: str, error: ReplayMismatchError) -> None:
-        """A call of a request had no answer."""
+        """Count a call of a request that had no answer."""
         with self._lock:
             self._sums["missed"] += 1
             if len(self._told) < _MOST_TOLD:
                 self._told.append(f"missed in {request}: {error}")
 
     def missed_late(self, request: str, cassette: str | None, error: ReplayMismatchError) -> None:
-        """A call had no answer that was made after its request had ended."""
+        """Count a call that had no answer and was made after its request had ended."""
         self.missed(f"{request}, after its end", error)
         self._report({"request": request, "cassette": cassette, "state": "late", "misses": [str(error)]})
 
     def ended(self, request: str, cassette: str | None, verdict: Verdict) -> None:
-        """A request has ended."""
+        """Add what the calls of a request did, when it has ended."""
         self.add(verdict)
         self._report(
             {
@@ -73,7 +73,7 @@ class ReplayLedger:
         )
 
     def add(self, verdict: Verdict) -> None:
-        """Add what one session did, but for its misses, of which `missed` heard."""
+        """Add what the calls of one session did, without its misses, which `missed` has counted."""
         with self._lock:
             self._sums["hit"] += len(verdict.hits) + verdict.repeats
             self._sums["unused"] += len(verdict.unused)
@@ -81,7 +81,7 @@ class ReplayLedger:
             self._sums["blocked"] += len(verdict.blocked)
 
     def tell(self, library: CassetteLibrary) -> None:
-        """Say the sums in one line, and log each call that had no answer."""
+        """Log the sums in one line, and each call that had no answer."""
         sums = self._sums
         recordings = len(library.entries)
         refused = f", {sums['refused']} without a recording" if sums["refused"] else ""
@@ -101,7 +101,7 @@ class ReplayLedger:
         if self._report_path is None:
             return
         try:
-            # One write to a file that is open for appending: lines of several workers do not mix.
+            # A whole line in one write, to a file that is open for appending: lines of several workers do not mix.
             with open(self._report_path, "ab", buffering=0) as file:
                 file.write(json.dumps(found).encode() + b"\n")
         except OSError as error:

@@ -1,4 +1,4 @@
-"""The recording of calls outside any request: one long-lived cassette of the process, written as it goes."""
+"""The recording of calls outside any request: one cassette for the whole process, written call by call."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ _UNWRITTEN = "calls that could not be written"
 
 
 class ProcessSession(TraceSession):
-    """Appends each call to its file as soon as the call and its span have ended; keeps nothing of it.
+    """Appends each call to its file as soon as the call and its span have ended, and keeps nothing of it in memory.
 
-    The file is made with the first call. Where it cannot be written, the app goes on: one log line, and the calls
-    are counted as dropped.
+    The file is made with the first call. Where it cannot be written, one line is logged and the calls are counted as
+    dropped; the app goes on.
 
     Args:
         config: Where to write, and what to capture.
-        is_live: Whether a span with this id is still open, so that its end is worth waiting for.
+        is_live: Says whether a span with this id has not ended yet, so that a call waits for its end.
     """
 
     def __init__(self, config: TraceConfig, is_live: Callable[[int], bool]) -> None:
         super().__init__(config)
-        # What is written makes room again; each body by itself is bounded.
+        # Only the size of each body is limited. Their sum is not: what is written is no longer in memory.
         self.limits = BodyLimits(config.max_body_bytes)
         self._is_live = is_live
         self._under_way: dict[int, PendingCall] = {}
         self._calls_of_span: dict[int, int] = {}
-        # Nothing is kept, so there is no list for them.
+        # The span processor appends ended spans to this list. Without one it calls `span_ended` for each.
         self.ended_spans = None
         self._spans_of_calls: dict[int, EndedSpan] = {}
         self._waiting_for_span: dict[int, list[PendingCall]] = {}
@@ -48,6 +48,7 @@ class ProcessSession(TraceSession):
         self.call_ended = self._write_ended
 
     def call_began(self, call: PendingCall) -> bool:
+        """Take in a call that begins; False, counted, where it is not recorded."""
         with self._lock:
             if self._closed:
                 self.drop(_UNWRITTEN)
@@ -73,11 +74,13 @@ class ProcessSession(TraceSession):
             self._write_call(call, span)
 
     def call_withdrawn(self, call: PendingCall) -> None:
+        """Forget a call that is not to be recorded after all."""
         with self._lock:
             if self._under_way.pop(call.eid, None) is not None:
                 self._settled(call.span_id)
 
     def span_ended(self, span: EndedSpan) -> None:
+        """Write the calls that waited for this span; a client span without calls becomes an observed event."""
         span_id = span.span_id
         with self._lock:
             stands_alone = span.is_client and span_id not in self._known_spans
@@ -94,12 +97,13 @@ class ProcessSession(TraceSession):
                 self._write(event)
 
     def add_event(self, event: DependencyEvent) -> None:
+        """Write an event that was made elsewhere."""
         event.eid = self.next_eid()
         with self._lock:
             self._write(self._maker.given(event))
 
     def finish(self) -> None:
-        """Write what is still under way as it stands, and the footer."""
+        """Write the calls that are still under way as they are now, and then the footer."""
         self.finalize()
         with self._lock:
             for call in [*self._under_way.values(), *(c for calls in self._waiting_for_span.values() for c in calls)]:
@@ -149,7 +153,8 @@ class ProcessSession(TraceSession):
             self._give_up(error)
 
     def _give_up(self, error: CassetteError) -> None:
-        # Behind half an event nothing can be read: what comes when there is room again goes to another file.
+        # The file may end in the middle of an event, and nothing behind that could be read. So the calls that come
+        # when there is room again go to another file.
         self._output = None
         self._pauses_until_s = time.monotonic() + _PAUSE_S
         faults.warn_once(

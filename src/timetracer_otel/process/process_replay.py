@@ -1,4 +1,4 @@
-"""The replay of a whole process: from its start to its end one session, and at the end the account of it."""
+"""The replay of a whole process: one session from its start to its end, whose result is logged at the end."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class ProcessReplay:
 
     Args:
         config: Names the cassette.
-        session: The session, where it is no replay of that cassette.
+        session: The session; made from the configuration where it is left out.
 
     Raises:
-        ConfigurationError: It names none.
+        ConfigurationError: The configuration names no cassette.
         CassetteError: The cassette cannot be read, or what will be recorded cannot be written.
     """
 
@@ -45,7 +45,7 @@ class ProcessReplay:
             network_guard.begin(self.session)
 
     def finish(self) -> None:
-        """Write what was recorded, and say what the replay did. Never raises: the process ends anyway."""
+        """Write what was recorded, and log what the replay did; a cassette that cannot be written is logged too."""
         session = self.session
         network_guard.end(session)
         if os.getpid() != self._process_id:
@@ -56,7 +56,7 @@ class ProcessReplay:
             except CassetteError as error:
                 faults.logger.error("timetracer-otel: %s", error)
         verdict = replace(session.verdict(), cassette_path=self._config.cassette_path or "")
-        # Only needed at the end, and not by every process.
+        # Imported here, since a process that only records never needs it.
         from timetracer_otel.report import verdict_text
 
         faults.say(logging.INFO if verdict.ok else logging.WARNING, verdict_text(verdict))
@@ -67,10 +67,10 @@ class ProcessReplay:
         return session.recorder if isinstance(session, ReplaySession) else session
 
     def _save(self, path: str) -> None:
-        """Write what was recorded, but not over what another process has recorded meanwhile.
+        """Write what was recorded, but do not replace what another process has recorded meanwhile.
 
-        A program that starts itself again (the reloaders of Django and Flask) runs twice with one cassette, and only
-        one of the two makes calls.
+        The reloaders of Django and Flask start the program a second time, so two processes have the same cassette.
+        Only one of them makes calls, and the other must not write an empty cassette over these.
         """
         recorder = self._recorder
         if recorder is not None and _stamp(path) != self._file and _holds_calls(path):
@@ -98,7 +98,7 @@ class ProcessReplay:
 
 
 def _stamp(path: str | None) -> tuple[int, int, int] | None:
-    """What tells one version of a file from another; None where there is none."""
+    """Numbers that change when a file is written anew; None where there is no file."""
     try:
         found = Path(path or "").stat()
     except OSError:
@@ -107,7 +107,7 @@ def _stamp(path: str | None) -> tuple[int, int, int] | None:
 
 
 def _holds_calls(path: str) -> bool:
-    """Whether a cassette has something to lose; one that cannot be read has."""
+    """Whether a cassette has calls that must not be lost; True as well where the file cannot be read."""
     try:
         return bool(read_cassette(path).events)
     except CassetteNotFoundError:

@@ -1,4 +1,4 @@
-"""The recordings of requests (of jobs, of messages): each from its beginning until it is on disk or given up."""
+"""The recordings of requests, jobs and messages: each from its beginning until it is on disk or given up."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = ["Recordings"]
 
 
 class Recordings:
-    """Opens, bounds, ends and counts them. Safe from any thread.
+    """Begins, ends and counts recordings, and limits their number. Safe from any thread.
 
     Args:
-        config: How many there may be at once, and where they go.
+        config: How many recordings there may be at once, and in which folder they are written.
         spans: The live spans, which tell whether a recording has late children.
-        successor: Gives the session of calls that begin when their own recording is written.
+        successor: Gives the session for calls that begin when the recording they belong to is written already.
     """
 
     def __init__(self, config: TraceConfig, spans: LiveSpans, successor: Callable[[], BaseSession | None]) -> None:
         self._config = config
-        # Where only failed requests are kept, calls outside any are not, nor those that come too late.
+        # Where only failed requests are kept, calls that come too late are not, like all calls outside a request.
         self._successor = None if config.errors_only else successor
         self._lock = threading.RLock()
         self._open: set[TraceSession] = set()
@@ -39,7 +39,7 @@ class Recordings:
         self._writer = BackgroundWriter(store, late, self._journal, self._settled)
 
     def begin(self) -> TraceSession | None:
-        """A session for a request that begins; None, counted, where there are too many already."""
+        """A session for a request that begins; None, counted, where too many are under way."""
         if len(self._open) >= self._config.max_sessions:
             counters.cassette_dropped("too many recordings at once")
             faults.warn_once(
@@ -51,7 +51,8 @@ class Recordings:
             return None
         session = TraceSession(self._config)
         session.successor = self._successor
-        # The lock is held for moments only: a signal that comes while it is held keeps the writer from its work.
+        # The lock is held for as few steps as possible. The handler of a signal that interrupts this thread meanwhile
+        # waits for the writer, which needs the lock.
         with self._lock:
             self._open.add(session)
         counters.session_began()
@@ -59,7 +60,10 @@ class Recordings:
         return session
 
     def end(self, session: TraceSession, has_failed: bool) -> None:
-        """The request has ended: keep its recording, or not. Harmless when repeated, and for sessions of nobody's."""
+        """Write the recording of a request that has ended, or discard it.
+
+        Harmless when repeated, and for a session that was not begun here.
+        """
         with self._lock:
             if session not in self._open or session in self._ended:
                 return
@@ -74,15 +78,15 @@ class Recordings:
             self._writer.submit(session)
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait for the cassettes of ended requests that have no late calls under way; False: that took longer."""
+        """Wait for the cassettes of ended requests without late calls under way; False where that took too long."""
         return self._writer.flush(timeout_s)
 
     def recover(self) -> None:
-        """Make cassettes of what processes that died have left in the folder."""
+        """Make cassettes of the parts that killed processes have left in the folder."""
         self._writer.recover()
 
     def stop(self) -> None:
-        """Write what has ended, without waiting for late calls, and what is still under way as far as it has come."""
+        """Write the ended requests without waiting for late calls, and the running ones as far as they have come."""
         with self._lock:
             under_way = self._open - self._ended
             self._ended |= under_way
@@ -97,7 +101,7 @@ class Recordings:
             self._settled(session)
 
     def abandon(self) -> None:
-        """In a forked child: everything here is its parent's."""
+        """Leave all recordings to the parent, in a forked child."""
         self._journal.abandon()
         for session in self._open:
             session.disown(self._successor)

@@ -1,4 +1,4 @@
-"""A replay that has no recording to answer from: it could not start, or nothing was recorded for a request."""
+"""The session of a replay that has no recording: the replay could not start, or nothing fits a request."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["RefusingSession"]
 
 
 class RefusingSession(ReplaySession):
-    """Refuses every call that a replay would have answered, and says why there is none.
+    """Refuses every call that a replay would have answered, and says why there is no recording.
 
     Args:
         reason: What is missing, as the beginning of a sentence: ``This replay could not start``.
         config: Decides which plugins stay live.
-        cause: What came of it, or came before it.
-        hint: What to do about it.
-        candidates: Gives the nearest recorded requests, when the first call is refused.
+        cause: Why it is missing.
+        hint: What the user can do about it.
+        candidates: Gives the nearest recorded requests; called when the first call is refused.
     """
 
     def __init__(
@@ -44,10 +44,12 @@ class RefusingSession(ReplaySession):
         self._found: Sequence[str] | None = None
 
     def match(self, call: Call | RedactedCall, path: tuple[str, ...] = ()) -> NoReturn:
+        """Refuse the call, and count it as missed."""
         call = self.redacted(call).call
         self._refuse(f"{call.lib} {call.method} {call.url or ''}")
 
     def get_next_event(self, event_type: EventType, actual_signature: dict[str, Any]) -> NoReturn:
+        """Refuse the call of a plugin that was written for timetracer 1.6, and count it as missed."""
         self._refuse(event_type.value)
 
     def _refuse(self, called: str) -> NoReturn:

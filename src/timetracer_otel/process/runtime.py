@@ -1,4 +1,8 @@
-"""What this process does of its own accord: record each request, replay one cassette, or nothing."""
+"""The runtime: whether this process records each request, replays a cassette or a folder, or does nothing.
+
+It answers the questions of the lower rooms: in which session a call is made (`calls.hooks`), which one a span belongs
+to (the span processor), and which one a request gets that comes in (the middlewares).
+"""
 
 from __future__ import annotations
 
@@ -31,7 +35,7 @@ from timetracer_otel.otel.propagator import carry, stop_carrying
 from timetracer_otel.otel.provider import attach, attach_to_future_providers
 from timetracer_otel.otel.span_facts import RootSpan, failed, is_server, note_exception, request_path
 from timetracer_otel.otel.spans import LiveSpan, LiveSpans
-from timetracer_otel.process import signals
+from timetracer_otel.process import sigterm
 from timetracer_otel.process.folder_replay import FolderReplay
 from timetracer_otel.process.process_recording import ProcessSession
 from timetracer_otel.process.process_replay import ProcessReplay
@@ -46,12 +50,15 @@ __all__ = ["Runtime", "runtime"]
 
 
 class Runtime:
-    """The one of this process; get it from `runtime`. Safe from any thread."""
+    """What a process does outside the blocks of `record` and `replay`. Safe from any thread.
+
+    There is one in a process; get it from `runtime`.
+    """
 
     def __init__(self) -> None:
         self.spans: LiveSpans = LiveSpans(self.watch_spans)
         self.whereabouts: Callable[..., Whereabouts] = self.spans.whereabouts
-        """Where in the traces a call is made."""
+        """Where in the traces a call is made (see `LiveSpans.whereabouts`)."""
         self._processor: SpanProcessor | None = None
         self.takes_requests: bool = False
         """Whether each request gets a session of its own, as it comes in."""
@@ -66,7 +73,7 @@ class Runtime:
 
     @property
     def mode(self) -> TraceMode:
-        """What happens outside explicit sessions."""
+        """The mode of calls outside explicit sessions (those of `record` and `replay`)."""
         if self._folder is not None:
             return TraceMode.REPLAY
         if self._replay is not None:
@@ -75,12 +82,12 @@ class Runtime:
 
     @property
     def is_active(self) -> bool:
-        """Whether anything happens outside explicit sessions."""
+        """Whether calls outside explicit sessions are recorded or replayed."""
         return self.takes_requests or self._replay is not None
 
     @property
     def processor(self) -> SpanProcessor:
-        """The span processor of this process. Whoever asks has a provider, and so the SDK that it needs."""
+        """The span processor of this process. Asked for only where a provider is set: it imports the SDK."""
         if self._processor is None:
             from timetracer_otel.otel.processor import TimetracerSpanProcessor
 
@@ -88,7 +95,7 @@ class Runtime:
         return self._processor
 
     def watch_spans(self) -> None:
-        """Attach the processor to the provider there is, or to the one that comes. Never raises in the app."""
+        """Attach the span processor to the provider that is set, or will be set. Contains its faults."""
         try:
             attach(lambda: self.processor)
         except Exception as error:
@@ -101,8 +108,8 @@ class Runtime:
     def start_from_environment(self) -> TraceMode:
         """Do what the environment says; what cannot be done is logged in one line.
 
-        A replay that cannot start refuses every call that it would have answered: going live instead would be
-        the one thing that nobody asked for.
+        A replay that cannot start refuses every call that it would have answered. The calls must not go to the real
+        services instead.
         """
         try:
             config = TraceConfig.from_env()
@@ -125,17 +132,17 @@ class Runtime:
     def start_recording(self, config: TraceConfig | None = None) -> None:
         """Record each request from now on; harmless when repeated.
 
-        Without a configuration the environment decides, which may have switched us off.
+        Without a configuration the environment is read; where that switches us off, nothing is recorded.
 
         Raises:
-            ConfigurationError: No configuration was given, and the environment's cannot be used.
+            ConfigurationError: No configuration was given, and the environment has a value that cannot be used.
         """
         if config is None:
             if instrumentation_disabled("timetracer"):
                 return
             config = TraceConfig.from_env()
             if mode_is_explicit() and not config.is_record_mode:
-                # Naming the exporter means "record", but a mode that was set says more.
+                # The exporter's name in OTEL_TRACES_EXPORTER means "record", unless a mode is set.
                 return
         with self._lock:
             if not self.takes_requests:
@@ -154,8 +161,8 @@ class Runtime:
         Where it names a folder, each request, job and message is answered from the cassette recorded for it.
 
         Raises:
-            ConfigurationError: It names none.
-            CassetteError: It cannot be read, or what will be recorded cannot be written.
+            ConfigurationError: The configuration names no cassette.
+            CassetteError: The cassette cannot be read, or what will be recorded cannot be written.
         """
         if config.cassette_path is not None and Path(config.cassette_path).is_dir():
             self._folder = FolderReplay(config)
@@ -165,7 +172,7 @@ class Runtime:
         self._begin()
 
     def stop(self) -> None:
-        """Write what is finished and do nothing from now on."""
+        """Write the recordings, log what a replay did, and do nothing from now on."""
         with self._lock:
             self.takes_requests = False
             replay, self._replay = self._replay, None
@@ -173,7 +180,7 @@ class Runtime:
             process, self._process_session = self._process_session, None
             recordings, self._recordings = self._recordings, None
         stop_carrying()
-        signals.remove()
+        sigterm.remove()
         if replay is not None:
             replay.finish()
         if folder is not None:
@@ -188,7 +195,7 @@ class Runtime:
     def flush(self, timeout_s: float = 30.0) -> bool:
         """Wait until the cassettes of finished requests are on disk; False where that took longer.
 
-        Not for those of requests that have late calls under way: who asks may be the event loop that makes these.
+        Requests with late calls under way are not waited for: the caller may run on the event loop that makes them.
         """
         recordings = self._recordings
         return recordings is None or recordings.flush(timeout_s)
@@ -196,8 +203,8 @@ class Runtime:
     def process_session(self) -> BaseSession | None:
         """The session of calls outside any request; made when it is first asked for.
 
-        There is none where only failed requests are kept: such calls have no request that could fail. Sampling is a
-        choice among requests, and leaves it alone.
+        There is none where only failed requests are recorded (`errors_only`): these calls have no request that could
+        fail. `sample_rate` is about requests, so it does not count here.
         """
         if not self.takes_requests:
             return self._replay.session if self._replay is not None else None
@@ -215,7 +222,7 @@ class Runtime:
         return session
 
     def stray_session(self) -> BaseSession | None:
-        """The session where no span tells: that of the request which is being handled here, or the process's."""
+        """The session of a call or span without a live span above it: the current request's, or the process's."""
         scope = current_scope()
         return self.process_session() if scope is None else session_now(scope.session)
 
@@ -233,10 +240,10 @@ class Runtime:
         return self._folder is not None and begins_anew() and self._folder.expects_body(incoming)
 
     def request_began(self, incoming: IncomingRequest) -> RequestScope | None:
-        """A request has come in, and the app is about to be called for it: the one place that decides on its session.
+        """Decide on the session of a request that has come in, before the app is called for it.
 
-        None where it belongs to a session that is current already: an explicit one (`record` around a test client),
-        or that of the request which calls or mounts this app.
+        None where the request belongs to a session that is current already. Examples: an explicit one (`record`
+        around a test client), or that of the request whose app calls or mounts this app.
         """
         if not self.takes_requests or not begins_anew():
             return None
@@ -245,11 +252,13 @@ class Runtime:
         if self._folder is not None:
             return self._folder.request_began(incoming, around)
         if around is not None:
-            # A span around the app began a session: a request's (the user's own middleware stands outside ours) gets
-            # what passes here; in another one's (a job's, say), this request is nothing but a call.
+            # A session began with a span around the app. Where that is the span of this request (the user has put
+            # OpenTelemetry's middleware around the app), its session takes in what passes here. Where it is another
+            # one, a job's for example, this request is only a call that the job makes.
             session = around.session
             if session is None and is_server(around.span):
-                # Left out by that span; what the request leaves behind is, too, when the span has ended.
+                # The request was left out when that span began. A scope without a session leaves out the tasks, too,
+                # that go on when the span has ended.
                 return RequestScope(incoming, None)
             if not is_server(around.span) or not isinstance(session, TraceSession) or session.exchange is not None:
                 return None
@@ -259,7 +268,7 @@ class Runtime:
         return RequestScope(incoming, session, self._request_ended)
 
     def outermost_ended(self, session: BaseSession, span: ReadableSpan, began_session: bool) -> None:
-        """An outermost span of this process has ended: tell its session, and hand that over if it began with it."""
+        """Tell a session that an outermost span has ended; end the session if it began with the span."""
         if isinstance(session, ReplaySession):
             if began_session and self._folder is not None:
                 self._folder.end(session, by_span=True)
@@ -277,7 +286,7 @@ class Runtime:
             if scope.ended:
                 self._end(session, scope.failed)
             else:
-                # The span of the user's middleware ends with the response; the app may still be at work.
+                # The span of the user's middleware ends with the response, and the app may go on after that.
                 scope.on_end = self._request_ended
 
     def _request_ended(self, scope: RequestScope) -> None:
@@ -290,7 +299,7 @@ class Runtime:
             recordings.end(session, has_failed)
 
     def _begin_recording(self, path: str | None) -> TraceSession | None:
-        """A session for what begins now; None where it is left out, with all below it."""
+        """A session for a request that begins now; None where it is left out, with all calls below it."""
         config, recordings = self._config, self._recordings
         if recordings is None or (path is not None and not config.should_trace(path)) or not config.should_sample():
             return None
@@ -315,7 +324,7 @@ class Runtime:
         if parent is not None:
             return parent.session, False
         is_local_root = span.parent is None or span.parent.is_remote
-        # A client span that is a root of its own is a call outside any request, no request.
+        # A client span without a parent is a call outside any request.
         if is_local_root and self.takes_requests and not is_client:
             return self._open_root(span, context), True
         return self.stray_session(), False
@@ -323,7 +332,7 @@ class Runtime:
     def _open_root(self, span: Span, context: Context | None) -> BaseSession | None:
         scope = current_scope()
         if scope is not None and not scope.ended:
-            # The app made the span's context by itself, and so lost the session that stands in ours.
+            # The app gave the span a new context of its own making, in which the request's session is missing.
             return scope.session
         if self._folder is not None:
             return self._folder.span_began(span, context)
@@ -338,7 +347,7 @@ class Runtime:
 
     def _begin(self) -> None:
         set_ambient_lookup(self.ambient_session)
-        signals.watch(self.stop)
+        sigterm.watch(self.stop)
         self.watch_spans()
 
     def _refuse(self, error: Exception, config: TraceConfig, *, replaying: bool) -> None:
@@ -354,7 +363,7 @@ class Runtime:
             self._begin()
 
     def _after_fork(self) -> None:
-        # The parent's threads, files, sessions and open spans are not this process's.
+        # Threads, files, sessions and open spans belong to the parent.
         self._lock = threading.RLock()
         self.spans.clear()
         self._process_session = None
@@ -366,11 +375,11 @@ class Runtime:
         if self._recordings is not None:
             self._recordings.abandon()
             self._recordings = Recordings(self._config, self.spans, self.process_session)
-            # What is called here belongs to no request of the parent's, but to this process.
+            # Calls made here belong to the child process, and to no request of the parent's.
             forget_session()
             forget_scope()
         counters.forget()
-        signals.watch_forked(self, self.stop)
+        sigterm.watch_forked(self, self.stop)
 
 
 @lru_cache(maxsize=1)

@@ -1,10 +1,10 @@
-"""What has to be in place while a session runs in a block: seams, threads that carry it, spans, the guard."""
+"""What a block of `record` or `replay` switches on: seams, the context in threads, the span processor, the guard."""
 
 from __future__ import annotations
 
 from timetracer_otel.calls.registry import load_plugins
 from timetracer_otel.guard import network_guard
-from timetracer_otel.otel import threads
+from timetracer_otel.otel import thread_context
 from timetracer_otel.process.runtime import runtime
 from timetracer_otel.session import BaseSession
 
@@ -12,7 +12,7 @@ __all__ = ["Surroundings"]
 
 
 class Surroundings:
-    """Everything around one session, from when it is made until `end`.
+    """Everything that one session needs in the process, from when this is made until `end`.
 
     Args:
         session: The session.
@@ -26,12 +26,12 @@ class Surroundings:
         self._plugins = load_plugins()
         for plugin in self._plugins:
             plugin.activate()
-        threads.hold()
+        thread_context.hold()
         runtime().watch_spans()
 
     def end(self) -> None:
-        """Take away what was put in place for this session."""
+        """Switch off what was switched on for this session."""
         network_guard.end(self._session)
         for plugin in self._plugins:
             plugin.deactivate()
-        threads.release()
+        thread_context.release()

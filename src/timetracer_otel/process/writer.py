@@ -1,4 +1,4 @@
-"""Writing the cassettes of requests beside the app, not in its way."""
+"""Writing the cassettes of requests in a thread of its own, so that no request waits for the disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ __all__ = ["BackgroundWriter"]
 
 
 class _Order:
-    """To say when all that was taken before is written or waits for late calls; ``closing``: and to end then."""
+    """Asks the thread to say when all sessions that came before are written, or wait for late calls.
+
+    A ``closing`` order also ends the thread.
+    """
 
     def __init__(self, *, closing: bool) -> None:
         self.closing = closing
@@ -28,15 +31,15 @@ class _Order:
 
 
 class BackgroundWriter:
-    """One daemon thread that makes ended sessions into files, and keeps the journal of those that run.
+    """One daemon thread that writes ended sessions to files, and keeps the journal of those that run.
 
-    Safe from any thread. Its queue has no limit of its own: whoever opens sessions limits their number.
+    Safe from any thread. Its queue has no limit: `Recordings` limits the number of sessions.
 
     Args:
-        store: Where the cassettes go.
-        late: Keeps those that have to wait.
-        journal: Keeps those that run on the disk.
-        settled: Called with each session when it is written or lost, and holds nothing more.
+        store: The folder that the cassettes are written to.
+        late: Keeps the sessions that wait for late calls.
+        journal: Keeps the running sessions on disk.
+        settled: Called with each session when it is written or lost, and needs no memory any more.
     """
 
     def __init__(
@@ -56,7 +59,7 @@ class BackgroundWriter:
         self._lock = threading.RLock()
 
     def began(self, session: TraceSession) -> None:
-        """A session has begun, which is to be kept in the journal until it is written or `discard` is called."""
+        """Keep a session that has begun in the journal, until it is written or discarded."""
         if not self._journal.interval_s:
             return
         self._journal.began(session)
@@ -66,25 +69,26 @@ class BackgroundWriter:
             self._queue().put(None)
 
     def submit(self, session: TraceSession) -> None:
-        """Take a session whose root has ended; returns at once."""
+        """Put a session whose request has ended into the queue; returns at once."""
         self._journal.queued(session)
         self._queue().put(session)
         if self._thread is None:
             self._start()
 
     def discard(self, session: TraceSession) -> None:
-        """A session has ended that nobody wants a cassette of."""
+        """Take a session out of the journal that gets no cassette."""
         self._journal.ended(session, wanted=False)
 
     def flush(self, timeout_s: float = 30.0) -> bool:
-        """Wait until everything taken so far is written, but for what waits for late calls; False: that took longer.
+        """Wait until the sessions submitted so far are written; False where that took longer.
 
-        Whoever asks may be the very event loop on which those calls are made.
+        Sessions with late calls under way are not waited for. The caller may run on the event loop that makes these
+        calls, and would wait for itself.
         """
         return self._carry_out(_Order(closing=False), timeout_s)
 
     def finish(self) -> bool:
-        """`flush` for the last time: what waits for late calls is written as it stands, what still runs as it is."""
+        """`flush` for the last time: sessions that wait for late calls or still run are written as they are now."""
         self._late.hurry()
         return self._carry_out(_Order(closing=True), 30.0)
 
@@ -98,21 +102,21 @@ class BackgroundWriter:
             return True
         self._queue().put(order)
         if self._thread is None and not self._start():
-            # An interpreter that is at its end starts no more threads.
+            # Python starts no thread when the interpreter is about to end. The work is done in this one.
             self._run(order)
         return order.obeyed.wait(timeout_s)
 
     def _queue(self) -> queue.SimpleQueue[TraceSession | _Order | None]:
-        """What the thread takes from, made with the thread and not before.
+        """The queue, made when it is first needed.
 
-        Recording may begin before gevent (or eventlet) puts greenlets in the place of threads: one that waited for a
-        queue of before would stop all the others.
+        Recording may begin before the app calls gevent's ``monkey.patch_all()``, which replaces threads and queues by
+        greenlets and their queues. A greenlet that waited for a queue made before that would stop all greenlets.
         """
         if self._items is None:
             with self._lock:
                 if self._items is None:
-                    # A simple one: nobody who is interrupted while he puts something in holds a lock that the
-                    # thread needs.
+                    # Not a `queue.Queue`: a signal may interrupt a thread within its `put`, which holds a lock that
+                    # the writer's thread needs. The handler waits for that thread (see `process.sigterm`).
                     self._items = queue.SimpleQueue()
         return self._items
 
@@ -120,7 +124,8 @@ class BackgroundWriter:
         with self._lock:
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name="timetracer-otel-writer", daemon=True)
-                # Where threads inherit the context, this one would keep the request that it was started in.
+                # OpenTelemetry's threading instrumentation copies the context into new threads. This thread would
+                # keep the session of the request that happened to start it.
                 token = otel_context.attach(Context())
                 try:
                     thread.start()
@@ -132,7 +137,7 @@ class BackgroundWriter:
         return True
 
     def _run(self, last: _Order | None = None) -> None:
-        """Work until a closing order is obeyed, or a certain one."""
+        """Work until a closing order is carried out, or the order ``last``."""
         self.recover()
         while True:
             item = self._next()
@@ -142,7 +147,7 @@ class BackgroundWriter:
                     self._journal.queued(item, is_queued=False)
                 else:
                     self._write(item)
-            # What is written is let go of: this frame would keep it alive until the next one comes.
+            # This variable would keep a written session in memory until the next one comes.
             item = None
             ready = self._late.ready()
             while ready:
@@ -153,14 +158,15 @@ class BackgroundWriter:
                 if order.closing or order is last:
                     break
         if not self._queue().empty():
-            # Somebody who came meanwhile took this thread for one that goes on.
+            # A session was submitted while this thread was about to end, so no other thread was started for it.
             self._start()
 
     def _next(self) -> TraceSession | _Order | None:
-        """What comes next; None when it is time to look at what waits, or at the journal."""
+        """The next item of the queue; None when it is time to look after waiting sessions or the journal."""
         items = self._queue()
         if self._journal.is_idle and not self._late.sessions:
-            # First the word, then another look: who begins a session does it the other way round.
+            # `began` adds a session to the journal and then reads `_asleep`. Here it is the other way round, so that
+            # one of the two threads sees what the other has done.
             self._asleep = True
             try:
                 if self._journal.is_idle:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.bridge._programs import plain
+from tests.process._programs import plain
 
 _JOBS = """
     import json, os

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.bridge._programs import cassettes, instrumented
 from tests.loopback import Loopback
+from tests.process._programs import cassettes, instrumented
 from tests.sample_cassettes import body, cassette, http_event
 from timetracer_otel.cassette import save_cassette
 from timetracer_otel.types import AppliedPolicies, HeaderMap, RequestSnapshot, SessionMeta

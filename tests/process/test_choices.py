@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.bridge._programs import plain
+from tests.process._programs import plain
 
 _PROGRAM = """
     import contextvars, json, os, random, tempfile
@@ -105,7 +105,7 @@ def test_requests_are_sampled_once_each_and_calls_outside_them_are_not(tracing: 
     told, dropped = _told(tracing, {"sample_rate": 0.5}, [f"/{number}" for number in range(100)])
     requests = [path for path, _ in told if path]
     (outside,) = (called for path, called in told if not path)
-    # Twice decided would leave a quarter.
+    # Deciding twice, at a rate of a half each, would leave a quarter of the requests.
     assert 35 <= len(requests) <= 65
     assert all(called == [path] for path, called in told if path)
     assert outside == sorted([*(f"late {path}" for path in requests), "outside"])

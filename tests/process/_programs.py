@@ -52,7 +52,7 @@ def started(code: str, **changes: str) -> subprocess.Popen[str]:
 def web_probe(app: str, tracing: str, upstream: str, **changes: str) -> tuple[Any, str]:
     """Serve an app of `_web_apps` and send it its requests, in a process: what that told, and what it logged."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "tests.bridge._web_probe", app, tracing],
+        [sys.executable, "-W", "ignore", "-m", "tests.process._web_probe", app, tracing],
         env=environment(_WEB, UPSTREAM=upstream, PYTHONPATH=str(ROOT), **changes),
         cwd=ROOT,
         capture_output=True,

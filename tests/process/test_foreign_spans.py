@@ -1,4 +1,4 @@
-"""Spans that are no objects of the SDK: vendors hand out their own, and our processor sees what is beneath."""
+"""Spans that are no objects of the SDK: an app gets a vendor's span, and our processor gets the SDK's beneath it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 import timetracer_otel
-from tests.bridge._programs import plain
 from tests.loopback import Loopback
+from tests.process._programs import plain
 from timetracer_otel.process.runtime import runtime
 
 

@@ -12,8 +12,8 @@ import httpx
 import pytest
 from opentelemetry.instrumentation.threading import ThreadingInstrumentor
 
-from tests.bridge._programs import cassettes, instrumented, plain
 from tests.loopback import Loopback
+from tests.process._programs import cassettes, instrumented, plain
 from timetracer_otel import record, replay
 from timetracer_otel.types import DependencyEvent
 
@@ -103,7 +103,7 @@ _SERVICE = """
 
     def app(environ, start_response):
         if environ["PATH_INFO"] == "/1":
-            # Begun by a request, it works for all that come later.
+            # A request starts this thread, which then works for all later requests.
             threading.Thread(target=work, daemon=True).start()
         start_response("200 OK", [])
         user = int(environ["PATH_INFO"][1:])

@@ -1,4 +1,4 @@
-"""Releases of OpenTelemetry that call otherwise what is private to them: no feature is lost, and no program stops.
+"""Releases of OpenTelemetry with other private names: no feature is lost, and no program stops.
 
 A child process gets a copy of OpenTelemetry's packages in which one name is another one wherever it stands.
 """
@@ -17,8 +17,8 @@ from types import SimpleNamespace
 import opentelemetry
 import pytest
 
-from tests.bridge._programs import by_script, plain
 from tests.loopback import Loopback
+from tests.process._programs import by_script, plain
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.libraries.sqlalchemy.internals import otel_span
 

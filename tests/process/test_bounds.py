@@ -10,8 +10,8 @@ import pytest
 import redis
 from sqlalchemy import create_engine, text
 
-from tests.bridge._programs import cassettes
 from tests.loopback import Loopback
+from tests.process._programs import cassettes
 from tests.servers.redis import RedisServer
 from timetracer_otel import ReplayMismatchError, counters, record, replay
 from timetracer_otel.cassette import read_cassette

@@ -1,6 +1,6 @@
 """A program: serve one of the apps over HTTP, ask it a fixed list of requests, and print what came back as JSON.
 
-``python -m tests.bridge._web_probe APP TRACING``, with TRACING one of
+``python -m tests.process._web_probe APP TRACING``, with TRACING one of
 
 - ``none``: no OpenTelemetry at all;
 - ``framework``: the framework's own instrumentor, switched on before ours;
@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from tests.bridge._web_apps import APPS
+from tests.process._web_apps import APPS
 
 LARGE = b"x" * 700_000
 PIECE = 65_536
@@ -57,7 +57,7 @@ def main() -> None:
     """Ask everything, and print."""
     name, tracing = sys.argv[1:3]
     logging.getLogger().addHandler(logging.NullHandler())
-    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.bridge._django_settings"
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.process._django_settings"
     if tracing != "none":
         _set_provider(unsampled=tracing == "unsampled")
     if tracing in {"framework", "unsampled"}:

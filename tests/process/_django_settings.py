@@ -1,6 +1,6 @@
 """Settings of the Django apps in `_web_apps`."""
 
-ROOT_URLCONF = "tests.bridge._web_apps"
+ROOT_URLCONF = "tests.process._web_apps"
 SECRET_KEY = "test"
 ALLOWED_HOSTS = ["*"]
 LOGGING_CONFIG = None

@@ -1,4 +1,4 @@
-"""An app of greenlets: recording has begun before gevent patches the process, and holds none of them up."""
+"""An app of greenlets: recording begins before gevent patches the process, and no greenlet has to wait for it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bridge._programs import cassettes, instrumented
 from tests.loopback import Loopback
+from tests.process._programs import cassettes, instrumented
 
 pytest.importorskip("gevent", reason="it is a dependency of the tests on Linux")
 
@@ -41,7 +41,7 @@ def test_an_app_that_gevent_patches_later_goes_on_and_is_recorded(tmp_path: Path
             PYTHONWARNINGS="ignore",
         )
         assert (done.stdout, done.returncode) == ("[1, 2, 3]\n", 0), done.stderr
-        # Of a thread that began before, gevent may say when it ends that it does not know it.
+        # gevent may complain that it does not know a thread, when one ends that began before the patching.
         assert "timetracer-otel:" not in done.stderr
         found = {
             cassette.request.path: [event.signature.url for event in cassette.events]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.bridge._programs import web_probe
-from tests.bridge._web_probe import REQUESTS
 from tests.loopback import Loopback
+from tests.process._programs import web_probe
+from tests.process._web_probe import REQUESTS
 
 RUNS = [
     ("starlette", "outside"),

@@ -1,6 +1,7 @@
-"""The session in the threads and executors that the app starts: by OpenTelemetry's own threading instrumentation.
+"""Sessions in the threads and executors that the app starts.
 
-It carries the OpenTelemetry context into them, in which the session rides, and makes no telemetry.
+The session stands in the OpenTelemetry context. A new thread begins with an empty context, so OpenTelemetry's own
+threading instrumentation is switched on: it copies the starter's context into the thread, and makes no telemetry.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _switched_on = False
 
 
 def hold() -> None:
-    """Carry the context until `release`; nothing where somebody carries it already, or does not want it."""
+    """Copy the context into new threads until `release`; nothing where the instrumentation is on, or disabled."""
     global _holds
     with _lock:
         _holds += 1
@@ -30,10 +31,10 @@ def hold() -> None:
 
 
 def ensure() -> None:
-    """Switch the instrumentation on if it is held and nobody did.
+    """Switch the instrumentation on if `hold` asked for it and nobody else has switched it on.
 
-    Under ``opentelemetry-instrument`` this waits for the end of loading: there it is loaded like any other, and
-    would warn about having been switched on before.
+    Under ``opentelemetry-instrument`` `hold` leaves this to the hook that runs after all instrumentors are loaded:
+    the threading instrumentation is loaded like any other, and would warn about being switched on a second time.
     """
     global _switched_on
     with _lock:
@@ -45,7 +46,7 @@ def ensure() -> None:
 
 
 def release() -> None:
-    """Undo one `hold`; the last one switches off what we switched on."""
+    """Undo one `hold`; the last one switches the instrumentation off, if we switched it on."""
     global _holds, _switched_on
     with _lock:
         _holds = max(_holds - 1, 0)
@@ -57,12 +58,12 @@ def release() -> None:
                 ThreadingInstrumentor().uninstrument()
             _take_out_what_it_leaves()
         except Exception as error:
-            faults.contain("threads.release", error)
+            faults.contain("thread_context.release", error)
 
 
 def _take_out_what_it_leaves() -> None:
-    # Timer inherits the wrapper of Thread.start and is given another one, of which the first stays behind
-    # (seen in 0.61b0 to 0.66b1).
+    # `threading.Timer` inherits the wrapped `Thread.start`. The instrumentation wraps that once more, and sets it on
+    # `Timer`. When it is switched off it takes away the outer wrapper alone (seen in 0.61b0 to 0.66b1).
     timer, thread = threading.Timer, threading.Thread
     if "start" in vars(timer) and getattr(timer.start, "__wrapped__", None) is thread.start:
         del timer.start

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bridge._programs import forks, instrumented
 from tests.loopback import Loopback
+from tests.process._programs import forks, instrumented
 from tests.sample_cassettes import checkout
 from timetracer_otel.cassette import read_cassette, save_cassette
 
@@ -56,7 +56,7 @@ class Program:
         self.path = path
 
     def run(self, mode: str, *numbers: int, prologue: str = "") -> tuple[list[int], str]:
-        """What it saw, and what we said of it."""
+        """What the program printed, and what we logged."""
         done = instrumented(
             prologue + APP.format(base=self.upstream.url, numbers=list(numbers)),
             TIMETRACER_MODE="replay",

@@ -1,4 +1,4 @@
-"""What a process does that is told by its environment alone."""
+"""What a process does when only its environment says what to do."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.bridge._programs import by_script, cassettes, forks, instrumented, plain, started
 from tests.children import environment, instrument
 from tests.loopback import Loopback
+from tests.process._programs import by_script, cassettes, forks, instrumented, plain, started
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.types import Cassette
 
@@ -83,7 +83,7 @@ def test_each_root_becomes_one_cassette_and_calls_outside_go_to_one_of_the_proce
 
 
 def test_the_script_starts_a_program_as_these_tests_do() -> None:
-    """So that what they show holds for ``opentelemetry-instrument``, which they leave out."""
+    """What the tests show with `instrumented`, which starts no script, holds for ``opentelemetry-instrument`` too."""
     code = "import json, os, sys; print(json.dumps([dict(os.environ), sys.path, sys.argv]))"
     here = instrumented(code)
     assert json.loads(by_script(code).stdout) == json.loads(here.stdout)
@@ -101,7 +101,7 @@ def test_unsampled_processes_record(upstream: Loopback, tmp_path: Path, sampler:
     assert (done.stdout, done.returncode) == (EXPECTED, 0), done.stderr
     found = _by_request(cassettes(tmp_path))
     if sampler == "always_off":
-        # No processor ever hears of a dropped span: the calls are there, the requests are not known.
+        # No processor is told of a dropped span: the calls are recorded, but the requests are not known.
         assert [len(cassette.events) for cassette in found.values()] == [5]
         assert all(event.span is not None and event.span.name is None for event in found[""].events)
     else:

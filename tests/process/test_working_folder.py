@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.bridge._programs import cassettes, instrumented
 from tests.loopback import Loopback
+from tests.process._programs import cassettes, instrumented
 from timetracer_otel import record, replay
 from timetracer_otel.cassette import read_cassette
 

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.bridge._programs import cassettes, web_probe
-from tests.bridge._web_probe import LARGE, REQUESTS, SECRET
 from tests.loopback import Loopback
+from tests.process._programs import cassettes, web_probe
+from tests.process._web_probe import LARGE, REQUESTS, SECRET
 from timetracer_otel.constants import REDACTED, BodyEnd
 from timetracer_otel.types import BodySnapshot, Cassette, HeaderMap
 

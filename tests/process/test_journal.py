@@ -1,4 +1,4 @@
-"""Requests under way are on disk, as far as they have come, for as long as they are under way."""
+"""The journal: requests that are under way are on disk, as far as they have come."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_a_request_that_waits_for_being_written_gets_no_part_meanwhile(tmp_path:
 
     journal.queued(session)
     assert [parts() for _ in range(5)] == [0] * 5
-    # It has a call that outlives it, and is kept until that has ended.
+    # The request has a call that outlives it. Its recording is kept until that call has ended.
     journal.queued(session, is_queued=False)
     deadline_s = time.monotonic() + DEADLINE_S
     while not parts():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.bridge._programs import instrumented, plain
 from tests.loopback import Loopback
+from tests.process._programs import instrumented, plain
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.config import OTEL_ENV_PREFIX, SETTINGS
 from timetracer_otel.otel import flags
@@ -41,20 +41,55 @@ def test_the_module_of_the_flags_imports_nothing() -> None:
     ], done.stderr
 
 
-def test_a_program_that_asks_for_nothing_loads_no_bridge() -> None:
+def test_a_program_that_asks_for_nothing_loads_none_of_what_records() -> None:
     done = instrumented(TELLS)
     assert done.returncode == 0, done.stderr
     assert set(json.loads(done.stdout)) == {
         "timetracer_otel",
+        "timetracer_otel.base",
         "timetracer_otel.base.faults",
         "timetracer_otel.base.plugin_names",
         "timetracer_otel.base.settings",
-        "timetracer_otel.bridge",
-        "timetracer_otel.otel.instrumentor",
         "timetracer_otel.config",
         "timetracer_otel.constants",
         "timetracer_otel.exceptions",
+        "timetracer_otel.otel",
+        "timetracer_otel.otel.instrumentor",
     }
+
+
+def test_importing_record_loads_little_beyond_the_api_and_the_standard_library() -> None:
+    # A test module that imports `record` for one test makes every other test run pay for it. `importlib.metadata`
+    # alone costs half of what all of OpenTelemetry's API does.
+    done = plain("""
+        import json, sys
+        import opentelemetry.context, opentelemetry.trace, msgpack
+        before = set(sys.modules)
+        from timetracer_otel import record, replay
+        print(json.dumps(sorted(set(sys.modules) - before)))
+    """)
+    assert done.returncode == 0, done.stderr
+    loaded = json.loads(done.stdout)
+    heavy = (
+        *("opentelemetry", "wrapt", "asyncio", "importlib.metadata", "importlib_metadata"),
+        *("httpx", "httpcore", "requests", "urllib3", "aiohttp", "sqlalchemy", "redis", "sqlite3", "email", "socket"),
+    )
+    assert [name for name in loaded if f"{name}.".startswith(tuple(f"{root}." for root in heavy))] == []
+    assert {name.split(".")[1] for name in loaded if name.startswith("timetracer_otel.")} == {
+        *("base", "blocks", "config", "constants", "context", "exceptions"),
+    }
+
+
+def test_importing_record_loads_nothing_at_all_of_the_sdk_or_of_a_client() -> None:
+    done = plain("""
+        import json, sys
+        from timetracer_otel import record, replay
+        print(json.dumps(sorted(sys.modules)))
+    """)
+    assert done.returncode == 0, done.stderr
+    forbidden = ("opentelemetry.sdk", "opentelemetry.instrumentation", "opentelemetry.util.http", "wrapt", "asyncio")
+    loaded = [name for name in json.loads(done.stdout) if name.startswith(forbidden)]
+    assert loaded == []
 
 
 def test_a_program_that_asks_for_nothing_may_still_record_and_replay_in_code(tmp_path: Path) -> None:

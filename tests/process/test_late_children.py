@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.bridge._programs import cassettes, plain
 from tests.loopback import Loopback
+from tests.process._programs import cassettes, plain
 from timetracer_otel.types import Cassette
 
 _PROGRAM = """
@@ -27,7 +27,7 @@ _PROGRAM = """
     HTTPXClientInstrumentor().instrument()
     StarletteInstrumentor().instrument()
     TimetracerInstrumentor().instrument()
-    # Only now: OpenTelemetry puts another class in its place.
+    # Imported here, since OpenTelemetry replaces the class when it is instrumented.
     from starlette.applications import Starlette
     from starlette.responses import PlainTextResponse
     from starlette.routing import Route
@@ -110,7 +110,7 @@ def test_calls_under_way_and_those_behind_them_stand_in_the_cassette_and_replay(
     assert [event.not_replayable for event in request.events] == [None] * 4
     assert {event.span.name for event in request.events if event.span is not None} == {"GET"}
     assert request.stats.dropped == {}
-    # The request took as long as it took: it ended before the late calls began.
+    # The duration is that of the request, which ended before the late calls began.
     assert request.stats.total_duration_ms <= request.events[1].start_offset_ms
     replayed, _ = _run(upstream.url, steps, TIMETRACER_MODE="replay", TIMETRACER_CASSETTE=request.path or "")
     assert recorded["told"] == replayed["told"] == bare["told"]
@@ -196,7 +196,7 @@ def test_a_flush_on_the_event_loop_does_not_wait_for_calls_that_end_on_it(tmp_pa
         TIMETRACER_MODE="record",
         TIMETRACER_DIR=str(tmp_path),
         DIR=str(tmp_path),
-        # A flush that waited would give up at its own limit, and say so.
+        # A flush that waited for late calls would give up at its time limit, and return False.
         TIMETRACER_LATE_S="600",
     )
     assert run.returncode == 0, run.stderr

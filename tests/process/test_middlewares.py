@@ -13,7 +13,7 @@ import pytest
 from opentelemetry import context as otel_context
 from opentelemetry import propagate
 
-from tests.bridge._programs import cassettes
+from tests.process._programs import cassettes
 from timetracer_otel import record
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import BodyEnd, EventType, TraceMode
@@ -58,7 +58,7 @@ def _environ(more: dict[str, Any] | None = None) -> wsgi.Environ:
 
 
 class _Server:
-    """The side of WSGI that a server is."""
+    """Does what a WSGI server does."""
 
     def __init__(self) -> None:
         self.written: list[bytes] = []
@@ -212,7 +212,7 @@ def test_apps_that_call_or_mount_others_are_one_request(recorded: Recorded) -> N
         return [b"inner"]
 
     def outer(environ: wsgi.Environ, start_response: wsgi.StartResponse) -> Iterable[bytes]:
-        # Instrumentations of servers begin so: the context that they make is a new one.
+        # Instrumentations of servers begin in this way, and make a new context.
         token = otel_context.attach(propagate.extract({}))
         _call("outer")
         try:
@@ -260,13 +260,13 @@ def test_requests_that_are_left_out_leave_nothing(tmp_path: Path, settings: dict
     assert cassettes(tmp_path) == []
 
 
-def _http(path: str = "/x", **more: Any) -> asgi.Scope:
+def _http(path: str = "/x", **more: Any) -> asgi.ConnectionScope:
     headers = [(b"content-length", b"4")]
     return {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers, **more}
 
 
 class _Connection:
-    """The side of ASGI that a server is."""
+    """Does what an ASGI server does."""
 
     def __init__(self, *messages: dict[str, Any]) -> None:
         self.messages = list(messages)
@@ -280,7 +280,7 @@ class _Connection:
         await asyncio.sleep(0)
         self.sent.append(message)
 
-    async def serve(self, app: Any, scope: asgi.Scope) -> None:
+    async def serve(self, app: Any, scope: asgi.ConnectionScope) -> None:
         await asgi.serve(app, scope, self.receive, self.send, "mine", lambda scope: "/{x}")
 
 
@@ -296,7 +296,7 @@ def test_messages_reach_an_asgi_app_and_its_server_as_they_are(recorded: Recorde
     second = {"type": "http.request", "body": b"y!"}
     buffer = bytearray(b"one")
 
-    async def app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+    async def app(scope: asgi.ConnectionScope, receive: asgi.Receive, send: asgi.Send) -> None:
         assert await receive() is first
         assert await receive() is second
         await _answer(send, buffer)
@@ -323,7 +323,7 @@ def test_websockets_and_the_lifespan_pass_untouched(recorded: Recorded) -> None:
     connection = _Connection()
     for kind in ("websocket", "lifespan"):
 
-        async def app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        async def app(scope: asgi.ConnectionScope, receive: asgi.Receive, send: asgi.Send) -> None:
             assert (receive, send) == (connection.receive, connection.send)
 
         asyncio.run(connection.serve(app, {"type": kind}))
@@ -331,7 +331,7 @@ def test_websockets_and_the_lifespan_pass_untouched(recorded: Recorded) -> None:
 
 
 def test_a_client_that_leaves_ends_both_bodies_early(recorded: Recorded) -> None:
-    async def app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+    async def app(scope: asgi.ConnectionScope, receive: asgi.Receive, send: asgi.Send) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
         await send({"type": "http.response.start", "status": 200})
@@ -347,7 +347,7 @@ def test_a_client_that_leaves_ends_both_bodies_early(recorded: Recorded) -> None
 
 
 def test_a_cancelled_request_is_written_and_stays_cancelled(recorded: Recorded) -> None:
-    async def app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+    async def app(scope: asgi.ConnectionScope, receive: asgi.Receive, send: asgi.Send) -> None:
         await send({"type": "http.response.start", "status": 200})
         await asyncio.sleep(30)
 
@@ -368,10 +368,10 @@ def test_a_cancelled_request_is_written_and_stays_cancelled(recorded: Recorded) 
 def test_an_error_of_the_app_and_one_of_the_server_pass_through(recorded: Recorded) -> None:
     error = RuntimeError("gone")
 
-    async def failing(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+    async def failing(scope: asgi.ConnectionScope, receive: asgi.Receive, send: asgi.Send) -> None:
         raise error
 
-    async def answering(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+    async def answering(scope: asgi.ConnectionScope, receive: asgi.Receive, send: asgi.Send) -> None:
         await _answer(send, b"x")
 
     class Broken(_Connection):
@@ -393,7 +393,7 @@ def test_requests_of_one_connection_are_one_session_each_also_where_they_are_beg
     """Servers begin a pipelined request in the context in which the one before sent its last piece."""
     next_one: list[asyncio.Task[None]] = []
 
-    async def second(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+    async def second(scope: asgi.ConnectionScope, receive: asgi.Receive, send: asgi.Send) -> None:
         _call("second")
         await _answer(send)
 
@@ -402,7 +402,7 @@ def test_requests_of_one_connection_are_one_session_each_also_where_they_are_beg
             if message["type"] == "http.response.body":
                 next_one.append(asyncio.create_task(_Connection().serve(second, _http("/second"))))
 
-    async def first(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+    async def first(scope: asgi.ConnectionScope, receive: asgi.Receive, send: asgi.Send) -> None:
         _call("first")
         await _answer(send)
         await asyncio.sleep(0.05)
@@ -420,7 +420,7 @@ def test_requests_of_one_connection_are_one_session_each_also_where_they_are_beg
 
 
 def test_requests_side_by_side_keep_to_themselves(recorded: Recorded) -> None:
-    async def app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+    async def app(scope: asgi.ConnectionScope, receive: asgi.Receive, send: asgi.Send) -> None:
         async def part(number: int) -> None:
             await asyncio.sleep(0)
             await asyncio.to_thread(_call, f"{scope['path']} {number}")
@@ -460,7 +460,7 @@ def test_a_body_read_before_the_session_is_chosen_reaches_the_app_all_the_same(
         {"type": "http.request", "body": b"y!"},
     ]
 
-    async def asgi_app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+    async def asgi_app(scope: asgi.ConnectionScope, receive: asgi.Receive, send: asgi.Send) -> None:
         assert [await receive(), await receive()] == messages
         assert (await receive())["type"] == "http.disconnect"
         await _answer(send)

@@ -1,10 +1,12 @@
-"""SIGTERM where nobody handles it: the process dies of it as before, but not before its recordings are written.
+"""SIGTERM in an app that does not handle it: the recordings are written, then the signal ends the process.
 
-No `atexit` function runs in a process that a signal ends. So while a process records or replays, the system's own way
-of dealing with SIGTERM is replaced by ours, which writes (or says what the replay did), then dies in that same way.
-The program does not see it: to it, the signal's handler is ``signal.SIG_DFL``, as it was. And when it sets that again
-it gets ours: servers handle the signal while they serve, and afterwards let it do what it did before (uvicorn's
-``capture_signals``).
+Python runs no `atexit` function in a process that a signal ends. So while a process records or replays, a handler of
+ours stands in the place of ``signal.SIG_DFL``. It writes the recordings (or logs what the replay did), restores
+``SIG_DFL`` and sends the signal again.
+
+The app does not see our handler. `signal.signal` and `signal.getsignal` are patched: where our handler is set they
+give ``SIG_DFL``, and where the app sets ``SIG_DFL`` they set ours. Example: uvicorn handles SIGTERM while it serves,
+then sets what was there before and sends itself the signal again (``capture_signals``).
 """
 
 from __future__ import annotations
@@ -23,28 +25,29 @@ from timetracer_otel.base.patching import Function, Patch
 __all__ = ["LIMIT_S", "remove", "watch", "watch_forked"]
 
 LIMIT_S = 5.0
-"""How long a process that is to end may go on to write."""
+"""How many seconds a process that is to end may go on writing."""
 
 _LAST = -100
-"""Among the priorities of multiprocessing's finalizers: behind the app's own."""
+"""The priority of our function among multiprocessing's finalizers: it runs after the app's own."""
 
 _finish: Callable[[], object] | None = None
 
 
 def watch(finish: Callable[[], object]) -> None:
-    """Call a function before SIGTERM ends the process, as the system would; harmless when repeated.
+    """Have a function called before SIGTERM ends the process; harmless when repeated.
 
     Args:
-        finish: Called in a thread of its own, and waited for no longer than `LIMIT_S`.
+        finish: Called in a thread of its own, for which the handler waits no longer than `LIMIT_S`.
     """
     global _finish
     if sys.platform == "win32":
-        return  # There it ends a process at once, whatever handlers it has.
+        return  # On Windows SIGTERM ends a process at once, whatever handler is set.
     _finish = finish
     for patch in _PATCHES:
         patch.apply()
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        with suppress(ValueError):  # Only the main thread may. There it is done when somebody sets the default again.
+        # Other threads than the main one may not set handlers. Then ours is set when the app sets the default again.
+        with suppress(ValueError):
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
@@ -55,18 +58,20 @@ def remove() -> None:
     for patch in _PATCHES:
         patch.undo()
     if signal.getsignal(signal.SIGTERM) is _terminated:
-        with suppress(ValueError):  # Only the main thread may. Ours does what the system does from now on.
+        # Other threads than the main one may not set handlers. Then our handler stays, and only ends the process.
+        with suppress(ValueError):
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def watch_forked(owner: object, finish: Callable[[], object]) -> None:
-    """In a forked child: call the function also where the child is one of multiprocessing's.
+    """Have a function called at the end of a forked child that `multiprocessing` has made.
 
-    Those end by `os._exit`, past all that `atexit` knows.
+    Such a child ends by `os._exit`, which runs no `atexit` function. Example: an app with a pool of processes.
     """
     util: Any = sys.modules.get("multiprocessing.util")
     if util is not None:
-        # It forgets what it is to do at exit right after the fork, and only then calls this.
+        # multiprocessing clears its list of finalizers right after the fork, and then calls the functions that are
+        # registered here. So the finalizer is made in such a function.
         util.register_after_fork(owner, lambda _: util.Finalize(None, finish, exitpriority=_LAST))
 
 
@@ -74,10 +79,10 @@ def _terminated(number: int, frame: FrameType | None) -> None:
     finish = _finish
     try:
         remove()
-        # From now on a second signal ends the process at once.
+        # A second signal ends the process at once.
         signal.signal(number, signal.SIG_DFL)
         if finish is not None:
-            # Not here: the code that was interrupted may hold any lock, and does not go on meanwhile.
+            # Not in this thread: the code that the handler has interrupted may hold a lock that the function needs.
             thread = threading.Thread(target=finish, name="timetracer-otel-exit", daemon=True)
             thread.start()
             thread.join(LIMIT_S)

@@ -1,4 +1,4 @@
-"""What a recorded request took is free when it is written. `tests.suite_memory` measures the whole process."""
+"""The memory of a recorded request is free when the request is written. `tests.suite_memory` measures a process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.bridge._programs import cassettes
+from tests.process._programs import cassettes
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import TraceMode
 from timetracer_otel.context import get_current_session
@@ -21,7 +21,7 @@ from timetracer_otel.process.runtime import runtime
 
 @pytest.fixture
 def no_collector(tmp_path: Path) -> Iterator[None]:
-    """Recording is on, and nothing but counts of references frees what was used."""
+    """Recording is on, and the garbage collector is off: only counts of references free memory."""
     runtime().start_recording(TraceConfig(mode=TraceMode.RECORD, cassette_dir=str(tmp_path)))
     gc.collect()
     gc.disable()
@@ -49,7 +49,7 @@ def test_a_written_wsgi_request_is_freed_without_the_collector(no_collector: Non
 def test_a_written_asgi_request_is_freed_without_the_collector(no_collector: None, tmp_path: Path) -> None:
     sessions: list[weakref.ref[Any]] = []
 
-    async def app(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+    async def app(scope: asgi.ConnectionScope, receive: asgi.Receive, send: asgi.Send) -> None:
         sessions.append(weakref.ref(get_current_session()))
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"one"})
@@ -60,7 +60,7 @@ def test_a_written_asgi_request_is_freed_without_the_collector(no_collector: Non
     async def send(message: asgi.Message) -> None:
         pass
 
-    scope: asgi.Scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    scope: asgi.ConnectionScope = {"type": "http", "method": "GET", "path": "/", "headers": []}
     asyncio.run(asgi.serve(app, scope, receive, send, "mine", lambda scope: None))
     _check_freed(sessions, tmp_path)
 
