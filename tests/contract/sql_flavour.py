@@ -99,7 +99,8 @@ class SqlFlavour(Flavour):
     def expected_when_adding(self, case: Case, bare: Any) -> Any:
         if case.name == "every_event_fires":
             # Listeners hear of the real connection, and of the one that stands before it.
-            return [*bare[:2], "connect", *bare[2:]]
+            kind, *fired = bare
+            return [kind, "connect", *fired]
         return bare
 
     def check_cassette(self, cassette: Path) -> None:
