@@ -12,10 +12,10 @@ import aiohttp
 from aiohttp import ClientTimeout
 from aiohttp.payload import AsyncIterablePayload
 
-from tests.contract._flavour import CaseList
-from tests.contract._observation import attempt, plain
 from tests.contract.aiohttp_flavour import AiohttpFlavour, observe_failure, observe_jar, observe_response, tried
+from tests.contract.framework import CaseList
 from tests.contract.http_cases import SHORT
+from tests.contract.observation import attempt, plain
 from timetracer_otel import ReplayMismatchError
 
 __all__ = ["AIOHTTP_CASES", "case"]

@@ -15,8 +15,8 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import BaseConnector
 
-from tests.contract._flavour import Flavour, Observation, Pieces
-from tests.contract._observation import attempt, class_name, observe_error, plain
+from tests.contract.http_flavour import HttpFlavour, Observation, Pieces
+from tests.contract.observation import attempt, class_name, observe_error, plain
 from timetracer_otel import ReplayMismatchError
 
 __all__ = ["AiohttpFlavour", "AiohttpSession", "observe_failure", "observe_response", "tried"]
@@ -39,7 +39,7 @@ _FEATURES = frozenset(
 )
 
 
-class AiohttpFlavour(Flavour):
+class AiohttpFlavour(HttpFlavour):
     """aiohttp under asyncio."""
 
     def __init__(self) -> None:

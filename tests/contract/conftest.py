@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.contract.http_contract import HttpContract, Runs, deadline
-from tests.servers._upstream import SharedUpstream, Upstream
+from tests.contract.framework import Contract, Runs, deadline
+from tests.servers._upstream import SharedUpstream
 from tests.servers.postgres import Postgres
 
 
@@ -23,19 +22,18 @@ def _misses_are_looked_at() -> Iterator[None]:
 
 @pytest.fixture(scope="class")
 def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
-    """The bare and the recorded runs of a class's cases, of those selected; the servers are stopped behind them."""
-    cls: type[HttpContract] = request.cls
+    """The runs of a class's cases, of those selected; the servers are stopped behind them."""
+    cls: type[Contract] = request.cls
     items = [item for item in request.session.items if isinstance(item, pytest.Function) and item.cls is cls]
     cases: list[Any] = [item.callspec.params["case"] for item in items if hasattr(item, "callspec")]
     chosen = {case.name for case in cases}
     folder = tmp_path_factory.mktemp(cls.flavour.name)
-    upstream = Upstream(folder)
     try:
-        yield Runs(cls.flavour, [case for case in cls.cases if case.name in chosen], upstream, folder)
+        cls.flavour.start(folder)
+        yield Runs(cls.flavour, [case for case in cls.cases if case.name in chosen], folder, adding=cls.adding)
     finally:
         cls.flavour.disable()
-        upstream.close()
-        gc.collect()
+        cls.flavour.tear_down()
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 import pytest
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
-from tests.contract._flavour import Flavour, Pieces, Session
-from tests.contract.http_contract import network_attempts
+from tests.contract.framework import network_attempts
+from tests.contract.http_flavour import HttpFlavour, Pieces, Session
 from tests.servers._upstream import Upstream
 from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.cassette import read_cassette
@@ -33,7 +33,7 @@ def _status(seen: Any) -> Any:
 class HttpBehaviour:
     """Inherit this, and name the flavour."""
 
-    flavour: ClassVar[Flavour]
+    flavour: ClassVar[HttpFlavour]
 
     @pytest.fixture(autouse=True)
     def _servers(self, upstream: Upstream) -> None:
@@ -46,7 +46,7 @@ class HttpBehaviour:
     def calls(self, *calls: tuple[Any, ...], **options: Any) -> list[Any]:
         """Observe calls, one after the other on one client; each a tuple of method, target and maybe options."""
 
-        async def run(f: Flavour) -> list[Any]:
+        async def run(f: HttpFlavour) -> list[Any]:
             async with f.open(**options) as session:
                 return [await session.call(c[0], c[1], **(c[2] if len(c) > 2 else {})) for c in calls]
 
@@ -60,7 +60,7 @@ class HttpBehaviour:
         """The error that the last of some calls raises in the current replay."""
         errors: list[ReplayMismatchError] = []
 
-        async def run(f: Flavour) -> None:
+        async def run(f: HttpFlavour) -> None:
             async with f.open() as session:
                 for call in calls[:-1]:
                     await session.call(call[0], call[1], **(call[2] if len(call) > 2 else {}))
@@ -76,7 +76,7 @@ class HttpBehaviour:
     # Order and number
 
     def test_200_calls_at_once_each_get_their_own_answer(self, upstream: Upstream, path: Path) -> None:
-        async def run(f: Flavour, numbers: list[int]) -> list[Any]:
+        async def run(f: HttpFlavour, numbers: list[int]) -> list[Any]:
             async def one(session: Session, n: int) -> Any:
                 return (await session.call("POST", "/reorder?of=200", json={"n": n}))["json"]
 
@@ -269,7 +269,7 @@ class HttpBehaviour:
     ) -> None:
         """The same upload once more is not the first attempt."""
 
-        async def run(f: Flavour, live: bool) -> list[Any]:
+        async def run(f: HttpFlavour, live: bool) -> list[Any]:
             seen = []
             async with f.open() as session:
                 for attempt in ("down", "up", "up"):
@@ -383,7 +383,7 @@ class HttpBehaviour:
         def work() -> Any:
             return self.get("/counter/a")["json"]["n"]
 
-        async def work_async(f: Flavour) -> Any:
+        async def work_async(f: HttpFlavour) -> Any:
             async with f.open() as session:
                 return (await session.call("GET", "/counter/a"))["json"]["n"]
 
@@ -395,7 +395,7 @@ class HttpBehaviour:
             assert self.flavour.run(replay(path)(work_async)) == 2
 
     def test_as_an_async_context(self, upstream: Upstream, path: Path) -> None:
-        async def run(f: Flavour, scope: Any) -> Any:
+        async def run(f: HttpFlavour, scope: Any) -> Any:
             async with scope, f.open() as session:
                 return (await session.call("GET", "/counter/a"))["json"]["n"]
 

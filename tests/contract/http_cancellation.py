@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import anyio
 import pytest
 
-from tests.contract._flavour import Flavour, Session
+from tests.contract.http_flavour import HttpFlavour, Session
 from tests.servers._upstream import Upstream
 from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.cassette import read_cassette
@@ -87,7 +87,7 @@ _ASYNCIO_ONLY = {"wait_for", "task.cancel"}
 class HttpCancellation:
     """Inherit this, and name the flavour."""
 
-    flavour: ClassVar[Flavour]
+    flavour: ClassVar[HttpFlavour]
 
     @classmethod
     def pytest_generate_tests(cls, metafunc: pytest.Metafunc) -> None:
@@ -100,7 +100,7 @@ class HttpCancellation:
         """Every test has them, also those that do not name them."""
 
     def run(self, cancelled: Cancelled, target: str) -> Any:
-        async def run(f: Flavour) -> Any:
+        async def run(f: HttpFlavour) -> Any:
             async with f.open(timeout=60) as session:
                 seen = await cancelled(session, target)
                 return [seen, (await session.call("GET", "/counter/after"))["json"]]
@@ -129,7 +129,7 @@ class HttpCancellation:
             self.run(_move_on, target)
         upstream.stop()
 
-        async def patient(f: Flavour) -> Any:
+        async def patient(f: HttpFlavour) -> Any:
             async with f.open(timeout=60) as session:
                 return await session.call("GET", target)
 
@@ -150,7 +150,7 @@ class HttpCancellation:
     def test_many_calls_of_which_some_are_cancelled(self, upstream: Upstream, tmp_path: Path) -> None:
         path = tmp_path / "cassette.msgpack"
 
-        async def run(f: Flavour) -> Any:
+        async def run(f: HttpFlavour) -> Any:
             async def one(session: Session, n: int) -> Any:
                 if n % 3 == 0:
                     return await _move_on(session, f"/slow/5000?n={n}")

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tests.contract._flavour import CaseList, Flavour, Pieces
+from tests.contract.framework import CaseList
+from tests.contract.http_flavour import HttpFlavour, Pieces
 
 __all__ = ["HTTP_CASES", "case"]
 
@@ -23,12 +24,12 @@ SHORT = 0.15
 """Seconds until a call times out that is meant to."""
 
 
-def _releasing(f: Flavour, token: str) -> Callable[[int], None]:
+def _releasing(f: HttpFlavour, token: str) -> Callable[[int], None]:
     """What to do behind each piece of a stream that waits for it."""
     return lambda _: f.release(token)
 
 
-async def _one(f: Flavour, method: str, target: str, **options: Any) -> Any:
+async def _one(f: HttpFlavour, method: str, target: str, **options: Any) -> Any:
     async with f.open() as session:
         return await session.call(method, target, **options)
 
@@ -37,19 +38,19 @@ async def _one(f: Flavour, method: str, target: str, **options: Any) -> Any:
 
 
 @case(7)
-async def every_method(f: Flavour) -> Any:
+async def every_method(f: HttpFlavour) -> Any:
     async with f.open() as session:
         methods = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
         return [await session.call(method, f"/echo?m={method}") for method in methods]
 
 
 @case()
-async def unusual_method(f: Flavour) -> Any:
+async def unusual_method(f: HttpFlavour) -> Any:
     return await _one(f, "PROPFIND", "/echo")
 
 
 @case(5)
-async def parameters(f: Flavour) -> Any:
+async def parameters(f: HttpFlavour) -> Any:
     async with f.open() as session:
         return [
             await session.call("GET", "/echo?a=1&b=2&a=3&empty=&flag"),
@@ -61,13 +62,13 @@ async def parameters(f: Flavour) -> Any:
 
 
 @case(2)
-async def same_path_with_other_parameters_answers_differently(f: Flavour) -> Any:
+async def same_path_with_other_parameters_answers_differently(f: HttpFlavour) -> Any:
     async with f.open() as session:
         return [await session.call("GET", "/echo", params={"page": page}) for page in ("2", "1")]
 
 
 @case(2)
-async def request_headers(f: Flavour) -> Any:
+async def request_headers(f: HttpFlavour) -> Any:
     async with f.open(headers={"X-Session": "s", "User-Agent": "tests"}) as session:
         first = await session.call("GET", "/echo", headers={"X-One": "1", "Accept": "text/plain"})
         return [first, await session.call("GET", "/echo")]
@@ -77,14 +78,14 @@ async def request_headers(f: Flavour) -> Any:
 
 
 @case(3)
-async def json_bodies(f: Flavour) -> Any:
+async def json_bodies(f: HttpFlavour) -> Any:
     bodies: tuple[Any, ...] = (JSON, [], None)
     async with f.open() as session:
         return [await session.call("POST", "/echo", json=value) for value in bodies]
 
 
 @case(2)
-async def form_bodies(f: Flavour) -> Any:
+async def form_bodies(f: HttpFlavour) -> Any:
     async with f.open() as session:
         return [
             await session.call("POST", "/echo", form={"a": "1", "b": "ä&=", "c": ["x", "y"]}),
@@ -93,7 +94,7 @@ async def form_bodies(f: Flavour) -> Any:
 
 
 @case(2, "multipart")
-async def multipart_bodies(f: Flavour) -> Any:
+async def multipart_bodies(f: HttpFlavour) -> Any:
     files = {"upload": ("name ä.bin", b"\x00\x01 binary", "application/octet-stream")}
     async with f.open() as session:
         return [
@@ -103,14 +104,14 @@ async def multipart_bodies(f: Flavour) -> Any:
 
 
 @case(2, "multipart")
-async def multipart_bodies_that_differ_in_one_field(f: Flavour) -> Any:
+async def multipart_bodies_that_differ_in_one_field(f: HttpFlavour) -> Any:
     files = {"upload": ("name.bin", b"same", "application/octet-stream")}
     async with f.open() as session:
         return [await session.call("POST", "/echo", form={"n": n}, files=files) for n in ("2", "1")]
 
 
 @case(3)
-async def plain_bodies(f: Flavour) -> Any:
+async def plain_bodies(f: HttpFlavour) -> Any:
     async with f.open() as session:
         kind = {"Content-Type": "application/x-odd"}
         return [
@@ -121,25 +122,25 @@ async def plain_bodies(f: Flavour) -> Any:
 
 
 @case(1, "sync")
-async def file_body(f: Flavour) -> Any:
+async def file_body(f: HttpFlavour) -> Any:
     return await _one(f, "POST", "/echo", content=io.BytesIO(b"file-like " * 1000))
 
 
 @case()
-async def generator_body(f: Flavour) -> Any:
+async def generator_body(f: HttpFlavour) -> Any:
     pieces = Pieces([b"one ", b"two ", b"", b"three"])
     return [await _one(f, "POST", "/echo", content=pieces), pieces.pulled]
 
 
 @case(2)
-async def generator_bodies_that_differ(f: Flavour) -> Any:
+async def generator_bodies_that_differ(f: HttpFlavour) -> Any:
     async with f.open() as session:
         bodies = ([b"a", b"b"], [b"ab", b"c"])
         return [await session.call("POST", "/echo", content=Pieces(body)) for body in bodies]
 
 
 @case()
-async def large_upload(f: Flavour) -> Any:
+async def large_upload(f: HttpFlavour) -> Any:
     return await _one(f, "POST", "/status/200", content=b"0123456789abcdef" * 131_072)
 
 
@@ -148,7 +149,7 @@ class SourceBroke(Exception):  # noqa: N818 - as apps name theirs
 
 
 @case(2)
-async def generator_that_raises_midway(f: Flavour) -> Any:
+async def generator_that_raises_midway(f: HttpFlavour) -> Any:
     async with f.open() as session:
         seen = []
         for error in (ValueError("the source broke", 7), SourceBroke("mine")):
@@ -158,13 +159,13 @@ async def generator_that_raises_midway(f: Flavour) -> Any:
 
 
 @case()
-async def generator_body_to_a_refused_connection_is_not_started(f: Flavour) -> Any:
+async def generator_body_to_a_refused_connection_is_not_started(f: HttpFlavour) -> Any:
     pieces = Pieces([b"one "])
     return [await _one(f, "POST", f.url("/", "refused"), content=pieces), pieces.pulled]
 
 
 @case()
-async def answer_before_the_body_was_read(f: Flavour) -> Any:
+async def answer_before_the_body_was_read(f: HttpFlavour) -> Any:
     return await _one(f, "POST", "/early", content=b"x" * 2000)
 
 
@@ -172,25 +173,25 @@ async def answer_before_the_body_was_read(f: Flavour) -> Any:
 
 
 @case(7)
-async def texts_in_odd_charsets(f: Flavour) -> Any:
+async def texts_in_odd_charsets(f: HttpFlavour) -> Any:
     targets = ("latin-1", "utf-16", "shift_jis", "windows-1252", "utf-8", "utf-8/none", "latin-1/none")
     async with f.open() as session:
         return [await session.call("GET", f"/text/{target}") for target in targets]
 
 
 @case(3)
-async def binary_and_empty_bodies(f: Flavour) -> Any:
+async def binary_and_empty_bodies(f: HttpFlavour) -> Any:
     async with f.open() as session:
         return [await session.call("GET", f"/bytes/{size}") for size in (1000, 0, 1)]
 
 
 @case()
-async def two_megabytes(f: Flavour) -> Any:
+async def two_megabytes(f: HttpFlavour) -> Any:
     return await _one(f, "GET", "/bytes/2000000")
 
 
 @case(3)
-async def statuses_without_a_body(f: Flavour) -> Any:
+async def statuses_without_a_body(f: HttpFlavour) -> Any:
     async with f.open() as session:
         return [
             await session.call("GET", "/status/204"),
@@ -200,27 +201,27 @@ async def statuses_without_a_body(f: Flavour) -> Any:
 
 
 @case(6)
-async def compressed_bodies(f: Flavour) -> Any:
+async def compressed_bodies(f: HttpFlavour) -> Any:
     codings = ("gzip", "deflate", "raw-deflate", "br", "zstd", "gzip,%20br")
     async with f.open() as session:
         return [await session.call("GET", f"/encoded/{coding}") for coding in codings]
 
 
 @case(2)
-async def broken_compressed_bodies(f: Flavour) -> Any:
+async def broken_compressed_bodies(f: HttpFlavour) -> Any:
     async with f.open() as session:
         return [await session.call("GET", f"/encoded/{coding}") for coding in ("broken-gzip", "cut-gzip")]
 
 
 @case(8)
-async def exact_json(f: Flavour) -> Any:
+async def exact_json(f: HttpFlavour) -> Any:
     which = ("exact", "duplicate", "space", "big", "nan", "utf16", "broken", "null")
     async with f.open() as session:
         return [await session.call("GET", f"/json/{name}") for name in which]
 
 
 @case(5)
-async def response_headers(f: Flavour) -> Any:
+async def response_headers(f: HttpFlavour) -> Any:
     async with f.open() as session:
         return [
             await session.call("GET", f"/headers/{which}")
@@ -229,20 +230,20 @@ async def response_headers(f: Flavour) -> Any:
 
 
 @case(10)
-async def error_statuses(f: Flavour) -> Any:
+async def error_statuses(f: HttpFlavour) -> Any:
     async with f.open() as session:
         codes = (200, 201, 400, 401, 404, 418, 429, 500, 503, 599)
         return [await session.call("GET", f"/status/{code}") for code in codes]
 
 
 @case(2)
-async def odd_reasons(f: Flavour) -> Any:
+async def odd_reasons(f: HttpFlavour) -> Any:
     async with f.open() as session:
         return [await session.call("GET", f"/status/404?reason={text}") for text in ("Nope%20at%20all", "")]
 
 
 @case(4)
-async def odd_framings(f: Flavour) -> Any:
+async def odd_framings(f: HttpFlavour) -> Any:
     async with f.open() as session:
         return [await session.call("GET", f"/{path}") for path in ("hints", "trailers", "until-close", "http10")]
 
@@ -251,7 +252,7 @@ async def odd_framings(f: Flavour) -> Any:
 
 
 @case(4)
-async def cookies_go_into_the_jar_and_back(f: Flavour) -> Any:
+async def cookies_go_into_the_jar_and_back(f: HttpFlavour) -> Any:
     async with f.open(cookies={"mine": "0"}) as session:
         return [
             await session.call("GET", "/cookies/set?a=1&b=2"),
@@ -265,14 +266,14 @@ async def cookies_go_into_the_jar_and_back(f: Flavour) -> Any:
 
 
 @case(2)
-async def odd_cookies(f: Flavour) -> Any:
+async def odd_cookies(f: HttpFlavour) -> Any:
     async with f.open() as session:
         first = await session.call("GET", "/cookies/odd")
         return [first, session.jar(), await session.call("GET", "/echo")]
 
 
 @case(3)
-async def cookies_set_across_redirects(f: Flavour) -> Any:
+async def cookies_set_across_redirects(f: HttpFlavour) -> Any:
     async with f.open(follow=True) as session:
         return [await session.call("GET", "/cookies/login"), session.jar()]
 
@@ -281,7 +282,7 @@ async def cookies_set_across_redirects(f: Flavour) -> Any:
 
 
 @case(10)
-async def redirects_of_every_status_with_a_body(f: Flavour) -> Any:
+async def redirects_of_every_status_with_a_body(f: HttpFlavour) -> Any:
     async with f.open(follow=True) as session:
         return [
             await session.call("POST", f"/redirect/{status}?to=/echo", content=b"payload")
@@ -290,7 +291,7 @@ async def redirects_of_every_status_with_a_body(f: Flavour) -> Any:
 
 
 @case(2)
-async def redirects_not_followed(f: Flavour) -> Any:
+async def redirects_not_followed(f: HttpFlavour) -> Any:
     async with f.open() as session:
         return [
             await session.call("GET", "/redirect/302?to=/echo"),
@@ -299,32 +300,32 @@ async def redirects_not_followed(f: Flavour) -> Any:
 
 
 @case(4)
-async def chain_of_relative_redirects(f: Flavour) -> Any:
+async def chain_of_relative_redirects(f: HttpFlavour) -> Any:
     async with f.open(follow=True) as session:
         return await session.call("GET", "/chain/3")
 
 
 @case(2)
-async def redirect_to_an_absolute_url_with_odd_characters(f: Flavour) -> Any:
+async def redirect_to_an_absolute_url_with_odd_characters(f: HttpFlavour) -> Any:
     async with f.open(follow=True) as session:
         return await session.call("GET", "/redirect/302", params={"to": f.url("/echo?q=a%20b&c=ü")})
 
 
 @case(2)
-async def redirect_to_another_origin_drops_the_password(f: Flavour) -> Any:
+async def redirect_to_another_origin_drops_the_password(f: HttpFlavour) -> Any:
     async with f.open(follow=True) as session:
         target = f.url("/echo", "tls")
         return await session.call("GET", f"/redirect/302?to={target}", headers={"Authorization": "Bearer t-1"})
 
 
 @case(21)
-async def redirect_loop(f: Flavour) -> Any:
+async def redirect_loop(f: HttpFlavour) -> Any:
     async with f.open(follow=True) as session:
         return await session.call("GET", "/loop")
 
 
 @case(2)
-async def redirect_to_a_refused_connection(f: Flavour) -> Any:
+async def redirect_to_a_refused_connection(f: HttpFlavour) -> Any:
     async with f.open(follow=True) as session:
         return await session.call("GET", f"/redirect/302?to={f.url('/', 'refused')}")
 
@@ -333,7 +334,7 @@ async def redirect_to_a_refused_connection(f: Flavour) -> Any:
 
 
 @case(3)
-async def basic_and_bearer_auth(f: Flavour) -> Any:
+async def basic_and_bearer_auth(f: HttpFlavour) -> Any:
     async with f.open() as session:
         return [
             await session.call("GET", "/auth/basic", auth=("basic", "user", "pass")),
@@ -343,19 +344,19 @@ async def basic_and_bearer_auth(f: Flavour) -> Any:
 
 
 @case(2, "digest")
-async def digest_auth(f: Flavour) -> Any:
+async def digest_auth(f: HttpFlavour) -> Any:
     return await _one(f, "GET", "/auth/digest", auth=("digest", "user", "pass"))
 
 
 @case(3, "digest")
-async def digest_auth_of_a_session_with_another_algorithm(f: Flavour) -> Any:
+async def digest_auth_of_a_session_with_another_algorithm(f: HttpFlavour) -> Any:
     async with f.open(auth=("digest", "user", "pass")) as session:
         target = "/auth/digest?algorithm=SHA-256"
         return [await session.call("GET", target), await session.call("POST", target, content=b"x"), session.jar()]
 
 
 @case(2, "digest")
-async def digest_auth_with_a_wrong_password(f: Flavour) -> Any:
+async def digest_auth_with_a_wrong_password(f: HttpFlavour) -> Any:
     return await _one(f, "GET", "/auth/digest", auth=("digest", "user", "wrong"))
 
 
@@ -363,69 +364,69 @@ async def digest_auth_with_a_wrong_password(f: Flavour) -> Any:
 
 
 @case()
-async def connection_refused(f: Flavour) -> Any:
+async def connection_refused(f: HttpFlavour) -> Any:
     return await _one(f, "GET", f.url("/", "refused"))
 
 
 @case()
-async def name_that_does_not_resolve(f: Flavour) -> Any:
+async def name_that_does_not_resolve(f: HttpFlavour) -> Any:
     return await _one(f, "GET", "http://name.invalid/")
 
 
 @case(1, "timeouts")
-async def read_timeout_before_headers(f: Flavour) -> Any:
+async def read_timeout_before_headers(f: HttpFlavour) -> Any:
     return await _one(f, "GET", "/slow/2000", timeout={"read": SHORT})
 
 
 @case(1, "timeouts")
-async def read_timeout_within_the_body(f: Flavour) -> Any:
+async def read_timeout_within_the_body(f: HttpFlavour) -> Any:
     return await _one(f, "GET", "/slow-body/2000", timeout={"read": SHORT})
 
 
 @case(1, "timeouts")
-async def connect_timeout(f: Flavour) -> Any:
+async def connect_timeout(f: HttpFlavour) -> Any:
     return await _one(f, "GET", f.url("/", "backlog"), timeout={"connect": SHORT})
 
 
 @case(1, "timeouts")
-async def write_timeout(f: Flavour) -> Any:
+async def write_timeout(f: HttpFlavour) -> Any:
     return await _one(f, "POST", "/never-read", content=b"x" * 20_000_000, timeout={"write": SHORT})
 
 
 @case()
-async def one_number_as_timeout(f: Flavour) -> Any:
+async def one_number_as_timeout(f: HttpFlavour) -> Any:
     return await _one(f, "GET", "/slow/2000", timeout=SHORT)
 
 
 @case(2)
-async def certificate_of_an_unknown_authority(f: Flavour) -> Any:
+async def certificate_of_an_unknown_authority(f: HttpFlavour) -> Any:
     async with f.open(trusts=False) as session:
         return [await session.call("GET", f.url("/echo", "tls")), await session.call("POST", f.url("/echo", "tls"))]
 
 
 @case()
-async def certificate_for_another_name(f: Flavour) -> Any:
+async def certificate_for_another_name(f: HttpFlavour) -> Any:
     return await _one(f, "GET", f.url("/echo", "tls-other"))
 
 
 @case(2)
-async def trusted_certificate(f: Flavour) -> Any:
+async def trusted_certificate(f: HttpFlavour) -> Any:
     async with f.open() as session:
         return [await session.call(method, f.url("/echo", "tls")) for method in ("GET", "POST")]
 
 
 @case()
-async def tls_to_a_plain_port(f: Flavour) -> Any:
+async def tls_to_a_plain_port(f: HttpFlavour) -> Any:
     return await _one(f, "GET", f.url("/echo").replace("http:", "https:"))
 
 
 @case()
-async def plain_text_to_a_tls_port(f: Flavour) -> Any:
+async def plain_text_to_a_tls_port(f: HttpFlavour) -> Any:
     return await _one(f, "GET", f.url("/echo", "tls").replace("https:", "http:"))
 
 
 @case(10)
-async def protocol_errors(f: Flavour) -> Any:
+async def protocol_errors(f: HttpFlavour) -> Any:
     paths = (
         "garbage",
         "status-line",
@@ -443,13 +444,13 @@ async def protocol_errors(f: Flavour) -> Any:
 
 
 @case(2)
-async def error_then_a_good_call_on_the_same_session(f: Flavour) -> Any:
+async def error_then_a_good_call_on_the_same_session(f: HttpFlavour) -> Any:
     async with f.open() as session:
         return [await session.call("GET", "/raw/short-body"), await session.call("GET", "/echo")]
 
 
 @case(3)
-async def app_that_retries(f: Flavour) -> Any:
+async def app_that_retries(f: HttpFlavour) -> Any:
     async with f.open() as session:
         return [await session.call("GET", "/flaky") for _ in range(3)]
 
@@ -458,7 +459,7 @@ async def app_that_retries(f: Flavour) -> Any:
 
 
 @case(3, "streams")
-async def stream_arrives_as_it_is_sent(f: Flavour) -> Any:
+async def stream_arrives_as_it_is_sent(f: HttpFlavour) -> Any:
     readers = ["bytes"]
     readers += [read for read in ("raw", "text") if f"{read}-stream" in f.features]
     async with f.open() as session:
@@ -469,7 +470,7 @@ async def stream_arrives_as_it_is_sent(f: Flavour) -> Any:
 
 
 @case(1, "streams", "text-stream")
-async def server_sent_events_arrive_one_by_one(f: Flavour) -> Any:
+async def server_sent_events_arrive_one_by_one(f: HttpFlavour) -> Any:
     def release(lines: int) -> None:
         if lines % 4 == 0:
             f.release("events")
@@ -479,7 +480,7 @@ async def server_sent_events_arrive_one_by_one(f: Flavour) -> Any:
 
 
 @case(2, "streams", "raw-stream")
-async def compressed_stream_arrives_as_it_is_sent(f: Flavour) -> Any:
+async def compressed_stream_arrives_as_it_is_sent(f: HttpFlavour) -> Any:
     async with f.open() as session:
         return [
             await session.stream("GET", f"/gated-gzip/{read}", read=read, after=_releasing(f, read))
@@ -488,13 +489,13 @@ async def compressed_stream_arrives_as_it_is_sent(f: Flavour) -> Any:
 
 
 @case(2, "streams", "text-stream")
-async def lines_cut_in_two_by_chunks(f: Flavour) -> Any:
+async def lines_cut_in_two_by_chunks(f: HttpFlavour) -> Any:
     async with f.open() as session:
         return [await session.stream("GET", "/lines", read=read) for read in ("lines", "text")]
 
 
 @case(3, "streams")
-async def streams_in_pieces_of_a_given_size(f: Flavour) -> Any:
+async def streams_in_pieces_of_a_given_size(f: HttpFlavour) -> Any:
     async with f.open() as session:
         return [
             await session.stream("GET", target, size=size)
@@ -503,25 +504,25 @@ async def streams_in_pieces_of_a_given_size(f: Flavour) -> Any:
 
 
 @case(1, "streams")
-async def stream_abandoned_half_way(f: Flavour) -> Any:
+async def stream_abandoned_half_way(f: HttpFlavour) -> Any:
     async with f.open() as session:
         return await session.stream("GET", "/gated/token", take=1)
 
 
 @case(1, "streams")
-async def stream_abandoned_after_its_second_piece(f: Flavour) -> Any:
+async def stream_abandoned_after_its_second_piece(f: HttpFlavour) -> Any:
     async with f.open() as session:
         return await session.stream("GET", "/gated/token", take=2, after=_releasing(f, "token"))
 
 
 @case(2, "streams")
-async def stream_never_read(f: Flavour) -> Any:
+async def stream_never_read(f: HttpFlavour) -> Any:
     async with f.open() as session:
         return [await session.stream("GET", "/gated/token", take=0), await session.call("GET", "/echo")]
 
 
 @case(3, "streams")
-async def streams_that_break(f: Flavour) -> Any:
+async def streams_that_break(f: HttpFlavour) -> Any:
     async with f.open() as session:
         return [
             await session.stream("GET", "/raw/cut-chunk"),
@@ -531,13 +532,13 @@ async def streams_that_break(f: Flavour) -> Any:
 
 
 @case(1, "streams", "timeouts")
-async def stream_that_times_out(f: Flavour) -> Any:
+async def stream_that_times_out(f: HttpFlavour) -> Any:
     async with f.open() as session:
         return await session.stream("GET", "/slow-body/2000", timeout={"read": SHORT})
 
 
 @case(3, "streams")
-async def stream_behind_redirects(f: Flavour) -> Any:
+async def stream_behind_redirects(f: HttpFlavour) -> Any:
     async with f.open(follow=True) as session:
         return await session.stream("GET", "/chain/2")
 
@@ -546,25 +547,25 @@ async def stream_behind_redirects(f: Flavour) -> Any:
 
 
 @case(3)
-async def same_call_three_times_with_three_answers(f: Flavour) -> Any:
+async def same_call_three_times_with_three_answers(f: HttpFlavour) -> Any:
     async with f.open() as session:
         return [await session.call("GET", "/counter/a") for _ in range(3)]
 
 
 @case(6)
-async def two_counters_in_turns(f: Flavour) -> Any:
+async def two_counters_in_turns(f: HttpFlavour) -> Any:
     async with f.open() as session:
         return [await session.call("GET", f"/counter/{name}") for name in "abbaab"]
 
 
 @case(50)
-async def fifty_calls_at_once_answered_in_another_order(f: Flavour) -> Any:
+async def fifty_calls_at_once_answered_in_another_order(f: HttpFlavour) -> Any:
     async with f.open(max_connections=100) as session:
         return await f.together([partial(session.call, "POST", "/reorder?of=50", json={"n": n}) for n in range(50)])
 
 
 @case(20, "streams")
-async def twenty_streams_at_once(f: Flavour) -> Any:
+async def twenty_streams_at_once(f: HttpFlavour) -> Any:
     async with f.open(max_connections=30) as session:
         return await f.together([partial(session.stream, "GET", f"/lines?n={n}") for n in range(20)])
 
@@ -573,7 +574,7 @@ async def twenty_streams_at_once(f: Flavour) -> Any:
 
 
 @case(4, "http2")
-async def http2(f: Flavour) -> Any:
+async def http2(f: HttpFlavour) -> Any:
     async with f.open(http2=True) as session:
         return [
             await session.call("GET", f.url("/a?b=1", "h2")),
@@ -584,7 +585,7 @@ async def http2(f: Flavour) -> Any:
 
 
 @case(2, "http2")
-async def http2_streams_that_are_reset(f: Flavour) -> Any:
+async def http2_streams_that_are_reset(f: HttpFlavour) -> Any:
     async with f.open(http2=True) as session:
         seen = [
             await session.call("GET", f.url("/rst", "h2")),
@@ -597,7 +598,7 @@ async def http2_streams_that_are_reset(f: Flavour) -> Any:
 
 
 @case(20, "http2")
-async def http2_calls_at_once_on_one_connection(f: Flavour) -> Any:
+async def http2_calls_at_once_on_one_connection(f: HttpFlavour) -> Any:
     async with f.open(http2=True) as session:
         url = f.url("/reorder", "h2")
         # Threads that send at the same time over one HTTP/2 connection break it, also without us: httpcore asks h2
@@ -607,7 +608,7 @@ async def http2_calls_at_once_on_one_connection(f: Flavour) -> Any:
 
 
 @case(3, "proxy")
-async def proxy(f: Flavour) -> Any:
+async def proxy(f: HttpFlavour) -> Any:
     async with f.open(proxy="proxy") as session:
         return [
             await session.call("GET", f.url("/echo?a=1")),
@@ -617,24 +618,24 @@ async def proxy(f: Flavour) -> Any:
 
 
 @case(1, "proxy")
-async def proxy_that_cannot_reach_the_server_of_a_tunnel(f: Flavour) -> Any:
+async def proxy_that_cannot_reach_the_server_of_a_tunnel(f: HttpFlavour) -> Any:
     async with f.open(proxy="proxy") as session:
         return await session.call("GET", f.url("/", "refused").replace("http:", "https:"))
 
 
 @case(2, "proxy")
-async def proxy_with_a_password(f: Flavour) -> Any:
+async def proxy_with_a_password(f: HttpFlavour) -> Any:
     async with f.open(proxy="proxy-private", proxy_userinfo="user:pass@") as session:
         return [await session.call("GET", f.url("/echo")), await session.call("GET", f.url("/echo", "tls"))]
 
 
 @case(2, "proxy")
-async def proxy_that_refuses(f: Flavour) -> Any:
+async def proxy_that_refuses(f: HttpFlavour) -> Any:
     async with f.open(proxy="proxy-private") as session:
         return [await session.call("GET", f.url("/echo")), await session.call("GET", f.url("/echo", "tls"))]
 
 
 @case(1, "proxy")
-async def proxy_that_is_not_there(f: Flavour) -> Any:
+async def proxy_that_is_not_there(f: HttpFlavour) -> Any:
     async with f.open(proxy="refused") as session:
         return await session.call("GET", f.url("/echo"))

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from tests.contract._flavour import Flavour, Observation
+from tests.contract.http_flavour import HttpFlavour, Observation
 from tests.servers._upstream import Upstream
 from timetracer_otel import record, replay
 from timetracer_otel.cassette import read_cassette
@@ -53,7 +53,7 @@ def holds_secret(path: Path) -> bool:
 class HttpRedaction:
     """Inherit this, and name the flavour."""
 
-    flavour: ClassVar[Flavour]
+    flavour: ClassVar[HttpFlavour]
 
     @pytest.fixture(autouse=True)
     def _servers(self, upstream: Upstream) -> None:
@@ -94,7 +94,7 @@ class HttpRedaction:
             userinfo, _, path = target.removeprefix("//").partition("@")
             target = self.flavour.url(path).replace("//", f"//{userinfo}@")
 
-        async def run(f: Flavour) -> Observation:
+        async def run(f: HttpFlavour) -> Observation:
             async with f.open() as session:
                 return await session.call(method, target, **options)
 
@@ -121,7 +121,7 @@ class HttpRedaction:
         """A token that was read from a file, with the end of its line: some clients show it in their errors."""
         path = tmp_path / "cassette.msgpack"
 
-        async def run(f: Flavour) -> Observation:
+        async def run(f: HttpFlavour) -> Observation:
             async with f.open() as session:
                 return await session.call("GET", "/status/200", headers={"Authorization": "Bearer s3cr3t-9\n"})
 
@@ -140,7 +140,7 @@ class HttpRedaction:
         """Its checksum is wrong, and clients fail over that; without the secret it would be right."""
         path = tmp_path / "cassette.msgpack"
 
-        async def run(f: Flavour) -> Observation:
+        async def run(f: HttpFlavour) -> Observation:
             async with f.open() as session:
                 return await session.call("GET", "/secret/damaged")
 
@@ -175,7 +175,7 @@ class HttpRedaction:
     def test_another_secret_in_its_place_still_matches(self, upstream: Upstream, tmp_path: Path) -> None:
         path = tmp_path / "cassette.msgpack"
 
-        async def run(f: Flavour, secret: str) -> Any:
+        async def run(f: HttpFlavour, secret: str) -> Any:
             async with f.open() as session:
                 json = {"user": "ann", "password": secret}
                 return (await session.call("POST", f"/status/200?token={secret}", json=json))["status"]
@@ -190,7 +190,7 @@ class HttpRedaction:
     def test_extra_names_are_redacted_too(self, upstream: Upstream, tmp_path: Path) -> None:
         path = tmp_path / "cassette.msgpack"
 
-        async def run(f: Flavour) -> Any:
+        async def run(f: HttpFlavour) -> Any:
             async with f.open() as session:
                 return await session.call(
                     "POST", "/status/200", json={"iban": "s3cr3t"}, headers={"X-Iban": "s3cr3t"}

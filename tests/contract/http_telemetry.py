@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from tests.contract._flavour import Flavour
+from tests.contract.http_flavour import HttpFlavour
 from tests.servers._upstream import Upstream
 from timetracer_otel import record, replay
 
@@ -27,7 +27,7 @@ _PROBE = Path(__file__).with_name("telemetry_probe.py")
 class HttpTelemetry:
     """Inherit this, and name the flavour."""
 
-    flavour: ClassVar[Flavour]
+    flavour: ClassVar[HttpFlavour]
 
     @pytest.fixture(autouse=True)
     def _servers(self, upstream: Upstream) -> None:
@@ -46,7 +46,7 @@ class HttpTelemetry:
     def spans(self, exporter: InMemorySpanExporter) -> list[Any]:
         """The spans that some calls make, as plain values."""
 
-        async def run(f: Flavour) -> None:
+        async def run(f: HttpFlavour) -> None:
             async with f.open(follow=True) as session:
                 await session.call("GET", "/echo?a=1")
                 await session.call("POST", "/status/404", json={"a": 1})
@@ -150,7 +150,7 @@ class HttpTelemetry:
 class HttpTelemetryOfAProcess:
     """With a global tracer provider, which can be set once in a process. Inherit this, and name the flavour."""
 
-    flavour: ClassVar[Flavour]
+    flavour: ClassVar[HttpFlavour]
 
     @pytest.fixture(autouse=True)
     def _servers(self, upstream: Upstream) -> None:

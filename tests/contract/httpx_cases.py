@@ -12,10 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tests.contract._flavour import CaseList, Pieces, each, settle
-from tests.contract._observation import attempt, class_name, observe_error, plain
+from tests.contract.framework import CaseList, each, settle
 from tests.contract.http_cases import JSON, SHORT
+from tests.contract.http_flavour import Pieces
 from tests.contract.httpx_flavour import HttpxFlavour, observe_failure, observe_request, observe_response
+from tests.contract.observation import attempt, class_name, observe_error, plain
 from timetracer_otel import ReplayMismatchError
 
 __all__ = ["HTTPX_CASES", "case"]

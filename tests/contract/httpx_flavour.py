@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.contract._flavour import Flavour, Observation, Pieces, each, settle
-from tests.contract._observation import attempt, class_name, observe_error, plain
+from tests.contract.framework import each, settle
+from tests.contract.http_flavour import HttpFlavour, Observation, Pieces
+from tests.contract.observation import attempt, class_name, observe_error, plain
 from timetracer_otel import ReplayMismatchError
 
 __all__ = ["HttpxFlavour", "HttpxSession", "observe_failure", "observe_request", "observe_response"]
@@ -23,7 +24,7 @@ _READERS = {"raw": "iter_raw", "bytes": "iter_bytes", "text": "iter_text", "line
 _FEATURES = frozenset({"digest", "http2", "multipart", "proxy", "streams", "raw-stream", "text-stream", "timeouts"})
 
 
-class HttpxFlavour(Flavour):
+class HttpxFlavour(HttpFlavour):
     """One of the two libraries in one of its three ways of use.
 
     Attributes:

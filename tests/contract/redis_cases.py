@@ -7,36 +7,16 @@ from typing import Any
 
 from redis.exceptions import WatchError
 
-from tests.contract._flavour import Case, CaseList, each, settle
-from tests.contract.redis_contract import RedisFlavour, failing
-from tests.servers.redis import RedisServer
+from tests.contract.framework import CaseList, each, settle
+from tests.contract.redis_contract import RedisApp, failing
 
-__all__ = ["CASES", "VARYING", "App"]
+__all__ = ["CASES"]
 
-case = CaseList()
-
-BINARY = bytes(range(256))
-
-
-class App:
-    """One client of one flavour, as the cases use it."""
-
-    def __init__(self, flavour: RedisFlavour, server: RedisServer) -> None:
-        self.flavour = flavour
-        self.server = server
-
-    def open(self, **options: Any) -> Any:
-        """A client."""
-        return self.flavour.open(self.server, **options)
-
-    @property
-    def binary(self) -> bytes:
-        """Bytes that are no UTF-8, where the client gives bytes back; otherwise text beyond ASCII."""
-        return "snö ☃".encode() if self.flavour.decode else BINARY
+case = CaseList(calls=None)
 
 
 @case()
-async def strings(app: App) -> Any:
+async def strings(app: RedisApp) -> Any:
     async with app.open() as r:
         return [
             await settle(r.set("a", "1")),
@@ -63,7 +43,7 @@ async def strings(app: App) -> Any:
 
 
 @case()
-async def binary_keys_and_values(app: App) -> Any:
+async def binary_keys_and_values(app: RedisApp) -> Any:
     async with app.open() as r:
         value = app.binary
         return [
@@ -80,7 +60,7 @@ async def binary_keys_and_values(app: App) -> Any:
 
 
 @case()
-async def large_values(app: App) -> Any:
+async def large_values(app: RedisApp) -> Any:
     async with app.open() as r:
         large = "x" * 300_000
         return [
@@ -92,7 +72,7 @@ async def large_values(app: App) -> Any:
 
 
 @case()
-async def numbers(app: App) -> Any:
+async def numbers(app: RedisApp) -> Any:
     async with app.open() as r:
         return [
             await settle(r.set("i", 2**63 - 1)),
@@ -112,7 +92,7 @@ async def numbers(app: App) -> Any:
 
 
 @case()
-async def bits(app: App) -> Any:
+async def bits(app: RedisApp) -> Any:
     async with app.open() as r:
         return [
             await settle(r.setbit("b", 7, 1)),
@@ -125,7 +105,7 @@ async def bits(app: App) -> Any:
 
 
 @case()
-async def streams_that_are_called_like_entries(app: App) -> Any:
+async def streams_that_are_called_like_entries(app: RedisApp) -> Any:
     async with app.open() as r:
         for number in range(4):
             await settle(r.xadd("2024-01", {"a": number}, id=f"{number + 1}-1"))
@@ -141,7 +121,7 @@ async def streams_that_are_called_like_entries(app: App) -> Any:
 
 
 @case()
-async def keys(app: App) -> Any:
+async def keys(app: RedisApp) -> Any:
     async with app.open() as r:
         await settle(r.set("k", 1))
         return [
@@ -167,7 +147,7 @@ async def keys(app: App) -> Any:
 
 
 @case()
-async def dump_and_restore(app: App) -> Any:
+async def dump_and_restore(app: RedisApp) -> Any:
     async with app.open() as r:
         await settle(r.rpush("list", "a", app.binary, 3))
         dumped = await settle(r.dump("list"))
@@ -175,7 +155,7 @@ async def dump_and_restore(app: App) -> Any:
 
 
 @case()
-async def hashes(app: App) -> Any:
+async def hashes(app: RedisApp) -> Any:
     async with app.open() as r:
         return [
             await settle(r.hset("h", mapping={"a": 1, "b": app.binary, "c": 1.5})),
@@ -198,7 +178,7 @@ async def hashes(app: App) -> Any:
 
 
 @case()
-async def lists(app: App) -> Any:
+async def lists(app: RedisApp) -> Any:
     async with app.open() as r:
         return [
             await settle(r.rpush("l", "a", app.binary, 3, 4.5)),
@@ -221,7 +201,7 @@ async def lists(app: App) -> Any:
 
 
 @case()
-async def blocking_pops(app: App) -> Any:
+async def blocking_pops(app: RedisApp) -> Any:
     async with app.open() as r:
         await settle(r.rpush("q", "job"))
         return [
@@ -234,7 +214,7 @@ async def blocking_pops(app: App) -> Any:
 
 
 @case()
-async def sets(app: App) -> Any:
+async def sets(app: RedisApp) -> Any:
     async with app.open() as r:
         return [
             await settle(r.sadd("s", "a", "b", app.binary, 1)),
@@ -257,7 +237,7 @@ async def sets(app: App) -> Any:
 
 
 @case()
-async def sorted_sets(app: App) -> Any:
+async def sorted_sets(app: RedisApp) -> Any:
     async with app.open() as r:
         return [
             await settle(r.zadd("z", {"a": 1, "b": 2.5, "c": float("inf"), "d": float("-inf"), app.binary: 1e300})),
@@ -286,7 +266,7 @@ async def sorted_sets(app: App) -> Any:
 
 
 @case()
-async def streams(app: App) -> Any:
+async def streams(app: RedisApp) -> Any:
     async with app.open() as r:
         return [
             await settle(r.xadd("x", {"a": 1, "b": app.binary}, id="1-1")),
@@ -312,7 +292,7 @@ async def streams(app: App) -> Any:
 
 
 @case()
-async def geography(app: App) -> Any:
+async def geography(app: RedisApp) -> Any:
     async with app.open() as r:
         return [
             await settle(r.geoadd("g", [13.361389, 38.115556, "Palermo", 15.087269, 37.502669, "Catania"])),
@@ -336,7 +316,7 @@ async def geography(app: App) -> Any:
 
 
 @case()
-async def sketches(app: App) -> Any:
+async def sketches(app: RedisApp) -> Any:
     async with app.open() as r:
         return [
             await settle(r.pfadd("p", "a", "b", "a")),
@@ -346,7 +326,7 @@ async def sketches(app: App) -> Any:
 
 
 @case()
-async def scans(app: App) -> Any:
+async def scans(app: RedisApp) -> Any:
     async with app.open() as r:
         for number in range(25):
             await settle(r.set(f"key:{number}", number))
@@ -364,7 +344,7 @@ async def scans(app: App) -> Any:
 
 
 @case()
-async def sorting(app: App) -> Any:
+async def sorting(app: RedisApp) -> Any:
     async with app.open() as r:
         await settle(r.rpush("l", 3, 1, 2))
         await settle(r.mset({"w1": "one", "w2": "two", "w3": "three"}))
@@ -376,7 +356,7 @@ async def sorting(app: App) -> Any:
 
 
 @case()
-async def wrong_types(app: App) -> Any:
+async def wrong_types(app: RedisApp) -> Any:
     async with app.open() as r:
         await settle(r.set("s", "text"))
         return [
@@ -391,7 +371,7 @@ async def wrong_types(app: App) -> Any:
 
 
 @case()
-async def transactions(app: App) -> Any:
+async def transactions(app: RedisApp) -> Any:
     async with app.open() as r:
         pipe = r.pipeline()
         pipe.set("a", 1).incr("a").get("a").hset("h", mapping={"x": 1}).hgetall("h").sadd("s", 1, 2).smembers("s")
@@ -405,7 +385,7 @@ async def transactions(app: App) -> Any:
 
 
 @case()
-async def pipelines_without_transaction(app: App) -> Any:
+async def pipelines_without_transaction(app: RedisApp) -> Any:
     async with app.open() as r:
         pipe = r.pipeline(transaction=False)
         for number in range(200):
@@ -415,7 +395,7 @@ async def pipelines_without_transaction(app: App) -> Any:
 
 
 @case()
-async def errors_inside_pipelines(app: App) -> Any:
+async def errors_inside_pipelines(app: RedisApp) -> Any:
     seen = []
     async with app.open() as r:
         for transaction in (True, False):
@@ -431,7 +411,7 @@ async def errors_inside_pipelines(app: App) -> Any:
 
 
 @case()
-async def watching(app: App) -> Any:
+async def watching(app: RedisApp) -> Any:
     async with app.open(single_connection_client=False) as r:
         seen: list[Any] = []
         await settle(r.set("n", 1))
@@ -451,7 +431,7 @@ async def watching(app: App) -> Any:
 
 
 @case()
-async def watching_until_it_fits(app: App) -> Any:
+async def watching_until_it_fits(app: RedisApp) -> Any:
     async with app.open(single_connection_client=False) as r:
         await settle(r.set("n", 1))
         tries = 0
@@ -473,7 +453,7 @@ async def watching_until_it_fits(app: App) -> Any:
 
 
 @case()
-async def unwatching(app: App) -> Any:
+async def unwatching(app: RedisApp) -> Any:
     async with app.open() as r:
         pipe = r.pipeline()
         seen = [await settle(pipe.watch("a")), await settle(pipe.unwatch())]
@@ -483,7 +463,7 @@ async def unwatching(app: App) -> Any:
 
 
 @case()
-async def scripts(app: App) -> Any:
+async def scripts(app: RedisApp) -> Any:
     async with app.open() as r:
         await settle(r.script_flush())
         text = "return {KEYS[1], ARGV[1], 7, {1, {'deep'}}, redis.status_reply('FINE'), false, 3.9}"
@@ -507,7 +487,7 @@ async def scripts(app: App) -> Any:
 
 
 @case()
-async def locks(app: App) -> Any:
+async def locks(app: RedisApp) -> Any:
     async with app.open() as r:
         lock = r.lock("lock", timeout=10, blocking_timeout=0.2, sleep=0.05)
         # It asks twice: at once, and after 0.3 s. A busy machine may be 0.25 s late, and no third time fits in.
@@ -528,13 +508,13 @@ async def locks(app: App) -> Any:
 
 
 @case()
-async def the_same_call_with_other_answers(app: App) -> Any:
+async def the_same_call_with_other_answers(app: RedisApp) -> Any:
     async with app.open() as r:
         return [await settle(r.incr("n")) for _ in range(5)] + [await settle(r.get("n"))]
 
 
 @case()
-async def several_databases_and_names(app: App) -> Any:
+async def several_databases_and_names(app: RedisApp) -> Any:
     async with app.open(db=1, client_name="tester") as one, app.open(db=2) as two:
         return [
             await settle(one.set("k", "one")),
@@ -547,7 +527,7 @@ async def several_databases_and_names(app: App) -> Any:
 
 
 @case()
-async def from_url(app: App) -> Any:
+async def from_url(app: RedisApp) -> Any:
     flavour = app.flavour
     client = flavour.module.from_url(app.server.url.replace("/0", "/3"), **flavour.choices)
     try:
@@ -557,7 +537,7 @@ async def from_url(app: App) -> Any:
 
 
 @case()
-async def a_unix_socket(app: App) -> Any:
+async def a_unix_socket(app: RedisApp) -> Any:
     flavour = app.flavour
     client = flavour.module.Redis(unix_socket_path=app.server.socket_path, db=1, **flavour.choices)
     try:
@@ -568,7 +548,7 @@ async def a_unix_socket(app: App) -> Any:
 
 
 @case()
-async def settings(app: App) -> Any:
+async def settings(app: RedisApp) -> Any:
     async with app.open() as r:
         return [
             await settle(r.config_get("maxmemory*")),
@@ -584,7 +564,7 @@ async def settings(app: App) -> Any:
 
 
 @case()
-async def health_checks(app: App) -> Any:
+async def health_checks(app: RedisApp) -> Any:
     async with app.open(health_check_interval=1) as r:
         seen = [await settle(r.set("a", 1))]
         pool = r.connection_pool
@@ -594,7 +574,8 @@ async def health_checks(app: App) -> Any:
         return seen
 
 
-async def _server_facts(app: App) -> Any:
+@case(repeatable=False)
+async def server_facts(app: RedisApp) -> Any:
     async with app.open() as r:
         return [
             await settle(r.info()),
@@ -619,5 +600,3 @@ async def _server_facts(app: App) -> Any:
 
 
 CASES = case.cases
-VARYING = [Case("server_facts", _server_facts, 1, frozenset())]
-"""Cases whose replies differ from run to run."""

@@ -1,31 +1,44 @@
-"""What the Redis tests share: ways to use the client, and one app run three times, the last time with no server."""
+"""What the Redis tests share: ways to use the client, and the contract's runs of one app with a server of a test."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib.util
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import redis
 import redis._parsers
 import redis.asyncio
+import redis.asyncio.cluster
+import redis.cluster
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.contract._flavour import drive, settle
-from tests.contract._observation import observe_error
+from tests.contract.framework import Case, Flavour, Runs, drive, methods_of, settle
+from tests.contract.observation import observe_error
 from tests.servers.redis import RedisServer
-from timetracer_otel import record, replay
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.exceptions import ReplayMismatchError
-from timetracer_otel.session import ReplaySession
+from timetracer_otel.plugins import disable_redis, enable_redis
 from timetracer_otel.types import Cassette
 
-__all__ = ["FLAVOURS", "HAS_HIREDIS", "VERSION", "App", "RedisFlavour", "failing", "sync_app", "three_runs", "typed"]
+__all__ = [
+    "FLAVOURS",
+    "HAS_HIREDIS",
+    "VERSION",
+    "App",
+    "RedisApp",
+    "RedisFlavour",
+    "failing",
+    "sync_app",
+    "three_runs",
+    "typed",
+]
 
 VERSION: tuple[int, ...] = tuple(int(part) for part in redis.__version__.split(".")[:2] if part.isdigit())
 
@@ -33,8 +46,13 @@ HAS_HIREDIS = VERSION >= (6, 0) and importlib.util.find_spec("hiredis") is not N
 """Whether redis-py can read RESP3 with hiredis, if told to."""
 
 
-@dataclass(frozen=True)
-class RedisFlavour:
+_MODULES: tuple[ModuleType, ...] = (redis.client, redis.connection, redis.cluster)
+_MODULES += (redis.asyncio.client, redis.asyncio.connection, redis.asyncio.cluster)
+_UNTOUCHED = methods_of(*_MODULES)
+
+
+@dataclass(eq=False)
+class RedisFlavour(Flavour):
     """One way to use redis-py.
 
     Attributes:
@@ -43,6 +61,7 @@ class RedisFlavour:
         decode: Whether the client decodes replies.
         single: Whether it keeps one connection to itself (and so reads with what redis-py chooses).
         hiredis: Whether its replies are read by hiredis, and not in Python.
+        server: For the cases of the contract.
     """
 
     asynchronous: bool
@@ -50,10 +69,10 @@ class RedisFlavour:
     decode: bool = False
     single: bool = False
     hiredis: bool = False
+    server: RedisServer = field(init=False, repr=False)
+    _servers: ExitStack = field(default_factory=ExitStack, init=False, repr=False)
 
-    @property
-    def name(self) -> str:
-        """As in the names of tests."""
+    def __post_init__(self) -> None:
         words = ["async" if self.asynchronous else "sync"]
         more = {
             f"resp{self.protocol}": self.protocol,
@@ -61,7 +80,32 @@ class RedisFlavour:
             "single": self.single,
             "hiredis": self.hiredis,
         }
-        return "-".join([*words, *(word for word, there in more.items() if there)])
+        self.name = "-".join([*words, *(word for word, there in more.items() if there)])
+
+    def start(self, folder: Path) -> None:
+        self.server = self._servers.enter_context(RedisServer(folder))
+
+    def reset(self) -> None:
+        if self.server.running:
+            self.server.wipe()
+
+    def stop(self) -> None:
+        self.server.stop()
+
+    def tear_down(self) -> None:
+        self._servers.close()
+
+    def enable(self) -> None:
+        enable_redis()
+
+    def disable(self) -> None:
+        disable_redis()
+
+    def is_untouched(self) -> bool:
+        return methods_of(*_MODULES) == _UNTOUCHED
+
+    def perform(self, case: Case) -> Any:
+        return typed(self.run(case.run(RedisApp(self, self.server))))
 
     @property
     def choices(self) -> dict[str, Any]:
@@ -126,6 +170,23 @@ FLAVOURS += [RedisFlavour(asynchronous, 3, hiredis=True) for asynchronous in (Fa
 App = Callable[[RedisFlavour, RedisServer], Awaitable[Any]]
 
 
+class RedisApp:
+    """One app that uses clients of one flavour and one server, as the cases have it."""
+
+    def __init__(self, flavour: RedisFlavour, server: RedisServer) -> None:
+        self.flavour = flavour
+        self.server = server
+
+    def open(self, **options: Any) -> Any:
+        """A client."""
+        return self.flavour.open(self.server, **options)
+
+    @property
+    def binary(self) -> bytes:
+        """Bytes that are no UTF-8, where the client gives bytes back; otherwise text beyond ASCII."""
+        return "snö ☃".encode() if self.flavour.decode else bytes(range(256))
+
+
 def sync_app(app: Callable[[], Any]) -> App:
     """An app that uses a synchronous client of its own making."""
 
@@ -181,28 +242,45 @@ def three_runs(
         repeatable: False where two runs with a server differ by nature (times, identifiers).
         settings: For the recording.
     """
-    path, added = (folder / f"{getattr(app, '__name__', 'app')}{more}.msgpack" for more in ("", "-added"))
-
-    async def call() -> Any:
-        return await app(flavour, server)
-
-    bare = typed(flavour.run(call()))
-    server.wipe()
-    with record(path, **settings):
-        recorded = typed(flavour.run(call()))
-    server.wipe()
-    with record(added, **settings):
-        pass
-    with replay(added, record_mode="new_episodes", **settings):
-        adding = typed(flavour.run(call()))
-    server.stop()
+    name = getattr(app, "__name__", "app")
+    case = Case(name, lambda flavour: app(flavour, server), repeatable=repeatable)
+    runs = Runs(_Given(flavour, server, settings), [case], folder, adding=True)
     if repeatable:
-        assert recorded == bare
-        assert adding == bare
-    for cassette, seen in ((path, recorded), (added, adding)):
-        with replay(cassette) as session:
-            assert typed(flavour.run(call())) == seen
-        assert isinstance(session, ReplaySession)
-        assert session.misses == []
-        assert [event.signature for event in session.get_unconsumed_events()] == []
-    return read_cassette(path)
+        runs.check_recording(case)
+        runs.check_adding(case)
+    for added in (False, True):
+        runs.check_replay(case, added)
+    return read_cassette(runs.cassette(case))
+
+
+class _Given(Flavour):
+    """A flavour whose server a test has started, and whose plugin a fixture has enabled."""
+
+    def __init__(self, flavour: RedisFlavour, server: RedisServer, settings: dict[str, Any]) -> None:
+        self.name = flavour.name
+        self.recording = self.adding = settings
+        self._flavour = flavour
+        self._server = server
+
+    def start(self, folder: Path) -> None:
+        raise NotImplementedError("the test does it")
+
+    def reset(self) -> None:
+        if self._server.running:
+            self._server.wipe()
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def tear_down(self) -> None:
+        raise NotImplementedError("the test does it")
+
+    def enable(self) -> None: ...
+
+    def disable(self) -> None: ...
+
+    def is_untouched(self) -> bool:
+        return True
+
+    def perform(self, case: Case) -> Any:
+        return typed(self._flavour.run(case.run(self._flavour)))

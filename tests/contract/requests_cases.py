@@ -18,8 +18,9 @@ from cachecontrol import CacheControl
 from requests.adapters import BaseAdapter, HTTPAdapter
 from urllib3.util.retry import Retry
 
-from tests.contract._flavour import CaseList, Pieces
-from tests.contract._observation import attempt, observe_error, plain
+from tests.contract.framework import CaseList
+from tests.contract.http_flavour import Pieces
+from tests.contract.observation import attempt, observe_error, plain
 from tests.contract.requests_flavour import (
     RequestsFlavour,
     observe_failure,

@@ -11,8 +11,8 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth, HTTPDigestAuth
 
-from tests.contract._flavour import Flavour, Observation, Pieces
-from tests.contract._observation import attempt, class_name, observe_error, plain
+from tests.contract.http_flavour import HttpFlavour, Observation, Pieces
+from tests.contract.observation import attempt, class_name, observe_error, plain
 from timetracer_otel import ReplayMismatchError
 
 __all__ = ["RequestsFlavour", "RequestsSession", "observe_failure", "observe_request", "observe_response", "steady"]
@@ -36,7 +36,7 @@ def steady(value: Any) -> Any:
     return value
 
 
-class RequestsFlavour(Flavour):
+class RequestsFlavour(HttpFlavour):
     """The one way in which requests is used."""
 
     name = "requests-sync"

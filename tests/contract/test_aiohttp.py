@@ -9,11 +9,10 @@ from typing import ClassVar
 import aiohttp
 import pytest
 
-from tests.contract._flavour import Case
 from tests.contract.aiohttp_cases import case as aiohttp_cases
 from tests.contract.aiohttp_flavour import AiohttpFlavour
+from tests.contract.framework import Case, Contract
 from tests.contract.http_cases import case as http_cases
-from tests.contract.http_contract import HttpContract
 
 FLAVOUR = AiohttpFlavour()
 
@@ -32,9 +31,9 @@ def _as_aiohttp(case: Case) -> Case:
 @pytest.mark.filterwarnings(
     "ignore:unclosed transport:ResourceWarning", "ignore:Exception ignored:pytest.PytestUnraisableExceptionWarning"
 )
-class TestAiohttp(HttpContract):
+class TestAiohttp(Contract):
     flavour = FLAVOUR
     cases: ClassVar[list[Case]] = [
-        *(_as_aiohttp(case) for case in http_cases.fitting(FLAVOUR)),
-        *aiohttp_cases.fitting(FLAVOUR),
+        *(_as_aiohttp(case) for case in http_cases.fitting(FLAVOUR.features)),
+        *aiohttp_cases.fitting(FLAVOUR.features),
     ]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 
+from tests.contract.framework import Contract
 from tests.contract.http_cases import case as http_cases
-from tests.contract.http_contract import HttpContract
 from tests.contract.httpx_cases import case as httpx_cases
 from tests.contract.httpx_flavour import HttpxFlavour
 
 
-class _Httpx(HttpContract):
+class _Httpx(Contract):
+    flavour: ClassVar[HttpxFlavour]
+
     def __init_subclass__(cls) -> None:
-        cls.cases = [*http_cases.fitting(cls.flavour), *httpx_cases.fitting(cls.flavour)]
+        cls.cases = [*http_cases.fitting(cls.flavour.features), *httpx_cases.fitting(cls.flavour.features)]
 
 
 class TestHttpxSync(_Httpx):

@@ -15,9 +15,10 @@ import httpx2
 import pytest
 
 import timetracer_otel
-from tests.contract._flavour import Pieces, each, settle
+from tests.contract.framework import each, settle
 from tests.contract.http_behaviour import HttpBehaviour
 from tests.contract.http_cancellation import HttpCancellation
+from tests.contract.http_flavour import Pieces
 from tests.contract.http_redaction import HttpRedaction
 from tests.contract.http_telemetry import HttpTelemetry, HttpTelemetryOfAProcess
 from tests.contract.httpx_flavour import HttpxFlavour

@@ -13,7 +13,7 @@ import pytest
 import redis
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
-from tests.contract._flavour import settle
+from tests.contract.framework import settle
 from tests.contract.redis_contract import VERSION, RedisFlavour, typed
 from tests.servers.redis import RedisServer
 from timetracer_otel import record, replay

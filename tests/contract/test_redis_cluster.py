@@ -15,7 +15,7 @@ import redis.asyncio.cluster
 import redis.cluster
 from redis.cluster import ClusterNode
 
-from tests.contract._flavour import settle
+from tests.contract.framework import settle
 from tests.contract.redis_contract import VERSION, RedisFlavour, failing, typed
 from tests.servers.redis import RedisServer
 from timetracer_otel import record, replay

@@ -13,7 +13,7 @@ import pytest
 import redis
 from redis.backoff import NoBackoff
 
-from tests.contract._flavour import settle
+from tests.contract.framework import settle
 from tests.contract.redis_contract import RedisFlavour, failing, three_runs, typed
 from tests.servers.redis import RedisServer
 from timetracer_otel import record, replay

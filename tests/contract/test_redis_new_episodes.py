@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import redis
 
-from tests.contract._flavour import settle
+from tests.contract.framework import settle
 from tests.contract.redis_contract import RedisFlavour, failing, typed
 from tests.servers.redis import RedisServer
 from timetracer_otel import ReplayMismatchError, record, replay

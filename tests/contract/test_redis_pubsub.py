@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import redis
 
-from tests.contract._flavour import drive, each, settle
+from tests.contract.framework import drive, each, settle
 from tests.contract.redis_contract import HAS_HIREDIS, RedisFlavour, failing, three_runs, typed
 from tests.servers.redis import RedisServer
 from timetracer_otel import record, replay

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.contract._flavour import settle
+from tests.contract.framework import settle
 from tests.contract.redis_contract import FLAVOURS, RedisFlavour, failing, typed
 from tests.examples import examples
 from tests.servers.redis import RedisServer

@@ -11,7 +11,7 @@ import redis
 from opentelemetry.instrumentation.redis import RedisInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
 
-from tests.contract._flavour import each, settle
+from tests.contract.framework import each, settle
 from tests.contract.redis_contract import RedisFlavour, failing
 from tests.servers.redis import RedisServer
 from timetracer_otel import record, replay

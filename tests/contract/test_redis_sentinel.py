@@ -15,7 +15,7 @@ import redis.asyncio
 import redis.asyncio.sentinel
 import redis.sentinel
 
-from tests.contract._flavour import settle
+from tests.contract.framework import settle
 from tests.contract.redis_contract import RedisFlavour, failing, three_runs
 from tests.servers.redis import RedisServer, server_program
 from timetracer_otel.libraries.redis.internals import url_of

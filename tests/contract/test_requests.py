@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.contract._flavour import Case
+from tests.contract.framework import Case, Contract
 from tests.contract.http_cases import case as http_cases
-from tests.contract.http_contract import HttpContract
 from tests.contract.requests_cases import case as requests_cases
 from tests.contract.requests_flavour import RequestsFlavour
 
@@ -24,10 +23,10 @@ def _counted(case: Case) -> Case:
 
 # urllib3 leaves connections of abandoned and failed calls to the garbage collector, bare as well.
 @pytest.mark.filterwarnings("ignore:Exception ignored:pytest.PytestUnraisableExceptionWarning")
-class TestRequests(HttpContract):
+class TestRequests(Contract):
     flavour = RequestsFlavour()
     cases = [  # noqa: RUF012
         _counted(case)
-        for case in [*http_cases.fitting(flavour), *requests_cases.fitting(flavour)]
+        for case in [*http_cases.fitting(flavour.features), *requests_cases.fitting(flavour.features)]
         if case.name not in _LEFT_OUT
     ]

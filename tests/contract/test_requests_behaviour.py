@@ -18,8 +18,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from requests.adapters import BaseAdapter, HTTPAdapter
 
+from tests.contract.framework import network_attempts
 from tests.contract.http_behaviour import HttpBehaviour
-from tests.contract.http_contract import network_attempts
 from tests.contract.http_redaction import HttpRedaction, holds_secret
 from tests.contract.http_telemetry import HttpTelemetry
 from tests.contract.requests_flavour import RequestsFlavour, steady

@@ -1,4 +1,4 @@
-"""What the contract asks of a client: the words that the neutral cases are written in.
+"""What the contract asks of an HTTP client: the words that the neutral cases are written in.
 
 Cases are written once, as coroutines. The flavour of a synchronous client has coroutines that never wait, so that
 stepping one once runs it to its end.
@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import inspect
+import gc
 import ssl
 import time
-from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import anyio
 
+from tests.contract.framework import Case, Flavour, drive
 from tests.servers._upstream import Upstream
 
-__all__ = ["Case", "CaseList", "Flavour", "Observation", "Pieces", "Session", "drive", "each", "settle"]
+__all__ = ["HttpFlavour", "Observation", "Pieces", "Session"]
 
 T = TypeVar("T")
 Observation = dict[str, Any]
@@ -89,18 +91,17 @@ class Session(Protocol):
         """The session's cookies."""
 
 
-class Flavour(ABC):
+class HttpFlavour(Flavour):
     """One client library in one of its ways of use.
 
     Attributes:
-        name: As in the names of tests.
         plugin: The plugin's name.
         features: What the client can do; a case may need some of them.
         asynchronous: Whether calls are awaited.
         upstream: The servers; set while cases run.
     """
 
-    name: str
+    recording = adding = replaying = {"redact": "off"}  # noqa: RUF012
     plugin: str
     features: frozenset[str]
     asynchronous: bool
@@ -112,20 +113,26 @@ class Flavour(ABC):
         not the tests' certificates), ``proxy`` (its name), ``http2``, ``max_connections``."""
 
     @abstractmethod
-    def is_untouched(self) -> bool:
-        """Whether the library is as it was imported."""
-
-    @abstractmethod
     def instrumentor(self) -> Any:
         """OpenTelemetry's instrumentor of the library (a singleton)."""
 
-    @abstractmethod
-    def enable(self) -> None:
-        """Enable the plugin."""
+    def start(self, folder: Path) -> None:
+        self.upstream = Upstream(folder)
 
-    @abstractmethod
-    def disable(self) -> None:
-        """Disable the plugin."""
+    def reset(self) -> None:
+        if self.upstream.running:
+            self.upstream.control("reset")
+
+    def stop(self) -> None:
+        self.upstream.stop()
+
+    def tear_down(self) -> None:
+        self.upstream.close()
+        # What failed calls have left is told in the test that left it.
+        gc.collect()
+
+    def perform(self, case: Case) -> Any:
+        return self.run(case.run)
 
     def run(self, function: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
         """Run one case to its end."""
@@ -178,67 +185,3 @@ class Flavour(ABC):
     def trusting(self) -> ssl.SSLContext:
         """A TLS context that trusts the tests' certificates; made once, as that takes long."""
         return self.upstream.trusting
-
-
-def drive(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that never waits."""
-    try:
-        coroutine.send(None)
-    except StopIteration as stop:
-        result: T = stop.value
-        return result
-    coroutine.close()
-    raise RuntimeError("a case for a synchronous client waited")
-
-
-async def settle(value: T | Awaitable[T]) -> T:
-    """A value that a client returns: awaited where the client is asynchronous."""
-    if inspect.isawaitable(value):
-        awaited: T = await value
-        return awaited
-    return value
-
-
-async def each(items: Any) -> AsyncIterator[Any]:
-    """The items of a client's iterator, of either kind."""
-    if hasattr(items, "__aiter__"):
-        async for item in items:
-            yield item
-    else:
-        for item in items:
-            yield item
-
-
-@dataclass(frozen=True)
-class Case:
-    """One thing that an app does with a client.
-
-    Attributes:
-        calls: How many calls a recording of it holds.
-        needs: Features that a flavour must have for it.
-    """
-
-    name: str
-    run: Callable[[Any], Coroutine[Any, Any, Any]]
-    calls: int
-    needs: frozenset[str]
-
-
-@dataclass
-class CaseList:
-    """Collects cases; an instance is the decorator's maker."""
-
-    cases: list[Case] = field(default_factory=list)
-
-    def __call__(self, calls: int = 1, *needs: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Add a function as a case that makes so many calls, for flavours with these features."""
-
-        def add(function: Callable[..., Any]) -> Callable[..., Any]:
-            self.cases.append(Case(function.__name__, function, calls, frozenset(needs)))
-            return function
-
-        return add
-
-    def fitting(self, flavour: Flavour) -> list[Case]:
-        """The cases that a flavour can run."""
-        return [case for case in self.cases if case.needs <= flavour.features]
