@@ -1,7 +1,7 @@
-"""Where a replay holds aiohttp: a connection without a network, whose bytes come from a cassette.
+"""How a recorded event becomes a response: aiohttp gets a connection without a network, whose bytes it parses.
 
-aiohttp's own request, parser, response and connection do all the rest: what is replayed goes the way that it went
-live. Imported only when the plugin is installed, inside functions.
+aiohttp's own request, parser, response and connection do all the rest. So a replayed answer goes the way that it went
+live.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.aiohttp.internals import body_attribute, plain_name, proxy_request
 from timetracer_otel.libraries.kits.http.bodies import BodyTap, RecordedBody
 from timetracer_otel.libraries.kits.http1.arriving import framed, head_bytes, informational_bytes
-from timetracer_otel.types import HeaderPairs
+from timetracer_otel.types import DependencyEvent, HeaderPairs, header_pairs
 
-__all__ = ["Answer", "read_body", "replay_connection", "written_again"]
+__all__ = ["Answer", "answer_of", "read_body", "replay_connection", "written_again"]
 
 
 # The request
@@ -139,6 +139,26 @@ class Answer:
         self.end_cursor: int = facts.get("end_cursor", 0)
         self.ended_at_return = "at_return" not in facts
         self.at_return: int = facts.get("at_return", len(pieces))
+
+
+def answer_of(event: DependencyEvent, recorded: RecordedBody) -> Answer:
+    """The answer that an event holds."""
+    reply = event.result.reply or {}
+    version = reply["http_version"].removeprefix(b"HTTP/").split(b".")
+    sent = event.call.body if event.call is not None else None
+    peer = {name: tuple(item) if isinstance(item, list) else item for name, item in reply.get("peer", {}).items()}
+    return Answer(
+        (
+            (int(version[0]), int(version[1])),
+            event.result.status or 0,
+            reply["reason_phrase"].decode("utf-8", "surrogateescape"),
+            header_pairs(event.result.headers),
+        ),
+        recorded,
+        reply,
+        peer,
+        at_once=sent is not None and sent.end is not BodyEnd.COMPLETE,
+    )
 
 
 def replay_connection(request: Any, answer: Answer) -> Any:

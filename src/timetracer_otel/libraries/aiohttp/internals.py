@@ -1,8 +1,11 @@
-"""Where aiohttp is held: everything of it that is not in its manual (seen in 3.12 to 3.14).
+"""What aiohttp does not promise in its manual, and we rely upon (seen in 3.12 to 3.14).
 
-A connection's `ResponseHandler` gives what arrives to its ``_parser``, made anew for each response; the parser feeds
-a `StreamReader`, whose instances have slots and no room for more: ours have the same layout, and take their place
-by ``__class__``. Imported only when the plugin is installed, inside functions.
+A connection's `ResponseHandler` gives what arrives to its ``_parser``, which it makes anew for each response. The
+parser makes a `StreamReader` and feeds it; the app reads from that. Nobody asks us for the reader, so we change its
+class: we assign a subclass of the same layout to ``__class__``, and so see how the body ends. Instances of
+`StreamReader` have slots and no room for attributes of ours; `_TapTimer` stands in one of the slots and has the room.
+
+The table of these names is in `private_names`: this module imports aiohttp, and the plugin's declaration must not.
 """
 
 from __future__ import annotations
@@ -100,10 +103,12 @@ class TeedWriter:
         setattr(self._writer, name, value)
 
     async def write(self, chunk: Any, *args: Any, **keywords: Any) -> None:
+        """Note a piece, and write it."""
         self._tap.chunk(bytes(chunk))
         await self._writer.write(chunk, *args, **keywords)
 
     async def write_eof(self, chunk: bytes = b"") -> None:
+        """Note the last piece and the end, and write them."""
         if chunk:
             self._tap.chunk(chunk)
         self._tap.finish(BodyEnd.COMPLETE)

@@ -13,7 +13,7 @@ from timetracer_otel.context import get_current_session
 from timetracer_otel.libraries.redis.call import LIB
 from timetracer_otel.libraries.redis.commands import text
 from timetracer_otel.libraries.redis.internals import lock_name, token_of
-from timetracer_otel.libraries.redis.state import state_of
+from timetracer_otel.libraries.redis.session_state import session_state
 from timetracer_otel.session import ReplaySession
 from timetracer_otel.types import DependencyEvent
 
@@ -31,7 +31,7 @@ def with_recorded_token(acquire: Any, lock: Any, args: tuple[Any, ...], kwargs: 
 
 
 def _next_token(session: ReplaySession, name: str | bytes) -> Any:
-    given = state_of(session).given_tokens
+    given = session_state(session).given_tokens
     for token in _tokens(session.get_unconsumed_events(), name):
         if token not in given:
             given.add(token)

@@ -58,6 +58,7 @@ class AdapterSeams(Patch):
         self._lock = threading.Lock()
 
     def undo(self) -> None:
+        """Put the original functions of all classes back."""
         super().undo()
         with self._lock:
             BUILDERS.difference_update(self._covered)

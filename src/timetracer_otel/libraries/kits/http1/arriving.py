@@ -112,6 +112,7 @@ class ArrivalTap(BodyTap):
         self._provisional = None
 
     def snapshot(self, started_s: float) -> BodySnapshot:
+        """As in `BodyTap`; a reading that raised, and that nothing followed, has ended the body."""
         if self.end is None and self._provisional is not None:
             self.raised = True
             self.failed(self._provisional)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from contextvars import ContextVar
 from typing import Any, Final, Protocol
 
-from timetracer_otel.calls.flow import Flow, Step
+from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.libraries.redis.commands import Command, is_transaction, method_of
 from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.types import RecordedError
 
-__all__ = ["Answers", "Listener", "Played", "Wire", "begin_watch", "inside", "known_wire", "wire_of", "within"]
+__all__ = ["Answers", "ConnectionState", "Listener", "Played", "begin_watch", "known_state", "state_of"]
 
-_ATTRIBUTE = "_timetracer_wire"
+_ATTRIBUTE = "_timetracer_state"
 _PUBLISHING = frozenset({"PUBLISH", "SPUBLISH", "MULTI", "PIPELINE", "EVAL", "EVALSHA", "FCALL"})
 
 _SETTINGS: Final = frozenset(
@@ -35,22 +34,12 @@ _SETTINGS: Final = frozenset(
 """Commands that change what later ones of the connection do; scripts are here since ``EVALSHA`` follows at once."""
 _ENDS_WATCH: Final = frozenset({"DISCARD", "EXEC", "UNWATCH"})
 
-inside: ContextVar[bool] = ContextVar("timetracer-redis-inside", default=False)
-"""Set while the library is at work beneath a seam: handshakes and health checks are part of the call."""
-
-
-def within(step: Step) -> Flow:
-    """Take a step of the library's, with all that it does beneath a seam being part of it."""
-    before = inside.get()
-    inside.set(True)
-    try:
-        return (yield step)
-    finally:
-        inside.set(before)
+call_above: Final[CallAbove[bool]] = CallAbove("redis")
+"""Set while the library works beneath a seam: handshakes and health checks are part of the call that needed them."""
 
 
 class Listener(Protocol):
-    """A recorded exchange that waits for replies."""
+    """A recorded round trip that waits for replies."""
 
     def note(self, value: Any, plain: bool) -> bool:
         """A reply came (``plain``: not decoded, although the client decodes); True where it was the last one."""
@@ -74,7 +63,7 @@ class Listener(Protocol):
 
 
 class Answers(Protocol):
-    """A recorded exchange that is answered in a replay."""
+    """A recorded round trip that is answered in a replay."""
 
     def restored(self, reply: Any, plain: bool) -> Any:
         """A recorded reply for the client that asks now; the refusal is raised where there is no way."""
@@ -93,7 +82,7 @@ class Played:
     """The messages of a subscription, on their way to the app that listens in a replay.
 
     Args:
-        answers: The exchange that they belong to.
+        answers: The round trip that they belong to.
         session: The replay.
         steps: Lists of: commands sent so far; a kind: ``message``, ``error``, ``empty`` (value: how often) or
             ``cancelled``; a value; milliseconds since the recording began.
@@ -150,17 +139,17 @@ class Played:
         self._steps.popleft()
 
 
-class Wire:
+class ConnectionState:
     """One connection.
 
     Attributes:
-        open: Recorded exchanges that wait for replies, oldest first.
+        open: Recorded round trips that wait for replies, oldest first.
         reading: The one of them whose reply is being read.
         stream: The recorded subscription that all further messages belong to.
         asked: The question about a cluster whose reply is read next.
         sent: Commands sent since the connection was made; since the recorded one was, where messages are played.
         replaying: The replay that plays this connection's part; a real connection is there for new calls only.
-        replies: In a replay, what the next reads get, each with the exchange it belongs to; None for one that the
+        replies: In a replay, what the next reads get, each with the round trip it belongs to; None for one that the
             real connection gives.
         played: In a replay, the subscription that all further messages come from.
         is_muted: Whether the connection was told to give no replies, to one command at least.
@@ -266,9 +255,9 @@ class Wire:
     def end(self) -> None:
         """The connection is closed."""
         while self.open:
-            exchange = self.open.popleft()
-            if exchange is not self.reading:
-                exchange.cut("the connection was closed before its reply was read")
+            trip = self.open.popleft()
+            if trip is not self.reading:
+                trip.cut("the connection was closed before its reply was read")
         if self.stream is not None:
             self.stream.cut("the connection was closed")
         self.stream = self.played = self.replaying = None
@@ -295,17 +284,17 @@ def begin_watch() -> None:
     _watch += 1
 
 
-def wire_of(connection: Any) -> Wire:
+def state_of(connection: Any) -> ConnectionState:
     """What is known of a connection."""
-    wire = known_wire(connection)
-    if wire is None:
-        wire = connection.__dict__.setdefault(_ATTRIBUTE, Wire())
-    return wire
+    state = known_state(connection)
+    if state is None:
+        state = connection.__dict__.setdefault(_ATTRIBUTE, ConnectionState())
+    return state
 
 
-def known_wire(connection: Any) -> Wire | None:
+def known_state(connection: Any) -> ConnectionState | None:
     """The same, if anything is known."""
-    wire: Wire | None = connection.__dict__.get(_ATTRIBUTE)
-    if wire is not None and wire.watch != _watch:
-        wire.forget()
-    return wire
+    state: ConnectionState | None = connection.__dict__.get(_ATTRIBUTE)
+    if state is not None and state.watch != _watch:
+        state.forget()
+    return state
