@@ -5,8 +5,8 @@ for a ``GET``; a function that a plugin records may call another one that it rec
 cassette has one event: whatever is called beneath is *part* of it, and is neither recorded nor answered by itself.
 
 A seam that makes a call says so in a `CallAbove`, and a seam that is entered asks it. What is said holds for the
-thread or asyncio task that makes the call, and for the tasks that it starts meanwhile: they copy its context. A thread
-that it starts begins without, unless Python copies the context to it (free-threaded Python does, from 3.14 on).
+thread or asyncio task that makes the call, and for the tasks that it starts meanwhile: they copy its context. A
+thread that it starts begins without, unless Python copies the context (free-threaded Python does, from 3.14 on).
 """
 
 from __future__ import annotations

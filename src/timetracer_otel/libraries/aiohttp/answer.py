@@ -171,7 +171,7 @@ def replay_connection(request: Any, answer: Answer) -> Any:
 
 
 class _Pool:
-    """Stands between a replayed connection and the session's connector, which must not pool it."""
+    """Stands for the connector where a replayed connection is given back: the real one must not keep it."""
 
     def __init__(self, request: ClientRequest) -> None:
         self._request = request
@@ -225,8 +225,8 @@ class _Transport(asyncio.Transport):
 class _ReplayHandler(ResponseHandler):
     """A connection's handler whose bytes come from a cassette.
 
-    At the recorded pace they come by the clock. Otherwise they come as the app reads: what had arrived in the
-    recording when the app had read as much as it has now.
+    At the recorded pace, bytes come by the clock. Otherwise they come as the app reads: it gets what had arrived in
+    the recording when it had read as much as now.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, answer: Answer, asks_first: bool) -> None:
@@ -242,7 +242,7 @@ class _ReplayHandler(ResponseHandler):
         self._to_come.append((None, answer.end_cursor))
 
     def set_response_params(self, **params: Any) -> None:
-        # How long a replay waits is no measure of the peer.
+        # A read timeout is about the peer. In a replay it would measure how long we wait.
         params["read_timeout"] = None
         super().set_response_params(**params)
         may_send = 100 in self._answer.informational

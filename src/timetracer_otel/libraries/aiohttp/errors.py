@@ -179,7 +179,7 @@ def _mapped(error: RecordedError, value: Callable[[Any], Any], message: Callable
 
 
 def _tie(error: BaseException) -> None:
-    """Let an error that stands in several places of another one be one and the same again, as it was."""
+    """Make an error that another one holds in several places one object again, as it was when it was recorded."""
     if isinstance(error, OSError) and isinstance(error.errno, ConnectionKey):
         # An older certificate error never told its base class what it was about.
         error.errno = error.strerror = None

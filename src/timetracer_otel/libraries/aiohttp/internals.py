@@ -154,7 +154,7 @@ class _TeedParser:
             for message, payload in parsed[0]:
                 self._message(tap, message, payload)
             if tap.end is not None:
-                # The connection may be idle for long: it keeps no recording alive.
+                # The connection may be idle for long, and must not keep a recording alive meanwhile.
                 self._tap = self._payload = None
         except Exception as fault:
             self._give_up(fault)
@@ -192,7 +192,7 @@ class _TeedParser:
 
 
 class _TapTimer:
-    """A reader's timer, and the one slot of it where a tap finds room."""
+    """Stands for a reader's timer, and holds the reader's tap: the reader has no room for it, see above."""
 
     __slots__ = ("inner", "tap")
 
@@ -215,7 +215,7 @@ class _TapTimer:
 
 
 class _TeedReader(StreamReader):
-    """A response's reader that tells its tap how the body ends; afterwards it is a plain one again."""
+    """A response's reader that tells its tap how the body ends. Then it is a plain `StreamReader` again."""
 
     __slots__ = ()
 
@@ -255,7 +255,7 @@ def _release(reader: Any) -> ArrivalTap:
 
 
 def plain_name(reader: type[StreamReader]) -> None:
-    """Let a reader of ours be called as the library's own."""
+    """Give a class of ours the name of the library's own, which ``repr`` and logs show."""
     reader.__module__, reader.__qualname__, reader.__name__ = StreamReader.__module__, "StreamReader", "StreamReader"
 
 

@@ -1,6 +1,7 @@
-"""What happens at the seams of a connection that a replay plays: no connection is made, replies are recorded ones.
+"""What the seams do in a replay: no connection is made, and reads get recorded replies.
 
-Save for new calls (``new_episodes``): those go over a real connection, which the library makes when it sends.
+New calls (record mode ``new_episodes``) are the exception: they go over a real connection, which the library makes
+when it sends.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from timetracer_otel.types import RecordedError
 __all__ = ["HEALTH_CHECKS", "Manner", "await_message", "connect_replayed", "read_replayed", "send_replayed"]
 
 HEALTH_CHECKS = [[b"PING", HEALTH_CHECK]]
-"""What pub/sub sends of its own accord."""
+"""What pub/sub sends by itself."""
 
 _CLEANING_UP = ([[b"UNWATCH"]], [[b"DISCARD"]])
-"""What a pipeline sends of its own accord when a command of it failed: a miss of it would hide the one before."""
+"""What a pipeline sends by itself when a command of it failed. A miss of this would hide the miss before."""
 
 _POLL_S = 0.005
 

@@ -1,4 +1,4 @@
-"""What is known of one connection: what was sent and waits for its reply, in a recording or in a replay."""
+"""What the plugin knows of one connection: what was sent and waits for its reply, in a recording or in a replay."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from timetracer_otel.libraries.redis.commands import Command, is_transaction, me
 from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.types import RecordedError
 
-__all__ = ["Answers", "ConnectionState", "Listener", "Played", "begin_watch", "known_state", "state_of"]
+__all__ = ["Answers", "ConnectionState", "Listener", "Played", "begin_watch", "call_above", "known_state", "state_of"]
 
 _ATTRIBUTE = "_timetracer_state"
 _PUBLISHING = frozenset({"PUBLISH", "SPUBLISH", "MULTI", "PIPELINE", "EVAL", "EVALSHA", "FCALL"})
@@ -123,11 +123,14 @@ class Played:
         return any(event.start_offset_ms < self._steps[0][3] for event in self._causes)
 
     def expect_no_causes(self) -> None:
-        """Nobody publishes: this replay is of a part of what was recorded, or its order is another one."""
+        """Wait no longer for what is still to be published.
+
+        Nobody publishes it where a replay is of a part of what was recorded, or has another order.
+        """
         self._causes.clear()
 
     def advance(self) -> None:
-        """The next step was taken (one of so many empty looks, where it is that)."""
+        """The next step was taken. A step that stands for several looks in vain loses one of them."""
         step = self._steps[0]
         if step[1] == "empty" and step[2] > 1:
             step[2] -= 1
@@ -135,12 +138,12 @@ class Played:
             self._steps.popleft()
 
     def skip_empty(self) -> None:
-        """Go on to what came after looking in vain."""
+        """Leave out the looks in vain that come next: who reads without a timeout sees none."""
         self._steps.popleft()
 
 
 class ConnectionState:
-    """One connection.
+    """What is known of one connection; it stands among the attributes of that connection.
 
     Attributes:
         open: Recorded round trips that wait for replies, oldest first.
@@ -268,18 +271,21 @@ class ConnectionState:
         self.sent = 0
 
     def forget(self) -> None:
-        """Begin anew, knowing nothing."""
+        """Forget everything."""
         self.end()
         self.asked = self._home = None
         self.watch = _watch
 
 
 _watch = 0
-"""Counts how often the seams were put in: without them a connection goes on, and nobody sees what is read from it."""
+"""Counts how often the seams were put in.
+
+Without the seams the app goes on to use its connections, and the plugin does not see what is read from them. So a
+state that was made before the seams were put in again is worth nothing."""
 
 
 def begin_watch() -> None:
-    """The seams are put in: what is known of connections from before does not count any more."""
+    """The seams are put in: forget what was known of connections before."""
     global _watch
     _watch += 1
 
@@ -293,7 +299,7 @@ def state_of(connection: Any) -> ConnectionState:
 
 
 def known_state(connection: Any) -> ConnectionState | None:
-    """The same, if anything is known."""
+    """What is known of a connection; None where nothing is."""
     state: ConnectionState | None = connection.__dict__.get(_ATTRIBUTE)
     if state is not None and state.watch != _watch:
         state.forget()

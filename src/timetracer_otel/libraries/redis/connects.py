@@ -1,7 +1,8 @@
-"""Connections that could not be made: part of the operation that asked for one, and so of its queue of events.
+"""Connections that could not be made.
 
-A pool connects before it knows the command. The operation does, so that the failure stands in the cassette as an
-event of that very command, and raises from ``connect`` again when it is its turn.
+A pool connects before it knows the command. The client's operation does know it (`operation_above`). So the failure
+stands in the cassette as an event of that command, and a replay raises it from ``connect`` again when the command's
+turn comes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where redis-py (5 to 8) is held: everything of it that is not in its manual.
+"""What redis-py (5 to 8) does not promise in its manual, and we rely upon.
 
 Connections are the narrowest place that all clients share (pools, pipelines, pub/sub, locks, sentinels, clusters,
 sync and asyncio): commands go in packed, replies come out parsed, and response callbacks, retries and redirections

@@ -1,6 +1,7 @@
-"""Locks: the token that redis-py makes up for each acquisition is the recorded one in a replay.
+"""Locks: redis-py makes up a token by chance for each acquisition; a replay gives it the recorded one.
 
-It stands in the commands of a lock (``SET … NX``, the release script), which would find no recording otherwise.
+The token stands in the commands of a lock (``SET … NX``, the release script). With another token they would find no
+recorded answer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which operation of a client is under way: what it is about to send is known before there is a connection."""
+"""Which method of a client runs now: what it is about to send is known before there is a connection."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Operation", "operation_above"]
 
 
 class Operation(NamedTuple):
-    """A client's method under way.
+    """A client's method that runs.
 
     Attributes:
         describe: Gives its commands.

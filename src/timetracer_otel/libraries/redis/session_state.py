@@ -24,5 +24,5 @@ class SessionState:
 
 
 def session_state(session: BaseSession) -> SessionState:
-    """What the plugin remembers of a session."""
+    """What the plugin remembers of this session; begun where it is new."""
     return session.state(LIB, SessionState)

@@ -1,7 +1,7 @@
 """What happens at each seam of a connection, as generators of steps that serve sync and async alike.
 
-A live step is the library's own function. `flow` decides about what is sent; whoever reads gets what belongs to
-it by what the `ConnectionState` knows, also in a thread that has no session of its own.
+A live step is the library's own function. `flow` decides about what is sent. The `ConnectionState` decides what a
+read gets, also in a thread that has no session of its own. Example: ``PubSub.run_in_thread`` reads in such a thread.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = ["Manner", "connect", "disconnected", "is_idle", "poll", "read", "send
 
 
 def is_idle(kind: str, connection: Any) -> bool:
-    """Whether there is nothing to do at a seam, seen at a glance: most calls of most seams are of this kind."""
+    """Whether a seam has nothing to do, so that it can call the library at once; so it is for most of its calls."""
     state = known_state(connection)
     if state is not None and (state.replaying is not None or state.stream is not None):
         return False
@@ -145,7 +145,7 @@ def read(manner: Manner, connection: Any, live: Step, plain: bool, timeout_s: fl
         session = get_current_session()
         if replays(LIB, session) and not call_above.get() and connect_callbacks(connection):
             assert isinstance(session, ReplaySession)
-            # A subscription of before the replay, read without a look whether there is something: as in `poll`.
+            # The app subscribed before the replay began, and reads without asking `poll` first: connect as there.
             yield from connect_replayed(manner, connection, session)
             state = known_state(connection)
     if state is None:
@@ -163,7 +163,7 @@ def read(manner: Manner, connection: Any, live: Step, plain: bool, timeout_s: fl
         return value
     state.reading = listener
     try:
-        # A proxy reads by the connection that it stands for, which a replay does not know.
+        # The proxy of client-side caching reads by the connection that it stands for, which is none of the replay's.
         value = (yield from call_above.around(True, live)) if state.replaying is not None else (yield live)
     except BaseException as error:
         if is_reply(error):
@@ -215,7 +215,15 @@ def _contained(note: Callable[[], Any]) -> Any:
 
 
 def poll(manner: Manner, connection: Any, live: Step, timeout_s: float, notes: bool) -> Flow:
-    """``can_read``: whether there is a message; ``notes``: whether looking in vain is told to the app."""
+    """``can_read``: whether there is a message.
+
+    Args:
+        manner: How this seam waits.
+        connection: The connection.
+        live: The library's own look.
+        timeout_s: How long to wait for a message.
+        notes: Whether the app is told that there was none.
+    """
     if call_above.get():
         return (yield live)
     state = known_state(connection)

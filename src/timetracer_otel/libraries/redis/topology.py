@@ -37,7 +37,7 @@ _known: dict[tuple[str, bytes], RoundTrip] = {}
 
 
 def asks_for_facts(connection: Any, packed: Any) -> list[Command] | None:
-    """The command, if what is sent is one of those; looks at no more bytes than it must."""
+    """The command, if what is sent asks for such a fact; None otherwise. It looks at no more bytes than it must."""
     head = packed[0] if isinstance(packed, list) and len(packed) == 1 else packed
     if isinstance(head, bytes) and head.startswith(_HEADS):
         asked = next((question for question in _QUESTIONS if head == _pack(question[0])), None)
@@ -46,7 +46,7 @@ def asks_for_facts(connection: Any, packed: Any) -> list[Command] | None:
 
 
 def is_question(connection: Any, trip: RoundTrip) -> bool:
-    """Whether a command is one of those."""
+    """Whether a command asks for such a fact."""
     method = trip.call().method
     return method in _FACTS and _is_question(connection, method)
 
@@ -110,7 +110,7 @@ def add_facts(session: TraceSession) -> None:
 
 
 def claim_facts(session: ReplaySession) -> None:
-    """Facts wait for no call."""
+    """Claim the events that are facts, once: the app need not ask for them in a replay."""
     kept = session_state(session)
     if not kept.has_facts:
         kept.has_facts = True
@@ -120,13 +120,16 @@ def claim_facts(session: ReplaySession) -> None:
 
 
 def fact_for(connection: Any, trip: RoundTrip, session: ReplaySession) -> DependencyEvent | None:
-    """The fact that answers a command, of the node that is asked or else, but for ``INFO``, of any."""
+    """The recorded fact that answers a command; None where there is none.
+
+    It is the one of the node that is asked. Where there is none, it is that of any node, but for ``INFO``.
+    """
     if not is_question(connection, trip):
         return None
     call = trip.call()
     found = [event for event in session.events if _is_fact(event) and event.signature.method == call.method]
     here = [event for event in found if event.signature.url == call.url]
-    # What is said of the cluster every node says.
+    # All nodes say the same of the cluster.
     return next(iter(here or ([] if call.method == "INFO" else found)), None)
 
 

@@ -46,7 +46,7 @@ def _stand_in(item: Any) -> Any:
 
 
 def rebuilt_error(error: RecordedError, restore: Callable[[RecordedError], RecordedError]) -> BaseException:
-    """A recorded error as it was raised, with what it was raised in the midst of.
+    """A recorded error as it was raised, with the error that was being handled then (``__context__``).
 
     Raises:
         CassetteError: It cannot be rebuilt.
@@ -102,7 +102,7 @@ def is_of_network(error: BaseException) -> bool:
 
 
 def _set_contexts(exc: BaseException) -> None:
-    """Both libraries raise each error in the midst of the one that it holds, mostly without ``from``."""
+    """Set the context of an error to the one that it holds: both libraries raise it while they handle that one."""
     inner = _inner(exc)
     for error in (inner, exc.__cause__):
         if error is not None:

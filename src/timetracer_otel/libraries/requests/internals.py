@@ -80,7 +80,7 @@ def tee(
 
 
 def is_teed(original: http.client.HTTPResponse) -> bool:
-    """Whether `tee` was here."""
+    """Whether `tee` notes what is read of this response."""
     return isinstance(original.fp, TeedFile)
 
 

@@ -1,6 +1,7 @@
-"""HTTP/1.1 bodies on the wire (RFC 9112 sections 6 and 7): chunk framing taken off while noting, put on for replay.
+"""HTTP/1.1 bodies as bytes of a connection (RFC 9112 sections 6 and 7).
 
-For clients whose seam lies above a file-like connection, such as those on `http.client`.
+They are for clients that read a connection as a file, such as those on `http.client`. A recording takes the chunk
+framing off what it notes; a replay puts it on again.
 """
 
 from __future__ import annotations
