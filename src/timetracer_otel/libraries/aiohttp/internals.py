@@ -5,7 +5,8 @@ parser makes a `StreamReader` and feeds it; the app reads from that. Nobody asks
 class: we assign a subclass of the same layout to ``__class__``, and so see how the body ends. Instances of
 `StreamReader` have slots and no room for attributes of ours; `_TapTimer` stands in one of the slots and has the room.
 
-The table of these names is in `private_names`: this module imports aiohttp, and the plugin's declaration must not.
+`answer` has subclasses of `ResponseHandler` and `StreamReader`, which use private attributes of these two as well.
+The table of all names is in `private_names`: this module imports aiohttp, and the plugin's declaration must not.
 """
 
 from __future__ import annotations

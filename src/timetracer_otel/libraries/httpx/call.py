@@ -71,12 +71,12 @@ def module_of(module: ModuleType) -> HttpxModule:
     )
 
 
-class Hop(Site, ABC):
+class _Hop(Site, ABC):
     """One request on its way through a transport (a `Site`)."""
 
     lib = LIB
 
-    # What only some calls come to have.
+    # Most calls keep these: only some set attributes of their own.
     _headers: tuple[Any, ...] | None = None
     _sent: BodyTap | None = None
     _instead: Any = None
@@ -194,7 +194,7 @@ class Hop(Site, ABC):
         return partial(setattr, request, "stream", stream)
 
 
-class SyncHop(Hop):
+class SyncHop(_Hop):
     """A hop through ``HTTPTransport``."""
 
     def _live_instead(self) -> Any:
@@ -212,7 +212,7 @@ class SyncHop(Hop):
         time.sleep(seconds)
 
 
-class AsyncHop(Hop):
+class AsyncHop(_Hop):
     """A hop through ``AsyncHTTPTransport``."""
 
     async def _live_instead(self) -> Any:

@@ -151,7 +151,7 @@ def body_read_of(module: ModuleType) -> Callable[[Any], bytes | None]:
 def _transport_streams(module: ModuleType) -> tuple[frozenset[type], Callable[[], AbstractContextManager[None]]]:
     """The classes of the streams that transports make, and what gives httpcore's exceptions the module's names.
 
-    Where a release has them not, its streams are treated as anybody's.
+    Where a release does not have them, its streams are treated like those of any other transport.
     """
     default: Any = sys.modules.get(f"{module.__name__}._transports.default")
     try:
@@ -199,7 +199,7 @@ def _text(reference: Any) -> str:
 
 
 header_lines: Callable[[Any], list[Any]] = attrgetter(LINES)
-"""The lines of a `Headers` object itself, for `raw_lines`; a tuple of them keeps them as they are."""
+"""The list that a `Headers` object keeps its lines in, for `raw_lines`. A tuple of it is a copy."""
 
 
 def raw_lines(lines: Iterable[Any]) -> list[tuple[bytes, bytes]]:

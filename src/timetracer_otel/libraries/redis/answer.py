@@ -32,7 +32,7 @@ _POLL_S = 0.005
 
 
 class Manner(NamedTuple):
-    """How a seam waits: the steps that differ between sync and async, beside the library's own functions.
+    """How a seam waits: the steps of ours that differ between sync and async.
 
     Attributes:
         pause: Waits for so many seconds.
@@ -132,7 +132,7 @@ def _catch_up(connection: Any, state: ConnectionState) -> Flow:
         try:
             yield connection.read_response
         except Exception as error:
-            # What the server says to it now; the app has an answer.
+            # The app has the recorded answer already: what the server says now does not matter.
             if not is_reply(error):
                 raise
 

@@ -176,7 +176,7 @@ def _cluster(client: Any, args: tuple[Any, ...]) -> list[tuple[Any, ...]]:
 
 def _pipeline(client: Any, args: tuple[Any, ...]) -> list[tuple[Any, ...]]:
     commands = [tuple(words) for words, _ in client.command_stack]
-    # The synchronous class has the flag as `transaction`; in the asynchronous one that is a method.
+    # The sync class has the flag as `transaction`; in the async class that name is a method.
     if vars(client).get("is_transaction", vars(client).get("transaction")) or client.explicit_transaction:
         return [("MULTI",), *commands, ("EXEC",)]
     return commands
@@ -275,7 +275,7 @@ def connect_callbacks(connection: Any) -> list[Callable[[Any], Any]]:
 
 
 def stay_healthy(connection: Any) -> None:
-    """No health check before the next real reply: a connection that was not made is not asked for its health."""
+    """Let the library make no health check: a connection that a replay plays was never made."""
     _real(connection).next_health_check = math.inf
 
 

@@ -103,7 +103,7 @@ def _disconnect(place: Place, original: Function) -> Function:
 
 def _stepped(place: Place, original: Function, steps_of: Steps) -> Function:
     """The replacement of a function whose steps are made from its arguments."""
-    # What is sent is looked at outside sessions, too: a cluster's facts are asked for once.
+    # What is sent is looked at outside sessions, too: a cluster client asks for the facts of its cluster only once.
     may_be_idle = place.kind != "send"
     if place.asynchronous:
 
@@ -123,7 +123,7 @@ def _stepped(place: Place, original: Function, steps_of: Steps) -> Function:
 
 
 def _operation(place: Place, original: Function) -> Function:
-    """Around a client's method: what it is about to send is known while it waits for a connection."""
+    """The replacement of a client's method: what it is about to send is known while it waits for a connection."""
     describe = place.describe
     assert describe is not None
     if place.asynchronous:

@@ -40,7 +40,7 @@ _OPTIONS = ("stream", "timeout", "verify", "cert", "proxies")
 
 call_above: CallAbove[Hop] = CallAbove("requests")
 """Set while an adapter sends that builds responses in a way of its own; see `Hop.enters`."""
-foreign_call_above: CallAbove[ForeignHop] = CallAbove("requests-foreign-adapter")
+_foreign_call_above: CallAbove[ForeignHop] = CallAbove("requests-foreign-adapter")
 """Set while an adapter with a ``send`` of its own sends."""
 
 
@@ -93,7 +93,7 @@ class Hop(Site):
             self._sent = BodyTap(self._limits)
         elif self._body:
             self._limits.hold(len(self._body))
-        above = foreign_call_above.get()
+        above = _foreign_call_above.get()
         if above is not None:
             above.has_parts = True
         if type(self._adapter) in BUILDERS:
@@ -262,7 +262,7 @@ class ForeignHop(Hop):
 
     def live(self) -> Any:
         """As for `Hop`; a hop that is recorded beneath says so in `has_parts`."""
-        with foreign_call_above.making(self):
+        with _foreign_call_above.making(self):
             return super().live()
 
     def _add_headers(self) -> None:
