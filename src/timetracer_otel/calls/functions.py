@@ -10,7 +10,6 @@ import copy
 import inspect
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -22,6 +21,7 @@ from timetracer_otel.base.otel_context import has_real_provider
 from timetracer_otel.base.patching import Function, Patch
 from timetracer_otel.calls.flow import Recording, Site, Step, flow, run, run_async
 from timetracer_otel.calls.library import LibraryPlugin
+from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.calls.registry import register
 from timetracer_otel.calls.relied_upon import missing_names
 from timetracer_otel.cassette import rebuild_error
@@ -113,7 +113,7 @@ def function_plugin(
 class _Facts:
     """What a plugin's author said."""
 
-    __slots__ = ("describe", "error_roots", "event_type", "name", "pack", "span", "under_way", "unpack")
+    __slots__ = ("call_above", "describe", "error_roots", "event_type", "name", "pack", "span", "unpack")
 
     def __init__(
         self,
@@ -132,8 +132,7 @@ class _Facts:
         self.unpack = unpack
         self.error_roots = error_roots
         self.span = span
-        self.under_way: ContextVar[bool] = ContextVar(f"timetracer-{name}-under-way", default=False)
-        """Set while a call is made for real: further ones, made by it, are part of it."""
+        self.call_above: CallAbove[bool] = CallAbove(name)
 
 
 class _FunctionCall(Site):
@@ -206,11 +205,11 @@ def _calling(facts: _Facts, method: str, skip: int, original: Function) -> Funct
 
         async def awaited(*args: Any, **kwargs: Any) -> Any:
             session = get_current_session()
-            if session is None or facts.under_way.get():
+            if session is None or facts.call_above.get():
                 return await original(*args, **kwargs)
 
             async def live() -> Any:
-                with _under_way(facts):
+                with facts.call_above.making(True):
                     return await original(*args, **kwargs)
 
             with _span(facts, method):
@@ -220,27 +219,17 @@ def _calling(facts: _Facts, method: str, skip: int, original: Function) -> Funct
 
     def called(*args: Any, **kwargs: Any) -> Any:
         session = get_current_session()
-        if session is None or facts.under_way.get():
+        if session is None or facts.call_above.get():
             return original(*args, **kwargs)
 
         def live() -> Any:
-            with _under_way(facts):
+            with facts.call_above.making(True):
                 return original(*args, **kwargs)
 
         with _span(facts, method):
             return run(flow(_FunctionCall(facts, method, live, args[skip:], kwargs), session))
 
     return called
-
-
-@contextmanager
-def _under_way(facts: _Facts) -> Generator[None, None, None]:
-    before = facts.under_way.get()
-    facts.under_way.set(True)
-    try:
-        yield
-    finally:
-        facts.under_way.set(before)
 
 
 def _kept(value: Any) -> Any:

@@ -7,7 +7,6 @@ named as ``module:Class.method``; several methods of one class stand behind each
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextvars import ContextVar
 from functools import partial
 from importlib import import_module
 from inspect import iscoroutinefunction
@@ -17,6 +16,7 @@ from typing import Any, NoReturn, TypeAlias
 from timetracer_otel.base.patching import Function, Patch, SeamFailure, Undoable
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import pass_or_refuse
+from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.context import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError
 
@@ -28,8 +28,9 @@ EntryPoint: TypeAlias = "Sequence[str]"
 Concerns: TypeAlias = "Callable[[Any], bool]"
 """Whether calls on an object (the client, the engine) are the plugin's."""
 
-_beneath: ContextVar[bool] = ContextVar("timetracer-refusals-beneath", default=False)
-"""Set while an entry point is passed through: one that it calls belongs to the same call, and counts no further."""
+_call_above: CallAbove[bool] = CallAbove("entry-points")
+"""Set while an entry point is passed through. Example: ``Session.send`` of requests calls ``HTTPAdapter.send``, which
+is an entry point as well: one call was lost, not two."""
 
 
 def refusing(
@@ -64,18 +65,15 @@ def _refusing(failure: SeamFailure, concerns: Concerns | None, original: Functio
     # No coroutine of our own, where the call passes: it would shift the frames that warnings count.
     def entered(*args: Any, **kwargs: Any) -> Any:
         session = get_current_session()
-        if session is None or _beneath.get() or (concerns is not None and args and not concerns(args[0])):
+        if session is None or _call_above.get() or (concerns is not None and args and not concerns(args[0])):
             return original(*args, **kwargs)
         error = pass_or_refuse(failure, session)
         if error is not None:
             if is_awaited:
                 return _raising(error)
             raise error
-        token = _beneath.set(True)
-        try:
+        with _call_above.making(True):
             return original(*args, **kwargs)
-        finally:
-            _beneath.reset(token)
 
     is_awaited = iscoroutinefunction(original)
     return entered

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from timetracer_otel.constants import BodyEnd
-from timetracer_otel.libraries.httpx.internals import internals_of
+from timetracer_otel.libraries.httpx.internals import tee_of
 from timetracer_otel.libraries.kits.http.bodies import BodyTap
 from timetracer_otel.session.body_taps import BodyLimits
 
@@ -52,7 +52,7 @@ def _transports(module: ModuleType) -> ModuleType:
 def _through(module: ModuleType, pieces: _Pieces) -> tuple[list[bytes], Exception, BodyTap, set[str]]:
     """What an app gets of a transport's stream that is noted, and the files whose code gave it the first piece."""
     tap = BodyTap(BodyLimits())
-    tee = internals_of(module).tee(_transports(module).ResponseStream(pieces), tap)
+    tee = tee_of(module)(_transports(module).ResponseStream(pieces), tap)
     got: list[bytes] = []
     entered: set[str] = set()
 
@@ -90,7 +90,7 @@ def test_so_does_the_asynchronous_one(module: ModuleType) -> None:
     pieces, tap, got = _Pieces(module.__name__), BodyTap(BodyLimits()), list[bytes]()
 
     async def read() -> None:
-        tee = internals_of(module).tee(_transports(module).AsyncResponseStream(pieces), tap)
+        tee = tee_of(module)(_transports(module).AsyncResponseStream(pieces), tap)
         async for chunk in tee:
             got.append(chunk)
 
@@ -106,7 +106,7 @@ def test_around_the_streams_of_a_release_that_keeps_them_in_another_way(
     pieces, tap = _Pieces(module.__name__), BodyTap(BodyLimits())
     known = _transports(module)
     monkeypatch.setitem(sys.modules, known.__name__, ModuleType(known.__name__))
-    tee = internals_of(module).tee(known.ResponseStream(pieces), tap)
+    tee = tee_of(module)(known.ResponseStream(pieces), tap)
     got: list[bytes] = []
     with pytest.raises(module.ReadError, match="the peer is gone") as raised:
         got.extend(tee)
@@ -118,7 +118,7 @@ def test_around_the_streams_of_a_release_that_keeps_them_in_another_way(
 def test_an_error_of_somebody_elses_stream_keeps_its_class() -> None:
     pieces, tap = _Pieces("httpx"), BodyTap(BodyLimits())
     with pytest.raises(pieces.error) as raised:
-        list(internals_of(httpx).tee(pieces, tap))
+        list(tee_of(httpx)(pieces, tap))
     assert (raised.value.__cause__, raised.value.__context__) == (None, None)
     assert tap.error is not None
     assert tap.error.cls == "httpcore:ReadError"
@@ -126,7 +126,7 @@ def test_an_error_of_somebody_elses_stream_keeps_its_class() -> None:
 
 def test_a_body_that_is_left_is_closed(module: ModuleType) -> None:
     pieces, tap = _Pieces(module.__name__), BodyTap(BodyLimits())
-    chunks = iter(internals_of(module).tee(_transports(module).ResponseStream(pieces), tap))
+    chunks = iter(tee_of(module)(_transports(module).ResponseStream(pieces), tap))
     assert next(chunks) == b"one"
     del chunks
     gc.collect()
@@ -135,7 +135,7 @@ def test_a_body_that_is_left_is_closed(module: ModuleType) -> None:
 
 def test_an_error_keeps_no_more_alive_than_without_us(module: ModuleType) -> None:
     """The library itself makes a cycle of it from Python 3.12 on, which the collector takes apart."""
-    tee = internals_of(module).tee
+    tee = tee_of(module)
 
     def is_alive(made: Callable[[], Iterable[bytes]]) -> bool:
         stream = made()

@@ -1,7 +1,7 @@
-"""Where a replay holds aiohttp: a connection without a network, whose bytes come from a cassette.
+"""How a recorded event becomes a response: aiohttp gets a connection without a network, whose bytes it parses.
 
-aiohttp's own request, parser, response and connection do all the rest: what is replayed goes the way that it went
-live. Imported only when the plugin is installed, inside functions.
+aiohttp's own request, parser, response and connection do all the rest. So a replayed answer goes the way that it went
+live.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.aiohttp.internals import body_attribute, plain_name, proxy_request
 from timetracer_otel.libraries.kits.http.bodies import BodyTap, RecordedBody
 from timetracer_otel.libraries.kits.http1.arriving import framed, head_bytes, informational_bytes
-from timetracer_otel.types import HeaderPairs
+from timetracer_otel.types import DependencyEvent, HeaderPairs, header_pairs
 
-__all__ = ["Answer", "read_body", "replay_connection", "written_again"]
+__all__ = ["Answer", "answer_of", "read_body", "replay_connection", "written_again"]
 
 
 # The request
@@ -141,6 +141,26 @@ class Answer:
         self.at_return: int = facts.get("at_return", len(pieces))
 
 
+def answer_of(event: DependencyEvent, recorded: RecordedBody) -> Answer:
+    """The answer that an event holds."""
+    reply = event.result.reply or {}
+    version = reply["http_version"].removeprefix(b"HTTP/").split(b".")
+    sent = event.call.body if event.call is not None else None
+    peer = {name: tuple(item) if isinstance(item, list) else item for name, item in reply.get("peer", {}).items()}
+    return Answer(
+        (
+            (int(version[0]), int(version[1])),
+            event.result.status or 0,
+            reply["reason_phrase"].decode("utf-8", "surrogateescape"),
+            header_pairs(event.result.headers),
+        ),
+        recorded,
+        reply,
+        peer,
+        at_once=sent is not None and sent.end is not BodyEnd.COMPLETE,
+    )
+
+
 def replay_connection(request: Any, answer: Answer) -> Any:
     """A connection without a network that holds one answer; aiohttp's own otherwise."""
     if request.proxy:
@@ -151,7 +171,7 @@ def replay_connection(request: Any, answer: Answer) -> Any:
 
 
 class _Pool:
-    """Stands between a replayed connection and the session's connector, which must not pool it."""
+    """Stands for the connector where a replayed connection is given back: the real one must not keep it."""
 
     def __init__(self, request: ClientRequest) -> None:
         self._request = request
@@ -205,8 +225,8 @@ class _Transport(asyncio.Transport):
 class _ReplayHandler(ResponseHandler):
     """A connection's handler whose bytes come from a cassette.
 
-    At the recorded pace they come by the clock. Otherwise they come as the app reads: what had arrived in the
-    recording when the app had read as much as it has now.
+    At the recorded pace, bytes come by the clock. Otherwise they come as the app reads: it gets what had arrived in
+    the recording when it had read as much as now.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, answer: Answer, asks_first: bool) -> None:
@@ -222,7 +242,7 @@ class _ReplayHandler(ResponseHandler):
         self._to_come.append((None, answer.end_cursor))
 
     def set_response_params(self, **params: Any) -> None:
-        # How long a replay waits is no measure of the peer.
+        # A read timeout is about the peer. In a replay it would measure how long we wait.
         params["read_timeout"] = None
         super().set_response_params(**params)
         may_send = 100 in self._answer.informational

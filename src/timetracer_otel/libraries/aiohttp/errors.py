@@ -1,7 +1,8 @@
-"""aiohttp's errors as values, and back: what they hold of the request comes from the request that is made now.
+"""aiohttp's errors as values, and back.
 
-Nothing else would be faithful (a TLS context is an argument of a connection error) or fit to be written down (a
-proxy's password is one). Imported only when the plugin is installed, inside functions.
+An error of aiohttp holds parts of the request. Some are no values: a connection error has a TLS context among its
+arguments. Some must not be written down, such as the password of a proxy. So a recorded error has stand-ins for them,
+and a replay takes these parts from the request that is made now.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from timetracer_otel.cassette import rebuild_error, record_error
 from timetracer_otel.libraries.aiohttp.internals import proxy_request
 from timetracer_otel.types import HeaderPairs, RecordedError
 
-__all__ = ["rebuild", "record"]
+__all__ = ["rebuilt_error", "recorded_error"]
 
 _MARK: Final = "aiohttp"
 """Key of the maps that stand in for an object."""
@@ -32,7 +33,7 @@ _MESSAGE: Final = ("code", "reason", "should_close", "compression", "upgrade", "
 Redact = Callable[[HeaderPairs], HeaderPairs]
 
 
-def record(
+def recorded_error(
     error: BaseException, request: Any, redact_headers: Redact, redact_url: Callable[[str], str]
 ) -> RecordedError:
     """An error of a call as a value.
@@ -78,7 +79,7 @@ def record(
     return _mapped(record_error(error, stand_in=stand_in), text, shown)
 
 
-def rebuild(error: RecordedError, request: Any) -> BaseException:
+def rebuilt_error(error: RecordedError, request: Any) -> BaseException:
     """The error again, about the request that is made now.
 
     Raises:
@@ -178,7 +179,7 @@ def _mapped(error: RecordedError, value: Callable[[Any], Any], message: Callable
 
 
 def _tie(error: BaseException) -> None:
-    """Let an error that stands in several places of another one be one and the same again, as it was."""
+    """Make an error that another one holds in several places one object again, as it was when it was recorded."""
     if isinstance(error, OSError) and isinstance(error.errno, ConnectionKey):
         # An older certificate error never told its base class what it was about.
         error.errno = error.strerror = None

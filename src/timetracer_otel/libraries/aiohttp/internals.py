@@ -1,8 +1,12 @@
-"""Where aiohttp is held: everything of it that is not in its manual (seen in 3.12 to 3.14).
+"""What aiohttp does not promise in its manual, and we rely upon (seen in 3.12 to 3.14).
 
-A connection's `ResponseHandler` gives what arrives to its ``_parser``, made anew for each response; the parser feeds
-a `StreamReader`, whose instances have slots and no room for more: ours have the same layout, and take their place
-by ``__class__``. Imported only when the plugin is installed, inside functions.
+A connection's `ResponseHandler` gives what arrives to its ``_parser``, which it makes anew for each response. The
+parser makes a `StreamReader` and feeds it; the app reads from that. Nobody asks us for the reader, so we change its
+class: we assign a subclass of the same layout to ``__class__``, and so see how the body ends. Instances of
+`StreamReader` have slots and no room for attributes of ours; `_TapTimer` stands in one of the slots and has the room.
+
+`answer` has subclasses of `ResponseHandler` and `StreamReader`, which use private attributes of these two as well.
+The table of all names is in `private_names`: this module imports aiohttp, and the plugin's declaration must not.
 """
 
 from __future__ import annotations
@@ -100,10 +104,12 @@ class TeedWriter:
         setattr(self._writer, name, value)
 
     async def write(self, chunk: Any, *args: Any, **keywords: Any) -> None:
+        """Note a piece, and write it."""
         self._tap.chunk(bytes(chunk))
         await self._writer.write(chunk, *args, **keywords)
 
     async def write_eof(self, chunk: bytes = b"") -> None:
+        """Note the last piece and the end, and write them."""
         if chunk:
             self._tap.chunk(chunk)
         self._tap.finish(BodyEnd.COMPLETE)
@@ -149,7 +155,7 @@ class _TeedParser:
             for message, payload in parsed[0]:
                 self._message(tap, message, payload)
             if tap.end is not None:
-                # The connection may be idle for long: it keeps no recording alive.
+                # The connection may be idle for long, and must not keep a recording alive meanwhile.
                 self._tap = self._payload = None
         except Exception as fault:
             self._give_up(fault)
@@ -187,7 +193,7 @@ class _TeedParser:
 
 
 class _TapTimer:
-    """A reader's timer, and the one slot of it where a tap finds room."""
+    """Stands for a reader's timer, and holds the reader's tap: the reader has no room for it, see above."""
 
     __slots__ = ("inner", "tap")
 
@@ -210,7 +216,7 @@ class _TapTimer:
 
 
 class _TeedReader(StreamReader):
-    """A response's reader that tells its tap how the body ends; afterwards it is a plain one again."""
+    """A response's reader that tells its tap how the body ends. Then it is a plain `StreamReader` again."""
 
     __slots__ = ()
 
@@ -250,7 +256,7 @@ def _release(reader: Any) -> ArrivalTap:
 
 
 def plain_name(reader: type[StreamReader]) -> None:
-    """Let a reader of ours be called as the library's own."""
+    """Give a class of ours the name of the library's own, which ``repr`` and logs show."""
     reader.__module__, reader.__qualname__, reader.__name__ = StreamReader.__module__, "StreamReader", "StreamReader"
 
 

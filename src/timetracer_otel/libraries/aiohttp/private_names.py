@@ -1,4 +1,8 @@
-"""Every name of aiohttp that the plugin relies upon, and that a release may rename. Imports no aiohttp."""
+"""Every name of aiohttp that the plugin relies upon, and that a release may rename.
+
+They are apart from `internals` for the weight of imports: the declaration reads them, also where aiohttp is not
+installed, and internals imports it.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +57,7 @@ ENTRY_POINTS = (
 )
 """Where calls are refused in a replay if the plugin cannot see them."""
 
-_OURS = ("internals", "answer", "errors")
+_OURS = ("internals", "answer", "errors", "call", "seams")
 
 
 def missing(_: ModuleType) -> Iterable[str]:
@@ -64,7 +68,7 @@ def missing(_: ModuleType) -> Iterable[str]:
     """
     names = missing_names(RELIED_UPON)
     if not names:
-        # They are imported where they are needed, in the midst of a call of the app's.
+        # So that what fails, fails here, where recordings then pass calls through and replays refuse them.
         for name in _OURS:
             import_module(f"timetracer_otel.libraries.aiohttp.{name}")
     return names

@@ -1,6 +1,7 @@
-"""What happens at the seams of a connection that a replay plays: no connection is made, replies are recorded ones.
+"""What the seams do in a replay: no connection is made, and reads get recorded replies.
 
-Save for new calls (``new_episodes``): those go over a real connection, which the library makes when it sends.
+New calls (record mode ``new_episodes``) are the exception: they go over a real connection, which the library makes
+when it sends.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from timetracer_otel.calls.flow import Flow, Step, flow
-from timetracer_otel.libraries.redis.call import new_exchange
+from timetracer_otel.libraries.redis.call import new_round_trip
 from timetracer_otel.libraries.redis.commands import Command, has_span
-from timetracer_otel.libraries.redis.connection import Played, Wire, inside, wire_of
+from timetracer_otel.libraries.redis.connection_state import ConnectionState, Played, call_above, state_of
 from timetracer_otel.libraries.redis.connects import connect_for_real, is_for_new_call, replay_failed_connect
 from timetracer_otel.libraries.redis.internals import HEALTH_CHECK, is_open, is_reply, nothing_sent, stay_healthy
 from timetracer_otel.libraries.redis.topology import add_facts, claim_facts, fact_for, is_question
@@ -22,16 +23,16 @@ from timetracer_otel.types import RecordedError
 __all__ = ["HEALTH_CHECKS", "Manner", "await_message", "connect_replayed", "read_replayed", "send_replayed"]
 
 HEALTH_CHECKS = [[b"PING", HEALTH_CHECK]]
-"""What pub/sub sends of its own accord."""
+"""What pub/sub sends by itself."""
 
 _CLEANING_UP = ([[b"UNWATCH"]], [[b"DISCARD"]])
-"""What a pipeline sends of its own accord when a command of it failed: a miss of it would hide the one before."""
+"""What a pipeline sends by itself when a command of it failed. A miss of this would hide the miss before."""
 
 _POLL_S = 0.005
 
 
 class Manner(NamedTuple):
-    """How a seam waits: the steps that differ between sync and async, beside the library's own functions.
+    """How a seam waits: the steps of ours that differ between sync and async.
 
     Attributes:
         pause: Waits for so many seconds.
@@ -46,19 +47,19 @@ class Manner(NamedTuple):
 
 def connect_replayed(manner: Manner, connection: Any, session: ReplaySession) -> Flow:
     """A connection that a replay plays: none is made, unless what the client is about to send is new."""
-    wire = wire_of(connection)
-    if wire.replaying is session and wire.played is not None and wire.played.upcoming() is not None:
+    state = state_of(connection)
+    if state.replaying is session and state.played is not None and state.played.upcoming() is not None:
         # Pub/sub connects before each read, in vain while it is connected: what comes next are messages.
         return
     yield from replay_failed_connect(connection, session, manner.pause)
-    if wire.replaying is session:
+    if state.replaying is session:
         return
-    wire.begin(session)
+    state.begin(session)
     if session.recorder is not None and is_for_new_call(connection, session):
         try:
             yield from connect_for_real(manner.pause, connection, session.recorder, connection.connect)
         except BaseException:
-            wire.end()
+            state.end()
             raise
     else:
         stay_healthy(connection)
@@ -68,103 +69,105 @@ def connect_replayed(manner: Manner, connection: Any, session: ReplaySession) ->
 def send_replayed(
     manner: Manner, connection: Any, commands: list[Command], session: ReplaySession, live: Step
 ) -> Flow:
-    wire = wire_of(connection)
-    if wire.replaying is not session:
+    """What is sent on a connection that a replay plays: its replies are put in line for the reads that follow."""
+    state = state_of(connection)
+    if state.replaying is not session:
         yield from connect_replayed(manner, connection, session)
     if commands == HEALTH_CHECKS:
-        if wire.stream is not None:
+        if state.stream is not None:
             return (yield live)
-        if wire.played is not None:
+        if state.played is not None:
             return None
-    wire.sent += 1
-    exchange = new_exchange(connection, wire, commands, live, manner.pause)
-    exchange.marks_span = not wire.listens and has_span(commands)
+    state.sent += 1
+    trip = new_round_trip(connection, state, commands, live, manner.pause)
+    trip.marks_span = not state.listens and has_span(commands)
     recorder = session.recorder
-    if recorder is not None and wire.takes_new:
-        exchange.catch_up = partial(_make_ready, manner, connection, wire, recorder)
-    if exchange.clustered:
+    if recorder is not None and state.takes_new:
+        trip.catch_up = partial(_make_ready, manner, connection, state, recorder)
+    if trip.clustered:
         claim_facts(session)
-        exchange.follow(session)
-        fact = (
-            fact_for(connection, exchange, session) if session.upcoming(exchange.redacted(session)) is None else None
-        )
+        trip.follow(session)
+        fact = fact_for(connection, trip, session) if session.upcoming(trip.redacted(session)) is None else None
         if fact is not None:
-            return exchange.rebuild(fact, session)
-        if recorder is not None and not is_question(connection, exchange):
+            return trip.rebuild(fact, session)
+        if recorder is not None and not is_question(connection, trip):
             add_facts(recorder)
     if (
         commands in _CLEANING_UP
         and recorder is None
         and session.misses
-        and session.upcoming(exchange.redacted(session)) is None
+        and session.upcoming(trip.redacted(session)) is None
     ):
-        return exchange.succeed(session)
-    before = inside.get()
-    inside.set(True)
+        return trip.succeed(session)
+    before = call_above.get()
+    call_above.set(True)
     try:
-        value = yield from flow(exchange, recorder if recorder is not None and wire.is_real_only else session)
-        if wire.lacks:
-            yield from _catch_up(connection, wire)
+        value = yield from flow(trip, recorder if recorder is not None and state.is_real_only else session)
+        if state.lacks:
+            yield from _catch_up(connection, state)
         return value
     except Exception:
-        if wire.open:
+        if state.open:
             # Replies to what was sent before would be taken for those to what is sent next.
             yield connection.disconnect
         # As the library does when nothing can be sent.
-        wire.end()
+        state.end()
         raise
     finally:
-        inside.set(before)
+        call_above.set(before)
 
 
-def _make_ready(manner: Manner, connection: Any, wire: Wire, recorder: TraceSession) -> Flow:
+def _make_ready(manner: Manner, connection: Any, state: ConnectionState, recorder: TraceSession) -> Flow:
     """See to it that a new call finds a real connection, in the state that the app left its connection in."""
     if not is_open(connection):
         yield from connect_for_real(manner.pause, connection, recorder, connection.connect)
-    yield from _catch_up(connection, wire)
+    yield from _catch_up(connection, state)
 
 
-def _catch_up(connection: Any, wire: Wire) -> Flow:
+def _catch_up(connection: Any, state: ConnectionState) -> Flow:
     """Send the real connection what it lacks of the commands that were answered from the cassette."""
-    commands, wire.missed = wire.missed, []
+    commands, state.missed = state.missed, []
     for command in commands:
         yield partial(connection.send_packed_command, connection.pack_command(*command))
         try:
             yield connection.read_response
         except Exception as error:
-            # What the server says to it now; the app has an answer.
+            # The app has the recorded answer already: what the server says now does not matter.
             if not is_reply(error):
                 raise
 
 
-def read_replayed(manner: Manner, connection: Any, wire: Wire, plain: bool, timeout_s: float | None) -> Flow:
+def read_replayed(
+    manner: Manner, connection: Any, state: ConnectionState, plain: bool, timeout_s: float | None
+) -> Flow:
+    """The next reply, or message, of a connection that a replay plays."""
     if manner.give_way is not None:
         try:
             yield manner.give_way
         except BaseException:
             # Cancelled: the library closes a connection whose reply it does not wait for.
-            if wire.played is None:
-                wire.end()
+            if state.played is None:
+                state.end()
             raise
-    played = wire.played
-    if played is not None and not wire.replies:
-        if not (yield from await_message(manner, wire, played, timeout_s)):
+    played = state.played
+    if played is not None and not state.replies:
+        if not (yield from await_message(manner, state, played, timeout_s)):
             return None
         return _take(played, plain)
-    if not wire.replies:
+    if not state.replies:
         raise nothing_sent(connection)
-    answer = wire.replies.popleft()
+    answer = state.replies.popleft()
     assert answer is not None
     reply, answers = answer
     if type(reply) is not RecordedError:
         return answers.restored(reply, plain)
     error = answers.rebuilt(reply)
     if not is_reply(error):
-        wire.end()
+        state.end()
     raise error
 
 
-def await_message(manner: Manner, wire: Wire, played: Played, timeout_s: float | None) -> Flow:
+def await_message(manner: Manner, state: ConnectionState, played: Played, timeout_s: float | None) -> Flow:
     """Wait for a message: True where there is one (or an error), False where none came in time."""
     waited_s = 0.0
     while True:
@@ -177,13 +180,13 @@ def await_message(manner: Manner, wire: Wire, played: Played, timeout_s: float |
                     continue
                 played.advance()
                 return False
-            if sent <= wire.sent and kind != "cancelled":
+            if sent <= state.sent and kind != "cancelled":
                 if not played.is_early:
                     return True
                 if waited_s >= min(played.wait_s, timeout_s or played.wait_s):
                     played.expect_no_causes()
                     return True
-            elif sent <= wire.sent:
+            elif sent <= state.sent:
                 if timeout_s is None:
                     # The app cancelled this read when it was recorded; give it the time to do so again.
                     yield partial(manner.pause, played.wait_s)

@@ -1,4 +1,7 @@
-"""One exchange: commands sent at once on one connection, and their replies. What `flow` is told about it."""
+"""How commands become a `Call`.
+
+Commands that are sent at once on a connection, with their replies, are a *round trip*. It is one call.
+"""
 
 from __future__ import annotations
 
@@ -9,36 +12,27 @@ from dataclasses import replace
 from typing import Any
 
 from timetracer_otel.calls.flow import CANCEL_GRACE_S, FAULT, Flow, Recording, Site, rebuilt
-from timetracer_otel.cassette import rebuild_error
 from timetracer_otel.constants import CapturePolicy, EventType
 from timetracer_otel.exceptions import CassetteError
-from timetracer_otel.libraries.redis.commands import (
-    Command,
-    arguments,
-    expects_stream,
-    method_of,
-    mutes,
-    redact_reply,
-    secrets_of,
-)
-from timetracer_otel.libraries.redis.connection import Played, Wire
+from timetracer_otel.libraries.redis.commands import Command, expects_stream, method_of, mutes
+from timetracer_otel.libraries.redis.connection_state import ConnectionState, Played
+from timetracer_otel.libraries.redis.errors import rebuilt_error, recorded_error
 from timetracer_otel.libraries.redis.fields import folded_arguments, folded_reply, unfolded_reply
 from timetracer_otel.libraries.redis.internals import (
-    completed,
     decoding_of,
     is_clustered,
     is_health_check_answer,
     protocol_of,
     url_of,
 )
-from timetracer_otel.libraries.redis.operation import current_operation
-from timetracer_otel.libraries.redis.replies import Copier, recorded_error, restored
-from timetracer_otel.libraries.redis.secrets import without_secrets
+from timetracer_otel.libraries.redis.operation import operation_above
+from timetracer_otel.libraries.redis.replies import Copier, restored
+from timetracer_otel.libraries.redis.secrets import arguments, redact_reply, secrets_of, without_secrets
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.session.body_taps import PIECE_BYTES, BodyLimits
 from timetracer_otel.types import Call, DependencyEvent, EventResult, EventSignature, RecordedError
 
-__all__ = ["LIB", "Exchange", "new_exchange", "pause", "pause_async"]
+__all__ = ["LIB", "RoundTrip", "new_round_trip", "pause", "pause_async"]
 
 LIB = "redis"
 
@@ -62,10 +56,10 @@ def _arguments(commands: Sequence[Command]) -> list[Any]:
     return words[0] if len(words) == 1 else words
 
 
-class Exchange(Site):
-    """Commands that go out together, and what comes back (a `Site`, and what a `Wire` holds).
+class RoundTrip(Site):
+    """Commands that go out together, and what comes back (a `Site`, and what a `ConnectionState` holds).
 
-    Most exchanges end with as many replies as there were commands. A subscription goes on: whatever is read from
+    Most round trips end with as many replies as there were commands. A subscription goes on: whatever is read from
     its connection from then on belongs to it, in order.
     """
 
@@ -74,7 +68,7 @@ class Exchange(Site):
     def __init__(
         self,
         connection: Any,
-        wire: Wire,
+        state: ConnectionState,
         commands: list[Command],
         url: str,
         live: Callable[[], Any],
@@ -82,7 +76,7 @@ class Exchange(Site):
         clustered: bool = False,
     ) -> None:
         self._connection: Any = connection
-        self._wire = wire
+        self._state = state
         self._commands = commands
         self._url = url
         self._live: Any = live
@@ -109,22 +103,28 @@ class Exchange(Site):
     # What flow asks
 
     def live(self) -> Any:
+        """Send the commands."""
         return self._live()
 
     def pause(self, seconds: float) -> Any:
+        """Wait, in the way of this connection."""
         return self._wait(seconds)
 
     def observe(self, session: TraceSession) -> None:
+        """Take the limits; what is sent is known already."""
         self._limits = session.limits
 
     def again(self) -> bool:
+        """Whether the real connection can be made ready for the commands."""
         return self.catch_up is not None
 
     def before_again(self) -> Flow:
+        """The steps that make it ready."""
         assert self.catch_up is not None
         yield from self.catch_up()
 
     def call(self) -> Call:
+        """The commands, without their secrets."""
         if self._call is None:
             self._call = Call(
                 LIB, EventType.REDIS, method_of(self._commands), self._url, args=_arguments(self._commands)
@@ -132,25 +132,26 @@ class Exchange(Site):
         return self._call
 
     def returned(self, value: Any, recording: Recording) -> Any:
+        """The commands are sent: let the connection know that their replies belong here."""
         self._recording = recording
-        wire = self._wire
+        state = self._state
         self.forget_connection()
         self.catch_up = None
-        if wire.stream is not None:
+        if state.stream is not None:
             # Their replies are messages like the others.
             recording.close()
         elif any(map(expects_stream, self._commands)):
-            self._steps, self._sent = [], wire.sent
-            wire.stream = self
-            wire.home = wire.replaying or recording.session
-        elif wire.replaying is None and (wire.is_muted or any(map(mutes, self._commands))):
-            wire.is_muted = True
+            self._steps, self._sent = [], state.sent
+            state.stream = self
+            state.home = state.replaying or recording.session
+        elif state.replaying is None and (state.is_muted or any(map(mutes, self._commands))):
+            state.is_muted = True
             recording.not_replayable = _MUTED
             recording.close()
         elif self._commands:
-            wire.open.append(self)
-            if wire.replaying is not None:
-                wire.was_sent(self._commands)
+            state.open.append(self)
+            if state.replaying is not None:
+                state.was_sent(self._commands)
         else:
             recording.close()
         return value
@@ -160,6 +161,7 @@ class Exchange(Site):
         self._connection = self._live = None
 
     def result(self, recording: Recording) -> EventResult:
+        """The replies so far, or the messages of a subscription."""
         facts: dict[str, Any] = {"resp": self._resp, "decoding": list(self._decoding) if self._decoding else None}
         if self.clustered:
             facts["cluster"] = True
@@ -192,26 +194,27 @@ class Exchange(Site):
             result.reply = None
 
     def rebuild(self, event: DependencyEvent, session: ReplaySession) -> None:
+        """Put the recorded replies, or messages, in line for those who read from the connection."""
         self._event, self._session = event, session
-        facts, wire = event.result.reply, self._wire
-        wire.was_replayed(self._commands)
+        facts, state = event.result.reply, self._state
+        state.was_replayed(self._commands)
         if facts["resp"] != self._resp:
             raise ValueError(
                 f"it was recorded with protocol={facts['resp']}, and the client now speaks protocol={self._resp}"
             )
         if "messages" in facts:
-            wire.home = session
-            wire.played = Played(self, session, facts["messages"], CANCEL_GRACE_S, "cut" in facts)
+            state.home = session
+            state.played = Played(self, session, facts["messages"], CANCEL_GRACE_S, "cut" in facts)
             # Commands are counted on from where the recorded connection was; it may have been in use before.
             # Cassettes of before that was noted have it of their first message.
-            wire.sent = facts.get("sent") or (facts["messages"][0][0] if facts["messages"] else wire.sent)
-        elif wire.played is None and not any(map(expects_stream, self._commands)):
+            state.sent = facts.get("sent") or (facts["messages"][0][0] if facts["messages"] else state.sent)
+        elif state.played is None and not any(map(expects_stream, self._commands)):
             replies = facts["replies"]
             missing = len(self._commands) - len(replies)
             if missing < 0 or (missing and not any(type(reply) is RecordedError for reply in replies)):
                 raise ValueError(f"it has {len(replies)} replies to {len(self._commands)} commands")
             for index, reply in enumerate(replies):
-                wire.replies.append((unfolded_reply(self._commands, index, reply), self))
+                state.replies.append((unfolded_reply(self._commands, index, reply), self))
 
     def succeed(self, session: ReplaySession) -> None:
         """Give what the server says to a command that always succeeds."""
@@ -239,6 +242,7 @@ class Exchange(Site):
                     return
 
     def record_error(self, error: BaseException) -> RecordedError:
+        """An error of sending, without secrets that it quotes."""
         recorded: RecordedError = self._without_secrets(recorded_error(error))
         return recorded
 
@@ -252,11 +256,13 @@ class Exchange(Site):
         return value
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
-        return completed(rebuild_error(error, {"redis"}))
+        """A recorded error as redis-py raises it."""
+        return rebuilt_error(error)
 
-    # What a wire tells in a recording
+    # What a connection's state tells in a recording
 
     def note(self, value: Any, plain: bool) -> bool:
+        """A reply came, or a message; see `Listener`."""
         if self._steps is not None:
             if is_health_check_answer(value):
                 self.note_empty()
@@ -271,6 +277,7 @@ class Exchange(Site):
         return True
 
     def failed(self, error: BaseException) -> None:
+        """Reading raised; see `Listener`."""
         recording = self._recording
         assert recording is not None
         if self._steps is not None:
@@ -285,18 +292,21 @@ class Exchange(Site):
             recording.failed(error)
 
     def cut(self, why: str) -> None:
+        """No more replies will come; see `Listener`."""
         recording = self._recording
         if recording is not None and self._steps is None and recording.ended_s is None:
             recording.not_replayable = why
         self._close()
 
     def faulted(self) -> None:
+        """What came could not be noted; see `Listener`."""
         recording = self._recording
         if recording is not None:
             recording.not_replayable = FAULT
             recording.close()
 
     def note_empty(self) -> None:
+        """Somebody looked for a message in vain; see `Listener`."""
         steps = self._steps
         if steps is None or self._cut:
             return
@@ -310,7 +320,7 @@ class Exchange(Site):
         if not self._cut:
             assert self._recording is not None
             now_ms = self._recording.session.elapsed_ms
-            self._steps.append([self._wire.sent, kind, self._copied(value), now_ms])
+            self._steps.append([self._state.sent, kind, self._copied(value), now_ms])
             if not self._has_room():
                 self._steps.pop()
                 self._cut = True
@@ -334,9 +344,10 @@ class Exchange(Site):
         if self._recording is not None:
             self._recording.close()
 
-    # What a wire asks in a replay
+    # What a connection's state asks in a replay
 
     def restored(self, reply: Any, plain: bool) -> Any:
+        """A recorded reply, decoded as the client that asks now decodes; see `Answers`."""
         assert self._event is not None
         decoding = self._event.result.reply["decoding"]
         recorded = tuple(decoding) if decoding else None
@@ -348,20 +359,26 @@ class Exchange(Site):
             raise self.refuse(f"what the cassette holds makes no reply: {error}") from error
 
     def rebuilt(self, error: RecordedError) -> BaseException:
+        """A recorded error, or the refusal; see `Answers`."""
         assert self._event is not None
         assert self._session is not None
         return rebuilt(self, self._event, self._session, error)
 
     def refuse(self, why: str) -> BaseException:
+        """The refusal of a read; see `Answers`."""
         assert self._event is not None
         assert self._session is not None
         return self._session.refuse(self._event, why)
 
 
-def new_exchange(
-    connection: Any, wire: Wire, commands: list[Command], live: Callable[[], Any], wait: Callable[[float], Any]
-) -> Exchange:
-    """The exchange that begins when a connection is told to send commands."""
-    operation = current_operation.get()
+def new_round_trip(
+    connection: Any,
+    state: ConnectionState,
+    commands: list[Command],
+    live: Callable[[], Any],
+    wait: Callable[[float], Any],
+) -> RoundTrip:
+    """The round trip that begins when a connection is told to send commands."""
+    operation = operation_above.get()
     clustered = is_clustered(connection) or (operation is not None and operation.clustered)
-    return Exchange(connection, wire, commands, url_of(connection), live, wait, clustered)
+    return RoundTrip(connection, state, commands, url_of(connection), live, wait, clustered)

@@ -1,7 +1,8 @@
-"""Connections that could not be made: part of the operation that asked for one, and so of its queue of events.
+"""Connections that could not be made.
 
-A pool connects before it knows the command. The operation does, so that the failure stands in the cassette as an
-event of that very command, and raises from ``connect`` again when it is its turn.
+A pool connects before it knows the command. The client's operation does know it (`operation_above`). So the failure
+stands in the cassette as an event of that command, and a replay raises it from ``connect`` again when the command's
+turn comes.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from typing import Any
 from timetracer_otel.base import faults
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import Flow, Recording, Step, answer
-from timetracer_otel.libraries.redis.call import LIB, Exchange
+from timetracer_otel.libraries.redis.call import LIB, RoundTrip
 from timetracer_otel.libraries.redis.commands import Command, has_span, is_subscription
-from timetracer_otel.libraries.redis.connection import Wire, within
+from timetracer_otel.libraries.redis.connection_state import ConnectionState, call_above
 from timetracer_otel.libraries.redis.internals import connect_callbacks, url_of
-from timetracer_otel.libraries.redis.operation import current_operation
-from timetracer_otel.libraries.redis.state import state_of
+from timetracer_otel.libraries.redis.operation import operation_above
+from timetracer_otel.libraries.redis.session_state import session_state
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import DependencyEvent, EventResult
 
@@ -45,7 +46,7 @@ def connect_for_real(wait: Callable[[float], Any], connection: Any, session: Tra
     guard = hooks.guard
     token = guard.let() if guard is not None else None
     try:
-        return (yield from within(live))
+        return (yield from call_above.around(True, live))
     except BaseException as error:
         if session is not None:
             _connect_failed(connection, session, wait, began_s, error)
@@ -80,7 +81,7 @@ def replay_failed_connect(connection: Any, session: ReplaySession, wait: Callabl
     event = session.upcoming(site.call(), where.path())
     if event is None or not _is_failed_connect(event):
         return
-    if current_operation.get() is None and any(
+    if operation_above.get() is None and any(
         earlier.eid < event.eid and earlier.signature.url == event.signature.url
         for earlier in session.get_unconsumed_events()
     ):
@@ -91,7 +92,7 @@ def replay_failed_connect(connection: Any, session: ReplaySession, wait: Callabl
 
 def is_for_new_call(connection: Any, session: ReplaySession) -> bool:
     """Whether a connection is made for a call that was not recorded, as far as that is known before it is made."""
-    if current_operation.get() is not None:
+    if operation_above.get() is not None:
         return session.upcoming(_site(connection, _never).call(), hooks.whereabouts(None).path()) is None
     here = url_of(connection)
     if connect_callbacks(connection):
@@ -101,14 +102,14 @@ def is_for_new_call(connection: Any, session: ReplaySession) -> bool:
     return not any(event.signature.lib == LIB and event.signature.url == here for event in session.events)
 
 
-def _site(connection: Any, wait: Callable[[float], Any]) -> Exchange:
-    operation = current_operation.get()
+def _site(connection: Any, wait: Callable[[float], Any]) -> RoundTrip:
+    operation = operation_above.get()
     try:
         commands = operation.commands(connection) if operation is not None else _NO_COMMAND
     except Exception:
         # Arguments that cannot be sent, as the library will say by itself.
         commands = _NO_COMMAND
-    site = Exchange(connection, Wire(), commands, url_of(connection), _never, wait)
+    site = RoundTrip(connection, ConnectionState(), commands, url_of(connection), _never, wait)
     site.connects = True
     site.marks_span = operation is not None and has_span(commands)
     return site
@@ -125,7 +126,7 @@ def _is_failed_connect(event: DependencyEvent) -> bool:
 
 def _has_failed_connects(session: ReplaySession) -> bool:
     """Whether a cassette has any; asked whenever a connection is taken from a pool."""
-    state = state_of(session)
-    if state.has_failed_connects is None:
-        state.has_failed_connects = any(map(_is_failed_connect, session.events))
-    return state.has_failed_connects
+    kept = session_state(session)
+    if kept.has_failed_connects is None:
+        kept.has_failed_connects = any(map(_is_failed_connect, session.events))
+    return kept.has_failed_connects

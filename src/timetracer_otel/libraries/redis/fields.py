@@ -1,6 +1,6 @@
-"""Fields of hashes and their values, put together for as long as they are in the cassette's hands.
+"""Fields of hashes and their values, as mappings in events and in cassettes.
 
-On the wire a hash is a list of names and values. As a mapping it is redacted like any other: the value of a field
+A connection carries a hash as a list of names and values. A mapping is redacted like any other: the value of a field
 named ``password`` is replaced, in the command and in the reply. Where a name occurs more than once, each pair of name
 and value is a mapping by itself.
 """

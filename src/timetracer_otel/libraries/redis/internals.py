@@ -1,4 +1,4 @@
-"""Where redis-py (5 to 8) is held: everything of it that is not in its manual.
+"""What redis-py (5 to 8) does not promise in its manual, and we rely upon.
 
 Connections are the narrowest place that all clients share (pools, pipelines, pub/sub, locks, sentinels, clusters,
 sync and asyncio): commands go in packed, replies come out parsed, and response callbacks, retries and redirections
@@ -23,7 +23,6 @@ from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.redis.commands import Command, parse
 
 __all__ = [
-    "CONTEXT",
     "ENTRY_POINTS",
     "HEALTH_CHECK",
     "RELIED_UPON",
@@ -31,7 +30,6 @@ __all__ = [
     "Described",
     "Place",
     "asks_whether_clustered",
-    "completed",
     "connect_callbacks",
     "decoding_of",
     "is_clustered",
@@ -55,9 +53,6 @@ HEALTH_CHECK = b"redis-py-health-check"
 Described: TypeAlias = Callable[[Any, tuple[Any, ...]], "list[tuple[Any, ...]]"]
 """The commands of an operation, from the client that it is called on and its arguments."""
 
-
-CONTEXT = "timetracer_context"
-"""Stands among the attributes of a recorded error for the error below it (``__context__``)."""
 
 Decoding: TypeAlias = "tuple[str, str] | None"
 """Encoding and error handler of a client that decodes its replies; None for one that does not."""
@@ -181,7 +176,7 @@ def _cluster(client: Any, args: tuple[Any, ...]) -> list[tuple[Any, ...]]:
 
 def _pipeline(client: Any, args: tuple[Any, ...]) -> list[tuple[Any, ...]]:
     commands = [tuple(words) for words, _ in client.command_stack]
-    # The synchronous class has the flag as `transaction`; in the asynchronous one that is a method.
+    # The sync class has the flag as `transaction`; in the async class that name is a method.
     if vars(client).get("is_transaction", vars(client).get("transaction")) or client.explicit_transaction:
         return [("MULTI",), *commands, ("EXEC",)]
     return commands
@@ -280,7 +275,7 @@ def connect_callbacks(connection: Any) -> list[Callable[[Any], Any]]:
 
 
 def stay_healthy(connection: Any) -> None:
-    """No health check before the next real reply: a connection that was not made is not asked for its health."""
+    """Let the library make no health check: a connection that a replay plays was never made."""
     _real(connection).next_health_check = math.inf
 
 
@@ -295,39 +290,6 @@ def is_reply(error: BaseException) -> bool:
     from redis.exceptions import ResponseError
 
     return isinstance(error, ResponseError)
-
-
-def completed(error: BaseException) -> BaseException:
-    """A rebuilt error with the error below it, and with what redis-py 8 gives each of its errors."""
-    from redis import exceptions
-
-    below = vars(error).pop(CONTEXT, None)
-    if isinstance(below, BaseException):
-        error.__context__ = below
-    kinds = getattr(exceptions, "ExceptionType", None)
-    part: BaseException | None = error
-    while kinds is not None and isinstance(part, exceptions.RedisError):
-        if not hasattr(part, "error_type"):
-            own = type(part).__mro__
-            kind = next((_KINDS[cls.__name__] for cls in own if cls.__name__ in _KINDS), "server")
-            part.error_type = kinds(kind)
-        if not hasattr(part, "status_code"):
-            part.status_code = None
-        part = part.__cause__
-    return error
-
-
-_KINDS = {
-    "AuthenticationError": "auth",
-    "AuthorizationError": "auth",
-    "NoPermissionError": "auth",
-    "ExternalAuthProviderError": "auth",
-    "ClusterDownError": "server",
-    "MasterDownError": "server",
-    "ConnectionError": "network",
-    "TimeoutError": "network",
-}
-"""Classes that are not of the kind ``server``, and those of that kind that descend from one; the nearest counts."""
 
 
 def token_of(acquire: Callable[..., Any], lock: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

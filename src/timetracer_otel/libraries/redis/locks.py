@@ -1,6 +1,7 @@
-"""Locks: the token that redis-py makes up for each acquisition is the recorded one in a replay.
+"""Locks: redis-py makes up a token by chance for each acquisition; a replay gives it the recorded one.
 
-It stands in the commands of a lock (``SET … NX``, the release script), which would find no recording otherwise.
+The token stands in the commands of a lock (``SET … NX``, the release script). With another token they would find no
+recorded answer.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from timetracer_otel.context import get_current_session
 from timetracer_otel.libraries.redis.call import LIB
 from timetracer_otel.libraries.redis.commands import text
 from timetracer_otel.libraries.redis.internals import lock_name, token_of
-from timetracer_otel.libraries.redis.state import state_of
+from timetracer_otel.libraries.redis.session_state import session_state
 from timetracer_otel.session import ReplaySession
 from timetracer_otel.types import DependencyEvent
 
@@ -31,7 +32,7 @@ def with_recorded_token(acquire: Any, lock: Any, args: tuple[Any, ...], kwargs: 
 
 
 def _next_token(session: ReplaySession, name: str | bytes) -> Any:
-    given = state_of(session).given_tokens
+    given = session_state(session).given_tokens
     for token in _tokens(session.get_unconsumed_events(), name):
         if token not in given:
             given.add(token)

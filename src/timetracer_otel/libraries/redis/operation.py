@@ -1,18 +1,18 @@
-"""Which operation of a client is under way: what it is about to send is known before there is a connection."""
+"""Which method of a client runs now: what it is about to send is known before there is a connection."""
 
 from __future__ import annotations
 
-from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.libraries.redis.commands import Command
 from timetracer_otel.libraries.redis.internals import Described, packed
 
-__all__ = ["Operation", "current_operation"]
+__all__ = ["Operation", "operation_above"]
 
 
 class Operation(NamedTuple):
-    """A client's method under way.
+    """A client's method that runs.
 
     Attributes:
         describe: Gives its commands.
@@ -31,4 +31,5 @@ class Operation(NamedTuple):
         return packed(connection, self.describe(self.client, self.args))
 
 
-current_operation: ContextVar[Operation | None] = ContextVar("timetracer-redis-operation", default=None)
+operation_above: Final[CallAbove[Operation]] = CallAbove("redis-operation")
+"""Set while a client's method runs: a connection that is made meanwhile is part of it."""

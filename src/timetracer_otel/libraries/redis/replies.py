@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
-from timetracer_otel.cassette import rebuild_error, record_error
-from timetracer_otel.libraries.redis.internals import CONTEXT, Decoding, completed
+from timetracer_otel.libraries.redis.errors import rebuilt_error, recorded_error
+from timetracer_otel.libraries.redis.internals import Decoding
 from timetracer_otel.types import RecordedError
 
-__all__ = ["Copier", "recorded_error", "restored"]
+__all__ = ["Copier", "restored"]
 
 _FIXED = frozenset({int, float, bool, type(None)})
-
-
-def recorded_error(error: BaseException) -> RecordedError:
-    """An error as a value, with the error of the connection in whose handling the library raised it."""
-    recorded = record_error(error)
-    below = error.__context__
-    if error.__cause__ is None and not error.__suppress_context__ and isinstance(below, _BELOW):
-        recorded.attributes[CONTEXT] = record_error(below)
-    return recorded
-
-
-_BELOW = (OSError, EOFError, asyncio.TimeoutError)
-"""What the library raises its own errors on top of."""
 
 
 class Copier:
@@ -86,7 +72,7 @@ def _restored(reply: Any, recorded: Decoding, wanted: Decoding) -> Any:
     if kind is dict:
         return {_restored(name, recorded, wanted): _restored(item, recorded, wanted) for name, item in reply.items()}
     if kind is RecordedError:
-        return completed(rebuild_error(reply, {"redis"}))
+        return rebuilt_error(reply)
     if recorded != wanted:
         if kind is str and recorded is not None:
             reply = reply.encode(recorded[0])

@@ -1,16 +1,29 @@
-"""What errors of Redis quote: the arguments of a command, with the passwords among them."""
+"""Where the secrets of Redis are: in arguments, in replies, and in errors, which quote the arguments of a command."""
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from timetracer_otel.constants import REDACTED
+from timetracer_otel.libraries.redis.commands import Command, is_transaction, name_of, text
 from timetracer_otel.redact.errors import SHORTEST_SECRET, edited_errors, replacing
 from timetracer_otel.redact.forms import CallForm
 
-__all__ = ["FORM", "without_quoted_arguments", "without_secrets"]
+__all__ = ["FORM", "arguments", "redact_reply", "secrets_of", "without_quoted_arguments", "without_secrets"]
+
+_LONGEST_ARGUMENT: Final = 64 * 1024
+"""Bytes; a longer argument stands in the cassette as its digest. Part of the signature: the same for ever."""
+
+_SECRET_SETTINGS: Final = frozenset(
+    {"requirepass", "masterauth", "primaryauth", "tls-key-file-pass", "tls-client-key-file-pass"}
+)
+_SECRET_SENTINEL: Final = frozenset({"auth-pass", "sentinel-pass"})
+_ACL_SECRETS: Final = (">", "<", "#", "!")
+"""What a rule of `ACL SETUSER` begins with where the rest is a password or the hash of one."""
+_HASH_LENGTH: Final = 64
 
 _UNKNOWN: Final = "with args beginning with:"
 """The server: ``unknown command 'AUTH', with args beginning with: 'user' 'password'``; some are cut in the middle."""
@@ -19,7 +32,7 @@ _IN_PIPELINE: Final = re.compile(r"(Command # \d+ \(\S+) .*?(\) of pipeline caus
 
 
 class _Commands(CallForm):
-    """Commands are words in order: which of them are secret, `commands.arguments` says before a call is stated."""
+    """Commands are words in order: which of them are secret, `arguments` says before a call is stated."""
 
     def error_text(self, text: str) -> str:
         return without_quoted_arguments(text)
@@ -45,3 +58,143 @@ def without_secrets(value: Any, secrets: Sequence[str]) -> Any:
     """A copied reply, or error, in whose errors the arguments of the command are not quoted, nor its secrets."""
     replaced = replacing([(secret, REDACTED) for secret in secrets if len(secret) >= SHORTEST_SECRET])
     return edited_errors(value, lambda text: without_quoted_arguments(replaced(text)))
+
+
+def arguments(commands: Sequence[Command]) -> list[list[Any]]:
+    """What is matched and kept of each command: its words as text where they are UTF-8, passwords replaced."""
+    return [_redacted([_word(part) for part in command]) for command in commands]
+
+
+def secrets_of(commands: Sequence[Command]) -> list[str]:
+    """The words of commands that `arguments` gives without their passwords, longest first."""
+    found = {
+        word
+        for command in commands
+        for words in [[_word(part) for part in command]]
+        for word, kept in zip(words, _redacted(words), strict=True)
+        if word is not kept and isinstance(word, str)
+    }
+    return sorted(found, key=len, reverse=True)
+
+
+def _word(part: bytes) -> str | bytes:
+    if len(part) > _LONGEST_ARGUMENT:
+        return f"sha256:{hashlib.sha256(part).hexdigest()} of {len(part)} bytes"
+    return text(part)
+
+
+def _redacted(words: list[Any]) -> list[Any]:
+    if not words or not isinstance(words[0], str):
+        return words
+    name = words[0].upper()
+    redact = _REDACTORS.get(name)
+    if redact is None and len(words) > 1 and isinstance(words[1], str):
+        redact = _REDACTORS.get(f"{name} {words[1].upper()}")
+    return redact(words) if redact is not None else words
+
+
+def _auth(words: list[Any]) -> list[Any]:
+    return [*words[:-1], REDACTED] if len(words) > 1 else words
+
+
+def _after_auth(words: list[Any]) -> list[Any]:
+    """``HELLO 3 AUTH user password``, ``MIGRATE … AUTH password`` and ``MIGRATE … AUTH2 user password``."""
+    redacted = list(words)
+    for index, word in enumerate(words):
+        following = {"AUTH": 1 if words[0].upper() == "MIGRATE" else 2, "AUTH2": 2}.get(_upper(word))
+        if following is not None and index + following < len(words):
+            redacted[index + following] = REDACTED
+    return redacted
+
+
+def _settings(secret: frozenset[str]) -> Callable[[list[Any]], list[Any]]:
+    """``CONFIG SET name value …`` and the like: the word behind a secret name."""
+
+    def redact(words: list[Any]) -> list[Any]:
+        return [
+            REDACTED if index > 2 and _upper(words[index - 1]).lower() in secret else word
+            for index, word in enumerate(words)
+        ]
+
+    return redact
+
+
+def _acl_rules(words: list[Any]) -> list[Any]:
+    return [
+        word[0] + REDACTED if index > 2 and isinstance(word, str) and word.startswith(_ACL_SECRETS) else word
+        for index, word in enumerate(words)
+    ]
+
+
+_REDACTORS: Final[dict[str, Callable[[list[Any]], list[Any]]]] = {
+    "AUTH": _auth,
+    "HELLO": _after_auth,
+    "MIGRATE": _after_auth,
+    "CONFIG SET": _settings(_SECRET_SETTINGS),
+    "SENTINEL SET": _settings(_SECRET_SENTINEL),
+    "SENTINEL CONFIG": _settings(_SECRET_SENTINEL),
+    "ACL SETUSER": _acl_rules,
+}
+
+
+def redact_reply(commands: Sequence[Command], index: int, reply: Any) -> Any:
+    """The reply to one of the commands of a batch, without the passwords that some commands ask for."""
+    command = commands[index]
+    if command[:1] == [b"EXEC"] and isinstance(reply, list):
+        queued = commands[1:-1] if is_transaction(commands) else ()
+        if len(queued) != len(reply):
+            # What was queued was sent earlier, one by one: look everywhere.
+            return [_password_hashes(_secret_settings(item)) for item in reply]
+        return [redact_reply(queued, number, item) for number, item in enumerate(reply)]
+    redact = _REPLY_REDACTORS.get(name_of(command))
+    return redact(reply) if redact is not None else reply
+
+
+def _secret_settings(reply: Any) -> Any:
+    if isinstance(reply, dict):
+        return {
+            name: _like(value) if _upper(name).lower() in _SECRET_SETTINGS and value else value
+            for name, value in reply.items()
+        }
+    if isinstance(reply, list):
+        return [
+            _like(item) if index % 2 and item and _upper(reply[index - 1]).lower() in _SECRET_SETTINGS else item
+            for index, item in enumerate(reply)
+        ]
+    return reply
+
+
+def _password_hashes(reply: Any) -> Any:
+    if isinstance(reply, dict):
+        return {name: _password_hashes(value) for name, value in reply.items()}
+    if isinstance(reply, list):
+        return [_password_hashes(item) for item in reply]
+    if isinstance(reply, (str, bytes)):
+        space = " " if isinstance(reply, str) else b" "
+        return space.join(_without_hash(word) for word in reply.split(space))  # type: ignore[arg-type]
+    return reply
+
+
+def _without_hash(word: Any) -> Any:
+    digits = word[-_HASH_LENGTH:]
+    if len(word) not in (_HASH_LENGTH, _HASH_LENGTH + 1) or not digits.isalnum():
+        return word
+    return word[: len(word) - _HASH_LENGTH] + _like(word)
+
+
+def _like(secret: Any) -> Any:
+    return REDACTED.encode() if isinstance(secret, bytes) else REDACTED
+
+
+_REPLY_REDACTORS: Final[dict[str, Callable[[Any], Any]]] = {
+    "CONFIG GET": _secret_settings,
+    "ACL GETUSER": _password_hashes,
+    "ACL LIST": _password_hashes,
+    "ACL GENPASS": _like,
+}
+
+
+def _upper(word: Any) -> str:
+    if isinstance(word, bytes):
+        word = word.decode("latin-1")
+    return str(word).upper() if isinstance(word, str) else ""

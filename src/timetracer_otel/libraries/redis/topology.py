@@ -12,12 +12,12 @@ from typing import Any
 
 from timetracer_otel.base import faults
 from timetracer_otel.calls.flow import Recording
-from timetracer_otel.libraries.redis.call import LIB, Exchange
+from timetracer_otel.libraries.redis.call import LIB, RoundTrip
 from timetracer_otel.libraries.redis.commands import Command
-from timetracer_otel.libraries.redis.connection import Wire
+from timetracer_otel.libraries.redis.connection_state import ConnectionState
 from timetracer_otel.libraries.redis.internals import asks_whether_clustered, url_of
-from timetracer_otel.libraries.redis.operation import current_operation
-from timetracer_otel.libraries.redis.state import state_of
+from timetracer_otel.libraries.redis.operation import operation_above
+from timetracer_otel.libraries.redis.session_state import session_state
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import DependencyEvent, EventResult
 
@@ -33,11 +33,11 @@ _MOST = 64
 """Replies that are remembered: three for each node that was asked."""
 
 _lock = threading.Lock()
-_known: dict[tuple[str, bytes], Exchange] = {}
+_known: dict[tuple[str, bytes], RoundTrip] = {}
 
 
 def asks_for_facts(connection: Any, packed: Any) -> list[Command] | None:
-    """The command, if what is sent is one of those; looks at no more bytes than it must."""
+    """The command, if what is sent asks for such a fact; None otherwise. It looks at no more bytes than it must."""
     head = packed[0] if isinstance(packed, list) and len(packed) == 1 else packed
     if isinstance(head, bytes) and head.startswith(_HEADS):
         asked = next((question for question in _QUESTIONS if head == _pack(question[0])), None)
@@ -45,14 +45,14 @@ def asks_for_facts(connection: Any, packed: Any) -> list[Command] | None:
     return None
 
 
-def is_question(connection: Any, exchange: Exchange) -> bool:
-    """Whether a command is one of those."""
-    method = exchange.call().method
+def is_question(connection: Any, trip: RoundTrip) -> bool:
+    """Whether a command asks for such a fact."""
+    method = trip.call().method
     return method in _FACTS and _is_question(connection, method)
 
 
 def _is_question(connection: Any, name: str) -> bool:
-    operation = current_operation.get()
+    operation = operation_above.get()
     return name != "INFO" or asks_whether_clustered(connection, operation is not None and operation.clustered)
 
 
@@ -66,7 +66,7 @@ _HEADS = (b"*2\r\n$7\r\nCLUSTER\r\n", b"*1\r\n$7\r\nCOMMAND\r\n", b"*1\r\n$4\r\n
 
 def remember(connection: Any, question: list[Command], reply: Any, wait: Callable[[float], Any]) -> None:
     """Keep the reply to such a command."""
-    fact = Exchange(connection, Wire(), question, url_of(connection), _never, wait, clustered=True)
+    fact = RoundTrip(connection, ConnectionState(), question, url_of(connection), _never, wait, clustered=True)
     fact.is_fact = True
     fact.note(reply, plain=False)
     fact.forget_connection()
@@ -93,10 +93,10 @@ class _Fact(Recording):
 def add_facts(session: TraceSession) -> None:
     """Put what is known into a recording, once."""
     with _lock:
-        state = state_of(session)
-        if state.has_facts:
+        kept = session_state(session)
+        if kept.has_facts:
             return
-        state.has_facts = True
+        kept.has_facts = True
         clusters = {url for url, name in _known if name == b"CLUSTER"}
         facts = [fact for (url, _), fact in _known.items() if url in clusters]
     try:
@@ -110,23 +110,26 @@ def add_facts(session: TraceSession) -> None:
 
 
 def claim_facts(session: ReplaySession) -> None:
-    """Facts wait for no call."""
-    state = state_of(session)
-    if not state.has_facts:
-        state.has_facts = True
+    """Claim the events that are facts, once: the app need not ask for them in a replay."""
+    kept = session_state(session)
+    if not kept.has_facts:
+        kept.has_facts = True
         for event in session.events:
             if _is_fact(event):
                 session.claim(event)
 
 
-def fact_for(connection: Any, exchange: Exchange, session: ReplaySession) -> DependencyEvent | None:
-    """The fact that answers a command, of the node that is asked or else, but for ``INFO``, of any."""
-    if not is_question(connection, exchange):
+def fact_for(connection: Any, trip: RoundTrip, session: ReplaySession) -> DependencyEvent | None:
+    """The recorded fact that answers a command; None where there is none.
+
+    It is the one of the node that is asked. Where there is none, it is that of any node, but for ``INFO``.
+    """
+    if not is_question(connection, trip):
         return None
-    call = exchange.call()
+    call = trip.call()
     found = [event for event in session.events if _is_fact(event) and event.signature.method == call.method]
     here = [event for event in found if event.signature.url == call.url]
-    # What is said of the cluster every node says.
+    # All nodes say the same of the cluster.
     return next(iter(here or ([] if call.method == "INFO" else found)), None)
 
 

@@ -1,6 +1,7 @@
-"""Adapters of requests with a ``send`` or ``build_response`` of their own: found when a session asks for one.
+"""Adapters of the user's with a ``send`` or ``build_response`` of their own. Example: that of CacheControl has both.
 
-In a replay they are told apart by what the cassette holds of them.
+The plugin finds them when a session of requests asks for an adapter. In a replay, the cassette tells which of them
+were recorded by themselves: their class stands in their events.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class AdapterSeams(Patch):
         self._lock = threading.Lock()
 
     def undo(self) -> None:
+        """Put the original functions of all classes back."""
         super().undo()
         with self._lock:
             BUILDERS.difference_update(self._covered)
@@ -93,7 +95,10 @@ class AdapterSeams(Patch):
 
 
 class _OfSession(threading.local):
-    """Whether the call that comes next is made by a session, which has just asked for the adapter."""
+    """Whether the next call of this thread is made by a session of requests, which has just asked for the adapter.
+
+    Such a session sets ``elapsed`` of the response; an adapter that the app calls by itself does not.
+    """
 
     replayed = False
 

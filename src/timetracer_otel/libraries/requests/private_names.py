@@ -1,4 +1,8 @@
-"""Every name of requests, urllib3 and http.client that the plugin relies upon, and that a release may rename."""
+"""The names of requests, urllib3 and http.client that the plugin relies upon, and that a release may rename.
+
+They are apart from `internals` for the weight of imports: the declaration reads them, and internals imports
+`http.client`, which takes longer to load than all of the declaration.
+"""
 
 from __future__ import annotations
 

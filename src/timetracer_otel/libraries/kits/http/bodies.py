@@ -1,4 +1,4 @@
-"""What the plugins of all HTTP clients share: bodies teed on their way to the app, and given back as they came."""
+"""Response bodies of all HTTP clients: noted on their way to the app, and given back as they came."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["BodyLimits", "BodyTap", "RecordedBody"]
 
 
 class RecordedBody:
-    """A recorded body on its way back to the app: the same chunks, the same end.
+    """A recorded body that is given back to the app in the same chunks, and with the same end.
 
     Args:
         event: The event that holds it.
@@ -66,7 +66,7 @@ class RecordedBody:
         """Seconds to wait between the last chunk and the end."""
         body = self.body
         if body.end is BodyEnd.CANCELLED:
-            # As for a call that was cancelled: the app gets the time to cancel again, and no more.
+            # The app cancelled its reading in the recording. It gets the time to do so again, and no more.
             return (body.end_ms or 0.0) / 1000 + CANCEL_GRACE_S
         if not self.timed or body.end_ms is None:
             return 0.0
@@ -87,7 +87,7 @@ class RecordedBody:
 
     @property
     def is_plain(self) -> bool:
-        """Whether `chunks` alone tell the whole story: no waiting, and read to the end."""
+        """Whether `chunks` is all that there is to give back: no waiting, and no error at the end."""
         return self.body.end is BodyEnd.COMPLETE and not self.timed
 
     def end_error(self) -> BaseException | None:

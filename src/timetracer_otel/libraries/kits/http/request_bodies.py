@@ -42,7 +42,7 @@ def read_body(body: Any) -> bytes:
 
 
 def teed_body(body: Any, tap: BodyTap) -> Any:
-    """A request body that is a stream, noted as it is sent; it looks like the original."""
+    """A proxy of a request body that is a stream; what is read of it, to be sent, is noted."""
     return (_TeedReader if hasattr(body, "read") else _TeedIterable)(body, tap)
 
 

@@ -1,6 +1,7 @@
 """HTTP/1.1 responses as they arrive (RFC 9112), for a client that parses them itself: noted, and put together again.
 
-What arrived together, and how much the app had read before it, decides what its next read gives: so both are kept.
+Two facts decide what the app's next read gives: what arrived together, and how much the app had read before that. So
+both are kept.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class ArrivalTap(BodyTap):
         self.ended_at_return = self.end is not None
 
     def interrupted(self, error: BaseException) -> None:
-        """A reading raised; the body goes on unless it is closed now."""
+        """The app's reading raised. The body has ended with this error only if it is closed before more comes."""
         if self.end is None:
             self._provisional = error
 
@@ -112,6 +113,7 @@ class ArrivalTap(BodyTap):
         self._provisional = None
 
     def snapshot(self, started_s: float) -> BodySnapshot:
+        """As in `BodyTap`; a reading that raised, and that nothing followed, has ended the body."""
         if self.end is None and self._provisional is not None:
             self.raised = True
             self.failed(self._provisional)
@@ -153,7 +155,10 @@ class ArrivalTap(BodyTap):
 
 
 class _Dechunker:
-    """Takes the framing off a chunked body. Stops at the first thing that is none: the client will say so."""
+    """Takes the framing off a chunked body.
+
+    It stops at the first line that is no size of a chunk: there the client raises its own error.
+    """
 
     __slots__ = ("_at", "_left", "_rest")
 
@@ -271,6 +276,6 @@ def _chunk_sizes(frames: Sequence[Sequence[int]]) -> list[int]:
             sizes.append(size)
             size = 0
     if size:
-        # Its end never came: announced is more than there is.
+        # The end of this chunk never came: its size line announces one byte more than there is.
         sizes.append(size + 1)
     return sizes

@@ -1,6 +1,7 @@
-"""HTTP/1.1 bodies on the wire (RFC 9112 sections 6 and 7): chunk framing taken off while noting, put on for replay.
+"""HTTP/1.1 bodies as bytes of a connection (RFC 9112 sections 6 and 7).
 
-For clients whose seam lies above a file-like connection, such as those on `http.client`.
+They are for clients that read a connection as a file, such as those on `http.client`. A recording takes the chunk
+framing off what it notes; a replay puts it on again.
 """
 
 from __future__ import annotations
@@ -103,6 +104,7 @@ class WireTap(BodyTap):
         return [self._size, self._size - self._left] if self._at is _At.DATA else None
 
     def snapshot(self, started_s: float) -> BodySnapshot:
+        """As in `BodyTap`, with the pieces of one chunk put together."""
         body = super().snapshot(started_s)
         if not any(self._joins):
             return body
@@ -160,28 +162,33 @@ class TeedFile:
         return getattr(self._file, name)
 
     def read(self, size: int | None = -1, /) -> bytes:
+        """As the file has it, noted."""
         data: bytes = self._noting(self._file.read, size)
         # A buffered file gives less than it was asked for only at its end.
         self._took(data, size is None or size < 0 or len(data) < size)
         return data
 
     def read1(self, size: int = -1, /) -> bytes:
+        """As the file has it, noted."""
         data: bytes = self._noting(self._file.read1, size)
         self._took(data, not data and size != 0)
         return data
 
     def readinto(self, buffer: Any, /) -> int:
+        """As the file has it, noted."""
         count: int = self._noting(self._file.readinto, buffer)
         view = memoryview(buffer).cast("B")
         self._took(bytes(view[:count]), count < len(view))
         return count
 
     def readline(self, size: int | None = -1, /) -> bytes:
+        """As the file has it, noted as a line."""
         line: bytes = self._noting(self._file.readline, size)
         self._took(line, not line and size != 0, is_line=True)
         return line
 
     def close(self) -> None:
+        """Close the file: the body ends here."""
         try:
             self._file.close()
         finally:

@@ -1,20 +1,19 @@
-"""What is known of one connection: what was sent and waits for its reply, in a recording or in a replay."""
+"""What the plugin knows of one connection: what was sent and waits for its reply, in a recording or in a replay."""
 
 from __future__ import annotations
 
 import weakref
 from collections import deque
-from contextvars import ContextVar
 from typing import Any, Final, Protocol
 
-from timetracer_otel.calls.flow import Flow, Step
+from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.libraries.redis.commands import Command, is_transaction, method_of
 from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.types import RecordedError
 
-__all__ = ["Answers", "Listener", "Played", "Wire", "begin_watch", "inside", "known_wire", "wire_of", "within"]
+__all__ = ["Answers", "ConnectionState", "Listener", "Played", "begin_watch", "call_above", "known_state", "state_of"]
 
-_ATTRIBUTE = "_timetracer_wire"
+_ATTRIBUTE = "_timetracer_state"
 _PUBLISHING = frozenset({"PUBLISH", "SPUBLISH", "MULTI", "PIPELINE", "EVAL", "EVALSHA", "FCALL"})
 
 _SETTINGS: Final = frozenset(
@@ -35,22 +34,12 @@ _SETTINGS: Final = frozenset(
 """Commands that change what later ones of the connection do; scripts are here since ``EVALSHA`` follows at once."""
 _ENDS_WATCH: Final = frozenset({"DISCARD", "EXEC", "UNWATCH"})
 
-inside: ContextVar[bool] = ContextVar("timetracer-redis-inside", default=False)
-"""Set while the library is at work beneath a seam: handshakes and health checks are part of the call."""
-
-
-def within(step: Step) -> Flow:
-    """Take a step of the library's, with all that it does beneath a seam being part of it."""
-    before = inside.get()
-    inside.set(True)
-    try:
-        return (yield step)
-    finally:
-        inside.set(before)
+call_above: Final[CallAbove[bool]] = CallAbove("redis")
+"""Set while the library works beneath a seam: handshakes and health checks are part of the call that needed them."""
 
 
 class Listener(Protocol):
-    """A recorded exchange that waits for replies."""
+    """A recorded round trip that waits for replies."""
 
     def note(self, value: Any, plain: bool) -> bool:
         """A reply came (``plain``: not decoded, although the client decodes); True where it was the last one."""
@@ -74,7 +63,7 @@ class Listener(Protocol):
 
 
 class Answers(Protocol):
-    """A recorded exchange that is answered in a replay."""
+    """A recorded round trip that is answered in a replay."""
 
     def restored(self, reply: Any, plain: bool) -> Any:
         """A recorded reply for the client that asks now; the refusal is raised where there is no way."""
@@ -93,7 +82,7 @@ class Played:
     """The messages of a subscription, on their way to the app that listens in a replay.
 
     Args:
-        answers: The exchange that they belong to.
+        answers: The round trip that they belong to.
         session: The replay.
         steps: Lists of: commands sent so far; a kind: ``message``, ``error``, ``empty`` (value: how often) or
             ``cancelled``; a value; milliseconds since the recording began.
@@ -134,11 +123,14 @@ class Played:
         return any(event.start_offset_ms < self._steps[0][3] for event in self._causes)
 
     def expect_no_causes(self) -> None:
-        """Nobody publishes: this replay is of a part of what was recorded, or its order is another one."""
+        """Wait no longer for what is still to be published.
+
+        Nobody publishes it where a replay is of a part of what was recorded, or has another order.
+        """
         self._causes.clear()
 
     def advance(self) -> None:
-        """The next step was taken (one of so many empty looks, where it is that)."""
+        """The next step was taken. A step that stands for several looks in vain loses one of them."""
         step = self._steps[0]
         if step[1] == "empty" and step[2] > 1:
             step[2] -= 1
@@ -146,21 +138,21 @@ class Played:
             self._steps.popleft()
 
     def skip_empty(self) -> None:
-        """Go on to what came after looking in vain."""
+        """Leave out the looks in vain that come next: who reads without a timeout sees none."""
         self._steps.popleft()
 
 
-class Wire:
-    """One connection.
+class ConnectionState:
+    """What is known of one connection; it stands among the attributes of that connection.
 
     Attributes:
-        open: Recorded exchanges that wait for replies, oldest first.
+        open: Recorded round trips that wait for replies, oldest first.
         reading: The one of them whose reply is being read.
         stream: The recorded subscription that all further messages belong to.
         asked: The question about a cluster whose reply is read next.
         sent: Commands sent since the connection was made; since the recorded one was, where messages are played.
         replaying: The replay that plays this connection's part; a real connection is there for new calls only.
-        replies: In a replay, what the next reads get, each with the exchange it belongs to; None for one that the
+        replies: In a replay, what the next reads get, each with the round trip it belongs to; None for one that the
             real connection gives.
         played: In a replay, the subscription that all further messages come from.
         is_muted: Whether the connection was told to give no replies, to one command at least.
@@ -266,9 +258,9 @@ class Wire:
     def end(self) -> None:
         """The connection is closed."""
         while self.open:
-            exchange = self.open.popleft()
-            if exchange is not self.reading:
-                exchange.cut("the connection was closed before its reply was read")
+            trip = self.open.popleft()
+            if trip is not self.reading:
+                trip.cut("the connection was closed before its reply was read")
         if self.stream is not None:
             self.stream.cut("the connection was closed")
         self.stream = self.played = self.replaying = None
@@ -279,33 +271,36 @@ class Wire:
         self.sent = 0
 
     def forget(self) -> None:
-        """Begin anew, knowing nothing."""
+        """Forget everything."""
         self.end()
         self.asked = self._home = None
         self.watch = _watch
 
 
 _watch = 0
-"""Counts how often the seams were put in: without them a connection goes on, and nobody sees what is read from it."""
+"""Counts how often the seams were put in.
+
+Without the seams the app goes on to use its connections, and the plugin does not see what is read from them. So a
+state that was made before the seams were put in again is worth nothing."""
 
 
 def begin_watch() -> None:
-    """The seams are put in: what is known of connections from before does not count any more."""
+    """The seams are put in: forget what was known of connections before."""
     global _watch
     _watch += 1
 
 
-def wire_of(connection: Any) -> Wire:
+def state_of(connection: Any) -> ConnectionState:
     """What is known of a connection."""
-    wire = known_wire(connection)
-    if wire is None:
-        wire = connection.__dict__.setdefault(_ATTRIBUTE, Wire())
-    return wire
+    state = known_state(connection)
+    if state is None:
+        state = connection.__dict__.setdefault(_ATTRIBUTE, ConnectionState())
+    return state
 
 
-def known_wire(connection: Any) -> Wire | None:
-    """The same, if anything is known."""
-    wire: Wire | None = connection.__dict__.get(_ATTRIBUTE)
-    if wire is not None and wire.watch != _watch:
-        wire.forget()
-    return wire
+def known_state(connection: Any) -> ConnectionState | None:
+    """What is known of a connection; None where nothing is."""
+    state: ConnectionState | None = connection.__dict__.get(_ATTRIBUTE)
+    if state is not None and state.watch != _watch:
+        state.forget()
+    return state

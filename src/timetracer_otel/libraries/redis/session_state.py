@@ -8,11 +8,11 @@ from typing import Any
 from timetracer_otel.libraries.redis.call import LIB
 from timetracer_otel.session import BaseSession
 
-__all__ = ["RedisState", "state_of"]
+__all__ = ["SessionState", "session_state"]
 
 
 @dataclass
-class RedisState:
+class SessionState:
     """What the plugin remembers of one session."""
 
     given_tokens: set[Any] = field(default_factory=set)
@@ -23,6 +23,6 @@ class RedisState:
     """Whether a cassette holds connections that could not be made; None until somebody looked."""
 
 
-def state_of(session: BaseSession) -> RedisState:
-    """What the plugin remembers of a session."""
-    return session.state(LIB, RedisState)
+def session_state(session: BaseSession) -> SessionState:
+    """What the plugin remembers of this session; begun where it is new."""
+    return session.state(LIB, SessionState)

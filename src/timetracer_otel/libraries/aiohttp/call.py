@@ -1,0 +1,234 @@
+"""How a call of the client becomes a `Call`, and what is noted of its answer.
+
+A *hop* is one request that goes through a connection: a call of the app that is redirected twice has three.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any
+
+from timetracer_otel.base import faults
+from timetracer_otel.base.patching import Function
+from timetracer_otel.calls.flow import Recording, Site, Step, rebuilt
+from timetracer_otel.calls.nesting import CallAbove
+from timetracer_otel.constants import BodyEnd, EventType
+from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.libraries.aiohttp import internals
+from timetracer_otel.libraries.aiohttp.answer import answer_of, read_body, replay_connection, written_again
+from timetracer_otel.libraries.aiohttp.errors import rebuilt_error, recorded_error
+from timetracer_otel.libraries.kits.http.bodies import BodyLimits, BodyTap, RecordedBody
+from timetracer_otel.libraries.kits.http1.arriving import ArrivalTap
+from timetracer_otel.redact.redactor import Redactor
+from timetracer_otel.session import ReplaySession, TraceSession
+from timetracer_otel.types import Call, DependencyEvent, EventResult, HeaderMap, RecordedError
+
+__all__ = ["LIB", "Hop", "call_above"]
+
+LIB = "aiohttp"
+_PEER_FACTS = ("peername",)
+
+call_above: CallAbove[Hop] = CallAbove("aiohttp")
+"""The call whose connection is being used, in the task that does so and in the one that writes its body."""
+
+
+class Hop(Site):
+    """One request on its way through a connection (a `Site`)."""
+
+    lib = LIB
+
+    def __init__(self, request: Any, handler: Function, write_bytes: Function) -> None:
+        self.request: Any = request
+        self._handler: Any = handler
+        self._write_bytes = write_bytes
+        self._method: str = request.method
+        self._url = str(request.url)
+        self._body = internals.whole_body(request)
+        self._compress = partial(internals.compressed, request) if request.compress else None
+        self._headers: list[tuple[bytes, bytes]] | None = None
+        self._session: TraceSession | None = None
+        self._sent: BodyTap | None = None
+        self._read_pieces: list[bytes] | None = None
+        self._received: ArrivalTap | None = None
+        self._head: tuple[tuple[int, int], int, str, Any] = ((1, 1), 0, "", ())
+        self._peer: dict[str, Any] = {}
+        self._protocol: Any = None
+        self.answer: Any = None
+        self._taken = False
+
+    # In a recording
+
+    def observe(self, session: TraceSession) -> None:
+        """Get ready to note the body that is sent, and what arrives."""
+        self._session = session
+        if self._body is None:
+            self._sent = BodyTap(session.limits)
+        elif self._body:
+            session.limits.hold(len(self._body))
+        self._received = ArrivalTap(session.limits)
+
+    def live(self) -> Any:
+        """Send the request by the next handler; a connection beneath finds this hop where it is ours."""
+        is_ours = self._received is not None or self._read_pieces is not None
+        return self._handle() if is_ours else self._handler(self.request)
+
+    def call(self) -> Call:
+        """The request as it is known by now; its body, compressed as on the wire, once it was sent."""
+        body, end, too_long = self._body, BodyEnd.COMPLETE, None
+        if self._sent is not None:
+            body, end, too_long = self._sent.as_sent()
+        elif body is None:
+            end = BodyEnd.CUT
+        if body and end is BodyEnd.COMPLETE and self._compress is not None:
+            body = self._compress(body)
+        headers = self._headers if self._headers is not None else internals.header_pairs_of(self.request)
+        return Call(LIB, EventType.HTTP_CLIENT, self._method, self._url, headers, body, end, too_long)
+
+    def returned(self, value: Any, recording: Recording) -> Any:
+        """Note the head of the response; its body is noted by the parser, until it ends."""
+        received = self._received
+        assert received is not None
+        self._note_headers()
+        version = value.version
+        self._head = ((version.major, version.minor), value.status, value.reason or "", value.raw_headers)
+        received.app_has_it()
+        # Neither the request nor the connection is kept alive by its recording.
+        self.request = self._handler = self._protocol = None
+        if value.status == 101:
+            recording.not_replayable = "the connection was upgraded to another protocol"
+            recording.close()
+        elif received.end is not None:
+            recording.close()
+        else:
+            received.on_end(recording.close)
+        return value
+
+    def record_error(self, error: BaseException) -> RecordedError:
+        """An error of the call as a value."""
+        assert self._session is not None
+        self._note_headers()
+        redactor = Redactor.of(self._session.config.redact, self._session.config.redact_extra)
+        recorded = recorded_error(error, self.request, redactor.headers, redactor.url)
+        self.request = self._handler = self._protocol = None
+        return recorded
+
+    def result(self, recording: Recording) -> EventResult:
+        """The head, the body and what a replay's parser must be given besides."""
+        assert recording.returned_s is not None
+        assert self._received is not None
+        (major, minor), status, reason, headers = self._head
+        return EventResult(
+            status=status,
+            headers=HeaderMap(headers),
+            body=self._received.snapshot(recording.started_s),
+            reply={
+                "http_version": b"HTTP/%d.%d" % (major, minor),
+                "reason_phrase": reason.encode("utf-8", "surrogateescape"),
+                "head_ms": (recording.returned_s - recording.started_s) * 1000,
+                "peer": self._peer,
+                **self._received.facts(),
+            },
+        )
+
+    # In a replay
+
+    @property
+    def read_request(self) -> Step | None:
+        """The step that reads a body which is written piece by piece; None where it lies in memory."""
+        return self._read if self._body is None else None
+
+    async def _read(self) -> None:
+        self._sent = BodyTap(BodyLimits())
+        await read_body(self.request, self._write_bytes, self._sent)
+
+    def again(self) -> bool:
+        """Always: the pieces of a body that was read are sent."""
+        if self._sent is not None:
+            # A body that was a stream has been read: its pieces are sent.
+            self._read_pieces, self._sent = self._sent.chunks, None
+        return True
+
+    def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any:
+        """The `Answer` that `replay` lets aiohttp get."""
+        return answer_of(event, RecordedBody(event, session, partial(rebuilt, self, event, session)))
+
+    def rebuild_error(self, error: RecordedError) -> BaseException:
+        """The recorded error, about the request that is made now."""
+        return rebuilt_error(error, self.request)
+
+    async def pause(self, seconds: float) -> None:
+        """Sleep; aiohttp knows no other event loop than asyncio's."""
+        await asyncio.sleep(seconds)
+
+    async def replay(self, answer: Any) -> Any:
+        """Let aiohttp get its answer over a connection of ours."""
+        self.answer = answer
+        response = await self._handle()
+        if not self._taken:
+            response.close()
+            raise ReplayMismatchError(
+                f"{type(self.request.session.connector).__qualname__}.connect does not call aiohttp's own: "
+                f"{self._method} {self._url} went out for real",
+                hint="let the connector's `connect` call `super().connect`, or name aiohttp in live_plugins.",
+            )
+        return response
+
+    # On the connection
+
+    async def connect(self, connect: Function, connector: Any, *arguments: Any, **keywords: Any) -> Any:
+        """The connector is asked for a connection."""
+        if self.answer is not None:
+            self._taken = True
+            return replay_connection(self.request, self.answer)
+        connection = await connect(connector, *arguments, **keywords)
+        try:
+            self._protocol = connection.protocol
+            transport = connection.transport
+            for name in _PEER_FACTS:
+                fact = transport.get_extra_info(name) if transport is not None else None
+                if isinstance(fact, (str, bytes, tuple)):
+                    self._peer[name] = fact
+        except Exception as fault:
+            faults.contain("aiohttp.connect", fault)
+        return connection
+
+    def parser_made(self, protocol: Any) -> None:
+        """A connection's handler has got the parser for a response."""
+        if protocol is self._protocol and self._received is not None:
+            internals.tee_parser(protocol, self._received, self._method == "HEAD")
+
+    async def write(self, writer: Any, *arguments: Any, **keywords: Any) -> Any:
+        """The body is sent, if there is any."""
+        sent, request, write_bytes = self._sent, self.request, self._write_bytes
+        pieces = sent.chunks if sent is not None and self.answer is not None else self._read_pieces
+        with _body_of(request, pieces):
+            if sent is None or self.answer is not None:
+                return await write_bytes(request, writer, *arguments, **keywords)
+            try:
+                await write_bytes(request, internals.TeedWriter(writer, sent), *arguments, **keywords)
+            except BaseException as error:
+                sent.failed(error)
+                raise
+            sent.finish(BodyEnd.FAILED)
+        return None
+
+    async def _handle(self) -> Any:
+        before = call_above.get()
+        call_above.set(self)
+        try:
+            return await self._handler(self.request)
+        finally:
+            call_above.set(before)
+
+    def _note_headers(self) -> None:
+        if self._headers is None:
+            self._headers = internals.header_pairs_of(self.request)
+
+
+def _body_of(request: Any, pieces: list[bytes] | None) -> AbstractContextManager[None]:
+    """While it is sent, a request has the pieces of a body that was read for its payload; None: its own."""
+    if pieces is None:
+        return nullcontext()
+    return written_again(request, pieces)

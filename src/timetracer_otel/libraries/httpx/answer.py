@@ -1,0 +1,148 @@
+"""How a recorded event becomes a response of httpx (or httpx2), whose body is read as it came."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
+from operator import itemgetter
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from timetracer_otel.base.patching import Function, LatePatch
+from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.libraries.httpx.internals import CLIENTS_STREAM, CONTENT, DOWNLOADED, LINES, header_lines, pause
+from timetracer_otel.libraries.kits.http.bodies import RecordedBody
+from timetracer_otel.types import DependencyEvent, header_pairs
+
+__all__ = ["Answers", "answers_of"]
+
+_LOWER_NAME = itemgetter(1)
+
+
+class Answers(NamedTuple):
+    """What makes the responses of one module."""
+
+    answer: Callable[[DependencyEvent, RecordedBody], Any]
+    reads: tuple[LatePatch, LatePatch]
+    """``Response.read`` and ``aread``, which read a recorded body at once where they can. The first answer puts them
+    in: a recording has no use for them, and would pay for them at every call."""
+
+
+def answers_of(module: ModuleType) -> Answers:
+    """Make them for ``httpx`` or ``httpx2``."""
+    # The client's stream has ``elapsed`` as well, from httpx2 2.16 on.
+    notes_elapsed = module.__name__ == "httpx2"
+
+    class Replayed(module.SyncByteStream, module.AsyncByteStream):  # type: ignore[misc, name-defined]
+        """A recorded body, given back chunk by chunk."""
+
+        def __init__(self, recorded: RecordedBody) -> None:
+            self._recorded = recorded
+            self.response: Any = None
+
+        def __iter__(self) -> Iterator[bytes]:
+            recorded = self._recorded
+            if recorded.is_plain:
+                yield from recorded.chunks()
+                return
+            for wait_s, chunk in recorded.steps():
+                if wait_s:
+                    time.sleep(wait_s)
+                if chunk:
+                    yield chunk
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for wait_s, chunk in self._recorded.steps():
+                if wait_s:
+                    await pause(wait_s)
+                if chunk:
+                    yield chunk
+
+        def close(self) -> None:
+            self._restore_elapsed()
+
+        async def aclose(self) -> None:
+            self._restore_elapsed()
+
+        def read_at_once(self) -> bytes | None:
+            """The whole body, with the response in the state that reading leaves; None where it must be read.
+
+            What ``Response.read`` comes to for a body that needs no decoding, no waiting and has no error at its
+            end, without the five generators that it goes through.
+            """
+            response, recorded = self.response, self._recorded
+            if not recorded.is_plain or response.is_closed or response.is_stream_consumed or self._is_encoded():
+                return None
+            content = recorded.body.data or b""
+            setattr(response, CONTENT, content)
+            response.is_stream_consumed = response.is_closed = True
+            setattr(response, DOWNLOADED, len(content))
+            self._restore_elapsed()
+            return content
+
+        def _is_encoded(self) -> bool:
+            return b"content-encoding" in map(_LOWER_NAME, header_lines(self.response.headers))
+
+        def _restore_elapsed(self) -> None:
+            # The client has just set it to the time that the replay took.
+            end_ms = self._recorded.body.end_ms
+            if end_ms is not None:
+                self.response.elapsed = elapsed = timedelta(milliseconds=end_ms)
+                if notes_elapsed and hasattr(self.response.stream, "elapsed"):
+                    self.response.stream.elapsed = elapsed
+
+    def answer(event: DependencyEvent, recorded: RecordedBody) -> Any:
+        if read.waits or aread.waits:
+            read.put_in()
+            aread.put_in()
+        extensions = {**(event.result.reply or {}), "network_stream": _NO_CONNECTION}
+        extensions.pop("head_ms", None)
+        headers = module.Headers()
+        setattr(headers, LINES, [(name, name.lower(), value) for name, value in header_pairs(event.result.headers)])
+        stream = Replayed(recorded)
+        stream.response = made = module.Response(
+            event.result.status or 0, headers=headers, stream=stream, extensions=extensions
+        )
+        return made
+
+    # The client has put a stream of its own around the one that we gave it. The client's is sync or async, ours both.
+    def at_once(response: Any, kind: type) -> bytes | None:
+        replayed = getattr(response.stream, CLIENTS_STREAM, None)
+        if type(replayed) is not Replayed or not isinstance(response.stream, kind):
+            return None
+        return replayed.read_at_once()
+
+    def read_seam(original: Function) -> Function:
+        def read(self: Any) -> Any:
+            content = at_once(self, module.SyncByteStream)
+            return original(self) if content is None else content
+
+        return read
+
+    def aread_seam(original: Function) -> Function:
+        async def aread(self: Any) -> Any:
+            content = at_once(self, module.AsyncByteStream)
+            return await original(self) if content is None else content
+
+        return aread
+
+    read = LatePatch(module.Response, "read", read_seam)
+    aread = LatePatch(module.Response, "aread", aread_seam)
+    return Answers(answer, (read, aread))
+
+
+class _ReplayedNetworkStream:
+    """Stands for the connection in ``response.extensions["network_stream"]``: there was none."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            # Protocols of Python's own (copying, debuggers) ask for what is not there.
+            raise AttributeError(name)
+        raise ReplayMismatchError(
+            f"network_stream.{name}: a replayed response has no connection",
+            hint="name httpx in live_plugins, or do without the connection's data in replay.",
+        )
+
+
+_NO_CONNECTION = _ReplayedNetworkStream()

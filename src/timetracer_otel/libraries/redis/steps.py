@@ -1,0 +1,269 @@
+"""What happens at each seam of a connection, as generators of steps that serve sync and async alike.
+
+A live step is the library's own function. `flow` decides about what is sent. The `ConnectionState` decides what a
+read gets, also in a thread that has no session of its own. Example: ``PubSub.run_in_thread`` reads in such a thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from timetracer_otel.base import faults
+from timetracer_otel.calls.flow import Flow, Step, flow, records, replays
+from timetracer_otel.context import get_current_session
+from timetracer_otel.libraries.redis.answer import (
+    HEALTH_CHECKS,
+    Manner,
+    await_message,
+    connect_replayed,
+    read_replayed,
+    send_replayed,
+)
+from timetracer_otel.libraries.redis.call import LIB, new_round_trip
+from timetracer_otel.libraries.redis.commands import Command, expects_stream, parse
+from timetracer_otel.libraries.redis.connection_state import (
+    ConnectionState,
+    Listener,
+    call_above,
+    known_state,
+    state_of,
+)
+from timetracer_otel.libraries.redis.connects import connect_for_real
+from timetracer_otel.libraries.redis.internals import connect_callbacks, is_open, is_reply
+from timetracer_otel.libraries.redis.topology import add_facts, asks_for_facts, is_question, remember
+from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
+
+__all__ = ["Manner", "connect", "disconnected", "is_idle", "poll", "read", "send"]
+
+
+def is_idle(kind: str, connection: Any) -> bool:
+    """Whether a seam has nothing to do, so that it can call the library at once; so it is for most of its calls."""
+    state = known_state(connection)
+    if state is not None and (state.replaying is not None or state.stream is not None):
+        return False
+    if isinstance(get_current_session(), ReplaySession):
+        return False
+    if kind == "read":
+        return state is None or (not state.open and state.asked is None)
+    return is_open(connection)
+
+
+def connect(manner: Manner, connection: Any, live: Step) -> Flow:
+    """``connect``: for real, with all that the handshake sends; or a connection that a replay plays."""
+    if call_above.get():
+        return (yield live)
+    state = known_state(connection)
+    session = _session(connection, state)
+    if replays(LIB, session):
+        assert isinstance(session, ReplaySession)
+        return (yield from connect_replayed(manner, connection, session))
+    if state is not None and (state.replaying is not None or not is_open(connection)):
+        state.begin(None)
+    recording = session if records(LIB, session) else None
+    assert recording is None or isinstance(recording, TraceSession)
+    return (yield from connect_for_real(manner.pause, connection, recording, live))
+
+
+def _session(connection: Any, state: ConnectionState | None) -> BaseSession | None:
+    """The current session; for a thread without one that listens, the session that its subscription belongs to."""
+    session = get_current_session()
+    if session is None and state is not None and (state.listens or connect_callbacks(connection)):
+        session = state.home
+    return session
+
+
+def send(manner: Manner, connection: Any, packed: Any, live: Step) -> Flow:
+    """``send_packed_command``: a round trip begins."""
+    question = asks_for_facts(connection, packed)
+    if question is None:
+        return (yield from _send(manner, connection, packed, live))
+    yield from _send(manner, connection, packed, live)
+    # Only now: the handshake of a new connection reads replies of its own.
+    state_of(connection).asked = question
+    return None
+
+
+def _send(manner: Manner, connection: Any, packed: Any, live: Step) -> Flow:
+    state = known_state(connection)
+    session = _session(connection, state)
+    if session is None:
+        if state is not None:
+            state.sent += 1
+            if state.replaying is not None:
+                state.begin(None)
+        return (yield live)
+    commands = _parsed(packed)
+    if commands is None or (call_above.get() and not any(map(expects_stream, commands))):
+        return (yield live)
+    if replays(LIB, session):
+        assert isinstance(session, ReplaySession)
+        return (yield from send_replayed(manner, connection, commands, session, live))
+    state = state_of(connection)
+    if state.replaying is not None:
+        state.begin(None)
+    trip = _contained(partial(new_round_trip, connection, state, commands, live, manner.pause))
+    if trip is None:
+        return (yield live)
+    if not records(LIB, session):
+        return (yield from flow(trip, session))
+    if state.stream is not None and commands == HEALTH_CHECKS:
+        return (yield live)
+    state.sent += 1
+    if trip.clustered and not is_question(connection, trip):
+        assert isinstance(session, TraceSession)
+        add_facts(session)
+    before = call_above.get()
+    call_above.set(True)
+    try:
+        return (yield from flow(trip, session))
+    finally:
+        call_above.set(before)
+
+
+def _parsed(packed: Any) -> list[Command] | None:
+    try:
+        return parse(packed)
+    except Exception as fault:
+        faults.contain("redis.parse", fault)
+        return None
+
+
+def read(manner: Manner, connection: Any, live: Step, plain: bool, timeout_s: float | None) -> Flow:
+    """``read_response``: the next reply, or message.
+
+    Args:
+        manner: How this seam waits.
+        connection: The connection.
+        live: The library's own read.
+        plain: Whether the reply is wanted as bytes, although the client decodes.
+        timeout_s: How long to wait for a message; None for as long as it takes.
+    """
+    state = known_state(connection)
+    if state is None or (state.replaying is None and not state.open):
+        session = get_current_session()
+        if replays(LIB, session) and not call_above.get() and connect_callbacks(connection):
+            assert isinstance(session, ReplaySession)
+            # The app subscribed before the replay began, and reads without asking `poll` first: connect as there.
+            yield from connect_replayed(manner, connection, session)
+            state = known_state(connection)
+    if state is None:
+        return (yield live)
+    if state.replaying is not None and not call_above.get() and state.stream is None:
+        if state.replies and state.replies[0] is None:
+            state.replies.popleft()
+        else:
+            state.asked = None
+            return (yield from read_replayed(manner, connection, state, plain, timeout_s))
+    listener = state.open[0] if state.open else state.stream
+    if listener is None or call_above.get():
+        value = yield live
+        _remember(manner, connection, state, value)
+        return value
+    state.reading = listener
+    try:
+        # The proxy of client-side caching reads by the connection that it stands for, which is none of the replay's.
+        value = (yield from call_above.around(True, live)) if state.replaying is not None else (yield live)
+    except BaseException as error:
+        if is_reply(error):
+            _note(state, listener, error, plain)
+        else:
+            _failed(state, listener, error)
+            if state.replaying is not None and not is_open(connection):
+                state.end()
+        raise
+    finally:
+        state.reading = None
+    if value is None and timeout_s is not None and listener is state.stream:
+        _contained(listener.note_empty)
+    else:
+        _note(state, listener, value, plain)
+        _remember(manner, connection, state, value)
+    return value
+
+
+def _remember(manner: Manner, connection: Any, state: ConnectionState, value: Any) -> None:
+    question, state.asked = state.asked, None
+    if question is not None:
+        _contained(partial(remember, connection, question, value, manner.pause))
+
+
+def _note(state: ConnectionState, listener: Listener, value: Any, plain: bool) -> None:
+    last = None
+    try:
+        last = listener.note(value, plain)
+    except Exception as fault:
+        _contained(listener.faulted)
+        faults.contain("redis.read", fault)
+    if last is not False and state.open and state.open[0] is listener:
+        state.open.popleft()
+
+
+def _failed(state: ConnectionState, listener: Listener, error: BaseException) -> None:
+    _contained(partial(listener.failed, error))
+    if state.open and state.open[0] is listener:
+        state.open.popleft()
+
+
+def _contained(note: Callable[[], Any]) -> Any:
+    try:
+        return note()
+    except Exception as fault:
+        faults.contain("redis.read", fault)
+        return None
+
+
+def poll(manner: Manner, connection: Any, live: Step, timeout_s: float, notes: bool) -> Flow:
+    """``can_read``: whether there is a message.
+
+    Args:
+        manner: How this seam waits.
+        connection: The connection.
+        live: The library's own look.
+        timeout_s: How long to wait for a message.
+        notes: Whether the app is told that there was none.
+    """
+    if call_above.get():
+        return (yield live)
+    state = known_state(connection)
+    if state is None or state.replaying is None:
+        session = _session(connection, state)
+        if replays(LIB, session):
+            assert isinstance(session, ReplaySession)
+            # The library connects to look, too.
+            yield from connect_replayed(manner, connection, session)
+            state = known_state(connection)
+    if state is not None and state.replaying is not None and state.stream is None:
+        if state.played is None:
+            # Replies that nobody read make a connection unfit for the next command, as they do for real.
+            if state.replies or not state.is_real:
+                return bool(state.replies)
+            return (yield from call_above.around(True, live))
+        return (yield from await_message(manner, state, state.played, timeout_s))
+    try:
+        there = (
+            (yield from call_above.around(True, live))
+            if state is not None and state.replaying is not None
+            else (yield live)
+        )
+    except BaseException as error:
+        stream = _listening(state)
+        if stream is not None:
+            _contained(partial(stream.failed, error))
+        raise
+    stream = _listening(state or known_state(connection))
+    if stream is not None and not there and notes:
+        _contained(stream.note_empty)
+    return there
+
+
+def _listening(state: ConnectionState | None) -> Listener | None:
+    return state.stream if state is not None and not state.open else None
+
+
+def disconnected(connection: Any) -> None:
+    """``disconnect``: nothing more will be read."""
+    state = known_state(connection)
+    if state is not None and not call_above.get():
+        _contained(state.end)

@@ -1,0 +1,293 @@
+"""How a call of an adapter becomes a `Call`, and what is noted of its answer.
+
+A *hop* is one request that goes through an adapter: a call of the app that is redirected twice has three.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from timetracer_otel.base.patching import Function
+from timetracer_otel.calls.flow import Recording, Site, Step, rebuilt
+from timetracer_otel.calls.nesting import CallAbove
+from timetracer_otel.constants import BodyEnd, EventType
+from timetracer_otel.libraries.kits.http.bodies import BodyLimits, BodyTap, RecordedBody
+from timetracer_otel.libraries.kits.http.request_bodies import read_body, teed_body, whole_body
+from timetracer_otel.libraries.kits.http1.file_bodies import WireTap
+from timetracer_otel.libraries.requests.adapters import ADAPTER_ATTRIBUTE, BUILDERS, LIB, adapter_name
+from timetracer_otel.libraries.requests.answer import build_response, replayed_raw, set_elapsed
+from timetracer_otel.libraries.requests.errors import is_of_network, rebuilt_error, recorded_error, with_stand_ins
+from timetracer_otel.libraries.requests.internals import (
+    add_headers,
+    http_response_of,
+    is_teed,
+    new_connection,
+    pool_of,
+    response_facts,
+    source_of,
+    target_of,
+    tee,
+)
+from timetracer_otel.session import ReplaySession, TraceSession
+from timetracer_otel.types import Call, DependencyEvent, EventResult, HeaderMap, RecordedError, header_pairs
+
+__all__ = ["ForeignHop", "Hop", "call_above"]
+
+_OPTIONS = ("stream", "timeout", "verify", "cert", "proxies")
+
+call_above: CallAbove[Hop] = CallAbove("requests")
+"""Set while an adapter sends that builds responses in a way of its own; see `Hop.enters`."""
+_foreign_call_above: CallAbove[ForeignHop] = CallAbove("requests-foreign-adapter")
+"""Set while an adapter with a ``send`` of its own sends."""
+
+
+class Hop(Site):
+    """One request on its way through an adapter (a `Site`)."""
+
+    lib = LIB
+    adapter_name: str | None = None
+    _recording: Recording | None = None
+
+    def __init__(
+        self, send: Function, adapter: Any, request: Any, args: tuple[Any, ...], kwargs: dict[str, Any], timed: bool
+    ) -> None:
+        self._send: Any = send
+        self._adapter: Any = adapter
+        self._request: Any = request
+        self._args = args
+        self._kwargs = kwargs
+        self._timed = timed
+        self._method: str = request.method
+        self._url: str = request.url
+        self._headers: list[tuple[Any, Any]] | None = None
+        self._body = whole_body(request.body)
+        self._sent: BodyTap | None = None
+        self._received: WireTap | None = None
+        self._limits = BodyLimits(0)
+        self._status = 0
+        self._response_headers: list[tuple[Any, Any]] = []
+        self._facts: dict[str, Any] = {}
+
+    def live(self) -> Any:
+        """Let the adapter send the request, with its body noted where it is a stream."""
+        request = self._request
+        if self._sent is None:
+            return self._send(self._adapter, request, *self._args, **self._kwargs)
+        body = request.body
+        request.body = teed = teed_body(body, self._sent)
+        try:
+            return self._send(self._adapter, request, *self._args, **self._kwargs)
+        finally:
+            if request.body is teed:
+                request.body = body
+
+    def observe(self, session: TraceSession) -> None:
+        """Note the headers, and get ready to note a body that is a stream."""
+        self._limits = session.limits
+        # An auth flow may change the same request and send it again.
+        self._headers = list(self._request.headers.items())
+        if self._body is None:
+            self._sent = BodyTap(self._limits)
+        elif self._body:
+            self._limits.hold(len(self._body))
+        above = _foreign_call_above.get()
+        if above is not None:
+            above.has_parts = True
+        if type(self._adapter) in BUILDERS:
+            self._send = partial(self._send_and_build, self._send)
+
+    def call(self) -> Call:
+        """The request as it is known by now; its body once it was sent."""
+        body, end, too_long = self._body, BodyEnd.COMPLETE, None
+        if self._sent is not None:
+            body, end, too_long = self._sent.as_sent()
+        elif body is None:
+            end = BodyEnd.CUT
+        headers = _pairs(self._headers if self._headers is not None else self._request.headers.items())
+        return Call(LIB, EventType.HTTP_CLIENT, self._method, self._url, headers, body, end, too_long)
+
+    def _send_and_build(self, send: Function, *args: Any, **kwargs: Any) -> Any:
+        with call_above.making(self):
+            return send(*args, **kwargs)
+
+    def enters(self, request: Any, raw: Any) -> None:
+        """Note an answer before its adapter makes a response of it, which may well be of another one.
+
+        So do caches: for a server's "not modified" they give the response that they kept.
+        """
+        if request is self._request:
+            self._note(raw, self._ended)
+
+    def _note(self, raw: Any, on_end: Callable[[], None]) -> str | None:
+        """Note an answer as it is read, or say why that cannot be done."""
+        original = http_response_of(raw)
+        if original is None:
+            return f"its body comes from a {source_of(raw)}, not from http.client"
+        self._status = original.status
+        self._response_headers = original.msg.items()
+        self._facts = response_facts(raw, original, self._adapter)
+        if original.status == 101:
+            return "the connection was upgraded to another protocol"
+        self._received = tee(raw, original, self._limits, on_end)
+        return None if self._received is not None else "its adapter had read from its body before it could be noted"
+
+    def returned(self, value: Any, recording: Recording) -> Any:
+        """Note the answer, unless its adapter let us see it before (`enters`)."""
+        if self._received is None:
+            self._status = value.status_code
+            recording.not_replayable = self._note(value.raw, recording.close)
+        else:
+            self._recording = recording
+        # Neither the request nor the adapter is kept alive by its recording.
+        self._request = self._adapter = self._send = None
+        self._args, self._kwargs = (), {}
+        if self._received is None or self._received.end is not None:
+            recording.close()
+        return value
+
+    def _ended(self) -> None:
+        # What ends before the call does is closed when that returns; and of several answers the last one counts.
+        if self._recording is not None and self._received is not None and self._received.end is not None:
+            self._recording.close()
+
+    def result(self, recording: Recording) -> EventResult:
+        """Status, headers and body, and what a replay's urllib3 response must be given besides."""
+        assert recording.returned_s is not None
+        received = self._received
+        reply = {**self._facts, "head_ms": (recording.returned_s - recording.started_s) * 1000}
+        if self.adapter_name is not None:
+            reply["adapter"] = self.adapter_name
+        if received is not None:
+            told = {
+                "bad_line": received.bad_line,
+                "ran_out": received.ran_out or None,
+                "open_chunk": received.open_chunk,
+            }
+            reply.update({name: fact for name, fact in told.items() if fact is not None})
+        return EventResult(
+            status=self._status,
+            headers=HeaderMap(_pairs(self._response_headers)),
+            body=received.snapshot(recording.started_s) if received is not None else None,
+            reply=reply,
+        )
+
+    @property
+    def read_request(self) -> Step | None:
+        """The step that reads a body which is a stream; None where it was given as a whole."""
+        return self._read if self._body is None else None
+
+    def _read(self) -> None:
+        self._body = read_body(self._request.body)
+
+    def again(self) -> bool:
+        """Always: a body that was read is sent as a whole."""
+        if self._body is not None and whole_body(self._request.body) is None:
+            self._request.body = self._body
+        return True
+
+    def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any:
+        """The response, as the adapter builds one of a server."""
+        reply = event.result.reply
+        self._add_headers()
+        raw = replayed_raw(
+            self._method,
+            target_of(self._adapter, self._request, self._options),
+            event.result.status or 0,
+            header_pairs(event.result.headers),
+            reply,
+            RecordedBody(event, session, partial(rebuilt, self, event, session)),
+            getattr(self._adapter, "max_retries", None),
+            self._restore,
+        )
+        if event.result.body is not None and event.result.body.end is BodyEnd.FAILED:
+            raw._pool = self._pool()
+        response = build_response(self._adapter, self._request, raw)
+        if self._timed:
+            set_elapsed(self._request, response, reply["head_ms"])
+        return response
+
+    def record_error(self, error: BaseException) -> RecordedError:
+        """Pools, connections and requests in an error are stood in for."""
+        recorded = recorded_error(error)
+        if self.adapter_name is not None:
+            recorded.attributes[ADAPTER_ATTRIBUTE] = self.adapter_name
+        return recorded
+
+    def rebuild_error(self, error: RecordedError) -> BaseException:
+        """The recorded error, about the request that is made now."""
+        exc = rebuilt_error(error, self._restore)
+        if is_of_network(exc):
+            self._add_headers()
+        return exc
+
+    def pause(self, seconds: float) -> None:
+        """Block for so many seconds."""
+        time.sleep(seconds)
+
+    def _restore(self, error: RecordedError) -> RecordedError:
+        error = with_stand_ins(error, self._live_object)
+        error.attributes.pop(ADAPTER_ATTRIBUTE, None)
+        return error
+
+    def _live_object(self, kind: str) -> Any:
+        if kind == "request":
+            return self._request
+        pool = self._pool()
+        return new_connection(pool) if kind == "connection" else pool
+
+    def _add_headers(self) -> None:
+        add_headers(self._adapter, self._request, self._options)
+
+    def _pool(self) -> Any:
+        return pool_of(self._adapter, self._request, self._options)
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        return {**dict(zip(_OPTIONS, self._args, strict=False)), **self._kwargs}
+
+
+class ForeignHop(Hop):
+    """One request on its way through an adapter with a ``send`` of its own."""
+
+    may_disown = True
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.adapter_name = adapter_name(type(self._adapter))
+        self.has_parts = False
+        """Whether calls that it made were recorded by themselves: then it is not recorded, and they stay."""
+
+    def live(self) -> Any:
+        """As for `Hop`; a hop that is recorded beneath says so in `has_parts`."""
+        with _foreign_call_above.making(self):
+            return super().live()
+
+    def _add_headers(self) -> None:
+        """What such an adapter does to a request is not known."""
+
+    def disowns(self, outcome: Any) -> bool:
+        """Whether the call was recorded beneath this one already, or never left the process."""
+        if self.has_parts:
+            return True
+        if self._received is not None:
+            return False
+        if isinstance(outcome, BaseException):
+            return not is_of_network(outcome)
+        original = http_response_of(getattr(outcome, "raw", None))
+        return original is None or is_teed(original)
+
+
+def _pairs(items: Any) -> list[tuple[bytes, bytes]]:
+    return [(_line(name), _line(value)) for name, value in items]
+
+
+def _line(text: Any) -> bytes:
+    if isinstance(text, bytes):
+        return text
+    try:
+        return str(text).encode("latin-1")
+    except UnicodeEncodeError:
+        return str(text).encode("utf-8", "surrogatepass")

@@ -1,0 +1,116 @@
+"""Errors of requests and urllib3 as values, and back.
+
+They hold requests, pools and connections, which are no values. A recorded error has *stand-ins* in their places; a
+replay puts its own request, and objects of the adapter that is asked, in the places of the stand-ins.
+"""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from timetracer_otel.cassette import rebuild_error, record_error
+from timetracer_otel.exceptions import CassetteError
+from timetracer_otel.types import RecordedError
+
+__all__ = ["is_of_network", "rebuilt_error", "recorded_error", "with_stand_ins"]
+
+_FAMILY = ("requests", "urllib3")
+_STAND_IN = "timetracer.stand_in"
+_CONTEXT = "timetracer.context"
+
+
+def recorded_error(error: BaseException) -> RecordedError:
+    """An error as a value; requests, pools and connections in it are stood in for."""
+    recorded = record_error(error, stand_in=_stand_in)
+    context = error.__context__
+    if context is not None and context is not _inner(error) and not error.__suppress_context__:
+        recorded.attributes[_CONTEXT] = record_error(context, stand_in=_stand_in)
+    return recorded
+
+
+def _stand_in(item: Any) -> Any:
+    from requests import PreparedRequest
+    from urllib3.connectionpool import ConnectionPool
+
+    for kind, classes in (
+        ("request", PreparedRequest),
+        ("pool", ConnectionPool),
+        ("connection", http.client.HTTPConnection),
+    ):
+        if isinstance(item, classes):
+            return {_STAND_IN: kind, "text": repr(item)}
+    return None
+
+
+def rebuilt_error(error: RecordedError, restore: Callable[[RecordedError], RecordedError]) -> BaseException:
+    """A recorded error as it was raised, with the error that was being handled then (``__context__``).
+
+    Raises:
+        CassetteError: It cannot be rebuilt.
+    """
+    error = restore(error)
+    context = error.attributes.pop(_CONTEXT, None)
+    exc = rebuild_error(error, _FAMILY)
+    _set_contexts(exc)
+    if context is not None:
+        try:
+            exc.__context__ = rebuild_error(context, _FAMILY)
+        except CassetteError:
+            exc.__context__ = None
+    return exc
+
+
+def with_stand_ins(error: RecordedError, live: Callable[[str], Any]) -> RecordedError:
+    """A recorded error with live objects in the places of those that were stood in for.
+
+    Args:
+        error: What `record` gave.
+        live: Gives a ``request``, a ``pool`` or a ``connection``.
+    """
+
+    def put(item: Any) -> Any:
+        if type(item) is dict and _STAND_IN in item:
+            return live(item[_STAND_IN])
+        if type(item) is RecordedError:
+            return with_stand_ins(item, live)
+        if type(item) in (list, tuple):
+            return type(item)(map(put, item))
+        return item
+
+    return replace(
+        error,
+        args=tuple(map(put, error.args)),
+        attributes={name: put(item) for name, item in error.attributes.items()},
+        cause=with_stand_ins(error.cause, live) if error.cause is not None else None,
+    )
+
+
+def is_of_network(error: BaseException) -> bool:
+    """Whether a urllib3 error lies in or behind an error: somebody tried to reach a server."""
+    from urllib3.exceptions import HTTPError
+
+    seen: list[Any] = [error]
+    for item in seen:
+        if isinstance(item, HTTPError):
+            return True
+        if isinstance(item, BaseException) and len(seen) < 50:
+            seen += [*item.args, item.__cause__, item.__context__]
+    return False
+
+
+def _set_contexts(exc: BaseException) -> None:
+    """Set the context of an error to the one that it holds: both libraries raise it while they handle that one."""
+    inner = _inner(exc)
+    for error in (inner, exc.__cause__):
+        if error is not None:
+            _set_contexts(error)
+    if exc.__cause__ is None and inner is not None:
+        exc.__context__ = inner
+
+
+def _inner(exc: BaseException) -> BaseException | None:
+    held = (*exc.args, getattr(exc, "reason", None))
+    return next((item for item in held if isinstance(item, BaseException)), None)
