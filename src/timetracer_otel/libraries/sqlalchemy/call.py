@@ -59,36 +59,46 @@ class EngineTarget(Target):
 
     @property
     def owner(self) -> Any:
+        """The dialect: what is remembered of an engine lives as long as it."""
         return self.dialect
 
     @property
     def error_packages(self) -> Collection[str]:
+        """Packages whose errors the dialect may raise: the driver's."""
         return (self.driver, "sqlalchemy")
 
     @property
     def server_version(self) -> tuple[int, ...] | None:
+        """The version of the server, as the dialect knows it."""
         return getattr(self.dialect, "server_version_info", None)
 
     def first_facts(self) -> dict[str, Any] | None:
+        """What the dialect learned when it was first connected, maybe before any session."""
         return _first_facts.get(self.dialect)
 
     def facts(self) -> dict[str, Any] | None:
+        """What the dialect knows of its server by now."""
         return _first_facts.get(self.dialect) or facts_of(self.dialect)
 
     def statement_facts(self, context: Any) -> StatementFacts:
+        """What SQLAlchemy's execution context says of a statement: its names, its span, its cursor."""
         if context is None:
             return NO_FACTS
         return StatementFacts(names_of_values(context), is_server_side(context), otel_span(context))
 
     def connection_of(self, cursor: Any) -> Any:
+        """The connection that a cursor belongs to."""
         return cursor_connection(cursor)
 
     def is_disconnect(self, error: Exception, connection: Any) -> bool:
+        """Whether the dialect takes an error for a lost connection."""
         base = getattr(self.dbapi, "Error", ())
         return isinstance(error, base) and bool(self.dialect.is_disconnect(error, connection, None))
 
     def let_others_run(self) -> None:
+        """Give other tasks a turn, where the engine is an async one."""
         let_others_run(self.dialect)
 
     def pause(self, seconds: float) -> None:
+        """Wait, in the way of the engine: async ones give other tasks a turn."""
         pause(self.dialect, seconds)

@@ -37,9 +37,11 @@ class RealConnectionsBack:
     """Stands among the patches: when they are undone, records with connections of ours get their real ones back."""
 
     def apply(self) -> None:
+        """Put the attribute in; harmless when repeated."""
         pass
 
     def undo(self) -> None:
+        """Take the attribute out; harmless when repeated."""
         for record in list(_holding):
             held = record.dbapi_connection
             if isinstance(held, ReplayConnection) and not record.in_use:

@@ -106,27 +106,33 @@ class PlainSite(_DatabaseSite):
         self._value: Any = None
 
     def live(self) -> Any:
+        """Make the call with the driver."""
         return self._live()
 
     def call(self) -> Call:
+        """The call by its verb, without arguments."""
         return Call(self.lib, EventType.DB_QUERY, self._method, self.target.url, args={"statement": self._method})
 
     def returned(self, value: Any, recording: Recording) -> Any:
+        """What the driver returned; the call has ended with it."""
         self._live = _made_already
         self.connection = None
         self._value = value if type(value) in (str, int, bool) else None
         return super().returned(value, recording)
 
     def result(self, recording: Recording) -> EventResult:
+        """What the driver returned, as plain data."""
         made = super().result(recording)
         if self._value is not None:
             made.reply["value"] = self._value
         return made
 
     def again(self) -> bool:
+        """True: a real connection, where there is one, can make it."""
         return True
 
     def rebuild(self, event: DependencyEvent | None, session: ReplaySession) -> Any:
+        """What the driver returned when the call was recorded."""
         self.target.let_others_run()
         if self._replayed is not None:
             self._replayed()
@@ -149,26 +155,32 @@ class ConnectSite(_DatabaseSite):
         self._number = 0
 
     def live(self) -> Any:
+        """Open the connection with the driver."""
         return self._live()
 
     def call(self) -> Call:
+        """``CONNECT`` to the target, without arguments: a connection is known by its target alone."""
         return Call(self.lib, EventType.DB_QUERY, "CONNECT", self.target.url, args={"statement": "CONNECT"})
 
     def returned(self, value: Any, recording: Recording) -> Any:
+        """The connection itself; what the database said of itself is noted with it."""
         self._live = _made_already
         self._number = number_of(recording.session, self.target)
         recording.close()
         return value
 
     def result(self, recording: Recording) -> EventResult:
+        """The facts of the database that were noted."""
         # Asked for now, and not in `returned`: the library learns about its server after the connection is there.
         facts = first_facts(self._number, self.target)
         return EventResult(reply={"engine": facts} if facts else {})
 
     def again(self) -> bool:
+        """True: a connection may always be made for real."""
         return True
 
     def rebuild(self, event: DependencyEvent | None, session: ReplaySession) -> Any:
+        """A connection of the replay, with the recorded facts of the database."""
         self.target.let_others_run()
         return self._replayed()
 
@@ -208,18 +220,22 @@ class StatementSite(_DatabaseSite):
         self._args: dict[str, Any] | None = None
 
     def live(self) -> Any:
+        """Run the statement on the driver's cursor."""
         return self._live()
 
     def observe(self, session: TraceSession) -> None:
+        """Keep the statement's arguments as they are before the driver sees them."""
         self._note_arguments()
 
     def call(self) -> Call:
+        """The statement with its values, as it is matched."""
         self._note_arguments()
         assert self._args is not None
         verb = verb_of(text_of(self._given.statement))
         return Call(self.lib, EventType.DB_QUERY, verb, self.target.url, args=self._args)
 
     def returned(self, value: Any, recording: Recording) -> Any:
+        """The driver's own value; the rows are noted as the app fetches them."""
         self._live = self._rebuild = _made_already
         self.connection = None
         self._facts = untold_facts(recording.session, self.target)
@@ -228,19 +244,23 @@ class StatementSite(_DatabaseSite):
         return value
 
     def result(self, recording: Recording) -> EventResult:
+        """The columns and rows that were fetched, with what the cursor said of them."""
         reply = self._fetches.reply()
         if self._facts:
             reply["engine"] = self._facts
         return EventResult(reply=reply)
 
     def again(self) -> bool:
+        """True where the real connection can run it."""
         return self._may_be_new
 
     def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any:
+        """The answer that the cursor of the replay gives its rows from."""
         self.target.let_others_run()
         return self._rebuild(event, session, self)
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
+        """The driver's own error, as the app caught it."""
         self.target.let_others_run()
         return super().rebuild_error(error)
 

@@ -45,9 +45,11 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
         self._self_context = context
 
     def execute(self, *args: Any, **kwargs: Any) -> Any:
+        """Run one statement (PEP 249), and record it."""
         return self._self_run(cursor_call(args, kwargs), self.__wrapped__.execute, args, kwargs)
 
     def executemany(self, *args: Any, **kwargs: Any) -> Any:
+        """Run one statement with many sets of values (PEP 249), and record it."""
         return self._self_run(cursor_call(args, kwargs, many=True), self.__wrapped__.executemany, args, kwargs)
 
     def executemany_by(self, operation: Any, parameters: Any, through: Callable[[Any], Any]) -> Any:
@@ -56,22 +58,26 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
         return self._self_run(call, through, call.args, {})
 
     def callproc(self, *args: Any, **kwargs: Any) -> Any:
+        """Call a stored procedure (PEP 249), and record it."""
         call = cursor_call(args, kwargs)
         named = call._replace(statement=f"CALL {call.statement}") if call is not None else None
         return self._self_run(named, self.__wrapped__.callproc, args, kwargs)
 
     def fetchone(self, *args: Any, **kwargs: Any) -> Any:
+        """The next row, or None (PEP 249); it is noted."""
         row = self._self_fetch(self.__wrapped__.fetchone, *args, **kwargs)
         self._self_took("one", [] if row is None else [row], 1)
         return row
 
     def fetchmany(self, *args: Any, **kwargs: Any) -> Any:
+        """The next rows (PEP 249); they are noted."""
         rows = self._self_fetch(self.__wrapped__.fetchmany, *args, **kwargs)
         size = args[0] if args else kwargs.get("size")
         self._self_took("many", rows, size or getattr(self.__wrapped__, "arraysize", 1))
         return rows
 
     def fetchall(self, *args: Any, **kwargs: Any) -> Any:
+        """All rows that are left (PEP 249); they are noted."""
         rows = self._self_fetch(self.__wrapped__.fetchall, *args, **kwargs)
         self._self_took("all", rows, None)
         return rows
@@ -97,14 +103,17 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
         return row
 
     def nextset(self, *args: Any, **kwargs: Any) -> Any:
+        """Go to the next set of rows (PEP 249), which is noted for itself."""
         self._self_not_kept("nextset")
         return self.__wrapped__.nextset(*args, **kwargs)
 
     def scroll(self, *args: Any, **kwargs: Any) -> Any:
+        """Move in the set of rows; what is fetched from then on is noted as out of order."""
         self._self_not_kept("scroll")
         return self.__wrapped__.scroll(*args, **kwargs)
 
     def close(self, *args: Any, **kwargs: Any) -> Any:
+        """Close the driver's cursor; nothing more is noted."""
         self._self_end()
         return self.__wrapped__.close(*args, **kwargs)
 

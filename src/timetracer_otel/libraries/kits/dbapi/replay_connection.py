@@ -101,25 +101,31 @@ class ReplayConnection:
         self.closed = self.broken = True
 
     def begin(self) -> None:
+        """Begin a transaction: there is nothing to begin."""
         pass
 
     def commit(self) -> None:
+        """End the transaction; whoever answers it did so above this connection."""
         self.real.do("commit")
         self.real.ended(committed=True)
 
     def rollback(self) -> None:
+        """End the transaction; whoever answers it did so above this connection."""
         self.real.do("rollback")
         self.real.ended(committed=False)
 
     def close(self, *args: Any, **kwargs: Any) -> None:
+        """Close the connection, and the real one behind it if there is one."""
         self.closed = True
         self.real.end("close", *args, **kwargs)
 
     def terminate(self) -> None:
+        """Close the connection at once, as asyncio drivers call it."""
         self.closed = True
         self.real.end("terminate")
 
     def ping(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: a connection of a replay is always there."""
         self.real.do("ping", *args, **kwargs)
 
     def __enter__(self) -> ReplayConnection:
@@ -150,18 +156,23 @@ class TwoPhaseConnection(ReplayConnection):
     """A connection with the methods of the two-phase commit (an optional extension of PEP 249)."""
 
     def xid(self, *parts: Any) -> tuple[Any, ...]:
+        """The name of a transaction of two phases (PEP 249), from its parts."""
         return parts
 
     def tpc_begin(self, xid: Any) -> None:
+        """Begin a transaction of two phases (PEP 249)."""
         self.real.begins(lambda connection: connection.tpc_begin(_xid(connection, xid)))
 
     def tpc_prepare(self) -> None:
+        """Prepare the transaction of two phases (PEP 249)."""
         self.real.do("tpc_prepare")
 
     def tpc_commit(self, xid: Any = None) -> None:
+        """Commit the transaction of two phases (PEP 249)."""
         self._end("tpc_commit", xid)
 
     def tpc_rollback(self, xid: Any = None) -> None:
+        """Roll the transaction of two phases back (PEP 249)."""
         self._end("tpc_rollback", xid)
 
     def _end(self, name: str, xid: Any) -> None:

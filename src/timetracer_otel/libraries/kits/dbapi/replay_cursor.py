@@ -74,9 +74,11 @@ class ReplayCursor:
         return self._answer.lastrowid if self._answer is not None else None
 
     def execute(self, *args: Any, **kwargs: Any) -> Any:
+        """Answer one statement (PEP 249) from the cassette."""
         return self._call("execute", cursor_call(args, kwargs))
 
     def executemany(self, *args: Any, **kwargs: Any) -> Any:
+        """Answer one statement with many sets of values (PEP 249) from the cassette."""
         return self._call("executemany", cursor_call(args, kwargs, many=True))
 
     def executemany_by(self, operation: Any, parameters: Any, through: Callable[[Any], Any]) -> Any:
@@ -84,10 +86,12 @@ class ReplayCursor:
         return self._run(CursorCall(operation, parameters, many=True), through)
 
     def callproc(self, *args: Any, **kwargs: Any) -> Any:
+        """Answer the call of a stored procedure (PEP 249) from the cassette."""
         call = cursor_call(args, kwargs)
         return self._call("callproc", call._replace(statement=f"CALL {call.statement}") if call is not None else None)
 
     def fetchone(self) -> Any:
+        """The next recorded row, or None (PEP 249)."""
         answer = self._rows()
         if isinstance(answer, RecordingCursor):
             return answer.fetchone()
@@ -95,10 +99,12 @@ class ReplayCursor:
         return rows[0] if rows else None
 
     def fetchmany(self, size: int | None = None) -> Any:
+        """The next recorded rows (PEP 249)."""
         answer, size = self._rows(), size or self.arraysize
         return answer.fetchmany(size) if isinstance(answer, RecordingCursor) else answer.take(size)
 
     def fetchall(self) -> Any:
+        """All recorded rows that are left (PEP 249)."""
         answer = self._rows()
         return answer.fetchall() if isinstance(answer, RecordingCursor) else answer.take(None)
 
@@ -113,15 +119,19 @@ class ReplayCursor:
         return row
 
     def nextset(self) -> Any:
+        """Go to the next recorded set of rows (PEP 249)."""
         return self._answer.nextset() if isinstance(self._answer, RecordingCursor) else None
 
     def setinputsizes(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing (PEP 249 allows that): no memory is reserved."""
         self._input_sizes = (args, kwargs)
 
     def setoutputsize(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing (PEP 249 allows that): no memory is reserved."""
         pass
 
     def close(self) -> None:
+        """Close the cursor; a fetch from then on is an error, as the driver's own."""
         if isinstance(self._answer, RecordingCursor):
             self._answer.close()
         elif self._connection is not None and self._connection.forgets:

@@ -37,9 +37,11 @@ class StatementForm(CallForm):
     """
 
     def arguments(self, args: Any, redactor: Redactor) -> Any:
+        """The statement's arguments, with the values under secret names replaced."""
         return _redacted_arguments(args, redactor) if is_statement(args) else redactor.value(args)
 
     def redact_result(self, result: EventResult, args: Any, redactor: Redactor) -> None:
+        """Replace secret columns of the rows, and secret values that an error quotes."""
         if not is_statement(args):
             return
         statement, reply = args["statement"], result.reply
@@ -57,17 +59,21 @@ class StatementForm(CallForm):
             result.error = exception.message
 
     def without_ignored(self, args: Any, rules: Sequence[str]) -> Any:
+        """The arguments without the values that ``ignore_sql_params`` names."""
         return ignored_by(tuple(rules)).applied(args) if rules and is_statement(args) else args
 
     def shown(self, args: Any) -> Sequence[tuple[str, Any]]:
+        """The statement and its values by name, as a miss shows them."""
         if not is_statement(args):
             return ()
         return ("statement", args["statement"]), ("parameters", args.get("parameters", args.get("many")))
 
     def likeness(self, args: Any) -> str | None:
+        """The statement's text, by which a miss finds the nearest recorded calls."""
         return args["statement"] if is_statement(args) else None
 
     def own_setting(self, args: Any) -> OwnSetting | None:
+        """The setting by which a value of a statement is ignored."""
         return _IGNORE_PARAMETERS if is_statement(args) else None
 
 

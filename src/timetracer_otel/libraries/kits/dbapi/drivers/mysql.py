@@ -24,6 +24,7 @@ class MySQLConnection(ReplayConnection):
         self.configure("autocommit", value, _autocommit=bool(value))
 
     def get_autocommit(self) -> bool:
+        """Whether each statement is a transaction of its own; asked by the dialects."""
         return self._autocommit
 
     set_charset = passed_on("set_charset")

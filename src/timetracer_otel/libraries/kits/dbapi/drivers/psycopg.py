@@ -64,15 +64,19 @@ class PsycopgConnection(TwoPhaseConnection, ExecutingConnection):
     remove_notify_handler = passed_on("remove_notify_handler")
 
     def set_autocommit(self, value: Any) -> None:
+        """Set whether each statement is a transaction of its own."""
         self.configure("set_autocommit", value, autocommit=value)
 
     def set_isolation_level(self, value: Any) -> None:
+        """Set the isolation level of the transactions that follow."""
         self.configure("set_isolation_level", value, isolation_level=value)
 
     def set_read_only(self, value: Any) -> None:
+        """Set whether the transactions that follow may write."""
         self.configure("set_read_only", value, read_only=value)
 
     def set_deferrable(self, value: Any) -> None:
+        """Set whether the transactions that follow are deferrable."""
         self.configure("set_deferrable", value, deferrable=value)
 
 

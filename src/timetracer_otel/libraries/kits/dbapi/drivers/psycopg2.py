@@ -34,28 +34,34 @@ class Psycopg2Connection(TwoPhaseConnection):
         self.info = LibpqInfo(target, status=0)
 
     def answers_itself(self, text: str) -> bool:
+        """Whether psycopg2 itself asks this, to which no cassette has an answer."""
         # psycopg2 asks in this way for the numbers of the type hstore, in order to read values of that type. The
         # values of a replay are read already.
         return "typname = 'hstore'" in text
 
     def library_cursor(self, *args: Any, **kwargs: Any) -> ReplayCursor:
+        """The cursor that the library above asks for."""
         cursor = super().library_cursor(*args, **kwargs)
         cursor.__dict__.setdefault("name", None)
         return cursor
 
     def lose(self) -> None:
+        """Be a connection that was lost, after an error that says so."""
         self.closed = 2
 
     def set_isolation_level(self, level: Any) -> None:
+        """Set the isolation level of the transactions that follow."""
         state = {"autocommit": level == 0, "isolation_level": None if level == 0 else level}
         self.configure("set_isolation_level", level, **state)
 
     def set_session(self, **settings: Any) -> None:
+        """Set several settings of the transactions that follow."""
         for name, value in settings.items():
             if value is not None:
                 setattr(self, name, value)
 
     def set_client_encoding(self, encoding: str) -> None:
+        """Set the encoding of texts; a replay's texts have none."""
         self.configure("set_client_encoding", encoding, encoding=encoding)
 
 
