@@ -87,8 +87,8 @@ class Kind:
         except (ValueError, TypeError, OverflowError) as fault:
             raise MalformedError(f"{place}: {fault}") from None
 
-    def stand_in(self, item: Any) -> Any:
-        """Something of this kind for a value of another, where there must be one."""
+    def placeholder(self, item: Any) -> Any:
+        """A value of this kind in place of one that is of another kind or missing, where the format wants one."""
         if self.table is not None:
             return self.table.blank()
         if str in self.types:
@@ -179,15 +179,15 @@ class Table(Generic[T]):
                     raise Unencodable(reason, f".{key}") from None
                 faults.append((place + key, reason))
                 if default is MISSING:
-                    found[key] = row.kind.stand_in(item)
+                    found[key] = row.kind.placeholder(item)
                 continue
             if type(item) not in _OMITTED_WHERE_EMPTY or item or not row.kind.types:
                 found[key] = item
         return found
 
     def blank(self) -> dict[str, Any]:
-        """A map that has nothing but stand-ins for what must be there."""
-        return {row.key: row.kind.stand_in(None) for row in self._rows if row.default is MISSING}
+        """A map that has nothing but placeholders for what must be there."""
+        return {row.key: row.kind.placeholder(None) for row in self._rows if row.default is MISSING}
 
     def from_map(self, found: Any, place: str = "") -> T:
         """The value of a map. Unknown keys are ignored, missing optional ones have their defaults.

@@ -84,7 +84,7 @@ def _response_of(span: ReadableSpan) -> ResponseSnapshot:
 
 
 class RootSpan:
-    """The request that a root span stands for, for want of somebody who saw it passing (an `Exchange`).
+    """The request that a root span stands for, for want of somebody who saw it passing (an `RootExchange`).
 
     Made when the span starts: a replay has nothing but what the span says then to choose a recording by, and the app
     may rename it later. The rest is what it says in the end.
