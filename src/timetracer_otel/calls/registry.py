@@ -1,22 +1,29 @@
-"""The plugins there are: found by entry point or registered in code, ours and other people's alike."""
+"""All plugins: found by entry point or registered in code, ours and other people's alike."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from importlib.metadata import entry_points
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import ModuleType
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from timetracer_otel.base import faults
+from timetracer_otel.base.plugin_names import installed
 from timetracer_otel.redact import forms
 
-__all__ = ["GROUP", "Activatable", "Connecting", "LeftOut", "load_plugins", "register"]
-
-GROUP = "timetracer_otel_plugin"
-"""Entry point group: a name, and an object with `activate` and `deactivate`."""
+__all__ = [
+    "Activatable",
+    "Connecting",
+    "ConnectingInC",
+    "Connector",
+    "Connectors",
+    "LeftOut",
+    "load_plugins",
+    "register",
+]
 
 
 class Activatable(Protocol):
-    """What the bridge asks of a plugin."""
+    """What every plugin must offer: sessions put its seams in, and take them out."""
 
     @property
     def name(self) -> str:
@@ -32,10 +39,10 @@ class Activatable(Protocol):
 
 @runtime_checkable
 class LeftOut(Protocol):
-    """A plugin that knows instrumentors which ``opentelemetry-instrument`` leaves out without need."""
+    """A plugin with instrumentors that ``opentelemetry-instrument`` leaves out although they would work."""
 
     def instrument_left_out(self) -> None:
-        """Switch them on, where there is use for them."""
+        """Switch these instrumentors on, where the app has a tracer provider."""
 
 
 @runtime_checkable
@@ -44,7 +51,36 @@ class Connecting(Protocol):
 
     @property
     def packages(self) -> Collection[str]:
-        """Top-level packages: a connection that one of them makes is the plugin's."""
+        """Top-level packages. A connection that code of one of them makes belongs to the plugin."""
+        ...
+
+
+class Connector(NamedTuple):
+    """A function by which Python asks C code for a connection.
+
+    Python's audit hooks hear nothing of such a connection. Under ``block_network`` the function is replaced by one
+    that refuses. Example: psycopg's ``BaseConnection._connect_gen`` asks libpq.
+    """
+
+    name: str
+    """``function`` or ``Class.method`` in its module."""
+    address: Callable[[tuple[Any, ...], Mapping[str, Any]], str | None]
+    """Where a call with these arguments would connect (``host:port``); None where it connects nowhere.
+
+    A method gets its object as the first argument."""
+
+
+Connectors: TypeAlias = "Callable[[ModuleType], Sequence[Connector]]"
+"""Gives the connectors of a module, once the module is imported."""
+
+
+@runtime_checkable
+class ConnectingInC(Protocol):
+    """A plugin that says which functions of its library, or of its drivers, ask C code for connections."""
+
+    @property
+    def connectors(self) -> Mapping[str, Connectors]:
+        """By the import name of the module that has the functions."""
         ...
 
 
@@ -55,13 +91,13 @@ _registered: dict[str, Activatable] = {}
 def load_plugins() -> list[Activatable]:
     """Every plugin that is installed; one that fails to load is logged and left out.
 
-    Also those of libraries that ``OTEL_SDK_DISABLED`` or ``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`` switch off: these
-    are about telemetry, and a replay without them would call for real.
+    So are plugins of libraries that ``OTEL_SDK_DISABLED`` or ``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`` switch off:
+    these variables are about telemetry, and a replay without the plugins would make real calls.
     """
     global _loaded
     if _loaded is None:
         _loaded = {}
-        for entry_point in entry_points(group=GROUP):
+        for entry_point in installed().values():
             try:
                 _loaded[entry_point.name] = entry_point.load()
             except Exception as error:

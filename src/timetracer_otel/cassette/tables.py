@@ -88,7 +88,7 @@ class Kind:
             raise MalformedError(f"{place}: {fault}") from None
 
     def placeholder(self, item: Any) -> Any:
-        """A value of this kind, in the place of one of another kind, for a field that must be there."""
+        """A value of this kind in place of one that is of another kind or missing, where the format wants one."""
         if self.table is not None:
             return self.table.blank()
         if str in self.types:
@@ -186,7 +186,7 @@ class Table(Generic[T]):
         return found
 
     def blank(self) -> dict[str, Any]:
-        """A map with placeholders for the fields that must be there, and nothing else."""
+        """A map that has nothing but placeholders for what must be there."""
         return {row.key: row.kind.placeholder(None) for row in self._rows if row.default is MISSING}
 
     def from_map(self, found: Any, place: str = "") -> T:

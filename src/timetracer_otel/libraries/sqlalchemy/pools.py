@@ -38,7 +38,6 @@ class RealConnectionsBack:
 
     def apply(self) -> None:
         """Put the attribute in; harmless when repeated."""
-        pass
 
     def undo(self) -> None:
         """Take the attribute out; harmless when repeated."""

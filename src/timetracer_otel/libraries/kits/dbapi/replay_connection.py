@@ -102,7 +102,6 @@ class ReplayConnection:
 
     def begin(self) -> None:
         """Begin a transaction: there is nothing to begin."""
-        pass
 
     def commit(self) -> None:
         """End the transaction; whoever answers it did so above this connection."""

@@ -128,7 +128,6 @@ class ReplayCursor:
 
     def setoutputsize(self, *args: Any, **kwargs: Any) -> None:
         """Nothing (PEP 249 allows that): no memory is reserved."""
-        pass
 
     def close(self) -> None:
         """Close the cursor; a fetch from then on is an error, as the driver's own."""
