@@ -54,8 +54,10 @@ class MatchRules:
     def __init__(self, match_on: Sequence[str | Matcher], ignore: Sequence[str] = ()) -> None:
         self.matchers: tuple[Matcher, ...] = tuple(part for part in match_on if callable(part))
         parts = {part for part in match_on if isinstance(part, str)}
-        self.method, self.url = "method" in parts, "url" in parts
-        self.query, self.body = "query" in parts, "body" in parts
+        self.method: bool = "method" in parts
+        self.url: bool = "url" in parts
+        self.query: bool = "query" in parts
+        self.body: bool = "body" in parts
         self._all_headers = "headers" in parts
         self._headers = sorted(part[8:].strip().lower() for part in parts if part.lower().startswith("headers:"))
         ignored = [rule.partition(":")[::2] for rule in ignore]

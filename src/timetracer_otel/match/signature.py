@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
@@ -66,12 +66,12 @@ class Signer:
     """
 
     def __init__(self, redactor: Redactor, ignored: Sequence[str] = (), rules: MatchRules | None = None) -> None:
-        self.redactor = redactor
-        self.ignored = tuple(ignored)
-        self.rules = rules
+        self.redactor: Redactor = redactor
+        self.ignored: tuple[str, ...] = tuple(ignored)
+        self.rules: MatchRules | None = rules
         # Services call the same few URLs again and again, and parsing a URL takes longer than the rest of a
         # signature.
-        self.target = lru_cache(maxsize=4096)(self._parse_target)
+        self.target: Callable[[str], Target] = lru_cache(maxsize=4096)(self._parse_target)
 
     def redacted(self, call: Call) -> RedactedCall:
         """The call in the form in which it is kept, looked up and shown. Each part is redacted once."""
