@@ -63,7 +63,7 @@ _MEMBERS: Final[tuple[tuple[type[BaseException], tuple[str, ...]], ...]] = (
 
 
 def record_error(
-    exc: BaseException, extra: Collection[str] = (), stand_in: Callable[[Any], Any] | None = None
+    exc: BaseException, extra: Collection[str] = (), substitute: Callable[[Any], Any] | None = None
 ) -> RecordedError:
     """An exception as a value: class, arguments, attributes, and its chain of ``__cause__``.
 
@@ -76,10 +76,10 @@ def record_error(
         exc: The exception; it is not changed.
         extra: Names of more attributes to keep, which lie elsewhere than in its ``__dict__``
             (``pgcode`` of psycopg2).
-        stand_in: Gives a value to keep for an argument or attribute that cannot be encoded; None where there is
+        substitute: Gives a value to keep for an argument or attribute that cannot be encoded; None where there is
             none. Whoever rebuilds the error puts something into its place first.
     """
-    return _Recorder(stand_in).record(exc, extra)
+    return _Recorder(substitute).record(exc, extra)
 
 
 def rebuild_error(error: RecordedError, roots: Collection[str]) -> BaseException:
@@ -102,8 +102,8 @@ def rebuild_error(error: RecordedError, roots: Collection[str]) -> BaseException
 class _Recorder:
     """Records one exception and the errors that it holds. A count of them ends a circle of errors."""
 
-    def __init__(self, stand_in: Callable[[Any], Any] | None = None) -> None:
-        self._stand_in = stand_in
+    def __init__(self, substitute: Callable[[Any], Any] | None = None) -> None:
+        self._substitute = substitute
         self._count = 0
         self._open: set[int] = set()
 
@@ -166,7 +166,7 @@ class _Recorder:
         try:
             return unpack(pack(item))  # A copy, since the app may change its own value later.
         except Unencodable:
-            instead = self._stand_in(item) if self._stand_in is not None else None
+            instead = self._substitute(item) if self._substitute is not None else None
             if instead is None:
                 raise
             return instead

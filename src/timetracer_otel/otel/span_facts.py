@@ -84,7 +84,7 @@ def _response_of(span: ReadableSpan) -> ResponseSnapshot:
 
 
 class RootSpan:
-    """The request that a root span stands for, for want of somebody who saw it passing (an `Exchange`).
+    """The request that a root span stands for, for want of somebody who saw it passing (an `RootExchange`).
 
     Made when the span starts. Method, path and query are read then, since a replay chooses its recording by them and
     the app may rename the span later. Everything else is read when it is asked for.

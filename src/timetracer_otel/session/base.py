@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 from timetracer_otel.constants import TraceMode
 from timetracer_otel.types import Call, EventResult, RequestSnapshot, ResponseSnapshot, SpanFacts, Verdict
 
-__all__ = ["BaseSession", "EndedSpan", "Exchange", "PendingCall"]
+__all__ = ["BaseSession", "EndedSpan", "PendingCall", "RootExchange"]
 
 State = TypeVar("State")
 
@@ -139,7 +139,7 @@ class PendingCall(Protocol):
         ...
 
 
-class Exchange(Protocol):
+class RootExchange(Protocol):
     """The request that a recording is about, with its answer, as somebody saw them pass."""
 
     def request(self) -> RequestSnapshot:

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -12,9 +14,10 @@ from timetracer_otel.cassette import cassette_path, check_writable, read_cassett
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import RecordMode
 from timetracer_otel.exceptions import ConfigurationError
-from timetracer_otel.session.episodes import recorder_behind, with_new_episodes
+from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.session.replay import ReplaySession
 from timetracer_otel.session.trace import TraceSession
+from timetracer_otel.types import CaptureStats, Cassette
 
 __all__ = ["ReplayOrRecording", "begin_replay", "save_session"]
 
@@ -37,7 +40,7 @@ def begin_replay(path: str | None, config: TraceConfig) -> ReplayOrRecording:
     session = ReplaySession(read_cassette(path), str(Path(path)), config.strict_replay, config)
     if record_mode is RecordMode.NEW_EPISODES:
         check_writable(path, config.compression)
-        session.recorder = recorder_behind(session.cassette, config)
+        session.recorder = _recorder_behind(session.cassette, config)
     return session
 
 
@@ -57,7 +60,7 @@ def save_session(session: ReplayOrRecording, path: str | None, config: TraceConf
     if isinstance(session, TraceSession):
         cassette = session.to_cassette()
     elif recorder.events:
-        cassette = with_new_episodes(session.cassette, recorder)
+        cassette = _with_new_episodes(session.cassette, recorder)
     else:
         return
     if path is None:
@@ -66,3 +69,39 @@ def save_session(session: ReplayOrRecording, path: str | None, config: TraceConf
         # The file takes the place of what is there; a link stays, and what it names is written.
         target = os.path.realpath(path) if Path(path).is_symlink() else path
     save_cassette(cassette, target, config.compression)
+
+
+def _recorder_behind(cassette: Cassette, config: TraceConfig) -> TraceSession:
+    """The recording of the calls that a cassette lacks. Its times and its redaction go on from the cassette's.
+
+    It takes the calls of every plugin: the replay decides which calls are answered and which are made for real.
+    """
+    policies = cassette.policies
+    settings = replace(
+        config,
+        capture=[],
+        redact=policies.redaction_mode,
+        redact_extra=Redactor.names_in(policies.redaction_rules),
+    )
+    ends_ms = (event.start_offset_ms + event.duration_ms for event in cassette.events)
+    recorder = TraceSession(settings, started_ms_ago=max([cassette.stats.total_duration_ms, *ends_ms]))
+    # An answered call has a client span too. That span is no call that a plugin missed.
+    recorder.observes = False
+    return recorder
+
+
+def _with_new_episodes(cassette: Cassette, recorder: TraceSession) -> Cassette:
+    """The cassette's events, followed by those that were recorded now.
+
+    The session, the request and the response stay those of the first recording.
+    """
+    more = recorder.to_cassette()
+    events = [replace(event, eid=eid) for eid, event in enumerate((*cassette.events, *more.events), 1)]
+    return replace(
+        cassette,
+        events=events,
+        stats=CaptureStats.of(
+            events, more.stats.total_duration_ms, Counter(cassette.stats.dropped) + Counter(more.stats.dropped)
+        ),
+        complete=True,
+    )

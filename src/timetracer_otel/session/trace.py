@@ -19,7 +19,7 @@ from timetracer_otel.constants import FORMAT_VERSION, TraceMode
 from timetracer_otel.exceptions import NetworkBlockedError
 from timetracer_otel.redact.forms import error_text
 from timetracer_otel.redact.redactor import Redactor
-from timetracer_otel.session.base import BaseSession, EndedSpan, Exchange, PendingCall
+from timetracer_otel.session.base import BaseSession, EndedSpan, PendingCall, RootExchange
 from timetracer_otel.session.body_taps import BodyLimits
 from timetracer_otel.session.events import EventMaker
 from timetracer_otel.session.header import meta, policies
@@ -65,8 +65,8 @@ class TraceSession(BaseSession):
         self.config: TraceConfig = config if config is not None else TraceConfig(mode=TraceMode.RECORD)
         self.request: RequestSnapshot | None = None
         self.response: ResponseSnapshot | None = None
-        self.exchange: Exchange | None = None
-        self.origin: Exchange | None = None
+        self.exchange: RootExchange | None = None
+        self.origin: RootExchange | None = None
         self.limits: BodyLimits = BodyLimits(self.config.max_body_bytes, self.config.max_session_bytes)
         self.successor: Callable[[], BaseSession | None] | None = None
         self.trace_id: str | None = None

@@ -47,7 +47,7 @@ def recorded_error(
     url, key = str(request.url), repr(request.connection_key)
     cut = [str(item) for item in error.args if isinstance(item, _MESSAGES)]
 
-    def stand_in(item: Any) -> Any:
+    def substitute(item: Any) -> Any:
         if isinstance(item, ConnectionKey):
             return _key(item, request.connection_key)
         if isinstance(item, RequestInfo):
@@ -76,7 +76,7 @@ def recorded_error(
             message = message.replace(head, "the response ended within its head")
         return message.replace(key, f"<{request.url.host}:{request.url.port}>").replace(url, redact_url(url))
 
-    return _mapped(record_error(error, stand_in=stand_in), text, shown)
+    return _mapped(record_error(error, substitute=substitute), text, shown)
 
 
 def rebuilt_error(error: RecordedError, request: Any) -> BaseException:
