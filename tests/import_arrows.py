@@ -7,6 +7,9 @@ The rules, by the name a breach is reported:
 - ``circle``: no two files need each other, not even for type checkers only;
 - ``client``: a client library is imported only by modules of its own folder in ``libraries``, and importing the
   package imports none (a module that imports one at its top is only loaded inside functions of its own folder);
+- ``library``: no identifier and no text constant of the kernel (the rooms on the floor of ``libraries`` and below it)
+  has the name of a library or driver in it: the kernel asks what the libraries declare. Docstrings and comments may
+  name examples, and `NAMED_BY_DESIGN` lists the exceptions;
 - ``sdk``: OpenTelemetry's SDK is imported at the top by the modules of `SDK_MODULES` alone, which others load inside
   functions: who traces nothing pays nothing for it;
 - ``third-party``: nothing is imported that the distribution does not depend on;
@@ -17,6 +20,7 @@ The rules, by the name a breach is reported:
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -79,6 +83,36 @@ CLIENTS: dict[str, tuple[str, ...]] = {
 }
 """Which modules belong to which folder of ``libraries``."""
 
+DRIVERS = (
+    "aiomysql",
+    "asyncmy",
+    "databricks",
+    "mysql",
+    "oracledb",
+    "pg8000",
+    "pymysql",
+    "pyodbc",
+    "sqlite",
+    "uvloop",
+)
+"""Drivers and loops that no folder of ``libraries`` imports."""
+
+PLAIN_WORDS = frozenset({"h2", "requests", "responses"})
+"""Names that are words of their own too ("requests under way"): they count as the whole of a name or of its first
+part (``requests.adapters``, ``requests:Session``)."""
+
+NAMED_BY_DESIGN: dict[tuple[str, str], str] = {
+    ("base.plugin_names", "redis"): "a group of the mock and live lists; the contract has it",
+    ("base.settings", "Groups (http, db, redis) or libraries that a replay answers; empty: all."): "text for users",
+    ("cassette.recorded_errors", "sqlite3"): "a module of Python itself, whose errors any library may raise",
+    ("constants", "REDIS"): "a kind of event; the cassette format has it",
+    ("constants", "redis"): "the same, as it stands in files",
+    ("guard.c_connections", "uvloop"): "an event loop, no client: no library declares it",
+    ("session.events", "REDIS"): "the kind of event",
+    ("session.events", "redis"): "the value of the semantic convention's db.system.name",
+}
+"""By module and word: why the kernel may name it."""
+
 _OWNER = {module: plugin for plugin, modules in CLIENTS.items() for module in modules}
 _INSTRUMENTATIONS = {"aiohttp_client": "aiohttp", "asyncpg": "kits", "urllib3": "requests"}
 
@@ -136,7 +170,7 @@ class Breach:
 
 def check(files: dict[str, str]) -> list[Breach]:
     """Every breach in a package given as its files: path below the package folder, and text."""
-    modules = {module.name: module for module in (_parse(path, source) for path, source in sorted(files.items()))}
+    modules = parse_package(files)
     for module in modules.values():
         module.imports = list(_imports(module, frozenset(modules)))
     heavy = _heavy(modules)
@@ -144,10 +178,16 @@ def check(files: dict[str, str]) -> list[Breach]:
     for module in modules.values():
         breaches += _arrows(module)
         breaches += _third_parties(module, heavy.get(module.name))
+        breaches += _library_names(module)
         breaches += _sdk(module)
         breaches += _environment(module)
         breaches += _exports(module)
     return [*breaches, *_circles(modules)]
+
+
+def parse_package(files: dict[str, str]) -> dict[str, Module]:
+    """The modules of a package by dotted name, without their imports."""
+    return {module.name: module for module in (_parse(path, source) for path, source in sorted(files.items()))}
 
 
 def read_package(folder: Path) -> dict[str, str]:
@@ -356,6 +396,37 @@ def _third_parties(module: Module, heavy: tuple[str, int] | None) -> Iterator[Br
             continue
         elif top not in ALWAYS_ALLOWED and top not in sys.stdlib_module_names:
             yield Breach(module.path, found.line, "third-party", f"{top} is no dependency of this room")
+
+
+_NAMES = frozenset({name for names in CLIENTS.values() for name in names} | {*DRIVERS})
+_LIBRARY = re.compile("|".join(sorted(map(re.escape, _NAMES - PLAIN_WORDS))), re.IGNORECASE)
+
+
+def library_words(module: Module) -> Iterator[tuple[str, int]]:
+    """Identifiers and text constants that name a library or driver, each with its line; docstrings left out."""
+    texts = {
+        id(node.value)
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(module.tree):
+        if id(node) in texts:
+            continue
+        for field_name in ("id", "attr", "name", "arg", "asname", "module", "value"):
+            word = getattr(node, field_name, None)
+            if isinstance(word, bytes):
+                word = word.decode("latin-1")
+            if isinstance(word, str) and (_LIBRARY.search(word) or re.split(r"[.:]", word)[0] in PLAIN_WORDS):
+                yield word, getattr(node, "lineno", 1)
+
+
+def _library_names(module: Module) -> Iterator[Breach]:
+    place = _place(module.name)
+    if place is None or place[0] == "libraries" or place[1] > _floor("libraries"):
+        return
+    for word, line in library_words(module):
+        if (module.name, word) not in NAMED_BY_DESIGN:
+            yield Breach(module.path, line, "library", f"the kernel names {word!r}; let the library declare it")
 
 
 def _environment(module: Module) -> Iterator[Breach]:

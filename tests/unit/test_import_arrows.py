@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.import_arrows import CLIENTS, PACKAGE, check, read_package
+from tests.import_arrows import CLIENTS, NAMED_BY_DESIGN, PACKAGE, check, library_words, parse_package, read_package
 
 SOURCE = Path(__file__).parents[2] / "src" / PACKAGE
 FILES = read_package(SOURCE)
@@ -152,6 +152,49 @@ def test_a_client_library_outside_its_folder_is_a_breach(path: str, source: str)
     assert "client" in rules({path: source})
 
 
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("match/rules.py", 'KINDS = {"httpx": 1}\n'),
+        ("match/rules.py", 'KINDS = ("requests",)\n'),
+        ("calls/flow.py", 'def f(lib):\n    return lib == "requests.adapters"\n'),
+        ("session/events.py", "def f(call):\n    return call.is_sqlalchemy\n"),
+        ("session/events.py", "def f(call, redis_url):\n    return call(REDIS=redis_url)\n"),
+        ("guard/c_connections.py", "def _of_psycopg(): ...\n"),
+        ("guard/network_guard.py", 'def f(name):\n    return f"{name} of asyncpg"\n'),
+        ("otel/spans.py", "SKIPPED = b'aiohttp'\n"),
+        ("cassette/a.py", "from timetracer_otel.base import x as sqlite\n"),
+        ("config.py", "class Psycopg2Settings: ...\n"),
+        # Named by design in another module than this one.
+        ("base/settings.py", 'GROUPS = ("redis",)\n'),
+    ],
+)
+def test_a_kernel_that_names_a_library_is_a_breach(path: str, source: str) -> None:
+    assert "library" in rules({path: EMPTY + source})
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("match/rules.py", '"""Compares calls, for instance of httpx."""\n# and of redis\n'),
+        ("match/rules.py", 'def f():\n    """Psycopg needs it."""\n'),
+        ("match/rules.py", 'ATTRIBUTE = 1\n"""What psycopg2 has there."""\n'),
+        ("session/trace.py", 'TEXT = "Share of requests that is recorded."\nrequests_seen = 1\n'),
+        ("constants.py", 'class EventType:\n    REDIS = "redis"\n'),
+        ("libraries/kits/dbapi/drivers/psycopg.py", 'NAME = "psycopg"\n'),
+        ("incoming/asgi.py", 'NAME = "uvloop"\n'),
+        ("plugins/httpx_plugin.py", 'NAME = "httpx"\n'),
+    ],
+)
+def test_examples_words_and_libraries_themselves_may_name_one(path: str, source: str) -> None:
+    assert "library" not in rules({path: EMPTY + source})
+
+
+def test_every_name_that_the_kernel_has_by_design_is_there() -> None:
+    found = {(name, word) for name, module in parse_package(FILES).items() for word, _ in library_words(module)}
+    assert [named for named in NAMED_BY_DESIGN if named not in found] == []
+
+
 def test_a_module_that_imports_its_client_is_loaded_in_functions_only() -> None:
     inner = {"libraries/httpx/internals.py": EMPTY + "import httpx\n"}
     late = "__all__ = []\ndef f():\n    from timetracer_otel.libraries.httpx.internals import x\n"
@@ -161,7 +204,7 @@ def test_a_module_that_imports_its_client_is_loaded_in_functions_only() -> None:
 
 
 def test_imports_for_type_checkers_may_name_clients() -> None:
-    assert rules({"calls/flow.py": EMPTY + "if TYPE_CHECKING:\n    import httpx\n"}) == []
+    assert rules({"incoming/asgi.py": EMPTY + "if TYPE_CHECKING:\n    import httpx\n"}) == []
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,44 @@
-"""Names of plugins and groups: who belongs where, and what a list of names covers. Imports nothing of ours."""
+"""Names of plugins and groups: who belongs where, and what a list of names covers.
+
+No library is named here. A plugin says its name and group when it is made (`register`). Before that, the entry points
+of the installed distributions say which names there are, and the one that is asked for is loaded.
+"""
 
 # pyright: strict
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 
-__all__ = ["GROUPS", "forget", "group_of", "known_names", "mocks", "register", "unknown_names"]
+from timetracer_otel.base import faults
+
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "GROUPS",
+    "group_of",
+    "installed",
+    "known_names",
+    "mocks",
+    "register",
+    "unknown_names",
+]
+
+ENTRY_POINT_GROUP = "timetracer_otel_plugin"
+"""The group of entry points by which a distribution offers plugins: a name, and an object with `activate` and
+`deactivate`."""
 
 GROUPS = ("http", "db", "redis", "custom")
 
-_BUILT_IN = {"httpx": "http", "requests": "http", "aiohttp": "http", "sqlalchemy": "db", "redis": "redis"}
-_group_by_name: dict[str, str] = dict(_BUILT_IN)
+_group_by_name: dict[str, str] = {}
+
+
+@cache
+def installed() -> Mapping[str, EntryPoint]:
+    """The plugins that installed distributions offer, by name, not loaded. Looked up once: it takes milliseconds."""
+    return {entry_point.name: entry_point for entry_point in entry_points(group=ENTRY_POINT_GROUP)}
 
 
 def register(name: str, group: str) -> None:
@@ -20,21 +46,20 @@ def register(name: str, group: str) -> None:
     _group_by_name[name] = group
 
 
-def forget(name: str) -> None:
-    """Undo `register`."""
-    _group_by_name.pop(name, None)
-    if name in _BUILT_IN:
-        _group_by_name[name] = _BUILT_IN[name]
-
-
 def group_of(name: str) -> str:
-    """The group of a plugin; a group's name and an unknown name stand for themselves."""
+    """The group of a plugin; a group's name and an unknown name stand for themselves.
+
+    A plugin that is installed and was not loaded yet is loaded, since only the plugin knows its group. Example: a
+    program asks ``TraceConfig(mock_plugins=["http"]).should_mock_plugin(...)`` before any session begins.
+    """
+    if name not in _group_by_name and name not in GROUPS and name in installed():
+        _load(name)
     return _group_by_name.get(name, name)
 
 
 def known_names() -> frozenset[str]:
-    """Every name that the mock and live lists may hold."""
-    return frozenset((*GROUPS, *_group_by_name))
+    """Every name that the mock and live lists may hold: of groups, and of plugins, loaded or only installed."""
+    return frozenset((*GROUPS, *_group_by_name, *installed()))
 
 
 def mocks(name: str, mock: Collection[str], live: Collection[str]) -> bool:
@@ -50,3 +75,12 @@ def unknown_names(names: Collection[str], known: Collection[str]) -> list[tuple[
     return [
         (name, next(iter(difflib.get_close_matches(name, known, n=1)), None)) for name in names if name not in known
     ]
+
+
+def _load(name: str) -> None:
+    try:
+        installed()[name].load()
+    except Exception as error:
+        faults.contain(f"plugin {name}", error)
+    # A plugin that cannot be loaded, or that says another name of its own, is not loaded again for each call.
+    _group_by_name.setdefault(name, name)

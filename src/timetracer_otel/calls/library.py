@@ -17,8 +17,10 @@ from timetracer_otel.base.otel_context import has_real_provider
 from timetracer_otel.base.patching import SeamFailure, Seams, Undoable
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.refusals import Concerns, EntryPoint, refusing
+from timetracer_otel.calls.registry import Connectors
 from timetracer_otel.exceptions import PluginNotFoundError
 from timetracer_otel.redact import forms
+from timetracer_otel.session.header import note_distributions
 
 __all__ = ["LibraryPlugin"]
 
@@ -57,6 +59,8 @@ class LibraryPlugin:
     packages: Collection[str] = ()
     """Top-level packages whose connections are this plugin's, when it makes real calls under ``block_network``; those
     of ``modules`` where it is left out."""
+    connectors: Mapping[str, Connectors] = field(default_factory=dict)
+    """By module: its functions by which Python asks C code for a connection. ``block_network`` refuses them."""
     form: forms.CallForm | None = None
     """How arguments, results and errors of its calls are redacted, and what of them is compared; where it is left
     out, that of its group, or plain values."""
@@ -83,6 +87,7 @@ class LibraryPlugin:
         )
         plugin_names.register(self.name, self.group)
         forms.declare(self.name, self.form)
+        note_distributions(*dict.fromkeys(name.partition(".")[0] for name in self.modules))
 
     def enable(self, **instrument_with: Any) -> None:
         """Install the seams until `disable`, and OpenTelemetry's own instrumentor where there is use for it.

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from importlib.metadata import entry_points
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import ModuleType
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from timetracer_otel.base import faults
+from timetracer_otel.base.plugin_names import installed
 from timetracer_otel.redact import forms
 
-__all__ = ["GROUP", "Activatable", "Connecting", "LeftOut", "load_plugins", "register"]
-
-GROUP = "timetracer_otel_plugin"
-"""Entry point group: a name, and an object with `activate` and `deactivate`."""
+__all__ = [
+    "Activatable",
+    "Connecting",
+    "ConnectingInC",
+    "Connector",
+    "Connectors",
+    "LeftOut",
+    "load_plugins",
+    "register",
+]
 
 
 class Activatable(Protocol):
@@ -48,6 +55,35 @@ class Connecting(Protocol):
         ...
 
 
+class Connector(NamedTuple):
+    """A function by which Python asks C code for a connection.
+
+    Python's audit hooks hear nothing of such a connection. Under ``block_network`` the function is replaced by one
+    that refuses. Example: psycopg's ``BaseConnection._connect_gen`` asks libpq.
+    """
+
+    name: str
+    """``function`` or ``Class.method`` in its module."""
+    address: Callable[[tuple[Any, ...], Mapping[str, Any]], str | None]
+    """Where a call with these arguments would connect (``host:port``); None where it connects nowhere.
+
+    A method gets its object as the first argument."""
+
+
+Connectors: TypeAlias = "Callable[[ModuleType], Sequence[Connector]]"
+"""Gives the connectors of a module, once the module is imported."""
+
+
+@runtime_checkable
+class ConnectingInC(Protocol):
+    """A plugin that says which functions of its library, or of its drivers, ask C code for connections."""
+
+    @property
+    def connectors(self) -> Mapping[str, Connectors]:
+        """By the import name of the module that has the functions."""
+        ...
+
+
 _loaded: dict[str, Activatable] | None = None
 _registered: dict[str, Activatable] = {}
 
@@ -61,7 +97,7 @@ def load_plugins() -> list[Activatable]:
     global _loaded
     if _loaded is None:
         _loaded = {}
-        for entry_point in entry_points(group=GROUP):
+        for entry_point in installed().values():
             try:
                 _loaded[entry_point.name] = entry_point.load()
             except Exception as error:

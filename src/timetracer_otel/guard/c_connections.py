@@ -1,7 +1,9 @@
-"""Connections that C code makes, of which an audit hook hears nothing: refused where Python asks for them.
+"""Connections that C code makes. Python's audit hooks hear nothing of them, so we refuse them where Python asks.
 
-Under ``block_network`` only. What is not in the table (curl, gRPC's core, other drivers that are written in C) is not
-seen; a plugin of its own is the way for those.
+Under ``block_network`` only. The libraries declare these functions (`LibraryPlugin.connectors`): psycopg asks libpq,
+for instance. The one table that stands here is about uvloop, which is an event loop and no client, so that no library
+declares it. Functions that nobody declares are not seen (curl, the core of gRPC, other drivers that are written in
+C): a plugin for that library is the remedy.
 """
 
 from __future__ import annotations
@@ -9,63 +11,86 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 from timetracer_otel.base.patching import Function, Patch, Seams
+from timetracer_otel.calls.registry import Connector, Connectors
 
-__all__ = ["c_connections"]
+__all__ = ["CConnections"]
 
 
-class _Entry(NamedTuple):
-    """A function by which C code is asked for a connection.
+class CConnections:
+    """The declared functions, replaced by ones that call ``check`` with the address first.
 
-    Attributes:
-        name: ``function`` or ``Class.method`` in its module.
-        address: Where a call of it would connect, from the module and the call's arguments; None where it would not.
+    Not safe from several threads at once: the guard calls it under its lock.
+
+    Args:
+        check: Raises where no connection may be made.
     """
 
-    name: str
-    address: Callable[[ModuleType, tuple[Any, ...], Mapping[str, Any]], str | None]
+    def __init__(self, check: Callable[[str], None]) -> None:
+        self._check = check
+        self._seams: dict[str, Seams] = {}
+        self.know(_OF_LOOPS)
+
+    def know(self, connectors: Mapping[str, Connectors]) -> None:
+        """Add modules with such functions. A module that is known already stays as it is."""
+        for module, declared in connectors.items():
+            if module not in self._seams:
+                self._seams[module] = Seams("block_network", (module,), partial(self._patches, declared))
+
+    def install(self) -> None:
+        """Replace the functions, now or when their module is imported; harmless when repeated."""
+        for seams in self._seams.values():
+            seams.install()
+
+    def remove(self) -> None:
+        """Put the originals back; harmless when repeated."""
+        for seams in self._seams.values():
+            seams.remove()
+
+    def _patches(self, declared: Connectors, module: ModuleType) -> list[Patch]:
+        patches = []
+        for connector in declared(module):
+            owner, _, name = connector.name.rpartition(".")
+            holder = getattr(module, owner) if owner else module
+            patches.append(Patch(holder, name, partial(self._checked, connector)))
+        return patches
+
+    def _checked(self, connector: Connector, original: Function) -> Function:
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            address = connector.address(args, kwargs)
+            if address is not None:
+                self._check(address)
+            return original(*args, **kwargs)
+
+        return checked
 
 
 def _argument(args: tuple[Any, ...], kwargs: Mapping[str, Any], position: int, name: str) -> Any:
     return args[position] if position < len(args) else kwargs.get(name)
 
 
-def _of_psycopg(module: ModuleType, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-    return _of_libpq(module.conninfo.conninfo_to_dict(_argument(args, kwargs, 1, "conninfo") or ""))
+# The first argument of these methods is the loop. A socket that is given with ``sock`` is connected already.
 
 
-def _of_psycopg2(module: ModuleType, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-    return _of_libpq(module.extensions.parse_dsn(_argument(args, kwargs, 0, "dsn") or ""))
-
-
-def _of_libpq(parameters: Mapping[str, Any]) -> str:
-    # https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
-    host = parameters.get("hostaddr") or parameters.get("host") or "the local PostgreSQL"
-    return f"{host}:{parameters.get('port') or 5432}"
-
-
-# Methods of a loop, with the loop as their first argument. A socket that is given is connected already.
-
-
-def _of_stream(module: ModuleType, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
+def _of_stream(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
     if kwargs.get("sock") is not None:
         return None
     return f"{_argument(args, kwargs, 2, 'host')}:{_argument(args, kwargs, 3, 'port')}"
 
 
-def _of_unix_stream(module: ModuleType, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
+def _of_unix_stream(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
     return None if kwargs.get("sock") is not None else str(_argument(args, kwargs, 2, "path"))
 
 
-def _of_datagrams(module: ModuleType, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
-    # Without a remote end it connects nowhere.
+def _of_datagrams(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
+    # Without a remote address, an endpoint for datagrams connects nowhere.
     remote = _argument(args, kwargs, 3, "remote_addr")
     return _host_and_port(remote) if remote else None
 
 
-def _of_socket(module: ModuleType, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+def _of_socket(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
     return _host_and_port(_argument(args, kwargs, 2, "address"))
 
 
@@ -73,39 +98,14 @@ def _host_and_port(address: Any) -> str:
     return f"{address[0]}:{address[1]}" if isinstance(address, tuple) and len(address) > 1 else str(address)
 
 
-_TABLE: dict[str, tuple[_Entry, ...]] = {
-    "psycopg": (_Entry("BaseConnection._connect_gen", _of_psycopg),),
-    "psycopg2": (_Entry("_connect", _of_psycopg2),),
-    "uvloop": (
-        _Entry("Loop.create_connection", _of_stream),
-        _Entry("Loop.create_unix_connection", _of_unix_stream),
-        _Entry("Loop.create_datagram_endpoint", _of_datagrams),
-        _Entry("Loop.sock_connect", _of_socket),
-    ),
-}
-"""By module: what asks C code for connections (seen in psycopg 3.1 to 3.3, psycopg2 2.9, uvloop 0.19 to 0.23)."""
+def _loop_connectors(_: ModuleType) -> tuple[Connector, ...]:
+    return (
+        Connector("Loop.create_connection", _of_stream),
+        Connector("Loop.create_unix_connection", _of_unix_stream),
+        Connector("Loop.create_datagram_endpoint", _of_datagrams),
+        Connector("Loop.sock_connect", _of_socket),
+    )
 
 
-def c_connections(check: Callable[[str], None]) -> Seams:
-    """What replaces those functions by ones that call ``check`` with the address first."""
-    return Seams("block_network", tuple(_TABLE), partial(_patches, check))
-
-
-def _patches(check: Callable[[str], None], module: ModuleType) -> list[Patch]:
-    patches = []
-    for entry in _TABLE[module.__name__]:
-        owner, _, name = entry.name.rpartition(".")
-        patches.append(
-            Patch(getattr(module, owner) if owner else module, name, partial(_checked, check, module, entry))
-        )
-    return patches
-
-
-def _checked(check: Callable[[str], None], module: ModuleType, entry: _Entry, original: Function) -> Function:
-    def checked(*args: Any, **kwargs: Any) -> Any:
-        address = entry.address(module, args, kwargs)
-        if address is not None:
-            check(address)
-        return original(*args, **kwargs)
-
-    return checked
+_OF_LOOPS: Mapping[str, Connectors] = {"uvloop": _loop_connectors}
+"""Event loops whose connections are made by C code (uvloop 0.19 to 0.23)."""

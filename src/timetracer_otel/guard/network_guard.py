@@ -3,7 +3,7 @@
 The interpreter tells an audit hook of every connection (``sys.addaudithook``, PEP 578). A hook can never be taken out
 again, so it goes in with the first session that asks, and does nothing while there is none. It hears nothing of
 connections that C code makes of its own accord: where that is asked for by a function of Python's, the function is
-replaced while a session asks (`_c_connections`).
+replaced while a session asks (`c_connections`).
 
 The same keeps a replay closed where the calls of a library can be neither answered nor refused (`ClosedReplays`).
 """
@@ -24,10 +24,10 @@ from opentelemetry.context import Context
 from timetracer_otel.base.otel_context import current_context, instrumentation_suppressed
 from timetracer_otel.base.patching import SeamFailure
 from timetracer_otel.calls import hooks
-from timetracer_otel.calls.registry import Connecting, load_plugins
+from timetracer_otel.calls.registry import Connecting, ConnectingInC, load_plugins
 from timetracer_otel.context import get_current_session
 from timetracer_otel.exceptions import NetworkBlockedError
-from timetracer_otel.guard.c_connections import c_connections
+from timetracer_otel.guard.c_connections import CConnections
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
 __all__ = ["ClosedReplays", "begin", "end", "guarded"]
@@ -116,16 +116,19 @@ def _know_owners() -> None:
         for plugin in plugins:
             for package in plugin.packages if isinstance(plugin, Connecting) else ():
                 _owners.setdefault(package, set()).add(plugin.name)
+            if isinstance(plugin, ConnectingInC):
+                _in_c.know(plugin.connectors)
 
 
 def _guard() -> None:
     """Begin to listen, or stop, as it is needed by now."""
     global guarded, _hooked
     before, guarded = guarded, bool(_sessions or _closed)
-    if guarded and not before:
+    if guarded:
         hooks.guard = _GUARD
+        # Also where it listens already: a plugin may have been registered since.
         _in_c.install()
-    elif before and not guarded:
+    elif before:
         hooks.guard = None
         _in_c.remove()
     if guarded and not _hooked:
@@ -166,7 +169,7 @@ def _check(address: str) -> None:
             raise error
 
 
-_in_c = c_connections(_check)
+_in_c = CConnections(_check)
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:

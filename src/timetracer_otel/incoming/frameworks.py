@@ -9,10 +9,13 @@ from collections.abc import Callable, Sequence
 
 from timetracer_otel.base.patching import Seams
 from timetracer_otel.incoming import django, flask, starlette
+from timetracer_otel.session.header import note_distributions
 
 __all__ = ["install", "remove"]
 
 _FRAMEWORKS: Sequence[Seams] = (*starlette.SEAMS, *flask.SEAMS, *django.SEAMS)
+
+note_distributions(*dict.fromkeys(seams.name for seams in _FRAMEWORKS))
 
 
 def install(is_wanted: Callable[[str], bool]) -> None:

@@ -9,44 +9,39 @@ from timetracer_otel.config import TraceConfig
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.types import AppliedPolicies, SessionMeta
 
-__all__ = ["meta", "policies", "version", "versions"]
+__all__ = ["meta", "note_distributions", "policies"]
 
-_DISTRIBUTIONS = (
-    *("opentelemetry-api", "opentelemetry-sdk", "httpx", "requests", "aiohttp", "SQLAlchemy", "redis"),
-    *("fastapi", "starlette", "Flask", "Django"),
-)
-_known: dict[str, str | None] = {}
-
-
-def version(distribution: str) -> str | None:
-    """The installed version of a distribution; None where it is not installed. Looked up once."""
-    if distribution not in _known:
-        try:
-            _known[distribution] = metadata.version(distribution)
-        except metadata.PackageNotFoundError:
-            _known[distribution] = None
-    return _known[distribution]
+_OWN = "timetracer-otel"
+_noted: dict[str, None] = {"opentelemetry-api": None, "opentelemetry-sdk": None}
+"""Names of the distributions whose versions stand in the header."""
+_known: dict[str, tuple[str, str] | None] = {}
+"""By the name that was asked for: a distribution's own name and its version; None where it is not installed."""
 
 
-def versions() -> dict[str, str]:
-    """The versions of what may have had a part in a recording."""
-    return {name: found for name in _DISTRIBUTIONS if (found := version(name))}
+def note_distributions(*names: str) -> None:
+    """Let headers that are made from now on say the versions of these distributions, where they are installed.
+
+    A plugin says the names of its library's packages, and the part for incoming requests those of the frameworks.
+    Names that belong to no distribution are ignored.
+    """
+    _noted.update(dict.fromkeys(names))
 
 
 def meta(
     config: TraceConfig, session_id: str, recorded_at: datetime, framework: str, trace_id: str | None
 ) -> SessionMeta:
     """Who recorded, when and with what."""
+    own = _found(_OWN)
     return SessionMeta(
         id=session_id,
         recorded_at=recorded_at.isoformat(),
         service=config.service_name,
         env=config.env,
         framework=framework,
-        timetracer_version=version("timetracer-otel") or "",
+        timetracer_version=own[1] if own is not None else "",
         python_version=config.get_python_version(),
         trace_id=trace_id,
-        versions=versions(),
+        versions=_versions(),
     )
 
 
@@ -61,3 +56,20 @@ def policies(config: TraceConfig, redactor: Redactor) -> AppliedPolicies:
         sample_rate=config.sample_rate,
         errors_only=config.errors_only,
     )
+
+
+def _versions() -> dict[str, str]:
+    """The versions of what may have had a part in a recording, by the distribution's own name, in order of name."""
+    return dict(sorted(found for name in list(_noted) if (found := _found(name)) is not None))
+
+
+def _found(name: str) -> tuple[str, str] | None:
+    """A distribution's own name (``Flask`` for ``flask``) and version. Looked up once: it reads files."""
+    if name not in _known:
+        try:
+            # A name that is empty, or metadata without a name or version, raise other errors than "not found".
+            distribution = metadata.distribution(name)
+            _known[name] = (str(distribution.name), str(distribution.version))
+        except (metadata.PackageNotFoundError, ValueError, KeyError):
+            _known[name] = None
+    return _known[name]

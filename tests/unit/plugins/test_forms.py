@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import sys
 import types
@@ -12,7 +11,6 @@ from typing import Any
 
 import pytest
 
-import timetracer_otel
 from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.calls import registry
 from timetracer_otel.calls.library import LibraryPlugin
@@ -189,34 +187,3 @@ def test_errors_are_walked_to_the_last_corner() -> None:
     assert edited_errors(reply, edit) == ["hunter2", {"a": (edited(error, edit),)}, b"hunter2"]
     assert edited(bytes(range(256)), edit) == bytes(range(0xE9)) + b"[C]" + bytes(range(0xEA, 256))
     assert unpack(pack(edited(error, edit))) == edited(error, edit)
-
-
-LIBRARIES = re.compile(
-    r"aiohttp|aiomysql|aiosqlite|asyncmy|asyncpg|httpx|mysql|oracle|psycopg|pymysql|pyodbc|redis(?!_)|requests_|"
-    r"sqlalchemy|sqlite|urllib3",
-    re.IGNORECASE,
-)
-BY_DESIGN = {
-    # Which distributions took part, in the header of a cassette; they may be any.
-    "session/header.py": {"httpx", "aiohttp", "SQLAlchemy", "redis"},
-    # OpenTelemetry's own word for a kind of database, and the contract's kind of event.
-    "session/events.py": {"redis", "REDIS"},
-}
-
-
-def test_redaction_matching_and_sessions_name_no_library() -> None:
-    room = Path(timetracer_otel.__file__).parent
-    found: dict[str, set[str]] = {}
-    for path in [path for name in ("redact", "match", "session") for path in sorted((room / name).glob("*.py"))]:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        texts = {
-            id(node.value)
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-        }
-        for node in ast.walk(tree):
-            words = [getattr(node, name, None) for name in ("id", "attr", "name", "arg", "module", "value")]
-            for word in [*words] if id(node) not in texts else []:
-                if isinstance(word, str) and LIBRARIES.search(word):
-                    found.setdefault(path.relative_to(room).as_posix(), set()).add(word)
-    assert found == BY_DESIGN

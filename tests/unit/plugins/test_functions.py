@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from timetracer_otel import ConfigurationError, PluginNotFoundError, ReplayMismatchError, record, replay
+from timetracer_otel.base import plugin_names
 from timetracer_otel.calls import functions, registry
 from timetracer_otel.plugins import function_plugin
 from timetracer_otel.session import ReplaySession
@@ -209,8 +210,8 @@ def test_an_entry_point_registers_it(library: Any, tmp_path: Path, monkeypatch: 
     monkeypatch.setitem(sys.modules, holder.__name__, holder)
     monkeypatch.setattr(registry, "_registered", {})
     monkeypatch.setattr(registry, "_loaded", None)
-    entry_point = EntryPoint("bank", "timetracer_test_bank_plugin:plugin", registry.GROUP)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [entry_point])
+    entry_point = EntryPoint("bank", "timetracer_test_bank_plugin:plugin", plugin_names.ENTRY_POINT_GROUP)
+    monkeypatch.setattr(registry, "installed", lambda: {"bank": entry_point})
     with record(tmp_path / "x.msgpack") as session:
         library.plain(1)
     assert [event.signature.lib for event in session.events] == ["bank"]

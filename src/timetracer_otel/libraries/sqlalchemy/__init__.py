@@ -8,9 +8,12 @@ in a replay; see ``docs/sqlalchemy.md``. Cursors, connections, answers and error
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 from timetracer_otel.calls.library import LibraryPlugin
+from timetracer_otel.calls.registry import Connector
 from timetracer_otel.calls.relied_upon import missing_names
 from timetracer_otel.exceptions import PluginNotFoundError
 from timetracer_otel.libraries.sqlalchemy.internals import ENTRY_POINTS, RELIED_UPON, has_identity
@@ -25,6 +28,13 @@ def _patches(module: Any) -> list[Any]:
     from timetracer_otel.libraries.sqlalchemy.seams import patches
 
     return patches(module)
+
+
+def _connectors(module: ModuleType) -> Sequence[Connector]:
+    """The functions of a driver that ask C code for connections, for ``block_network``."""
+    from timetracer_otel.libraries.kits.dbapi.drivers import connectors_of
+
+    return connectors_of(module)
 
 
 def _takes_part(owner: Any) -> bool:
@@ -45,6 +55,7 @@ plugin: LibraryPlugin = LibraryPlugin(
     entry_points=ENTRY_POINTS,
     concerns=_takes_part,
     packages=("sqlalchemy",),
+    connectors=dict.fromkeys(("psycopg", "psycopg2"), _connectors),
     form=FORM,
     instrumentors=("opentelemetry.instrumentation.sqlalchemy:SQLAlchemyInstrumentor",),
     # It declares sqlalchemy < 2.1, and works with 2.1: the contract tests run with both.

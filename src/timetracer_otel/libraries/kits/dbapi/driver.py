@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from timetracer_otel.calls.registry import Connectors
+
 __all__ = ["Driver", "RowType", "ValueType", "driver_of", "known", "register"]
 
 
@@ -89,6 +91,9 @@ class Driver:
     """Attributes of its cursors beyond PEP 249 that tell about the server, and are not recorded."""
     cursor_methods: Sequence[str] = ()
     """Methods of its cursors beyond PEP 249 that need a server, and are not recorded."""
+
+    connectors: Connectors | None = None
+    """Gives, from the driver's module, the functions by which it asks C code for connections."""
 
 
 class _Known:

@@ -4,14 +4,18 @@ Importing this folder makes them known to the kit. It imports no driver: their m
 row or an error of theirs is there.
 """
 
-from timetracer_otel.libraries.kits.dbapi.driver import Driver, register
+from collections.abc import Sequence
+from types import ModuleType
+
+from timetracer_otel.calls.registry import Connector
+from timetracer_otel.libraries.kits.dbapi.driver import Driver, known, register
 from timetracer_otel.libraries.kits.dbapi.drivers.asyncpg import ASYNCPG
 from timetracer_otel.libraries.kits.dbapi.drivers.mysql import MYSQL
 from timetracer_otel.libraries.kits.dbapi.drivers.psycopg import PSYCOPG
 from timetracer_otel.libraries.kits.dbapi.drivers.psycopg2 import PSYCOPG2
 from timetracer_otel.libraries.kits.dbapi.drivers.sqlite import SQLITE
 
-__all__ = ["ASYNCPG", "MYSQL", "PSYCOPG", "PSYCOPG2", "SQLITE"]
+__all__ = ["ASYNCPG", "MYSQL", "PSYCOPG", "PSYCOPG2", "SQLITE", "connectors_of"]
 
 register(
     ASYNCPG,
@@ -24,3 +28,9 @@ register(
     Driver(("pg8000",)),
     Driver(("pyodbc",), usual_rows=("pyodbc.Row",)),
 )
+
+
+def connectors_of(module: ModuleType) -> Sequence[Connector]:
+    """The functions by which a driver asks C code for connections, from the driver's imported module."""
+    driver = known.by_package[module.__name__]
+    return driver.connectors(module) if driver.connectors is not None else ()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any, Final
 
+from timetracer_otel.calls.registry import Connector
 from timetracer_otel.libraries.kits.dbapi.call import unrecorded
 from timetracer_otel.libraries.kits.dbapi.driver import Driver, ValueType
 from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
@@ -16,7 +18,7 @@ from timetracer_otel.libraries.kits.dbapi.replay_connection import (
 )
 from timetracer_otel.libraries.kits.dbapi.target import Target
 
-__all__ = ["PSYCOPG", "LibpqInfo", "PsycopgConnection"]
+__all__ = ["PSYCOPG", "LibpqInfo", "PsycopgConnection", "libpq_address"]
 
 
 class LibpqInfo(SimpleNamespace):
@@ -106,6 +108,25 @@ def _keep_error(error: BaseException, attributes: dict[str, Any]) -> None:
         attributes["sqlstate"] = sqlstate
 
 
+def libpq_address(parameters: Mapping[str, Any]) -> str:
+    """Where libpq connects by these parameters.
+
+    https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+    """
+    host = parameters.get("hostaddr") or parameters.get("host") or "the local PostgreSQL"
+    return f"{host}:{parameters.get('port') or 5432}"
+
+
+def _connectors(module: ModuleType) -> list[Connector]:
+    """What asks libpq for a connection, in psycopg 3.1 to 3.3."""
+
+    def address(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        conninfo = args[1] if len(args) > 1 else kwargs.get("conninfo")
+        return libpq_address(module.conninfo.conninfo_to_dict(conninfo or ""))
+
+    return [Connector("BaseConnection._connect_gen", address)]
+
+
 PSYCOPG: Final = Driver(
     packages=("psycopg",),
     value_types=(
@@ -123,4 +144,5 @@ PSYCOPG: Final = Driver(
     keep_error=_keep_error,
     cursor_attributes=("results", "statusmessage"),
     cursor_methods=("copy", "set_result", "stream"),
+    connectors=_connectors,
 )

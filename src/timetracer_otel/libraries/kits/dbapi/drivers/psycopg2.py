@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any, Final
 
 from timetracer_otel.base.patching import Function, Patch
+from timetracer_otel.calls.registry import Connector
 from timetracer_otel.libraries.kits.dbapi.driver import Driver, RowType, ValueType
-from timetracer_otel.libraries.kits.dbapi.drivers.psycopg import LibpqInfo
+from timetracer_otel.libraries.kits.dbapi.drivers.psycopg import LibpqInfo, libpq_address
 from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor
 from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection, TwoPhaseConnection
@@ -225,6 +226,15 @@ def _restore_error(error: BaseException, fields: Any, attributes: Mapping[str, A
     return copy
 
 
+def _connectors(module: ModuleType) -> list[Connector]:
+    """What asks libpq for a connection, in psycopg2 2.9."""
+
+    def address(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        return libpq_address(module.extensions.parse_dsn((args[0] if args else kwargs.get("dsn")) or ""))
+
+    return [Connector("_connect", address)]
+
+
 PSYCOPG2: Final = Driver(
     packages=("psycopg2",),
     statement_texts={"psycopg2.sql": _composed_text},
@@ -244,4 +254,5 @@ PSYCOPG2: Final = Driver(
     restore_error=_restore_error,
     cursor_attributes=("query", "statusmessage"),
     cursor_methods=("cast", "copy_expert", "copy_from", "copy_to", "mogrify"),
+    connectors=_connectors,
 )
