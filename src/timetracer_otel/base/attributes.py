@@ -1,4 +1,4 @@
-"""Attributes of spans, read by the names of the old and the new semantic conventions of OpenTelemetry."""
+"""Reading attributes of spans, whose names differ between OpenTelemetry's old and new semantic conventions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["first_of", "text_or_none"]
 
 
 def first_of(attributes: Mapping[str, Any], *names: str) -> Any:
-    """The value of the first of these names that is there; else None."""
+    """The value of the first of these names that the attributes have; None where they have none of them."""
     return next((attributes[name] for name in names if name in attributes), None)
 
 

@@ -1,7 +1,7 @@
-"""What became of what was seen, counted for the whole process. Imports nothing of ours but `faults`.
+"""Counts, for the whole process, of what was recorded and what was lost. Imports nothing of ours but `faults`.
 
-Law 8 of the design: what is lost is counted and shown. Whoever drops something says so here; `counters` tells
-everything, and the bridge offers the same numbers as OpenTelemetry metrics.
+Law 8 of the design: what is lost is counted and shown. Code that drops something calls a function here. `counters`
+gives all numbers, and the room ``otel`` offers the same as OpenTelemetry metrics.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class Counters:
     cassettes_written: int
     """Finished cassettes on disk."""
     cassettes_cut: int
-    """Those of requests that were under way when the process ended: they hold the calls that had ended."""
+    """Cassettes of requests that were under way when the process ended. They hold the calls that had ended."""
     cassettes_discarded: int
-    """Those of requests that did not fail, where ``errors_only`` keeps no other."""
+    """Recordings of requests that did not fail, thrown away because of the setting ``errors_only``."""
     cassettes_dropped: Mapping[str, int]
     """Recordings lost as a whole, by reason. Empty is the good news."""
     events_dropped: Mapping[str, int]
@@ -89,7 +89,7 @@ def session_began() -> None:
 
 
 def session_ended() -> None:
-    """What a `session_began` counted is written, dropped or discarded."""
+    """A recording that `session_began` counted was written, dropped or discarded."""
     _add("open", -1)
 
 
@@ -131,10 +131,10 @@ def _add(name: str, number: int) -> None:
 
 
 def counters() -> Counters:
-    """What became of what this process recorded, up to now. Safe from any thread.
+    """What this process recorded and lost up to now. Safe from any thread.
 
-    The same numbers are offered as metrics ``timetracer.*`` through OpenTelemetry's metrics API while the process
-    records its requests. What `record` blocks lost is in them too.
+    OpenTelemetry's metrics API has the same numbers as ``timetracer.*`` while the process records its requests. The
+    losses of `record` blocks are counted, too.
     """
     with _numbers.lock:
         return Counters(
@@ -158,7 +158,7 @@ def log_losses() -> None:
 
 
 def forget() -> None:
-    """Begin at zero: in a forked child, what was counted is its parent's, and its lock may be held for ever."""
+    """Begin at zero, in a forked child: the counts are the parent's, and a thread of the parent may hold the lock."""
     global _numbers
     _numbers = _Numbers()
     faults.forget()

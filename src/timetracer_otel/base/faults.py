@@ -1,7 +1,7 @@
-"""Faults of our own: contained, counted, logged once. Imports nothing of ours.
+"""Faults of this library itself: contained, counted, logged once. Imports nothing of ours.
 
-Law 6 of the design: in record mode an exception of ours never reaches the app. Every ``except`` that
-keeps one back calls `contain`, and nothing else does.
+Law 6 of the design: in record mode an exception of ours never reaches the app. Every ``except`` that keeps such an
+exception from the app calls `contain`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ __all__ = ["contain", "fault_counts", "forget", "logger", "raise_faults", "say",
 logger = logging.getLogger("timetracer_otel")
 
 raise_faults = False
-"""Set by our own test suite: a contained fault is raised instead, so that no test passes over one."""
+"""Set by our own test suite: `contain` then raises the fault, so that no test passes in spite of one."""
 
 _counts: Counter[str] = Counter()
 _warned: set[str] = set()
 _lock = threading.RLock()
-"""Reentrant: a signal handler may come to a fault in the middle of a count."""
+"""Reentrant, since a signal handler may interrupt a count and have a fault of its own to count."""
 
 
 def contain(where: str, error: BaseException, warning: str | None = None) -> None:
@@ -58,7 +58,7 @@ def warn_once(key: str, message: str) -> None:
 
 
 def say(level: int, text: str) -> None:
-    """Say what somebody asked to be told: through the logging that the app set up, on stderr where it set up none."""
+    """Tell something that the user asked for: by the app's logging, or on stderr where the app set up no logging."""
     if level >= logging.WARNING or logger.hasHandlers():
         logger.log(level, "timetracer-otel: %s", text)
     elif sys.stderr is not None and logger.isEnabledFor(level):
@@ -72,7 +72,7 @@ def fault_counts() -> dict[str, int]:
 
 
 def forget() -> None:
-    """Begin at zero: in a forked child, what was counted is its parent's, and its lock may be held for ever."""
+    """Begin at zero, in a forked child: the counts are the parent's, and a thread of the parent may hold the lock."""
     global _lock
     _lock = threading.RLock()
     _counts.clear()

@@ -1,10 +1,12 @@
-"""Reaching who kept a library's function: taken before our replacement stood in its place, and called by itself.
+"""Reach callers that imported the library's function before we patched it.
 
-Mock libraries do that: `responses` takes ``HTTPAdapter.send`` when it is imported, for the calls that it lets pass.
-With a replacement in the class alone, such a call would go out for real in a replay.
+Their reference bypasses the class attribute, so we swap the function's ``__code__``. The function object stays the
+same one; its new code calls our replacement until the patch is undone. Example: `responses` saves
+``HTTPAdapter.send`` at import and calls it for the requests that it does not mock. With a patch of the class alone,
+such a request would go out for real in a replay.
 
-The function stays the object that it is; its code leads to the replacement as long as that stands. What somebody put
-in its place stays there, and has the first word: a mock, or what goes to the function in the end.
+Where somebody put a function of their own in the class (a mock), theirs stays in the class. It runs first, and
+reaches our replacement if it calls the library's function.
 """
 
 from __future__ import annotations
@@ -21,20 +23,23 @@ from timetracer_otel.base.patching import Function, Patch, is_replacement
 __all__ = ["KeptPatch"]
 
 _seen: WeakValueDictionary[tuple[type, str], FunctionType] = WeakValueDictionary()
-"""The functions of libraries that were in their places once, for when they are not."""
+"""The library's own function, by class and attribute, as we last saw it there. It is needed when a mock has taken the
+attribute by the time that we patch."""
 
 
 class KeptPatch(Patch):
-    """A patch that reaches calls of the function itself, too, whoever keeps it, and stays beneath who stands for it.
+    """A patch that also reaches calls by a saved reference to the function, and that leaves a mock in the class
+    alone.
 
-    So it is for functions written in Python that have no free variables (such as a ``super()`` without arguments);
-    others are replaced in their place only. So is what stands there when the library's function is no more. Who calls
-    by way of the class pays nothing for it.
+    Swapping the code works for functions that are written in Python and have no free variables. (A ``super()``
+    without arguments makes one.) For other functions, and where the library's function cannot be found any more, only
+    the class attribute is patched. Calls through the class attribute cost nothing more than with `Patch`.
 
     Args:
         owner: The class that has the function, by itself.
         name: As for `Patch`.
-        wrap: As for `Patch`; its original is a function of its own, with the code that the library's had.
+        wrap: As for `Patch`. The original that it gets is a copy of the library's function with the library's code:
+            the library's own function leads to the replacement and would call itself for ever.
     """
 
     def __init__(self, owner: type, name: str, wrap: Callable[[Function], Function]) -> None:
@@ -43,7 +48,7 @@ class KeptPatch(Patch):
         self._package = _package(owner.__module__)
 
     def apply(self) -> None:
-        """Put the replacement in, and lead the function to it; harmless when repeated."""
+        """Patch the class, and let the library's function call the replacement; harmless when repeated."""
         if self.applied:
             return
         function = self._stood_for()
@@ -55,14 +60,14 @@ class KeptPatch(Patch):
             self._kept.lead_to(self._replacement)
 
     def undo(self) -> None:
-        """Put the original back, and give it its own code again; harmless when repeated."""
+        """Restore the class attribute and the function's own code; harmless when repeated."""
         if self._kept is not None:
             self._kept.restore()
             self._kept = None
         super().undo()
 
     def _stood_for(self) -> FunctionType | None:
-        """The library's function, where something of others stands in its place."""
+        """The library's function, where somebody else's function has taken the attribute; None in other cases."""
         _, found = self._current()
         key = self.owner, self.name
         if self._is_librarys(found):
@@ -77,7 +82,9 @@ class KeptPatch(Patch):
         return function
 
     def _search(self) -> FunctionType | None:
-        # Who stands for it mostly keeps it, to call it or to put it back; where, only they know.
+        # A mock usually keeps the original, to call it or to restore it. Only the mock knows where, so the garbage
+        # collector is asked: every function of a module refers to that module's globals. Example: a test starts
+        # `responses` before the first session, and so before we have seen the function in its class.
         neighbour = next(filter(self._is_librarys, vars(self.owner).values()), None)
         name = f"{self.owner.__qualname__}.{self.name}"
         for item in gc.get_referrers(neighbour.__globals__) if neighbour is not None else ():
@@ -86,7 +93,7 @@ class KeptPatch(Patch):
         return None
 
     def _is_librarys(self, item: Any) -> TypeGuard[FunctionType]:
-        # A proxy says of itself that it is an instance of what it stands for.
+        # `type`, and not `isinstance`: a wrapt proxy of a function claims by its `__class__` to be a function.
         return type(item) is FunctionType and _package(item.__globals__.get("__name__")) == self._package
 
     def _original_of(self, function: Function) -> Function:
@@ -101,11 +108,11 @@ def _package(module: str | None) -> str:
 
 
 _COPY = "_timetracer_copy"
-"""Marks a function that is another one's copy."""
+"""Marks the copy that keeps the library's code, so that a search does not take it for the library's function."""
 
 
 class _Kept:
-    """A function, and what it was."""
+    """A library's function whose code is swapped, with its own code to restore, and a copy that has that code."""
 
     def __init__(self, function: FunctionType) -> None:
         self._function = function
@@ -119,12 +126,15 @@ class _Kept:
         self._leading: Any = _leads_async if iscoroutinefunction(function) else _leads
 
     def lead_to(self, replacement: Function) -> None:
-        # A function without free variables takes only code that has none: where it leads is an argument's default.
+        """Swap the function's code, so that each call of it calls the replacement."""
+        # Python lets a function without free variables take only code without any. The new code can therefore not
+        # close over the replacement, and finds it as the default of a keyword argument.
         self._function.__kwdefaults__ = {**(self._keywords or {}), "_timetracer": replacement}
         self._function.__code__ = self._leading.__code__
 
     def restore(self) -> None:
-        # Who gave it other code meanwhile has what leads here beneath that, and it passes through.
+        """Give the function its own code again, unless somebody else has swapped the code since."""
+        # In that case their code may call ours. Ours then calls the replacement, which passes calls through.
         if self._function.__code__ is self._leading.__code__:
             self._function.__code__ = self._code
             self._function.__kwdefaults__ = self._keywords

@@ -1,8 +1,8 @@
-"""What OpenTelemetry's API keeps to itself and we need at every call. Imports nothing of ours.
+"""Private names of OpenTelemetry's API that we need at every call. Imports nothing of ours.
 
-Its public functions say the same, each through one to three functions written in Python, and a call that is recorded
-asks several times. A release of OpenTelemetry may rename what is private: then the public functions are used. That is
-decided once, when this module is imported. What the SDK's spans keep to themselves is in `otel.spans`.
+The public functions give the same, but slower: each goes through one to three functions in Python, and a recorded
+call asks several times. Where a release of OpenTelemetry has renamed the private names, the public functions are
+used. That is decided once, when this module is imported. Private names of the SDK's spans are in `otel.spans`.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ __all__ = [
 ]
 
 (SPAN_KEY,) = set_span_in_context(INVALID_SPAN, Context())
-"""Where a context has its span: the one key of a context that holds nothing but a span."""
+"""The key of the current span in a context. It is read from a context that holds nothing but a span."""
 
 
 def _suppression_keys() -> frozenset[str]:
     key = getattr(otel_context, "_SUPPRESS_INSTRUMENTATION_KEY", None)
     if key is not None:
         return frozenset({key, "suppress_instrumentation"})
-    # Not imported where the name is there: it imports more than all of the API does.
+    # Imported only where the private name is missing: this module imports more than all of the API does.
     from opentelemetry.instrumentation.utils import suppress_instrumentation
 
     token = otel_context.attach(Context())
@@ -44,12 +44,13 @@ def _suppression_keys() -> frozenset[str]:
 
 
 SUPPRESSED: frozenset[str] = _suppression_keys()
-"""The key that says it, and its name in older releases, which instrumentations still honour."""
+"""The keys of a context that say that instrumentation is suppressed: the present one, and the one of older releases,
+which instrumentations still honour."""
 
 
 def _current_context() -> Callable[[], Context]:
     runtime = getattr(otel_context, "_RUNTIME_CONTEXT", None)
-    # OTEL_PYTHON_CONTEXT may name another runtime, which keeps its context in its own way.
+    # OTEL_PYTHON_CONTEXT may name another class, which need not keep its context in a `ContextVar`.
     if type(runtime) is ContextVarsRuntimeContext:
         variable = getattr(runtime, "_current_context", None)
         if isinstance(variable, ContextVar):
@@ -62,16 +63,17 @@ current_context: Callable[[], Context] = _current_context()
 
 
 def instrumentation_suppressed() -> bool:
-    """Whether the caller asked not to be instrumented (exporters do, around their own requests).
+    """Whether the caller asked not to be instrumented. Exporters ask so, around their own requests.
 
-    The same answer as `opentelemetry.instrumentation.utils.is_instrumentation_enabled`, turned round. The key for
-    HTTP alone is left out on purpose: the requests instrumentor sets it around its inner call.
+    The opposite of `opentelemetry.instrumentation.utils.is_instrumentation_enabled`. The key that suppresses only
+    HTTP is left out on purpose: the requests instrumentor sets it around every call, so that urllib3's makes no
+    second span.
     """
     current = current_context()
     return not SUPPRESSED.isdisjoint(current) and any(map(current.get, SUPPRESSED))
 
 
 def has_real_provider() -> bool:
-    """Whether somebody set up a tracer provider that makes spans."""
-    # Vendors wrap the SDK's class, so what counts is what it can do.
+    """Whether the app set up a tracer provider that makes spans."""
+    # Not by class: vendors wrap the SDK's provider in a class of their own.
     return hasattr(trace.get_tracer_provider(), "add_span_processor")

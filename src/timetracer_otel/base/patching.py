@@ -1,9 +1,9 @@
-"""Putting our function in the place of a library's, innermost, and taking it out again.
+"""Replacing a library's functions by ours, and restoring them.
+
+The replacement goes innermost: beneath every `wrapt` wrapper around the function. OpenTelemetry's instrumentors wrap
+with `wrapt`, so our replacement runs inside their span, whether they or we patched first.
 
 Imports nothing of ours but `faults`.
-
-Innermost means: beneath whatever wrapped the function with `wrapt` (as OpenTelemetry's instrumentors do), so that we
-run inside their span whoever came first.
 """
 
 from __future__ import annotations
@@ -26,29 +26,32 @@ __all__ = ["Function", "LatePatch", "Patch", "SeamFailure", "Seams", "Undoable",
 
 Function = Callable[..., Any]
 
-# wrapt 2 gave its proxies a common base of another name; wrapt 1 has ObjectProxy there.
+# The base class of wrapt's proxies: BaseObjectProxy since wrapt 2, ObjectProxy in wrapt 1.
 _PROXY: Any = getattr(wrapt, "BaseObjectProxy", wrapt.ObjectProxy)
 
 
 _MARK = "_timetracer_patch"
-"""On a replacement: itself (who wraps it copies its attributes), whose it is, and what it replaced."""
+"""The attribute of a replacement that holds three things: the replacement, its patch, and the function it replaced.
+
+The replacement itself is among them because `functools.wraps` copies attributes: a wrapper that somebody made around
+the replacement has the mark, too, and differs from the function in it."""
 
 
 class Undoable(Protocol):
-    """What can be put in and taken out again, both harmless when repeated."""
+    """A change that can be made and undone; both are harmless when repeated."""
 
     def apply(self) -> None:
-        """Put it in."""
+        """Make the change."""
 
     def undo(self) -> None:
-        """Take it out."""
+        """Undo the change."""
 
 
 class Patch:
-    """One replaced function; applied and undone by the same entry. Not safe to apply from two threads at once.
+    """One replaced function. The same object applies and undoes it. Not safe to apply from two threads at once.
 
     Args:
-        owner: The class or module that has the function, by itself or from a base class.
+        owner: The class or module that has the function. A class may have inherited it.
         name: Its attribute.
         wrap: Makes the replacement from the original.
     """
@@ -63,7 +66,7 @@ class Patch:
 
     @property
     def applied(self) -> bool:
-        """Whether the replacement stands in its place."""
+        """Whether the patch is applied."""
         return self._replacement is not None
 
     def apply(self) -> None:
@@ -76,11 +79,12 @@ class Patch:
         self._original, self._replacement = original, replacement
 
     def undo(self) -> None:
-        """Put the original back, wherever in the chain the replacement is by now; harmless when repeated.
+        """Restore the original, however many `wrapt` wrappers are around the replacement by now; harmless when
+        repeated.
 
-        Where somebody wrapped the replacement in a function that cannot be looked into, it stays, and passes
-        every call through for want of a session. So it does where somebody took it out and puts it back later (as
-        pytest's ``monkeypatch`` does); whatever is applied then takes its place.
+        The replacement cannot be removed where somebody wrapped it in a plain function, nor where somebody took it
+        out and will put it back later (as pytest's ``monkeypatch`` does). It then passes every call through, as no
+        session is current. A patch that is applied later takes its place.
         """
         if self._replacement is None:
             return
@@ -92,7 +96,7 @@ class Patch:
         self._original = self._replacement = None
 
     def _current(self) -> tuple[Any, Function]:
-        """The function that stands in the place, and the innermost proxy around it."""
+        """The innermost proxy (None without any), and the function beneath it, which may be somebody's mock."""
         holder, found = self._innermost(lambda _: False)
         return holder, _without_leftovers(found)
 
@@ -100,7 +104,8 @@ class Patch:
         kind = type(original) if isinstance(original, (staticmethod, classmethod)) else None
         function = cast("Function", original.__func__ if kind else original)
         replacement: Any = functools.wraps(function)(self._wrap(function))
-        # The name promises a plain function: `__wrapped__` would let others unwrap us by mistake.
+        # `functools.wraps` sets `__wrapped__`. With it, code that unwraps functions (`inspect.unwrap`) would step
+        # past our replacement to the original.
         del replacement.__wrapped__
         setattr(replacement, _MARK, (replacement, self, original))
         return kind(replacement) if kind else replacement
@@ -120,19 +125,19 @@ class Patch:
 
 
 def is_replacement(found: Any) -> bool:
-    """Whether a function that was found in its place was put there by a patch."""
+    """Whether a function is the replacement of some patch."""
     return _mark_of(found) is not None
 
 
 def _mark_of(found: Any) -> tuple[Any, Any, Any] | None:
     function = found.__func__ if isinstance(found, (staticmethod, classmethod)) else found
-    # Not asked for as an attribute: mocks have every one.
+    # Read from `__dict__`: `getattr` on a `unittest.mock.Mock` makes up any attribute that is asked for.
     mark: tuple[Any, Any, Any] | None = getattr(function, "__dict__", {}).get(_MARK)
     return mark if mark is not None and mark[0] is function else None
 
 
 def _without_leftovers(found: Any) -> Any:
-    """The function beneath replacements that were undone while they were not in their place."""
+    """The function beneath replacements whose patch was undone and that somebody put back since."""
     while True:
         mark = _mark_of(found)
         if mark is None:
@@ -144,12 +149,12 @@ def _without_leftovers(found: Any) -> Any:
 
 
 class LatePatch(Patch):
-    """A patch that is put in when it is first needed, and costs nothing where it never is. Safe from any thread."""
+    """A patch that `apply` only allows, and that `put_in` makes when it is first needed. Safe from any thread."""
 
     def __init__(self, owner: Any, name: str, wrap: Callable[[Function], Function]) -> None:
         super().__init__(owner, name, wrap)
         self.waits = False
-        """Whether it may be put in, and was not."""
+        """Whether `apply` was called, and `put_in` was not."""
         self._lock = threading.Lock()
 
     def apply(self) -> None:
@@ -158,13 +163,14 @@ class LatePatch(Patch):
             self.waits = not self.applied
 
     def put_in(self) -> None:
-        """Put the replacement in, unless it is undone by now; harmless when repeated."""
+        """Put the replacement in, unless the patch was undone; harmless when repeated."""
         with self._lock:
             if self.waits:
                 self.waits = False
                 super().apply()
 
     def undo(self) -> None:
+        """Undo `apply` and `put_in`; harmless when repeated."""
         with self._lock:
             self.waits = False
             super().undo()
@@ -172,7 +178,7 @@ class LatePatch(Patch):
 
 @dataclass(frozen=True, slots=True)
 class SeamFailure:
-    """Why the patches of one module of a library are not in place."""
+    """Why the patches of one module of a library could not be applied."""
 
     library: str
     """Whose patches they are, as in the mock and live lists."""
@@ -198,18 +204,18 @@ class SeamFailure:
 
 
 class Seams:
-    """The patches of some modules: in place from `install` to `remove`, also in those that are imported in between.
+    """The patches of some modules. They are applied from `install` to `remove`, also in modules imported in between.
 
-    The patches of one module are put in all together or not at all: where one fails, those before it are taken out
-    again, last first. Safe from any thread.
+    The patches of one module are applied all together or not at all: where one fails, those before it are undone,
+    last first. Safe from any thread.
 
     Args:
-        name: What they are for, in the log.
+        name: What they are for, as the log calls it.
         modules: Import names.
         patches: Makes the patches of one such module.
         check: Gives the names that the patches of a module rely upon and that are not there. Asked before any patch
             is made.
-        instead: Makes what stands in the place of the patches of a module where these failed.
+        instead: Makes other patches for a module whose patches failed: the ones that refuse calls in a replay.
         said: What the log says, besides the reason, about the consequences of a failure.
     """
 
@@ -237,14 +243,14 @@ class Seams:
 
     @property
     def failures(self) -> tuple[SeamFailure, ...]:
-        """The modules whose patches are not in place although they are wanted, with the reasons."""
+        """The modules whose patches are wanted and failed, with the reasons."""
         with self._lock:
             return tuple(self._failed.values())
 
     def install(self) -> None:
-        """Put the patches in, now or when their module is imported; harmless when repeated.
+        """Apply the patches, now or when their module is imported; harmless when repeated.
 
-        A module that lacked a name is checked again.
+        A module that lacked a name is checked again: a later import may have given it the name.
         """
         with self._lock:
             self._wanted = True
@@ -259,7 +265,7 @@ class Seams:
                         wrapt.register_post_import_hook(self._imported, name)
 
     def remove(self) -> None:
-        """Take the patches out; harmless when repeated."""
+        """Undo the patches; harmless when repeated."""
         with self._lock:
             self._wanted = False
             self._failed.clear()
@@ -272,11 +278,12 @@ class Seams:
                 self._install_in(module)
 
     def _install_in(self, module: ModuleType) -> None:
-        # An alias (httpx2's `alias_httpx`) is the same module under another name.
+        # The module's own name, not the one that it was imported by: `alias_httpx` of httpx2 gives a module a second
+        # name.
         name = module.__name__
         before = self._failed.get(name)
-        # Patches that failed although no name was missing would fail again, and for a moment nothing would stand in
-        # their place.
+        # Patches that failed although no name was missing would fail again. To try would undo what refuses calls
+        # in their place, for a moment in which calls would go out.
         if name in self._installed and (before is None or not before.missing or self._missing_in(module)):
             return
         self._failed.pop(name, None)
@@ -304,7 +311,7 @@ class Seams:
             try:
                 patch.apply()
             except Exception as error:
-                # The one that failed may have come half of its way.
+                # The patch that failed may have done half of its work: it is undone, too.
                 self._undo(patches[:count])
                 return self._failure(module, (), error), error
         self._installed[module.__name__] = patches
@@ -344,10 +351,11 @@ class Seams:
 
 
 def _version(package: str) -> str | None:
-    """The version of the distribution that a package is from; None where none is known."""
+    """The version of the distribution that a package comes from; None where it is not known."""
     with suppress(metadata.PackageNotFoundError):
         return metadata.version(package)
-    # Most distributions have the name of their package; to look through all takes long.
+    # Most distributions have the name of their package. Only for the others all distributions are searched, which is
+    # slow.
     with suppress(Exception):  # the metadata of any installed distribution may be broken
         for name in metadata.packages_distributions().get(package, ()):
             return metadata.version(name)

@@ -1,6 +1,6 @@
-"""The one table of settings: how each is called in the environment, what it may be, and what it means.
+"""The one table of settings: the name of each in the environment, its allowed values, and its meaning.
 
-`timetracer_otel.config` reads the environment by it and makes `TraceConfig` of it; the documentation is made from it.
+`timetracer_otel.config` reads the environment by this table. The documentation of the settings is made from it.
 """
 
 # pyright: strict
@@ -24,7 +24,7 @@ OTEL_ENV_PREFIX = "OTEL_PYTHON_TIMETRACER_"
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One row of the table: how a field of `TraceConfig` is called in the environment, and what it means."""
+    """One row of the table: a field of `TraceConfig`, its name in the environment, and its meaning."""
 
     field: str
     name: str
@@ -55,6 +55,7 @@ def _flag(text: str) -> bool:
 
 
 def names(text: str) -> list[str]:
+    """The items of a list that is separated by commas, without empty ones."""
     return [item.strip() for item in text.split(",") if item.strip()]
 
 
@@ -298,7 +299,7 @@ CONCERNS: dict[str, tuple[str, ...]] = {
     "Matching": ("strict_replay", "match_on", "ignore", "ignore_sql_params", "allow_repeats"),
     "The account of a replay": ("fail_on_miss", "fail_on_unused", "replay_report"),
 }
-"""The settings' fields by what they are about, in the order of the documentation."""
+"""The fields of the settings, grouped by concern, in the order of the documentation."""
 
 
 def wrong(name: str, value: object, allowed: str) -> ConfigurationError:
@@ -307,7 +308,11 @@ def wrong(name: str, value: object, allowed: str) -> ConfigurationError:
 
 
 def parse(setting: Setting, text: str, named: str) -> Any:
-    """A setting's value from text; ``named`` is what the error calls it."""
+    """A setting's value from text.
+
+    Raises:
+        ConfigurationError: The text is no allowed value. The error calls the setting ``named``.
+    """
     try:
         return setting.parse(text)
     except ValueError:
@@ -315,7 +320,7 @@ def parse(setting: Setting, text: str, named: str) -> Any:
 
 
 def check(field: str, value: Any, named: str) -> None:
-    """Check what a value's type does not say.
+    """Check a value beyond its type: its range, or its form.
 
     Raises:
         ConfigurationError: The value is not allowed.
