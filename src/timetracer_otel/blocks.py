@@ -45,10 +45,10 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
 class SessionBlock(ABC, Generic[SessionT]):
-    """A session that begins and ends with a block (``with``, ``async with``) or with each call of a function.
+    """Begins a session with a block (``with``, ``async with``), or with each call of a function, and ends it.
 
-    May be used again after it ended, each time with a session of its own. One object is for one task at a time; as
-    a decorator it makes a scope of its own for each call.
+    The object may be used again after the block; each block has a session of its own. One object is for one task at
+    a time. As a decorator it makes a new object for each call.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None, config: TraceConfig) -> None:
@@ -58,7 +58,7 @@ class SessionBlock(ABC, Generic[SessionT]):
 
     @abstractmethod
     def _begin(self) -> tuple[SessionT, str | None]:
-        """A session, and the file that it is saved to, absolute: the block may go to another folder."""
+        """The new session, and the absolute path of the file to save it to: the block may change the folder."""
 
     @abstractmethod
     def _end(self, session: SessionT, path: str | None, error: BaseException | None) -> None: ...
@@ -93,9 +93,9 @@ class SessionBlock(ABC, Generic[SessionT]):
         """Decorate a function, sync or async: each call is a session of its own.
 
         Raises:
-            TypeError: The function is a generator; its body runs whenever somebody asks for a value. Raised by the
-                call where only the result shows it: a plain function that returns a coroutine, a task, a generator,
-                or what one decorated with ``contextlib.contextmanager`` returns.
+            TypeError: The function is a generator: its body runs later, each time somebody asks for a value. The
+                call raises where only the result shows that code will run later: where a plain function returns a
+                coroutine, a task, a generator, or the result of a function under ``contextlib.contextmanager``.
         """
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(
@@ -123,15 +123,15 @@ class SessionBlock(ABC, Generic[SessionT]):
 
 _LAZY = (
     *(GeneratorType, AsyncGeneratorType),
-    # What functions under contextlib's decorators return.
+    # Functions under contextlib's decorators return objects of these classes.
     contextlib._GeneratorContextManager,  # pyright: ignore[reportPrivateUsage] - they have no public name
     contextlib._AsyncGeneratorContextManager,  # pyright: ignore[reportPrivateUsage]
 )
 
 
 def _runs_later(scope: str, name: str, result: Any) -> TypeError:
-    """The error for a decorated function whose result would run outside the session, where its calls go out."""
-    # A coroutine would be warned about; a task runs on by itself.
+    """The error for a decorated function whose result would run after the session, so that its calls would go out."""
+    # Python warns of a coroutine that is dropped and was never awaited, so it is closed. A task would run on.
     for stop in ("close", "cancel"):
         if inspect.isawaitable(result) and hasattr(result, stop):
             getattr(result, stop)()
@@ -146,12 +146,12 @@ def _runs_later(scope: str, name: str, result: Any) -> TypeError:
 class record(SessionBlock["TraceSession"]):  # noqa: N801 - used like a function
     """Record the calls made inside a block or a function into one cassette.
 
-    The cassette is written when the block ends, also when it ends with an exception, and then says so.
+    The cassette is written when the block ends. Where an exception ends the block, the cassette notes that.
 
     Args:
-        path: The file to write; made anew. Without it, a name in ``cassette_dir``.
-        config: The settings; read from the environment where it is left out.
-        settings: Single fields of `TraceConfig`, over either (see `timetracer_otel.config.Settings`).
+        path: The file to write; an existing file is replaced. Without a path, a new file in ``cassette_dir``.
+        config: The settings. Without it they are read from the environment.
+        settings: Single fields of `TraceConfig` that win over both (see `timetracer_otel.config.Settings`).
 
     Raises:
         ConfigurationError: A setting has a value that cannot be used.
@@ -185,25 +185,25 @@ class record(SessionBlock["TraceSession"]):  # noqa: N801 - used like a function
 class replay(SessionBlock["ReplayOrRecording"]):  # noqa: N801 - used like a function
     """Answer the calls made inside a block or a function from a cassette.
 
-    What is done about calls that the cassette does not hold, the setting ``record_mode`` says. The session is a
-    `ReplaySession`, and a `TraceSession` where that setting means to record everything (``all``; every other but
-    ``none`` where there is no file). Both have `verdict`, ``is_replaying`` and ``events``; the rest of a replay is
-    there after ``isinstance``.
+    The setting ``record_mode`` says what happens with calls that the cassette does not hold. The session is a
+    `ReplaySession`. Where the record mode means to record everything (``all``; or ``once`` and ``new_episodes``,
+    where there is no file yet), it is a `TraceSession`. Both have `verdict`, ``is_replaying`` and ``events``. For the
+    other attributes of a replay, check with ``isinstance`` first.
 
-    When the block ends without an exception, and a call of it had no answer (the app may have swallowed the error),
-    the end raises; ``fail_on_miss=False`` lets it pass. With ``fail_on_unused=True`` it raises as well where a
-    recorded call was not made. `ReplaySession.verdict` has the whole account.
+    The end of a block raises where a call of it had no answer, as the app may have swallowed the error;
+    ``fail_on_miss=False`` turns that off. With ``fail_on_unused=True`` the end also raises where a recorded call was
+    not made. Where the block itself raised, its exception goes on. `ReplaySession.verdict` has the whole account.
 
     Args:
-        path: The cassette; the one the settings name where it is left out.
-        config: The settings; read from the environment where it is left out.
-        settings: Single fields of `TraceConfig`, over either (see `timetracer_otel.config.Settings`):
+        path: The cassette. Without a path, the one that the settings name.
+        config: The settings. Without it they are read from the environment.
+        settings: Single fields of `TraceConfig` that win over both (see `timetracer_otel.config.Settings`):
             ``live_plugins=["db"]``, ``record_mode="once"``.
 
     Raises:
         ConfigurationError: A setting has a value that cannot be used, or no cassette is named.
         CassetteError: On entering: the cassette is missing or broken. At the end: it cannot be written.
-        ReplayFailedError: At the end: see above.
+        ReplayFailedError: At the end of the block, as said above.
     """
 
     def __init__(
@@ -234,10 +234,10 @@ def _absolute(path: str | None) -> str | None:
 
 
 def check_verdict(session: ReplaySession) -> None:
-    """Raise where a replay has done what its settings do not let pass.
+    """Raise where a replay did something that its settings forbid.
 
     Raises:
-        ReplayFailedError: It has.
+        ReplayFailedError: A call had no answer, a connection was refused, or an event stayed unused that must not.
     """
     verdict = session.verdict()
     if verdict.ok:
@@ -251,7 +251,7 @@ def check_verdict(session: ReplaySession) -> None:
 
 
 def _finish(session: ReplayOrRecording, path: str | None, config: TraceConfig, error: BaseException | None) -> None:
-    """End a session, write what it recorded, and say what a recording refused."""
+    """End a session, write what it recorded, and raise the first connection that a recording refused."""
     from timetracer_otel.session import TraceSession
     from timetracer_otel.session.record_modes import save_session
 
@@ -262,7 +262,7 @@ def _finish(session: ReplayOrRecording, path: str | None, config: TraceConfig, e
     except CassetteError as failure:
         if error is None:
             raise
-        # The app's own error is what its caller must see.
+        # The app's own error must reach the caller, so ours is only logged.
         faults.logger.error("timetracer-otel: %s", failure)
     if isinstance(session, TraceSession) and error is None and session.blocked:
         raise session.blocked[0]

@@ -103,12 +103,12 @@ class Settings(TypedDict, total=False):
 
 @dataclass
 class TraceConfig:
-    """What a session does: the arguments, checked, with their defaults.
+    """The settings of a session, checked, with their defaults.
 
-    Arguments may be given as their values or as the text that the environment would hold (``mode="replay"``).
-    `from_env` reads everything from the environment, `with_env_overrides` only what is set there. The first seventeen
-    may be given without their names, in the order of timetracer 1.6. What each means is told in ``docs/settings.md``;
-    by what they are about, they are:
+    A setting may be given as its value or as the text that the environment would hold (``mode="replay"``).
+    `from_env` reads all settings from the environment, `with_env_overrides` only those that are set there. The first
+    seventeen may be given without their names, in the order of timetracer 1.6. ``docs/settings.md`` says what each
+    means. Grouped by concern, they are:
 
     - Which session: `mode`, `service_name`, `env`, `cassette_dir`, `cassette_path`, `compression`, `log_level`
     - What is recorded: `capture`, `sample_rate`, `errors_only`, `exclude_paths`, `store_request_body`,
@@ -140,7 +140,7 @@ class TraceConfig:
     live_plugins: list[str] = field(default_factory=list[str])
     log_level: str = "info"
     compression: CompressionType = CompressionType.NONE
-    # The fields up to here stand in the order that timetracer 1.6 takes them in without their names.
+    # timetracer 1.6 takes the fields up to here without their names, in this order.
     max_session_kb: int = 65_536
     max_events: int = 10_000
     max_sessions: int = 1_000
@@ -185,7 +185,7 @@ class TraceConfig:
         return cls(**_read_environment())
 
     def with_env_overrides(self) -> TraceConfig:
-        """A copy in which what the environment says wins over what stands here."""
+        """A copy in which the settings of the environment win over those of this object."""
         return replace(self, **_read_environment(explicit_only=True))
 
     @property
@@ -195,7 +195,7 @@ class TraceConfig:
 
     @property
     def is_replay_mode(self) -> bool:
-        """True where calls are answered from a cassette."""
+        """Whether ``mode`` is ``replay``: calls are answered from a cassette."""
         return self.mode is TraceMode.REPLAY
 
     @property
@@ -214,7 +214,7 @@ class TraceConfig:
         return self.max_session_kb * 1024
 
     def why_too_long(self, size_bytes: int) -> str:
-        """Why something of this size was not kept, to be read behind what it is: ``its reply ...``."""
+        """Why something of this size was not kept, as the end of a sentence that begins ``its reply ...``."""
         if size_bytes > self.max_body_bytes:
             return f"of {size_bytes} bytes is longer than TIMETRACER_MAX_BODY_KB={self.max_body_kb}"
         return f"of {size_bytes} bytes had no room left under TIMETRACER_MAX_SESSION_KB={self.max_session_kb}"
@@ -232,7 +232,7 @@ class TraceConfig:
         return mocks(plugin_name, self.mock_plugins, self.live_plugins)
 
     def captures(self, plugin_name: str) -> bool:
-        """Whether a recording takes in this plugin's calls."""
+        """Whether a recording records this plugin's calls."""
         return not self.capture or mocks(plugin_name, self.capture, [])
 
     def should_sample(self) -> bool:
@@ -242,7 +242,7 @@ class TraceConfig:
     def should_trace(self, path: str) -> bool:
         """False for request paths that `exclude_paths` leaves out, whatever their query."""
         path = path.split("?", 1)[0]
-        # "/static/" is meant as "/static"; "/" by itself is the one page.
+        # A user who writes "/static/" means all paths below "/static". "/" alone means only that one page.
         bare = (excluded.rstrip("/") or "/" for excluded in self.exclude_paths)
         return not any(path == excluded or path.startswith(excluded + "/") for excluded in bare)
 
@@ -264,7 +264,7 @@ def environment(name: str) -> str | None:
 
 
 def replay_is_wanted() -> bool:
-    """Whether the environment asks for a replay, also where another setting of it cannot be used."""
+    """Whether the environment asks for a replay, even where another of its settings has an invalid value."""
     wanted = environment("TIMETRACER_MODE") or environment("OTEL_PYTHON_TIMETRACER_MODE") or ""
     return wanted.lower() == TraceMode.REPLAY.value
 
@@ -303,12 +303,12 @@ def is_set(name: str) -> bool:
 
 
 def environment_speaks() -> bool:
-    """Whether the environment has any of our settings, or names our exporter."""
+    """Whether any of our settings is in the environment, or OTEL_TRACES_EXPORTER names our exporter."""
     return _names_exporter() or any(_variable(setting.name) is not None for setting in SETTINGS)
 
 
 def mode_is_explicit() -> bool:
-    """Whether the environment names a mode (rather than only the exporter)."""
+    """Whether the environment sets the mode itself, and does not only name our exporter."""
     return _variable("MODE") is not None
 
 

@@ -1,4 +1,4 @@
-"""The words with a fixed set of values. Imports nothing of ours."""
+"""Constants, and the enumerations of settings and cassettes. Imports nothing of ours."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ DRIVER_TYPE: Final = "timetracer:type"
 """Key, in a map that stands for a value of a database driver's own type, of the name of that type."""
 
 DRIVER_VALUE: Final = "timetracer:value"
-"""Key of what such a value is made of."""
+"""Key, in the same map, of the plain data that such a value is made of."""
 
 REDACTED: Final = "[REDACTED]"
-"""What stands in a cassette where a secret stood."""
+"""The text that replaces a secret in a cassette."""
 
 
 class TraceMode(str, Enum):

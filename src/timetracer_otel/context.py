@@ -1,9 +1,9 @@
 """Which session is current.
 
-A session set here rides in the OpenTelemetry context: it follows tasks of its own accord, and threads
-wherever the context is propagated. Where the context holds none, two others may: the session of the local
-root span that the code runs in, and the session of the whole process (a replay by environment, the
-recording of calls outside any request). All functions are safe from any thread and task.
+A session that is set here is a value in the OpenTelemetry context. Tasks inherit it, and so do threads to which the
+app, or an instrumentation, propagates the context. Where the context holds no session, the current one is that of the
+local root span that the code runs in (the request), or that of the whole process: a replay by environment, or the
+recording of calls outside any request. All functions are safe from any thread and task.
 """
 
 from __future__ import annotations
@@ -39,14 +39,15 @@ __all__ = [
 ]
 
 SESSION_KEY = otel_context.create_key("timetracer-otel-session")
-"""Where a context has its session. What stands there has an ``after``, as sessions do."""
+"""The key of the session in a context. Every value under it has an attribute ``after``, as sessions have."""
 
 
 class _Nobody:
-    """Stands in the context where `clear_session` was called: hides the ambient session as well."""
+    """The value in the context after `clear_session`. It also hides the session of the request and the process."""
 
     @staticmethod
     def after() -> None:
+        """No session follows: none is current."""
         return None
 
 
@@ -57,7 +58,7 @@ _ambient: Callable[[], BaseSession | None] | None = None
 
 def get_current_session() -> BaseSession | None:
     """The session that calls made here belong to, or None."""
-    # Not by `get_value`: this is asked at every call, and each function in between counts.
+    # Not by `get_value`: every call of the app asks this, and each function in between makes it slower.
     session: BaseSession | None = current_context().get(SESSION_KEY)  # type: ignore[assignment]
     if session is None:
         return _ambient() if _ambient is not None else None
@@ -65,7 +66,7 @@ def get_current_session() -> BaseSession | None:
 
 
 def has_active_session() -> bool:
-    """True where `get_current_session` has one."""
+    """Whether `get_current_session` gives a session."""
     return get_current_session() is not None
 
 
@@ -100,17 +101,17 @@ def clear_session() -> None:
 
 
 def forget_session() -> None:
-    """Have this context say nothing of sessions: the one of the process is current, if there is one."""
+    """Take any decision about the session out of this context. The session of the process is current, if any."""
     otel_context.attach(otel_context.set_value(SESSION_KEY, None))
 
 
 def context_with(session: BaseSession | None) -> Context:
-    """The current OpenTelemetry context with a session in it, or with the word that there is none."""
+    """The current OpenTelemetry context with a session in it; None stands for "no session is current"."""
     return otel_context.set_value(SESSION_KEY, _NOBODY if session is None else session)
 
 
 def carried_into(context: Context) -> Context:
-    """A context with what the current one says about the session."""
+    """A copy of a context that has the same session, or the same decision against one, as the current context."""
     explicit = otel_context.get_value(SESSION_KEY)
     return context if explicit is None else otel_context.set_value(SESSION_KEY, explicit, context)
 
@@ -131,6 +132,6 @@ def session_now(session: BaseSession | None) -> BaseSession | None:
 
 
 def set_ambient_lookup(lookup: Callable[[], BaseSession | None] | None) -> None:
-    """Say who knows the session of the current request or process; called by the bridge only."""
+    """Set the function that gives the session of the current request or process. Only the room ``process`` does."""
     global _ambient
     _ambient = lookup

@@ -1,4 +1,4 @@
-"""Every error that this library raises on purpose. Imports nothing of ours but the values.
+"""Every error that this library raises on purpose. Imports nothing of ours.
 
 TimetracerError
 ├── ConfigurationError            a setting or an argument is wrong
@@ -39,7 +39,10 @@ def _rebuild(cls: type[Exception], args: tuple[Any, ...], state: dict[str, Any])
 
 
 class TimetracerError(Exception):
-    """Base of every error that this library raises on purpose. Pickles whole, as test runners need it."""
+    """Base of every error that this library raises on purpose.
+
+    Errors pickle with all their attributes. Test runners need that: pytest-xdist sends them between processes.
+    """
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuild, (type(self), self.args, dict(self.__dict__)))
@@ -89,8 +92,8 @@ class CassetteSchemaError(CassetteError):
 class ReplayMismatchError(TimetracerError):
     """A replay cannot answer a call from its cassette.
 
-    It is no subclass of any client library's error, so that an ``except httpx.HTTPError`` of the app does
-    not take it for an answer.
+    It is no subclass of any client library's error: otherwise an ``except httpx.HTTPError`` of the app would
+    catch it and take it for a failure of the server.
 
     Attributes:
         cassette_path: The cassette that was asked.
@@ -147,7 +150,10 @@ class ReplayMismatchError(TimetracerError):
 
 
 class _Verdict(Protocol):
-    """What a replay did (`timetracer_otel.types.Verdict`, which names the errors of this module)."""
+    """The account of a replay.
+
+    `timetracer_otel.types.Verdict` is one. It is not imported here, since it needs the errors of this module.
+    """
 
     @property
     def ok(self) -> bool: ...
@@ -168,12 +174,13 @@ class _Verdict(Protocol):
 
 
 class ReplayFailedError(TimetracerError):
-    """A replay ended, and not all was well: a call had no answer, and the app swallowed the error that said so.
+    """A replay ended, and a call of it had no answer. The app may have swallowed the error that said so.
 
-    Also raised for events that no call asked for, where ``fail_on_unused`` wants it.
+    Also raised where a recorded event was not asked for and ``fail_on_unused`` is set, and where a connection was
+    refused under ``block_network``.
 
     Attributes:
-        verdict: What the replay did, a `timetracer_otel.types.Verdict`.
+        verdict: The account of the replay, a `timetracer_otel.types.Verdict`.
     """
 
     def __init__(self, message: str, verdict: _Verdict) -> None:
@@ -184,11 +191,11 @@ class ReplayFailedError(TimetracerError):
 class NetworkBlockedError(TimetracerError):
     """A connection from code that no plugin covers, while ``block_network`` is set.
 
-    It is no ``OSError``, so that no retry of a client takes it for the network's fault.
+    It is no ``OSError``: a client would take that for a fault of the network, and try again.
 
     Attributes:
-        address: Where to, as ``host:port`` or the path of a socket.
-        made_by: Who made it: module, file, line and function.
+        address: What was to be connected to, as ``host:port`` or the path of a socket.
+        made_by: The code that asked for the connection: module, file, line and function.
         called_from: The nearest line of code that is not an installed package, where there is one.
     """
 
@@ -203,7 +210,7 @@ class NetworkBlockedError(TimetracerError):
 
 
 class PluginError(TimetracerError):
-    """A plugin cannot do what it was asked."""
+    """A plugin cannot do what was asked of it."""
 
 
 class PluginNotFoundError(PluginError):

@@ -1,13 +1,13 @@
-"""The values everybody passes around: events, bodies, cassettes. Imports nothing of ours but the constants.
+"""The values that all rooms pass around: events, bodies, cassettes. Imports nothing of ours but the constants.
 
-The names and the leading fields are those of the PyPI package ``timetracer`` 1.6; fields that this
-project adds stand behind them and have defaults, so that code written for that package runs unchanged.
-All classes are plain values: comparing is by content, and nothing here is safe to change from two
+The names and the leading fields are those of the PyPI package ``timetracer`` 1.6. Fields that this
+project adds come after them and have defaults, so that code written for that package runs unchanged.
+All classes are plain values: they are compared by content, and none is safe to change from two
 threads at once.
 """
 
 # pyright: reportUnknownVariableType=false
-# A factory of `field` (``default_factory=dict``) has no types of its own: the annotation beside it has.
+# Pyright infers no item types from a factory (``default_factory=dict``). The annotation of the field states them.
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class RecordedError:
     args: tuple[Any, ...] = ()
     attributes: dict[str, Any] = field(default_factory=dict)
     cause: RecordedError | None = None
-    """The exception's ``__cause__``, with its own cause behind it."""
+    """The exception's ``__cause__``, which may have a cause in turn."""
     unfaithful: str | None = None
     """Why the exception cannot be rebuilt, where an argument has no faithful encoding."""
     enums: dict[str, str] = field(default_factory=dict)
@@ -95,7 +95,7 @@ class RecordedError:
 
 @dataclass(slots=True)
 class BodySnapshot:
-    """A body, or what was kept of it."""
+    """A body, or the part of it that was kept."""
 
     captured: bool
     encoding: str | None = None
@@ -109,9 +109,9 @@ class BodySnapshot:
     """``(milliseconds since the call began, bytes)`` of each chunk, in order; sizes add up to ``data``."""
     end: BodyEnd = BodyEnd.COMPLETE
     error: RecordedError | None = None
-    """What ended the body, where ``end`` is ``FAILED``."""
+    """The error that ended the body, where ``end`` is ``FAILED``."""
     end_ms: float | None = None
-    """When the end was seen, in milliseconds since the call began."""
+    """When the body ended, in milliseconds since the call began."""
 
 
 @dataclass(slots=True)
@@ -127,12 +127,12 @@ class RequestSnapshot:
     client_ip: str | None = None
     user_agent: str | None = None
     target: str | None = None
-    """Path and query as they stood in the request line (RFC 9112 section 3.2), redacted; None where nobody saw it."""
+    """Path and query as in the request line (RFC 9112 section 3.2), redacted; None where the line was not seen."""
 
 
 @dataclass(slots=True)
 class ResponseSnapshot:
-    """What the local root answered."""
+    """The response to the request that a local root span stands for."""
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)
@@ -142,7 +142,9 @@ class ResponseSnapshot:
 
 @dataclass(slots=True)
 class EventSignature:
-    """What a call is matched by: plugin, method, target, query as a multiset, redacted body or arguments."""
+    """The facts that a call is matched by: plugin, method, target, query as a multiset, redacted body or
+    arguments.
+    """
 
     lib: str
     method: str
@@ -166,12 +168,14 @@ class EventResult:
     error_type: str | None = None
     exception: RecordedError | None = None
     reply: Any = None
-    """What a plugin needs beyond status, headers and body to rebuild its library's own result."""
+    """Whatever else the plugin needs to rebuild its library's own result."""
 
 
 @dataclass(slots=True)
 class CallSnapshot:
-    """What a call was made with, redacted: shown by the tools and compared when no signature fits."""
+    """The headers, body and arguments of a call, redacted. The tools show them, and they are compared with the call
+    when no signature fits.
+    """
 
     headers: dict[str, str] = field(default_factory=dict)
     body: BodySnapshot | None = None
@@ -180,7 +184,7 @@ class CallSnapshot:
 
 @dataclass(slots=True)
 class SpanFacts:
-    """What OpenTelemetry said about the span that a call was made in (ids are lower-case hexadecimal)."""
+    """The span that a call was made in, as OpenTelemetry described it. Ids are lower-case hexadecimal."""
 
     trace_id: str
     span_id: str
@@ -200,7 +204,7 @@ class SpanFacts:
 
 @dataclass(slots=True)
 class DependencyEvent:
-    """One call to a dependency, with what it really returned."""
+    """One recorded call to a dependency, with its real result."""
 
     eid: int
     """Position in the session, in order of start, from 1; given by the session."""
@@ -212,7 +216,7 @@ class DependencyEvent:
     call: CallSnapshot | None = None
     span: SpanFacts | None = None
     path: tuple[str, ...] = ()
-    """Names of the spans around the call, outermost first; decides between equal signatures."""
+    """Names of the spans around the call, outermost first. They decide between events with equal signatures."""
     not_replayable: str | None = None
     """Why no replay can answer from this event; None where it can."""
 
@@ -232,18 +236,18 @@ class SessionMeta:
     git_sha: str | None = None
     trace_id: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
-    """Versions of the distributions that took part, by name."""
+    """Versions of the installed distributions that may have taken part, by name."""
 
 
 @dataclass(slots=True)
 class CaptureStats:
-    """What was kept, and what was lost."""
+    """How much a recording kept, and how much it lost."""
 
     event_counts: dict[str, int] = field(default_factory=dict)
     total_events: int = 0
     total_duration_ms: float = 0.0
     dropped: dict[str, int] = field(default_factory=dict)
-    """How many things were lost, by reason. Empty is the good news."""
+    """How many things were lost, by reason. Empty where nothing was."""
 
     @classmethod
     def of(cls, events: Sequence[DependencyEvent], duration_ms: float, dropped: Mapping[str, int]) -> CaptureStats:
@@ -254,7 +258,7 @@ class CaptureStats:
 
 @dataclass(slots=True)
 class AppliedPolicies:
-    """The settings that decided what stands in the cassette."""
+    """The settings that decided what the cassette holds."""
 
     redaction_mode: str = "default"
     redaction_rules: list[str] = field(default_factory=list)
@@ -267,7 +271,7 @@ class AppliedPolicies:
 
 @dataclass(slots=True)
 class Cassette:
-    """One recording, whole."""
+    """One whole recording."""
 
     schema_version: str
     session: SessionMeta
@@ -295,16 +299,16 @@ class Call:
     headers: HeaderPairs = ()
     body: bytes | None = None
     body_end: BodyEnd = BodyEnd.COMPLETE
-    """Other than ``COMPLETE`` where the body was not sent to its end."""
+    """Not ``COMPLETE`` where the app did not send the body to its end."""
     too_long_bytes: int | None = None
-    """Its length, where the body was too long to be kept and is therefore not here."""
+    """The body's length, where it was too long to be kept. ``body`` is None then."""
     args: Any = None
     """Arguments of calls that are no HTTP: statement and parameters, command and keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallView:
-    """A call as a matcher sees it: recorded or made now, both redacted in the same way."""
+    """A call as a matcher gets it. It was recorded or is made now; both are redacted by the same rules."""
 
     lib: str
     method: str
@@ -314,7 +318,7 @@ class CallView:
     headers: Mapping[str, str]
     """By lower-case name."""
     body: bytes | None
-    """None where there is none, or none was kept."""
+    """None where the call has no body, or none was kept."""
     args: Any = None
     """Arguments of calls that are no HTTP."""
 
@@ -325,16 +329,16 @@ Matcher: TypeAlias = Callable[[CallView, CallView], bool]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a replay did, up to now."""
+    """The account of a replay, up to now."""
 
     hits: tuple[DependencyEvent, ...] = ()
     """The recorded events that answered a call."""
     repeats: int = 0
-    """How many more calls were answered by an event that had answered one before."""
+    """How many calls were answered by an event that had answered a call before (``allow_repeats``)."""
     misses: tuple[ReplayMismatchError, ...] = ()
-    """The calls that had no answer, also where the app swallowed the error."""
+    """The errors of the calls that had no answer, also of those whose error the app swallowed."""
     unused: tuple[DependencyEvent, ...] = ()
-    """The recorded events that no call asked for, of those that this replay would have answered from."""
+    """The recorded events that would have answered a call, and that no call asked for."""
     live: Mapping[str, int] = field(default_factory=dict)
     """How many calls of each plugin went out for real."""
     recorded: int = 0
@@ -346,7 +350,9 @@ class Verdict:
 
     @property
     def ok(self) -> bool:
-        """True where every call was answered, no connection was refused, and nothing stayed unused that must not."""
+        """Whether every call was answered, no connection was refused, and, where ``fail_on_unused`` is set, no event
+        stayed unused.
+        """
         return not (self.misses or self.blocked or (self.fail_on_unused and self.unused))
 
     def __str__(self) -> str:
@@ -362,7 +368,7 @@ class Verdict:
 
 @runtime_checkable
 class TracePlugin(Protocol):
-    """What a plugin object offers under the contract of ``timetracer`` 1.6."""
+    """A hand-written plugin, by the contract of ``timetracer`` 1.6."""
 
     @property
     def name(self) -> str:

@@ -1,8 +1,7 @@
-"""One call, from the seam to its answer: the only place that decides whether it is made, recorded or replayed.
+"""One call, from the seam to its answer. Only here is it decided whether a call is made, recorded or replayed.
 
-Sync and async calls share `flow`, a generator that yields steps. A step is a function without arguments; the sync
-driver calls it, the async driver awaits what it returns. Plugins state facts (a `Site` for each call) and decide
-nothing.
+Sync and async calls share `flow`, a generator that yields steps. A step is a function without arguments: `run` calls
+it, and `run_async` awaits its result. Plugins state facts (a `Site` for each call) and decide nothing.
 """
 
 from __future__ import annotations
@@ -48,58 +47,62 @@ Step = Callable[[], Any]
 Flow = Generator[Step, Any, Any]
 
 CANCEL_GRACE_S = 1.0
-"""How much longer than recorded a replay waits for the app to cancel a call that it cancelled before."""
+"""A call that the app cancelled when it was recorded is waited for in a replay as long as then, and this much longer:
+the app has time to cancel it again."""
 
 FAULT = "a fault of the recorder; see the log of the recording"
-"""Why an event cannot be replayed that we failed to make."""
+"""Why an event cannot be replayed where a fault of our own kept us from making it."""
 
 
 class Site:
-    """One call at a seam, as its plugin states it: a plugin's own class says what is different from here."""
+    """One call at a seam, as its plugin states it. Plugins override what is different for their library."""
 
     lib: str
     """The plugin's name, as in the mock and live lists."""
     live: Step
-    """Makes the real call (the async seams return an awaitable)."""
+    """Makes the real call. At an async seam it returns an awaitable."""
     span: trace.Span | None = None
-    """The span that the call belongs to, where that is not the current one."""
+    """The span that the call belongs to; None for the current span."""
     marks_span: bool = True
-    """False where OpenTelemetry makes no span for such a call, so that the current one is the app's own."""
+    """False where OpenTelemetry makes no span for such a call. The current span is then the app's own, and gets no
+    attribute that says that the call was replayed."""
     may_disown = False
-    """Whether only its outcome tells that the call is one of the plugin's."""
+    """Whether only the outcome shows if the call is one of the plugin's (see `disowns`)."""
     _redacted: RedactedCall | None = None
 
     def observe(self, session: TraceSession) -> None:
-        """Before a recorded call: see to it that what the app sends is noted as it is sent."""
+        """Prepare to note what the app sends, while it sends it. Called before a call that is recorded."""
 
     def call(self) -> Call:
-        """What is called, as far as it is known by now."""
+        """The call, as far as it is known by now, not redacted."""
         raise NotImplementedError
 
     def redacted(self, session: ReplaySession, *, anew: bool = False) -> RedactedCall:
-        """The `call` as a replay sees it; the same object each time, unless it is wanted ``anew``.
+        """The `call` as the replay compares it: the same object each time, or a new one with ``anew``.
 
-        A seam that asks the session about the call before `flow` does hands this to it: so the call is redacted once.
+        A seam may ask the session about the call before `flow` does. It gives the session this object, so that the
+        call is redacted once.
         """
         known = self._redacted
         self._redacted = made = session.redacted(self.call() if known is None or anew else known)
         return made
 
     def returned(self, value: Any, recording: Recording) -> Any:
-        """Note what the call returned, and give the app its value: the same, or one whose stream is teed.
+        """Note what the call returned, and return the value for the app: the same one, or one whose stream is noted
+        while the app reads it.
 
-        A site that hands out a stream tells ``recording.close`` when it has ended; the others call it here.
+        A site that returns a stream calls ``recording.close`` when the stream has ended. The others call it here.
         """
         raise NotImplementedError
 
     def disowns(self, outcome: Any) -> bool:
-        """Whether what came back (a value or an exception) shows that this was no call of the plugin's after all;
-        asked where it `may_disown`.
+        """Whether the outcome (a value or an exception) shows that this was no call of the plugin's after all.
+        Asked only where `may_disown` is set.
         """
         return False
 
     def result(self, recording: Recording) -> EventResult:
-        """The event's result, from what was noted; called later, maybe in another thread."""
+        """The event's result, made of what was noted. Called later, maybe in another thread."""
         raise NotImplementedError
 
     def record_error(self, error: BaseException) -> RecordedError:
@@ -108,18 +111,18 @@ class Site:
 
     @property
     def read_request(self) -> Step | None:
-        """In replay: the step that reads a request body which is a stream; None where there is nothing to read."""
+        """The step that reads a request body which is a stream, in a replay; None where the body is no stream."""
         return None
 
     def again(self) -> bool:
         """Whether the call can be made for real after a replay had no answer (record mode ``new_episodes``).
 
-        If so, a request body that `read_request` read is the request's again.
+        If so, a request body that `read_request` has read is put back into the request.
         """
         return False
 
     def before_again(self) -> Flow:
-        """The steps to take before such a call is made."""
+        """The steps before a call is made for real after a replay had no answer."""
         yield from ()
 
     def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any:
@@ -135,20 +138,21 @@ class Site:
         raise NotImplementedError
 
     def pause(self, seconds: float) -> Any:
-        """Wait, in the way of this seam (the async ones return an awaitable)."""
+        """Wait as this seam's calls wait: block, or return an awaitable at an async seam."""
         return time.sleep(seconds)
 
 
 class Recording:
-    """A call under way in a recording session (a `PendingCall`)."""
+    """A call in a recording session, under way or ended (a `PendingCall`)."""
 
-    # What a call comes to have.
+    # The defaults stand in the class: most calls set few of them, and an object is made for each call.
     eid = 0
     not_replayable: str | None = None
     error: RecordedError | None = None
     returned_s: float | None = None
     body: BodyTap | None = None
-    """The body that the call ends with; whoever sets it need not `close`, where the session does not want to hear."""
+    """The body with whose last byte the call ends. A site that sets it need not call `close`, unless the session has
+    set ``call_ended``."""
     _closed_s: float | None = None
 
     def __init__(self, session: TraceSession, site: Site) -> None:
@@ -161,14 +165,16 @@ class Recording:
 
     @property
     def trace_id(self) -> int:
+        """The id of the trace that the call was made in; 0 without a span."""
         return self._context.trace_id
 
     @property
     def span_id(self) -> int:
+        """The id of the span that the call was made in; 0 without a span."""
         return self._context.span_id
 
     def failed(self, error: BaseException) -> None:
-        """The call raised."""
+        """Note that the call raised, and end it."""
         self.error = self.site.record_error(error)
         if not isinstance(error, Exception):
             self.not_replayable = f"it was cancelled ({type(error).__name__}) before there was an answer"
@@ -176,25 +182,28 @@ class Recording:
 
     @property
     def ended_s(self) -> float | None:
+        """`time.perf_counter` at its last byte; None while it is under way."""
         if self._closed_s is not None or self.body is None:
             return self._closed_s
         return self.body.ended_s
 
     def close(self, at_s: float | None = None) -> None:
-        """The call has ended, with its last byte."""
+        """Note that the call has ended, with its last byte; the first time counts."""
         if self._closed_s is None:
             self._closed_s = time.perf_counter() if at_s is None else at_s
             if self.session.call_ended is not None:
                 self.session.call_ended(self)
 
     def withdraw(self) -> None:
-        """It was no call of ours."""
+        """Take the call back: it was none of the plugin's."""
         self.session.call_withdrawn(self)
 
     def call(self) -> Call:
+        """The call, as its site states it by now."""
         return self.site.call()
 
     def result(self) -> EventResult:
+        """The outcome up to now: an error, nothing yet, or what the site noted."""
         if self.error is not None:
             cancelled = BodySnapshot(captured=True, end=BodyEnd.CANCELLED) if self.not_replayable else None
             return EventResult(
@@ -207,7 +216,7 @@ class Recording:
 
 
 def run(steps: Flow) -> Any:
-    """Step through a generator of steps where calls block, and give its result."""
+    """Run a generator of steps by calling each step, and return its result."""
     try:
         step = next(steps)
         while True:
@@ -222,7 +231,7 @@ def run(steps: Flow) -> Any:
 
 
 async def run_async(steps: Flow) -> Any:
-    """Step through a generator of steps where calls are awaited, and give its result."""
+    """Run a generator of steps by awaiting each step, and return its result."""
     try:
         step = next(steps)
         while True:
@@ -244,7 +253,7 @@ def flow(site: Site, session: BaseSession) -> Flow:
         ReplayMismatchError: In replay, where the cassette has no answer.
     """
     recording: Recording | None = None
-    # The common case is decided by what is at hand, without a function for each question.
+    # Each of these questions has a function. Asking them in place is faster, and this runs for every call.
     if SUPPRESSED.isdisjoint(current_context()) or not instrumentation_suppressed():
         if isinstance(session, TraceSession):
             if session.wanted.get(site.lib) or session.wants(site.lib):
@@ -252,7 +261,7 @@ def flow(site: Site, session: BaseSession) -> Flow:
             elif (now := session_now(session)) is session:
                 session.left_out(site.lib)
             elif now is not None:
-                # It has ended since it was looked up.
+                # The session has ended since it was looked up, and another one follows it.
                 return flow(site, now)
         elif isinstance(session, ReplaySession):
             if session.should_mock_plugin(site.lib):
@@ -262,7 +271,7 @@ def flow(site: Site, session: BaseSession) -> Flow:
 
 
 def _make(site: Site, recording: Recording | None) -> Flow:
-    """Make one call, and note what comes of it."""
+    """Make one call for real, and note its outcome where it is recorded."""
     guard = hooks.guard
     token = guard.let() if guard is not None else None
     try:
@@ -288,7 +297,7 @@ def _make(site: Site, recording: Recording | None) -> Flow:
 
 
 def records(lib: str, session: BaseSession | None) -> bool:
-    """Whether `flow` would record a call made now. For seams with more to do around a call than the call itself."""
+    """Whether `flow` would record a call made now. For seams that do more around a call than to make it."""
     return isinstance(session, TraceSession) and session.wants(lib) and not instrumentation_suppressed()
 
 
@@ -298,10 +307,10 @@ def replays(lib: str, session: BaseSession | None) -> bool:
 
 
 def pass_or_refuse(failure: SeamFailure, session: BaseSession | None) -> ReplayMismatchError | None:
-    """Decide about a call of a library whose seams are not in place: None where it is made, untouched.
+    """Decide about a call of a library whose seams could not be installed. None where the call is to be made.
 
-    It can be neither recorded nor answered. A recording counts what it lacks; a replay has it refused by the error
-    that this gives, unless the user said that the library stays live.
+    Such a call can be neither recorded nor answered. A recording counts it as lost. A replay refuses it with the
+    returned error, unless the user named the library in ``live_plugins``.
     """
     lib = failure.library
     if records(lib, session):
@@ -360,7 +369,7 @@ def _replay(site: Site, session: ReplaySession) -> Flow:
         except BaseException:
             session.source_failed(call)
             raise
-        # Its body is known by now.
+        # Now the body is known.
         call = site.redacted(session, anew=True)
     if session.recorder is not None:
         event = session.find(call, path)
@@ -373,7 +382,7 @@ def _replay(site: Site, session: ReplaySession) -> Flow:
 
 
 def answer(site: Site, session: ReplaySession, event: DependencyEvent, span: trace.Span | None) -> Flow:
-    """Replay one call from the event that was found for it, and say so on its span.
+    """Answer one call from the event that was found for it, and mark its span as replayed.
 
     Raises:
         ReplayMismatchError: The event cannot answer it.
@@ -383,7 +392,7 @@ def answer(site: Site, session: ReplaySession, event: DependencyEvent, span: tra
     if event.not_replayable is not None:
         body = event.result.body
         if body is not None and body.end is BodyEnd.CANCELLED:
-            # The app cancelled this call when it was recorded; give it the time to do so again.
+            # The app cancelled this call when it was recorded. It gets the time to do so again.
             yield partial(site.pause, event.duration_ms / 1000 + CANCEL_GRACE_S)
         raise session.refuse(event, event.not_replayable)
     if session.replay_timing:

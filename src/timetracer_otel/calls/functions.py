@@ -1,6 +1,6 @@
-"""A plugin for any library whose calls are functions: name them, say how a result is packed, and that is all.
+"""`function_plugin`: a plugin for any library, made from the names of its functions and from how a result is kept.
 
-Everything else (sync and async, record, replay, hybrid, spans, matching, errors) is the flow's.
+`flow` does everything else: sync and async calls, recording, replay, record modes, spans, matching, errors.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def function_plugin(
 
 
 class _Facts:
-    """What a plugin's author said."""
+    """The arguments that a plugin's author gave to `function_plugin`."""
 
     __slots__ = ("call_above", "describe", "error_roots", "event_type", "name", "pack", "span", "unpack")
 
@@ -136,7 +136,7 @@ class _Facts:
 
 
 class _FunctionCall(Site):
-    """One call of such a function (a `Site`)."""
+    """One call of a function of such a plugin."""
 
     def __init__(self, facts: _Facts, method: str, live: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.lib = facts.name
@@ -187,14 +187,14 @@ def _patch(facts: _Facts, module: ModuleType, attribute: str) -> Patch:
     owner: Any = module
     for part in path:
         owner = getattr(owner, part)
-    # The instance (or class) that a method is called on is no argument.
+    # The instance or class that a method is called on is left out of the arguments.
     is_bound = inspect.isclass(owner) and not isinstance(owner.__dict__.get(function), staticmethod)
     return Patch(owner, function, partial(_replacement, facts, attribute, 1 if is_bound else 0))
 
 
 def _replacement(facts: _Facts, method: str, skip: int, original: Function) -> Function:
     replacement = _calling(facts, method, skip, original)
-    # Frameworks read what a function takes (FastAPI's Depends, click).
+    # Some frameworks inspect the parameters of functions: FastAPI's ``Depends``, click.
     with suppress(ValueError, TypeError):  # a builtin may not tell
         replacement.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
     return replacement
@@ -233,7 +233,9 @@ def _calling(facts: _Facts, method: str, skip: int, original: Function) -> Funct
 
 
 def _kept(value: Any) -> Any:
-    """A copy that the app cannot change; what cannot be copied has no encoding either, and the event will say so."""
+    """A copy that the app cannot change. A value that cannot be copied cannot be encoded either; the event says
+    so.
+    """
     try:
         return copy.deepcopy(value)
     except Exception:

@@ -1,7 +1,7 @@
-"""What `flow` asks of the rooms above it: where in the traces a call is made, and leave to connect.
+"""What `flow` asks of the rooms above it: the span that a call belongs to, and permission to connect.
 
-The rooms ``otel`` and ``guard`` set these hooks, so that nothing below them imports OpenTelemetry's SDK. They are
-plain attributes of this module: a call reads them, and each function in between would cost it.
+The rooms ``otel`` and ``guard`` set these hooks, so that nothing below them imports OpenTelemetry's SDK. The hooks
+are plain attributes of this module: every call reads them, and a function in between would make each call slower.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = [
 
 
 class Whereabouts(Protocol):
-    """Where in the traces a call is made."""
+    """The place of a call in the traces: its span, and the spans around that."""
 
     @property
     def context(self) -> trace.SpanContext:
@@ -39,18 +39,18 @@ class Whereabouts(Protocol):
         ...
 
     def path(self) -> tuple[str, ...]:
-        """Names of the spans around the call."""
+        """Names of the spans around the call, outermost first."""
         ...
 
 
 class Unseen(NamedTuple):
-    """The whereabouts of a call under a span that we did not see start, or under none."""
+    """The whereabouts of a call under no span, or under a span whose start our span processor did not see."""
 
     context: trace.SpanContext = trace.INVALID_SPAN_CONTEXT
     span: trace.Span | None = None
 
     def path(self) -> tuple[str, ...]:
-        """Empty: nobody knows the spans around it."""
+        """Empty, as the spans around such a call are not known."""
         return ()
 
 
@@ -58,30 +58,30 @@ NOWHERE = Unseen()
 
 
 def _by_the_api(span: trace.Span | None = None) -> Whereabouts:
-    """What OpenTelemetry's API alone tells: the ids of the current span, or of the one that is given."""
+    """The whereabouts as far as OpenTelemetry's API knows them: the ids of the given or the current span."""
     span = trace.get_current_span() if span is None else span
     context = span.get_span_context()
     return Unseen(context, span) if context.is_valid else NOWHERE
 
 
 whereabouts: Callable[[trace.Span | None], Whereabouts] = _by_the_api
-"""Gives the whereabouts of a call by its span; None stands for the current span. The room ``otel`` knows the spans
-around it as well."""
+"""Gives the whereabouts of a call by its span; None stands for the current span. The function that the room ``otel``
+sets knows the spans around it as well."""
 
 
 def _nobody_watches() -> None:
-    """Nothing: no room above is loaded."""
+    """Do nothing: the room ``otel`` is not loaded."""
 
 
 watch_spans: Callable[[], None] = _nobody_watches
-"""Sees to it that the spans of the provider there is, or of the one that comes, are seen from now on."""
+"""Lets us see the spans of the app's tracer provider from now on, also where the app sets the provider later."""
 
 
 class Guard(Protocol):
-    """Who refuses connections that no plugin makes."""
+    """Refuses connections that no plugin makes."""
 
     def let(self) -> Any:
-        """Allow connections in this context: a plugin makes a call for real. Give the result to `unlet`."""
+        """Allow connections in this context, as a plugin makes a real call. Give the result to `unlet`."""
         ...
 
     def unlet(self, token: Any) -> None:
@@ -94,17 +94,17 @@ guard: Guard | None = None
 
 
 class _OpenReplays:
-    """Stands where no room above is loaded, and so no session replays."""
+    """Does nothing: the room ``guard`` is not loaded, so no session replays."""
 
     def __init__(self, failure: SeamFailure) -> None:
         self.failure = failure
 
     def apply(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def undo(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 closed_replays: Callable[[SeamFailure], Undoable] = _OpenReplays
-"""Makes what refuses the connections of replays while the seams of a library cannot be installed."""
+"""Makes the patch that refuses connections in replays while the seams of a library cannot be installed."""

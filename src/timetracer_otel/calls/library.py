@@ -1,4 +1,4 @@
-"""A plugin for one library: which functions to replace, when, and whose instrumentor goes with it."""
+"""`LibraryPlugin`: what a library declares, and installing and removing its seams."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class LibraryPlugin:
     or for the whole process), until its `deactivate`.
 
     Attributes:
-        name: As in the mock and live lists.
-        group: The group it belongs to there.
-        modules: Import names of the library; the seams of each go in when it is imported.
+        name: The plugin's name in the mock and live lists.
+        group: Its group in these lists.
+        modules: Import names of the library's modules. The seams of each are installed when it is imported.
         patches: Makes the patches of one such module.
         instrumentors: OpenTelemetry's own instrumentors for it, as ``module:class``.
     """
@@ -48,24 +48,24 @@ class LibraryPlugin:
     patches: Callable[[ModuleType], Sequence[Undoable]]
     instrumentors: Sequence[str] = ()
     check: Callable[[ModuleType], Iterable[str]] | None = None
-    """Gives the names that the plugin relies upon in such a module and that are not there.
+    """Gives the names that the plugin relies upon in such a module and that do not exist.
 
     Where it gives any, no patch is applied: a recording passes the calls through, a replay refuses them."""
     entry_points: Mapping[str, Sequence[EntryPoint]] = field(default_factory=dict)
-    """By module: the library's public functions that a replay refuses where the seams of that module could not be
-    installed; without any, it refuses connections."""
+    """By module: the library's public functions that refuse in a replay where the seams of that module could not be
+    installed. Without any, the replay refuses connections."""
     concerns: Concerns | None = None
-    """Whether calls of such a function on an object are this plugin's; all where it is left out."""
+    """Whether calls of such a function on an object are this plugin's. Without it, all are."""
     packages: Collection[str] = ()
-    """Top-level packages whose connections are this plugin's, when it makes real calls under ``block_network``; those
-    of ``modules`` where it is left out."""
+    """Top-level packages whose connections ``block_network`` lets pass while this plugin makes real calls. Without
+    it, the packages of ``modules``."""
     connectors: Mapping[str, Connectors] = field(default_factory=dict)
     """By module: its functions by which Python asks C code for a connection. ``block_network`` refuses them."""
     form: forms.CallForm | None = None
-    """How arguments, results and errors of its calls are redacted, and what of them is compared; where it is left
-    out, that of its group, or plain values."""
+    """How arguments, results and errors of its calls are redacted and compared. Without it, as the group declares;
+    and where the group declares nothing, as plain values."""
     newer_than_declared: bool = False
-    """Whether those instrumentors work, by our own tests, with releases of the library that they do not declare."""
+    """Whether our tests show that the instrumentors work with releases of the library that they do not declare."""
     _explicit: bool = field(default=False, init=False)
     _holds: int = field(default=0, init=False)
     _seams: Seams = field(init=False)
@@ -90,13 +90,13 @@ class LibraryPlugin:
         note_distributions(*dict.fromkeys(name.partition(".")[0] for name in self.modules))
 
     def enable(self, **instrument_with: Any) -> None:
-        """Install the seams until `disable`, and OpenTelemetry's own instrumentor where there is use for it.
+        """Install the seams until `disable`, and switch OpenTelemetry's own instrumentors on.
 
-        That is: a real tracer provider is set, the instrumentor is installed, and nobody switched it on yet.
-        Harmless when repeated.
+        An instrumentor is switched on where it is installed, the app has set a real tracer provider, and nobody has
+        switched it on yet. Harmless when repeated.
 
         Args:
-            instrument_with: Arguments for ``instrument()`` of that instrumentor, if it is switched on now.
+            instrument_with: Arguments for ``instrument()`` of an instrumentor that is switched on now.
 
         Raises:
             PluginNotFoundError: The library is not installed; the text has the line that installs it.
@@ -110,7 +110,7 @@ class LibraryPlugin:
             self._switch_instrumentors_on(instrument_with)
 
     def disable(self) -> None:
-        """Undo `enable`; seams that a session needs stay until it ends. Harmless when repeated."""
+        """Undo `enable`. Seams that a session needs stay until it ends. Harmless when repeated."""
         with _lock:
             self._explicit = False
             while self._switched_on:
@@ -130,7 +130,9 @@ class LibraryPlugin:
             self._remove_unused()
 
     def instrument_left_out(self) -> None:
-        """Switch on what ``opentelemetry-instrument`` left out for a release that it does not declare."""
+        """Switch on the instrumentors that ``opentelemetry-instrument`` left out, as they do not declare the
+        installed release of the library.
+        """
         if not self.newer_than_declared or not any(_is_there(module) for module in self.modules[:1]):
             return
         with _lock:
@@ -164,10 +166,10 @@ class LibraryPlugin:
             try:
                 instrumentor = getattr(importlib.import_module(module_name), class_name)()
             except (ImportError, AttributeError):
-                # Not installed, or too old to know this library: the seams work without it.
+                # The instrumentor is not installed, or too old for this library. The seams work without it.
                 continue
             except Exception as error:
-                # Some read the environment when they are imported.
+                # Some instrumentors read the environment at import, and raise for values that they cannot use.
                 self._note_failed(path, error)
                 continue
             needed = instrumentor.instrumentation_dependencies()
@@ -183,7 +185,8 @@ class LibraryPlugin:
         return switched_on
 
     def _note_failed(self, path: str, error: Exception) -> None:
-        # What it did up to then stays, and is not done again: it cannot be asked to undo a part.
+        # An instrumentor cannot undo half of its work. What it did before it raised stays, and must not be done
+        # twice.
         if path in self._failed:
             return
         self._failed.add(path)

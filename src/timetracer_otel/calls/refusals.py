@@ -1,7 +1,8 @@
-"""What stands in for a library's seams that could not be installed: its entry points, which refuse in a replay.
+"""Refusing the calls of a library whose seams could not be installed, at its entry points.
 
-A recording passes every call through. An entry point is a public function that the library's calls go through. It is
-named as ``module:Class.method``; several methods of one class stand behind each other, separated by spaces.
+An entry point is a public function that the library's calls go through, such as ``Session.request``. It refuses in a
+replay; a recording passes every call through. It is named as ``module:Class.method``. Further methods of the same
+class follow, separated by spaces.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from timetracer_otel.exceptions import ReplayMismatchError
 __all__ = ["Concerns", "EntryPoint", "refusing"]
 
 EntryPoint: TypeAlias = "Sequence[str]"
-"""Names of one way into the library. The first that is there counts; the others are for releases without it."""
+"""Names of one way into the library. The first that exists counts; the others are for releases without it."""
 
 Concerns: TypeAlias = "Callable[[Any], bool]"
 """Whether calls on an object (the client, the engine) are the plugin's."""
@@ -36,9 +37,10 @@ is an entry point as well: one call was lost, not two."""
 def refusing(
     entry_points: Sequence[EntryPoint], concerns: Concerns | None, module: ModuleType, failure: SeamFailure
 ) -> list[Undoable]:
-    """What is put in place of a module's seams.
+    """The patches that are applied in place of a module's seams.
 
-    Where a way into the library is not found, the network guard refuses the connections of a replay.
+    Where an entry point does not exist, calls cannot be refused there. Then the network guard refuses the connections
+    of a replay.
     """
     ways = [next(filter(None, map(_places, names)), None) for names in entry_points]
     closed: list[Undoable] = [] if ways and all(ways) else [hooks.closed_replays(failure)]
@@ -62,7 +64,8 @@ def _places(names: str) -> list[tuple[Any, str]] | None:
 
 
 def _refusing(failure: SeamFailure, concerns: Concerns | None, original: Function) -> Function:
-    # No coroutine of our own, where the call passes: it would shift the frames that warnings count.
+    # Also for a coroutine function this is a plain function that returns the library's own coroutine. A coroutine of
+    # ours around it would add a frame, and a warning with a ``stacklevel`` would name our line instead of the app's.
     def entered(*args: Any, **kwargs: Any) -> Any:
         session = get_current_session()
         if session is None or _call_above.get() or (concerns is not None and args and not concerns(args[0])):

@@ -1,4 +1,4 @@
-"""The plugins there are: found by entry point or registered in code, ours and other people's alike."""
+"""All plugins: found by entry point or registered in code, ours and other people's alike."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 
 
 class Activatable(Protocol):
-    """What the bridge asks of a plugin."""
+    """What every plugin must offer: sessions put its seams in, and take them out."""
 
     @property
     def name(self) -> str:
@@ -39,10 +39,10 @@ class Activatable(Protocol):
 
 @runtime_checkable
 class LeftOut(Protocol):
-    """A plugin that knows instrumentors which ``opentelemetry-instrument`` leaves out without need."""
+    """A plugin with instrumentors that ``opentelemetry-instrument`` leaves out although they would work."""
 
     def instrument_left_out(self) -> None:
-        """Switch them on, where there is use for them."""
+        """Switch these instrumentors on, where the app has a tracer provider."""
 
 
 @runtime_checkable
@@ -51,7 +51,7 @@ class Connecting(Protocol):
 
     @property
     def packages(self) -> Collection[str]:
-        """Top-level packages: a connection that one of them makes is the plugin's."""
+        """Top-level packages. A connection that code of one of them makes belongs to the plugin."""
         ...
 
 
@@ -91,8 +91,8 @@ _registered: dict[str, Activatable] = {}
 def load_plugins() -> list[Activatable]:
     """Every plugin that is installed; one that fails to load is logged and left out.
 
-    Also those of libraries that ``OTEL_SDK_DISABLED`` or ``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`` switch off: these
-    are about telemetry, and a replay without them would call for real.
+    So are plugins of libraries that ``OTEL_SDK_DISABLED`` or ``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`` switch off:
+    these variables are about telemetry, and a replay without the plugins would make real calls.
     """
     global _loaded
     if _loaded is None:

@@ -19,12 +19,12 @@ __all__ = ["attribute_is_there", "missing_names"]
 
 
 def missing_names(names: Iterable[str]) -> list[str]:
-    """Those of the names that are not there, in the same order."""
+    """The names among these that do not exist, in the same order."""
     return [name for name in names if not _is_there(name)]
 
 
 def attribute_is_there(owner: Any, name: str) -> bool:
-    """Whether an object has an attribute, or the code of a class speaks of one."""
+    """Whether an object has an attribute, or the code of a class names it, and so may set it on instances."""
     if hasattr(owner, name):
         return True
     if not inspect.isclass(owner):
@@ -51,7 +51,7 @@ def _takes(function: Any, parameter: str) -> bool:
     try:
         parameters = inspect.signature(function).parameters
     except (ValueError, TypeError):
-        # A function that does not tell: of a mock, or written in C.
+        # A mock, or a function written in C, may have no signature. It gets the benefit of the doubt.
         return True
     return parameter in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values())
 

@@ -1,11 +1,12 @@
-"""``block_network``: no connection leaves the process that no plugin makes for the session.
+"""``block_network``: refusing every connection that no plugin makes for the session.
 
-The interpreter tells an audit hook of every connection (``sys.addaudithook``, PEP 578). A hook can never be taken out
-again, so it goes in with the first session that asks, and does nothing while there is none. It hears nothing of
-connections that C code makes of its own accord: where that is asked for by a function of Python's, the function is
-replaced while a session asks (`c_connections`).
+The interpreter calls audit hooks before each connection (``sys.addaudithook``, PEP 578). A hook cannot be removed, so
+it is added for the first session that sets ``block_network``, and does nothing while there is no such session. Audit
+hooks hear nothing of connections that C code makes by itself. Example: libpq, when psycopg asks it. The functions by
+which Python asks C code are replaced instead (`c_connections`).
 
-The same keeps a replay closed where the calls of a library can be neither answered nor refused (`ClosedReplays`).
+The guard also refuses connections in replays of a library whose calls can be neither answered nor refused
+(`ClosedReplays`).
 """
 
 from __future__ import annotations
@@ -40,19 +41,19 @@ _EVENTS = _CONNECTIONS | _LOOKUPS
 _Let: TypeAlias = "tuple[Token[bool], Token[Context]]"
 
 guarded: bool = False
-"""Whether any connection may be refused."""
+"""Whether the guard listens: some session may refuse connections."""
 _sessions: tuple[BaseSession, ...] = ()
-"""The sessions that refuse connections."""
+"""The sessions that set ``block_network``."""
 _closed: tuple[SeamFailure, ...] = ()
-"""The libraries whose calls nothing else keeps a replay from making: every session that replays one refuses
-connections."""
+"""The libraries whose calls cannot be refused otherwise: every session that replays one refuses connections."""
 _lock = threading.RLock()
 _hooked = False
 _let: ContextVar[bool] = ContextVar("timetracer_otel_let", default=False)
 _LET_KEY = otel_context.create_key("timetracer-otel-let")
-"""The same in the OpenTelemetry context, which goes on into threads (asyncio looks names up in one)."""
+"""The same in the OpenTelemetry context, which our instrumentation of threads propagates. Example: asyncio looks up
+names in a thread."""
 _owners: dict[str, set[str]] = {}
-"""By package: the plugins whose connections it makes."""
+"""By package: the plugins that its connections belong to."""
 _OWN = str(Path(__file__).parents[1]) + os.sep
 _STDLIB = (str(Path(os.__file__).parent) + os.sep, "<frozen ")
 _INSTALLED = ("site-packages" + os.sep, "dist-packages" + os.sep)
@@ -85,10 +86,11 @@ def end(session: BaseSession) -> None:
 
 
 class ClosedReplays:
-    """Applied, every session that replays a certain library refuses connections: its calls cannot be refused.
+    """While applied, every session that replays a certain library refuses connections, as its calls cannot be
+    refused otherwise.
 
     Args:
-        failure: Why not.
+        failure: The library, and why its calls cannot be seen.
     """
 
     def __init__(self, failure: SeamFailure) -> None:
@@ -121,7 +123,7 @@ def _know_owners() -> None:
 
 
 def _guard() -> None:
-    """Begin to listen, or stop, as it is needed by now."""
+    """Begin to listen, or stop, as the sessions of now need it."""
     global guarded, _hooked
     before, guarded = guarded, bool(_sessions or _closed)
     if guarded:
@@ -137,19 +139,22 @@ def _guard() -> None:
 
 
 class _Guard:
-    """What `flow` asks while sessions are `guarded`."""
+    """What `flow` calls around each real call, while the guard listens."""
 
     @staticmethod
     def let() -> _Let:
+        """Allow connections in this context, and in threads that get the OpenTelemetry context."""
         return _let.set(True), otel_context.attach(otel_context.set_value(_LET_KEY, True))
 
     @staticmethod
     def unlet(token: _Let) -> None:
+        """Undo `let`."""
         own, carried = token
         try:
             _let.reset(own)
         except ValueError:
-            # A task that was never finished is cleared away in another context; its own is gone.
+            # Python closes the coroutine of a task that never finished in whatever context is current then. A token
+            # can only be reset in its own context, and that context is gone with its task.
             return
         otel_context.detach(carried)
 
@@ -162,7 +167,7 @@ def _is_let() -> bool:
 
 
 def _check(address: str) -> None:
-    """Refuse a connection that somebody asks C code for."""
+    """Refuse a connection that Python code asks C code for."""
     if guarded and not _is_let():
         error = _refusal(address, is_lookup=False)
         if error is not None:
@@ -173,13 +178,14 @@ _in_c = CConnections(_check)
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    # What is sent without an address goes over a connection that was asked for before (asyncio does so since 3.12).
+    # `sendto` and `sendmsg` without an address use a connection that was checked when it was made. (asyncio sends so
+    # since Python 3.12.)
     if guarded and event in _EVENTS and (event not in _SENDS or arguments[1] is not None) and not _is_let():
         error = _refusal(_address(event, arguments), is_lookup=event in _LOOKUPS)
         if error is None:
             return
         if event == "socket.connect":
-            # Callers close a socket whose connection failed with an OSError, which this is not.
+            # Callers close the socket themselves only where an OSError is raised, and ours is none.
             arguments[0].close()
         raise error
 
@@ -187,7 +193,8 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
 def _refusal(address: str, *, is_lookup: bool) -> NetworkBlockedError | None:
     session = get_current_session()
     if session is None:
-        # Of a thread without a context nobody knows whose name it looks up: its connection is what counts.
+        # A thread without a context may look up a name for anybody, for instance for a plugin's real call. Only its
+        # connections are refused.
         sessions = _sessions
         if is_lookup or not sessions:
             return None
@@ -210,7 +217,7 @@ def _refusal(address: str, *, is_lookup: bool) -> NetworkBlockedError | None:
 
 
 def _closed_for(session: BaseSession) -> SeamFailure | None:
-    """Why a session that did not ask for it refuses connections; None where it does not."""
+    """Why a session without ``block_network`` refuses connections all the same; None where it does not."""
     if not isinstance(session, ReplaySession):
         return None
     return next((failure for failure in _closed if session.should_mock_plugin(failure.library)), None)
@@ -236,7 +243,7 @@ class _Place(NamedTuple):
 
 
 def _places() -> list[_Place]:
-    """The stack, innermost first, without our own frames."""
+    """The places on the stack, innermost first, without our own frames."""
     places = []
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
