@@ -48,7 +48,6 @@ class _Nobody:
     @staticmethod
     def after() -> None:
         """No session follows: none is current."""
-        return None
 
 
 _NOBODY = _Nobody()
