@@ -1,4 +1,4 @@
-"""What recording and replaying sessions have in common, and what a session asks of a recorded call."""
+"""`BaseSession`, which recordings and replays have in common, and the protocols of what a session is given."""
 
 # pyright: strict
 
@@ -18,31 +18,31 @@ State = TypeVar("State")
 class BaseSession:
     """One recording or one replay.
 
-    A plain class: which of the two a session is gets asked at every call, and an `ABC` answers that ten times
-    slower.
+    A plain class and no `ABC`: every call asks by ``isinstance`` which of the two a session is, and that takes ten
+    times as long for an `ABC`.
     """
 
     after: Callable[[], BaseSession | None] | None = None
-    """Set when a recording has ended that another one follows: gives the session of calls that begin from then on."""
+    """Gives the session of calls that begin from now on. Set when a recording has ended; None before that."""
 
     ended_spans: list[EndedSpan] | None = None
-    """Where whoever sees a span of this session end puts it, up to `max_spans` of them; of those that have no place
-    here, `span_ended` is told. A function less for each call."""
+    """The ended spans of this session, up to `max_spans`. Our span processor appends to the list, and calls
+    `span_ended` where there is no list, or no room in it. The list saves a function call for each span."""
     max_spans: int = 0
 
     _states: dict[str, Any] | None = None
-    """What libraries remember of this session, by name; None until the first of them remembers something."""
+    """What libraries remember about this session, by name; None until a library remembers something."""
 
     def state(self, library: str, make: Callable[[], State]) -> State:
-        """What a library remembers of this session, and of no other: made when it is first asked for.
+        """What a library remembers about this session, made when it is first asked for.
 
         For instance, Redis notes which tokens of locks a replay has given out. The state lives as long as the session
         and must not refer to it. Safe from any thread: all callers get the same object.
 
         Args:
             library: The plugin's name. A library has one state for each session.
-            make: Makes an empty state, without other effects: where two threads ask at once, both make one, and one
-                of the two is thrown away. The class of the state will do.
+            make: Makes an empty state; mostly the class of the state. It must have no other effects: where two
+                threads ask at once, both make a state, and one of the two is thrown away.
         """
         states = self._states
         if states is None:
@@ -77,7 +77,7 @@ class BaseSession:
         raise NotImplementedError
 
     def verdict(self) -> Verdict:
-        """What the session did up to now: hits, misses, what stayed unused, went live, was recorded or refused."""
+        """The account of the session up to now: hits, misses, unused events, live and recorded calls, refusals."""
         raise NotImplementedError
 
 
@@ -86,38 +86,40 @@ class EndedSpan(Protocol):
 
     @property
     def span_id(self) -> int:
-        """Its id."""
+        """The span's id, as a number."""
         ...
 
     @property
     def is_client(self) -> bool:
-        """Whether it stands for a call to somebody else, which becomes an event of its own where no plugin saw it."""
+        """Whether it is the span of a call that goes out. Such a call becomes an event even where no plugin saw
+        it.
+        """
         ...
 
     def facts(self) -> SpanFacts:
-        """What it says; called later, maybe in another thread."""
+        """The span's contents. Called later, maybe in another thread."""
         ...
 
 
 class PendingCall(Protocol):
-    """A call that was seen, with all that is needed to make its event later.
+    """A call that a plugin saw, with all that is needed to make its event later.
 
-    Making an event (hashing, redacting, encoding) costs more than the call may be delayed, so a call in record
-    mode leaves its raw facts, and the session makes the event when it is asked for it.
+    Making an event (hashing, redacting, encoding) takes longer than a call may be delayed. So the recorder keeps the
+    raw facts of the call, and the session makes the event when somebody asks for it.
     """
 
     eid: int
-    """Its position; given by the session that keeps it."""
+    """The call's position in the session, which gives it."""
     started_s: float
     """`time.perf_counter` when the call began."""
     returned_s: float | None
-    """The same when it returned; None before that, and where it raised."""
+    """`time.perf_counter` when the call returned; None before that, and where it raised."""
     path: tuple[str, ...]
     not_replayable: str | None
 
     @property
     def ended_s(self) -> float | None:
-        """The same when it ended, with its last byte; None while it is under way."""
+        """`time.perf_counter` when the call ended, with its last byte; None while it is under way."""
         ...
 
     @property
@@ -131,25 +133,29 @@ class PendingCall(Protocol):
         ...
 
     def call(self) -> Call:
-        """What was called, not redacted."""
+        """The call, not redacted."""
         ...
 
     def result(self) -> EventResult:
-        """What it returned or raised so far, not redacted."""
+        """The outcome up to now, not redacted."""
         ...
 
 
 class RootExchange(Protocol):
-    """The request that a recording is about, with its answer, as somebody saw them pass."""
+    """The request that a recording is about, with its response.
+
+    The middleware of a web framework makes one from the bytes that pass it. Where there is no middleware, one is made
+    from the request's span.
+    """
 
     def request(self) -> RequestSnapshot:
-        """What was asked, not redacted; called later, maybe in another thread."""
+        """The request, not redacted. Called later, maybe in another thread."""
         ...
 
     def response(self) -> ResponseSnapshot:
-        """What was answered so far, not redacted."""
+        """The response up to now, not redacted."""
         ...
 
     def release(self) -> None:
-        """Let go of the bodies: they are written, or nobody wants them."""
+        """Free the memory of the bodies: they are written, or not wanted."""
         ...

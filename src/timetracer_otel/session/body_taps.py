@@ -1,4 +1,4 @@
-"""Noting a body on its way, for calls that go out and for requests that come in."""
+"""Noting a body while it is read or sent, for calls that go out and for requests that come in."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from timetracer_otel.types import BodySnapshot, RecordedError
 __all__ = ["PIECE_BYTES", "BodyLimits", "BodyTap"]
 
 PIECE_BYTES = 100
-"""What a piece of a body costs beside its bytes: an object, its time, and their places in two lists (CPython)."""
+"""Memory that a piece of a body takes besides its bytes, in CPython: an object, its time, and a place in two
+lists."""
 
 _UNBOUNDED = 1 << 62
 _FULL = -_UNBOUNDED
-"""Room that is left when there was too little once; what is given back later makes no difference."""
+"""The room that is left after there was too little once. It is so low that room given back makes no difference."""
 
 
 class BodyLimits:
     """How much a recording keeps of its bodies: of each, and of all together.
 
-    Safe from any thread; while several threads note at once, the sum may be a little off.
+    Safe from any thread. The sum is kept without a lock, and may be a little off while several threads note at once.
 
     Args:
         body_bytes: Longest body that is kept.
-        session_bytes: What all may take together, pieces counted at `PIECE_BYTES` each.
+        session_bytes: Memory for all bodies together; each piece counts as its bytes and `PIECE_BYTES`.
     """
 
     __slots__ = ("body_bytes", "left_bytes", "refused")
@@ -35,18 +36,18 @@ class BodyLimits:
     def __init__(self, body_bytes: int = _UNBOUNDED, session_bytes: int = _UNBOUNDED) -> None:
         self.body_bytes: int = body_bytes
         self.left_bytes: int = session_bytes
-        """Room among all; below zero where something had none. From then on nothing has: what is missing begins at
-        one place."""
+        """Memory that is left for all bodies. Below zero once a body had no room. From then on none has any, so that
+        the recording is complete up to one place."""
         self.refused: int = 0
-        """How many bodies were not kept for want of room among all."""
+        """How many bodies were not kept because the memory for all bodies was used up."""
 
     @property
     def full(self) -> bool:
-        """Whether something had no room."""
+        """Whether a body had no room."""
         return self.left_bytes < 0
 
     def take(self, size_bytes: int) -> bool:
-        """Take room for something that is kept; False where there is none, and it must not be kept."""
+        """Take room for something. False where there is none: it must not be kept."""
         if size_bytes > self.left_bytes:
             self.left_bytes = _FULL
             self.refused += 1
@@ -55,7 +56,7 @@ class BodyLimits:
         return True
 
     def hold(self, size_bytes: int) -> None:
-        """Take room for what is kept in any case; where there was too little, nothing else has any."""
+        """Take room for something that is kept in any case. Where there was too little, nothing else gets any."""
         if size_bytes > self.left_bytes:
             self.left_bytes = _FULL
         else:
@@ -63,16 +64,16 @@ class BodyLimits:
 
 
 class BodyTap:
-    """Notes a body as somebody reads it, and how it ended. Never raises, never reads by itself.
+    """Notes a body while the app reads or sends it, and how the body ended. Never raises, and never reads by itself.
 
     Args:
-        limits: What lies beyond is counted, not kept.
+        limits: A body beyond these is counted, and not kept.
         on_end: Called once, when the body has ended in whatever way.
     """
 
     size_bytes: int = 0
     over: bool = False
-    """Whether it was too long to be kept; then nothing of it is."""
+    """Whether the body was too long; then nothing of it is kept."""
     end: BodyEnd | None = None
     error: RecordedError | None = None
     ended_s: float | None = None
@@ -84,10 +85,10 @@ class BodyTap:
         self.times_s: list[float] = []
 
     def chunk(self, data: bytes, at_s: float | None = None) -> None:
-        """The next piece, as it is handed on; ``at_s`` is when it came, where that is not now."""
+        """Note the next piece. ``at_s`` is when it came, where that is not now."""
         limits, size = self._limits, len(data)
         self.size_bytes = size_bytes = self.size_bytes + size
-        # As `BodyLimits.take`: a piece that has room takes it without a function more.
+        # The same as `BodyLimits.take`, without a function call for each piece.
         left_bytes = limits.left_bytes - size - PIECE_BYTES
         if self.over or size_bytes > limits.body_bytes or left_bytes < 0:
             self._leave_out(size)
@@ -97,20 +98,20 @@ class BodyTap:
         self.chunks.append(data)
 
     def _leave_out(self, size: int) -> None:
-        # Beyond the limit not even times are kept: a stream may go on for days.
+        # Beyond the limit not even the times are kept, since a stream may go on for days.
         if not self.over:
             if self.size_bytes <= self._limits.body_bytes:
                 self._limits.take(size + PIECE_BYTES)
             self._let_go()
 
     def _let_go(self) -> None:
-        """It is too long: what was kept of it makes room for others."""
+        """Drop a body that is too long. Its memory is free for other bodies."""
         self.over = True
         self._limits.left_bytes += sum(map(len, self.chunks)) + PIECE_BYTES * len(self.chunks)
         self.chunks, self.times_s = [], []
 
     def finish(self, end: BodyEnd, error: BaseException | None = None) -> None:
-        """The body has ended; the first word counts."""
+        """Note that the body has ended. Only the first end counts."""
         if self.end is not None:
             return
         self.end = end
@@ -124,26 +125,26 @@ class BodyTap:
             faults.contain("body_end", fault)
 
     def restart(self) -> None:
-        """What was seen so far does not count: it is read again from its beginning."""
+        """Forget what was noted: the body is read again from its beginning."""
         self._let_go()
         self.over, self.size_bytes = False, 0
         self.end = self.error = self.ended_s = None
 
     def failed(self, error: BaseException) -> None:
-        """Reading raised, or was cancelled."""
+        """Note that reading raised, or was cancelled."""
         if isinstance(error, GeneratorExit):
             self.finish(BodyEnd.CLOSED)
         else:
             self.finish(BodyEnd.FAILED if isinstance(error, Exception) else BodyEnd.CANCELLED, error)
 
     def as_sent(self) -> tuple[bytes, BodyEnd, int | None]:
-        """A body that the app sends: what was noted of it, how it ended, its length where it was too long to keep."""
+        """A body that the app sent: its bytes, how it ended, and its length where it was too long to be kept."""
         if self.over:
             return b"", BodyEnd.CUT, self.size_bytes
         return b"".join(self.chunks), self.end or BodyEnd.CUT, None
 
     def snapshot(self, started_s: float) -> BodySnapshot:
-        """What was seen so far.
+        """The body as it was noted up to now.
 
         Args:
             started_s: When the call began; chunk times count from there.

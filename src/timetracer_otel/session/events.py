@@ -1,4 +1,4 @@
-"""From the raw facts of a call to the event that stands in the cassette: signed, redacted, cut to the policies."""
+"""`EventMaker`: makes the event for the cassette from the raw facts of a call. It signs, redacts, and cuts bodies."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ __all__ = ["EventMaker", "span_event_type"]
 
 
 class EventMaker:
-    """Makes events under one configuration. Immutable, safe from any thread."""
+    """Makes events by the settings of one recording. Immutable, so safe from any thread."""
 
     def __init__(self, config: TraceConfig, redactor: Redactor) -> None:
         self.config = config
@@ -48,9 +48,10 @@ class EventMaker:
     def event(
         self, pending: PendingCall, facts: SpanFacts | None, session_started_s: float, session_ended_s: float | None
     ) -> DependencyEvent:
-        """The event of a call that our own plugins saw, whether it has ended or not.
+        """The event of a call that a plugin saw, whether it has ended or not.
 
-        A fault of ours costs this one event its answer, not the recording its others.
+        Where a fault of ours keeps the event from being made, an event without an answer takes its place. The other
+        events of the recording are not affected.
         """
         try:
             return self._event(pending, facts, session_started_s, session_ended_s)
@@ -63,7 +64,7 @@ class EventMaker:
             call = pending.call()
         except Exception:
             call = Call("unknown", EventType.CUSTOM, "")
-        # Nothing that could hold a secret: whatever failed may have been the redaction.
+        # Nothing of the call that may hold a secret is kept: it may have been the redaction that failed.
         return DependencyEvent(
             eid=pending.eid,
             event_type=call.event_type,
@@ -96,7 +97,7 @@ class EventMaker:
             signature, args = made.unhashed_signature, None
             reason = f"its arguments have no faithful encoding: {error}"
         if span is not None and span.status_description and REDACTED in repr(args):
-            # Errors quote the arguments of the call that failed: a client names the command that it could not send.
+            # Errors quote arguments of the failed call. Example: redis-py names the command that it could not send.
             span.status_description = f"{span.status_description.partition(':')[0]}: {REDACTED}"
         edits = []
         if result.exception is not None:
@@ -135,7 +136,7 @@ class EventMaker:
         return event
 
     def observed(self, facts: SpanFacts, session_started_ns: int) -> DependencyEvent:
-        """The event of a client span that no plugin saw the call of: there to be seen, not to be replayed."""
+        """The event of a client span whose call no plugin saw. The tools show it; no replay can answer from it."""
         facts.attributes = self._attributes(facts.attributes)
         facts.status_description = facts.status_description and error_text(facts.status_description)
         attributes = facts.attributes
@@ -169,7 +170,7 @@ class EventMaker:
         )
 
     def given(self, event: DependencyEvent) -> DependencyEvent:
-        """A hand-written plugin's event, redacted (in a copy; the caller's own stays as it is)."""
+        """A redacted copy of a hand-written plugin's event."""
         result, call = event.result, event.call or CallSnapshot()
         copy = replace(
             event,
@@ -181,7 +182,7 @@ class EventMaker:
         return copy
 
     def request(self, request: RequestSnapshot, failed: bool = False) -> RequestSnapshot:
-        """The root request, redacted and cut to the policies; ``failed`` is whether it ended in an error."""
+        """The root request, redacted, with its body if the policy keeps it. ``failed``: it ended in an error."""
         headers, body = self._root_part(request.headers, request.body, self.config.store_request_body, failed)
         return replace(
             request,
@@ -195,7 +196,7 @@ class EventMaker:
         )
 
     def response(self, response: ResponseSnapshot, failed: bool = False) -> ResponseSnapshot:
-        """The root response, as `request`."""
+        """The root response, treated as `request` treats the request."""
         headers, body = self._root_part(response.headers, response.body, self.config.store_response_body, failed)
         return replace(response, headers=headers, body=body)
 
@@ -236,7 +237,9 @@ class EventMaker:
                 event.not_replayable = f"its result has no faithful encoding: {error}"
 
     def _secrets_of_url(self, url: str | None) -> list[tuple[str, str]]:
-        """What is redacted of it, with what stands there: clients quote what was called in their errors."""
+        """The parts of a URL that are redacted, each with its replacement. Clients quote URLs in their errors, and
+        the same parts must be replaced there.
+        """
         if url is None:
             return []
         before, now = split_url(url), split_url(self.redactor.url(url))
@@ -273,7 +276,7 @@ class EventMaker:
         )
 
     def _without_data(self, body: BodySnapshot, policy: CapturePolicy, failed: bool) -> BodySnapshot | None:
-        """What is kept of a body whose data is not; None where the data is kept."""
+        """The body without its data, where the policy or the limit leaves the data out; None where it is kept."""
         kept = policy is CapturePolicy.ALWAYS or (policy is CapturePolicy.ON_ERROR and failed)
         size = body.size_bytes if body.size_bytes is not None else len(body.data or b"")
         if size and (not kept or body.truncated or size > self.config.max_body_bytes):
@@ -293,11 +296,11 @@ class EventMaker:
         redacted = self.redactor.headers(header_pairs(headers))
         if isinstance(headers, HeaderMap):
             return HeaderMap(redacted)
-        # A hand-written plugin looks its own names up.
+        # A hand-written plugin looks headers up by the names that it used: a `HeaderMap` would lower their case.
         return {name: value.decode("latin-1") for name, (_, value) in zip(headers, redacted, strict=True)}
 
     def _attributes(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
-        """Attributes of a span: URLs and captured headers are redacted like the real ones."""
+        """Attributes of a span. URLs and captured headers in them are redacted as those of calls are."""
         return {name: self._attribute(name, value) for name, value in attributes.items()}
 
     def _attribute(self, name: str, value: Any) -> Any:
@@ -312,7 +315,7 @@ class EventMaker:
 
 @lru_cache(maxsize=16)
 def _signer(redactor: Redactor) -> Signer:
-    # Shared as the redactors are, for what it knows of the URLs it has seen.
+    # Sessions share signers as they share redactors: a signer caches the URLs that it has parsed.
     return Signer(redactor)
 
 
@@ -320,7 +323,7 @@ _URL_ATTRIBUTES = frozenset({"url.full", "http.url", "http.target", "url.query",
 
 
 def span_event_type(attributes: Mapping[str, Any]) -> EventType:
-    """Which kind of dependency a client span is about, by its semantic-convention attributes."""
+    """The kind of dependency that a client span is about, by attributes of the semantic conventions."""
     system = first_of(attributes, "db.system.name", "db.system")
     if system is not None:
         return EventType.REDIS if system == "redis" else EventType.DB_QUERY
@@ -338,7 +341,7 @@ def _request_body(call: Call) -> BodySnapshot | None:
 
 
 def _with_length(pairs: HeaderPairs, before: int | None, now: int) -> HeaderPairs:
-    """The headers with a content length that was right before a redaction made right again."""
+    """The headers with the content length of the redacted body, where it was right for the original body."""
     old, new = str(before).encode(), str(now).encode()
     return [
         (name, new if name.lower() == b"content-length" and value.strip() == old else value) for name, value in pairs
@@ -346,7 +349,10 @@ def _with_length(pairs: HeaderPairs, before: int | None, now: int) -> HeaderPair
 
 
 def _secrets_of_headers(before: HeaderPairs, now: HeaderPairs) -> list[tuple[str, str]]:
-    """As `_secrets_of_url`, longest first: as text, and as the repr of its bytes ("Illegal header value b'...'")."""
+    """Secret header values, each with its replacement, longest first.
+
+    Each stands there twice: as text, and as errors quote bytes ("Illegal header value b'...'").
+    """
     edits = []
     for (_, value), (_, redacted) in zip(before, now, strict=True):
         if value != redacted and len(value) >= SHORTEST_SECRET:

@@ -1,4 +1,4 @@
-"""What a replay does about calls that its cassette does not hold: the record modes, from beginning to end."""
+"""The record modes: what a replay does about calls that its cassette does not hold, at its begin and its end."""
 
 # pyright: strict
 
@@ -45,10 +45,10 @@ def begin_replay(path: str | None, config: TraceConfig) -> ReplayOrRecording:
 
 
 def save_session(session: ReplayOrRecording, path: str | None, config: TraceConfig) -> None:
-    """End a session, and write what it recorded: a new file in the place of the old one, at once.
+    """End a session, and write what it recorded. The new file replaces an old one in one step.
 
-    A recording without a path gets a name in ``cassette_dir``; a replay that recorded nothing writes nothing, nor
-    does a forked child of the process that the session began in.
+    A recording without a path gets a name in ``cassette_dir``. Nothing is written for a replay that recorded nothing,
+    and nothing by a forked child of the process in which the session began.
 
     Raises:
         CassetteError: It cannot be written.
@@ -66,7 +66,7 @@ def save_session(session: ReplayOrRecording, path: str | None, config: TraceConf
     if path is None:
         target = cassette_path(cassette, config.cassette_dir, config.compression)
     else:
-        # The file takes the place of what is there; a link stays, and what it names is written.
+        # Replacing a symbolic link would make it a file. The file that it points to is replaced instead.
         target = os.path.realpath(path) if Path(path).is_symlink() else path
     save_cassette(cassette, target, config.compression)
 

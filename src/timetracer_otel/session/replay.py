@@ -39,10 +39,10 @@ class ReplaySession(BaseSession):
     Args:
         cassette: The recording.
         cassette_path: Where it came from, for error texts.
-        strict: False lets a JSON body of equal content match where no recorded body is equal byte for byte.
-            It never makes an answer up: a call that nothing matches is an error either way.
-        config: Which plugins are mocked and how answers are timed; everything mocked where it is left out.
-            Redaction is the recording's own, so that both sides of a match are in the same form.
+        strict: False lets a JSON body match a recorded one with equal content, where none is equal byte for byte.
+            A call without a match is an error either way.
+        config: Which plugins are mocked and how answers are timed. Without it, every plugin is mocked.
+            The redaction rules are those of the recording, so that both sides of a match are in the same form.
     """
 
     def __init__(
@@ -55,14 +55,14 @@ class ReplaySession(BaseSession):
         self.live_calls: Counter[str] = Counter()
         self.blocked: list[NetworkBlockedError] = []
         self.recorder: TraceSession | None = None
-        """Takes the calls that the cassette does not hold, in the record mode ``new_episodes``."""
+        """Records the calls that the cassette does not hold, in the record mode ``new_episodes``; else None."""
         self.asked_by: str | None = None
-        """The request that came in, where the cassette was chosen for one that differs from the recorded one."""
+        """The request that came in, where it differs from the recorded one, for error texts."""
         self.on_miss: Callable[[ReplayMismatchError], None] | None = None
-        """Hears of each call that has no answer."""
+        """Called with the error of each call that has no answer."""
         self.fallback: Callable[[], ReplaySession] | None = None
-        """Gives the session that is asked for what this one does not hold. Set when the request has ended: calls that
-        outlived it may have been recorded outside it."""
+        """Gives another session to ask for calls that this one does not hold. Set when the request has ended: calls
+        made after that may have been recorded outside the request."""
         self._misses: list[ReplayMismatchError] = []
         self._refused: set[int] = set()
         self._lock = threading.Lock()
@@ -77,18 +77,22 @@ class ReplaySession(BaseSession):
 
     @property
     def mode(self) -> TraceMode:
+        """`TraceMode.REPLAY`."""
         return TraceMode.REPLAY
 
     @property
     def session_id(self) -> str:
+        """The identifier of the recorded session."""
         return self.cassette.session.id
 
     @property
     def is_recording(self) -> bool:
+        """False, also where calls that the cassette does not hold are recorded."""
         return False
 
     @property
     def is_replaying(self) -> bool:
+        """True."""
         return True
 
     @property
@@ -108,18 +112,21 @@ class ReplaySession(BaseSession):
 
     @property
     def misses(self) -> list[ReplayMismatchError]:
-        """The calls that could not be answered so far, also those whose error the app swallowed."""
+        """The errors of calls without an answer up to now, also of those whose error the app swallowed."""
         with self._lock:
             return list(self._misses)
 
     @property
     def current_cursor(self) -> int:
-        """How many events were taken; there is no cursor over their order."""
+        """The number of events that calls have taken.
+
+        The name is that of timetracer 1.6. There is no cursor here: events are found by their signature.
+        """
         return len(self._index.taken())
 
     @property
     def has_more_events(self) -> bool:
-        """Whether any event is still waiting for its call."""
+        """Whether there is an event that no call has taken."""
         return bool(self._index.waiting())
 
     def should_mock_plugin(self, plugin_name: str) -> bool:
@@ -136,14 +143,14 @@ class ReplaySession(BaseSession):
             self.live_calls[plugin_name] += 1
 
     def span_ended(self, span: EndedSpan) -> None:
-        """A span of this session has ended: that of a call which was made for real and recorded, maybe."""
+        """Pass an ended span on to the recorder: it may be that of a call which was made for real and recorded."""
         if self.recorder is not None:
             self.recorder.span_ended(span)
 
     def redacted(self, call: Call | RedactedCall) -> RedactedCall:
         """A call as this replay sees it, redacted by the recording's rules.
 
-        Whoever asks more than once about a call hands this on in its place, so that it is redacted once.
+        A caller that asks more than once about a call gives this object in its place, so that it is redacted once.
         """
         if isinstance(call, RedactedCall):
             if call.signer is self._signer:
@@ -152,12 +159,13 @@ class ReplaySession(BaseSession):
         return RedactedCall(call, self._signer)
 
     def expects_body(self, call: Call | RedactedCall, path: tuple[str, ...] = ()) -> bool:
-        """Whether a call whose body is a stream must be read before it can be matched.
+        """Whether the body of a call, a stream, must be read before the call can be matched.
 
-        False where the recording of this call failed (or was answered) before its body was sent to the end, for
-        another reason than the app's own stream: then that stream must stay as untouched as it was. A call that was
-        made again, with its body this time, had an end before it began again; where calls were under way side by
-        side, their bodies tell which is which.
+        False where the recorded call failed, or was answered, before its body was sent to the end: the replay must
+        not read more of the app's stream than the recording did. It is read all the same where the app's stream
+        itself raised, and where another call with an equal signature was under way at the same time and sent its
+        whole body: only the bodies tell such calls apart. A call that was repeated after the first one had ended does
+        not count.
         """
         key = self.redacted(call).key
         waiting = sorted(self._index.waiting_but_for_body(key), key=lambda event: event.eid)
@@ -168,7 +176,7 @@ class ReplaySession(BaseSession):
         return _was_read(first) or any(_was_read(other) and other.start_offset_ms < ended_ms for other in waiting)
 
     def source_failed(self, call: Call | RedactedCall) -> None:
-        """The app's own stream raised while it was read, as it did when it was recorded: that event is answered."""
+        """Take the event of a recorded call whose stream raised: the app's stream has raised now as it did then."""
         for event in self._index.waiting_but_for_body(self.redacted(call).key):
             if _source_failed(event) and self._index.take_event(event):
                 return
@@ -181,8 +189,7 @@ class ReplaySession(BaseSession):
             path: Names of the spans around it, outermost first.
 
         Raises:
-            ReplayMismatchError: Nothing recorded (or nothing that is left) has this signature, or what was
-                recorded cannot be replayed.
+            ReplayMismatchError: No recorded event has this signature, or calls have taken all that have it.
         """
         made = self.redacted(call)
         event = self.find(made, path)
@@ -200,7 +207,7 @@ class ReplaySession(BaseSession):
         return event
 
     def find(self, call: Call | RedactedCall, path: tuple[str, ...] = ()) -> DependencyEvent | None:
-        """As `match`, but None where nothing (or nothing that is left) has this signature.
+        """As `match`, but None where no event has this signature, or calls have taken all that have it.
 
         Raises:
             ReplayMismatchError: The call has arguments that no recording can hold.
@@ -224,15 +231,15 @@ class ReplaySession(BaseSession):
         return event
 
     def upcoming(self, call: Call | RedactedCall, path: tuple[str, ...] = ()) -> DependencyEvent | None:
-        """The event that `match` would take for a call now; None where it would find none. Takes nothing."""
+        """The event that `match` would take for a call now; None where it would find none. The event is not taken."""
         made = self.redacted(call)
         return self._index.peek(made.key, path, self._accepts(made))
 
     def verdict(self) -> Verdict:
-        """What this replay did up to now: hits, misses, what stayed unused, what went live.
+        """The account of this replay up to now.
 
-        Unused are the recorded events that would have answered a call and were not asked for; those of plugins that
-        stay live, and those that can answer nothing, do not count.
+        Unused are the recorded events that could have answered a call, and that no call asked for. Events of plugins
+        that stay live, and events that cannot be replayed, do not count.
         """
         unused = [
             event
@@ -271,14 +278,14 @@ class ReplaySession(BaseSession):
         return self._count_miss(error)
 
     def refuse_unrecorded(self, what: str, hint: str) -> ReplayMismatchError:
-        """The error for something that no recording holds, whatever the app recorded; ``what`` says it."""
+        """The error for something that recordings never hold; ``what`` names it."""
         error = ReplayMismatchError(
             f"Not recorded: {what}", cassette_path=self.cassette_path, endpoint=self._endpoint, hint=hint
         )
         return self._count_miss(error)
 
     def refuse_unseen(self, reason: str, hint: str) -> ReplayMismatchError:
-        """The error for a call that cannot be answered, whatever was recorded, as its arguments cannot be seen."""
+        """The error for a call of a library whose seams could not be installed: its arguments cannot be seen."""
         return self._count_miss(
             ReplayMismatchError(
                 f"Not replayed: {reason}", cassette_path=self.cassette_path, endpoint=self._endpoint, hint=hint
@@ -286,7 +293,7 @@ class ReplaySession(BaseSession):
         )
 
     def peek_next_event(self, event_type: EventType | None = None) -> DependencyEvent | None:
-        """The first event (of a type) that no call has taken yet; None where there is none."""
+        """The first event, or the first of a type, that no call has taken; None where there is none."""
         for event in self._index.waiting():
             if event_type is None or event.event_type == event_type:
                 return event
@@ -373,7 +380,7 @@ class ReplaySession(BaseSession):
 
 
 def _was_read(event: DependencyEvent) -> bool:
-    """Whether the app's stream was read to its end, if only to that which it came to by itself."""
+    """Whether the recorded call read the app's stream to its end, or until the stream itself raised."""
     return event.signature.body_hash != PARTIAL_BODY or _source_failed(event)
 
 

@@ -39,25 +39,26 @@ _AFTER_THE_END = "calls after the end"
 
 
 class TraceSession(BaseSession):
-    """Collects the calls of one run, and makes them into a cassette.
+    """Collects the calls of one run, and makes a cassette of them.
 
-    Safe from any thread and task: calls of one session may end in any order anywhere.
+    Safe from any thread and task. Calls of one session may end in any order, and in any thread.
 
     Args:
-        config: Decides what is captured and how much of it; the defaults where it is left out.
-        started_ms_ago: How long before now its times begin, where it goes on from another recording.
+        config: Decides what is captured and how much of it. Without it, the defaults.
+        started_ms_ago: For a session that continues another recording: how long before now its times begin.
 
     Attributes:
-        request, response: What the run was about, where it was a request, and what it answered.
-        exchange: Gives both, where they were seen passing; what was set wins.
-        origin: Gives both where nobody saw them passing.
-        limits: How much room there is for bodies.
+        request, response: The request that the run was about, and its response, where somebody set them.
+        exchange: Gives both where a middleware saw them, and nobody set them.
+        origin: Gives both from the request's span, where no middleware saw them.
+        limits: How much memory there is for bodies.
         observes: Whether client spans of calls that no plugin saw become events.
-        successor: Gives the session of calls that begin when this one has ended; None where they are lost.
+        successor: Gives the session of calls that begin after this session has ended. None: such calls are lost.
     """
 
     call_ended: Callable[[PendingCall], None] | None = None
-    """Hears that a call which was kept has ended, with its last byte; a session that is written whole need not."""
+    """Called when a recorded call has ended, with its last byte. Only a session that is written piece by piece sets
+    it."""
 
     observes = True
 
@@ -82,7 +83,7 @@ class TraceSession(BaseSession):
         self.max_spans: int = self.config.max_events
         self._max_calls = self.max_spans
         self._refuses = ""
-        """Why no further call is recorded; empty while calls are."""
+        """Why no more calls are recorded; empty while calls are recorded."""
         self._lock = threading.RLock()
         self._eids = itertools.count(1)
         self._pending: list[PendingCall] = []
@@ -95,17 +96,20 @@ class TraceSession(BaseSession):
         self._error_info: dict[str, Any] | None = None
         self._finalized = False
         self._own: tuple[frozenset[int], frozenset[int]] | None = None
-        """Once the cassette is made of them: the positions of its calls, and their spans that have not ended."""
+        """Set when the cassette is made: the positions of its calls, and the ids of their spans that have not
+        ended."""
         self.wanted: dict[str, bool] = {}
-        """What `wants` says, as far as it was asked; empty once it says no to all."""
+        """The answers of `wants`, by plugin, as far as it was asked. Empty once no more calls are recorded."""
         self._maker = EventMaker(self.config, Redactor.of(self.config.redact, self.config.redact_extra))
 
     @property
     def mode(self) -> TraceMode:
+        """`TraceMode.RECORD`."""
         return TraceMode.RECORD
 
     @property
     def session_id(self) -> str:
+        """A random UUID, also that of the cassette."""
         return self._session_id
 
     @property
@@ -115,15 +119,17 @@ class TraceSession(BaseSession):
 
     @property
     def is_recording(self) -> bool:
+        """True."""
         return True
 
     @property
     def is_replaying(self) -> bool:
+        """False."""
         return False
 
     @property
     def elapsed_ms(self) -> float:
-        """Milliseconds since the session began, until its root ended or it was finalised."""
+        """Milliseconds from the session's begin until its root ended, or it was finalised, or now."""
         return ((self._root_ended_s or self._ended_s or time.perf_counter()) - self._started_s) * 1000
 
     @property
@@ -138,7 +144,7 @@ class TraceSession(BaseSession):
 
     @property
     def events(self) -> list[DependencyEvent]:
-        """The events so far, redacted, in order of start: a new list each time, made when it is asked for."""
+        """The events up to now, redacted, in order of start. A new list is made each time."""
         with self._lock:
             pending, given, ended = list(self._pending), list(self._given), list(self._spans)
             observed = self._observed(ended)
@@ -162,22 +168,22 @@ class TraceSession(BaseSession):
             return self.wanted.setdefault(plugin_name, self.config.captures(plugin_name))
 
     def left_out(self, plugin_name: str) -> None:
-        """A call that `wants` refused is made without us: count it, unless its plugin is not captured."""
+        """Count a call that `wants` refused as lost, unless the settings do not capture its plugin."""
         if self._refuses and self.config.captures(plugin_name):
             self._refuse()
 
     def set_request(self, request: RequestSnapshot) -> None:
-        """Say what the run is about."""
+        """Set the request that the run is about."""
         self.request = request
 
     def set_response(self, response: ResponseSnapshot) -> None:
-        """Say what the run answered."""
+        """Set the response of the run."""
         self.response = response
 
     def add_event(self, event: DependencyEvent) -> None:
         """Add the event of a hand-written plugin; it gets the next position.
 
-        One that comes when the session has ended goes to the session that follows; without one it is counted as lost.
+        After the end of the session, the event goes to the session that follows. Without one it is counted as lost.
         """
         after = self.after() if self.after is not None else None
         if isinstance(after, TraceSession):
@@ -193,13 +199,13 @@ class TraceSession(BaseSession):
             self._max_calls = self.config.max_events - len(self._given)
 
     def next_eid(self) -> int:
-        """The position of what is no call of a plugin's: a given event, an observed span."""
+        """The next position, for what is no call of a plugin: a given event, an observed span."""
         return next(self._eids)
 
     def call_began(self, call: PendingCall) -> bool:
-        """Keep a call that was seen, and give it its position; its event is made when it is asked for.
+        """Keep a call, and give it its position. Its event is made when somebody asks for it.
 
-        False where it is only counted, or is the successor's, since the session has ended in this moment.
+        False where the call is not kept: it is over a limit, or the session has ended at this moment.
         """
         if self._refuses or len(self._pending) >= self._max_calls or self.limits.left_bytes < 0:
             self._refuse()
@@ -209,12 +215,12 @@ class TraceSession(BaseSession):
         return not self._finalized or self._began_in_time(call)
 
     def calls_under_way(self) -> tuple[int, int]:
-        """How many of its calls have not ended yet, and how many there are."""
+        """The number of calls that have not ended yet, and the number of all calls."""
         calls = list(self._pending)
         return sum(call.ended_s is None for call in calls), len(calls)
 
     def call_withdrawn(self, call: PendingCall) -> None:
-        """A call that was kept turned out to be none."""
+        """Remove a call that turned out to be none of its plugin's."""
         with self._lock:
             if call in self._pending:
                 if self._feed is not None:
@@ -222,12 +228,15 @@ class TraceSession(BaseSession):
                 self._pending.remove(call)
 
     def client_span_is_known(self, span_id: int) -> None:
-        """A client span that is still open is known to a plugin: it becomes no event of its own, call or not."""
+        """Note that a plugin knows a client span that is still open. The span becomes no event of its own."""
         with self._lock:
             self._known_spans.add(span_id)
 
     def span_ended(self, span: EndedSpan) -> None:
-        """A span has ended and was not put into `ended_spans`: over the limit, after the end, or told by a replay."""
+        """Take an ended span that was not put into `ended_spans`.
+
+        It is over the limit, it ended after the session, or a replay passes it on to its recorder.
+        """
         if self._own is not None:
             self._span_ended_late(span)
         elif len(self._spans) < self.max_spans:
@@ -237,25 +246,27 @@ class TraceSession(BaseSession):
             self.drop("spans over the limit")
 
     def _observed(self, ended: list[EndedSpan]) -> list[EndedSpan]:
-        """Of spans that have ended, those of calls that no plugin saw."""
+        """The ended client spans whose calls no plugin saw."""
         if not self.observes:
             return []
         seen = self._known_spans.union(call.span_id for call in self._pending)
         return [span for span in ended if span.is_client and span.span_id not in seen]
 
     def mark_error(self, error_type: str, error_message: str, traceback: str | None = None) -> None:
-        """Say that the run failed, and how."""
+        """Note that the run failed, and how."""
         texts = {"message": error_message, **({"traceback": traceback} if traceback else {})}
         self._error_info = {"type": error_type, **{k: error_text(v) for k, v in texts.items()}}
 
     def drop(self, reason: str, number: int = 1) -> None:
-        """Count something that was lost, here and for the whole process; ``reason`` is one of few constant texts."""
+        """Count a loss, here and for the whole process. ``reason`` is one of few constant texts."""
         with self._lock:
             self._dropped[reason] += number
         counters.event_dropped(reason, number)
 
     def end_root(self) -> None:
-        """The request has ended. What calls are under way, and begin until `finalize`, still belong to it."""
+        """Note that the request has ended. Calls that are under way, or begin before `finalize`, still belong to
+        it.
+        """
         self._root_ended_s = time.perf_counter()
 
     @property
@@ -265,20 +276,22 @@ class TraceSession(BaseSession):
         return 0 if ended_s is None else sum(call.started_s > ended_s for call in list(self._pending))
 
     def verdict(self) -> Verdict:
-        """How many calls were recorded, and which connections were refused; a recording answers nothing."""
+        """The number of recorded calls, and the refused connections. A recording has no hits and no misses."""
         return Verdict(recorded=len(self.events), blocked=tuple(self.blocked))
 
     def finalize(self) -> None:
-        """End the session: no more events; calls that are under way stay as they are now. Harmless when repeated."""
+        """End the session. No events are added any more; calls under way stay as they are now. Harmless when
+        repeated.
+        """
         with self._lock:
             if not self._finalized:
-                # First of all: what begins from here on is the successor's.
+                # Set first: calls that begin from here on go to the successor.
                 self.after = self.successor
                 self._finalized, self._refuses, self.wanted = True, _AFTER_THE_END, {}
                 self._ended_s = time.perf_counter()
 
     def finalize_if_quiet(self) -> bool:
-        """`finalize`, unless a call is under way; between the two, none can begin."""
+        """End the session, unless a call is under way. No call can begin between the check and the end."""
         with self._lock:
             before = self._refuses, self.wanted, self.after
             # From here on, calls that begin go to the successor.
@@ -290,16 +303,17 @@ class TraceSession(BaseSession):
             return True
 
     def discard(self) -> None:
-        """End a session that nobody wants, nor the calls of it that begin from now on: nothing of it is a loss."""
+        """End a session whose recording is not wanted. Calls that begin later are dropped without being counted."""
         with self._lock:
             self.successor = lambda: None
             self.finalize()
             self.release()
 
     def release(self) -> None:
-        """Let go of all that a finalised session kept: it is written, or nobody wants it.
+        """Free the memory of a finalised session: its recording is written, or not wanted.
 
-        What outlives its request (a task, a thread, a connection) keeps the session alive, and must not keep more.
+        A task, a thread or a connection that outlives its request refers to the session. It must not keep the
+        recorded calls and bodies in memory.
         """
         with self._lock:
             self._own = self._own or (frozenset(), frozenset(self._known_spans))
@@ -312,18 +326,19 @@ class TraceSession(BaseSession):
 
     @property
     def is_inherited(self) -> bool:
-        """Whether this is a forked child's copy: the session is its parent's, which writes it."""
+        """Whether this process is a forked child of the one that began the session. The parent writes the session."""
         return os.getpid() != self._pid
 
     def disown(self, successor: Callable[[], BaseSession | None] | None) -> None:
-        """End a forked child's copy; the child's own calls go to the session that follows."""
-        # Whoever held the lock when the process was forked is not here to let go of it.
+        """End the copy of the session in a forked child. The child's own calls go to the session that follows."""
+        # A thread of the parent may have held the lock when the process was forked. That thread does not exist in the
+        # child, and would never release the lock.
         self._lock = threading.RLock()
         self.successor, self._pending = successor, []
         self.finalize()
 
     def head(self) -> Cassette:
-        """What is known so far, redacted, but for the events."""
+        """The cassette up to now, redacted, without events."""
         return self._cassette([])
 
     def to_cassette(self) -> Cassette:
@@ -332,7 +347,7 @@ class TraceSession(BaseSession):
 
     def _cassette(self, events: list[DependencyEvent]) -> Cassette:
         request, response = self._exchanged()
-        # As its first call knows the trace, where no span of the request was recorded.
+        # Where the request's own span was not recorded, the first call with a span names the trace.
         trace_id = self.trace_id or next((f"{call.trace_id:032x}" for call in self._pending if call.trace_id), None)
         return Cassette(
             schema_version=str(FORMAT_VERSION),
@@ -367,7 +382,7 @@ class TraceSession(BaseSession):
             )
 
     def _end_with(self, pending: list[PendingCall], ended: list[EndedSpan]) -> None:
-        """These are the calls of the cassette, and none comes any more: note them, and what is missing of them."""
+        """Note which calls and open spans the cassette has, now that no more come, and count the missing answers."""
         open_spans = self._known_spans.union(call.span_id for call in pending) - {span.span_id for span in ended}
         self._own = frozenset(call.eid for call in pending), frozenset(open_spans)
         self.ended_spans = None
@@ -378,7 +393,7 @@ class TraceSession(BaseSession):
             self.drop("bodies over the limit", self.limits.refused)
 
     def _began_in_time(self, call: PendingCall) -> bool:
-        """Another thread ended the session while the call was being kept: whether the cassette has it."""
+        """Whether the cassette has a call that was kept while another thread ended the session."""
         with self._lock:
             if self._own is None or call.eid in self._own[0]:
                 return True
@@ -394,16 +409,17 @@ class TraceSession(BaseSession):
         made = self._made.get(call.eid)
         if made is None or (span is not None and (made.span is None or made.span.name is None)):
             made = self._maker.event(call, span.facts() if span else None, self._started_s, self._ended_s)
-            # What is still under way is made anew the next time it is asked for.
+            # The event of a call under way is not kept: it is made anew the next time, with what came since.
             if call.ended_s is not None:
                 self._made[call.eid] = made
         return made
 
 
 class EventFeed:
-    """Goes through what a session collects, and gives each event once, when it has finished. One for each session.
+    """Gives each event of a session once, when it has finished. A session has at most one feed.
 
-    For one thread, beside those that record. Each step costs what came since the last one, and what is under way.
+    One thread may use it, while other threads record. The cost of each `take` depends on the calls since the last
+    one, and on those under way; not on the length of the session.
     """
 
     def __init__(self, session: TraceSession) -> None:
@@ -416,11 +432,11 @@ class EventFeed:
         session._feed = self
 
     def take(self, patience_s: float) -> list[DependencyEvent]:
-        """The events that have finished since the last step, redacted, each with its place as its ``eid``.
+        """The events that have finished since the last `take`, redacted, each with its position as its ``eid``.
 
         Args:
-            patience_s: How long the end of a call's span is waited for after the call has ended; some spans are
-                about more than the call.
+            patience_s: How long to wait for the end of a call's span after the call has ended. Some spans last
+                longer than their call.
         """
         session = self._session
         now_s = time.perf_counter()
@@ -440,7 +456,7 @@ class EventFeed:
             given = session._given[self._given_seen :]
             self._given_seen += len(given)
             observed = session._observed(ended_spans) if ended_spans else []
-        # Copies: in the session the events are numbered anew.
+        # Copies, since `TraceSession.events` numbers the session's own events anew.
         events = [replace(event) for event in given]
         events += [replace(session._event_of(call, spans.get(call.span_id)), eid=call.eid) for call in calls]
         for span in observed:
@@ -450,7 +466,7 @@ class EventFeed:
         return events
 
     def withdrawn(self, call: PendingCall) -> None:
-        """A call is about to be taken out of the session's list."""
+        """Adjust the feed to a call that is about to be removed from the session's list."""
         if self._session._pending.index(call) < self._calls_seen:
             self._calls_seen -= 1
             self._under_way = [other for other in self._under_way if other is not call]
