@@ -1,4 +1,4 @@
-"""What a body says, apart from how it happened to be written down this time."""
+"""The content of a body, apart from how it was compressed or split into parts this time."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _FORM = b"application/x-www-form-urlencoded"
 
 
 def plain_body(data: bytes, headers: HeaderPairs) -> bytes:
-    """The bytes that make one body equal to another; as `plain_content`, which has what counts of the headers."""
+    """The bytes by which a body is compared, as `plain_content` gives them, from all headers."""
     return plain_content(data, *content_headers(headers))
 
 
 def plain_content(data: bytes, content_type: bytes, encoding: bytes) -> bytes:
-    """The bytes that make one body equal to another.
+    """The bytes by which a body is compared.
 
-    Compressing the same content twice gives other bytes (gzip holds a time), and the boundary of multipart parts is
-    random in every client: the encodings that are known here are undone, and the boundary is replaced by a fixed one.
+    Compressing the same content twice gives different bytes, as gzip holds a time. So the known encodings are
+    decoded. Clients make up the boundary of multipart parts at random. So it is replaced by a fixed one.
     """
     if encoding:
         data = decode_body(data, known_encodings(encoding.decode("latin-1"))) or data
@@ -37,12 +37,12 @@ def plain_content(data: bytes, content_type: bytes, encoding: bytes) -> bytes:
 
 
 def is_form(headers: HeaderPairs) -> bool:
-    """Whether a body is a form's fields."""
+    """Whether the headers say that the body is an URL-encoded form."""
     return content_headers(headers)[0].partition(b";")[0].strip().lower() == _FORM
 
 
 def body_value(plain: bytes, headers: HeaderPairs) -> Any:
-    """A `plain_body` as what can be compared item by item: JSON, a form's fields by name, else the bytes."""
+    """A `plain_body` as a value that can be compared item by item: parsed JSON, a form's fields by name, or bytes."""
     if is_form(headers):
         try:
             pairs = parse_qsl(plain.decode(), keep_blank_values=True, strict_parsing=True, errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""How two values differ, item by item, and what a person is shown of it."""
+"""The differences of two values, item by item, and their texts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["MISSING", "Difference", "mapping_differences", "shortened", "value_d
 
 _LONGEST_VALUE = 80
 _BEFORE = 30
-"""How much of what two long values have in common is shown in front of where they part."""
+"""How many equal characters are shown before the place where two long texts begin to differ."""
 
 
 class _Missing:
@@ -19,7 +19,7 @@ class _Missing:
 
 
 MISSING = _Missing()
-"""Stands for what is not there."""
+"""The value of a field that one side does not have."""
 
 
 class Difference(NamedTuple):
@@ -35,7 +35,7 @@ class Difference(NamedTuple):
 
 
 def shortened(value: Any, start: int = 0) -> str:
-    """A value's text from a position on, as far as there is room for it."""
+    """A value's text from a position on, cut to at most 80 characters."""
     text = value if isinstance(value, str) else repr(value)
     end = start + _LONGEST_VALUE
     return (
@@ -44,7 +44,7 @@ def shortened(value: Any, start: int = 0) -> str:
 
 
 def _excerpts(recorded: str, actual: str) -> tuple[str, str]:
-    """Both texts whole, or as much of each as shows where they part."""
+    """Both texts, or, where one is long, the part of each around the place where they begin to differ."""
     if max(len(recorded), len(actual)) <= _LONGEST_VALUE:
         return recorded, actual
     pairs = enumerate(zip(recorded, actual, strict=False))
@@ -54,7 +54,7 @@ def _excerpts(recorded: str, actual: str) -> tuple[str, str]:
 
 
 def value_differences(name: str, recorded: Any, actual: Any) -> Iterator[Difference]:
-    """Where two values differ, item by item."""
+    """The differences of two values, item by item; ``name`` is the value's own name."""
     if isinstance(recorded, dict) and isinstance(actual, dict):
         yield from mapping_differences(name, recorded, actual)
     elif isinstance(recorded, (list, tuple)) and isinstance(actual, (list, tuple)):
@@ -66,7 +66,8 @@ def value_differences(name: str, recorded: Any, actual: Any) -> Iterator[Differe
 def _sequence_differences(
     name: str, recorded: list[Any] | tuple[Any, ...], actual: list[Any] | tuple[Any, ...]
 ) -> Iterator[Difference]:
-    # Of two lists that are not of one length, an item more or less in the middle leaves the ends as they were.
+    # Where the lengths differ, an item was added or removed somewhere. Equal items at both ends are skipped, so that
+    # not every item after that place counts as different.
     first, behind = 0, 0
     shorter = min(len(recorded), len(actual))
     if len(recorded) != len(actual):
@@ -80,6 +81,6 @@ def _sequence_differences(
 
 
 def mapping_differences(name: str, recorded: Mapping[Any, Any], actual: Mapping[Any, Any]) -> Iterator[Difference]:
-    """Where two mappings differ, entry by entry."""
+    """The differences of two mappings, entry by entry; ``name`` is the mapping's own name."""
     for key in dict.fromkeys([*recorded, *actual]):
         yield from value_differences(f"{name}.{key}", recorded.get(key, MISSING), actual.get(key, MISSING))

@@ -1,6 +1,6 @@
-"""A folder of cassettes to replay from: which of them is the recording of a request that comes in.
+"""`CassetteLibrary`: a folder of cassettes, from which it chooses the recording for a request that comes in.
 
-Only an index is held: of each cassette what its request is chosen by. Events are read when a cassette is chosen.
+Of each cassette only the facts that it is chosen by are kept in memory. Events are read when a cassette is chosen.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from timetracer_otel.types import Cassette, RequestSnapshot, ResponseSnapshot, S
 __all__ = ["CassetteLibrary", "LibraryEntry", "empty_cassette"]
 
 MAX_CACHED_BYTES = 64 * 1024 * 1024
-"""Size of the files whose events are kept for the next request that they are chosen for."""
+"""Total size of the files whose events are kept in memory, for the next request that they are chosen for."""
 
 _CANDIDATES = 3
 _MOST_DIFFERENCES = 8
 _NEAR = 0.5
-"""How alike two requests must be to be called near (`difflib.SequenceMatcher.ratio`)."""
+"""The least likeness (`difflib.SequenceMatcher.ratio`) of a recorded request that an error shows as near."""
 
 
 @dataclass(slots=True, eq=False)
 class LibraryEntry:
-    """One cassette of the folder, as it is chosen by."""
+    """The facts of one cassette of the folder that it is chosen by."""
 
     path: str
     session_id: str
@@ -42,7 +42,7 @@ class LibraryEntry:
     facts: RootFacts
     redactor: Redactor
     uses: int = 0
-    """For how many requests it was chosen."""
+    """The number of requests that it was chosen for."""
 
     @property
     def request(self) -> str:
@@ -53,11 +53,11 @@ class LibraryEntry:
 class CassetteLibrary:
     """The cassettes of a folder. Safe from any thread and task.
 
-    A request gets, in this order: the cassette that it names; one of the same method and path; one of the same method
-    whose recorded route fits the path, where no path is equal. Among several: one with an equal query, then with an
-    equal body, then with the most parameters in common, then the one that was chosen least often, then the oldest.
-    So a recording whose query or body differs may be chosen. It decides which recorded calls may answer; each call
-    is then matched as a whole, and one that differs has no answer.
+    A request gets, in this order: the cassette that it names; a cassette of the same method and path; where there is
+    none, one of the same method whose recorded route fits the path. Among several: one with an equal query, then with
+    an equal body, then with the most parameters in common, then the one that was chosen least often, then the oldest.
+    So the query or body of the chosen recording may differ. The choice only decides which recorded calls may answer.
+    Each call is then matched by itself, and a call that differs has no answer.
 
     Args:
         directory: The folder, with all below it.
@@ -67,11 +67,11 @@ class CassetteLibrary:
         CassetteError: No cassette in it can be read.
 
     Attributes:
-        broken: Why files of the folder cannot be read; they are left out.
+        broken: The errors of files that cannot be read. These files are left out.
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
-        # A service may go to another folder later.
+        # Absolute, since the service may change its working directory later.
         self.directory: str = str(Path(directory).absolute())
         if not Path(self.directory).is_dir():
             raise CassetteNotFoundError(self.directory)
@@ -108,11 +108,11 @@ class CassetteLibrary:
         return [path for _, path in self._outside]
 
     def name_of(self, entry: LibraryEntry) -> str:
-        """The path of a cassette below the folder, a name that no other one has."""
+        """The name of a cassette: its path below the folder, which no other one has."""
         return Path(entry.path).relative_to(self.directory).as_posix()
 
     def unused(self) -> list[LibraryEntry]:
-        """The recordings that were chosen for nothing so far."""
+        """The recordings that no request was given up to now."""
         return [entry for entry in self._entries if not entry.uses]
 
     def expects_body(self, request: RequestSnapshot) -> bool:
@@ -125,8 +125,8 @@ class CassetteLibrary:
         """The recording for a request; None where there is none that fits.
 
         Args:
-            request: As it came in, not redacted.
-            name: Which cassette it asks for: session id, the first eight characters of that, or file name.
+            request: The request as it came in, not redacted.
+            name: The cassette that it asks for: its session id, the first eight characters of that, or its file name.
         """
         if name is not None:
             named = self._by_name.get(name)
@@ -143,14 +143,14 @@ class CassetteLibrary:
         return entry
 
     def withdraw(self, path: str) -> None:
-        """Undo the `choose` that gave the cassette at a path: its request is asked for again."""
+        """Undo the `choose` that gave the cassette at a path, as the same request will be looked up again."""
         entry = next((entry for entry in self._entries if entry.path == path), None)
         if entry is not None:
             with self._lock:
                 entry.uses -= 1
 
     def departure(self, entry: LibraryEntry, request: RequestSnapshot) -> str | None:
-        """A request as it came in, redacted, where it is not the one of a recording; None where it is."""
+        """The text of a request, redacted, where it differs from the recorded one; None where it does not."""
         now, recorded = root_facts(request, entry.redactor), entry.facts
         other_body = None not in (now.body, recorded.body) and now.body != recorded.body
         if now._replace(body=None) == recorded._replace(body=None) and not other_body:
@@ -159,7 +159,7 @@ class CassetteLibrary:
         return f"{now.method} {now.path}{'?' if query else ''}{query}{', with another body' if other_body else ''}"
 
     def read(self, entry: LibraryEntry) -> Cassette:
-        """A cassette with its events; the same object again while it is kept. Nobody may change it.
+        """A cassette with its events. Callers share the object while it is in memory, and must not change it.
 
         Raises:
             CassetteError: It cannot be read (any more).
@@ -178,9 +178,10 @@ class CassetteLibrary:
         return cassette
 
     def outside(self) -> Cassette:
-        """What was recorded outside any request, of all processes, as one cassette; without events where nothing was.
+        """All recordings of calls outside any request, of all processes, joined into one cassette.
 
-        Recordings that were redacted by other rules than the latest one are left out, and stand in `broken`.
+        It has no events where there is no such recording. A recording with other redaction rules than the latest one
+        is left out, and `broken` has an error for it.
         """
         joined = empty_cassette(self.directory)
         for _, path in reversed(self._outside):
@@ -200,7 +201,7 @@ class CassetteLibrary:
         return joined
 
     def nearest(self, request: RequestSnapshot) -> list[str]:
-        """The recorded requests most like one that nothing fits, best first, each with what differs."""
+        """The recorded requests most like one without a recording, best first, each with its differences."""
         line = f"{request.method} {request.path}"
         scored = [
             (SequenceMatcher(None, f"{known} {path}", line).ratio(), entries[0])
@@ -245,7 +246,9 @@ class CassetteLibrary:
         )
 
     def _fitting(self, request: RequestSnapshot) -> list[tuple[LibraryEntry, RootFacts]]:
-        """The recordings of a request's method and path, or else route, each with the request as it is seen there."""
+        """The recordings of a request's method and path, or else route, each with the request's facts by its
+        rules.
+        """
         method = request.method.upper()
         entries = self._by_path.get((method, request.path)) or [
             entry
@@ -259,7 +262,7 @@ class CassetteLibrary:
 
 
 def empty_cassette(path: str | None = None) -> Cassette:
-    """A cassette that holds nothing, of no request."""
+    """A cassette without events and without a request."""
     return Cassette(
         schema_version=str(FORMAT_VERSION),
         session=SessionMeta(id="", recorded_at="", service="", env=""),

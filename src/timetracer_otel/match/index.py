@@ -1,7 +1,8 @@
-"""Which recorded event answers a call: equal signatures queue first in, first out, and never anything else.
+"""`EventIndex`: finds the recorded event that answers a call. The signatures of both must be equal.
 
-There is no cursor over the whole recording, so concurrent calls may come back in any order. Where equal
-signatures were recorded under different parent spans, the event with the caller's own parent path comes first.
+Events with equal signatures answer in the order of the recording. There is no cursor over the whole recording, so
+concurrent calls may be made in any order. Where equal signatures were recorded under different spans, the event whose
+span path is the caller's comes first.
 """
 
 from __future__ import annotations
@@ -38,12 +39,12 @@ class EventIndex:
             self._waiting.setdefault(self._keys[id(event)], deque()).append(event)
 
     def take(self, key: Key, path: tuple[str, ...] = (), accepts: Accepts | None = None) -> DependencyEvent | None:
-        """Take the next event with this signature; None where there is none (any more).
+        """Take the next event with this signature; None where none is left.
 
         Args:
             key: The signature.
             path: Names of the spans around the call.
-            accepts: Says of an event with this signature whether it may be taken.
+            accepts: Whether an event with this signature may be taken. Without it, all may.
         """
         with self._lock:
             event = self._next(key, path, accepts)
@@ -52,12 +53,12 @@ class EventIndex:
             return event
 
     def peek(self, key: Key, path: tuple[str, ...] = (), accepts: Accepts | None = None) -> DependencyEvent | None:
-        """The event that `take` would take, left where it is."""
+        """The event that `take` would take. It is not taken."""
         with self._lock:
             return self._next(key, path, accepts)
 
     def again(self, key: Key, accepts: Accepts | None = None) -> DependencyEvent | None:
-        """The event with this signature that was taken last, once more; None where none was."""
+        """The event with this signature that was taken last, for one more call; None where none was taken."""
         with self._lock:
             event = self._last.get(key)
             if event is None or (accepts is not None and not accepts(event)):
@@ -100,7 +101,7 @@ class EventIndex:
             ]
 
     def same_json(self, key: Key, body: bytes) -> Key | None:
-        """The key of a waiting event whose JSON body has the same content as this one, byte for byte or not."""
+        """The key of a waiting event whose JSON body has the same content as this one; None where there is none."""
         content = canonical_json(body)
         if content is None:
             return None
@@ -125,7 +126,7 @@ class EventIndex:
             return [event for event in self._events if id(event) in self._taken]
 
     def partial(self, key: Key) -> Key:
-        """The key under which the same call stands whose body was not sent to its end."""
+        """The key of the same call with a body that was not sent to its end."""
         return key._replace(body=PARTIAL_BODY)
 
 

@@ -1,4 +1,4 @@
-"""When no event fits: the nearest recorded ones, and the fields in which they differ."""
+"""The error for a call that no event answers: the nearest recorded events, and the fields in which they differ."""
 
 from __future__ import annotations
 
@@ -34,28 +34,29 @@ _RULES = (
 )
 """How the setting ``ignore`` names a field of a difference."""
 _MOST_RULES = 2
-"""Where more differs, it is another call, and no time or token in the same one."""
+"""Where more fields differ, it is another call, and the error suggests no ``ignore`` rules. Fewer may be a time or a
+token that changes from run to run."""
 
 
 class Attempt(NamedTuple):
-    """A call that was made in a replay, redacted as it would have been recorded."""
+    """A call that was made in a replay and has no answer, redacted as it would be in a recording."""
 
     signature: EventSignature
     body: bytes | None = None
     args: Any = None
     headers: Mapping[str, str] = MappingProxyType({})
     rules: MatchRules = EVERYTHING
-    """What counts."""
+    """The rules by which it is matched."""
     given: Collection[str] = frozenset(EventSignature.__dataclass_fields__)
     """The fields of the signature that the call has; a hand-written plugin may name a few."""
     unknown: Mapping[str, Any] = MappingProxyType({})
-    """What a hand-written plugin named besides, which no event has."""
+    """Fields that a hand-written plugin named and that no signature has."""
     refused_by: Callable[[DependencyEvent], str | None] = lambda _: None
-    """The name of the custom matcher that does not take an event for an answer; None where all do."""
+    """The name of the custom matcher that refuses an event; None where all accept it."""
 
 
 def differences(event: DependencyEvent, attempt: Attempt) -> list[Difference]:
-    """Every field in which the two differ, a JSON body field by field."""
+    """Every field in which an event differs from the call; a JSON body is compared field by field."""
     recorded, actual, rules, given = event.signature, attempt.signature, attempt.rules, attempt.given
     counts = {"lib": True, "method": rules.method, "url": rules.url}
     found = [
@@ -74,7 +75,9 @@ def differences(event: DependencyEvent, attempt: Attempt) -> list[Difference]:
 
 
 def nearest(events: Iterable[DependencyEvent], attempt: Attempt) -> list[DependencyEvent]:
-    """The events most like the attempt, best first; none of another group of calls altogether."""
+    """The events most like the attempt, best first. Events that have hardly anything in common with it are left
+    out.
+    """
     scored = [(_distance(event, attempt), event) for event in events]
     scored = [(distance, event) for distance, event in scored if distance < 8.0]
     return [event for _, event in sorted(scored, key=lambda pair: (pair[0], pair[1].eid))[:_CANDIDATES]]
@@ -135,7 +138,7 @@ def mismatch(
 
 
 def _rule_without(found: list[Difference], attempt: Attempt) -> str | None:
-    """The setting that leaves out what differs; None where other things differ as well."""
+    """The setting that would leave out all differences; None where no setting can."""
     if not found:
         return None
     own = form_of(attempt.signature.lib).own_setting(attempt.args)
@@ -214,7 +217,7 @@ def _body_differences(event: DependencyEvent, attempt: Attempt) -> Iterator[Diff
     plain = [plain_body(data, headers) for data, headers in sides]
     before, now = (body_value(data, headers) for data, (_, headers) in zip(plain, sides, strict=True))
     found = list(value_differences("body", content(before), content(now)))
-    # Equal in what they say: JSON that is written in another way.
+    # No differences, although the bytes differ: the same JSON, written in another way.
     yield from found or [Difference("body", *plain)]
 
 

@@ -1,4 +1,4 @@
-"""Requests as they are compared when the cassette for one that comes in is chosen: redacted, and in one form."""
+"""The facts of requests that are compared when a cassette is chosen for a request that comes in."""
 
 from __future__ import annotations
 
@@ -20,25 +20,27 @@ from timetracer_otel.types import Call, RequestSnapshot, header_pairs
 __all__ = ["RootFacts", "fits_route", "is_http", "request_differences", "root_facts"]
 
 _SPAN_KINDS = frozenset({"INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"})
-"""What stands in the place of the method where a recording is of a job or a message."""
+"""Kinds of spans. The recording of a job or a message has the kind of its span in place of a method."""
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}|<([^<>]*)>")
 _CONVERTERS = {"int": r"-?\d+", "float": r"-?\d+(?:\.\d+)?", "path": r".+", "uuid": r"[0-9a-fA-F-]{32,36}"}
 
 
 class RootFacts(NamedTuple):
-    """What counts of a request."""
+    """The facts of a request that count, redacted."""
 
     method: str
     path: str
     query: tuple[tuple[str, str], ...] = ()
-    """Sorted pairs; of a secret parameter only that it is there."""
+    """Sorted pairs of name and value. The value of a secret parameter is replaced, so only its presence counts."""
     body: str | None = ""
-    """Digest of the redacted body: of its content where it is JSON, of its bytes otherwise. Empty where there is no
-    body, None where it is not known."""
+    """Digest of the redacted body: of its content where it is JSON, of its bytes otherwise. Empty where the request
+    has no body; None where that is not known."""
 
     def likeness(self, now: RootFacts) -> tuple[bool, float, int]:
-        """How well a recording fits a request of its path: query, then body, then the parameters in common."""
+        """How well this recording fits a request of the same path; greater is better. It compares the query, then the
+        body, then counts equal parameters.
+        """
         body = 0.5 if None in (self.body, now.body) else float(self.body == now.body)
         return self.query == now.query, body, _in_common(self.query, now.query)
 
@@ -70,7 +72,7 @@ def root_facts(request: RequestSnapshot, redactor: Redactor) -> RootFacts:
 
 
 def request_differences(recorded: RequestSnapshot, now: RequestSnapshot, redactor: Redactor) -> list[Difference]:
-    """Every part in which two requests differ, a JSON body field by field."""
+    """Every part in which two requests differ; a JSON body is compared field by field."""
     before, after = root_facts(recorded, redactor), root_facts(now, redactor)
     found = [
         Difference(name, getattr(before, name), getattr(after, name))
@@ -85,10 +87,10 @@ def request_differences(recorded: RequestSnapshot, now: RequestSnapshot, redacto
 
 @lru_cache(maxsize=4096)
 def fits_route(template: str, path: str) -> bool:
-    """Whether a path is one of a route, as Starlette, FastAPI, Flask and Django write them.
+    """Whether a path belongs to a route, as Starlette, FastAPI, Flask and Django write routes.
 
-    A route that is a regular expression (Django's ``re_path``) fits nothing: a cassette is untrusted input, and
-    its expression is not run.
+    A route that is a regular expression (Django's ``re_path``) fits no path. A cassette is untrusted input, so its
+    expression is not run: it could be made to take for ever.
     """
     if template.startswith("^") or "(?" in template:
         return False
@@ -113,7 +115,7 @@ def _placeholder(found: re.Match[str]) -> str:
 def _body_digest(request: RequestSnapshot, redactor: Redactor) -> str | None:
     body = request.body
     if body is None:
-        # Where only a span spoke of the request there are no headers, and nothing is known of a body.
+        # A request without headers is known from its span alone, which says nothing about a body.
         return "" if request.headers else None
     if not body.captured:
         return "" if body.size_bytes == 0 else None

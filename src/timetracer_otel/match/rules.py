@@ -1,7 +1,7 @@
-"""What counts when a call is matched, where that is not everything: the settings ``match_on`` and ``ignore``.
+"""`MatchRules`: which parts of a call are compared, by the settings ``match_on`` and ``ignore``.
 
-Signatures stay as they were recorded. Under these rules both sides get a key of their own, made from what is stored
-of the recorded call and from the same, redacted, of the call that is made now.
+The recorded signatures stay as they are. By these rules, new keys are made for both sides: of the recorded call, as
+it is stored, and of the call that is made now, redacted.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ _OF_THE_TRACE = frozenset(
         *("uber-trace-id", "x-amzn-trace-id"),
     }
 )
-"""Headers of OpenTelemetry's propagators (W3C Trace Context and Baggage, B3, Jaeger, X-Ray): new in every call."""
+"""Headers of OpenTelemetry's propagators (W3C Trace Context and Baggage, B3, Jaeger, X-Ray). They are new in every
+call, and are not compared."""
 _NOT_IN_ALL = _OF_THE_TRACE | {"content-length"}
-"""Not among ``headers``, unless it is named: it says how long the body was before its secrets were replaced."""
+"""Headers that the part ``headers`` leaves out, unless one is named (``headers:<name>``). ``content-length`` is the
+length of the body with its secrets."""
 
 
 def rules_of(config: TraceConfig | None) -> MatchRules | None:
@@ -42,7 +44,7 @@ def rules_of(config: TraceConfig | None) -> MatchRules | None:
 
 
 class MatchRules:
-    """Immutable, so safe from any thread.
+    """The rules of one configuration. Immutable, so safe from any thread.
 
     Args:
         match_on: Names of parts, and functions that say whether a recorded call answers one that is made now.
@@ -62,7 +64,7 @@ class MatchRules:
         self._no_body = tuple(json_path(what) for kind, what in ignored if kind == "body")
 
     def refused_by(self, recorded: CallView, now: CallView) -> str | None:
-        """The name of the custom matcher that does not take the one for the other; None where all do."""
+        """The name of the first custom matcher that refuses the recorded call; None where all accept it."""
         refusing = next((matcher for matcher in self.matchers if not matcher(recorded, now)), None)
         return None if refusing is None else getattr(refusing, "__name__", repr(refusing))
 
@@ -75,27 +77,27 @@ class MatchRules:
         return kept
 
     def header_key(self, headers: Mapping[str, str]) -> tuple[tuple[str, str | None], ...]:
-        """What counts of the headers: names in lower case, with their values (None for one that is missing)."""
+        """The headers that count: names in lower case, with their values (None for a missing header)."""
         lowered = {name.lower(): value for name, value in headers.items()}
         names: Iterable[str] = self._headers
         if self._all_headers:
             names = sorted({*self._headers, *(lowered.keys() - _NOT_IN_ALL)})
         content_type = lowered.get("content-type")
         if content_type is not None:
-            # Random in every client, as in the body.
+            # The boundary is random; `plain_content` replaces it in the body in the same way.
             lowered["content-type"] = _BOUNDARY.sub(r"\1boundary", content_type)
         return tuple((name, lowered.get(name)) for name in names if name not in self._no_headers)
 
     def query_of(self, query: Mapping[str, Any]) -> dict[str, Any]:
-        """The query without what does not count."""
+        """The parameters of the query that count."""
         return {name: value for name, value in query.items() if self.query and name not in self._no_query}
 
     def content(self, value: Any) -> Any:
-        """Arguments, or a JSON body, without what does not count."""
+        """Arguments, or a JSON body, without the ignored items."""
         return without(value, self._no_body)
 
     def body_key(self, view: CallView, body_hash: str | None) -> str | None:
-        """What counts of the body or the arguments; ``body_hash`` where that is all of it."""
+        """The hash of the body or the arguments without the ignored items; ``body_hash`` where none is ignored."""
         if not self.body:
             return None
         if not self._no_body:
@@ -127,19 +129,21 @@ def _json(value: Any) -> bytes:
 
 
 def json_path(text: str) -> tuple[str, ...]:
-    """``$.a[0]['b c'].*`` as its steps."""
+    """The steps of a JSON path: ``$.a[0]['b c'].*`` gives ``a``, ``0``, ``b c`` and ``*``."""
     return tuple(next(step for step in match.groups() if step is not None) for match in _TOKEN.finditer(text[1:]))
 
 
 def without(value: Any, paths: Iterable[tuple[str, ...]]) -> Any:
-    """A copy without what stands at the paths, or with a stand-in where its place must stay (in a list)."""
+    """A copy without the items at the paths. In a list, a text takes the place of the item, so that the others
+    stay.
+    """
     for path in paths:
         value = _cut(value, path)
     return value
 
 
 def _cut(value: Any, path: tuple[str, ...]) -> Any:
-    """A copy in which what stands at the path is gone, or replaced where its place must stay (in a list)."""
+    """The same for one path."""
     if not path:
         return _GONE
     step, rest = path[0], path[1:]

@@ -1,4 +1,4 @@
-"""From a call to its canonical signature: what two calls must have in common to get the same answer."""
+"""Signatures: the facts that a call and a recorded event must have in common, in one canonical form."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from timetracer_otel.types import (
 __all__ = ["PARTIAL_BODY", "Key", "RedactedCall", "Signer", "canonical_json", "key_of"]
 
 PARTIAL_BODY = "partial"
-"""Stands for the hash of a body that was not sent to its end (the call failed first)."""
+"""The value of the hash for a body that was not sent to its end, as the call failed first."""
 
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 class Key(NamedTuple):
-    """A signature as the index holds it."""
+    """A signature in the form that the index looks up: hashable, and by the rules of the replay."""
 
     lib: str
     method: str
@@ -46,12 +46,12 @@ class Key(NamedTuple):
 
 
 class Target(NamedTuple):
-    """The parts of a call's URL that count."""
+    """The parts of a call's URL that are kept and compared."""
 
     url: str
-    """As the cassette says it."""
+    """The form in the cassette."""
     key: str | None
-    """As it is compared."""
+    """The form that is compared."""
     query: dict[str, Any]
     query_key: Hashable
 
@@ -61,19 +61,20 @@ class Signer:
 
     Args:
         redactor: The rules.
-        ignored: The setting ``ignore_sql_params``; on the side of the replay only.
-        rules: What counts of a call, where that is not everything; on the side of the replay only.
+        ignored: The setting ``ignore_sql_params``. Only a replay has it.
+        rules: Which parts of a call count, where that is not the default. Only a replay has them.
     """
 
     def __init__(self, redactor: Redactor, ignored: Sequence[str] = (), rules: MatchRules | None = None) -> None:
         self.redactor = redactor
         self.ignored = tuple(ignored)
         self.rules = rules
-        # Services call the same few URLs again and again; parsing one costs more than all the rest.
+        # Services call the same few URLs again and again, and parsing a URL takes longer than the rest of a
+        # signature.
         self.target = lru_cache(maxsize=4096)(self._parse_target)
 
     def redacted(self, call: Call) -> RedactedCall:
-        """The call as it is kept, looked up and shown: redacted once, however often it is asked for."""
+        """The call in the form in which it is kept, looked up and shown. Each part is redacted once."""
         return RedactedCall(call, self)
 
     def recorded_view(self, event: DependencyEvent) -> CallView:
@@ -92,7 +93,7 @@ class Signer:
         )
 
     def recorded_key(self, event: DependencyEvent) -> Key:
-        """What a recorded event is found by."""
+        """The key that a recorded event is found by."""
         signature, call = event.signature, event.call
         key = key_of(signature)
         args: Any = call.args if call is not None else None
@@ -105,7 +106,7 @@ class Signer:
         return self.ruled(self.rules, key, signature.query, self.recorded_view(event))
 
     def ruled(self, rules: MatchRules, key: Key, query: dict[str, Any], view: CallView) -> Key:
-        """A key of which only that is left which counts."""
+        """A key without the parts that do not count by the rules."""
         return Key(
             key.lib,
             key.method if rules.method else "",
@@ -116,13 +117,13 @@ class Signer:
         )
 
     def without_ignored(self, lib: str, args: Any) -> Any:
-        """Redacted arguments without what the setting ``ignore_sql_params`` leaves out; the same object where that is
-        nothing.
+        """Redacted arguments without the values that ``ignore_sql_params`` leaves out. The same object where it
+        leaves out none.
         """
         return form_of(lib).without_ignored(args, self.ignored) if self.ignored and args is not None else args
 
     def arguments_hash(self, lib: str, args: Any) -> str:
-        """SHA-256 of redacted arguments as they are compared.
+        """SHA-256 of redacted arguments in the form in which they are compared.
 
         Raises:
             Unencodable: They cannot be kept in a cassette.
@@ -153,17 +154,18 @@ _NOT_MADE: Any = object()
 
 
 class RedactedCall:
-    """A call that is made now, redacted, with all that is made of it: signature, key, event, the text of a miss.
+    """A call that is made now, redacted. Its signature, its key, its event and the text of a miss are made of this.
 
-    Each part is made when it is first asked for, and once: what is stored, what is compared and what is shown is one
-    thing, and a body of many megabytes is gone through one time. Not safe from several threads at once.
+    Each part is made once, when it is first asked for. So a body of many megabytes is searched for secrets once, and
+    what is stored, compared and shown is the same. Not safe from several threads at once.
 
     Attributes:
-        call: As it was made, not redacted.
-        signer: Who made this; another replay, of a cassette with other rules, has another one.
+        call: The call, not redacted.
+        signer: The signer whose rules apply. The replay of a cassette with other rules has another signer.
     """
 
-    # What was not asked for yet, where None is an answer, is `_NOT_MADE`. On the class: one is made for each call.
+    # `_NOT_MADE` is the value of a part that was not asked for yet, where None is a valid value. The defaults stand
+    # in the class, since an object is made for each call.
     _args: Any = _NOT_MADE
     _body: RedactedBody | None = None
     _body_hash: str | None = _NOT_MADE
@@ -205,7 +207,7 @@ class RedactedCall:
 
     @property
     def plain_body(self) -> bytes:
-        """Its redacted body in the form in which two bodies are compared."""
+        """Its redacted body in the form in which bodies are compared (`plain_content`)."""
         if self._plain_body is None:
             body = self.body
             self._plain_body = plain_content(body.data, body.content_type, body.encoding)
@@ -220,7 +222,8 @@ class RedactedCall:
 
     @property
     def body_hash(self) -> str | None:
-        """SHA-256 of the redacted body as it is compared, or of the redacted arguments where the call is no HTTP.
+        """SHA-256 of the redacted body in the form in which it is compared, or of the redacted arguments without
+        HTTP.
 
         Raises:
             Unencodable: The arguments cannot be kept in a cassette.
@@ -242,7 +245,7 @@ class RedactedCall:
 
     @property
     def signature(self) -> EventSignature:
-        """The signature as it stands in the cassette: a new one each time.
+        """The signature for the cassette; a new object each time.
 
         Raises:
             Unencodable: As for `body_hash`.
@@ -253,7 +256,7 @@ class RedactedCall:
 
     @property
     def unhashed_signature(self) -> EventSignature:
-        """The signature of a call whose arguments cannot be kept: without their hash."""
+        """The signature without the hash, for a call whose arguments cannot be kept."""
         target = self._target
         return EventSignature(
             lib=self.call.lib, method=self.call.method, url=target.url or None, query=dict(target.query)
@@ -261,7 +264,7 @@ class RedactedCall:
 
     @property
     def key(self) -> Key:
-        """What the call is looked up by.
+        """The key that the call is looked up by.
 
         Raises:
             Unencodable: As for `body_hash`.
@@ -300,7 +303,7 @@ def key_of(signature: EventSignature) -> Key:
 
 
 def _encoded_body_hash(call: CallSnapshot, body_hash: str | None) -> str | None:
-    """The hash of a recorded body that has a content encoding: older recordings hashed the encoded bytes."""
+    """The hash of the decoded body of a recorded call. Older recordings hashed the encoded bytes."""
     data = call.body.data if call.body is not None and call.body.captured else None
     if body_hash in (None, PARTIAL_BODY) or not isinstance(data, bytes):
         return body_hash
@@ -308,7 +311,7 @@ def _encoded_body_hash(call: CallSnapshot, body_hash: str | None) -> str | None:
 
 
 def canonical_json(data: bytes) -> bytes | None:
-    """JSON with equal content as equal bytes; None where the data is no JSON."""
+    """JSON in a form in which equal content gives equal bytes; None where the data is no JSON."""
     try:
         return json.dumps(json.loads(data), sort_keys=True, separators=(",", ":")).encode()
     except (ValueError, RecursionError):
@@ -320,7 +323,7 @@ def _query_key(query: dict[str, Any]) -> Hashable:
 
 
 def _hashable(value: Any) -> Hashable:
-    """A value of a query, or a list of them; a hand-written plugin, or somebody's cassette, may hold anything."""
+    """A hashable form of a query's value, or list of values. Hand-written plugins may put anything there."""
     if isinstance(value, str):
         return value
     return tuple(map(_hashable, value)) if isinstance(value, list) else repr(value)

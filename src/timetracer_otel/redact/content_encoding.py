@@ -1,4 +1,4 @@
-"""Content encodings (RFC 9110 section 8.4), as far as redaction must look behind them."""
+"""Content encodings (RFC 9110 section 8.4): decoding a body to find secrets in it, and encoding it again."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from typing import Any
 __all__ = ["MAX_DECODED_BYTES", "decode_body", "encode_body", "known_encodings"]
 
 MAX_DECODED_BYTES = 256 * 1024 * 1024
-"""A body that grows beyond this is taken for a bomb and left undecoded."""
+"""A body that is longer than this when decoded is taken for a decompression bomb, and stays undecoded."""
 
 _PIECE_BYTES = 1024
 
 
 def known_encodings(encoding: str) -> str:
-    """The encodings among these that a client may undo; HTTP clients pass over names that they do not know."""
+    """The encodings among these that can be decoded here. HTTP clients, too, ignore names that they do not know."""
     return ", ".join(name for name in _names(encoding) if name in _DECODERS)
 
 
 def decode_body(data: bytes, encoding: str, *, damaged_too: bool = False) -> bytes | None:
-    """The body without its content encoding, as far as it goes; None where it cannot be decoded here.
+    """The decoded body; None where it cannot be decoded here.
 
-    A body that breaks off gives what could be decoded of it.
+    Of a body that is cut off, the part that can be decoded.
 
     Args:
         data: The body.
         encoding: The value of its ``content-encoding``; empty for none.
-        damaged_too: A body that is damaged gives what stands before the damage, where that is anything.
+        damaged_too: Of a damaged body, give the part before the damage. None where there is no such part.
     """
     for name in reversed(_names(encoding)):
         decoded = _decoded(data, name, damaged_too)
@@ -40,7 +40,7 @@ def decode_body(data: bytes, encoding: str, *, damaged_too: bool = False) -> byt
 
 
 def encode_body(data: bytes, encoding: str) -> bytes:
-    """The body in this content encoding, the same bytes for the same body every time."""
+    """The body in this content encoding. Equal bodies give equal bytes."""
     for name in _names(encoding):
         data = _ENCODERS[name](data)
     return data
@@ -63,7 +63,7 @@ def _decoded(data: bytes, name: str, damaged_too: bool) -> bytes | None:
             if left < 0:
                 return None
     except Exception:
-        # The app gets the same bytes and fails the same way.
+        # The body is kept as it is. In a replay the app gets the same bytes, and fails in the same way.
         if not damaged_too or left == MAX_DECODED_BYTES:
             return None
     return b"".join(pieces)
@@ -84,12 +84,13 @@ def _inflate(data: bytes, window_bits: int = 16 + zlib.MAX_WBITS) -> Iterator[by
             if decompressor.eof:
                 break
         rest = decompressor.unused_data + data[position + _PIECE_BYTES :]
-        # gzip may have several members, one behind the other (RFC 1952 section 2.2); clients ignore all else there.
+        # gzip may have several members, one after the other (RFC 1952 section 2.2). Clients ignore any other bytes
+        # there.
         data = rest if window_bits > zlib.MAX_WBITS and rest.startswith(_GZIP_MAGIC) else b""
 
 
 def _inflate_either(data: bytes) -> Iterator[bytes]:
-    # "deflate" is zlib by the RFC and raw in the wild; clients take both.
+    # "deflate" means the zlib format by the RFC. Some servers send raw deflate, and clients accept both.
     try:
         zlib.decompressobj().decompress(data[:2])
     except zlib.error:
@@ -98,7 +99,7 @@ def _inflate_either(data: bytes) -> Iterator[bytes]:
 
 
 def _brotli() -> Any:
-    # The two packages that HTTP clients use, with the same functions.
+    # HTTP clients use either of these two packages, which have the same functions.
     try:
         return importlib.import_module("brotli")
     except ImportError:
@@ -116,7 +117,9 @@ def _unzstd(data: bytes) -> Iterator[bytes]:
 
 
 def _piecewise(data: bytes, decoder: Callable[[], Callable[[bytes], bytes]]) -> Iterator[bytes]:
-    """Decode with a decoder that knows no limit, so little at a time that a bomb is seen before it has grown."""
+    """Decode in small pieces with a decoder that has no limit, so that a bomb is noticed before it fills the
+    memory.
+    """
     decode = decoder()
     for position in range(0, len(data), _PIECE_BYTES):
         piece = data[position : position + _PIECE_BYTES]
@@ -130,7 +133,7 @@ def _piecewise(data: bytes, decoder: Callable[[], Callable[[bytes], bytes]]) -> 
 
 
 def _one_by_one(decode: Callable[[bytes], bytes], piece: bytes) -> Iterator[bytes]:
-    """What stands before the damage in a piece: a decoder keeps back what it decoded of a piece that it refuses."""
+    """Decode a damaged piece byte by byte, up to the damage: of a piece as a whole, a decoder would give nothing."""
     for byte in piece:
         yield decode(bytes((byte,)))
 

@@ -1,7 +1,7 @@
-"""The one walk over errors, and over what holds errors: texts in them are replaced, at any depth.
+"""Replacing texts in recorded errors, and in values that hold errors, at any depth.
 
-Servers and clients quote in their errors what they were given: a password, a URL with a token, a header. Whoever
-knows what must not be kept makes an `Edit`, and has it applied here to every text and every bytes of an error.
+Servers and clients quote in their errors what they were given: a password, a URL with a token, a header. Code that
+knows what must not be kept makes an `Edit`. The functions here apply it to every text and every bytes of an error.
 """
 
 from __future__ import annotations
@@ -18,15 +18,17 @@ Edit: TypeAlias = Callable[[str], str]
 """Gives a text as it may be kept."""
 
 SHORTEST_SECRET = 4
-"""Characters of a secret that is looked for in texts. Shorter ones keep nobody out, and are found everywhere: taking
-them out of an error would take all else apart."""
+"""The least characters of a secret that is replaced in texts. Shorter secrets protect nothing, and occur by chance in
+many words: replacing them would make an error unreadable."""
 
 _PARTS = tuple(entry.name for entry in fields(RecordedError) if entry.name not in ("cls", "enums"))
-"""What of an error may quote something; the class and the members of enumerations are names in code."""
+"""The fields of an error that may quote a secret. The class and the members of enumerations are names in code."""
 
 
 def replacing(pairs: Sequence[tuple[str, str]]) -> Edit:
-    """The edit that replaces texts by others, one pair after the other; put longer texts before shorter ones."""
+    """The edit that replaces each first text by the second, one pair after the other. Put longer texts first: a
+    shorter one may be a part of them.
+    """
 
     def edit(text: str) -> str:
         for old, new in pairs:
@@ -57,7 +59,7 @@ def edited(value: Any, edit: Edit) -> Any:
 
 
 def edited_errors(value: Any, edit: Edit) -> Any:
-    """A value in which errors are edited, and nothing else: an answer of several parts, of which some are errors."""
+    """A value in which only the errors are edited. Example: the replies of a pipeline, some of which are errors."""
     kind = type(value)
     if kind is RecordedError:
         return edited(value, edit)
@@ -69,7 +71,8 @@ def edited_errors(value: Any, edit: Edit) -> Any:
 
 
 def _edited_bytes(data: bytes, edit: Edit) -> bytes:
-    # A text may stand in bytes as UTF-8, and header lines stand there as Latin-1: both readings keep every byte.
+    # Bytes may be a text in UTF-8, or header lines in Latin-1, so both are tried. Both decode and encode without
+    # loss.
     for encoding in ("latin-1",) if data.isascii() else ("utf-8", "latin-1"):
         text = data.decode(encoding, "surrogateescape")
         made = edit(text)

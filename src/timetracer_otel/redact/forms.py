@@ -1,7 +1,7 @@
-"""What a library declares of its calls: where secrets are in them, and what of them is compared.
+"""The form of a library's calls, which the library declares: where secrets are in them, and what of them is compared.
 
-The kernel knows no library. It asks `form_of` for the form of a call by the name of the call's library, and gets what
-that library declared when its plugin was made, what its group has in common, or plain values.
+The kernel knows no library. It asks `form_of` by the name of a call's library. The answer is the form that the
+library declared when its plugin was made, or else the form of its group, or else `PLAIN`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ __all__ = ["PLAIN", "CallForm", "OwnSetting", "declare", "declare_group", "error
 
 
 class OwnSetting(NamedTuple):
-    """A setting by which values of a library's calls are left out of the comparison, in the place of ``ignore``."""
+    """A setting of a library's own that leaves values out of the comparison, as ``ignore`` does for other calls."""
 
     name: str
     fields: tuple[str, ...]
-    """Beginnings of the names of differences that it can leave out (``args.parameters``)."""
+    """The differences that it can leave out, by the beginnings of their names (``args.parameters``)."""
 
 
 class CallForm:
@@ -33,35 +33,32 @@ class CallForm:
     """
 
     def arguments(self, args: Any, redactor: Redactor) -> Any:
-        """A call's arguments as they are kept: redacted, in a copy where anything was replaced."""
+        """A call's arguments, redacted. A copy, where anything was replaced."""
         return redactor.value(args)
 
     def redact_result(self, result: EventResult, args: Any, redactor: Redactor) -> None:
-        """Redact what came of a call, besides what stands under a secret name.
+        """Redact the result of a call, beyond the values under secret names, which are redacted anyway.
 
         Args:
             result: Changed in place.
-            args: The call's arguments as they were given, not redacted: results quote them.
+            args: The call's arguments, not redacted. Results may quote secrets that are in them.
             redactor: The rules.
         """
 
     def error_text(self, text: str) -> str:
-        """The text of an error, or a traceback, without what this library's errors quote that may be secret.
+        """The text of an error, or a traceback, without the secrets that this library's errors may quote.
 
-        It is asked of texts whose library nobody knows (the traceback of a request, the description of a span), and
-        so must know its own errors by their wording.
+        It is also given texts of unknown origin: the traceback of a request, the description of a span. It must
+        therefore recognise its own library's errors by their wording.
         """
         return text
 
     def compared(self, args: Any) -> Any:
-        """Redacted arguments as they are compared: without what is made anew in each run. The same object where
-        that is all of them.
-        """
+        """Redacted arguments without values that are made anew in each run. The same object where there are none."""
         return args
 
     def without_ignored(self, args: Any, rules: Sequence[str]) -> Any:
-        """Redacted arguments without the values that a replay does not compare. The same object where that is all
-        of them.
+        """Redacted arguments without the values that rules leave out. The same object where they leave out none.
 
         Args:
             args: Of a recorded call, or of one that is made now.
@@ -70,13 +67,14 @@ class CallForm:
         return args
 
     def shown(self, args: Any) -> Sequence[tuple[str, Any]]:
-        """What of redacted arguments the text of a miss shows, by name; the first is the text that `likeness` is
-        measured by. Empty where there is nothing to show but the call's method and target.
+        """The parts of redacted arguments that the text of a miss shows, by name.
+
+        The first one is the text that `likeness` compares. Empty where the call's method and target say everything.
         """
         return ()
 
     def likeness(self, args: Any) -> str | None:
-        """The text by which one call is like another, to find the nearest recorded one; None where there is none."""
+        """The text that is compared to find the nearest recorded call; None where there is none."""
         return None
 
     def own_setting(self, args: Any) -> OwnSetting | None:
@@ -87,7 +85,7 @@ class CallForm:
 PLAIN = CallForm()
 
 _of_library: dict[str, CallForm | None] = {}
-"""None where a library is known and declares no form."""
+"""None for a library that declares no form of its own."""
 _of_group: dict[str, CallForm] = {}
 _find: Callable[[], object] | None = None
 _finding = False
@@ -95,17 +93,17 @@ _lock = threading.RLock()
 
 
 def declare(library: str, form: CallForm | None) -> None:
-    """Say how the calls of a library are redacted and compared; None: as its group's. The last word counts."""
+    """Set the form of a library's calls; None stands for its group's form. The last declaration counts."""
     _of_library[library] = form
 
 
 def declare_group(group: str, form: CallForm) -> None:
-    """Say how the calls of a group's libraries are redacted and compared that declare no form of their own."""
+    """Set the form of the libraries of a group that declare no form of their own."""
     _of_group[group] = form
 
 
 def find_by(load: Callable[[], object]) -> None:
-    """Set what is called, once, when a form is asked for that nobody declared: it loads the plugins there are.
+    """Set the function that loads all plugins. It is called once, when an undeclared form is asked for.
 
     Example: a `ReplaySession` that a test makes by hand compares calls of SQLAlchemy before anything has loaded the
     plugin for it.
@@ -133,7 +131,7 @@ def _found(library: str) -> CallForm | None:
 
 
 def error_text(text: str) -> str:
-    """The text of an error of whatever library, or a traceback, without what the declared libraries say is secret."""
+    """The text of an error of any library, or a traceback, redacted by the forms of all declared libraries."""
     _load()
     for form in list(_of_library.values()):
         if form is not None:
@@ -145,7 +143,8 @@ def _load() -> None:
     global _find, _finding
     if _find is None:
         return
-    # Other threads wait: what they ask for may be declared in this moment. What is loaded may ask, too.
+    # Other threads wait here: the form that they ask for may be declared at this moment. The thread that loads may
+    # come here again, as a plugin may ask for a form while it is loaded.
     with _lock:
         if _find is not None and not _finding:
             _finding = True

@@ -1,7 +1,7 @@
-"""Redaction: secrets are replaced before anything is stored, and before anything is matched.
+"""`Redactor`: replaces secrets before anything is stored, and before anything is matched.
 
-Both sides of a match go through here, so a call with a secret finds its recording although the secret is not in
-it. Copies are redacted, never originals.
+Both sides of a match are redacted, so a call with a secret finds its recording although the recording does not have
+the secret. Copies are redacted, never the app's own objects.
 """
 
 from __future__ import annotations
@@ -55,19 +55,19 @@ _COOKIE_ATTRIBUTES = frozenset(
         b"version",
     }
 )
-"""Of a cookie that is set (RFC 6265, 2109 and 2965, and what browsers add); a jar refuses one whose version it does
-not know."""
+"""Attributes of ``Set-Cookie``, which are no cookies: RFC 6265, 2109 and 2965, and those of browsers. They stay as
+they are, since a cookie jar refuses, for instance, a cookie whose version it does not know."""
 
 
 class RedactedBody(NamedTuple):
-    """A body after redaction; ``changed`` is False where it is the very bytes that went in."""
+    """A body after redaction. ``changed`` is False where nothing was replaced: ``data`` is the same object then."""
 
     data: bytes
     sizes: Sequence[int]
     changed: bool
     content_type: bytes = b""
     encoding: bytes = b""
-    """These two as the headers name them; empty where there is no body."""
+    """``content-type`` and ``content-encoding``, as in the headers; empty where there is no body."""
 
 
 class Redactor:
@@ -90,12 +90,14 @@ class Redactor:
 
     @classmethod
     def of(cls, mode: str, extra: Sequence[str]) -> Redactor:
-        """The redactor of these rules, shared by all who ask: requests call the same few URLs again and again."""
+        """The redactor of these rules. All callers share it, and so its cache of URLs: apps call the same few URLs
+        again and again.
+        """
         return _redactor(mode, tuple(extra))
 
     @property
     def rules(self) -> list[str]:
-        """What is replaced, for the cassette's header: `from_rules` makes the same redactor again."""
+        """The rules as the cassette's header has them. `from_rules` makes an equal redactor of them."""
         if not self.active:
             return []
         return [*_DEFAULT_RULES, *(_NAME_RULE + name for name in sorted(self._extra))]
@@ -119,14 +121,15 @@ class Redactor:
         return self.active and name.lower() in self._fields
 
     def _url(self, url: str) -> str:
-        """The URL with secret parameters replaced, in query and fragment, and user information taken out."""
+        """The URL with secret parameters in query and fragment replaced, and user information as well."""
         if not self.active or ("?" not in url and "@" not in url and "#" not in url):
             return url
         parts = split_url(url)
         netloc = parts.netloc
         if netloc is not None and "@" in netloc:
             netloc = f"{quote(REDACTED)}@{netloc.rpartition('@')[2]}"
-        # Tokens come in fragments as well (RFC 6749 section 4.2.2), also behind a path of their own ("#/in?token=").
+        # OAuth puts tokens into fragments (RFC 6749 section 4.2.2). A fragment may begin with a path of its own
+        # ("#/in?token=").
         fragment = parts.fragment and "?".join(self._fields_of_url(part) for part in parts.fragment.split("?"))
         query = parts.query and self._fields_of_url(parts.query)
         return parts._replace(netloc=netloc, query=query, fragment=fragment).unsplit()
@@ -179,7 +182,9 @@ class Redactor:
         return unchanged
 
     def is_damaged(self, data: bytes, headers: HeaderPairs) -> bool:
-        """Whether a body does not decode as its headers say: nothing redacted fails in the same way."""
+        """Whether a body is damaged, so that decoding it by its headers fails. A redacted body would decode, so the
+        app would not get the same error.
+        """
         encoding = known_encodings(content_headers(headers)[1].decode("latin-1"))
         return decode_body(data, encoding) is None and decode_body(data, encoding, damaged_too=True) is not None
 
@@ -211,13 +216,13 @@ class Redactor:
 
 
 def _readings(data: bytes, coding: str) -> Iterator[tuple[bytes, str]]:
-    """What a body may be to those who read it, with the encodings that this is in."""
+    """The readings of a body, each with the encoding that it was decoded from: decoded, in part, and as it is."""
     encoding = known_encodings(coding) if coding else ""
     plain = decode_body(data, encoding) if encoding else data
     if plain is not None:
         yield plain, encoding
         return
-    # Damaged, or in no encoding at all, whatever its headers say.
+    # The body is damaged, or is not encoded although its headers say so. Both readings are searched for secrets.
     plain = decode_body(data, encoding, damaged_too=True)
     if plain is not None:
         yield plain, encoding
@@ -228,7 +233,7 @@ def content_headers(headers: HeaderPairs) -> tuple[bytes, bytes]:
     """The last ``content-type``, and all of ``content-encoding`` in one; empty where they are missing."""
     content_type = encoding = b""
     for name, value in headers:
-        # Both begin with the same letter, and few others do: cheaper than to lower each name.
+        # Both names begin with "c", and few others do. To check that first is cheaper than to lower each name.
         if name[:1] in (b"c", b"C"):
             lowered = name.lower()
             if lowered == b"content-type":

@@ -1,8 +1,8 @@
-"""Which names are secret by default. Compared as a whole and without regard to case; nothing here is a pattern.
+"""The names that are secret by default. Names are compared as a whole, ignoring case; none is a pattern.
 
-A name stands here when its value alone lets somebody act as somebody else (credentials, session ids, keys), or
-is card data that PCI DSS 4.0 forbids to store. Personal data is for each project to name (`redact_extra`): what
-is personal depends on the service, and a rule too wide makes different calls look equal.
+A name is in these lists if its value alone lets somebody act as somebody else (credentials, session ids, keys), or if
+it is card data that PCI DSS 4.0 forbids to store. Personal data is not in them: what is personal depends on the
+service, and a rule that is too wide makes different calls look equal. A project names it with `redact_extra`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Cutting secrets out of a body without touching a byte beside them.
 
-A body is never parsed and written again: that would lose duplicate keys, number forms and white space. What is
-found is a list of edits, places with what stands there instead.
+A body is not parsed and written again: that would lose duplicate keys, number forms and white space. Instead, the
+functions here find edits: places in the body, each with its new text.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from timetracer_otel.constants import REDACTED
 __all__ = ["Edit", "apply_edits", "form_edits", "json_edits", "move_boundaries", "multipart_edits"]
 
 _REDACTED = REDACTED.encode()
-# One step for each stretch, not for each byte: the engine keeps a place to go back to for every step.
+# Each repetition matches a stretch of bytes and not one byte: the engine remembers a position for every repetition,
+# and would use much memory for long strings.
 _JSON_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _JSON_BRACKET_OR_STRING = re.compile(_JSON_STRING.pattern + rb"|[\[\]{}]", re.DOTALL)
 _JSON_SCALAR = re.compile(rb"[^\s,\]}]*")
@@ -29,14 +30,14 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-"""The longer ones first: one of them begins with a shorter one."""
+"""UTF-32 first: its little-endian mark begins with that of UTF-16."""
 _WIDE = {
     b"\1\0\1\0": "utf-16-le",
     b"\0\1\0\1": "utf-16-be",
     b"\1\0\0\0": "utf-32-le",
     b"\0\0\0\1": "utf-32-be",
 }
-"""Which bytes of the first four are zero."""
+"""By which of the first four bytes are zero (0) and which are not (1)."""
 _PART_NAME = re.compile(rb'\bname\*?="?([^";\r\n]*)', re.IGNORECASE)
 
 
@@ -82,7 +83,7 @@ def json_edits(data: bytes, keys: re.Pattern[bytes]) -> Iterator[Edit]:
     while (found := keys.search(lowered, position)) is not None:
         start = found.end()
         if lowered[found.start() - 1 : found.start()] == b"\\":
-            # A quote after a backslash belongs to the inside of a string.
+            # An escaped quote is inside a string, so this is no key.
             position = found.start() + 1
             continue
         stop = _json_value_end(data, start)
@@ -92,7 +93,7 @@ def json_edits(data: bytes, keys: re.Pattern[bytes]) -> Iterator[Edit]:
 
 
 def _wide_encoding(data: bytes) -> str:
-    """The encoding of JSON in units of two or four bytes, which clients read (RFC 4627 section 3); else empty."""
+    """UTF-16 or UTF-32, in which JSON may be written (RFC 4627 section 3); empty for other encodings."""
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return encoding
@@ -101,7 +102,8 @@ def _wide_encoding(data: bytes) -> str:
 
 
 def _wide_json_edits(data: bytes, encoding: str, keys: re.Pattern[bytes]) -> Iterator[Edit]:
-    # A last unit that is cut off, and units that are no character, must not move what stands beside them.
+    # A cut-off last unit is left out, and a unit that is no character becomes a character of the same size. So the
+    # places of all other characters stay right.
     errors, size = ("surrogatepass", 2) if "16" in encoding else ("replace", 4)
     narrow = data[: len(data) // size * size].decode(encoding, errors).encode("utf-8", "surrogatepass")
     at = narrow_at = 0
@@ -180,7 +182,7 @@ def apply_edits(data: bytes, edits: Sequence[Edit]) -> bytes:
 
 
 def move_boundaries(sizes: Sequence[int], edits: Sequence[Edit]) -> list[int]:
-    """Sizes of the same chunks after the edits; a boundary inside an edit moves to the end of its text."""
+    """The sizes of the chunks after the edits. A boundary within an edit moves to the end of the new text."""
     moved = []
     behind = 0  # edits that lie wholly before the boundary
     shift = 0

@@ -1,4 +1,4 @@
-"""A URL as its parts, for those who look for what counts in it, or must not be kept of it."""
+"""Taking URLs apart, for redaction and for comparison, without losing a character."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 __all__ = ["UrlParts", "same_target", "split_url", "values_by_name"]
 
-# RFC 3986, appendix B. What `urllib.parse` refuses ("http://[x") comes along in headers that servers send, and has to
-# be redacted all the same; and what is put together again has each byte that it had.
+# The expression of RFC 3986, appendix B. `urllib.parse` will not do: it refuses texts such as "http://[x", which
+# servers send in headers and which must be redacted all the same. And it loses marks without text, such as a final
+# "?".
 _PARTS = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*):)?(?://([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
 
 
 class UrlParts(NamedTuple):
-    """What a URL is made of, as it stands there; None for a part that is missing with its mark."""
+    """The parts of a URL, unchanged. None for a part that is missing together with its mark (``?``, ``#``)."""
 
     scheme: str | None
     netloc: str | None
@@ -32,7 +33,7 @@ class UrlParts(NamedTuple):
 
 
 def split_url(url: str) -> UrlParts:
-    """The parts of any text as those of a URL: there is no text that this refuses."""
+    """The parts of a URL. Any text is accepted."""
     found = _PARTS.match(url)
     assert found is not None
     return UrlParts(*found.groups())
@@ -42,7 +43,7 @@ _HTTP = re.compile(r"(https?://)(?:[^/?#]*@)?([^/?#]*)(.*)", re.DOTALL)
 
 
 def same_target(url: str) -> str:
-    """The form in which two URLs of signatures are one target: for HTTP, what goes over the wire.
+    """The URL of a signature in the form in which URLs are compared: for HTTP, as it is sent.
 
     An empty path is sent as ``/`` (RFC 9110 section 7.1), and user information is not sent in the URL.
     """
