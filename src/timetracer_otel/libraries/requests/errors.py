@@ -24,14 +24,14 @@ _CONTEXT = "timetracer.context"
 
 def recorded_error(error: BaseException) -> RecordedError:
     """An error as a value; requests, pools and connections in it are stood in for."""
-    recorded = record_error(error, substitute=_stand_in)
+    recorded = record_error(error, substitute=_substitute)
     context = error.__context__
     if context is not None and context is not _inner(error) and not error.__suppress_context__:
-        recorded.attributes[_CONTEXT] = record_error(context, substitute=_stand_in)
+        recorded.attributes[_CONTEXT] = record_error(context, substitute=_substitute)
     return recorded
 
 
-def _stand_in(item: Any) -> Any:
+def _substitute(item: Any) -> Any:
     from requests import PreparedRequest
     from urllib3.connectionpool import ConnectionPool
 
