@@ -11,9 +11,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Mapping
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
 from timetracer_otel.base import faults
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -38,6 +41,9 @@ _group_by_name: dict[str, str] = {}
 @cache
 def installed() -> Mapping[str, EntryPoint]:
     """The plugins that installed distributions offer, by name, not loaded. Looked up once: it takes milliseconds."""
+    # Imported here: it costs half of what all of OpenTelemetry's API does, and importing `record` imports this file.
+    from importlib.metadata import entry_points
+
     return {entry_point.name: entry_point for entry_point in entry_points(group=ENTRY_POINT_GROUP)}
 
 
