@@ -1,8 +1,10 @@
 """The contract of every library: bare, recorded and replayed calls look the same to the app.
 
 Each case of a library runs at least three times: with the library untouched (bare), in a recording, and in a replay
-for which the servers are stopped. What the app sees is written down as plain values (`tests.contract.observation`):
-values with their types, errors with their causes, all in their order. The runs must agree in all of it.
+for which the servers are stopped. What the app sees is written down as plain values: values with their types, errors
+with their causes, all in their order. The runs must agree in all of it. `tests.contract.observation` writes down what
+HTTP clients give, `tests.contract.sql_observation` what databases give, `typed` of `tests.contract.redis_contract`
+what Redis gives.
 
 A library gives a `Flavour`: its servers, how to run a case, and how to take the servers away. A test class inherits
 `Contract` (or `AddingContract`, for runs that add their calls to a cassette) and names the flavour and its cases.

@@ -230,9 +230,7 @@ def three_runs(
     repeatable: bool = True,
     **settings: Any,
 ) -> Cassette:
-    """Run an app bare, recorded, and replayed with the server stopped; all must see the same, with the same types.
-
-    So must a run that adds everything to a cassette without a call (``new_episodes``), and the replay of that.
+    """Make all runs of the contract, those that add calls among them, for one app with a server of its test.
 
     Args:
         app: Gives what it saw.
