@@ -2,7 +2,8 @@
 
 ``python -m tests.exported_types`` runs ``pyright --verifytypes`` on the installed package, prints each symbol of the
 contract whose type is not known, and ends with 1 where there is one. Modules inside a room are no part of the
-contract and are left out; a class that a module of the contract exports counts with all its members, wherever it is defined.
+contract and are left out. A class that a module of the contract exports counts with all its members, wherever it is
+defined.
 """
 
 from __future__ import annotations
