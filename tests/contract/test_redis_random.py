@@ -116,6 +116,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RedisServe
         yield server, folder / "x.msgpack"
 
 
+# Hypothesis writes its strategy down where an example was too large to be finished, and warns of the text's length.
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @pytest.mark.hypothesis
 @settings(examples(12), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(flavour=st.sampled_from(FLAVOURS), steps=st.lists(STEPS, min_size=15, max_size=60))
