@@ -48,7 +48,7 @@ demo: $(STAMPS)/installed ## record a small service, stop its upstream, replay i
 	@$(CLEAN) $(BIN)/python docs/demo/run.py
 
 test: $(STAMPS)/installed ## set up and run the tests, with branch coverage where Python is 3.12 or newer
-	@echo "running the tests, $(WORKERS) at a time (about 3 minutes on two cores$(if $(filter 1,$(TRACES_SAFELY)),$(COMMA) and more with coverage))"
+	@echo "running the tests, $(WORKERS) at a time (about 6 minutes on two cores$(if $(filter 1,$(TRACES_SAFELY)),$(COMMA) and more with coverage))"
 	@echo "left to other targets: $(ELSEWHERE)"
 ifeq ($(TRACES_SAFELY),1)
 	@rm -rf .coverage
