@@ -108,13 +108,10 @@ def _check(setting: Setting, flag: str, value: str) -> None:
 
 
 def known_plugins(more: Collection[str] = ()) -> frozenset[str]:
-    """The names that lists of plugins may hold: the built-in ones, those of entry points, and ``more``."""
-    from importlib.metadata import entry_points
-
+    """The names that lists of plugins may hold: groups, plugins that are installed, and ``more``."""
     from timetracer_otel.base.plugin_names import known_names
 
-    installed = {entry.name for entry in entry_points(group="timetracer_otel_plugin")}
-    return known_names() | installed | frozenset(more)
+    return known_names() | frozenset(more)
 
 
 def check_plugin_names(given: Mapping[str, str], flags: Mapping[str, str], known: frozenset[str]) -> None:
