@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.loopback import Loopback
 from tests.process._programs import cassettes, instrumented
+from timetracer_otel.config import TraceConfig
+from timetracer_otel.otel.spans import LiveSpans
+from timetracer_otel.process.recordings import Recordings
+from timetracer_otel.process.writer import BackgroundWriter
 
 pytest.importorskip("gevent", reason="it is a dependency of the tests on Linux")
 
@@ -49,3 +55,24 @@ def test_an_app_that_gevent_patches_later_goes_on_and_is_recorded(tmp_path: Path
         }
     found.pop("begun before", None)
     assert found == {f"job {user}": [f"{upstream.url}/users/{user}"] for user in (1, 2, 3)}
+
+
+def test_the_thread_of_the_writer_has_ended_when_the_recorder_has_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = BackgroundWriter._run
+
+    def work_and_end_slowly(writer: BackgroundWriter) -> None:
+        work(writer)
+        time.sleep(0.3)
+
+    monkeypatch.setattr(BackgroundWriter, "_run", work_and_end_slowly)
+    recordings = Recordings(TraceConfig(cassette_dir=str(tmp_path)), LiveSpans(lambda: None), lambda: None)
+    session = recordings.begin()
+    assert session is not None
+    recordings.end(session, has_failed=False)
+    recordings.stop()
+    # Where gevent patched the app after the thread began, the thread ends with a traceback on stderr. Python aborts
+    # when the interpreter ends meanwhile.
+    assert "timetracer-otel-writer" not in [thread.name for thread in threading.enumerate()]
+    assert len(cassettes(tmp_path)) == 1

@@ -22,12 +22,13 @@ __all__ = ["BackgroundWriter"]
 class _Order:
     """Asks the thread to say when all sessions that came before are written, or wait for late calls.
 
-    A ``closing`` order also ends the thread.
+    A ``closing`` order also ends the thread, which is then named in ``ended``.
     """
 
     def __init__(self, *, closing: bool) -> None:
         self.closing = closing
         self.obeyed = threading.Event()
+        self.ended: threading.Thread | None = None
 
 
 class BackgroundWriter:
@@ -90,7 +91,13 @@ class BackgroundWriter:
     def finish(self) -> bool:
         """`flush` for the last time: sessions that wait for late calls or still run are written as they are now."""
         self._late.hurry()
-        return self._carry_out(_Order(closing=True), 30.0)
+        order = _Order(closing=True)
+        done = self._carry_out(order, 30.0)
+        if order.ended is not None:
+            # A daemon thread that writes to stderr while the interpreter ends makes Python abort. This one may: in an
+            # app that gevent patched after the thread began, Python fails to take it off its list, and says so.
+            order.ended.join(1.0)
+        return done
 
     def recover(self) -> None:
         """Make cassettes of what processes that died have left in the folder."""
@@ -182,7 +189,7 @@ class BackgroundWriter:
     def _obey(self, order: _Order) -> None:
         if order.closing:
             self._guarded(self._journal.close)
-            self._thread = None
+            order.ended, self._thread = self._thread, None
         order.obeyed.set()
 
     def _write(self, session: TraceSession) -> None:
