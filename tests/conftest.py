@@ -8,13 +8,17 @@ from __future__ import annotations
 import gc
 import os
 import random
+import shutil
 import signal
+import sys
+import tempfile
 import threading
 from collections.abc import Generator, Iterator
 
 import pytest
 import trustme
 
+from tests import forks
 from tests.servers._failure import ServerDidNotStart
 from timetracer_otel.base import faults
 from timetracer_otel.context import get_current_session
@@ -34,6 +38,10 @@ def pytest_configure(config: pytest.Config) -> None:
     seed = os.environ.setdefault("TEST_SEED", str(random.randrange(2**32)))
     if getattr(config.option, "hypothesis_seed", seed) is None:
         config.option.hypothesis_seed = seed
+    if forks.RUN not in os.environ and sys.platform == "linux":
+        folder = os.environ[forks.RUN] = tempfile.mkdtemp(prefix="forks-")
+        os.environ[forks.OWNER] = str(os.getpid())
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 def pytest_collection_finish() -> None:

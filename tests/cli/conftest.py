@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import forks
 from tests.children import environment, script
 from tests.loopback import Loopback
 
@@ -26,15 +27,7 @@ def run(tmp_path: Path) -> Run:
     """``run("list", "--dir", "x", TIMETRACER_MODE="record")`` in ``tmp_path``."""
 
     def run(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [SCRIPT, *arguments],
-            cwd=tmp_path,
-            env=command_environment(**changes),
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=240,
-        )
+        return forks.run(SCRIPT, *arguments, env=command_environment(**changes), cwd=tmp_path, loaded="tool")
 
     return run
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.children import ROOT, environment, instrument, instrumented_path, uses
+from tests.forks import run as run_python
 from timetracer_otel.cassette import CassetteStore, read_cassette
 from timetracer_otel.types import Cassette
 
@@ -26,17 +27,24 @@ def instrumented(code: str, cwd: Path | None = None, /, **changes: str) -> subpr
 
     The instrumentations of what the code imports are there; one that a test names as disabled is not.
     """
-    return _run([sys.executable, "-c", textwrap.dedent(code)], _instrumented(_environment(code, changes), cwd), cwd)
+    return run_python("-c", textwrap.dedent(code), env=_instrumented(_environment(code, changes), cwd), cwd=cwd)
 
 
 def by_script(code: str, **changes: str) -> subprocess.CompletedProcess[str]:
     """Run code as ``opentelemetry-instrument python -c CODE``, for what the script does itself: to look for flags."""
-    return _run(instrument(sys.executable, "-c", textwrap.dedent(code)), _environment(code, changes))
+    return subprocess.run(
+        instrument(sys.executable, "-c", textwrap.dedent(code)),
+        env=_environment(code, changes),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
 
 
 def plain(code: str, **changes: str) -> subprocess.CompletedProcess[str]:
     """Run code as ``python -c CODE``."""
-    return _run([sys.executable, "-c", textwrap.dedent(code)], _environment(code, changes))
+    return run_python("-c", textwrap.dedent(code), env=_environment(code, changes))
 
 
 def started(code: str, **changes: str) -> subprocess.Popen[str]:
@@ -51,14 +59,10 @@ def started(code: str, **changes: str) -> subprocess.Popen[str]:
 
 def web_probe(app: str, tracing: str, upstream: str, **changes: str) -> tuple[Any, str]:
     """Serve an app of `_web_apps` and send it its requests, in a process: what that told, and what it logged."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "tests.process._web_probe", app, tracing],
+    done = run_python(
+        *("-W", "ignore", "-m", "tests.process._web_probe", app, tracing),
         env=environment(_WEB, UPSTREAM=upstream, PYTHONPATH=str(ROOT), **changes),
         cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "timetracer-otel: fault" not in done.stderr, done.stderr
@@ -95,15 +99,3 @@ def _instrumented(env: dict[str, str], cwd: Path | None = None) -> dict[str, str
         # Its relative entries are meant from here.
         python_path = os.pathsep.join(str(Path(entry).absolute()) for entry in python_path.split(os.pathsep))
     return {**env, "PYTHONPATH": instrumented_path(python_path, (cwd or Path()).absolute())}
-
-
-def _run(command: list[str], env: dict[str, str], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command,
-        env=env,
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
+from tests import forks
 from tests.loopback import Loopback
 from tests.process._programs import instrumented, plain
 from timetracer_otel.cassette import read_cassette
@@ -15,6 +18,12 @@ TELLS = """
     import json, sys
     print(json.dumps([name for name in sys.modules if name.split(".")[0] in {"timetracer_otel", "msgpack"}]))
 """
+
+
+@pytest.fixture(autouse=True)
+def _a_python_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is imported is what these tests are about."""
+    monkeypatch.setenv(forks.RUN, "0")
 
 
 def test_each_setting_is_a_flag_and_nothing_else_is() -> None:

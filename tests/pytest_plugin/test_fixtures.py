@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import forks
 from tests.loopback import Loopback
 from tests.pytest_plugin._suites import run
 
@@ -191,7 +192,10 @@ def test_the_fixtures_are_listed_with_what_they_do(pytester: pytest.Pytester) ->
         assert f"timetracer_{name} -- " in listed
 
 
-def test_a_run_that_uses_no_fixture_imports_nothing_of_ours(pytester: pytest.Pytester) -> None:
+def test_a_run_that_uses_no_fixture_imports_nothing_of_ours(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(forks.RUN, "0")
     pytester.makepyfile(
         """
         import sys

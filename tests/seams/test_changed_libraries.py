@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 import timetracer_otel
+from tests import forks
 from tests.examples import sampled
 from tests.loopback import Loopback
 from tests.process._programs import instrumented
@@ -93,10 +94,8 @@ def cassettes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def _run(library: str, cassette: Path, *change: str, **environment: str) -> Any:
-    command = [sys.executable, "-m", "tests.seams.program", library, str(cassette), *change]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **environment}
-    )
+    program = ("-m", "tests.seams.program", library, str(cassette), *change)
+    done = forks.run(*program, env={**os.environ, **environment})
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests import children
+from tests import children, forks
 from tests.children import ROOT, script, uses
 from timetracer_otel.cassette import CassetteStore
 
@@ -82,14 +82,11 @@ def record(command: Sequence[str], port: int, requests: Sequence[Request], folde
 
 def verify(folder: Path, command: Sequence[str], *options: str, **changes: str) -> subprocess.CompletedProcess[str]:
     """``timetracer-otel verify FOLDER OPTIONS -- COMMAND``."""
-    return subprocess.run(
-        [SCRIPT, "verify", str(folder), *options, "--", *command],
+    return forks.run(
+        *(SCRIPT, "verify", str(folder), *options, "--", *command),
         env=environment(command, **changes),
         cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
+        loaded="tool",
     )
 
 

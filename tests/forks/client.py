@@ -1,0 +1,171 @@
+"""Asking a server for a program, and starting the servers where they are first needed."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import selectors
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+__all__ = ["OWNER", "RUN", "run", "runs_in_a_fork"]
+
+RUN = "TEST_FORKS"
+"""The variable that names the folder of the test run's servers; 0 where each program is a Python of its own."""
+OWNER = "TEST_FORKS_OF"
+"""The variable that names the process whose end is theirs."""
+
+_SERVER = Path(__file__).with_name("server.py")
+_LOADED = {
+    # Packages of others that every traced program loads. None that is instrumented: when those are imported, and
+    # what is done to them then, is what these programs are about.
+    "traced": (
+        *("asyncio", "concurrent.futures.thread", "email.parser", "html", "http.client", "http.cookies", "ipaddress"),
+        *("logging.config", "sqlite3", "ssl", "subprocess", "tempfile", "unittest.mock", "urllib.request", "uuid"),
+        *("certifi", "click", "idna", "msgpack", "packaging.requirements", "psutil", "typing_extensions", "wrapt"),
+        *("anyio", "anyio._backends._asyncio", "h11", "sniffio", "yaml"),
+        *("opentelemetry.sdk._configuration", "opentelemetry.sdk.trace.export", "opentelemetry.sdk.metrics.export"),
+        *("opentelemetry.instrumentation.dependencies", "opentelemetry.instrumentation.distro"),
+    ),
+    # Our commands and what the pytest plugin works with besides. Not the plugin itself, nor others: pytest imports
+    # plugins when it has begun, so that their assertions say what they compared.
+    "tool": (
+        *("pytest", "_pytest.doctest", "_pytest.junitxml", "_pytest.legacypath", "_pytest.pastebin", "_pytest.unittest"),
+        *("pygments.formatters.terminal", "pygments.lexers.python"),
+        *("timetracer_otel.blocks", "timetracer_otel.plugins", "timetracer_otel.report", "timetracer_otel.cli"),
+    ),
+}
+_DECIDED_BY_THE_INTERPRETER = {"PYTHONDEVMODE", "PYTHONHASHSEED", "PYTHONOPTIMIZE", "PYTHONUNBUFFERED", "PYTHONUTF8"}
+_READ_AT_IMPORT = {"OTEL_PROPAGATORS", "OTEL_PYTHON_CONTEXT"}
+_turns = itertools.count()
+
+
+def runs_in_a_fork(arguments: Sequence[str], environment: Mapping[str, str]) -> bool:
+    """Whether a server can run this: nothing in it is decided before a program of Python begins."""
+    first = arguments[0] if arguments else "-"
+    return (
+        os.environ.get(RUN, "0") != "0"
+        and (first in {"-c", "-m", "-W"} or not first.startswith("-"))
+        and environment.get("PYTHONIOENCODING", "utf-8") == "utf-8"
+        and not (_DECIDED_BY_THE_INTERPRETER | _READ_AT_IMPORT) & environment.keys()
+    )
+
+
+def run(
+    *arguments: str,
+    env: Mapping[str, str],
+    cwd: str | Path | None = None,
+    loaded: str = "traced",
+    timeout: float = 240.0,
+) -> subprocess.CompletedProcess[str]:
+    """Run ``python ARGUMENTS`` without input, and wait for its end and that of all that writes to its pipes.
+
+    Args:
+        arguments: ``-c CODE``, ``-m MODULE`` or the path of a script, with its arguments.
+        env: Its whole environment.
+        cwd: Its folder; ours where there is none.
+        loaded: What is loaded when it begins: ``traced`` (nothing of ours, and no library that is instrumented) or
+            ``tool`` (ours and pytest too).
+        timeout: Seconds after which it is killed.
+
+    Raises:
+        subprocess.TimeoutExpired: It took longer.
+    """
+    if not runs_in_a_fork(arguments, env):
+        return subprocess.run(
+            [sys.executable, *arguments],
+            env=env,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=timeout,
+            check=False,
+        )
+    asked = {"arguments": arguments, "environment": dict(env), "folder": str(Path(cwd or ".").absolute())}
+    pipes = [os.pipe(), os.pipe()]
+    with socket.socket(socket.AF_UNIX) as connection, open(os.devnull, "rb") as nothing:
+        connection.connect(_server(loaded, next(_turns) % 2))
+        data = json.dumps(asked).encode() + b"\n"
+        sent = socket.send_fds(connection, [data], [nothing.fileno(), *(write for _, write in pipes)])
+        connection.sendall(data[sent:])
+        for _, write in pipes:
+            os.close(write)
+        answers = connection.makefile("rb")
+        pid = int(answers.readline())
+        try:
+            output, error = _read([read for read, _ in pipes], timeout)
+            connection.settimeout(timeout)
+            return subprocess.CompletedProcess(
+                [sys.executable, *arguments], int(answers.readline()), output.decode(), error.decode()
+            )
+        except TimeoutError:
+            os.kill(pid, 9)
+            raise subprocess.TimeoutExpired(list(arguments), timeout) from None
+        finally:
+            answers.close()
+            for read, _ in pipes:
+                os.close(read)
+
+
+def _read(descriptors: Sequence[int], timeout: float) -> list[bytes]:
+    """All that comes through pipes until each is closed."""
+    deadline = time.monotonic() + timeout
+    found: dict[int, list[bytes]] = {descriptor: [] for descriptor in descriptors}
+    with selectors.DefaultSelector() as selector:
+        for descriptor in descriptors:
+            selector.register(descriptor, selectors.EVENT_READ)
+        while selector.get_map():
+            ready = selector.select(deadline - time.monotonic())
+            if not ready:
+                raise TimeoutError
+            for key, _ in ready:
+                data = os.read(key.fd, 1 << 16)
+                found[key.fd].append(data)
+                if not data:
+                    selector.unregister(key.fd)
+    return [b"".join(found[descriptor]) for descriptor in descriptors]
+
+
+def _server(loaded: str, turn: int) -> str:
+    """The socket of a server, which is started by whoever needs it first."""
+    path = Path(os.environ[RUN]) / f"{loaded}-{turn}"
+    if not path.exists():
+        try:
+            path.with_suffix(".lock").touch(exist_ok=False)
+        except FileExistsError:
+            pass
+        else:
+            _start(path, loaded)
+        deadline = time.monotonic() + 60
+        while not path.exists():
+            assert time.monotonic() < deadline, f"the server of {path} did not start"
+            time.sleep(0.01)
+    return str(path)
+
+
+def _start(path: Path, loaded: str) -> None:
+    modules = dict.fromkeys([*_LOADED["traced"], *_LOADED[loaded]])
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "OTEL_"))}
+    log = os.open(path.with_suffix(".log"), os.O_WRONLY | os.O_CREAT)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    # Nobody of this process waits for it: it ends by itself, after the test run.
+    os.posix_spawn(
+        sys.executable,
+        [sys.executable, str(_SERVER), str(path), os.environ[OWNER], *modules],
+        {**environment, "PYTHONIOENCODING": "utf-8"},
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, nothing, 0),
+            (os.POSIX_SPAWN_DUP2, nothing, 1),
+            (os.POSIX_SPAWN_DUP2, log, 2),
+        ],
+        setsid=True,
+    )
+    os.close(log)
+    os.close(nothing)

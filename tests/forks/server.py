@@ -1,0 +1,152 @@
+"""The server that forks: a script that is run by its path, and imports nothing of the tests.
+
+``server.py SOCKET PID MODULE …`` imports the modules and waits at the socket for as long as the process with that id is
+there. A request is one line of JSON, with the file descriptors of the program's standard streams. The answer is the
+program's process id, and when it has ended its exit code, each on a line.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import importlib.metadata
+import io
+import json
+import os
+import selectors
+import signal
+import site
+import socket
+import sys
+import types
+import warnings
+from contextlib import suppress
+from typing import Any
+
+_LOOKS_S = 2.0
+"""How often the server looks whether the test run is still there."""
+
+
+def _serve(listener: socket.socket, run: int) -> Any:
+    """Fork for each request. Returns in the children, with what is asked for; ends with the test run."""
+    waking, wakes = os.pipe()
+    for end in (waking, wakes):
+        os.set_blocking(end, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
+    selector = selectors.DefaultSelector()
+    selector.register(listener, selectors.EVENT_READ)
+    selector.register(waking, selectors.EVENT_READ)
+    waited: dict[int, socket.socket] = {}
+    while True:
+        ready = [key.fileobj for key, _ in selector.select(_LOOKS_S)]
+        if waking in ready:
+            os.read(waking, 4096)
+            _report(waited)
+        if listener in ready:
+            connection, _ = listener.accept()
+            data, descriptors, _, _ = socket.recv_fds(connection, 1 << 22, 3)
+            while not data.endswith(b"\n"):
+                data += connection.recv(1 << 22)
+            pid = os.fork()
+            if not pid:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                selector.close()
+                for number, descriptor in enumerate(descriptors):
+                    os.dup2(descriptor, number)
+                for one in (*descriptors, waking, wakes):
+                    os.close(one)
+                for other in (listener, connection, *waited.values()):
+                    other.close()
+                return json.loads(data)
+            for descriptor in descriptors:
+                os.close(descriptor)
+            waited[pid] = connection
+            connection.sendall(b"%d\n" % pid)
+        if not ready and not _lives(run):
+            sys.exit()
+
+
+def _report(waited: dict[int, socket.socket]) -> None:
+    for pid, connection in list(waited.items()):
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            del waited[pid]
+            with suppress(OSError), connection:
+                connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
+
+
+def _become(asked: Any, path: list[str]) -> tuple[str, str]:
+    """Make this process what a Python with the arguments is before it runs its program: what is to be run, and how."""
+    os.environ.clear()
+    os.environ.update(asked["environment"])
+    if not {"LC_ALL", "LC_CTYPE", "LANG"} & os.environ.keys():
+        # An interpreter that finds no language takes this one (PEP 538).
+        os.environ["LC_CTYPE"] = "C.UTF-8"
+    os.chdir(asked["folder"])
+    words = list(asked["arguments"])
+    sys.orig_argv[:] = [sys.executable, *words]
+    added = asked["environment"].get("PYTHONPATH", "")
+    sys.path[:] = [*(os.path.abspath(entry) for entry in added.split(os.pathsep) if entry), *path]
+    filters = [each for each in asked["environment"].get("PYTHONWARNINGS", "").split(",") if each]
+    while words[0] == "-W":
+        filters.append(words[1])
+        del words[:2]
+    sys.warnoptions[:] = filters
+    warnings._processoptions(filters)  # type: ignore[attr-defined]
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        raw = io.FileIO(number, "rb" if name == "stdin" else "wb", closefd=False)
+        raw.name = f"<{name}>"
+        buffer = io.BufferedReader(raw) if name == "stdin" else io.BufferedWriter(raw)
+        errors, at_once = ("backslashreplace", True) if name == "stderr" else ("strict", False)
+        stream = io.TextIOWrapper(buffer, "utf-8", errors, line_buffering=at_once)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    how, what = (words.pop(0), words.pop(0)) if words[0] in {"-c", "-m"} else ("", words.pop(0))
+    main = types.ModuleType("__main__")
+    main.__builtins__ = __builtins__  # type: ignore[attr-defined]
+    sys.modules["__main__"] = main
+    sys.argv[:] = [how or what, *words]
+    site.execsitecustomize()
+    sys.path.insert(0, {"-c": "", "-m": os.getcwd()}.get(how, os.path.dirname(os.path.realpath(what))))
+    return how, what
+
+
+_SOCKET, _RUN, *_MODULES = sys.argv[1:]
+_PATH = sys.path[1:]
+for _name in _MODULES:
+    with suppress(ImportError):
+        importlib.import_module(_name)
+importlib.metadata.entry_points()
+_LISTENER = socket.socket(socket.AF_UNIX)
+_LISTENER.bind(_SOCKET + ".new")
+_LISTENER.listen(64)
+os.rename(_SOCKET + ".new", _SOCKET)
+# The collector of a program has not to look through what the server has loaded, nor to copy its pages.
+gc.collect()
+gc.freeze()
+_ASKED = _serve(_LISTENER, int(_RUN))
+_HOW, _WHAT = _become(_ASKED, _PATH)
+# At the top of a main module, as in any Python: what follows the program's end is done by the interpreter.
+if _HOW == "-m":
+    import runpy
+
+    runpy._run_module_as_main(_WHAT)  # type: ignore[attr-defined]
+else:
+    _GLOBALS = sys.modules["__main__"].__dict__
+    if _HOW == "-c":
+        _CODE = compile(_WHAT, "<string>", "exec")
+    else:
+        _GLOBALS["__file__"] = os.path.abspath(_WHAT)
+        with open(_WHAT, "rb") as _file:
+            _CODE = compile(_file.read(), os.path.abspath(_WHAT), "exec")
+    exec(_CODE, _GLOBALS)
