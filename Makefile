@@ -39,7 +39,7 @@ COMMA := ,
 DOTS := awk '/^ *Collecting/ {printf "."; fflush()} /^Building wheels/ {printf " building "; fflush()} \
   /^Installing collected/ {printf " installing "; fflush()} END {print ""}'
 
-.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-tooling bench fuzz test-oldest docs dist format install clean
+.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-tooling suite-processes bench fuzz test-oldest docs dist format install clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -89,6 +89,10 @@ suite-load: $(STAMPS)/installed ## thousands of requests to servers with workers
 
 suite-tooling: $(STAMPS)/installed ## the demo and the benchmark do what they say (5 minutes)
 	@$(CLEAN) $(BIN)/python -m pytest tests/suite_tooling $(PYTEST_ARGS)
+
+suite-processes: $(STAMPS)/installed ## every program that tests start is a Python of its own, not a fork (10 minutes)
+	@$(CLEAN) TEST_FORKS=0 $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope \
+	  tests/process tests/pytest_plugin tests/cli tests/verify tests/seams tests/docs $(PYTEST_ARGS)
 
 fuzz: $(STAMPS)/installed ## all that `make test` tries a sample of: property tests, sweeps, interleavings (hours)
 	@$(CLEAN) HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -m 'hypothesis or sweep' --timeout 7200 $(PYTEST_ARGS)

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import forks
 from tests.children import environment, uses
 from tests.loopback import Loopback
 from tests.sample_cassettes import checkout
@@ -184,7 +185,7 @@ class Page:
         named = re.match(r"# (\w+\.py)\n", text)
         path = self.folder / (named.group(1) if named else "block.py")
         path.write_text(self.local(text), "utf-8")
-        done = self.run(sys.executable, path.name)
+        done = forks.run(path.name, env=self.environment, cwd=self.folder)
         assert done.returncode == 0, f"{text}\n\n{done.stderr}"
 
     def local(self, text: str) -> str:

@@ -1,12 +1,12 @@
-"""Child programs that begin with Python and the packages of others loaded: `run` starts what tests run by the hundred.
+"""Programs that tests start by the hundred: `run` has them forked from a Python that has loaded what they need.
 
 To start Python and to import OpenTelemetry, pytest and what they need costs more than most programs of tests do. A
-server (`tests/forks/server.py`) has done it once, and forks for each program. Nothing else is shared: the program gets
-the arguments, environment, folder and standard streams that it is given, loads sitecustomize and what it imports
-itself, and ends as a Python ends. `tests/tooling/test_forks.py` compares the two.
+server (`tests/forks/server.py`) has done it once, and forks for each program. Nothing else is shared: the program
+gets the arguments, environment, folder and standard streams that it is given, loads sitecustomize and what it
+imports itself, and ends as a Python ends. `tests/tooling/test_forks.py` compares the two.
 
-Servers are shared by all processes of a test run. There are two of a kind, with different hash seeds, which take turns:
-what was recorded under one is replayed under the other.
+Servers are shared by all processes of a test run. There are two of a kind, with different hash seeds, which take
+turns: what was recorded under one is replayed under the other.
 
 With ``TEST_FORKS=0`` each program is a Python of its own, as it is where Python cannot fork, and where a program asks
 for what is decided when an interpreter starts.

@@ -22,8 +22,8 @@ OWNER = "TEST_FORKS_OF"
 
 _SERVER = Path(__file__).with_name("server.py")
 _LOADED = {
-    # Packages of others that every traced program loads. None that is instrumented: when those are imported, and
-    # what is done to them then, is what these programs are about.
+    # What every traced program loads, of others and of ours. No library that is instrumented, nor our part for it: when
+    # those are imported, and what is done to them then, is what these programs are about.
     "traced": (
         *("asyncio", "concurrent.futures.thread", "email.parser", "html", "http.client", "http.cookies", "ipaddress"),
         *("logging.config", "sqlite3", "ssl", "subprocess", "tempfile", "unittest.mock", "urllib.request", "uuid"),
@@ -31,11 +31,19 @@ _LOADED = {
         *("anyio", "anyio._backends._asyncio", "h11", "sniffio", "yaml"),
         *("opentelemetry.sdk._configuration", "opentelemetry.sdk.trace.export", "opentelemetry.sdk.metrics.export"),
         *("opentelemetry.instrumentation.dependencies", "opentelemetry.instrumentation.distro"),
+        *("timetracer_otel.otel.exporter", "timetracer_otel.process.runtime", "timetracer_otel.report"),
     ),
     # Our commands and what the pytest plugin works with besides. Not the plugin itself, nor others: pytest imports
     # plugins when it has begun, so that their assertions say what they compared.
     "tool": (
-        *("pytest", "_pytest.doctest", "_pytest.junitxml", "_pytest.legacypath", "_pytest.pastebin", "_pytest.unittest"),
+        *(
+            "pytest",
+            "_pytest.doctest",
+            "_pytest.junitxml",
+            "_pytest.legacypath",
+            "_pytest.pastebin",
+            "_pytest.unittest",
+        ),
         *("pygments.formatters.terminal", "pygments.lexers.python"),
         *("timetracer_otel.blocks", "timetracer_otel.plugins", "timetracer_otel.report", "timetracer_otel.cli"),
     ),
@@ -69,8 +77,8 @@ def run(
         arguments: ``-c CODE``, ``-m MODULE`` or the path of a script, with its arguments.
         env: Its whole environment.
         cwd: Its folder; ours where there is none.
-        loaded: What is loaded when it begins: ``traced`` (nothing of ours, and no library that is instrumented) or
-            ``tool`` (ours and pytest too).
+        loaded: What is loaded when it begins: ``traced`` (no library that is instrumented, and none of our parts for
+            them) or ``tool`` (these parts, our commands and pytest too).
         timeout: Seconds after which it is killed.
 
     Raises:

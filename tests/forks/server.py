@@ -107,7 +107,7 @@ def _become(asked: Any, path: list[str]) -> tuple[str, str]:
         raw = io.FileIO(number, "rb" if name == "stdin" else "wb", closefd=False)
         raw.name = f"<{name}>"
         buffer = io.BufferedReader(raw) if name == "stdin" else io.BufferedWriter(raw)
-        errors, at_once = ("backslashreplace", True) if name == "stderr" else ("strict", False)
+        errors, at_once = ("backslashreplace", True) if name == "stderr" else (_strictness(), False)
         stream = io.TextIOWrapper(buffer, "utf-8", errors, line_buffering=at_once)
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
@@ -119,6 +119,14 @@ def _become(asked: Any, path: list[str]) -> tuple[str, str]:
     site.execsitecustomize()
     sys.path.insert(0, {"-c": "", "-m": os.getcwd()}.get(how, os.path.dirname(os.path.realpath(what))))
     return how, what
+
+
+def _strictness() -> str:
+    """What a Python does with bytes of its input that are no text: by the language that it finds (PEP 540)."""
+    found = (os.environ.get(name) for name in ("LC_ALL", "LC_CTYPE", "LANG"))
+    language = next(filter(None, found), "C")
+    plain = language in {"C", "POSIX", "C.UTF-8", "C.utf8", "UTF-8"} and "PYTHONIOENCODING" not in os.environ
+    return "surrogateescape" if plain else "strict"
 
 
 _SOCKET, _RUN, *_MODULES = sys.argv[1:]

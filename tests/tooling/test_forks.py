@@ -1,0 +1,112 @@
+"""A program that a server forks is what a Python of its own makes of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import forks
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each program is a Python of its own")
+
+_TELLS = """
+import atexit, json, locale, os, signal, sys, threading, warnings
+atexit.register(print, "at exit")
+print(json.dumps({
+    "arguments": [sys.argv, sys.orig_argv[1:], sys.path, sys.flags.interactive, sys.warnoptions],
+    "main": sorted(set(globals()) - {"__annotations__", "__cached__", "__file__"}), "name": __name__, "file": globals().get("__file__"),
+    "environment": dict(os.environ), "folder": os.getcwd(), "threads": threading.active_count(),
+    "filters": [str(each) for each in warnings.filters if "opentelemetry" not in str(each)],
+    "signals": [str(signal.getsignal(each)) for each in (signal.SIGINT, signal.SIGCHLD, signal.SIGTERM)],
+    "streams": [(s.name, s.encoding, s.errors, s.line_buffering, s.isatty()) for s in (sys.stdin, sys.stdout, sys.stderr)],
+    "open": sorted(os.listdir("/proc/self/fd"), key=int)[:3], "input": sys.stdin.read(), "language": locale.getlocale(),
+}))
+threading.Thread(target=lambda: print("thread")).start()
+print("said", file=sys.stderr)
+"""
+_ENDS = {
+    "at its end": ("", 0, "said\n"),
+    "by exit": ("sys.exit(3)", 3, "said\n"),
+    "by a text": ("sys.exit('because')", 1, "said\nbecause\n"),
+    "by an error": ("raise KeyError('x')", 1, "KeyError: 'x'\n"),
+    "by a signal": ("sys.stdout.flush(); os.kill(os.getpid(), signal.SIGKILL)", -9, "said\n"),
+}
+
+
+def _both(
+    monkeypatch: pytest.MonkeyPatch, *arguments: str, cwd: Path, env: dict[str, str]
+) -> list[subprocess.CompletedProcess[str]]:
+    assert forks.runs_in_a_fork(arguments, env)
+    forked = forks.run(*arguments, env=env, cwd=cwd)
+    with monkeypatch.context() as patch:
+        patch.setenv(forks.RUN, "0")
+        return [forks.run(*arguments, env=env, cwd=cwd), forked]
+
+
+def _told(done: subprocess.CompletedProcess[str]) -> list[Any]:
+    first, *rest = done.stdout.splitlines()
+    return [*json.loads(first).items(), *rest]
+
+
+@pytest.mark.parametrize("how", ["code", "module", "script", "options"])
+def test_it_begins_as_any_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    (tmp_path / "tells.py").write_text(_TELLS)
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text("import os; os.environ['CUSTOM'] = 'yes'")
+    arguments = {
+        "code": ("-c", _TELLS, "a", "-b"),
+        "module": ("-m", "tells", "a", "-b"),
+        "script": ("tells.py", "a", "-b"),
+        "options": ("-W", "ignore", "-W", "error::UserWarning", "-c", _TELLS),
+    }[how]
+    env = {"PATH": os.defpath, "PYTHONPATH": f"site{os.pathsep}{tmp_path}", "PYTHONWARNINGS": "once", "ÄÖ": "ü"}
+    own, forked = _both(monkeypatch, *arguments, cwd=tmp_path, env=env)
+    assert (own.returncode, '"CUSTOM": "yes"' in own.stdout) == (0, True), own.stderr
+    assert _told(forked) == _told(own)
+    assert (forked.returncode, forked.stderr) == (own.returncode, own.stderr)
+
+
+@pytest.mark.parametrize("end", _ENDS)
+def test_it_ends_as_any_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    code, status, said = _ENDS[end]
+    own, forked = _both(monkeypatch, "-c", _TELLS + code, cwd=tmp_path, env={"PATH": os.defpath})
+    assert (own.returncode, own.stderr[-len(said) :]) == (status, said)
+    assert (forked.returncode, forked.stderr[-len(said) :]) == (status, said)
+    assert _told(forked) == _told(own)
+
+
+def test_what_is_random_differs_and_so_do_hashes_of_two_programs(tmp_path: Path) -> None:
+    code = "import os, random, uuid; print(random.random(), uuid.uuid4(), os.urandom(4).hex(), hash('text'))"
+    found = [forks.run("-c", code, env=dict(os.environ), cwd=tmp_path).stdout.split() for _ in range(4)]
+    for values in list(zip(*found, strict=True))[:-1]:
+        assert len(set(values)) == 4
+    assert all(one[-1] != following[-1] for one, following in zip(found, found[1:], strict=False))
+
+
+def test_two_programs_run_at_once_and_one_that_hangs_is_killed(tmp_path: Path) -> None:
+    waits = "import pathlib, time\nwhile not pathlib.Path('told').exists(): time.sleep(0.01)"
+    with pytest.raises(subprocess.TimeoutExpired):
+        forks.run("-c", waits, env=dict(os.environ), cwd=tmp_path, timeout=0.5)
+    tells = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.5); open('told', 'w')"], cwd=tmp_path)
+    assert forks.run("-c", waits, env=dict(os.environ), cwd=tmp_path).returncode == 0
+    assert tells.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env"),
+    [
+        (("-X", "dev", "-c", "pass"), {}),
+        (("-c", "pass"), {"PYTHONHASHSEED": "0"}),
+        (("-c", "pass"), {"PYTHONIOENCODING": "ascii"}),
+        (("-c", "pass"), {"OTEL_PROPAGATORS": "b3"}),
+    ],
+)
+def test_what_an_interpreter_decides_is_left_to_one(arguments: tuple[str, ...], env: dict[str, str]) -> None:
+    assert not forks.runs_in_a_fork(arguments, env)
+    assert forks.runs_in_a_fork(arguments[-2:], {})
