@@ -22,8 +22,8 @@ OWNER = "TEST_FORKS_OF"
 
 _SERVER = Path(__file__).with_name("server.py")
 _LOADED = {
-    # What every traced program loads, of others and of ours. No library that is instrumented, nor our part for it: when
-    # those are imported, and what is done to them then, is what these programs are about.
+    # What every traced program loads, of others and of ours. No library that is instrumented, nor our part for it:
+    # when those are imported, and what is done to them then, is what these programs are about.
     "traced": (
         *("asyncio", "concurrent.futures.thread", "email.parser", "html", "http.client", "http.cookies", "ipaddress"),
         *("logging.config", "sqlite3", "ssl", "subprocess", "tempfile", "unittest.mock", "urllib.request", "uuid"),
@@ -36,14 +36,7 @@ _LOADED = {
     # Our commands and what the pytest plugin works with besides. Not the plugin itself, nor others: pytest imports
     # plugins when it has begun, so that their assertions say what they compared.
     "tool": (
-        *(
-            "pytest",
-            "_pytest.doctest",
-            "_pytest.junitxml",
-            "_pytest.legacypath",
-            "_pytest.pastebin",
-            "_pytest.unittest",
-        ),
+        *("pytest", "_pytest.doctest", "_pytest.junitxml", "_pytest.legacypath", "_pytest.unittest"),
         *("pygments.formatters.terminal", "pygments.lexers.python"),
         *("timetracer_otel.blocks", "timetracer_otel.plugins", "timetracer_otel.report", "timetracer_otel.cli"),
     ),

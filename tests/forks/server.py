@@ -1,8 +1,8 @@
 """The server that forks: a script that is run by its path, and imports nothing of the tests.
 
-``server.py SOCKET PID MODULE …`` imports the modules and waits at the socket for as long as the process with that id is
-there. A request is one line of JSON, with the file descriptors of the program's standard streams. The answer is the
-program's process id, and when it has ended its exit code, each on a line.
+``server.py SOCKET PID MODULE …`` imports the modules and waits at the socket for as long as the process with that id
+is there. A request is one line of JSON, with the file descriptors of the program's standard streams. The answer is
+the program's process id, and when it has ended its exit code, each on a line.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import sys
 import types
 import warnings
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 _LOOKS_S = 2.0
@@ -86,7 +87,7 @@ def _lives(pid: int) -> bool:
 
 
 def _become(asked: Any, path: list[str]) -> tuple[str, str]:
-    """Make this process what a Python with the arguments is before it runs its program: what is to be run, and how."""
+    """Make this process what a Python with the arguments is before it runs its program: how that is given, and it."""
     os.environ.clear()
     os.environ.update(asked["environment"])
     if not {"LC_ALL", "LC_CTYPE", "LANG"} & os.environ.keys():
@@ -96,7 +97,8 @@ def _become(asked: Any, path: list[str]) -> tuple[str, str]:
     words = list(asked["arguments"])
     sys.orig_argv[:] = [sys.executable, *words]
     added = asked["environment"].get("PYTHONPATH", "")
-    sys.path[:] = [*(os.path.abspath(entry) for entry in added.split(os.pathsep) if entry), *path]
+    # Not `Path.resolve`, which follows links: an interpreter does not.
+    sys.path[:] = [*(os.path.abspath(entry) for entry in added.split(os.pathsep) if entry), *path]  # noqa: PTH100
     filters = [each for each in asked["environment"].get("PYTHONWARNINGS", "").split(",") if each]
     while words[0] == "-W":
         filters.append(words[1])
@@ -117,7 +119,7 @@ def _become(asked: Any, path: list[str]) -> tuple[str, str]:
     sys.modules["__main__"] = main
     sys.argv[:] = [how or what, *words]
     site.execsitecustomize()
-    sys.path.insert(0, {"-c": "", "-m": os.getcwd()}.get(how, os.path.dirname(os.path.realpath(what))))
+    sys.path.insert(0, {"-c": "", "-m": str(Path.cwd())}.get(how, str(Path(what).resolve().parent)))
     return how, what
 
 
@@ -138,7 +140,7 @@ importlib.metadata.entry_points()
 _LISTENER = socket.socket(socket.AF_UNIX)
 _LISTENER.bind(_SOCKET + ".new")
 _LISTENER.listen(64)
-os.rename(_SOCKET + ".new", _SOCKET)
+Path(_SOCKET + ".new").rename(_SOCKET)
 # The collector of a program has not to look through what the server has loaded, nor to copy its pages.
 gc.collect()
 gc.freeze()
@@ -154,7 +156,6 @@ else:
     if _HOW == "-c":
         _CODE = compile(_WHAT, "<string>", "exec")
     else:
-        _GLOBALS["__file__"] = os.path.abspath(_WHAT)
-        with open(_WHAT, "rb") as _file:
-            _CODE = compile(_file.read(), os.path.abspath(_WHAT), "exec")
+        _GLOBALS["__file__"] = str(Path(_WHAT).absolute())
+        _CODE = compile(Path(_WHAT).read_bytes(), _GLOBALS["__file__"], "exec")
     exec(_CODE, _GLOBALS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 from _pytest.pathlib import make_numbered_dir
@@ -42,7 +43,7 @@ def run_pytest(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     began = time.perf_counter()
     done = forks.run(
         *("-m", "pytest", f"--basetemp={folder}", *arguments),
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [os.getcwd(), os.environ.get("PYTHONPATH")]))},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])},
         loaded="tool",
     )
     print(done.stdout, done.stderr, sep="")

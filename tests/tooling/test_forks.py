@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,18 @@ import atexit, json, locale, os, signal, sys, threading, warnings
 atexit.register(print, "at exit")
 print(json.dumps({
     "arguments": [sys.argv, sys.orig_argv[1:], sys.path, sys.flags.interactive, sys.warnoptions],
-    "main": sorted(set(globals()) - {"__annotations__", "__cached__", "__file__"}), "name": __name__, "file": globals().get("__file__"),
-    "environment": dict(os.environ), "folder": os.getcwd(), "threads": threading.active_count(),
+    "main": sorted(set(globals()) - {"__annotations__", "__cached__", "__file__"}),
+    "name": [__name__, globals().get("__file__")],
+    "environment": [dict(os.environ), os.getcwd(), locale.getlocale()],
+    "threads": threading.active_count(),
     "filters": [str(each) for each in warnings.filters if "opentelemetry" not in str(each)],
     "signals": [str(signal.getsignal(each)) for each in (signal.SIGINT, signal.SIGCHLD, signal.SIGTERM)],
-    "streams": [(s.name, s.encoding, s.errors, s.line_buffering, s.isatty()) for s in (sys.stdin, sys.stdout, sys.stderr)],
-    "open": sorted(os.listdir("/proc/self/fd"), key=int)[:3], "input": sys.stdin.read(), "language": locale.getlocale(),
+    "streams": [
+        (each.name, each.encoding, each.errors, each.line_buffering, each.isatty())
+        for each in (sys.stdin, sys.stdout, sys.stderr)
+    ],
+    "open": sorted(os.listdir("/proc/self/fd"), key=int)[:3],
+    "input": sys.stdin.read(),
 }))
 threading.Thread(target=lambda: print("thread")).start()
 print("said", file=sys.stderr)
@@ -86,7 +93,7 @@ def test_what_is_random_differs_and_so_do_hashes_of_two_programs(tmp_path: Path)
     found = [forks.run("-c", code, env=dict(os.environ), cwd=tmp_path).stdout.split() for _ in range(4)]
     for values in list(zip(*found, strict=True))[:-1]:
         assert len(set(values)) == 4
-    assert all(one[-1] != following[-1] for one, following in zip(found, found[1:], strict=False))
+    assert all(one[-1] != following[-1] for one, following in pairwise(found))
 
 
 def test_two_programs_run_at_once_and_one_that_hangs_is_killed(tmp_path: Path) -> None:
