@@ -87,8 +87,7 @@ def environment(instrumentations: Iterable[str] = (), /, **changes: str) -> dict
         "PYTHONIOENCODING": "utf-8",
         "OTEL_METRICS_EXPORTER": "none",
         "OTEL_LOGS_EXPORTER": "none",
-        # Every program has a seed of its own, also where the tests themselves run under a given one. `TEST_SEED` gives
-        # the same seeds again.
+        # Every program has a seed of its own, also where the tests have a given one. `TEST_SEED` gives the same again.
         "PYTHONHASHSEED": str(seeded("hash seed", next(_PROGRAMS)).randrange(2**32)),
         "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": ",".join(sorted(_installed() - _ALWAYS - set(instrumentations))),
         **changes,

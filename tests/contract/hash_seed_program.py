@@ -1,7 +1,7 @@
 """Run in a process of its own, under a hash seed of its own: one side of all cases of one driver of SQLAlchemy.
 
-Usage: ``hash_seed_program.py record|replay DRIVER URL FOLDER``. The folder holds one cassette for each case. Prints, by
-case, what was seen; in a replay also what was missed and what was left.
+Usage: ``hash_seed_program.py record|replay DRIVER URL FOLDER``. The folder holds one cassette for each case. Prints,
+by case, what was seen; in a replay also what was missed and what was left.
 """
 
 from __future__ import annotations
