@@ -87,7 +87,7 @@ def environment(instrumentations: Iterable[str] = (), /, **changes: str) -> dict
         "PYTHONIOENCODING": "utf-8",
         "OTEL_METRICS_EXPORTER": "none",
         "OTEL_LOGS_EXPORTER": "none",
-        # Every program has a seed of its own, also where the tests have a given one. `TEST_SEED` gives the same again.
+        # Every program has a seed of its own, also where the tests have a given one; `TEST_SEED` gives it again.
         "PYTHONHASHSEED": str(seeded("hash seed", next(_PROGRAMS)).randrange(2**32)),
         "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": ",".join(sorted(_installed() - _ALWAYS - set(instrumentations))),
         **changes,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
@@ -12,7 +13,7 @@ from urllib.parse import unquote_plus
 from timetracer_otel.cassette import pack
 from timetracer_otel.constants import REDACTED, BodyEnd
 from timetracer_otel.match.body_content import plain_body, plain_content
-from timetracer_otel.match.canonical import canonical
+from timetracer_otel.match.canonical import canonical, outline
 from timetracer_otel.match.rules import MatchRules
 from timetracer_otel.redact.forms import form_of
 from timetracer_otel.redact.redactor import RedactedBody, Redactor
@@ -187,6 +188,10 @@ class RedactedCall:
         self.call = call
         self.signer = signer
         self._target = signer.target(call.url) if call.url is not None else _NO_TARGET
+
+    def outlined(self) -> RedactedCall:
+        """The same call with an outline of its arguments, where these cannot be kept in a cassette."""
+        return RedactedCall(replace(self.call, args=outline(self.args)), self.signer)
 
     @property
     def headers(self) -> HeaderMap:

@@ -211,13 +211,14 @@ class ReplaySession(BaseSession):
         """As `match`, but None where no event has this signature, or calls have taken all that have it.
 
         Raises:
-            ReplayMismatchError: The call has arguments that no recording can hold.
+            ReplayMismatchError: The call has arguments that no recording can hold, and no such call failed when
+                recorded.
         """
         made = self.redacted(call)
         try:
             key = made.key
         except Unencodable as fault:
-            raise self._unsigned(made.call, fault) from fault
+            return self._find_outlined(made, path, fault)
         accepts = self._accepts(made)
         event = self._index.take(key, path, accepts)
         if event is None and made.call.args is not None and self._hashed_anew():
@@ -233,13 +234,21 @@ class ReplaySession(BaseSession):
             event = self.fallback().find(made, path)
         return event
 
+    def _find_outlined(self, made: RedactedCall, path: tuple[str, ...], fault: Unencodable) -> DependencyEvent:
+        """The event of a call whose arguments no recording can hold: the recorded call failed, or cannot answer it."""
+        outlined = made.outlined()
+        accepts = self._accepts(outlined)
+        event = self._index.take(outlined.key, path, accepts)
+        if event is None and self.config is not None and self.config.allow_repeats:
+            event = self._index.again(outlined.key, accepts)
+        if event is None:
+            raise self._unsigned(made.call, fault) from fault
+        return event
+
     def upcoming(self, call: Call | RedactedCall, path: tuple[str, ...] = ()) -> DependencyEvent | None:
         """The event that `match` would take for a call now; None where it would find none. The event is not taken."""
         made = self.redacted(call)
-        event = self._index.peek(made.key, path, self._accepts(made))
-        if event is None and made.call.args is not None and self._hashed_anew():
-            event = self._index.peek(made.key, path, self._accepts(made))
-        return event
+        return self._index.peek(made.key, path, self._accepts(made))
 
     def _hashed_anew(self) -> bool:
         """Whether the recorded arguments have other hashes than the recording made of them, so that it is worth to
