@@ -235,7 +235,7 @@ class ReplaySession(BaseSession):
         return event
 
     def _find_outlined(self, made: RedactedCall, path: tuple[str, ...], fault: Unencodable) -> DependencyEvent:
-        """The event of a call whose arguments no recording can hold: the recorded call failed, or cannot answer it."""
+        """The event of a call whose arguments no recording can hold. It holds an error, or cannot answer the call."""
         outlined = made.outlined()
         accepts = self._accepts(outlined)
         event = self._index.take(outlined.key, path, accepts)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from timetracer_otel.calls.flow import Recording, Site, flow, run
 from timetracer_otel.cassette import pack, rebuild_error
 from timetracer_otel.config import TraceConfig
-from timetracer_otel.constants import BodyEnd, EventType
+from timetracer_otel.constants import BodyEnd, EventType, TraceMode
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.match.signature import Signer
 from timetracer_otel.redact.redactor import Redactor
@@ -343,7 +343,7 @@ class Stranger(Strange):
 
 
 def test_a_call_that_no_cassette_can_hold_replays_the_error_it_was_recorded_with() -> None:
-    config = TraceConfig(mode="record")
+    config = TraceConfig(mode=TraceMode.RECORD)
     trace = TraceSession(config)
     with pytest.raises(TypeError, match="Strange"):
         run(flow(Refusing({"statement": "SELECT", "parameters": [1, Strange()]}), trace))
