@@ -16,9 +16,14 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Sets have another order in each run, unless TEST_SEED is given. Each program that a test starts has a seed of its own.
+TEST_SEED := $(or $(TEST_SEED),$(shell $(PYTHON) -c 'import random; print(random.randrange(2**32))' 2>/dev/null))
+export TEST_SEED
+HASH_SEED := $(shell $(PYTHON) -c 'import random; print(random.Random("$(TEST_SEED)").randrange(2**32))' 2>/dev/null)
 # Nobody's settings but ours decide what a test, the demo or a benchmark sees. Hundreds of processes are started: one
 # that may not keep what it compiled takes twice as long.
-CLEAN := env -u PYTHONPATH -u PYTHONHOME -u PYTHONSTARTUP -u PYTHONDONTWRITEBYTECODE $(addprefix -u ,$(filter OTEL_% TIMETRACER_%,$(.VARIABLES)))
+CLEAN := env -u PYTHONPATH -u PYTHONHOME -u PYTHONSTARTUP -u PYTHONDONTWRITEBYTECODE $(addprefix -u ,$(filter OTEL_% TIMETRACER_%,$(.VARIABLES))) \
+  PYTHONHASHSEED=$(HASH_SEED)
 
 PYTHON_FOUND := $(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null)
 EXPORTERS := $(patsubst %/pyproject.toml,%,$(wildcard exporters/*/pyproject.toml))

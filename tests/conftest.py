@@ -52,7 +52,8 @@ def pytest_collection_finish() -> None:
 
 def pytest_report_header() -> str:
     """Say how to have the same samples again."""
-    return f"samples of this run: TEST_SEED={os.environ['TEST_SEED']}"
+    hashes = os.environ.get("PYTHONHASHSEED", "random, and unknown to Python; make test sets it")
+    return f"samples of this run: TEST_SEED={os.environ['TEST_SEED']}; PYTHONHASHSEED={hashes}"
 
 
 @pytest.hookimpl(wrapper=True)

@@ -162,10 +162,10 @@ def test_what_the_driver_refuses_is_refused_as_it_does(
     ("driver", "use", "what"),
     [
         ("psycopg2", lambda cursor: cursor.mogrify("%s", (1,)), "mogrify"),
-        ("psycopg2", lambda cursor: cursor.statusmessage, "statusmessage"),
+        ("psycopg2", lambda cursor: str(cursor.statusmessage), "statusmessage"),
         ("psycopg2", lambda cursor: extras.execute_values(cursor, b"SELECT * FROM (VALUES %s) q", [(1,)]), "mogrify"),
         ("psycopg", COMPOSED3.as_string, "pgconn"),
-        ("psycopg", lambda cursor: cursor.rownumber, "rownumber"),
+        ("psycopg", lambda cursor: cursor.rownumber == 0, "rownumber"),
         ("psycopg", lambda cursor: list(cursor.stream("SELECT 1")), "stream"),
         ("psycopg", lambda cursor: cursor.copy("COPY (SELECT 1) TO STDOUT").__enter__().read(), "copy"),
         ("sqlite", lambda cursor: cursor.executescript("SELECT 1"), "executescript"),

@@ -28,7 +28,7 @@ from sqlalchemy.engine import URL, make_url
 
 from tests.servers._failure import ServerDidNotStart
 
-__all__ = ["Postgres"]
+__all__ = ["Postgres", "execute"]
 
 _SYSTEM_SERVER = os.environ.get("TIMETRACER_TEST_POSTGRES", "")
 """``postgresql://user:password@host:port/database``; read before the tests clear the environment."""
@@ -86,7 +86,7 @@ class Postgres:
 
     def execute(self, *statements: str) -> None:
         """Run statements, past everything that is tested."""
-        _execute(self._url(), *statements)
+        execute(self._url(), *statements)
 
     def stop(self) -> None:
         """Nobody reaches it from now on."""
@@ -110,7 +110,7 @@ class Postgres:
         return base.set(database=self._database)
 
     def _maintain(self, *statements: str) -> None:
-        _execute(make_url(_SYSTEM_SERVER) if self._server is None else self._server.url, *statements)
+        execute(make_url(_SYSTEM_SERVER) if self._server is None else self._server.url, *statements)
 
 
 class _Server:
@@ -196,7 +196,7 @@ class _Server:
 
     def _answers(self) -> bool:
         try:
-            _execute(self.url)
+            execute(self.url)
         except psycopg.OperationalError:
             return False
         return True
@@ -265,7 +265,8 @@ def _unprivileged(program: Path) -> dict[str, Any]:
     raise ServerDidNotStart("PostgreSQL", refused)
 
 
-def _execute(url: URL, *statements: str) -> None:
+def execute(url: URL, *statements: str) -> None:
+    """Run statements on a database, each for itself, past everything that is tested."""
     address = url.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(address, autocommit=True) as connection:
         for statement in statements:

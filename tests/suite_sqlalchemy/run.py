@@ -1,8 +1,9 @@
 """Runs SQLAlchemy's own compliance suite three times on each driver and compares: bare, recorded, replayed.
 
 ``make suite-sqlalchemy`` calls it. The database is stopped (or its file removed) before the replay. Writes the
-results to the file that ``--write`` names. Ends with an error where a test that passes bare does not pass while
-recording, or where less than 99 % of them pass in replay.
+results to the file that ``--write`` names. Each of the three runs has a hash seed of its own, which is printed. Ends
+with an error where a test that passes bare does not pass while recording, or where less than 99 % of them pass in
+replay.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -26,6 +28,8 @@ from tests.servers.postgres import Postgres  # noqa: E402 - the project is no pa
 DRIVERS = ("sqlite", "aiosqlite", "psycopg", "asyncpg")
 LOWEST_SHARE = 0.99
 MODES = ("bare", "record", "replay")
+
+SEED = os.environ.get("TEST_SEED") or str(random.randrange(2**32))
 
 Outcomes = dict[str, list[str]]
 
@@ -65,12 +69,17 @@ class Result:
         return 1 - len(self.lost("replay")) / max(len(self.passed_bare), 1)
 
 
+def hash_seed(mode: str) -> int:
+    """The hash seed of a mode's processes: another one for each, and all of them other ones in the next run."""
+    return random.Random(f"{SEED} {mode}").randrange(2**32)
+
+
 def run_mode(mode: str, url: str, folder: Path, extra: list[str]) -> Outcomes:
     """One run of the suite in a process of its own."""
     outcomes = folder / f"{mode}.json"
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "TIMETRACER_"))},
-        "PYTHONHASHSEED": "0",
+        "PYTHONHASHSEED": str(hash_seed(mode)),
         "PYTHONPATH": str(HERE),
         "SUITE_MODE": mode,
         "SUITE_CASSETTE": str(folder / "suite.msgpack"),
@@ -130,6 +139,7 @@ def main() -> None:
     parser.add_argument("--pytest", default="", help="more arguments for pytest")
     options = parser.parse_args()
     results = []
+    print(f"hash seeds of this run, by TEST_SEED={SEED}:", {mode: hash_seed(mode) for mode in MODES}, flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         for driver in options.drivers or DRIVERS:
             folder = (options.keep or Path(scratch)).resolve() / driver

@@ -72,7 +72,14 @@ def _decode_int(payload: bytes, _: Unpack) -> int:
     return int.from_bytes(payload, "big", signed=True)
 
 
+_WITHOUT_TOTAL_ORDER: Final = frozenset({frozenset, tuple})
+"""Types of items that ``sorted`` takes, and leaves in any order: sets are less than others if these hold them, and a
+tuple may have a set in it."""
+
+
 def _encode_set(value: set[Any] | frozenset[Any], pack: Pack) -> bytes:
+    if not _WITHOUT_TOTAL_ORDER.isdisjoint(map(type, value)):
+        return pack(sorted(value, key=pack))
     try:
         items = sorted(value)
     except (TypeError, ArithmeticError):  # The items have no order; Decimal("NaN") raises when it is compared.

@@ -38,6 +38,22 @@ class EventIndex:
         for event in self._events:
             self._waiting.setdefault(self._keys[id(event)], deque()).append(event)
 
+    def key_anew(self, key: Callable[[DependencyEvent], Key]) -> bool:
+        """Give the events other keys; True where any differs from the one that its event had.
+
+        The events that calls have taken stay taken, and equal ones are in the order of the recording again.
+        """
+        with self._lock:
+            keys = {id(event): key(event) for event in self._events}
+            if keys == self._keys:
+                return False
+            before, self._keys, self._waiting = self._keys, keys, {}
+            for event in self._events:
+                if id(event) not in self._taken:
+                    self._waiting.setdefault(keys[id(event)], deque()).append(event)
+            self._last = {keys[id(event)]: event for old, event in self._last.items() if old == before[id(event)]}
+            return True
+
     def take(self, key: Key, path: tuple[str, ...] = (), accepts: Accepts | None = None) -> DependencyEvent | None:
         """Take the next event with this signature; None where none is left.
 

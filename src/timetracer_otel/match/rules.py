@@ -15,6 +15,7 @@ from typing import Any
 from timetracer_otel.cassette import Unencodable, pack
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.match.body_content import plain_body
+from timetracer_otel.match.canonical import canonical
 from timetracer_otel.types import CallView, Matcher, header_pairs
 
 __all__ = ["EVERYTHING", "MatchRules", "json_path", "rules_of", "without"]
@@ -105,7 +106,7 @@ class MatchRules:
         if not self._no_body:
             return body_hash
         if view.args is not None:
-            return _hash_of(without(view.args, self._no_body), pack) or body_hash
+            return _hash_of(without(view.args, self._no_body), _packed) or body_hash
         if view.body is None:
             return body_hash
         try:
@@ -124,6 +125,10 @@ def _hash_of(value: Any, encode: Callable[[Any], bytes]) -> str | None:
         return hashlib.sha256(encode(value)).hexdigest()
     except (Unencodable, ValueError, RecursionError):
         return None
+
+
+def _packed(value: Any) -> bytes:
+    return pack(canonical(value))
 
 
 def _json(value: Any) -> bytes:

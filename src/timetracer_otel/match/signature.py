@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
@@ -12,6 +13,7 @@ from urllib.parse import unquote_plus
 from timetracer_otel.cassette import pack
 from timetracer_otel.constants import REDACTED, BodyEnd
 from timetracer_otel.match.body_content import plain_body, plain_content
+from timetracer_otel.match.canonical import canonical, outline
 from timetracer_otel.match.rules import MatchRules
 from timetracer_otel.redact.forms import form_of
 from timetracer_otel.redact.redactor import RedactedBody, Redactor
@@ -92,12 +94,18 @@ class Signer:
             self.without_ignored(signature.lib, call.args),
         )
 
-    def recorded_key(self, event: DependencyEvent) -> Key:
-        """The key that a recorded event is found by."""
+    def recorded_key(self, event: DependencyEvent, *, hash_anew: bool = False) -> Key:
+        """The key that a recorded event is found by.
+
+        Args:
+            event: Of the cassette.
+            hash_anew: Hash its arguments, and do not take the hash that the recording made of them. Older recordings
+                hashed mappings in the order in which the app gave them.
+        """
         signature, call = event.signature, event.call
         key = key_of(signature)
         args: Any = call.args if call is not None else None
-        if self.without_ignored(signature.lib, args) is not args:
+        if args is not None and (hash_anew or self.without_ignored(signature.lib, args) is not args):
             key = key._replace(body=self.arguments_hash(signature.lib, args))
         elif call is not None and "content-encoding" in call.headers:
             key = key._replace(body=_encoded_body_hash(call, key.body))
@@ -128,7 +136,8 @@ class Signer:
         Raises:
             Unencodable: They cannot be kept in a cassette.
         """
-        return hashlib.sha256(pack(self.without_ignored(lib, form_of(lib).compared(args)))).hexdigest()
+        compared = self.without_ignored(lib, form_of(lib).compared(args))
+        return hashlib.sha256(pack(canonical(compared))).hexdigest()
 
     def _parse_target(self, url: str) -> Target:
         parts = split_url(url)
@@ -179,6 +188,10 @@ class RedactedCall:
         self.call = call
         self.signer = signer
         self._target = signer.target(call.url) if call.url is not None else _NO_TARGET
+
+    def outlined(self) -> RedactedCall:
+        """The same call with an outline of its arguments, where these cannot be kept in a cassette."""
+        return RedactedCall(replace(self.call, args=outline(self.args)), self.signer)
 
     @property
     def headers(self) -> HeaderMap:

@@ -94,8 +94,11 @@ class EventMaker:
         try:
             signature, args = made.signature, made.args
         except Unencodable as error:
-            signature, args = made.unhashed_signature, None
-            reason = f"its arguments have no faithful encoding: {error}"
+            outlined = made.outlined()
+            signature, args = outlined.signature, outlined.args
+            if result.exception is None:
+                reason = f"its arguments have no faithful encoding: {error}"
+            # Otherwise the call failed: a driver refuses what it has no form for. A replay gives that error again.
         if span is not None and span.status_description and REDACTED in repr(args):
             # Errors quote arguments of the failed call. Example: redis-py names the command that it could not send.
             span.status_description = f"{span.status_description.partition(':')[0]}: {REDACTED}"

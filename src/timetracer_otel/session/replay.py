@@ -71,6 +71,7 @@ class ReplaySession(BaseSession):
         self._rules = rules_of(config)
         self._signer = Signer(self._redactor, config.ignore_sql_params if config else (), self._rules)
         self._index = EventIndex(cassette.events, self._signer.recorded_key)
+        self._hashes_differ: bool | None = None
         self._mocked: dict[str, bool] = {}
         self.replay_timing: bool = config is not None and config.replay_timing
         """Whether answers take as long as they did when recorded."""
@@ -210,15 +211,18 @@ class ReplaySession(BaseSession):
         """As `match`, but None where no event has this signature, or calls have taken all that have it.
 
         Raises:
-            ReplayMismatchError: The call has arguments that no recording can hold.
+            ReplayMismatchError: The call has arguments that no recording can hold, and no such call failed when
+                recorded.
         """
         made = self.redacted(call)
         try:
             key = made.key
         except Unencodable as fault:
-            raise self._unsigned(made.call, fault) from fault
+            return self._find_outlined(made, path, fault)
         accepts = self._accepts(made)
         event = self._index.take(key, path, accepts)
+        if event is None and made.call.args is not None and self._hashed_anew():
+            event = self._index.take(key, path, accepts)
         if event is None and made.call.body_end is BodyEnd.COMPLETE:
             event = self._index.take(self._index.partial(key), path, accepts)
         if event is None and not self.strict and made.call.body:
@@ -230,10 +234,33 @@ class ReplaySession(BaseSession):
             event = self.fallback().find(made, path)
         return event
 
+    def _find_outlined(self, made: RedactedCall, path: tuple[str, ...], fault: Unencodable) -> DependencyEvent:
+        """The event of a call whose arguments no recording can hold. It holds an error, or cannot answer the call."""
+        outlined = made.outlined()
+        accepts = self._accepts(outlined)
+        event = self._index.take(outlined.key, path, accepts)
+        if event is None and self.config is not None and self.config.allow_repeats:
+            event = self._index.again(outlined.key, accepts)
+        if event is None:
+            raise self._unsigned(made.call, fault) from fault
+        return event
+
     def upcoming(self, call: Call | RedactedCall, path: tuple[str, ...] = ()) -> DependencyEvent | None:
         """The event that `match` would take for a call now; None where it would find none. The event is not taken."""
         made = self.redacted(call)
         return self._index.peek(made.key, path, self._accepts(made))
+
+    def _hashed_anew(self) -> bool:
+        """Whether the recorded arguments have other hashes than the recording made of them, so that it is worth to
+        look again. They are hashed at the first call that no event is found for.
+
+        Older recordings hashed mappings in the order in which the app gave them. Hashing at once, in each replay,
+        would make the loading of every cassette slower.
+        """
+        with self._lock:
+            if self._hashes_differ is None:
+                self._hashes_differ = self._index.key_anew(partial(self._signer.recorded_key, hash_anew=True))
+            return self._hashes_differ
 
     def verdict(self) -> Verdict:
         """The account of this replay up to now.

@@ -42,7 +42,7 @@ def _record(path: Path) -> list[Any]:
     try:
         with record(str(path)):
             cursor = RecordingCursor(connection.cursor(), _Shop())
-            cursor.bind("price")
+            cursor._self_bind("price")
             cursor.execute(_SUM, (2,))
             rows: list[Any] = cursor.fetchall()
             cursor.close()
@@ -61,7 +61,7 @@ def test_a_library_of_any_name_records_and_replays_with_it(tmp_path: Path) -> No
     assert _record(path) == [(3,)]
     with replay(str(path)) as session:
         cursor = _replay_connection().library_cursor()
-        cursor.bind("price")
+        cursor._self_bind("price")
         assert cursor.execute(_SUM, (2,)).fetchall() == [(3,)]
         assert cursor.description[0].name == "total"
     assert session.verdict().ok

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from timetracer_otel.calls.flow import Recording, Site, flow, run
+from timetracer_otel.cassette import pack, rebuild_error
 from timetracer_otel.config import TraceConfig
-from timetracer_otel.constants import BodyEnd, EventType
+from timetracer_otel.constants import BodyEnd, EventType, TraceMode
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.match.signature import Signer
 from timetracer_otel.redact.redactor import Redactor
@@ -26,6 +28,7 @@ from timetracer_otel.types import (
     EventResult,
     EventSignature,
     HeaderMap,
+    RecordedError,
     RequestSnapshot,
     ResponseSnapshot,
     SessionMeta,
@@ -283,3 +286,106 @@ def test_headers_of_a_hand_written_plugin_keep_their_names() -> None:
     replay = ReplaySession(session.to_cassette(), "x.msgpack")
     found = replay.get_next_event(EventType.CUSTOM, {"lib": "mine"}).result.headers
     assert found == {"X-Rate-Limit": "5", "Set-Cookie": "id=[REDACTED]"}
+
+
+def statement(args: object) -> Call:
+    return Call("sqlalchemy", EventType.DB_QUERY, "INSERT", "db://h/a", args=args)
+
+
+ROWS = {"name__0": "a", "price__0": 1, "name__1": "b", "nested": {"x": [{"p": 1, "q": 2}], 5: None, (1, "t"): 0}}
+TURNED = {"nested": {(1, "t"): 0, 5: None, "x": [{"q": 2, "p": 1}]}, "name__1": "b", "price__0": 1, "name__0": "a"}
+
+
+@pytest.mark.parametrize("ignore", [(), ("body:$.options",)])
+def test_mappings_among_arguments_are_equal_in_any_order(ignore: tuple[str, ...]) -> None:
+    made = statement({"statement": "INSERT", "parameters": ROWS})
+    turned = statement({"parameters": TURNED, "statement": "INSERT"})
+    recorded = event(made, "yes")
+    recorded.call = CallSnapshot(args=made.args)
+    assert replaying([recorded], ignore=ignore).match(turned).result.reply == "yes"
+    other = statement({"statement": "INSERT", "parameters": {**ROWS, "name__0": "b", "name__1": "a"}})
+    with pytest.raises(ReplayMismatchError):
+        replaying([recorded], ignore=ignore).match(other)
+
+
+def test_sequences_among_arguments_keep_their_order() -> None:
+    one, other = (statement({"statement": "IN", "parameters": [[{"a": 1}], *values]}) for values in ([1, 2], [2, 1]))
+    assert SIGNER.redacted(one).key != SIGNER.redacted(other).key
+
+
+def test_recordings_that_hashed_mappings_as_they_came_still_answer() -> None:
+    made = statement({"statement": "INSERT", "parameters": ROWS})
+    events = [event(made, n) for n in range(3)]
+    for older in events:
+        older.call = CallSnapshot(args=made.args)
+        older.signature.body_hash = hashlib.sha256(pack(made.args)).hexdigest()
+    session = replaying(events)
+    assert events[0].signature.body_hash != SIGNER.redacted(made).signature.body_hash
+    turned = statement({"statement": "INSERT", "parameters": TURNED})
+    assert [session.match(call).result.reply for call in (made, turned, made)] == [0, 1, 2]
+    with pytest.raises(ReplayMismatchError):
+        session.match(made)
+
+
+def test_the_order_of_sets_within_sets_does_not_count() -> None:
+    items = [frozenset({name}) for name in "abcdefgh"]
+    keys = {SIGNER.redacted(statement([set(order)])).key for order in (items, items[::-1])}
+    in_rows = {pack({(1, item) for item in order}) for order in (items, items[::-1])}
+    assert len(keys) == len(in_rows) == 1
+
+
+class Strange:
+    """A type without a form in cassettes."""
+
+
+class Stranger(Strange):
+    """Another one."""
+
+
+def test_a_call_that_no_cassette_can_hold_replays_the_error_it_was_recorded_with() -> None:
+    config = TraceConfig(mode=TraceMode.RECORD)
+    trace = TraceSession(config)
+    with pytest.raises(TypeError, match="Strange"):
+        run(flow(Refusing({"statement": "SELECT", "parameters": [1, Strange()]}), trace))
+    run(flow(Refusing({"statement": "SELECT", "parameters": [2, Strange()]}, fails=False), trace))
+    events = trace.to_cassette().events
+    assert [recorded.not_replayable is None for recorded in events] == [True, False]
+    assert events[0].call is not None
+    assert events[0].call.args == {"statement": "SELECT", "parameters": [1, {"timetracer:no-encoding": HERE}]}
+    session = replaying(events)
+    for parameters in ([3, Strange()], [1, Stranger()], [2, Strange()]):
+        with pytest.raises(ReplayMismatchError):
+            run(flow(Refusing({"statement": "SELECT", "parameters": parameters}), session))
+    with pytest.raises(TypeError, match="Strange"):
+        run(flow(Refusing({"statement": "SELECT", "parameters": [1, Strange()]}), session))
+    assert len(session.misses) == 3
+
+
+HERE = f"{Strange.__module__}.Strange"
+
+
+class Refusing(Site):
+    """A call that fails, or not."""
+
+    lib = "sqlalchemy"
+
+    def __init__(self, args: object, fails: bool = True) -> None:
+        self.args, self.fails = args, fails
+
+    def live(self) -> object:
+        if self.fails:
+            raise TypeError("cannot adapt Strange")
+        return None
+
+    def call(self) -> Call:
+        return statement(self.args)
+
+    def returned(self, value: object, recording: Recording) -> object:
+        recording.close()
+        return value
+
+    def result(self, recording: Recording) -> EventResult:
+        return EventResult(reply={})
+
+    def rebuild_error(self, error: RecordedError) -> BaseException:
+        return rebuild_error(error, ())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from timetracer_otel.libraries.kits.dbapi.driver import known
 from timetracer_otel.libraries.kits.dbapi.target import NO_FACTS, StatementFacts, Target
 from timetracer_otel.libraries.sqlalchemy.internals import (
+    adapter_cursor_class,
     cursor_connection,
     facts_of,
     is_server_side,
@@ -85,6 +87,18 @@ class EngineTarget(Target):
         if context is None:
             return NO_FACTS
         return StatementFacts(names_of_values(context), is_server_side(context), otel_span(context))
+
+    def cursor_class(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> type[Any] | None:
+        """The class of a cursor: the driver's, or that of the adapter of an asyncio driver."""
+        if self.dialect.is_async:
+            return adapter_cursor_class(self.dialect, bool(kwargs.get("server_side", args[:1] == (True,))))
+        return super().cursor_class(args, kwargs)
+
+    @property
+    def cursor_attributes(self) -> Mapping[str, bool]:
+        """Those of the driver; adapters of asyncio drivers pass them on."""
+        driver = known.by_package.get(self.dialect.driver.removesuffix("_async")) if self.dialect.is_async else None
+        return driver.cursor_attributes if driver is not None else super().cursor_attributes
 
     def connection_of(self, cursor: Any) -> Any:
         """The connection that a cursor belongs to."""

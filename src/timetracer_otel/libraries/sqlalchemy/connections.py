@@ -16,7 +16,7 @@ from timetracer_otel.libraries.kits.dbapi.drivers.sqlite import SqliteConnection
 from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor
 from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection
-from timetracer_otel.libraries.kits.dbapi.replay_cursor import ReplayCursor
+from timetracer_otel.libraries.kits.dbapi.replay_cursor import ReplayCursor, replay_cursor
 from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.libraries.sqlalchemy.call import EngineTarget
 from timetracer_otel.libraries.sqlalchemy.internals import await_
@@ -69,7 +69,7 @@ class _AdaptedConnection(ReplayConnection):
     await_ = staticmethod(await_)
 
     def library_cursor(self, *args: Any, **kwargs: Any) -> ReplayCursor:
-        cursor = self.cursor_class(self._target, self, asked=(args, kwargs))
+        cursor = replay_cursor(self.cursor_class, self._target, self, asked=(args, kwargs))
         cursor.server_side = bool(kwargs.get("server_side", False))
         return cursor
 
@@ -108,6 +108,8 @@ class _AiosqliteConnection(_AdaptedConnection, SqliteConnection):
 
 class _AsyncPsycopgConnection(PsycopgConnection):
     """The adapter of psycopg's asyncio connection; it passes everything on, and so has the attributes of both."""
+
+    shows_itself = False
 
     def __init__(self, target: Target, real: RealConnection) -> None:
         super().__init__(target, real)

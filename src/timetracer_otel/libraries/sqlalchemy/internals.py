@@ -39,6 +39,7 @@ __all__ = [
     "MISSING",
     "RELIED_UPON",
     "RESET",
+    "adapter_cursor_class",
     "await_",
     "close_connection",
     "connection_span",
@@ -258,6 +259,14 @@ def names_of_values(context: Any) -> tuple[str, ...]:
 def cursor_connection(cursor: Any) -> Any:
     """The connection of a cursor: the driver's own, or that of an adapter."""
     return getattr(cursor, "connection", None) or getattr(cursor, "_adapt_connection", None)
+
+
+def adapter_cursor_class(dialect: Any, server_side: bool) -> type[Any] | None:
+    """The class of the cursors that SQLAlchemy's adapter of an asyncio driver gives; None where it is not found."""
+    module = sys.modules.get(type(dialect.dbapi).__module__)
+    kind = "_ss_cursor" if server_side else "_cursor"
+    found = getattr(module, f"AsyncAdapt_{dialect.driver.removesuffix('_async')}{kind}", None)
+    return found if isinstance(found, type) else None
 
 
 _TOLD_OR_LEARNED = frozenset({"max_identifier_length", "is_mariadb", "use_ansi"})

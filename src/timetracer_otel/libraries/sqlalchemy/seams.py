@@ -23,7 +23,7 @@ from timetracer_otel.libraries.kits.dbapi.call import ConnectSite, PlainSite
 from timetracer_otel.libraries.kits.dbapi.drivers import psycopg2
 from timetracer_otel.libraries.kits.dbapi.facts import recorded_facts
 from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
-from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor
+from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor, recording_cursor
 from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection
 from timetracer_otel.libraries.sqlalchemy import pools
 from timetracer_otel.libraries.sqlalchemy.call import LIB, EngineTarget, note_initialized
@@ -50,7 +50,7 @@ __all__ = ["patches"]
 
 _RESETTING = "_timetracer_resetting"
 """Key in a fairy's dictionary, as long as its pool resets the connection that came back."""
-_OUR_CURSORS = frozenset({RecordingCursor, EngineCursor})
+_OUR_CURSORS = (RecordingCursor, EngineCursor)
 
 
 def _is_recording(session: BaseSession | None) -> TypeGuard[TraceSession]:
@@ -255,7 +255,7 @@ def _cursor(original: Function) -> Function:
             ours = replay_connection(target, RealConnection(target, connection=connection))
             ours.ready()
             return ours.library_cursor(*args, **kwargs)
-        return RecordingCursor(original(self, *args, **kwargs), target)
+        return recording_cursor(original(self, *args, **kwargs), target)
 
     return cursor
 
@@ -265,8 +265,8 @@ def _create_cursor(original: Function) -> Function:
 
     def create_cursor(self: Any) -> Any:
         cursor = original(self)
-        if type(cursor) in _OUR_CURSORS:
-            cursor.bind(self)
+        if issubclass(type(cursor), _OUR_CURSORS):
+            cursor._self_bind(self)
         return cursor
 
     return create_cursor
@@ -372,12 +372,12 @@ def _do_executemany(original: Function) -> Function:
     """The dialect of psycopg2 runs a batch with ``execute_values``, which needs the driver's own cursor."""
 
     def do_executemany(self: Any, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> Any:
-        if type(cursor) not in _OUR_CURSORS:
+        if not issubclass(type(cursor), _OUR_CURSORS):
             return original(self, cursor, statement, parameters, context)
 
         def through(real: Any) -> Any:
             return original(self, real, statement, parameters, context)
 
-        return cursor.executemany_by(statement, parameters, through)
+        return cursor._self_executemany_by(statement, parameters, through)
 
     return do_executemany

@@ -87,10 +87,14 @@ class Driver:
     restore_error: Callable[[BaseException, Any, Mapping[str, Any]], BaseException] | None = None
     """Gives an error that has it all the same, from the error as rebuilt, that value, and all the attributes."""
 
-    cursor_attributes: Sequence[str] = ()
-    """Attributes of its cursors beyond PEP 249 that tell about the server, and are not recorded."""
-    cursor_methods: Sequence[str] = ()
-    """Methods of its cursors beyond PEP 249 that need a server, and are not recorded."""
+    cursor_class: Callable[[Any, tuple[Any, ...], Mapping[str, Any]], type[Any] | None] = lambda dbapi, *_: getattr(
+        dbapi, "Cursor", None
+    )
+    """The class of the cursor that ``connection.cursor`` gives, from the driver's module, and from the arguments of
+    that call, by position and by name; None where it is not known."""
+    cursor_attributes: Mapping[str, bool] = field(default_factory=dict)
+    """Attributes in which its cursors differ from their class: True where only the objects have it, False where they
+    have it not (a property that raises)."""
 
     connectors: Connectors | None = None
     """Gives, from the driver's module, the functions by which it asks C code for connections."""
@@ -109,9 +113,6 @@ class _Known:
         self.named_tuple_modules: set[str] = set()
         self.usual_rows: set[str] = set()
         self.error_attributes: dict[str, None] = {}
-        # PEP 249 has both as an optional extension.
-        self.cursor_attributes: set[str] = {"rownumber"}
-        self.cursor_methods: set[str] = {"scroll"}
 
     @property
     def packages(self) -> Collection[str]:
@@ -135,8 +136,6 @@ def register(*drivers: Driver) -> None:
         known.named_tuple_modules.update(driver.named_tuple_modules)
         known.usual_rows.update(driver.usual_rows)
         known.error_attributes.update(dict.fromkeys(driver.error_attributes))
-        known.cursor_attributes.update(driver.cursor_attributes)
-        known.cursor_methods.update(driver.cursor_methods)
 
 
 def driver_of(cls: type) -> Driver | None:

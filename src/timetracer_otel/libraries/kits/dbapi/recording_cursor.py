@@ -13,12 +13,13 @@ from timetracer_otel.calls.flow import flow, run
 from timetracer_otel.context import get_current_session
 from timetracer_otel.libraries.kits.dbapi.answer import Fetches
 from timetracer_otel.libraries.kits.dbapi.call import StatementSite
+from timetracer_otel.libraries.kits.dbapi.cursor_shape import shaped
 from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, cursor_call
 from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.session import ReplaySession
 from timetracer_otel.types import DependencyEvent
 
-__all__ = ["RecordingCursor"]
+__all__ = ["RecordingCursor", "recording_cursor"]
 
 
 class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-ignore]
@@ -40,7 +41,7 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
         self._self_context: Any = None
         self._self_fetches = fetches
 
-    def bind(self, context: Any) -> None:
+    def _self_bind(self, context: Any) -> None:
         """Say what the cursor was made for; `Target.statement_facts` gets it."""
         self._self_context = context
 
@@ -52,7 +53,7 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
         """Run one statement with many sets of values (PEP 249), and record it."""
         return self._self_run(cursor_call(args, kwargs, many=True), self.__wrapped__.executemany, args, kwargs)
 
-    def executemany_by(self, operation: Any, parameters: Any, through: Callable[[Any], Any]) -> Any:
+    def _self_executemany_by(self, operation: Any, parameters: Any, through: Callable[[Any], Any]) -> Any:
         """An ``executemany`` that the library makes in its own way: ``through`` gets the driver's cursor."""
         call = CursorCall(operation, parameters, many=True, args=(self.__wrapped__,))
         return self._self_run(call, through, call.args, {})
@@ -185,6 +186,11 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
                 fetches.closed()
         except Exception as fault:
             faults.contain(f"{self._self_target.lib}.close", fault)
+
+
+def recording_cursor(wrapped: Any, target: Target, fetches: Fetches | None = None) -> RecordingCursor:
+    """A `RecordingCursor` that has no method which the driver's cursor has not."""
+    return shaped(RecordingCursor, type(wrapped))(wrapped, target, fetches)
 
 
 def _refuse(event: DependencyEvent, session: ReplaySession, site: StatementSite) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
-from timetracer_otel.libraries.kits.dbapi.replay_cursor import ReplayCursor
+from timetracer_otel.libraries.kits.dbapi.replay_cursor import ReplayCursor, replay_cursor
 from timetracer_otel.libraries.kits.dbapi.target import Target
 
 __all__ = ["ExecutingConnection", "ReplayConnection", "TwoPhaseConnection", "passed_on"]
@@ -44,7 +44,7 @@ class ReplayConnection:
 
     def cursor(self, *args: Any, **kwargs: Any) -> ReplayCursor:
         """A cursor for whoever holds the driver's connection, past the library: its statements are not recorded."""
-        return self.cursor_class(self._target, self, raw=True)
+        return replay_cursor(self.cursor_class, self._target, self, raw=True, asked=(args, kwargs))
 
     def library_cursor(self, *args: Any, **kwargs: Any) -> ReplayCursor:
         """A cursor for the library, whose statements are recorded.
@@ -53,7 +53,7 @@ class ReplayConnection:
             args: As the library gives them to ``cursor`` of the driver: a name puts the cursor on the server.
             kwargs: The same, by name.
         """
-        cursor = self.cursor_class(self._target, self, asked=(args, kwargs))
+        cursor = replay_cursor(self.cursor_class, self._target, self, asked=(args, kwargs))
         if args or "name" in kwargs:
             cursor.name = args[0] if args else kwargs["name"]
         return cursor

@@ -14,18 +14,18 @@ from timetracer_otel.context import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.kits.dbapi.answer import NO_ROWS, Fetches, RecordedAnswer
 from timetracer_otel.libraries.kits.dbapi.call import StatementSite, unrecorded
-from timetracer_otel.libraries.kits.dbapi.driver import known
-from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor
+from timetracer_otel.libraries.kits.dbapi.cursor_shape import MISSING, Unrecorded, own_attribute, shaped
+from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor, recording_cursor
 from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, cursor_call, is_connection_setup, text_of
 from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.session import ReplaySession
 from timetracer_otel.types import DependencyEvent
 
-__all__ = ["ReplayCursor"]
+__all__ = ["ReplayCursor", "replay_cursor"]
 
 
 class ReplayCursor:
-    """A cursor without a server.
+    """A cursor without a server. `replay_cursor` makes one with the attributes of the driver's own.
 
     Args:
         target: The database.
@@ -36,6 +36,9 @@ class ReplayCursor:
 
     name: Any
     server_side: bool
+    _own: type[Any] | None = None
+    """The driver's class, where it is known."""
+    _closed = False
 
     def __init__(
         self, target: Target, connection: Any, raw: bool = False, asked: tuple[Any, dict[str, Any]] = ((), {})
@@ -54,9 +57,14 @@ class ReplayCursor:
         if connection is not None and connection.shows_itself:
             self.connection = connection
 
-    def bind(self, context: Any) -> None:
+    def _self_bind(self, context: Any) -> None:
         """Say what the cursor was made for; `Target.statement_facts` gets it."""
         self._context = context
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
 
     @property
     def description(self) -> Any:
@@ -81,7 +89,7 @@ class ReplayCursor:
         """Answer one statement with many sets of values (PEP 249) from the cassette."""
         return self._call("executemany", cursor_call(args, kwargs, many=True))
 
-    def executemany_by(self, operation: Any, parameters: Any, through: Callable[[Any], Any]) -> Any:
+    def _self_executemany_by(self, operation: Any, parameters: Any, through: Callable[[Any], Any]) -> Any:
         """An ``executemany`` that the library makes in its own way: ``through`` gets the driver's cursor."""
         return self._run(CursorCall(operation, parameters, many=True), through)
 
@@ -131,6 +139,7 @@ class ReplayCursor:
 
     def close(self) -> None:
         """Close the cursor; a fetch from then on is an error, as the driver's own."""
+        self._closed = True
         if isinstance(self._answer, RecordingCursor):
             self._answer.close()
         elif self._connection is not None and self._connection.forgets:
@@ -148,11 +157,18 @@ class ReplayCursor:
         answer = self.__dict__.get("_answer")
         if isinstance(answer, RecordingCursor):
             return getattr(answer, name)
-        if name in known.cursor_methods:
+        own = self._own
+        found = own_attribute(own, name) if own is not None and not name.startswith("__") else MISSING
+        has_it = self._target.cursor_attributes.get(name, found is not MISSING)
+        if found is MISSING or not has_it:
+            if not has_it:
+                kind = own.__name__ if own is not None else "cursor"
+                raise AttributeError(f"{kind!r} object has no attribute {name!r}")
+        elif not hasattr(found, "__get__") or isinstance(found, type):
+            return found
+        elif callable(getattr(own, name)):
             return lambda *_args, **_kwargs: self._refuse(name)
-        if name in known.cursor_attributes:
-            self._refuse(name)
-        raise AttributeError(f"{name!r}: the cursor of a replay has no such attribute; it is not recorded")
+        return Unrecorded(lambda: self._refuse(name), f"cursor.{name}")
 
     def _refuse(self, name: str) -> NoReturn:
         raise unrecorded(self._target, f"cursor.{name}")
@@ -215,7 +231,7 @@ class ReplayCursor:
                 self._connection.lose()
             real.close()
             raise
-        self._answer = RecordingCursor(real, self._target, fetches)
+        self._answer = recording_cursor(real, self._target, fetches)
         return self if value is real else value
 
     def _rows(self) -> RecordedAnswer | RecordingCursor:
@@ -234,3 +250,27 @@ class ReplayCursor:
         if self._target.refuses_empty_fetch:
             raise self._target.dbapi.ProgrammingError("the last operation didn't produce a result")
         return NO_ROWS  # type: ignore[no-any-return]
+
+
+def replay_cursor(
+    ours: type[ReplayCursor],
+    target: Target,
+    connection: Any,
+    raw: bool = False,
+    asked: tuple[tuple[Any, ...], dict[str, Any]] = ((), {}),
+) -> ReplayCursor:
+    """A cursor of a replay with the attributes of the one that the driver would give.
+
+    Args:
+        ours: The class that answers.
+        target: As for `ReplayCursor`.
+        connection: The same.
+        raw: The same.
+        asked: The same.
+    """
+    own = target.cursor_class(*asked)
+    if own is None:
+        return ours(target, connection, raw, asked)
+    cursor = shaped(ours, own, target.cursor_attributes)(target, connection, raw, asked)
+    cursor._own = own
+    return cursor

@@ -8,10 +8,12 @@ ORM knows the names of bound values, an asyncio adapter waits in its own way. A 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from opentelemetry import trace
+
+from timetracer_otel.libraries.kits.dbapi.driver import known
 
 __all__ = ["NO_FACTS", "StatementFacts", "Target"]
 
@@ -89,6 +91,21 @@ class Target:
             context: What the library gave to `bind` of the cursor; None where it gave nothing.
         """
         return NO_FACTS
+
+    def cursor_class(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> type[Any] | None:
+        """The class of the cursor that a connection gives for these arguments; None where it is not known.
+
+        A replay has no such cursor, and its own has the attributes of that class.
+        """
+        driver = known.by_package.get(self.driver)
+        found = driver.cursor_class(self.dbapi, args, kwargs) if driver is not None else None
+        return found if isinstance(found, type) else None
+
+    @property
+    def cursor_attributes(self) -> Mapping[str, bool]:
+        """Attributes in which the driver's cursors differ from their class, and whether the cursors have them."""
+        driver = known.by_package.get(self.driver)
+        return driver.cursor_attributes if driver is not None else {}
 
     def connection_of(self, cursor: Any) -> Any:
         """The connection of one of the driver's cursors; None where the cursor does not tell."""

@@ -60,4 +60,5 @@ ASYNCPG: Final = Driver(
     ),
     usual_rows=("asyncpg.protocol.record.Record", "asyncpg.Record"),
     error_attributes=("sqlstate",),
+    cursor_attributes={"lastrowid": False},
 )

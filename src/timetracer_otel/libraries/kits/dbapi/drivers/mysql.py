@@ -32,6 +32,4 @@ class MySQLConnection(ReplayConnection):
     set_charset_collation = passed_on("set_charset_collation")
 
 
-MYSQL: Final = Driver(
-    packages=("aiomysql", "asyncmy", "mariadb", "mysql", "MySQLdb", "pymysql"), cursor_methods=("mogrify",)
-)
+MYSQL: Final = Driver(packages=("aiomysql", "asyncmy", "mariadb", "mysql", "MySQLdb", "pymysql"))

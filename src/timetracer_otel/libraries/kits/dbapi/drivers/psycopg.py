@@ -142,7 +142,7 @@ PSYCOPG: Final = Driver(
     named_tuple_modules=("psycopg.rows",),
     error_attributes=("sqlstate",),
     keep_error=_keep_error,
-    cursor_attributes=("results", "statusmessage"),
-    cursor_methods=("copy", "set_result", "stream"),
+    cursor_attributes={"lastrowid": False},
+    cursor_class=lambda dbapi, args, kwargs: dbapi.ServerCursor if (args or kwargs.get("name")) else dbapi.Cursor,
     connectors=_connectors,
 )

@@ -98,7 +98,7 @@ def _quote_ident(original: Function) -> Function:
 
 def _own_object(scope: Any) -> Any:
     """The driver's own connection or cursor."""
-    return scope.__wrapped__ if type(scope) is RecordingCursor else scope
+    return scope.__wrapped__ if issubclass(type(scope), RecordingCursor) else scope
 
 
 def _composed_text(statement: Any) -> str:
@@ -252,7 +252,8 @@ PSYCOPG2: Final = Driver(
     keep_error=_keep_error,
     kept_apart=_DIAG,
     restore_error=_restore_error,
-    cursor_attributes=("query", "statusmessage"),
-    cursor_methods=("cast", "copy_expert", "copy_from", "copy_to", "mogrify"),
+    cursor_class=lambda dbapi, args, kwargs: (
+        kwargs.get("cursor_factory") or (args[1] if len(args) > 1 and args[1] else None) or dbapi.extensions.cursor
+    ),
     connectors=_connectors,
 )

@@ -56,5 +56,5 @@ SQLITE: Final = Driver(
     packages=("sqlite3", "aiosqlite"),
     row_types=(RowType("sqlite3.Row", _row_maker),),
     error_attributes=("sqlite_errorcode", "sqlite_errorname"),
-    cursor_methods=("executescript",),
+    cursor_class=lambda dbapi, args, kwargs: kwargs.get("factory") or (args[0] if args else dbapi.Cursor),
 )

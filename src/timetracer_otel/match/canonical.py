@@ -1,0 +1,72 @@
+"""Arguments in the form whose bytes are compared.
+
+Equal mappings give equal bytes, whatever their order. Arguments that no cassette can hold have an outline.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from timetracer_otel.cassette import Unencodable, check, pack
+
+__all__ = ["canonical", "outline"]
+
+_TEXT: Final = frozenset({str})
+_LEAVES: Final = frozenset({type(None), bool, int, float, str, bytes})
+
+
+def canonical(value: Any) -> Any:
+    """The value with all its mappings in the order of their keys. What is no mapping keeps its order.
+
+    The order of a mapping often comes from a set, and so from the hash seed of the process. Example: SQLAlchemy puts
+    the parameters of an INSERT with several rows together in the order of a set.
+
+    Raises:
+        Unencodable: A key has no encoding.
+    """
+    kind = type(value)
+    if kind is dict:
+        if len(value) > 1:
+            # Keys of several types have no order of their own, and that of frozensets is no total one.
+            keys = sorted(value) if _TEXT.issuperset(map(type, value)) else sorted(value, key=pack)
+            return {key: canonical(value[key]) for key in keys}
+        return {key: canonical(item) for key, item in value.items()}
+    if kind is list or kind is tuple:
+        if _LEAVES.issuperset(map(type, value)):
+            return value
+        return kind(map(canonical, value))
+    return value
+
+
+_NO_ENCODING: Final = "timetracer:no-encoding"
+_DEEPEST: Final = 50
+
+
+def outline(value: Any, levels: int = _DEEPEST) -> Any:
+    """The value with the type's name in the place of each part that no cassette can hold.
+
+    Two calls that differ in such a part alone have the same outline: an answer that is found by it must not depend on
+    that part. An error about the part's type does not.
+    """
+    kind = type(value)
+    if levels and kind is dict:
+        return {
+            (_NO_ENCODING, _name_of(key)) if _is_strange(key) else key: outline(item, levels - 1)
+            for key, item in value.items()
+        }
+    if levels and (kind is list or kind is tuple):
+        return kind(outline(item, levels - 1) for item in value)
+    return {_NO_ENCODING: _name_of(value)} if _is_strange(value) else value
+
+
+def _name_of(value: Any) -> str:
+    kind = type(value)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _is_strange(value: Any) -> bool:
+    try:
+        check(value)
+    except Unencodable:
+        return True
+    return False
