@@ -38,6 +38,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("cassette", "redact"),
     ("match",),
     ("session",),
+    ("threads",),
     ("context",),
     # one call
     ("calls",),

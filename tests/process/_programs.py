@@ -34,9 +34,9 @@ def by_script(code: str, **changes: str) -> subprocess.CompletedProcess[str]:
     return _run(instrument(sys.executable, "-c", textwrap.dedent(code)), _environment(code, changes))
 
 
-def plain(code: str, **changes: str) -> subprocess.CompletedProcess[str]:
-    """Run code as ``python -c CODE``."""
-    return _run([sys.executable, "-c", textwrap.dedent(code)], _environment(code, changes))
+def plain(code: str, /, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    """Run code as ``python -c CODE ARGUMENTS``."""
+    return _run([sys.executable, "-c", textwrap.dedent(code), *arguments], _environment(code, changes))
 
 
 def started(code: str, **changes: str) -> subprocess.Popen[str]:
