@@ -593,6 +593,7 @@ def test_a_stream_of_a_library_of_its_own_is_set_only_what_it_lets_be_set(
     bare = told()
     with record(path):
         recorded = told()
+    upstream.stop()
     with replay(path):
         replayed = told()
     assert facts(bare) == facts(recorded) == facts(replayed)

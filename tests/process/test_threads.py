@@ -38,7 +38,7 @@ def _patched() -> list[object]:
     """What stands in the place of each function that starts threads."""
     return [
         *(threading.Thread.start, threading.Thread.run, threading.Timer.run, ThreadPoolExecutor.submit),
-        *(_thread.start_new_thread, _thread.start_new, _thread_ways.start_new_thread),
+        *(_thread.start_new_thread, _thread.start_new, vars(_thread_ways)["start_new_thread"]),
         *("start" in vars(threading.Timer), "submit" in vars(_thread_ways._OwnPool)),
     ]
 
@@ -73,7 +73,8 @@ def theirs(request: pytest.FixtureRequest) -> Iterator[None]:
     finally:
         ThreadingInstrumentor().uninstrument()
         # It leaves a wrapper behind that it has put around an inherited function.
-        vars(threading.Timer).get("start") and delattr(threading.Timer, "start")
+        if "start" in vars(threading.Timer):
+            del threading.Timer.start
 
 
 @contextmanager
@@ -327,7 +328,7 @@ def test_a_thread_that_cannot_start_raises_as_ever(tmp_path: Path) -> None:
         with pytest.raises(RuntimeError, match="threads can only be started once"):
             thread.start()
         with pytest.raises(TypeError):
-            _thread.start_new_thread("no function", ())  # type: ignore[arg-type]
+            _thread.start_new_thread("no function", ())  # type: ignore[call-overload]
         with pytest.raises(TypeError), ThreadPoolExecutor(1) as pool:
             pool.submit("no function").result()  # type: ignore[arg-type]
     assert "_bootstrap" not in vars(thread)
