@@ -48,7 +48,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("process",),
     ("otel.exporter", "otel.instrumentor"),
     # the front door
-    ("blocks",),
+    ("blocks", "testing"),
     ("", "plugins"),
     ("cli", "pytest_plugin"),
     ("__main__",),
