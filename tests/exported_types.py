@@ -24,6 +24,7 @@ CONTRACT = (
     *("types", "constants", "exceptions", "config", "context", "session", "cassette", "otel"),
     "plugins",
     *(f"plugins.{library}_plugin" for library in ("aiohttp", "httpx", "redis", "requests", "sqlalchemy")),
+    "testing",
     "pytest_plugin",
 )
 """The modules from which users import, below the package."""

@@ -38,6 +38,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("cassette", "redact"),
     ("match",),
     ("session",),
+    ("threads",),
     ("context",),
     # one call
     ("calls",),
@@ -47,7 +48,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("process",),
     ("otel.exporter", "otel.instrumentor"),
     # the front door
-    ("blocks",),
+    ("blocks", "testing"),
     ("", "plugins"),
     ("cli", "pytest_plugin"),
     ("__main__",),

@@ -1,9 +1,9 @@
 """Which session is current.
 
-A session that is set here is a value in the OpenTelemetry context. Tasks inherit it, and so do threads to which the
-app, or an instrumentation, propagates the context. Where the context holds no session, the current one is that of the
-local root span that the code runs in (the request), or that of the whole process: a replay by environment, or the
-recording of calls outside any request. All functions are safe from any thread and task.
+A session that is set here is a value in the OpenTelemetry context. Tasks inherit it, and so do threads and greenlets
+that are started in it (the room ``threads`` sees to that). Where the context holds no session, the current one is
+that of the local root span that the code runs in (the request), or that of the whole process: a replay by
+environment, or the recording of calls outside any request. All functions are safe from any thread and task.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from contextvars import Token
 from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel_context
+from opentelemetry.context import Context
 
-from timetracer_otel.base.otel_context import current_context
+from timetracer_otel.base.otel_context import SPAN_KEY, current_context
+from timetracer_otel.config import instrumentation_disabled
+from timetracer_otel.threads import carrying, hold_for, release_for
 
 if TYPE_CHECKING:
-    from opentelemetry.context import Context
-
     from timetracer_otel.session import BaseSession
 
 __all__ = [
@@ -85,13 +86,21 @@ def require_session() -> BaseSession:
 
 
 def set_session(session: BaseSession) -> Token[Context]:
-    """Make a session current in this context; give the token to `reset_session`."""
+    """Make a session current in this context, and in tasks and threads that are started in it.
+
+    Returns:
+        A token for `reset_session`.
+    """
+    hold_for(session)
     return otel_context.attach(context_with(session))
 
 
 def reset_session(token: Token[Context]) -> None:
     """Undo the `set_session` that gave this token."""
+    session = current_context().get(SESSION_KEY)
     otel_context.detach(token)
+    if session is not None:
+        release_for(session)
 
 
 def clear_session() -> None:
@@ -128,6 +137,27 @@ def session_in(context: Context | None) -> BaseSession | None:
 def session_now(session: BaseSession | None) -> BaseSession | None:
     """The session itself, or the one that follows it where it has ended."""
     return session if session is None or session.after is None else session.after()
+
+
+def _for_new_thread() -> Context | None:
+    """What a thread gets that is started here; None where no session is current but that of the process.
+
+    It is the whole context: the spans around a call tell equal calls apart, and so must stand around it in the
+    recording and in the replay. Where the app has switched OpenTelemetry's threading instrumentation off, it wants
+    spans of a thread to have no parent in another. Then it is the context without the span.
+    """
+    context = current_context()
+    explicit = context.get(SESSION_KEY)
+    if explicit is None and (_ambient is None or context.get(SPAN_KEY) is None):
+        return None
+    if not instrumentation_disabled("threading"):
+        return context
+    if explicit is None:
+        explicit = get_current_session() or _NOBODY
+    return Context({**{key: context[key] for key in context if key != SPAN_KEY}, SESSION_KEY: explicit})
+
+
+carrying.carried = _for_new_thread
 
 
 def set_ambient_lookup(lookup: Callable[[], BaseSession | None] | None) -> None:

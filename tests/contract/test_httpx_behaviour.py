@@ -7,6 +7,7 @@ import contextlib
 import copy
 import pickle
 import threading
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -535,3 +536,67 @@ def test_the_clients_stream_has_the_elapsed_time_where_it_has_one(upstream: Upst
         assert [times(lib) for lib in (httpx, httpx2)] == bare
     with replay(path):
         assert [times(lib) for lib in (httpx, httpx2)] == bare
+
+
+def _around(lib: Any) -> Any:
+    class Around(lib.SyncByteStream, lib.AsyncByteStream):  # type: ignore[misc, name-defined]
+        """A stream of a library's own, as anthropic puts one around the client's: ``elapsed`` can only be read."""
+
+        def __init__(self, inner: Any) -> None:
+            self.inner = inner
+            self.closed: list[str] = []
+
+        @property
+        def elapsed(self) -> Any:
+            return getattr(self.inner, "elapsed", None)
+
+        def __iter__(self) -> Iterator[bytes]:
+            yield from self.inner
+
+        def close(self) -> None:
+            self.inner.close()
+            self.closed.append("close")
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            async for chunk in self.inner:
+                yield chunk
+
+        async def aclose(self) -> None:
+            await self.inner.aclose()
+            self.closed.append("aclose")
+
+    return Around
+
+
+@pytest.mark.parametrize("lib", [httpx, httpx2], ids=lambda lib: lib.__name__)
+def test_a_stream_of_a_library_of_its_own_is_set_only_what_it_lets_be_set(
+    upstream: Upstream, path: Path, lib: Any
+) -> None:
+    around = _around(lib)
+
+    def sync() -> list[Any]:
+        with lib.Client() as client, client.stream("GET", upstream.url("/text/utf-8")) as response:
+            response.stream = around(response.stream)
+            return [response.read(), response.stream.closed, response.elapsed, response.stream.elapsed]
+
+    async def later() -> list[Any]:
+        async with lib.AsyncClient() as client, client.stream("GET", upstream.url("/text/utf-8")) as response:
+            response.stream = around(response.stream)
+            return [await response.aread(), response.stream.closed, response.elapsed, response.stream.elapsed]
+
+    def told() -> list[list[Any]]:
+        return [sync(), asyncio.run(later())]
+
+    def facts(found: list[list[Any]]) -> list[list[Any]]:
+        return [[*one[:2], type(one[2]), type(one[3])] for one in found]
+
+    bare = told()
+    with record(path):
+        recorded = told()
+    upstream.stop()
+    with replay(path):
+        replayed = told()
+    assert facts(bare) == facts(recorded) == facts(replayed)
+    for then, now in zip(recorded, replayed, strict=True):
+        assert abs(then[2] - now[2]).total_seconds() < 0.02
+        assert now[3] in (None, now[2])

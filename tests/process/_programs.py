@@ -42,9 +42,9 @@ def by_script(code: str, **changes: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def plain(code: str, **changes: str) -> subprocess.CompletedProcess[str]:
-    """Run code as ``python -c CODE``."""
-    return run_python("-c", textwrap.dedent(code), env=_environment(code, changes))
+def plain(code: str, /, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    """Run code as ``python -c CODE ARGUMENTS``."""
+    return run_python("-c", textwrap.dedent(code), *arguments, env=_environment(code, changes))
 
 
 def started(code: str, **changes: str) -> subprocess.Popen[str]:

@@ -1,7 +1,8 @@
-"""An app of greenlets: recording begins before gevent patches the process, and no greenlet has to wait for it."""
+"""An app of greenlets: no greenlet has to wait for a recording, and each has the session it was started in."""
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.loopback import Loopback
-from tests.process._programs import cassettes, instrumented
+from tests.process._programs import cassettes, instrumented, plain
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.otel.spans import LiveSpans
 from timetracer_otel.process.recordings import Recordings
@@ -76,3 +77,83 @@ def test_the_thread_of_the_writer_has_ended_when_the_recorder_has_stopped(
     # when the interpreter ends meanwhile.
     assert "timetracer-otel-writer" not in [thread.name for thread in threading.enumerate()]
     assert len(cassettes(tmp_path)) == 1
+
+
+_IN_EVERY_WAY = """
+    import json, os, sys
+    import timetracer_otel
+    from timetracer_otel.context import get_current_session
+    {patched}
+    import _thread, threading
+    import gevent, gevent.pool, gevent.threadpool, httpx
+
+    class OwnRun(threading.Thread):
+        def __init__(self, number):
+            super().__init__()
+            self.number = number
+
+        def run(self):
+            call(self.number)
+
+    class OwnGreenlet(gevent.Greenlet):
+        def __init__(self, number):
+            super().__init__()
+            self.number = number
+
+        def _run(self):
+            call(self.number)
+
+    found = {{}}
+
+    def call(number):
+        found[number] = httpx.get(os.environ["UPSTREAM"] + f"/users/{{number}}").json()["id"]
+
+    def joined(thread):
+        thread.start()
+        thread.join()
+
+    hub_pool = gevent.threadpool.ThreadPool(1)
+    hub_pool.spawn(int).get()
+
+    def in_every_way():
+        found.clear()
+        gevent.spawn(call, 1).get()
+        gevent.spawn_later(0.001, call, 2).get()
+        gevent.pool.Pool(1).map(call, [3])
+        gevent.spawn(lambda: gevent.spawn(call, 4).get()).get()
+        joined(OwnGreenlet(5))
+        hub_pool.spawn(call, 6).get()
+        gevent.threadpool.ThreadPoolExecutor(1).submit(call, 7).result()
+        joined(threading.Thread(target=call, args=(8,)))
+        joined(OwnRun(9))
+        _thread.start_new_thread(call, (10,))
+        while 10 not in found:
+            gevent.sleep(0.01)
+        return sorted(found.items())
+
+    path = sys.argv[1]
+    told = []
+    if not os.path.exists(path):
+        told.append(in_every_way())
+        with timetracer_otel.record(path):
+            told.append(in_every_way())
+    else:
+        with timetracer_otel.replay(path, fail_on_unused=True) as session:
+            told.append(in_every_way())
+        told.append([len(session.verdict().hits), gevent.spawn(get_current_session).get()])
+        told.append(hub_pool.spawn(get_current_session).get())
+    print(json.dumps(told))
+"""
+
+
+@pytest.mark.parametrize("patched", [False, True], ids=["as it is", "patched"])
+def test_greenlets_are_recorded_and_replayed_in_whatever_way_they_are_started(tmp_path: Path, patched: bool) -> None:
+    code = _IN_EVERY_WAY.format(patched="from gevent import monkey; monkey.patch_all()" if patched else "")
+    path = tmp_path / "greenlets.msgpack"
+    every = [[number, number] for number in range(1, 11)]
+    with Loopback() as upstream:
+        recorded = plain(code, str(path), UPSTREAM=upstream.url, PYTHONWARNINGS="ignore")
+        assert json.loads(recorded.stdout or "null") == [every, every], recorded.stderr
+        upstream.stop()
+        replayed = plain(code, str(path), UPSTREAM=upstream.url, PYTHONWARNINGS="ignore")
+        assert json.loads(replayed.stdout or "null") == [every, [10, None], None], replayed.stderr

@@ -50,7 +50,7 @@ _lock = threading.RLock()
 _hooked = False
 _let: ContextVar[bool] = ContextVar("timetracer_otel_let", default=False)
 _LET_KEY = otel_context.create_key("timetracer-otel-let")
-"""The same in the OpenTelemetry context, which is propagated into threads (`otel.threads`). Example: asyncio looks up
+"""The same in the OpenTelemetry context, which the room ``threads`` carries into threads. Example: asyncio looks up
 names in a thread."""
 _owners: dict[str, set[str]] = {}
 """By package: the plugins that its connections belong to."""

@@ -6,6 +6,7 @@ import json
 from typing import Any
 from urllib.parse import parse_qsl
 
+from timetracer_otel.match.trace_context import untraced_bytes, untraced_form
 from timetracer_otel.redact.content_encoding import decode_body, known_encodings
 from timetracer_otel.redact.redactor import content_headers, multipart_boundary
 from timetracer_otel.redact.urls import values_by_name
@@ -25,7 +26,8 @@ def plain_content(data: bytes, content_type: bytes, encoding: bytes) -> bytes:
     """The bytes by which a body is compared.
 
     Compressing the same content twice gives different bytes, as gzip holds a time. So the known encodings are
-    decoded. Clients make up the boundary of multipart parts at random. So it is replaced by a fixed one.
+    decoded. Clients make up the boundary of multipart parts at random. So it is replaced by a fixed one. Trace
+    context that the app has written into the body is cut out.
     """
     if encoding:
         data = decode_body(data, known_encodings(encoding.decode("latin-1"))) or data
@@ -33,12 +35,16 @@ def plain_content(data: bytes, content_type: bytes, encoding: bytes) -> bytes:
         boundary = multipart_boundary(content_type)
         if boundary:
             data = data.replace(b"--" + boundary, b"--boundary")
-    return data
+    return untraced_form(data) if _is_form(content_type) else untraced_bytes(data)
 
 
 def is_form(headers: HeaderPairs) -> bool:
     """Whether the headers say that the body is an URL-encoded form."""
-    return content_headers(headers)[0].partition(b";")[0].strip().lower() == _FORM
+    return _is_form(content_headers(headers)[0])
+
+
+def _is_form(content_type: bytes) -> bool:
+    return content_type.partition(b";")[0].strip().lower() == _FORM
 
 
 def body_value(plain: bytes, headers: HeaderPairs) -> Any:

@@ -16,6 +16,7 @@ from timetracer_otel.cassette import Unencodable, pack
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.match.body_content import plain_body
 from timetracer_otel.match.canonical import canonical
+from timetracer_otel.match.trace_context import OF_THE_TRACE, untraced
 from timetracer_otel.types import CallView, Matcher, header_pairs
 
 __all__ = ["EVERYTHING", "MatchRules", "json_path", "rules_of", "without"]
@@ -23,16 +24,7 @@ __all__ = ["EVERYTHING", "MatchRules", "json_path", "rules_of", "without"]
 _TOKEN = re.compile(r"\.([^.\[\]]+)|\[(\d+|\*)\]|\['([^']*)'\]")
 _GONE = "[IGNORED]"
 _BOUNDARY = re.compile(r"(\bboundary=).*", re.IGNORECASE)
-_OF_THE_TRACE = frozenset(
-    {
-        *("traceparent", "tracestate", "baggage"),
-        *("b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags"),
-        *("uber-trace-id", "x-amzn-trace-id"),
-    }
-)
-"""Headers of OpenTelemetry's propagators (W3C Trace Context and Baggage, B3, Jaeger, X-Ray). They are new in every
-call, and are not compared."""
-_NOT_IN_ALL = _OF_THE_TRACE | {"content-length"}
+_NOT_IN_ALL = OF_THE_TRACE | {"content-length"}
 """Headers that the part ``headers`` leaves out, unless one is named (``headers:<name>``). ``content-length`` is the
 length of the body with its secrets."""
 
@@ -96,8 +88,8 @@ class MatchRules:
         return {name: value for name, value in query.items() if self.query and name not in self._no_query}
 
     def content(self, value: Any) -> Any:
-        """Arguments, or a JSON body, without the ignored items."""
-        return without(value, self._no_body)
+        """Arguments, or a JSON body, without trace context and the ignored items."""
+        return without(untraced(value), self._no_body)
 
     def body_key(self, view: CallView, body_hash: str | None) -> str | None:
         """The hash of the body or the arguments without the ignored items; ``body_hash`` where none is ignored."""
@@ -106,14 +98,14 @@ class MatchRules:
         if not self._no_body:
             return body_hash
         if view.args is not None:
-            return _hash_of(without(view.args, self._no_body), _packed) or body_hash
+            return _hash_of(self.content(view.args), _packed) or body_hash
         if view.body is None:
             return body_hash
         try:
             content = json.loads(plain_body(view.body, header_pairs(view.headers)))
         except (ValueError, RecursionError):
             return body_hash
-        return _hash_of(without(content, self._no_body), _json) or body_hash
+        return _hash_of(self.content(content), _json) or body_hash
 
 
 EVERYTHING = MatchRules(TraceConfig().match_on)

@@ -15,6 +15,7 @@ from timetracer_otel.constants import REDACTED, BodyEnd
 from timetracer_otel.match.body_content import plain_body, plain_content
 from timetracer_otel.match.canonical import canonical, outline
 from timetracer_otel.match.rules import MatchRules
+from timetracer_otel.match.trace_context import may_be_traced, untraced
 from timetracer_otel.redact.forms import form_of
 from timetracer_otel.redact.redactor import RedactedBody, Redactor
 from timetracer_otel.redact.urls import same_target, split_url, values_by_name
@@ -107,8 +108,8 @@ class Signer:
         args: Any = call.args if call is not None else None
         if args is not None and (hash_anew or self.without_ignored(signature.lib, args) is not args):
             key = key._replace(body=self.arguments_hash(signature.lib, args))
-        elif call is not None and "content-encoding" in call.headers:
-            key = key._replace(body=_encoded_body_hash(call, key.body))
+        elif call is not None and call.body is not None:
+            key = key._replace(body=_recorded_body_hash(call, call.body.data, key.body))
         if self.rules is None:
             return key
         return self.ruled(self.rules, key, signature.query, self.recorded_view(event))
@@ -137,7 +138,11 @@ class Signer:
             Unencodable: They cannot be kept in a cassette.
         """
         compared = self.without_ignored(lib, form_of(lib).compared(args))
-        return hashlib.sha256(pack(canonical(compared))).hexdigest()
+        packed = pack(canonical(compared))
+        # To look through the encoded form is quicker than to look through the values, at every call.
+        if may_be_traced(packed):
+            packed = pack(canonical(untraced(compared)))
+        return hashlib.sha256(packed).hexdigest()
 
     def _parse_target(self, url: str) -> Target:
         parts = split_url(url)
@@ -315,10 +320,14 @@ def key_of(signature: EventSignature) -> Key:
     return Key(signature.lib, signature.method, target, _query_key(signature.query), signature.body_hash)
 
 
-def _encoded_body_hash(call: CallSnapshot, body_hash: str | None) -> str | None:
-    """The hash of the decoded body of a recorded call. Older recordings hashed the encoded bytes."""
-    data = call.body.data if call.body is not None and call.body.captured else None
-    if body_hash in (None, PARTIAL_BODY) or not isinstance(data, bytes):
+def _recorded_body_hash(call: CallSnapshot, data: Any, body_hash: str | None) -> str | None:
+    """The hash of a recorded body in the form in which bodies are compared now.
+
+    Older recordings have the hash of the encoded bytes, and of bytes with trace context.
+    """
+    if not isinstance(data, bytes) or body_hash in (None, PARTIAL_BODY):
+        return body_hash
+    if "content-encoding" not in call.headers and not may_be_traced(data):
         return body_hash
     return hashlib.sha256(plain_body(data, header_pairs(call.headers))).hexdigest()
 

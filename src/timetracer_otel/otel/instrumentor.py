@@ -47,12 +47,12 @@ class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
                 return
             from timetracer_otel.calls.registry import load_plugins
             from timetracer_otel.incoming import frameworks
-            from timetracer_otel.otel import thread_context
             from timetracer_otel.process.runtime import runtime
+            from timetracer_otel.threads import hold
 
             if runtime().start_from_environment() is not TraceMode.OFF:
                 self._holds_threads = True
-                thread_context.hold()
+                hold()
                 self._activated = [plugin for plugin in load_plugins() if _is_wanted(plugin.name)]
                 for plugin in self._activated:
                     plugin.activate()
@@ -70,8 +70,8 @@ class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             if not _runtime_is_loaded():
                 return
             from timetracer_otel.incoming import frameworks
-            from timetracer_otel.otel import thread_context
             from timetracer_otel.process.runtime import runtime
+            from timetracer_otel.threads import release
 
             frameworks.remove()
             for plugin in self._activated:
@@ -79,7 +79,7 @@ class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             self._activated = ()
             if self._holds_threads:
                 self._holds_threads = False
-                thread_context.release()
+                release()
             runtime().stop()
         except Exception as error:
             faults.contain("instrumentor", error)
@@ -118,12 +118,10 @@ def post_instrument() -> None:
         if not _runtime_is_loaded():
             return
         from timetracer_otel.calls.registry import LeftOut, load_plugins
-        from timetracer_otel.otel import thread_context
         from timetracer_otel.process.runtime import runtime
 
         if runtime().mode is not TraceMode.OFF:
             runtime().watch_spans()
-            thread_context.ensure()
             for plugin in load_plugins():
                 if isinstance(plugin, LeftOut) and not instrumentation_disabled(plugin.name):
                     plugin.instrument_left_out()

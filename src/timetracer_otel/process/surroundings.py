@@ -1,12 +1,12 @@
-"""What a block of `record` or `replay` switches on: seams, the context in threads, the span processor, the guard."""
+"""What a block of `record` or `replay` switches on: seams, the session in threads, the span processor, the guard."""
 
 from __future__ import annotations
 
 from timetracer_otel.calls.registry import load_plugins
 from timetracer_otel.guard import network_guard
-from timetracer_otel.otel import thread_context
 from timetracer_otel.process.runtime import runtime
 from timetracer_otel.session import BaseSession
+from timetracer_otel.threads import hold, release
 
 __all__ = ["Surroundings"]
 
@@ -26,7 +26,7 @@ class Surroundings:
         self._plugins = load_plugins()
         for plugin in self._plugins:
             plugin.activate()
-        thread_context.hold()
+        hold()
         runtime().watch_spans()
 
     def end(self) -> None:
@@ -34,4 +34,4 @@ class Surroundings:
         network_guard.end(self._session)
         for plugin in self._plugins:
             plugin.deactivate()
-        thread_context.release()
+        release()

@@ -131,7 +131,7 @@ class BackgroundWriter:
         with self._lock:
             if self._thread is None:
                 thread = threading.Thread(target=self._run, name="timetracer-otel-writer", daemon=True)
-                # OpenTelemetry's threading instrumentation copies the context into new threads. This thread would
+                # A new thread gets the context of the code that starts it (see the room `threads`). This thread would
                 # keep the session of the request that happened to start it.
                 token = otel_context.attach(Context())
                 try:

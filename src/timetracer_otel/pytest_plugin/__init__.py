@@ -297,9 +297,9 @@ def _replaying(
     record_mode: _RecordMode = "none",
 ) -> Generator[ReplaySession, None, None]:
     import timetracer_otel
-    from timetracer_otel.pytest_plugin.contexts import everywhere
     from timetracer_otel.pytest_plugin.sessions import checked, note_account, note_unused, note_used
     from timetracer_otel.session import ReplaySession
+    from timetracer_otel.testing import everywhere
 
     names = checked(plugins)
     note_used(request, path)
@@ -322,8 +322,8 @@ def _recording(
     request: pytest.FixtureRequest, folder: Path, name: str | Path | None, plugins: Sequence[str] | None
 ) -> Generator[TraceSession, None, None]:
     import timetracer_otel
-    from timetracer_otel.pytest_plugin.contexts import everywhere
     from timetracer_otel.pytest_plugin.sessions import checked, note_used
+    from timetracer_otel.testing import everywhere
 
     path = None if name is None else folder / name
     names = checked(plugins)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
-from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import MethodType
 from typing import Any
@@ -17,10 +16,10 @@ from timetracer_otel.blocks import check_verdict, replay
 from timetracer_otel.calls.registry import load_plugins
 from timetracer_otel.config import TraceConfig, is_set
 from timetracer_otel.exceptions import ConfigurationError
-from timetracer_otel.pytest_plugin.contexts import current, everywhere
 from timetracer_otel.pytest_plugin.paths import path_for_test
 from timetracer_otel.report import event_name, verdict_text
 from timetracer_otel.session import BaseSession, ReplaySession
+from timetracer_otel.testing import everywhere, in_session
 
 __all__ = [
     "CASSETTE",
@@ -116,13 +115,10 @@ class TestSession:
         """Run an async fixture in the session, in whatever context its coroutine is run."""
         function: Any = fixturedef.func
         plain = getattr(function, "__func__", function)
-        if inspect.isasyncgenfunction(plain):
-            replacement = _stepped_in(self._current, plain)
-        elif inspect.iscoroutinefunction(plain):
-            replacement = _awaited_in(self._current, plain)
-        else:
+        if self._session is None or not (inspect.isasyncgenfunction(plain) or inspect.iscoroutinefunction(plain)):
             yield
             return
+        replacement = in_session(self._session, plain)
         if plain is not function:
             # The fixture is a method, and pytest looks at the instance that it is bound to.
             replacement = MethodType(replacement, function.__self__)
@@ -136,50 +132,14 @@ class TestSession:
     def _inside(self, item: pytest.Item) -> Generator[None, None, None]:
         """Run the test's coroutine in the session. A plugin such as pytest-asyncio may run it in another context."""
         test = getattr(item, "obj", None)
-        if not inspect.iscoroutinefunction(test):
+        if self._session is None or not inspect.iscoroutinefunction(test):
             yield
             return
-        item.obj = _awaited_in(self._current, test)  # type: ignore[attr-defined]
+        item.obj = in_session(self._session, test)  # type: ignore[attr-defined]
         try:
             yield
         finally:
             item.obj = test  # type: ignore[attr-defined]
-
-    @contextmanager
-    def _current(self) -> Generator[None, None, None]:
-        with current(self._session) if self._session is not None else nullcontext():
-            yield
-
-
-Current = Callable[[], AbstractContextManager[None]]
-
-
-def _awaited_in(current: Current, function: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(function)
-    async def in_session(*args: Any, **kwargs: Any) -> Any:
-        with current():
-            return await function(*args, **kwargs)
-
-    return in_session
-
-
-def _stepped_in(current: Current, function: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(function)
-    async def in_session(*args: Any, **kwargs: Any) -> Any:
-        steps = function(*args, **kwargs)
-        # Set-up and tear-down are two steps of the generator, and may run in different contexts.
-        try:
-            while True:
-                with current():
-                    try:
-                        value = await steps.__anext__()
-                    except StopAsyncIteration:
-                        return
-                yield value
-        finally:
-            await steps.aclose()
-
-    return in_session
 
 
 def note_used(request: pytest.FixtureRequest, path: Path) -> None:

@@ -11,7 +11,15 @@ from typing import Any, NamedTuple
 
 from timetracer_otel.base.patching import Function, LatePatch
 from timetracer_otel.exceptions import ReplayMismatchError
-from timetracer_otel.libraries.httpx.internals import CLIENTS_STREAM, CONTENT, DOWNLOADED, LINES, header_lines, pause
+from timetracer_otel.libraries.httpx.internals import (
+    CLIENTS_STREAM,
+    CONTENT,
+    DOWNLOADED,
+    LINES,
+    header_lines,
+    note_elapsed,
+    pause,
+)
 from timetracer_otel.libraries.kits.http.bodies import RecordedBody
 from timetracer_otel.types import DependencyEvent, header_pairs
 
@@ -89,8 +97,8 @@ def answers_of(module: ModuleType) -> Answers:
             end_ms = self._recorded.body.end_ms
             if end_ms is not None:
                 self.response.elapsed = elapsed = timedelta(milliseconds=end_ms)
-                if notes_elapsed and hasattr(self.response.stream, "elapsed"):
-                    self.response.stream.elapsed = elapsed
+                if notes_elapsed:
+                    note_elapsed(self.response.stream, elapsed)
 
     def answer(event: DependencyEvent, recorded: RecordedBody) -> Any:
         if read.waits or aread.waits:

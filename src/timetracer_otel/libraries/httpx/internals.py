@@ -15,7 +15,8 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache
+from datetime import timedelta
+from functools import lru_cache, partial
 from operator import attrgetter
 from types import ModuleType
 from typing import Any, NoReturn
@@ -33,6 +34,7 @@ __all__ = [
     "RELIED_UPON",
     "body_read_of",
     "header_lines",
+    "note_elapsed",
     "pause",
     "raw_lines",
     "tee_of",
@@ -179,6 +181,29 @@ LINES = "_list"
 """The attribute of `Headers` that keeps the lines: name, name in lower case, value."""
 CLIENTS_STREAM = "_stream"
 """The attribute of the client's stream that holds the one around which the client put it."""
+
+
+def note_elapsed(stream: Any, elapsed: timedelta) -> None:
+    """Set ``elapsed`` on the client's stream, which has it from httpx2 2.16 on.
+
+    A library may have put a stream of its own around the client's, and give there what the client's stream has.
+    Example: anthropic's, whose ``elapsed`` is a property that cannot be set. Then the client's is looked for within.
+    """
+    for _ in range(_MOST_STREAMS):
+        own = getattr(stream, "__dict__", {})
+        if "elapsed" in own:
+            stream.elapsed = elapsed
+            return
+        stream = next((inner for inner in own.values() if _is_stream(inner)), None)
+
+
+_MOST_STREAMS = 10
+
+
+def _is_stream(value: Any) -> bool:
+    """Whether this is a stream of httpx's kind, by what it can do: not every one has httpx's base class."""
+    can = partial(hasattr, type(value))
+    return (can("__iter__") and can("close")) or (can("__aiter__") and can("aclose"))
 
 
 def whole_body(request: Any) -> bytes | None:
