@@ -62,7 +62,13 @@ class _DatabaseSite(Site, ABC):
         made = record_error(error)
         if isinstance(error, Exception) and self.is_disconnect(error):
             made.attributes[DISCONNECTED] = True
+        self.let_go()
         return made
+
+    @abstractmethod
+    def let_go(self) -> None:
+        """The call was made: keep neither its connection nor its cursor alive."""
+        self.connection = None
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
         made, disconnected = rebuild_error(error, self.target)
@@ -115,10 +121,14 @@ class PlainSite(_DatabaseSite):
 
     def returned(self, value: Any, recording: Recording) -> Any:
         """What the driver returned; the call has ended with it."""
-        self._live = _made_already
-        self.connection = None
+        self.let_go()
         self._value = value if type(value) in (str, int, bool) else None
         return super().returned(value, recording)
+
+    def let_go(self) -> None:
+        """Forget the connection."""
+        super().let_go()
+        self._live = _made_already
 
     def result(self, recording: Recording) -> EventResult:
         """What the driver returned, as plain data."""
@@ -164,10 +174,15 @@ class ConnectSite(_DatabaseSite):
 
     def returned(self, value: Any, recording: Recording) -> Any:
         """The connection itself; what the database said of itself is noted with it."""
-        self._live = _made_already
+        self.let_go()
         self._number = number_of(recording.session, self.target)
         recording.close()
         return value
+
+    def let_go(self) -> None:
+        """Forget the pool's record that the connection is for."""
+        super().let_go()
+        self._live = _made_already
 
     def result(self, recording: Recording) -> EventResult:
         """The facts of the database that were noted."""
@@ -236,12 +251,18 @@ class StatementSite(_DatabaseSite):
 
     def returned(self, value: Any, recording: Recording) -> Any:
         """The driver's own value; the rows are noted as the app fetches them."""
-        self._live = self._rebuild = _made_already
-        self.connection = None
         self._facts = untold_facts(recording.session, self.target)
-        if not self._fetches.opened(value, recording):
+        may_fetch = self._fetches.opened(value, recording)
+        self.let_go()
+        if not may_fetch:
             recording.close()
         return value
+
+    def let_go(self) -> None:
+        """Forget the connection and the cursor."""
+        super().let_go()
+        self._live = self._rebuild = _made_already
+        self._fetches.cursor = None
 
     def result(self, recording: Recording) -> EventResult:
         """The columns and rows that were fetched, with what the cursor said of them."""

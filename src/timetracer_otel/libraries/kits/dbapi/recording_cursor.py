@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
+from weakref import ref
 
 import wrapt
 
@@ -37,12 +38,13 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
         super().__init__(wrapped)
         # A name that begins with `_self_` is the proxy's own; every other one is the cursor's.
         self._self_target = target
-        self._self_context: Any = None
+        self._self_context: Any = _no_context
         self._self_fetches = fetches
 
     def bind(self, context: Any) -> None:
         """Say what the cursor was made for; `Target.statement_facts` gets it."""
-        self._self_context = context
+        # The context has the cursor: a reference back would keep both until the next garbage collection.
+        self._self_context = ref(context)
 
     def execute(self, *args: Any, **kwargs: Any) -> Any:
         """Run one statement (PEP 249), and record it."""
@@ -117,6 +119,11 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
         self._self_end()
         return self.__wrapped__.close(*args, **kwargs)
 
+    def __del__(self) -> None:
+        # Half-read, and let go by the app: nothing more will be fetched.
+        if getattr(self, "_self_fetches", None) is not None:
+            self._self_end()
+
     def __enter__(self) -> Any:
         self.__wrapped__.__enter__()
         return self
@@ -139,7 +146,7 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
         site = StatementSite(
             target,
             call,
-            self._self_context,
+            self._self_context(),
             target.connection_of(wrapped),
             partial(method, *args, **kwargs),
             fetches,
@@ -169,7 +176,7 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
     def _self_took(self, how: str, rows: Any, asked: int | None) -> None:
         try:
             if self._self_fetches is not None:
-                self._self_fetches.took(how, rows, asked)
+                self._self_fetches.took(self.__wrapped__, how, rows, asked)
         except Exception as fault:
             self._self_not_kept("fetch (a fault of the recorder; see its log)")
             faults.contain(f"{self._self_target.lib}.fetch", fault)
@@ -182,9 +189,13 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
         fetches, self._self_fetches = self._self_fetches, None
         try:
             if fetches is not None:
-                fetches.closed()
+                fetches.closed(self.__wrapped__)
         except Exception as fault:
             faults.contain(f"{self._self_target.lib}.close", fault)
+
+
+def _no_context() -> None:
+    return None
 
 
 def _refuse(event: DependencyEvent, session: ReplaySession, site: StatementSite) -> Any:
