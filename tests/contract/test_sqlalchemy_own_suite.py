@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from timetracer_otel import record, replay
+from tests.servers.postgres import Postgres
+from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.cassette import read_cassette
 
 
@@ -80,16 +82,170 @@ def test_a_result_that_is_dropped_half_read_locks_no_table(cassette: Path, app: 
 @pytest.mark.usefixtures("without_collector")
 def test_a_result_that_was_read_in_a_block_locks_no_table_after_it(cassette: Path) -> None:
     engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
-    with record(cassette) as session:
-        with engine.begin() as connection:
-            connection.exec_driver_sql("CREATE TABLE item (x)")
-            connection.exec_driver_sql("INSERT INTO item VALUES (1), (2), (3)")
-            with pytest.raises(sa.exc.OperationalError):
-                connection.exec_driver_sql("SELECT x FROM nowhere")
-            result = connection.exec_driver_sql("SELECT x FROM item")
-            result.fetchone()
+    with record(cassette) as session, engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE item (x)")
+        connection.exec_driver_sql("INSERT INTO item VALUES (1), (2), (3)")
+        with pytest.raises(sa.exc.OperationalError):
+            connection.exec_driver_sql("SELECT x FROM nowhere")
+        result = connection.exec_driver_sql("SELECT x FROM item")
+        result.fetchone()
     with engine.begin() as connection:
         del result
         connection.exec_driver_sql("DROP TABLE item")
     engine.dispose()
     assert session.is_finalized
+
+
+def begun_transactions() -> Any:
+    """Whom the records of SQLAlchemy's logs name."""
+    found: list[tuple[str, str]] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: found.append((Path(record.pathname).name, record.funcName or ""))  # type: ignore[method-assign]
+    logger = logging.getLogger("sqlalchemy")
+    logger.addHandler(handler)
+    level = logger.level
+    logger.setLevel(logging.DEBUG)
+    try:
+        engine = sa.create_engine("sqlite://", pool_pre_ping=True)
+        for _ in range(2):
+            with engine.begin() as connection:
+                connection.exec_driver_sql("SELECT 1").all()
+                connection.get_isolation_level()
+        engine.dispose()
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+    return found
+
+
+def test_logs_name_the_same_callers(cassette: Path) -> None:
+    assert ("base.py", "_connection_begin_impl") in same_three_times(cassette, begun_transactions)
+
+
+def listeners_that_raise() -> Any:
+    engine = sa.create_engine("sqlite://")
+    found: list[Any] = []
+
+    @sa.event.listens_for(engine, "begin")
+    def begins(connection: sa.Connection) -> None:
+        found.append("begins")
+        if len(found) < 3:
+            raise LookupError(f"refused after {found}")
+
+    for _ in range(3):
+        try:
+            with engine.begin() as connection:
+                found.append(connection.exec_driver_sql("SELECT 5").scalar())
+        except LookupError as error:
+            found.append(str(error))
+    engine.dispose()
+    return found
+
+
+def test_a_begin_listener_that_raises_runs_in_a_replay_too(cassette: Path) -> None:
+    assert same_three_times(cassette, listeners_that_raise)[-2:] == ["begins", 5]
+
+
+def who_asks_for_lost_connections() -> Any:
+    engine = sa.create_engine("sqlite://")
+    asked: list[str] = []
+    own = engine.dialect.is_disconnect
+
+    def is_disconnect(error: Any, connection: Any, cursor: Any) -> bool:
+        asked.append(f"{error}, {connection is not None}, {cursor is not None}")
+        return own(error, connection, cursor)
+
+    dialect: Any = engine.dialect
+    dialect.is_disconnect = is_disconnect
+    with engine.connect() as connection, pytest.raises(sa.exc.OperationalError):
+        connection.exec_driver_sql("SELECT x FROM nowhere")
+    engine.dispose()
+    return asked
+
+
+def test_the_dialect_is_asked_once_whether_a_connection_is_lost(cassette: Path) -> None:
+    assert len(same_three_times(cassette, who_asks_for_lost_connections)) == 1
+
+
+def cursors_that_fail() -> Any:
+    """The driver refuses cursors of a connection that was closed beneath SQLAlchemy."""
+    engine = sa.create_engine("sqlite://", poolclass=sa.pool.NullPool)
+    found: list[Any] = []
+    for closes in (False, True, False):
+        connection = engine.raw_connection()
+        cursor = connection.cursor()
+        found.append(cursor.execute("SELECT 7").fetchall())
+        cursor.close()
+        if closes:
+            connection.driver_connection.close()  # type: ignore[union-attr]
+        try:
+            connection.cursor().execute("SELECT 8")
+        except Exception as error:
+            found.append((type(error).__name__, str(error)))
+        connection.detach()
+    with engine.connect() as again:
+        found.append(again.exec_driver_sql("SELECT 9").scalar())
+    engine.dispose()
+    return found
+
+
+def test_a_cursor_that_the_driver_refuses_is_an_event(cassette: Path) -> None:
+    assert ("ProgrammingError", "Cannot operate on a closed database.") in same_three_times(
+        cassette, cursors_that_fail
+    )
+    methods = [event.signature.method for event in read_cassette(cassette).events]
+    assert methods.count("CURSOR") == 1
+
+
+def in_transaction(engine: sa.Engine) -> None:
+    with engine.begin():
+        pass
+
+
+BORROWED: dict[str, Callable[[sa.Engine], Any]] = {
+    "engine.connect": lambda engine: engine.connect().close(),
+    "raw_connection": lambda engine: engine.raw_connection().close(),
+    "raw cursor": lambda engine: engine.raw_connection().cursor().close(),
+    "begin": in_transaction,
+}
+
+
+@pytest.mark.parametrize("pre_ping", [False, True])
+@pytest.mark.parametrize("name", BORROWED)
+def test_a_pool_that_was_filled_before_the_plugin_saw_it_replays(
+    cassette: Path, tmp_path: Path, name: str, pre_ping: bool
+) -> None:
+    url = f"sqlite:///{tmp_path / 'app.db'}"
+    engine = sa.create_engine(url, pool_pre_ping=pre_ping)
+    engine.connect().close()
+    with record(cassette):
+        BORROWED[name](engine)
+    engine.dispose()
+    (tmp_path / "app.db").unlink()
+    cold = sa.create_engine(url, pool_pre_ping=pre_ping)
+    with replay(cassette) as session:
+        BORROWED[name](cold)
+        assert not session.verdict().unused
+        assert cold.dialect.server_version_info  # type: ignore[attr-defined]
+    cold.dispose()
+    assert not (tmp_path / "app.db").exists()
+
+
+def test_asking_for_prepared_transactions_is_a_miss(cassette: Path, postgres: Postgres) -> None:
+    postgres.start()
+    for driver in ("psycopg", "psycopg2"):
+
+        def app(driver: str = driver) -> Any:
+            engine = sa.create_engine(postgres.url(driver))
+            with engine.connect() as connection:
+                try:
+                    return connection.recover_twophase()
+                finally:
+                    connection.close()
+                    engine.dispose()
+
+        path = cassette.with_name(f"{driver}.msgpack")
+        with record(path):
+            assert app() == []
+        with pytest.raises(ReplayMismatchError, match="tpc_recover"), replay(path):
+            app()

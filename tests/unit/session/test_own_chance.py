@@ -12,8 +12,9 @@ import pytest
 
 from timetracer_otel import TraceConfig, record, replay
 from timetracer_otel.cassette import read_cassette
+from timetracer_otel.constants import TraceMode
 
-SAMPLED = TraceConfig(mode="record", sample_rate=0.5)
+SAMPLED = TraceConfig(mode=TraceMode.RECORD, sample_rate=0.5)
 
 
 def app() -> list[Any]:

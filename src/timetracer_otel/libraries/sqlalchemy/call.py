@@ -11,6 +11,7 @@ from timetracer_otel.libraries.kits.dbapi.target import NO_FACTS, StatementFacts
 from timetracer_otel.libraries.sqlalchemy.internals import (
     cursor_connection,
     facts_of,
+    is_closed_beneath,
     is_server_side,
     let_others_run,
     names_of_values,
@@ -90,10 +91,9 @@ class EngineTarget(Target):
         """The connection that a cursor belongs to."""
         return cursor_connection(cursor)
 
-    def is_disconnect(self, error: Exception, connection: Any) -> bool:
-        """Whether the dialect takes an error for a lost connection."""
-        base = getattr(self.dbapi, "Error", ())
-        return isinstance(error, base) and bool(self.dialect.is_disconnect(error, connection, None))
+    def is_gone(self, connection: Any) -> bool:
+        """Whether a connection, or the one beneath its adapter, says that it is closed."""
+        return super().is_gone(connection) or is_closed_beneath(connection)
 
     def let_others_run(self) -> None:
         """Give other tasks a turn, where the engine is an async one."""

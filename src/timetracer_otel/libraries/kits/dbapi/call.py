@@ -18,7 +18,7 @@ from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, EventResult, RecordedError
 
-__all__ = ["ConnectSite", "PlainSite", "StatementSite", "unrecorded"]
+__all__ = ["ConnectSite", "PlainSite", "StatementSite", "WarmConnectSite", "unrecorded"]
 
 
 def unrecorded(target: Target, what: str) -> ReplayMismatchError:
@@ -60,7 +60,7 @@ class _DatabaseSite(Site, ABC):
 
     def record_error(self, error: BaseException) -> RecordedError:
         made = record_error(error)
-        if isinstance(error, Exception) and self.is_disconnect(error):
+        if isinstance(error, Exception) and self.target.is_gone(self.connection):
             made.attributes[DISCONNECTED] = True
         self.let_go()
         return made
@@ -78,10 +78,6 @@ class _DatabaseSite(Site, ABC):
 
     def pause(self, seconds: float) -> None:
         self.target.pause(seconds)
-
-    def is_disconnect(self, error: Exception) -> bool:
-        """Whether an error of the driver means that the connection is gone."""
-        return self.target.is_disconnect(error, self.connection)
 
 
 class PlainSite(_DatabaseSite):
@@ -200,6 +196,26 @@ class ConnectSite(_DatabaseSite):
         return self._replayed()
 
 
+class WarmConnectSite(ConnectSite):
+    """Stands for the opening of a connection that a pool held before the recording began.
+
+    Nothing is called. A replay may have no such pool, and opens a connection.
+    """
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target, _nothing, _nothing)
+
+    def returned(self, value: Any, recording: Recording) -> Any:
+        """Nothing; what the library knows of the database by now is noted."""
+        self._facts = untold_facts(recording.session, self.target)
+        recording.close()
+        return value
+
+    def result(self, recording: Recording) -> EventResult:
+        """The facts of the database that were noted."""
+        return EventResult(reply={"engine": self._facts} if self._facts else {})
+
+
 class StatementSite(_DatabaseSite):
     """One statement, from its execution to the last row that the app fetched.
 
@@ -291,6 +307,10 @@ class StatementSite(_DatabaseSite):
             if self._on_server:
                 self._args["server_side"] = True
             self._given = CursorCall(self._given.statement)
+
+
+def _nothing() -> None:
+    return None
 
 
 def _made_already(*_: Any) -> Any:
