@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import array
+import asyncio
+import datetime as dt
 import gc
 import logging
 from collections.abc import Callable, Iterator
@@ -10,6 +13,9 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import Range
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.servers.postgres import Postgres
 from timetracer_otel import ReplayMismatchError, record, replay
@@ -249,3 +255,90 @@ def test_asking_for_prepared_transactions_is_a_miss(cassette: Path, postgres: Po
             assert app() == []
         with pytest.raises(ReplayMismatchError, match="tpc_recover"), replay(path):
             app()
+
+
+class Zone(dt.tzinfo):
+    """A zone of an app's own, as those of pytz and dateutil are."""
+
+    def utcoffset(self, _: dt.datetime | None) -> dt.timedelta:
+        return dt.timedelta(hours=3)
+
+    def dst(self, _: dt.datetime | None) -> None:
+        return None
+
+    def tzname(self, _: dt.datetime | None) -> str:
+        return "mine"
+
+
+class Point:
+    """A class that sqlite3 adapts (PEP 246)."""
+
+    def __init__(self, x: int, y: int) -> None:
+        self.x, self.y = x, y
+        self.conformed = 0
+
+    def __conform__(self, _: Any) -> str:
+        self.conformed += 1
+        return f"{self.x};{self.y}"
+
+
+def values_without_an_encoding(changed: int = 0) -> Any:
+    engine = sa.create_engine("sqlite://")
+    point = Point(1, 2 + changed)
+    found: list[Any] = []
+    values = [
+        array.array("i", [1, 2 + changed]),
+        point,
+        dt.datetime(2020, 1, 2, 3 + changed, tzinfo=Zone()).replace(microsecond=5),
+    ]
+    with engine.connect() as connection:
+        found += [connection.exec_driver_sql("SELECT ?", (value,)).scalar() for value in values]
+        found.append(point.conformed)
+    engine.dispose()
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:The default datetime adapter is deprecated:DeprecationWarning")
+def test_bound_values_of_any_class_are_matched(cassette: Path) -> None:
+    bare = values_without_an_encoding()
+    with record(cassette):
+        assert values_without_an_encoding() == bare
+    assert bare[-1] == 1
+    with replay(cassette):
+        assert values_without_an_encoding()[:3] == bare[:3]
+    with pytest.raises(ReplayMismatchError, match="parameters"), replay(cassette):
+        values_without_an_encoding(changed=1)
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "asyncpg"])
+def test_ranges_of_sqlalchemy_are_matched(cassette: Path, postgres: Postgres, driver: str) -> None:
+    postgres.start()
+    day = dt.datetime(2020, 1, 2, tzinfo=Zone())
+    statement = sa.select(
+        sa.cast(sa.bindparam("r", type_=postgresql.INT4RANGE), postgresql.INT4RANGE),
+        sa.cast(sa.bindparam("d", type_=postgresql.TSTZRANGE), postgresql.TSTZRANGE),
+        sa.cast(sa.bindparam("t", type_=sa.DateTime(timezone=True)), sa.DateTime(timezone=True)),
+    )
+
+    async def app(upper: int) -> Any:
+        url, options = postgres.url(driver), {"r": Range(1, upper), "d": Range(day, None), "t": day}
+        if driver == "asyncpg":
+            engine = create_async_engine(url)
+            async with engine.connect() as there:
+                row = (await there.execute(statement, options)).one()
+            await engine.dispose()
+            return tuple(row)
+        plain = sa.create_engine(url)
+        with plain.connect() as connection:
+            row = connection.execute(statement, options).one()
+        plain.dispose()
+        return tuple(row)
+
+    bare = asyncio.run(app(5))
+    with record(cassette):
+        assert asyncio.run(app(5)) == bare
+    postgres.stop()
+    with replay(cassette):
+        assert asyncio.run(app(5)) == bare
+    with pytest.raises(ReplayMismatchError, match="parameters"), replay(cassette):
+        asyncio.run(app(6))

@@ -82,7 +82,8 @@ class EngineTarget(Target):
         return _first_facts.get(self.dialect) or facts_of(self.dialect)
 
     def statement_facts(self, context: Any) -> StatementFacts:
-        """What SQLAlchemy's execution context says of a statement: its names, its span, its cursor."""
+        """What SQLAlchemy's execution context, weakly held, says of a statement: its names, its span, its cursor."""
+        context = context() if context is not None else None
         if context is None:
             return NO_FACTS
         return StatementFacts(names_of_values(context), is_server_side(context), otel_span(context))

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from types import ModuleType
 from typing import Any, TypeGuard
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Function, Patch
@@ -323,7 +323,8 @@ def _create_cursor(original: Function) -> Function:
     def create_cursor(self: Any) -> Any:
         cursor = original(self)
         if type(cursor) in _OUR_CURSORS:
-            cursor.bind(self)
+            # The context has the cursor: a plain reference back would keep both until the next garbage collection.
+            cursor.bind(ref(self))
         return cursor
 
     return create_cursor

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
-from weakref import ref
 
 import wrapt
 
@@ -38,13 +37,12 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
         super().__init__(wrapped)
         # A name that begins with `_self_` is the proxy's own; every other one is the cursor's.
         self._self_target = target
-        self._self_context: Any = _no_context
+        self._self_context: Any = None
         self._self_fetches = fetches
 
     def bind(self, context: Any) -> None:
         """Say what the cursor was made for; `Target.statement_facts` gets it."""
-        # The context has the cursor: a reference back would keep both until the next garbage collection.
-        self._self_context = ref(context)
+        self._self_context = context
 
     def execute(self, *args: Any, **kwargs: Any) -> Any:
         """Run one statement (PEP 249), and record it."""
@@ -146,7 +144,7 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
         site = StatementSite(
             target,
             call,
-            self._self_context(),
+            self._self_context,
             target.connection_of(wrapped),
             partial(method, *args, **kwargs),
             fetches,
@@ -192,10 +190,6 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
                 fetches.closed(self.__wrapped__)
         except Exception as fault:
             faults.contain(f"{self._self_target.lib}.close", fault)
-
-
-def _no_context() -> None:
-    return None
 
 
 def _refuse(event: DependencyEvent, session: ReplaySession, site: StatementSite) -> Any:
