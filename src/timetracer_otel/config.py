@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import os
 import platform
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from urllib.parse import unquote
 
+from timetracer_otel.base.chance import chance
 from timetracer_otel.base.plugin_names import mocks, unknown_names
 from timetracer_otel.base.settings import (
     CONCERNS,
@@ -237,7 +237,7 @@ class TraceConfig:
 
     def should_sample(self) -> bool:
         """Decide by chance, at `sample_rate`, whether one request is recorded."""
-        return self.sample_rate >= 1.0 or random.random() < self.sample_rate  # noqa: S311 - no secret depends on it
+        return self.sample_rate >= 1.0 or chance.random() < self.sample_rate
 
     def should_trace(self, path: str) -> bool:
         """False for request paths that `exclude_paths` leaves out, whatever their query."""

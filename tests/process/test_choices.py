@@ -11,12 +11,13 @@ import pytest
 from tests.process._programs import plain
 
 _PROGRAM = """
-    import contextvars, json, os, random, tempfile
+    import contextvars, json, os, tempfile
     from opentelemetry import trace
     from opentelemetry.instrumentation.wsgi import OpenTelemetryMiddleware
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
     import timetracer_otel
+    from timetracer_otel.base.chance import chance
     from timetracer_otel.incoming import wsgi
     from timetracer_otel.process.runtime import runtime
     from timetracer_otel.cassette import CassetteStore, read_cassette
@@ -64,7 +65,7 @@ _PROGRAM = """
             pass
 
     told = {}
-    random.seed(7)
+    chance.seed(7)
     for settings in json.loads(os.environ["SETTINGS"]):
         with tempfile.TemporaryDirectory() as folder:
             runtime().start_recording(TraceConfig(mode="record", cassette_dir=folder, **settings))

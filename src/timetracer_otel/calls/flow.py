@@ -15,7 +15,6 @@ from opentelemetry import trace
 
 from timetracer_otel.base import faults
 from timetracer_otel.base.otel_context import SUPPRESSED, current_context, instrumentation_suppressed
-from timetracer_otel.base.patching import SeamFailure
 from timetracer_otel.calls import hooks
 from timetracer_otel.cassette import record_error
 from timetracer_otel.constants import BodyEnd
@@ -306,21 +305,27 @@ def replays(lib: str, session: BaseSession | None) -> bool:
     return isinstance(session, ReplaySession) and session.should_mock_plugin(lib) and not instrumentation_suppressed()
 
 
-def pass_or_refuse(failure: SeamFailure, session: BaseSession | None) -> ReplayMismatchError | None:
-    """Decide about a call of a library whose seams could not be installed. None where the call is to be made.
+def pass_or_refuse(lib: str, reason: str, next_step: str, session: BaseSession | None) -> ReplayMismatchError | None:
+    """Decide about a call that cannot be seen, for instance of a library whose seams could not be installed.
 
     Such a call can be neither recorded nor answered. A recording counts it as lost. A replay refuses it with the
     returned error, unless the user named the library in ``live_plugins``.
+
+    Args:
+        lib: The plugin.
+        reason: Why it cannot be seen.
+        next_step: What the user can do about that, besides calling for real.
+        session: The current session.
+
+    Returns:
+        None where the call is to be made.
     """
-    lib = failure.library
     if records(lib, session):
         assert isinstance(session, TraceSession)
         session.drop(f"{lib} calls that cannot be seen")
     elif isinstance(session, ReplaySession) and not instrumentation_suppressed():
         if session.should_mock_plugin(lib):
-            return session.refuse_unseen(
-                failure.reason, f"{failure.next_step} Or name {lib} in live_plugins to call for real."
-            )
+            return session.refuse_unseen(reason, f"{next_step} Or name {lib} in live_plugins to call for real.")
         session.note_live(lib)
     return None
 

@@ -70,7 +70,7 @@ def _refusing(failure: SeamFailure, concerns: Concerns | None, original: Functio
         session = get_current_session()
         if session is None or _call_above.get() or (concerns is not None and args and not concerns(args[0])):
             return original(*args, **kwargs)
-        error = pass_or_refuse(failure, session)
+        error = pass_or_refuse(failure.library, failure.reason, failure.next_step, session)
         if error is not None:
             if is_awaited:
                 return _raising(error)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import random
 import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from timetracer_otel.base.chance import chance
 from timetracer_otel.exceptions import CassetteError
 
 __all__ = ["TEMPORARY", "appearing", "cannot_delete", "cannot_write", "remove", "write_all", "write_new"]
@@ -19,12 +19,6 @@ TEMPORARY: Final = re.compile(r"\..*\.[0-9a-f]{12}\.tmp")
 """Names of temporary files: those being written now, and those whose writer was killed."""
 
 _WRITE_BYTES = 1 << 18
-
-# Random bits come from here and not from `os.urandom`. Each system call lets go of the interpreter's lock, and in a
-# busy process it takes milliseconds to get the lock again. Writing a file has half a dozen such calls already.
-_chance = random.Random()  # noqa: S311 (nobody is kept from guessing it)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_chance.seed)
 
 
 @contextmanager
@@ -40,7 +34,7 @@ def appearing(path: str) -> Generator[Path, None, None]:
     # The temporary file stands beside the file, so that the rename stays in one file system. Its name is short,
     # however long the file's name is. It holds random digits and not the process id: in containers that id is the
     # same each time, and the file of a killed process would be in the way.
-    temp = target.parent / f".{target.name[:40]}.{_chance.getrandbits(48):012x}.tmp"
+    temp = target.parent / f".{target.name[:40]}.{chance.getrandbits(48):012x}.tmp"
     try:
         try:
             yield temp

@@ -10,11 +10,12 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 
-from timetracer_otel.cassette import pack
+from timetracer_otel.cassette import Unencodable, pack
 from timetracer_otel.constants import REDACTED, BodyEnd
 from timetracer_otel.match.body_content import plain_body, plain_content
 from timetracer_otel.match.canonical import canonical, outline
 from timetracer_otel.match.rules import MatchRules
+from timetracer_otel.match.stable_form import stable_form
 from timetracer_otel.match.trace_context import may_be_traced, untraced
 from timetracer_otel.redact.forms import form_of
 from timetracer_otel.redact.redactor import RedactedBody, Redactor
@@ -251,7 +252,7 @@ class RedactedCall:
             if call.body_end is not BodyEnd.COMPLETE:
                 self._body_hash = PARTIAL_BODY
             elif call.args is not None:
-                self._body_hash = self.signer.arguments_hash(call.lib, self.args)
+                self._body_hash = self._arguments_hash()
             elif not call.body:
                 self._body_hash = None
             else:
@@ -260,6 +261,14 @@ class RedactedCall:
                 if plain is self.body.data:
                     self._digest = self._body_hash
         return self._body_hash
+
+    def _arguments_hash(self) -> str:
+        call, signer = self.call, self.signer
+        try:
+            return signer.arguments_hash(call.lib, self.args)
+        except Unencodable:
+            self._args = form_of(call.lib).arguments(stable_form(call.args), signer.redactor)
+            return signer.arguments_hash(call.lib, self._args)
 
     @property
     def signature(self) -> EventSignature:

@@ -45,6 +45,10 @@ class ProcessSession(TraceSession):
         self._output: AppendWriter | None = None
         self._pauses_until_s = 0.0
         self._closed = False
+        self._writing = False
+        self._to_write: list[DependencyEvent] = []
+        """Events that came while another one was being written, by the same thread: a garbage collection may end a
+        call at any place."""
         self.call_ended = self._write_ended
 
     def call_began(self, call: PendingCall) -> bool:
@@ -136,6 +140,17 @@ class ProcessSession(TraceSession):
         self._write(event)
 
     def _write(self, event: DependencyEvent) -> None:
+        self._to_write.append(event)
+        if self._writing:
+            return
+        self._writing = True
+        try:
+            while self._to_write:
+                self._write_now(self._to_write.pop(0))
+        finally:
+            self._writing = False
+
+    def _write_now(self, event: DependencyEvent) -> None:
         if self._closed or time.monotonic() < self._pauses_until_s:
             self.drop(_UNWRITTEN)
             return

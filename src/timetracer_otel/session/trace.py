@@ -6,7 +6,6 @@ import itertools
 import os
 import threading
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +13,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from timetracer_otel.base import counters, faults
+from timetracer_otel.base.chance import random_uuid
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import FORMAT_VERSION, TraceMode
 from timetracer_otel.exceptions import NetworkBlockedError
@@ -73,7 +73,7 @@ class TraceSession(BaseSession):
         self.trace_id: str | None = None
         self.framework = ""
         self.blocked: list[NetworkBlockedError] = []
-        self._session_id = str(uuid.uuid4())
+        self._session_id = random_uuid()
         self._pid = os.getpid()
         self._started_at = datetime.now(timezone.utc)
         self._started_s = time.perf_counter() - started_ms_ago / 1000

@@ -156,6 +156,8 @@ class Hop(Site):
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
         """The recorded error, about the request that is made now."""
+        if self.answer is None:
+            internals.upload_attempted(self.request)
         return rebuilt_error(error, self.request)
 
     async def pause(self, seconds: float) -> None:

@@ -45,6 +45,7 @@ def recorded_error(
         redact_url: The same for a URL.
     """
     url, key = str(request.url), repr(request.connection_key)
+    others = [str(item) for item in error.args if isinstance(item, URL) and item != request.url]
     cut = [str(item) for item in error.args if isinstance(item, _MESSAGES)]
 
     def substitute(item: Any) -> Any:
@@ -61,7 +62,9 @@ def recorded_error(
             return {_MARK: "headers", "pairs": [list(pair) for pair in redact_headers(pairs)]}
         if isinstance(item, istr):
             return {_MARK: "istr", "text": str(item)}
-        return {_MARK: "url"} if isinstance(item, URL) and item == request.url else None
+        if isinstance(item, URL):
+            return {_MARK: "url"} if item == request.url else {_MARK: "other url", "text": redact_url(str(item))}
+        return None
 
     def text(item: Any) -> Any:
         if type(item) is not str or (url not in item and key not in item):
@@ -74,6 +77,8 @@ def recorded_error(
     def shown(message: str) -> str:
         for head in cut:
             message = message.replace(head, "the response ended within its head")
+        for other in others:
+            message = message.replace(other, redact_url(other))
         return message.replace(key, f"<{request.url.host}:{request.url.port}>").replace(url, redact_url(url))
 
     return _mapped(record_error(error, substitute=substitute), text, shown)
@@ -122,6 +127,8 @@ def _object(item: dict[str, Any], request: Any) -> Any:
     kind = item[_MARK]
     if kind == "url":
         return request.url
+    if kind == "other url":
+        return URL(item["text"], encoded=True)
     if kind == "text":
         values = {"url": str(request.url), "key": repr(request.connection_key)}
         return "".join(part if isinstance(part, str) else values[part[0]] for part in item["parts"])
@@ -181,8 +188,12 @@ def _mapped(error: RecordedError, value: Callable[[Any], Any], message: Callable
 def _tie(error: BaseException) -> None:
     """Make an error that another one holds in several places one object again, as it was when it was recorded."""
     if isinstance(error, OSError) and isinstance(error.errno, ConnectionKey):
-        # An older certificate error never told its base class what it was about.
-        error.errno = error.strerror = None
+        # Python has set both by the arguments of the error, which are others. Numbers and texts were recorded and
+        # stand there again; None was not: aiodns has no number for a failure, and an older certificate error never
+        # told its base class what it was about.
+        error.errno = None
+        if not isinstance(error.strerror, str):
+            error.strerror = None
     nested = [item for item in error.args if isinstance(item, BaseException)]
     for original in nested:
         for name, item in list(vars(error).items()):

@@ -33,6 +33,7 @@ __all__ = [
     "plain_name",
     "proxy_request",
     "tee_parser",
+    "upload_attempted",
     "whole_body",
 ]
 
@@ -86,6 +87,16 @@ def proxy_request(request: Any) -> Any:
     if password is not None:
         (made if request.is_ssl() else request).headers["Proxy-Authorization"] = password
     return made
+
+
+def upload_attempted(request: Any) -> None:
+    """Tell the app's upload tracker, if there is one, of an attempt that failed: a replay makes no connection for it.
+
+    aiohttp has trackers from 3.14.4 on.
+    """
+    tracker = getattr(request, "_upload_tracker", None)
+    if tracker is not None:
+        request._upload_gen = tracker._attempt_started()
 
 
 class TeedWriter:

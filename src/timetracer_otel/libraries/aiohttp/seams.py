@@ -16,12 +16,14 @@ from aiohttp.connector import BaseConnector
 from timetracer_otel.base.kept_functions import KeptPatch
 from timetracer_otel.base.patching import Function, Patch
 from timetracer_otel.calls.exclusions import ExcludedUrls
-from timetracer_otel.calls.flow import flow, run_async
+from timetracer_otel.calls.flow import flow, pass_or_refuse, run_async
 from timetracer_otel.context import get_current_session
 from timetracer_otel.libraries.aiohttp.answer import Answer
-from timetracer_otel.libraries.aiohttp.call import Hop, call_above
+from timetracer_otel.libraries.aiohttp.call import LIB, Hop, call_above
 
 __all__ = ["patches"]
+
+_NEXT_STEP = "Let the class inherit from aiohttp.ClientRequest."
 
 
 def patches(module: ModuleType) -> list[Patch]:
@@ -31,9 +33,20 @@ def patches(module: ModuleType) -> list[Patch]:
 
     async def innermost(request: Any, handler: Callable[[Any], Any]) -> Any:
         session = get_current_session()
-        if session is None or (excluded is not None and excluded.search(str(request.url)) is not None):
+        if session is None:
             return await handler(request)
-        hop = Hop(request, handler, write_bytes[0])
+        hop = None
+        try:
+            if excluded is None or excluded.search(str(request.url)) is None:
+                hop = Hop(request, handler, write_bytes[0])
+        except Exception as fault:
+            # A `request_class` of the app's own need not have what a call is made of.
+            kind = f"{type(request).__module__}.{type(request).__qualname__}"
+            refusal = pass_or_refuse(LIB, f"a request of {kind} cannot be seen: {fault!r}", _NEXT_STEP, session)
+            if refusal is not None:
+                raise refusal from fault
+        if hop is None:
+            return await handler(request)
         value = await run_async(flow(hop, session))
         return await hop.replay(value) if isinstance(value, Answer) else value
 

@@ -13,6 +13,7 @@ from timetracer_otel.libraries.sqlalchemy.internals import (
     adapter_cursor_class,
     cursor_connection,
     facts_of,
+    is_closed_beneath,
     is_server_side,
     let_others_run,
     names_of_values,
@@ -83,7 +84,8 @@ class EngineTarget(Target):
         return _first_facts.get(self.dialect) or facts_of(self.dialect)
 
     def statement_facts(self, context: Any) -> StatementFacts:
-        """What SQLAlchemy's execution context says of a statement: its names, its span, its cursor."""
+        """What SQLAlchemy's execution context, weakly held, says of a statement: its names, its span, its cursor."""
+        context = context() if context is not None else None
         if context is None:
             return NO_FACTS
         return StatementFacts(names_of_values(context), is_server_side(context), otel_span(context))
@@ -104,10 +106,9 @@ class EngineTarget(Target):
         """The connection that a cursor belongs to."""
         return cursor_connection(cursor)
 
-    def is_disconnect(self, error: Exception, connection: Any) -> bool:
-        """Whether the dialect takes an error for a lost connection."""
-        base = getattr(self.dbapi, "Error", ())
-        return isinstance(error, base) and bool(self.dialect.is_disconnect(error, connection, None))
+    def is_gone(self, connection: Any) -> bool:
+        """Whether a connection, or the one beneath its adapter, says that it is closed."""
+        return super().is_gone(connection) or is_closed_beneath(connection)
 
     def let_others_run(self) -> None:
         """Give other tasks a turn, where the engine is an async one."""

@@ -7,7 +7,7 @@ This is how SQLAlchemy 2.0.0 to 2.1.9 works inside:
 - A pool opens a connection by calling its ``_invoke_creator``. A *record* of the pool holds that connection in
   ``dbapi_connection``, and opens it in ``__connect``.
 - Who asks the pool for a connection gets a *fairy*: an object around the record that hands out cursors.
-- ``Connection._begin_impl`` begins a transaction.
+- ``RootTransaction._connection_begin_impl`` begins a transaction.
 - A listener of the pool that runs once initialises the dialect: it asks the server for its version, and more.
 - The adapters of asyncio drivers look synchronous to the engine. Beneath, they wait in a *greenlet*: a function that
   can be left and entered again, as a coroutine can. The engine checks that a call awaited something.
@@ -49,6 +49,7 @@ __all__ = [
     "has_identity",
     "in_greenlet",
     "initialize_again",
+    "is_closed_beneath",
     "is_server_side",
     "let_others_run",
     "names_of_values",
@@ -68,10 +69,10 @@ RELIED_UPON = {
         "sqlalchemy.engine.base:Connection.__init__(_allow_autobegin)",
         "sqlalchemy.engine.base:Connection.__init__(_allow_revalidate)",
         "sqlalchemy.engine.base:Connection.__init__(_has_events)",
-        "sqlalchemy.engine.base:Connection._begin_impl",
         "sqlalchemy.engine.base:Connection._execution_options",
         "sqlalchemy.engine.base:Connection.get_isolation_level",
         "sqlalchemy.engine.base:Engine.raw_connection",
+        "sqlalchemy.engine.base:RootTransaction._connection_begin_impl",
         "sqlalchemy.engine.default:DefaultDialect.initialize",
         "sqlalchemy.engine.default:DefaultExecutionContext._expanded_parameters",
         "sqlalchemy.engine.default:DefaultExecutionContext._is_server_side",
@@ -122,8 +123,10 @@ CREATOR = "_invoke_creator"
 """Name of the pool's attribute that holds the function which opens connections."""
 RESET = "_reset"
 """Name of the fairy's method that cleans up a connection when it comes back to the pool."""
-BEGIN = "_begin_impl"
-"""Name of the connection's method that begins a transaction."""
+BEGIN = "_connection_begin_impl"
+"""Name of the method by which a transaction begins on its connection.
+
+Not ``Connection._begin_impl``, which it calls: that logs the name of its caller, and must not name us."""
 
 MISSING: Any = object()
 """Stands for an attribute that is not there, where None could be its value."""
@@ -267,6 +270,12 @@ def adapter_cursor_class(dialect: Any, server_side: bool) -> type[Any] | None:
     kind = "_ss_cursor" if server_side else "_cursor"
     found = getattr(module, f"AsyncAdapt_{dialect.driver.removesuffix('_async')}{kind}", None)
     return found if isinstance(found, type) else None
+
+
+def is_closed_beneath(connection: Any) -> bool:
+    """Whether the asyncio driver's own connection, beneath an adapter, is closed."""
+    is_closed = getattr(getattr(connection, "_connection", None), "is_closed", None)
+    return is_closed is not None and bool(is_closed())
 
 
 _TOLD_OR_LEARNED = frozenset({"max_identifier_length", "is_mariadb", "use_ansi"})

@@ -12,16 +12,16 @@ from contextlib import contextmanager
 from functools import partial
 from types import ModuleType
 from typing import Any, TypeGuard
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Function, Patch
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import answer, flow, records, replays, run
 from timetracer_otel.context import get_current_session
-from timetracer_otel.libraries.kits.dbapi.call import ConnectSite, PlainSite
+from timetracer_otel.libraries.kits.dbapi.call import ConnectSite, PlainSite, WarmConnectSite
 from timetracer_otel.libraries.kits.dbapi.drivers import psycopg2
-from timetracer_otel.libraries.kits.dbapi.facts import recorded_facts
+from timetracer_otel.libraries.kits.dbapi.facts import is_met, recorded_facts
 from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor, recording_cursor
 from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection
@@ -45,11 +45,14 @@ from timetracer_otel.libraries.sqlalchemy.internals import (
     restore_facts,
 )
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
+from timetracer_otel.types import DependencyEvent
 
 __all__ = ["patches"]
 
 _RESETTING = "_timetracer_resetting"
 """Key in a fairy's dictionary, as long as its pool resets the connection that came back."""
+_CURSOR = "CURSOR"
+"""The call that asks a driver for a cursor; an event only where it fails."""
 _OUR_CURSORS = (RecordingCursor, EngineCursor)
 
 
@@ -97,7 +100,7 @@ def patches(module: ModuleType) -> list[Any]:
         _Attribute(fairy, "commit", _commit),
         _Attribute(fairy, "rollback", _rollback),
         Patch(base.Engine, "raw_connection", _raw_connection),
-        Patch(base.Connection, BEGIN, _begin_impl),
+        Patch(base.RootTransaction, BEGIN, _begin),
         Patch(base.Connection, "get_isolation_level", _get_isolation_level),
         Patch(default.DefaultExecutionContext, "create_cursor", _create_cursor),
     ]
@@ -163,12 +166,23 @@ def _nothing_replayed() -> Any:
 
 def _answered_or_passed(site: ConnectSite | PlainSite, session: ReplaySession) -> Any:
     """Replay a call that needs no answer: by its recorded event, or without one where none is left."""
-    where = hooks.whereabouts(None)
+    return _answered_by(site, session, _claimed(site, session))
+
+
+def _claimed(site: ConnectSite | PlainSite, session: ReplaySession) -> DependencyEvent | None:
+    """The recorded event of a call, taken; None where none is left."""
+    path = hooks.whereabouts(None).path()
     # Another thread may take the event after we saw it, so we look again.
-    while (event := session.upcoming(site.redacted(session), where.path())) is not None:
+    while (event := session.upcoming(site.redacted(session), path)) is not None:
         if session.claim(event):
-            return run(answer(site, session, event, where.span))
-    return site.rebuild(None, session)
+            return event
+    return None
+
+
+def _answered_by(site: ConnectSite | PlainSite, session: ReplaySession, event: DependencyEvent | None) -> Any:
+    if event is None:
+        return site.rebuild(None, session)
+    return run(answer(site, session, event, hooks.whereabouts(None).span))
 
 
 def _connect(original: Function) -> Function:
@@ -244,10 +258,12 @@ def _cursor(original: Function) -> Function:
 
     def cursor(self: Any, *args: Any, **kwargs: Any) -> Any:
         connection = self.dbapi_connection
-        if isinstance(connection, ReplayConnection):
-            return connection.library_cursor(*args, **kwargs)
         session = get_current_session()
         target = engines.target(pool_dialect(fairy_pool(self))) if session is not None else None
+        if isinstance(connection, ReplayConnection):
+            if target is not None and _is_replaying(session):
+                _fail_as_recorded(connection, target, session)
+            return connection.library_cursor(*args, **kwargs)
         if target is None:
             return original(self, *args, **kwargs)
         if _is_replaying(session):
@@ -255,9 +271,50 @@ def _cursor(original: Function) -> Function:
             ours = replay_connection(target, RealConnection(target, connection=connection))
             ours.ready()
             return ours.library_cursor(*args, **kwargs)
-        return recording_cursor(original(self, *args, **kwargs), target)
+        try:
+            real = original(self, *args, **kwargs)
+        except BaseException as error:
+            assert session is not None
+            return run(flow(PlainSite(target, _CURSOR, partial(_raise, error), connection), session))
+        return recording_cursor(real, target)
 
     return cursor
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+def _fail_as_recorded(connection: ReplayConnection, target: EngineTarget, session: ReplaySession) -> None:
+    """Raise what the driver raised instead of giving a cursor, if that is what the cassette has next.
+
+    A cursor that was given is no event, so the order of the other events of the database tells when it was.
+    """
+    if not _cursors_failed(session):
+        return
+    site = PlainSite(target, _CURSOR, _nothing_replayed, connection)
+    where = hooks.whereabouts(None)
+    event = session.upcoming(site.redacted(session), where.path())
+    if event is None or any(
+        earlier.eid < event.eid and earlier.signature.url == event.signature.url
+        for earlier in session.get_unconsumed_events()
+    ):
+        return
+    if session.claim(event):
+        run(answer(site, session, event, where.span))
+
+
+_with_failures: WeakKeyDictionary[ReplaySession, bool] = WeakKeyDictionary()
+
+
+def _cursors_failed(session: ReplaySession) -> bool:
+    """Whether there is a cursor in the recording that the driver refused to give. Most have none."""
+    known = _with_failures.get(session)
+    if known is None:
+        known = _with_failures[session] = any(
+            event.signature.method == _CURSOR and event.signature.lib == LIB for event in session.events
+        )
+    return known
 
 
 def _create_cursor(original: Function) -> Function:
@@ -266,7 +323,8 @@ def _create_cursor(original: Function) -> Function:
     def create_cursor(self: Any) -> Any:
         cursor = original(self)
         if issubclass(type(cursor), _OUR_CURSORS):
-            cursor._self_bind(self)
+            # The context has the cursor: a plain reference back would keep both until the next garbage collection.
+            cursor._self_bind(ref(self))
         return cursor
 
     return create_cursor
@@ -282,8 +340,24 @@ def _reset(original: Function) -> Function:
             return original(self, *args, **kwargs)
         finally:
             self.__dict__.pop(_RESETTING, None)
+            _note_warm(self)
 
     return _reset
+
+
+def _note_warm(fairy: Any) -> None:
+    """A connection came back of which the recording knows nothing yet: it was open before, and did nothing.
+
+    The app borrowed it all the same. A replay has to open one for that.
+    """
+    session = get_current_session()
+    try:
+        if _is_recording(session):
+            target = engines.target(pool_dialect(fairy_pool(fairy)))
+            if target is not None and not is_met(session, target):
+                run(flow(WarmConnectSite(target), session))
+    except Exception as fault:
+        faults.contain("sqlalchemy.warm", fault)
 
 
 def _commit(self: Any) -> Any:
@@ -330,21 +404,24 @@ def _for_real(connection: Any, call: Callable[[], Any]) -> Any:
     return call()
 
 
-def _begin_impl(original: Function) -> Function:
-    """A connection begins a transaction."""
+def _begin(original: Function) -> Function:
+    """A transaction begins on its connection."""
 
-    def _begin_impl(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def begin(self: Any) -> Any:
         session = get_current_session()
-        target = engines.target(self.dialect) if session is not None else None
+        target = engines.target(self.connection.dialect) if session is not None else None
         if session is None or target is None:
-            return original(self, *args, **kwargs)
-        begin = partial(original, self, *args, **kwargs)
-        site = PlainSite(target, "BEGIN", begin, replayed=begin)
-        if _is_replaying(session) and not session.adds_new_calls:
-            return _answered_or_passed(site, session)
+            return original(self)
+        site = PlainSite(target, "BEGIN", partial(original, self))
+        if _is_replaying(session):
+            found = _claimed(site, session)
+            if found is not None or not session.adds_new_calls:
+                # The app's listeners run, and may raise, before the recorded answer is given.
+                original(self)
+                return _answered_by(site, session, found)
         return run(flow(site, session))
 
-    return _begin_impl
+    return begin
 
 
 def _get_isolation_level(original: Function) -> Function:

@@ -46,7 +46,8 @@ class Fetches:
 
     def __init__(self, cursor: Any = None) -> None:
         self.cursor = cursor
-        """The driver's cursor; None as soon as it has nothing more to tell."""
+        """The driver's cursor while it runs the statement; None from then on. A recording lives longer than the app
+        wants the cursor, and an open cursor keeps its table from being dropped."""
         self._recording: Recording | None = None
         self._description: list[tuple[Any, ...]] | None = None
         self._rowcount: Any = None
@@ -64,27 +65,26 @@ class Fetches:
 
     def opened(self, value: Any, recording: Recording) -> bool:
         """The execution returned; True where the app may fetch rows now."""
-        cursor = self.cursor
+        cursor, self.cursor = self.cursor, None
         self._recording = recording
         self._rowcount = _int_or_none(getattr(cursor, "rowcount", None))
         self._lastrowid = getattr(cursor, "lastrowid", None)
         self._value = plain(value) if type(value) in _RETURNED else None
         self._returns_nothing = value is None
-        self._describe()
+        self._describe(cursor)
         if self._description is None:
             # A cursor with a name stands on the server. Some drivers learn its columns only with the first rows.
             self._late = bool(getattr(cursor, "name", None))
-            if not self._late:
-                self.cursor = None
-        return self.cursor is not None
+            return self._late
+        return True
 
-    def took(self, how: str, rows: Any, asked: int | None) -> None:
+    def took(self, cursor: Any, how: str, rows: Any, asked: int | None) -> None:
         """The app fetched rows; ``asked`` is how many it asked for, None where it asked for all."""
         recording = self._recording
         if recording is None or recording.ended_s is not None:
             return
         if self._description is None:
-            self._describe()
+            self._describe(cursor)
         if self._not_kept:
             return
         try:
@@ -113,8 +113,8 @@ class Fetches:
         self._rows, self._batches = [], []
         recording.not_replayable = reason
 
-    def _describe(self) -> None:
-        description = getattr(self.cursor, "description", None)
+    def _describe(self, cursor: Any) -> None:
+        description = getattr(cursor, "description", None)
         if description is not None:
             self._description = [tuple(map(plain, tuple(column)[:_COLUMN_LENGTH])) for column in description]
 
@@ -128,14 +128,13 @@ class Fetches:
         if self._recording is not None and self._recording.ended_s is None:
             self._recording.not_replayable = f"cursor.{what} is not recorded"
 
-    def closed(self) -> None:
-        """The cursor was closed, or ran another statement: the event ends."""
-        recording, cursor = self._recording, self.cursor
+    def closed(self, cursor: Any) -> None:
+        """The cursor was closed, ran another statement, or was let go by the app: the event ends."""
+        recording = self._recording
         if recording is None or recording.ended_s is not None:
             return
-        if cursor is not None:
+        if self._description is not None or self._late:
             self._final_rowcount = _int_or_none(getattr(cursor, "rowcount", None))
-            self.cursor = None
         recording.close()
 
     def reply(self) -> dict[str, Any]:

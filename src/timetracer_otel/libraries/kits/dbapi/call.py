@@ -18,7 +18,7 @@ from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, EventResult, RecordedError
 
-__all__ = ["ConnectSite", "PlainSite", "StatementSite", "unrecorded"]
+__all__ = ["ConnectSite", "PlainSite", "StatementSite", "WarmConnectSite", "unrecorded"]
 
 
 def unrecorded(target: Target, what: str) -> ReplayMismatchError:
@@ -60,9 +60,15 @@ class _DatabaseSite(Site, ABC):
 
     def record_error(self, error: BaseException) -> RecordedError:
         made = record_error(error)
-        if isinstance(error, Exception) and self.is_disconnect(error):
+        if isinstance(error, Exception) and self.target.is_gone(self.connection):
             made.attributes[DISCONNECTED] = True
+        self.let_go()
         return made
+
+    @abstractmethod
+    def let_go(self) -> None:
+        """The call was made: keep neither its connection nor its cursor alive."""
+        self.connection = None
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
         made, disconnected = rebuild_error(error, self.target)
@@ -72,10 +78,6 @@ class _DatabaseSite(Site, ABC):
 
     def pause(self, seconds: float) -> None:
         self.target.pause(seconds)
-
-    def is_disconnect(self, error: Exception) -> bool:
-        """Whether an error of the driver means that the connection is gone."""
-        return self.target.is_disconnect(error, self.connection)
 
 
 class PlainSite(_DatabaseSite):
@@ -115,10 +117,14 @@ class PlainSite(_DatabaseSite):
 
     def returned(self, value: Any, recording: Recording) -> Any:
         """What the driver returned; the call has ended with it."""
-        self._live = _made_already
-        self.connection = None
+        self.let_go()
         self._value = value if type(value) in (str, int, bool) else None
         return super().returned(value, recording)
+
+    def let_go(self) -> None:
+        """Forget the connection."""
+        super().let_go()
+        self._live = _made_already
 
     def result(self, recording: Recording) -> EventResult:
         """What the driver returned, as plain data."""
@@ -164,10 +170,15 @@ class ConnectSite(_DatabaseSite):
 
     def returned(self, value: Any, recording: Recording) -> Any:
         """The connection itself; what the database said of itself is noted with it."""
-        self._live = _made_already
+        self.let_go()
         self._number = number_of(recording.session, self.target)
         recording.close()
         return value
+
+    def let_go(self) -> None:
+        """Forget the pool's record that the connection is for."""
+        super().let_go()
+        self._live = _made_already
 
     def result(self, recording: Recording) -> EventResult:
         """The facts of the database that were noted."""
@@ -183,6 +194,26 @@ class ConnectSite(_DatabaseSite):
         """A connection of the replay, with the recorded facts of the database."""
         self.target.let_others_run()
         return self._replayed()
+
+
+class WarmConnectSite(ConnectSite):
+    """Stands for the opening of a connection that a pool held before the recording began.
+
+    Nothing is called. A replay may have no such pool, and opens a connection.
+    """
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target, _nothing, _nothing)
+
+    def returned(self, value: Any, recording: Recording) -> Any:
+        """Nothing; what the library knows of the database by now is noted."""
+        self._facts = untold_facts(recording.session, self.target)
+        recording.close()
+        return value
+
+    def result(self, recording: Recording) -> EventResult:
+        """The facts of the database that were noted."""
+        return EventResult(reply={"engine": self._facts} if self._facts else {})
 
 
 class StatementSite(_DatabaseSite):
@@ -236,12 +267,18 @@ class StatementSite(_DatabaseSite):
 
     def returned(self, value: Any, recording: Recording) -> Any:
         """The driver's own value; the rows are noted as the app fetches them."""
-        self._live = self._rebuild = _made_already
-        self.connection = None
         self._facts = untold_facts(recording.session, self.target)
-        if not self._fetches.opened(value, recording):
+        may_fetch = self._fetches.opened(value, recording)
+        self.let_go()
+        if not may_fetch:
             recording.close()
         return value
+
+    def let_go(self) -> None:
+        """Forget the connection and the cursor."""
+        super().let_go()
+        self._live = self._rebuild = _made_already
+        self._fetches.cursor = None
 
     def result(self, recording: Recording) -> EventResult:
         """The columns and rows that were fetched, with what the cursor said of them."""
@@ -270,6 +307,10 @@ class StatementSite(_DatabaseSite):
             if self._on_server:
                 self._args["server_side"] = True
             self._given = CursorCall(self._given.statement)
+
+
+def _nothing() -> None:
+    return None
 
 
 def _made_already(*_: Any) -> Any:

@@ -16,7 +16,7 @@ from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 from timetracer_otel.types import DependencyEvent
 
-__all__ = ["first_facts", "number_of", "recorded_facts", "untold_facts"]
+__all__ = ["first_facts", "is_met", "number_of", "recorded_facts", "untold_facts"]
 
 
 class _State:
@@ -87,6 +87,11 @@ def recorded_facts(session: ReplaySession, target: Target) -> dict[str, Any] | N
 def number_of(session: TraceSession, target: Target) -> int:
     """The number of a database among those that a recording met."""
     return _state_of(session, target).number_of(target.owner)
+
+
+def is_met(session: TraceSession, target: Target) -> bool:
+    """Whether a recording has an event of this database."""
+    return target.owner in _state_of(session, target).numbers
 
 
 def first_facts(number: int, target: Target) -> dict[str, Any] | None:

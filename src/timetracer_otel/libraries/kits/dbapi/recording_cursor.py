@@ -118,6 +118,11 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
         self._self_end()
         return self.__wrapped__.close(*args, **kwargs)
 
+    def __del__(self) -> None:
+        # Half-read, and let go by the app: nothing more will be fetched.
+        if getattr(self, "_self_fetches", None) is not None:
+            self._self_end()
+
     def __enter__(self) -> Any:
         self.__wrapped__.__enter__()
         return self
@@ -170,7 +175,7 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
     def _self_took(self, how: str, rows: Any, asked: int | None) -> None:
         try:
             if self._self_fetches is not None:
-                self._self_fetches.took(how, rows, asked)
+                self._self_fetches.took(self.__wrapped__, how, rows, asked)
         except Exception as fault:
             self._self_not_kept("fetch (a fault of the recorder; see its log)")
             faults.contain(f"{self._self_target.lib}.fetch", fault)
@@ -183,7 +188,7 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
         fetches, self._self_fetches = self._self_fetches, None
         try:
             if fetches is not None:
-                fetches.closed()
+                fetches.closed(self.__wrapped__)
         except Exception as fault:
             faults.contain(f"{self._self_target.lib}.close", fault)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from timetracer_otel.libraries.kits.dbapi.call import unrecorded
 from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
 from timetracer_otel.libraries.kits.dbapi.replay_cursor import ReplayCursor, replay_cursor
 from timetracer_otel.libraries.kits.dbapi.target import Target
@@ -173,6 +174,12 @@ class TwoPhaseConnection(ReplayConnection):
     def tpc_rollback(self, xid: Any = None) -> None:
         """Roll the transaction of two phases back (PEP 249)."""
         self._end("tpc_rollback", xid)
+
+    def tpc_recover(self) -> Any:
+        """The transactions that the server has prepared (PEP 249): asked of the real connection, or a miss."""
+        if self.real.connection is None:
+            raise unrecorded(self._target, "connection.tpc_recover")
+        return self.real.connection.tpc_recover()
 
     def _end(self, name: str, xid: Any) -> None:
         connection = self.real.connection

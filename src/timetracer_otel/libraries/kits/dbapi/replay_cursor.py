@@ -226,8 +226,8 @@ class ReplayCursor:
             real.setinputsizes(*self._input_sizes[0], **self._input_sizes[1])
         try:
             value = live(real)
-        except Exception as error:
-            if site.is_disconnect(error):
+        except Exception:
+            if self._target.is_gone(connection):
                 self._connection.lose()
             real.close()
             raise

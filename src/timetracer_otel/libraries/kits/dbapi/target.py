@@ -111,9 +111,11 @@ class Target:
         """The connection of one of the driver's cursors; None where the cursor does not tell."""
         return getattr(cursor, "connection", None)
 
-    def is_disconnect(self, error: Exception, connection: Any) -> bool:
-        """Whether an error of the driver means that the connection is gone."""
-        return False
+    def is_gone(self, connection: Any) -> bool:
+        """Whether a connection says of itself that it is closed. Nobody else is asked: an app may have something to
+        say about which errors mean a lost connection, and is asked that once.
+        """
+        return bool(getattr(connection, "closed", False) or getattr(connection, "broken", False))
 
     def let_others_run(self) -> None:
         """Called when a call is answered from the cassette: beneath asyncio, let other tasks run once."""

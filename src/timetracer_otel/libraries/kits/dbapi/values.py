@@ -6,17 +6,25 @@ names its type and holds its parts (`ValueType`).
 
 from __future__ import annotations
 
+import datetime as dt
+import decimal
 import enum
+import uuid
 from collections.abc import Mapping
 from typing import Any, Final
 
+from timetracer_otel.cassette import Unencodable
 from timetracer_otel.constants import DRIVER_TYPE, DRIVER_VALUE
 from timetracer_otel.libraries.kits.dbapi.driver import driver_of, known
+from timetracer_otel.match.stable_form import stable_form
 
 __all__ = ["PLAIN", "plain", "plain_parameter", "plain_row", "restored", "restored_row"]
 
 PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes})
 """Types that are kept as they are, without a look inside and without a copy."""
+
+_ENCODED: Final = frozenset({dt.date, dt.timedelta, decimal.Decimal, uuid.UUID})
+"""Frequent types of parameters that every value of has an encoding."""
 
 _DICT: Final = "dict"
 """The type of a dict of the app's that has our own key in it, and so could be taken for a value of a driver."""
@@ -108,4 +116,10 @@ def plain_parameter(value: Any) -> Any:
     taken = plain(value)
     if type(taken) is dict:
         return {DRIVER_TYPE: taken[DRIVER_TYPE], DRIVER_VALUE: plain_parameter(taken[DRIVER_VALUE])}
-    return taken
+    if kind in _ENCODED:
+        return taken
+    try:
+        # Now, since the app may change its object later.
+        return stable_form(taken)
+    except Unencodable:
+        return taken

@@ -1,0 +1,130 @@
+"""What aiohttp's own test suite found: errors, upload trackers and request classes are as without us."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp.abc import AbstractResolver
+from yarl import URL
+
+from tests.servers._upstream import Upstream
+from timetracer_otel import ReplayMismatchError, record, replay
+from timetracer_otel.plugins import disable_aiohttp, enable_aiohttp
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "aiohttp.msgpack"
+
+
+@pytest.fixture(autouse=True)
+def _enabled() -> Iterator[None]:
+    enable_aiohttp()
+    yield
+    disable_aiohttp()
+
+
+class NoSuchName(AbstractResolver):
+    """Fails as aiohttp's resolver with aiodns does: without a number."""
+
+    async def resolve(self, *_: Any, **__: Any) -> Any:
+        raise OSError(None, "Domain name not found")
+
+    async def close(self) -> None: ...
+
+
+class Refusing(aiohttp.TCPConnector):
+    async def connect(self, *_: Any, **__: Any) -> Any:
+        raise aiohttp.InvalidURL(URL("http://else.where/ä?a=b%20c&token=hunter2"), "not there")
+
+
+def described(error: BaseException) -> list[Any]:
+    names = ("errno", "strerror", "host", "port", "os_error", "url")
+    return [
+        type(error),
+        str(error),
+        [type(item) for item in error.args],
+        *((name, repr(getattr(error, name))) for name in names if hasattr(error, name)),
+    ]
+
+
+async def failure(connector: aiohttp.BaseConnector, url: str, **options: Any) -> list[Any]:
+    async with aiohttp.ClientSession(connector=connector) as client:
+        try:
+            async with client.post(url, data=b"xyz", **options):
+                raise AssertionError("there is no such server")
+        except aiohttp.ClientError as error:
+            return described(error)
+
+
+async def failures(port: int) -> list[Any]:
+    found: list[Any] = [
+        await failure(aiohttp.TCPConnector(resolver=NoSuchName()), "http://nowhere.test/"),
+        await failure(Refusing(), "http://nowhere.test/"),
+    ]
+    # From aiohttp 3.14.4 on.
+    tracked = getattr(aiohttp, "UploadTracker", None)
+    if tracked is not None:
+        tracker = tracked()
+        url = f"http://127.0.0.1:{port}/"
+        found.append(await failure(aiohttp.TCPConnector(), url, upload_tracker=tracker))
+        found += [tracker.attempts, tracker.bytes_written, repr(tracker.upload_complete.exception())]
+    return found
+
+
+def test_failures_are_the_same_in_a_replay(path: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        bare = asyncio.run(failures(port))
+        with record(path):
+            assert asyncio.run(failures(port)) == bare
+    with replay(path):
+        again = asyncio.run(failures(port))
+    # A secret of a URL is in no cassette.
+    secret = "hunter2"
+    assert repr(bare).count(secret) == 2
+    assert repr(again).replace("%5BREDACTED%5D", secret) == repr(bare)
+    assert secret.encode() not in path.read_bytes()
+
+
+class Opaque:
+    """A URL that is no text."""
+
+    def __init__(self, url: URL) -> None:
+        self._url = url
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._url, name)
+
+    def __str__(self) -> str:
+        raise TypeError("a URL of mine is no text")
+
+
+class OwnRequest(aiohttp.ClientRequest):
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        self.url: Any = Opaque(self.url)
+
+
+def test_a_request_class_without_a_url_that_is_text(upstream: Upstream, path: Path) -> None:
+    async def app() -> Any:
+        async with (
+            aiohttp.ClientSession(request_class=OwnRequest) as client,
+            client.get(upstream.url("/echo")) as response,
+        ):
+            return await response.json()
+
+    bare = asyncio.run(app())
+    with record(path) as session:
+        assert asyncio.run(app()) == bare
+    assert session.to_cassette().stats.dropped == {"aiohttp calls that cannot be seen": 1}
+    upstream.stop()
+    with pytest.raises(ReplayMismatchError, match="OwnRequest cannot be seen"), replay(path):
+        asyncio.run(app())
