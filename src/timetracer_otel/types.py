@@ -347,6 +347,9 @@ class Verdict:
     """The connections that ``block_network`` refused."""
     cassette_path: str = ""
     fail_on_unused: bool = False
+    advice: str = ""
+    """The setting that would leave out of the comparison all values that change from run to run, over all misses.
+    Empty where no rule is advised."""
 
     @property
     def ok(self) -> bool:

@@ -20,6 +20,7 @@ from timetracer_otel.exceptions import CassetteError, ConfigurationError
 from timetracer_otel.guard import network_guard
 from timetracer_otel.incoming.exclusions import is_excluded
 from timetracer_otel.incoming.scope import IncomingRequest, RequestScope
+from timetracer_otel.match.advice import Wording
 from timetracer_otel.match.folder_index import CassetteLibrary, LibraryEntry
 from timetracer_otel.otel.span_facts import RootSpan, is_server
 from timetracer_otel.otel.spans import LiveSpan
@@ -77,13 +78,15 @@ class FolderReplay:
 
     Args:
         config: Its ``cassette_path`` is the folder.
+        by_environment: Whether the user has set it up by the environment, and not in Python; for advice.
 
     Raises:
         ConfigurationError: Its ``record_mode`` is one for a single cassette.
         CassetteError: There is no such folder, or no cassette in it can be read.
     """
 
-    def __init__(self, config: TraceConfig) -> None:
+    def __init__(self, config: TraceConfig, *, by_environment: bool = True) -> None:
+        self._by_environment = by_environment
         folder = config.cassette_path or ""
         if config.record_mode is not RecordMode.NONE:
             raise ConfigurationError(
@@ -97,7 +100,8 @@ class FolderReplay:
         for fault in self.library.broken:
             faults.logger.warning("timetracer-otel: left out: %s", fault)
         self._reported = len(self.library.broken)
-        self._ledger = ReplayLedger(config.replay_report)
+        self._wording = Wording(by_environment, tuple(config.ignore))
+        self._ledger = ReplayLedger(config.replay_report, self._wording)
         self._excluded = ExcludedUrls()
         self._lock = threading.RLock()
         self._outside: ReplaySession | None = None
@@ -210,7 +214,7 @@ class FolderReplay:
         """Begin anew in a forked child: the parent's requests are the parent's to report."""
         self._lock = threading.RLock()
         self._open = {}
-        self._ledger = ReplayLedger(self._config.replay_report)
+        self._ledger = ReplayLedger(self._config.replay_report, self._wording)
 
     def _chosen(self, entry: LibraryEntry, request: RequestSnapshot) -> ReplaySession:
         try:
@@ -227,7 +231,9 @@ class FolderReplay:
         return session
 
     def _session(self, cassette: Cassette, path: str) -> ReplaySession:
-        return ReplaySession(cassette, path, self._config.strict_replay, self._config)
+        session = ReplaySession(cassette, path, self._config.strict_replay, self._config)
+        session.by_environment = self._by_environment
+        return session
 
     def _refusing(self, request: RequestSnapshot, named: str | None) -> RefusingSession:
         line = f"{request.method} {request.path}"

@@ -6,14 +6,16 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from timetracer_otel.base.ignore_rules import BOUND
 from timetracer_otel.cassette import Unencodable
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import BodyEnd, EventType, TraceMode
 from timetracer_otel.exceptions import NetworkBlockedError, ReplayMismatchError
+from timetracer_otel.match.advice import Wording
 from timetracer_otel.match.index import Accepts, EventIndex
 from timetracer_otel.match.nearest import Attempt, describe, mismatch
 from timetracer_otel.match.rules import EVERYTHING, rules_of
@@ -60,6 +62,8 @@ class ReplaySession(BaseSession):
         """The request that came in, where it differs from the recorded one, for error texts."""
         self.on_miss: Callable[[ReplayMismatchError], None] | None = None
         """Called with the error of each call that has no answer."""
+        self.by_environment: bool = False
+        """Whether the user sets this replay up by the environment or a command, and not in Python; for advice."""
         self.fallback: Callable[[], ReplaySession] | None = None
         """Gives another session to ask for calls that this one does not hold. Set when the request has ended: calls
         made after that may have been recorded outside the request."""
@@ -69,7 +73,7 @@ class ReplaySession(BaseSession):
         policies = cassette.policies
         self._redactor = Redactor.from_rules(policies.redaction_mode, policies.redaction_rules)
         self._rules = rules_of(config)
-        self._signer = Signer(self._redactor, config.ignore_sql_params if config else (), self._rules)
+        self._signer = Signer(self._redactor, _bound_rules(config), self._rules)
         self._index = EventIndex(cassette.events, self._signer.recorded_key)
         self._mocked: dict[str, bool] = {}
         self.replay_timing: bool = config is not None and config.replay_timing
@@ -258,6 +262,7 @@ class ReplaySession(BaseSession):
             blocked=tuple(self.blocked),
             cassette_path=self.cassette_path,
             fail_on_unused=self.config is not None and self.config.fail_on_unused,
+            advice=self._advice(misses),
         )
 
     def claim(self, event: DependencyEvent) -> bool:
@@ -273,7 +278,7 @@ class ReplaySession(BaseSession):
             cassette_path=self.cassette_path,
             endpoint=self._endpoint,
             event_index=event.eid,
-            hint="mend the cause and record again, or name the library in live_plugins to call for real.",
+            hint=f"mend the cause and record again, or name the library in {self._wording.live} to call for real.",
         )
         return self._count_miss(error)
 
@@ -363,7 +368,7 @@ class ReplaySession(BaseSession):
             f"Cannot be matched: {call.lib} {call.method} {call.url or ''}: its arguments have no encoding: {fault}",
             cassette_path=self.cassette_path,
             endpoint=self._endpoint,
-            hint="no recording can hold this call; name the library in live_plugins to call for real.",
+            hint=f"no recording can hold this call; name the library in {self._wording.live} to call for real.",
         )
         return self._count_miss(error)
 
@@ -375,8 +380,24 @@ class ReplaySession(BaseSession):
             cassette_path=self.cassette_path,
             endpoint=self._endpoint,
             lost=self.cassette.stats.dropped,
+            wording=self._wording,
         )
         return self._count_miss(error)
+
+    def _advice(self, misses: Sequence[ReplayMismatchError]) -> str:
+        rules = [rule for error in misses for rule in error.rules]
+        return self._wording.ignoring(rules) if rules else ""
+
+    @property
+    def _wording(self) -> Wording:
+        return Wording(self.by_environment, tuple(self.config.ignore) if self.config is not None else ())
+
+
+def _bound_rules(config: TraceConfig | None) -> tuple[str, ...]:
+    """The rules about bound values of statements, of both settings that have such rules."""
+    if config is None:
+        return ()
+    return (*config.ignore_sql_params, *(rule for rule in config.ignore if rule.startswith(BOUND)))
 
 
 def _was_read(event: DependencyEvent) -> bool:
