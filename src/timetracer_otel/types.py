@@ -237,6 +237,8 @@ class SessionMeta:
     trace_id: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     """Versions of the installed distributions that may have taken part, by name."""
+    process: list[str] = field(default_factory=list)
+    """Random identifiers: of the process that recorded, last, and before it of those that it was forked from."""
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 
 from timetracer_otel.base import counters, faults
+from timetracer_otel.base.lineage import lineage
 from timetracer_otel.base.plugin_names import known_names
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.exclusions import ExcludedUrls
@@ -149,6 +150,8 @@ class Runtime:
                 # The app may go to another folder while it runs.
                 config = self._config = replace(config, cassette_dir=str(Path(config.cassette_dir).absolute()))
                 self._excluded = ExcludedUrls()
+                # Workers that are forked from here on know that they are.
+                lineage()
                 self._recordings = Recordings(config, self.spans, self.process_session)
                 self._recordings.recover()
                 self.takes_requests = True

@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from timetracer_otel.constants import BodyEnd, EventType, TraceMode
 from timetracer_otel.exceptions import NetworkBlockedError, ReplayMismatchError
 from timetracer_otel.match.advice import Wording
 from timetracer_otel.match.index import Accepts, EventIndex
+from timetracer_otel.match.joint_index import JointIndex
 from timetracer_otel.match.nearest import Attempt, describe, mismatch
 from timetracer_otel.match.rules import EVERYTHING, rules_of
 from timetracer_otel.match.signature import PARTIAL_BODY, RedactedCall, Signer
@@ -45,10 +47,17 @@ class ReplaySession(BaseSession):
             A call without a match is an error either way.
         config: Which plugins are mocked and how answers are timed. Without it, every plugin is mocked.
             The redaction rules are those of the recording, so that both sides of a match are in the same form.
+        beside: What the process of a recorded request recorded outside any request, redacted by the same rules. It
+            answers as well; what of it no call asks for is not unused.
     """
 
     def __init__(
-        self, cassette: Cassette, cassette_path: str, strict: bool = True, config: TraceConfig | None = None
+        self,
+        cassette: Cassette,
+        cassette_path: str,
+        strict: bool = True,
+        config: TraceConfig | None = None,
+        beside: Cassette | None = None,
     ) -> None:
         self.cassette = cassette
         self.cassette_path = cassette_path
@@ -74,7 +83,13 @@ class ReplaySession(BaseSession):
         self._redactor = Redactor.from_rules(policies.redaction_mode, policies.redaction_rules)
         self._rules = rules_of(config)
         self._signer = Signer(self._redactor, _bound_rules(config), self._rules)
+        self._events = cassette.events
         self._index = EventIndex(cassette.events, self._signer.recorded_key)
+        if beside is not None:
+            last = max((event.eid for event in cassette.events), default=0)
+            more = [replace(event, eid=eid) for eid, event in enumerate(beside.events, last + 1)]
+            self._events = [*cassette.events, *more]
+            self._index = JointIndex(self._index, EventIndex(more, self._signer.recorded_key))
         self._mocked: dict[str, bool] = {}
         self.replay_timing: bool = config is not None and config.replay_timing
         """Whether answers take as long as they did when recorded."""
@@ -106,8 +121,8 @@ class ReplaySession(BaseSession):
 
     @property
     def events(self) -> list[DependencyEvent]:
-        """All recorded events, in order of start."""
-        return self.cassette.events
+        """All recorded events, in order of start; behind them those of the recordings of the process beside."""
+        return self._events
 
     @property
     def adds_new_calls(self) -> bool:
@@ -131,7 +146,7 @@ class ReplaySession(BaseSession):
     @property
     def has_more_events(self) -> bool:
         """Whether there is an event that no call has taken."""
-        return bool(self._index.waiting())
+        return bool(self._index.unused())
 
     def should_mock_plugin(self, plugin_name: str) -> bool:
         """Whether this replay answers a plugin's calls; takes names of plugins and of groups."""
@@ -247,7 +262,7 @@ class ReplaySession(BaseSession):
         """
         unused = [
             event
-            for event in self._index.waiting()
+            for event in self._index.unused()
             if event.not_replayable is None and self.should_mock_plugin(event.signature.lib)
         ]
         with self._lock:
@@ -335,7 +350,7 @@ class ReplaySession(BaseSession):
 
     def get_unconsumed_events(self) -> list[DependencyEvent]:
         """The events that no call has taken, in the order of the recording."""
-        return self._index.waiting()
+        return self._index.unused()
 
     def _recorded_field(self, event: DependencyEvent, name: str) -> Any:
         value = getattr(event.signature, name, None)
