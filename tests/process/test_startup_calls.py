@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
 import re
 import shutil
 import signal
@@ -11,8 +13,10 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import replace as changed
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -20,8 +24,14 @@ import pytest
 from tests.children import environment, instrumented_path, script
 from tests.loopback import Loopback
 from tests.process._programs import cassettes, instrumented
-from timetracer_otel import replay
+from timetracer_otel import ReplayMismatchError, replay
 from timetracer_otel.cassette import read_cassette, save_cassette
+from timetracer_otel.constants import TraceMode
+from timetracer_otel.context import get_current_session
+from timetracer_otel.exceptions import ConfigurationError, ReplayFailedError
+from timetracer_otel.process.runtime import runtime
+from timetracer_otel.pytest_plugin import ReplayFixture
+from timetracer_otel.pytest_plugin.sessions import CASSETTE
 
 SHOP = '''
 """A shop that makes its tables, reads its configuration and warms up when it is imported."""
@@ -162,12 +172,51 @@ def test_recordings_of_other_processes_are_left_alone(
         assert len(session.verdict().unused) == len([event for event in own.events if event.not_replayable is None])
     # A worker's request, whose parent made the calls at the start.
     parent = own.session.process[0]
-    worker = replace(own, session=replace(own.session, process=[parent, "worker"]))
+    worker = changed(own, session=changed(own.session, process=[parent, "worker"]))
     save_cassette(worker, path)
     with replay(path) as session:
         assert len(session.events) == len(own.events) + len(more.events)
     for strangers in (["other"], []):
-        save_cassette(replace(own, session=replace(own.session, process=strangers)), path)
+        save_cassette(changed(own, session=changed(own.session, process=strangers)), path)
         with replay(path) as session:
             assert len(session.events) == len(own.events)
     assert len(cassettes(tmp_path)) == 2
+
+
+def test_a_folder_answers_the_requests_of_a_test(
+    recorded: tuple[Path, Path, dict[str, str]],
+    timetracer_replay: ReplayFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    folder, path, changes = recorded
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("UPSTREAM", changes["UPSTREAM"])
+    monkeypatch.setenv("HERE", changes["HERE"])
+    with timetracer_replay(folder / "cassettes") as session:
+        shop: Any = importlib.import_module("shop")
+        request.addfinalizer(lambda: sys.modules.pop("shop"))
+        request.addfinalizer(shop.engine.dispose)
+        client = shop.app.test_client()
+        own = {"count": 2, "configured": 1, "later": 9, "pid": os.getpid()}
+        # Each request has a whole cassette of its own.
+        assert [client.get("/total").json for _ in range(2)] == [own, own]
+        assert get_current_session() is session
+    assert re.fullmatch(r"\d+ hit, 0 missed, 0 unused, 0 live", str(session.verdict()))
+
+    def calls_once_more() -> None:
+        with replay(folder / "cassettes"):
+            client.get("/total?other=1")
+            with suppress(ReplayMismatchError):
+                shop.httpx.get(changes["UPSTREAM"] + "/users/7")
+            with pytest.raises(ConfigurationError, match="for the whole process"):
+                replay(folder / "cassettes").__enter__()
+
+    with pytest.raises(ReplayFailedError) as failed:
+        calls_once_more()
+    assert "users/7" in str(failed.value)
+    assert len(failed.value.verdict.misses) == 1
+    assert runtime().mode is TraceMode.OFF
+    assert not (folder / "shop.db").exists()
+    used = {value for name, value in request.node.user_properties if name == CASSETTE}
+    assert used == set(map(str, path.parent.glob("*.msgpack")))

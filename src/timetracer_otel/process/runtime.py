@@ -174,6 +174,32 @@ class Runtime:
             self._replay = ProcessReplay(config)
         self._begin()
 
+    def begin_folder(self, folder: FolderReplay) -> None:
+        """Answer each request from a folder until `end_folder`, as a block asks for it.
+
+        Raises:
+            ConfigurationError: The process records or replays already, by its environment or another such block.
+        """
+        with self._lock:
+            if self.is_active:
+                raise ConfigurationError(
+                    "replay: the replay of a folder is for the whole process, which records or replays already. End "
+                    "the other block first, or unset TIMETRACER_MODE."
+                )
+            self._folder = folder
+            self.takes_requests = True
+        set_ambient_lookup(self.ambient_session)
+        self.watch_spans()
+
+    def end_folder(self, folder: FolderReplay) -> None:
+        """Undo `begin_folder`; harmless when repeated."""
+        with self._lock:
+            if self._folder is not folder:
+                return
+            self.takes_requests = False
+            self._folder = None
+        folder.close()
+
     def stop(self) -> None:
         """Write the recordings, log what a replay did, and do nothing from now on."""
         with self._lock:
