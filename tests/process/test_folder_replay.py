@@ -150,7 +150,10 @@ def test_a_job_that_misses_is_told_of_at_the_end(folder: Folder) -> None:
             f"httpx GET {folder.upstream}/users/7"
         ),
         f"  cassette: {folder.path}",
-        "  what to do: the cassette holds nothing like it: record again, or name the library in TIMETRACER_LIVE_PLUGINS.",
+        (
+            "  what to do: the cassette holds nothing like it: record again, or name the library in "
+            "TIMETRACER_LIVE_PLUGINS."
+        ),
     ]
 
 
