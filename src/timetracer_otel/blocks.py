@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from timetracer_otel.config import Settings
-    from timetracer_otel.process.surroundings import Surroundings
+    from timetracer_otel.process.surroundings import FolderSurroundings, Surroundings
     from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
     from timetracer_otel.session.record_modes import ReplayOrRecording
 
@@ -183,7 +183,11 @@ class record(SessionBlock["TraceSession"]):  # noqa: N801 - used like a function
 
 
 class replay(SessionBlock["ReplayOrRecording"]):  # noqa: N801 - used like a function
-    """Answer the calls made inside a block or a function from a cassette.
+    """Answer the calls made inside a block or a function from a cassette, or from a folder of cassettes.
+
+    With a folder, each request that an app of this process gets while the block runs (by a test client, or by a
+    server in a thread) is answered from the cassette recorded for it. Calls outside any request are answered from
+    what the recorded process made outside of them. Such a block is for the whole process: there is one at a time.
 
     The setting ``record_mode`` says what happens with calls that the cassette does not hold. The session is a
     `ReplaySession`. Where the record mode means to record everything (``all``; or ``once`` and ``new_episodes``,
@@ -195,7 +199,7 @@ class replay(SessionBlock["ReplayOrRecording"]):  # noqa: N801 - used like a fun
     not made. Where the block itself raised, its exception goes on. `ReplaySession.verdict` has the whole account.
 
     Args:
-        path: The cassette. Without a path, the one that the settings name.
+        path: The cassette, or the folder. Without a path, the one that the settings name.
         config: The settings. Without it they are read from the environment.
         settings: Single fields of `TraceConfig` that win over both (see `timetracer_otel.config.Settings`):
             ``live_plugins=["db"]``, ``record_mode="once"``.
@@ -214,6 +218,28 @@ class replay(SessionBlock["ReplayOrRecording"]):  # noqa: N801 - used like a fun
         **settings: Unpack[Settings],
     ) -> None:
         super().__init__(path, _configured(TraceMode.REPLAY, config, settings))
+        self._folders: list[FolderSurroundings] = []
+
+    def __enter__(self) -> ReplayOrRecording:
+        path = self._path or self._config.cassette_path
+        if path is None or not Path(path).is_dir():
+            return super().__enter__()
+        from timetracer_otel.process.surroundings import FolderSurroundings
+
+        surroundings = FolderSurroundings(replace(self._config, cassette_path=path))
+        self._folders.append(surroundings)
+        return surroundings.session
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not self._folders:
+            super().__exit__(kind, error, traceback)
+            return
+        surroundings = self._folders.pop()
+        surroundings.end()
+        if error is None:
+            check_verdict(surroundings.session)
 
     def _begin(self) -> tuple[ReplayOrRecording, str | None]:
         from timetracer_otel.session.record_modes import begin_replay

@@ -104,6 +104,8 @@ class ReplayMismatchError(TimetracerError):
         hint: What to do about it.
         candidates: The nearest recorded events, best first, as lines of text; or, where a request has no recording,
             the nearest recorded requests.
+        rules: The rules of the setting ``ignore`` that would leave out all that differs from the nearest event;
+            empty where no rule is advised.
     """
 
     def __init__(
@@ -118,6 +120,7 @@ class ReplayMismatchError(TimetracerError):
         hint: str | None = None,
         candidates: Sequence[str] = (),
         candidates_are: str = "calls",
+        rules: Sequence[str] = (),
     ) -> None:
         self.message = message
         self.cassette_path = cassette_path
@@ -127,6 +130,7 @@ class ReplayMismatchError(TimetracerError):
         self.actual: dict[str, Any] = dict(actual or {})
         self.hint = hint
         self.candidates: tuple[str, ...] = tuple(candidates)
+        self.rules: tuple[str, ...] = tuple(rules)
         self._candidates_are = candidates_are
         super().__init__("\n".join(self._lines()))
 

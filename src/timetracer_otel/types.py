@@ -237,6 +237,8 @@ class SessionMeta:
     trace_id: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     """Versions of the installed distributions that may have taken part, by name."""
+    process: list[str] = field(default_factory=list)
+    """Random identifiers: of the process that recorded, last, and before it of those that it was forked from."""
 
 
 @dataclass(slots=True)
@@ -347,6 +349,9 @@ class Verdict:
     """The connections that ``block_network`` refused."""
     cassette_path: str = ""
     fail_on_unused: bool = False
+    advice: str = ""
+    """The setting that would leave out of the comparison all values that change from run to run, over all misses.
+    Empty where no rule is advised."""
 
     @property
     def ok(self) -> bool:

@@ -129,7 +129,7 @@ def test_a_job_that_misses_is_told_of_at_the_end(folder: Folder) -> None:
         f"        url: recorded '{folder.upstream}/users/1', now '{folder.upstream}/users/2'",
         (
             "  what to do: undo the change in the call, or record again. "
-            "To call for real, name the library in live_plugins."
+            "To call for real, name the library in TIMETRACER_LIVE_PLUGINS."
         ),
         (
             "timetracer-otel: missed in INTERNAL nihgtly: No recording fits INTERNAL nihgtly, so "
@@ -150,7 +150,10 @@ def test_a_job_that_misses_is_told_of_at_the_end(folder: Folder) -> None:
             f"httpx GET {folder.upstream}/users/7"
         ),
         f"  cassette: {folder.path}",
-        "  what to do: the cassette holds nothing like it: record again, or name the library in live_plugins.",
+        (
+            "  what to do: the cassette holds nothing like it: record again, or name the library in "
+            "TIMETRACER_LIVE_PLUGINS."
+        ),
     ]
 
 

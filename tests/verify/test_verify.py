@@ -103,6 +103,9 @@ def test_many_requests_at_once_are_each_answered_from_their_own_cassette(shop: S
     assert {str(shop.cassettes / case.classname) for case in suite} == files
 
 
+LIVE = "TIMETRACER_LIVE_PLUGINS"
+
+
 def test_a_service_that_calls_otherwise_fails_with_the_call(shop: Shop, tmp_path: Path) -> None:
     report = tmp_path / "results.xml"
     done = shop.verify("--only", "/sync/7", "--junit-xml", str(report), CHANGE="call")
@@ -125,7 +128,7 @@ failed    GET /sync/7 -> 500 in 1 ms
     nearest recorded calls:
       #4 GET http://upstream/users/7
           url: recorded 'http://upstream/users/7', now 'http://upstream/users/8'
-    what to do: undo the change in the call, or record again. To call for real, name the library in live_plugins.
+    what to do: undo the change in the call, or record again. To call for real, name the library in {LIVE}.
   note: not called: #4 httpx GET http://upstream/users/7
   note: not called: #5 redis INCRBY redis://127.0.0.1:0/0
 

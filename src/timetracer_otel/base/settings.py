@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from timetracer_otel.base.ignore_rules import parse_rule
 from timetracer_otel.constants import CapturePolicy, CompressionType, RecordMode, TraceMode
 from timetracer_otel.exceptions import ConfigurationError
 
@@ -77,7 +78,10 @@ def _level(text: str) -> str:
 
 _PARTS = ("method", "url", "query", "body", "headers")
 _PARTS_TEXT = "method, url, query, body, headers, headers:<name>, separated by commas"
-_IGNORED_TEXT = "query:<name>, header:<name>, body:<JSON path from $>, separated by commas"
+_IGNORED_TEXT = (
+    "query:<name>, header:<name>, body:<JSON path from $>, each alone or behind a scope "
+    "(POST /v1/*: body:$.ts), and sql:<table>.<bound value>, separated by commas"
+)
 _LEVELS = ("debug", "info", "warning", "error", "critical")
 _MODE, _MODES = _choice(TraceMode)
 _POLICY, _POLICIES = _choice(CapturePolicy)
@@ -239,8 +243,9 @@ SETTINGS: tuple[Setting, ...] = (
         "IGNORE",
         names,
         _IGNORED_TEXT,
-        "Fields that change from run to run and that a replay does not compare; `*` in a JSON path stands for any "
-        "key or index.",
+        "Fields that change from run to run and that a replay does not compare, of all calls or of those in the "
+        "scope before it (`POST /v1/*: body:$.ts`, `custom:book body:$[1]`); `*` in a JSON path stands for any key "
+        "or index.",
     ),
     Setting(
         "allow_repeats",
@@ -341,8 +346,7 @@ def check(field: str, value: Any, named: str) -> None:
                 raise wrong(named, part, _PARTS_TEXT)
     if field == "ignore":
         for ignored in value:
-            kind, _, what = ignored.partition(":")
-            if not (what.startswith("$") if kind == "body" else kind in {"query", "header"} and what):
+            if parse_rule(ignored) is None:
                 raise wrong(named, ignored, _IGNORED_TEXT)
 
 

@@ -203,6 +203,7 @@ _SESSION: Final = Table(
         "git_sha": ("git_sha", _TEXT),
         "trace_id": ("trace_id", _TEXT),
         "versions": ("versions", _TEXT_MAP),
+        "process": ("process", _TEXTS),
     },
 )
 _POLICIES: Final = Table(

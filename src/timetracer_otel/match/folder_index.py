@@ -9,18 +9,18 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
 
 from timetracer_otel.cassette import CassetteStore, Store
-from timetracer_otel.constants import FORMAT_VERSION
 from timetracer_otel.exceptions import CassetteError, CassetteNotFoundError
+from timetracer_otel.match.process_recordings import join
 from timetracer_otel.match.roots import RootFacts, fits_route, request_differences, root_facts
 from timetracer_otel.redact.redactor import Redactor
-from timetracer_otel.types import Cassette, RequestSnapshot, ResponseSnapshot, SessionMeta
+from timetracer_otel.types import Cassette, RequestSnapshot
 
-__all__ = ["CassetteLibrary", "LibraryEntry", "empty_cassette"]
+__all__ = ["CassetteLibrary", "LibraryEntry"]
 
 MAX_CACHED_BYTES = 64 * 1024 * 1024
 """Total size of the files whose events are kept in memory, for the next request that they are chosen for."""
@@ -183,22 +183,13 @@ class CassetteLibrary:
         It has no events where there is no such recording. A recording with other redaction rules than the latest one
         is left out, and `broken` has an error for it.
         """
-        joined = empty_cassette(self.directory)
-        for _, path in reversed(self._outside):
+        cassettes = []
+        for _, path in self._outside:
             try:
-                cassette = self._store.get(path)
+                cassettes.append(self._store.get(path))
             except CassetteError as fault:
                 self.broken.append(fault)
-                continue
-            if not joined.session.recorded_at:
-                joined = replace(cassette, events=[], path=joined.path)
-            elif _rules_of(cassette) != _rules_of(joined):
-                text = f"Cassette {path} was redacted by other rules than later ones."
-                self.broken.append(CassetteError(text, path=path))
-                continue
-            joined.events[:0] = cassette.events
-        joined.events[:] = [replace(event, eid=eid) for eid, event in enumerate(joined.events, 1)]
-        return joined
+        return join(cassettes, self.directory, self.broken)
 
     def nearest(self, request: RequestSnapshot) -> list[str]:
         """The recorded requests most like one without a recording, best first, each with its differences."""
@@ -261,20 +252,5 @@ class CassetteLibrary:
         return [(entry, facts[id(entry.redactor)]) for entry in entries]
 
 
-def empty_cassette(path: str | None = None) -> Cassette:
-    """A cassette without events and without a request."""
-    return Cassette(
-        schema_version=str(FORMAT_VERSION),
-        session=SessionMeta(id="", recorded_at="", service="", env=""),
-        request=RequestSnapshot(method="", path=""),
-        response=ResponseSnapshot(status=0),
-        path=path,
-    )
-
-
 def _uses(entry: LibraryEntry) -> int:
     return entry.uses
-
-
-def _rules_of(cassette: Cassette) -> tuple[str, ...]:
-    return (cassette.policies.redaction_mode, *cassette.policies.redaction_rules)

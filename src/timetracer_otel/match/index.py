@@ -136,6 +136,14 @@ class EventIndex:
         with self._lock:
             return [event for event in self._events if id(event) not in self._taken]
 
+    def unused(self) -> list[DependencyEvent]:
+        """The events that no call has taken although calls were expected to, in the order of the recording."""
+        return self.waiting()
+
+    def holds(self, event: DependencyEvent) -> bool:
+        """Whether this very event is one of these."""
+        return id(event) in self._keys
+
     def taken(self) -> list[DependencyEvent]:
         """The events that were taken, in the order of the recording."""
         with self._lock:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import chain, islice
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.match.advice import Wording, rules_for
 from timetracer_otel.match.body_content import body_value, is_form, plain_body
 from timetracer_otel.match.differences import MISSING, Difference, mapping_differences, shortened, value_differences
-from timetracer_otel.match.rules import EVERYTHING, MatchRules
+from timetracer_otel.match.rules import EVERYTHING, Ignored, MatchRules
 from timetracer_otel.redact.forms import form_of
 from timetracer_otel.redact.urls import same_target
-from timetracer_otel.types import DependencyEvent, EventSignature, header_pairs
+from timetracer_otel.types import CallSnapshot, DependencyEvent, EventSignature, header_pairs
 
 __all__ = [
     "Attempt",
@@ -24,18 +25,12 @@ __all__ = [
     "nearest",
 ]
 
+_IN_PYTHON = Wording()
 _CANDIDATES = 3
 _LONGEST_TEXT = 1000
 _MOST_DIFFERENCES = 8
-_RULES = (
-    ("query:", re.compile(r"query\.(.+)")),
-    ("header:", re.compile(r"headers\.(.+)")),
-    ("body:$", re.compile(r"(?:body|args)((?:\.[^\s.\[\]']+|\[\d+\])+)")),
-)
-"""How the setting ``ignore`` names a field of a difference."""
-_MOST_RULES = 2
-"""Where more fields differ, it is another call, and the error suggests no ``ignore`` rules. Fewer may be a time or a
-token that changes from run to run."""
+_MOST_COMPARED = 200
+"""How many other recorded calls are compared, to see whether a value tells them apart."""
 
 
 class Attempt(NamedTuple):
@@ -65,12 +60,18 @@ def differences(event: DependencyEvent, attempt: Attempt) -> list[Difference]:
         if does and name in given and not _is_same(name, recorded, actual)
     ]
     found += [Difference(name, MISSING, value) for name, value in attempt.unknown.items()]
+    call = event.call if event.call is not None else CallSnapshot()
+    before = rules.ignored_in(recorded.lib, recorded.method, recorded.url, call.args)
+    now = rules.ignored_in(actual.lib, actual.method, actual.url, attempt.args)
     if "query" in given:
-        found += mapping_differences("query", rules.query_of(recorded.query), rules.query_of(actual.query))
-    headers = event.call.headers if event.call is not None else {}
-    found += mapping_differences("headers", *(dict(rules.header_key(each)) for each in (headers, attempt.headers)))
+        found += mapping_differences(
+            "query", rules.query_of(recorded.query, before), rules.query_of(actual.query, now)
+        )
+    found += mapping_differences(
+        "headers", dict(rules.header_key(call.headers, before)), dict(rules.header_key(attempt.headers, now))
+    )
     if recorded.body_hash != actual.body_hash and rules.body and "body_hash" in given:
-        found += _body_differences(event, attempt)
+        found += _body_differences(event, attempt, before, now)
     return found
 
 
@@ -91,6 +92,7 @@ def mismatch(
     cassette_path: str | None,
     endpoint: str | None,
     lost: Mapping[str, int],
+    wording: Wording = _IN_PYTHON,
 ) -> ReplayMismatchError:
     """The error for a call that no event answers: the call, the nearest candidates, and what to do.
 
@@ -106,7 +108,8 @@ def mismatch(
         hint = (
             f"the cassette holds {len(used)} such call{'s' if len(used) > 1 else ''} and "
             f"{'all were' if len(used) > 1 else 'it was'} answered already. "
-            "The code calls more often than when it was recorded: record again."
+            f"The code calls more often than when it was recorded: record again, or let it have the last answer "
+            f"again: {wording.repeating}."
         )
         shown: list[tuple[DependencyEvent, str]] = [(event, " (answered already)") for event in used[:_CANDIDATES]]
     else:
@@ -115,13 +118,14 @@ def mismatch(
         if not shown:
             shown = [(event, " (answered already)") for event in nearest(taken, attempt)]
         if shown:
-            hint = "undo the change in the call, or record again. To call for real, name the library in live_plugins."
+            hint = "undo the change in the call, or record again. "
+            hint += f"To call for real, name the library in {wording.live}."
         else:
-            hint = "the cassette holds nothing like it: record again, or name the library in live_plugins."
+            hint = f"the cassette holds nothing like it: record again, or name the library in {wording.live}."
     first = differences(shown[0][0], attempt) if shown else []
-    rule = _rule_without(first, attempt)
-    if rule is not None:
-        hint += f" A value that changes from run to run can be left out of the comparison: {rule}."
+    rules = _rules_without(first, shown[0][0], attempt, waiting, taken) if first and not used else ()
+    if rules:
+        hint += f" A value that changes from run to run can be left out of the comparison: {wording.ignoring(rules)}."
     if lost:
         losses = ", ".join(f"{number} {reason}" for reason, number in sorted(lost.items()))
         hint += f" The call may be among what the recording lost ({losses})."
@@ -134,25 +138,35 @@ def mismatch(
         actual={each.field: each.actual for each in first if each.actual is not MISSING},
         hint=hint,
         candidates=[_candidate(event, note, attempt) for event, note in shown],
+        rules=rules,
     )
 
 
-def _rule_without(found: list[Difference], attempt: Attempt) -> str | None:
-    """The setting that would leave out all differences; None where no setting can."""
-    if not found:
-        return None
-    own = form_of(attempt.signature.lib).own_setting(attempt.args)
-    if own is not None:
-        return own.name if all(each.field.startswith(own.fields) for each in found) else None
-    if len(found) > _MOST_RULES:
-        return None
-    rules = []
-    for each in found:
-        named = next(((kind, match[1]) for kind, form in _RULES if (match := form.fullmatch(each.field))), None)
-        if named is None or (named[0] == "body:$" and is_form(header_pairs(attempt.headers))):
-            return None
-        rules.append(f'"{"".join(named)}"')
-    return f"ignore=[{', '.join(rules)}]"
+def _rules_without(
+    found: list[Difference],
+    event: DependencyEvent,
+    attempt: Attempt,
+    waiting: Iterable[DependencyEvent],
+    taken: Iterable[DependencyEvent],
+) -> tuple[str, ...]:
+    """The ``ignore`` rules that would leave out all differences from an event; empty where none is to be advised."""
+    signature = attempt.signature
+
+    def others() -> Iterator[tuple[DependencyEvent, list[str]]]:
+        call = event.call if event.call is not None else CallSnapshot()
+        body = call.body.data if call.body is not None and isinstance(call.body.data, bytes) else None
+        recorded = Attempt(event.signature, body, call.args, call.headers, attempt.rules, attempt.given)
+        alike = (
+            other
+            for other in chain(waiting, taken)
+            if other is not event
+            and (other.signature.lib, other.signature.method) == (signature.lib, signature.method)
+        )
+        for other in islice(alike, _MOST_COMPARED):
+            yield other, [each.field for each in differences(other, recorded)]
+
+    is_a_form = is_form(header_pairs(attempt.headers))
+    return rules_for(found, signature, attempt.args, is_a_form, others)
 
 
 def describe(signature: EventSignature) -> str:
@@ -204,10 +218,12 @@ def _is_same(field: str, recorded: EventSignature, actual: EventSignature) -> bo
     return before == now or (field == "url" and None not in (before, now) and same_target(before) == same_target(now))
 
 
-def _body_differences(event: DependencyEvent, attempt: Attempt) -> Iterator[Difference]:
-    call, content = event.call, attempt.rules.content
+def _body_differences(
+    event: DependencyEvent, attempt: Attempt, ignored: Ignored, ignored_now: Ignored
+) -> Iterator[Difference]:
+    call = event.call
     if call is not None and call.args is not None and attempt.args is not None:
-        yield from value_differences("args", content(call.args), content(attempt.args))
+        yield from value_differences("args", ignored.content(call.args), ignored_now.content(attempt.args))
         return
     recorded = call.body.data if call is not None and call.body is not None else None
     if call is None or not isinstance(recorded, bytes) or not attempt.body:
@@ -216,7 +232,7 @@ def _body_differences(event: DependencyEvent, attempt: Attempt) -> Iterator[Diff
     sides = [(recorded, header_pairs(call.headers)), (attempt.body, header_pairs(attempt.headers))]
     plain = [plain_body(data, headers) for data, headers in sides]
     before, now = (body_value(data, headers) for data, (_, headers) in zip(plain, sides, strict=True))
-    found = list(value_differences("body", content(before), content(now)))
+    found = list(value_differences("body", ignored.content(before), ignored_now.content(now)))
     # No differences, although the bytes differ: the same JSON, written in another way.
     yield from found or [Difference("body", *plain)]
 

@@ -117,13 +117,14 @@ class Signer:
 
     def ruled(self, rules: MatchRules, key: Key, query: dict[str, Any], view: CallView) -> Key:
         """A key without the parts that do not count by the rules."""
+        ignored = rules.ignored_in(view.lib, view.method, view.url, view.args)
         return Key(
             key.lib,
             key.method if rules.method else "",
             key.target if rules.url else None,
-            _query_key(rules.query_of(query)),
-            PARTIAL_BODY if key.body == PARTIAL_BODY and rules.body else rules.body_key(view, key.body),
-            rules.header_key(view.headers),
+            _query_key(rules.query_of(query, ignored)),
+            PARTIAL_BODY if key.body == PARTIAL_BODY and rules.body else rules.body_key(view, key.body, ignored),
+            rules.header_key(view.headers, ignored),
         )
 
     def without_ignored(self, lib: str, args: Any) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,18 +22,19 @@ from timetracer_otel.exceptions import CassetteError, ConfigurationError
 from timetracer_otel.guard import network_guard
 from timetracer_otel.incoming.exclusions import is_excluded
 from timetracer_otel.incoming.scope import IncomingRequest, RequestScope
+from timetracer_otel.match.advice import Wording
 from timetracer_otel.match.folder_index import CassetteLibrary, LibraryEntry
 from timetracer_otel.otel.span_facts import RootSpan, is_server
 from timetracer_otel.otel.spans import LiveSpan
 from timetracer_otel.process.ledger import ReplayLedger
 from timetracer_otel.process.refusing import RefusingSession
 from timetracer_otel.session import BaseSession, ReplaySession
-from timetracer_otel.types import BodySnapshot, Cassette, RequestSnapshot
+from timetracer_otel.types import BodySnapshot, Cassette, RequestSnapshot, Verdict
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
-__all__ = ["FolderReplay", "named_cassette"]
+__all__ = ["FolderReplay", "FolderSession", "named_cassette"]
 
 
 def named_cassette(header: str | None = None, context: Context | None = None) -> str | None:
@@ -72,18 +75,42 @@ def _snapshot(incoming: IncomingRequest) -> RequestSnapshot:
     return incoming.snapshot(BodySnapshot(captured=True, encoding="bytes", data=data, size_bytes=len(data)))
 
 
+class FolderSession(ReplaySession):
+    """The session of the calls outside any request of a folder's replay, which also has the account of all requests.
+
+    A block gets it: `replay(FOLDER)`, and the pytest fixture ``timetracer_replay(FOLDER)``.
+    """
+
+    account: Callable[[], Verdict] | None = None
+    """Gives the verdict on the whole folder; None where somebody else tells of it."""
+
+    def verdict(self) -> Verdict:
+        """The account of all requests of the block up to now, and of the calls outside of them.
+
+        Unused are the recorded calls of the requests that came. Those that were recorded outside any request are
+        there to answer, and do not count.
+        """
+        return super().verdict() if self.account is None else self.account()
+
+    def own_verdict(self) -> Verdict:
+        """The account of the calls outside any request alone."""
+        return super().verdict()
+
+
 class FolderReplay:
     """Chooses a session for each request, and keeps it until the request has ended. Safe from any thread and task.
 
     Args:
         config: Its ``cassette_path`` is the folder.
+        by_environment: Whether the user has set it up by the environment, and not in Python; for advice.
 
     Raises:
         ConfigurationError: Its ``record_mode`` is one for a single cassette.
         CassetteError: There is no such folder, or no cassette in it can be read.
     """
 
-    def __init__(self, config: TraceConfig) -> None:
+    def __init__(self, config: TraceConfig, *, by_environment: bool = True) -> None:
+        self._by_environment = by_environment
         folder = config.cassette_path or ""
         if config.record_mode is not RecordMode.NONE:
             raise ConfigurationError(
@@ -97,15 +124,18 @@ class FolderReplay:
         for fault in self.library.broken:
             faults.logger.warning("timetracer-otel: left out: %s", fault)
         self._reported = len(self.library.broken)
-        self._ledger = ReplayLedger(config.replay_report)
+        self._wording = Wording(by_environment, tuple(config.ignore))
+        self._ledger = ReplayLedger(config.replay_report, self._wording)
         self._excluded = ExcludedUrls()
         self._lock = threading.RLock()
-        self._outside: ReplaySession | None = None
+        self._outside: FolderSession | None = None
+        self._begun: list[ReplaySession] | None = None if by_environment else []
+        """The sessions of all requests up to now. Only a block has them, which ends soon."""
         self._open: dict[ReplaySession, _Open] = {}
         if config.block_network:
             network_guard.begin(self.outside())
 
-    def outside(self) -> ReplaySession:
+    def outside(self) -> FolderSession:
         """The session of calls outside any request. It answers from what was recorded outside any request."""
         session = self._outside
         if session is None:
@@ -115,10 +145,35 @@ class FolderReplay:
                     cassette = self.library.outside()
                     for fault in self.library.broken[self._reported :]:
                         faults.logger.warning("timetracer-otel: left out: %s", fault)
-                    session = self._session(cassette, cassette.path or self.library.directory)
+                    path = cassette.path or self.library.directory
+                    session = FolderSession(cassette, path, self._config.strict_replay, self._config)
+                    session.by_environment = self._by_environment
                     session.on_miss = partial(self._ledger.missed, "outside any request")
+                    if self._begun is not None:
+                        session.account = self.verdict
                     self._outside = session
         return session
+
+    def verdict(self) -> Verdict:
+        """The account of a block: all of its requests, and the calls outside of them."""
+        with self._lock:
+            sessions = list(self._begun or ())
+        outside = replace(self.outside().own_verdict(), unused=())
+        parts = [*(session.verdict() for session in sessions), outside]
+        live = sum((Counter(part.live) for part in parts), Counter[str]())
+        rules = [rule for part in parts for error in part.misses for rule in error.rules]
+        return Verdict(
+            hits=tuple(event for part in parts for event in part.hits),
+            repeats=sum(part.repeats for part in parts),
+            misses=tuple(error for part in parts for error in part.misses),
+            unused=tuple(event for part in parts for event in part.unused),
+            live=dict(live),
+            recorded=0,
+            blocked=tuple(error for part in parts for error in part.blocked),
+            cassette_path=self.library.directory,
+            fail_on_unused=self._config.fail_on_unused,
+            advice=self._wording.ignoring(rules) if rules else "",
+        )
 
     def expects_body(self, incoming: IncomingRequest) -> bool:
         """Whether the choice for a request depends on its body, so that it must be read first."""
@@ -155,6 +210,8 @@ class FolderReplay:
         counts = entry is not None or (self._config.should_trace(request.path) and not left_out)
         with self._lock:
             self._open[session] = _Open(line, by_span, counts)
+            if self._begun is not None:
+                self._begun.append(session)
         if counts:
             self._ledger.began(line, _cassette_of(session))
         if self._config.block_network:
@@ -166,6 +223,8 @@ class FolderReplay:
             return
         with self._lock:
             began = self._open.pop(session, None)
+            if self._begun is not None and session in self._begun:
+                self._begun.remove(session)
         if began is None:
             return
         if began.counts:
@@ -196,21 +255,26 @@ class FolderReplay:
 
     def finish(self) -> None:
         """Log what the replay did: one line with the sums, and each call that had no answer."""
+        self.close()
+        outside = self._outside
+        if outside is not None:
+            self._ledger.add(outside.own_verdict())
+        self._ledger.tell(self.library)
+
+    def close(self) -> None:
+        """End the requests that are still under way. Harmless when repeated."""
         with self._lock:
             under_way = list(self._open.items())
         for session, began in under_way:
             self.end(session, began.by_span)
-        outside = self._outside
-        if outside is not None:
-            network_guard.end(outside)
-            self._ledger.add(outside.verdict())
-        self._ledger.tell(self.library)
+        if self._outside is not None:
+            network_guard.end(self._outside)
 
     def after_fork(self) -> None:
         """Begin anew in a forked child: the parent's requests are the parent's to report."""
         self._lock = threading.RLock()
         self._open = {}
-        self._ledger = ReplayLedger(self._config.replay_report)
+        self._ledger = ReplayLedger(self._config.replay_report, self._wording)
 
     def _chosen(self, entry: LibraryEntry, request: RequestSnapshot) -> ReplaySession:
         try:
@@ -227,7 +291,9 @@ class FolderReplay:
         return session
 
     def _session(self, cassette: Cassette, path: str) -> ReplaySession:
-        return ReplaySession(cassette, path, self._config.strict_replay, self._config)
+        session = ReplaySession(cassette, path, self._config.strict_replay, self._config)
+        session.by_environment = self._by_environment
+        return session
 
     def _refusing(self, request: RequestSnapshot, named: str | None) -> RefusingSession:
         line = f"{request.method} {request.path}"

@@ -6,10 +6,12 @@ import json
 import logging
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from timetracer_otel.base import faults
-from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.exceptions import NetworkBlockedError, ReplayMismatchError
+from timetracer_otel.match.advice import Wording
 from timetracer_otel.match.folder_index import CassetteLibrary
 from timetracer_otel.types import Verdict
 
@@ -24,10 +26,13 @@ class ReplayLedger:
 
     Args:
         report: The file that lines of JSON are appended to; None for no file.
+        wording: How the user says settings, for advice.
     """
 
-    def __init__(self, report: str | None) -> None:
+    def __init__(self, report: str | None, wording: Wording) -> None:
         self._report_path = report
+        self._wording = wording
+        self._rules: dict[str, None] = {}
         self._lock = threading.RLock()
         self._sums: Counter[str] = Counter()
         self._told: list[str] = []
@@ -49,13 +54,14 @@ class ReplayLedger:
         """Count a call of a request that had no answer."""
         with self._lock:
             self._sums["missed"] += 1
+            self._rules.update(dict.fromkeys(error.rules))
             if len(self._told) < _MOST_TOLD:
                 self._told.append(f"missed in {request}: {error}")
 
     def missed_late(self, request: str, cassette: str | None, error: ReplayMismatchError) -> None:
         """Count a call that had no answer and was made after its request had ended."""
         self.missed(f"{request}, after its end", error)
-        self._report({"request": request, "cassette": cassette, "state": "late", "misses": [str(error)]})
+        self._report({"request": request, "cassette": cassette, "state": "late", **_told([error])})
 
     def ended(self, request: str, cassette: str | None, verdict: Verdict) -> None:
         """Add what the calls of a request did, when it has ended."""
@@ -66,7 +72,7 @@ class ReplayLedger:
                 "cassette": cassette,
                 "state": "ended",
                 "hits": len(verdict.hits) + verdict.repeats,
-                "misses": [str(error) for error in (*verdict.misses, *verdict.blocked)],
+                **_told(verdict.misses, verdict.blocked),
                 "unused": [event.eid for event in verdict.unused],
                 "live": dict(verdict.live),
             }
@@ -96,6 +102,11 @@ class ReplayLedger:
             faults.logger.warning("timetracer-otel: %s", text)
         if sums["missed"] > len(self._told):
             faults.logger.warning("timetracer-otel: and %d more missed calls", sums["missed"] - len(self._told))
+        if self._rules:
+            faults.logger.warning(
+                "timetracer-otel: to leave out the values that change from run to run, of all these calls: %s",
+                self._wording.ignoring(self._rules),
+            )
 
     def _report(self, found: dict[str, Any]) -> None:
         if self._report_path is None:
@@ -108,3 +119,11 @@ class ReplayLedger:
             faults.warn_once(
                 "replay-report", f"TIMETRACER_REPLAY_REPORT: cannot write {self._report_path}: {error.strerror}"
             )
+
+
+def _told(misses: Sequence[ReplayMismatchError], blocked: Sequence[NetworkBlockedError] = ()) -> dict[str, list[str]]:
+    """The part of a report's line that says what had no answer, and which ``ignore`` rules are advised."""
+    return {
+        "misses": [str(error) for error in (*misses, *blocked)],
+        "rules": list(dict.fromkeys(rule for error in misses for rule in error.rules)),
+    }

@@ -36,6 +36,8 @@ class ProcessReplay:
                 "TIMETRACER_CASSETTE: not set, but TIMETRACER_MODE=replay needs a cassette. Name the file to replay."
             )
         self.session = session if session is not None else begin_replay(config.cassette_path, config)
+        if isinstance(self.session, ReplaySession):
+            self.session.by_environment = True
         self._config = config
         # The app may go to another folder while it runs.
         self._saved_to = str(Path(config.cassette_path).absolute()) if config.cassette_path is not None else None

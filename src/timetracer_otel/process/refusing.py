@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import EventType
 from timetracer_otel.exceptions import ReplayMismatchError
-from timetracer_otel.match.folder_index import empty_cassette
+from timetracer_otel.match.process_recordings import empty_cassette
 from timetracer_otel.match.signature import RedactedCall
 from timetracer_otel.session import ReplaySession
 from timetracer_otel.types import Call

@@ -19,6 +19,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 
 from timetracer_otel.base import counters, faults
+from timetracer_otel.base.lineage import lineage
 from timetracer_otel.base.plugin_names import known_names
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.exclusions import ExcludedUrls
@@ -149,6 +150,8 @@ class Runtime:
                 # The app may go to another folder while it runs.
                 config = self._config = replace(config, cassette_dir=str(Path(config.cassette_dir).absolute()))
                 self._excluded = ExcludedUrls()
+                # Workers that are forked from here on know that they are.
+                lineage()
                 self._recordings = Recordings(config, self.spans, self.process_session)
                 self._recordings.recover()
                 self.takes_requests = True
@@ -170,6 +173,32 @@ class Runtime:
         else:
             self._replay = ProcessReplay(config)
         self._begin()
+
+    def begin_folder(self, folder: FolderReplay) -> None:
+        """Answer each request from a folder until `end_folder`, as a block asks for it.
+
+        Raises:
+            ConfigurationError: The process records or replays already, by its environment or another such block.
+        """
+        with self._lock:
+            if self.is_active:
+                raise ConfigurationError(
+                    "replay: the replay of a folder is for the whole process, which records or replays already. End "
+                    "the other block first, or unset TIMETRACER_MODE."
+                )
+            self._folder = folder
+            self.takes_requests = True
+        set_ambient_lookup(self.ambient_session)
+        self.watch_spans()
+
+    def end_folder(self, folder: FolderReplay) -> None:
+        """Undo `begin_folder`; harmless when repeated."""
+        with self._lock:
+            if self._folder is not folder:
+                return
+            self.takes_requests = False
+            self._folder = None
+        folder.close()
 
     def stop(self) -> None:
         """Write the recordings, log what a replay did, and do nothing from now on."""

@@ -14,7 +14,7 @@ marker or a fixture is used.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -206,9 +206,13 @@ class AutoFixture(Protocol):
 
 @pytest.fixture
 def timetracer_replay(request: pytest.FixtureRequest, timetracer_cassette_dir: Path) -> ReplayFixture:
-    """A function that replays a cassette.
+    """A function that replays a cassette, or a folder of cassettes.
 
         with timetracer_replay("name.msgpack") as session:
+
+    With a folder, each request that an app gets in the block (by a test client, for instance) is answered from the
+    cassette recorded for it, and what the recorded process called outside any request is answered as well. A cassette
+    of one request is replayed together with that, too, where the recording of its process lies beside it.
 
     Its parameters are ``cassette_path`` (relative to `timetracer_cassette_dir`, or absolute), ``strict`` (False:
     a JSON body with equal content counts as equal; where it is left out, the setting ``strict_replay`` says) and
@@ -302,7 +306,8 @@ def _replaying(
     from timetracer_otel.testing import everywhere
 
     names = checked(plugins)
-    note_used(request, path)
+    for each in path.rglob("*.msgpack*") if path.is_dir() else [path]:
+        note_used(request, each)
     settings: Settings = {"mock_plugins": names, "record_mode": record_mode}
     if strict is not None:
         settings["strict_replay"] = strict
@@ -310,7 +315,8 @@ def _replaying(
         # `timetracer_auto` records by itself where the record mode is "all", so this is never a recording.
         assert isinstance(session, ReplaySession)
         try:
-            with everywhere(session, request.instance):
+            # The session of a folder is current everywhere: it is that of the process.
+            with nullcontext() if path.is_dir() else everywhere(session, request.instance):
                 yield session
         finally:
             note_account(request.node, session)

@@ -23,6 +23,7 @@ from timetracer_otel.testing import everywhere, in_session
 
 __all__ = [
     "CASSETTE",
+    "RULE",
     "UNUSED",
     "TestSession",
     "checked",
@@ -35,6 +36,8 @@ CASSETTE = "timetracer_cassette"
 """Name of the user property that says which cassette a test used. A test has one for each cassette."""
 UNUSED = "timetracer_unused"
 """Name of the user property that says which recorded call a test did not make. A test has one for each call."""
+RULE = "timetracer_rule"
+"""Name of the user property with an ``ignore`` rule that is advised for a call without an answer."""
 
 _SHORT_NAMES = {"mock": "mock_plugins", "live": "live_plugins"}
 
@@ -150,7 +153,10 @@ def note_used(request: pytest.FixtureRequest, path: Path) -> None:
 def note_account(item: pytest.Item, session: BaseSession | None) -> None:
     """Put the verdict of the replay into the test's report. pytest shows it if the test fails, or with ``-rP``."""
     if isinstance(session, ReplaySession):
-        item.add_report_section("call", "timetracer", f"{verdict_text(session.verdict())}\n")
+        verdict = session.verdict()
+        item.add_report_section("call", "timetracer", f"{verdict_text(verdict)}\n")
+        for rule in dict.fromkeys(rule for error in verdict.misses for rule in error.rules):
+            item.user_properties.append((RULE, rule))
 
 
 def note_unused(request: pytest.FixtureRequest, session: BaseSession) -> None:

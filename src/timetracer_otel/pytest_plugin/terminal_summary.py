@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import pytest
 
-from timetracer_otel.pytest_plugin.sessions import CASSETTE, UNUSED
+from timetracer_otel.match.advice import Wording
+from timetracer_otel.pytest_plugin.sessions import CASSETTE, RULE, UNUSED
 
 __all__ = ["Orphans", "orphans_of", "write_summary"]
 
@@ -79,6 +80,11 @@ def write_summary(reporter: pytest.TerminalReporter, config: pytest.Config) -> N
     lines = []
     for test, call in dict.fromkeys(_properties(reporter, UNUSED)):
         lines.append(f"{test}: recorded, but not called: {call}")
+    rules = dict.fromkeys(rule for _, rule in _properties(reporter, RULE))
+    if rules:
+        lines.append(
+            f"to leave out the values that change from run to run, of all tests: {Wording().ignoring(rules)}"
+        )
     if config.getoption("--timetracer-orphans"):
         orphans = orphans_of(config)
         lines += [f"no test used {os.path.relpath(path, config.rootpath)}" for path in orphans.paths]

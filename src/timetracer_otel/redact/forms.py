@@ -8,21 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from timetracer_otel.base import plugin_names
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.types import EventResult
 
-__all__ = ["PLAIN", "CallForm", "OwnSetting", "declare", "declare_group", "error_text", "find_by", "form_of"]
-
-
-class OwnSetting(NamedTuple):
-    """A setting of a library's own that leaves values out of the comparison, as ``ignore`` does for other calls."""
-
-    name: str
-    fields: tuple[str, ...]
-    """The differences that it can leave out, by the beginnings of their names (``args.parameters``)."""
+__all__ = ["PLAIN", "CallForm", "declare", "declare_group", "error_text", "find_by", "form_of"]
 
 
 class CallForm:
@@ -62,7 +54,7 @@ class CallForm:
 
         Args:
             args: Of a recorded call, or of one that is made now.
-            rules: The setting ``ignore_sql_params``.
+            rules: The setting ``ignore_sql_params``, and the rules of ``ignore`` that begin with ``sql:``.
         """
         return args
 
@@ -77,8 +69,25 @@ class CallForm:
         """The text that is compared to find the nearest recorded call; None where there is none."""
         return None
 
-    def own_setting(self, args: Any) -> OwnSetting | None:
-        """The setting that a miss names for values that change from run to run; None where that is ``ignore``."""
+    def subject(self, args: Any) -> str | None:
+        """The text that the pattern of a scope is compared with (``redis:GET cache:*``); None where there is none."""
+        return None
+
+    def identifies(self, field: str, args: Any) -> bool:
+        """Whether a field of the arguments says what the call asks for, and not what it brings along.
+
+        To leave out such a field would give the answer about one thing to a call about another.
+
+        Args:
+            field: Its name in a difference: ``args[1]``, ``args.parameters.id_1``.
+            args: The redacted arguments.
+        """
+        return False
+
+    def rule_for(self, field: str, args: Any) -> str | None:
+        """The rule of the setting ``ignore`` by which calls like this one leave out a field; None for the usual form
+        of a rule.
+        """
         return None
 
 

@@ -20,6 +20,11 @@ def verdict_text(verdict: Verdict) -> str:
     lines = [f"Replay of {verdict.cassette_path}: {verdict}"]
     lines += _section("missed", [str(error) for error in verdict.misses])
     lines += _section("blocked", [str(error) for error in verdict.blocked])
+    if verdict.advice:
+        lines += [
+            "what to do about values that change from run to run, of all misses at once:",
+            f"  {verdict.advice}",
+        ]
     unused = [f"#{event.eid} {event_name(event)}" for event in verdict.unused]
     lines += _section("unused", unused)
     lines += _section("live", [f"{name}: {count}" for name, count in sorted(verdict.live.items())])

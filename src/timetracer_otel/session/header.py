@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from importlib import metadata
 
+from timetracer_otel.base.lineage import lineage
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.types import AppliedPolicies, SessionMeta
@@ -42,6 +43,7 @@ def meta(
         python_version=config.get_python_version(),
         trace_id=trace_id,
         versions=_versions(),
+        process=list(lineage()),
     )
 
 

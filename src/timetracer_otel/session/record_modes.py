@@ -14,6 +14,7 @@ from timetracer_otel.cassette import cassette_path, check_writable, read_cassett
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import RecordMode
 from timetracer_otel.exceptions import ConfigurationError
+from timetracer_otel.match.process_recordings import beside
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.session.replay import ReplaySession
 from timetracer_otel.session.trace import TraceSession
@@ -37,7 +38,8 @@ def begin_replay(path: str | None, config: TraceConfig) -> ReplayOrRecording:
     if record_mode is RecordMode.ALL or (record_mode is not RecordMode.NONE and not Path(path).exists()):
         check_writable(path, config.compression)
         return TraceSession(config)
-    session = ReplaySession(read_cassette(path), str(Path(path)), config.strict_replay, config)
+    cassette = read_cassette(path)
+    session = ReplaySession(cassette, str(Path(path)), config.strict_replay, config, beside(cassette))
     if record_mode is RecordMode.NEW_EPISODES:
         check_writable(path, config.compression)
         session.recorder = _recorder_behind(session.cassette, config)

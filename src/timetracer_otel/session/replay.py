@@ -6,15 +6,19 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from timetracer_otel.base.ignore_rules import BOUND
 from timetracer_otel.cassette import Unencodable
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import BodyEnd, EventType, TraceMode
 from timetracer_otel.exceptions import NetworkBlockedError, ReplayMismatchError
+from timetracer_otel.match.advice import Wording
 from timetracer_otel.match.index import Accepts, EventIndex
+from timetracer_otel.match.joint_index import JointIndex
 from timetracer_otel.match.nearest import Attempt, describe, mismatch
 from timetracer_otel.match.rules import EVERYTHING, rules_of
 from timetracer_otel.match.signature import PARTIAL_BODY, RedactedCall, Signer
@@ -43,10 +47,17 @@ class ReplaySession(BaseSession):
             A call without a match is an error either way.
         config: Which plugins are mocked and how answers are timed. Without it, every plugin is mocked.
             The redaction rules are those of the recording, so that both sides of a match are in the same form.
+        beside: What the process of a recorded request recorded outside any request, redacted by the same rules. It
+            answers as well; what of it no call asks for is not unused.
     """
 
     def __init__(
-        self, cassette: Cassette, cassette_path: str, strict: bool = True, config: TraceConfig | None = None
+        self,
+        cassette: Cassette,
+        cassette_path: str,
+        strict: bool = True,
+        config: TraceConfig | None = None,
+        beside: Cassette | None = None,
     ) -> None:
         self.cassette = cassette
         self.cassette_path = cassette_path
@@ -60,6 +71,8 @@ class ReplaySession(BaseSession):
         """The request that came in, where it differs from the recorded one, for error texts."""
         self.on_miss: Callable[[ReplayMismatchError], None] | None = None
         """Called with the error of each call that has no answer."""
+        self.by_environment: bool = False
+        """Whether the user sets this replay up by the environment or a command, and not in Python; for advice."""
         self.fallback: Callable[[], ReplaySession] | None = None
         """Gives another session to ask for calls that this one does not hold. Set when the request has ended: calls
         made after that may have been recorded outside the request."""
@@ -69,8 +82,14 @@ class ReplaySession(BaseSession):
         policies = cassette.policies
         self._redactor = Redactor.from_rules(policies.redaction_mode, policies.redaction_rules)
         self._rules = rules_of(config)
-        self._signer = Signer(self._redactor, config.ignore_sql_params if config else (), self._rules)
+        self._signer = Signer(self._redactor, _bound_rules(config), self._rules)
+        self._events = cassette.events
         self._index = EventIndex(cassette.events, self._signer.recorded_key)
+        if beside is not None:
+            last = max((event.eid for event in cassette.events), default=0)
+            more = [replace(event, eid=eid) for eid, event in enumerate(beside.events, last + 1)]
+            self._events = [*cassette.events, *more]
+            self._index = JointIndex(self._index, EventIndex(more, self._signer.recorded_key))
         self._hashes_differ: bool | None = None
         self._mocked: dict[str, bool] = {}
         self.replay_timing: bool = config is not None and config.replay_timing
@@ -103,8 +122,8 @@ class ReplaySession(BaseSession):
 
     @property
     def events(self) -> list[DependencyEvent]:
-        """All recorded events, in order of start."""
-        return self.cassette.events
+        """All recorded events, in order of start; behind them those of the recordings of the process beside."""
+        return self._events
 
     @property
     def adds_new_calls(self) -> bool:
@@ -128,7 +147,7 @@ class ReplaySession(BaseSession):
     @property
     def has_more_events(self) -> bool:
         """Whether there is an event that no call has taken."""
-        return bool(self._index.waiting())
+        return bool(self._index.unused())
 
     def should_mock_plugin(self, plugin_name: str) -> bool:
         """Whether this replay answers a plugin's calls; takes names of plugins and of groups."""
@@ -270,7 +289,7 @@ class ReplaySession(BaseSession):
         """
         unused = [
             event
-            for event in self._index.waiting()
+            for event in self._index.unused()
             if event.not_replayable is None and self.should_mock_plugin(event.signature.lib)
         ]
         with self._lock:
@@ -285,6 +304,7 @@ class ReplaySession(BaseSession):
             blocked=tuple(self.blocked),
             cassette_path=self.cassette_path,
             fail_on_unused=self.config is not None and self.config.fail_on_unused,
+            advice=self._advice(misses),
         )
 
     def claim(self, event: DependencyEvent) -> bool:
@@ -300,7 +320,7 @@ class ReplaySession(BaseSession):
             cassette_path=self.cassette_path,
             endpoint=self._endpoint,
             event_index=event.eid,
-            hint="mend the cause and record again, or name the library in live_plugins to call for real.",
+            hint=f"mend the cause and record again, or name the library in {self._wording.live} to call for real.",
         )
         return self._count_miss(error)
 
@@ -357,7 +377,7 @@ class ReplaySession(BaseSession):
 
     def get_unconsumed_events(self) -> list[DependencyEvent]:
         """The events that no call has taken, in the order of the recording."""
-        return self._index.waiting()
+        return self._index.unused()
 
     def _recorded_field(self, event: DependencyEvent, name: str) -> Any:
         value = getattr(event.signature, name, None)
@@ -390,7 +410,7 @@ class ReplaySession(BaseSession):
             f"Cannot be matched: {call.lib} {call.method} {call.url or ''}: its arguments have no encoding: {fault}",
             cassette_path=self.cassette_path,
             endpoint=self._endpoint,
-            hint="no recording can hold this call; name the library in live_plugins to call for real.",
+            hint=f"no recording can hold this call; name the library in {self._wording.live} to call for real.",
         )
         return self._count_miss(error)
 
@@ -402,8 +422,24 @@ class ReplaySession(BaseSession):
             cassette_path=self.cassette_path,
             endpoint=self._endpoint,
             lost=self.cassette.stats.dropped,
+            wording=self._wording,
         )
         return self._count_miss(error)
+
+    def _advice(self, misses: Sequence[ReplayMismatchError]) -> str:
+        rules = [rule for error in misses for rule in error.rules]
+        return self._wording.ignoring(rules) if rules else ""
+
+    @property
+    def _wording(self) -> Wording:
+        return Wording(self.by_environment, tuple(self.config.ignore) if self.config is not None else ())
+
+
+def _bound_rules(config: TraceConfig | None) -> tuple[str, ...]:
+    """The rules about bound values of statements, of both settings that have such rules."""
+    if config is None:
+        return ()
+    return (*config.ignore_sql_params, *(rule for rule in config.ignore if rule.startswith(BOUND)))
 
 
 def _was_read(event: DependencyEvent) -> bool:

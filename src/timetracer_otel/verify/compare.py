@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from timetracer_otel.base.ignore_rules import IgnoreRule, parse_rule
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.exceptions import ConfigurationError
+from timetracer_otel.match.rules import scope_fits
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.report import body_difference, header_difference
-from timetracer_otel.types import BodySnapshot, Cassette, HeaderMap, header_pairs
+from timetracer_otel.types import BodySnapshot, Cassette, HeaderMap, RequestSnapshot, header_pairs
 from timetracer_otel.verify.sender import Answer
 
 __all__ = ["VOLATILE_HEADERS", "Comparison", "Ignored", "compare"]
@@ -33,24 +35,37 @@ _WITHOUT_BODY = frozenset({204, 304})
 class Ignored(NamedTuple):
     """The headers and the parts of a JSON body that are not compared."""
 
-    headers: frozenset[str]
-    """Names in lower case."""
-    paths: tuple[str, ...]
-    """JSON paths from ``$``."""
+    rules: tuple[IgnoreRule, ...] = ()
 
     @classmethod
     def of(cls, rules: Sequence[str]) -> Ignored:
         """Take the rules apart, which have the form of the setting ``ignore``. `VOLATILE_HEADERS` are added.
 
         Raises:
-            ConfigurationError: A rule is about a query, and an answer has no query.
+            ConfigurationError: A rule is about a query or a statement, and an answer has neither.
         """
-        kinds = [rule.partition(":")[::2] for rule in rules]
-        for kind, what in kinds:
-            if kind == "query":
-                raise ConfigurationError(f"--ignore: 'query:{what}' says nothing about an answer; it has no query.")
-        headers = frozenset(what.lower() for kind, what in kinds if kind == "header")
-        return cls(VOLATILE_HEADERS | headers, tuple(what for kind, what in kinds if kind == "body"))
+        parsed = [rule for text in rules if (rule := parse_rule(text)) is not None]
+        for rule in parsed:
+            if rule.kind not in ("header", "body"):
+                raise ConfigurationError(
+                    f"--ignore: {rule.kind + ':' + rule.what if rule.kind == 'query' else rule.what!r} says nothing "
+                    "about an answer; it has no query, and no bound values."
+                )
+        return cls(tuple(parsed))
+
+    def in_answer_to(self, request: RequestSnapshot) -> tuple[frozenset[str], tuple[str, ...]]:
+        """The names of headers, in lower case, and the JSON paths that do not count in the answer to a request."""
+        rules = [
+            rule
+            for rule in self.rules
+            if not rule.scope or scope_fits(rule.scope, "", request.method, f"http://{_HOST}{request.path}")
+        ]
+        headers = frozenset(rule.what.lower() for rule in rules if rule.kind == "header")
+        return VOLATILE_HEADERS | headers, tuple(rule.what for rule in rules if rule.kind == "body")
+
+
+_HOST = "service"
+"""Stands for the service's own address, which is another one in each run."""
 
 
 class Comparison(NamedTuple):
@@ -64,6 +79,7 @@ def compare(cassette: Cassette, answer: Answer, ignored: Ignored) -> Comparison:
     """Compare an answer of the service with the one that a cassette holds."""
     recorded, request = cassette.response, cassette.request
     redactor = Redactor.from_rules(cassette.policies.redaction_mode, cassette.policies.redaction_rules)
+    no_headers, no_paths = ignored.in_answer_to(request)
     differences = []
     if recorded.status != answer.status:
         differences.append(f"status: recorded {recorded.status}, now {answer.status}")
@@ -73,7 +89,7 @@ def compare(cassette: Cassette, answer: Answer, ignored: Ignored) -> Comparison:
     now = HeaderMap(redactor.headers(answer.headers.pairs))
     # The bodies are compared, so their length need not be. The answer to HEAD has no body, but states the length.
     lengths = frozenset() if request.method == "HEAD" and "content-length" in before else {"content-length"}
-    differences += header_difference(before, now, ignored.headers | lengths)
+    differences += header_difference(before, now, no_headers | lengths)
     if request.method == "HEAD" or answer.status in _WITHOUT_BODY:
         # The app may have given a body, but a server does not send it.
         return Comparison(differences, [])
@@ -82,7 +98,7 @@ def compare(cassette: Cassette, answer: Answer, ignored: Ignored) -> Comparison:
         return Comparison(differences, [f"the body was not compared: {why}"])
     data = recorded.body.data if recorded.body is not None else None
     body = redactor.body(answer.body, answer.headers.pairs).data
-    differences += body_difference(data or b"", before, body, now, ignored.paths)
+    differences += body_difference(data or b"", before, body, now, no_paths)
     return Comparison(differences, [])
 
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
+from timetracer_otel.config import TraceConfig
+from timetracer_otel.match.advice import Wording
 from timetracer_otel.report import printable
 from timetracer_otel.verify.junit import write_junit
 from timetracer_otel.verify.planning import Planned
@@ -53,7 +55,13 @@ def verify(
     finally:
         bar.close()
     took_s = time.monotonic() - began_s
-    for line in (*_details(results), *_last_output(service, results), "", _summary_line(results, took_s)):
+    for line in (
+        *_details(results),
+        *_advice(results),
+        *_last_output(service, results),
+        "",
+        _summary_line(results, took_s),
+    ):
         say(line)
     if junit_xml is not None:
         write_junit(junit_xml, results, took_s, began)
@@ -111,6 +119,15 @@ def _details(results: Sequence[Result]) -> list[str]:
             lines += _indented(result.problems if failed else [])
             lines += _indented([f"note: {note}" for note in result.notes])
     return lines
+
+
+def _advice(results: Sequence[Result]) -> list[str]:
+    """The setting that leaves out what changes from run to run, over all calls that had no answer."""
+    rules = dict.fromkeys(rule for result in results for rule in result.rules)
+    if not rules:
+        return []
+    wording = Wording(True, tuple(TraceConfig.from_env().ignore))
+    return ["", f"To leave out the values of calls that change from run to run: {wording.ignoring(rules)}"]
 
 
 def _summary_line(results: Sequence[Result], took_s: float) -> str:

@@ -43,6 +43,8 @@ class Result:
     status: int | None = None
     """Status of the answer; None if there was no answer."""
     took_s: float = 0.0
+    rules: list[str] = field(default_factory=list)
+    """The ``ignore`` rules that are advised for calls that had no answer."""
     missed: bool = False
     """Whether a call of the service had no recorded answer."""
 
@@ -132,6 +134,7 @@ class Runner:
             )
             return
         result.missed = bool(verdict.misses)
+        result.rules += verdict.rules
         if not verdict.ended and result.status is not None:
             result.notes.append(f"the service is not done with it {self.timeout_s:g} s after its answer")
         result.problems += [f"missed: {text}" for text in verdict.misses]

@@ -25,6 +25,8 @@ class CallVerdict:
     """Numbers (``eid``) of the recorded calls that were not made."""
     ended: bool = False
     """Whether the request has ended. Only calls of tasks that outlive the request may still come."""
+    rules: list[str] = field(default_factory=list)
+    """The ``ignore`` rules that are advised for the calls that had no answer."""
 
 
 class VerdictFile:
@@ -78,5 +80,6 @@ class VerdictFile:
     def _note(self, found: dict[str, Any]) -> None:
         verdict = self._by_cassette.setdefault(str(found.get("cassette")), CallVerdict())
         verdict.misses += found.get("misses", ())
+        verdict.rules += found.get("rules", ())
         verdict.ended = verdict.ended or found.get("state") == "ended"
         verdict.unused = list(found.get("unused", verdict.unused))

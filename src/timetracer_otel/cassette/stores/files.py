@@ -24,7 +24,7 @@ from timetracer_otel.constants import CompressionType
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.types import Cassette
 
-__all__ = ["CassetteStore", "StoredCassette", "write_cassette"]
+__all__ = ["CassetteStore", "StoredCassette", "head_of", "write_cassette"]
 
 
 class _Recorded(Protocol):
@@ -168,6 +168,19 @@ def _as_cassette_error(fault: Exception, file: Path) -> CassetteError:
     if isinstance(fault, CassetteError):
         return fault
     return CassetteError(f"Cannot read cassette {file}: {describe(fault)}.", path=str(file))
+
+
+def head_of(path: str | os.PathLike[str]) -> Cassette:
+    """A cassette without its events. Of an uncompressed file only the beginning and the end are read.
+
+    Raises:
+        CassetteError: It cannot be read.
+    """
+    file = Path(path)
+    try:
+        return _head(file)[0]
+    except (CassetteError, *DECODE_ERRORS) as fault:
+        raise _as_cassette_error(fault, file) from fault
 
 
 def _head(file: Path) -> tuple[Cassette, int]:

@@ -7,10 +7,12 @@ from typing import Any, Final
 
 __all__ = [
     "Command",
+    "carries",
     "expects_stream",
     "has_span",
     "is_subscription",
     "is_transaction",
+    "key_position",
     "method_of",
     "mutes",
     "name_of",
@@ -42,6 +44,28 @@ _CONTAINERS: Final = frozenset(
     }
 )
 """Commands whose first argument belongs to their name."""
+
+_BRINGING: Final = frozenset(
+    {
+        *(
+            "SET",
+            "SETEX",
+            "PSETEX",
+            "SETNX",
+            "GETSET",
+            "APPEND",
+            "HSET",
+            "HMSET",
+            "HSETNX",
+            "HSETEX",
+            "MSET",
+            "MSETNX",
+        ),
+        *("LPUSH", "RPUSH", "LPUSHX", "RPUSHX", "SADD", "ZADD", "XADD", "PFADD", "GEOADD", "PUBLISH", "SPUBLISH"),
+        *("EVAL", "EVALSHA", "FCALL", "SETRANGE", "EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT"),
+    }
+)
+"""Commands that bring values along, behind their key."""
 
 _STREAMS: Final = frozenset({b"SUBSCRIBE", b"PSUBSCRIBE", b"SSUBSCRIBE", b"MONITOR"})
 _MUTES: Final = ([b"CLIENT", b"REPLY", b"OFF"], [b"CLIENT", b"REPLY", b"SKIP"])
@@ -111,6 +135,16 @@ def name_of(command: Command) -> str:
     if not words:
         return ""
     return " ".join(words) if words[0] in _CONTAINERS else words[0]
+
+
+def key_position(words: Sequence[Any]) -> int:
+    """Where in a command its key stands, or what else it asks about; behind the words where it has none."""
+    return 2 if words and str(words[0]).upper() in _CONTAINERS else 1
+
+
+def carries(words: Sequence[Any], position: int) -> bool:
+    """Whether a word of a command is a value that it brings along, and not what it asks for."""
+    return bool(words) and str(words[0]).upper() in _BRINGING and position > key_position(words)
 
 
 def is_transaction(commands: Sequence[Command]) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from timetracer_otel.constants import REDACTED
-from timetracer_otel.libraries.redis.commands import Command, is_transaction, name_of, text
+from timetracer_otel.libraries.redis.commands import Command, carries, is_transaction, key_position, name_of, text
 from timetracer_otel.redact.errors import SHORTEST_SECRET, edited_errors, replacing
 from timetracer_otel.redact.forms import CallForm
 
@@ -31,11 +31,31 @@ _IN_PIPELINE: Final = re.compile(r"(Command # \d+ \(\S+) .*?(\) of pipeline caus
 """redis-py: ``Command # 2 (AUTH user password) of pipeline caused error: …``."""
 
 
+_WORD: Final = re.compile(r"args\[(\d+)\](?:\[(\d+)\])?")
+
+
 class _Commands(CallForm):
     """Commands are words in order: which of them are secret, `arguments` says before a call is stated."""
 
     def error_text(self, text: str) -> str:
         return without_quoted_arguments(text)
+
+    def subject(self, args: Any) -> str | None:
+        """The key of a single command, or what else it asks about."""
+        if not args or isinstance(args[0], list):
+            return None
+        position = key_position(args)
+        return args[position] if position < len(args) and isinstance(args[position], str) else None
+
+    def identifies(self, field: str, args: Any) -> bool:
+        """Whether a word is a key, or says otherwise what a command asks for."""
+        found = _WORD.match(field)
+        if found is None:
+            return False
+        first, second = int(found[1]), found[2]
+        if args and isinstance(args[0], list):
+            return second is None or first >= len(args) or not carries(args[first], int(second))
+        return not carries(args, first)
 
 
 FORM: Final = _Commands()

@@ -12,17 +12,20 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeGuard
 
 from timetracer_otel.constants import REDACTED
-from timetracer_otel.libraries.kits.dbapi.ignored_parameters import base_name, ignored_by
+from timetracer_otel.libraries.kits.dbapi.ignored_parameters import base_name, ignored_by, tables_of
 from timetracer_otel.libraries.kits.dbapi.stand_ins import stand_in
+from timetracer_otel.libraries.kits.dbapi.statements import verb_of
 from timetracer_otel.redact.errors import SHORTEST_SECRET, Edit, edited, replacing
-from timetracer_otel.redact.forms import CallForm, OwnSetting, declare_group
+from timetracer_otel.redact.forms import CallForm, declare_group
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.types import EventResult
 
 __all__ = ["STATEMENT", "StatementForm", "is_statement"]
 
 _LABEL: Final = re.compile(r"\.\"?(\w+)\"?\s+AS\s+\"?(\w+)", re.IGNORECASE)
-_IGNORE_PARAMETERS: Final = OwnSetting("ignore_sql_params", ("args.parameters", "args.many"))
+_BOUND_VALUE: Final = re.compile(r"args\.(?:parameters|many\[\d+\])(?:\.(?P<name>[^\s.\[\]]+)|\[(?P<position>\d+)\])")
+_BRINGING: Final = frozenset({"INSERT", "REPLACE"})
+"""What a statement begins with that only brings values along."""
 
 
 def is_statement(args: Any) -> bool:
@@ -59,7 +62,7 @@ class StatementForm(CallForm):
             result.error = exception.message
 
     def without_ignored(self, args: Any, rules: Sequence[str]) -> Any:
-        """The arguments without the values that ``ignore_sql_params`` names."""
+        """The arguments without the values that ``ignore_sql_params`` and ``sql:`` rules of ``ignore`` name."""
         return ignored_by(tuple(rules)).applied(args) if rules and is_statement(args) else args
 
     def shown(self, args: Any) -> Sequence[tuple[str, Any]]:
@@ -72,9 +75,23 @@ class StatementForm(CallForm):
         """The statement's text, by which a miss finds the nearest recorded calls."""
         return args["statement"] if is_statement(args) else None
 
-    def own_setting(self, args: Any) -> OwnSetting | None:
-        """The setting by which a value of a statement is ignored."""
-        return _IGNORE_PARAMETERS if is_statement(args) else None
+    def subject(self, args: Any) -> str | None:
+        """The statement's text."""
+        return args["statement"] if is_statement(args) else None
+
+    def identifies(self, field: str, args: Any) -> bool:
+        """Whether a value says which rows a statement is about: all may but those that an INSERT brings along."""
+        return is_statement(args) and verb_of(args["statement"]) not in _BRINGING
+
+    def rule_for(self, field: str, args: Any) -> str | None:
+        """``sql:INSERT orders.created_at`` for a bound value; None for other fields."""
+        found = _BOUND_VALUE.fullmatch(field) if is_statement(args) else None
+        if found is None:
+            return None
+        statement = args["statement"]
+        name = base_name(found["name"]) if found["name"] else str(int(found["position"]) + 1)
+        table = next(iter(tables_of(statement)), "*")
+        return f"sql:{verb_of(statement)} {table}.{name}".replace(": ", ":")
 
 
 STATEMENT: Final = StatementForm()

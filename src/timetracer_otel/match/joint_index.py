@@ -1,0 +1,98 @@
+"""`JointIndex`: the events of a request's cassette, and beside them those that its process recorded outside it.
+
+A call that is made inside spans (in a request) is looked for in the cassette first. One that is made outside any span
+(while the service starts) is looked for among the recordings of the process first. Where only one side has an event
+with the same path of spans, that one is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from timetracer_otel.match.index import Accepts, EventIndex
+from timetracer_otel.match.signature import Key
+from timetracer_otel.types import DependencyEvent
+
+__all__ = ["JointIndex"]
+
+
+class JointIndex(EventIndex):
+    """Two indexes that answer as one. Safe from any thread and task.
+
+    Args:
+        own: The events of the cassette.
+        beside: Those of the recordings beside it. They are there to answer, and are never unused.
+    """
+
+    def __init__(self, own: EventIndex, beside: EventIndex) -> None:
+        super().__init__(())
+        self._own = own
+        self._beside = beside
+
+    @property
+    def repeats(self) -> int:
+        """How many calls got an answer that another call had got before."""
+        return self._own.repeats + self._beside.repeats
+
+    @repeats.setter
+    def repeats(self, value: int) -> None:
+        # The base class begins with 0.
+        pass
+
+    def key_anew(self, key: Callable[[DependencyEvent], Key]) -> bool:
+        """As `EventIndex.key_anew`, of both."""
+        own = self._own.key_anew(key)
+        return self._beside.key_anew(key) or own
+
+    def take(self, key: Key, path: tuple[str, ...] = (), accepts: Accepts | None = None) -> DependencyEvent | None:
+        """As `EventIndex.take`."""
+        first, second = self._ordered(key, path, accepts)
+        event = first.take(key, path, accepts)
+        return event if event is not None else second.take(key, path, accepts)
+
+    def peek(self, key: Key, path: tuple[str, ...] = (), accepts: Accepts | None = None) -> DependencyEvent | None:
+        """As `EventIndex.peek`."""
+        first, second = self._ordered(key, path, accepts)
+        event = first.peek(key, path, accepts)
+        return event if event is not None else second.peek(key, path, accepts)
+
+    def again(self, key: Key, accepts: Accepts | None = None) -> DependencyEvent | None:
+        """As `EventIndex.again`; the cassette's own answers come first."""
+        event = self._own.again(key, accepts)
+        return event if event is not None else self._beside.again(key, accepts)
+
+    def take_event(self, event: DependencyEvent) -> bool:
+        """As `EventIndex.take_event`."""
+        return (self._own if self._own.holds(event) else self._beside).take_event(event)
+
+    def holds(self, event: DependencyEvent) -> bool:
+        """Whether the event is one of either side."""
+        return self._own.holds(event) or self._beside.holds(event)
+
+    def waiting_but_for_body(self, key: Key) -> list[DependencyEvent]:
+        """As `EventIndex.waiting_but_for_body`."""
+        return self._own.waiting_but_for_body(key) or self._beside.waiting_but_for_body(key)
+
+    def same_json(self, key: Key, body: bytes) -> Key | None:
+        """As `EventIndex.same_json`."""
+        found = self._own.same_json(key, body)
+        return found if found is not None else self._beside.same_json(key, body)
+
+    def waiting(self) -> list[DependencyEvent]:
+        """The events of both sides that no call has taken."""
+        return [*self._own.waiting(), *self._beside.waiting()]
+
+    def unused(self) -> list[DependencyEvent]:
+        """Those of the cassette alone."""
+        return self._own.waiting()
+
+    def taken(self) -> list[DependencyEvent]:
+        """The events of both sides that were taken."""
+        return [*self._own.taken(), *self._beside.taken()]
+
+    def _ordered(self, key: Key, path: tuple[str, ...], accepts: Accepts | None) -> tuple[EventIndex, EventIndex]:
+        sides = (self._own, self._beside) if path else (self._beside, self._own)
+        fitting = [
+            (event is not None and event.path == path) for event in (i.peek(key, path, accepts) for i in sides)
+        ]
+        return sides if fitting[0] or not fitting[1] else (sides[1], sides[0])
