@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from tests.contract import telemetry_probe
@@ -15,4 +14,4 @@ def _flavour(*_: str) -> Any:
 
 if __name__ == "__main__":
     telemetry_probe.__dict__["HttpxFlavour"] = _flavour
-    telemetry_probe.main(*sys.argv[1:])
+    telemetry_probe.main()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.children import ROOT
 from tests.contract.framework import Contract, Runs, deadline
 from tests.servers._upstream import SharedUpstream
 from tests.servers.postgres import Postgres
@@ -34,6 +38,20 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     finally:
         cls.flavour.disable()
         cls.flavour.tear_down()
+
+
+@pytest.fixture(scope="class")
+def probes(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
+    """The program of a test class; it forks a process for each order, since most of what one costs are imports."""
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", str(request.cls.program)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as program:
+        yield program
+    assert program.returncode == 0
 
 
 @pytest.fixture(scope="session")

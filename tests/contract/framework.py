@@ -12,6 +12,7 @@ A library gives a `Flavour`: its servers, how to run a case, and how to take the
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import signal
 import sys
@@ -44,6 +45,7 @@ __all__ = [
     "each",
     "methods_of",
     "network_attempts",
+    "run_async",
     "settle",
 ]
 
@@ -108,12 +110,14 @@ class Flavour(ABC):
         recording: Settings of the recordings.
         adding: Settings of the replays that add their calls to a cassette, beside ``record_mode``.
         replaying: Settings of the other replays.
+        all_replayable: Whether no call of a recording may be marked as one that cannot be replayed.
     """
 
     name: str
     recording: Mapping[str, Any] = {}
     adding: Mapping[str, Any] = {}
     replaying: Mapping[str, Any] = {}
+    all_replayable: bool = False
 
     @abstractmethod
     def start(self, folder: Path) -> None:
@@ -151,9 +155,6 @@ class Flavour(ABC):
     def is_untouched(self) -> bool:
         """Whether the library is as it was imported."""
 
-    def check_cassette(self, cassette: Path) -> None:  # noqa: B027
-        """More that shall hold of a recording before its replay."""
-
     def check_left(self) -> None:  # noqa: B027
         """More that shall hold behind a replay."""
 
@@ -166,6 +167,8 @@ class Run:
     error: BaseException | None = None
     events: list[tuple[str, str | None]] = field(default_factory=list)
     """The calls that were kept: what was called, and the class of the error that it ended in."""
+    not_replayable: list[str] = field(default_factory=list)
+    """Why calls that were kept cannot be replayed."""
     misses: list[Any] = field(default_factory=list)
     left_over: list[str] = field(default_factory=list)
     attempts: list[str] = field(default_factory=list)
@@ -232,7 +235,8 @@ class Runs:
 
     def check_replay(self, case: Case, added: bool = False) -> None:
         """A replay without servers looks the same, asks no server and uses the whole recording."""
-        self.flavour.check_cassette(self.cassette(case, added))
+        if self.flavour.all_replayable:
+            assert (self.added if added else self.recorded)[case.name].not_replayable == []
         replayed = self.replay(case, added)
         original = self.added if added and not case.repeatable else self.recorded
         _same(original[case.name].observation(), replayed.observation())
@@ -255,6 +259,7 @@ class Runs:
                 self._perform(case, run)
             kept = read_cassette(cassette).events if cassette else []
             run.events = [(event.signature.method, event.result.error_type) for event in kept]
+            run.not_replayable = [event.not_replayable for event in kept if event.not_replayable is not None]
         except Exception as error:
             run.error = error
         return run
@@ -373,6 +378,21 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
         return result
     coroutine.close()
     raise RuntimeError("a case for a synchronous client waited")
+
+
+def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
+    """`asyncio.run`, whose task has no result.
+
+    At its end `asyncio.run` asks for the handler of SIGINT. The module ``signal`` makes a text of that handler, with
+    the task that it would cancel and that task's result: megabytes of what a case saw, for a text that nobody reads.
+    """
+    results: list[T] = []
+
+    async def keep() -> None:
+        results.append(await coroutine)
+
+    asyncio.run(keep())
+    return results[0]
 
 
 async def settle(value: T | Awaitable[T]) -> T:

@@ -6,7 +6,6 @@ stepping one once runs it to its end.
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import gc
 import ssl
@@ -21,7 +20,7 @@ from typing import Any, Protocol, TypeVar
 
 import anyio
 
-from tests.contract.framework import Case, Flavour, drive
+from tests.contract.framework import Case, Flavour, drive, run_async
 from tests.servers._upstream import Upstream
 
 __all__ = ["HttpFlavour", "Observation", "Pieces", "Session"]
@@ -136,7 +135,7 @@ class HttpFlavour(Flavour):
 
     def run(self, function: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
         """Run one case to its end."""
-        return asyncio.run(function(self)) if self.asynchronous else drive(function(self))
+        return run_async(function(self)) if self.asynchronous else drive(function(self))
 
     def url(self, path: str, server: str = "http") -> str:
         """An absolute URL on one of the servers."""

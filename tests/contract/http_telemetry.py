@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,7 +20,7 @@ from timetracer_otel import record, replay
 
 __all__ = ["HttpTelemetry", "HttpTelemetryOfAProcess"]
 
-_PROBE = Path(__file__).with_name("telemetry_probe.py")
+Probe = Callable[..., dict[str, Any]]
 
 
 class HttpTelemetry:
@@ -148,31 +147,39 @@ class HttpTelemetry:
 
 
 class HttpTelemetryOfAProcess:
-    """With a global tracer provider, which can be set once in a process. Inherit this, and name the flavour."""
+    """With a global tracer provider, which can be set once in a process. Inherit this, and name the flavour.
+
+    Attributes:
+        program: `telemetry_probe`, for the library.
+    """
 
     flavour: ClassVar[HttpFlavour]
+    program: ClassVar[Path] = Path(__file__).with_name("telemetry_probe.py")
 
     @pytest.fixture(autouse=True)
     def _servers(self, upstream: Upstream) -> None:
         """Every test has them, also those that do not name them."""
 
-    def probe(self, *arguments: str, **environment: str) -> dict[str, Any]:
+    @pytest.fixture
+    def probe(self, probes: subprocess.Popen[str], upstream: Upstream) -> Probe:
         """Run the probe in a process of its own, where a global provider can be set."""
-        done = subprocess.run(
-            [sys.executable, "-W", "error", str(_PROBE), self.flavour.name, self.flavour.upstream.url(), *arguments],
-            env={**os.environ, **environment, "PYTHONPATH": str(Path(__file__).parents[2])},
-            capture_output=True,
-            text=True,
-            timeout=240,
-        )
-        assert done.returncode == 0, done.stderr
-        facts: dict[str, Any] = json.loads(done.stdout)
-        return facts
+
+        def run(*arguments: str, **environment: str) -> dict[str, Any]:
+            order = {"arguments": [self.flavour.name, upstream.url(), *arguments], "environment": environment}
+            assert probes.stdin is not None
+            assert probes.stdout is not None
+            probes.stdin.write(json.dumps(order) + "\n")
+            probes.stdin.flush()
+            facts: dict[str, Any] = json.loads(probes.stdout.readline())
+            assert "error" not in facts, facts["error"]
+            return facts
+
+        return run
 
     @pytest.mark.parametrize("when", ["before", "after", "inside", "never"])
-    def test_the_users_own_provider(self, upstream: Upstream, tmp_path: Path, when: str) -> None:
+    def test_the_users_own_provider(self, probe: Probe, upstream: Upstream, tmp_path: Path, when: str) -> None:
         path = str(tmp_path / "cassette.msgpack")
-        recorded = self.probe("record", path, when)
+        recorded = probe("record", path, when)
         assert recorded["calls"] == [200, 404, "refused"]
         assert len(recorded["events"]) == 3
         spans = {span["span_id"]: span for span in recorded["spans"]}
@@ -183,23 +190,25 @@ class HttpTelemetryOfAProcess:
                 event["trace_id"] for event in recorded["events"]
             }
         upstream.stop()
-        replayed = self.probe("replay", path, when)
+        replayed = probe("replay", path, when)
         assert replayed["calls"] == recorded["calls"]
         names = [(span["name"], span["status"]) for span in recorded["spans"]]
         assert [(span["name"], span["status"]) for span in replayed["spans"]] == names
         assert all(span["replayed"] for span in replayed["spans"] if span["kind"] == "CLIENT")
 
     @pytest.mark.parametrize("sampler", ["always_off", "timetracer"])
-    def test_unsampled_runs_are_recorded(self, upstream: Upstream, tmp_path: Path, sampler: str) -> None:
+    def test_unsampled_runs_are_recorded(
+        self, probe: Probe, upstream: Upstream, tmp_path: Path, sampler: str
+    ) -> None:
         path = str(tmp_path / "cassette.msgpack")
         environment = {"OTEL_TRACES_SAMPLER": sampler, "OTEL_TRACES_SAMPLER_ARG": "always_off"}
-        recorded = self.probe("record", path, "before", **environment)
+        recorded = probe("record", path, "before", **environment)
         assert recorded["spans"] == []
         assert len(recorded["events"]) == 3
         # A dropped span has ids and nothing else; our sampler keeps the rest, and the backend still gets nothing.
         names = ["GET", "POST", "GET"] if sampler == "timetracer" else [None] * 3
         assert [event["span_name"] for event in recorded["events"]] == names
         upstream.stop()
-        replayed = self.probe("replay", path, "before", **environment)
+        replayed = probe("replay", path, "before", **environment)
         assert replayed["calls"] == recorded["calls"] == [200, 404, "refused"]
         assert replayed["spans"] == []

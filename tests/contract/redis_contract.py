@@ -19,7 +19,7 @@ import redis.cluster
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.contract.framework import Case, Flavour, Runs, drive, methods_of, settle
+from tests.contract.framework import Case, Flavour, Runs, drive, methods_of, run_async, settle
 from tests.contract.observation import observe_error
 from tests.servers.redis import RedisServer
 from timetracer_otel.cassette import read_cassette
@@ -155,7 +155,7 @@ class RedisFlavour(Flavour):
 
     def run(self, app: Coroutine[Any, Any, Any]) -> Any:
         """Run an app to its end."""
-        return asyncio.run(app) if self.asynchronous else drive(app)
+        return run_async(app) if self.asynchronous else drive(app)
 
 
 FLAVOURS = [

@@ -1,7 +1,9 @@
-"""Run in a process of its own: records or replays three calls with a global tracer provider, prints what came of it.
+"""Records or replays three calls with a global tracer provider, which can be set once in a process.
 
-Usage: ``telemetry_probe.py FLAVOUR BASE_URL record|replay CASSETTE before|after|inside|never`` (when the provider is
-set: before ours is enabled, after it, only inside the session, or never).
+Started without arguments. Each line of its input is an order in JSON: ``environment`` (variables that are added) and
+``arguments``, which are ``FLAVOUR BASE_URL record|replay CASSETTE before|after|inside|never`` (when the provider is
+set: before ours is enabled, after it, only inside the session, or never). A child that is forked for the order, and
+that has imported what it needs, carries it out and prints one line of JSON: what came of it, or ``{"error": ...}``.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ import json
 import os
 import ssl
 import sys
+import traceback
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -20,6 +24,15 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import timetracer_otel
 from tests.contract.httpx_flavour import HttpxFlavour
+
+# What every order would import for itself: httpx its transport (and trio) with the first client, we our parts.
+for _name in (
+    "httpcore",
+    "timetracer_otel.otel.provider",
+    "timetracer_otel.plugins",
+    "timetracer_otel.process.runtime",
+):
+    import_module(_name)
 
 
 class _Address:
@@ -46,7 +59,8 @@ def _set_provider(exporter: InMemorySpanExporter, flavour: HttpxFlavour, instrum
         flavour.instrumentor().instrument()
 
 
-def main(name: str, base: str, mode: str, path: str, when: str) -> None:
+def carry_out(name: str, base: str, mode: str, path: str, when: str) -> dict[str, Any]:
+    """Make the calls; gives what they returned, the events that were kept, and the spans."""
     flavour = HttpxFlavour(*name.split("-"))
     flavour.upstream = _Address(base)  # type: ignore[assignment]
     flavour.upstream.trusting = ssl.create_default_context()
@@ -91,8 +105,27 @@ def main(name: str, base: str, mode: str, path: str, when: str) -> None:
         }
         for span in exporter.get_finished_spans()
     ]
-    print(json.dumps({"calls": calls, "events": events, "spans": spans}))
+    return {"calls": calls, "events": events, "spans": spans}
+
+
+def main() -> None:
+    """Carry out every order in a process of its own."""
+    for line in sys.stdin:
+        order = json.loads(line)
+        # Here, and so once: the client and its instrumentation are imported, and nothing is switched on.
+        HttpxFlavour(*order["arguments"][0].split("-")).instrumentor()
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+            continue
+        os.environ.update(order["environment"])
+        try:
+            facts = carry_out(*order["arguments"])
+        except BaseException:
+            facts = {"error": traceback.format_exc()}
+        print(json.dumps(facts), flush=True)
+        os._exit(0)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

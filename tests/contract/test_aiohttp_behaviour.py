@@ -45,10 +45,7 @@ class TestAiohttpTelemetry(http_telemetry.HttpTelemetry):
 
 class TestAiohttpTelemetryOfAProcess(http_telemetry.HttpTelemetryOfAProcess):
     flavour = FLAVOUR
-
-    @pytest.fixture(autouse=True)
-    def _probe(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(http_telemetry, "_PROBE", Path(__file__).with_name("aiohttp_probe.py"))
+    program = Path(__file__).with_name("aiohttp_probe.py")
 
 
 class TestAiohttpCancellation(HttpCancellation):
