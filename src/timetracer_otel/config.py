@@ -263,6 +263,11 @@ def environment(name: str) -> str | None:
     return value or None
 
 
+def is_ci() -> bool:
+    """Whether this is a run of continuous integration: GitHub, GitLab, CircleCI and others set ``CI=true``."""
+    return (environment("CI") or "").lower() in {"true", "1", "yes", "on"}
+
+
 def replay_is_wanted() -> bool:
     """Whether the environment asks for a replay, even where another of its settings has an invalid value."""
     wanted = environment("TIMETRACER_MODE") or environment("OTEL_PYTHON_TIMETRACER_MODE") or ""
