@@ -30,7 +30,7 @@ A value that is not allowed is a `ConfigurationError` that names the variable, t
 `record(...)`, `replay(...)` and the pytest marker take the same fields by name, but for `mode`: `record` and `replay`
 are modes themselves. `mode` (`off`, `record`, `replay`) says what is done with calls; `record_mode` says what a
 replay does with calls that its cassette does not hold. The defaults below hold everywhere, with one exception: the
-pytest marker and the fixture `timetracer_auto` have the `record_mode` `once`.
+pytest marker and the fixture `timetracer_auto` have the `record_mode` `once`, unless the environment has `CI=true`.
 """
 
 TABLE = """

@@ -80,6 +80,7 @@ class Settings(TypedDict, total=False):
     max_sessions: int
     late_s: float
     journal_s: float
+    keep: str
     # Secrets
     redact: Literal["default", "off"]
     redact_extra: Sequence[str]
@@ -113,7 +114,7 @@ class TraceConfig:
     - Which session: `mode`, `service_name`, `env`, `cassette_dir`, `cassette_path`, `compression`, `log_level`
     - What is recorded: `capture`, `sample_rate`, `errors_only`, `exclude_paths`, `store_request_body`,
       `store_response_body`
-    - Limits: `max_body_kb`, `max_session_kb`, `max_events`, `max_sessions`, `late_s`, `journal_s`
+    - Limits: `max_body_kb`, `max_session_kb`, `max_events`, `max_sessions`, `late_s`, `journal_s`, `keep`
     - Secrets: `redact`, `redact_extra`
     - What a replay answers: `mock_plugins`, `live_plugins`, `record_mode`, `block_network`, `replay_timing`
     - Matching: `strict_replay`, `match_on`, `ignore`, `ignore_sql_params`, `allow_repeats`
@@ -146,6 +147,7 @@ class TraceConfig:
     max_sessions: int = 1_000
     late_s: float = 5.0
     journal_s: float = 0.1
+    keep: str = ""
     redact: str = "default"
     redact_extra: list[str] = field(default_factory=list[str])
     ignore_sql_params: list[str] = field(default_factory=list[str])
@@ -261,6 +263,11 @@ def environment(name: str) -> str | None:
     """A variable of the environment, stripped; None where it is missing or empty."""
     value = os.environ.get(name, "").strip()
     return value or None
+
+
+def is_ci() -> bool:
+    """Whether this is a run of continuous integration: GitHub, GitLab, CircleCI and others set ``CI=true``."""
+    return (environment("CI") or "").lower() in {"true", "1", "yes", "on"}
 
 
 def replay_is_wanted() -> bool:

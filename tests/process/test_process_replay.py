@@ -216,3 +216,23 @@ def test_a_process_says_what_was_missed(tmp_path: Path, blocked: bool) -> None:
     assert lines[1:3] == ["missed:", "  No recorded call matches: httpx GET http://127.0.0.1:9/nowhere"]
     assert ("blocked:" in lines) is blocked
     assert lines[-5:-3] == ["unused:", "  #1 httpx GET http://127.0.0.1:8001/users/7"]
+
+
+def test_the_closing_line_is_read_where_opentelemetry_takes_the_log_records(
+    upstream: Loopback, tmp_path: Path
+) -> None:
+    """OpenTelemetry's logging instrumentation puts a handler on the root logger, which writes nothing."""
+    program = Program(upstream, tmp_path / "x.msgpack")
+    handlers = (
+        "\n    import logging, sys; sys.stderr.write(f'{[type(one).__name__ for one in logging.root.handlers]}\\n')"
+    )
+    numbers, said = program.run("once", 1, prologue=handlers)
+    assert (numbers, said) == (
+        [1],
+        "['LoggingHandler']\n" + program.says("0 hit, 0 missed, 0 unused, 0 live, 1 recorded"),
+    )
+    upstream.stop()
+    numbers, said = program.run("none", 1, prologue=handlers)
+    assert (numbers, said) == ([1], "['LoggingHandler']\n" + program.says("1 hit, 0 missed, 0 unused, 0 live"))
+    said = program.run("none", 1, prologue="\n    import logging; logging.basicConfig(level='INFO')")[1]
+    assert said.count("1 hit, 0 missed, 0 unused, 0 live") == 1

@@ -556,3 +556,38 @@ def test_the_marker_and_the_options_are_documented(pytester: pytest.Pytester) ->
     run(pytester, "--help").stdout.fnmatch_lines(
         ["*--timetracer-record-mode={none,once,new_episodes,all}", "*--timetracer-orphans*"]
     )
+
+
+def test_on_a_ci_nothing_is_recorded_unless_somebody_says_so(
+    pytester: pytest.Pytester, upstream: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = """
+        import httpx
+        import pytest
+
+        @pytest.mark.timetracer
+        def test_marked():
+            httpx.get("URL/users/1")
+
+        def test_auto(timetracer_auto):
+            with timetracer_auto("auto.msgpack"):
+                httpx.get("URL/users/2")
+
+        @pytest.mark.timetracer(record_mode="once")
+        def test_once():
+            httpx.get("URL/users/3")
+    """
+    suite(pytester, upstream, text)
+    monkeypatch.setenv("CI", "true")
+    first = run(pytester)
+    assert first.parseoutcomes() == {"passed": 1, "failed": 1, "errors": 1}
+    said = first.stdout.str()
+    assert all(
+        f"CassetteNotFoundError: Cassette not found: {pytester.path}/cassettes/{name}" in said
+        for name in ("auto", "test_it/test_marked")
+    )
+    assert upstream.hits == {"/users/3": 1}
+    run(pytester, "--timetracer-record-mode=once").assert_outcomes(passed=3)
+    assert upstream.hits == {"/users/1": 1, "/users/2": 1, "/users/3": 1}
+    upstream.stop()
+    run(pytester).assert_outcomes(passed=3)

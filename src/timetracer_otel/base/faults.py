@@ -59,10 +59,37 @@ def warn_once(key: str, message: str) -> None:
 
 def say(level: int, text: str) -> None:
     """Tell something that the user asked for: by the app's logging, or on stderr where the app set up no logging."""
-    if level >= logging.WARNING or logger.hasHandlers():
-        logger.log(level, "timetracer-otel: %s", text)
-    elif sys.stderr is not None and logger.isEnabledFor(level):
+    logger.log(level, "timetracer-otel: %s", text)
+    if level < logging.WARNING and logger.isEnabledFor(level) and not _is_read() and sys.stderr is not None:
         sys.stderr.write(f"timetracer-otel: {text}\n")
+
+
+class _LastResort(logging.Handler):
+    """Writes warnings to stderr where nobody would read them otherwise.
+
+    Python does so by itself (`logging.lastResort`) only where there is no handler at all. OpenTelemetry's logging
+    instrumentation puts a handler on the root logger that writes nothing, but sends records to a backend.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not _is_read() and sys.stderr is not None:
+            sys.stderr.write(f"{self.format(record)}\n")
+
+
+_last_resort = _LastResort(logging.WARNING)
+logger.addHandler(_last_resort)
+
+
+def _is_read() -> bool:
+    """Whether the app has set up logging: some handler is neither ours, nor OpenTelemetry's, nor one for nothing."""
+    current: logging.Logger | None = logger
+    while current is not None:
+        for handler in current.handlers:
+            sends = type(handler).__module__.startswith("opentelemetry.")
+            if handler is not _last_resort and not sends and not isinstance(handler, logging.NullHandler):
+                return True
+        current = current.parent if current.propagate else None
+    return False
 
 
 def fault_counts() -> dict[str, int]:

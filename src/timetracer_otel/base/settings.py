@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -17,7 +18,19 @@ from timetracer_otel.base.ignore_rules import parse_rule
 from timetracer_otel.constants import CapturePolicy, CompressionType, RecordMode, TraceMode
 from timetracer_otel.exceptions import ConfigurationError
 
-__all__ = ["CONCERNS", "ENV_PREFIX", "OTEL_ENV_PREFIX", "SETTINGS", "Setting", "check", "names", "parse", "wrong"]
+__all__ = [
+    "CONCERNS",
+    "ENV_PREFIX",
+    "OTEL_ENV_PREFIX",
+    "SETTINGS",
+    "KeptBounds",
+    "Setting",
+    "check",
+    "kept_bounds",
+    "names",
+    "parse",
+    "wrong",
+]
 
 ENV_PREFIX = "TIMETRACER_"
 OTEL_ENV_PREFIX = "OTEL_PYTHON_TIMETRACER_"
@@ -60,6 +73,48 @@ def names(text: str) -> list[str]:
     return [item.strip() for item in text.split(",") if item.strip()]
 
 
+@dataclass(frozen=True, slots=True)
+class KeptBounds:
+    """The setting ``keep``: how old, how many and how large the cassettes of a folder may be. None: no bound."""
+
+    age_s: float | None = None
+    number: int | None = None
+    size_bytes: int | None = None
+
+    def __bool__(self) -> bool:
+        return self != _NO_BOUNDS
+
+
+_NO_BOUNDS = KeptBounds()
+_BOUND = re.compile(r"(\d+)\s*(m|h|d|kb|mb|gb|tb)?", re.IGNORECASE)
+_AGES_S = {"m": 60, "h": 3600, "d": 86_400}
+_SIZES = {"kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30, "tb": 1 << 40}
+
+
+def kept_bounds(text: str) -> KeptBounds:
+    """The bounds that a text names: ``7d, 1000, 2GB``.
+
+    Raises:
+        ValueError: The text is of another form, or names a bound of one kind twice.
+    """
+    found: dict[str, int] = {}
+    for item in names(text):
+        match = _BOUND.fullmatch(item)
+        if match is None:
+            raise ValueError(text)
+        number, unit = int(match[1]), (match[2] or "").lower()
+        kind = "age_s" if unit in _AGES_S else "size_bytes" if unit in _SIZES else "number"
+        if kind in found:
+            raise ValueError(text)
+        found[kind] = number * _AGES_S.get(unit, _SIZES.get(unit, 1))
+    return KeptBounds(**found)
+
+
+def _keep(text: str) -> str:
+    kept_bounds(text)
+    return text
+
+
 def _rules(text: str) -> list[str]:
     return [item.strip() for item in text.split(";") if item.strip()]
 
@@ -88,6 +143,7 @@ _POLICY, _POLICIES = _choice(CapturePolicy)
 _COMPRESSION, _COMPRESSIONS = _choice(CompressionType)
 _RECORD_MODE, _RECORD_MODES = _choice(RecordMode)
 _YES_NO = "true, false"
+_KEEP_TEXT = "an age (m, h, d), a number, a size (KB, MB, GB, TB), separated by commas: 7d,1000,2GB"
 _LIST = "names separated by commas"
 
 SETTINGS: tuple[Setting, ...] = (
@@ -175,6 +231,14 @@ SETTINGS: tuple[Setting, ...] = (
         "What a killed process loses of requests under way, at most: those that run longer have their calls on disk, "
         "in a .part file that is brought up to date this often. 0: no such files.",
         "s",
+    ),
+    Setting(
+        "keep",
+        "KEEP",
+        _keep,
+        _KEEP_TEXT,
+        "What a process that records lets its folder keep; beyond, the oldest cassettes are deleted. Empty: "
+        "everything.",
     ),
     Setting("store_request_body", "STORE_REQ_BODY", _POLICY, _POLICIES, "When request bodies are kept."),
     Setting("store_response_body", "STORE_RES_BODY", _POLICY, _POLICIES, "When response bodies are kept."),
@@ -298,7 +362,7 @@ CONCERNS: dict[str, tuple[str, ...]] = {
     "What is recorded": (
         *("capture", "sample_rate", "errors_only", "exclude_paths", "store_request_body", "store_response_body"),
     ),
-    "Limits": ("max_body_kb", "max_session_kb", "max_events", "max_sessions", "late_s", "journal_s"),
+    "Limits": ("max_body_kb", "max_session_kb", "max_events", "max_sessions", "late_s", "journal_s", "keep"),
     "Secrets": ("redact", "redact_extra"),
     "What a replay answers": ("mock_plugins", "live_plugins", "record_mode", "block_network", "replay_timing"),
     "Matching": ("strict_replay", "match_on", "ignore", "ignore_sql_params", "allow_repeats"),
@@ -336,6 +400,11 @@ def check(field: str, value: Any, named: str) -> None:
         raise wrong(named, value, "0 or more")
     if field in {"max_events", "max_sessions"} and value < 1:
         raise wrong(named, value, "1 or more")
+    if field == "keep":
+        try:
+            kept_bounds(value)
+        except ValueError:
+            raise wrong(named, value, _KEEP_TEXT) from None
     if field == "ignore_sql_params":
         for rule in value:
             if not rule.rpartition(":")[2].replace(",", " ").split():

@@ -11,8 +11,9 @@ from timetracer_otel.cassette.compression import check_compression
 from timetracer_otel.cassette.reader import cassette_from_bytes, read_cassette
 from timetracer_otel.cassette.recorded_errors import rebuild_error, record_error
 from timetracer_otel.cassette.scan import Unencodable
-from timetracer_otel.cassette.stores.base import Store
+from timetracer_otel.cassette.stores.base import Store, StoredEntry
 from timetracer_otel.cassette.stores.files import CassetteStore, StoredCassette, write_cassette
+from timetracer_otel.cassette.stores.keeping import keep_within
 from timetracer_otel.cassette.stores.owners import Owner
 from timetracer_otel.cassette.stores.parts import PartWriter
 from timetracer_otel.cassette.stores.places import cassette_name, cassette_path, check_writable
@@ -25,6 +26,7 @@ __all__ = [
     "PartWriter",
     "Store",
     "StoredCassette",
+    "StoredEntry",
     "Unencodable",
     "cassette_from_bytes",
     "cassette_name",
@@ -33,6 +35,7 @@ __all__ = [
     "check",
     "check_compression",
     "check_writable",
+    "keep_within",
     "pack",
     "read_cassette",
     "rebuild_error",

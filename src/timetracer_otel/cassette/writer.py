@@ -138,6 +138,19 @@ class AppendWriter:
         """Whether the file is closed, so that nothing more can be appended."""
         return self._file.closed
 
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes were written up to now, before they were compressed."""
+        return self._offset
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether somebody has deleted the file. What is appended then is lost."""
+        try:
+            return os.fstat(self._file.fileno()).st_nlink == 0
+        except (OSError, ValueError):
+            return False
+
     def append(self, event: DependencyEvent) -> None:
         """Write one finished event and hand it to the operating system.
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import datetime, timezone
 
 from timetracer_otel.base import faults
-from timetracer_otel.cassette import AppendWriter, cassette_path
+from timetracer_otel.cassette import AppendWriter, CassetteStore, cassette_path
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.session import TraceSession
@@ -17,6 +18,8 @@ from timetracer_otel.types import DependencyEvent
 __all__ = ["ProcessSession"]
 
 _PAUSE_S = 10.0
+_MOST_FINISHED = 2
+_ROTATED_OUT = "calls of files of the process that newer ones have replaced"
 _UNWRITTEN = "calls that could not be written"
 
 
@@ -26,12 +29,19 @@ class ProcessSession(TraceSession):
     The file is made with the first call. Where it cannot be written, one line is logged and the calls are counted as
     dropped; the app goes on.
 
+    A worker may poll for years. A file that has as many calls, or as many bytes, as one recording may have is
+    finished, and another one is begun. Of the finished ones two are kept: the first, which has what the process did
+    at its start (a replay needs that), and the last.
+
     Args:
         config: Where to write, and what to capture.
         is_live: Says whether a span with this id has not ended yet, so that a call waits for its end.
+        began_file: Called when there is one more file in the folder.
     """
 
-    def __init__(self, config: TraceConfig, is_live: Callable[[int], bool]) -> None:
+    def __init__(
+        self, config: TraceConfig, is_live: Callable[[int], bool], began_file: Callable[[], object] = bool
+    ) -> None:
         super().__init__(config)
         # Only the size of each body is limited. Their sum is not: what is written is no longer in memory.
         self.limits = BodyLimits(config.max_body_bytes)
@@ -43,6 +53,8 @@ class ProcessSession(TraceSession):
         self._spans_of_calls: dict[int, EndedSpan] = {}
         self._waiting_for_span: dict[int, list[PendingCall]] = {}
         self._output: AppendWriter | None = None
+        self._finished: list[tuple[str, int]] = []
+        self._began_file = began_file
         self._pauses_until_s = 0.0
         self._closed = False
         self._writing = False
@@ -155,17 +167,33 @@ class ProcessSession(TraceSession):
             self.drop(_UNWRITTEN)
             return
         try:
-            if self._output is None:
+            output = self._output
+            if output is not None and output.is_gone:
+                # The setting `keep`, or a user, has deleted the file.
+                output.close()
+                output = None
+            if output is None:
                 head = self.to_cassette()
-                self._output = AppendWriter(
-                    cassette_path(head, self.config.cassette_dir, self.config.compression),
-                    head,
-                    self.config.compression,
-                )
-            self._output.append(event)
+                path = cassette_path(head, self.config.cassette_dir, self.config.compression)
+                self._output = output = AppendWriter(path, head, self.config.compression)
+                self._began_file()
+            output.append(event)
+            if output.events >= self.config.max_events or output.size_bytes >= self.config.max_session_bytes:
+                self._rotate(output)
         except CassetteError as error:
             self.drop(_UNWRITTEN)
             self._give_up(error)
+
+    def _rotate(self, output: AppendWriter) -> None:
+        """Finish the file, and delete the one before it, unless that is the first. The next call begins another."""
+        self._output = None
+        self._finished.append((output.finish(self.to_cassette()), output.events))
+        self._started_at = datetime.now(timezone.utc)
+        self._started_s, self._started_ns = time.perf_counter(), time.time_ns()
+        if len(self._finished) > _MOST_FINISHED:
+            path, events = self._finished.pop(1)
+            CassetteStore(self.config.cassette_dir).delete(path)
+            self.drop(_ROTATED_OUT, events)
 
     def _give_up(self, error: CassetteError) -> None:
         # The file may end in the middle of an event, and nothing behind that could be read. So the calls that come

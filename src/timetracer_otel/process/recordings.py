@@ -10,6 +10,7 @@ from timetracer_otel.cassette import CassetteStore
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.otel.spans import LiveSpans
 from timetracer_otel.process.journal import Journal
+from timetracer_otel.process.keeping import Keeper
 from timetracer_otel.process.late_calls import LateChildren
 from timetracer_otel.process.writer import BackgroundWriter
 from timetracer_otel.session import BaseSession, TraceSession
@@ -36,7 +37,8 @@ class Recordings:
         store = CassetteStore(config.cassette_dir, config.compression)
         late = LateChildren(config.late_s, spans.sessions)
         self._journal = Journal(store, config.journal_s)
-        self._writer = BackgroundWriter(store, late, self._journal, self._settled)
+        keeper = Keeper(store, config.keep)
+        self._writer = BackgroundWriter(store, late, self._journal, keeper, self._settled)
 
     def begin(self) -> TraceSession | None:
         """A session for a request that begins; None, counted, where too many are under way."""
@@ -84,6 +86,10 @@ class Recordings:
     def recover(self) -> None:
         """Make cassettes of the parts that killed processes have left in the folder."""
         self._writer.recover()
+
+    def tidy(self) -> None:
+        """Delete what the folder need not keep, soon and in the writer's thread: there is one more cassette."""
+        self._writer.tidy()
 
     def stop(self) -> None:
         """Write the ended requests without waiting for late calls, and the running ones as far as they have come."""

@@ -246,9 +246,13 @@ class Runtime:
             with self._lock:
                 session = self._process_session
                 if session is None:
-                    session = ProcessSession(self._config, lambda span_id: span_id in self.spans.by_id)
+                    session = ProcessSession(self._config, lambda span_id: span_id in self.spans.by_id, self._tidy)
                     self._process_session = session
         return session
+
+    def _tidy(self) -> None:
+        if self._recordings is not None:
+            self._recordings.tidy()
 
     def stray_session(self) -> BaseSession | None:
         """The session of a call or span without a live span above it: the current request's, or the process's."""

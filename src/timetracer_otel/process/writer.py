@@ -13,6 +13,7 @@ from timetracer_otel.base import counters, faults
 from timetracer_otel.cassette import Store
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.process.journal import Journal, warn_of_store
+from timetracer_otel.process.keeping import Keeper
 from timetracer_otel.process.late_calls import POLL_S, LateChildren
 from timetracer_otel.session import TraceSession
 
@@ -40,6 +41,7 @@ class BackgroundWriter:
         store: The folder that the cassettes are written to.
         late: Keeps the sessions that wait for late calls.
         journal: Keeps the running sessions on disk.
+        keeper: Deletes old cassettes of the folder.
         settled: Called with each session when it is written or lost, and needs no memory any more.
     """
 
@@ -48,11 +50,13 @@ class BackgroundWriter:
         store: Store,
         late: LateChildren,
         journal: Journal,
+        keeper: Keeper,
         settled: Callable[[TraceSession], None],
     ) -> None:
         self._store = store
         self._late = late
         self._journal = journal
+        self._keeper = keeper
         self._settled = settled
         self._items: queue.SimpleQueue[TraceSession | _Order | None] | None = None
         self._asleep = False
@@ -98,6 +102,16 @@ class BackgroundWriter:
             # app that gevent patched after the thread began, Python fails to take it off its list, and says so.
             order.ended.join(1.0)
         return done
+
+    def tidy(self) -> None:
+        """Let the keeper look at the folder, where there is something to keep to."""
+        if not self._keeper.bounds:
+            return
+        self._keeper.note_written()
+        if self._thread is None:
+            self._start()
+        elif self._asleep:
+            self._queue().put(None)
 
     def recover(self) -> None:
         """Make cassettes of what processes that died have left in the folder."""
@@ -160,6 +174,7 @@ class BackgroundWriter:
             while ready:
                 self._write(ready.pop(0))
             self._guarded(self._journal.tick)
+            self._guarded(self._keeper.tick)
             if order is not None:
                 self._obey(order)
                 if order.closing or order is last:
@@ -171,16 +186,16 @@ class BackgroundWriter:
     def _next(self) -> TraceSession | _Order | None:
         """The next item of the queue; None when it is time to look after waiting sessions or the journal."""
         items = self._queue()
-        if self._journal.is_idle and not self._late.sessions:
+        if self._journal.is_idle and self._keeper.is_idle and not self._late.sessions:
             # `began` adds a session to the journal and then reads `_asleep`. Here it is the other way round, so that
             # one of the two threads sees what the other has done.
             self._asleep = True
             try:
-                if self._journal.is_idle:
+                if self._journal.is_idle and self._keeper.is_idle:
                     return items.get()
             finally:
                 self._asleep = False
-        wait_s = self._journal.wait_s()
+        wait_s = min(self._journal.wait_s(), self._keeper.wait_s())
         try:
             return items.get(timeout=min(wait_s, POLL_S) if self._late.sessions else wait_s)
         except queue.Empty:
@@ -189,6 +204,7 @@ class BackgroundWriter:
     def _obey(self, order: _Order) -> None:
         if order.closing:
             self._guarded(self._journal.close)
+            self._guarded(self._keeper.close)
             order.ended, self._thread = self._thread, None
         order.obeyed.set()
 
@@ -200,6 +216,7 @@ class BackgroundWriter:
                 counters.calls_late(late)
             self._store.put(session.to_cassette())
             counters.cassette_written()
+            self._keeper.note_written()
             written = True
         except CassetteError as error:
             counters.cassette_dropped("the folder could not be written to")

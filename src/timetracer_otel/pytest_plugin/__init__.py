@@ -55,7 +55,8 @@ _RECORD_MODES = ("none", "once", "new_episodes", "all")
 _MARKER = (
     "timetracer(name, *, record_mode, mock, live, match_on, **settings): record the calls of this test into a "
     "cassette, or replay them from it. name: of the cassette (default: of the test); record_mode: none, once "
-    "(default), new_episodes, all; mock, live: groups or libraries; settings: fields of TraceConfig."
+    "(default; none where CI=true), new_episodes, all; mock, live: groups or libraries; settings: fields of "
+    "TraceConfig."
 )
 _running: pytest.StashKey[TestSession] = pytest.StashKey()
 
@@ -253,14 +254,16 @@ def timetracer_auto(request: pytest.FixtureRequest, timetracer_cassette_dir: Pat
     """A function that replays a cassette where it is there, and records it where it is not.
 
     Its parameters are ``cassette_name`` and ``plugins``, as in `timetracer_record` and `timetracer_replay`.
-    Delete the file, or use ``--timetracer-record-mode=all``, to record anew.
+    Delete the file, or use ``--timetracer-record-mode=all``, to record anew. On a CI (``CI=true``) nothing is
+    recorded: a missing file is an error.
     """
+    from timetracer_otel.pytest_plugin.sessions import default_record_mode
 
     def auto(
         cassette_name: str | Path, plugins: Sequence[str] | None = None
     ) -> AbstractContextManager[TraceSession | ReplaySession]:
         path = timetracer_cassette_dir / cassette_name
-        record_mode: _RecordMode = request.config.getoption("--timetracer-record-mode") or "once"
+        record_mode: _RecordMode = request.config.getoption("--timetracer-record-mode") or default_record_mode()
         if record_mode == "all" or (record_mode != "none" and not path.exists()):
             return _recording(request, timetracer_cassette_dir, cassette_name, plugins)
         return _replaying(request, path, None, plugins, record_mode)

@@ -7,14 +7,14 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MethodType
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from timetracer_otel.base.plugin_names import known_names, unknown_names
 from timetracer_otel.blocks import check_verdict, replay
 from timetracer_otel.calls.registry import load_plugins
-from timetracer_otel.config import TraceConfig, is_set
+from timetracer_otel.config import TraceConfig, is_ci, is_set
 from timetracer_otel.exceptions import ConfigurationError
 from timetracer_otel.pytest_plugin.paths import path_for_test
 from timetracer_otel.report import event_name, verdict_text
@@ -27,6 +27,7 @@ __all__ = [
     "UNUSED",
     "TestSession",
     "checked",
+    "default_record_mode",
     "note_account",
     "note_unused",
     "note_used",
@@ -73,7 +74,7 @@ class TestSession:
         if told:
             settings["record_mode"] = told
         elif "record_mode" not in settings and not is_set("RECORD_MODE"):
-            settings["record_mode"] = "once"
+            settings["record_mode"] = default_record_mode()
         self.path = path_for_test(request.node, folder, name)
         settings.setdefault("fail_on_miss", True)
         self._block = replay(self.path, config=TraceConfig.from_env(), **settings)
@@ -143,6 +144,15 @@ class TestSession:
             yield
         finally:
             item.obj = test  # type: ignore[attr-defined]
+
+
+def default_record_mode() -> Literal["none", "once"]:
+    """The record mode where nobody says one.
+
+    On a CI nobody would keep what is recorded: a test whose cassette was forgotten would call the real services and
+    pass.
+    """
+    return "none" if is_ci() else "once"
 
 
 def note_used(request: pytest.FixtureRequest, path: Path) -> None:

@@ -16,7 +16,8 @@ import pytest
 
 from tests.golden.make_golden import golden
 from tests.unit.cassette.same import same
-from timetracer_otel.cassette import Store
+from timetracer_otel.base.settings import KeptBounds
+from timetracer_otel.cassette import Store, keep_within
 from timetracer_otel.exceptions import CassetteError, CassetteNotFoundError
 from timetracer_otel.types import Cassette
 
@@ -52,6 +53,22 @@ class StoreContract(ABC):
     @pytest.fixture
     def store(self, tmp_path: Path) -> Store:
         return self.make(tmp_path)
+
+    def test_the_oldest_ones_are_deleted_beyond_the_bounds(self, store: Store) -> None:
+        assert keep_within(store, KeptBounds(number=1)) == []
+        names = [store.put(cassette_of(f"{number}" * 8)) for number in range(3)]
+        entries = {entry.name: entry for entry in store.entries()}
+        assert entries.keys() == set(names)
+        assert all(entry.size_bytes > 100 for entry in entries.values())
+        assert keep_within(store, KeptBounds(age_s=1e12, number=3, size_bytes=1 << 30)) == []
+        assert len(keep_within(store, KeptBounds(number=2))) == 1
+        total = sum(entry.size_bytes for entry in store.entries())
+        (deleted,) = keep_within(store, KeptBounds(size_bytes=total - 1))
+        with pytest.raises(CassetteNotFoundError):
+            store.get(deleted)
+        assert len(list(store.entries())) == 1
+        assert len(keep_within(store, KeptBounds(age_s=-1))) == 1
+        assert list(store.entries()) == []
 
     def test_what_was_put_is_got_with_exact_types(self, store: Store) -> None:
         name = store.put(golden())

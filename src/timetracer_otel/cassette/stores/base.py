@@ -8,11 +8,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from datetime import datetime
+from typing import NamedTuple
 
+from timetracer_otel.cassette.writer import cassette_to_bytes
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.types import Cassette
 
-__all__ = ["Store"]
+__all__ = ["Store", "StoredEntry"]
+
+
+class StoredEntry(NamedTuple):
+    """What `Store.entries` says about one cassette."""
+
+    name: str
+    recorded_s: float
+    """When it was recorded: seconds since the epoch."""
+    size_bytes: int
 
 
 class Store(ABC):
@@ -66,6 +78,27 @@ class Store(ABC):
         Raises:
             CassetteError: The store refuses, or the name is none of its own. The cassette is still there then.
         """
+
+    def entries(self, *, sized: bool = True) -> Iterator[StoredEntry]:
+        """Each cassette's name, time and size, for the setting ``keep``, which deletes the oldest ones.
+
+        This one reads every cassette. A store that knows times and sizes should give them without reading any.
+
+        Args:
+            sized: Whether sizes are wanted; otherwise they may be 0.
+
+        Raises:
+            CassetteError: The store itself cannot be reached.
+        """
+        for head in self.heads():
+            if isinstance(head, CassetteError) or not head.path:
+                continue
+            try:
+                recorded_s = datetime.fromisoformat(head.session.recorded_at.replace("Z", "+00:00")).timestamp()
+                size = len(cassette_to_bytes(self.get(head.path))) if sized else 0
+            except (CassetteError, ValueError):
+                continue  # Another process has deleted it, or it does not say when it was recorded.
+            yield StoredEntry(head.path, recorded_s, size)
 
     @abstractmethod
     def __str__(self) -> str: ...

@@ -14,7 +14,7 @@ from timetracer_otel.cassette.codec import DECODE_ERRORS, describe
 from timetracer_otel.cassette.frames import FOOTER_KEY, BreakError, footer_start, objects
 from timetracer_otel.cassette.model import HeaderParts, from_maps, header_parts
 from timetracer_otel.cassette.reader import check_start, lay_out, load, object_at, read_cassette
-from timetracer_otel.cassette.stores.base import Store
+from timetracer_otel.cassette.stores.base import Store, StoredEntry
 from timetracer_otel.cassette.stores.parts import is_part, is_running, recover
 from timetracer_otel.cassette.stores.places import SUFFIXES, cassette_name, claimed_path
 from timetracer_otel.cassette.whole_files import cannot_delete
@@ -143,6 +143,15 @@ class CassetteStore(Store):
                 # A file that was deleted since its folder was listed is no broken one.
                 if os.path.lexists(file):
                     yield _as_cassette_error(fault, file)
+
+    def entries(self, *, sized: bool = True) -> Iterator[StoredEntry]:
+        """Each finished cassette's path, size, and time of the last change; no file is opened."""
+        for file in self._files():
+            try:
+                facts = file.stat()
+            except OSError:
+                continue  # It was deleted since its folder was listed.
+            yield StoredEntry(str(file), facts.st_mtime, facts.st_size)
 
     def recover(self) -> int:
         """Make cassettes, without a footer, of the parts that dead processes left, and give their number."""
