@@ -34,6 +34,9 @@ PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,$(EXPORTERS))
 # trace function is being installed" where an audit hook runs between (the tests have one): no coverage there.
 TRACES_SAFELY := $(shell $(PYTHON) -c 'import sys; print(int(sys.version_info >= (3, 12)))' 2>/dev/null)
 
+# mysqlclient is built from its source, where its library's headers are (libmariadb-dev) and a compiler.
+MYSQL_CONFIG := $(and $(shell command -v mariadb_config || command -v mysql_config),$(shell command -v pkg-config),$(shell command -v cc))
+
 BIN = $(VENV)/bin
 STAMPS = $(VENV)/stamps
 CREATED = $(STAMPS)/python-$(PYTHON_FOUND)
@@ -141,7 +144,7 @@ $(STAMPS)/tools: $(CREATED) $(PROJECTS) $(CONSTRAINTS)
 	@echo "installing what the project and its tests need into $(VENV) (a minute or two where pip has nothing in its cache)"
 	@$(BIN)/python -m pip install --quiet $(addprefix --constraint ,$(CONSTRAINTS)) --group build
 	@$(BIN)/python -m pip install $(addprefix --constraint ,$(CONSTRAINTS)) \
-	  --group $(if $(CONSTRAINTS),test,dev) '.[all]' $(addprefix ./,$(EXPORTERS)) | $(DOTS)
+	  --group $(if $(CONSTRAINTS),test,dev) $(if $(MYSQL_CONFIG),--group mysqlclient) '.[all]' $(addprefix ./,$(EXPORTERS)) | $(DOTS)
 	@touch $@
 
 # The project itself, as wheels: what is tested is what a user would install.

@@ -55,7 +55,9 @@ class Author(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(sa.String(50), unique=True)
     born: Mapped[dt.date | None]
-    books: Mapped[list[Book]] = relationship(back_populates="author", cascade="all, delete-orphan")
+    books: Mapped[list[Book]] = relationship(
+        back_populates="author", cascade="all, delete-orphan", order_by="Book.title"
+    )
 
 
 class Book(Base):
@@ -120,7 +122,10 @@ def returning(connection: sa.Connection) -> Any:
     table = items(connection, 3)
     found = [
         connection.execute(table.insert().values(name="new").returning(table.c.id, table.c.name)).all(),
-        connection.execute(table.update().where(table.c.id < 3).values(price=9).returning(table)).all(),
+        # MariaDB has no UPDATE … RETURNING.
+        connection.execute(table.update().where(table.c.id < 3).values(price=9).returning(table)).all()
+        if connection.dialect.update_returning
+        else None,
         connection.execute(table.delete().where(table.c.id == 1).returning(table.c.name)).scalars().all(),
     ]
     connection.commit()

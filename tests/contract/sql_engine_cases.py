@@ -110,8 +110,8 @@ def engine_options_and_listeners_that_set_connections_up(url: sa.URL) -> Any:
     @sa.event.listens_for(engine, "connect")
     def _set_up(dbapi_connection: Any, record: Any) -> None:
         cursor = dbapi_connection.cursor()
-        statement = "PRAGMA foreign_keys=ON" if engine.dialect.name == "sqlite" else "SET statement_timeout = 60000"
-        cursor.execute(statement)
+        settings = {"sqlite": "PRAGMA foreign_keys=ON", "postgresql": "SET statement_timeout = 60000"}
+        cursor.execute(settings.get(engine.dialect.name, "SET SESSION max_statement_time = 60"))
         cursor.close()
         if engine.dialect.name != "sqlite":
             dbapi_connection.commit()
@@ -137,7 +137,16 @@ def errors_on_connect(url: sa.URL) -> Any:
     engine = sa.create_engine(url.set(database=missing))
     found = [attempt(lambda: engine.connect().close()) for _ in range(2)]
     engine.dispose()
+    for nowhere in _nowhere(url):
+        engine = sa.create_engine(nowhere)
+        found.append(attempt(lambda engine=engine: engine.connect().close()))
+        engine.dispose()
     return found
+
+
+def _nowhere(url: sa.URL) -> list[sa.URL]:
+    """Where a server would be, and nobody listens."""
+    return [] if url.get_backend_name() == "sqlite" else [url.set(host="127.0.0.1", port=1, query={})]
 
 
 @_sync
@@ -275,6 +284,14 @@ async def async_errors_on_connect(url: sa.URL) -> Any:
         except Exception as error:
             found.append(seen(error))
     await engine.dispose()
+    for nowhere in _nowhere(url):
+        engine = create_async_engine(nowhere)
+        try:
+            async with engine.connect():
+                found.append("connected")
+        except Exception as error:
+            found.append(seen(error))
+        await engine.dispose()
     # The thread of an aiosqlite connection that failed has one more word for this loop.
     await asyncio.sleep(0.1)
     return found

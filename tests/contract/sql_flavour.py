@@ -14,8 +14,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from tests.contract.framework import Case, Flavour, methods_of, run_async
 from tests.contract.sql_cases import CASES
 from tests.contract.sql_engine_cases import ASYNC_CASES, ENGINE_CASES
+from tests.contract.sql_mysql_cases import MYSQL_CASES
 from tests.contract.sql_observation import seen
 from tests.contract.sql_postgres_cases import POSTGRES_CASES
+from tests.servers.mariadb import MariaDb
 from tests.servers.postgres import Postgres
 from timetracer_otel.plugins import disable_sqlalchemy, enable_sqlalchemy
 
@@ -23,11 +25,12 @@ __all__ = ["SqlFlavour"]
 
 _MODULES = (sa.pool.base, base, default)
 _UNTOUCHED = methods_of(*_MODULES)
-_ASYNC = {"aiosqlite", "asyncpg", "psycopg_async"}
+_ASYNC = {"aiosqlite", "asyncpg", "psycopg_async", "aiomysql", "asyncmy"}
+_MYSQL = {"pymysql", "mysqldb", "aiomysql", "asyncmy"}
 
 
 class SqlFlavour(Flavour):
-    """One driver. SQLite's file is removed before a replay, PostgreSQL is stopped.
+    """One driver. SQLite's file is removed before a replay, PostgreSQL and MariaDB are stopped.
 
     Attributes:
         name: The driver's.
@@ -40,12 +43,13 @@ class SqlFlavour(Flavour):
         self.name = driver
         self.is_sqlite = "sqlite" in driver
         self._file = Path()
-        self._postgres: Postgres | None = None
+        self._server: Postgres | MariaDb | None = None
 
     @property
     def cases(self) -> list[Case]:
         """All cases for this driver; each is run with the database's URL, by engines of its own."""
-        on_connection = CASES if self.is_sqlite else {**CASES, **POSTGRES_CASES}
+        more = {} if self.is_sqlite else MYSQL_CASES if self.name in _MYSQL else POSTGRES_CASES
+        on_connection = {**CASES, **more}
         runs: dict[str, Callable[[sa.URL], Any]]
         if self.name in _ASYNC:
             runs = {name: partial(_async, case) for name, case in on_connection.items()}
@@ -58,30 +62,30 @@ class SqlFlavour(Flavour):
     @property
     def url(self) -> sa.URL:
         """The database's."""
-        if self._postgres is not None:
-            return self._postgres.url(self.name.removesuffix("_async"))
+        if self._server is not None:
+            return self._server.url(self.name.removesuffix("_async"))
         scheme = "sqlite" if self.name == "sqlite" else "sqlite+aiosqlite"
         return sa.make_url(f"{scheme}:///{self._file}")
 
     def start(self, folder: Path) -> None:
         self._file = folder / "app.db"
-        self._postgres = None if self.is_sqlite else Postgres()
+        self._server = None if self.is_sqlite else MariaDb() if self.name in _MYSQL else Postgres()
 
     def reset(self) -> None:
-        if self._postgres is None:
+        if self._server is None:
             self._file.unlink(missing_ok=True)
         else:
-            self._postgres.clear()
+            self._server.clear()
 
     def stop(self) -> None:
-        if self._postgres is None:
+        if self._server is None:
             self._file.unlink(missing_ok=True)
         else:
-            self._postgres.stop()
+            self._server.stop()
 
     def tear_down(self) -> None:
-        if self._postgres is not None:
-            self._postgres.close()
+        if self._server is not None:
+            self._server.close()
 
     def enable(self) -> None:
         enable_sqlalchemy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.contract.observation import differences
+from tests.servers.mariadb import MariaDb, needs_mariadb, needs_mysqlclient
 from tests.servers.postgres import Postgres
 from timetracer_otel import ReplayMismatchError, record, replay
 
@@ -28,16 +29,39 @@ ASKED = {
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_hasattr_is_as_true_as_with_the_driver(driver: str, postgres: Postgres, tmp_path: Path) -> None:
     postgres.start()
-    file = tmp_path / "app.db"
-    is_sqlite = "sqlite" in driver
-    url = postgres.url(driver.removesuffix("_async")) if not is_sqlite else sa.make_url(f"sqlite:///{file}")
-    url = url.set(drivername=f"sqlite+{driver}") if driver == "aiosqlite" else url
+    if "sqlite" in driver:
+        url = sa.make_url(f"{'sqlite' if driver == 'sqlite' else 'sqlite+aiosqlite'}:///{tmp_path / 'app.db'}")
+        dead = url.set(database=str(tmp_path / "nowhere" / "app.db"))
+    else:
+        url = postgres.url(driver.removesuffix("_async"))
+        dead = url.set(port=1)
+    _compare(driver, url, dead, tmp_path / "x.msgpack")
+
+
+@needs_mariadb
+@pytest.mark.parametrize(
+    "driver", ["pymysql", "aiomysql", "asyncmy", pytest.param("mysqldb", marks=needs_mysqlclient)]
+)
+def test_hasattr_is_as_true_as_with_the_drivers_of_mysql(driver: str, mariadb: MariaDb, tmp_path: Path) -> None:
+    url = mariadb.url(driver)
+    _compare(driver, url, url.set(query={"unix_socket": "/nowhere"}), tmp_path / "x.msgpack")
+
+
+@pytest.fixture(scope="module")
+def mariadb() -> Iterator[MariaDb]:
+    server = MariaDb()
+    yield server
+    server.close()
+
+
+def _compare(driver: str, url: sa.URL, dead: sa.URL, cassette: Path) -> None:
     asked = set(ASKED)
 
     def look(connection: Any) -> Any:
         cursor = connection.connection.cursor()
         asked.update(name for name in dir(cursor) if not name.startswith("_"))
-        found = [_attributes(cursor, asked)]
+        # pymysql's cursors get theirs with the first statement.
+        found = [_attributes(cursor, asked - {"lastrowid"})]
         cursor.execute("SELECT 1 UNION SELECT 2")
         found.append(_attributes(cursor, asked))
         cursor.fetchall()
@@ -48,10 +72,9 @@ def test_hasattr_is_as_true_as_with_the_driver(driver: str, postgres: Postgres, 
 
     _run(driver, url, look)
     bare = _run(driver, url, look)
-    with record(tmp_path / "x.msgpack"):
+    with record(cassette):
         recorded = _run(driver, url, look)
-    dead = url.set(port=1) if not is_sqlite else url.set(database=str(tmp_path / "nowhere" / file.name))
-    with replay(tmp_path / "x.msgpack"):
+    with replay(cassette):
         replayed = _run(driver, dead, look)
     assert not differences(bare, recorded)
     assert not differences(bare, replayed)
@@ -88,7 +111,7 @@ def _run(driver: str, url: sa.URL, look: Callable[[Any], Any]) -> Any:
         await engine.dispose()
         return found
 
-    if driver in ("aiosqlite", "asyncpg", "psycopg_async"):
+    if driver in ("aiosqlite", "asyncpg", "psycopg_async", "aiomysql", "asyncmy"):
         return asyncio.run(run())
     engine = sa.create_engine(url)
     with engine.connect() as connection:

@@ -28,7 +28,7 @@ from sqlalchemy.engine import URL, make_url
 
 from tests.servers._failure import ServerDidNotStart
 
-__all__ = ["Postgres", "execute"]
+__all__ = ["Postgres", "execute", "unprivileged"]
 
 _SYSTEM_SERVER = os.environ.get("TIMETRACER_TEST_POSTGRES", "")
 """``postgresql://user:password@host:port/database``; read before the tests clear the environment."""
@@ -129,7 +129,7 @@ class _Server:
         if sys.platform != "win32" and os.geteuid() == 0:
             if not _may_be_read_by_all(programs):
                 programs = self._copied(programs)
-            self._as_user = _unprivileged(programs / "postgres")
+            self._as_user = unprivileged(programs / "postgres")
             for folder in (self._folder, self._data):
                 os.chown(folder, self._as_user["user"], self._as_user["group"])
         self._postgres = programs / "postgres"
@@ -247,7 +247,7 @@ def _may_be_read_by_all(programs: Path) -> bool:
     return all(folder.stat().st_mode & 0o001 for folder in (programs / "postgres", programs, *programs.parents))
 
 
-def _unprivileged(program: Path) -> dict[str, Any]:
+def unprivileged(program: Path) -> dict[str, Any]:
     """By whom `subprocess` shall start a program, where this process is root's: the first user that can run it."""
     import pwd
 

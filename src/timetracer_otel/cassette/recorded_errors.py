@@ -255,14 +255,16 @@ _HEAP_TYPE: Final = 1 << 9
 
 
 def _make(cls: type[BaseException], args: tuple[Any, ...]) -> BaseException:
-    built_in = next(base for base in cls.__mro__ if not base.__flags__ & _HEAP_TYPE)
+    in_c = [base for base in cls.__mro__ if not base.__flags__ & _HEAP_TYPE]
+    # Classes that Cython made (asyncmy's) are no heap types either, and have no `__init__` of their own.
+    built_in, initializing = in_c[0], next(base for base in in_c if "__init__" in vars(base))
     last: Exception | None = None
     for given in (args, ()):
         try:
             exc: BaseException = built_in.__new__(cls, *given)
             # OSError.__new__ may give a subclass that fits the errno (``OSError(2, text)`` is a FileNotFoundError).
             if type(exc) is cls:
-                vars(built_in)["__init__"](exc, *given)
+                vars(initializing)["__init__"](exc, *given)
                 return exc
         except Exception as fault:  # a type in C may raise anything for arguments from a file
             last = fault

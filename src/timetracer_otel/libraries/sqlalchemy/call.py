@@ -7,10 +7,13 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from timetracer_otel.context import get_current_session
 from timetracer_otel.libraries.kits.dbapi.driver import known
+from timetracer_otel.libraries.kits.dbapi.facts import recorded_facts
 from timetracer_otel.libraries.kits.dbapi.target import NO_FACTS, StatementFacts, Target
 from timetracer_otel.libraries.sqlalchemy.internals import (
     adapter_cursor_class,
+    character_set_of,
     cursor_connection,
     facts_of,
     is_closed_beneath,
@@ -21,6 +24,7 @@ from timetracer_otel.libraries.sqlalchemy.internals import (
     pause,
     url_in_events,
 )
+from timetracer_otel.session import ReplaySession
 
 __all__ = ["LIB", "EngineTarget", "note_initialized"]
 
@@ -75,6 +79,13 @@ class EngineTarget(Target):
         """The version of the server, as the dialect knows it."""
         return getattr(self.dialect, "server_version_info", None)
 
+    @property
+    def character_set(self) -> str | None:
+        """The character set as the dialect knows it, or else as the recorded one did: it is asked for early."""
+        session = get_current_session()
+        recorded = recorded_facts(session, self) if isinstance(session, ReplaySession) else None
+        return character_set_of(vars(self.dialect)) or character_set_of(recorded or {})
+
     def first_facts(self) -> dict[str, Any] | None:
         """What the dialect learned when it was first connected, maybe before any session."""
         return _first_facts.get(self.dialect)
@@ -93,14 +104,16 @@ class EngineTarget(Target):
     def cursor_class(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> type[Any] | None:
         """The class of a cursor: the driver's, or that of the adapter of an asyncio driver."""
         if self.dialect.is_async:
-            return adapter_cursor_class(self.dialect, bool(kwargs.get("server_side", args[:1] == (True,))))
+            return adapter_cursor_class(self.dialect, bool(kwargs.get("server_side", args and args[0])))
         return super().cursor_class(args, kwargs)
 
     @property
     def cursor_attributes(self) -> Mapping[str, bool]:
-        """Those of the driver; adapters of asyncio drivers pass them on."""
-        driver = known.by_package.get(self.dialect.driver.removesuffix("_async")) if self.dialect.is_async else None
-        return driver.cursor_attributes if driver is not None else super().cursor_attributes
+        """Those of the driver. Adapters of asyncio drivers have what they have, but ask the driver for its value."""
+        if not self.dialect.is_async:
+            return super().cursor_attributes
+        driver = known.by_package.get(self.dialect.driver.removesuffix("_async"))
+        return {name: has for name, has in driver.cursor_attributes.items() if not has} if driver is not None else {}
 
     def connection_of(self, cursor: Any) -> Any:
         """The connection that a cursor belongs to."""

@@ -70,7 +70,7 @@ class _AdaptedConnection(ReplayConnection):
 
     def library_cursor(self, *args: Any, **kwargs: Any) -> ReplayCursor:
         cursor = replay_cursor(self.cursor_class, self._target, self, asked=(args, kwargs))
-        cursor.server_side = bool(kwargs.get("server_side", False))
+        cursor.server_side = bool(kwargs.get("server_side", args and args[0]))
         return cursor
 
     @property
@@ -106,6 +106,10 @@ class _AiosqliteConnection(_AdaptedConnection, SqliteConnection):
     """The adapter of aiosqlite."""
 
 
+class _AsyncMySQLConnection(_AdaptedConnection, MySQLConnection):
+    """The adapters of aiomysql and asyncmy."""
+
+
 class _AsyncPsycopgConnection(PsycopgConnection):
     """The adapter of psycopg's asyncio connection; it passes everything on, and so has the attributes of both."""
 
@@ -128,6 +132,10 @@ class _AsyncPsycopgConnection(PsycopgConnection):
 
 _BY_DRIVER: dict[tuple[str, str, bool], type[ReplayConnection]] = {
     ("sqlite", "aiosqlite", True): _AiosqliteConnection,
+    ("mysql", "aiomysql", True): _AsyncMySQLConnection,
+    ("mysql", "asyncmy", True): _AsyncMySQLConnection,
+    ("mariadb", "aiomysql", True): _AsyncMySQLConnection,
+    ("mariadb", "asyncmy", True): _AsyncMySQLConnection,
     ("postgresql", "psycopg", False): PsycopgConnection,
     ("postgresql", "psycopg", True): _AsyncPsycopgConnection,
     ("postgresql", "psycopg_async", True): _AsyncPsycopgConnection,

@@ -20,7 +20,7 @@ import importlib
 import inspect
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -41,6 +41,7 @@ __all__ = [
     "RESET",
     "adapter_cursor_class",
     "await_",
+    "character_set_of",
     "close_connection",
     "connection_span",
     "cursor_connection",
@@ -284,6 +285,11 @@ _USUAL_FACTS = ("server_version_info", "default_schema_name", "default_isolation
 _FACT_TYPES = (bool, int, float, str, type(None))
 
 
+def character_set_of(facts: Mapping[str, Any]) -> str | None:
+    """The character set of the connection among the facts of a dialect for MySQL."""
+    return facts.get("_connection_charset")
+
+
 def facts_of(dialect: Any) -> dict[str, Any] | None:
     """What a dialect learned from its server when it was initialised; None where it was not."""
     if "default_schema_name" not in vars(dialect):
@@ -300,6 +306,9 @@ def restore_facts(dialect: Any, facts: dict[str, Any]) -> None:
     for name, value in facts.items():
         if name not in own:
             setattr(dialect, name, value)
+    if facts.get("is_mariadb") and hasattr(dialect, "_set_mariadb"):
+        # Its compilers quote and write some types in another way.
+        dialect._set_mariadb(True, facts.get("server_version_info", ()))
     if facts.get("_server_ansiquotes"):
         dialect.identifier_preparer = dialect.preparer(dialect, server_ansiquotes=True)
 
@@ -310,6 +319,8 @@ def _learned(dialect: Any) -> dict[str, Any]:
         new = vars(type(dialect)(dbapi=dialect.dbapi))
     except Exception:  # another project's dialect, whose constructor needs more arguments
         return {name: vars(dialect)[name] for name in _USUAL_FACTS if _is_plain(vars(dialect).get(name, ...))}
+    from sqlalchemy.util import memoized_property
+
     kind: Any = type(dialect)
     configured = _configured(kind)
     return {
@@ -317,6 +328,8 @@ def _learned(dialect: Any) -> dict[str, Any]:
         for name, value in vars(dialect).items()
         if _is_plain(value)
         and name.lstrip("_") not in configured
+        # Computed from the driver when it is first asked for, maybe with other attributes that are no plain data.
+        and not isinstance(inspect.getattr_static(kind, name, None), memoized_property)
         and not (name in new and type(new[name]) is type(value) and new[name] == value)
     }
 

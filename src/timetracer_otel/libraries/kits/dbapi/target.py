@@ -73,6 +73,11 @@ class Target:
         """The server's version; None as long as the library has not learned it."""
         return None
 
+    @property
+    def character_set(self) -> str | None:
+        """The character set of the connection to the server; None as long as the library has not learned it."""
+        return None
+
     def first_facts(self) -> dict[str, Any] | None:
         """What the library learned about the server when its first recorded connection was opened; None before that.
 

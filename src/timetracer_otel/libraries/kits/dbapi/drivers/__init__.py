@@ -19,7 +19,7 @@ __all__ = ["ASYNCPG", "MYSQL", "PSYCOPG", "PSYCOPG2", "SQLITE", "connectors_of"]
 
 register(
     ASYNCPG,
-    MYSQL,
+    *MYSQL,
     PSYCOPG,
     PSYCOPG2,
     SQLITE,
