@@ -63,7 +63,7 @@ def test_a_reply_that_is_read_behind_its_recording(
 
     flavour.run(app())
     assert replies(path) == [[b"A"], [b"B"], [0]]
-    assert "ended before" in (read_cassette(tmp_path / "before.msgpack").events[0].not_replayable or "")
+    assert "ended before" in read_cassette(tmp_path / "before.msgpack").events[0].result.reply["unread"]
 
 
 def test_a_pipeline_of_a_thread_that_outlives_its_recording(server: RedisServer, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ class EventMaker:
             span = SpanFacts(trace_id=f"{pending.trace_id:032x}", span_id=f"{pending.span_id:016x}")
         elif span is not None:
             span.attributes = self._attributes(span.attributes)
-            span.status_description = span.status_description and error_text(span.status_description)
+            self._redact_status(span)
         reason = pending.not_replayable
         if reason is None and call.too_long_bytes is not None:
             reason = f"its request body {self.config.why_too_long(call.too_long_bytes)}"
@@ -141,7 +141,7 @@ class EventMaker:
     def observed(self, facts: SpanFacts, session_started_ns: int) -> DependencyEvent:
         """The event of a client span whose call no plugin saw. The tools show it; no replay can answer from it."""
         facts.attributes = self._attributes(facts.attributes)
-        facts.status_description = facts.status_description and error_text(facts.status_description)
+        self._redact_status(facts)
         attributes = facts.attributes
         lib = (facts.scope or "unknown").rpartition(".")[2]
         url = first_of(
@@ -301,6 +301,10 @@ class EventMaker:
             return HeaderMap(redacted)
         # A hand-written plugin looks headers up by the names that it used: a `HeaderMap` would lower their case.
         return {name: value.decode("latin-1") for name, (_, value) in zip(headers, redacted, strict=True)}
+
+    def _redact_status(self, facts: SpanFacts) -> None:
+        if facts.status_description and self.redactor.active:
+            facts.status_description = error_text(facts.status_description)
 
     def _attributes(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """Attributes of a span. URLs and captured headers in them are redacted as those of calls are."""

@@ -255,7 +255,9 @@ class TraceSession(BaseSession):
     def mark_error(self, error_type: str, error_message: str, traceback: str | None = None) -> None:
         """Note that the run failed, and how."""
         texts = {"message": error_message, **({"traceback": traceback} if traceback else {})}
-        self._error_info = {"type": error_type, **{k: error_text(v) for k, v in texts.items()}}
+        if self._maker.redactor.active:
+            texts = {name: error_text(text) for name, text in texts.items()}
+        self._error_info = {"type": error_type, **texts}
 
     def drop(self, reason: str, number: int = 1) -> None:
         """Count a loss, here and for the whole process. ``reason`` is one of few constant texts."""

@@ -7,10 +7,9 @@ to the call that needed them and are not recorded.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from types import ModuleType
+from typing import Any
 
-from timetracer_otel.base.patching import Patch
 from timetracer_otel.calls.library import LibraryPlugin
 from timetracer_otel.calls.relied_upon import missing_names
 from timetracer_otel.libraries.redis.internals import ENTRY_POINTS, RELIED_UPON, is_in_process
@@ -21,7 +20,7 @@ __all__ = ["disable_redis", "enable_redis", "plugin"]
 _LIB = "redis"
 
 
-def _patches(module: ModuleType) -> Sequence[Patch]:
+def _patches(module: ModuleType) -> list[Any]:
     from timetracer_otel.libraries.redis.seams import patches
 
     return patches(module)

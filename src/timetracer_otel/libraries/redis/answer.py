@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from timetracer_otel.calls.flow import Flow, Step, flow
 from timetracer_otel.libraries.redis.call import new_round_trip
 from timetracer_otel.libraries.redis.commands import Command, has_span
-from timetracer_otel.libraries.redis.connection_state import ConnectionState, Played, call_above, state_of
+from timetracer_otel.libraries.redis.connection_state import ConnectionState, Played, Unread, call_above, state_of
 from timetracer_otel.libraries.redis.connects import connect_for_real, is_for_new_call, replay_failed_connect
 from timetracer_otel.libraries.redis.internals import HEALTH_CHECK, is_open, is_reply, nothing_sent, stay_healthy
 from timetracer_otel.libraries.redis.topology import add_facts, claim_facts, fact_for, is_question
@@ -63,6 +63,7 @@ def connect_replayed(manner: Manner, connection: Any, session: ReplaySession) ->
             raise
     else:
         stay_healthy(connection)
+        state.seem_open(connection)
         yield partial(manner.run_callbacks, connection)
 
 
@@ -159,6 +160,8 @@ def read_replayed(
     answer = state.replies.popleft()
     assert answer is not None
     reply, answers = answer
+    if type(reply) is Unread:
+        raise answers.refuse(reply.why)
     if type(reply) is not RecordedError:
         return answers.restored(reply, plain)
     error = answers.rebuilt(reply)

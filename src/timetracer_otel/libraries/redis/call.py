@@ -15,7 +15,7 @@ from timetracer_otel.calls.flow import CANCEL_GRACE_S, FAULT, Flow, Recording, S
 from timetracer_otel.constants import CapturePolicy, EventType
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.libraries.redis.commands import Command, expects_stream, method_of, mutes
-from timetracer_otel.libraries.redis.connection_state import ConnectionState, Played
+from timetracer_otel.libraries.redis.connection_state import ConnectionState, Played, Unread
 from timetracer_otel.libraries.redis.errors import rebuilt_error, recorded_error
 from timetracer_otel.libraries.redis.fields import folded_arguments, folded_reply, unfolded_reply
 from timetracer_otel.libraries.redis.internals import (
@@ -27,7 +27,7 @@ from timetracer_otel.libraries.redis.internals import (
 )
 from timetracer_otel.libraries.redis.operation import operation_above
 from timetracer_otel.libraries.redis.replies import Copier, restored
-from timetracer_otel.libraries.redis.secrets import arguments, redact_reply, secrets_of, without_secrets
+from timetracer_otel.libraries.redis.secrets import redact_reply, secrets_of, without_secrets, words_of
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.session.body_taps import PIECE_BYTES, BodyLimits
 from timetracer_otel.types import Call, DependencyEvent, EventResult, EventSignature, RecordedError
@@ -52,7 +52,7 @@ async def pause_async(seconds: float) -> None:
 
 def _arguments(commands: Sequence[Command]) -> list[Any]:
     """One list of words for a single command, a list of such lists for a batch."""
-    words = [folded_arguments(line) for line in arguments(commands)]
+    words = [folded_arguments(line) for line in words_of(commands)]
     return words[0] if len(words) == 1 else words
 
 
@@ -95,6 +95,8 @@ class RoundTrip(Site):
         self._sent = 0
         self._recording: Recording | None = None
         self._cut = False
+        self._redacts = True
+        self._unread = _UNFINISHED
         self._event: DependencyEvent | None = None
         self._session: ReplaySession | None = None
         self._resp = protocol_of(connection)
@@ -113,6 +115,7 @@ class RoundTrip(Site):
     def observe(self, session: TraceSession) -> None:
         """Take the limits; what is sent is known already."""
         self._limits = session.limits
+        self._redacts = session.config.redact != "off"
 
     def again(self) -> bool:
         """Whether the real connection can be made ready for the commands."""
@@ -124,7 +127,7 @@ class RoundTrip(Site):
         yield from self.catch_up()
 
     def call(self) -> Call:
-        """The commands, without their secrets."""
+        """The commands; their secrets are replaced before anything is kept."""
         if self._call is None:
             self._call = Call(
                 LIB, EventType.REDIS, method_of(self._commands), self._url, args=_arguments(self._commands)
@@ -139,6 +142,7 @@ class RoundTrip(Site):
         self.catch_up = None
         if state.stream is not None:
             # Their replies are messages like the others.
+            self._unread = ""
             recording.close()
         elif any(map(expects_stream, self._commands)):
             self._steps, self._sent = [], state.sent
@@ -146,6 +150,7 @@ class RoundTrip(Site):
             state.home = state.replaying or recording.session
         elif state.replaying is None and (state.is_muted or any(map(mutes, self._commands))):
             state.is_muted = True
+            self._unread = ""
             recording.not_replayable = _MUTED
             recording.close()
         elif self._commands:
@@ -174,6 +179,8 @@ class RoundTrip(Site):
                 facts["cut"] = True
             return result
         facts["replies"] = list(self._replies)
+        if self._unread and len(self._replies) < len(self._commands):
+            facts["unread"] = self._unread
         if len(self._commands) == 1 and self._replies and type(self._replies[0]) is RecordedError:
             result.error, result.error_type = self._replies[0].message, self._replies[0].cls
         self._judge(recording, result)
@@ -181,10 +188,6 @@ class RoundTrip(Site):
 
     def _judge(self, recording: Recording, result: EventResult) -> None:
         """Say so where there is no replaying what was kept."""
-        if recording.not_replayable == _UNFINISHED:
-            recording.not_replayable = None
-        if recording.ended_s is None:
-            recording.not_replayable = _UNFINISHED
         config = recording.session.config
         policy = config.store_response_body
         if self._cut:
@@ -211,10 +214,13 @@ class RoundTrip(Site):
         elif state.played is None and not any(map(expects_stream, self._commands)):
             replies = facts["replies"]
             missing = len(self._commands) - len(replies)
-            if missing < 0 or (missing and not any(type(reply) is RecordedError for reply in replies)):
+            is_whole = "unread" in facts or any(type(reply) is RecordedError for reply in replies)
+            if missing < 0 or (missing and not is_whole):
                 raise ValueError(f"it has {len(replies)} replies to {len(self._commands)} commands")
             for index, reply in enumerate(replies):
                 state.replies.append((unfolded_reply(self._commands, index, reply), self))
+            # Whoever reads them is refused. The recorded app did not, and this one need not either.
+            state.replies.extend([(Unread(facts["unread"]), self)] * missing if "unread" in facts else ())
 
     def succeed(self, session: ReplaySession) -> None:
         """Give what the server says to a command that always succeeds."""
@@ -248,8 +254,10 @@ class RoundTrip(Site):
 
     def _without_secrets(self, value: Any) -> Any:
         """Errors in a reply, not quoting passwords or fields that may be secret: servers repeat what they refuse."""
+        if not self._redacts:
+            return value
         secrets = secrets_of(self._commands)
-        lines = map(folded_arguments, arguments(self._commands))
+        lines = map(folded_arguments, words_of(self._commands))
         # What a handshake sends, a password perhaps, stands in no command of the call.
         if secrets or self.connects or any(type(line[-1]) in (dict, list) for line in lines if line):
             return without_secrets(value, secrets)
@@ -270,7 +278,9 @@ class RoundTrip(Site):
                 self._add("message", value)
             return False
         index = len(self._replies)
-        self._keep(folded_reply(self._commands, index, redact_reply(self._commands, index, value)))
+        if self._redacts:
+            value = redact_reply(self._commands, index, value)
+        self._keep(folded_reply(self._commands, index, value))
         if len(self._replies) < len(self._commands):
             return False
         self._close()
@@ -295,7 +305,7 @@ class RoundTrip(Site):
         """No more replies will come; see `Listener`."""
         recording = self._recording
         if recording is not None and self._steps is None and recording.ended_s is None:
-            recording.not_replayable = why
+            self._unread = why
         self._close()
 
     def faulted(self) -> None:

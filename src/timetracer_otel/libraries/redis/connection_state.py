@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.libraries.redis.commands import Command, is_transaction, method_of
+from timetracer_otel.libraries.redis.internals import seem_closed, seem_open
 from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.types import RecordedError
 
-__all__ = ["Answers", "ConnectionState", "Listener", "Played", "begin_watch", "call_above", "known_state", "state_of"]
+__all__ = [
+    "Answers",
+    "ConnectionState",
+    "Listener",
+    "Played",
+    "Unread",
+    "begin_watch",
+    "call_above",
+    "known_state",
+    "state_of",
+]
 
 _ATTRIBUTE = "_timetracer_state"
 _PUBLISHING = frozenset({"PUBLISH", "SPUBLISH", "MULTI", "PIPELINE", "EVAL", "EVALSHA", "FCALL"})
@@ -76,6 +87,12 @@ class Answers(Protocol):
     def refuse(self, why: str) -> BaseException:
         """The refusal of a read."""
         ...
+
+
+class Unread(NamedTuple):
+    """Stands, in a replay, for a reply that the recorded app never read."""
+
+    why: str
 
 
 class Played:
@@ -157,6 +174,7 @@ class ConnectionState:
         played: In a replay, the subscription that all further messages come from.
         is_muted: Whether the connection was told to give no replies, to one command at least.
         is_real: In a replay, whether new calls were made on the real connection.
+        seems_open: In a replay, the connection, where it looks as if it were made.
         missed: In a replay, commands whose effect on the connection the real one lacks.
         watch: What all this is known since, see `begin_watch`.
     """
@@ -173,6 +191,7 @@ class ConnectionState:
         "reading",
         "replaying",
         "replies",
+        "seems_open",
         "sent",
         "stream",
         "watch",
@@ -187,6 +206,7 @@ class ConnectionState:
         self.replaying: ReplaySession | None = None
         self.replies: deque[tuple[Any, Answers] | None] = deque()
         self.played: Played | None = None
+        self.seems_open: weakref.ref[Any] | None = None
         self.missed: list[Command] = []
         self.is_real = False
         self.is_muted = False
@@ -255,6 +275,11 @@ class ConnectionState:
         self.end()
         self.replaying = session
 
+    def seem_open(self, connection: Any) -> None:
+        """In a replay: let the connection look as if it were made, until the end."""
+        seem_open(connection)
+        self.seems_open = weakref.ref(connection)
+
     def end(self) -> None:
         """The connection is closed."""
         while self.open:
@@ -264,6 +289,10 @@ class ConnectionState:
         if self.stream is not None:
             self.stream.cut("the connection was closed")
         self.stream = self.played = self.replaying = None
+        connection = self.seems_open() if self.seems_open is not None else None
+        if connection is not None:
+            seem_closed(connection)
+        self.seems_open = None
         self.replies.clear()
         self.missed = []
         self.is_real, self._multi = False, None

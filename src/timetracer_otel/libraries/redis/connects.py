@@ -17,7 +17,7 @@ from timetracer_otel.calls.flow import Flow, Recording, Step, answer
 from timetracer_otel.libraries.redis.call import LIB, RoundTrip
 from timetracer_otel.libraries.redis.commands import Command, has_span, is_subscription
 from timetracer_otel.libraries.redis.connection_state import ConnectionState, call_above
-from timetracer_otel.libraries.redis.internals import connect_callbacks, url_of
+from timetracer_otel.libraries.redis.internals import connect_callbacks, seem_closed, url_of
 from timetracer_otel.libraries.redis.operation import operation_above
 from timetracer_otel.libraries.redis.session_state import session_state
 from timetracer_otel.session import ReplaySession, TraceSession
@@ -43,6 +43,7 @@ class _FailedConnect(Recording):
 def connect_for_real(wait: Callable[[float], Any], connection: Any, session: TraceSession | None, live: Step) -> Flow:
     """Connect, with all that the handshake sends; a failure is recorded where there is a recording."""
     began_s = time.perf_counter()
+    seem_closed(connection)
     guard = hooks.guard
     token = guard.let() if guard is not None else None
     try:
@@ -64,7 +65,9 @@ def _connect_failed(
     error: BaseException,
 ) -> None:
     try:
-        recording = _FailedConnect(session, _site(connection, wait))
+        site = _site(connection, wait)
+        site.observe(session)
+        recording = _FailedConnect(session, site)
         recording.started_s = began_s
         session.call_began(recording)
         recording.failed(error)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from types import ModuleType
 from typing import Any, NamedTuple, TypeAlias
+from weakref import WeakSet
 
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.redis.commands import Command, parse
@@ -29,6 +30,7 @@ __all__ = [
     "Decoding",
     "Described",
     "Place",
+    "SeemingConnections",
     "asks_whether_clustered",
     "connect_callbacks",
     "decoding_of",
@@ -42,6 +44,8 @@ __all__ = [
     "packed",
     "places",
     "protocol_of",
+    "seem_closed",
+    "seem_open",
     "stay_healthy",
     "token_of",
     "url_of",
@@ -259,9 +263,71 @@ def is_in_process(connection: Any) -> bool:
 
 
 def is_open(connection: Any) -> bool:
-    """Whether a connection is made, so that connecting does nothing."""
+    """Whether a real connection is made, so that connecting does nothing."""
     real = _real(connection)
-    return getattr(real, "_sock", None) is not None or getattr(real, "_writer", None) is not None
+    return getattr(real, "_sock", None) not in _CLOSED or getattr(real, "_writer", None) not in _CLOSED
+
+
+class _NoSocket:
+    """Stands for the socket, or the streams, of a connection that a replay plays: the library looks whether there is
+    one, and closes it.
+    """
+
+    def shutdown(self, *_: Any) -> None: ...
+
+    def settimeout(self, *_: Any) -> None: ...
+
+    def close(self) -> None: ...
+
+    async def wait_closed(self) -> None: ...
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise ReplayMismatchError(
+            f"redis: {name} of a socket: a connection of a replay has none",
+            hint="name redis in live_plugins, or do without the connection's socket in replay.",
+        )
+
+    def __repr__(self) -> str:
+        return "<no socket: the connection of a replay>"
+
+
+_NO_SOCKET = _NoSocket()
+_CLOSED = (None, _NO_SOCKET)
+_SOCKETS = ("_sock", "_reader", "_writer")
+"""Attributes in which a connection has its socket (sync), or its two streams (asyncio); None while it has none."""
+_seeming: WeakSet[Any] = WeakSet()
+
+
+def seem_open(connection: Any) -> None:
+    """Let a connection that a replay plays look as it does when it is made."""
+    real = _real(connection)
+    for name in _SOCKETS:
+        if getattr(real, name, _NO_SOCKET) is None:
+            setattr(real, name, _NO_SOCKET)
+    _seeming.add(real)
+
+
+def seem_closed(connection: Any) -> None:
+    """Undo `seem_open`. The library must not take it for a connection that it can use."""
+    real = _real(connection)
+    for name in _SOCKETS:
+        if getattr(real, name, None) is _NO_SOCKET:
+            setattr(real, name, None)
+    _seeming.discard(real)
+
+
+class SeemingConnections:
+    """Stands among the patches: when they are undone, nothing plays connections any more."""
+
+    def apply(self) -> None:
+        """Nothing; harmless when repeated."""
+
+    def undo(self) -> None:
+        """Close what seems open; harmless when repeated."""
+        for connection in list(_seeming):
+            seem_closed(connection)
 
 
 def connect_callbacks(connection: Any) -> list[Callable[[Any], Any]]:

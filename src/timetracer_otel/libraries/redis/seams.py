@@ -15,7 +15,13 @@ from timetracer_otel.libraries.redis import steps
 from timetracer_otel.libraries.redis.answer import Manner
 from timetracer_otel.libraries.redis.call import pause, pause_async
 from timetracer_otel.libraries.redis.connection_state import begin_watch
-from timetracer_otel.libraries.redis.internals import Place, connect_callbacks, is_in_process, places
+from timetracer_otel.libraries.redis.internals import (
+    Place,
+    SeemingConnections,
+    connect_callbacks,
+    is_in_process,
+    places,
+)
 from timetracer_otel.libraries.redis.locks import with_recorded_token
 from timetracer_otel.libraries.redis.operation import Operation, operation_above
 
@@ -40,10 +46,14 @@ _SYNC = Manner(pause, None, _run_callbacks)
 _ASYNC = Manner(pause_async, partial(pause_async, 0), _run_callbacks_async)
 
 
-def patches(module: ModuleType) -> list[Patch]:
+def patches(module: ModuleType) -> list[Any]:
     """The patches of redis-py."""
     begin_watch()
-    return [Patch(place.owner, place.name, partial(_WRAPS[place.kind], place)) for place in places(module)]
+    wanted = places(module)
+    return [
+        SeemingConnections(),
+        *(Patch(place.owner, place.name, partial(_WRAPS[place.kind], place)) for place in wanted),
+    ]
 
 
 def _connect(place: Place, original: Function) -> Function:

@@ -11,8 +11,9 @@ from timetracer_otel.constants import REDACTED
 from timetracer_otel.libraries.redis.commands import Command, carries, is_transaction, key_position, name_of, text
 from timetracer_otel.redact.errors import SHORTEST_SECRET, edited_errors, replacing
 from timetracer_otel.redact.forms import CallForm
+from timetracer_otel.redact.redactor import Redactor
 
-__all__ = ["FORM", "arguments", "redact_reply", "secrets_of", "without_quoted_arguments", "without_secrets"]
+__all__ = ["FORM", "redact_reply", "secrets_of", "without_quoted_arguments", "without_secrets", "words_of"]
 
 _LONGEST_ARGUMENT: Final = 64 * 1024
 """Bytes; a longer argument stands in the cassette as its digest. Part of the signature: the same for ever."""
@@ -35,7 +36,14 @@ _WORD: Final = re.compile(r"args\[(\d+)\](?:\[(\d+)\])?")
 
 
 class _Commands(CallForm):
-    """Commands are words in order: which of them are secret, `arguments` says before a call is stated."""
+    """Commands are words in order, and some of them are secret by where they stand."""
+
+    def arguments(self, args: Any, redactor: Redactor) -> Any:
+        if not redactor.active or type(args) is not list:
+            return args
+        if args and type(args[0]) is list:
+            return redactor.value([_redacted(words) for words in args])
+        return redactor.value(_redacted(args))
 
     def error_text(self, text: str) -> str:
         return without_quoted_arguments(text)
@@ -80,17 +88,16 @@ def without_secrets(value: Any, secrets: Sequence[str]) -> Any:
     return edited_errors(value, lambda text: without_quoted_arguments(replaced(text)))
 
 
-def arguments(commands: Sequence[Command]) -> list[list[Any]]:
-    """What is matched and kept of each command: its words as text where they are UTF-8, passwords replaced."""
-    return [_redacted([_word(part) for part in command]) for command in commands]
+def words_of(commands: Sequence[Command]) -> list[list[Any]]:
+    """What is matched and kept of each command: its words as text where they are UTF-8; passwords are still there."""
+    return [[_word(part) for part in command] for command in commands]
 
 
 def secrets_of(commands: Sequence[Command]) -> list[str]:
-    """The words of commands that `arguments` gives without their passwords, longest first."""
+    """The words of commands that are passwords, or hold one, longest first."""
     found = {
         word
-        for command in commands
-        for words in [[_word(part) for part in command]]
+        for words in words_of(commands)
         for word, kept in zip(words, _redacted(words), strict=True)
         if word is not kept and isinstance(word, str)
     }

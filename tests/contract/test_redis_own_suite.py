@@ -1,0 +1,164 @@
+"""What redis-py's own test suite found: connections look as made, replies stay unread, and redaction can be off."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import redis.asyncio
+
+from tests.contract.redis_contract import VERSION
+from tests.servers.redis import RedisServer
+from timetracer_otel import ReplayMismatchError, record, replay
+from timetracer_otel.cassette import read_cassette
+from timetracer_otel.plugins import disable_redis, enable_redis
+
+NAME = ("_",) if VERSION < (6, 0) else ()
+"""What a pool wants to know with redis-py 5, and warns of later."""
+App = Callable[[int], Any]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "redis.msgpack"
+
+
+def made(connection: Any) -> list[bool]:
+    """Whether a connection is made, by everything that says so. Sync connections have ``is_connected`` from 7 on."""
+    names = [name for name in ("_sock", "_reader", "_writer") if hasattr(connection, name)]
+    return [*(getattr(connection, name) is not None for name in names), getattr(connection, "is_connected", True)]
+
+
+def sync_app(port: int) -> list[Any]:
+    client = redis.Redis(port=port)
+    connection = client.connection_pool.get_connection(*NAME)
+    seen: list[Any] = [made(connection)]
+    connection.send_command("PING")
+    connection.send_command("SET", "key", "value")
+    seen.append(connection.read_response())
+    connection.disconnect()
+    seen.append(made(connection))
+    connection.connect()
+    seen.append(made(connection))
+    client.connection_pool.release(connection)
+    seen.append(client.get("key"))
+    client.close()
+    seen.append(made(connection))
+    return seen
+
+
+def async_app(port: int) -> list[Any]:
+    async def run() -> list[Any]:
+        client = redis.asyncio.Redis(port=port)
+        connection = await client.connection_pool.get_connection(*NAME)
+        seen: list[Any] = [made(connection)]
+        await connection.send_command("PING")
+        await connection.send_command("SET", "key", "value")
+        seen.append(await connection.read_response())
+        await connection.disconnect()
+        seen.append(made(connection))
+        await connection.connect()
+        seen.append(made(connection))
+        await client.connection_pool.release(connection)
+        seen.append(await client.get("key"))
+        await client.aclose()
+        seen.append(made(connection))
+        return seen
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("app", [sync_app, async_app])
+def test_connections_look_as_made_and_replies_may_stay_unread(server: RedisServer, path: Path, app: App) -> None:
+    bare = app(server.port)
+    with record(path):
+        assert app(server.port) == bare
+    server.stop()
+    with replay(path):
+        assert app(server.port) == bare
+
+
+def test_a_reply_that_the_recorded_app_never_read_is_refused_at_the_read(server: RedisServer, path: Path) -> None:
+    with record(path):
+        sync_app(server.port)
+    client = redis.Redis(port=server.port)
+    with replay(path, fail_on_miss=False) as session:
+        connection = client.connection_pool.get_connection(*NAME)
+        connection.send_command("PING")
+        connection.send_command("SET", "key", "value")
+        assert connection.read_response() == b"PONG"
+        assert not session.verdict().misses
+        with pytest.raises(ReplayMismatchError, match="closed before its reply was read"):
+            connection.read_response()
+        assert session.verdict().misses
+    client.close()
+
+
+@pytest.mark.parametrize("disabled", [False, True])
+def test_a_connection_that_was_played_is_made_when_it_is_used_for_real(
+    server: RedisServer, path: Path, disabled: bool
+) -> None:
+    enable_redis()
+    client = redis.Redis(port=server.port)
+    with record(path):
+        client.ping()
+    client.connection_pool.disconnect()
+    with replay(path):
+        assert client.ping()
+    if disabled:
+        disable_redis()
+    assert client.set("key", "value")
+    assert client.get("key") == b"value"
+    client.close()
+    disable_redis()
+
+
+def with_passwords(port: int) -> list[Any]:
+    client = redis.Redis(port=port)
+    seen: list[Any] = [client.config_set("masterauth", "s3cret-one"), client.config_get("masterauth")]
+    for words in (("AUTH", "ada", "s3cret-two"), ("NOSUCH", "s3cret-three")):
+        try:
+            client.execute_command(*words)
+        except redis.RedisError as error:
+            seen.append((type(error), str(error)))
+    client.close()
+    return seen
+
+
+@pytest.mark.parametrize("redact", ["off", "default"])
+def test_without_redaction_nothing_is_redacted(server: RedisServer, path: Path, redact: Any) -> None:
+    made_up: list[Any] = []
+
+    def app() -> list[Any]:
+        client = redis.Redis(port=server.port)
+        made_up.append(client.acl_genpass())
+        client.close()
+        return with_passwords(server.port)
+
+    with record(path, redact=redact):
+        recorded = app()
+    server.stop()
+    with replay(path):
+        replayed = app()
+    secrets = [f"s3cret-{number}" for number in ("one", "two", "three")]
+    kept = [secret for secret in secrets if secret.encode() in path.read_bytes()]
+    if redact == "off":
+        assert replayed == recorded
+        assert made_up[0] == made_up[1]
+        assert kept == secrets
+        args = [event.call.args for event in read_cassette(path).events if event.call is not None]
+        assert ["AUTH", "ada", "s3cret-two"] in args
+    else:
+        assert made_up[1] == "[REDACTED]"
+        # Nobody knows which arguments of an unknown command are secret.
+        assert kept == secrets[2:]
