@@ -71,9 +71,7 @@ class SpanRoles:
             if span is not None and span.is_client:
                 self._by_span.setdefault(call.span_id, call)
             self.above.update(outer.span_id for outer in around(span) if outer.is_client)
-            ended_s = call.ended_s
-            ended_ns = zero_ns + int(ended_s * 1e9) if ended_s is not None else 1 << 63
-            timed = _Timed(zero_ns + int(call.started_s * 1e9), ended_ns, call)
+            timed = _timed(call, span, zero_ns)
             self._by_parent.setdefault(parent_id(call.span_id, span), []).append(timed)
         for listed in self._by_parent.values():
             listed.sort(key=_start)
@@ -92,10 +90,34 @@ class SpanRoles:
             return None
         listed = self._by_parent.get(span.parent.span_id if span.parent is not None else 0, [])
         behind = bisect_right(listed, facts.start_ns + _TOLERANCE_NS, key=_start)
-        for timed in reversed(listed[max(0, behind - _AT_ONCE) : behind]):
-            if facts.end_ns <= timed.ended_ns + _TOLERANCE_NS and timed.call.call().event_type is EventType.DB_QUERY:
-                return timed.call
-        return None
+        near = [
+            timed
+            for timed in listed[max(0, behind - _AT_ONCE) : behind]
+            if timed.call.call().event_type is EventType.DB_QUERY
+        ]
+        length_ns = max(facts.end_ns - facts.start_ns, 1)
+        best = max(near, key=lambda timed: _common_ns(timed, facts), default=None)
+        return best.call if best is not None and _common_ns(best, facts) * 2 >= length_ns else None
+
+
+def _timed(call: PendingCall, span: EndedSpan | None, zero_ns: int) -> _Timed:
+    """When a call was under way. Where it has a span of its own, both times are by the clock of spans."""
+    ended_s = call.ended_s
+    started_ns = zero_ns + int(call.started_s * 1e9)
+    ended_ns = zero_ns + int(ended_s * 1e9) if ended_s is not None else 1 << 63
+    facts = span.facts() if span is not None and span.is_client else None
+    if facts is not None and facts.start_ns is not None:
+        # While the call is under way, its span has no end.
+        return _Timed(facts.start_ns, facts.end_ns if facts.end_ns is not None else ended_ns, call)
+    return _Timed(started_ns, ended_ns, call)
+
+
+def _common_ns(timed: _Timed, facts: SpanFacts) -> int:
+    """How long a call and a span were both under way; at least 1 where both times of the span are within the call."""
+    start_ns, end_ns = facts.start_ns or 0, facts.end_ns or 0
+    if timed.started_ns <= start_ns and end_ns <= timed.ended_ns:
+        return max(end_ns - start_ns, 1)
+    return min(end_ns, timed.ended_ns) - max(start_ns, timed.started_ns)
 
 
 def _start(timed: _Timed) -> int:
