@@ -19,6 +19,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from tests import forks
 from tests.examples import seeded
 
 __all__ = ["ROOT", "environment", "instrument", "instrumented_path", "script", "uses"]
@@ -80,6 +81,7 @@ def environment(instrumentations: Iterable[str] = (), /, **changes: str) -> dict
     unknown = set(instrumentations) - _installed()
     assert not unknown, f"not installed: {sorted(unknown)}"
     scripts = str(Path(sys.executable).parent)
+    hash_seed = str(seeded("hash seed", next(_PROGRAMS)).randrange(2**32))
     return {
         # How wide a terminal is, and its language, are of whoever runs the tests.
         **{name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LANG", "LC_ALL"}},
@@ -88,7 +90,8 @@ def environment(instrumentations: Iterable[str] = (), /, **changes: str) -> dict
         "OTEL_METRICS_EXPORTER": "none",
         "OTEL_LOGS_EXPORTER": "none",
         # Every program has a seed of its own, also where the tests have a given one; `TEST_SEED` gives it again.
-        "PYTHONHASHSEED": str(seeded("hash seed", next(_PROGRAMS)).randrange(2**32)),
+        "PYTHONHASHSEED": hash_seed,
+        forks.DRAWN: hash_seed,
         "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": ",".join(sorted(_installed() - _ALWAYS - set(instrumentations))),
         **changes,
     }

@@ -43,6 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
     seed = os.environ.setdefault("TEST_SEED", str(random.randrange(2**32)))
     if getattr(config.option, "hypothesis_seed", seed) is None:
         config.option.hypothesis_seed = seed
+    os.environ.setdefault(forks.DRAWN, os.environ.get("PYTHONHASHSEED", ""))
     if forks.RUN not in os.environ and sys.platform == "linux":
         folder = os.environ[forks.RUN] = tempfile.mkdtemp(prefix="forks-")
         os.environ[forks.OWNER] = str(os.getpid())

@@ -7,6 +7,7 @@ from typing import Final
 
 __all__ = [
     "BAGGAGE_ENTRY",
+    "JOB",
     "DRIVER_TYPE",
     "DRIVER_VALUE",
     "FORMAT_NAME",
@@ -19,6 +20,9 @@ __all__ = [
     "RecordMode",
     "TraceMode",
 ]
+
+JOB: Final = "JOB"
+"""What stands in the place of a method in the recording of a job, whose name is the path."""
 
 BAGGAGE_ENTRY: Final = "timetracer.cassette"
 """The entry of W3C baggage with which a request says which cassette answers it."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from timetracer_otel.session import BaseSession
 
 __all__ = [
+    "OUTSIDE_JOBS",
     "SESSION_KEY",
     "carried_into",
     "clear_session",
@@ -52,6 +53,9 @@ class _Nobody:
 
 
 _NOBODY = _Nobody()
+OUTSIDE_JOBS = _Nobody()
+"""The value in the context of a worker's own code, which takes jobs from a broker: no session is current there, but
+each job gets one. It stands under the session's key, so that it goes wherever a session would go."""
 
 _ambient: Callable[[], BaseSession | None] | None = None
 

@@ -219,6 +219,8 @@ class DependencyEvent:
     """Names of the spans around the call, outermost first. They decide between events with equal signatures."""
     not_replayable: str | None = None
     """Why no replay can answer from this event; None where it can."""
+    within: list[SpanFacts] = field(default_factory=list)
+    """Client spans of other instrumentations inside this call: the same call, seen at a lower level."""
 
 
 @dataclass(slots=True)

@@ -6,7 +6,8 @@ gets the arguments, environment, folder and standard streams that it is given, l
 imports itself, and ends as a Python ends. `tests/tooling/test_forks.py` compares the two.
 
 Servers are shared by all processes of a test run. There are two of a kind, with different hash seeds, which take
-turns: what was recorded under one is replayed under the other.
+turns: what was recorded under one is replayed under the other. The seeds are drawn from ``TEST_SEED``. Where a test
+chooses a hash seed, its program is a Python of its own.
 
 With ``TEST_FORKS=0`` each program is a Python of its own, as it is where Python cannot fork, and where a program asks
 for what is decided when an interpreter starts.
@@ -14,6 +15,6 @@ for what is decided when an interpreter starts.
 
 from __future__ import annotations
 
-from tests.forks.client import OWNER, RUN, run, runs_in_a_fork
+from tests.forks.client import DRAWN, OWNER, RUN, run, runs_in_a_fork
 
-__all__ = ["OWNER", "RUN", "run", "runs_in_a_fork"]
+__all__ = ["DRAWN", "OWNER", "RUN", "run", "runs_in_a_fork"]

@@ -13,12 +13,16 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["OWNER", "RUN", "run", "runs_in_a_fork"]
+from tests.examples import seeded
+
+__all__ = ["DRAWN", "OWNER", "RUN", "run", "runs_in_a_fork"]
 
 RUN = "TEST_FORKS"
 """The variable that names the folder of the test run's servers; 0 where each program is a Python of its own."""
 OWNER = "TEST_FORKS_OF"
 """The variable that names the process whose end is theirs."""
+DRAWN = "TEST_HASH_SEED"
+"""The variable that repeats a program's ``PYTHONHASHSEED`` where that was drawn at random, so that any other will do."""
 
 _SERVER = Path(__file__).with_name("server.py")
 _LOADED = {
@@ -41,7 +45,7 @@ _LOADED = {
         *("timetracer_otel.blocks", "timetracer_otel.plugins", "timetracer_otel.report", "timetracer_otel.cli"),
     ),
 }
-_DECIDED_BY_THE_INTERPRETER = {"PYTHONDEVMODE", "PYTHONHASHSEED", "PYTHONOPTIMIZE", "PYTHONUNBUFFERED", "PYTHONUTF8"}
+_DECIDED_BY_THE_INTERPRETER = {"PYTHONDEVMODE", "PYTHONOPTIMIZE", "PYTHONUNBUFFERED", "PYTHONUTF8"}
 _READ_AT_IMPORT = {"OTEL_PROPAGATORS", "OTEL_PYTHON_CONTEXT"}
 _turns = itertools.count()
 
@@ -53,6 +57,7 @@ def runs_in_a_fork(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         os.environ.get(RUN, "0") != "0"
         and (first in {"-c", "-m", "-W"} or not first.startswith("-"))
         and environment.get("PYTHONIOENCODING", "utf-8") == "utf-8"
+        and environment.get("PYTHONHASHSEED", "") in {"", environment.get(DRAWN)}
         and not (_DECIDED_BY_THE_INTERPRETER | _READ_AT_IMPORT) & environment.keys()
     )
 
@@ -143,7 +148,7 @@ def _server(loaded: str, turn: int) -> str:
         except FileExistsError:
             pass
         else:
-            _start(path, loaded)
+            _start(path, loaded, turn)
         deadline = time.monotonic() + 60
         while not path.exists():
             assert time.monotonic() < deadline, f"the server of {path} did not start"
@@ -151,16 +156,17 @@ def _server(loaded: str, turn: int) -> str:
     return str(path)
 
 
-def _start(path: Path, loaded: str) -> None:
+def _start(path: Path, loaded: str, turn: int) -> None:
     modules = dict.fromkeys([*_LOADED["traced"], *_LOADED[loaded]])
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "OTEL_"))}
+    hash_seed = seeded("hash seed of forks", turn).randrange(2**32)
     log = os.open(path.with_suffix(".log"), os.O_WRONLY | os.O_CREAT)
     nothing = os.open(os.devnull, os.O_RDWR)
     # Nobody of this process waits for it: it ends by itself, after the test run.
     os.posix_spawn(
         sys.executable,
         [sys.executable, str(_SERVER), str(path), os.environ[OWNER], *modules],
-        {**environment, "PYTHONIOENCODING": "utf-8"},
+        {**environment, "PYTHONIOENCODING": "utf-8", "PYTHONHASHSEED": str(hash_seed)},
         file_actions=[
             (os.POSIX_SPAWN_DUP2, nothing, 0),
             (os.POSIX_SPAWN_DUP2, nothing, 1),

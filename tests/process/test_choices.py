@@ -133,7 +133,7 @@ def test_a_job_is_kept_where_its_span_says_that_it_failed(tmp_path: Path) -> Non
         trace.set_tracer_provider(TracerProvider())
         TimetracerInstrumentor().instrument()
         for status in (trace.StatusCode.OK, trace.StatusCode.ERROR):
-            with trace.get_tracer("jobs").start_as_current_span(status.name) as span:
+            with trace.get_tracer("jobs").start_as_current_span(status.name, kind=trace.SpanKind.CONSUMER) as span:
                 span.set_status(status)
         """,
         TIMETRACER_MODE="record",

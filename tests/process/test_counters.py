@@ -23,7 +23,7 @@ _JOBS = """
     TimetracerInstrumentor().instrument()
     tracer = trace.get_tracer("jobs")
     for number in range(3):
-        with tracer.start_as_current_span(f"job {number}") as span:
+        with tracer.start_as_current_span(f"job {number}", kind=trace.SpanKind.CONSUMER) as span:
             if number == 2:
                 span.set_status(trace.StatusCode.ERROR)
             open_while = timetracer_otel.counters().sessions_open

@@ -28,7 +28,7 @@ _PROGRAM = """
     import gevent, httpx
 
     def job(user):
-        with tracer.start_as_current_span(f"job {{user}}"):
+        with tracer.start_as_current_span(f"job {{user}}", kind=trace.SpanKind.CONSUMER):
             gevent.sleep()
             return httpx.get(f"{url}/users/{{user}}").json()["id"]
 

@@ -179,9 +179,9 @@ def test_a_flush_on_the_event_loop_does_not_wait_for_calls_that_end_on_it(tmp_pa
             server = await asyncio.start_server(upstream, "127.0.0.1")
             port = server.sockets[0].getsockname()[1]
             async with server, httpx.AsyncClient() as client:
-                with tracer.start_as_current_span("ended"):
+                with tracer.start_as_current_span("ended", kind=trace.SpanKind.CONSUMER):
                     pass
-                with tracer.start_as_current_span("order"):
+                with tracer.start_as_current_span("order", kind=trace.SpanKind.CONSUMER):
                     task = asyncio.create_task(client.get(f"http://127.0.0.1:{port}/"))
                     await asked.wait()
                 flushed = [provider.force_flush(), TimetracerSpanExporter().force_flush()]

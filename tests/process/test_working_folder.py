@@ -21,7 +21,7 @@ _WALKS = """
     from opentelemetry import trace
 
     def job(name):
-        with trace.get_tracer("app").start_as_current_span(name):
+        with trace.get_tracer("app").start_as_current_span(name, kind=trace.SpanKind.CONSUMER):
             return httpx.get("{url}/users/1").json()["id"]
 
     print(job("before"), httpx.get("{url}/users/2").json()["id"])
@@ -84,7 +84,7 @@ def test_a_process_records_where_it_began(upstream: Loopback, folders: tuple[Pat
     )
     assert (told.stdout, told.returncode) == (_SAW, 0), told.stderr
     lines = [json.loads(line) for line in (begins / "report.jsonl").read_text().splitlines()]
-    assert [line["request"] for line in lines if line["state"] == "ended"] == ["INTERNAL before", "INTERNAL behind"]
+    assert [line["request"] for line in lines if line["state"] == "ended"] == ["CONSUMER before", "CONSUMER behind"]
     assert list(elsewhere.iterdir()) == []
 
 

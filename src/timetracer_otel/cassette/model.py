@@ -173,6 +173,12 @@ _SPAN: Final = Table(
         "sampled": ("sampled", _FLAG),
     },
 )
+_SPANS: Final = Kind(
+    "an array of spans",
+    frozenset({list}),
+    encode=lambda spans: [_SPAN.to_map(span) for span in spans],
+    decode=lambda items: [_SPAN.from_map(item) for item in items],
+)
 _EVENT: Final = Table(
     DependencyEvent,
     "event",
@@ -187,6 +193,7 @@ _EVENT: Final = Table(
         "span": ("span", nested(_SPAN)),
         "path": ("path", _PATH),
         "not_replayable": ("not_replayable", _TEXT),
+        "within": ("within", _SPANS),
     },
 )
 _SESSION: Final = Table(

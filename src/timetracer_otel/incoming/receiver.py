@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from timetracer_otel.incoming.job_scope import IncomingJob, JobScope
 from timetracer_otel.incoming.scope import IncomingRequest, RequestScope
 
 __all__ = ["Receiver", "receiver", "set_receiver"]
@@ -25,6 +26,14 @@ class Receiver(Protocol):
         """Begin a request that has come in; None where it is not to be noted."""
         ...
 
+    def job_began(self, job: IncomingJob) -> JobScope | None:
+        """Begin a job that a worker was given; None where it is not to be noted."""
+        ...
+
+    def process_ends(self) -> None:
+        """Write everything, as the process ends at once."""
+        ...
+
 
 class _Nobody:
     takes_requests = False
@@ -34,6 +43,12 @@ class _Nobody:
 
     def request_began(self, incoming: IncomingRequest) -> RequestScope | None:
         return None
+
+    def job_began(self, job: IncomingJob) -> JobScope | None:
+        return None
+
+    def process_ends(self) -> None:
+        pass
 
 
 _receiver: Receiver = _Nobody()

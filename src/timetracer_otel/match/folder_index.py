@@ -115,6 +115,10 @@ class CassetteLibrary:
         """The recordings that no request was given up to now."""
         return [entry for entry in self._entries if not entry.uses]
 
+    def has(self, request: RequestSnapshot) -> bool:
+        """Whether there is a recording that fits a request."""
+        return bool(self._fitting(request))
+
     def expects_body(self, request: RequestSnapshot) -> bool:
         """Whether the choice for a request depends on its body, so that it must be read first."""
         fitting = self._fitting(request)

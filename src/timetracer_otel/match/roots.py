@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from timetracer_otel.constants import REDACTED, EventType
+from timetracer_otel.constants import JOB, REDACTED, EventType
 from timetracer_otel.match.differences import Difference, mapping_differences, value_differences
 from timetracer_otel.match.signature import Signer, canonical_json
 from timetracer_otel.redact.redactor import Redactor
@@ -19,8 +19,9 @@ from timetracer_otel.types import Call, RequestSnapshot, header_pairs
 
 __all__ = ["RootFacts", "fits_route", "is_http", "request_differences", "root_facts"]
 
-_SPAN_KINDS = frozenset({"INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"})
-"""Kinds of spans. The recording of a job or a message has the kind of its span in place of a method."""
+_NO_METHODS = frozenset({JOB, "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"})
+"""What stands in place of a method: in the recording of a job of a known task queue, and, of others, the kind of the
+span."""
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}|<([^<>]*)>")
 _CONVERTERS = {"int": r"-?\d+", "float": r"-?\d+(?:\.\d+)?", "path": r".+", "uuid": r"[0-9a-fA-F-]{32,36}"}
@@ -52,7 +53,7 @@ def _in_common(one: tuple[tuple[str, str], ...], other: tuple[tuple[str, str], .
 
 def is_http(request: RequestSnapshot) -> bool:
     """Whether a recording is of an HTTP request, rather than of a job, a message or a process."""
-    return bool(request.method) and request.method not in _SPAN_KINDS
+    return bool(request.method) and request.method not in _NO_METHODS
 
 
 def root_facts(request: RequestSnapshot, redactor: Redactor) -> RootFacts:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from opentelemetry import baggage
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
+from opentelemetry.trace import SpanKind
 
 from timetracer_otel.base import faults
 from timetracer_otel.calls.exclusions import ExcludedUrls
@@ -21,6 +22,7 @@ from timetracer_otel.constants import BAGGAGE_ENTRY, RecordMode
 from timetracer_otel.exceptions import CassetteError, ConfigurationError
 from timetracer_otel.guard import network_guard
 from timetracer_otel.incoming.exclusions import is_excluded
+from timetracer_otel.incoming.job_scope import IncomingJob, JobScope
 from timetracer_otel.incoming.scope import IncomingRequest, RequestScope
 from timetracer_otel.match.advice import Wording
 from timetracer_otel.match.folder_index import CassetteLibrary, LibraryEntry
@@ -195,9 +197,31 @@ class FolderReplay:
         session = self._began(_snapshot(incoming), _named_by(incoming), by_span=False, left_out=left_out)
         return RequestScope(incoming, session, on_end=lambda _: self.end(session))
 
+    def job_began(self, job: IncomingJob, around: LiveSpan | None) -> JobScope:
+        """Choose the session of a job that a worker was given, by its name and arguments.
+
+        Args:
+            job: The job.
+            around: The outermost span around its function, where a session began with it.
+        """
+        if around is not None:
+            # That session was chosen by the span's name. The arguments are known now, and say more.
+            self._withdraw(around.session)
+        session = self._began(job.request(), None, by_span=False)
+        return JobScope(job, session, on_end=lambda _: self.end(session))
+
     def span_began(self, span: ReadableSpan, context: Context | None) -> ReplaySession:
-        """The session of the request, job or message that a span stands for, whose parent context is given."""
-        return self._began(RootSpan(span).request(), named_cassette(None, context), by_span=True)
+        """The session of the request, job or message that a span stands for, whose parent context is given.
+
+        A span of the app's own that has no cassette belongs to the process: before the first request of a recorded
+        process, such a span got none.
+        """
+        request, named = RootSpan(span).request(), named_cassette(None, context)
+        if span.kind is SpanKind.INTERNAL and named is None and not self.library.has(request):
+            outside = self.outside()
+            if outside.events:
+                return outside
+        return self._began(request, named, by_span=True)
 
     def _began(
         self, request: RequestSnapshot, named: str | None, by_span: bool, left_out: bool = False

@@ -13,7 +13,8 @@ from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.session import TraceSession
 from timetracer_otel.session.base import EndedSpan, PendingCall
 from timetracer_otel.session.body_taps import BodyLimits
-from timetracer_otel.types import DependencyEvent
+from timetracer_otel.session.span_roles import SpanRoles, around
+from timetracer_otel.types import DependencyEvent, SpanFacts
 
 __all__ = ["ProcessSession"]
 
@@ -35,23 +36,30 @@ class ProcessSession(TraceSession):
 
     Args:
         config: Where to write, and what to capture.
-        is_live: Says whether a span with this id has not ended yet, so that a call waits for its end.
+        live: Gives the span with an id that has not ended yet, so that a call waits for its end; None for others.
         began_file: Called when there is one more file in the folder.
     """
 
     def __init__(
-        self, config: TraceConfig, is_live: Callable[[int], bool], began_file: Callable[[], object] = bool
+        self,
+        config: TraceConfig,
+        live: Callable[[int], EndedSpan | None],
+        began_file: Callable[[], object] = bool,
     ) -> None:
         super().__init__(config)
         # Only the size of each body is limited. Their sum is not: what is written is no longer in memory.
         self.limits = BodyLimits(config.max_body_bytes)
-        self._is_live = is_live
+        self._live = live
         self._under_way: dict[int, PendingCall] = {}
         self._calls_of_span: dict[int, int] = {}
         # The span processor appends ended spans to this list. Without one it calls `span_ended` for each.
         self.ended_spans = None
         self._spans_of_calls: dict[int, EndedSpan] = {}
         self._waiting_for_span: dict[int, list[PendingCall]] = {}
+        self._within: dict[int, list[SpanFacts]] = {}
+        """By the position of a call under way: the spans of other instrumentations that are part of it."""
+        self._above: set[int] = set()
+        """The ids of live client spans around calls that are written."""
         self._output: AppendWriter | None = None
         self._finished: list[tuple[str, int]] = []
         self._began_file = began_file
@@ -83,7 +91,7 @@ class ProcessSession(TraceSession):
             if self._under_way.pop(call.eid, None) is None:
                 return
             span = self._spans_of_calls.get(call.span_id)
-            if span is None and call.span_id and self._is_live(call.span_id):
+            if span is None and call.span_id and self._live(call.span_id) is not None:
                 self._waiting_for_span.setdefault(call.span_id, []).append(call)
                 return
             self._settled(call.span_id)
@@ -93,13 +101,17 @@ class ProcessSession(TraceSession):
         """Forget a call that is not to be recorded after all."""
         with self._lock:
             if self._under_way.pop(call.eid, None) is not None:
+                self._within.pop(call.eid, None)
                 self._settled(call.span_id)
 
     def span_ended(self, span: EndedSpan) -> None:
-        """Write the calls that waited for this span; a client span without calls becomes an observed event."""
+        """Write the calls that waited for this span. A client span that is no part of a call, and no call is part of
+        it, becomes an observed event.
+        """
         span_id = span.span_id
         with self._lock:
-            stands_alone = span.is_client and span_id not in self._known_spans
+            stands_alone = span.is_client and span_id not in self._known_spans and span_id not in self._above
+            self._above.discard(span_id)
             self._known_spans.discard(span_id)
             for call in self._waiting_for_span.pop(span_id, ()):
                 self._settled(span_id)
@@ -108,9 +120,25 @@ class ProcessSession(TraceSession):
             if span_id in self._calls_of_span:
                 self._spans_of_calls[span_id] = span
             elif stands_alone:
-                event = self._maker.observed(span.facts(), self._started_ns)
+                facts = span.facts()
+                around_it = self._call_around(span, facts)
+                if around_it is not None:
+                    self._within.setdefault(around_it.eid, []).append(facts)
+                    return
+                event = self._maker.observed(facts, self._started_ns)
                 event.eid = self.next_eid()
                 self._write(event)
+
+    def _call_around(self, span: EndedSpan, facts: SpanFacts) -> PendingCall | None:
+        """The call that a span is part of. Such a span ends before its call does, or before the call's own span."""
+        calls = [
+            *self._under_way.values(),
+            *(call for waiting in self._waiting_for_span.values() for call in waiting),
+        ]
+        if not calls:
+            return None
+        spans = {call.span_id: live for call in calls if (live := self._live(call.span_id)) is not None}
+        return SpanRoles(calls, spans, self._zero_ns).within(span, facts)
 
     def add_event(self, event: DependencyEvent) -> None:
         """Write an event that was made elsewhere."""
@@ -149,6 +177,10 @@ class ProcessSession(TraceSession):
             self.drop("faults")
             faults.contain("process_session.event", error)
             return
+        inner = self._within.pop(call.eid, None)
+        if inner is not None:
+            self._maker.within(event, inner)
+        self._above.update(outer.span_id for outer in around(span) if outer.is_client and self._live(outer.span_id))
         self._write(event)
 
     def _write(self, event: DependencyEvent) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry import trace
 from opentelemetry.context import Context
+from opentelemetry.trace import SpanKind
 
 from timetracer_otel.base import counters, faults
 from timetracer_otel.base.lineage import lineage
@@ -29,6 +30,8 @@ from timetracer_otel.constants import TraceMode
 from timetracer_otel.context import forget_session, session_in, session_now, set_ambient_lookup
 from timetracer_otel.exceptions import ConfigurationError, TimetracerError
 from timetracer_otel.incoming.exclusions import is_excluded
+from timetracer_otel.incoming.job_scope import IncomingJob, JobScope
+from timetracer_otel.incoming.jobs import is_outside_jobs
 from timetracer_otel.incoming.receiver import set_receiver
 from timetracer_otel.incoming.scope import IncomingRequest, RequestScope, begins_anew, current_scope, forget_scope
 from timetracer_otel.otel import metrics
@@ -37,7 +40,7 @@ from timetracer_otel.otel.provider import attach, attach_to_future_providers
 from timetracer_otel.otel.span_facts import RootSpan, failed, is_server, note_exception, request_path
 from timetracer_otel.otel.spans import LiveSpan, LiveSpans
 from timetracer_otel.process import sigterm
-from timetracer_otel.process.folder_replay import FolderReplay
+from timetracer_otel.process.folder_replay import FolderReplay, FolderSession
 from timetracer_otel.process.process_recording import ProcessSession
 from timetracer_otel.process.process_replay import ProcessReplay
 from timetracer_otel.process.recordings import Recordings
@@ -71,6 +74,8 @@ class Runtime:
         self._replay: ProcessReplay | None = None
         self._folder: FolderReplay | None = None
         self._watching = False
+        self._serves = False
+        """Whether a request, message or job has come. Before that, the process may be a script."""
 
     @property
     def mode(self) -> TraceMode:
@@ -246,7 +251,7 @@ class Runtime:
             with self._lock:
                 session = self._process_session
                 if session is None:
-                    session = ProcessSession(self._config, lambda span_id: span_id in self.spans.by_id, self._tidy)
+                    session = ProcessSession(self._config, self.spans.by_id.get, self._tidy)
                     self._process_session = session
         return session
 
@@ -280,6 +285,7 @@ class Runtime:
         """
         if not self.takes_requests or not begins_anew():
             return None
+        self._serves = True
         carry()
         around = self.spans.root_of(trace.get_current_span().get_span_context().span_id)
         if self._folder is not None:
@@ -299,6 +305,34 @@ class Runtime:
         wanted = not is_excluded(incoming, self._excluded)
         session = self._begin_recording(incoming.path) if wanted else None
         return RequestScope(incoming, session, self._request_ended)
+
+    def job_began(self, job: IncomingJob) -> JobScope | None:
+        """Decide on the session of a job that a worker was given, before its function is called.
+
+        Where the framework's own instrumentation has begun a span for the job, the session that began with the span
+        is that of the job.
+        """
+        if not self.takes_requests:
+            return None
+        self._serves = True
+        carry()
+        around = self.spans.root_of(trace.get_current_span().get_span_context().span_id)
+        if self._folder is not None:
+            return self._folder.job_began(job, around)
+        if around is not None:
+            # A job that was left out when its span began stays out, with all that it calls.
+            session = around.session
+            if session is None or (isinstance(session, TraceSession) and session.exchange is None):
+                return JobScope(job, session)
+        return JobScope(job, self._begin_recording(None), self._job_ended)
+
+    def process_ends(self) -> None:
+        """Write everything, as the process ends at once."""
+        self.stop()
+
+    def _job_ended(self, scope: JobScope) -> None:
+        if isinstance(scope.session, TraceSession):
+            self._end(scope.session, scope.failed)
 
     def outermost_ended(self, session: BaseSession, span: ReadableSpan, began_session: bool) -> None:
         """Tell a session that an outermost span has ended; end the session if it began with the span."""
@@ -354,12 +388,21 @@ class Runtime:
         """
         if not self.is_active:
             return None
+        if is_client and is_outside_jobs(context):
+            # A worker's own traffic with its broker is no call of the app.
+            return None, False
         if parent is not None:
             return parent.session, False
         is_local_root = span.parent is None or span.parent.is_remote
         # A client span without a parent is a call outside any request.
         if is_local_root and self.takes_requests and not is_client:
-            return self._open_root(span, context), True
+            if span.kind is not SpanKind.INTERNAL:
+                self._serves = True
+            elif not self._serves and self._folder is None:
+                # A step of a script, or of the start of a service: what it calls goes to the cassette of the process.
+                return self.stray_session(), False
+            session = self._open_root(span, context)
+            return session, not isinstance(session, FolderSession)
         return self.stray_session(), False
 
     def _open_root(self, span: Span, context: Context | None) -> BaseSession | None:

@@ -41,6 +41,8 @@ def event_detail(event: DependencyEvent, pretty: bool = True) -> list[str]:
         lines += _indented(body_lines(event.result.body, event.result.headers, pretty))
     lines += _error(event.result.exception)
     lines += _span(event.span)
+    for inner in event.within:
+        lines += ["  within it", *_indented(_span(inner))]
     return lines
 
 

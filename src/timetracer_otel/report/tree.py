@@ -1,7 +1,8 @@
 """The calls of one cassette as a tree with times.
 
 A call stands below another call if the parent of its span is the span of that other call. Otherwise it stands below
-the names of the spans between the root span and the call.
+the names of the spans between the root span and the call. Spans of other instrumentations within a call stand below
+it, without times: they are the same call.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def timeline(cassette: Cassette, width: int = 120, ascii_only: bool = False) -> 
         format_size(size),
         "",
     ]
-    rows = [root, *_rows(_tree(cassette.events), whole_ms, glyphs)]
+    rows = [root, *_rows(_tree(cassette.events, bool(cassette.request.method)), whole_ms, glyphs)]
     lines = table(_COLUMNS, rows, width)
     remarks = [f"#{event.eid} {remark}" for event in cassette.events for remark in event_remarks(event)]
     return [*lines, "", *remarks] if remarks else lines
@@ -95,7 +96,7 @@ def _end_ms(event: DependencyEvent) -> float:
     return event.start_offset_ms + event.duration_ms
 
 
-def _tree(events: Iterable[DependencyEvent]) -> list[_Node]:
+def _tree(events: Iterable[DependencyEvent], of_request: bool) -> list[_Node]:
     ordered = sorted(events, key=lambda event: (event.start_offset_ms, event.eid))
     nodes = {id(event): _EventNode(event) for event in ordered}
     by_span: dict[str, _EventNode] = {}
@@ -104,10 +105,14 @@ def _tree(events: Iterable[DependencyEvent]) -> list[_Node]:
         if event.span is not None and event.span.kind in _CALL_KINDS:
             by_span.setdefault(event.span.span_id, nodes[id(event)])
     roots: list[_Node] = []
-    shared_root = {event.path[0] for event in ordered if event.path}
-    skip = 1 if len(shared_root) == 1 else 0
+    # The first line stands for the outermost span. Without a request, that is one that all calls are inside of.
+    outermost = {event.path[:1] for event in ordered if event.path or not of_request}
+    skip = 1 if len(outermost) == 1 else 0
     for event in ordered:
         node = nodes[id(event)]
+        node.children += [
+            _Group(f"{(span.scope or '').rpartition('.')[2]} {span.name or ''}".strip()) for span in event.within
+        ]
         parent = by_span.get(event.span.parent_span_id or "") if event.span is not None else None
         if parent is not None and not _is_within(parent, node):
             parent.children.append(node)

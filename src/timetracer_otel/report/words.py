@@ -97,6 +97,7 @@ def request_name(cassette: Cassette) -> str:
     request = cassette.request
     named = " ".join(part for part in (request.method, request.path) if part)
     if not named:
-        outermost = {event.path[0] for event in cassette.events if event.path}
-        named = outermost.pop() if len(outermost) == 1 else "(no request)"
+        outermost = {event.path[:1] for event in cassette.events}
+        named = "".join(outermost.pop()) if len(outermost) == 1 else ""
+        named = named or "(no request)"
     return printable(named)

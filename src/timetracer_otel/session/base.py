@@ -96,6 +96,11 @@ class EndedSpan(Protocol):
         """
         ...
 
+    @property
+    def parent(self) -> EndedSpan | None:
+        """The span around it, where that is one of this process; it need not have ended."""
+        ...
+
     def facts(self) -> SpanFacts:
         """The span's contents. Called later, maybe in another thread."""
         ...

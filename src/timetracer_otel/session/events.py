@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -137,6 +137,13 @@ class EventMaker:
             form_of(call.lib).redact_result(result, call.args, self.redactor)
         self._finish_result(event, failed)
         return event
+
+    def within(self, event: DependencyEvent, spans: Sequence[SpanFacts]) -> None:
+        """Note the spans of other instrumentations that are part of a call, redacted."""
+        for facts in spans:
+            facts.attributes = self._attributes(facts.attributes)
+            facts.status_description = facts.status_description and error_text(facts.status_description)
+        event.within = sorted(spans, key=lambda facts: facts.start_ns or 0)
 
     def observed(self, facts: SpanFacts, session_started_ns: int) -> DependencyEvent:
         """The event of a client span whose call no plugin saw. The tools show it; no replay can answer from it."""

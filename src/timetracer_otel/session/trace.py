@@ -23,6 +23,7 @@ from timetracer_otel.session.base import BaseSession, EndedSpan, PendingCall, Ro
 from timetracer_otel.session.body_taps import BodyLimits
 from timetracer_otel.session.events import EventMaker
 from timetracer_otel.session.header import meta, policies
+from timetracer_otel.session.span_roles import SpanRoles, around
 from timetracer_otel.types import (
     CallSnapshot,
     CaptureStats,
@@ -30,6 +31,7 @@ from timetracer_otel.types import (
     DependencyEvent,
     RequestSnapshot,
     ResponseSnapshot,
+    SpanFacts,
     Verdict,
 )
 
@@ -147,12 +149,24 @@ class TraceSession(BaseSession):
         """The events up to now, redacted, in order of start. A new list is made each time."""
         with self._lock:
             pending, given, ended = list(self._pending), list(self._given), list(self._spans)
-            observed = self._observed(ended)
+            unseen = self._unseen(ended)
             if self._finalized and self._own is None:
                 self._end_with(pending, ended)
         spans = {span.span_id: span for span in ended}
-        events = [*given, *(self._event_of(call, spans.get(call.span_id)) for call in pending)]
-        events += [self._maker.observed(span.facts(), self._started_ns) for span in observed]
+        made = {call.eid: self._event_of(call, spans.get(call.span_id)) for call in pending}
+        events = [*given, *made.values()]
+        if unseen:
+            roles = SpanRoles(pending, spans, self._zero_ns)
+            within: dict[int, list[SpanFacts]] = {}
+            for span in unseen:
+                facts = span.facts()
+                call = roles.within(span, facts)
+                if call is not None:
+                    within.setdefault(call.eid, []).append(facts)
+                elif not roles.is_above(span):
+                    events.append(self._maker.observed(facts, self._started_ns))
+            for position, inner in within.items():
+                self._maker.within(made[position], inner)
         events.sort(key=lambda event: event.start_offset_ms)
         for eid, event in enumerate(events, 1):
             event.eid = eid
@@ -245,8 +259,13 @@ class TraceSession(BaseSession):
             self._known_spans.discard(span.span_id)
             self.drop("spans over the limit")
 
-    def _observed(self, ended: list[EndedSpan]) -> list[EndedSpan]:
-        """The ended client spans whose calls no plugin saw."""
+    @property
+    def _zero_ns(self) -> int:
+        """What `time.time_ns` gave when `time.perf_counter` gave 0."""
+        return self._started_ns - int(self._started_s * 1e9)
+
+    def _unseen(self, ended: list[EndedSpan]) -> list[EndedSpan]:
+        """The ended client spans that no plugin knows."""
         if not self.observes:
             return []
         seen = self._known_spans.union(call.span_id for call in self._pending)
@@ -431,6 +450,8 @@ class EventFeed:
         self._under_way: list[PendingCall] = []
         self._spans: dict[int, EndedSpan] = {}
         self._spans_seen = 0
+        self._unplaced: list[EndedSpan] = []
+        self._above: set[int] = set()
         session._feed = self
 
     def take(self, patience_s: float) -> list[DependencyEvent]:
@@ -457,14 +478,38 @@ class EventFeed:
             self._calls_seen, self._under_way = len(session._pending), under_way
             given = session._given[self._given_seen :]
             self._given_seen += len(given)
-            observed = session._observed(ended_spans) if ended_spans else []
+            unseen = [*self._unplaced, *(session._unseen(ended_spans) if ended_spans else ())]
         # Copies, since `TraceSession.events` numbers the session's own events anew.
         events = [replace(event) for event in given]
-        events += [replace(session._event_of(call, spans.get(call.span_id)), eid=call.eid) for call in calls]
-        for span in observed:
-            event = session._maker.observed(span.facts(), session._started_ns)
-            event.eid = session.next_eid()
-            events.append(event)
+        made = {call.eid: replace(session._event_of(call, spans.get(call.span_id)), eid=call.eid) for call in calls}
+        events += made.values()
+        for call in calls:
+            self._above.update(outer.span_id for outer in around(spans.get(call.span_id)) if outer.is_client)
+        if unseen:
+            events += self._placed(unseen, made, [*calls, *under_way])
+        return events
+
+    def _placed(
+        self, unseen: list[EndedSpan], made: dict[int, DependencyEvent], calls: list[PendingCall]
+    ) -> list[DependencyEvent]:
+        """The events of spans that no plugin knows. A span within a call under way waits for the call's end."""
+        session, self._unplaced = self._session, []
+        roles = SpanRoles(calls, self._spans, session._zero_ns)
+        within: dict[int, list[SpanFacts]] = {}
+        events: list[DependencyEvent] = []
+        for span in unseen:
+            facts = span.facts()
+            call = roles.within(span, facts)
+            if call is not None and call.eid not in made:
+                self._unplaced.append(span)
+            elif call is not None:
+                within.setdefault(call.eid, []).append(facts)
+            elif span.span_id not in self._above and not roles.is_above(span):
+                event = session._maker.observed(facts, session._started_ns)
+                event.eid = session.next_eid()
+                events.append(event)
+        for eid, inner in within.items():
+            session._maker.within(made[eid], inner)
         return events
 
     def withdrawn(self, call: PendingCall) -> None:

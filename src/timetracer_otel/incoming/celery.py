@@ -1,0 +1,59 @@
+"""Celery: a worker's loop, the tracer of each task, and the function that the tracer calls."""
+
+from __future__ import annotations
+
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+from timetracer_otel.base.patching import Function, Patch, Seams
+from timetracer_otel.incoming.job_scope import IncomingJob
+from timetracer_otel.incoming.jobs import in_job, outside_jobs, worker_ends
+from timetracer_otel.incoming.seams import on
+
+__all__ = ["SEAMS"]
+
+
+def _job(name: str, *args: Any, **kwargs: Any) -> IncomingJob:
+    return IncomingJob("celery", name, args, kwargs)
+
+
+_MARK = "_timetracer_job"
+
+
+def _building(original: Function) -> Function:
+    """``build_tracer`` makes the function that runs a task by its ``run``, and that stores its result."""
+
+    def build_tracer(name: str, task: Any, *args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("eager"):
+            # `apply` runs the task in the caller's place: it is a part of that request or job.
+            return original(name, task, *args, **kwargs)
+        if not hasattr(task.run, _MARK):
+            # The tracer may call the task, which looks for its `run` later. So this stays: outside a worker it passes
+            # every call on.
+            task.run = in_job(task.run, partial(_job, name))
+            setattr(task.run, _MARK, True)
+        return outside_jobs(original(name, task, *args, **kwargs))
+
+    return build_tracer
+
+
+def _trace_patches(module: ModuleType) -> list[Patch]:
+    return [Patch(module, "build_tracer", _building)]
+
+
+def _ending(original: Function) -> Function:
+    """A child of the pool ends by ``os._exit``."""
+
+    def _do_exit(*args: Any, **kwargs: Any) -> Any:
+        worker_ends()
+        return original(*args, **kwargs)
+
+    return _do_exit
+
+
+SEAMS = (
+    Seams("celery", ["celery.app.trace"], _trace_patches),
+    Seams("celery", ["celery.worker.worker"], on("WorkController", "start", outside_jobs)),
+    Seams("celery", ["billiard.pool"], on("Worker", "_do_exit", _ending)),
+)

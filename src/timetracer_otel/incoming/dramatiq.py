@@ -1,0 +1,23 @@
+"""Dramatiq: the threads of a worker, and the actor that one of them calls for a message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from timetracer_otel.base.patching import Seams
+from timetracer_otel.incoming.job_scope import IncomingJob
+from timetracer_otel.incoming.jobs import in_job, outside_jobs
+from timetracer_otel.incoming.seams import on
+
+__all__ = ["SEAMS"]
+
+
+def _job(actor: Any, *args: Any, **kwargs: Any) -> IncomingJob:
+    return IncomingJob("dramatiq", str(actor.actor_name), args, kwargs)
+
+
+SEAMS = (
+    Seams("dramatiq", ["dramatiq.actor"], on("Actor", "__call__", lambda original: in_job(original, _job))),
+    Seams("dramatiq", ["dramatiq.worker"], on("_WorkerThread", "run", outside_jobs)),
+    Seams("dramatiq", ["dramatiq.worker"], on("_ConsumerThread", "run", outside_jobs)),
+)

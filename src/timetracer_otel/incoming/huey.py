@@ -1,0 +1,41 @@
+"""Huey: the loops of a consumer's workers and of its scheduler, and the task that a worker executes."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from timetracer_otel.base.patching import Function, Seams
+from timetracer_otel.incoming.job_scope import IncomingJob
+from timetracer_otel.incoming.jobs import in_job, outside_jobs
+from timetracer_otel.incoming.seams import on
+
+__all__ = ["SEAMS"]
+
+
+def _job(task: Any) -> IncomingJob:
+    args, kwargs = task.data
+    return IncomingJob("huey", str(task.name), tuple(args), dict(kwargs))
+
+
+def _executing(original: Function) -> Function:
+    """``Huey._execute`` calls ``task.execute``, which each task's own class defines, and stores the result."""
+
+    def _execute(self: Any, task: Any, *args: Any, **kwargs: Any) -> Any:
+        task.execute = in_job(task.execute, partial(_job, task))
+        try:
+            return original(self, task, *args, **kwargs)
+        finally:
+            # The task is sent to the broker again where it is to be retried.
+            vars(task).pop("execute", None)
+
+    return _execute
+
+
+SEAMS = (
+    Seams("huey", ["huey.api"], on("Huey", "_execute", _executing)),
+    Seams("huey", ["huey.consumer"], on("Worker", "loop", outside_jobs)),
+    Seams("huey", ["huey.consumer"], on("Worker", "initialize", outside_jobs)),
+    Seams("huey", ["huey.consumer"], on("Scheduler", "loop", outside_jobs)),
+    Seams("huey", ["huey.consumer"], on("Consumer", "run", outside_jobs)),
+)

@@ -1,0 +1,146 @@
+"""Jobs of task queues: a worker takes them from a broker, and each has a session of its own, by name and arguments.
+
+A worker talks to its broker all the time. That is no call of the app: it is neither recorded nor answered, as it has
+to bring the jobs. So the worker's own code runs where no session is current (`outside_jobs`), and a job's function
+runs in the session of the job (`running`). Frameworks are not known here: each has a file beside this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from inspect import iscoroutinefunction
+from typing import Any
+
+from opentelemetry import context as otel_context
+
+from timetracer_otel.base import faults
+from timetracer_otel.base.otel_context import current_context
+from timetracer_otel.base.patching import Function
+from timetracer_otel.context import OUTSIDE_JOBS, SESSION_KEY, context_with, is_decided
+from timetracer_otel.incoming.job_scope import IncomingJob, JobScope
+from timetracer_otel.incoming.receiver import receiver
+
+__all__ = ["as_process", "in_job", "is_outside_jobs", "outside_jobs", "worker_ends"]
+
+
+def is_outside_jobs(context: otel_context.Context | None = None) -> bool:
+    """Whether code that runs in a context (None: the current one) is a worker's own, and no job's."""
+    return (current_context() if context is None else context).get(SESSION_KEY) is OUTSIDE_JOBS
+
+
+def outside_jobs(original: Function) -> Function:
+    """Replace a function that is a worker's own code by one in which no session is current, but in its jobs.
+
+    Nothing is changed where the process records and replays no jobs, nor where the app has set a session (a test that
+    runs a worker inside `record`, for instance): that session takes in the worker as well.
+    """
+    if iscoroutinefunction(original):
+
+        async def waiting(*args: Any, **kwargs: Any) -> Any:
+            with _without_session():
+                return await original(*args, **kwargs)
+
+        return waiting
+
+    def working(*args: Any, **kwargs: Any) -> Any:
+        with _without_session():
+            return original(*args, **kwargs)
+
+    return working
+
+
+@contextmanager
+def _without_session() -> Generator[None, None, None]:
+    if not receiver().takes_requests or (is_decided() and not is_outside_jobs()):
+        yield
+        return
+    token = otel_context.attach(otel_context.set_value(SESSION_KEY, OUTSIDE_JOBS))
+    try:
+        yield
+    finally:
+        otel_context.detach(token)
+
+
+def as_process(function: Function) -> Function:
+    """A coroutine function of the app that a worker calls outside its jobs, such as a hook for its start.
+
+    Its calls belong to the process, as those of any program that starts.
+    """
+
+    async def awaited(*args: Any, **kwargs: Any) -> Any:
+        if not is_outside_jobs():
+            return await function(*args, **kwargs)
+        with _as_process():
+            return await function(*args, **kwargs)
+
+    return awaited
+
+
+@contextmanager
+def _as_process() -> Generator[None, None, None]:
+    token = otel_context.attach(otel_context.set_value(SESSION_KEY, None))
+    try:
+        yield
+    finally:
+        otel_context.detach(token)
+
+
+def in_job(function: Function, job_of: Callable[..., IncomingJob]) -> Function:
+    """A job's function, in the session of the job where a worker calls it.
+
+    Args:
+        function: The function, plain or a coroutine function.
+        job_of: Makes the job of the arguments that the function is called with.
+    """
+    if iscoroutinefunction(function):
+
+        async def awaited(*args: Any, **kwargs: Any) -> Any:
+            with _running(job_of, args, kwargs) as scope:
+                value = await function(*args, **kwargs)
+                return value if scope is None else scope.returned(value)
+
+        return awaited
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        with _running(job_of, args, kwargs) as scope:
+            value = function(*args, **kwargs)
+            return value if scope is None else scope.returned(value)
+
+    return called
+
+
+@contextmanager
+def _running(
+    job_of: Callable[..., IncomingJob], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Generator[JobScope | None, None, None]:
+    if not is_outside_jobs():
+        yield None
+        return
+    scope: JobScope | None = None
+    try:
+        scope = receiver().job_began(job_of(*args, **kwargs))
+    except Exception as fault:
+        faults.contain("jobs.begin", fault)
+    if scope is None:
+        # Not as the worker's own code: a replay would let the job's calls out.
+        with _as_process():
+            yield None
+        return
+    token = otel_context.attach(context_with(scope.session))
+    try:
+        yield scope
+    except BaseException as error:
+        scope.failed_with(error)
+        raise
+    finally:
+        otel_context.detach(token)
+        scope.end()
+
+
+def worker_ends() -> None:
+    """Write what was recorded: the process is about to end in a way that no function of `atexit` hears of."""
+    try:
+        receiver().process_ends()
+    except Exception as fault:
+        faults.contain("jobs.worker_ends", fault)

@@ -1,0 +1,73 @@
+"""RQ: a worker's loop, the process that it forks for each job, and the job's function."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from timetracer_otel.base.patching import Function, Patch, Seams
+from timetracer_otel.incoming.job_scope import IncomingJob
+from timetracer_otel.incoming.jobs import in_job, outside_jobs, worker_ends
+from timetracer_otel.incoming.seams import on
+
+__all__ = ["SEAMS"]
+
+
+def _job(job: Any) -> IncomingJob:
+    return IncomingJob("rq", str(job.func_name), tuple(job.args), dict(job.kwargs))
+
+
+def _performing(original: Function) -> Function:
+    def perform_job(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return performed(self, *args, **kwargs)
+        finally:
+            if getattr(self, "_is_horse", False):
+                # The process that was forked for this job ends by `os._exit`.
+                worker_ends()
+
+    performed = outside_jobs(original)
+    return perform_job
+
+
+def _subscribing(original: Function) -> Function:
+    """A worker listens for commands in a thread, which does not get the worker's context."""
+
+    def subscribe(self: Any, *args: Any, **kwargs: Any) -> Any:
+        make = self.connection.pubsub
+
+        def pubsub(*options: Any, **more: Any) -> Any:
+            made = make(*options, **more)
+            made.get_message = outside_jobs(made.get_message)
+            return made
+
+        self.connection.pubsub = pubsub
+        try:
+            return original(self, *args, **kwargs)
+        finally:
+            del self.connection.pubsub
+
+    return subscribe
+
+
+_METHODS = {
+    # A worker asks Redis about itself when it is made.
+    "__init__": outside_jobs,
+    "work": outside_jobs,
+    "subscribe": _subscribing,
+    "perform_job": _performing,
+}
+
+
+def _worker_patches(module: ModuleType) -> list[Patch]:
+    """Before RQ 3, the two classes stood in one module, and each had a part of the methods."""
+    named = (getattr(module, name, None) for name in ("BaseWorker", "Worker"))
+    classes = [found for found in named if getattr(found, "__module__", None) == module.__name__]
+    owners = {name: next((cls for cls in classes if name in vars(cls)), None) for name in _METHODS}
+    return [Patch(owner, name, _METHODS[name]) for name, owner in owners.items() if owner is not None]
+
+
+SEAMS = (
+    Seams("rq", ["rq.job"], on("Job", "_execute", lambda original: in_job(original, _job))),
+    Seams("rq", ["rq.worker", "rq.worker.base"], _worker_patches),
+)

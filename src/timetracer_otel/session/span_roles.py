@@ -1,0 +1,124 @@
+"""Client spans that are no calls of their own, since a plugin captured the same call at another level.
+
+OpenTelemetry has instrumentations for several levels of one call. A span may stand *above* a captured call: that of a
+client for language models, around its HTTP request. Or it may stand *within* one: that of urllib3, beneath a call of
+requests; that of a driver, beneath a statement of an engine.
+
+The instrumentation of an engine does not make its span current. So the driver's span has the same parent as the
+engine's, and only its time tells that it is part of the statement.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from timetracer_otel.base.attributes import first_of
+from timetracer_otel.constants import EventType
+from timetracer_otel.session.base import EndedSpan, PendingCall
+from timetracer_otel.types import SpanFacts
+
+__all__ = ["SpanRoles", "around", "is_of_database", "parent_id"]
+
+_AT_ONCE = 16
+"""How many calls that began before a span are looked at, to find the one that it is within."""
+_TOLERANCE_NS = 1_000_000
+"""Calls and spans are timed by two clocks, which may drift apart while a recording runs."""
+
+
+def around(span: EndedSpan | None) -> Iterator[EndedSpan]:
+    """The spans around one, innermost first."""
+    while span is not None and span.parent is not None:
+        span = span.parent
+        yield span
+
+
+def parent_id(span_id: int, span: EndedSpan | None) -> int:
+    """The id of the span that a call was made in, its own client span left out; 0 for none."""
+    if span is None or not span.is_client:
+        return span_id
+    return span.parent.span_id if span.parent is not None else 0
+
+
+def is_of_database(facts: SpanFacts) -> bool:
+    """Whether a span says that it is about a database."""
+    return first_of(facts.attributes, "db.system.name", "db.system") is not None
+
+
+class _Timed(NamedTuple):
+    started_ns: int
+    ended_ns: int
+    call: PendingCall
+
+
+class SpanRoles:
+    """Tells for each client span that no plugin knows whether it is above or within a captured call.
+
+    Args:
+        calls: The captured calls.
+        spans: The ended spans by id.
+        zero_ns: What `time.time_ns` gave when `time.perf_counter` gave 0.
+    """
+
+    def __init__(self, calls: Iterable[PendingCall], spans: Mapping[int, EndedSpan], zero_ns: int) -> None:
+        self._by_span: dict[int, PendingCall] = {}
+        self.above: set[int] = set()
+        """The ids of client spans around captured calls."""
+        self._by_parent: dict[int, list[_Timed]] = {}
+        for call in calls:
+            span = spans.get(call.span_id)
+            if span is not None and span.is_client:
+                self._by_span.setdefault(call.span_id, call)
+            self.above.update(outer.span_id for outer in around(span) if outer.is_client)
+            timed = _timed(call, span, zero_ns)
+            self._by_parent.setdefault(parent_id(call.span_id, span), []).append(timed)
+        for listed in self._by_parent.values():
+            listed.sort(key=_start)
+
+    def is_above(self, span: EndedSpan) -> bool:
+        """Whether a captured call was made within the span."""
+        return span.span_id in self.above
+
+    def within(self, span: EndedSpan, facts: SpanFacts) -> PendingCall | None:
+        """The captured call that the span is part of; None where there is none."""
+        for outer in around(span):
+            call = self._by_span.get(outer.span_id)
+            if call is not None:
+                return call
+        if not is_of_database(facts) or facts.start_ns is None or facts.end_ns is None:
+            return None
+        listed = self._by_parent.get(span.parent.span_id if span.parent is not None else 0, [])
+        behind = bisect_right(listed, facts.start_ns + _TOLERANCE_NS, key=_start)
+        near = [
+            timed
+            for timed in listed[max(0, behind - _AT_ONCE) : behind]
+            if timed.call.call().event_type is EventType.DB_QUERY
+        ]
+        length_ns = max(facts.end_ns - facts.start_ns, 1)
+        best = max(near, key=lambda timed: _common_ns(timed, facts), default=None)
+        return best.call if best is not None and _common_ns(best, facts) * 2 >= length_ns else None
+
+
+def _timed(call: PendingCall, span: EndedSpan | None, zero_ns: int) -> _Timed:
+    """When a call was under way. Where it has a span of its own, both times are by the clock of spans."""
+    ended_s = call.ended_s
+    started_ns = zero_ns + int(call.started_s * 1e9)
+    ended_ns = zero_ns + int(ended_s * 1e9) if ended_s is not None else 1 << 63
+    facts = span.facts() if span is not None and span.is_client else None
+    if facts is not None and facts.start_ns is not None:
+        # While the call is under way, its span has no end.
+        return _Timed(facts.start_ns, facts.end_ns if facts.end_ns is not None else ended_ns, call)
+    return _Timed(started_ns, ended_ns, call)
+
+
+def _common_ns(timed: _Timed, facts: SpanFacts) -> int:
+    """How long a call and a span were both under way; at least 1 where both times of the span are within the call."""
+    start_ns, end_ns = facts.start_ns or 0, facts.end_ns or 0
+    if timed.started_ns <= start_ns and end_ns <= timed.ended_ns:
+        return max(end_ns - start_ns, 1)
+    return min(end_ns, timed.ended_ns) - max(start_ns, timed.started_ns)
+
+
+def _start(timed: _Timed) -> int:
+    return timed.started_ns

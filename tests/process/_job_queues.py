@@ -1,0 +1,118 @@
+"""One job for a worker of each task queue: ``python -m tests.process._job_queues rq,celery 2 1``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import celery
+import dramatiq
+import httpx
+import huey
+import redis
+import rq
+from celery.exceptions import WorkerShutdown
+from dramatiq.brokers.redis import RedisBroker
+from huey.exceptions import TaskException
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+from sqlalchemy import create_engine, text
+
+URL = os.environ["REDIS"]
+engine = create_engine("sqlite://")
+
+
+def fetch(user: int, *, queue: str) -> int:
+    found: int = httpx.get(f"{os.environ['UPSTREAM']}/users/{user}").json()["id"]
+    with engine.connect() as connection:
+        connection.execute(text("SELECT 1 + :n"), {"n": user}).scalar_one()
+    print(f"{queue}: {user} is {found}", flush=True)
+    return found
+
+
+celery_app = celery.Celery("jobs", broker=URL, backend=URL)
+celery_app.conf.update(
+    worker_hijack_root_logger=False, worker_redirect_stdouts=False, broker_connection_retry_on_startup=False
+)
+dramatiq.set_broker(RedisBroker(url=URL))
+huey_app = huey.RedisHuey("jobs", url=URL, blocking=False)
+
+
+@celery_app.task(name="fetch")
+def celery_fetch(user: int, *, queue: str) -> int:
+    return fetch(user, queue=queue)
+
+
+@celery_app.task
+def leave() -> None:
+    raise WorkerShutdown
+
+
+@dramatiq.actor(actor_name="fetch", max_retries=0)
+def dramatiq_fetch(user: int, *, queue: str) -> None:
+    fetch(user, queue=queue)
+
+
+@huey_app.task(name="fetch")
+def huey_fetch(user: int, *, queue: str) -> int:
+    return fetch(user, queue=queue)
+
+
+def run_celery(users: Sequence[int]) -> None:
+    with suppress_instrumentation():
+        for user in users:
+            celery_fetch.delay(user, queue="celery")
+        leave.delay()
+    celery_app.worker_main(["worker", "--pool=solo", "--loglevel=ERROR", "--without-gossip", "--without-mingle"])
+
+
+def run_rq(users: Sequence[int]) -> None:
+    connection = redis.Redis.from_url(URL)
+    queue = rq.Queue(connection=connection)
+    with suppress_instrumentation():
+        for user in users:
+            queue.enqueue(fetch, user, queue="rq")
+    # It forks a process for each job.
+    rq.Worker([queue], connection=connection).work(burst=True, logging_level="ERROR")
+
+
+def run_dramatiq(users: Sequence[int]) -> None:
+    broker = dramatiq.get_broker()
+    with suppress_instrumentation():
+        for user in users:
+            dramatiq_fetch.send(user, queue="dramatiq")
+    worker = dramatiq.Worker(broker, worker_threads=1, worker_timeout=100)
+    worker.start()
+    with suppress_instrumentation():
+        broker.join(dramatiq_fetch.queue_name)
+    worker.join()
+    worker.stop()
+
+
+def run_huey(users: Sequence[int]) -> None:
+    with suppress_instrumentation():
+        results = [huey_fetch(user, queue="huey") for user in users]
+    consumer = huey_app.create_consumer(workers=1, periodic=False, initial_delay=0.05, max_delay=0.1)
+    consumer.start()
+    with suppress_instrumentation():
+        for result in results:
+            # A job that failed has told so in its account.
+            with suppress(TaskException):
+                result.get(blocking=True, timeout=60)
+    consumer.stop(graceful=True)
+
+
+RUNNERS: dict[str, Callable[[Sequence[int]], None]] = {
+    "rq": run_rq,
+    "huey": run_huey,
+    "dramatiq": run_dramatiq,
+    "celery": run_celery,
+}
+
+if __name__ == "__main__":
+    # Tasks are found by the name of their module.
+    from tests.process import _job_queues
+
+    for name in sys.argv[1].split(","):
+        _job_queues.RUNNERS[name]([int(user) for user in sys.argv[2:]])

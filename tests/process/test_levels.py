@@ -1,0 +1,139 @@
+"""A call that OpenTelemetry traces at several levels is one call, and a script of several spans is one cassette."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.loopback import Loopback
+from tests.process._programs import cassettes, instrumented
+from tests.servers.postgres import Postgres
+from timetracer_otel.report import event_detail, summary, timeline
+from timetracer_otel.types import Cassette
+
+LEVELS = """
+    import asyncio, os
+    import asyncpg, httpx, psycopg2, requests, urllib3
+    import sqlalchemy
+    from opentelemetry import trace
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    tracer = trace.get_tracer("opentelemetry.instrumentation.model_client")
+    engine = sqlalchemy.create_engine(os.environ["psycopg2"])
+    one = sqlalchemy.text("SELECT 41 + 1")
+
+    async def ask():
+        async_engine = create_async_engine(os.environ["asyncpg"])
+        async with async_engine.connect() as connection:
+            assert (await connection.execute(one)).scalar_one() == 42
+            await connection.commit()
+        await async_engine.dispose()
+
+    pool = urllib3.connectionpool.HTTPConnectionPool
+    urlopen = pool.urlopen
+
+    def traced(*args, **kwargs):
+        with trace.get_tracer("wire").start_as_current_span("urllib3 GET", kind=trace.SpanKind.CLIENT):
+            return urlopen(*args, **kwargs)
+
+    def calls():
+        with engine.connect() as connection:
+            assert connection.execute(one).scalar_one() == 42
+            connection.commit()
+        asyncio.run(ask())
+        # OpenTelemetry's requests keeps its urllib3 silent; another tracer of urllib3 does not keep silent.
+        pool.urlopen = traced
+        requests.get(os.environ["URL"] + "/users/1")
+        pool.urlopen = urlopen
+        with tracer.start_as_current_span("chat model-1", kind=trace.SpanKind.CLIENT):
+            httpx.get(os.environ["URL"] + "/users/2")
+        urllib3.PoolManager().request("GET", os.environ["URL"] + "/users/3")
+
+    calls()
+    with trace.get_tracer("app").start_as_current_span("GET /x", kind=trace.SpanKind.SERVER):
+        calls()
+"""
+STEPS = """
+    import os
+    import httpx
+    from opentelemetry import trace
+
+    tracer = trace.get_tracer("script")
+    for number in (1, 2):
+        with tracer.start_as_current_span(f"step {{number}}"):
+            with tracer.start_as_current_span("inner"):
+                print(httpx.get(os.environ["URL"] + f"/users/{{number}}").json()["id"])
+    if {serves}:
+        with tracer.start_as_current_span("GET /x", kind=trace.SpanKind.SERVER):
+            pass
+        with tracer.start_as_current_span("nightly"):
+            httpx.get(os.environ["URL"] + "/users/3")
+"""
+
+
+@pytest.fixture
+def upstream() -> Iterator[Loopback]:
+    with Loopback() as server:
+        yield server
+
+
+def check_levels(cassette: Cassette) -> None:
+    observed = [event for event in cassette.events if event.not_replayable is not None]
+    # The only call that no plugin captured.
+    assert [(event.signature.lib, event.signature.url) for event in observed] == [
+        ("urllib3", observed[0].signature.url)
+    ], timeline(cassette)
+    assert observed[0].signature.url is not None
+    assert observed[0].signature.url.endswith("/users/3")
+    shown = timeline(cassette)
+    (model,) = [index for index, line in enumerate(shown) if "chat model-1" in line]
+    assert "httpx GET" in shown[model + 1]
+    (sent,) = [index for index, line in enumerate(shown) if "requests GET" in line]
+    assert "urllib3 GET" in shown[sent + 1]
+    for scope in ("psycopg2", "asyncpg"):
+        within = [
+            (event.signature.method, [span.name for span in event.within])
+            for event in cassette.events
+            if any(scope in (span.scope or "") for span in event.within)
+        ]
+        if scope == "psycopg2":
+            assert ("SELECT", ["SELECT"]) in within, within
+        else:
+            # The adapter begins the transaction while the first statement runs.
+            assert any("BEGIN;" in names for _, names in within), within
+    assert "; 1 observed only" in "\n".join(summary(cassette))
+    (sent_event,) = [event for event in cassette.events if event.signature.lib == "requests"]
+    assert any("urllib3 GET" in line for line in event_detail(sent_event))
+
+
+def test_a_call_that_is_traced_at_several_levels_is_one(upstream: Loopback, tmp_path: Path) -> None:
+    settings = {"TIMETRACER_MODE": "record", "TIMETRACER_DIR": str(tmp_path)}
+    server = Postgres()
+    try:
+        urls = {name: server.url(name).render_as_string(hide_password=False) for name in ("psycopg2", "asyncpg")}
+        done = instrumented(LEVELS, URL=upstream.url, **settings, **urls)
+    finally:
+        server.close()
+    assert done.returncode == 0, done.stderr
+    process, request = sorted(cassettes(tmp_path), key=lambda each: each.request.method)
+    check_levels(request)
+    check_levels(process)
+
+
+@pytest.mark.parametrize("serves", [False, True])
+def test_the_steps_of_a_script_are_one_cassette(upstream: Loopback, tmp_path: Path, serves: bool) -> None:
+    code = STEPS.format(serves=serves)
+    done = instrumented(code, TIMETRACER_MODE="record", TIMETRACER_DIR=str(tmp_path), URL=upstream.url)
+    assert done.stdout.split() == ["1", "2"], done.stderr
+    found = {f"{each.request.method} {each.request.path}": each for each in cassettes(tmp_path)}
+    # A service that has had a request may run jobs of its own.
+    assert sorted(found) == ([" ", "INTERNAL nightly", "SERVER GET /x"] if serves else [" "])
+    script = found[" "]
+    assert [event.path for event in script.events] == [("step 1", "inner"), ("step 2", "inner")]
+    upstream.stop()
+    target = tmp_path if serves else Path(script.path or "")
+    done = instrumented(code, TIMETRACER_MODE="replay", TIMETRACER_CASSETTE=str(target), URL=upstream.url)
+    assert done.stdout.split() == ["1", "2"], done.stderr
+    assert " 0 missed, 0 unused, 0 live" in done.stderr

@@ -1,0 +1,97 @@
+"""Which captured call a span of another instrumentation is part of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from timetracer_otel.constants import EventType
+from timetracer_otel.session.span_roles import SpanRoles
+from timetracer_otel.types import Call, EventResult, SpanFacts
+
+DB = {"db.system": "postgresql"}
+
+
+@dataclass
+class Span:
+    span_id: int
+    start_ns: int = 0
+    end_ns: int | None = 0
+    parent: Span | None = None
+    is_client: bool = True
+    attributes: dict[str, Any] = field(default_factory=lambda: dict(DB))
+
+    def facts(self) -> SpanFacts:
+        return SpanFacts(
+            "0" * 32,
+            f"{self.span_id:016x}",
+            attributes=self.attributes,
+            start_ns=self.start_ns,
+            end_ns=self.end_ns,
+        )
+
+
+@dataclass
+class Made:
+    """A call that was captured, by the clock of calls, in seconds."""
+
+    span_id: int
+    started_s: float
+    ended_s: float | None
+    kind: EventType = EventType.DB_QUERY
+    eid: int = 0
+    returned_s: float | None = None
+    path: tuple[str, ...] = ()
+    not_replayable: str | None = None
+    trace_id: int = 0
+
+    def call(self) -> Call:
+        return Call("db", self.kind, "SELECT")
+
+    def result(self) -> EventResult:
+        return EventResult()
+
+
+ROOT = Span(1, is_client=False)
+
+
+def part_of(roles: SpanRoles, span: Span) -> object:
+    return roles.within(span, span.facts())
+
+
+def statement(span_id: int, start_ns: int, end_ns: int) -> tuple[Made, Span]:
+    return Made(span_id, start_ns / 1e9, end_ns / 1e9), Span(span_id, start_ns, end_ns, ROOT)
+
+
+def test_a_statement_that_is_under_way_at_the_same_time_is_told_apart_by_its_span() -> None:
+    calls, spans = zip(
+        *(statement(*times) for times in ((2, 0, 9_000), (3, 4_000, 6_000), (4, 6_100, 6_900))), strict=True
+    )
+    # By the clock of calls, the commit overlaps all of them a little: the clocks have drifted apart.
+    commit = Made(1, 5_900 / 1e9, 8_000 / 1e9)
+    roles = SpanRoles([*calls, commit], {span.span_id: span for span in (*spans, ROOT)}, 0)
+    assert part_of(roles, Span(7, 4_100, 5_950, ROOT)) is calls[0]
+    assert part_of(roles, Span(7, 6_200, 6_300, ROOT)) is not None
+    assert part_of(roles, Span(7, 20_000_000, 20_000_100, ROOT)) is None
+    assert part_of(roles, Span(7, 4_100, 5_900, Span(8))) is None
+    assert part_of(roles, Span(7, 4_100, 5_900, ROOT, attributes={})) is None
+
+
+@pytest.mark.parametrize("kind", [EventType.HTTP_CLIENT, EventType.CUSTOM])
+def test_only_a_statement_takes_in_spans_beside_its_own(kind: EventType) -> None:
+    call, span = Made(2, 0.0, 1.0, kind), Span(2, 0, 1_000_000_000, ROOT)
+    roles = SpanRoles([call], {2: span}, 0)
+    assert part_of(roles, Span(7, 100, 200, ROOT)) is None
+    # What is made inside the call's own span is part of it, whatever it is.
+    assert part_of(roles, Span(8, 100, 200, Span(9, parent=span, is_client=False))) is call
+
+
+def test_spans_around_a_call_are_above_it() -> None:
+    model = Span(5, parent=ROOT)
+    call, span = Made(2, 0.0, None), Span(2, 0, None, Span(6, parent=model, is_client=False))
+    roles = SpanRoles([call], {2: span}, 0)
+    assert roles.is_above(model)
+    assert not roles.is_above(span)
+    assert not roles.is_above(ROOT)
