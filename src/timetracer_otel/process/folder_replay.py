@@ -17,12 +17,12 @@ from timetracer_otel.calls.exclusions import ExcludedUrls
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import BAGGAGE_ENTRY, RecordMode
 from timetracer_otel.exceptions import CassetteError, ConfigurationError
-from timetracer_otel.guard import network_guard
 from timetracer_otel.incoming.exclusions import is_excluded
 from timetracer_otel.incoming.scope import IncomingRequest, RequestScope
 from timetracer_otel.match.folder_index import CassetteLibrary, LibraryEntry
 from timetracer_otel.otel.span_facts import RootSpan, is_server
 from timetracer_otel.otel.spans import LiveSpan
+from timetracer_otel.process import closed_world
 from timetracer_otel.process.ledger import ReplayLedger
 from timetracer_otel.process.refusing import RefusingSession
 from timetracer_otel.session import BaseSession, ReplaySession
@@ -102,8 +102,9 @@ class FolderReplay:
         self._lock = threading.RLock()
         self._outside: ReplaySession | None = None
         self._open: dict[ReplaySession, _Open] = {}
+        closed_world.watch()
         if config.block_network:
-            network_guard.begin(self.outside())
+            closed_world.block(self.outside())
 
     def outside(self) -> ReplaySession:
         """The session of calls outside any request. It answers from what was recorded outside any request."""
@@ -158,7 +159,7 @@ class FolderReplay:
         if counts:
             self._ledger.began(line, _cassette_of(session))
         if self._config.block_network:
-            network_guard.begin(session)
+            closed_world.block(session)
         return session
 
     def _withdraw(self, session: BaseSession | None) -> None:
@@ -171,7 +172,7 @@ class FolderReplay:
         if began.counts:
             self._ledger.withdrawn(_cassette_of(session))
         self.library.withdraw(session.cassette_path)
-        network_guard.end(session)
+        closed_world.unblock(session)
 
     def end(self, session: ReplaySession, by_span: bool = False) -> None:
         """Note what the calls of a request did, when it has ended. Harmless when repeated.
@@ -185,7 +186,7 @@ class FolderReplay:
             if began is None or began.by_span is not by_span:
                 return
             del self._open[session]
-        network_guard.end(session)
+        closed_world.unblock(session)
         cassette = _cassette_of(session)
         # A task that outlives its request may make calls. A recording puts those that come too late for the request's
         # cassette into the one of the process.
@@ -200,9 +201,10 @@ class FolderReplay:
             under_way = list(self._open.items())
         for session, began in under_way:
             self.end(session, began.by_span)
+        closed_world.unwatch()
         outside = self._outside
         if outside is not None:
-            network_guard.end(outside)
+            closed_world.unblock(outside)
             self._ledger.add(outside.verdict())
         self._ledger.tell(self.library)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 
-from timetracer_otel.base import faults
+from timetracer_otel.base import counters, faults
 from timetracer_otel.cassette import AppendWriter, cassette_path
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.exceptions import CassetteError
@@ -45,6 +46,8 @@ class ProcessSession(TraceSession):
         self._output: AppendWriter | None = None
         self._pauses_until_s = 0.0
         self._closed = False
+        self._alone: Counter[str] = Counter()
+        """How many calls no plugin captured, by library."""
         self.call_ended = self._write_ended
 
     def call_began(self, call: PendingCall) -> bool:
@@ -94,6 +97,8 @@ class ProcessSession(TraceSession):
             elif stands_alone:
                 event = self._maker.observed(span.facts(), self._started_ns)
                 event.eid = self.next_eid()
+                self._alone[event.signature.lib] += 1
+                counters.calls_without_plugin({event.signature.lib: 1})
                 self._write(event)
 
     def add_event(self, event: DependencyEvent) -> None:
@@ -114,7 +119,9 @@ class ProcessSession(TraceSession):
             self._closed = True
         if output is not None:
             try:
-                output.finish(self.to_cassette())
+                cassette = self.to_cassette()
+                cassette.stats.without_plugin = dict(sorted(self._alone.items()))
+                output.finish(cassette)
             except CassetteError as error:
                 self._give_up(error)
 

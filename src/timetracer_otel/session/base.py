@@ -96,6 +96,16 @@ class EndedSpan(Protocol):
         """
         ...
 
+    @property
+    def scope(self) -> str | None:
+        """The name of the tracer that made it."""
+        ...
+
+    @property
+    def parent(self) -> EndedSpan | None:
+        """The span around it in this process, which may be under way; None where there is none."""
+        ...
+
     def facts(self) -> SpanFacts:
         """The span's contents. Called later, maybe in another thread."""
         ...

@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from timetracer_otel.base import counters, faults
+from timetracer_otel.base.plugin_names import library_of_scope
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import FORMAT_VERSION, TraceMode
 from timetracer_otel.exceptions import NetworkBlockedError
@@ -150,6 +151,8 @@ class TraceSession(BaseSession):
             observed = self._observed(ended)
             if self._finalized and self._own is None:
                 self._end_with(pending, ended)
+                if observed:
+                    counters.calls_without_plugin(Counter(library_of_scope(span.scope) for span in observed))
         spans = {span.span_id: span for span in ended}
         events = [*given, *(self._event_of(call, spans.get(call.span_id)) for call in pending)]
         events += [self._maker.observed(span.facts(), self._started_ns) for span in observed]
