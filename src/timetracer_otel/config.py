@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from urllib.parse import unquote
 
 from timetracer_otel.base.chance import chance
-from timetracer_otel.base.plugin_names import mocks, unknown_names
+from timetracer_otel.base.plugin_names import mocks, unknown_live_names, unknown_names
 from timetracer_otel.base.settings import (
     CONCERNS,
     ENV_PREFIX,
@@ -27,7 +27,7 @@ from timetracer_otel.base.settings import (
     names,
     parse,
 )
-from timetracer_otel.constants import CapturePolicy, CompressionType, RecordMode, TraceMode
+from timetracer_otel.constants import CapturePolicy, CompressionType, RecordMode, TraceMode, Uncaptured
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,6 +87,8 @@ class Settings(TypedDict, total=False):
     # What a replay answers
     mock_plugins: Sequence[str]
     live_plugins: Sequence[str]
+    live_hosts: Sequence[str]
+    uncaptured: Uncaptured | Literal["refuse", "live", "record", "warn"] | None
     record_mode: RecordMode | Literal["none", "once", "new_episodes", "all"]
     block_network: bool
     replay_timing: bool
@@ -116,7 +118,8 @@ class TraceConfig:
       `store_response_body`
     - Limits: `max_body_kb`, `max_session_kb`, `max_events`, `max_sessions`, `late_s`, `journal_s`, `keep`
     - Secrets: `redact`, `redact_extra`
-    - What a replay answers: `mock_plugins`, `live_plugins`, `record_mode`, `block_network`, `replay_timing`
+    - What a replay answers: `mock_plugins`, `live_plugins`, `live_hosts`, `uncaptured`, `record_mode`,
+      `block_network`, `replay_timing`
     - Matching: `strict_replay`, `match_on`, `ignore`, `ignore_sql_params`, `allow_repeats`
     - The account of a replay: `fail_on_miss`, `fail_on_unused`, `replay_report`
 
@@ -151,6 +154,9 @@ class TraceConfig:
     redact: str = "default"
     redact_extra: list[str] = field(default_factory=list[str])
     ignore_sql_params: list[str] = field(default_factory=list[str])
+    live_hosts: list[str] = field(default_factory=list[str])
+    uncaptured: Uncaptured | None = None
+    """None: what the mode has for its default (see `Uncaptured`)."""
     record_mode: RecordMode = RecordMode.NONE
     match_on: list[Any] = field(default_factory=lambda: ["method", "url", "query", "body"])
     """Names of parts; in code also functions (`timetracer_otel.types.Matcher`)."""
@@ -253,7 +259,8 @@ class TraceConfig:
         lines: list[str] = []
         for setting in SETTINGS:
             if setting.field in {"mock_plugins", "live_plugins", "capture"}:
-                for name, nearest in unknown_names(getattr(self, setting.field), known_plugins):
+                unknown = unknown_live_names if setting.field == "live_plugins" else unknown_names
+                for name, nearest in unknown(getattr(self, setting.field), known_plugins):
                     meant = f"; did you mean {nearest!r}?" if nearest else ""
                     lines.append(f"{setting.env}: nobody knows a plugin or group called {name!r}{meant}")
         return lines

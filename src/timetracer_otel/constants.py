@@ -19,6 +19,7 @@ __all__ = [
     "EventType",
     "RecordMode",
     "TraceMode",
+    "Uncaptured",
 ]
 
 JOB: Final = "JOB"
@@ -62,6 +63,23 @@ class RecordMode(str, Enum):
     """Make such a call for real, and add it to the file."""
     ALL = "all"
     """Record everything anew."""
+
+
+class Uncaptured(str, Enum):
+    """What is done about calls that no plugin captures.
+
+    ``REFUSE`` and ``LIVE`` are about replays, ``RECORD`` and ``WARN`` about recordings. A value that is about the
+    other kind of session leaves a session its default.
+    """
+
+    REFUSE = "refuse"
+    """A replay refuses them (the default of replays)."""
+    LIVE = "live"
+    """A replay lets them out, and counts them."""
+    RECORD = "record"
+    """A recording keeps what their spans tell, and says no more about it."""
+    WARN = "warn"
+    """A recording also says at its end which libraries it has no answers of (the default of recordings)."""
 
 
 class CapturePolicy(str, Enum):

@@ -7,7 +7,7 @@ TimetracerError
 │   └── CassetteSchemaError       its format or version is not ours
 ├── ReplayMismatchError           a replay cannot answer a call
 ├── ReplayFailedError             a replay ended, and something was wrong with it
-├── NetworkBlockedError           a connection that nobody allowed, under block_network
+├── NetworkBlockedError           a call past the plugins that nobody allowed
 └── PluginError
     └── PluginNotFoundError       nobody knows a plugin of that name, or its library is missing
 """
@@ -181,7 +181,7 @@ class ReplayFailedError(TimetracerError):
     """A replay ended, and a call of it had no answer. The app may have swallowed the error that said so.
 
     Also raised where a recorded event was not asked for and ``fail_on_unused`` is set, and where a connection was
-    refused under ``block_network``.
+    refused that no plugin makes.
 
     Attributes:
         verdict: The account of the replay, a `timetracer_otel.types.Verdict`.
@@ -193,24 +193,45 @@ class ReplayFailedError(TimetracerError):
 
 
 class NetworkBlockedError(TimetracerError):
-    """A connection from code that no plugin covers, while ``block_network`` is set.
+    """A call that no plugin captures, in a replay or while ``block_network`` is set.
 
     It is no ``OSError``: a client would take that for a fault of the network, and try again.
 
     Attributes:
+        library: Who asked for it: a package, or a module of the standard library.
         address: What was to be connected to, as ``host:port`` or the path of a socket.
         made_by: The code that asked for the connection: module, file, line and function.
         called_from: The nearest line of code that is not an installed package, where there is one.
+        hint: What to do.
+        in_cassette: What the cassette has of such calls; None where there is no cassette.
+        open_already: Whether the connection was open before, so that the call was refused, not the connection.
     """
 
-    def __init__(self, address: str, made_by: str, called_from: str | None, hint: str) -> None:
-        lines = [f"Blocked: a connection to {address} from code that no plugin covers", f"  made by: {made_by}"]
+    def __init__(
+        self,
+        address: str,
+        made_by: str,
+        called_from: str | None,
+        hint: str,
+        library: str,
+        *,
+        in_cassette: str | None = None,
+        open_already: bool = False,
+    ) -> None:
+        what = "a call over an open connection" if open_already else "a connection"
+        lines = [f"Blocked: {what} of {library} to {address}, which no plugin captures", f"  made by: {made_by}"]
         if called_from is not None:
             lines.append(f"  called from: {called_from}")
+        if in_cassette is not None:
+            lines.append(f"  in the cassette: {in_cassette}")
         super().__init__("\n".join([*lines, f"  what to do: {hint}"]))
         self.address = address
         self.made_by = made_by
         self.called_from = called_from
+        self.hint = hint
+        self.library = library
+        self.in_cassette = in_cassette
+        self.open_already = open_already
 
 
 class PluginError(TimetracerError):

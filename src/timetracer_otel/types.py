@@ -222,6 +222,11 @@ class DependencyEvent:
     within: list[SpanFacts] = field(default_factory=list)
     """Client spans of other instrumentations inside this call: the same call, seen at a lower level."""
 
+    @property
+    def is_observed_only(self) -> bool:
+        """Whether it was made of a span alone, because no plugin captures that client's calls."""
+        return self.not_replayable is not None and self.call is None and self.span is not None
+
 
 @dataclass(slots=True)
 class SessionMeta:
@@ -252,12 +257,15 @@ class CaptureStats:
     total_duration_ms: float = 0.0
     dropped: dict[str, int] = field(default_factory=dict)
     """How many things were lost, by reason. Empty where nothing was."""
+    without_plugin: dict[str, int] = field(default_factory=dict)
+    """How many calls no plugin captured, by library. No replay can answer them. Empty where there were none."""
 
     @classmethod
     def of(cls, events: Sequence[DependencyEvent], duration_ms: float, dropped: Mapping[str, int]) -> CaptureStats:
         """The statistics of a recording."""
         counts = Counter(event.event_type.value for event in events)
-        return cls(dict(counts), len(events), duration_ms, dict(dropped))
+        alone = Counter(event.signature.lib for event in events if event.is_observed_only)
+        return cls(dict(counts), len(events), duration_ms, dict(dropped), dict(sorted(alone.items())))
 
 
 @dataclass(slots=True)
@@ -344,11 +352,13 @@ class Verdict:
     unused: tuple[DependencyEvent, ...] = ()
     """The recorded events that would have answered a call, and that no call asked for."""
     live: Mapping[str, int] = field(default_factory=dict)
-    """How many calls of each plugin went out for real."""
+    """How many calls went out for real, by plugin, or by library where there is no plugin."""
+    without_plugin: tuple[str, ...] = ()
+    """The libraries among those of ``live`` that have no plugin."""
     recorded: int = 0
     """How many calls were made for real and recorded (record mode ``new_episodes``)."""
     blocked: tuple[NetworkBlockedError, ...] = ()
-    """The connections that ``block_network`` refused."""
+    """The connections that were refused, as no plugin makes them."""
     cassette_path: str = ""
     fail_on_unused: bool = False
     advice: str = ""
@@ -365,7 +375,8 @@ class Verdict:
     def __str__(self) -> str:
         live = sum(self.live.values())
         parts = [f"{len(self.hits) + self.repeats} hit", f"{len(self.misses)} missed", f"{len(self.unused)} unused"]
-        parts.append(f"{live} live")
+        # What goes out past the plugins is named: nobody may have expected it.
+        parts.append(f"{live} live" + (f" ({', '.join(self.without_plugin)})" if self.without_plugin else ""))
         if self.recorded:
             parts.append(f"{self.recorded} recorded")
         if self.blocked:

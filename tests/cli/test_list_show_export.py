@@ -100,6 +100,7 @@ def test_show_is_the_head_and_the_call_tree(run: Run, stored: str, tmp_path: Pat
         "trace     0af7651916cd43dd8448eb211c80319c",
         f"file      checkout.msgpack ({size / 1024:.1f} KiB, complete)",
         "calls     5 (4 http.client, 1 custom); 1 observed only",
+        "no plugin grpc (1 call): a replay refuses them",
         "policies  redaction default, request bodies always, response bodies always",
         "lost      nothing",
         "versions  httpx 0.28.1",

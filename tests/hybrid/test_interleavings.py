@@ -1,5 +1,7 @@
 """Random interleavings of plugins, recorded; then choices of live ones are replayed and compared.
 
+One of the libraries has no plugin: where it is not live, each call of it is refused.
+
 ``make test`` replays a few choices, nothing and everything live among them, and ``make fuzz`` every one.
 Synchronous ones run in the test's thread, in other threads, and in threads of an event loop; asynchronous ones one
 after the other, and gathered in groups of tasks.
@@ -9,10 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import sys
+import urllib.request
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from contextvars import copy_context
 from pathlib import Path
 from types import ModuleType
@@ -32,12 +37,14 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from tests.examples import examples, sampled
 from tests.loopback import Loopback
 from tests.servers.redis import RedisServer
-from timetracer_otel import record, replay
+from timetracer_otel import NetworkBlockedError, ReplayFailedError, record, replay
 from timetracer_otel.calls import registry
 from timetracer_otel.plugins import function_plugin
 
-SYNC = ("httpx", "requests", "sqlalchemy", "redis", "ledger")
-ASYNC = ("httpx", "aiohttp", "sqlalchemy", "redis", "ledger")
+SYNC = ("httpx", "requests", "sqlalchemy", "redis", "ledger", "urllib")
+ASYNC = ("httpx", "aiohttp", "sqlalchemy", "redis", "ledger", "urllib")
+WITHOUT_PLUGIN = "urllib"
+REFUSED = "refused"
 Step = tuple[str, int]
 
 LEDGER = """
@@ -87,7 +94,13 @@ class World:
         client.close()
         paths = {path.split("/")[2][:1] for path in self.upstream.hits}
         second = "aiohttp" if self.is_async else "requests"
-        found = {"httpx": "1" in paths, second: "2" in paths, "sqlalchemy": rows, "redis": counted}
+        found = {
+            "httpx": "1" in paths,
+            second: "2" in paths,
+            "urllib": "3" in paths,
+            "sqlalchemy": rows,
+            "redis": counted,
+        }
         return {name for name, asked in {**found, "ledger": self.ledger.made}.items() if asked}
 
     def run(self, steps: list[Step], manner: str) -> list[Any]:
@@ -102,6 +115,7 @@ class World:
             "sqlalchemy": lambda n: self._insert(engine, n),
             "redis": lambda n: (client.incr(f"k{n}"), client.get(f"k{n}")),
             "ledger": lambda n: self.ledger.book(n),
+            "urllib": self._plain,
         }
         try:
             if manner == "threads":
@@ -117,6 +131,13 @@ class World:
         finally:
             client.close()
             engine.dispose()
+
+    def _plain(self, n: int) -> Any:
+        try:
+            with urllib.request.urlopen(f"{self.upstream.url}/users/3{n}", timeout=60) as answer:
+                return json.load(answer)
+        except NetworkBlockedError:
+            return REFUSED
 
     @staticmethod
     def _insert(engine: Any, n: int) -> Any:
@@ -156,6 +177,7 @@ class World:
             "sqlalchemy": insert,
             "redis": count,
             "ledger": lambda n: self.ledger.book_async(n),
+            "urllib": lambda n: asyncio.to_thread(self._plain, n),
         }
         try:
             if manner == "awaited":
@@ -240,11 +262,19 @@ def _compare_all(world: World, libraries: tuple[str, ...], steps: list[Step], ma
     calls = Counter(name for name, _ in steps)
     for live in sampled(list(choices(libraries)), 8):
         world.reset()
-        with replay(path, live_plugins=list(live), fail_on_unused=True) as session:
-            assert world.run(steps, manner) == recorded
+        refused = 0 if WITHOUT_PLUGIN in live else calls[WITHOUT_PLUGIN]
+        ended = pytest.raises(ReplayFailedError) if refused else nullcontext()
+        with ended, replay(path, live_plugins=list(live), fail_on_unused=True) as session:
+            found = world.run(steps, manner)
+        assert found == [
+            REFUSED if refused and name == WITHOUT_PLUGIN else value
+            for (name, _), value in zip(steps, recorded, strict=True)
+        ]
         verdict = session.verdict()
         assert world.touched() == asked & set(live)
-        assert set(verdict.live) == asked & set(live)
-        assert {event.signature.lib for event in verdict.hits} == asked - set(live)
+        assert {name.partition(".")[0] for name in verdict.live} == asked & set(live)
+        assert {event.signature.lib for event in verdict.hits} == asked - set(live) - {WITHOUT_PLUGIN}
+        assert len(verdict.blocked) == refused
+        assert sum(verdict.live[name] for name in verdict.without_plugin) == calls[WITHOUT_PLUGIN] - refused
         for name in set(live) & {"httpx", "requests", "aiohttp", "ledger"}:
             assert verdict.live.get(name, 0) == calls[name]

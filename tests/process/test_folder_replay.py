@@ -217,7 +217,17 @@ def test_a_folder_that_cannot_be_replayed_refuses_every_call(
     assert logged[0].startswith(f"timetracer-otel: {line.format(tmp=tmp_path)}")
 
 
-def test_no_connection_leaves_any_request_where_the_network_is_blocked(folder: Folder) -> None:
+@pytest.mark.parametrize(
+    ("settings", "seen", "account"),
+    [
+        ({}, "NetworkBlockedError", "0 live, 2 blocked"),
+        ({"TIMETRACER_LIVE_HOSTS": "localhost:9"}, "ConnectionRefusedError", "2 live (socket)"),
+    ],
+    ids=["refused", "let out"],
+)
+def test_what_no_plugin_captures_is_refused_in_a_request_and_outside(
+    folder: Folder, settings: dict[str, str], seen: str, account: str
+) -> None:
     folder.add("job", RequestSnapshot("INTERNAL", "job"), 1)
     code = """
     import socket
@@ -231,9 +241,9 @@ def test_no_connection_leaves_any_request_where_the_network_is_blocked(folder: F
         ask(1)
         connect()
     """
-    printed, logged = run(code, folder, TIMETRACER_BLOCK_NETWORK="true")
-    assert printed == ["NetworkBlockedError", "1 1", "NetworkBlockedError"]
-    assert logged[0].endswith("1 hit, 0 missed, 0 unused, 0 live, 2 blocked")
+    printed, logged = run(code, folder, **settings)
+    assert printed == [seen, "1 1", seen]
+    assert logged[0].endswith(f"1 hit, 0 missed, 0 unused, {account}")
 
 
 def test_a_request_that_only_a_span_knows_is_chosen_by_what_the_span_says(folder: Folder) -> None:

@@ -197,11 +197,13 @@ def test_a_forked_child_does_not_write_its_parents_cassette(upstream: Loopback, 
     assert done.stderr.count("whose cassette it does not write: new calls made in it are not kept.") == 1
 
 
-@pytest.mark.parametrize("blocked", [False, True])
+@pytest.mark.parametrize("blocked", [False, True], ids=["live", "refuse"])
 def test_a_process_says_what_was_missed(tmp_path: Path, blocked: bool) -> None:
     path = tmp_path / "checkout.msgpack"
     save_cassette(checkout(), path)
-    settings = {"MODE": "replay", "CASSETTE": str(path), "BLOCK_NETWORK": str(blocked)}
+    settings = {"MODE": "replay", "CASSETTE": str(path)}
+    if not blocked:
+        settings["UNCAPTURED"] = "live"
     names = {f"TIMETRACER_{name}": value for name, value in settings.items()}
     done = subprocess.run(
         [sys.executable, "-c", SWALLOWS], env={**os.environ, **names}, capture_output=True, text=True, check=False
@@ -210,11 +212,14 @@ def test_a_process_says_what_was_missed(tmp_path: Path, blocked: bool) -> None:
         "ReplayMismatchError",
         "NetworkBlockedError" if blocked else "ConnectionRefusedError",
     ]
-    more = ", 1 blocked" if blocked else ""
+    more = "0 live, 1 blocked" if blocked else "1 live (socket)"
     lines = done.stderr.splitlines()
-    assert lines[0] == f"timetracer-otel: Replay of {path}: 0 hit, 1 missed, 4 unused, 0 live{more}"
+    assert lines[0] == f"timetracer-otel: Replay of {path}: 0 hit, 1 missed, 4 unused, {more}"
     assert lines[1:3] == ["missed:", "  No recorded call matches: httpx GET http://127.0.0.1:9/nowhere"]
     assert ("blocked:" in lines) is blocked
+    if not blocked:
+        assert lines[-2:] == ["live:", "  socket: 1"]
+        del lines[-2:]
     assert lines[-5:-3] == ["unused:", "  #1 httpx GET http://127.0.0.1:8001/users/7"]
 
 

@@ -8,6 +8,7 @@ import types
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
@@ -21,7 +22,7 @@ from timetracer_otel.config import (
     excluded_urls,
     instrumentation_disabled,
 )
-from timetracer_otel.constants import CapturePolicy, CompressionType, RecordMode, TraceMode
+from timetracer_otel.constants import CapturePolicy, CompressionType, RecordMode, TraceMode, Uncaptured
 from timetracer_otel.exceptions import ConfigurationError
 from timetracer_otel.types import Matcher
 
@@ -52,9 +53,11 @@ TEXTS: dict[str, tuple[str, Any]] = {
     "FAIL_ON_MISS": ("no", False),
     "FAIL_ON_UNUSED": ("on", True),
     "BLOCK_NETWORK": ("true", True),
+    "LIVE_HOSTS": ("localhost, *.internal:5432,10.0.0.0/8", ["localhost", "*.internal:5432", "10.0.0.0/8"]),
+    "UNCAPTURED": ("Live", Uncaptured.LIVE),
     "REPLAY_TIMING": ("true", True),
 }
-BAD = {"SAMPLE_RATE": "1.5", "MAX_BODY_KB": "-1"}
+BAD = {"SAMPLE_RATE": "1.5", "MAX_BODY_KB": "-1", "LIVE_HOSTS": "10.0.0.0/99"}
 WITHOUT_BAD_TEXTS = {"SERVICE", "ENV", "DIR", "CASSETTE", "CAPTURE", "EXCLUDE_PATHS", "MOCK_PLUGINS", "LIVE_PLUGINS"}
 
 
@@ -218,6 +221,11 @@ def meant_by(field: str, hint: Any, allowed: str) -> frozenset[Any]:
     if isinstance(hint, type) and issubclass(hint, Enum):
         assert allowed == ", ".join(member.value for member in hint)
         return frozenset({hint, Literal[tuple(allowed.split(", "))]})
+    if NoneType in parts_of(hint) and any(
+        isinstance(part, type) and issubclass(part, Enum) for part in parts_of(hint)
+    ):
+        (enum,) = parts_of(hint) - {NoneType}
+        return meant_by(field, enum, allowed) | {NoneType}
     if hint == list[Any]:
         return frozenset({Sequence[str | Matcher]})  # type: ignore[misc]
     if hint == list[str]:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from timetracer_otel.base import faults
 
 __all__ = [
     "Counters",
     "calls_late",
+    "calls_without_plugin",
+    "calls_by_library",
     "cassette_cut",
     "cassette_discarded",
     "cassette_dropped",
@@ -26,6 +28,7 @@ __all__ = [
     "log_losses",
     "session_began",
     "session_ended",
+    "tell_without_plugin",
 ]
 
 
@@ -49,6 +52,8 @@ class Counters:
     """Calls that began after the end of their request and stand in its cassette all the same."""
     faults: Mapping[str, int]
     """Contained faults of the recorder, by place. Empty is the good news."""
+    without_plugin: Mapping[str, int] = field(default_factory=dict)
+    """Recorded calls that no plugin captured, so that no replay can answer them, by library."""
 
     @property
     def lost(self) -> bool:
@@ -77,6 +82,8 @@ class _Numbers:
         self.plain: Counter[str] = Counter()
         self.cassettes_dropped: Counter[str] = Counter()
         self.events_dropped: Counter[str] = Counter()
+        self.without_plugin: Counter[str] = Counter()
+        self.told: set[str] = set()
         self.logged: Counters | None = None
 
 
@@ -125,6 +132,12 @@ def calls_late(number: int) -> None:
     _add("late", number)
 
 
+def calls_without_plugin(libraries: Mapping[str, int]) -> None:
+    """Calls of these libraries were recorded by their spans alone."""
+    with _numbers.lock:
+        _numbers.without_plugin.update(libraries)
+
+
 def _add(name: str, number: int) -> None:
     with _numbers.lock:
         _numbers.plain[name] += number
@@ -146,6 +159,7 @@ def counters() -> Counters:
             events_dropped=dict(_numbers.events_dropped),
             calls_late=_numbers.plain["late"],
             faults=faults.fault_counts(),
+            without_plugin=dict(sorted(_numbers.without_plugin.items())),
         )
 
 
@@ -155,6 +169,30 @@ def log_losses() -> None:
     if now.lost and now != _numbers.logged:
         _numbers.logged = now
         faults.logger.warning("timetracer-otel: recording lost something: %s.", now)
+
+
+def tell_without_plugin(libraries: Mapping[str, int] | None = None) -> None:
+    """Say which libraries a recording has no answers of, once for each library.
+
+    Args:
+        libraries: Those of one recording, with the number of calls; without it, those of the whole process.
+    """
+    with _numbers.lock:
+        found = dict(sorted((_numbers.without_plugin if libraries is None else libraries).items()))
+        anything_new = not _numbers.told.issuperset(found)
+        _numbers.told.update(found)
+    if anything_new:
+        faults.logger.warning(
+            "timetracer-otel: recorded, but no replay can answer: %s. No plugin captures these libraries, so a "
+            "replay refuses their calls. What to do: docs/replay-in-tests.md, 'A closed world'. "
+            "TIMETRACER_UNCAPTURED=record takes this line away.",
+            calls_by_library(found),
+        )
+
+
+def calls_by_library(libraries: Mapping[str, int]) -> str:
+    """``psycopg2 (2 calls), grpc (1 call)``."""
+    return ", ".join(f"{name} ({number} call{'s' if number > 1 else ''})" for name, number in libraries.items())
 
 
 def forget() -> None:

@@ -23,9 +23,12 @@ __all__ = [
     "GROUPS",
     "group_of",
     "installed",
+    "is_covered_scope",
     "known_names",
+    "library_of_scope",
     "mocks",
     "register",
+    "unknown_live_names",
     "unknown_names",
 ]
 
@@ -36,6 +39,9 @@ ENTRY_POINT_GROUP = "timetracer_otel_plugin"
 GROUPS = ("http", "db", "redis", "custom")
 
 _group_by_name: dict[str, str] = {}
+_scopes: set[str] = set()
+_OWN_SCOPES = "timetracer_otel."
+"""How the names of our own tracers begin."""
 
 
 @cache
@@ -47,9 +53,26 @@ def installed() -> Mapping[str, EntryPoint]:
     return {entry_point.name: entry_point for entry_point in entry_points(group=ENTRY_POINT_GROUP)}
 
 
-def register(name: str, group: str) -> None:
-    """Say that a plugin belongs to a group; the last word counts."""
+def register(name: str, group: str, scopes: Collection[str] = ()) -> None:
+    """Say that a plugin belongs to a group; the last word counts.
+
+    Args:
+        name: The plugin's name.
+        group: Its group.
+        scopes: Names of the tracers that make spans for the calls which the plugin captures.
+    """
     _group_by_name[name] = group
+    _scopes.update(scopes)
+
+
+def is_covered_scope(scope: str | None) -> bool:
+    """Whether a plugin captures the calls that a tracer of this name makes spans for."""
+    return scope is not None and (scope in _scopes or scope.startswith(_OWN_SCOPES))
+
+
+def library_of_scope(scope: str | None) -> str:
+    """The library that a tracer's spans are about: ``psycopg2`` of ``opentelemetry.instrumentation.psycopg2``."""
+    return (scope or "unknown").rpartition(".")[2]
 
 
 def group_of(name: str) -> str:
@@ -76,11 +99,25 @@ def mocks(name: str, mock: Collection[str], live: Collection[str]) -> bool:
     return not mock or name in mock or group in mock
 
 
+def unknown_live_names(names: Collection[str], known: Collection[str]) -> list[tuple[str, str | None]]:
+    """As `unknown_names`, for what stays live: packages without a plugin may be named, too."""
+    return unknown_names([name for name in names if name in known or not _is_package(name)], known)
+
+
 def unknown_names(names: Collection[str], known: Collection[str]) -> list[tuple[str, str | None]]:
     """The names that are not known, each with the nearest known one (None where nothing is near)."""
     return [
         (name, next(iter(difflib.get_close_matches(name, known, n=1)), None)) for name in names if name not in known
     ]
+
+
+def _is_package(name: str) -> bool:
+    from importlib.util import find_spec
+
+    try:
+        return find_spec(name.partition(".")[0]) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def _load(name: str) -> None:

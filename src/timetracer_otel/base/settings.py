@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from timetracer_otel.base.hosts import ALLOWED as _HOSTS_TEXT
+from timetracer_otel.base.hosts import Hosts
 from timetracer_otel.base.ignore_rules import parse_rule
-from timetracer_otel.constants import CapturePolicy, CompressionType, RecordMode, TraceMode
+from timetracer_otel.constants import CapturePolicy, CompressionType, RecordMode, TraceMode, Uncaptured
 from timetracer_otel.exceptions import ConfigurationError
 
 __all__ = [
@@ -142,6 +144,7 @@ _MODE, _MODES = _choice(TraceMode)
 _POLICY, _POLICIES = _choice(CapturePolicy)
 _COMPRESSION, _COMPRESSIONS = _choice(CompressionType)
 _RECORD_MODE, _RECORD_MODES = _choice(RecordMode)
+_UNCAPTURED, _UNCAPTURED_VALUES = _choice(Uncaptured)
 _YES_NO = "true, false"
 _KEEP_TEXT = "an age (m, h, d), a number, a size (KB, MB, GB, TB), separated by commas: 7d,1000,2GB"
 _LIST = "names separated by commas"
@@ -261,7 +264,24 @@ SETTINGS: tuple[Setting, ...] = (
         "LIVE_PLUGINS",
         names,
         _LIST,
-        "Groups or libraries that make real calls during a replay; wins over the former.",
+        "Groups or libraries that make real calls during a replay; wins over the former. Also libraries without a "
+        "plugin, by their package.",
+    ),
+    Setting(
+        "live_hosts",
+        "LIVE_HOSTS",
+        names,
+        _HOSTS_TEXT,
+        "Where real calls may go during a replay, of libraries with and without a plugin: `localhost`, "
+        "`*.internal:5432`, `10.0.0.0/8`, `/var/run/docker.sock`.",
+    ),
+    Setting(
+        "uncaptured",
+        "UNCAPTURED",
+        _UNCAPTURED,
+        _UNCAPTURED_VALUES,
+        "What is done about calls that no plugin captures. In a replay: refuse (the default), or live. In a "
+        "recording: warn (the default) says at the end which libraries it has no answers of, record says nothing.",
     ),
     Setting("log_level", "LOG_LEVEL", _level, ", ".join(_LEVELS), "Level of the logger timetracer_otel."),
     Setting("compression", "COMPRESSION", _COMPRESSION, _COMPRESSIONS, "How cassette files are compressed."),
@@ -337,7 +357,8 @@ SETTINGS: tuple[Setting, ...] = (
         "BLOCK_NETWORK",
         _flag,
         _YES_NO,
-        "true: refuse every connection of the process that no plugin makes for the session.",
+        "true: refuse every connection that no plugin makes for the session, also while recording, and also of "
+        "threads that have no session. Without it, a replay refuses those of code in the session.",
     ),
     Setting(
         "replay_timing",
@@ -364,7 +385,17 @@ CONCERNS: dict[str, tuple[str, ...]] = {
     ),
     "Limits": ("max_body_kb", "max_session_kb", "max_events", "max_sessions", "late_s", "journal_s", "keep"),
     "Secrets": ("redact", "redact_extra"),
-    "What a replay answers": ("mock_plugins", "live_plugins", "record_mode", "block_network", "replay_timing"),
+    "What a replay answers": (
+        *(
+            "mock_plugins",
+            "live_plugins",
+            "live_hosts",
+            "uncaptured",
+            "record_mode",
+            "block_network",
+            "replay_timing",
+        ),
+    ),
     "Matching": ("strict_replay", "match_on", "ignore", "ignore_sql_params", "allow_repeats"),
     "The account of a replay": ("fail_on_miss", "fail_on_unused", "replay_report"),
 }
@@ -409,6 +440,12 @@ def check(field: str, value: Any, named: str) -> None:
         for rule in value:
             if not rule.rpartition(":")[2].replace(",", " ").split():
                 raise wrong(named, rule, "`names` or `statement pattern: names`")
+    if field == "live_hosts":
+        for pattern in value:
+            try:
+                Hosts([pattern])
+            except ValueError:
+                raise wrong(named, pattern, _HOSTS_TEXT) from None
     if field == "match_on":
         for part in value:
             if not (callable(part) or _is_part(part)):

@@ -109,6 +109,11 @@ class Site:
         return record_error(error)
 
     @property
+    def address(self) -> str | None:
+        """A URL that says which host and port the call goes to, for the setting ``live_hosts``; None for no host."""
+        return self.call().url
+
+    @property
     def read_request(self) -> Step | None:
         """The step that reads a request body which is a stream, in a replay; None where the body is no stream."""
         return None
@@ -263,10 +268,19 @@ def flow(site: Site, session: BaseSession) -> Flow:
                 # The session has ended since it was looked up, and another one follows it.
                 return flow(site, now)
         elif isinstance(session, ReplaySession):
-            if session.should_mock_plugin(site.lib):
+            if session.should_mock_plugin(site.lib) and (
+                session.live_hosts is None or not session.goes_out(site.address, site.call().url)
+            ):
                 return _replay(site, session)
             session.note_live(site.lib)
+            _account(session, hooks.whereabouts(site.span))
     return _make(site, recording)
+
+
+def _account(session: ReplaySession, where: hooks.Whereabouts) -> None:
+    """Note that the call of a span is in the account. A span that the processor does not see is left out."""
+    if type(where) is not hooks.Unseen:
+        session.uncovered.accounted.add(where.context.span_id)
 
 
 def _make(site: Site, recording: Recording | None) -> Flow:
@@ -300,9 +314,14 @@ def records(lib: str, session: BaseSession | None) -> bool:
     return isinstance(session, TraceSession) and session.wants(lib) and not instrumentation_suppressed()
 
 
-def replays(lib: str, session: BaseSession | None) -> bool:
-    """Whether `flow` would answer a call made now from a cassette."""
-    return isinstance(session, ReplaySession) and session.should_mock_plugin(lib) and not instrumentation_suppressed()
+def replays(lib: str, session: BaseSession | None, address: str | None = None) -> bool:
+    """Whether `flow` would answer a call made now, of a library and to an address (a URL), from a cassette."""
+    return (
+        isinstance(session, ReplaySession)
+        and session.should_mock_plugin(lib)
+        and (session.live_hosts is None or not session.goes_out(address))
+        and not instrumentation_suppressed()
+    )
 
 
 def pass_or_refuse(lib: str, reason: str, next_step: str, session: BaseSession | None) -> ReplayMismatchError | None:
@@ -365,6 +384,7 @@ def _contain(site: Site, recording: Recording, fault: Exception) -> None:
 
 def _replay(site: Site, session: ReplaySession) -> Flow:
     where = hooks.whereabouts(site.span)
+    _account(session, where)
     path = where.path()
     call = site.redacted(session)
     read_request = site.read_request

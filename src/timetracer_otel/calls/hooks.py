@@ -88,6 +88,14 @@ class Guard(Protocol):
         """Undo `let`."""
         ...
 
+    def client_span_began(self, span: Any) -> None:
+        """Look at the span of a call that goes out, before the call is made.
+
+        Raises:
+            NetworkBlockedError: No plugin captures the call, it is made in a replay, and nobody allowed it.
+        """
+        ...
+
 
 guard: Guard | None = None
 """Set while connections are refused; None otherwise."""

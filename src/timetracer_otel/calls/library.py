@@ -85,7 +85,7 @@ class LibraryPlugin:
             ),
             said=f"Recordings pass calls of {self.name} through and lack them; replays refuse them.",
         )
-        plugin_names.register(self.name, self.group)
+        plugin_names.register(self.name, self.group, [path.partition(":")[0] for path in self.instrumentors])
         forms.declare(self.name, self.form)
         note_distributions(*dict.fromkeys(name.partition(".")[0] for name in self.modules))
 

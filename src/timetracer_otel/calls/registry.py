@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -17,6 +18,7 @@ __all__ = [
     "Connector",
     "Connectors",
     "LeftOut",
+    "UncapturedClients",
     "load_plugins",
     "register",
 ]
@@ -82,6 +84,25 @@ class ConnectingInC(Protocol):
     def connectors(self) -> Mapping[str, Connectors]:
         """By the import name of the module that has the functions."""
         ...
+
+
+@dataclass(frozen=True)
+class UncapturedClients:
+    """What a replay must know of clients that have no plugin, in order to refuse their calls, or to count them."""
+
+    connectors: Mapping[str, Connectors] = field(default_factory=dict)
+    """By module: the functions by which Python asks for a connection, or for a call over one that is open."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """By package: what OpenTelemetry's instrumentation of a library is called, where that is another name."""
+    keep_connections: Collection[str] = ()
+    """Libraries with connections of their own, as OpenTelemetry's instrumentations of them are called. The span of
+    such a call begins before anything is sent."""
+    within_the_process: Collection[str] = ()
+    """Libraries that read and write files, and connect to nobody. Their spans are counted, and never refused."""
+    transports: tuple[str, ...] = ()
+    """Modules by which telemetry is sent, as far as that does not suppress instrumentation (OpenTelemetry's own
+    exporters do, while they send). Only transports: packages of tracing wrap the app's calls, too, and stand on the
+    stack of these."""
 
 
 _loaded: dict[str, Activatable] | None = None

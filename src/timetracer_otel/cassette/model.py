@@ -234,6 +234,7 @@ _STATS: Final = Table(
         "total_events": ("total", _WHOLE),
         "total_duration_ms": ("duration_ms", _NUMBER),
         "dropped": ("dropped", _COUNTS),
+        "without_plugin": ("without_plugin", _COUNTS),
     },
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _lines(found: Sequence[StoredCassette], folder: Path) -> list[str]:
+    from timetracer_otel.base.counters import calls_by_library
     from timetracer_otel.report import Column, format_size, printable, table, terminal_width
 
     columns = (
@@ -78,8 +80,12 @@ def _lines(found: Sequence[StoredCassette], folder: Path) -> list[str]:
             ]
         )
     lines = table(columns, rows, terminal_width())
-    reasons = [_reason(each) for each in found if each.error]
-    return [*lines, "", *map(printable, reasons)] if reasons else lines
+    remarks = [_reason(each) for each in found if each.error]
+    alone = sum((Counter(each.without_plugin) for each in found), Counter[str]())
+    if alone:
+        calls = calls_by_library(dict(sorted(alone.items())))
+        remarks.append(f"No plugin captures {calls}: replays refuse them. The command show says which they are.")
+    return [*lines, "", *map(printable, remarks)] if remarks else lines
 
 
 def _state(stored: StoredCassette) -> str:

@@ -120,12 +120,13 @@ def check_plugin_names(given: Mapping[str, str], flags: Mapping[str, str], known
     Raises:
         CommandError: A name is unknown; the text has the nearest known one.
     """
-    from timetracer_otel.base.plugin_names import unknown_names
+    from timetracer_otel.base.plugin_names import unknown_live_names, unknown_names
 
     for field in PLUGIN_LISTS:
         if field in given:
             names = _BY_FIELD[field].parse(given[field])
-            for name, nearest in unknown_names(names, known):
+            unknown = unknown_live_names if field == "live_plugins" else unknown_names
+            for name, nearest in unknown(names, known):
                 meant = f"did you mean {nearest!r}?" if nearest else f"Known: {', '.join(sorted(known))}."
                 raise CommandError(f"{flags[field]}: nobody knows a plugin or group called {name!r}; {meant}")
     warnings = TraceConfig.from_env().warnings(known)

@@ -24,6 +24,8 @@ USAGE = "CASSETTE|FOLDER [options] -- CMD [ARG ...]"
 _FLAGS = {
     "mock_plugins": "--mock",
     "live_plugins": "--live",
+    "live_hosts": "--live-hosts",
+    "uncaptured": "--uncaptured",
     "record_mode": "--record-mode",
     "replay_timing": "--timing",
 }
@@ -38,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_setting(parser, "mock_plugins", "--mock", "NAMES")
     add_setting(parser, "live_plugins", "--live", "NAMES")
+    add_setting(parser, "live_hosts", "--live-hosts", "HOSTS")
+    add_setting(parser, "uncaptured", "--uncaptured", "")
     add_setting(parser, "record_mode", "--record-mode", "")
     add_setting(parser, "replay_timing", "--timing", None)
 

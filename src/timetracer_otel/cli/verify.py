@@ -22,7 +22,12 @@ __all__ = ["HELP", "USAGE", "add_arguments", "run"]
 HELP = "Replay a service, send it each recorded request, and compare what it answers."
 USAGE = "FOLDER [options] -- CMD [ARG ...]"
 
-_FLAGS = {"mock_plugins": "--mock", "live_plugins": "--live"}
+_FLAGS = {
+    "mock_plugins": "--mock",
+    "live_plugins": "--live",
+    "live_hosts": "--live-hosts",
+    "uncaptured": "--uncaptured",
+}
 _MOST = 1_000_000
 """The largest number of seconds (eleven days) and of requests at once. A socket takes no infinite time limit."""
 _NEEDED = ("tqdm", "junitparser")
@@ -67,6 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--service-log", metavar="FILE", type=Path, help="keep what CMD prints")
     add_setting(parser, "mock_plugins", "--mock", "NAMES")
     add_setting(parser, "live_plugins", "--live", "NAMES")
+    add_setting(parser, "live_hosts", "--live-hosts", "HOSTS")
+    add_setting(parser, "uncaptured", "--uncaptured", "")
     parser.add_argument(
         "--fail-on-unused",
         action="store_true",

@@ -1,43 +1,53 @@
 """Connections that C code makes. Python's audit hooks hear nothing of them, so we refuse them where Python asks.
 
-Under ``block_network`` only. The libraries declare these functions (`LibraryPlugin.connectors`): psycopg asks libpq,
-for instance. The one table that stands here is about uvloop, which is an event loop and no client, so that no library
-declares it. Functions that nobody declares are not seen (curl, the core of gRPC, other drivers that are written in
-C): a plugin for that library is the remedy.
+The libraries declare these functions (`LibraryPlugin.connectors`): psycopg asks libpq, for instance. Those of
+well-known clients without a plugin are declared as well (`UncapturedClients`). The one table that stands here is
+about uvloop, which is an event loop and no client. Functions that nobody declares are not seen: a plugin for that
+library is the remedy.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
-from types import ModuleType
+from types import BuiltinFunctionType, ModuleType
 from typing import Any
 
-from timetracer_otel.base.patching import Function, Patch, Seams
+from timetracer_otel.base.patching import Function, Patch, Seams, Undoable
 from timetracer_otel.calls.registry import Connector, Connectors
+from timetracer_otel.guard.rebinding import Rebound, is_immutable, subclasses_of, with_methods
 
 __all__ = ["CConnections"]
 
 
 class CConnections:
-    """The declared functions, replaced by ones that call ``check`` with the address first.
+    """The declared functions, replaced by ones that call ``check`` first, with the address and the library.
 
     Not safe from several threads at once: the guard calls it under its lock.
 
     Args:
-        check: Raises where no connection may be made.
+        check: Raises where no connection may be made. The library is None where the stack tells it: the module is one
+            of the standard library, or an event loop.
     """
 
-    def __init__(self, check: Callable[[str], None]) -> None:
+    def __init__(self, check: Callable[[str, str | None], None]) -> None:
         self._check = check
         self._seams: dict[str, Seams] = {}
+        self._names: dict[str, str] = {}
         self.know(_OF_LOOPS)
 
-    def know(self, connectors: Mapping[str, Connectors]) -> None:
-        """Add modules with such functions. A module that is known already stays as it is."""
+    def know(self, connectors: Mapping[str, Connectors], names: Mapping[str, str] | None = None) -> None:
+        """Add modules with such functions. A module that is known already stays as it is.
+
+        Args:
+            connectors: The functions, by module.
+            names: By package: what the library is called, where that is another name.
+        """
+        self._names.update(names or {})
         for module, declared in connectors.items():
             if module not in self._seams:
-                self._seams[module] = Seams("block_network", (module,), partial(self._patches, declared))
+                self._seams[module] = Seams("guard", (module,), partial(self._patches, declared))
 
     def install(self) -> None:
         """Replace the functions, now or when their module is imported; harmless when repeated."""
@@ -49,19 +59,35 @@ class CConnections:
         for seams in self._seams.values():
             seams.remove()
 
-    def _patches(self, declared: Connectors, module: ModuleType) -> list[Patch]:
-        patches = []
+    def _patches(self, declared: Connectors, module: ModuleType) -> list[Undoable]:
+        patches: list[Undoable] = []
+        package = module.__name__.partition(".")[0]
+        library = (
+            None
+            if package in sys.stdlib_module_names or module.__name__ in _OF_LOOPS
+            else self._names.get(package, package)
+        )
+        in_c: dict[type[Any], dict[str, Callable[[Function], Function]]] = {}
         for connector in declared(module):
             owner, _, name = connector.name.rpartition(".")
-            holder = getattr(module, owner) if owner else module
-            patches.append(Patch(holder, name, partial(self._checked, connector)))
+            holder: Any = getattr(module, owner) if owner else module
+            wrap = partial(self._checked, connector, library)
+            if is_immutable(holder):
+                in_c.setdefault(holder, {})[name] = wrap
+            elif isinstance(getattr(holder, name), BuiltinFunctionType):
+                patches.append(Rebound(getattr(holder, name), wrap))
+            else:
+                patches.append(Patch(holder, name, wrap))
+        for original, methods in in_c.items():
+            patches += subclasses_of(original, methods)
+            patches.append(Rebound(original, partial(with_methods, methods=methods)))
         return patches
 
-    def _checked(self, connector: Connector, original: Function) -> Function:
+    def _checked(self, connector: Connector, library: str | None, original: Function) -> Function:
         def checked(*args: Any, **kwargs: Any) -> Any:
             address = connector.address(args, kwargs)
             if address is not None:
-                self._check(address)
+                self._check(address, library)
             return original(*args, **kwargs)
 
         return checked

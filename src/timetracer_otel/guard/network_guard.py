@@ -1,37 +1,52 @@
-"""``block_network``: refusing every connection that no plugin makes for the session.
+"""The closed world: refusing every connection that no plugin makes for the session.
+
+A replay refuses them for code whose current session is the replay. ``block_network`` refuses them while recording as
+well, and for threads without a session.
 
 The interpreter calls audit hooks before each connection (``sys.addaudithook``, PEP 578). A hook cannot be removed, so
-it is added for the first session that sets ``block_network``, and does nothing while there is no such session. Audit
-hooks hear nothing of connections that C code makes by itself. Example: libpq, when psycopg asks it. The functions by
-which Python asks C code are replaced instead (`c_connections`).
+it is added when the first replay begins, and does nothing while there is none. Audit hooks hear nothing of
+connections that C code makes by itself. Example: libpq, when psycopg asks it. The functions by which Python asks C
+code are replaced instead (`c_connections`). A connection that is open already makes itself known by the span of the
+next call (`client_span_began`).
 
-The guard also refuses connections in replays of a library whose calls can be neither answered nor refused
-(`ClosedReplays`).
+What is let out is counted in the session (`UncoveredCalls`), so that the account of a replay names it.
 """
 
 from __future__ import annotations
 
-import os
+import socket
 import sys
 import threading
+from collections.abc import Sequence
+from contextlib import suppress
 from contextvars import ContextVar, Token
-from pathlib import Path
-from types import FrameType
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
+from timetracer_otel.base.attributes import first_of
+from timetracer_otel.base.hosts import Address, Hosts
 from timetracer_otel.base.otel_context import current_context, instrumentation_suppressed
-from timetracer_otel.base.patching import SeamFailure
+from timetracer_otel.base.patching import Patch, SeamFailure
+from timetracer_otel.base.plugin_names import is_covered_scope, library_of_scope
 from timetracer_otel.calls import hooks
-from timetracer_otel.calls.registry import Connecting, ConnectingInC, load_plugins
+from timetracer_otel.calls.registry import Connecting, ConnectingInC, UncapturedClients, load_plugins
 from timetracer_otel.context import get_current_session
 from timetracer_otel.exceptions import NetworkBlockedError
 from timetracer_otel.guard.c_connections import CConnections
+from timetracer_otel.guard.places import (
+    Place,
+    caller_of,
+    is_own_plumbing,
+    is_telemetry,
+    library_of,
+    maker_of,
+    places,
+)
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
-__all__ = ["ClosedReplays", "begin", "end", "guarded"]
+__all__ = ["ClosedReplays", "begin", "end", "guarded", "know", "unwatch", "watch"]
 
 _SENDS = frozenset({"socket.sendto", "socket.sendmsg"})
 _CONNECTIONS = _SENDS | {"socket.connect"}
@@ -44,8 +59,11 @@ guarded: bool = False
 """Whether the guard listens: some session may refuse connections."""
 _sessions: tuple[BaseSession, ...] = ()
 """The sessions that set ``block_network``."""
+_watching = 0
+"""How many replays are under way."""
 _closed: tuple[SeamFailure, ...] = ()
 """The libraries whose calls cannot be refused otherwise: every session that replays one refuses connections."""
+_clients = UncapturedClients()
 _lock = threading.RLock()
 _hooked = False
 _let: ContextVar[bool] = ContextVar("timetracer_otel_let", default=False)
@@ -54,13 +72,13 @@ _LET_KEY = otel_context.create_key("timetracer-otel-let")
 names in a thread."""
 _owners: dict[str, set[str]] = {}
 """By package: the plugins that its connections belong to."""
-_OWN = str(Path(__file__).parents[1]) + os.sep
-_STDLIB = (str(Path(os.__file__).parent) + os.sep, "<frozen ")
-_INSTALLED = ("site-packages" + os.sep, "dist-packages" + os.sep)
+_resolved: dict[str, str] = {}
+"""By IP address: the name in ``live_hosts`` that it was looked up by. Who connects names the IP address alone."""
+_MOST_RESOLVED = 10_000
 
-_REPLAY_HINT = (
+_BLOCK_HINT = (
     "record the call through a library that has a plugin, add a plugin (docs/how-to-add-a-plugin.md), "
-    "or unset block_network."
+    "name the host in live_hosts, or unset block_network."
 )
 _NO_SESSION_HINT = (
     "this thread has no session: run it in a copy of the context (contextvars.copy_context().run), "
@@ -68,8 +86,16 @@ _NO_SESSION_HINT = (
 )
 
 
+def know(clients: UncapturedClients) -> None:
+    """Say which clients have no plugin, before `watch` or `begin`. The last word counts."""
+    global _clients
+    with _lock:
+        _clients = clients
+        _in_c.know(clients.connectors, clients.names)
+
+
 def begin(session: BaseSession) -> None:
-    """Refuse connections from now on, until `end` with the same session."""
+    """Refuse connections from now on, also of threads without a session, until `end` with the same session."""
     global _sessions
     _know_owners()
     with _lock:
@@ -82,6 +108,26 @@ def end(session: BaseSession) -> None:
     global _sessions
     with _lock:
         _sessions = tuple(other for other in _sessions if other is not session)
+        _guard()
+
+
+def watch() -> None:
+    """Look after the replays from now on, as one has begun, until `unwatch`.
+
+    Which of them refuse connections, their own settings say.
+    """
+    global _watching
+    _know_owners()
+    with _lock:
+        _watching += 1
+        _guard()
+
+
+def unwatch() -> None:
+    """Undo one `watch`."""
+    global _watching
+    with _lock:
+        _watching = max(_watching - 1, 0)
         _guard()
 
 
@@ -125,21 +171,24 @@ def _know_owners() -> None:
 def _guard() -> None:
     """Begin to listen, or stop, as the sessions of now need it."""
     global guarded, _hooked
-    before, guarded = guarded, bool(_sessions or _closed)
+    before, guarded = guarded, bool(_sessions or _watching or _closed)
     if guarded:
         hooks.guard = _GUARD
         # Also where it listens already: a plugin may have been registered since.
         _in_c.install()
+        _lookup.apply()
     elif before:
         hooks.guard = None
         _in_c.remove()
+        _lookup.undo()
+        _resolved.clear()
     if guarded and not _hooked:
         _hooked = True
         sys.addaudithook(_hook)
 
 
 class _Guard:
-    """What `flow` calls around each real call, while the guard listens."""
+    """What `flow` calls around each real call, and the span processor at each span, while the guard listens."""
 
     @staticmethod
     def let() -> _Let:
@@ -158,6 +207,44 @@ class _Guard:
             return
         otel_context.detach(carried)
 
+    @staticmethod
+    def client_span_began(span: Any) -> None:
+        """Refuse a call that no plugin captures, where its library may use a connection that is open already.
+
+        Args:
+            span: The live span (`otel.spans.LiveSpan`).
+
+        Raises:
+            NetworkBlockedError: The call is refused.
+        """
+        session = span.session
+        if not isinstance(session, ReplaySession) or is_covered_scope(span.scope):
+            return
+        stack = places()
+        if _is_let() or instrumentation_suppressed() or any(_goes_out(place.package, session) for place in stack):
+            # A plugin makes a real call, and its library stands on one that is instrumented as well.
+            session.uncovered.accounted.add(span.span_id)
+            return
+        library = library_of_scope(span.scope)
+        if library in _clients.within_the_process or not (session.is_closed or session in _sessions):
+            return
+        if library not in _clients.keep_connections and library not in session.uncovered.that_connect:
+            return
+        attributes = span.span.attributes or {}
+        host = first_of(attributes, "server.address", "net.peer.name")
+        port = first_of(attributes, "server.port", "net.peer.port")
+        address = Address(str(host), None if port is None else str(port)) if host else None
+        if _is_named_live(session, library) or (session.live_hosts is not None and address is None):
+            # Where it goes is not known yet. If it connects, that is seen; if not, it is counted when it ends.
+            return
+        if address is not None and _allows(session, address):
+            return
+        error = _error(
+            str(address or "its server"), stack, session, library, _cures(library, address), open_already=True
+        )
+        session.blocked.append(error)
+        raise error
+
 
 _GUARD = _Guard()
 
@@ -166,10 +253,10 @@ def _is_let() -> bool:
     return _let.get() or current_context().get(_LET_KEY) is True
 
 
-def _check(address: str) -> None:
+def _check(address: str, library: str | None) -> None:
     """Refuse a connection that Python code asks C code for."""
     if guarded and not _is_let():
-        error = _refusal(address, is_lookup=False)
+        error = _refusal([Address.parsed(part.strip()) for part in address.split(",")], library, is_lookup=False)
         if error is not None:
             raise error
 
@@ -181,7 +268,11 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     # `sendto` and `sendmsg` without an address use a connection that was checked when it was made. (asyncio sends so
     # since Python 3.12.)
     if guarded and event in _EVENTS and (event not in _SENDS or arguments[1] is not None) and not _is_let():
-        error = _refusal(_address(event, arguments), is_lookup=event in _LOOKUPS)
+        address = _address(event, arguments)
+        is_lookup = event in _LOOKUPS
+        if is_lookup and _is_own_name(address.host):
+            return
+        error = _refusal([address], None, is_lookup=is_lookup)
         if error is None:
             return
         if event == "socket.connect":
@@ -190,7 +281,7 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         raise error
 
 
-def _refusal(address: str, *, is_lookup: bool) -> NetworkBlockedError | None:
+def _refusal(addresses: Sequence[Address], library: str | None, *, is_lookup: bool) -> NetworkBlockedError | None:
     session = get_current_session()
     if session is None:
         # A thread without a context may look up a name for anybody, for instance for a plugin's real call. Only its
@@ -200,26 +291,61 @@ def _refusal(address: str, *, is_lookup: bool) -> NetworkBlockedError | None:
             return None
         responsible, hint = sessions[-1], _NO_SESSION_HINT
     elif session in _sessions:
-        responsible, hint = session, _REPLAY_HINT
-    elif (failure := _closed_for(session)) is not None:
-        responsible, hint = session, f"{failure.next_step} The reason: {failure.reason}."
+        responsible, hint = session, _BLOCK_HINT
+    elif isinstance(session, ReplaySession):
+        responsible, hint = session, None
+        failure = _closed_for(session)
+        if failure is not None:
+            hint = f"{failure.next_step} The reason: {failure.reason}."
     else:
         return None
     if instrumentation_suppressed():
         return None
-    places = _places()
-    if any(_is_live(place.package, responsible) for place in places):
+    stack = places()
+    if (
+        any(_is_live(place.package, responsible) for place in stack)
+        or is_telemetry(stack, _clients.transports)
+        or is_own_plumbing(stack, is_path=addresses[0].is_path)
+    ):
         return None
-    error = _error(address, places, hint)
+    library = _span_above() or library or library_of(stack)
+    if isinstance(responsible, ReplaySession) and (
+        (hint is None and not responsible.is_closed)
+        or _is_named_live(responsible, library, *(place.package for place in stack))
+        or all(_allows(responsible, address, is_lookup=is_lookup) for address in addresses)
+    ):
+        if not is_lookup:
+            responsible.uncovered.connected(library)
+        return None
+    if isinstance(responsible, TraceSession) and (hosts := responsible.config.live_hosts):
+        named = Hosts(hosts)
+        if all(_is_in(named, address, is_lookup) for address in addresses):
+            return None
+    text = ", ".join(map(str, addresses))
+    error = _error(text, stack, responsible, library, hint or _cures(library, addresses[0]))
+    if isinstance(responsible, ReplaySession):
+        _note_blocked(responsible)
     if isinstance(responsible, (ReplaySession, TraceSession)):
         responsible.blocked.append(error)
     return error
 
 
-def _closed_for(session: BaseSession) -> SeamFailure | None:
-    """Why a session without ``block_network`` refuses connections all the same; None where it does not."""
-    if not isinstance(session, ReplaySession):
-        return None
+def _note_blocked(session: ReplaySession) -> None:
+    """The call whose span is current did not go out: its span is none of a live call."""
+    where = hooks.whereabouts(None)
+    if type(where) is not hooks.Unseen:
+        session.uncovered.accounted.add(where.context.span_id)
+
+
+def _span_above() -> str | None:
+    """The library whose call is under way, by its span; None where that is no call which plugins do not capture."""
+    where: Any = hooks.whereabouts(None)
+    scope = where.scope if getattr(where, "is_client", False) else None
+    return None if scope is None or is_covered_scope(scope) else library_of_scope(scope)
+
+
+def _closed_for(session: ReplaySession) -> SeamFailure | None:
+    """Why a session refuses connections whatever its settings say; None where it does not."""
     return next((failure for failure in _closed if session.should_mock_plugin(failure.library)), None)
 
 
@@ -231,51 +357,113 @@ def _is_live(package: str, session: BaseSession) -> bool:
     return isinstance(session, TraceSession) and any(map(session.wants, plugins))
 
 
-class _Place(NamedTuple):
-    package: str
-    module: str
-    file: str
-    line: int
-    function: str
-
-    def __str__(self) -> str:
-        return f"{self.module} ({Path(self.file).name}:{self.line}, in {self.function})"
+def _goes_out(package: str, session: ReplaySession) -> bool:
+    """Whether a package on the stack belongs to a plugin that makes real calls, or has made some to a live host."""
+    return any(
+        not session.should_mock_plugin(name) or (session.live_hosts is not None and session.live_calls.get(name))
+        for name in _owners.get(package, ())
+    )
 
 
-def _places() -> list[_Place]:
-    """The places on the stack, innermost first, without our own frames."""
-    places = []
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        file = frame.f_code.co_filename
-        if not file.startswith(_OWN):
-            module = str(frame.f_globals.get("__name__", "?"))
-            places.append(_Place(module.partition(".")[0], module, file, frame.f_lineno, frame.f_code.co_name))
-        frame = frame.f_back
-    return places
+def _is_named_live(session: ReplaySession, *packages: str) -> bool:
+    """Whether ``live_plugins`` names one of these packages, which have no plugin."""
+    live = session.config.live_plugins if session.config is not None else ()
+    return bool(live) and any(package in live for package in packages)
 
 
-def _error(address: str, places: list[_Place], hint: str) -> NetworkBlockedError:
-    foreign = [place for place in places if _is_installed(place) or not place.file.startswith(_STDLIB)]
-    made_by = (foreign or places)[0]
-    users = [place for place in foreign if not _is_installed(place)]
-    called_from = users[0] if users and users[0] != made_by else None
-    return NetworkBlockedError(address, str(made_by), str(called_from) if called_from is not None else None, hint)
+def _allows(session: ReplaySession, address: Address, *, is_lookup: bool = False) -> bool:
+    """Whether ``live_hosts`` names an address."""
+    return session.live_hosts is not None and _is_in(session.live_hosts, address, is_lookup)
 
 
-def _is_installed(place: _Place) -> bool:
-    return any(folder in place.file for folder in _INSTALLED)
+def _is_in(hosts: Hosts, address: Address, is_lookup: bool) -> bool:
+    if hosts.allow(address) or (is_lookup and hosts.allow(address._replace(port="*"))):
+        return True
+    if is_lookup:
+        # Only the IP addresses tell whether a name belongs to a network. The connection is checked by them.
+        return hosts.has_networks
+    name = _resolved.get(address.host)
+    if name is not None and hosts.allow(address._replace(host=name)):
+        return True
+    return any(address.host in _ips(name) and hosts.allow(address._replace(host=name)) for name in hosts.names)
 
 
-def _address(event: str, arguments: tuple[Any, ...]) -> str:
+def _ips(name: str) -> set[str]:
+    """The IP addresses of a name that the user gave. Asked where a resolver looked the name up that we do not see."""
+    token = _GUARD.let()
+    try:
+        with suppress(OSError, UnicodeError):
+            return {str(found[4][0]) for found in socket.getaddrinfo(name, None)}
+        return set()
+    finally:
+        _GUARD.unlet(token)
+
+
+def _getaddrinfo(original: Any) -> Any:
+    """Remember the addresses of names, so that a connection to an address is known by its name."""
+
+    def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+        found = original(host, *args, **kwargs)
+        session = get_current_session()
+        if isinstance(session, ReplaySession) and session.live_hosts is not None and len(_resolved) < _MOST_RESOLVED:
+            name = host.decode("latin-1") if isinstance(host, bytes) else str(host)
+            _resolved.update((str(entry[4][0]), name) for entry in found)
+        return found
+
+    return getaddrinfo
+
+
+_lookup = Patch(socket, "getaddrinfo", _getaddrinfo)
+
+
+def _is_own_name(host: str) -> bool:
+    """Whether a lookup asks about this machine, or about no name at all. Servers look up what they listen on."""
+    if host.lower() in {"", "none", "localhost"} or host.lower() == socket.gethostname().lower():
+        return True
+    try:
+        socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host.partition("%")[0])
+    except OSError:
+        return False
+    return True
+
+
+def _cures(library: str, address: Address | None) -> str:
+    named = str(address) if address is not None else "its host"
+    lines = (
+        "one of three:",
+        f"    a plugin: write one for {library} (docs/how-to-add-a-plugin.md), or call by a library that has one",
+        f'    live_hosts: let it out, by live_hosts=["{named}"] or TIMETRACER_LIVE_HOSTS={named}',
+        f"    an issue: ask the developers of timetracer-otel for a plugin for {library}",
+    )
+    return "\n".join(lines)
+
+
+def _error(
+    address: str, stack: list[Place], session: BaseSession, library: str, hint: str, *, open_already: bool = False
+) -> NetworkBlockedError:
+    caller = caller_of(stack)
+    in_cassette = None
+    if isinstance(session, ReplaySession):
+        observed = session.uncovered.of_library(library, address.rpartition(":")[0] or address)
+        in_cassette = observed or f"nothing of {library}"
+    return NetworkBlockedError(
+        address,
+        str(maker_of(stack)),
+        str(caller) if caller is not None else None,
+        hint,
+        library,
+        in_cassette=in_cassette,
+        open_already=open_already,
+    )
+
+
+def _address(event: str, arguments: tuple[Any, ...]) -> Address:
     if event in _LOOKUPS:
         host, port = (*arguments, None)[:2]
         host = host.decode("latin-1") if isinstance(host, bytes) else host
-        return f"{host}:{port}" if port is not None else str(host)
+        return Address(str(host), str(port) if port is not None else None)
     address = arguments[1]
     if isinstance(address, tuple) and len(address) >= 2:
-        return f"{address[0]}:{address[1]}"
-    return address.decode(errors="replace") if isinstance(address, bytes) else str(address)
-
-
-hooks.closed_replays = ClosedReplays
+        return Address(str(address[0]), str(address[1]))
+    text = address.decode(errors="replace") if isinstance(address, bytes) else str(address)
+    return Address(f"@{text[1:]}" if text.startswith("\0") else text, is_path=True)

@@ -12,7 +12,9 @@ from opentelemetry.trace import SpanKind
 
 from timetracer_otel.base import counters, faults
 from timetracer_otel.base.otel_context import current_context
+from timetracer_otel.calls import hooks
 from timetracer_otel.context import SESSION_KEY
+from timetracer_otel.exceptions import NetworkBlockedError
 from timetracer_otel.otel.spans import LiveSpan, LiveSpans, live_span
 from timetracer_otel.session import BaseSession
 
@@ -54,7 +56,8 @@ class TimetracerSpanProcessor(SpanProcessor):
     """Sees every recording span, sampled or not: opens and closes root sessions, and keeps the table of live spans.
 
     It exports nothing. An exception in a processor would reach the app's code and keep the SDK from calling the next
-    processors, so each method contains its own (law 6).
+    processors, so each method contains its own (law 6). The one exception that leaves it on purpose refuses a call
+    in a replay.
     """
 
     def __init__(self, decider: Decider) -> None:
@@ -87,7 +90,13 @@ class TimetracerSpanProcessor(SpanProcessor):
                 if found is None:
                     return
                 session, is_root = found
-            live[own[1]] = live_span((span, own, parent, session, is_client, is_root))
+            entry = live_span((span, own, parent, session, is_client, is_root))
+            if is_client and hooks.guard is not None:
+                hooks.guard.client_span_began(entry)
+            live[own[1]] = entry
+        except NetworkBlockedError:
+            # This one is meant for the app: its call is refused before it is made.
+            raise
         except Exception as error:
             faults.contain("processor.on_start", error)
 

@@ -49,6 +49,12 @@ class LiveSpan(NamedTuple):
         """The span's id, as a number."""
         return self.context.span_id
 
+    @property
+    def scope(self) -> str | None:
+        """The name of the tracer that made the span."""
+        found = self.span.instrumentation_scope
+        return found.name if found else None
+
     def facts(self) -> SpanFacts:
         """What the span says, once it has ended."""
         return facts_of(self.span)

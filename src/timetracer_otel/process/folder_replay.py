@@ -20,7 +20,6 @@ from timetracer_otel.calls.exclusions import ExcludedUrls
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import BAGGAGE_ENTRY, RecordMode
 from timetracer_otel.exceptions import CassetteError, ConfigurationError
-from timetracer_otel.guard import network_guard
 from timetracer_otel.incoming.exclusions import is_excluded
 from timetracer_otel.incoming.job_scope import IncomingJob, JobScope
 from timetracer_otel.incoming.scope import IncomingRequest, RequestScope
@@ -28,6 +27,7 @@ from timetracer_otel.match.advice import Wording
 from timetracer_otel.match.folder_index import CassetteLibrary, LibraryEntry
 from timetracer_otel.otel.span_facts import RootSpan, is_server
 from timetracer_otel.otel.spans import LiveSpan
+from timetracer_otel.process import closed_world
 from timetracer_otel.process.ledger import ReplayLedger
 from timetracer_otel.process.refusing import RefusingSession
 from timetracer_otel.session import BaseSession, ReplaySession
@@ -134,8 +134,10 @@ class FolderReplay:
         self._begun: list[ReplaySession] | None = None if by_environment else []
         """The sessions of all requests up to now. Only a block has them, which ends soon."""
         self._open: dict[ReplaySession, _Open] = {}
+        self._watches = True
+        closed_world.watch()
         if config.block_network:
-            network_guard.begin(self.outside())
+            closed_world.block(self.outside())
 
     def outside(self) -> FolderSession:
         """The session of calls outside any request. It answers from what was recorded outside any request."""
@@ -239,7 +241,7 @@ class FolderReplay:
         if counts:
             self._ledger.began(line, _cassette_of(session))
         if self._config.block_network:
-            network_guard.begin(session)
+            closed_world.block(session)
         return session
 
     def _withdraw(self, session: BaseSession | None) -> None:
@@ -254,7 +256,7 @@ class FolderReplay:
         if began.counts:
             self._ledger.withdrawn(_cassette_of(session))
         self.library.withdraw(session.cassette_path)
-        network_guard.end(session)
+        closed_world.unblock(session)
 
     def end(self, session: ReplaySession, by_span: bool = False) -> None:
         """Note what the calls of a request did, when it has ended. Harmless when repeated.
@@ -268,7 +270,7 @@ class FolderReplay:
             if began is None or began.by_span is not by_span:
                 return
             del self._open[session]
-        network_guard.end(session)
+        closed_world.unblock(session)
         cassette = _cassette_of(session)
         # A task that outlives its request may make calls. A recording puts those that come too late for the request's
         # cassette into the one of the process.
@@ -291,8 +293,11 @@ class FolderReplay:
             under_way = list(self._open.items())
         for session, began in under_way:
             self.end(session, began.by_span)
+        if self._watches:
+            self._watches = False
+            closed_world.unwatch()
         if self._outside is not None:
-            network_guard.end(self._outside)
+            closed_world.unblock(self._outside)
 
     def after_fork(self) -> None:
         """Begin anew in a forked child: the parent's requests are the parent's to report."""

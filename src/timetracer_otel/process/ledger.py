@@ -36,6 +36,7 @@ class ReplayLedger:
         self._lock = threading.RLock()
         self._sums: Counter[str] = Counter()
         self._told: list[str] = []
+        self._without_plugin: set[str] = set()
 
     def began(self, request: str, cassette: str | None) -> None:
         """Count a request that has come in. ``cassette`` was chosen for it; None where there is no recording."""
@@ -85,18 +86,20 @@ class ReplayLedger:
             self._sums["unused"] += len(verdict.unused)
             self._sums["live"] += sum(verdict.live.values())
             self._sums["blocked"] += len(verdict.blocked)
+            self._without_plugin.update(verdict.without_plugin)
 
     def tell(self, library: CassetteLibrary) -> None:
         """Log the sums in one line, and each call that had no answer."""
         sums = self._sums
         recordings = len(library.entries)
         refused = f", {sums['refused']} without a recording" if sums["refused"] else ""
+        named = f" ({', '.join(sorted(self._without_plugin))})" if self._without_plugin else ""
         blocked = f", {sums['blocked']} blocked" if sums["blocked"] else ""
         faults.say(
             logging.WARNING if sums["missed"] or sums["blocked"] else logging.INFO,
             f"replay of {library.directory}: {sums['requests']} requests from "
             f"{recordings - len(library.unused())} of {recordings} recordings{refused}: {sums['hit']} hit, "
-            f"{sums['missed']} missed, {sums['unused']} unused, {sums['live']} live{blocked}",
+            f"{sums['missed']} missed, {sums['unused']} unused, {sums['live']} live{named}{blocked}",
         )
         for text in self._told:
             faults.logger.warning("timetracer-otel: %s", text)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timezone
 
-from timetracer_otel.base import faults
+from timetracer_otel.base import counters, faults
 from timetracer_otel.cassette import AppendWriter, CassetteStore, cassette_path
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.exceptions import CassetteError
@@ -69,6 +70,8 @@ class ProcessSession(TraceSession):
         self._to_write: list[DependencyEvent] = []
         """Events that came while another one was being written, by the same thread: a garbage collection may end a
         call at any place."""
+        self._alone: Counter[str] = Counter()
+        """How many calls no plugin captured, by library."""
         self.call_ended = self._write_ended
 
     def call_began(self, call: PendingCall) -> bool:
@@ -127,6 +130,8 @@ class ProcessSession(TraceSession):
                     return
                 event = self._maker.observed(facts, self._started_ns)
                 event.eid = self.next_eid()
+                self._alone[event.signature.lib] += 1
+                counters.calls_without_plugin({event.signature.lib: 1})
                 self._write(event)
 
     def _call_around(self, span: EndedSpan, facts: SpanFacts) -> PendingCall | None:
@@ -158,7 +163,9 @@ class ProcessSession(TraceSession):
             self._closed = True
         if output is not None:
             try:
-                output.finish(self.to_cassette())
+                cassette = self.to_cassette()
+                cassette.stats.without_plugin = dict(sorted(self._alone.items()))
+                output.finish(cassette)
             except CassetteError as error:
                 self._give_up(error)
 

@@ -11,7 +11,7 @@ from timetracer_otel.base import faults
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.exceptions import CassetteError, CassetteNotFoundError, ConfigurationError
-from timetracer_otel.guard import network_guard
+from timetracer_otel.process import closed_world
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.session.record_modes import ReplayOrRecording, begin_replay, save_session
 
@@ -43,13 +43,19 @@ class ProcessReplay:
         self._saved_to = str(Path(config.cassette_path).absolute()) if config.cassette_path is not None else None
         self._process_id = os.getpid()
         self._file = _stamp(self._saved_to)
+        self._watches = isinstance(self.session, ReplaySession)
+        if self._watches:
+            closed_world.watch()
         if config.block_network:
-            network_guard.begin(self.session)
+            closed_world.block(self.session)
 
     def finish(self) -> None:
         """Write what was recorded, and log what the replay did; a cassette that cannot be written is logged too."""
         session = self.session
-        network_guard.end(session)
+        closed_world.unblock(session)
+        if self._watches:
+            self._watches = False
+            closed_world.unwatch()
         if os.getpid() != self._process_id:
             self._finish_fork()
         elif self._saved_to is not None:

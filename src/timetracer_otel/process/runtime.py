@@ -26,7 +26,7 @@ from timetracer_otel.calls import hooks
 from timetracer_otel.calls.exclusions import ExcludedUrls
 from timetracer_otel.calls.hooks import Whereabouts
 from timetracer_otel.config import TraceConfig, instrumentation_disabled, mode_is_explicit, replay_is_wanted
-from timetracer_otel.constants import TraceMode
+from timetracer_otel.constants import TraceMode, Uncaptured
 from timetracer_otel.context import forget_session, session_in, session_now, set_ambient_lookup
 from timetracer_otel.exceptions import ConfigurationError, TimetracerError
 from timetracer_otel.incoming.exclusions import is_excluded
@@ -225,6 +225,8 @@ class Runtime:
             process.finish()
         if recordings is not None:
             counters.log_losses()
+            if self._config.uncaptured is not Uncaptured.RECORD:
+                counters.tell_without_plugin()
 
     def flush(self, timeout_s: float = 30.0) -> bool:
         """Wait until the cassettes of finished requests are on disk; False where that took longer.

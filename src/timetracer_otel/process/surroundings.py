@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from timetracer_otel.calls.registry import load_plugins
 from timetracer_otel.config import TraceConfig
-from timetracer_otel.guard import network_guard
 from timetracer_otel.incoming import frameworks
+from timetracer_otel.process import closed_world
 from timetracer_otel.process.folder_replay import FolderReplay, FolderSession
 from timetracer_otel.process.runtime import runtime
-from timetracer_otel.session import BaseSession
+from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.threads import hold, release
 
 __all__ = ["FolderSurroundings", "Surroundings"]
@@ -27,8 +27,11 @@ class Surroundings:
 
     def __init__(self, session: BaseSession, block_network: bool) -> None:
         self._session = session
+        self._watches = isinstance(session, ReplaySession)
+        if self._watches:
+            closed_world.watch()
         if block_network:
-            network_guard.begin(session)
+            closed_world.block(session)
         self._plugins = load_plugins()
         for plugin in self._plugins:
             plugin.activate()
@@ -37,7 +40,9 @@ class Surroundings:
 
     def end(self) -> None:
         """Switch off what was switched on for this session."""
-        network_guard.end(self._session)
+        closed_world.unblock(self._session)
+        if self._watches:
+            closed_world.unwatch()
         for plugin in self._plugins:
             plugin.deactivate()
         release()

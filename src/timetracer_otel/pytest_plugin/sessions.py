@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import pytest
 
-from timetracer_otel.base.plugin_names import known_names, unknown_names
+from timetracer_otel.base.plugin_names import known_names, unknown_live_names, unknown_names
 from timetracer_otel.blocks import check_verdict, replay
 from timetracer_otel.calls.registry import load_plugins
 from timetracer_otel.config import TraceConfig, is_ci, is_set
@@ -69,7 +69,7 @@ class TestSession:
                 settings[field] = settings.pop(short)
         for field in ("mock_plugins", "live_plugins"):
             if field in settings:
-                settings[field] = checked(settings[field])
+                settings[field] = checked(settings[field], live=field == "live_plugins")
         told = request.config.getoption("--timetracer-record-mode")
         if told:
             settings["record_mode"] = told
@@ -176,7 +176,7 @@ def note_unused(request: pytest.FixtureRequest, session: BaseSession) -> None:
             request.node.user_properties.append((UNUSED, f"#{event.eid} {event_name(event)}"))
 
 
-def checked(plugins: str | Sequence[str] | None) -> list[str]:
+def checked(plugins: str | Sequence[str] | None, *, live: bool = False) -> list[str]:
     """Names of plugins and groups as a list, each checked to be known. The calls of an unknown one would stay live.
 
     Raises:
@@ -184,7 +184,7 @@ def checked(plugins: str | Sequence[str] | None) -> list[str]:
     """
     load_plugins()  # each plugin registers its name when it is loaded
     names = [plugins] if isinstance(plugins, str) else list(plugins or ())
-    for name, nearest in unknown_names(names, known_names()):
+    for name, nearest in (unknown_live_names if live else unknown_names)(names, known_names()):
         meant = f"; did you mean {nearest!r}?" if nearest else f". Known: {', '.join(sorted(known_names()))}."
         raise ConfigurationError(f"plugins=: nobody knows a plugin or group called {name!r}{meant}")
     return names

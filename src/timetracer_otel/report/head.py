@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from timetracer_otel.base.counters import calls_by_library
 from timetracer_otel.report.tables import format_size, printable
 from timetracer_otel.report.words import format_ms, is_observed_only, request_name
 
@@ -24,6 +25,7 @@ def summary(cassette: Cassette) -> list[str]:
         ("trace", cassette.session.trace_id or "none"),
         ("file", _file(cassette)),
         ("calls", _calls(cassette)),
+        *_without_plugin(cassette),
         ("policies", _policies(cassette)),
         ("lost", _lost(cassette)),
     ]
@@ -70,6 +72,11 @@ def _calls(cassette: Cassette) -> str:
     observed = sum(is_observed_only(event) for event in cassette.events)
     lost = sum(event.not_replayable is not None for event in cassette.events) - observed
     return text + (f"; {observed} observed only" if observed else "") + (f"; {lost} not replayable" if lost else "")
+
+
+def _without_plugin(cassette: Cassette) -> list[tuple[str, str]]:
+    alone = Counter(event.signature.lib for event in cassette.events if event.is_observed_only)
+    return [("no plugin", f"{calls_by_library(dict(sorted(alone.items())))}: a replay refuses them")] if alone else []
 
 
 def _policies(cassette: Cassette) -> str:

@@ -89,7 +89,7 @@ def _no_replay(event: DependencyEvent) -> str:
 
 def is_observed_only(event: DependencyEvent) -> bool:
     """Whether the event was made of a span alone, because there is no plugin for that client."""
-    return event.not_replayable is not None and event.call is None and event.span is not None
+    return event.is_observed_only
 
 
 def request_name(cassette: Cassette) -> str:

@@ -97,6 +97,11 @@ class EndedSpan(Protocol):
         ...
 
     @property
+    def scope(self) -> str | None:
+        """The name of the tracer that made it."""
+        ...
+
+    @property
     def parent(self) -> EndedSpan | None:
         """The span around it, where that is one of this process; it need not have ended."""
         ...

@@ -10,6 +10,7 @@ from typing import Any
 
 from timetracer_otel.base import faults
 from timetracer_otel.base.attributes import first_of, text_or_none
+from timetracer_otel.base.plugin_names import library_of_scope
 from timetracer_otel.cassette import Unencodable, check
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import REDACTED, BodyEnd, CapturePolicy, EventType
@@ -150,7 +151,7 @@ class EventMaker:
         facts.attributes = self._attributes(facts.attributes)
         self._redact_status(facts)
         attributes = facts.attributes
-        lib = (facts.scope or "unknown").rpartition(".")[2]
+        lib = library_of_scope(facts.scope)
         url = first_of(
             attributes, "url.full", "http.url", "server.address", "net.peer.name", "messaging.destination.name"
         )

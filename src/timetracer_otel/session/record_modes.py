@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
+from timetracer_otel.base import counters
 from timetracer_otel.cassette import cassette_path, check_writable, read_cassette, save_cassette
 from timetracer_otel.config import TraceConfig
-from timetracer_otel.constants import RecordMode
+from timetracer_otel.constants import RecordMode, Uncaptured
 from timetracer_otel.exceptions import ConfigurationError
 from timetracer_otel.match.process_recordings import beside
 from timetracer_otel.redact.redactor import Redactor
@@ -61,6 +62,8 @@ def save_session(session: ReplayOrRecording, path: str | None, config: TraceConf
     recorder.finalize()
     if isinstance(session, TraceSession):
         cassette = session.to_cassette()
+        if config.uncaptured is not Uncaptured.RECORD:
+            counters.tell_without_plugin(cassette.stats.without_plugin)
     elif recorder.events:
         cassette = _with_new_episodes(session.cassette, recorder)
     else:

@@ -11,10 +11,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from timetracer_otel.base.hosts import Hosts, address_of_url
 from timetracer_otel.base.ignore_rules import BOUND
 from timetracer_otel.cassette import Unencodable
 from timetracer_otel.config import TraceConfig
-from timetracer_otel.constants import BodyEnd, EventType, TraceMode
+from timetracer_otel.constants import BodyEnd, EventType, TraceMode, Uncaptured
 from timetracer_otel.exceptions import NetworkBlockedError, ReplayMismatchError
 from timetracer_otel.match.advice import Wording
 from timetracer_otel.match.index import Accepts, EventIndex
@@ -25,6 +26,7 @@ from timetracer_otel.match.signature import PARTIAL_BODY, RedactedCall, Signer
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.session.base import BaseSession, EndedSpan
 from timetracer_otel.session.trace import TraceSession
+from timetracer_otel.session.uncovered import UncoveredCalls
 from timetracer_otel.types import (
     Call,
     Cassette,
@@ -35,6 +37,9 @@ from timetracer_otel.types import (
 )
 
 __all__ = ["ReplaySession"]
+
+_MOST_URLS = 10_000
+"""How many URLs a session remembers of which calls went out to a host in ``live_hosts``."""
 
 
 class ReplaySession(BaseSession):
@@ -65,6 +70,10 @@ class ReplaySession(BaseSession):
         self.config = config
         self.live_calls: Counter[str] = Counter()
         self.blocked: list[NetworkBlockedError] = []
+        self.uncovered: UncoveredCalls = UncoveredCalls(cassette.events)
+        """The calls that no plugin captures."""
+        self.live_hosts: Hosts | None = Hosts(config.live_hosts) if config is not None and config.live_hosts else None
+        """Where calls may go for real; None where the settings name no hosts."""
         self.recorder: TraceSession | None = None
         """Records the calls that the cassette does not hold, in the record mode ``new_episodes``; else None."""
         self.asked_by: str | None = None
@@ -92,6 +101,7 @@ class ReplaySession(BaseSession):
             self._index = JointIndex(self._index, EventIndex(more, self._signer.recorded_key))
         self._hashes_differ: bool | None = None
         self._mocked: dict[str, bool] = {}
+        self._live_urls: set[str] = set()
         self.replay_timing: bool = config is not None and config.replay_timing
         """Whether answers take as long as they did when recorded."""
 
@@ -131,6 +141,12 @@ class ReplaySession(BaseSession):
         return self.recorder is not None
 
     @property
+    def is_closed(self) -> bool:
+        """Whether calls that no plugin captures are refused."""
+        lets_out = self.config is not None and self.config.uncaptured is Uncaptured.LIVE
+        return not (lets_out or self.adds_new_calls)
+
+    @property
     def misses(self) -> list[ReplayMismatchError]:
         """The errors of calls without an answer up to now, also of those whose error the app swallowed."""
         with self._lock:
@@ -157,13 +173,36 @@ class ReplaySession(BaseSession):
             mocked = self.config is None or self.config.should_mock_plugin(plugin_name)
             return self._mocked.setdefault(plugin_name, mocked)
 
+    def goes_out(self, address: str | None, recorded_url: str | None = None) -> bool:
+        """Whether calls to an address are made for real, as the setting ``live_hosts`` names its host.
+
+        Args:
+            address: A URL with the host and port.
+            recorded_url: How the events of such calls name their target.
+        """
+        if self.live_hosts is None or address is None:
+            return False
+        where = address_of_url(address)
+        if where is None or not self.live_hosts.allow(where):
+            return False
+        if recorded_url is not None and len(self._live_urls) < _MOST_URLS:
+            self._live_urls.add(recorded_url)
+        return True
+
     def note_live(self, plugin_name: str) -> None:
         """Count a call that went out for real during this replay."""
         with self._lock:
             self.live_calls[plugin_name] += 1
 
     def span_ended(self, span: EndedSpan) -> None:
-        """Pass an ended span on to the recorder: it may be that of a call which was made for real and recorded."""
+        """Count the call of a client span that no plugin saw.
+
+        The span is also passed on to the recorder: it may be that of a call which was made for real and recorded.
+        """
+        if span.is_client:
+            self.uncovered.span_ended(span)
+        else:
+            self.uncovered.accounted.discard(span.span_id)
         if self.recorder is not None:
             self.recorder.span_ended(span)
 
@@ -285,13 +324,17 @@ class ReplaySession(BaseSession):
         """The account of this replay up to now.
 
         Unused are the recorded events that could have answered a call, and that no call asked for. Events of plugins
-        that stay live, and events that cannot be replayed, do not count.
+        and hosts that stay live, and events that cannot be replayed, do not count.
         """
         unused = [
             event
             for event in self._index.unused()
-            if event.not_replayable is None and self.should_mock_plugin(event.signature.lib)
+            if event.not_replayable is None
+            and self.should_mock_plugin(event.signature.lib)
+            and event.signature.url not in self._live_urls
+            and not self.goes_out(event.signature.url)
         ]
+        uncovered = self.uncovered.live()
         with self._lock:
             misses, live, refused = tuple(self._misses), dict(self.live_calls), set(self._refused)
         return Verdict(
@@ -299,7 +342,8 @@ class ReplaySession(BaseSession):
             repeats=self._index.repeats,
             misses=misses,
             unused=tuple(unused),
-            live=live,
+            live={name: live.get(name, 0) + uncovered.get(name, 0) for name in (*live, *uncovered)},
+            without_plugin=tuple(sorted(uncovered)),
             recorded=len(self.recorder.events) if self.recorder is not None else 0,
             blocked=tuple(self.blocked),
             cassette_path=self.cassette_path,

@@ -14,6 +14,7 @@ from typing import Any
 
 from timetracer_otel.base import counters, faults
 from timetracer_otel.base.chance import random_uuid
+from timetracer_otel.base.plugin_names import library_of_scope
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import FORMAT_VERSION, TraceMode
 from timetracer_otel.exceptions import NetworkBlockedError
@@ -150,12 +151,14 @@ class TraceSession(BaseSession):
         with self._lock:
             pending, given, ended = list(self._pending), list(self._given), list(self._spans)
             unseen = self._unseen(ended)
-            if self._finalized and self._own is None:
+            ends = self._finalized and self._own is None
+            if ends:
                 self._end_with(pending, ended)
         spans = {span.span_id: span for span in ended}
         made = {call.eid: self._event_of(call, spans.get(call.span_id)) for call in pending}
         events = [*given, *made.values()]
         if unseen:
+            alone: Counter[str] = Counter()
             roles = SpanRoles(pending, spans, self._zero_ns)
             within: dict[int, list[SpanFacts]] = {}
             for span in unseen:
@@ -165,8 +168,11 @@ class TraceSession(BaseSession):
                     within.setdefault(call.eid, []).append(facts)
                 elif not roles.is_above(span):
                     events.append(self._maker.observed(facts, self._started_ns))
+                    alone[library_of_scope(span.scope)] += 1
             for position, inner in within.items():
                 self._maker.within(made[position], inner)
+            if ends and alone:
+                counters.calls_without_plugin(alone)
         events.sort(key=lambda event: event.start_offset_ms)
         for eid, event in enumerate(events, 1):
             event.eid = eid

@@ -78,6 +78,7 @@ def test_no_call_is_lost_or_kept_twice_while_its_recording_ends(many_switches: N
 class _Ended(NamedTuple):
     span_id: int
     is_client: bool = True
+    scope: str | None = None
     parent: None = None
 
     def facts(self) -> SpanFacts:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import builtins
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -57,6 +57,8 @@ class StoredCassette:
     """The route where one is known, the path otherwise."""
     status: int = 0
     events: int = 0
+    without_plugin: Mapping[str, int] = field(default_factory=dict)
+    """How many of them no plugin captured, by library: no replay can answer these."""
     duration_ms: float = 0.0
     complete: bool = False
     running: bool = False
@@ -229,6 +231,7 @@ def _summary(file: Path) -> StoredCassette:
         request_path=request.route_template or request.path,
         status=cassette.response.status,
         events=events,
+        without_plugin=cassette.stats.without_plugin,
         duration_ms=cassette.response.duration_ms,
         complete=cassette.complete,
         running=is_running(file),

@@ -31,7 +31,7 @@ from timetracer_otel.libraries.redis.connection_state import (
     state_of,
 )
 from timetracer_otel.libraries.redis.connects import connect_for_real
-from timetracer_otel.libraries.redis.internals import connect_callbacks, is_open, is_reply
+from timetracer_otel.libraries.redis.internals import connect_callbacks, is_open, is_reply, url_of
 from timetracer_otel.libraries.redis.topology import add_facts, asks_for_facts, is_question, remember
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
@@ -56,7 +56,7 @@ def connect(manner: Manner, connection: Any, live: Step) -> Flow:
         return (yield live)
     state = known_state(connection)
     session = _session(connection, state)
-    if replays(LIB, session):
+    if _replays(connection, session):
         assert isinstance(session, ReplaySession)
         return (yield from connect_replayed(manner, connection, session))
     if state is not None and (state.replaying is not None or not is_open(connection)):
@@ -64,6 +64,13 @@ def connect(manner: Manner, connection: Any, live: Step) -> Flow:
     recording = session if records(LIB, session) else None
     assert recording is None or isinstance(recording, TraceSession)
     return (yield from connect_for_real(manner.pause, connection, recording, live))
+
+
+def _replays(connection: Any, session: BaseSession | None) -> bool:
+    """Whether the calls of a connection are answered from a cassette."""
+    # Only where hosts are named is it worth asking for the connection's.
+    named = isinstance(session, ReplaySession) and session.live_hosts is not None
+    return replays(LIB, session, url_of(connection) if named else None)
 
 
 def _session(connection: Any, state: ConnectionState | None) -> BaseSession | None:
@@ -97,7 +104,7 @@ def _send(manner: Manner, connection: Any, packed: Any, live: Step) -> Flow:
     commands = _parsed(packed)
     if commands is None or (call_above.get() and not any(map(expects_stream, commands))):
         return (yield live)
-    if replays(LIB, session):
+    if _replays(connection, session):
         assert isinstance(session, ReplaySession)
         return (yield from send_replayed(manner, connection, commands, session, live))
     state = state_of(connection)
@@ -143,7 +150,7 @@ def read(manner: Manner, connection: Any, live: Step, plain: bool, timeout_s: fl
     state = known_state(connection)
     if state is None or (state.replaying is None and not state.open):
         session = get_current_session()
-        if replays(LIB, session) and not call_above.get() and connect_callbacks(connection):
+        if _replays(connection, session) and not call_above.get() and connect_callbacks(connection):
             assert isinstance(session, ReplaySession)
             # The app subscribed before the replay began, and reads without asking `poll` first: connect as there.
             yield from connect_replayed(manner, connection, session)
@@ -229,7 +236,7 @@ def poll(manner: Manner, connection: Any, live: Step, timeout_s: float, notes: b
     state = known_state(connection)
     if state is None or state.replaying is None:
         session = _session(connection, state)
-        if replays(LIB, session):
+        if _replays(connection, session):
             assert isinstance(session, ReplaySession)
             # The library connects to look, too.
             yield from connect_replayed(manner, connection, session)

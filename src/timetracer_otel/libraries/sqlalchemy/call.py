@@ -13,6 +13,7 @@ from timetracer_otel.libraries.kits.dbapi.facts import recorded_facts
 from timetracer_otel.libraries.kits.dbapi.target import NO_FACTS, StatementFacts, Target
 from timetracer_otel.libraries.sqlalchemy.internals import (
     adapter_cursor_class,
+    address_of_engine,
     character_set_of,
     cursor_connection,
     facts_of,
@@ -63,6 +64,11 @@ class EngineTarget(Target):
         self.undoes_settings = dialect.name == "postgresql"
         # SQLAlchemy's asyncio adapters give no rows; so does sqlite3.
         self.refuses_empty_fetch = not (dialect.name == "sqlite" or dialect.is_async)
+
+    @property
+    def address(self) -> str | None:
+        """The engine's host and port."""
+        return None if self.engine_url is None else address_of_engine(self.dialect, self.engine_url)
 
     @property
     def owner(self) -> Any:

@@ -40,6 +40,7 @@ __all__ = [
     "RELIED_UPON",
     "RESET",
     "adapter_cursor_class",
+    "address_of_engine",
     "await_",
     "character_set_of",
     "close_connection",
@@ -178,6 +179,24 @@ def url_in_events(dialect: Dialect, url: URL | None) -> str:
     if dialect.name == "sqlite":
         database = database.replace("\\", "/").partition("?")[0].rpartition("/")[2] or ":memory:"
     return f"{dialect.name}+{dialect.driver}://{host}/{quote(database, safe=':')}"
+
+
+_PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306, "mssql": 1433, "oracle": 1521}
+"""The ports of databases where an engine names none, by dialect."""
+
+
+def address_of_engine(dialect: Dialect, url: URL) -> str | None:
+    """Host and port of an engine as a URL, also of a socket; None where it has no host."""
+    host = url.host or url.query.get("host") or url.query.get("unix_socket") or ""
+    port = url.port or url.query.get("port") or _PORTS.get(dialect.name)
+    if not isinstance(host, str) or not host:
+        return None
+    if host.startswith("/"):
+        # libpq is given the folder of the socket, and the socket's name has the port.
+        name = f"/.s.PGSQL.{port}" if dialect.name == "postgresql" else ""
+        return f"unix://{host}{name}"
+    named = f"[{host}]" if ":" in host else host
+    return f"{dialect.name}://{named}:{port}" if port else f"{dialect.name}://{named}"
 
 
 def in_greenlet() -> bool:

@@ -60,12 +60,9 @@ def get_connection(original: Function) -> Function:
             session = get_current_session()
             if is_ours and held.real.session is not session:
                 _keep_real(self, held)
-            if (
-                is_ours
-                or (
-                    isinstance(session, ReplaySession) and engines.target(pool_dialect(record_pool(self))) is not None
-                )
-            ) and is_ours != replays(LIB, session):
+            target = engines.target(pool_dialect(record_pool(self))) if isinstance(session, ReplaySession) else None
+            address = target.address if target is not None else None
+            if (is_ours or target is not None) and is_ours != replays(LIB, session, address):
                 _swap(self)
         return original(self)
 

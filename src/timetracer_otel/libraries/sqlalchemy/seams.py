@@ -60,8 +60,8 @@ def _is_recording(session: BaseSession | None) -> TypeGuard[TraceSession]:
     return records(LIB, session)
 
 
-def _is_replaying(session: BaseSession | None) -> TypeGuard[ReplaySession]:
-    return replays(LIB, session)
+def _is_replaying(session: BaseSession | None, target: EngineTarget) -> TypeGuard[ReplaySession]:
+    return replays(LIB, session, target.address)
 
 
 class _Attribute:
@@ -144,7 +144,7 @@ def _del_creator(self: Any) -> None:
 
 def _open(creator: Callable[[Any], Any], target: EngineTarget, session: BaseSession, record: Any) -> Any:
     """Open a connection for a record of a pool: by the pool's own function, or one of a replay."""
-    if not _is_replaying(session):
+    if not _is_replaying(session, target):
         return run(flow(ConnectSite(target, partial(creator, record), _nothing_replayed), session))
     real = RealConnection(target, partial(opened_by, creator, record))
     ours = replay_connection(target, real)
@@ -192,7 +192,7 @@ def _connect(original: Function) -> Function:
         dialect = pool_dialect(record_pool(self))
         session = get_current_session()
         target = engines.target(dialect) if session is not None else None
-        if target is not None and _is_replaying(session):
+        if target is not None and _is_replaying(session, target):
             was_known = dialect in engines.on_recorded_facts
             with _initialized_from(session, target):
                 original(self)
@@ -266,7 +266,7 @@ def _cursor(original: Function) -> Function:
             return connection.library_cursor(*args, **kwargs)
         if target is None:
             return original(self, *args, **kwargs)
-        if _is_replaying(session):
+        if _is_replaying(session, target):
             # A real connection that was opened before this replay: only new calls go to it.
             ours = replay_connection(target, RealConnection(target, connection=connection))
             ours.ready()
@@ -374,10 +374,10 @@ def _end_transaction(fairy: Any, method: str, end: Callable[[], Any]) -> Any:
     session = get_current_session()
     resetting = _RESETTING in fairy.__dict__
     target = engines.target(pool_dialect(fairy_pool(fairy))) if session is not None else None
-    if session is None or target is None or (resetting and not _is_replaying(session)):
+    if session is None or target is None or (resetting and not _is_replaying(session, target)):
         return end()
     connection = fairy.dbapi_connection
-    if not _is_replaying(session):
+    if not _is_replaying(session, target):
         return run(flow(PlainSite(target, method, end, connection), session))
     ours = isinstance(connection, ReplayConnection)
     # In a replay: a transaction with new calls in it ends for real.
@@ -413,7 +413,7 @@ def _begin(original: Function) -> Function:
         if session is None or target is None:
             return original(self)
         site = PlainSite(target, "BEGIN", partial(original, self))
-        if _is_replaying(session):
+        if _is_replaying(session, target):
             found = _claimed(site, session)
             if found is not None or not session.adds_new_calls:
                 # The app's listeners run, and may raise, before the recorded answer is given.

@@ -26,7 +26,7 @@ def unrecorded(target: Target, what: str) -> ReplayMismatchError:
     what = f"{what} of {target.url}"
     hint = f"only what cursors execute and fetch is recorded: do without it, or name {target.lib} in live_plugins."
     session = get_current_session()
-    if isinstance(session, ReplaySession) and replays(target.lib, session):
+    if isinstance(session, ReplaySession) and replays(target.lib, session, target.address):
         return session.refuse_unrecorded(what, hint)
     return ReplayMismatchError(f"Not recorded: {what}", hint=hint)
 
@@ -46,6 +46,10 @@ class _DatabaseSite(Site, ABC):
 
     @abstractmethod
     def call(self) -> Call: ...
+
+    @property
+    def address(self) -> str | None:
+        return self.target.address
 
     @abstractmethod
     def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any: ...

@@ -192,7 +192,7 @@ class ReplayCursor:
                 self._connection.set_up(text, call.statement, call.values)
                 return self
         session = get_current_session()
-        if session is None or not replays(self._target.lib, session):
+        if session is None or not replays(self._target.lib, session, self._target.address):
             raise ReplayMismatchError(
                 f"No replay answers this connection: {self._target.url} {text[:200]}",
                 hint="the connection was opened in a replay that has ended (or is live now): open a new one.",

@@ -59,6 +59,13 @@ class Target:
         self.driver = module.partition(".")[0]
 
     @property
+    def address(self) -> str | None:
+        """A URL with the host and port that connections go to (``unix://`` and a path for a socket), for the setting
+        ``live_hosts``; None where there is no host.
+        """
+        return self.url
+
+    @property
     def owner(self) -> Any:
         """The object that learns from the server, which may have several targets in its life; needs a hash."""
         return self

@@ -114,7 +114,8 @@ def libpq_address(parameters: Mapping[str, Any]) -> str:
     https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
     """
     host = parameters.get("hostaddr") or parameters.get("host") or "the local PostgreSQL"
-    return f"{host}:{parameters.get('port') or 5432}"
+    port = parameters.get("port") or 5432
+    return f"{host}/.s.PGSQL.{port}" if host.startswith("/") else f"{host}:{port}"
 
 
 def _connectors(module: ModuleType) -> list[Connector]:

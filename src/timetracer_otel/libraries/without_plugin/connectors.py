@@ -1,0 +1,195 @@
+"""The functions by which Python asks clients that have no plugin for a connection, or for a call over an open one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlsplit
+
+from timetracer_otel.calls.registry import Connector, Connectors
+
+__all__ = ["CONNECTORS"]
+
+
+def _argument(args: tuple[Any, ...], kwargs: Mapping[str, Any], position: int, *names: str) -> Any:
+    if position < len(args):
+        return args[position]
+    return next((kwargs[name] for name in names if kwargs.get(name) is not None), None)
+
+
+def _with_port(host: Any, port: Any) -> str:
+    text = _text(host)
+    if text.startswith("/"):
+        return text
+    return f"[{text}]:{port}" if ":" in text else f"{text}:{port}"
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _mysqlclient(_: ModuleType) -> list[Connector]:
+    # `MySQLdb.connect` makes a `Connection`, as Django does (mysqlclient 1.4 to 2.2).
+    def address(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        socket = kwargs.get("unix_socket")
+        return (
+            _text(socket)
+            if socket
+            else _with_port(_argument(args, kwargs, 1, "host") or "localhost", _port(args, kwargs))
+        )
+
+    def _port(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        return _argument(args, kwargs, 5, "port") or 3306
+
+    return [Connector("Connection.__init__", address)]
+
+
+def _pycurl(_: ModuleType) -> list[Connector]:
+    def of_handle(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        return _of_curl(args[0])
+
+    def of_added(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        return _of_curl(args[1])
+
+    return [
+        Connector("Curl.perform", of_handle),
+        Connector("Curl.perform_rb", of_handle),
+        Connector("Curl.perform_rs", of_handle),
+        # Handles of several transfers at once are given to such an object, and performed by it.
+        Connector("CurlMulti.add_handle", of_added),
+    ]
+
+
+def _of_curl(handle: Any) -> str:
+    """Where a handle of libcurl connects; the handle tells its URL once it is known."""
+    try:
+        url = _text(handle.getinfo(handle.EFFECTIVE_URL) or "")
+    except Exception:
+        url = ""
+    return _of_url(url) or "a host that its handle names"
+
+
+def _curl_cffi(_: ModuleType) -> list[Connector]:
+    return [Connector("Curl.perform", lambda args, kwargs: "a host that its handle names")]
+
+
+def _of_url(url: str) -> str | None:
+    parts = urlsplit(url if "://" in url else f"//{url}")
+    if not parts.hostname:
+        return None
+    return _with_port(parts.hostname, parts.port or {"http": 80, "ftp": 21}.get(parts.scheme, 443))
+
+
+def _grpc(module: ModuleType) -> list[Connector]:
+    # A channel connects when the first call is made. Each kind of call has a class (grpcio 1.48 to 1.85).
+    classes = ("UnaryUnary", "UnaryStream", "StreamUnary", "StreamStream", "SingleThreadedUnaryStream")
+    prefix = "" if module.__name__.startswith("grpc.aio") else "_"
+    calls = [
+        f"{prefix}{kind}MultiCallable.{method}"
+        for kind in classes
+        for method in ("__call__", "with_call", "future")
+        if callable(getattr(getattr(module, f"{prefix}{kind}MultiCallable", None), method, None))
+    ]
+    return [Connector(name, _of_grpc) for name in calls]
+
+
+def _of_grpc(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+    channel = getattr(args[0], "_channel", None)
+    target = getattr(args[0], "_target", None) or getattr(channel, "target", b"")
+    target = target() if callable(target) else target
+    # https://grpc.github.io/grpc/core/md_doc_naming.html
+    text = _text(target)
+    text = re.sub(r"^(dns|passthrough|xds|ipv4|ipv6):(//[^/]*/)?", "", text)
+    if text.startswith("unix"):
+        return re.sub(r"^unix(-abstract)?:(//)?", lambda found: "@" if found[1] else "", text)
+    return text or "a host that its channel names"
+
+
+def _confluent_kafka(_: ModuleType) -> list[Connector]:
+    # librdkafka connects in threads of its own as soon as the object is made.
+    def address(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        settings = args[1] if len(args) > 1 and isinstance(args[1], Mapping) else {}
+        found = settings.get("bootstrap.servers") or settings.get("metadata.broker.list")
+        found = found or kwargs.get("bootstrap.servers")
+        return _text(found) if found else "the brokers that its settings name"
+
+    return [Connector(f"{name}.__init__", address) for name in ("Producer", "Consumer", "_AdminClientImpl")]
+
+
+def _pyodbc(_: ModuleType) -> list[Connector]:
+    return [Connector("connect", lambda args, kwargs: _of_odbc(_argument(args, kwargs, 0, "connstring"), kwargs))]
+
+
+def _of_odbc(text: Any, kwargs: Mapping[str, Any]) -> str:
+    found = {
+        key.strip().lower(): value.strip()
+        for key, _, value in (part.partition("=") for part in (text or "").split(";"))
+    }
+    found.update({key.lower(): str(value) for key, value in kwargs.items()})
+    server = found.get("server") or found.get("servername") or found.get("host")
+    if server:
+        host, _, port = server.removeprefix("tcp:").partition(",")
+        return _with_port(host, port or found.get("port") or 1433)
+    return f"the data source {found['dsn']}" if found.get("dsn") else "the database of its connection string"
+
+
+def _oracledb(module: ModuleType) -> list[Connector]:
+    # In thick mode Oracle's own library connects. Both modes come through here, also with a pool's connections.
+    name = "ConnectionPool.__init__" if module.__name__.endswith("pool") else "Connection.__init__"
+    return [Connector(name, _of_oracle)]
+
+
+def _of_oracle(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+    params = kwargs.get("params")
+    host = kwargs.get("host") or getattr(params, "host", None)
+    if isinstance(host, (list, tuple)):
+        host = host[0] if host else None
+    if host:
+        port = kwargs.get("port") or getattr(params, "port", None) or 1521
+        return _with_port(host, port[0] if isinstance(port, (list, tuple)) else port)
+    # The pool that a connection comes from knows its data source.
+    dsn = _argument(args, kwargs, 1, "dsn") or getattr(kwargs.get("pool"), "dsn", None)
+    if isinstance(dsn, str) and dsn:
+        return _of_dsn(dsn)
+    return "the database of its settings"
+
+
+def _of_dsn(dsn: str) -> str:
+    """``host:port/service``, ``tcps://host/service``, or a description that begins with a bracket."""
+    described = re.search(r"HOST\s*=\s*([^)\s]+)", dsn, re.IGNORECASE)
+    if described is not None:
+        port = re.search(r"PORT\s*=\s*(\d+)", dsn, re.IGNORECASE)
+        return _with_port(described[1], port[1] if port is not None else 1521)
+    host, _, port_text = dsn.rpartition("@")[2].rpartition("//")[2].partition("/")[0].partition(":")
+    return _with_port(host, port_text or 1521)
+
+
+def _http_client(_: ModuleType) -> list[Connector]:
+    # A connection that is kept alive connects no more: urllib3, and so boto3, use it again. A new one is seen when it
+    # connects.
+    def address(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
+        connection = args[0]
+        if getattr(connection, "sock", None) is None:
+            return None
+        host = getattr(connection, "_tunnel_host", None) or connection.host
+        port = getattr(connection, "_tunnel_port", None) or connection.port
+        return _with_port(host, port)
+
+    return [Connector("HTTPConnection.putrequest", address)]
+
+
+CONNECTORS: Mapping[str, Connectors] = {
+    "MySQLdb.connections": _mysqlclient,
+    "pycurl": _pycurl,
+    "curl_cffi.curl": _curl_cffi,
+    "grpc._channel": _grpc,
+    "grpc.aio._channel": _grpc,
+    "confluent_kafka.cimpl": _confluent_kafka,
+    "pyodbc": _pyodbc,
+    "oracledb.connection": _oracledb,
+    "oracledb.pool": _oracledb,
+    "http.client": _http_client,
+}
+"""By module. psycopg and psycopg2 are declared by the plugin of SQLAlchemy, which stands on them."""

@@ -1,0 +1,31 @@
+"""The network guard, with all that it must know: the plugins' declarations, and the clients that have no plugin."""
+
+from __future__ import annotations
+
+from timetracer_otel.guard import network_guard
+from timetracer_otel.libraries.without_plugin import CLIENTS
+from timetracer_otel.session import BaseSession
+
+__all__ = ["block", "unblock", "unwatch", "watch"]
+
+
+def watch() -> None:
+    """Refuse or count what no plugin captures in replays, as one has begun, until `unwatch`."""
+    network_guard.know(CLIENTS)
+    network_guard.watch()
+
+
+def unwatch() -> None:
+    """Undo one `watch`."""
+    network_guard.unwatch()
+
+
+def block(session: BaseSession) -> None:
+    """Refuse every connection that no plugin makes for a session (``block_network``), until `unblock`."""
+    network_guard.know(CLIENTS)
+    network_guard.begin(session)
+
+
+def unblock(session: BaseSession) -> None:
+    """Undo `block`; harmless when repeated."""
+    network_guard.end(session)

@@ -1,0 +1,88 @@
+"""The calls of a replay that no plugin captures: which went out, and what the cassette knows of such calls.
+
+Where OpenTelemetry instruments the library, its spans are counted: each stands for one call. Where it does not, the
+connections are counted that the network guard saw. So the account names every library of which something went out.
+"""
+
+# pyright: strict
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+from timetracer_otel.base.plugin_names import is_covered_scope, library_of_scope
+from timetracer_otel.match.nearest import describe
+from timetracer_otel.session.base import EndedSpan
+from timetracer_otel.types import DependencyEvent
+
+__all__ = ["UncoveredCalls"]
+
+
+class UncoveredCalls:
+    """Counts the calls of one replay that no plugin captures. Safe from any thread.
+
+    Args:
+        events: Those of the cassette.
+    """
+
+    def __init__(self, events: Sequence[DependencyEvent]) -> None:
+        self._events = events
+        self._lock = threading.Lock()
+        self._spans: Counter[str] = Counter()
+        self._connections: Counter[str] = Counter()
+        self.accounted: set[int] = set()
+        """Ids of client spans, while they are live, whose calls are in the account already: a plugin answered them or
+        counted them as live, the guard refused them, or the call beneath them is counted."""
+
+    def connected(self, library: str) -> None:
+        """Count a connection that went out."""
+        with self._lock:
+            self._connections[library] += 1
+
+    def span_ended(self, span: EndedSpan) -> None:
+        """Count the call of a client span, unless it is in the account already."""
+        with self._lock:
+            if span.span_id in self.accounted:
+                self.accounted.discard(span.span_id)
+            elif not is_covered_scope(span.scope):
+                self._spans[library_of_scope(span.scope)] += 1
+            # A client library may stand on another one: the span around this one is the same call.
+            around = span.parent
+            while around is not None:
+                if around.is_client:
+                    if around.span_id in self.accounted:
+                        return
+                    self.accounted.add(around.span_id)
+                around = around.parent
+
+    def live(self) -> Mapping[str, int]:
+        """How many calls of each library without a plugin went out up to now."""
+        with self._lock:
+            return {**self._connections, **self._spans}
+
+    def of_library(self, library: str, host: str = "") -> str | None:
+        """What the cassette has of a library's calls, or else of calls to a host; None where it has nothing."""
+        observed = [event for event in self._events if event.is_observed_only]
+        found = [event for event in observed if event.signature.lib == library]
+        if not found and host:
+            found = [event for event in observed if host in (event.signature.url or "")]
+        if not found:
+            return None
+        first = found[0]
+        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+        return f"#{first.eid} {first.signature.lib} {describe(first.signature)} (observed only){more}"
+
+    @cached_property
+    def that_connect(self) -> frozenset[str]:
+        """Libraries whose calls the recording only observed, and beneath whose spans it has no captured call.
+
+        They have connections of their own.
+        """
+        above = {event.span.parent_span_id for event in self._events if event.span is not None}
+        observed = [event for event in self._events if event.is_observed_only]
+        return frozenset(
+            event.signature.lib for event in observed if event.span is not None and event.span.span_id not in above
+        )
