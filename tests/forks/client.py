@@ -22,7 +22,7 @@ RUN = "TEST_FORKS"
 OWNER = "TEST_FORKS_OF"
 """The variable that names the process whose end is theirs."""
 DRAWN = "TEST_HASH_SEED"
-"""The variable that repeats a program's ``PYTHONHASHSEED`` where that was drawn at random, so that any other will do."""
+"""The variable that repeats a program's ``PYTHONHASHSEED`` where that was drawn at random: any other one will do."""
 
 _SERVER = Path(__file__).with_name("server.py")
 _LOADED = {

@@ -21,6 +21,7 @@ class Span:
     end_ns: int | None = 0
     parent: Span | None = None
     is_client: bool = True
+    scope: str | None = None
     attributes: dict[str, Any] = field(default_factory=lambda: dict(DB))
 
     def facts(self) -> SpanFacts:

@@ -261,7 +261,7 @@ def _cursor(original: Function) -> Function:
         session = get_current_session()
         target = engines.target(pool_dialect(fairy_pool(self))) if session is not None else None
         if isinstance(connection, ReplayConnection):
-            if target is not None and _is_replaying(session):
+            if target is not None and _is_replaying(session, target):
                 _fail_as_recorded(connection, target, session)
             return connection.library_cursor(*args, **kwargs)
         if target is None:
