@@ -24,6 +24,7 @@ from opentelemetry.context import Context
 from timetracer_otel.base import faults
 from timetracer_otel.base.otel_context import current_context
 from timetracer_otel.base.patching import Function, Patch, Seams, Undoable
+from timetracer_otel.config import instrumentation_disabled
 from timetracer_otel.threads import carrying
 
 __all__ = ["thread_seams"]
@@ -40,6 +41,7 @@ _is_new_worker: ContextVar[bool] = ContextVar("timetracer_otel_new_worker", defa
 
 def thread_seams() -> Seams:
     """The seams; a new object each time."""
+    carrying.spans_too = not instrumentation_disabled("threading")
     return Seams(
         "threads",
         ("threading", "_thread", "concurrent.futures.thread", "gevent.greenlet", "gevent.threadpool"),
