@@ -16,7 +16,6 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
 from timetracer_otel.base.otel_context import SPAN_KEY, current_context
-from timetracer_otel.config import instrumentation_disabled
 from timetracer_otel.threads import carrying, hold_for, release_for
 
 if TYPE_CHECKING:
@@ -154,7 +153,7 @@ def _for_new_thread() -> Context | None:
     explicit = context.get(SESSION_KEY)
     if explicit is None and (_ambient is None or context.get(SPAN_KEY) is None):
         return None
-    if not instrumentation_disabled("threading"):
+    if carrying.spans_too:
         return context
     if explicit is None:
         explicit = get_current_session() or _NOBODY

@@ -318,6 +318,9 @@ def test_a_thread_with_a_context_has_the_session_there_unless_it_has_another_one
             thread.start()
             thread.join()
     assert found == [(session, None), (session, "7"), (other, None)]
+    # Nothing is left in a context of the app's.
+    assert chosen.run(get_current_session) is None
+    assert decided.run(get_current_session) is other
 
 
 def test_a_thread_that_cannot_start_raises_as_ever(tmp_path: Path) -> None:

@@ -213,6 +213,10 @@ def parts_of(hint: Any) -> frozenset[Any]:
     return frozenset(get_args(hint)) if get_origin(hint) in {Union, types.UnionType} else frozenset({hint})
 
 
+FORMS = {"keep"}
+"""Texts of a form of their own, which are no choice among a few."""
+
+
 def meant_by(field: str, hint: Any, allowed: str) -> frozenset[Any]:
     """What the functions take for a field of `TraceConfig`: the field's type, wider where it is made of other values.
 
@@ -232,7 +236,7 @@ def meant_by(field: str, hint: Any, allowed: str) -> frozenset[Any]:
         return frozenset({Sequence[str]})
     if field in PATHS:
         return parts_of(hint) | {os.PathLike[str]}
-    if hint is str and allowed != "any text":
+    if hint is str and allowed != "any text" and field not in FORMS:
         return frozenset({Literal[tuple(allowed.split(", "))]})
     return parts_of(hint)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+import contextvars
 import http.client
 import socket
 import sys
@@ -125,8 +126,8 @@ def test_a_thread_without_a_context_is_refused_too(upstream: Loopback, tmp_path:
 
     scope = record(tmp_path / "x.msgpack", block_network=True)
     scope.__enter__()
-    # What `threading` starts has the context of its block; what C code starts has not.
-    _thread.start_new_thread(run, ())
+    # What is started in the block has its context. What is started elsewhere has not, nor has what C code starts.
+    contextvars.Context().run(_thread.start_new_thread, run, ())
     assert done.wait(10)
     with pytest.raises(NetworkBlockedError):
         scope.__exit__(None, None, None)

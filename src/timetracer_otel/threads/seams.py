@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextvars
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from types import ModuleType
 from typing import Any
 
@@ -24,6 +24,7 @@ from opentelemetry.context import Context
 from timetracer_otel.base import faults
 from timetracer_otel.base.otel_context import current_context
 from timetracer_otel.base.patching import Function, Patch, Seams, Undoable
+from timetracer_otel.config import instrumentation_disabled
 from timetracer_otel.threads import carrying
 
 __all__ = ["thread_seams"]
@@ -40,6 +41,7 @@ _is_new_worker: ContextVar[bool] = ContextVar("timetracer_otel_new_worker", defa
 
 def thread_seams() -> Seams:
     """The seams; a new object each time."""
+    carrying.spans_too = not instrumentation_disabled("threading")
     return Seams(
         "threads",
         ("threading", "_thread", "concurrent.futures.thread", "gevent.greenlet", "gevent.threadpool"),
@@ -139,12 +141,12 @@ def _starting_function(original: Function) -> Function:
 
 
 def _submitting_task(original: Function) -> Function:
-    def submit(self: Any, function: Any, /, *args: Any, **kwargs: Any) -> Any:
-        if callable(function) and getattr(function, "__module__", None) != _THEIRS:
-            function = _Task(function, carrying.carried())
+    def submit(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if args and callable(args[0]) and getattr(args[0], "__module__", None) != _THEIRS:
+            args = (_Task(args[0], carrying.carried()), *args[1:])
         token = _submitting.set(True)
         try:
-            return original(self, function, *args, **kwargs)
+            return original(self, *args, **kwargs)
         finally:
             _submitting.reset(token)
 
@@ -171,27 +173,30 @@ class _InContext:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         # Python 3.14 and newer run `Thread.run` in this context, which may be one that the app has given.
         inner = getattr(self._thread, "_context", None)
+        context, self._context, self._thread = self._context, Context(), None
+        if not isinstance(inner, contextvars.Context):
+            _enter(context, self._is_worker)
+            return self._function(*args, **kwargs)
         try:
-            if isinstance(inner, contextvars.Context):
-                inner.run(_enter, self._context, self._is_worker)
-            else:
-                _enter(self._context, self._is_worker)
+            token = inner.run(_enter, context, self._is_worker)
         except RuntimeError:
             # Another thread runs in the context that the app has given. Python will say so.
-            pass
-        self._context, self._thread = Context(), None
-        return self._function(*args, **kwargs)
+            return self._function(*args, **kwargs)
+        try:
+            return self._function(*args, **kwargs)
+        finally:
+            inner.run(otel_context.detach, token)
 
     def __repr__(self) -> str:
         # Python names the function of a thread that ended by an exception.
         return repr(self._function)
 
 
-def _enter(context: Context, is_worker: bool) -> None:
+def _enter(context: Context, is_worker: bool) -> Token[Context]:
     """Put a context into the one of the thread that begins. What stands there already was chosen by the app."""
     chosen = current_context()
-    otel_context.attach(Context({**context, **chosen}) if chosen else context)
     _is_new_worker.set(is_worker)
+    return otel_context.attach(Context({**context, **chosen}) if chosen else context)
 
 
 class _Task:
