@@ -20,7 +20,7 @@ from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import answer, flow, records, replays, run
 from timetracer_otel.context import get_current_session
 from timetracer_otel.libraries.kits.dbapi.call import ConnectSite, PlainSite
-from timetracer_otel.libraries.kits.dbapi.drivers import psycopg2
+from timetracer_otel.libraries.kits.dbapi.drivers import psycopg2, psycopg_types
 from timetracer_otel.libraries.kits.dbapi.facts import recorded_facts
 from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor, recording_cursor
@@ -79,6 +79,8 @@ class _Attribute:
 
 def patches(module: ModuleType) -> list[Any]:
     """The patches of one module of the library."""
+    if module.__name__ == "psycopg":
+        return list(psycopg_types.function_patches(module))
     if module.__name__ == "psycopg2":
         return psycopg2.function_patches()
     if module.__name__ == "sqlalchemy.dialects.postgresql.psycopg2":
@@ -124,11 +126,23 @@ def _raw_connection(original: Function) -> Function:
 
 def _get_creator(self: Any) -> Callable[[Any], Any]:
     creator: Callable[[Any], Any] = self.__dict__[CREATOR]
-    session = get_current_session()
-    target = engines.target(pool_dialect(self)) if session is not None else None
-    if session is None or target is None:
+    target = engines.target(pool_dialect(self))
+    if target is None:
         return creator
-    return partial(_open, creator, target, session)
+    if target.learns_types:
+        creator = partial(_opened, creator, target)
+    session = get_current_session()
+    return partial(_open, creator, target, session) if session is not None else creator
+
+
+def _opened(creator: Callable[[Any], Any], target: EngineTarget, record: Any) -> Any:
+    """Open a real connection, and note whose it is before listeners set it up."""
+    connection = creator(record)
+    try:
+        target.connected(connection)
+    except Exception as fault:
+        faults.contain("sqlalchemy.connected", fault)
+    return connection
 
 
 def _set_creator(self: Any, creator: Callable[[Any], Any]) -> None:

@@ -43,6 +43,8 @@ class PsycopgConnection(TwoPhaseConnection, ExecutingConnection):
     """A connection of psycopg."""
 
     forgets = True
+    connection = None
+    """psycopg asks a context of adapters for its connection. Without one, texts are UTF-8 and nothing asks libpq."""
 
     def __init__(self, target: Target, real: RealConnection) -> None:
         super().__init__(target, real)
