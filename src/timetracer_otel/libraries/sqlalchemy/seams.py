@@ -48,6 +48,8 @@ from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
 __all__ = ["patches"]
 
+_GET_LEVEL = "GET ISOLATION LEVEL"
+"""Name of the call that asks for a connection's isolation level."""
 _RESETTING = "_timetracer_resetting"
 """Key in a fairy's dictionary, as long as its pool resets the connection that came back."""
 _OUR_CURSORS = (RecordingCursor, EngineCursor)
@@ -369,7 +371,14 @@ def _get_isolation_level(original: Function) -> Function:
         target = engines.target(self.dialect) if session is not None else None
         if session is None or target is None:
             return original(self)
-        return run(flow(PlainSite(target, "GET ISOLATION LEVEL", partial(_isolation_level, self, original)), session))
+        live = partial(_isolation_level, self, original)
+        # The answer is about the level that the app has set: in another order of levels, answers have another order.
+        level = self.get_execution_options().get("isolation_level")
+        site = PlainSite(target, _GET_LEVEL, live, given={"set": level} if level is not None else None)
+        if level is not None and _is_replaying(session) and session.upcoming(site.redacted(session)) is None:
+            # Older recordings do not hold it.
+            site = PlainSite(target, _GET_LEVEL, live)
+        return run(flow(site, session))
 
     return get_isolation_level
 
