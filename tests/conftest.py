@@ -79,9 +79,8 @@ def _silent_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         for name in list(os.environ):
             # PYTHONUNBUFFERED: with it, what a program prints stands before what it logs, without a flush between.
             # PYTHONHASHSEED is that of this process: no program that a test starts shares it.
-            if name.startswith(
-                ("TIMETRACER_", "OTEL_", "PYTHONUNBUFFERED", "PYTHONHASHSEED")
-            ) or name.lower().endswith("_proxy"):
+            not_ours = name.startswith(("TIMETRACER_", "OTEL_", "PYTHONUNBUFFERED", "PYTHONHASHSEED"))
+            if not_ours or name.lower().endswith("_proxy"):
                 patch.delenv(name)
         patch.setenv("SSL_CERT_FILE", str(certificate))
         yield
