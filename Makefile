@@ -16,7 +16,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# Sets have another order in each run, unless TEST_SEED is given. Each program that a test starts has a seed of its own.
+# Sets have another order in each run, unless TEST_SEED is given.
 TEST_SEED := $(or $(TEST_SEED),$(shell $(PYTHON) -c 'import random; print(random.randrange(2**32))' 2>/dev/null))
 export TEST_SEED
 HASH_SEED := $(shell $(PYTHON) -c 'import random; print(random.Random("$(TEST_SEED)").randrange(2**32))' 2>/dev/null)

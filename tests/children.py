@@ -10,7 +10,6 @@ Programs are found beside the Python that runs the tests, whatever ``PATH`` says
 from __future__ import annotations
 
 import importlib.util
-import itertools
 import os
 import re
 import sys
@@ -19,15 +18,11 @@ from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from tests import forks
-from tests.examples import seeded
-
 __all__ = ["ROOT", "environment", "instrument", "instrumented_path", "script", "uses"]
 
 ROOT = Path(__file__).parents[1]
 """The repository."""
 
-_PROGRAMS = itertools.count()
 _ALWAYS = {"timetracer", "threading"}
 _PACKAGES = {"aiohttp-client": "aiohttp"}
 """What an instrumentation is for, where that is not its name."""
@@ -81,7 +76,6 @@ def environment(instrumentations: Iterable[str] = (), /, **changes: str) -> dict
     unknown = set(instrumentations) - _installed()
     assert not unknown, f"not installed: {sorted(unknown)}"
     scripts = str(Path(sys.executable).parent)
-    hash_seed = str(seeded("hash seed", next(_PROGRAMS)).randrange(2**32))
     return {
         # How wide a terminal is, and its language, are of whoever runs the tests.
         **{name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LANG", "LC_ALL"}},
@@ -89,9 +83,6 @@ def environment(instrumentations: Iterable[str] = (), /, **changes: str) -> dict
         "PYTHONIOENCODING": "utf-8",
         "OTEL_METRICS_EXPORTER": "none",
         "OTEL_LOGS_EXPORTER": "none",
-        # Every program has a seed of its own, also where the tests have a given one; `TEST_SEED` gives it again.
-        "PYTHONHASHSEED": hash_seed,
-        forks.DRAWN: hash_seed,
         "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": ",".join(sorted(_installed() - _ALWAYS - set(instrumentations))),
         **changes,
     }

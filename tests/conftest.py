@@ -43,7 +43,6 @@ def pytest_configure(config: pytest.Config) -> None:
     seed = os.environ.setdefault("TEST_SEED", str(random.randrange(2**32)))
     if getattr(config.option, "hypothesis_seed", seed) is None:
         config.option.hypothesis_seed = seed
-    os.environ.setdefault(forks.DRAWN, os.environ.get("PYTHONHASHSEED", ""))
     if forks.RUN not in os.environ and sys.platform == "linux":
         folder = os.environ[forks.RUN] = tempfile.mkdtemp(prefix="forks-")
         os.environ[forks.OWNER] = str(os.getpid())
@@ -110,9 +109,10 @@ def _silent_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             # PYTHONUNBUFFERED: with it, what a program prints stands before what it logs, without a flush between.
-            ours = name.startswith(("TIMETRACER_", "OTEL_", "PYTHONUNBUFFERED"))
+            # PYTHONHASHSEED is that of this process: no program that a test starts shares it.
+            not_ours = name.startswith(("TIMETRACER_", "OTEL_", "PYTHONUNBUFFERED", "PYTHONHASHSEED"))
             # CI: tests record, wherever they run.
-            if ours or name == "CI" or name.lower().endswith("_proxy"):
+            if not_ours or name == "CI" or name.lower().endswith("_proxy"):
                 patch.delenv(name)
         patch.setenv("SSL_CERT_FILE", str(certificate))
         yield

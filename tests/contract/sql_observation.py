@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import psycopg
+from psycopg2.extensions import Diagnostics  # type: ignore[import-untyped,unused-ignore]
 from sqlalchemy.engine import Row
 
 __all__ = ["attempt", "seen"]
 
+_DIAGNOSTICS = (psycopg.errors.Diagnostic, Diagnostics)
 _SCALARS = (type(None), bool, int, str, bytes)
 
 
@@ -66,6 +69,8 @@ def _seen_error(error: BaseException) -> dict[str, Any]:
         "class": _name(type(error)),
         "text": str(error),
         "args": [repr(arg) for arg in error.args],
+        "suppresses its context": error.__suppress_context__,
+        "has": sorted(name for name in dir(error) if not name.startswith("_") and hasattr(error, name)),
     }
     for name in ("statement", "params", "connection_invalidated", "code", "hide_parameters"):
         if hasattr(error, name):
@@ -74,6 +79,7 @@ def _seen_error(error: BaseException) -> dict[str, Any]:
         if hasattr(error, name):
             found[name] = getattr(error, name)
     if hasattr(error, "diag"):
+        found["diag is"] = isinstance(error.diag, _DIAGNOSTICS)
         found["diag"] = {name: getattr(error.diag, name) for name in _OF_DIAG}
     for name in ("orig", "__cause__"):
         inner = getattr(error, name, None)

@@ -16,6 +16,7 @@ import pytest
 from tests.children import ROOT, environment
 from tests.contract.observation import differences
 from tests.contract.sql_flavour import SqlFlavour
+from tests.examples import seeded
 from tests.servers.postgres import Postgres
 
 
@@ -29,8 +30,9 @@ def test_a_recording_replays_under_another_hash_seed(driver: str, postgres: Post
 
 
 def _run(mode: str, driver: str, url: str, folder: Path) -> dict[str, Any]:
-    variables = environment(PYTHONPATH=str(ROOT))
-    print(f"{mode}: PYTHONHASHSEED={variables['PYTHONHASHSEED']}")
+    seed = seeded("hash seed", driver, mode).randrange(2**32)
+    print(f"{mode}: PYTHONHASHSEED={seed}")
+    variables = environment(PYTHONPATH=str(ROOT), PYTHONHASHSEED=str(seed))
     program = str(Path(__file__).with_name("hash_seed_program.py"))
     made = subprocess.run(
         [sys.executable, program, mode, driver, url, str(folder)],

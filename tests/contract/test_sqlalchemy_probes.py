@@ -53,6 +53,23 @@ def test_a_value_that_the_driver_refuses(driver: str, postgres: Postgres, tmp_pa
     assert ["Cannot be matched" in str(miss) for miss in session.verdict().misses] == [True]
 
 
+def test_isolation_levels_in_another_order(tmp_path: Path) -> None:
+    def work(*levels: str) -> list[Any]:
+        engine = sa.create_engine(f"sqlite:///{tmp_path / 'app.db'}")
+        found: list[Any] = []
+        with engine.connect() as connection:
+            for level in levels:
+                connection.execution_options(isolation_level=level)
+                found.append(connection.get_isolation_level())
+        engine.dispose()
+        return found
+
+    with record(tmp_path / "x.msgpack"):
+        assert work("SERIALIZABLE", "READ UNCOMMITTED") == ["SERIALIZABLE", "READ UNCOMMITTED"]
+    with replay(tmp_path / "x.msgpack"):
+        assert work("READ UNCOMMITTED", "SERIALIZABLE") == ["READ UNCOMMITTED", "SERIALIZABLE"]
+
+
 def _without_addresses(found: Any) -> Any:
     """SQLAlchemy's text of an error shows the value, with its address."""
     if isinstance(found, dict):

@@ -15,14 +15,12 @@ from pathlib import Path
 
 from tests.examples import seeded
 
-__all__ = ["DRAWN", "OWNER", "RUN", "run", "runs_in_a_fork"]
+__all__ = ["OWNER", "RUN", "run", "runs_in_a_fork"]
 
 RUN = "TEST_FORKS"
 """The variable that names the folder of the test run's servers; 0 where each program is a Python of its own."""
 OWNER = "TEST_FORKS_OF"
 """The variable that names the process whose end is theirs."""
-DRAWN = "TEST_HASH_SEED"
-"""The variable that repeats a program's ``PYTHONHASHSEED`` where that was drawn at random: any other one will do."""
 
 _SERVER = Path(__file__).with_name("server.py")
 _LOADED = {
@@ -45,7 +43,7 @@ _LOADED = {
         *("timetracer_otel.blocks", "timetracer_otel.plugins", "timetracer_otel.report", "timetracer_otel.cli"),
     ),
 }
-_DECIDED_BY_THE_INTERPRETER = {"PYTHONDEVMODE", "PYTHONOPTIMIZE", "PYTHONUNBUFFERED", "PYTHONUTF8"}
+_DECIDED_BY_THE_INTERPRETER = {"PYTHONDEVMODE", "PYTHONHASHSEED", "PYTHONOPTIMIZE", "PYTHONUNBUFFERED", "PYTHONUTF8"}
 _READ_AT_IMPORT = {"OTEL_PROPAGATORS", "OTEL_PYTHON_CONTEXT"}
 _turns = itertools.count()
 
@@ -57,7 +55,6 @@ def runs_in_a_fork(arguments: Sequence[str], environment: Mapping[str, str]) -> 
         os.environ.get(RUN, "0") != "0"
         and (first in {"-c", "-m", "-W"} or not first.startswith("-"))
         and environment.get("PYTHONIOENCODING", "utf-8") == "utf-8"
-        and environment.get("PYTHONHASHSEED", "") in {"", environment.get(DRAWN)}
         and not (_DECIDED_BY_THE_INTERPRETER | _READ_AT_IMPORT) & environment.keys()
     )
 

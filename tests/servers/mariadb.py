@@ -24,7 +24,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pymysql
+import pymysql  # type: ignore[import-untyped,unused-ignore]
 import pytest
 from sqlalchemy.engine import URL, make_url
 

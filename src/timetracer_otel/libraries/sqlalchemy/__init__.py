@@ -49,7 +49,7 @@ def _takes_part(owner: Any) -> bool:
 plugin: LibraryPlugin = LibraryPlugin(
     name=_LIB,
     group="db",
-    modules=("sqlalchemy", "sqlalchemy.dialects.postgresql.psycopg2", "psycopg2"),
+    modules=("sqlalchemy", "sqlalchemy.dialects.postgresql.psycopg2", "psycopg", "psycopg2"),
     patches=_patches,
     check=lambda module: missing_names(RELIED_UPON[module.__name__]),
     entry_points=ENTRY_POINTS,

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 from timetracer_otel.context import get_current_session
 from timetracer_otel.libraries.kits.dbapi.driver import known
+from timetracer_otel.libraries.kits.dbapi.drivers.psycopg_types import belongs_to, with_types
 from timetracer_otel.libraries.kits.dbapi.facts import recorded_facts
 from timetracer_otel.libraries.kits.dbapi.target import NO_FACTS, StatementFacts, Target
 from timetracer_otel.libraries.sqlalchemy.internals import (
@@ -94,11 +95,21 @@ class EngineTarget(Target):
 
     def first_facts(self) -> dict[str, Any] | None:
         """What the dialect learned when it was first connected, maybe before any session."""
-        return _first_facts.get(self.dialect)
+        return with_types(_first_facts.get(self.dialect), self.dialect)
 
     def facts(self) -> dict[str, Any] | None:
         """What the dialect knows of its server by now."""
-        return _first_facts.get(self.dialect) or facts_of(self.dialect)
+        return with_types(_first_facts.get(self.dialect) or facts_of(self.dialect), self.dialect)
+
+    def connected(self, connection: Any) -> None:
+        """Note whose connection it is, where apps ask psycopg about types when they set it up."""
+        if self.learns_types:
+            belongs_to(self.dialect.get_driver_connection(connection), self.dialect)
+
+    @property
+    def learns_types(self) -> bool:
+        """Whether the driver is psycopg (3)."""
+        return bool(self.dialect.driver.removesuffix("_async") == "psycopg")
 
     def statement_facts(self, context: Any) -> StatementFacts:
         """What SQLAlchemy's execution context, weakly held, says of a statement: its names, its span, its cursor."""

@@ -114,6 +114,7 @@ class _AsyncPsycopgConnection(PsycopgConnection):
     """The adapter of psycopg's asyncio connection; it passes everything on, and so has the attributes of both."""
 
     shows_itself = False
+    is_awaited = True
 
     def __init__(self, target: Target, real: RealConnection) -> None:
         super().__init__(target, real)

@@ -27,6 +27,8 @@ from urllib.parse import quote
 
 from opentelemetry import trace
 
+from timetracer_otel.libraries.kits.dbapi.drivers.psycopg_types import TYPES
+
 if TYPE_CHECKING:
     from sqlalchemy import URL
     from sqlalchemy.engine import Dialect
@@ -100,6 +102,7 @@ RELIED_UPON = {
     "sqlalchemy.dialects.postgresql.psycopg2": (
         "sqlalchemy.dialects.postgresql.psycopg2:PGDialect_psycopg2.do_executemany",
     ),
+    "psycopg": ("psycopg.types:TypeInfo.fetch",),
     "psycopg2": ("psycopg2.extensions:register_type", "psycopg2.extensions:quote_ident"),
 }
 """By module: names that the plugin cannot do without."""
@@ -115,6 +118,7 @@ ENTRY_POINTS = {
         ("sqlalchemy.engine.base:Transaction.commit",),
     ),
     "sqlalchemy.dialects.postgresql.psycopg2": ((f"{_PSYCOPG2}.do_execute do_executemany",),),
+    "psycopg": (("psycopg.types:TypeInfo.register",),),
     "psycopg2": ((f"{_PSYCOPG2}.do_execute do_executemany",),),
 }
 """By module: where calls are refused in a replay if the plugin cannot see them."""
@@ -323,7 +327,7 @@ def restore_facts(dialect: Any, facts: dict[str, Any]) -> None:
     """
     own = _learned(dialect)
     for name, value in facts.items():
-        if name not in own:
+        if name not in own and name != TYPES:
             setattr(dialect, name, value)
     if facts.get("is_mariadb") and hasattr(dialect, "_set_mariadb"):
         # Its compilers quote and write some types in another way.

@@ -20,7 +20,7 @@ from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import answer, flow, records, replays, run
 from timetracer_otel.context import get_current_session
 from timetracer_otel.libraries.kits.dbapi.call import ConnectSite, PlainSite, WarmConnectSite
-from timetracer_otel.libraries.kits.dbapi.drivers import psycopg2
+from timetracer_otel.libraries.kits.dbapi.drivers import psycopg2, psycopg_types
 from timetracer_otel.libraries.kits.dbapi.facts import is_met, recorded_facts
 from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor, recording_cursor
@@ -49,6 +49,8 @@ from timetracer_otel.types import DependencyEvent
 
 __all__ = ["patches"]
 
+_GET_LEVEL = "GET ISOLATION LEVEL"
+"""Name of the call that asks for a connection's isolation level."""
 _RESETTING = "_timetracer_resetting"
 """Key in a fairy's dictionary, as long as its pool resets the connection that came back."""
 _CURSOR = "CURSOR"
@@ -82,6 +84,8 @@ class _Attribute:
 
 def patches(module: ModuleType) -> list[Any]:
     """The patches of one module of the library."""
+    if module.__name__ == "psycopg":
+        return list(psycopg_types.function_patches(module))
     if module.__name__ == "psycopg2":
         return psycopg2.function_patches()
     if module.__name__ == "sqlalchemy.dialects.postgresql.psycopg2":
@@ -127,11 +131,23 @@ def _raw_connection(original: Function) -> Function:
 
 def _get_creator(self: Any) -> Callable[[Any], Any]:
     creator: Callable[[Any], Any] = self.__dict__[CREATOR]
-    session = get_current_session()
-    target = engines.target(pool_dialect(self)) if session is not None else None
-    if session is None or target is None:
+    target = engines.target(pool_dialect(self))
+    if target is None:
         return creator
-    return partial(_open, creator, target, session)
+    if target.learns_types:
+        creator = partial(_opened, creator, target)
+    session = get_current_session()
+    return partial(_open, creator, target, session) if session is not None else creator
+
+
+def _opened(creator: Callable[[Any], Any], target: EngineTarget, record: Any) -> Any:
+    """Open a real connection, and note whose it is before listeners set it up."""
+    connection = creator(record)
+    try:
+        target.connected(connection)
+    except Exception as fault:
+        faults.contain("sqlalchemy.connected", fault)
+    return connection
 
 
 def _set_creator(self: Any, creator: Callable[[Any], Any]) -> None:
@@ -432,7 +448,14 @@ def _get_isolation_level(original: Function) -> Function:
         target = engines.target(self.dialect) if session is not None else None
         if session is None or target is None:
             return original(self)
-        return run(flow(PlainSite(target, "GET ISOLATION LEVEL", partial(_isolation_level, self, original)), session))
+        live = partial(_isolation_level, self, original)
+        # The answer is about the level that the app has set: in another order of levels, answers have another order.
+        level = self.get_execution_options().get("isolation_level")
+        site = PlainSite(target, _GET_LEVEL, live, given={"set": level} if level is not None else None)
+        if level is not None and _is_replaying(session) and session.upcoming(site.redacted(session)) is None:
+            # Older recordings do not hold it.
+            site = PlainSite(target, _GET_LEVEL, live)
+        return run(flow(site, session))
 
     return get_isolation_level
 

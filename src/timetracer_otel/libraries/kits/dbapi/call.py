@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from timetracer_otel.calls.flow import Recording, Site, replays
@@ -85,7 +85,7 @@ class _DatabaseSite(Site, ABC):
 
 
 class PlainSite(_DatabaseSite):
-    """A call without parameters, whose answer is one plain value or none: COMMIT, ROLLBACK, BEGIN.
+    """A call without a statement, whose answer is one plain value or none: COMMIT, ROLLBACK, BEGIN.
 
     Args:
         target: The database.
@@ -93,6 +93,7 @@ class PlainSite(_DatabaseSite):
         live: Makes the call for real.
         connection: On which.
         replayed: What happens in a replay in place of the call.
+        given: What its answer depends on, by name.
     """
 
     marks_span = False
@@ -104,9 +105,11 @@ class PlainSite(_DatabaseSite):
         live: Callable[[], Any],
         connection: Any = None,
         replayed: Callable[[], Any] | None = None,
+        given: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(target, connection)
         self._method = method
+        self._args = {"statement": method, **(given or {})}
         self._live = live
         self._replayed = replayed
         self._value: Any = None
@@ -116,8 +119,8 @@ class PlainSite(_DatabaseSite):
         return self._live()
 
     def call(self) -> Call:
-        """The call by its verb, without arguments."""
-        return Call(self.lib, EventType.DB_QUERY, self._method, self.target.url, args={"statement": self._method})
+        """The call by its verb."""
+        return Call(self.lib, EventType.DB_QUERY, self._method, self.target.url, args=self._args)
 
     def returned(self, value: Any, recording: Recording) -> Any:
         """What the driver returned; the call has ended with it."""

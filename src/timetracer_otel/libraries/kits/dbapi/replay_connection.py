@@ -27,6 +27,8 @@ class ReplayConnection:
     """Whether its cursors have it as ``connection``."""
     forgets = False
     """Whether a closed cursor says nothing more of its result."""
+    is_awaited = False
+    """Whether it also stands for a connection whose methods are awaited."""
     cursor_class: type[ReplayCursor] = ReplayCursor
     """The class of its cursors."""
     isolation_level: Any
@@ -42,6 +44,11 @@ class ReplayConnection:
         self.isolation_level = None
         self.autocommit = False
         self._target = target
+
+    @property
+    def target(self) -> Target:
+        """The database that it would be connected to."""
+        return self._target
 
     def cursor(self, *args: Any, **kwargs: Any) -> ReplayCursor:
         """A cursor for whoever holds the driver's connection, past the library: its statements are not recorded."""

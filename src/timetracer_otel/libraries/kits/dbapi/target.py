@@ -119,6 +119,9 @@ class Target:
         driver = known.by_package.get(self.driver)
         return driver.cursor_attributes if driver is not None else {}
 
+    def connected(self, connection: Any) -> None:
+        """A real connection was opened, which nobody has set up yet."""
+
     def connection_of(self, cursor: Any) -> Any:
         """The connection of one of the driver's cursors; None where the cursor does not tell."""
         return getattr(cursor, "connection", None)

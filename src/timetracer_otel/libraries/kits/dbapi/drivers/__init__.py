@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from timetracer_otel.calls.registry import Connector
-from timetracer_otel.libraries.kits.dbapi.driver import Driver, known, register
+from timetracer_otel.libraries.kits.dbapi.driver import Driver, ValueType, known, register
 from timetracer_otel.libraries.kits.dbapi.drivers.asyncpg import ASYNCPG
 from timetracer_otel.libraries.kits.dbapi.drivers.mysql import MYSQL
 from timetracer_otel.libraries.kits.dbapi.drivers.psycopg import PSYCOPG
@@ -16,6 +16,18 @@ from timetracer_otel.libraries.kits.dbapi.drivers.psycopg2 import PSYCOPG2
 from timetracer_otel.libraries.kits.dbapi.drivers.sqlite import SQLITE
 
 __all__ = ["ASYNCPG", "MYSQL", "PSYCOPG", "PSYCOPG2", "SQLITE", "connectors_of"]
+
+
+def _of_pgvector(name: str) -> ValueType:
+    module = {"HalfVector": "halfvec", "SparseVector": "sparsevec"}.get(name, name.lower())
+    return ValueType(
+        f"pgvector.{name}",
+        (f"pgvector.{module}", name),
+        parts=lambda value: bytes(value.to_binary()),
+        build=lambda cls, parts: cls.from_binary(parts),
+        module="pgvector",
+    )
+
 
 register(
     ASYNCPG,
@@ -26,6 +38,8 @@ register(
     Driver(("databricks",), usual_rows=("databricks.sql.types.Row",)),
     Driver(("oracledb",)),
     Driver(("pg8000",)),
+    # No driver, but a package that adds types of values to several.
+    Driver(("pgvector",), value_types=tuple(map(_of_pgvector, ("Bit", "HalfVector", "SparseVector", "Vector")))),
     Driver(("pyodbc",), usual_rows=("pyodbc.Row",)),
 )
 

@@ -43,6 +43,8 @@ class PsycopgConnection(TwoPhaseConnection, ExecutingConnection):
     """A connection of psycopg."""
 
     forgets = True
+    connection = None
+    """psycopg asks a context of adapters for its connection. Without one, texts are UTF-8 and nothing asks libpq."""
 
     def __init__(self, target: Target, real: RealConnection) -> None:
         super().__init__(target, real)
@@ -103,6 +105,9 @@ def _keep_error(error: BaseException, attributes: dict[str, Any]) -> None:
     for name in ("sqlstate", "pgcode", "pgconn", "pgresult"):
         attributes.pop(name, None)
     attributes.update({"_encoding": getattr(error, "_encoding", "utf-8"), "pgconn": None})
+    if hasattr(error, "_pgconn"):
+        # What the property ``pgconn`` reads. psycopg leaves it out as well when it pickles an error.
+        attributes["_pgconn"] = None
     sqlstate = getattr(error, "sqlstate", None)
     if sqlstate != getattr(type(error), "sqlstate", None):
         attributes["sqlstate"] = sqlstate

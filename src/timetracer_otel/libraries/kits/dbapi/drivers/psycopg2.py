@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from types import ModuleType, SimpleNamespace
 from typing import Any, Final
 
@@ -184,15 +185,24 @@ _DIAG_FIELDS: Final = (
 )
 
 
-class Diagnostics:
-    """``error.diag``, what the server said of an error.
+@lru_cache(maxsize=1)
+def _diagnostics() -> Any:
+    """A subclass of the class of ``error.diag``, with what the server said of an error.
 
     Objects of psycopg2's own class get that from a server only.
     """
+    own = importlib.import_module("psycopg2.extensions").Diagnostics
 
-    def __init__(self, fields: dict[str, Any]) -> None:
-        for name in _DIAG_FIELDS:
-            setattr(self, name, fields.get(name))
+    def init(self: Any, error: BaseException, fields: Mapping[str, Any]) -> None:
+        own.__init__(self, error)
+        self._fields = fields
+
+    body = {name: property(partial(_field, name)) for name in _DIAG_FIELDS}
+    return type(own.__name__, (own,), {"__module__": own.__module__, "__init__": init, **body})
+
+
+def _field(name: str, diagnostics: Any) -> Any:
+    return diagnostics._fields.get(name)
 
 
 _WITH_DIAG: dict[type[BaseException], type[BaseException]] = {}
@@ -213,16 +223,21 @@ def _restore_error(error: BaseException, fields: Any, attributes: Mapping[str, A
             "__module__": kind.__module__,
             "__qualname__": kind.__qualname__,
             "__doc__": kind.__doc__,
-            "diag": property(lambda self: self.__dict__.get(_DIAG)),
+            # In no dictionary, where an app would see it.
+            "__slots__": ("_diag",),
+            "diag": property(lambda self: self._diag),
         }
         made = _WITH_DIAG[kind] = type(kind.__name__, (kind,), body)
     copy = made.__new__(made, *error.args)
     copy.args = error.args
-    copy.__cause__, copy.__dict__ = error.__cause__, dict(vars(error))
-    copy.__dict__[_DIAG] = Diagnostics(fields)
+    copy.__dict__ = dict(vars(error))
+    if error.__cause__ is not None:
+        # It also says that the context is not shown.
+        copy.__cause__ = error.__cause__
     # These two attributes are read-only, and `__setstate__` is the one way to set them. It clears what it is not
     # given.
     copy.__setstate__({name: attributes.get(name) for name in ("pgcode", "pgerror")})
+    vars(made)["_diag"].__set__(copy, _diagnostics()(copy, fields))
     return copy
 
 
