@@ -27,13 +27,16 @@ _HEAP_TYPE: Final = 1 << 9
 _POINTER_BYTES: Final = struct.calcsize("P")
 _WITHOUT_STATE: Final = frozenset({"abc", "collections.abc", "typing", "_typing"})
 """Modules of base classes that add nothing to what an object consists of."""
-_TEXT_LIKE: Final[tuple[tuple[type, Any], ...]] = (
+_TEXT_LIKE: Final[tuple[tuple[Any, Any], ...]] = (
     (str, str.__str__),
     (bytes, bytes),
     (bytearray, bytes),
     (int, int.__int__),
     (float, float.__float__),
 )
+
+
+_NAMED: Final = (type, types.FunctionType, types.BuiltinFunctionType)
 
 
 def stable_form(value: Any) -> Any:
@@ -78,12 +81,12 @@ class _Former:
         if isinstance(value, (set, frozenset)):
             return _named(kind, sorted((self.form(item, room - 1) for item in value), key=pack))
         for base, plain in _TEXT_LIKE:
-            if isinstance(value, base):
+            if issubclass(kind, base):
                 return plain(value)
-        if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)) and "<" not in value.__qualname__:
+        if issubclass(kind, _NAMED) and "<" not in value.__qualname__:
             return _named(kind, f"{value.__module__}.{value.__qualname__}")
         try:
-            view = memoryview(value)
+            view: memoryview[Any] = memoryview(value)
             return _named(kind, [view.format, list(view.shape or ()), view.tobytes()])
         except (TypeError, ValueError, NotImplementedError, BufferError):
             pass

@@ -282,7 +282,7 @@ class _NoSocket:
     async def wait_closed(self) -> None: ...
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("_"):  # what mocks, copies and inspection look for
             raise AttributeError(name)
         raise ReplayMismatchError(
             f"redis: {name} of a socket: a connection of a replay has none",
