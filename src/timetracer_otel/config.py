@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONCERNS",
+    "JOB_SOURCE",
     "OTEL_ENV_PREFIX",
     "SETTINGS",
     "Setting",
@@ -47,9 +48,14 @@ __all__ = [
     "excluding_variable",
     "instrumentation_disabled",
     "is_set",
+    "job_source",
     "mode_is_explicit",
     "replay_is_wanted",
 ]
+
+
+JOB_SOURCE = "TIMETRACER_VERIFY_JOBS"
+"""The variable by which ``timetracer-otel verify`` and the worker that it starts know of each other; no setting."""
 
 
 class Settings(TypedDict, total=False):
@@ -330,6 +336,11 @@ def child_environment(overrides: Mapping[str, str]) -> dict[str, str]:
     """The environment for a child process: this one's, with settings given by their field's name."""
     names = {setting.field: setting.env for setting in SETTINGS}
     return {**os.environ, **{names[name]: value for name, value in overrides.items()}}
+
+
+def job_source() -> str | None:
+    """Where ``timetracer-otel verify`` gives the jobs to a worker that it has started (``host:port``); else None."""
+    return environment(JOB_SOURCE)
 
 
 def _variable(name: str) -> tuple[str, str] | None:

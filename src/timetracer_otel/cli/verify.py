@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     """Check everything, start the service, send the requests, and report. The exit code is 1 if one failed."""
     from timetracer_otel.cli.launch import instrumented
     from timetracer_otel.cli.options import check_plugin_names, known_plugins, overrides
-    from timetracer_otel.config import TraceConfig
+    from timetracer_otel.config import JOB_SOURCE, TraceConfig
 
     _require_extra()
     given = overrides(args, _FLAGS)
@@ -107,7 +107,9 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(f"FOLDER: {args.folder} is no folder. Name the folder that the cassettes are in.")
     from timetracer_otel.match.folder_index import CassetteLibrary
     from timetracer_otel.verify import (
+        NOWHERE,
         Ignored,
+        JobQueue,
         Runner,
         Service,
         ServiceError,
@@ -121,24 +123,37 @@ def run(args: argparse.Namespace) -> int:
     ignored = Ignored.of(_ignore_rules(args.ignore))
     library = CassetteLibrary(args.folder)
     planned = _planned(library, args.only, plan(library, args.only))
-    address = address_of(args.url, planned)
+    # CMD is the worker where there are jobs alone; of a folder with requests, it is the service.
+    takes_jobs = any(each.is_job for each in planned) and not any(_is_sendable(each) for each in planned)
+    address = None if takes_jobs else address_of(args.url, planned)
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="timetracer-otel-verify-")))
         verdicts = VerdictFile(scratch / "verdicts.jsonl")
         settings = {"mode": "replay", "cassette_path": library.directory, "replay_report": str(verdicts.path)}
         command, environment = instrumented(args.program, {**given, **settings})
         fail_on_unused = args.fail_on_unused or TraceConfig.from_env().fail_on_unused
-        runner = Runner(library, address, verdicts, ignored, headers, args.timeout, fail_on_unused)
+        queue = stack.enter_context(JobQueue()) if takes_jobs else None
+        if queue is not None:
+            environment = {**environment, JOB_SOURCE: queue.address}
+        runner = Runner(library, address or NOWHERE, verdicts, ignored, headers, args.timeout, fail_on_unused)
         stack.enter_context(ended_by_signals())
         output = args.service_log or scratch / "output.log"
         service = stack.enter_context(Service(command, environment, address, output))
-        print(f"verify: {len(planned)} recordings in {args.folder}, the service at {address}\n", flush=True)
+        where = f"the service at {address}" if address is not None else "given to a worker"
+        print(f"verify: {len(planned)} recordings in {args.folder}, {where}\n", flush=True)
         try:
-            service.wait_until_listening(args.start_timeout)
+            if queue is not None:
+                queue.wait_for_worker(service, args.start_timeout)
+            else:
+                service.wait_until_listening(args.start_timeout)
         except ServiceError as error:
             print(f"timetracer-otel: {error}", file=sys.stderr)
             return 1
-        return int(not verify(runner, service, planned, args.jobs, args.junit_xml, print))
+        return int(not verify(runner, service, planned, args.jobs, args.junit_xml, print, queue))
+
+
+def _is_sendable(planned: Planned) -> bool:
+    return planned.left_out is None and planned.unsendable is None
 
 
 def _require_extra() -> None:
@@ -167,7 +182,7 @@ def _planned(library: CassetteLibrary, only: str | None, planned: list[Planned])
         print(f"timetracer-otel: left out: {fault}", file=sys.stderr)
     if not planned and only is not None:
         raise CommandError(f"--only: no recording in {library.directory} is like {only!r}.")
-    if all(each.left_out or each.unsendable for each in planned):
+    if not any(each.is_job or _is_sendable(each) for each in planned):
         why = "; ".join(sorted({each.left_out or each.unsendable or "" for each in planned})) or "no request in it"
         raise CommandError(f"there is nothing to send in {library.directory}: {why}. Record requests of the service.")
     return planned

@@ -9,6 +9,7 @@ from timetracer_otel.base.patching import Function, Seams
 from timetracer_otel.incoming.job_scope import IncomingJob
 from timetracer_otel.incoming.jobs import as_process, in_job, outside_jobs
 from timetracer_otel.incoming.seams import on
+from timetracer_otel.incoming.verified_jobs import given_by_verify
 
 __all__ = ["SEAMS"]
 
@@ -30,7 +31,19 @@ def _making(original: Function) -> Function:
     return __init__
 
 
+def _function_of(worker: Any, name: str) -> Function | None:
+    found = worker.functions.get(name)
+    if found is None:
+        return None
+
+    async def function(*args: Any, **kwargs: Any) -> Any:
+        return await found.coroutine(dict(worker.ctx), *args, **kwargs)
+
+    return function
+
+
 SEAMS = (
     Seams("arq", ["arq.worker"], on("Worker", "__init__", _making)),
-    Seams("arq", ["arq.worker"], on("Worker", "main", outside_jobs)),
+    Seams("arq", ["arq.worker"], on("Worker", "close", outside_jobs)),
+    Seams("arq", ["arq.worker"], on("Worker", "main", given_by_verify("arq", _function_of))),
 )

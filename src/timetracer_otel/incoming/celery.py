@@ -10,6 +10,7 @@ from timetracer_otel.base.patching import Function, Patch, Seams
 from timetracer_otel.incoming.job_scope import IncomingJob
 from timetracer_otel.incoming.jobs import in_job, outside_jobs, worker_ends
 from timetracer_otel.incoming.seams import on
+from timetracer_otel.incoming.verified_jobs import given_by_verify
 
 __all__ = ["SEAMS"]
 
@@ -42,6 +43,14 @@ def _trace_patches(module: ModuleType) -> list[Patch]:
     return [Patch(module, "build_tracer", _building)]
 
 
+def _function_of(worker: Any, name: str) -> Function | None:
+    task = worker.app.tasks.get(name)
+    if task is None:
+        return None
+    # A bound task looks at its request, which this makes.
+    return lambda *args, **kwargs: task.apply(args, kwargs, throw=True).result
+
+
 def _ending(original: Function) -> Function:
     """A child of the pool ends by ``os._exit``."""
 
@@ -54,6 +63,6 @@ def _ending(original: Function) -> Function:
 
 SEAMS = (
     Seams("celery", ["celery.app.trace"], _trace_patches),
-    Seams("celery", ["celery.worker.worker"], on("WorkController", "start", outside_jobs)),
+    Seams("celery", ["celery.worker.worker"], on("WorkController", "start", given_by_verify("celery", _function_of))),
     Seams("celery", ["billiard.pool"], on("Worker", "_do_exit", _ending)),
 )

@@ -9,6 +9,7 @@ from timetracer_otel.base.patching import Function, Seams
 from timetracer_otel.incoming.job_scope import IncomingJob
 from timetracer_otel.incoming.jobs import in_job, outside_jobs
 from timetracer_otel.incoming.seams import on
+from timetracer_otel.incoming.verified_jobs import given_by_verify
 
 __all__ = ["SEAMS"]
 
@@ -32,10 +33,16 @@ def _executing(original: Function) -> Function:
     return _execute
 
 
+def _function_of(consumer: Any, name: str) -> Function | None:
+    tasks: dict[str, Any] = consumer.huey._registry._registry
+    found = next((task for task in tasks.values() if task.__name__ == name), None)
+    return None if found is None else lambda *args, **kwargs: found(args, kwargs).execute()
+
+
 SEAMS = (
     Seams("huey", ["huey.api"], on("Huey", "_execute", _executing)),
     Seams("huey", ["huey.consumer"], on("Worker", "loop", outside_jobs)),
     Seams("huey", ["huey.consumer"], on("Worker", "initialize", outside_jobs)),
     Seams("huey", ["huey.consumer"], on("Scheduler", "loop", outside_jobs)),
-    Seams("huey", ["huey.consumer"], on("Consumer", "run", outside_jobs)),
+    Seams("huey", ["huey.consumer"], on("Consumer", "run", given_by_verify("huey", _function_of))),
 )

@@ -14,9 +14,14 @@ from timetracer_otel.constants import JOB
 from timetracer_otel.session import BaseSession, TraceSession
 from timetracer_otel.types import BodySnapshot, HeaderMap, RequestSnapshot, ResponseSnapshot
 
-__all__ = ["IncomingJob", "JobScope"]
+__all__ = ["IncomingJob", "JobScope", "as_json"]
 
 _JSON = HeaderMap(((b"content-type", b"application/json"),))
+
+
+def as_json(value: Any) -> Any:
+    """A value in the form in which arguments and results of jobs are kept: of what JSON has."""
+    return json.loads(json.dumps(value, default=_as_text))
 
 
 def _body(value: Any) -> BodySnapshot:

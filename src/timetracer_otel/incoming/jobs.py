@@ -21,7 +21,11 @@ from timetracer_otel.context import OUTSIDE_JOBS, SESSION_KEY, context_with, is_
 from timetracer_otel.incoming.job_scope import IncomingJob, JobScope
 from timetracer_otel.incoming.receiver import receiver
 
-__all__ = ["as_process", "in_job", "is_outside_jobs", "outside_jobs", "worker_ends"]
+__all__ = ["as_process", "has_worker", "in_job", "is_outside_jobs", "outside_jobs", "worker_ends"]
+
+
+has_worker: bool = False
+"""Whether a worker has run in this process. Where none has, nothing need be asked about contexts."""
 
 
 def is_outside_jobs(context: otel_context.Context | None = None) -> bool:
@@ -55,6 +59,8 @@ def _without_session() -> Generator[None, None, None]:
     if not receiver().takes_requests or (is_decided() and not is_outside_jobs()):
         yield
         return
+    global has_worker
+    has_worker = True
     token = otel_context.attach(otel_context.set_value(SESSION_KEY, OUTSIDE_JOBS))
     try:
         yield

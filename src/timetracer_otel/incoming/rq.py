@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -9,6 +10,7 @@ from timetracer_otel.base.patching import Function, Patch, Seams
 from timetracer_otel.incoming.job_scope import IncomingJob
 from timetracer_otel.incoming.jobs import in_job, outside_jobs, worker_ends
 from timetracer_otel.incoming.seams import on
+from timetracer_otel.incoming.verified_jobs import given_by_verify
 
 __all__ = ["SEAMS"]
 
@@ -50,10 +52,18 @@ def _subscribing(original: Function) -> Function:
     return subscribe
 
 
+def _function_of(worker: Any, name: str) -> Function | None:
+    try:
+        found: Function = sys.modules["rq.utils"].import_attribute(name)
+    except (ImportError, AttributeError, ValueError):
+        return None
+    return found
+
+
 _METHODS = {
     # A worker asks Redis about itself when it is made.
     "__init__": outside_jobs,
-    "work": outside_jobs,
+    "work": given_by_verify("rq", _function_of),
     "subscribe": _subscribing,
     "perform_job": _performing,
 }

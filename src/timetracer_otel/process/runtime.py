@@ -29,9 +29,9 @@ from timetracer_otel.config import TraceConfig, instrumentation_disabled, mode_i
 from timetracer_otel.constants import TraceMode, Uncaptured
 from timetracer_otel.context import forget_session, session_in, session_now, set_ambient_lookup
 from timetracer_otel.exceptions import ConfigurationError, TimetracerError
+from timetracer_otel.incoming import jobs
 from timetracer_otel.incoming.exclusions import is_excluded
 from timetracer_otel.incoming.job_scope import IncomingJob, JobScope
-from timetracer_otel.incoming.jobs import is_outside_jobs
 from timetracer_otel.incoming.receiver import set_receiver
 from timetracer_otel.incoming.scope import IncomingRequest, RequestScope, begins_anew, current_scope, forget_scope
 from timetracer_otel.otel import metrics
@@ -390,7 +390,7 @@ class Runtime:
         """
         if not self.is_active:
             return None
-        if is_client and is_outside_jobs(context):
+        if is_client and jobs.has_worker and jobs.is_outside_jobs(context):
             # A worker's own traffic with its broker is no call of the app.
             return None, False
         if parent is not None:

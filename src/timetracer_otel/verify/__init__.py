@@ -7,16 +7,19 @@ request and judges the answers. It imports neither OpenTelemetry nor a web frame
 from __future__ import annotations
 
 from timetracer_otel.verify.compare import VOLATILE_HEADERS, Ignored
-from timetracer_otel.verify.planning import Address, Planned, address_of, plan
+from timetracer_otel.verify.jobs import JobQueue
+from timetracer_otel.verify.planning import NOWHERE, Address, Planned, address_of, plan
 from timetracer_otel.verify.run import ProgressBar, verify
 from timetracer_otel.verify.runner import Runner
 from timetracer_otel.verify.service import Service, ServiceError, ended_by_signals
 from timetracer_otel.verify.verdicts import VerdictFile
 
 __all__ = [
+    "NOWHERE",
     "VOLATILE_HEADERS",
     "Address",
     "Ignored",
+    "JobQueue",
     "Planned",
     "ProgressBar",
     "Runner",

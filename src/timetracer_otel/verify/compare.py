@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from timetracer_otel.base.ignore_rules import IgnoreRule, parse_rule
 from timetracer_otel.constants import BodyEnd
@@ -14,7 +15,7 @@ from timetracer_otel.report import body_difference, header_difference
 from timetracer_otel.types import BodySnapshot, Cassette, HeaderMap, RequestSnapshot, header_pairs
 from timetracer_otel.verify.sender import Answer
 
-__all__ = ["VOLATILE_HEADERS", "Comparison", "Ignored", "compare"]
+__all__ = ["VOLATILE_HEADERS", "Comparison", "Ignored", "compare", "compare_job"]
 
 VOLATILE_HEADERS = frozenset(
     {
@@ -100,6 +101,23 @@ def compare(cassette: Cassette, answer: Answer, ignored: Ignored) -> Comparison:
     body = redactor.body(answer.body, answer.headers.pairs).data
     differences += body_difference(data or b"", before, body, now, no_paths)
     return Comparison(differences, [])
+
+
+def compare_job(cassette: Cassette, answer: Mapping[str, Any], ignored: Ignored) -> list[str]:
+    """What differs between what a job returned or raised, and what its recording has."""
+    before = (cassette.error_info or {}).get("type")
+    now = answer.get("error")
+    if before != now:
+        text = f" ({answer['text']})" if now is not None else ""
+        return [f"error: recorded {before or 'none'}, now {now or 'none'}{text}"]
+    recorded = cassette.response.body
+    if now is not None or recorded is None or not isinstance(recorded.data, bytes):
+        return []
+    redactor = Redactor.from_rules(cassette.policies.redaction_mode, cassette.policies.redaction_rules)
+    headers = HeaderMap(header_pairs(cassette.response.headers))
+    data = json.dumps(answer.get("value"), sort_keys=True).encode()
+    _, paths = ignored.in_answer_to(cassette.request)
+    return body_difference(recorded.data, headers, redactor.body(data, headers.pairs).data, headers, paths)
 
 
 def _not_compared(body: BodySnapshot | None) -> str | None:

@@ -9,18 +9,20 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from timetracer_otel.constants import BodyEnd
+from timetracer_otel.constants import JOB, BodyEnd
 from timetracer_otel.exceptions import CassetteError, ConfigurationError
 from timetracer_otel.match.folder_index import CassetteLibrary, LibraryEntry
 from timetracer_otel.match.roots import is_http
 from timetracer_otel.types import Cassette, RequestSnapshot, header_pairs
 
-__all__ = ["Address", "Planned", "address_of", "announced_bytes", "plan", "target_of"]
+__all__ = ["A_JOB", "NOWHERE", "Address", "Planned", "address_of", "announced_bytes", "plan", "target_of"]
 
 MAX_PADDING_BYTES = 16 * 1024 * 1024
 """The service may have read only a part of a body when it was recorded. At most so many zeros stand for the rest."""
 
 _NO_REQUEST = "not a request"
+A_JOB = "a job: name its worker as CMD, and --only 'JOB *'"
+"""Why a job is left out where a service is verified."""
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "DELETE"})
 """Methods whose requests are taken to have no body if none was recorded (RFC 9110 section 9.3)."""
 
@@ -41,6 +43,8 @@ class Planned:
     """Why the recording is not about an HTTP request; None if it is."""
     unsendable: str | None = None
     """Why its HTTP request cannot be sent as it was recorded; None if it can."""
+    is_job: bool = False
+    """Whether it is of a job that a worker can be given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,10 @@ class Address:
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
+
+
+NOWHERE = Address("http", "127.0.0.1", 0)
+"""Stands for the address of a worker, which accepts no requests."""
 
 
 def plan(library: CassetteLibrary, only: str | None = None) -> list[Planned]:
@@ -82,6 +90,8 @@ def _planned(library: CassetteLibrary, entry: LibraryEntry) -> Planned:
     except CassetteError as fault:
         return Planned(entry.request, name, entry, unsendable=str(fault))
     request = cassette.request
+    if request.method == JOB and (request.body is None or request.body.captured):
+        return Planned(entry.request, name, entry, left_out=A_JOB, is_job=True)
     if not is_http(request):
         return Planned(entry.request, name, entry, left_out=_NO_REQUEST)
     hosts = tuple(value.decode("latin-1") for key, value in header_pairs(request.headers) if key.lower() == b"host")

@@ -12,6 +12,7 @@ from pathlib import Path
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.match.advice import Wording
 from timetracer_otel.report import printable
+from timetracer_otel.verify.jobs import JobQueue
 from timetracer_otel.verify.junit import write_junit
 from timetracer_otel.verify.planning import Planned
 from timetracer_otel.verify.runner import Outcome, Result, Runner
@@ -29,6 +30,7 @@ def verify(
     jobs: int,
     junit_xml: Path | None,
     say: Callable[[str], None],
+    queue: JobQueue | None = None,
 ) -> bool:
     """Send what was planned, and report; False where something failed.
 
@@ -39,6 +41,7 @@ def verify(
         jobs: How many requests may be under way at once.
         junit_xml: File for the results as JUnit XML; None for none.
         say: Takes each line of the report that follows the results.
+        queue: Gives the jobs to a worker, where jobs are verified, and not requests.
 
     Raises:
         OSError: ``junit_xml`` cannot be written.
@@ -51,7 +54,13 @@ def verify(
         bar.step()
 
     try:
-        results = runner.run(planned, jobs, tell)
+        if queue is None:
+            results = runner.run(planned, jobs, tell)
+        else:
+            results = []
+            for each in planned:
+                results.append(runner.judge_job(each, queue))
+                tell(results[-1])
     finally:
         bar.close()
     took_s = time.monotonic() - began_s
@@ -104,6 +113,8 @@ def _result_line(result: Result) -> str:
     """``passed    GET /users/7 -> 200 in 12 ms``."""
     line = f"{result.outcome.value:<{_WIDTH}}  {printable(result.planned.name)}"
     if result.outcome in (Outcome.PASSED, Outcome.FAILED):
+        if result.planned.is_job:
+            return f"{line} in {result.took_s * 1000:.0f} ms"
         status = "no answer" if result.status is None else str(result.status)
         return f"{line} -> {status} in {result.took_s * 1000:.0f} ms"
     return f"{line}: {'; '.join(map(printable, result.problems))}"

@@ -13,7 +13,8 @@ from timetracer_otel.constants import REDACTED, BodyEnd
 from timetracer_otel.match.folder_index import CassetteLibrary
 from timetracer_otel.report import event_name
 from timetracer_otel.types import Cassette
-from timetracer_otel.verify.compare import Ignored, compare
+from timetracer_otel.verify.compare import Ignored, compare, compare_job
+from timetracer_otel.verify.jobs import JobFailedError, JobQueue
 from timetracer_otel.verify.planning import Address, Planned, target_of
 from timetracer_otel.verify.sender import NoAnswerError, send
 from timetracer_otel.verify.verdicts import CallVerdict, VerdictFile
@@ -51,7 +52,8 @@ class Result:
     @property
     def is_unexplained(self) -> bool:
         """Whether something is wrong with the service that no missed call explains."""
-        return bool(self.problems) and not self.missed and (self.status or 500) >= 500 and self.took_s > 0
+        answered = self.planned.is_job or (self.status or 500) < 500
+        return bool(self.problems) and not self.missed and not answered and self.took_s > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,29 @@ class Runner:
             result.problems += differences
             result.notes += notes
             verdict = self.verdicts.wait_for(entry.path, self.timeout_s)
+        self._add_calls(result, cassette, verdict)
+        if result.problems:
+            result.outcome = Outcome.FAILED
+            result.notes += self._redacted(cassette)
+        return result
+
+    def judge_job(self, planned: Planned, queue: JobQueue) -> Result:
+        """Give a worker the job of one recording, and judge what it returned, and its calls."""
+        entry = planned.entry
+        if entry is None or not planned.is_job:
+            return Result(planned, Outcome.LEFT_OUT, [planned.left_out or "not a job"])
+        cassette = self.library.read(entry)
+        result = Result(planned, Outcome.PASSED)
+        began_s = time.monotonic()
+        try:
+            answer = queue.run(cassette, self.timeout_s)
+        except JobFailedError as error:
+            result.problems.append(str(error))
+            verdict = self.verdicts.wait_for(entry.path, 0.0) or CallVerdict(ended=True)
+        else:
+            result.problems += compare_job(cassette, answer, self.ignored)
+            verdict = self.verdicts.wait_for(entry.path, self.timeout_s) or CallVerdict()
+        result.took_s = time.monotonic() - began_s
         self._add_calls(result, cassette, verdict)
         if result.problems:
             result.outcome = Outcome.FAILED

@@ -36,12 +36,12 @@ class Service:
     Args:
         command: The command that runs the service.
         environment: The environment of the service.
-        address: Where the service will accept connections.
+        address: Where the service will accept connections; None for a worker, which accepts none.
         output: The file for what the service prints.
     """
 
     def __init__(
-        self, command: Sequence[str], environment: Mapping[str, str], address: Address, output: Path
+        self, command: Sequence[str], environment: Mapping[str, str], address: Address | None, output: Path
     ) -> None:
         self._command = command
         self._environment = environment
@@ -80,10 +80,10 @@ class Service:
         while not self._accepts():
             how = self.ending
             if how is not None:
-                raise ServiceError(f"the service {how} before it listened at {self._address}.{self._printed()}")
+                raise ServiceError(f"the service {how} before it listened at {self._address}.{self.printed()}")
             if time.monotonic() > until:
                 raise ServiceError(
-                    f"the service does not listen at {self._address} after {timeout_s:g} s.{self._printed()}"
+                    f"the service does not listen at {self._address} after {timeout_s:g} s.{self.printed()}"
                 )
             time.sleep(0.05)
 
@@ -123,13 +123,16 @@ class Service:
             process.wait()
 
     def _accepts(self) -> bool:
+        if self._address is None:
+            return False
         try:
             socket.create_connection((self._address.host, self._address.port), timeout=1).close()
         except OSError:
             return False
         return True
 
-    def _printed(self) -> str:
+    def printed(self) -> str:
+        """What the service printed at last, to be put behind the text of an error."""
         lines = self.last_lines()
         return "".join(["\nIts output:", *(f"\n    {line}" for line in lines)]) if lines else " It printed nothing."
 

@@ -1,0 +1,108 @@
+"""``timetracer-otel verify`` with a worker: its jobs come from the command in the place of a broker.
+
+The worker's loop is not entered. Each job is a line of JSON on a connection to the command: name and arguments. The
+answer is a line as well: what the job returned, or what it raised.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import socket
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from io import BufferedRWPair
+from typing import Any
+
+from timetracer_otel.base.patching import Function
+from timetracer_otel.config import job_source
+from timetracer_otel.incoming.job_scope import IncomingJob, as_json
+from timetracer_otel.incoming.jobs import in_job, outside_jobs
+
+__all__ = ["given_by_verify"]
+
+FunctionOf = Callable[[Any, str], "Function | None"]
+"""Gives the function of a worker's job by the job's name; None where the worker has none of that name."""
+
+
+def given_by_verify(framework: str, function_of: FunctionOf) -> Callable[[Function], Function]:
+    """Wrap the method in which a worker works: while a verification runs, it takes the command's jobs instead.
+
+    The worker's method is that of its own code (see `outside_jobs`), with and without a verification.
+    """
+
+    def wrap(original: Function) -> Function:
+        usual = outside_jobs(original)
+        if inspect.iscoroutinefunction(original):
+
+            async def waiting(self: Any, *args: Any, **kwargs: Any) -> Any:
+                source = job_source()
+                if source is None:
+                    return await usual(self, *args, **kwargs)
+                return await outside_jobs(_work_async)(self, source, framework, function_of)
+
+            return waiting
+
+        def working(self: Any, *args: Any, **kwargs: Any) -> Any:
+            source = job_source()
+            if source is None:
+                return usual(self, *args, **kwargs)
+            return outside_jobs(_work)(self, source, framework, function_of)
+
+        return working
+
+    return wrap
+
+
+def _work(worker: Any, source: str, framework: str, function_of: FunctionOf) -> None:
+    with _connected(source, framework) as wire:
+        for line in wire:
+            told: dict[str, Any] = {"unknown": True}
+            found = _call(worker, framework, function_of, json.loads(line))
+            if found is not None:
+                try:
+                    told = {"value": as_json(found())}
+                except Exception as error:
+                    told = _raised(error)
+            _tell(wire, told)
+
+
+async def _work_async(worker: Any, source: str, framework: str, function_of: FunctionOf) -> None:
+    with _connected(source, framework) as wire:
+        # Nothing else runs on this loop that the reading could keep waiting.
+        for line in wire:
+            told: dict[str, Any] = {"unknown": True}
+            found = _call(worker, framework, function_of, json.loads(line))
+            if found is not None:
+                try:
+                    told = {"value": as_json(await found())}
+                except Exception as error:
+                    told = _raised(error)
+            _tell(wire, told)
+
+
+def _call(worker: Any, framework: str, function_of: FunctionOf, given: dict[str, Any]) -> Callable[[], Any] | None:
+    name = given["name"]
+    function = function_of(worker, name)
+    if function is None:
+        return None
+    job = in_job(function, lambda *args, **kwargs: IncomingJob(framework, name, args, kwargs))
+    return lambda: job(*given["args"], **given["kwargs"])
+
+
+def _raised(error: Exception) -> dict[str, Any]:
+    kind = type(error)
+    return {"error": f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins."), "text": str(error)}
+
+
+def _tell(wire: BufferedRWPair, told: dict[str, Any]) -> None:
+    wire.write(json.dumps(told).encode() + b"\n")
+    wire.flush()
+
+
+@contextmanager
+def _connected(source: str, framework: str) -> Generator[BufferedRWPair, None, None]:
+    host, _, port = source.rpartition(":")
+    with socket.create_connection((host, int(port))) as connection, connection.makefile("rwb") as wire:
+        _tell(wire, {"framework": framework})
+        yield wire
