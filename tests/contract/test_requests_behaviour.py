@@ -227,9 +227,10 @@ def test_excluded_urls_pass_through(upstream: Upstream, path: Path, monkeypatch:
         requests.get(upstream.url("/counter/not"))
         requests.get(upstream.url("/counter/yes"))
     assert [event.signature.url for event in session.events] == [upstream.url("/counter/yes")]
-    with replay(path):
+    with replay(path) as replayed:
         assert requests.get(upstream.url("/counter/not")).json() == {"n": 2}
         assert requests.get(upstream.url("/counter/yes")).json() == {"n": 1}
+    assert str(replayed.verdict()) == "1 hit, 0 missed, 0 unused, 1 live"
 
 
 @pytest.mark.parametrize("place", ["call_began", "call_ended", "call_withdrawn"])

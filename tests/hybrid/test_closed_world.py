@@ -164,12 +164,14 @@ def test_a_driver_without_a_plugin_is_refused_and_the_error_has_all_one_needs(
     ]
 
 
-@pytest.mark.parametrize("how", ["hosts", "glob", "library", "uncaptured"])
+@pytest.mark.parametrize("how", ["hosts", "glob", "library", "group", "not mocked", "uncaptured"])
 def test_what_the_user_lets_out_goes_out_and_is_counted_by_its_spans(orders: Counted, empty: Path, how: str) -> None:
     every: dict[str, dict[str, Any]] = {
         "hosts": {"live_hosts": [orders.socket]},
         "glob": {"live_hosts": [f"{orders.folder}/*"]},
         "library": {"live_plugins": ["psycopg2"]},
+        "group": {"live_plugins": ["db"]},
+        "not mocked": {"mock_plugins": ["http"]},
         "uncaptured": {"uncaptured": "live"},
     }
     with replay(empty, **every[how]) as session:

@@ -102,7 +102,7 @@ class FolderReplay:
         self._lock = threading.RLock()
         self._outside: ReplaySession | None = None
         self._open: dict[ReplaySession, _Open] = {}
-        closed_world.watch()
+        closed_world.watch(config.live_hosts)
         if config.block_network:
             closed_world.block(self.outside())
 

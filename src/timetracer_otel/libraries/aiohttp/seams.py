@@ -15,11 +15,11 @@ from aiohttp.connector import BaseConnector
 
 from timetracer_otel.base.kept_functions import KeptPatch
 from timetracer_otel.base.patching import Function, Patch
-from timetracer_otel.calls.exclusions import ExcludedUrls
+from timetracer_otel.calls.exclusions import ExcludedUrls, let_out
 from timetracer_otel.calls.flow import flow, run_async
 from timetracer_otel.context import get_current_session
 from timetracer_otel.libraries.aiohttp.answer import Answer
-from timetracer_otel.libraries.aiohttp.call import Hop, call_above
+from timetracer_otel.libraries.aiohttp.call import LIB, Hop, call_above
 
 __all__ = ["patches"]
 
@@ -31,8 +31,11 @@ def patches(module: ModuleType) -> list[Patch]:
 
     async def innermost(request: Any, handler: Callable[[Any], Any]) -> Any:
         session = get_current_session()
-        if session is None or (excluded is not None and excluded.search(str(request.url)) is not None):
+        if session is None:
             return await handler(request)
+        if excluded is not None and excluded.search(str(request.url)) is not None:
+            with let_out(LIB, session):
+                return await handler(request)
         hop = Hop(request, handler, write_bytes[0])
         value = await run_async(flow(hop, session))
         return await hop.replay(value) if isinstance(value, Answer) else value
