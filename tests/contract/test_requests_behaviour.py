@@ -204,10 +204,12 @@ def test_urllib3_without_requests_is_not_touched(upstream: Upstream, path: Path)
         assert pools.request("GET", upstream.url("/counter/a")).data == b'{"n": 1}'
         requests.get(upstream.url("/counter/a"))
     assert len(session.events) == 1
-    with replay(path) as replaying, urllib3.PoolManager() as pools:
+    # It has no plugin, so it goes out only where the user says so.
+    with replay(path, uncaptured="live") as replaying, urllib3.PoolManager() as pools:
         assert pools.request("GET", upstream.url("/counter/a")).data == b'{"n": 3}'
     assert isinstance(replaying, ReplaySession)
     assert len(replaying.get_unconsumed_events()) == 1
+    assert str(replaying.verdict()).endswith("1 live (urllib3)")
 
 
 def test_an_upgraded_connection_is_no_answer_in_replay(upstream: Upstream, path: Path) -> None:

@@ -230,6 +230,29 @@ def test_a_client_whose_spans_nobody_makes_is_counted_by_its_connections(upstrea
         ask()
 
 
+def test_a_live_host_is_known_by_its_name_when_its_address_is_connected_to(
+    upstream: Loopback, empty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name stands in the lookup alone; here a resolver that knows it stands for the system's."""
+    port = int(upstream.url.rpartition(":")[2])
+    system = socket.getaddrinfo
+
+    def resolver(host: Any, *args: Any, **kwargs: Any) -> Any:
+        return system("127.0.0.1" if host == "db.internal" else host, *args, **kwargs)
+
+    def connect(port: int) -> None:
+        (found, *_) = socket.getaddrinfo("db.internal", None, type=socket.SOCK_STREAM)
+        with socket.socket(found[0], found[1]) as connection:
+            connection.connect((found[4][0], port))
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolver)
+    with replay(empty, live_hosts=[f"db.internal:{port}"]) as session:
+        connect(port)
+    assert session.verdict().live == {"socket": 1}
+    error = refused(lambda: connect(9), empty, live_hosts=[f"db.internal:{port}"])
+    assert error.address == "127.0.0.1:9"
+
+
 def test_one_call_of_a_client_upon_another_is_one_live_call(
     upstream: Loopback, empty: Path, traced: TracerProvider
 ) -> None:

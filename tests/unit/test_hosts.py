@@ -59,6 +59,13 @@ def test_the_address_of_a_url(url: str, address: str | None) -> None:
     assert (None if found is None else str(found)) == address
 
 
+def test_a_name_may_be_looked_up_before_its_port_is_known() -> None:
+    hosts = Hosts(["db.internal:5432"])
+    assert not hosts.allow(Address("db.internal"))
+    assert hosts.allow(Address("db.internal"), any_port=True)
+    assert not hosts.allow(Address("other.internal"), any_port=True)
+
+
 def test_an_address_is_written_as_it_is_read() -> None:
     for text in ("a:80", "a", "[::1]:80", "::1", "/a/b", "@a"):
         assert str(Address.parsed(text)) == text

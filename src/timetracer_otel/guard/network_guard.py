@@ -386,7 +386,8 @@ def _allows(session: ReplaySession, address: Address, *, is_lookup: bool = False
 
 
 def _is_in(hosts: Hosts, address: Address, is_lookup: bool) -> bool:
-    if hosts.allow(address) or (is_lookup and hosts.allow(address._replace(port="*"))):
+    # Some look a name up without the port. The connection is checked with it.
+    if hosts.allow(address, any_port=is_lookup and address.port is None):
         return True
     if is_lookup:
         # Only the IP addresses tell whether a name belongs to a network. The connection is checked by them.
