@@ -343,8 +343,9 @@ def test_excluded_urls_pass_through(upstream: Upstream, path: Path, monkeypatch:
     with record(path) as session:
         asyncio.run(run())
     assert [event.signature.url for event in session.events] == [upstream.url("/counter/yes")]
-    with replay(path):
+    with replay(path) as replayed:
         assert asyncio.run(run()) == [{"n": 2}, {"n": 1}]
+    assert str(replayed.verdict()) == "1 hit, 0 missed, 0 unused, 1 live"
 
 
 @pytest.mark.parametrize("place", ["call_began", "call_ended"])

@@ -280,9 +280,10 @@ def test_excluded_urls_pass_through(upstream: Upstream, path: Path, monkeypatch:
         client.get(upstream.url("/counter/not"))
         client.get(upstream.url("/counter/yes"))
     assert [event.signature.url for event in session.events] == [upstream.url("/counter/yes")]
-    with replay(path), httpx.Client(verify=upstream.trusting) as client:
+    with replay(path) as replayed, httpx.Client(verify=upstream.trusting) as client:
         assert client.get(upstream.url("/counter/not")).json() == {"n": 2}
         assert client.get(upstream.url("/counter/yes")).json() == {"n": 1}
+    assert str(replayed.verdict()) == "1 hit, 0 missed, 0 unused, 1 live"
 
 
 @pytest.mark.parametrize("place", ["call_began", "call_ended"])

@@ -204,10 +204,12 @@ def test_urllib3_without_requests_is_not_touched(upstream: Upstream, path: Path)
         assert pools.request("GET", upstream.url("/counter/a")).data == b'{"n": 1}'
         requests.get(upstream.url("/counter/a"))
     assert len(session.events) == 1
-    with replay(path) as replaying, urllib3.PoolManager() as pools:
+    # It has no plugin, so it goes out only where the user says so.
+    with replay(path, uncaptured="live") as replaying, urllib3.PoolManager() as pools:
         assert pools.request("GET", upstream.url("/counter/a")).data == b'{"n": 3}'
     assert isinstance(replaying, ReplaySession)
     assert len(replaying.get_unconsumed_events()) == 1
+    assert str(replaying.verdict()).endswith("1 live (urllib3)")
 
 
 def test_an_upgraded_connection_is_no_answer_in_replay(upstream: Upstream, path: Path) -> None:
@@ -227,9 +229,10 @@ def test_excluded_urls_pass_through(upstream: Upstream, path: Path, monkeypatch:
         requests.get(upstream.url("/counter/not"))
         requests.get(upstream.url("/counter/yes"))
     assert [event.signature.url for event in session.events] == [upstream.url("/counter/yes")]
-    with replay(path):
+    with replay(path) as replayed:
         assert requests.get(upstream.url("/counter/not")).json() == {"n": 2}
         assert requests.get(upstream.url("/counter/yes")).json() == {"n": 1}
+    assert str(replayed.verdict()) == "1 hit, 0 missed, 0 unused, 1 live"
 
 
 @pytest.mark.parametrize("place", ["call_began", "call_ended", "call_withdrawn"])

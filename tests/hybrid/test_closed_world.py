@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -164,12 +165,14 @@ def test_a_driver_without_a_plugin_is_refused_and_the_error_has_all_one_needs(
     ]
 
 
-@pytest.mark.parametrize("how", ["hosts", "glob", "library", "uncaptured"])
+@pytest.mark.parametrize("how", ["hosts", "glob", "library", "group", "not mocked", "uncaptured"])
 def test_what_the_user_lets_out_goes_out_and_is_counted_by_its_spans(orders: Counted, empty: Path, how: str) -> None:
     every: dict[str, dict[str, Any]] = {
         "hosts": {"live_hosts": [orders.socket]},
         "glob": {"live_hosts": [f"{orders.folder}/*"]},
         "library": {"live_plugins": ["psycopg2"]},
+        "group": {"live_plugins": ["db"]},
+        "not mocked": {"mock_plugins": ["http"]},
         "uncaptured": {"uncaptured": "live"},
     }
     with replay(empty, **every[how]) as session:
@@ -225,6 +228,29 @@ def test_a_client_whose_spans_nobody_makes_is_counted_by_its_connections(upstrea
     assert str(session.verdict()) == "0 hit, 0 missed, 0 unused, 1 live (urllib.request)"
     with pytest.raises(NetworkBlockedError), replay(empty, live_hosts=["127.0.0.1:9"], fail_on_miss=False):
         ask()
+
+
+def test_a_live_host_is_known_by_its_name_when_its_address_is_connected_to(
+    upstream: Loopback, empty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name stands in the lookup alone; here a resolver that knows it stands for the system's."""
+    port = int(upstream.url.rpartition(":")[2])
+    system = socket.getaddrinfo
+
+    def resolver(host: Any, *args: Any, **kwargs: Any) -> Any:
+        return system("127.0.0.1" if host == "db.internal" else host, *args, **kwargs)
+
+    def connect(port: int) -> None:
+        (found, *_) = socket.getaddrinfo("db.internal", None, type=socket.SOCK_STREAM)
+        with socket.socket(found[0], found[1]) as connection:
+            connection.connect((found[4][0], port))
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolver)
+    with replay(empty, live_hosts=[f"db.internal:{port}"]) as session:
+        connect(port)
+    assert session.verdict().live == {"socket": 1}
+    error = refused(lambda: connect(9), empty, live_hosts=[f"db.internal:{port}"])
+    assert error.address == "127.0.0.1:9"
 
 
 def test_one_call_of_a_client_upon_another_is_one_live_call(
@@ -408,7 +434,7 @@ class InC:
     @staticmethod
     def grpc_open() -> None:
         """The channel was made before the replay."""
-        CHANNEL.unary_stream("/shop.Stock/Watch")(b"", timeout=0.5)
+        open_channel().unary_stream("/shop.Stock/Watch")(b"", timeout=0.5)
 
     @staticmethod
     def grpc_aio() -> None:
@@ -435,11 +461,14 @@ class InC:
         oracledb.create_pool(user="app", password="s3cret", dsn="127.0.0.1:9/shop", min=1)
 
 
-CHANNEL = grpc.insecure_channel("127.0.0.1:9")
+@cache
+def open_channel() -> Any:
+    return grpc.insecure_channel("127.0.0.1:9")
 
 
 @pytest.mark.parametrize("name", [name for name in vars(InC) if not name.startswith("_")])
 def test_clients_that_connect_in_c_code_are_refused_where_python_asks(empty: Path, name: str) -> None:
+    open_channel()
     before = _of_c_clients()
     error = refused(getattr(InC, name), empty)
     library = next(known for known in ("pycurl", "grpc", "confluent_kafka", "oracledb") if name.startswith(known))

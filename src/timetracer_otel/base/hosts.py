@@ -93,8 +93,8 @@ class Hosts:
         """The host names without wildcards, which can be resolved."""
         return [host for host, _ in self._hosts if not _has_wildcards(host) and _ip(host) is None]
 
-    def allow(self, address: Address) -> bool:
-        """Whether a connection to this address is allowed."""
+    def allow(self, address: Address, *, any_port: bool = False) -> bool:
+        """Whether a connection to this address is allowed; with ``any_port``, whether one to any port of it is."""
         if address.is_path:
             return any(fnmatchcase(address.host, pattern) for pattern in self._paths)
         host = address.host.lower()
@@ -102,7 +102,7 @@ class Hosts:
         is_local = host in _LOCALHOST or (ip is not None and ip.is_loopback)
         for pattern, port in self._hosts:
             # A port that is not known is not one that was asked for.
-            if port is not None and port != "*" and address.port != port:
+            if not any_port and port is not None and port != "*" and address.port != port:
                 continue
             if fnmatchcase(host, pattern) or (is_local and pattern in _LOCALHOST):
                 return True

@@ -20,6 +20,7 @@ from timetracer_otel.calls.flow import pass_or_refuse
 from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.context import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.session import ReplaySession
 
 __all__ = ["Concerns", "EntryPoint", "refusing"]
 
@@ -75,11 +76,29 @@ def _refusing(failure: SeamFailure, concerns: Concerns | None, original: Functio
             if is_awaited:
                 return _raising(error)
             raise error
-        with _call_above.making(True):
-            return original(*args, **kwargs)
+        guard = hooks.guard if isinstance(session, ReplaySession) else None
+        if guard is not None and is_awaited:
+            return _let(guard, partial(original, *args, **kwargs))
+        token = guard.let() if guard is not None else None
+        try:
+            with _call_above.making(True):
+                return original(*args, **kwargs)
+        finally:
+            if guard is not None:
+                guard.unlet(token)
 
     is_awaited = iscoroutinefunction(original)
     return entered
+
+
+async def _let(guard: hooks.Guard, call: Function) -> Any:
+    """Make a call that stays live in a replay. The library may connect in tasks, which copy this context."""
+    token = guard.let()
+    try:
+        with _call_above.making(True):
+            return await call()
+    finally:
+        guard.unlet(token)
 
 
 async def _raising(error: ReplayMismatchError) -> NoReturn:

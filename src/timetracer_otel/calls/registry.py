@@ -94,6 +94,9 @@ class UncapturedClients:
     """By module: the functions by which Python asks for a connection, or for a call over one that is open."""
     names: Mapping[str, str] = field(default_factory=dict)
     """By package: what OpenTelemetry's instrumentation of a library is called, where that is another name."""
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """By library or package: the group of the mock and live lists that it belongs to. Who names a group there means
+    these clients, too."""
     keep_connections: Collection[str] = ()
     """Libraries with connections of their own, as OpenTelemetry's instrumentations of them are called. The span of
     such a call begins before anything is sent."""

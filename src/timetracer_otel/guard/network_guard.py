@@ -111,16 +111,21 @@ def end(session: BaseSession) -> None:
         _guard()
 
 
-def watch() -> None:
+def watch(*, by_name: bool = False) -> None:
     """Look after the replays from now on, as one has begun, until `unwatch`.
 
     Which of them refuse connections, their own settings say.
+
+    Args:
+        by_name: Whether it names hosts that may be connected to, so that their addresses must be known.
     """
     global _watching
     _know_owners()
     with _lock:
         _watching += 1
         _guard()
+        if by_name:
+            _lookup.apply()
 
 
 def unwatch() -> None:
@@ -176,7 +181,6 @@ def _guard() -> None:
         hooks.guard = _GUARD
         # Also where it listens already: a plugin may have been registered since.
         _in_c.install()
-        _lookup.apply()
     elif before:
         hooks.guard = None
         _in_c.remove()
@@ -365,10 +369,15 @@ def _goes_out(package: str, session: ReplaySession) -> bool:
     )
 
 
-def _is_named_live(session: ReplaySession, *packages: str) -> bool:
-    """Whether ``live_plugins`` names one of these packages, which have no plugin."""
-    live = session.config.live_plugins if session.config is not None else ()
-    return bool(live) and any(package in live for package in packages)
+def _is_named_live(session: ReplaySession, library: str, *packages: str) -> bool:
+    """Whether the mock and live lists let a library out that has no plugin, by a name of it, a package or a group."""
+    if session.config is None:
+        return False
+    live, mock = session.config.live_plugins, session.config.mock_plugins
+    names = (library, library.partition(".")[0], *packages)
+    names = (*names, *(_clients.groups[name] for name in names if name in _clients.groups))
+    # As for plugins: a list of what is answered leaves all else live.
+    return any(name in live for name in names) or (bool(mock) and not any(name in mock for name in names))
 
 
 def _allows(session: ReplaySession, address: Address, *, is_lookup: bool = False) -> bool:
@@ -377,7 +386,8 @@ def _allows(session: ReplaySession, address: Address, *, is_lookup: bool = False
 
 
 def _is_in(hosts: Hosts, address: Address, is_lookup: bool) -> bool:
-    if hosts.allow(address) or (is_lookup and hosts.allow(address._replace(port="*"))):
+    # Some look a name up without the port. The connection is checked with it.
+    if hosts.allow(address, any_port=is_lookup and address.port is None):
         return True
     if is_lookup:
         # Only the IP addresses tell whether a name belongs to a network. The connection is checked by them.

@@ -53,7 +53,9 @@ class Rebound:
 
 
 def _exchange(before: Any, now: Any) -> None:
-    for module in list(sys.modules.values()):
+    modules: list[Any] = list(sys.modules.values())
+    for module in modules:
+        # A package may put any object there.
         if isinstance(module, ModuleType):
             names = vars(module)
             for name in [name for name, value in list(names.items()) if value is before]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from timetracer_otel.guard import network_guard
 from timetracer_otel.libraries.without_plugin import CLIENTS
 from timetracer_otel.session import BaseSession
@@ -9,10 +11,14 @@ from timetracer_otel.session import BaseSession
 __all__ = ["block", "unblock", "unwatch", "watch"]
 
 
-def watch() -> None:
-    """Refuse or count what no plugin captures in replays, as one has begun, until `unwatch`."""
+def watch(live_hosts: Collection[str] = ()) -> None:
+    """Refuse or count what no plugin captures in replays, as one has begun, until `unwatch`.
+
+    Args:
+        live_hosts: The setting of the replay.
+    """
     network_guard.know(CLIENTS)
-    network_guard.watch()
+    network_guard.watch(by_name=bool(live_hosts))
 
 
 def unwatch() -> None:

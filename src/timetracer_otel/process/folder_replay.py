@@ -135,7 +135,7 @@ class FolderReplay:
         """The sessions of all requests up to now. Only a block has them, which ends soon."""
         self._open: dict[ReplaySession, _Open] = {}
         self._watches = True
-        closed_world.watch()
+        closed_world.watch(config.live_hosts)
         if config.block_network:
             closed_world.block(self.outside())
 

@@ -45,7 +45,7 @@ class ProcessReplay:
         self._file = _stamp(self._saved_to)
         self._watches = isinstance(self.session, ReplaySession)
         if self._watches:
-            closed_world.watch()
+            closed_world.watch(config.live_hosts)
         if config.block_network:
             closed_world.block(self.session)
 

@@ -28,8 +28,8 @@ class Surroundings:
     def __init__(self, session: BaseSession, block_network: bool) -> None:
         self._session = session
         self._watches = isinstance(session, ReplaySession)
-        if self._watches:
-            closed_world.watch()
+        if isinstance(session, ReplaySession):
+            closed_world.watch(session.config.live_hosts if session.config is not None else ())
         if block_network:
             closed_world.block(session)
         self._plugins = load_plugins()

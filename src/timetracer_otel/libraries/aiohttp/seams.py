@@ -15,7 +15,7 @@ from aiohttp.connector import BaseConnector
 
 from timetracer_otel.base.kept_functions import KeptPatch
 from timetracer_otel.base.patching import Function, Patch
-from timetracer_otel.calls.exclusions import ExcludedUrls
+from timetracer_otel.calls.exclusions import ExcludedUrls, let_out
 from timetracer_otel.calls.flow import flow, pass_or_refuse, run_async
 from timetracer_otel.context import get_current_session
 from timetracer_otel.libraries.aiohttp.answer import Answer
@@ -46,7 +46,8 @@ def patches(module: ModuleType) -> list[Patch]:
             if refusal is not None:
                 raise refusal from fault
         if hop is None:
-            return await handler(request)
+            with let_out(LIB, session):
+                return await handler(request)
         value = await run_async(flow(hop, session))
         return await hop.replay(value) if isinstance(value, Answer) else value
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from timetracer_otel.base.kept_functions import KeptPatch
 from timetracer_otel.base.patching import Function, Patch
-from timetracer_otel.calls.exclusions import ExcludedUrls
+from timetracer_otel.calls.exclusions import ExcludedUrls, let_out
 from timetracer_otel.calls.flow import flow, run, run_async
 from timetracer_otel.context import get_current_session
 from timetracer_otel.libraries.httpx.call import LIB, AsyncHop, SyncHop, module_of
@@ -26,8 +26,11 @@ def patches(module: ModuleType) -> list[Patch]:
     def sync_seam(original: Function) -> Function:
         def handle_request(self: Any, request: Any) -> Any:
             session = get_current_session()
-            if session is None or (excluded is not None and excluded.search(str(request.url))):
+            if session is None:
                 return original(self, request)
+            if excluded is not None and excluded.search(str(request.url)):
+                with let_out(LIB, session):
+                    return original(self, request)
             return run(flow(SyncHop(ours, request, original, self), session))
 
         return handle_request
@@ -35,8 +38,11 @@ def patches(module: ModuleType) -> list[Patch]:
     def async_seam(original: Function) -> Function:
         async def handle_async_request(self: Any, request: Any) -> Any:
             session = get_current_session()
-            if session is None or (excluded is not None and excluded.search(str(request.url))):
+            if session is None:
                 return await original(self, request)
+            if excluded is not None and excluded.search(str(request.url)):
+                with let_out(LIB, session):
+                    return await original(self, request)
             return await run_async(flow(AsyncHop(ours, request, original, self), session))
 
         return handle_async_request

@@ -12,7 +12,7 @@ from typing import Any
 from timetracer_otel.base import faults
 from timetracer_otel.base.kept_functions import KeptPatch
 from timetracer_otel.base.patching import Function, Patch
-from timetracer_otel.calls.exclusions import ExcludedUrls
+from timetracer_otel.calls.exclusions import ExcludedUrls, let_out
 from timetracer_otel.calls.flow import flow, run
 from timetracer_otel.context import get_current_session
 from timetracer_otel.libraries.requests.adapters import BUILD, LIB, SEND, AdapterSeams, of_session, was_recorded
@@ -32,8 +32,11 @@ def patches(module: ModuleType) -> list[Patch]:
     def seam(original: Function) -> Function:
         def send(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
             session = get_current_session()
-            if session is None or not wants(request.url):
+            if session is None:
                 return original(self, request, *args, **kwargs)
+            if not wants(request.url):
+                with let_out(LIB, session):
+                    return original(self, request, *args, **kwargs)
             return run(flow(Hop(original, self, request, args, kwargs, of_session.take()), session))
 
         return send
@@ -41,8 +44,11 @@ def patches(module: ModuleType) -> list[Patch]:
     def foreign_seam(original: Function) -> Function:
         def send(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
             session = get_current_session()
-            if session is None or not wants(request.url):
+            if session is None:
                 return original(self, request, *args, **kwargs)
+            if not wants(request.url):
+                with let_out(LIB, session):
+                    return original(self, request, *args, **kwargs)
             if isinstance(session, ReplaySession) and not was_recorded(self, session):
                 return original(self, request, *args, **kwargs)
             return run(flow(ForeignHop(original, self, request, args, kwargs, of_session.take()), session))

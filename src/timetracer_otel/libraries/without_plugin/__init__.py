@@ -16,14 +16,35 @@ from timetracer_otel.libraries.without_plugin.connectors import CONNECTORS
 
 __all__ = ["CLIENTS"]
 
+_DATABASES = (
+    *(
+        "psycopg",
+        "psycopg2",
+        "psycopg_pool",
+        "asyncpg",
+        "aiopg",
+        "pg8000",
+        "pymysql",
+        "mysqlclient",
+        "MySQLdb",
+        "mysql",
+    ),
+    *("aiomysql", "asyncmy", "pymssql", "pyodbc", "oracledb", "cx_Oracle", "pymongo", "motor", "cassandra"),
+    *("clickhouse_connect", "clickhouse_driver"),
+)
+
 CLIENTS: Final = UncapturedClients(
     connectors=CONNECTORS,
     names={"MySQLdb": "mysqlclient", "cimpl": "confluent_kafka"},
+    groups={
+        **dict.fromkeys(_DATABASES, "db"),
+        **dict.fromkeys(("urllib3", "urllib", "http", "pycurl", "curl_cffi", "httplib2", "niquests"), "http"),
+        **dict.fromkeys(("valkey", "coredis", "glide"), "redis"),
+    },
     keep_connections=frozenset(
         {
-            *("psycopg", "psycopg2", "asyncpg", "aiopg", "pymysql", "mysqlclient", "mysql", "aiomysql", "asyncmy"),
-            *("pymssql", "pyodbc", "oracledb", "pymongo", "cassandra", "pymemcache", "clickhouse"),
-            *("grpc", "kafka", "aiokafka", "confluent_kafka", "pika", "aio_pika", "urllib3", "urllib"),
+            *_DATABASES,
+            *("pymemcache", "grpc", "kafka", "aiokafka", "confluent_kafka", "pika", "aio_pika", "urllib3", "urllib"),
         }
     ),
     within_the_process=frozenset({"sqlite3"}),

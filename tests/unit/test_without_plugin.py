@@ -1,0 +1,86 @@
+"""Where clients without a plugin connect, as far as their arguments tell; and what a refusal must not show."""
+
+from __future__ import annotations
+
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from timetracer_otel.libraries.without_plugin import CLIENTS
+
+
+def address(module: str, name: str, *args: Any, **kwargs: Any) -> str | None:
+    connectors = {found.name: found for found in CLIENTS.connectors[module](ModuleType(module))}
+    return connectors[name].address(args, kwargs)
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "found"),
+    [
+        (("Driver={x};Server=tcp:db.internal,1444;Uid=app;Pwd=s3cret",), {}, "db.internal:1444"),
+        (("DRIVER=x;SERVER=db;PORT=5433",), {}, "db:5433"),
+        ((), {"server": "db"}, "db:1433"),
+        (("DSN=shop;PWD=s3cret",), {}, "the data source shop"),
+        (("garbage",), {}, "the database of its connection string"),
+    ],
+)
+def test_pyodbc(args: tuple[Any, ...], kwargs: dict[str, Any], found: str) -> None:
+    assert address("pyodbc", "connect", *args, **kwargs) == found
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "found"),
+    [
+        ((), {"host": "db", "port": 3307, "password": "s3cret"}, "db:3307"),
+        (("db", "app", "s3cret", "shop"), {}, "db:3306"),
+        ((), {"unix_socket": "/run/mysqld.sock"}, "/run/mysqld.sock"),
+        ((), {}, "localhost:3306"),
+    ],
+)
+def test_mysqlclient(args: tuple[Any, ...], kwargs: dict[str, Any], found: str) -> None:
+    assert address("MySQLdb.connections", "Connection.__init__", object(), *args, **kwargs) == found
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "found"),
+    [
+        (("db:1522/shop",), {}, "db:1522"),
+        (("app/s3cret@db/shop",), {}, "db:1521"),
+        (("tcps://db:2484/shop",), {}, "db:2484"),
+        (("(DESCRIPTION=(ADDRESS=(PROTOCOL=TCP)(HOST=db)(PORT=1523)))",), {}, "db:1523"),
+        ((), {"host": "db"}, "db:1521"),
+        ((), {"params": SimpleNamespace(host=["db"], port=[1524])}, "db:1524"),
+        ((), {"pool": SimpleNamespace(dsn="db/shop")}, "db:1521"),
+        ((), {}, "the database of its settings"),
+    ],
+)
+def test_oracledb(args: tuple[Any, ...], kwargs: dict[str, Any], found: str) -> None:
+    assert address("oracledb.connection", "Connection.__init__", object(), *args, **kwargs) == found
+
+
+@pytest.mark.parametrize(
+    ("target", "found"),
+    [
+        (b"stock:50051", "stock:50051"),
+        (b"dns:///stock:50051", "stock:50051"),
+        (b"dns://8.8.8.8/stock:50051", "stock:50051"),
+        (b"ipv4:10.0.0.1:50051", "10.0.0.1:50051"),
+        (b"unix:/run/stock.sock", "/run/stock.sock"),
+        (b"unix:///run/stock.sock", "/run/stock.sock"),
+        (b"unix-abstract:stock", "@stock"),
+    ],
+)
+def test_grpc(target: bytes, found: str) -> None:
+    module = ModuleType("grpc._channel")
+    module._UnaryUnaryMultiCallable = type("X", (), {"__call__": None, "future": len})  # type: ignore[attr-defined]
+    (connector,) = CLIENTS.connectors["grpc._channel"](module)
+    assert connector.name == "_UnaryUnaryMultiCallable.future"
+    assert connector.address((SimpleNamespace(_target=target),), {}) == found
+
+
+def test_confluent_kafka() -> None:
+    of = "confluent_kafka.cimpl", "Producer.__init__", object()
+    assert address(*of, {"bootstrap.servers": "a:9092,b:9092"}) == "a:9092,b:9092"
+    assert address(*of, **{"bootstrap.servers": "a:9092"}) == "a:9092"
+    assert address(*of, {}) == "the brokers that its settings name"
