@@ -7,6 +7,7 @@ its parser, and the request writes its body: each of these asks which call it wo
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from types import ModuleType
 from typing import Any
 
@@ -35,9 +36,10 @@ def patches(module: ModuleType) -> list[Patch]:
         session = get_current_session()
         if session is None:
             return await handler(request)
-        hop = None
+        hop, is_excluded = None, False
         try:
-            if excluded is None or excluded.search(str(request.url)) is None:
+            is_excluded = excluded is not None and excluded.search(str(request.url)) is not None
+            if not is_excluded:
                 hop = Hop(request, handler, write_bytes[0])
         except Exception as fault:
             # A `request_class` of the app's own need not have what a call is made of.
@@ -46,7 +48,7 @@ def patches(module: ModuleType) -> list[Patch]:
             if refusal is not None:
                 raise refusal from fault
         if hop is None:
-            with let_out(LIB, session):
+            with let_out(LIB, session) if is_excluded else nullcontext():
                 return await handler(request)
         value = await run_async(flow(hop, session))
         return await hop.replay(value) if isinstance(value, Answer) else value

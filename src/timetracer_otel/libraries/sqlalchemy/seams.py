@@ -452,7 +452,7 @@ def _get_isolation_level(original: Function) -> Function:
         # The answer is about the level that the app has set: in another order of levels, answers have another order.
         level = self.get_execution_options().get("isolation_level")
         site = PlainSite(target, _GET_LEVEL, live, given={"set": level} if level is not None else None)
-        if level is not None and _is_replaying(session) and session.upcoming(site.redacted(session)) is None:
+        if level is not None and _is_replaying(session, target) and session.upcoming(site.redacted(session)) is None:
             # Older recordings do not hold it.
             site = PlainSite(target, _GET_LEVEL, live)
         return run(flow(site, session))
