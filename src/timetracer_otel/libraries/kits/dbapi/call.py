@@ -37,7 +37,7 @@ class _DatabaseSite(Site, ABC):
     def __init__(self, target: Target, connection: Any = None) -> None:
         self.lib = target.lib
         self.target = target
-        self.connection = connection
+        self.connection: Any = connection
         """On which the call is made: the driver's own, or one of a replay."""
         self._facts: dict[str, Any] | None = None
 
