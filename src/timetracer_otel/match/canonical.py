@@ -26,11 +26,12 @@ def canonical(value: Any) -> Any:
     """
     kind = type(value)
     if kind is dict:
-        if len(value) > 1:
-            # Keys of several types have no order of their own, and that of frozensets is no total one.
-            keys = sorted(value) if _TEXT.issuperset(map(type, value)) else sorted(value, key=pack)
-            return {key: canonical(value[key]) for key in keys}
-        return {key: canonical(item) for key, item in value.items()}
+        given = list(value)
+        # Keys of several types have no order of their own, and that of frozensets is no total one.
+        keys = sorted(given) if _TEXT.issuperset(map(type, given)) else sorted(given, key=pack)
+        if _LEAVES.issuperset(map(type, value.values())):
+            return value if keys == given else {key: value[key] for key in keys}
+        return {key: item if type(item := value[key]) in _LEAVES else canonical(item) for key in keys}
     if kind is list or kind is tuple:
         if _LEAVES.issuperset(map(type, value)):
             return value

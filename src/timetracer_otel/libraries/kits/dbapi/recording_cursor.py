@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import wrapt
@@ -195,7 +195,15 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
 
 def recording_cursor(wrapped: Any, target: Target, fetches: Fetches | None = None) -> RecordingCursor:
     """A `RecordingCursor` that has no method which the driver's cursor has not."""
-    return shaped(RecordingCursor, type(wrapped))(wrapped, target, fetches)
+    own: Any = type(wrapped)
+    made: RecordingCursor = _class_for(own)(wrapped, target, fetches)
+    return made
+
+
+# Asked for each statement: one argument is looked up faster than those of `shaped`.
+@lru_cache(maxsize=256)
+def _class_for(own: Any) -> Any:
+    return shaped(RecordingCursor, own)
 
 
 def _refuse(event: DependencyEvent, session: ReplaySession, site: StatementSite) -> Any:
