@@ -36,7 +36,8 @@ def _folders(tmp_path: Path) -> None:
             ["good", "--ignore", "headers:date", *CMD],
             (
                 "--ignore: 'headers:date' is not allowed. Allowed: query:<name>, header:<name>, "
-                "body:<JSON path from $>, separated by commas."
+                "body:<JSON path from $>, each alone or behind a scope (POST /v1/*: body:$.ts), and "
+                "sql:<table>.<bound value>, separated by commas."
             ),
         ),
         (["good", "--ignore", "query:a", *CMD], "--ignore: 'query:a' says nothing about an answer; it has no query."),

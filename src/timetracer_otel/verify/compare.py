@@ -48,10 +48,10 @@ class Ignored(NamedTuple):
         parsed = [rule for text in rules if (rule := parse_rule(text)) is not None]
         for rule in parsed:
             if rule.kind not in ("header", "body"):
-                raise ConfigurationError(
-                    f"--ignore: {rule.kind + ':' + rule.what if rule.kind == 'query' else rule.what!r} says nothing "
-                    "about an answer; it has no query, and no bound values."
+                named, lacks = (
+                    (f"query:{rule.what}", "query") if rule.kind == "query" else (rule.what, "bound values")
                 )
+                raise ConfigurationError(f"--ignore: {named!r} says nothing about an answer; it has no {lacks}.")
         return cls(tuple(parsed))
 
     def in_answer_to(self, request: RequestSnapshot) -> tuple[frozenset[str], tuple[str, ...]]:
