@@ -56,7 +56,10 @@ def test_a_program_that_asks_for_nothing_loads_none_of_what_records() -> None:
     assert set(json.loads(done.stdout)) == {
         "timetracer_otel",
         "timetracer_otel.base",
+        "timetracer_otel.base.chance",
         "timetracer_otel.base.faults",
+        "timetracer_otel.base.hosts",
+        "timetracer_otel.base.ignore_rules",
         "timetracer_otel.base.plugin_names",
         "timetracer_otel.base.settings",
         "timetracer_otel.config",

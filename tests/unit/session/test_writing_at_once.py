@@ -22,7 +22,7 @@ def event(method: str) -> DependencyEvent:
 
 @pytest.mark.timeout(30)
 def test_a_call_that_ends_while_another_one_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = ProcessSession(TraceConfig(mode=TraceMode.RECORD, cassette_dir=str(tmp_path)), lambda _: False)
+    session = ProcessSession(TraceConfig(mode=TraceMode.RECORD, cassette_dir=str(tmp_path)), lambda _: None)
     put: Any = AppendWriter._put
     left = ["third", "second"]
 
