@@ -540,7 +540,7 @@ def test_block_network_of_the_marker(pytester: pytest.Pytester, upstream: Loopba
         """,
     )
     for text in (
-        "Blocked: a connection to 127.0.0.1:9 from",
+        "Blocked: a connection of socket to 127.0.0.1:9, which no plugin captures",
         "Replay of *: 1 hit, 0 missed, 0 unused, 0 live, 1 blocked",
     ):
         failed = run(pytester)
