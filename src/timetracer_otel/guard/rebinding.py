@@ -6,11 +6,10 @@ it. So the object is replaced under every name that a module has for it. freezeg
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from types import ModuleType
 from typing import Any
 
+from timetracer_otel.base.module_names import names_of
 from timetracer_otel.base.patching import Function, Patch, Undoable
 
 __all__ = ["Rebound", "is_immutable", "subclasses_of", "with_methods"]
@@ -43,23 +42,17 @@ class Rebound:
         """Put the replacement in; harmless when repeated."""
         if self._replacement is None:
             self._replacement = self._make(self._original)
-            _exchange(self._original, self._replacement)
+            for module, name in names_of(self._original):
+                if vars(module).get(name) is self._original:
+                    vars(module)[name] = self._replacement
 
     def undo(self) -> None:
         """Put the original back, also where a module took the replacement meanwhile; harmless when repeated."""
         if self._replacement is not None:
-            _exchange(self._replacement, self._original)
+            for module, name in names_of(self._original, self._replacement):
+                if vars(module).get(name) is self._replacement:
+                    vars(module)[name] = self._original
             self._replacement = None
-
-
-def _exchange(before: Any, now: Any) -> None:
-    modules: list[Any] = list(sys.modules.values())
-    for module in modules:
-        # A package may put any object there.
-        if isinstance(module, ModuleType):
-            names = vars(module)
-            for name in [name for name, value in list(names.items()) if value is before]:
-                names[name] = now
 
 
 def with_methods(original: type[Any], methods: Mapping[str, Callable[[Function], Function]]) -> type[Any]:

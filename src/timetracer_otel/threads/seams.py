@@ -12,7 +12,6 @@ which Python 3.14 and newer run ``Thread.run``.
 from __future__ import annotations
 
 import contextvars
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar, Token
 from types import ModuleType
@@ -22,6 +21,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
 from timetracer_otel.base import faults
+from timetracer_otel.base.module_names import names_of
 from timetracer_otel.base.otel_context import current_context
 from timetracer_otel.base.patching import Function, Patch, Seams, Undoable
 from timetracer_otel.config import instrumentation_disabled
@@ -62,9 +62,9 @@ def _function_patches(module: ModuleType) -> Iterator[Undoable]:
     # Modules that did `from _thread import start_new_thread` have the function itself. (`threading` has it under
     # another name. Its threads are seen already.)
     original = module.start_new_thread
-    for other in list(sys.modules.values()):
-        if other is not module and getattr(other, "__dict__", {}).get("start_new_thread") is original:
-            yield Patch(other, "start_new_thread", _starting_function)
+    for other, name in names_of(original):
+        if other is not module and name == "start_new_thread" and vars(other).get(name) is original:
+            yield Patch(other, name, _starting_function)
 
 
 def _executor_patches(module: ModuleType) -> Iterator[Undoable]:
