@@ -131,7 +131,8 @@ def test_files_that_may_not_grow_end_in_counted_recordings_and_the_app_does_not_
         """
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
 job(1, users=2)
-job(2, body=bytes(5000))
+# The journal has time to write the first calls by themselves: nothing can be read of a part that is cut in its first.
+job(2, users=3, body=bytes(5000), then=lambda: time.sleep(0.5))
 print(told())
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
 job(3)
@@ -143,7 +144,7 @@ print(told())
     assert (found["job 1"].complete, found["job 3"].complete) == (True, True)
     # The part held what fitted: that is the cassette now.
     assert not found["job 2"].complete
-    assert 0 < len(found["job 2"].events) < 40
+    assert 0 < len(found["job 2"].events) < 6
     assert not [*tmp_path.rglob("*.part"), *tmp_path.rglob("*.tmp")]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import asyncio
 import contextlib
+import contextvars
 import http.client
 import logging
 import logging.handlers
@@ -299,9 +300,9 @@ def test_code_outside_the_session_and_telemetry_go_on(upstream: Loopback, empty:
         connect()
 
     done = threading.Event()
-    # What C code starts has no context: as a thread that was there before the session.
+    # What C code starts has no context, as a thread that was there before the session.
     with replay(empty) as session:
-        _thread.start_new_thread(in_another_thread, ())
+        contextvars.Context().run(_thread.start_new_thread, in_another_thread, ())
         assert done.wait(20)
         with suppress_instrumentation():
             connect()
