@@ -34,8 +34,9 @@ PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,$(EXPORTERS))
 # trace function is being installed" where an audit hook runs between (the tests have one): no coverage there.
 TRACES_SAFELY := $(shell $(PYTHON) -c 'import sys; print(int(sys.version_info >= (3, 12)))' 2>/dev/null)
 
-# mysqlclient is built from its source, where its library's headers are (libmariadb-dev) and a compiler.
-MYSQL_CONFIG := $(and $(shell command -v mariadb_config || command -v mysql_config),$(shell command -v pkg-config),$(shell command -v cc))
+# mysqlclient is built from its source, where its library's headers are (libmariadb-dev), Python's, and a compiler.
+PYTHON_H := $(shell $(PYTHON) -c 'import os, sysconfig; print(*filter(os.path.exists, [sysconfig.get_path("include") + "/Python.h"]))' 2>/dev/null)
+MYSQL_CONFIG := $(and $(PYTHON_H),$(shell command -v mariadb_config || command -v mysql_config),$(shell command -v pkg-config),$(shell command -v cc))
 
 BIN = $(VENV)/bin
 STAMPS = $(VENV)/stamps
