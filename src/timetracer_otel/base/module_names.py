@@ -1,51 +1,102 @@
 """Every name that a module has for a function or a class, for those that cannot be patched in place.
 
 A module that did ``from pycurl import Curl`` has a name of its own for the class. A replay has to find all of these
-names when it begins. A test run begins thousands of replays, and a large program has thousands of modules, so each
-module is looked through once, when it is first met after its import.
+names when it begins. A test run begins thousands of replays, and a large program has thousands of modules. So each
+module is looked through once, when it is first met after its import, and each object is once looked for in all of
+them.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 from weakref import ref
 
-__all__ = ["names_of"]
+__all__ = ["forget", "names_of"]
 
-_Place = tuple["ref[ModuleType]", str]
-_known: dict[int, tuple[Any, dict[str, ref[ModuleType]], list[_Place]]] = {}
-"""By the id of an object, which is kept: the object, the modules that were looked through, and where it was found."""
+
+class _Names:
+    """One object, and the names that were found for it."""
+
+    def __init__(self, original: Any) -> None:
+        self.original = original
+        self.places: dict[tuple[ref[ModuleType], str], None] = {}
+
+
 _lock = threading.RLock()
+_looked_for: dict[int, _Names] = {}
+"""By the id of an object, and of what stands in its place."""
+_replacements: dict[int, Any] = {}
+_seen: dict[str, ref[ModuleType]] = {}
+_state: tuple[int, str] | None = None
+"""How many modules there were, and which came last, when all had been looked through."""
 
 
-def names_of(original: Any, replacement: Any = None) -> Iterator[tuple[ModuleType, str]]:
+def names_of(original: Any, replacement: Any = None) -> list[tuple[ModuleType, str]]:
     """The modules that have a name for an object, or for what stands in its place, and that name.
 
     A module may have something else under the name by now, so the caller has to look. Names that a module was given
-    after its import are not found. Safe from any thread.
+    after its import are not found, except in the main module. A module that was put in the place of another one of
+    the same name is found when the next module has been imported. Safe from any thread.
 
     Args:
         original: The function or class.
-        replacement: What stands in its place at the moment; modules that were imported meanwhile have that.
+        replacement: What stands in its place from now on, until `forget`: modules that are imported meanwhile have
+            that.
     """
     with _lock:
-        _, seen, places = _known.setdefault(id(original), (original, {}, []))
-        for key, module in list(sys.modules.items()):
-            met = seen.get(key)
-            # A package may put any object there. One of cffi says that it is a module, and is none.
-            if (met is not None and met() is module) or not issubclass(type(module), ModuleType):
-                continue
-            here = ref(module)
-            for name, value in list(vars(module).items()):
-                if value is original or (value is replacement and replacement is not None):
-                    places.append((here, name))
-            # The main module gets names for as long as the program runs.
-            if key != "__main__" and not getattr(getattr(module, "__spec__", None), "_initializing", False):
-                seen[key] = here
-        places[:] = dict.fromkeys(place for place in places if place[0]() is not None)
-        found = [(there, name) for here, name in places if (there := here()) is not None]
-    yield from found
+        names = _looked_for.get(id(original))
+        if names is None:
+            names = _looked_for[id(original)] = _Names(original)
+            for module in _modules():
+                _look_through(module, {id(original): names})
+        if replacement is not None:
+            _replacements[id(replacement)] = replacement
+            _looked_for[id(replacement)] = names
+        _look_for_new_modules()
+        return [(there, name) for here, name in list(names.places) if (there := here()) is not None]
+
+
+def forget(replacement: Any) -> None:
+    """Nothing stands in the place of an object any more; harmless when repeated."""
+    with _lock:
+        if _replacements.pop(id(replacement), None) is not None:
+            del _looked_for[id(replacement)]
+
+
+def _look_for_new_modules() -> None:
+    global _state
+    state = len(sys.modules), next(reversed(sys.modules), "")
+    main = sys.modules.get("__main__")
+    # The main module gets names for as long as the program runs.
+    if main is not None and issubclass(type(main), ModuleType):
+        _look_through(main, _looked_for)
+    if state == _state:
+        return
+    is_whole = True
+    for key, module in list(sys.modules.items()):
+        met = _seen.get(key)
+        if (met is not None and met() is module) or not issubclass(type(module), ModuleType):
+            continue
+        _look_through(module, _looked_for)
+        if getattr(getattr(module, "__spec__", None), "_initializing", False):
+            is_whole = False
+        else:
+            _seen[key] = ref(module)
+    for names in _looked_for.values():
+        names.places = {place: None for place in names.places if place[0]() is not None}
+    _state = state if is_whole else None
+
+
+def _look_through(module: ModuleType, looked_for: dict[int, _Names]) -> None:
+    for name, value in list(vars(module).items()):
+        names = looked_for.get(id(value))
+        if names is not None:
+            names.places[(ref(module), name)] = None
+
+
+def _modules() -> list[ModuleType]:
+    # A package may put any object there. One of cffi says that it is a module, and is none.
+    return [module for module in list(sys.modules.values()) if issubclass(type(module), ModuleType)]

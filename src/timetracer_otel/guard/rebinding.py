@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from timetracer_otel.base.module_names import names_of
+from timetracer_otel.base.module_names import forget, names_of
 from timetracer_otel.base.patching import Function, Patch, Undoable
 
 __all__ = ["Rebound", "is_immutable", "subclasses_of", "with_methods"]
@@ -42,7 +42,7 @@ class Rebound:
         """Put the replacement in; harmless when repeated."""
         if self._replacement is None:
             self._replacement = self._make(self._original)
-            for module, name in names_of(self._original):
+            for module, name in names_of(self._original, self._replacement):
                 if vars(module).get(name) is self._original:
                     vars(module)[name] = self._replacement
 
@@ -52,6 +52,7 @@ class Rebound:
             for module, name in names_of(self._original, self._replacement):
                 if vars(module).get(name) is self._replacement:
                     vars(module)[name] = self._original
+            forget(self._replacement)
             self._replacement = None
 
 
