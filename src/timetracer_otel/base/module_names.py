@@ -69,16 +69,17 @@ def forget(replacement: Any) -> None:
 def _look_for_new_modules() -> None:
     global _state
     state = len(sys.modules), next(reversed(sys.modules), "")
-    main = sys.modules.get("__main__")
+    main: Any = sys.modules.get("__main__")
     # The main module gets names for as long as the program runs.
-    if main is not None and issubclass(type(main), ModuleType):
+    if _is_module(main):
         _look_through(main, _looked_for)
     if state == _state:
         return
     is_whole = True
-    for key, module in list(sys.modules.items()):
+    modules: list[tuple[str, Any]] = list(sys.modules.items())
+    for key, module in modules:
         met = _seen.get(key)
-        if (met is not None and met() is module) or not issubclass(type(module), ModuleType):
+        if (met is not None and met() is module) or not _is_module(module):
             continue
         _look_through(module, _looked_for)
         if getattr(getattr(module, "__spec__", None), "_initializing", False):
@@ -98,5 +99,10 @@ def _look_through(module: ModuleType, looked_for: dict[int, _Names]) -> None:
 
 
 def _modules() -> list[ModuleType]:
-    # A package may put any object there. One of cffi says that it is a module, and is none.
-    return [module for module in list(sys.modules.values()) if issubclass(type(module), ModuleType)]
+    found: list[Any] = list(sys.modules.values())
+    return [module for module in found if _is_module(module)]
+
+
+def _is_module(value: Any) -> bool:
+    # A package may put any object among the modules. One of cffi says that it is a module, and is none.
+    return issubclass(type(value), ModuleType)
