@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from timetracer_otel.config import Settings
-    from timetracer_otel.process.surroundings import FolderSurroundings, Surroundings
+    from timetracer_otel.process.folder_surroundings import FolderSurroundings
+    from timetracer_otel.process.surroundings import Surroundings
     from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
     from timetracer_otel.session.record_modes import ReplayOrRecording
 
@@ -224,7 +225,7 @@ class replay(SessionBlock["ReplayOrRecording"]):  # noqa: N801 - used like a fun
         path = self._path or self._config.cassette_path
         if path is None or not Path(path).is_dir():
             return super().__enter__()
-        from timetracer_otel.process.surroundings import FolderSurroundings
+        from timetracer_otel.process.folder_surroundings import FolderSurroundings
 
         surroundings = FolderSurroundings(replace(self._config, cassette_path=path))
         self._folders.append(surroundings)

@@ -140,3 +140,14 @@ def test_an_exporter_made_in_code_before_the_instrumentor_gets_its_seams(tmp_pat
     assert (done.stderr, done.returncode) == ("", 0)
     (file,) = tmp_path.rglob("*.msgpack")
     assert len(read_cassette(file).events) == 1
+
+
+def test_a_block_loads_no_part_for_a_framework_or_a_task_queue(tmp_path: Path) -> None:
+    done = plain(f"""
+        import sys, timetracer_otel
+        with timetracer_otel.record({str(tmp_path / "x.msgpack")!r}):
+            pass
+        names = ("frameworks", "asgi", "wsgi", "django", "celery", "rq", "verified_jobs")
+        print([name for name in names if f"timetracer_otel.incoming.{{name}}" in sys.modules])
+    """)
+    assert done.stdout == "[]\n", done.stderr

@@ -1,20 +1,14 @@
-"""What a block of `record` or `replay` switches on: seams, the session in threads, the span processor, the guard.
-
-The replay of a folder also switches on the middlewares of the web frameworks.
-"""
+"""What a block of `record` or `replay` switches on: seams, the session in threads, the span processor, the guard."""
 
 from __future__ import annotations
 
 from timetracer_otel.calls.registry import load_plugins
-from timetracer_otel.config import TraceConfig
-from timetracer_otel.incoming import frameworks
 from timetracer_otel.process import closed_world
-from timetracer_otel.process.folder_replay import FolderReplay, FolderSession
 from timetracer_otel.process.runtime import runtime
 from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.threads import hold, release
 
-__all__ = ["FolderSurroundings", "Surroundings"]
+__all__ = ["Surroundings"]
 
 
 class Surroundings:
@@ -43,36 +37,6 @@ class Surroundings:
         closed_world.unblock(self._session)
         if self._watches:
             closed_world.unwatch()
-        for plugin in self._plugins:
-            plugin.deactivate()
-        release()
-
-
-class FolderSurroundings:
-    """The replay of a folder in this process, from when this is made until `end`.
-
-    Args:
-        config: Its ``cassette_path`` is the folder.
-
-    Raises:
-        ConfigurationError: The process records or replays already, or the record mode is one for a single cassette.
-        CassetteError: No cassette of the folder can be read.
-    """
-
-    def __init__(self, config: TraceConfig) -> None:
-        self._folder = FolderReplay(config, by_environment=False)
-        runtime().begin_folder(self._folder)
-        self.session: FolderSession = self._folder.outside()
-        self._plugins = load_plugins()
-        for plugin in self._plugins:
-            plugin.activate()
-        frameworks.install(lambda _: True)
-        hold()
-
-    def end(self) -> None:
-        """Switch off what was switched on."""
-        runtime().end_folder(self._folder)
-        frameworks.remove()
         for plugin in self._plugins:
             plugin.deactivate()
         release()
