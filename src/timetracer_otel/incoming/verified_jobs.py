@@ -15,6 +15,7 @@ from io import BufferedRWPair
 from typing import Any
 
 from timetracer_otel.base.patching import Function
+from timetracer_otel.calls.flow import Flow, run, run_async
 from timetracer_otel.config import job_source
 from timetracer_otel.incoming.job_scope import IncomingJob, as_json
 from timetracer_otel.incoming.jobs import in_job, outside_jobs
@@ -54,28 +55,24 @@ def given_by_verify(framework: str, function_of: FunctionOf) -> Callable[[Functi
     return wrap
 
 
-def _work(worker: Any, source: str, framework: str, function_of: FunctionOf) -> None:
+def _work(*given: Any) -> None:
+    run(_answers(*given))
+
+
+async def _work_async(*given: Any) -> None:
+    # Nothing else runs on this loop that the reading of the next job could keep waiting.
+    await run_async(_answers(*given))
+
+
+def _answers(worker: Any, source: str, framework: str, function_of: FunctionOf) -> Flow:
+    """Answer each job that the command gives. The steps are the functions of the jobs, to be called or awaited."""
     with _connected(source, framework) as wire:
         for line in wire:
             told: dict[str, Any] = {"unknown": True}
             found = _call(worker, framework, function_of, json.loads(line))
             if found is not None:
                 try:
-                    told = {"value": as_json(found())}
-                except Exception as error:
-                    told = _raised(error)
-            _tell(wire, told)
-
-
-async def _work_async(worker: Any, source: str, framework: str, function_of: FunctionOf) -> None:
-    with _connected(source, framework) as wire:
-        # Nothing else runs on this loop that the reading could keep waiting.
-        for line in wire:
-            told: dict[str, Any] = {"unknown": True}
-            found = _call(worker, framework, function_of, json.loads(line))
-            if found is not None:
-                try:
-                    told = {"value": as_json(await found())}
+                    told = {"value": as_json((yield found))}
                 except Exception as error:
                     told = _raised(error)
             _tell(wire, told)
