@@ -212,15 +212,9 @@ class WarmConnectSite(ConnectSite):
     def __init__(self, target: Target) -> None:
         super().__init__(target, _nothing, _nothing)
 
-    def returned(self, value: Any, recording: Recording) -> Any:
-        """Nothing; what the library knows of the database by now is noted."""
-        self._facts = untold_facts(recording.session, self.target)
-        recording.close()
-        return value
-
-    def result(self, recording: Recording) -> EventResult:
-        """The facts of the database that were noted."""
-        return EventResult(reply={"engine": self._facts} if self._facts else {})
+    # The library knows its server already: what it knows is noted as for any other call.
+    returned = _DatabaseSite.returned
+    result = _DatabaseSite.result
 
 
 class StatementSite(_DatabaseSite):
