@@ -302,20 +302,21 @@ _seeming: WeakSet[Any] = WeakSet()
 
 def seem_open(connection: Any) -> None:
     """Let a connection that a replay plays look as it does when it is made."""
-    real = _real(connection)
-    for name in _SOCKETS:
-        if getattr(real, name, _NO_SOCKET) is None:
-            setattr(real, name, _NO_SOCKET)
-    _seeming.add(real)
+    _seeming.add(_with_sockets(connection, None, _NO_SOCKET))
 
 
 def seem_closed(connection: Any) -> None:
     """Undo `seem_open`. The library must not take it for a connection that it can use."""
+    _seeming.discard(_with_sockets(connection, _NO_SOCKET, None))
+
+
+def _with_sockets(connection: Any, before: Any, now: Any) -> Any:
+    """The library's own connection, with one value of its sockets exchanged for another."""
     real = _real(connection)
     for name in _SOCKETS:
-        if getattr(real, name, None) is _NO_SOCKET:
-            setattr(real, name, None)
-    _seeming.discard(real)
+        if getattr(real, name, now) is before:
+            setattr(real, name, now)
+    return real
 
 
 class SeemingConnections:
