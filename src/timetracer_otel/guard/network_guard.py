@@ -107,8 +107,11 @@ def end(session: BaseSession) -> None:
     """Undo `begin`; harmless when repeated."""
     global _sessions
     with _lock:
-        _sessions = tuple(other for other in _sessions if other is not session)
-        _guard()
+        left = tuple(other for other in _sessions if other is not session)
+        # Every session ends here; few have begun here.
+        if len(left) != len(_sessions):
+            _sessions = left
+            _guard()
 
 
 def watch(*, by_name: bool = False) -> None:
