@@ -221,6 +221,9 @@ class DependencyEvent:
     """Why no replay can answer from this event; None where it can."""
     within: list[SpanFacts] = field(default_factory=list)
     """Client spans of other instrumentations inside this call: the same call, seen at a lower level."""
+    pseudonyms: tuple[str, ...] = ()
+    """The pseudonyms that this event is the first to hold, in a file that was written while the recording ran. A
+    whole cassette has them in `Cassette.pseudonyms`."""
 
     @property
     def is_observed_only(self) -> bool:
@@ -279,6 +282,9 @@ class AppliedPolicies:
     store_response_body: str = "always"
     sample_rate: float = 1.0
     errors_only: bool = False
+    pseudonymised: bool = False
+    """Whether each secret was replaced by a pseudonym of its own, wherever it stood. In older recordings one constant
+    text stands for all secrets, only under secret names."""
 
 
 @dataclass(slots=True)
@@ -297,6 +303,8 @@ class Cassette:
     """False where the recorder died before it could write the footer."""
     path: str | None = None
     """The file this was read from."""
+    pseudonyms: tuple[str, ...] = ()
+    """The texts that stand in the recording in place of secrets. They are no secrets, and belong to nothing else."""
 
 
 @dataclass(slots=True)

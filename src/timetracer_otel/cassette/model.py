@@ -30,7 +30,8 @@ from timetracer_otel.types import (
 
 __all__ = ["HeaderParts", "encode_event", "encode_footer", "encode_header", "event_from", "from_maps", "header_parts"]
 
-HeaderParts: TypeAlias = tuple[SessionMeta, RequestSnapshot, AppliedPolicies]
+HeaderParts: TypeAlias = tuple[SessionMeta, RequestSnapshot, AppliedPolicies, tuple[str, ...]]
+"""What the header says; the last part is the pseudonyms of the recording."""
 
 
 def _is_texts(items: Any) -> bool:
@@ -67,7 +68,7 @@ _TEXT_MAP = Kind("a map of text to text", frozenset({dict}), _is_text_map)
 _COUNTS = Kind("a map of text to whole numbers", frozenset({dict}), _is_count_map)
 _HEADERS = Kind("headers or a map of text to text", frozenset({dict, HeaderMap}), _is_text_map)
 _TEXTS = Kind("an array of text", frozenset({list}), _is_texts)
-_PATH = Kind("an array of text", frozenset({list}), _is_texts, encode=list, decode=tuple)
+_TUPLE = Kind("an array of text", frozenset({list}), _is_texts, encode=list, decode=tuple)
 _CHUNKS = Kind(
     "an array of [milliseconds, bytes]",
     frozenset({list}),
@@ -191,9 +192,10 @@ _EVENT: Final = Table(
         "result": ("result", nested(_RESULT)),
         "call": ("call", nested(_CALL)),
         "span": ("span", nested(_SPAN)),
-        "path": ("path", _PATH),
+        "path": ("path", _TUPLE),
         "not_replayable": ("not_replayable", _TEXT),
         "within": ("within", _SPANS),
+        "pseudonyms": ("pseudonyms", _TUPLE),
     },
 )
 _SESSION: Final = Table(
@@ -224,6 +226,7 @@ _POLICIES: Final = Table(
         "store_response_body": ("store_response_body", _TEXT),
         "sample_rate": ("sample_rate", _NUMBER),
         "errors_only": ("errors_only", _FLAG),
+        "pseudonymised": ("pseudonymised", _FLAG),
     },
 )
 _STATS: Final = Table(
@@ -270,11 +273,13 @@ def event_from(found: Any) -> DependencyEvent:
 def encode_header(cassette: Cassette) -> tuple[bytes, Counter[str]]:
     """The header, packed, and a count of what was left out of it, by reason."""
     faults: Faults = []
-    parts = {
+    parts: dict[str, Any] = {
         "session": _SESSION.to_map(cassette.session, faults, "session."),
         "request": _REQUEST.to_map(cassette.request, faults, "request."),
         "policies": _POLICIES.to_map(cassette.policies, faults, "policies."),
     }
+    if cassette.pseudonyms:
+        parts["pseudonyms"] = list(cassette.pseudonyms)
     try:
         return pack_map(_header_of(parts)), _left_out("", faults)
     except Unencodable:
@@ -284,7 +289,7 @@ def encode_header(cassette: Cassette) -> tuple[bytes, Counter[str]]:
     return pack_map(_header_of(parts)), _left_out("", faults)
 
 
-def _header_of(parts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _header_of(parts: dict[str, Any]) -> dict[str, Any]:
     header: dict[str, Any] = {"format": FORMAT_NAME, "version": FORMAT_VERSION, **parts}
     header["session"] = {key: item for key, item in parts["session"].items() if key != "versions"}
     if parts["session"].get("versions"):
@@ -335,7 +340,7 @@ def _footer_of(parts: dict[str, Any], events: int, left_out: Counter[str], fault
 
 
 def header_parts(found: Any) -> HeaderParts:
-    """Session, request and policies from a header map; raises `MalformedError` if it is not as the format says."""
+    """What a header map says; raises `MalformedError` if it is not as the format says."""
     if type(found) is not dict:
         raise MalformedError(f"the header is {type(found).__name__}, not a map")
     session = found.get("session")
@@ -345,6 +350,7 @@ def header_parts(found: Any) -> HeaderParts:
         _SESSION.from_map(session),
         _REQUEST.from_map(found.get("request")),
         _POLICIES.from_map(found.get("policies") or {}),
+        _TUPLE.from_file(found.get("pseudonyms") or [], "pseudonyms"),
     )
 
 
@@ -354,8 +360,10 @@ def from_maps(header: HeaderParts, events: list[DependencyEvent], footer: Any | 
     Raises:
         MalformedError: The footer is not what the format says.
     """
-    session, request, policies = header
+    session, request, policies, pseudonyms = header
     events.sort(key=lambda event: event.eid)
+    if any(event.pseudonyms for event in events):
+        pseudonyms = tuple(dict.fromkeys([*pseudonyms, *(name for event in events for name in event.pseudonyms)]))
     cassette = Cassette(
         schema_version=str(FORMAT_VERSION),
         session=session,
@@ -365,6 +373,7 @@ def from_maps(header: HeaderParts, events: list[DependencyEvent], footer: Any | 
         policies=policies,
         complete=footer is not None,
         path=path,
+        pseudonyms=pseudonyms,
     )
     if footer is None:
         cassette.stats = CaptureStats.of(events, sum(event.duration_ms for event in events), {})

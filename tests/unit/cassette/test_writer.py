@@ -29,9 +29,11 @@ from timetracer_otel.cassette import (
     save_cassette,
     writer,
 )
+from timetracer_otel.cassette.stores.files import head_of
 from timetracer_otel.constants import CompressionType, EventType
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.types import (
+    AppliedPolicies,
     BodySnapshot,
     CallSnapshot,
     Cassette,
@@ -406,3 +408,27 @@ def test_bytes_that_are_no_cassette_are_refused_by_the_name_they_have() -> None:
         with pytest.raises(CassetteError, match="row 7") as raised:
             cassette_from_bytes(data, "row 7")
         assert raised.value.path == "row 7"
+
+
+def test_the_pseudonyms_of_a_whole_cassette_stand_in_its_header(tmp_path: Path) -> None:
+    written = cassette(event(1), pseudonyms=("sk-abc", "hunter2"), policies=AppliedPolicies(pseudonymised=True))
+    path = save_cassette(written, tmp_path / "a.msgpack")
+    assert same(read(path), replace(written, stats=read(path).stats))
+    head = head_of(path)
+    assert (head.pseudonyms, head.policies.pseudonymised) == (("sk-abc", "hunter2"), True)
+
+
+def test_the_pseudonyms_of_an_appended_cassette_come_with_its_events(tmp_path: Path) -> None:
+    path = tmp_path / "a.msgpack"
+    with AppendWriter(path, cassette(pseudonyms=("zero",))) as appending:
+        appending.append(event(2, pseudonyms=("two", "both")))
+        appending.append(event(1, pseudonyms=("one",)))
+    found = read(path)
+    assert (found.complete, found.pseudonyms) == (False, ("zero", "one", "two", "both"))
+
+
+def test_a_header_whose_pseudonyms_are_no_texts_is_refused(tmp_path: Path) -> None:
+    AppendWriter(tmp_path / "a.msgpack", cassette(pseudonyms=("one",))).close()
+    data = (tmp_path / "a.msgpack").read_bytes()
+    with pytest.raises(CassetteError, match="pseudonyms"):
+        cassette_from_bytes(data.replace(b"\x91\xa3one", b"\x91\x93\x01\x02\x03"), "a")
