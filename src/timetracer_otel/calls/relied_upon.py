@@ -27,8 +27,8 @@ sessions somebody may have replaced any of them."""
 
 def missing_names(names: Iterable[str]) -> list[str]:
     """The names among these that do not exist, in the same order."""
-    modules: dict[str, Any] = {}
-    return [name for name in names if not _is_there(name, modules)]
+    owners: dict[str, Any] = {}
+    return [name for name in names if not _is_there(name, owners)]
 
 
 def attribute_is_there(owner: Any, name: str) -> bool:
@@ -37,10 +37,10 @@ def attribute_is_there(owner: Any, name: str) -> bool:
 
 
 class _Parts(NamedTuple):
-    """The parts of ``module:owner.last(parameter)``. All but the module may be empty."""
+    """The parts of a name. All but the owner may be empty."""
 
-    module: str
-    owners: tuple[str, ...]
+    owner: str
+    """``module:path``, without the last part of the path."""
     last: str
     parameter: str
 
@@ -49,23 +49,30 @@ class _Parts(NamedTuple):
 def _parts(name: str) -> _Parts:
     module, _, path = name.partition(":")
     path, _, parameter = path.rstrip(")").partition("(")
-    *owners, last = path.split(".") if path else [""]
-    return _Parts(module, tuple(owners), last, parameter)
+    path, _, last = path.rpartition(".")
+    return _Parts(f"{module}:{path}" if path else module, last, parameter)
 
 
-def _is_there(name: str, modules: dict[str, Any]) -> bool:
-    module, owners, last, parameter = _parts(name)
-    if module not in modules:
+def _is_there(name: str, owners: dict[str, Any]) -> bool:
+    owner_name, last, parameter = _parts(name)
+    try:
+        owner = owners[owner_name]
+    except KeyError:
         try:
-            modules[module] = import_module(module)
+            owner = owners[owner_name] = _owner(owner_name)
         except ImportError:
             return False
-    owner = modules[module]
-    for part in owners:
-        owner = getattr(owner, part, None)
     if last and not hasattr(owner, last):
         return not parameter and _is_spoken_of(owner, last, name)
     return not parameter or _takes(getattr(owner, last), parameter)
+
+
+def _owner(name: str) -> Any:
+    module, _, path = name.partition(":")
+    owner: Any = import_module(module)
+    for part in path.split(".") if path else ():
+        owner = getattr(owner, part, None)
+    return owner
 
 
 def _takes(function: Any, parameter: str) -> bool:
