@@ -497,6 +497,24 @@ def test_an_object_of_a_class_in_c_passes_for_one_while_the_class_is_replaced(em
     assert isinstance(within, Curl)
 
 
+def test_no_replay_leaves_a_class_behind_which_the_next_one_would_have_to_patch(empty: Path) -> None:
+    with replay(empty):
+        derived: Any = type("Derived", (Curl,), {})
+    before, own = type.__subclasses__(Curl), dict(vars(derived))
+    assert before.count(derived.__base__) == 1
+
+    def perform() -> None:
+        # It inherits what refuses.
+        assert dict(vars(derived)) == own
+        handle = derived()
+        handle.setopt(handle.URL, "http://127.0.0.1:9/")
+        handle.perform()
+
+    for _ in range(3):
+        assert refused(perform, empty).library == "pycurl"
+    assert type.__subclasses__(Curl) == before
+
+
 def test_a_recording_says_once_which_libraries_it_has_no_answers_of(
     orders: Counted, upstream: Loopback, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: Any
 ) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 from weakref import ref
@@ -22,13 +23,24 @@ class _Names:
 
     def __init__(self, original: Any) -> None:
         self.original = original
+        self.replacements: list[Any] = []
+        """What stands in its place now."""
         self.places: dict[tuple[ref[ModuleType], str], None] = {}
+        """Without those in the main module, which gets names for as long as the program runs."""
+
+    def in_main(self) -> Iterator[tuple[ModuleType, str]]:
+        """The places in the main module."""
+        main: Any = sys.modules.get("__main__")
+        if _is_module(main):
+            wanted = (self.original, *self.replacements)
+            for name, value in list(vars(main).items()):
+                if any(value is one for one in wanted):
+                    yield main, name
 
 
 _lock = threading.RLock()
 _looked_for: dict[int, _Names] = {}
 """By the id of an object, and of what stands in its place."""
-_replacements: dict[int, Any] = {}
 _seen: dict[str, ref[ModuleType]] = {}
 _state: tuple[int, str] | None = None
 """How many modules there were, and which came last, when all had been looked through."""
@@ -52,34 +64,34 @@ def names_of(original: Any, replacement: Any = None) -> list[tuple[ModuleType, s
             names = _looked_for[id(original)] = _Names(original)
             for module in _modules():
                 _look_through(module, {id(original): names})
-        if replacement is not None:
-            _replacements[id(replacement)] = replacement
+        if replacement is not None and _looked_for.get(id(replacement)) is not names:
+            names.replacements.append(replacement)
             _looked_for[id(replacement)] = names
         _look_for_new_modules()
-        return [(there, name) for here, name in list(names.places) if (there := here()) is not None]
+        found = [(there, name) for here, name in list(names.places) if (there := here()) is not None]
+        # The main module may be there by another name as well: processes of `multiprocessing` have it twice.
+        return [*found, *(place for place in names.in_main() if place not in found)]
 
 
 def forget(replacement: Any) -> None:
     """Nothing stands in the place of an object any more; harmless when repeated."""
     with _lock:
-        if _replacements.pop(id(replacement), None) is not None:
+        names = _looked_for.get(id(replacement))
+        if names is not None and names.original is not replacement:
             del _looked_for[id(replacement)]
+            names.replacements = [other for other in names.replacements if other is not replacement]
 
 
 def _look_for_new_modules() -> None:
     global _state
     state = len(sys.modules), next(reversed(sys.modules), "")
-    main: Any = sys.modules.get("__main__")
-    # The main module gets names for as long as the program runs.
-    if _is_module(main):
-        _look_through(main, _looked_for)
     if state == _state:
         return
     is_whole = True
     modules: list[tuple[str, Any]] = list(sys.modules.items())
     for key, module in modules:
         met = _seen.get(key)
-        if (met is not None and met() is module) or not _is_module(module):
+        if key == "__main__" or (met is not None and met() is module) or not _is_module(module):
             continue
         _look_through(module, _looked_for)
         if getattr(getattr(module, "__spec__", None), "_initializing", False):
@@ -99,8 +111,8 @@ def _look_through(module: ModuleType, looked_for: dict[int, _Names]) -> None:
 
 
 def _modules() -> list[ModuleType]:
-    found: list[Any] = list(sys.modules.values())
-    return [module for module in found if _is_module(module)]
+    found: list[tuple[str, Any]] = list(sys.modules.items())
+    return [module for key, module in found if key != "__main__" and _is_module(module)]
 
 
 def _is_module(value: Any) -> bool:

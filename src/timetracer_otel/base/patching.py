@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from types import ModuleType
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import wrapt
 
@@ -35,6 +35,9 @@ _MARK = "_timetracer_patch"
 
 The replacement itself is among them because `functools.wraps` copies attributes: a wrapper that somebody made around
 the replacement has the mark, too, and differs from the function in it."""
+
+
+_ABSENT: Any = object()
 
 
 class Undoable(Protocol):
@@ -88,7 +91,7 @@ class Patch:
         """
         if self._replacement is None:
             return
-        holder, found = self._innermost(lambda function: function is self._replacement)
+        holder, found = self._innermost(self._replacement)
         if found is self._replacement and holder is None and self._is_inherited:
             delattr(self.owner, self.name)
         elif found is self._replacement and self._original is not None:
@@ -97,23 +100,30 @@ class Patch:
 
     def _current(self) -> tuple[Any, Function]:
         """The innermost proxy (None without any), and the function beneath it, which may be somebody's mock."""
-        holder, found = self._innermost(lambda _: False)
+        holder, found = self._innermost(None)
         return holder, _without_leftovers(found)
 
     def _make(self, original: Any) -> Any:
         kind = type(original) if isinstance(original, (staticmethod, classmethod)) else None
-        function = cast("Function", original.__func__ if kind else original)
-        replacement: Any = functools.wraps(function)(self._wrap(function))
-        # `functools.wraps` sets `__wrapped__`. With it, code that unwraps functions (`inspect.unwrap`) would step
-        # past our replacement to the original.
-        del replacement.__wrapped__
-        setattr(replacement, _MARK, (replacement, self, original))
+        function: Any = original.__func__ if kind else original
+        replacement: Any = self._wrap(function)
+        # As `functools.wraps` does, but without `__wrapped__`. With that, code that unwraps functions
+        # (`inspect.unwrap`) would step past our replacement to the original.
+        for name in functools.WRAPPER_ASSIGNMENTS:
+            value = getattr(function, name, _ABSENT)
+            if value is not _ABSENT:
+                setattr(replacement, name, value)
+        own = vars(replacement)
+        own.update(getattr(function, "__dict__", ()))
+        own.pop("__wrapped__", None)
+        own[_MARK] = replacement, self, original
         return kind(replacement) if kind else replacement
 
-    def _innermost(self, stop: Callable[[Function], bool]) -> tuple[Any, Function]:
+    def _innermost(self, last: Function | None) -> tuple[Any, Function]:
+        """The same as `_current`, leftovers included; a proxy that is ``last`` counts as a function."""
         holder: Any = None
         current: Any = vars(self.owner).get(self.name) or getattr(self.owner, self.name)
-        while isinstance(current, _PROXY) and not stop(current):
+        while isinstance(current, _PROXY) and current is not last:
             holder, current = current, current.__wrapped__
         return holder, current
 

@@ -35,6 +35,7 @@ class CConnections:
         self._check = check
         self._seams: dict[str, Seams] = {}
         self._names: dict[str, str] = {}
+        self._classes: dict[type[Any], tuple[type[Any], tuple[str | None, ...] | None]] = {}
         self.know(_OF_LOOPS)
 
     def know(self, connectors: Mapping[str, Connectors], names: Mapping[str, str] | None = None) -> None:
@@ -67,21 +68,40 @@ class CConnections:
             if package in sys.stdlib_module_names or module.__name__ in _OF_LOOPS
             else self._names.get(package, package)
         )
-        in_c: dict[type[Any], dict[str, Callable[[Function], Function]]] = {}
+        in_c: dict[type[Any], dict[str, Connector]] = {}
         for connector in declared(module):
             owner, _, name = connector.name.rpartition(".")
             holder: Any = getattr(module, owner) if owner else module
-            wrap = partial(self._checked, connector, library)
             if is_immutable(holder):
-                in_c.setdefault(holder, {})[name] = wrap
-            elif isinstance(getattr(holder, name), BuiltinFunctionType):
-                patches.append(Rebound(getattr(holder, name), wrap))
+                in_c.setdefault(holder, {})[name] = connector
+                continue
+            wrap = partial(self._checked, connector, library)
+            found = getattr(holder, name)
+            if isinstance(found, BuiltinFunctionType):
+                patches.append(Rebound(found, wrap(found)))
             else:
                 patches.append(Patch(holder, name, wrap))
-        for original, methods in in_c.items():
-            patches += subclasses_of(original, methods)
-            patches.append(Rebound(original, partial(with_methods, methods=methods)))
+        for original, connectors in in_c.items():
+            methods = {name: partial(self._checked, one, library) for name, one in connectors.items()}
+            made = self._class_for(original, methods, library)
+            patches += subclasses_of(original, methods, but=made)
+            patches.append(Rebound(original, made))
         return patches
+
+    def _class_for(
+        self, original: type[Any], methods: Mapping[str, Callable[[Function], Function]], library: str | None
+    ) -> type[Any]:
+        """The class that takes the place of one that is written in C: one for the life of the process.
+
+        A class of its own for each replay would stay among the subclasses of the original until the collector finds
+        it, and every replay goes through these.
+        """
+        wanted = library, *methods
+        made, has = self._classes.get(original, (original, None))
+        if has != wanted:
+            made = with_methods(original, methods)
+            self._classes[original] = made, wanted
+        return made
 
     def _checked(self, connector: Connector, library: str | None, original: Function) -> Function:
         def checked(*args: Any, **kwargs: Any) -> Any:

@@ -14,6 +14,7 @@ What is let out is counted in the session (`UncoveredCalls`), so that the accoun
 
 from __future__ import annotations
 
+import operator
 import socket
 import sys
 import threading
@@ -31,7 +32,7 @@ from timetracer_otel.base.otel_context import current_context, instrumentation_s
 from timetracer_otel.base.patching import Patch, SeamFailure
 from timetracer_otel.base.plugin_names import is_covered_scope, library_of_scope
 from timetracer_otel.calls import hooks
-from timetracer_otel.calls.registry import Connecting, ConnectingInC, UncapturedClients, load_plugins
+from timetracer_otel.calls.registry import Activatable, Connecting, ConnectingInC, UncapturedClients, load_plugins
 from timetracer_otel.context import get_current_session
 from timetracer_otel.exceptions import NetworkBlockedError
 from timetracer_otel.guard.c_connections import CConnections
@@ -72,6 +73,8 @@ _LET_KEY = otel_context.create_key("timetracer-otel-let")
 names in a thread."""
 _owners: dict[str, set[str]] = {}
 """By package: the plugins that its connections belong to."""
+_known: list[Activatable] = []
+"""The plugins that `_owners` was made of."""
 _resolved: dict[str, str] = {}
 """By IP address: the name in ``live_hosts`` that it was looked up by. Who connects names the IP address alone."""
 _MOST_RESOLVED = 10_000
@@ -90,8 +93,9 @@ def know(clients: UncapturedClients) -> None:
     """Say which clients have no plugin, before `watch` or `begin`. The last word counts."""
     global _clients
     with _lock:
-        _clients = clients
-        _in_c.know(clients.connectors, clients.names)
+        if clients is not _clients:
+            _clients = clients
+            _in_c.know(clients.connectors, clients.names)
 
 
 def begin(session: BaseSession) -> None:
@@ -167,8 +171,12 @@ class ClosedReplays:
 
 
 def _know_owners() -> None:
+    global _known
     plugins = load_plugins()
     with _lock:
+        if len(plugins) == len(_known) and all(map(operator.is_, plugins, _known)):
+            return
+        _known = plugins
         for plugin in plugins:
             for package in plugin.packages if isinstance(plugin, Connecting) else ():
                 _owners.setdefault(package, set()).add(plugin.name)

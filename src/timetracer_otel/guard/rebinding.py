@@ -30,30 +30,31 @@ class Rebound:
 
     Args:
         original: What is replaced.
-        make: Makes the replacement of it.
+        replacement: What takes its place.
     """
 
-    def __init__(self, original: Any, make: Callable[[Any], Any]) -> None:
+    def __init__(self, original: Any, replacement: Any) -> None:
         self._original = original
-        self._make = make
-        self._replacement: Any = None
+        self._replacement = replacement
+        self._applied = False
 
     def apply(self) -> None:
         """Put the replacement in; harmless when repeated."""
-        if self._replacement is None:
-            self._replacement = self._make(self._original)
-            for module, name in names_of(self._original, self._replacement):
-                if vars(module).get(name) is self._original:
-                    vars(module)[name] = self._replacement
+        if not self._applied:
+            self._applied = True
+            self._rename(self._original, self._replacement)
 
     def undo(self) -> None:
         """Put the original back, also where a module took the replacement meanwhile; harmless when repeated."""
-        if self._replacement is not None:
-            for module, name in names_of(self._original, self._replacement):
-                if vars(module).get(name) is self._replacement:
-                    vars(module)[name] = self._original
+        if self._applied:
+            self._applied = False
+            self._rename(self._replacement, self._original)
             forget(self._replacement)
-            self._replacement = None
+
+    def _rename(self, before: Any, after: Any) -> None:
+        for module, name in names_of(self._original, self._replacement):
+            if vars(module).get(name) is before:
+                vars(module)[name] = after
 
 
 def with_methods(original: type[Any], methods: Mapping[str, Callable[[Function], Function]]) -> type[Any]:
@@ -74,17 +75,26 @@ def with_methods(original: type[Any], methods: Mapping[str, Callable[[Function],
     return made
 
 
-def subclasses_of(original: type[Any], methods: Mapping[str, Callable[[Function], Function]]) -> list[Undoable]:
-    """Patches of the classes that were derived of it in Python by now."""
+def subclasses_of(
+    original: type[Any], methods: Mapping[str, Callable[[Function], Function]], *, but: type[Any]
+) -> list[Undoable]:
+    """Patches of the classes that were derived of it in Python by now.
+
+    Args:
+        original: The class.
+        methods: The methods to wrap.
+        but: The class that takes its place. It has the wrapped methods, and so have the classes derived of that.
+    """
     return [
         Patch(cls, name, wrap)
-        for cls in _derived(original)
+        for cls in _derived(original, but)
         for name, wrap in methods.items()
         if not is_immutable(cls)
     ]
 
 
-def _derived(original: type[Any]) -> Iterator[type[Any]]:
+def _derived(original: type[Any], but: type[Any]) -> Iterator[type[Any]]:
     for cls in type.__subclasses__(original):
-        yield cls
-        yield from _derived(cls)
+        if cls is not but:
+            yield cls
+            yield from _derived(cls, but)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
-
-if TYPE_CHECKING:
-    from timetracer_otel.base.patching import Seams
 
 __all__ = ["hold", "hold_for", "release", "release_for"]
 
 _lock = threading.RLock()
 _holds = 0
 _set_by_hand: WeakKeyDictionary[object, int] = WeakKeyDictionary()
-_seams: Seams | None = None
+_carries = False
+"""Whether the functions that start threads are replaced."""
 
 
 def hold() -> None:
@@ -56,14 +53,14 @@ def release_for(session: object) -> None:
 
 
 def _adjust() -> None:
-    global _seams
+    global _carries
     wanted = bool(_holds or _set_by_hand)
-    if wanted and _seams is None:
+    if wanted is not _carries:
+        _carries = wanted
         # Imported here: a program that sets no session does not pay for the tools of patching.
-        from timetracer_otel.threads.seams import thread_seams
+        from timetracer_otel.threads import seams
 
-        _seams = thread_seams()
-        _seams.install()
-    elif _seams is not None and not wanted:
-        _seams.remove()
-        _seams = None
+        if wanted:
+            seams.install()
+        else:
+            seams.remove()

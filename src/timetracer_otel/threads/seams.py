@@ -27,7 +27,7 @@ from timetracer_otel.base.patching import Function, Patch, Seams, Undoable
 from timetracer_otel.config import instrumentation_disabled
 from timetracer_otel.threads import carrying
 
-__all__ = ["thread_seams"]
+__all__ = ["install", "remove"]
 
 _THEIRS = "opentelemetry.instrumentation.threading"
 """The module whose function OpenTelemetry's instrumentation submits to an executor in the place of the app's."""
@@ -39,16 +39,15 @@ _is_new_worker: ContextVar[bool] = ContextVar("timetracer_otel_new_worker", defa
 """Whether this thread is the worker of an executor, and has run no task yet."""
 
 
-def thread_seams() -> Seams:
-    """The seams; a new object each time."""
+def install() -> None:
+    """Replace the functions, now or when their module is imported; harmless when repeated."""
     carrying.spans_too = not instrumentation_disabled("threading")
-    return Seams(
-        "threads",
-        ("threading", "_thread", "concurrent.futures.thread", "gevent.greenlet", "gevent.threadpool"),
-        lambda module: list(_PATCHES[_name(module)](module)),
-        check=_missing,
-        said="Calls in threads that such a function starts belong to no session.",
-    )
+    _seams.install()
+
+
+def remove() -> None:
+    """Put the originals back; harmless when repeated."""
+    _seams.remove()
 
 
 def _thread_patches(module: ModuleType) -> Iterator[Undoable]:
@@ -108,6 +107,16 @@ def _missing(module: ModuleType) -> Iterator[str]:
             found = getattr(found, part, None)
         if found is None:
             yield f"{module.__name__}:{name}"
+
+
+# One object for the life of the process: it asks the importer only once to be told of modules that are imported.
+_seams = Seams(
+    "threads",
+    tuple(_PATCHES),
+    lambda module: list(_PATCHES[_name(module)](module)),
+    check=_missing,
+    said="Calls in threads that such a function starts belong to no session.",
+)
 
 
 def _starting(original: Function) -> Function:

@@ -59,3 +59,19 @@ def test_what_is_there_is_not_missing(path: str) -> None:
 )
 def test_what_is_not_there_is_missing(name: str) -> None:
     assert missing_names(["relied_upon_library:Client", name, name]) == [name, name]
+
+
+def test_a_name_is_looked_for_again_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    name, other = "relied_upon_library:Client._given", "relied_upon_library:Client.constant"
+    library = sys.modules["relied_upon_library"]
+    assert missing_names([name, other]) == []
+    init = library.Base.__init__
+    monkeypatch.setattr(library.Base, "__init__", lambda self: None)
+    monkeypatch.delattr(library.Client, "constant")
+    assert missing_names([name, other]) == [name, other]
+    monkeypatch.setattr(library.Client, "begin", init, raising=False)
+    assert missing_names([name, other]) == [other]
+    module = ModuleType("relied_upon_library")
+    exec(SOURCE, vars(module))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert missing_names([name, other]) == []

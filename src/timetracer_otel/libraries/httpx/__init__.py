@@ -18,6 +18,7 @@ __all__ = ["disable_httpx", "enable_httpx", "plugin"]
 
 _LIB = "httpx"
 _MODULES = ("httpx", "httpx2")
+_RELIED_UPON = {module: [f"{module}:{name}" for name in RELIED_UPON] for module in _MODULES}
 
 
 def _patches(module: ModuleType) -> Sequence[Patch]:
@@ -31,7 +32,7 @@ plugin: LibraryPlugin = LibraryPlugin(
     group="http",
     modules=_MODULES,
     patches=_patches,
-    check=lambda module: missing_names(f"{module.__name__}:{name}" for name in RELIED_UPON),
+    check=lambda module: missing_names(_RELIED_UPON[module.__name__]),
     entry_points={module: [[f"{module}:{name}" for name in names] for names in ENTRY_POINTS] for module in _MODULES},
     instrumentors=(
         "opentelemetry.instrumentation.httpx:HTTPXClientInstrumentor",

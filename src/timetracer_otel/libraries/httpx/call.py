@@ -21,6 +21,7 @@ from timetracer_otel.libraries.httpx.internals import (
     CONTENT,
     body_read_of,
     header_lines,
+    parts_of,
     pause,
     raw_lines,
     tee_of,
@@ -58,8 +59,24 @@ class HttpxModule(NamedTuple):
     reads: tuple[LatePatch, LatePatch]
 
 
+_made: dict[str, tuple[tuple[Any, ...], HttpxModule]] = {}
+"""By name of the module: what was made, and the objects of the module that it was made of."""
+
+
 def module_of(module: ModuleType) -> HttpxModule:
-    """Make it for ``httpx`` or ``httpx2``."""
+    """Make it for ``httpx`` or ``httpx2``, or give what was made before of the same objects.
+
+    Every session asks. What is made are four classes, which take longer than all else that a session does at first.
+    A module that was reloaded has other objects.
+    """
+    parts = parts_of(module)
+    known = _made.get(module.__name__)
+    if known is None or any(part is not before for part, before in zip(parts, known[0], strict=True)):
+        known = _made[module.__name__] = parts, _make(module)
+    return known[1]
+
+
+def _make(module: ModuleType) -> HttpxModule:
     answers = answers_of(module)
     return HttpxModule(
         tee_of(module),

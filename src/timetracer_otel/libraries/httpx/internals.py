@@ -35,6 +35,7 @@ __all__ = [
     "body_read_of",
     "header_lines",
     "note_elapsed",
+    "parts_of",
     "pause",
     "raw_lines",
     "tee_of",
@@ -70,6 +71,16 @@ ENTRY_POINTS = (
 )
 """Where calls of the module are refused in a replay if the plugin cannot see them. The transports come first, so
 that in-process transports stay usable."""
+
+
+def parts_of(module: ModuleType) -> tuple[Any, ...]:
+    """The module, and its objects that our classes and functions for it are made of."""
+    default = sys.modules.get(f"{module.__name__}._transports.default")
+    return (
+        *(module, module.SyncByteStream, module.AsyncByteStream, module.ByteStream, module.Response),
+        *(getattr(default, name, None) for name in ("ResponseStream", "AsyncResponseStream")),
+        getattr(default, "map_httpcore_exceptions", None),
+    )
 
 
 def tee_of(module: ModuleType) -> Callable[[Any, BodyTap], Any]:
