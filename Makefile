@@ -108,7 +108,7 @@ fuzz: $(STAMPS)/installed ## all that `make test` tries a sample of: property te
 
 test-oldest: ## every test with the lowest versions that pyproject.toml allows (in .venv-oldest)
 	@$(MAKE) --no-print-directory VENV=.venv-oldest CONSTRAINTS=tests/oldest.txt .venv-oldest/stamps/installed
-	@$(CLEAN) .venv-oldest/bin/python -m pytest -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
+	@$(CLEAN) TEST_WHOLE=1 .venv-oldest/bin/python -m pytest -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
 
 docs: .venv-docs/stamps/docs ## build the documentation site into build/docs; a warning is an error
 	@$(CLEAN) NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build

@@ -13,12 +13,14 @@ from typing import TypeVar
 
 from hypothesis import settings
 
-__all__ = ["FUZZ", "examples", "sampled", "seeded"]
+__all__ = ["FUZZ", "WHOLE", "examples", "sampled", "seeded"]
 
 T = TypeVar("T")
 
 FUZZ = os.environ.get("HYPOTHESIS_PROFILE") == "fuzz"
 """Set by ``make fuzz``."""
+WHOLE = FUZZ or os.environ.get("TEST_WHOLE") == "1"
+"""Whether cases are run in every way that there is, and not shared: in ``make fuzz`` and ``make test-oldest``."""
 
 
 def examples(count: int) -> settings:
