@@ -29,7 +29,7 @@ from typing import Any, ClassVar, TypeVar
 import pytest
 
 from tests.contract.observation import differences
-from tests.examples import WHOLE, seeded
+from tests.examples import WHOLE, shared
 from timetracer_otel import record, replay
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.session import ReplaySession
@@ -349,14 +349,8 @@ class Shares:
         """What a class runs, in its own order. A class that is skipped has all of its cases, and the others too."""
         if WHOLE or _is_skipped(cls):
             return cls.cases
-        sharing = [each for each in self._classes if not _is_skipped(each)]
-        names = sorted({case.name for each in sharing for case in each.cases})
-        seeded("shares", self._name).shuffle(names)
-        chosen = set()
-        for number, name in enumerate(names):
-            having = [each for each in sharing if any(case.name == name for case in each.cases)]
-            if having[number % len(having)] is cls:
-                chosen.add(name)
+        sharing = {each: {case.name for case in each.cases} for each in self._classes if not _is_skipped(each)}
+        chosen = shared(self._name, sharing)[cls]
         return [case for case in cls.cases if case.name in chosen]
 
 
