@@ -16,27 +16,30 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# All that is asked of a Python, at once: to start one takes a tenth of a second.
+FACTS := $(shell $(PYTHON) -c 'import os, random, sys, sysconfig; \
+  seed = "$(TEST_SEED)" or str(random.randrange(2**32)); \
+  print("%d.%d.%d" % sys.version_info[:3], int(sys.version_info >= (3, 12)), seed, random.Random(seed).randrange(2**32), \
+    *("Python.h" for _ in [0] if os.path.exists(sysconfig.get_path("include") + "/Python.h")))' 2>/dev/null)
+PYTHON_FOUND := $(word 1,$(FACTS))
+# Before 3.12, two threads that begin to be traced at once may fail with "Cannot install a trace function while another
+# trace function is being installed" where an audit hook runs between (the tests have one): no coverage there.
+TRACES_SAFELY := $(word 2,$(FACTS))
 # Sets have another order in each run, unless TEST_SEED is given.
-TEST_SEED := $(or $(TEST_SEED),$(shell $(PYTHON) -c 'import random; print(random.randrange(2**32))' 2>/dev/null))
+TEST_SEED := $(word 3,$(FACTS))
 export TEST_SEED
-HASH_SEED := $(shell $(PYTHON) -c 'import random; print(random.Random("$(TEST_SEED)").randrange(2**32))' 2>/dev/null)
+HASH_SEED := $(word 4,$(FACTS))
 # Nobody's settings but ours decide what a test, the demo or a benchmark sees. Hundreds of processes are started: one
 # that may not keep what it compiled takes twice as long.
 CLEAN := env -u PYTHONPATH -u PYTHONHOME -u PYTHONSTARTUP -u PYTHONDONTWRITEBYTECODE $(addprefix -u ,$(filter OTEL_% TIMETRACER_%,$(.VARIABLES))) \
   PYTHONHASHSEED=$(HASH_SEED)
 
-PYTHON_FOUND := $(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null)
 EXPORTERS := $(patsubst %/pyproject.toml,%,$(wildcard exporters/*/pyproject.toml))
 SOURCES := $(shell find src $(addsuffix /src,$(EXPORTERS)) -name '*.py' -o -name py.typed -type f 2>/dev/null)
 PROJECTS := pyproject.toml $(addsuffix /pyproject.toml,$(EXPORTERS))
 
-# Before 3.12, two threads that begin to be traced at once may fail with "Cannot install a trace function while another
-# trace function is being installed" where an audit hook runs between (the tests have one): no coverage there.
-TRACES_SAFELY := $(shell $(PYTHON) -c 'import sys; print(int(sys.version_info >= (3, 12)))' 2>/dev/null)
-
 # mysqlclient is built from its source, where its library's headers are (libmariadb-dev), Python's, and a compiler.
-PYTHON_H := $(shell $(PYTHON) -c 'import os, sysconfig; print(*filter(os.path.exists, [sysconfig.get_path("include") + "/Python.h"]))' 2>/dev/null)
-MYSQL_CONFIG := $(and $(PYTHON_H),$(shell command -v mariadb_config || command -v mysql_config),$(shell command -v pkg-config),$(shell command -v cc))
+MYSQL_CONFIG := $(and $(word 5,$(FACTS)),$(shell command -v mariadb_config || command -v mysql_config),$(shell command -v pkg-config),$(shell command -v cc))
 
 BIN = $(VENV)/bin
 STAMPS = $(VENV)/stamps
@@ -108,7 +111,7 @@ fuzz: $(STAMPS)/installed ## all that `make test` tries a sample of: property te
 
 test-oldest: ## every test with the lowest versions that pyproject.toml allows (in .venv-oldest)
 	@$(MAKE) --no-print-directory VENV=.venv-oldest CONSTRAINTS=tests/oldest.txt .venv-oldest/stamps/installed
-	@$(CLEAN) .venv-oldest/bin/python -m pytest -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
+	@$(CLEAN) TEST_WHOLE=1 .venv-oldest/bin/python -m pytest -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
 
 docs: .venv-docs/stamps/docs ## build the documentation site into build/docs; a warning is an error
 	@$(CLEAN) NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +22,7 @@ import trustme
 
 from tests import forks
 from tests.servers._failure import ServerDidNotStart
+from tests.servers._leashed import RUN as TEMPLATES
 from timetracer_otel.base import faults
 from timetracer_otel.context import get_current_session
 
@@ -47,20 +49,24 @@ def pytest_configure(config: pytest.Config) -> None:
         folder = os.environ[forks.RUN] = tempfile.mkdtemp(prefix="forks-")
         os.environ[forks.OWNER] = str(os.getpid())
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    if TEMPLATES not in os.environ and sys.platform != "win32":
+        templates = os.environ[TEMPLATES] = tempfile.mkdtemp(prefix="servers-")
+        # Where root runs the tests, another user reads them.
+        Path(templates).chmod(0o755)
+        config.add_cleanup(lambda: shutil.rmtree(templates, ignore_errors=True))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Keep the collector off while tests are collected, and what is there then out of what it looks through.
 
-    Collecting makes 6,000 tests and imports every client library, of which nothing is garbage. The collector would
-    look through all of it again and again: a quarter of the time, in each worker.
+    Collecting makes 5,000 tests and imports every client library, of which next to nothing is garbage. The collector
+    would look through all of it again and again: a quarter of the time, in each worker.
     """
     gc.disable()
     try:
         return (yield)
     finally:
-        gc.collect()
         gc.freeze()
         gc.enable()
 

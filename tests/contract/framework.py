@@ -29,6 +29,7 @@ from typing import Any, ClassVar, TypeVar
 import pytest
 
 from tests.contract.observation import differences
+from tests.examples import WHOLE, shared
 from timetracer_otel import record, replay
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.session import ReplaySession
@@ -40,6 +41,7 @@ __all__ = [
     "Contract",
     "Flavour",
     "Runs",
+    "Shares",
     "deadline",
     "drive",
     "each",
@@ -50,6 +52,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+ContractClass = TypeVar("ContractClass", bound="Contract")
 
 _CASE_SECONDS = 100
 
@@ -283,13 +286,15 @@ class Contract:
     flavour: ClassVar[Flavour]
     cases: ClassVar[Sequence[Case]]
     adding: ClassVar[bool] = False
+    shares: ClassVar[Shares | None] = None
 
     @classmethod
     def pytest_generate_tests(cls, metafunc: pytest.Metafunc) -> None:
         """One test for each case; a case that differs from run to run is only replayed."""
         if "case" in metafunc.fixturenames:
             replays = "replay" in metafunc.function.__name__
-            cases = [case for case in cls.cases if case.repeatable or replays]
+            tried = cls.cases if cls.shares is None else cls.shares.of(cls)
+            cases = [case for case in tried if case.repeatable or replays]
             metafunc.parametrize("case", cases, ids=[case.name for case in cases])
 
     def test_recording_leaves_everything_as_it_is(self, runs: Runs, case: Case) -> None:
@@ -317,6 +322,40 @@ class AddingContract(Contract):
 
     def test_replay_of_added_calls_looks_the_same(self, runs: Runs, case: Case) -> None:
         runs.check_replay(case, added=True)
+
+
+class Shares:
+    """Test classes that share their cases: each case is run by one of the classes that have it, which the seed draws.
+
+    The classes differ in one thing, such as the driver. In ``make fuzz``, ``make test-oldest`` and wherever
+    ``TEST_WHOLE=1`` is set, every class runs all of its cases. An instance decorates the classes.
+
+    Args:
+        name: Says what the classes differ in; another name draws other shares.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._classes: list[type[Contract]] = []
+
+    def __call__(self, cls: type[ContractClass]) -> type[ContractClass]:
+        """Let a class be one of them."""
+        self._classes.append(cls)
+        cls.shares = self
+        marked: type[ContractClass] = pytest.mark.sweep(cls)
+        return marked
+
+    def of(self, cls: type[Contract]) -> Sequence[Case]:
+        """What a class runs, in its own order. A class that is skipped has all of its cases, and the others too."""
+        if WHOLE or _is_skipped(cls):
+            return cls.cases
+        sharing = {each: {case.name for case in each.cases} for each in self._classes if not _is_skipped(each)}
+        chosen = shared(self._name, sharing)[cls]
+        return [case for case in cls.cases if case.name in chosen]
+
+
+def _is_skipped(cls: type[Contract]) -> bool:
+    return any(mark.name == "skipif" and any(mark.args) for mark in getattr(cls, "pytestmark", ()))
 
 
 def methods_of(*modules: ModuleType) -> dict[tuple[type, str], Any]:

@@ -1,7 +1,8 @@
-"""Run in a process of its own, under a hash seed of its own: one side of all cases of one driver of SQLAlchemy.
+"""Run in a process of its own, under a hash seed of its own: one side of cases of SQLAlchemy's drivers.
 
-Usage: ``hash_seed_program.py record|replay DRIVER URL FOLDER``. The folder holds one cassette for each case. Prints,
-by case, what was seen; in a replay also what was missed and what was left.
+Usage: ``hash_seed_program.py record|replay FOLDER``. The standard input says which: for each driver the database's
+URL and the names of cases, in JSON. The folder holds one cassette for each case of a driver. Prints, by driver and
+case, what was seen; in a replay also what was missed and what was left.
 """
 
 from __future__ import annotations
@@ -21,11 +22,20 @@ from timetracer_otel import record, replay
 from timetracer_otel.session import ReplaySession
 
 
-def main(mode: str, driver: str, url: sa.URL, folder: Path) -> None:
-    flavour = SqlFlavour(driver)
+def main(mode: str, folder: Path, asked: dict[str, Any]) -> None:
+    found = {
+        driver: run(mode, SqlFlavour(driver), sa.make_url(url), folder / driver, names)
+        for driver, (url, names) in asked.items()
+    }
+    print(json.dumps(found, default=repr))
+
+
+def run(mode: str, flavour: SqlFlavour, url: sa.URL, folder: Path, names: list[str]) -> dict[str, Any]:
     flavour.enable()
     found: dict[str, Any] = {}
     for case in flavour.cases:
+        if case.name not in names:
+            continue
         cassette = folder / f"{case.name}.msgpack"
         if mode == "record":
             execute(url, "DROP SCHEMA IF EXISTS public CASCADE", "DROP SCHEMA IF EXISTS test_schema CASCADE")
@@ -39,7 +49,7 @@ def main(mode: str, driver: str, url: sa.URL, folder: Path) -> None:
             assert isinstance(session, ReplaySession)
             found[case.name] += [*map(str, session.misses)]
             found[case.name] += [f"left: {event.signature}" for event in session.get_unconsumed_events()]
-    print(json.dumps(found, default=repr))
+    return found
 
 
 def outcome(case: Case, url: sa.URL) -> list[Any]:
@@ -50,4 +60,4 @@ def outcome(case: Case, url: sa.URL) -> list[Any]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sa.make_url(sys.argv[3]), Path(sys.argv[4]))
+    main(sys.argv[1], Path(sys.argv[2]), json.load(sys.stdin))

@@ -1,4 +1,7 @@
-"""httpx and httpx2 keep the contract, each synchronous, under asyncio and under trio."""
+"""httpx and httpx2 keep the contract, each synchronous, under asyncio and under trio.
+
+Each case is run with httpx, synchronous and under asyncio, and in one of the other ways; in all in ``make fuzz``.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ from typing import ClassVar
 
 import pytest
 
-from tests.contract.framework import Contract
+from tests.contract.framework import Contract, Shares
 from tests.contract.http_cases import case as http_cases
 from tests.contract.httpx_cases import case as httpx_cases
 from tests.contract.httpx_flavour import HttpxFlavour
+
+one_other_way_a_case = Shares("other ways of httpx")
 
 
 class _Httpx(Contract):
@@ -33,14 +38,17 @@ _GENERATORS_LEFT = pytest.mark.filterwarnings(
 )
 
 
+@one_other_way_a_case
 @_GENERATORS_LEFT
 class TestHttpxTrio(_Httpx):
     flavour = HttpxFlavour("httpx", "trio")
 
 
+@one_other_way_a_case
 class TestHttpx2Sync(_Httpx):
     flavour = HttpxFlavour("httpx2", "sync")
 
 
+@one_other_way_a_case
 class TestHttpx2Asyncio(_Httpx):
     flavour = HttpxFlavour("httpx2", "asyncio")

@@ -1,11 +1,16 @@
-"""Subscriptions: messages come in order, in replay too, and looking in vain stays looking in vain."""
+"""Subscriptions: messages come in order, in replay too, and looking in vain stays looking in vain.
+
+A test is run with a synchronous and an asynchronous client, over RESP2 and over RESP3; in ``make fuzz`` with each
+flavour of these.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +19,7 @@ import redis
 
 from tests.contract.framework import drive, each, settle
 from tests.contract.redis_contract import HAS_HIREDIS, RedisFlavour, failing, three_runs, typed
+from tests.examples import drawn
 from tests.servers.redis import RedisServer
 from timetracer_otel import record, replay
 from timetracer_otel.exceptions import ReplayMismatchError
@@ -35,7 +41,16 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
         yield server
 
 
-flavours = pytest.mark.parametrize("flavour", FLAVOURS, ids=lambda flavour: flavour.name)
+KINDS = [
+    [flavour for flavour in FLAVOURS if (flavour.asynchronous, flavour.protocol == 3) == kind]
+    for kind in product((False, True), repeat=2)
+]
+
+
+def flavours(test: Callable[..., None]) -> Callable[..., None]:
+    chosen = drawn(KINDS, "subscriptions", test.__name__)
+    mark = pytest.mark.parametrize("flavour", chosen, ids=[flavour.name for flavour in chosen])
+    return pytest.mark.sweep(mark(test))
 
 
 async def message(pubsub: Any, timeout: float = 2.0) -> Any:

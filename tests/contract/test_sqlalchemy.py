@@ -1,4 +1,8 @@
-"""SQLAlchemy keeps the contract over every driver, also where calls are added to a cassette (``new_episodes``)."""
+"""SQLAlchemy keeps the contract over every driver, also where calls are added to a cassette (``new_episodes``).
+
+PostgreSQL's drivers share the cases: each case is run over one driver that is synchronous and one that is not, and
+over all of them in ``make fuzz``.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,14 @@ from typing import ClassVar
 
 import pytest
 
-from tests.contract.framework import AddingContract
+from tests.contract.framework import AddingContract, Shares
 from tests.contract.sql_flavour import SqlFlavour
 
 # The first test of a class makes all runs that need the database: on a busy machine that takes minutes.
 pytestmark = pytest.mark.timeout(1200)
+
+one_driver_a_case = Shares("drivers of PostgreSQL")
+one_async_driver_a_case = Shares("asynchronous drivers of PostgreSQL")
 
 
 class _SqlAlchemy(AddingContract):
@@ -28,17 +35,21 @@ class TestAiosqlite(_SqlAlchemy):
     flavour = SqlFlavour("aiosqlite")
 
 
+@one_driver_a_case
 class TestPsycopg(_SqlAlchemy):
     flavour = SqlFlavour("psycopg")
 
 
+@one_async_driver_a_case
 class TestPsycopgAsync(_SqlAlchemy):
     flavour = SqlFlavour("psycopg_async")
 
 
+@one_driver_a_case
 class TestPsycopg2(_SqlAlchemy):
     flavour = SqlFlavour("psycopg2")
 
 
+@one_async_driver_a_case
 class TestAsyncpg(_SqlAlchemy):
     flavour = SqlFlavour("asyncpg")

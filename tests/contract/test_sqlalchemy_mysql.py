@@ -1,7 +1,6 @@
-"""SQLAlchemy keeps the contract over the drivers of MySQL and MariaDB.
+"""SQLAlchemy keeps the contract over the drivers of MySQL and MariaDB, also where calls are added to a cassette.
 
-Calls are added to a cassette (``new_episodes``) over one driver of each kind: what differs there is the connection of
-the replay. Those for pymysql and mysqlclient are of one class, and so are those for aiomysql and asyncmy.
+The four drivers share the cases: each case is run over one of them, and over all of them in ``make fuzz``.
 """
 
 from __future__ import annotations
@@ -10,33 +9,39 @@ from typing import ClassVar
 
 import pytest
 
-from tests.contract.framework import AddingContract, Contract
+from tests.contract.framework import AddingContract, Shares
 from tests.contract.sql_flavour import SqlFlavour
 from tests.servers.mariadb import needs_mariadb, needs_mysqlclient
 
 # The first test of a class makes all runs that need the database: on a busy machine that takes minutes.
 pytestmark = [pytest.mark.timeout(1200), needs_mariadb]
 
+one_driver_a_case = Shares("drivers of MySQL")
 
-class _MySql(Contract):
+
+class _MySql(AddingContract):
     flavour: ClassVar[SqlFlavour]
 
     def __init_subclass__(cls) -> None:
         cls.cases = cls.flavour.cases
 
 
-class TestPymysql(_MySql, AddingContract):
+@one_driver_a_case
+class TestPymysql(_MySql):
     flavour = SqlFlavour("pymysql")
 
 
+@one_driver_a_case
 @needs_mysqlclient
 class TestMysqlclient(_MySql):
     flavour = SqlFlavour("mysqldb")
 
 
+@one_driver_a_case
 class TestAiomysql(_MySql):
     flavour = SqlFlavour("aiomysql")
 
 
-class TestAsyncmy(_MySql, AddingContract):
+@one_driver_a_case
+class TestAsyncmy(_MySql):
     flavour = SqlFlavour("asyncmy")

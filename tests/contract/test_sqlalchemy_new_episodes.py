@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.contract.sql_observation import attempt
+from tests.examples import drawn
 from tests.servers.postgres import Postgres
 from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.cassette import read_cassette
@@ -254,10 +255,20 @@ def database(request: pytest.FixtureRequest, tmp_path: Path, postgres: Callable[
 
 
 drivers = pytest.mark.parametrize("database", DRIVERS, indirect=True)
+PAIRS = (("sqlite", "aiosqlite"), ("psycopg", "psycopg2"), ("asyncpg", "psycopg_async"))
 
 
-@drivers
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+# Each case over SQLite, and over a driver of PostgreSQL of either kind; over all of them in ``make fuzz``.
+@pytest.mark.sweep
+@pytest.mark.parametrize(
+    ("case", "database"),
+    [
+        pytest.param(case, driver, id=f"{case.__name__}-{driver}")
+        for case in CASES
+        for driver in drawn(PAIRS, "new episodes", case.__name__)
+    ],
+    indirect=["database"],
+)
 def test_what_is_new_comes_from_the_database_and_stays(database: Database, tmp_path: Path, case: Case) -> None:
     path = tmp_path / "x.msgpack"
     # What an app sees without us, where the recorded calls have an answer and the others find what that left.

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from pathlib import Path
 import pytest
 
 from tests import forks
-from tests.children import environment, uses
+from tests.children import environment, instrumented_path, script, uses
 from tests.loopback import Loopback
 from tests.sample_cassettes import checkout
 from tests.servers.postgres import Postgres
@@ -60,6 +61,8 @@ with trace.get_tracer("app").start_as_current_span("GET /hello", kind=trace.Span
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+_IN_THE_BACKGROUND = re.compile(r"^(timetracer-otel .* & )", re.MULTILINE)
+"""A shell sends signals to what it started there: to a Python of its own."""
 _RUN = {"console", "bash", "python"}
 
 
@@ -168,8 +171,12 @@ class Page:
     def shell(self, block: list[Command]) -> None:
         """Run the commands of a block in one shell, and compare what they print."""
         lines = ["set -eo pipefail", 'make() { command make --dry-run -C "$REPOSITORY" "$@"; }', "twine() { true; }"]
+        lines += self.forked()
         for number, command in enumerate(block):
-            lines += [self.local(command.text), f"printf '\\n<%d done>\\n' {number}"]
+            lines += [
+                _IN_THE_BACKGROUND.sub(r"command \1", self.local(command.text)),
+                f"printf '\\n<%d done>\\n' {number}",
+            ]
         done = self.run("bash", "-c", "\n".join(lines))
         printed = re.split(r"\n<\d+ done>\n", done.stdout)
         for number, command in enumerate(block):
@@ -179,6 +186,26 @@ class Page:
                     f"{command.text}\n\n{printed[number]}"
                 )
         assert done.returncode == 0, done.stderr
+
+    def forked(self) -> list[str]:
+        """What lets a shell run commands of Python in forks, and what these start as ``python``.
+
+        ``make suite-processes`` has them all as a user has them.
+        """
+        traced, tool = forks.in_shell("traced"), forks.in_shell("tool")
+        if traced is None or tool is None:
+            return []
+        path = instrumented_path(self.environment.get("PYTHONPATH"), self.folder)
+        commands = self.folder.with_name(f"{self.folder.name}-commands")
+        commands.mkdir(exist_ok=True)
+        (commands / "python").write_text(f'#!/bin/sh\nexec {traced} "$@"\n')
+        (commands / "python").chmod(0o755)
+        return [
+            f"PATH={shlex.quote(str(commands))}:$PATH",
+            *(f'{name}() {{ {tool} {script(name)} "$@"; }}' for name in ("pytest", "timetracer-otel")),
+            # Of the commands of the pages, it runs Python alone.
+            f'opentelemetry-instrument() {{ shift; PYTHONPATH={shlex.quote(path)} {traced} "$@"; }}',
+        ]
 
     def python(self, text: str) -> None:
         """Execute a block, and keep it as the file it names."""

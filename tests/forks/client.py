@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import selectors
+import shlex
 import socket
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from tests.examples import seeded
 
-__all__ = ["OWNER", "RUN", "run", "runs_in_a_fork"]
+__all__ = ["OWNER", "RUN", "in_shell", "run", "runs_in_a_fork"]
 
 RUN = "TEST_FORKS"
 """The variable that names the folder of the test run's servers; 0 where each program is a Python of its own."""
@@ -23,6 +24,7 @@ OWNER = "TEST_FORKS_OF"
 """The variable that names the process whose end is theirs."""
 
 _SERVER = Path(__file__).with_name("server.py")
+_IN_SHELL = Path(__file__).with_name("in_shell.py")
 _LOADED = {
     # What every traced program loads, of others and of ours. No library that is instrumented, nor our part for it:
     # when those are imported, and what is done to them then, is what these programs are about.
@@ -115,6 +117,20 @@ def run(
             answers.close()
             for read, _ in pipes:
                 os.close(read)
+
+
+def in_shell(loaded: str) -> str | None:
+    """The words of a shell's command that are as good as ``python``, for a program that runs to its end.
+
+    None where each program is a Python of its own.
+
+    Args:
+        loaded: As for `run`.
+    """
+    if os.environ.get(RUN, "0") == "0":
+        return None
+    words = [sys.executable, "-I", "-S", str(_IN_SHELL), _server(loaded, next(_turns) % 2)]
+    return " ".join(map(shlex.quote, words))
 
 
 def _read(descriptors: Sequence[int], timeout: float) -> list[bytes]:

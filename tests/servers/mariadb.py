@@ -3,24 +3,16 @@
 No package on PyPI brings the programs. Debian's and Ubuntu's are ``mariadb-server-core`` and ``mariadb-client-core``,
 which `.ci/run` installs. Where the programs are missing, the tests that need them are skipped; with ``CI`` set, they
 fail.
-
-It listens on a Unix socket in a folder of its own, and on nothing else. For root it runs as another user, as
-PostgreSQL does.
 """
 
 from __future__ import annotations
 
-import atexit
 import importlib.util
 import itertools
 import os
 import shutil
 import signal
-import socket
-import subprocess
-import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -32,7 +24,7 @@ from pymysql.constants import ER  # type: ignore[import-untyped,unused-ignore]
 from sqlalchemy.engine import URL, make_url
 
 from tests.servers._failure import ServerDidNotStart
-from tests.servers.postgres import unprivileged
+from tests.servers._leashed import LeashedServer
 
 __all__ = ["MariaDb", "needs_mariadb", "needs_mysqlclient"]
 
@@ -40,12 +32,10 @@ _SYSTEM_SERVER = os.environ.get("TIMETRACER_TEST_MARIADB", "")
 """``mysql://user:password@host:port/database``; read before the tests clear the environment."""
 
 _FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/usr/libexec", "/opt/homebrew/bin")
-_READY_SECONDS = 100.0
-_LEASH = 'exec 3<&0; "$@" </dev/null & server=$!; (read _ <&3; kill -TERM $server) & wait $server'
-"""As `tests.servers.postgres` has it: the server ends with the process that started it."""
+_LOG_SIZE = "--innodb-log-file-size=16M"
 _SETTINGS = (
     *("--skip-networking", "--skip-name-resolve", "--skip-log-bin", "--innodb-flush-log-at-trx-commit=0"),
-    *("--innodb-buffer-pool-size=32M", "--innodb-log-file-size=16M", "--aria-pagecache-buffer-size=8M"),
+    *("--innodb-buffer-pool-size=32M", _LOG_SIZE, "--aria-pagecache-buffer-size=8M"),
     *("--performance-schema=OFF", "--character-set-server=utf8mb4", "--innodb-fast-shutdown=2", "--pid-file=pid"),
 )
 
@@ -132,103 +122,37 @@ class MariaDb:
         return make_url(_SYSTEM_SERVER) if self._server is None else self._server.url
 
 
-class _Server:
-    """A server of this process, with its files in a folder of its own; both are gone when the process ends."""
+class _Server(LeashedServer):
+    name = "MariaDB"
+    ends_by = signal.SIGTERM
+    killed_by = signal.SIGKILL
+    refusals = pymysql.err.OperationalError
 
     def __init__(self) -> None:
         why_not = _why_not()
         if why_not is not None:
-            raise ServerDidNotStart("MariaDB", why_not)
-        # Short: the path of a socket has little room.
-        self._folder = Path(tempfile.mkdtemp(prefix="my-", dir="/tmp" if Path("/tmp").is_dir() else None))
-        atexit.register(self._remove, os.getpid())
-        self._process: subprocess.Popen[bytes] | None = None
-        self._socket = self._folder / "socket"
-        self.url = make_url(f"mysql://root@localhost/mysql?unix_socket={self._socket}")
-        self._mariadbd = str(_program("mariadbd"))
+            raise ServerDidNotStart(self.name, why_not)
+        super().__init__()
+        self.url = make_url(f"mysql://root@localhost/mysql?unix_socket={self.socket_path}")
+        self._mariadbd = Path(str(_program("mariadbd")))
         # A server that starts removes the temporary tables of others that share its folder for them.
-        self._as: dict[str, Any] = {"cwd": self._folder, "env": {**os.environ, "TMPDIR": str(self._folder)}}
-        if os.geteuid() == 0:
-            who = unprivileged(Path(self._mariadbd))
-            os.chown(self._folder, who["user"], who["group"])
-            self._as |= who
-        made = subprocess.run(
-            [
-                str(_program("mariadb-install-db")),
-                "--no-defaults",
-                f"--datadir={self._folder / 'data'}",
-                "--auth-root-authentication-method=normal",
-                "--skip-test-db",
-            ],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            **self._as,
-        )
-        if made.returncode:
-            raise ServerDidNotStart("MariaDB", made.stdout[-2000:] + made.stderr[-2000:])
+        self.started_as["env"] = {**os.environ, "TMPDIR": str(self.folder)}
+        self.set_up(self._mariadbd)
 
-    def start(self) -> None:
-        """Start it, if it does not run."""
-        if self._process is not None:
-            return
-        log = self._folder / "log"
-        data, at = f"--datadir={self._folder / 'data'}", f"--socket={self._socket}"
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [
-                    "sh",
-                    "-c",
-                    _LEASH,
-                    "sh",
-                    self._mariadbd,
-                    "--no-defaults",
-                    data,
-                    at,
-                    *_SETTINGS,
-                ],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                # A Ctrl-C is for the tests; they end it in their own time.
-                start_new_session=True,
-                **self._as,
-            )
-        deadline = time.monotonic() + _READY_SECONDS
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                raise ServerDidNotStart("MariaDB", log.read_text(errors="replace")[-4000:])
-            time.sleep(0.02)
+    def make(self, data: Path) -> Sequence[str]:
+        options = ("--auth-root-authentication-method=normal", "--skip-test-db", _LOG_SIZE)
+        return [str(_program("mariadb-install-db")), "--no-defaults", f"--datadir={data}", *options]
 
-    def stop(self) -> None:
-        """Stop it, if it runs: its connections are cut, and its socket is gone."""
-        if self._process is None:
-            return
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait(30)
-        self._process = None
-        self._socket.unlink(missing_ok=True)
+    def command(self) -> Sequence[str]:
+        where = (f"--datadir={self.data}", f"--socket={self.socket_path}")
+        return [str(self._mariadbd), "--no-defaults", *where, *_SETTINGS]
 
-    def _answers(self) -> bool:
-        # pymysql leaves its socket open where nobody listens.
-        with socket.socket(socket.AF_UNIX) as probe:
-            if probe.connect_ex(str(self._socket)):
-                return False
+    @property
+    def socket_path(self) -> Path:
+        return self.folder / "socket"
+
+    def ask(self) -> None:
         _execute(self.url)
-        return True
-
-    def _remove(self, owner: int) -> None:
-        # A child that this process forked has no part in it.
-        if os.getpid() == owner:
-            self.stop()
-            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 @contextmanager

@@ -117,3 +117,22 @@ def test_two_programs_run_at_once_and_one_that_hangs_is_killed(tmp_path: Path) -
 def test_what_an_interpreter_decides_is_left_to_one(arguments: tuple[str, ...], env: dict[str, str]) -> None:
     assert not forks.runs_in_a_fork(arguments, env)
     assert forks.runs_in_a_fork(arguments[-2:], {})
+
+
+@pytest.mark.parametrize("python", ["its own", "a fork"])
+def test_a_shell_gets_what_any_python_gives(tmp_path: Path, python: str) -> None:
+    words = forks.in_shell("traced") if python == "a fork" else sys.executable
+    assert words is not None
+    (tmp_path / "tells.py").write_text(
+        "import os, sys\n"
+        "print(sys.argv, os.environ['GIVEN'], os.getcwd(), sys.stdin.read())\n"
+        "print('said', file=sys.stderr)\n"
+        "sys.stdout.flush()\n"
+        "os.kill(os.getpid(), 9) if sys.argv[1:] == ['end'] else sys.exit(3)\n"
+    )
+    line = (
+        f"echo read | GIVEN=given {words} tells.py 'a b'; echo $?; GIVEN= {words} tells.py end < /dev/null; echo $?"
+    )
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == f"['tells.py', 'a b'] given {tmp_path} read\n\n3\n['tells.py', 'end']  {tmp_path} \n137\n"
+    assert done.stderr.count("said\n") == 2

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+import signal
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import pytest
 
 from tests.children import ROOT
+from tests.servers import _leashed
 from tests.servers._failure import ServerDidNotStart
+from tests.servers._leashed import LeashedServer
 
 pytest_plugins = ["pytester"]
 
@@ -46,3 +56,53 @@ def test_the_reason_is_the_last_line_that_a_server_wrote() -> None:
     error = ServerDidNotStart("PostgreSQL", "LOG: starting\n\nFATAL: no room\n \n")
     assert str(error) == "PostgreSQL did not start: FATAL: no room"
     assert str(ServerDidNotStart("Redis", "")) == "Redis did not start: it said nothing"
+
+
+class Listener(LeashedServer):
+    """It listens, and makes its data slowly."""
+
+    name = "Listener"
+    ends_by = signal.SIGTERM
+    killed_by = signal.SIGKILL
+    refusals = OSError
+
+    def make(self, data: Path) -> Sequence[str]:
+        return ["sh", "-c", f"sleep 0.2; echo made >> {data}/made"]
+
+    def command(self) -> Sequence[str]:
+        return ["sh", "-c", "sleep 0.1; echo no room >&2; exit 1"]
+
+    @property
+    def socket_path(self) -> Path:
+        return self.folder / "socket"
+
+    def ask(self) -> None: ...
+
+
+def test_the_processes_of_a_run_make_the_data_of_a_server_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(_leashed.RUN, str(tmp_path))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    servers = [Listener() for _ in range(4)]
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda server: server.set_up(Path("/bin/sh")), servers))
+    assert [(server.data / "made").read_text() for server in servers] == ["made\n"] * 4
+    assert sorted(path.name for path in (tmp_path / "Listener").iterdir()) == ["data", "data.lock"]
+
+
+def test_a_server_says_why_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(_leashed.RUN, raising=False)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    server = Listener()
+    server.set_up(Path("/bin/sh"))
+    began = time.monotonic()
+    with pytest.raises(ServerDidNotStart, match="Listener did not start: no room"):
+        server.start()
+    assert time.monotonic() - began < 30
+
+
+def test_a_server_that_nobody_can_run_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pwd, "getpwall", list)
+    with pytest.raises(ServerDidNotStart, match="MariaDB did not start: the system has no user but root"):
+        _leashed._unprivileged(Path("/bin/sh"), "MariaDB")

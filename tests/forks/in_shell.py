@@ -1,0 +1,29 @@
+"""Has a server run a program for a shell: a script that is run by its path, and imports nothing of the tests.
+
+``in_shell.py SOCKET ARGUMENT …`` is what ``python ARGUMENT …`` is, with the streams, the environment and the folder
+of the shell. It takes a twentieth of the time of most programs' start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+
+
+def main(path: str, *arguments: str) -> int:
+    """Ask, and wait for the program's end; gives its exit code as a shell has it."""
+    asked = {"arguments": arguments, "environment": dict(os.environ), "folder": os.getcwd()}  # noqa: PTH109
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(path)
+        data = json.dumps(asked).encode() + b"\n"
+        connection.sendall(data[socket.send_fds(connection, [data], [0, 1, 2]) :])
+        with connection.makefile("rb") as answers:
+            answers.readline()
+            code = int(answers.readline())
+    return code if code >= 0 else 128 - code
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

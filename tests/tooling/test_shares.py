@@ -1,0 +1,71 @@
+"""Test classes that share their cases run each of them once; all of them in ``make fuzz``."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.contract import framework, test_httpx, test_redis, test_sqlalchemy, test_sqlalchemy_mysql
+from tests.contract.framework import Case, Contract, Shares
+
+_SHARED = [
+    cls
+    for module in (test_httpx, test_redis, test_sqlalchemy, test_sqlalchemy_mysql)
+    for cls in vars(module).values()
+    if isinstance(cls, type) and issubclass(cls, Contract) and cls.shares is not None
+]
+
+
+def _case(name: str) -> Case:
+    return Case(name, lambda _: None)
+
+
+def _classes(shares: Shares) -> list[type[Contract]]:
+    both, one = [_case(f"both {number}") for number in range(10)], _case("one")
+    first = type("First", (Contract,), {"cases": [*both, one]})
+    return [shares(first), shares(type("Second", (Contract,), {"cases": both}))]
+
+
+def test_each_case_is_run_by_one_class_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(framework, "WHOLE", False)
+    shares = Shares("a test")
+    classes = _classes(shares)
+    drawn = set()
+    for seed in map(str, range(20)):
+        monkeypatch.setenv("TEST_SEED", seed)
+        parts = [[case.name for case in shares.of(cls)] for cls in classes]
+        assert sorted(parts[0] + parts[1]) == sorted([*(f"both {number}" for number in range(10)), "one"])
+        assert "one" in parts[0]
+        assert min(map(len, parts)) >= 4
+        assert parts == [[case.name for case in shares.of(cls)] for cls in classes]
+        drawn.add(tuple(parts[1]))
+    assert len(drawn) > 10
+
+
+def test_every_class_runs_all_where_all_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(framework, "WHOLE", True)
+    shares = Shares("a test")
+    assert [len(shares.of(cls)) for cls in _classes(shares)] == [11, 10]
+
+
+def test_a_class_that_is_skipped_has_no_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(framework, "WHOLE", False)
+    shares = Shares("a test")
+    first, second = _classes(shares)
+    pytest.mark.skipif(True, reason="not here")(second)
+    assert [len(shares.of(cls)) for cls in (first, second)] == [11, 10]
+
+
+def test_no_case_of_a_library_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(framework, "WHOLE", False)
+    groups: dict[Shares, list[type[Contract]]] = {}
+    for cls in _SHARED:
+        assert cls.shares is not None
+        groups.setdefault(cls.shares, []).append(cls)
+    assert len(groups) == 8
+    assert min(map(len, groups.values())) > 1
+    for shares, classes in groups.items():
+        run = Counter(case.name for cls in classes for case in shares.of(cls))
+        assert run.keys() == {case.name for cls in classes for case in cls.cases}
+        assert "sweep" in {mark.name for cls in classes for mark in getattr(cls, "pytestmark", ())}
