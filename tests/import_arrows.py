@@ -40,7 +40,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("match",),
     ("session",),
     ("threads",),
-    ("context",),
+    ("current",),
     # one call
     ("calls",),
     ("guard", "otel", "libraries"),
@@ -49,6 +49,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("process",),
     ("otel.exporter", "otel.instrumentor"),
     # the front door
+    ("context",),
     ("blocks", "testing"),
     ("", "plugins"),
     ("cli", "pytest_plugin"),

@@ -27,7 +27,7 @@ from timetracer_otel.base import faults
 from timetracer_otel.base.plugin_names import known_names
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import RecordMode, TraceMode
-from timetracer_otel.context import reset_session, set_session
+from timetracer_otel.current import attach_session, detach_session
 from timetracer_otel.exceptions import CassetteError, ConfigurationError, ReplayFailedError
 
 if TYPE_CHECKING:
@@ -71,14 +71,14 @@ class SessionBlock(ABC, Generic[SessionT]):
 
         session, path = self._begin()
         surroundings = Surroundings(session, self._config.block_network)
-        self._open.append((session, path, set_session(session), surroundings))
+        self._open.append((session, path, attach_session(session), surroundings))
         return session
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         session, path, token, surroundings = self._open.pop()
-        reset_session(token)
+        detach_session(token)
         surroundings.end()
         self._end(session, path, error)
 

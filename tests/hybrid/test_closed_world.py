@@ -40,11 +40,12 @@ from sqlalchemy import create_engine, text
 from tests.loopback import Loopback
 from tests.servers.postgres import Postgres
 from tests.servers.redis import RedisServer
-from timetracer_otel import NetworkBlockedError, ReplayFailedError, record, replay
+from timetracer_otel import NetworkBlockedError, ReplayFailedError, TraceConfig, record, replay
 from timetracer_otel.base import counters
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.cli import main
-from timetracer_otel.context import clear_session, get_current_session, set_session
+from timetracer_otel.context import clear_session, get_current_session, reset_session, set_session
+from timetracer_otel.guard import network_guard
 from timetracer_otel.process.runtime import runtime
 from timetracer_otel.session import ReplaySession
 
@@ -354,10 +355,71 @@ def test_new_episodes_and_a_session_that_was_set_by_hand(upstream: Loopback, emp
         assert isinstance(current, ReplaySession)
         current.blocked.clear()
         by_hand = ReplaySession(current.cassette, str(empty))
-        set_session(by_hand)
+        token = set_session(by_hand)
         with pytest.raises(NetworkBlockedError):
             ask()
-        set_session(current)
+        reset_session(token)
+
+
+def test_a_replay_that_is_set_by_hand_is_a_closed_world_without_any_block(
+    orders: Counted, upstream: Loopback, empty: Path, traced: TracerProvider
+) -> None:
+    class Worker(threading.Thread):
+        error: BaseException | None = None
+
+        def run(self) -> None:
+            try:
+                orders.insert()
+            except BaseException as error:
+                self.error = error
+
+    def ask() -> None:
+        connection = http.client.HTTPConnection(upstream.url.removeprefix("http://"))
+        with closing(connection):
+            connection.request("GET", "/users/1")
+
+    open_channel()
+    before = _of_c_clients(), psycopg2._connect
+    session = ReplaySession(read_cassette(empty), str(empty))
+    with closing(orders.connect()) as open_already:
+        outer, inner = set_session(session), set_session(session)
+        reset_session(inner)
+        try:
+            for call in (ask, orders.insert, lambda: orders.insert(open_already), InC.grpc, InC.pycurl):
+                with pytest.raises(NetworkBlockedError):
+                    call()
+            worker = Worker()
+            worker.start()
+            worker.join()
+            assert isinstance(worker.error, NetworkBlockedError)
+            with pytest.raises(NetworkBlockedError, match="httpx has a plugin, which is not switched on"):
+                httpx.get(f"{upstream.url}/users/1")
+        finally:
+            reset_session(outer)
+        open_already.rollback()
+        assert (_of_c_clients(), psycopg2._connect) == before
+        assert str(session.verdict()) == "0 hit, 0 missed, 0 unused, 0 live, 7 blocked"
+        assert upstream.hits == {}
+        assert orders.rows == 0
+        orders.insert(open_already)
+    assert orders.rows == 1
+
+
+def test_a_replay_that_is_set_by_hand_lets_out_what_its_settings_name(upstream: Loopback, empty: Path) -> None:
+    settings = TraceConfig(live_hosts=["localhost"])
+
+    def ask() -> dict[str, int]:
+        session = ReplaySession(read_cassette(empty), str(empty), config=settings)
+        set_session(session)
+        with closing(http.client.HTTPConnection("localhost", int(upstream.url.rpartition(":")[2]))) as connection:
+            connection.connect()
+        return dict(session.verdict().live)
+
+    assert contextvars.Context().run(ask) == {"http.client": 1}
+    # It was never reset, and is gone with its context.
+    with replay(empty):
+        pass
+    assert not network_guard.guarded
 
 
 class TestHostsOfPlugins:

@@ -88,7 +88,7 @@ def test_importing_record_loads_little_beyond_the_api_and_the_standard_library()
     )
     assert [name for name in loaded if f"{name}.".startswith(tuple(f"{root}." for root in heavy))] == []
     assert {name.split(".")[1] for name in loaded if name.startswith("timetracer_otel.")} == {
-        *("base", "blocks", "config", "constants", "context", "exceptions", "threads"),
+        *("base", "blocks", "config", "constants", "current", "exceptions", "threads"),
     }
 
 

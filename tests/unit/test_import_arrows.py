@@ -88,7 +88,7 @@ def test_the_test_run_uses_the_installed_package() -> None:
         ("plugins/a.py", "from timetracer_otel.report import x\n"),
         ("process/a.py", "from timetracer_otel.report import x\n"),
         ("config.py", "if TYPE_CHECKING:\n    from timetracer_otel.session import TraceSession\n"),
-        ("context.py", "from timetracer_otel.calls import flow\n"),
+        ("current.py", "from timetracer_otel.calls import flow\n"),
         ("utils/a.py", ""),
     ],
 )
@@ -102,17 +102,17 @@ def test_an_import_against_the_arrows_is_a_breach(path: str, source: str) -> Non
         ("base/faults.py", "from timetracer_otel import constants\n"),
         ("cassette/codec.py", "from timetracer_otel.types import Cassette\nfrom .recorded_errors import x\n"),
         ("base/plugin_names.py", "import opentelemetry.context\n"),
-        ("otel/a.py", "from timetracer_otel.base import faults\nfrom timetracer_otel import context\n"),
+        ("otel/a.py", "from timetracer_otel.base import faults\nfrom timetracer_otel import current\n"),
         ("otel/exporter.py", "from timetracer_otel.process import x\n"),
         ("libraries/httpx/call.py", "from timetracer_otel.libraries.kits.http import x\n"),
         ("report/a.py", "from timetracer_otel.session import x\nfrom timetracer_otel.cassette import y\n"),
         ("process/a.py", "def end():\n    from timetracer_otel.report import x\n"),
         ("cli/a.py", "from timetracer_otel import record, report\nfrom timetracer_otel.plugins import x\n"),
-        ("context.py", "if TYPE_CHECKING:\n    from timetracer_otel.session import TraceSession\n"),
+        ("current.py", "if TYPE_CHECKING:\n    from timetracer_otel.session import TraceSession\n"),
     ],
 )
 def test_an_import_along_the_arrows_is_none(path: str, source: str) -> None:
-    known = dict.fromkeys(("context.py", "constants.py", "base/faults.py", "report/__init__.py"), EMPTY)
+    known = dict.fromkeys(("current.py", "constants.py", "base/faults.py", "report/__init__.py"), EMPTY)
     assert rules({**known, path: EMPTY + source}) == []
 
 

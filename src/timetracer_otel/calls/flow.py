@@ -18,7 +18,7 @@ from timetracer_otel.base.otel_context import SUPPRESSED, current_context, instr
 from timetracer_otel.calls import hooks
 from timetracer_otel.cassette import record_error
 from timetracer_otel.constants import BodyEnd
-from timetracer_otel.context import session_now
+from timetracer_otel.current import session_now
 from timetracer_otel.exceptions import CassetteError, ReplayMismatchError
 from timetracer_otel.match.signature import RedactedCall
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession

@@ -26,7 +26,7 @@ from timetracer_otel.calls.registry import register
 from timetracer_otel.calls.relied_upon import missing_names
 from timetracer_otel.cassette import rebuild_error
 from timetracer_otel.constants import EventType
-from timetracer_otel.context import get_current_session
+from timetracer_otel.current import get_current_session
 from timetracer_otel.exceptions import ConfigurationError
 from timetracer_otel.redact.forms import CallForm
 from timetracer_otel.session import ReplaySession, TraceSession

@@ -18,7 +18,7 @@ from timetracer_otel.base.patching import Function, Patch, SeamFailure, Undoable
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import pass_or_refuse
 from timetracer_otel.calls.nesting import CallAbove
-from timetracer_otel.context import get_current_session
+from timetracer_otel.current import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.session import ReplaySession
 

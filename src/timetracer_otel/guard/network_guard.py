@@ -27,13 +27,14 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
 from timetracer_otel.base.attributes import first_of
+from timetracer_otel.base.holds import Holds
 from timetracer_otel.base.hosts import Address, Hosts
 from timetracer_otel.base.otel_context import current_context, instrumentation_suppressed
 from timetracer_otel.base.patching import Patch, SeamFailure
 from timetracer_otel.base.plugin_names import is_covered_scope, library_of_scope
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.registry import Activatable, Connecting, ConnectingInC, UncapturedClients, load_plugins
-from timetracer_otel.context import get_current_session
+from timetracer_otel.current import get_current_session
 from timetracer_otel.exceptions import NetworkBlockedError
 from timetracer_otel.guard.c_connections import CConnections
 from timetracer_otel.guard.places import (
@@ -60,8 +61,8 @@ guarded: bool = False
 """Whether the guard listens: some session may refuse connections."""
 _sessions: tuple[BaseSession, ...] = ()
 """The sessions that set ``block_network``."""
-_watching = 0
-"""How many replays are under way."""
+_watching = Holds()
+"""The replays that are under way."""
 _closed: tuple[SeamFailure, ...] = ()
 """The libraries whose calls cannot be refused otherwise: every session that replays one refuses connections."""
 _clients = UncapturedClients()
@@ -71,8 +72,8 @@ _let: ContextVar[bool] = ContextVar("timetracer_otel_let", default=False)
 _LET_KEY = otel_context.create_key("timetracer-otel-let")
 """The same in the OpenTelemetry context, which the room ``threads`` carries into threads. Example: asyncio looks up
 names in a thread."""
-_owners: dict[str, set[str]] = {}
-"""By package: the plugins that its connections belong to."""
+_owners: dict[str, dict[str, Activatable]] = {}
+"""By package: the plugins that its connections belong to, by name."""
 _known: list[Activatable] = []
 """The plugins that `_owners` was made of."""
 _resolved: dict[str, str] = {}
@@ -118,28 +119,33 @@ def end(session: BaseSession) -> None:
             _guard()
 
 
-def watch(*, by_name: bool = False) -> None:
+def watch(session: BaseSession | None = None, *, by_name: bool = False) -> bool:
     """Look after the replays from now on, as one has begun, until `unwatch`.
 
     Which of them refuse connections, their own settings say.
 
     Args:
+        session: The replay, where nobody need call `unwatch`: it is held weakly.
         by_name: Whether it names hosts that may be connected to, so that their addresses must be known.
+
+    Returns:
+        Whether this is the first call for the session.
     """
-    global _watching
-    _know_owners()
     with _lock:
-        _watching += 1
-        _guard()
-        if by_name:
-            _lookup.apply()
+        is_new = _watching.add(session)
+    if is_new:
+        _know_owners()
+        with _lock:
+            _guard()
+            if by_name:
+                _lookup.apply()
+    return is_new
 
 
-def unwatch() -> None:
+def unwatch(session: BaseSession | None = None) -> None:
     """Undo one `watch`."""
-    global _watching
     with _lock:
-        _watching = max(_watching - 1, 0)
+        _watching.remove(session)
         _guard()
 
 
@@ -179,7 +185,7 @@ def _know_owners() -> None:
         _known = plugins
         for plugin in plugins:
             for package in plugin.packages if isinstance(plugin, Connecting) else ():
-                _owners.setdefault(package, set()).add(plugin.name)
+                _owners.setdefault(package, {})[plugin.name] = plugin
             if isinstance(plugin, ConnectingInC):
                 _in_c.know(plugin.connectors)
 
@@ -255,7 +261,7 @@ class _Guard:
         if address is not None and _allows(session, address):
             return
         error = _error(
-            str(address or "its server"), stack, session, library, _cures(library, address), open_already=True
+            str(address or "its server"), stack, session, library, _cures(stack, library, address), open_already=True
         )
         session.blocked.append(error)
         raise error
@@ -337,7 +343,7 @@ def _refusal(addresses: Sequence[Address], library: str | None, *, is_lookup: bo
         if all(_is_in(named, address, is_lookup) for address in addresses):
             return None
     text = ", ".join(map(str, addresses))
-    error = _error(text, stack, responsible, library, hint or _cures(library, addresses[0]))
+    error = _error(text, stack, responsible, library, hint or _cures(stack, library, addresses[0]))
     if isinstance(responsible, ReplaySession):
         _note_blocked(responsible)
     if isinstance(responsible, (ReplaySession, TraceSession)):
@@ -448,15 +454,30 @@ def _is_own_name(host: str) -> bool:
     return True
 
 
-def _cures(library: str, address: Address | None) -> str:
+def _cures(stack: Sequence[Place], library: str, address: Address | None) -> str:
     named = str(address) if address is not None else "its host"
+    switched_off = _switched_off(stack)
+    plugin = (
+        f"write one for {library} (docs/how-to-add-a-plugin.md), or call by a library that has one"
+        if switched_off is None
+        else f"{switched_off} has a plugin, which is not switched on (timetracer_otel.plugins, or with replay(...))"
+    )
     lines = (
         "one of three:",
-        f"    a plugin: write one for {library} (docs/how-to-add-a-plugin.md), or call by a library that has one",
+        f"    a plugin: {plugin}",
         f'    live_hosts: let it out, by live_hosts=["{named}"] or TIMETRACER_LIVE_HOSTS={named}',
         f"    an issue: ask the developers of timetracer-otel for a plugin for {library}",
     )
     return "\n".join(lines)
+
+
+def _switched_off(stack: Sequence[Place]) -> str | None:
+    """The plugin that the call belongs to and that nobody has switched on, as in a session that was set by hand."""
+    for place in stack:
+        for name, plugin in _owners.get(place.package, {}).items():
+            if not getattr(plugin, "is_wanted", True):
+                return name
+    return None
 
 
 def _error(

@@ -17,7 +17,7 @@ from opentelemetry import context as otel_context
 from timetracer_otel.base import faults
 from timetracer_otel.base.otel_context import current_context
 from timetracer_otel.base.patching import Function
-from timetracer_otel.context import OUTSIDE_JOBS, SESSION_KEY, context_with, is_decided
+from timetracer_otel.current import OUTSIDE_JOBS, SESSION_KEY, context_with, is_decided
 from timetracer_otel.incoming.job_scope import IncomingJob, JobScope
 from timetracer_otel.incoming.receiver import receiver
 

@@ -18,7 +18,7 @@ from opentelemetry import context as otel_context
 
 from timetracer_otel.base import faults
 from timetracer_otel.constants import BodyEnd
-from timetracer_otel.context import context_with, is_decided
+from timetracer_otel.current import context_with, is_decided
 from timetracer_otel.otel.span_facts import failed, is_server, note_exception, query_values, route_of
 from timetracer_otel.session import BaseSession, TraceSession
 from timetracer_otel.session.body_taps import BodyLimits, BodyTap

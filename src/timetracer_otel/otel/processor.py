@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanKind
 from timetracer_otel.base import counters, faults
 from timetracer_otel.base.otel_context import current_context
 from timetracer_otel.calls import hooks
-from timetracer_otel.context import SESSION_KEY
+from timetracer_otel.current import SESSION_KEY
 from timetracer_otel.exceptions import NetworkBlockedError
 from timetracer_otel.otel.spans import LiveSpan, LiveSpans, live_span
 from timetracer_otel.session import BaseSession

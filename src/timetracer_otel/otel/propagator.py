@@ -19,7 +19,7 @@ from opentelemetry.propagators.textmap import (
     default_setter,
 )
 
-from timetracer_otel.context import carried_into
+from timetracer_otel.current import carried_into
 
 __all__ = ["carry", "stop_carrying"]
 

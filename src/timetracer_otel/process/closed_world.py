@@ -11,19 +11,23 @@ from timetracer_otel.session import BaseSession
 __all__ = ["block", "unblock", "unwatch", "watch"]
 
 
-def watch(live_hosts: Collection[str] = ()) -> None:
+def watch(live_hosts: Collection[str] = (), session: BaseSession | None = None) -> bool:
     """Refuse or count what no plugin captures in replays, as one has begun, until `unwatch`.
 
     Args:
         live_hosts: The setting of the replay.
+        session: The replay, where nobody need call `unwatch`: it is held weakly.
+
+    Returns:
+        Whether this is the first call for the session.
     """
     network_guard.know(CLIENTS)
-    network_guard.watch(by_name=bool(live_hosts))
+    return network_guard.watch(session, by_name=bool(live_hosts))
 
 
-def unwatch() -> None:
+def unwatch(session: BaseSession | None = None) -> None:
     """Undo one `watch`."""
-    network_guard.unwatch()
+    network_guard.unwatch(session)
 
 
 def block(session: BaseSession) -> None:

@@ -27,7 +27,7 @@ from timetracer_otel.calls.exclusions import ExcludedUrls
 from timetracer_otel.calls.hooks import Whereabouts
 from timetracer_otel.config import TraceConfig, instrumentation_disabled, mode_is_explicit, replay_is_wanted
 from timetracer_otel.constants import TraceMode, Uncaptured
-from timetracer_otel.context import forget_session, session_in, session_now, set_ambient_lookup
+from timetracer_otel.current import forget_session, session_in, session_now, set_ambient_lookup
 from timetracer_otel.exceptions import ConfigurationError, TimetracerError
 from timetracer_otel.incoming import jobs
 from timetracer_otel.incoming.exclusions import is_excluded

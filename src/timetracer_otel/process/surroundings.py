@@ -1,4 +1,7 @@
-"""What a block of `record` or `replay` switches on: seams, the session in threads, the span processor, the guard."""
+"""What a block of `record` or `replay` switches on: seams, the session in threads, the span processor, the guard.
+
+A replay that is set by hand needs a part of it: the closed world.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from timetracer_otel.process.runtime import runtime
 from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.threads import hold, release
 
-__all__ = ["Surroundings"]
+__all__ = ["Surroundings", "close_world", "open_world"]
 
 
 class Surroundings:
@@ -40,3 +43,16 @@ class Surroundings:
         for plugin in self._plugins:
             plugin.deactivate()
         release()
+
+
+def close_world(session: BaseSession) -> None:
+    """Refuse what no plugin captures in a replay that is set by hand, until `open_world` or until it is gone."""
+    config = session.config if isinstance(session, ReplaySession) else None
+    if closed_world.watch(config.live_hosts if config is not None else (), session):
+        # A call over an open connection is refused when its span begins.
+        runtime().watch_spans()
+
+
+def open_world(session: BaseSession) -> None:
+    """Undo one `close_world`."""
+    closed_world.unwatch(session)

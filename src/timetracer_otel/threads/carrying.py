@@ -10,13 +10,13 @@ __all__ = ["carried", "spans_too"]
 
 
 def _nothing() -> Context | None:
-    """Nothing: the room ``context`` is not loaded, so there is no session."""
+    """Nothing: the room ``current`` is not loaded, so there is no session."""
     return None
 
 
 carried: Callable[[], Context | None] = _nothing
 """Gives the OpenTelemetry context that a thread gets which is started here; None where it gets none, since the code
-here runs in no session. The module ``context`` sets it."""
+here runs in no session. The module ``current`` sets it."""
 
 spans_too: bool = True
 """Whether the current span goes with the session. `seams` asks the environment, once for each time that they are

@@ -12,7 +12,7 @@ from timetracer_otel.base.kept_functions import KeptPatch
 from timetracer_otel.base.patching import Function, Patch
 from timetracer_otel.calls.exclusions import ExcludedUrls, let_out
 from timetracer_otel.calls.flow import flow, run, run_async
-from timetracer_otel.context import get_current_session
+from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.httpx.call import LIB, AsyncHop, SyncHop, module_of
 
 __all__ = ["patches"]

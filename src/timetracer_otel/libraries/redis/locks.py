@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from timetracer_otel.calls.flow import replays
-from timetracer_otel.context import get_current_session
+from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.redis.call import LIB
 from timetracer_otel.libraries.redis.commands import text
 from timetracer_otel.libraries.redis.internals import lock_name, token_of

@@ -10,7 +10,7 @@ from typing import Any
 
 from timetracer_otel.base.patching import Function, Patch
 from timetracer_otel.calls.flow import Flow, run, run_async
-from timetracer_otel.context import get_current_session
+from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.redis import steps
 from timetracer_otel.libraries.redis.answer import Manner
 from timetracer_otel.libraries.redis.call import pause, pause_async

@@ -12,7 +12,7 @@ from typing import Any
 
 from timetracer_otel.base import faults
 from timetracer_otel.calls.flow import Flow, Step, flow, records, replays
-from timetracer_otel.context import get_current_session
+from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.redis.answer import (
     HEALTH_CHECKS,
     Manner,

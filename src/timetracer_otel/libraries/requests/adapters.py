@@ -12,7 +12,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from timetracer_otel.base.patching import Function, Patch
-from timetracer_otel.context import get_current_session
+from timetracer_otel.current import get_current_session
 from timetracer_otel.session import ReplaySession
 
 __all__ = [

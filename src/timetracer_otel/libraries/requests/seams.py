@@ -14,7 +14,7 @@ from timetracer_otel.base.kept_functions import KeptPatch
 from timetracer_otel.base.patching import Function, Patch
 from timetracer_otel.calls.exclusions import ExcludedUrls, let_out
 from timetracer_otel.calls.flow import flow, run
-from timetracer_otel.context import get_current_session
+from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.requests.adapters import BUILD, LIB, SEND, AdapterSeams, of_session, was_recorded
 from timetracer_otel.libraries.requests.call import ForeignHop, Hop, call_above
 from timetracer_otel.session import ReplaySession

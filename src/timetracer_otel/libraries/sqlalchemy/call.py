@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from timetracer_otel.context import get_current_session
+from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.kits.dbapi.driver import known
 from timetracer_otel.libraries.kits.dbapi.drivers.psycopg_types import belongs_to, with_types
 from timetracer_otel.libraries.kits.dbapi.facts import recorded_facts

@@ -12,7 +12,7 @@ from weakref import WeakSet
 
 from timetracer_otel.base.patching import Function
 from timetracer_otel.calls.flow import replays
-from timetracer_otel.context import get_current_session
+from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection
 from timetracer_otel.libraries.sqlalchemy.call import LIB
 from timetracer_otel.libraries.sqlalchemy.engines import engines

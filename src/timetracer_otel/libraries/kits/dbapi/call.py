@@ -8,7 +8,7 @@ from typing import Any
 
 from timetracer_otel.calls.flow import Recording, Site, replays
 from timetracer_otel.constants import EventType
-from timetracer_otel.context import get_current_session
+from timetracer_otel.current import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.kits.dbapi.answer import Fetches
 from timetracer_otel.libraries.kits.dbapi.errors import DISCONNECTED, rebuild_error, record_error

@@ -10,7 +10,7 @@ import wrapt
 
 from timetracer_otel.base import faults
 from timetracer_otel.calls.flow import flow, run
-from timetracer_otel.context import get_current_session
+from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.kits.dbapi.answer import Fetches
 from timetracer_otel.libraries.kits.dbapi.call import StatementSite
 from timetracer_otel.libraries.kits.dbapi.cursor_shape import shaped

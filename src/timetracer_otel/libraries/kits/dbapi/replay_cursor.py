@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, NoReturn
 
 from timetracer_otel.calls.flow import flow, replays, run
-from timetracer_otel.context import get_current_session
+from timetracer_otel.current import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.kits.dbapi.answer import NO_ROWS, Fetches, RecordedAnswer
 from timetracer_otel.libraries.kits.dbapi.call import StatementSite, unrecorded

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Function, Patch
-from timetracer_otel.context import get_current_session
+from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.kits.dbapi.call import unrecorded
 from timetracer_otel.libraries.kits.dbapi.facts import recorded_facts
 from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection
