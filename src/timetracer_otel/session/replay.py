@@ -306,7 +306,11 @@ class ReplaySession(BaseSession):
     def upcoming(self, call: Call | RedactedCall, path: tuple[str, ...] = ()) -> DependencyEvent | None:
         """The event that `match` would take for a call now; None where it would find none. The event is not taken."""
         made = self.redacted(call)
-        return self._index.peek(made.key, path, self._accepts(made))
+        accepts = self._accepts(made)
+        event = self._index.peek(made.key, path, accepts)
+        if event is None and made.call.args is not None and self._hashed_anew():
+            event = self._index.peek(made.key, path, accepts)
+        return event
 
     def _hashed_anew(self) -> bool:
         """Whether the recorded arguments have other hashes than the recording made of them, so that it is worth to
