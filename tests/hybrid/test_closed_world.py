@@ -15,7 +15,7 @@ import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing
+from contextlib import closing, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -282,6 +282,41 @@ def test_one_call_of_a_client_upon_another_is_one_live_call(
     with replay(path, live_plugins=["http"]) as session:
         assert ask() == 200
     assert session.verdict().live == {"httpx": 1}
+
+
+def test_a_models_span_beside_its_request_is_the_same_call(
+    upstream: Loopback, empty: Path, traced: TracerProvider
+) -> None:
+    """Instrumentations of language models seldom make their spans current."""
+    tracer = traced.get_tracer("opentelemetry.instrumentation.models")
+    path = empty.with_name("model.msgpack")
+    with closing(http.client.HTTPConnection(upstream.url.removeprefix("http://"))) as warm:
+        warm.connect()
+
+        def ask(*, through: str) -> None:
+            model = tracer.start_span("chat", kind=SpanKind.CLIENT, attributes={"gen_ai.operation.name": "chat"})
+            with tracer.start_as_current_span("sdk", kind=SpanKind.CLIENT) if through == "sdk" else nullcontext():
+                if through != "warm":
+                    assert httpx.get(f"{upstream.url}/users/2").status_code == 200
+                else:
+                    warm.request("GET", "/users/3")
+                    assert warm.getresponse().read()
+            model.end()
+
+        with tracer.start_as_current_span("work"), record(path, uncaptured="record") as recording:
+            ask(through="sdk")
+            ask(through="httpx")
+        assert [event.signature.lib for event in recording.events] == ["httpx", "httpx"]
+        with replay(path) as session:
+            ask(through="sdk")
+            with tracer.start_as_current_span("work"):
+                ask(through="httpx")
+        assert str(session.verdict()) == "2 hit, 0 missed, 0 unused, 0 live"
+        with replay(empty, uncaptured="live") as session, tracer.start_as_current_span("work"):
+            ask(through="warm")
+        assert session.verdict().live["models"] == 1
+        assert isinstance(session, ReplaySession)
+        assert session.uncovered.open == {}
 
 
 def test_code_outside_the_session_and_telemetry_go_on(upstream: Loopback, empty: Path) -> None:

@@ -49,6 +49,11 @@ LEVELS = """
         pool.urlopen = urlopen
         with tracer.start_as_current_span("chat model-1", kind=trace.SpanKind.CLIENT):
             httpx.get(os.environ["URL"] + "/users/2")
+        # Most clients of language models do not make their span current: it ends with the stream.
+        model = tracer.start_span("chat model-2", kind=trace.SpanKind.CLIENT, attributes={"gen_ai.system": "x"})
+        with httpx.stream("GET", os.environ["URL"] + "/users/4") as response:
+            response.read()
+        model.end()
         urllib3.PoolManager().request("GET", os.environ["URL"] + "/users/3")
 
     calls()

@@ -281,6 +281,9 @@ def _account(session: ReplaySession, where: hooks.Whereabouts) -> None:
     """Note that the call of a span is in the account. A span that the processor does not see is left out."""
     if type(where) is not hooks.Unseen:
         session.uncovered.accounted.add(where.context.span_id)
+    if session.uncovered.open:
+        live: Any = where
+        session.uncovered.called(None if type(where) is hooks.Unseen else live)
 
 
 def _make(site: Site, recording: Recording | None) -> Flow:

@@ -239,35 +239,38 @@ class _Guard:
             NetworkBlockedError: The call is refused.
         """
         session = span.session
-        if not isinstance(session, ReplaySession) or is_covered_scope(span.scope):
-            return
-        stack = places()
-        if _is_let() or instrumentation_suppressed() or any(_goes_out(place.package, session) for place in stack):
-            # A plugin makes a real call, and its library stands on one that is instrumented as well.
-            session.uncovered.accounted.add(span.span_id)
-            return
-        library = library_of_scope(span.scope)
-        if library in _clients.within_the_process or not (session.is_closed or session in _sessions):
-            return
-        if library not in _clients.keep_connections and library not in session.uncovered.that_connect:
-            return
-        attributes = span.span.attributes or {}
-        host = first_of(attributes, "server.address", "net.peer.name")
-        port = first_of(attributes, "server.port", "net.peer.port")
-        address = Address(str(host), None if port is None else str(port)) if host else None
-        if _is_named_live(session, library) or (session.live_hosts is not None and address is None):
-            # Where it goes is not known yet. If it connects, that is seen; if not, it is counted when it ends.
-            return
-        if address is not None and _allows(session, address):
-            return
-        error = _error(
-            str(address or "its server"), stack, session, library, _cures(stack, library, address), open_already=True
-        )
-        session.blocked.append(error)
-        raise error
+        if isinstance(session, ReplaySession) and not is_covered_scope(span.scope):
+            _check_open_connection(span, session)
+            session.uncovered.span_began(span)
 
 
 _GUARD = _Guard()
+
+
+def _check_open_connection(span: Any, session: ReplaySession) -> None:
+    stack = places()
+    if _is_let() or instrumentation_suppressed() or any(_goes_out(place.package, session) for place in stack):
+        # A plugin makes a real call, and its library stands on one that is instrumented as well.
+        session.uncovered.accounted.add(span.span_id)
+        return
+    library = library_of_scope(span.scope)
+    if library in _clients.within_the_process or not (session.is_closed or session in _sessions):
+        return
+    if library not in _clients.keep_connections and library not in session.uncovered.that_connect:
+        return
+    attributes = span.span.attributes or {}
+    host = first_of(attributes, "server.address", "net.peer.name")
+    port = first_of(attributes, "server.port", "net.peer.port")
+    address = Address(str(host), None if port is None else str(port)) if host else None
+    if _is_named_live(session, library) or (session.live_hosts is not None and address is None):
+        # Where it goes is not known yet. If it connects, that is seen; if not, it is counted when it ends.
+        return
+    if address is not None and _allows(session, address):
+        return
+    cures = _cures(stack, library, address)
+    error = _error(str(address or "its server"), stack, session, library, cures, open_already=True)
+    session.blocked.append(error)
+    raise error
 
 
 def _is_let() -> bool:

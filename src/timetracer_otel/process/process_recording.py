@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from datetime import datetime, timezone
 
@@ -14,7 +14,13 @@ from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.session import TraceSession
 from timetracer_otel.session.base import EndedSpan, PendingCall
 from timetracer_otel.session.body_taps import BodyLimits
-from timetracer_otel.session.span_roles import SpanRoles, around
+from timetracer_otel.session.span_roles import (
+    LATEST_REQUESTS,
+    SpanRoles,
+    StartedRequest,
+    around,
+    started_request,
+)
 from timetracer_otel.types import DependencyEvent, SpanFacts
 
 __all__ = ["ProcessSession"]
@@ -61,6 +67,7 @@ class ProcessSession(TraceSession):
         """By the position of a call under way: the spans of other instrumentations that are part of it."""
         self._above: set[int] = set()
         """The ids of live client spans around calls that are written."""
+        self._requests: deque[StartedRequest] = deque(maxlen=LATEST_REQUESTS)
         self._output: AppendWriter | None = None
         self._finished: list[tuple[str, int]] = []
         self._began_file = began_file
@@ -124,9 +131,12 @@ class ProcessSession(TraceSession):
                 self._spans_of_calls[span_id] = span
             elif stands_alone:
                 facts = span.facts()
-                around_it = self._call_around(span, facts)
+                roles = self._roles()
+                around_it = roles.within(span, facts)
                 if around_it is not None:
                     self._within.setdefault(around_it.eid, []).append(facts)
+                    return
+                if roles.is_above(span, facts):
                     return
                 event = self._maker.observed(facts, self._started_ns)
                 event.eid = self.next_eid()
@@ -134,16 +144,14 @@ class ProcessSession(TraceSession):
                 counters.calls_without_plugin({event.signature.lib: 1})
                 self._write(event)
 
-    def _call_around(self, span: EndedSpan, facts: SpanFacts) -> PendingCall | None:
-        """The call that a span is part of. Such a span ends before its call does, or before the call's own span."""
+    def _roles(self) -> SpanRoles:
+        """Tells what the spans that end now are of the calls under way, which end later, or whose spans do."""
         calls = [
             *self._under_way.values(),
             *(call for waiting in self._waiting_for_span.values() for call in waiting),
         ]
-        if not calls:
-            return None
         spans = {call.span_id: live for call in calls if (live := self._live(call.span_id)) is not None}
-        return SpanRoles(calls, spans, self._zero_ns).within(span, facts)
+        return SpanRoles(calls, spans, self._zero_ns, self._requests)
 
     def add_event(self, event: DependencyEvent) -> None:
         """Write an event that was made elsewhere."""
@@ -188,6 +196,9 @@ class ProcessSession(TraceSession):
         if inner is not None:
             self._maker.within(event, inner)
         self._above.update(outer.span_id for outer in around(span) if outer.is_client and self._live(outer.span_id))
+        request = started_request(call, event.event_type, span, self._zero_ns)
+        if request is not None:
+            self._requests.append(request)
         self._write(event)
 
     def _write(self, event: DependencyEvent) -> None:

@@ -303,10 +303,23 @@ class ReplaySession(BaseSession):
             raise self._unsigned(made.call, fault) from fault
         return event
 
-    def upcoming(self, call: Call | RedactedCall, path: tuple[str, ...] = ()) -> DependencyEvent | None:
-        """The event that `match` would take for a call now; None where it would find none. The event is not taken."""
+    def upcoming(
+        self, call: Call | RedactedCall, path: tuple[str, ...] = (), *, thorough: bool = False
+    ) -> DependencyEvent | None:
+        """The event that `match` would take for a call now; None where it would find none. The event is not taken.
+
+        Args:
+            call: As for `match`.
+            path: As for `match`.
+            thorough: Look in recordings that hashed arguments in an older way, too. The first such look at a call
+                without an event hashes all recorded arguments, so it is for calls that are nearly always recorded.
+        """
         made = self.redacted(call)
-        return self._index.peek(made.key, path, self._accepts(made))
+        accepts = self._accepts(made)
+        event = self._index.peek(made.key, path, accepts)
+        if event is None and thorough and self._hashed_anew():
+            event = self._index.peek(made.key, path, accepts)
+        return event
 
     def _hashed_anew(self) -> bool:
         """Whether the recorded arguments have other hashes than the recording made of them, so that it is worth to

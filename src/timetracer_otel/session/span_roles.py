@@ -5,13 +5,15 @@ client for language models, around its HTTP request. Or it may stand *within* on
 requests; that of a driver, beneath a statement of an engine.
 
 The instrumentation of an engine does not make its span current. So the driver's span has the same parent as the
-engine's, and only its time tells that it is part of the statement.
+engine's, and only its time tells that it is part of the statement. Many instrumentations of language models do not
+make theirs current either, as it may last as long as a stream: the time tells which HTTP request was made within it.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from timetracer_otel.base.attributes import first_of
@@ -19,8 +21,19 @@ from timetracer_otel.constants import EventType
 from timetracer_otel.session.base import EndedSpan, PendingCall
 from timetracer_otel.types import SpanFacts
 
-__all__ = ["SpanRoles", "around", "is_of_database", "parent_id"]
+__all__ = [
+    "LATEST_REQUESTS",
+    "SpanRoles",
+    "StartedRequest",
+    "around",
+    "is_of_database",
+    "is_of_model",
+    "parent_id",
+    "started_request",
+]
 
+LATEST_REQUESTS = 256
+"""How many HTTP requests a recording that is written piece by piece remembers, for spans that end after them."""
 _AT_ONCE = 16
 """How many calls that began before a span are looked at, to find the one that it is within."""
 _TOLERANCE_NS = 1_000_000
@@ -46,6 +59,45 @@ def is_of_database(facts: SpanFacts) -> bool:
     return first_of(facts.attributes, "db.system.name", "db.system") is not None
 
 
+def is_of_model(facts: SpanFacts) -> bool:
+    """Whether a span says that it is about a call to a language model.
+
+    https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/ and its older forms.
+    """
+    names = ("gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.system", "llm.request.type")
+    return first_of(facts.attributes, *names) is not None
+
+
+class StartedRequest(NamedTuple):
+    """When a captured HTTP request began, and in which spans."""
+
+    started_ns: int
+    span_ids: frozenset[int]
+    """Of the spans around it; with 0 where no span is around the outermost one."""
+
+
+def started_request(
+    call: PendingCall, event_type: EventType, span: EndedSpan | None, zero_ns: int
+) -> StartedRequest | None:
+    """When and where a call began, for `SpanRoles`; None where it is no HTTP request.
+
+    Args:
+        call: The call.
+        event_type: Its type.
+        span: The span that it was made in, where that is known.
+        zero_ns: What `time.time_ns` gave when `time.perf_counter` gave 0.
+    """
+    if event_type is not EventType.HTTP_CLIENT:
+        return None
+    ids = {call.span_id, *(outer.span_id for outer in around(span))}
+    outermost = span
+    while outermost is not None and outermost.parent is not None:
+        outermost = outermost.parent
+    if outermost is not None:
+        ids.add(0)
+    return StartedRequest(zero_ns + int(call.started_s * 1e9), frozenset(ids))
+
+
 class _Timed(NamedTuple):
     started_ns: int
     ended_ns: int
@@ -59,9 +111,20 @@ class SpanRoles:
         calls: The captured calls.
         spans: The ended spans by id.
         zero_ns: What `time.time_ns` gave when `time.perf_counter` gave 0.
+        before: HTTP requests of calls that are not among these any more.
     """
 
-    def __init__(self, calls: Iterable[PendingCall], spans: Mapping[int, EndedSpan], zero_ns: int) -> None:
+    def __init__(
+        self,
+        calls: Sequence[PendingCall],
+        spans: Mapping[int, EndedSpan],
+        zero_ns: int,
+        before: Iterable[StartedRequest] = (),
+    ) -> None:
+        self._calls = calls
+        self._spans = spans
+        self._zero_ns = zero_ns
+        self._before = before
         self._by_span: dict[int, PendingCall] = {}
         self.above: set[int] = set()
         """The ids of client spans around captured calls."""
@@ -76,9 +139,26 @@ class SpanRoles:
         for listed in self._by_parent.values():
             listed.sort(key=_start)
 
-    def is_above(self, span: EndedSpan) -> bool:
+    def is_above(self, span: EndedSpan, facts: SpanFacts) -> bool:
         """Whether a captured call was made within the span."""
-        return span.span_id in self.above
+        return span.span_id in self.above or (is_of_model(facts) and self._has_request(span, facts))
+
+    def _has_request(self, span: EndedSpan, facts: SpanFacts) -> bool:
+        """Whether a captured HTTP request began while the span was open, beside it."""
+        start_ns, end_ns = facts.start_ns, facts.end_ns
+        if start_ns is None or end_ns is None:
+            return False
+        parents = {span.parent.span_id} if span.parent is not None else {0, int(facts.parent_span_id or "0", 16)}
+        made = (
+            started_request(call, call.call().event_type, self._spans.get(call.span_id), self._zero_ns)
+            for call in self._calls
+        )
+        return any(
+            request is not None
+            and not parents.isdisjoint(request.span_ids)
+            and start_ns - _TOLERANCE_NS <= request.started_ns <= end_ns + _TOLERANCE_NS
+            for request in chain(self._before, made)
+        )
 
     def within(self, span: EndedSpan, facts: SpanFacts) -> PendingCall | None:
         """The captured call that the span is part of; None where there is none."""

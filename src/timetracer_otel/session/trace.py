@@ -6,7 +6,7 @@ import itertools
 import os
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -24,7 +24,13 @@ from timetracer_otel.session.base import BaseSession, EndedSpan, PendingCall, Ro
 from timetracer_otel.session.body_taps import BodyLimits
 from timetracer_otel.session.events import EventMaker
 from timetracer_otel.session.header import meta, policies
-from timetracer_otel.session.span_roles import SpanRoles, around
+from timetracer_otel.session.span_roles import (
+    LATEST_REQUESTS,
+    SpanRoles,
+    StartedRequest,
+    around,
+    started_request,
+)
 from timetracer_otel.types import (
     CallSnapshot,
     CaptureStats,
@@ -166,7 +172,7 @@ class TraceSession(BaseSession):
                 call = roles.within(span, facts)
                 if call is not None:
                     within.setdefault(call.eid, []).append(facts)
-                elif not roles.is_above(span):
+                elif not roles.is_above(span, facts):
                     events.append(self._maker.observed(facts, self._started_ns))
                     alone[library_of_scope(span.scope)] += 1
             for position, inner in within.items():
@@ -458,6 +464,7 @@ class EventFeed:
         self._spans_seen = 0
         self._unplaced: list[EndedSpan] = []
         self._above: set[int] = set()
+        self._requests: deque[StartedRequest] = deque(maxlen=LATEST_REQUESTS)
         session._feed = self
 
     def take(self, patience_s: float) -> list[DependencyEvent]:
@@ -490,7 +497,11 @@ class EventFeed:
         made = {call.eid: replace(session._event_of(call, spans.get(call.span_id)), eid=call.eid) for call in calls}
         events += made.values()
         for call in calls:
-            self._above.update(outer.span_id for outer in around(spans.get(call.span_id)) if outer.is_client)
+            span = spans.get(call.span_id)
+            self._above.update(outer.span_id for outer in around(span) if outer.is_client)
+            request = started_request(call, made[call.eid].event_type, span, session._zero_ns)
+            if request is not None:
+                self._requests.append(request)
         if unseen:
             events += self._placed(unseen, made, [*calls, *under_way])
         return events
@@ -500,7 +511,7 @@ class EventFeed:
     ) -> list[DependencyEvent]:
         """The events of spans that no plugin knows. A span within a call under way waits for the call's end."""
         session, self._unplaced = self._session, []
-        roles = SpanRoles(calls, self._spans, session._zero_ns)
+        roles = SpanRoles(calls, self._spans, session._zero_ns, self._requests)
         within: dict[int, list[SpanFacts]] = {}
         events: list[DependencyEvent] = []
         for span in unseen:
@@ -510,7 +521,7 @@ class EventFeed:
                 self._unplaced.append(span)
             elif call is not None:
                 within.setdefault(call.eid, []).append(facts)
-            elif span.span_id not in self._above and not roles.is_above(span):
+            elif span.span_id not in self._above and not roles.is_above(span, facts):
                 event = session._maker.observed(facts, session._started_ns)
                 event.eid = session.next_eid()
                 events.append(event)

@@ -16,9 +16,14 @@ from functools import cached_property
 from timetracer_otel.base.plugin_names import is_covered_scope, library_of_scope
 from timetracer_otel.match.nearest import describe
 from timetracer_otel.session.base import EndedSpan
+from timetracer_otel.session.span_roles import is_of_model
 from timetracer_otel.types import DependencyEvent
 
 __all__ = ["UncoveredCalls"]
+
+
+def _parent_id(span: EndedSpan) -> int:
+    return span.parent.span_id if span.parent is not None else 0
 
 
 class UncoveredCalls:
@@ -36,17 +41,42 @@ class UncoveredCalls:
         self.accounted: set[int] = set()
         """Ids of client spans, while they are live, whose calls are in the account already: a plugin answered them or
         counted them as live, the guard refused them, or the call beneath them is counted."""
+        self.open: dict[int, dict[int, bool]] = {}
+        """Live client spans of libraries without a plugin by their parent's id: whether a captured call was made
+        since the span began, beneath the same parent. Nearly always empty."""
 
     def connected(self, library: str) -> None:
         """Count a connection that went out."""
         with self._lock:
             self._connections[library] += 1
 
+    def span_began(self, span: EndedSpan) -> None:
+        """Take note of a client span of a library without a plugin."""
+        with self._lock:
+            self.open.setdefault(_parent_id(span), {})[span.span_id] = False
+
+    def called(self, span: EndedSpan | None) -> None:
+        """Note that a captured call was made in a span (None: in none), where any span is in `open`."""
+        with self._lock:
+            while True:
+                beside = self.open.get(span.span_id if span is not None else 0, {})
+                beside.update(dict.fromkeys(beside, True))
+                if span is None:
+                    return
+                span = span.parent
+
     def span_ended(self, span: EndedSpan) -> None:
         """Count the call of a client span, unless it is in the account already."""
         with self._lock:
+            beside = self.open.get(_parent_id(span), {})
+            has_call = beside.pop(span.span_id, False)
+            if not beside:
+                self.open.pop(_parent_id(span), None)
             if span.span_id in self.accounted:
                 self.accounted.discard(span.span_id)
+            elif has_call and is_of_model(span.facts()):
+                # Its HTTP request is in the account (see `session.span_roles`).
+                pass
             elif not is_covered_scope(span.scope):
                 self._spans[library_of_scope(span.scope)] += 1
             # A client library may stand on another one: the span around this one is the same call.

@@ -93,6 +93,27 @@ def test_spans_around_a_call_are_above_it() -> None:
     model = Span(5, parent=ROOT)
     call, span = Made(2, 0.0, None), Span(2, 0, None, Span(6, parent=model, is_client=False))
     roles = SpanRoles([call], {2: span}, 0)
-    assert roles.is_above(model)
-    assert not roles.is_above(span)
-    assert not roles.is_above(ROOT)
+    assert roles.is_above(model, model.facts())
+    assert not roles.is_above(span, span.facts())
+    assert not roles.is_above(ROOT, ROOT.facts())
+
+
+@pytest.mark.parametrize("attribute", ["gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.system"])
+def test_a_request_that_begins_within_a_models_span_is_beneath_it(attribute: str) -> None:
+    model: dict[str, Any] = {"attributes": {attribute: "x"}}
+    # The clients of models have spans of their own around the request, or none, and those of HTTP as well.
+    step = Span(3, parent=Span(4, parent=ROOT), is_client=False)
+    for at in (1, 2, 3):
+        call = Made(at, 5.0, None, EventType.HTTP_CLIENT)
+        roles = SpanRoles([call], {span.span_id: span for span in (ROOT, Span(2, parent=ROOT), step)}, 0)
+        within, later = Span(7, 4_900_000_000, 5_100_000_000, ROOT, **model), Span(7, 5_100_000_000, 9, ROOT, **model)
+        assert roles.is_above(within, within.facts())
+        assert not roles.is_above(later, later.facts())
+        for other in (
+            Span(7, 4_900_000_000, 5_100_000_000, Span(9), **model),
+            Span(7, 4_900_000_000, 5_100_000_000, ROOT),
+            Span(7, 4_900_000_000, None, ROOT, **model),
+        ):
+            assert not roles.is_above(other, other.facts())
+    statement = SpanRoles([Made(1, 5.0, None)], {}, 0)
+    assert not statement.is_above(within, within.facts())

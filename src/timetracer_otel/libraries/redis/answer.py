@@ -88,7 +88,8 @@ def send_replayed(
     if trip.clustered:
         claim_facts(session)
         trip.follow(session)
-        fact = fact_for(connection, trip, session) if session.upcoming(trip.redacted(session)) is None else None
+        known = session.upcoming(trip.redacted(session), thorough=True)
+        fact = fact_for(connection, trip, session) if known is None else None
         if fact is not None:
             return trip.rebuild(fact, session)
         if recorder is not None and not is_question(connection, trip):

@@ -235,7 +235,7 @@ class RoundTrip(Site):
         For some commands a cluster client picks any node. Where none is recorded for this one, the call is the
         first that waits for any of them.
         """
-        if session.upcoming(self.redacted(session)) is not None:
+        if session.upcoming(self.redacted(session), thorough=True) is not None:
             return
         for event in session.get_unconsumed_events():
             url, facts = event.signature.url, event.result.reply
