@@ -61,13 +61,15 @@ def pytest_collection() -> Generator[None, object, object]:
     """Keep the collector off while tests are collected, and what is there then out of what it looks through.
 
     Collecting makes 5,000 tests and imports every client library, of which next to nothing is garbage. The collector
-    would look through all of it again and again: a quarter of the time, in each worker.
+    would look through all of it again and again: a quarter of the time, in each worker. While tests run, it comes ten
+    times less often than by default, which saves a twentieth.
     """
     gc.disable()
     try:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(7_000, 10, 10)
         gc.enable()
 
 

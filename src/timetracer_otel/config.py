@@ -175,19 +175,22 @@ class TraceConfig:
     replay_report: str | None = None
 
     def __post_init__(self) -> None:
+        own = vars(self)
         for setting in SETTINGS:
-            value = getattr(self, setting.field)
+            value = own[setting.field]
             if isinstance(value, str) and setting.parse is not str:
-                setattr(self, setting.field, parse(setting, value, f"{setting.field}="))
+                own[setting.field] = parse(setting, value, f"{setting.field}=")
             elif isinstance(value, tuple):
-                setattr(self, setting.field, list(getattr(self, setting.field)))
+                own[setting.field] = list(value)
         if self.cassette_path is not None:
             self.cassette_path = os.fspath(self.cassette_path)
         if self.replay_report is not None:
             self.replay_report = os.fspath(self.replay_report)
         self.cassette_dir = os.fspath(self.cassette_dir)
         for setting in SETTINGS:
-            check(setting.field, getattr(self, setting.field), setting.field)
+            name = setting.field
+            if own[name] is not _DEFAULTS[name]:
+                check(name, own[name], name)
 
     @classmethod
     def from_env(cls) -> TraceConfig:
@@ -272,6 +275,10 @@ class TraceConfig:
         return lines
 
 
+_DEFAULTS = {entry.name: entry.default for entry in fields(TraceConfig)}
+"""Values that need no check: most settings of most sessions have them. Lists have none here, and are checked."""
+
+
 def environment(name: str) -> str | None:
     """A variable of the environment, stripped; None where it is missing or empty."""
     value = os.environ.get(name, "").strip()
@@ -353,7 +360,10 @@ def _variable(name: str) -> tuple[str, str] | None:
 
 def _read_environment(explicit_only: bool = False) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for setting in SETTINGS:
+    # To ask for each of 80 variables takes longer than to list those that are there, and every session reads them.
+    ours = (name for name in os.environ if name.startswith((ENV_PREFIX, OTEL_ENV_PREFIX)))
+    there = {name.removeprefix(OTEL_ENV_PREFIX).removeprefix(ENV_PREFIX) for name in ours}
+    for setting in [setting for setting in SETTINGS if setting.name in there]:
         found = _variable(setting.name)
         if found is not None:
             named, text = found

@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, TypeVar
@@ -372,14 +373,18 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
         _attempts.append(f"{event} {arguments[1:] if event == 'socket.connect' else arguments[:2]}")
 
 
-# An audit hook cannot be taken back: it stays, and does nothing outside `network_attempts`.
-sys.addaudithook(_audit)
+@cache
+def _listen() -> None:
+    # An audit hook cannot be taken back: it stays, and does nothing outside `network_attempts`. Python calls it for
+    # each import, each `id` and each `__code__`, so a process that runs none of these tests goes without.
+    sys.addaudithook(_audit)
 
 
 @contextmanager
 def network_attempts() -> Iterator[list[str]]:
     """Collect the connections and name look-ups that this process tries."""
     global _attempts
+    _listen()
     found: list[str] = []
     _attempts = found
     try:
