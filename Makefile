@@ -60,7 +60,7 @@ demo: $(STAMPS)/installed ## record a small service, stop its upstream, replay i
 	@$(CLEAN) $(BIN)/python docs/demo/run.py
 
 test: $(STAMPS)/installed ## set up and run the tests, with branch coverage where Python is 3.12 or newer
-	@echo "running the tests, $(WORKERS) at a time (about 6 minutes on two cores$(if $(filter 1,$(TRACES_SAFELY)),$(COMMA) and more with coverage))"
+	@echo "running the tests, $(WORKERS) at a time (about 5 minutes on two cores$(if $(filter 1,$(TRACES_SAFELY)),$(COMMA) and more with coverage))"
 	@echo "left to other targets: $(ELSEWHERE)"
 ifeq ($(TRACES_SAFELY),1)
 	@rm -rf .coverage
@@ -75,6 +75,7 @@ check: $(STAMPS)/installed ## types (mypy and pyright, strict), lint, format, im
 	@for exporter in $(EXPORTERS); do echo "$(BIN)/mypy $$exporter"; \
 	  (cd $$exporter && MYPYPATH=src $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml src tests); done
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	@$(CLEAN) $(BIN)/python -m pytest --quiet tests/suite_typing
 	$(BIN)/python -m tests.exported_types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

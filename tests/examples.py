@@ -26,14 +26,14 @@ WHOLE = FUZZ or os.environ.get("TEST_WHOLE") == "1"
 
 
 def examples(count: int) -> settings:
-    """Decorate a property test: so many examples, and eighty times that in ``make fuzz``.
+    """Decorate a property test: so many examples, and two hundred times that in ``make fuzz``.
 
     No deadline, since a busy machine proves nothing about the code.
     """
     # Programs that tests start import this module too, and to import hypothesis takes longer than many of them run.
     from hypothesis import settings
 
-    return settings(max_examples=count * (80 if FUZZ else 1), deadline=None)
+    return settings(max_examples=count * (200 if FUZZ else 1), deadline=None)
 
 
 def sampled(items: Sequence[T], count: int) -> list[T]:

@@ -15,6 +15,6 @@ for what is decided when an interpreter starts.
 
 from __future__ import annotations
 
-from tests.forks.client import OWNER, RUN, in_shell, run, runs_in_a_fork
+from tests.forks.client import OWNER, RUN, in_shell, run, runs_in_a_fork, start
 
-__all__ = ["OWNER", "RUN", "in_shell", "run", "runs_in_a_fork"]
+__all__ = ["OWNER", "RUN", "in_shell", "run", "runs_in_a_fork", "start"]

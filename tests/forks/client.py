@@ -13,10 +13,11 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.examples import seeded
 
-__all__ = ["OWNER", "RUN", "in_shell", "run", "runs_in_a_fork"]
+__all__ = ["OWNER", "RUN", "in_shell", "run", "runs_in_a_fork", "start"]
 
 RUN = "TEST_FORKS"
 """The variable that names the folder of the test run's servers; 0 where each program is a Python of its own."""
@@ -117,6 +118,24 @@ def run(
             answers.close()
             for read, _ in pipes:
                 os.close(read)
+
+
+def start(
+    *arguments: str, env: Mapping[str, str], cwd: str | Path | None = None, loaded: str = "traced", **streams: Any
+) -> subprocess.Popen[str]:
+    """Begin ``python ARGUMENTS``, which takes SIGINT and SIGTERM. Where a signal ends it, its exit code is a shell's.
+
+    Args:
+        arguments: As for `run`.
+        env: Its whole environment.
+        cwd: Its folder; ours where there is none.
+        loaded: As for `run`.
+        streams: ``stdout`` and others that `subprocess.Popen` takes.
+    """
+    words = [sys.executable, *arguments]
+    if runs_in_a_fork(arguments, env):
+        words[1:1] = ["-I", "-S", str(_IN_SHELL), _server(loaded, next(_turns) % 2)]
+    return subprocess.Popen(words, env=env, cwd=cwd, text=True, **streams)
 
 
 def in_shell(loaded: str) -> str | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests import forks
 from tests.children import ROOT, environment, instrumented_path
 from tests.loopback import Loopback
 from tests.process._programs import cassettes
@@ -23,8 +23,7 @@ def work(url: str, upstream: str, *users: int, **changes: str) -> tuple[list[str
     """What the jobs of all queues told, and the log."""
     env = environment({"httpx", "redis", "sqlalchemy", "celery"}, OTEL_TRACES_EXPORTER="none", REDIS=url, **changes)
     env |= {"UPSTREAM": upstream, "PYTHONPATH": instrumented_path(str(ROOT), ROOT), "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, "-m", "tests.process._job_queues", ",".join(QUEUES), *map(str, users)]
-    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    done = forks.run("-m", "tests.process._job_queues", ",".join(QUEUES), *map(str, users), env=env, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     return [line for line in done.stdout.splitlines() if " is " in line], done.stderr
 

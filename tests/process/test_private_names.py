@@ -216,8 +216,9 @@ def _private_names(tree: ast.AST) -> Iterator[tuple[str, int]]:
             named = [part for alias in node.names for part in _parts(alias.name)]
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "opentelemetry":
             named = [*_parts(node.module or ""), *(alias.name for alias in node.names)]
-        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) not in {"self", "cls"}:
-            named = [node.attr] if node.attr in _theirs() else []
+        elif isinstance(node, ast.Attribute):
+            ours = isinstance(node.value, ast.Name) and node.value.id in {"self", "cls"}
+            named = [node.attr] if node.attr in _theirs() and not ours else []
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             named = [node.value] if node.value in _theirs() else []
         for name in named:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from itertools import pairwise
@@ -136,3 +137,19 @@ def test_a_shell_gets_what_any_python_gives(tmp_path: Path, python: str) -> None
     done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == f"['tells.py', 'a b'] given {tmp_path} read\n\n3\n['tells.py', 'end']  {tmp_path} \n137\n"
     assert done.stderr.count("said\n") == 2
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 7), (signal.SIGTERM, 143)])
+def test_a_program_that_was_started_takes_signals(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    waits = (
+        "import sys, time\n"
+        "try:\n    print('there', flush=True)\n    time.sleep(600)\n"
+        "except KeyboardInterrupt:\n    print('interrupted')\n    sys.exit(7)\n"
+    )
+    env = {"PATH": os.defpath}
+    with forks.start("-c", waits, env=env, cwd=tmp_path, stdout=subprocess.PIPE) as started:
+        assert started.stdout is not None
+        assert started.stdout.readline() == "there\n"
+        started.send_signal(number)
+        said, _ = started.communicate(timeout=60)
+    assert (started.returncode, said) == (code, "interrupted\n" if code == 7 else "")

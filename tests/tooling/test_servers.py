@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import forks
 from tests.children import ROOT
 from tests.servers import _leashed
 from tests.servers._failure import ServerDidNotStart
@@ -35,7 +36,7 @@ SUITE = """
 """
 
 
-@pytest.mark.parametrize("workers", [(), ("-p", "xdist.plugin", "-n", "2")], ids=["alone", "xdist"])
+@pytest.mark.parametrize("workers", [(), ("-p", "xdist.plugin", "-n", "1")], ids=["alone", "xdist"])
 def test_a_server_that_does_not_start_ends_the_run_in_one_line(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, workers: tuple[str, ...]
 ) -> None:
@@ -45,11 +46,12 @@ def test_a_server_that_does_not_start_ends_the_run_in_one_line(
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     pytester.makeconftest("from tests.conftest import pytest_runtest_logreport, pytest_runtest_makereport")
     pytester.makepyfile(SUITE)
-    done = pytester.runpytest_subprocess(*workers)
-    assert done.ret == pytest.ExitCode.INTERNAL_ERROR
-    (said,) = [line for line in done.outlines if "Redis did not start: " in line and line.startswith("!")]
+    done = forks.run("-m", "pytest", *workers, env=dict(os.environ), cwd=pytester.path, loaded="tool")
+    assert done.returncode == pytest.ExitCode.INTERNAL_ERROR
+    lines = done.stdout.splitlines()
+    (said,) = [line for line in lines if "Redis did not start: " in line and line.startswith("!")]
     assert "No such file or directory: '/nowhere/redis-server'" in said
-    assert sum(line.count("E") for line in done.outlines if set(line.split(" ")[0]) == {"E"}) < 10
+    assert sum(line.count("E") for line in lines if set(line.split(" ")[0]) == {"E"}) < 10
 
 
 def test_the_reason_is_the_last_line_that_a_server_wrote() -> None:

@@ -55,13 +55,14 @@ def environment(command: Sequence[str], **changes: str) -> dict[str, str]:
 
 def started(*arguments: str, stderr: Any = subprocess.STDOUT, **changes: str) -> subprocess.Popen[str]:
     """``timetracer-otel ARGUMENTS``, running, with a pipe for what it prints."""
-    return subprocess.Popen(
-        [SCRIPT, *arguments],
+    return forks.start(
+        SCRIPT,
+        *arguments,
         env=environment(arguments, **changes),
         cwd=ROOT,
+        loaded="tool",
         stdout=subprocess.PIPE,
         stderr=stderr,
-        text=True,
     )
 
 

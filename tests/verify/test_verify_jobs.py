@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import forks
 from tests.children import environment, instrumented_path, script
 from tests.loopback import Loopback
 
@@ -66,9 +65,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "PYTHONPATH": instrumented_path(None, folder),
             "PYTHONWARNINGS": "ignore",
         }
-        done = subprocess.run(
-            [sys.executable, "tasks.py"], env=env, cwd=folder, capture_output=True, text=True, check=False
-        )
+        done = forks.run("tasks.py", env=env, cwd=folder)
     assert len(list((folder / "recorded").rglob("JOB_*"))) == 4, done.stderr
     return folder
 
@@ -81,7 +78,7 @@ def verified(folder: Path, *options: str, program: tuple[str, ...] = (), **chang
     )
     env |= {"PYTHONWARNINGS": "ignore", "OTEL_TRACES_EXPORTER": "none"}
     command = [script("timetracer-otel"), "verify", "recorded", "--only", "JOB [!l]*", *options, "--", *program]
-    done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, timeout=240, check=False)
+    done = forks.run(*command, env=env, cwd=folder, loaded="tool")
     return done.returncode, re.sub(r"\d+ ms|[\d.]+ s\b|_\d+_\w{8}\.", "…", done.stdout), done.stderr
 
 

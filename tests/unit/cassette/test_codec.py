@@ -90,7 +90,7 @@ ANYTHING = st.recursive(ATOMS | BUFFERS, containers, max_leaves=20)
 
 
 @given(ANYTHING)
-@examples(125)
+@examples(60)
 def test_any_value_comes_back_with_its_type_at_every_level(value: Any) -> None:
     assert same(unpack(pack(value)), value)
 
@@ -103,7 +103,7 @@ def test_what_comes_back_packs_to_the_same_bytes(value: Any) -> None:
 
 
 @given(st.binary(max_size=300))
-@examples(500)
+@examples(200)
 def test_arbitrary_bytes_are_a_value_or_a_cassette_error(data: bytes) -> None:
     try:
         unpack(data)
@@ -112,7 +112,7 @@ def test_arbitrary_bytes_are_a_value_or_a_cassette_error(data: bytes) -> None:
 
 
 @given(st.integers(-128, 127), st.binary(max_size=80) | ATOMS.map(pack) | st.lists(ATOMS).map(pack))
-@examples(500)
+@examples(200)
 def test_any_payload_under_any_extension_code_is_a_value_or_a_cassette_error(code: int, payload: bytes) -> None:
     try:
         unpack(msgpack.packb(msgpack.ExtType(code, payload)) if code >= 0 else _ext(code, payload))

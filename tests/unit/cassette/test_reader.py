@@ -258,7 +258,7 @@ def test_a_file_without_permission_is_told_so(tmp_path: Path, monkeypatch: pytes
 
 
 @given(st.binary(max_size=400))
-@examples(375)
+@examples(150)
 def test_arbitrary_bytes_raise_nothing_but_cassette_errors(
     tmp_path_factory: pytest.TempPathFactory, data: bytes
 ) -> None:

@@ -1,4 +1,7 @@
-"""What a type checker says about calls of the public functions: mypy and pyright, each run once over all of them."""
+"""What a type checker says about calls of the public functions: mypy and pyright, each run once over all of them.
+
+``make check`` runs this, beside the other work of the two.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import json
 import re
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -96,7 +98,6 @@ def said(program: Path, findings: list[tuple[int, str]]) -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.skipif(find_spec("mypy") is None, reason="mypy is only in the group dev")
 def test_mypy_refuses_wrong_settings_and_no_other(program: Path) -> None:
     options = ["--strict", "--no-error-summary", "--cache-dir", str(ROOT / ".mypy_cache" / "typed")]
     done = subprocess.run(
@@ -114,7 +115,6 @@ def test_mypy_refuses_wrong_settings_and_no_other(program: Path) -> None:
     assert said(program, findings) == {call: {code} for call, (code, _) in WRONG.items()}
 
 
-@pytest.mark.skipif(find_spec("pyright") is None, reason="pyright is only in the group dev")
 def test_pyright_refuses_wrong_settings_and_no_other(program: Path) -> None:
     (program.parent / "pyrightconfig.json").write_text(
         json.dumps({"typeCheckingMode": "strict", "reportUnusedCallResult": False, "reportUnusedCoroutine": False})
