@@ -12,6 +12,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from psycopg import sql as sql3
+from psycopg2.extensions import quote_ident, register_type  # type: ignore[import-untyped]
 
 from tests.servers.postgres import Postgres
 from timetracer_otel import ReplayMismatchError, record, replay
@@ -39,6 +40,9 @@ CASES: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "quote_ident": ("psycopg2", lambda cursor: extensions.quote_ident('a "b"', cursor)),
     "register_uuid": ("psycopg2", lambda cursor: type(extras.register_uuid(None, cursor))),
     "register_type": ("psycopg2", lambda cursor: extensions.register_type(extensions.UNICODE, cursor)),
+    # As modules have these functions that imported them by name, before the plugin was switched on.
+    "quote_ident by name": ("psycopg2", lambda cursor: quote_ident('a "b"', cursor)),
+    "register_type by name": ("psycopg2", lambda cursor: register_type(extensions.UNICODE, cursor)),
     "query=": ("psycopg2", lambda cursor: (cursor.execute(query="SELECT 1"), cursor.fetchall())),
     "vars=": ("psycopg2", lambda cursor: (cursor.execute("SELECT %s", vars=(1,)), cursor.fetchall())),
     "vars=None": ("psycopg2", lambda cursor: (cursor.execute("SELECT 1", None), cursor.fetchall())),

@@ -1,4 +1,5 @@
-"""What a listener asks the server about its types: ``register_vector`` of pgvector, ``TypeInfo.fetch`` of psycopg."""
+"""What an app asks the server about its types: ``register_vector`` of pgvector, ``TypeInfo.fetch`` of psycopg, and
+the ``register_...`` functions of psycopg2."""
 
 from __future__ import annotations
 
@@ -9,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import psycopg2  # type: ignore[import-untyped]
 import pytest
 import sqlalchemy as sa
 from pgvector.asyncpg import register_vector as register_for_asyncpg
 from pgvector.psycopg import register_vector, register_vector_async
+from pgvector.psycopg2 import register_vector as register_for_psycopg2
 from psycopg import sql
 from psycopg.types.composite import CompositeInfo, register_composite
 from psycopg.types.enum import EnumInfo, register_enum
 from psycopg.types.range import RangeInfo
+from psycopg2 import extensions, extras
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.contract.sql_observation import seen
@@ -26,6 +30,7 @@ from timetracer_otel.cassette import read_cassette
 
 DRIVERS: dict[str, Callable[[Any], Any]] = {
     "psycopg": register_vector,
+    "psycopg2": register_for_psycopg2,
     "psycopg_async": lambda connection: connection.run_async(register_vector_async),
     "asyncpg": lambda connection: connection.run_async(register_for_asyncpg),
 }
@@ -44,6 +49,8 @@ def url(postgres: Postgres) -> sa.URL:
         "CREATE TYPE colour AS ENUM ('red', 'blue')",
         "CREATE TYPE place AS (x int, y text)",
         "CREATE TYPE span AS RANGE (subtype = float8)",
+        # The server here has no extension hstore. For psycopg2 it is a type of that name, whose texts it reads.
+        """CREATE TYPE hstore AS ENUM ('"a"=>"1"')""",
     )
     return postgres.url("psycopg")
 
@@ -74,6 +81,7 @@ def test_vectors_registered_by_a_listener(driver: str, url: sa.URL, tmp_path: Pa
 
 def test_what_psycopg_fetches(url: sa.URL, tmp_path: Path) -> None:
     found: list[Any] = []
+    classes: list[Any] = []
 
     def look(connection: Any) -> None:
         colour, place = EnumInfo.fetch(connection, "colour"), CompositeInfo.fetch(connection, sql.Identifier("place"))
@@ -83,12 +91,18 @@ def test_what_psycopg_fetches(url: sa.URL, tmp_path: Path) -> None:
         assert place is not None
         register_enum(colour, connection)
         register_composite(place, connection)
+        classes.append(place.python_type)
 
-    _rows("psycopg", url, look, (None,))
+    def work(url: sa.URL) -> None:
+        ((row,),) = _rows("psycopg", url, look, (None,), "SELECT '(1,a)'::place, ARRAY['(2,b)'::place]")
+        assert type(row[0]) is type(row[1][0]) is classes[-1]
+        found[-1].append([seen(value) for value in row])
+
+    work(url)
     with record(tmp_path / "x.msgpack"):
-        _rows("psycopg", url, look, (None,))
+        work(url)
     with replay(tmp_path / "x.msgpack"):
-        _rows("psycopg", url.set(port=1), look, (None,))
+        work(url.set(port=1))
     bare, recorded, replayed = found
     assert replayed == recorded == bare
     with (
@@ -100,7 +114,92 @@ def test_what_psycopg_fetches(url: sa.URL, tmp_path: Path) -> None:
         )
 
 
-def _rows(driver: str, url: sa.URL, listener: Callable[[Any], Any], around: Any) -> list[Any]:
+REGISTERED = """
+    SELECT '(1,a)'::place, ARRAY['(2,b)'::place], '{"k": 1}'::json, 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid,
+    '"a"=>"1"'::hstore, ARRAY['"a"=>"1"'::hstore], '10.0.0.1'::inet, '[1,2)'::int4range
+"""
+
+
+def registered(scope: Any, classes: list[Any]) -> list[Any]:
+    """What psycopg2 says of types; it asks the server for most of them."""
+    place, span = extras.register_composite("place", scope), extras.register_range("span", "Span", scope)
+    json_types = extras.register_json(scope, name="json", loads=lambda text: {"read": text})
+    extras.register_hstore(scope)
+    extras.register_uuid(None, scope)
+    with pytest.raises(psycopg2.ProgrammingError) as unknown:
+        extras.register_composite("nothing", scope)
+    with pytest.raises(psycopg2.ProgrammingError) as no_json:
+        extras.register_json(scope, name="nojson")
+    classes.append(place.type)
+    return [
+        [place.name, place.schema, place.attnames, place.atttypes, repr(place.type(1, "a"))],
+        [place.typecaster.values, place.array_typecaster.values, span.typecaster.values, span.range.__name__],
+        [kind.values for kind in json_types],
+        [seen(unknown.value), str(no_json.value)],
+    ]
+
+
+@pytest.fixture
+def _adapters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Functions of psycopg2 register how values are bound, and classes, for the whole process."""
+    for key in [(dict, extensions.ISQLQuote), *extensions.adapters]:
+        monkeypatch.setitem(extensions.adapters, key, extensions.adapters.get(key))
+    monkeypatch.delitem(extensions.adapters, (dict, extensions.ISQLQuote))
+
+
+@pytest.mark.usefixtures("_adapters")
+@pytest.mark.parametrize("where", ["in a listener", "within the recording", "on a cursor"])
+def test_what_psycopg2_registers(url: sa.URL, tmp_path: Path, where: str) -> None:
+    def work(url: sa.URL) -> list[Any]:
+        engine = sa.create_engine(url.set(drivername="postgresql+psycopg2"))
+        found: list[Any] = []
+        classes: list[Any] = []
+        if where == "in a listener":
+            sa.event.listen(engine, "connect", lambda connection, _: found.append(registered(connection, classes)))
+        with engine.connect() as connection:
+            if where == "within the recording":
+                assert connection.scalar(sa.text("SELECT 7")) == 7
+                found.append(registered(connection.connection.dbapi_connection, classes))
+                rows = connection.exec_driver_sql(REGISTERED).all()
+            elif where == "on a cursor":
+                cursor = connection.connection.cursor()
+                found.append(registered(cursor, classes))
+                cursor.execute(REGISTERED)
+                rows = cursor.fetchall()
+                cursor.close()
+            else:
+                rows = connection.exec_driver_sql(REGISTERED).all()
+        engine.dispose()
+        assert type(rows[0][0]) is type(rows[0][1][0]) is classes[-1]
+        return [*found, [list(map(seen, row)) for row in rows]]
+
+    bare = work(url)
+    with record(tmp_path / "x.msgpack"):
+        recorded = work(url)
+    with replay(tmp_path / "x.msgpack", fail_on_unused=True):
+        replayed = work(url.set(port=1))
+    assert recorded == bare
+    assert replayed == bare
+
+
+def test_a_type_that_the_recording_did_not_ask_for_is_a_miss(url: sa.URL, tmp_path: Path) -> None:
+    def work(url: sa.URL, name: str) -> None:
+        engine = sa.create_engine(url.set(drivername="postgresql+psycopg2"))
+        with engine.connect() as connection:
+            extras.register_composite(name, connection.connection.dbapi_connection)
+            assert connection.scalar(sa.text("SELECT 7")) == 7
+        engine.dispose()
+
+    with record(tmp_path / "x.msgpack"):
+        work(url, "place")
+    with (
+        replay(tmp_path / "x.msgpack", fail_on_miss=False),
+        pytest.raises(ReplayMismatchError, match=r"FROM pg_type"),
+    ):
+        work(url.set(port=1), "other")
+
+
+def _rows(driver: str, url: sa.URL, listener: Callable[[Any], Any], around: Any, query: str = QUERY) -> list[Any]:
     """The rows, as often as there are blocks around the query; the engine is the same."""
 
     async def run() -> list[Any]:
@@ -110,17 +209,17 @@ def _rows(driver: str, url: sa.URL, listener: Callable[[Any], Any], around: Any)
         for block in around:
             with block() if block is not None else nullcontext():
                 async with engine.connect() as connection:
-                    found.append((await connection.exec_driver_sql(QUERY)).all())
+                    found.append((await connection.exec_driver_sql(query)).all())
         await engine.dispose()
         return found
 
-    if driver != "psycopg":
+    if driver not in {"psycopg", "psycopg2"}:
         return asyncio.run(run())
     engine = sa.create_engine(url)
     sa.event.listen(engine, "connect", lambda connection, _: listener(connection))
     found = []
     for block in around:
         with block() if block is not None else nullcontext(), engine.connect() as connection:
-            found.append(connection.exec_driver_sql(QUERY).all())
+            found.append(connection.exec_driver_sql(query).all())
     engine.dispose()
     return found

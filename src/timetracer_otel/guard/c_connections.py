@@ -15,8 +15,8 @@ from types import BuiltinFunctionType, ModuleType
 from typing import Any
 
 from timetracer_otel.base.patching import Function, Patch, Seams, Undoable
+from timetracer_otel.base.rebinding import Rebound, is_immutable, subclasses_of, with_methods
 from timetracer_otel.calls.registry import Connector, Connectors
-from timetracer_otel.guard.rebinding import Rebound, is_immutable, subclasses_of, with_methods
 
 __all__ = ["CConnections"]
 

@@ -49,7 +49,10 @@ def _takes_part(owner: Any) -> bool:
 plugin: LibraryPlugin = LibraryPlugin(
     name=_LIB,
     group="db",
-    modules=("sqlalchemy", "sqlalchemy.dialects.postgresql.psycopg2", "psycopg", "psycopg2"),
+    modules=(
+        *("sqlalchemy", "sqlalchemy.dialects.postgresql.psycopg2"),
+        *("psycopg", "psycopg2", "pgvector.psycopg2.register"),
+    ),
     patches=_patches,
     check=lambda module: missing_names(RELIED_UPON[module.__name__]),
     entry_points=ENTRY_POINTS,

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.kits.dbapi.driver import known
-from timetracer_otel.libraries.kits.dbapi.drivers.psycopg_types import belongs_to, with_types
+from timetracer_otel.libraries.kits.dbapi.drivers.server_types import belongs_to, how_many_learned, with_types
 from timetracer_otel.libraries.kits.dbapi.facts import recorded_facts
 from timetracer_otel.libraries.kits.dbapi.target import NO_FACTS, StatementFacts, Target
 from timetracer_otel.libraries.sqlalchemy.internals import (
@@ -31,6 +31,8 @@ from timetracer_otel.session import ReplaySession
 __all__ = ["LIB", "EngineTarget", "note_initialized"]
 
 LIB = "sqlalchemy"
+_ASK_ABOUT_TYPES = frozenset({"psycopg", "psycopg_async", "psycopg2"})
+"""Names of drivers, as dialects have them, whose users ask the server about types through them."""
 
 _lock = threading.Lock()
 _first_facts: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
@@ -102,14 +104,19 @@ class EngineTarget(Target):
         return with_types(_first_facts.get(self.dialect) or facts_of(self.dialect), self.dialect)
 
     def connected(self, connection: Any) -> None:
-        """Note whose connection it is, where apps ask psycopg about types when they set it up."""
+        """Note whose connection it is, where apps ask its driver about types when they set it up."""
         if self.learns_types:
             belongs_to(self.dialect.get_driver_connection(connection), self.dialect)
 
     @property
     def learns_types(self) -> bool:
-        """Whether the driver is psycopg (3)."""
-        return bool(self.dialect.driver.removesuffix("_async") == "psycopg")
+        """Whether the driver asks the server about types for the app: psycopg and psycopg2."""
+        return self.dialect.driver in _ASK_ABOUT_TYPES
+
+    @property
+    def how_many_learned(self) -> int:
+        """How many types the driver was told about."""
+        return how_many_learned(self.dialect)
 
     def statement_facts(self, context: Any) -> StatementFacts:
         """What SQLAlchemy's execution context, weakly held, says of a statement: its names, its span, its cursor."""

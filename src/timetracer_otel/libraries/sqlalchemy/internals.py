@@ -27,7 +27,7 @@ from urllib.parse import quote
 
 from opentelemetry import trace
 
-from timetracer_otel.libraries.kits.dbapi.drivers.psycopg_types import TYPES
+from timetracer_otel.libraries.kits.dbapi.drivers.server_types import TYPES
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -103,7 +103,11 @@ RELIED_UPON = {
         "sqlalchemy.dialects.postgresql.psycopg2:PGDialect_psycopg2.do_executemany",
     ),
     "psycopg": ("psycopg.types:TypeInfo.fetch",),
-    "psycopg2": ("psycopg2.extensions:register_type", "psycopg2.extensions:quote_ident"),
+    "psycopg2": (
+        *("psycopg2.extensions:register_type", "psycopg2.extensions:quote_ident"),
+        *("psycopg2.extras:_solve_conn_curs", "psycopg2.extras:namedtuple"),
+    ),
+    "pgvector.psycopg2.register": ("pgvector.psycopg2.register:cursor",),
 }
 """By module: names that the plugin cannot do without."""
 

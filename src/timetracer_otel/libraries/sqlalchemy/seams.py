@@ -21,6 +21,7 @@ from timetracer_otel.calls.flow import answer, flow, records, replays, run
 from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.kits.dbapi.call import ConnectSite, PlainSite, WarmConnectSite
 from timetracer_otel.libraries.kits.dbapi.drivers import psycopg2, psycopg_types
+from timetracer_otel.libraries.kits.dbapi.drivers.psycopg2_types import AskingVectors
 from timetracer_otel.libraries.kits.dbapi.facts import is_met, recorded_facts
 from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor, recording_cursor
@@ -88,6 +89,8 @@ def patches(module: ModuleType) -> list[Any]:
         return list(psycopg_types.function_patches(module))
     if module.__name__ == "psycopg2":
         return psycopg2.function_patches()
+    if module.__name__ == "pgvector.psycopg2.register":
+        return [AskingVectors(module)]
     if module.__name__ == "sqlalchemy.dialects.postgresql.psycopg2":
         return [Patch(module.PGDialect_psycopg2, "do_executemany", _do_executemany)]
     base = importlib.import_module("sqlalchemy.engine.base")

@@ -7,6 +7,7 @@ Both sides of the form that an answer has in a cassette (``reply`` of an event) 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from timetracer_otel.calls.flow import Recording, Site, rebuilt
@@ -17,7 +18,7 @@ from timetracer_otel.session import ReplaySession
 from timetracer_otel.session.body_taps import PIECE_BYTES
 from timetracer_otel.types import DependencyEvent, RecordedError
 
-__all__ = ["NO_ROWS", "Fetches", "RecordedAnswer"]
+__all__ = ["NO_ROWS", "Fetches", "KnownRows", "RecordedAnswer"]
 
 _SIZED = frozenset({bytes, str})
 _RETURNED = frozenset({int, str, list, tuple})
@@ -230,14 +231,30 @@ class RecordedAnswer:
                 self._site.pause(left_s)
 
 
-class _NoRows:
-    """Stands for the answer of a statement that gives no rows, where fetching is no error."""
+class KnownRows:
+    """Stands for the answer of a statement whose rows are known without a recorded call.
+
+    Args:
+        rows: All of them.
+    """
+
+    description: Any = None
+    lastrowid: Any = None
+    gives_rows = True
+
+    def __init__(self, rows: Sequence[Any] = ()) -> None:
+        self.rowcount = len(rows)
+        self._rows = list(rows)
 
     def take(self, size: int | None) -> list[Any]:
-        return []
+        """The next ``size`` rows, all that are left where it is None."""
+        count = len(self._rows) if size is None else size
+        taken, self._rows = self._rows[:count], self._rows[count:]
+        return taken
 
 
-NO_ROWS: Any = _NoRows()
+NO_ROWS = KnownRows()
+"""The answer of a statement that gives no rows, where fetching is no error."""
 
 
 def _size_bytes(row: tuple[Any, ...]) -> int:

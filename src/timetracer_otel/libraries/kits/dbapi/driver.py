@@ -72,8 +72,10 @@ class Driver:
     """Attributes in which the driver's wrappers of parameters hold the value itself, such as ``Json(value).obj``."""
 
     row_types: Sequence[RowType] = ()
-    named_tuple_modules: Sequence[str] = ()
-    """Modules of the driver that make classes of named tuples, one for each set of columns."""
+    named_tuple_modules: Mapping[str, str] = field(default_factory=dict)
+    """Modules of the driver that make classes of named tuples: of rows, one for each set of columns, and of values of
+    composite types. With each, the name of its function that gives such a class by name and fields, the same one
+    again each time; empty where it has none."""
     usual_rows: Sequence[str] = ()
     """Classes of the rows that only the driver can make, and makes unless the app asks for others. They are tuples,
     more or less, and come back as tuples in a replay."""
@@ -110,7 +112,7 @@ class _Known:
         self.value_types: dict[tuple[str, str], ValueType] = {}
         self.value_types_by_name: dict[str, ValueType] = {}
         self.row_types: dict[str, RowType] = {}
-        self.named_tuple_modules: set[str] = set()
+        self.named_tuple_modules: dict[str, str] = {}
         self.usual_rows: set[str] = set()
         self.error_attributes: dict[str, None] = {}
 

@@ -28,8 +28,9 @@ class _State:
         """In a recording, by the owner of a target (for instance an engine): its number. Weak, so that a long
         recording does not keep every engine that the app makes and drops."""
         self.last_number = 0
-        self.told: set[int] = set()
-        """In a recording: the numbers whose facts stand in an event already."""
+        self.told: dict[int, int] = {}
+        """In a recording, by the number of a database whose facts stand in an event already: how much had been
+        learned on the way by then."""
         self.recorded: _RecordedFacts | None = None
         """In a replay: the facts in its cassette; None until somebody looked."""
 
@@ -56,7 +57,8 @@ class _RecordedFacts:
                 reply = event.result.reply
                 engine = reply.get("engine") if isinstance(reply, dict) else None
                 if engine is not None:
-                    facts_by_number.setdefault(engine["number"], engine["facts"])
+                    number, facts = engine["number"], engine["facts"]
+                    facts_by_number[number] = _with_more(facts_by_number.get(number, {}), facts)
 
     def of(self, target: Target) -> dict[str, Any] | None:
         facts_by_number = self._by_url.get(target.url)
@@ -69,6 +71,17 @@ class _RecordedFacts:
             found = [facts_by_number[number] for number in sorted(facts_by_number)]
             given = self._given[target.owner] = found[min(position, len(found) - 1)] if found else {}
         return given
+
+
+def _with_more(facts: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    """Facts, with those that a later event has besides."""
+    both = facts.keys() & later.keys()
+    merged = {
+        name: {**facts[name], **later[name]}
+        for name in both
+        if isinstance(facts[name], dict) and isinstance(later[name], dict)
+    }
+    return {**later, **facts, **merged}
 
 
 def _state_of(session: BaseSession, target: Target) -> _State:
@@ -104,11 +117,12 @@ def untold_facts(session: TraceSession, target: Target) -> dict[str, Any] | None
     """The facts for the event of another call; None where this recording holds them already, or there are none."""
     state = _state_of(session, target)
     number = state.number_of(target.owner)
-    if number in state.told:
+    learned = target.how_many_learned
+    if state.told.get(number) == learned:
         return None
     facts = target.facts()
     if facts is None:
         return None
     with state.lock:
-        state.told.add(number)
+        state.told[number] = learned
     return {"number": number, "facts": facts}

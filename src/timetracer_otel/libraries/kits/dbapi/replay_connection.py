@@ -6,7 +6,7 @@ Settings and the ends of transactions also go to the real connection behind it, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from timetracer_otel.libraries.kits.dbapi.call import unrecorded
@@ -100,9 +100,9 @@ class ReplayConnection:
             object.__setattr__(self, attribute, value)
         self.tell(name, lambda connection: getattr(connection, name)(*args))
 
-    def answers_itself(self, text: str) -> bool:
-        """Whether a statement past the library is one whose answer is known to be empty."""
-        return False
+    def known_rows(self, text: str, values: Any) -> Sequence[Any] | None:
+        """The rows of a statement past the library that needs no recorded call; None where it needs one."""
+        return None
 
     def lose(self) -> None:
         """The recorded connection was gone by now: so is this one."""

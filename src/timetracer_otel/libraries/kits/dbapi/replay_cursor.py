@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from timetracer_otel.calls.flow import flow, replays, run
 from timetracer_otel.current import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError
-from timetracer_otel.libraries.kits.dbapi.answer import NO_ROWS, Fetches, RecordedAnswer
+from timetracer_otel.libraries.kits.dbapi.answer import NO_ROWS, Fetches, KnownRows, RecordedAnswer
 from timetracer_otel.libraries.kits.dbapi.call import StatementSite, unrecorded
 from timetracer_otel.libraries.kits.dbapi.cursor_shape import MISSING, Unrecorded, own_attribute, shaped
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor, recording_cursor
@@ -49,11 +49,11 @@ class ReplayCursor:
         self._raw = raw
         self._asked = asked
         self._context: Any = None
-        self._answer: RecordedAnswer | RecordingCursor | None = None
+        self._answer: RecordedAnswer | KnownRows | RecordingCursor | None = None
         """Where the rows come from: the cassette, or a real cursor for a new call."""
         self._input_sizes: tuple[Any, ...] | None = None
         self._setup: str | None = None
-        """The statement that it ran, where that needed no answer; empty where its answer is empty."""
+        """The statement that it ran, where that needed no answer."""
         if connection is not None and connection.shows_itself:
             self.connection = connection
 
@@ -184,8 +184,9 @@ class ReplayCursor:
         self._answer = self._setup = None
         text = text_of(call.statement)
         if self._raw:
-            if self._connection.answers_itself(text):
-                self._setup = ""
+            known = self._connection.known_rows(text, call.values)
+            if known is not None:
+                self._answer = KnownRows(known)
                 return self
             if is_connection_setup(text):
                 self._setup = text
@@ -234,11 +235,9 @@ class ReplayCursor:
         self._answer = recording_cursor(real, self._target, fetches)
         return self if value is real else value
 
-    def _rows(self) -> RecordedAnswer | RecordingCursor:
+    def _rows(self) -> RecordedAnswer | KnownRows | RecordingCursor:
         answer = self._answer
         if answer is None:
-            if self._setup == "":
-                return NO_ROWS  # type: ignore[no-any-return]
             if self._setup is not None:
                 raise ReplayMismatchError(
                     f"Nothing recorded answers this: {self._target.url} {self._setup[:200]}",
@@ -249,7 +248,7 @@ class ReplayCursor:
             return answer
         if self._target.refuses_empty_fetch:
             raise self._target.dbapi.ProgrammingError("the last operation didn't produce a result")
-        return NO_ROWS  # type: ignore[no-any-return]
+        return NO_ROWS
 
 
 def replay_cursor(

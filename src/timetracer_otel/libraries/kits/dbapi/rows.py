@@ -7,12 +7,11 @@ it.
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from timetracer_otel.libraries.kits.dbapi.driver import known
+from timetracer_otel.libraries.kits.dbapi.named_tuples import named_tuple
 from timetracer_otel.libraries.kits.dbapi.values import plain_row
 
 __all__ = ["TUPLES", "RowClass", "UnknownRowsError", "as_tuples", "maker_of"]
@@ -89,14 +88,7 @@ def maker_of(rows: RowClass, names: Sequence[Any]) -> Callable[[tuple[Any, ...]]
     module, _, short = name.rpartition(".")
     if module not in known.named_tuple_modules:
         raise ValueError(f"rows of {name}")
-    return _named_tuple(module, short, rows.fields)
-
-
-@lru_cache(maxsize=256)
-def _named_tuple(module: str, name: str, fields: tuple[str, ...]) -> Callable[[tuple[Any, ...]], Any]:
-    factory: Any = collections.namedtuple  # noqa: PYI024 - the fields are the query's
-    make: Callable[[tuple[Any, ...]], Any] = factory(name, fields, module=module)._make
-    return make
+    return named_tuple(module, short, rows.fields)._make  # type: ignore[no-any-return]
 
 
 def _name_of(kind: type[Any]) -> str:

@@ -96,6 +96,11 @@ class Target:
         """The same; where nothing was recorded then, what the library knows by now."""
         return self.first_facts()
 
+    @property
+    def how_many_learned(self) -> int:
+        """How much was learned besides, after the first connection. A recording holds it as soon as an event can."""
+        return 0
+
     def statement_facts(self, context: Any) -> StatementFacts:
         """The facts about one statement.
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 from timetracer_otel.cassette import Unencodable
 from timetracer_otel.constants import DRIVER_TYPE, DRIVER_VALUE
 from timetracer_otel.libraries.kits.dbapi.driver import driver_of, known
+from timetracer_otel.libraries.kits.dbapi.named_tuples import named_tuple
 from timetracer_otel.match.stable_form import stable_form
 
 __all__ = ["PLAIN", "plain", "plain_parameter", "plain_row", "restored", "restored_row"]
@@ -26,6 +27,8 @@ PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes})
 _ENCODED: Final = frozenset({dt.date, dt.timedelta, decimal.Decimal, uuid.UUID})
 """Frequent types of parameters that every value of has an encoding."""
 
+_NAMED_TUPLE: Final = "namedtuple"
+"""The type of a value of a composite type, which a driver makes a named tuple of."""
 _DICT: Final = "dict"
 """The type of a dict of the app's that has our own key in it, and so could be taken for a value of a driver."""
 
@@ -58,6 +61,10 @@ def plain(value: Any) -> Any:
     value_type = known.value_types.get((kind.__module__, kind.__qualname__))
     if value_type is not None:
         return {DRIVER_TYPE: value_type.name, DRIVER_VALUE: plain(value_type.parts(value))}
+    fields = getattr(kind, "_fields", None) if kind.__module__ in known.named_tuple_modules else None
+    if fields is not None:
+        parts = [kind.__module__, kind.__name__, list(fields), list(map(plain, value))]
+        return {DRIVER_TYPE: _NAMED_TUPLE, DRIVER_VALUE: parts}
     return value
 
 
@@ -85,6 +92,9 @@ def restored(value: Any) -> Any:
     parts = restored(value[DRIVER_VALUE])
     if value[DRIVER_TYPE] == _DICT:
         return {key: item for key, item in parts}  # noqa: C416 - pairs are lists, which dict() takes as well, unsaid
+    if value[DRIVER_TYPE] == _NAMED_TUPLE:
+        module, name, fields, items = parts
+        return named_tuple(module, name, tuple(fields))(*items)
     return known.value_types_by_name[value[DRIVER_TYPE]].made_of(parts)
 
 

@@ -145,7 +145,7 @@ PSYCOPG: Final = Driver(
         ValueType("psycopg.Multirange", ("psycopg.types.multirange", "Multirange"), parts=list),
     ),
     wrapped=("obj",),
-    named_tuple_modules=("psycopg.rows",),
+    named_tuple_modules={"psycopg.rows": "", "psycopg.types.composite": "_make_nt"},
     error_attributes=("sqlstate",),
     keep_error=_keep_error,
     cursor_attributes={"lastrowid": False},

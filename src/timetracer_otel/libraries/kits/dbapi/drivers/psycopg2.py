@@ -8,10 +8,13 @@ from functools import lru_cache, partial
 from types import ModuleType, SimpleNamespace
 from typing import Any, Final
 
-from timetracer_otel.base.patching import Function, Patch
+from timetracer_otel.base.patching import Function, Undoable
+from timetracer_otel.base.rebinding import Rebound
 from timetracer_otel.calls.registry import Connector
 from timetracer_otel.libraries.kits.dbapi.driver import Driver, RowType, ValueType
 from timetracer_otel.libraries.kits.dbapi.drivers.psycopg import LibpqInfo, libpq_address
+from timetracer_otel.libraries.kits.dbapi.drivers.psycopg2_types import asking_patch, recorded_rows
+from timetracer_otel.libraries.kits.dbapi.named_tuples import made_by
 from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor
 from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection, TwoPhaseConnection
@@ -35,11 +38,24 @@ class Psycopg2Connection(TwoPhaseConnection):
         self.status = 1
         self.info = LibpqInfo(target, status=0)
 
-    def answers_itself(self, text: str) -> bool:
-        """Whether psycopg2 itself asks this, to which no cassette has an answer."""
-        # psycopg2 asks in this way for the numbers of the type hstore, in order to read values of that type. The
-        # values of a replay are read already.
-        return "typname = 'hstore'" in text
+    @property
+    def connection(self) -> Psycopg2Connection:
+        """Itself: pgvector asks this of whatever is no connection of psycopg2's own."""
+        return self
+
+    @property
+    def ProgrammingError(self) -> Any:  # noqa: N802 - the name of the driver's class, as PEP 249 has it on connections
+        """The driver's class of such errors."""
+        return self.target.dbapi.ProgrammingError
+
+    def known_rows(self, text: str, values: Any) -> Sequence[Any] | None:
+        """The rows of what psycopg2 itself asks about types."""
+        rows = recorded_rows(self.target, text, values)
+        if rows is None and "typname = 'hstore'" in text:
+            # SQLAlchemy has psycopg2 ask for the numbers of that type when it connects. Older recordings do not have
+            # them, and their values are read already.
+            return ()
+        return rows
 
     def library_cursor(self, *args: Any, **kwargs: Any) -> ReplayCursor:
         """The cursor that the library above asks for."""
@@ -67,15 +83,19 @@ class Psycopg2Connection(TwoPhaseConnection):
         self.configure("set_client_encoding", encoding, encoding=encoding)
 
 
-def function_patches() -> list[Patch]:
+def function_patches() -> list[Undoable]:
     """Patches of the functions that are written in C, and take nothing but psycopg2's own connections and cursors.
 
     An app that records calls ``quote_ident(name, cursor)`` with a cursor of ours: the function gets the one beneath.
+    Modules have names of their own for these functions, those of pgvector for instance.
     """
-    names = ("psycopg2.extensions", "psycopg2._json", "psycopg2._range", "psycopg2.extras")
-    modules = [importlib.import_module(name) for name in names]
-    seams = {"register_type": _register_type, "quote_ident": _quote_ident}
-    return [Patch(module, name, seam) for module in modules for name, seam in seams.items() if name in vars(module)]
+    extensions, extras = (importlib.import_module(f"psycopg2.{name}") for name in ("extensions", "extras"))
+    return [
+        Rebound(extensions.register_type, _register_type),
+        Rebound(extensions.quote_ident, _quote_ident),
+        asking_patch(extras),
+        made_by(extras),
+    ]
 
 
 def _register_type(original: Function) -> Function:
@@ -262,7 +282,7 @@ PSYCOPG2: Final = Driver(
         RowType("psycopg2.extras.RealDictRow", _real_dict_row, by_name=True),
         RowType("psycopg2.extras.DictRow", _dict_row),
     ),
-    named_tuple_modules=("psycopg2.extras",),
+    named_tuple_modules={"psycopg2.extras": ""},
     error_attributes=("pgcode", "pgerror"),
     keep_error=_keep_error,
     kept_apart=_DIAG,

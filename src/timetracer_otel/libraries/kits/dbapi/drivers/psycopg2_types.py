@@ -1,0 +1,113 @@
+"""psycopg2's ``register_composite`` and its like, which ask the server about a type (see `server_types`).
+
+They ask by a cursor of their own. While the driver's own connection stands behind it, that cursor is one of ours,
+which notes its statements and their rows. A replay's cursor answers the same statements.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from functools import lru_cache
+from types import ModuleType
+from typing import Any, Final
+
+from timetracer_otel.base import faults
+from timetracer_otel.base.patching import Function, Patch
+from timetracer_otel.libraries.kits.dbapi.drivers.server_types import learned, recorded_types
+from timetracer_otel.libraries.kits.dbapi.replay_cursor import ReplayCursor
+from timetracer_otel.libraries.kits.dbapi.statements import text_of
+from timetracer_otel.libraries.kits.dbapi.target import Target
+
+__all__ = ["AskingVectors", "asking_patch", "recorded_rows"]
+
+_PLAIN: Final = frozenset({str, int, bool, type(None)})
+_ROWS, _ERROR = "rows", "error"
+
+
+def asking_patch(extras: ModuleType) -> Patch:
+    """The patch of the function by which all of psycopg2 (2.9) gets a cursor to ask about types."""
+    return Patch(extras, "_solve_conn_curs", _solving)
+
+
+def _solving(original: Function) -> Function:
+    def solve_conn_curs(conn_or_curs: Any) -> Any:
+        connection, cursor = original(conn_or_curs)
+        if isinstance(cursor, ReplayCursor):
+            return connection, cursor
+        own: Any = type(cursor)
+        return connection, connection.cursor(cursor_factory=_noting(own))
+
+    return solve_conn_curs
+
+
+class AskingVectors:
+    """The patch of the class of cursors by which pgvector's ``register_vector`` asks, from 0.3 on."""
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+        self._original: Any = None
+
+    def apply(self) -> None:
+        """Put ours in; harmless when repeated."""
+        if self._original is None:
+            self._original = self._module.cursor
+            self._module.cursor = _noting(self._original)
+
+    def undo(self) -> None:
+        """Put the driver's back; harmless when repeated."""
+        if self._original is not None:
+            if self._module.cursor is _noting(self._original):
+                self._module.cursor = self._original
+            self._original = None
+
+
+@lru_cache(maxsize=2)
+def _noting(own: Any) -> Any:
+    """A subclass of the driver's class of cursors that notes each answer."""
+
+    def execute(self: Any, query: Any, values: Any = None) -> Any:
+        try:
+            result = own.execute(self, query, values)
+        except Exception as error:
+            said = [type(error).__name__, str(error)]
+            _note(self, query, values, lambda: {_ERROR: said})
+            raise
+        if self.description is not None:
+            _note(self, query, values, lambda: {_ROWS: _all_rows(own, self)})
+        return result
+
+    return type(own.__name__, (own,), {"__module__": own.__module__, "execute": execute})
+
+
+def _all_rows(own: Any, cursor: Any) -> list[list[Any]] | None:
+    """The rows, which whoever asks may fetch again; None where some are not plain."""
+    rows = [list(row) for row in own.fetchall(cursor)]
+    if rows:
+        own.scroll(cursor, 0, "absolute")
+    return rows if all(_PLAIN.issuperset(map(type, row)) for row in rows) else None
+
+
+def _note(cursor: Any, query: Any, values: Any, answer: Callable[[], dict[str, Any]]) -> None:
+    try:
+        learned(cursor.connection, _question(text_of(query), values), answer())
+    except Exception as fault:
+        faults.contain("psycopg2.types", fault)
+
+
+def _question(text: str, values: Any) -> str:
+    return f"{' '.join(text.split())} {list(values or ())!r}"
+
+
+def recorded_rows(target: Target, text: str, values: Any) -> list[tuple[Any, ...]] | None:
+    """The rows that a statement about types gave when it was recorded; None where it was not recorded.
+
+    Raises:
+        Exception: The driver's, where the statement failed.
+    """
+    answer = recorded_types(target).get(_question(text, values)) or {}
+    if _ERROR in answer:
+        name, message = answer[_ERROR]
+        raise getattr(importlib.import_module("psycopg2.errors"), name, target.dbapi.ProgrammingError)(message)
+    rows = answer.get(_ROWS)
+    return None if rows is None else list(map(tuple, rows))
