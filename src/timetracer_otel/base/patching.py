@@ -9,6 +9,7 @@ Imports nothing of ours but `faults`.
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -107,6 +108,11 @@ class Patch:
         # `functools.wraps` sets `__wrapped__`. With it, code that unwraps functions (`inspect.unwrap`) would step
         # past our replacement to the original.
         del replacement.__wrapped__
+        # It also has the signature, which others ask for: ARQ takes the parameters of `Worker` for the names of
+        # settings, and `unittest.mock` compares the calls of an autospec by it.
+        # From Python 3.14 on, annotations are evaluated for it, which may raise anything.
+        with suppress(Exception):
+            replacement.__signature__ = inspect.signature(function)
         setattr(replacement, _MARK, (replacement, self, original))
         return kind(replacement) if kind else replacement
 
