@@ -150,6 +150,7 @@ $(STAMPS)/tools: $(CREATED) $(PROJECTS) $(CONSTRAINTS)
 	@$(BIN)/python -m pip install --quiet $(addprefix --constraint ,$(CONSTRAINTS)) --group build
 	@$(BIN)/python -m pip install $(addprefix --constraint ,$(CONSTRAINTS)) \
 	  --group $(if $(CONSTRAINTS),test,dev) $(if $(MYSQL_CONFIG),--group mysqlclient) '.[all]' $(addprefix ./,$(EXPORTERS)) | $(DOTS)
+	@$(BIN)/python -m pip install --quiet --no-deps $(addprefix --constraint ,$(CONSTRAINTS)) --group arq
 	@touch $@
 
 # The project itself, as wheels: what is tested is what a user would install.

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
+import arq.connections
+import arq.worker
 import celery
+import celery.signals
 import dramatiq
 import httpx
 import huey
@@ -31,15 +36,33 @@ def fetch(user: int, *, queue: str) -> int:
     return found
 
 
+def prepare(number: int) -> Any:
+    """What the app does when a worker starts."""
+    return httpx.get(f"{os.environ['UPSTREAM']}/users/{number}").json()["id"]
+
+
 celery_app = celery.Celery("jobs", broker=URL, backend=URL)
 celery_app.conf.update(
     worker_hijack_root_logger=False, worker_redirect_stdouts=False, broker_connection_retry_on_startup=False
 )
+
+
+@celery.signals.worker_ready.connect
+def celery_starts(**_: Any) -> None:
+    assert prepare(91) == 91
+
+
+class Starting(dramatiq.Middleware):
+    def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        assert prepare(92) == 92
+
+
 dramatiq.set_broker(RedisBroker(url=URL))
+dramatiq.get_broker().add_middleware(Starting())
 huey_app = huey.RedisHuey("jobs", url=URL, blocking=False)
 
 
-@celery_app.task(name="fetch")
+@celery_app.task(name="celery_fetch")
 def celery_fetch(user: int, *, queue: str) -> int:
     return fetch(user, queue=queue)
 
@@ -49,13 +72,44 @@ def leave() -> None:
     raise WorkerShutdown
 
 
-@dramatiq.actor(actor_name="fetch", max_retries=0)
+@dramatiq.actor(actor_name="dramatiq_fetch", max_retries=0)
 def dramatiq_fetch(user: int, *, queue: str) -> None:
     fetch(user, queue=queue)
 
 
-@huey_app.task(name="fetch")
+@huey_app.on_startup()
+def huey_starts() -> None:
+    assert prepare(93) == 93
+
+
+@huey_app.task(name="huey_fetch")
 def huey_fetch(user: int, *, queue: str) -> int:
+    return fetch(user, queue=queue)
+
+
+async def arq_fetch(context: dict[str, Any], user: int, *, queue: str) -> int:
+    assert context["prepared"] == 94
+    assert context["job_id"]
+    assert context["job_try"] == 1
+    found: int = context["fetch"](user, queue=queue)
+    return found
+
+
+async def arq_startup(context: dict[str, Any]) -> None:
+    context["fetch"], context["prepared"] = fetch, prepare(94)
+
+
+class WorkerSettings:
+    """What ``arq tests.process._job_queues.WorkerSettings`` works with."""
+
+    redis_settings = arq.connections.RedisSettings.from_dsn(URL)
+    functions = (arq_fetch,)
+    on_startup = arq_startup
+    poll_delay = 0.05
+
+
+def rq_fetch(user: int, *, queue: str) -> int:
+    assert rq.get_current_job() is not None
     return fetch(user, queue=queue)
 
 
@@ -72,7 +126,7 @@ def run_rq(users: Sequence[int]) -> None:
     queue = rq.Queue(connection=connection)
     with suppress_instrumentation():
         for user in users:
-            queue.enqueue(fetch, user, queue="rq")
+            queue.enqueue(rq_fetch, user, queue="rq")
     # It forks a process for each job.
     rq.Worker([queue], connection=connection).work(burst=True, logging_level="ERROR")
 
@@ -103,10 +157,26 @@ def run_huey(users: Sequence[int]) -> None:
     consumer.stop(graceful=True)
 
 
+def run_arq(users: Sequence[int]) -> None:
+    async def send_and_work() -> None:
+        with suppress_instrumentation():
+            pool = await arq.connections.create_pool(WorkerSettings.redis_settings)
+            for user in users:
+                await pool.enqueue_job("arq_fetch", user, queue="arq")
+            await pool.aclose()
+        settings: Any = WorkerSettings
+        worker = arq.worker.create_worker(settings, burst=True, handle_signals=False, max_jobs=1)
+        await worker.main()
+        await worker.close()
+
+    asyncio.run(send_and_work())
+
+
 RUNNERS: dict[str, Callable[[Sequence[int]], None]] = {
     "rq": run_rq,
     "huey": run_huey,
     "dramatiq": run_dramatiq,
+    "arq": run_arq,
     "celery": run_celery,
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 from unittest import mock
@@ -46,6 +47,15 @@ def _noting(note: list[str], name: str) -> Callable[[Any], Any]:
 
 @pytest.mark.parametrize("name", ["method", "static", "of_class", "inherited"])
 class TestPatch:
+    def test_it_has_the_signature_of_what_it_replaces(self, name: str) -> None:
+        library = _library()
+        before = inspect.signature(getattr(library, name)), inspect.signature(getattr(library(), name))
+        patch = Patch(library, name, _noting([], "a"))
+        patch.apply()
+        assert (inspect.signature(getattr(library, name)), inspect.signature(getattr(library(), name))) == before
+        assert inspect.unwrap(getattr(library, name)) == getattr(library, name)
+        patch.undo()
+
     def test_it_comes_and_goes(self, name: str) -> None:
         library, note = _library(), list[str]()
         before, own = getattr(library(), name)(), dict(vars(library))

@@ -17,14 +17,18 @@ import os
 import celery
 import httpx
 from celery.exceptions import WorkerShutdown
+from celery.signals import worker_process_init
 
 app = celery.Celery("tasks", broker="memory://", backend="cache+memory://")
+prepared = []
+worker_process_init.connect(lambda **_: prepared.append(1), weak=False)
 
 
 @app.task(name="greet", bind=True)
 def greet(self, user, word="Hello"):
     name = httpx.get(os.environ["UPSTREAM"] + f"/users/{user + int(os.environ.get('MORE', 0))}").json()["name"]
     assert self.request.id
+    assert prepared
     return {"greeting": os.environ.get("WORD", word) + " " + name}
 
 
@@ -72,7 +76,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def verified(folder: Path, *options: str, program: tuple[str, ...] = (), **changes: str) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of a run, its upstream gone."""
-    program = program or ("celery", "-A", "tasks", "worker", "--loglevel=CRITICAL", "--pool=solo")
+    program = program or ("celery", "-A", "tasks", "worker", "--loglevel=CRITICAL")
     env = environment(
         {"httpx", "celery"}, PYTHONPATH=str(folder), UPSTREAM=(folder / "upstream").read_text(), **changes
     )

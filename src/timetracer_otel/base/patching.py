@@ -9,6 +9,7 @@ Imports nothing of ours but `faults`.
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from types import ModuleType
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import wrapt
 
@@ -31,6 +33,7 @@ _PROXY: Any = getattr(wrapt, "BaseObjectProxy", wrapt.ObjectProxy)
 
 
 _MARK = "_timetracer_patch"
+_signatures: WeakKeyDictionary[Any, inspect.Signature | None] = WeakKeyDictionary()
 """The attribute of a replacement that holds three things: the replacement, its patch, and the function it replaced.
 
 The replacement itself is among them because `functools.wraps` copies attributes: a wrapper that somebody made around
@@ -117,6 +120,11 @@ class Patch:
         own.update(getattr(function, "__dict__", ()))
         own.pop("__wrapped__", None)
         own[_MARK] = replacement, self, original
+        # The signature, which others ask for: ARQ takes the parameters of `Worker` for the names of settings, and
+        # `unittest.mock` compares the calls of an autospec by it.
+        signature = _signature(function)
+        if signature is not None:
+            own["__signature__"] = signature
         return kind(replacement) if kind else replacement
 
     def _innermost(self, last: Function | None) -> tuple[Any, Function]:
@@ -132,6 +140,23 @@ class Patch:
             setattr(self.owner, self.name, function)
         else:
             holder.__wrapped__ = function
+
+
+def _signature(function: Any) -> inspect.Signature | None:
+    """The signature of a function that is replaced; None where it has none.
+
+    It is kept: a function is replaced in each session, and `inspect` takes long.
+    """
+    try:
+        return _signatures[function]
+    except (KeyError, TypeError):
+        found: inspect.Signature | None = None
+    # From Python 3.14 on, annotations are evaluated for it, which may raise anything.
+    with suppress(Exception):
+        found = inspect.signature(function)
+    with suppress(TypeError):
+        _signatures[function] = found
+    return found
 
 
 def is_replacement(found: Any) -> bool:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from datetime import datetime, timezone
 from functools import partial
+from types import ModuleType
 from typing import Any
 
-from timetracer_otel.base.patching import Function, Seams
+from timetracer_otel.base.chance import random_uuid
+from timetracer_otel.base.patching import Function, Patch, Seams
+from timetracer_otel.config import job_source
 from timetracer_otel.incoming.job_scope import IncomingJob
-from timetracer_otel.incoming.jobs import as_process, in_job, outside_jobs
+from timetracer_otel.incoming.jobs import as_process, in_job, is_outside_jobs, outside_jobs
 from timetracer_otel.incoming.seams import on
 from timetracer_otel.incoming.verified_jobs import given_by_verify
 
@@ -31,19 +36,73 @@ def _making(original: Function) -> Function:
     return __init__
 
 
+async def _begin(_: Function, worker: Any) -> None:
+    """The pool of connections to Redis, and the hook of the app for the worker's start."""
+    if worker._pool is None:
+        create = outside_jobs(sys.modules["arq.worker"].create_pool)
+        worker._pool = await create(
+            worker.redis_settings,
+            job_deserializer=worker.job_deserializer,
+            job_serializer=worker.job_serializer,
+            default_queue_name=worker.queue_name,
+            expires_extra_ms=worker.expires_extra_ms,
+        )
+    worker.ctx["redis"] = worker.pool
+    if worker.on_startup:
+        await worker.on_startup(worker.ctx)
+
+
+def _pinging(original: Function) -> Function:
+    """A worker pings Redis when it makes its pool: not while a verification runs."""
+
+    def ping(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if job_source() is not None and is_outside_jobs():
+            return _answered()
+        return original(self, *args, **kwargs)
+
+    return ping
+
+
+async def _answered() -> bool:
+    return True
+
+
+def _pool_patches(module: ModuleType) -> list[Patch]:
+    return [Patch(module.ArqRedis, "ping", _pinging)]
+
+
+def _closing(original: Function) -> Function:
+    usual = outside_jobs(original)
+
+    async def close(self: Any) -> None:
+        if job_source() is None:
+            await usual(self)
+        elif self._pool is not None:
+            # As ARQ does, but for what it tells Redis.
+            if self.on_shutdown:
+                await self.on_shutdown(self.ctx)
+            await self.pool.connection_pool.disconnect()
+            self._pool = None
+
+    return close
+
+
 def _function_of(worker: Any, name: str) -> Function | None:
     found = worker.functions.get(name)
     if found is None:
         return None
 
     async def function(*args: Any, **kwargs: Any) -> Any:
-        return await found.coroutine(dict(worker.ctx), *args, **kwargs)
+        now = datetime.now(timezone.utc)
+        of_job = {"job_id": random_uuid(), "job_try": 1, "enqueue_time": now, "score": int(now.timestamp() * 1000)}
+        return await found.coroutine({**worker.ctx, **of_job}, *args, **kwargs)
 
     return function
 
 
 SEAMS = (
     Seams("arq", ["arq.worker"], on("Worker", "__init__", _making)),
-    Seams("arq", ["arq.worker"], on("Worker", "close", outside_jobs)),
-    Seams("arq", ["arq.worker"], on("Worker", "main", given_by_verify("arq", _function_of))),
+    Seams("arq", ["arq.worker"], on("Worker", "close", _closing)),
+    Seams("arq", ["arq.worker"], on("Worker", "main", given_by_verify("arq", _function_of, _begin))),
+    Seams("arq", ["arq.connections"], _pool_patches),
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from types import ModuleType
 from typing import Any
 
 from timetracer_otel.base.patching import Function, Patch, Seams
 from timetracer_otel.incoming.job_scope import IncomingJob
-from timetracer_otel.incoming.jobs import in_job, outside_jobs, worker_ends
+from timetracer_otel.incoming.jobs import as_process, in_job, outside_jobs, worker_ends
 from timetracer_otel.incoming.seams import on
 from timetracer_otel.incoming.verified_jobs import given_by_verify
 
@@ -51,6 +52,20 @@ def _function_of(worker: Any, name: str) -> Function | None:
     return lambda *args, **kwargs: task.apply(args, kwargs, throw=True).result
 
 
+def _begin(_: Function, worker: Any) -> None:
+    """A pool of processes tells the app of each process that starts. A verification starts none of them."""
+    if type(worker.pool).__module__ == "celery.concurrency.prefork":
+        sys.modules["celery.signals"].worker_process_init.send(sender=worker.hostname)
+
+
+_TOLD = ("worker_process_init", "worker_process_shutdown", "worker_ready", "worker_shutdown", "worker_shutting_down")
+
+
+def _signal_patches(module: ModuleType) -> list[Patch]:
+    """What the app does when it is told of a worker's start and end is no part of the worker."""
+    return [Patch(getattr(module, name), "send", as_process) for name in _TOLD]
+
+
 def _ending(original: Function) -> Function:
     """A child of the pool ends by ``os._exit``."""
 
@@ -63,6 +78,11 @@ def _ending(original: Function) -> Function:
 
 SEAMS = (
     Seams("celery", ["celery.app.trace"], _trace_patches),
-    Seams("celery", ["celery.worker.worker"], on("WorkController", "start", given_by_verify("celery", _function_of))),
+    Seams("celery", ["celery.signals"], _signal_patches),
+    Seams(
+        "celery",
+        ["celery.worker.worker"],
+        on("WorkController", "start", given_by_verify("celery", _function_of, _begin)),
+    ),
     Seams("celery", ["billiard.pool"], on("Worker", "_do_exit", _ending)),
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 from timetracer_otel.base.patching import Function, Seams
 from timetracer_otel.incoming.job_scope import IncomingJob
-from timetracer_otel.incoming.jobs import in_job, outside_jobs
+from timetracer_otel.incoming.jobs import as_process, in_job, outside_jobs
 from timetracer_otel.incoming.seams import on
 from timetracer_otel.incoming.verified_jobs import given_by_verify
 
@@ -39,10 +39,17 @@ def _function_of(consumer: Any, name: str) -> Function | None:
     return None if found is None else lambda *args, **kwargs: found(args, kwargs).execute()
 
 
+def _begin(_: Function, consumer: Any) -> None:
+    """Run the hooks of the app for a worker's start."""
+    worker, _thread = consumer.worker_threads[0]
+    worker.initialize()
+
+
 SEAMS = (
     Seams("huey", ["huey.api"], on("Huey", "_execute", _executing)),
     Seams("huey", ["huey.consumer"], on("Worker", "loop", outside_jobs)),
-    Seams("huey", ["huey.consumer"], on("Worker", "initialize", outside_jobs)),
+    Seams("huey", ["huey.consumer"], on("Worker", "initialize", as_process)),
+    Seams("huey", ["huey.consumer"], on("Worker", "shutdown", as_process)),
     Seams("huey", ["huey.consumer"], on("Scheduler", "loop", outside_jobs)),
-    Seams("huey", ["huey.consumer"], on("Consumer", "run", given_by_verify("huey", _function_of))),
+    Seams("huey", ["huey.consumer"], on("Consumer", "run", given_by_verify("huey", _function_of, _begin))),
 )

@@ -69,22 +69,30 @@ def _without_session() -> Generator[None, None, None]:
 
 
 def as_process(function: Function) -> Function:
-    """A coroutine function of the app that a worker calls outside its jobs, such as a hook for its start.
+    """A function of the app that a worker calls outside its jobs, such as a hook for its start.
 
     Its calls belong to the process, as those of any program that starts.
     """
+    if iscoroutinefunction(function):
 
-    async def awaited(*args: Any, **kwargs: Any) -> Any:
-        if not is_outside_jobs():
-            return await function(*args, **kwargs)
+        async def awaited(*args: Any, **kwargs: Any) -> Any:
+            with _as_process():
+                return await function(*args, **kwargs)
+
+        return awaited
+
+    def called(*args: Any, **kwargs: Any) -> Any:
         with _as_process():
-            return await function(*args, **kwargs)
+            return function(*args, **kwargs)
 
-    return awaited
+    return called
 
 
 @contextmanager
 def _as_process() -> Generator[None, None, None]:
+    if not is_outside_jobs():
+        yield
+        return
     token = otel_context.attach(otel_context.set_value(SESSION_KEY, None))
     try:
         yield

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
 from timetracer_otel.base.patching import Function, Patch, Seams
+from timetracer_otel.config import job_source
 from timetracer_otel.incoming.job_scope import IncomingJob
 from timetracer_otel.incoming.jobs import in_job, outside_jobs, worker_ends
 from timetracer_otel.incoming.seams import on
-from timetracer_otel.incoming.verified_jobs import given_by_verify
+from timetracer_otel.incoming.verified_jobs import given_by_verify, unless_verified
 
 __all__ = ["SEAMS"]
 
@@ -52,17 +55,53 @@ def _subscribing(original: Function) -> Function:
     return subscribe
 
 
+def _making(original: Function) -> Function:
+    """A worker asks Redis about itself when it is made, unless it is made for another purpose than to work."""
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        if job_source() is not None:
+            kwargs["prepare_for_work"] = False
+        made(self, *args, **kwargs)
+
+    made = outside_jobs(original)
+    return __init__
+
+
 def _function_of(worker: Any, name: str) -> Function | None:
     try:
         found: Function = sys.modules["rq.utils"].import_attribute(name)
     except (ImportError, AttributeError, ValueError):
         return None
-    return found
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        job = worker.job_class.create(found, args, kwargs, connection=worker.connection, serializer=worker.serializer)
+        with _as_current(job):
+            return job._execute()
+
+    return function
+
+
+@contextmanager
+def _as_current(job: Any) -> Generator[None, None, None]:
+    """Let ``rq.get_current_job`` give a job."""
+    module: Any = sys.modules["rq.job"]
+    if hasattr(module, "_current_job"):
+        token = module._current_job.set(job)
+        try:
+            yield
+        finally:
+            module._current_job.reset(token)
+        return
+    # Before RQ 3.
+    module._job_stack.push(job)
+    try:
+        yield
+    finally:
+        module._job_stack.pop()
 
 
 _METHODS = {
-    # A worker asks Redis about itself when it is made.
-    "__init__": outside_jobs,
+    "__init__": _making,
     "work": given_by_verify("rq", _function_of),
     "subscribe": _subscribing,
     "perform_job": _performing,
@@ -77,7 +116,13 @@ def _worker_patches(module: ModuleType) -> list[Patch]:
     return [Patch(owner, name, _METHODS[name]) for name, owner in owners.items() if owner is not None]
 
 
+def _command_patches(module: ModuleType) -> list[Patch]:
+    """The command ``rq worker`` asks Redis whether all workers are suspended. Before RQ 3 it had one module."""
+    return [Patch(module, "is_suspended", unless_verified(False))] if hasattr(module, "is_suspended") else []
+
+
 SEAMS = (
     Seams("rq", ["rq.job"], on("Job", "_execute", lambda original: in_job(original, _job))),
     Seams("rq", ["rq.worker", "rq.worker.base"], _worker_patches),
+    Seams("rq", ["rq.cli.cli", "rq.cli.workers"], _command_patches),
 )

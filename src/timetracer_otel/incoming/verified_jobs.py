@@ -20,26 +20,38 @@ from timetracer_otel.config import job_source
 from timetracer_otel.incoming.job_scope import IncomingJob, as_json
 from timetracer_otel.incoming.jobs import in_job, outside_jobs
 
-__all__ = ["given_by_verify"]
+__all__ = ["given_by_verify", "unless_verified"]
 
 FunctionOf = Callable[[Any, str], "Function | None"]
 """Gives the function of a worker's job by the job's name; None where the worker has none of that name."""
 
+Begin = Callable[..., Any]
+"""Does what a worker does before its first job, called with the worker's own method and its arguments."""
 
-def given_by_verify(framework: str, function_of: FunctionOf) -> Callable[[Function], Function]:
+
+def given_by_verify(
+    framework: str, function_of: FunctionOf, begin: Begin | None = None, *, is_worker: bool = True
+) -> Callable[[Function], Function]:
     """Wrap the method in which a worker works: while a verification runs, it takes the command's jobs instead.
 
-    The worker's method is that of its own code (see `outside_jobs`), with and without a verification.
+    Args:
+        framework: The framework's name.
+        function_of: Finds the functions of jobs.
+        begin: What else the jobs need: hooks of the app for the worker's start. It is awaited where the method is a
+            coroutine function, and runs as the process, not as the worker's own code.
+        is_worker: Whether the method is the worker's own code (see `outside_jobs`), with and without a verification.
     """
 
     def wrap(original: Function) -> Function:
-        usual = outside_jobs(original)
+        usual = outside_jobs(original) if is_worker else original
         if inspect.iscoroutinefunction(original):
 
             async def waiting(self: Any, *args: Any, **kwargs: Any) -> Any:
                 source = job_source()
                 if source is None:
                     return await usual(self, *args, **kwargs)
+                if begin is not None:
+                    await begin(original, self, *args, **kwargs)
                 return await outside_jobs(_work_async)(self, source, framework, function_of)
 
             return waiting
@@ -48,9 +60,23 @@ def given_by_verify(framework: str, function_of: FunctionOf) -> Callable[[Functi
             source = job_source()
             if source is None:
                 return usual(self, *args, **kwargs)
+            if begin is not None:
+                begin(original, self, *args, **kwargs)
             return outside_jobs(_work)(self, source, framework, function_of)
 
         return working
+
+    return wrap
+
+
+def unless_verified(value: Any = None) -> Callable[[Function], Function]:
+    """Wrap what a worker asks its broker before it works: while a verification runs, the answer is this value."""
+
+    def wrap(original: Function) -> Function:
+        def asking(*args: Any, **kwargs: Any) -> Any:
+            return value if job_source() is not None else original(*args, **kwargs)
+
+        return asking
 
     return wrap
 

@@ -287,9 +287,7 @@ class Runtime:
         """
         if not self.takes_requests or not begins_anew():
             return None
-        self._serves = True
-        carry()
-        around = self.spans.root_of(trace.get_current_span().get_span_context().span_id)
+        around = self._root_around()
         if self._folder is not None:
             return self._folder.request_began(incoming, around)
         if around is not None:
@@ -316,9 +314,7 @@ class Runtime:
         """
         if not self.takes_requests:
             return None
-        self._serves = True
-        carry()
-        around = self.spans.root_of(trace.get_current_span().get_span_context().span_id)
+        around = self._root_around()
         if self._folder is not None:
             return self._folder.job_began(job, around)
         if around is not None:
@@ -327,6 +323,12 @@ class Runtime:
             if session is None or (isinstance(session, TraceSession) and session.exchange is None):
                 return JobScope(job, session)
         return JobScope(job, self._begin_recording(None), self._job_ended)
+
+    def _root_around(self) -> LiveSpan | None:
+        """The live span that began the session around a request or job that has come; None where there is none."""
+        self._serves = True
+        carry()
+        return self.spans.root_of(trace.get_current_span().get_span_context().span_id)
 
     def process_ends(self) -> None:
         """Write everything, as the process ends at once."""

@@ -43,6 +43,10 @@ class JobQueue:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """There are no more jobs: the worker ends. Harmless when repeated."""
         for each in (self._wire, self._connection, self._socket):
             if each is not None:
                 each.close()

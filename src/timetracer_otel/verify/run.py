@@ -63,6 +63,9 @@ def verify(
                 tell(results[-1])
     finally:
         bar.close()
+        if queue is not None:
+            # A worker that waits for a job may not hear the signal that asks it to end.
+            queue.close()
     took_s = time.monotonic() - began_s
     for line in (
         *_details(results),
