@@ -32,8 +32,14 @@ RUN = "TEST_SERVERS"
 """The variable that names the folder of a test run. Without it, each server makes for itself what it needs."""
 
 _READY_SECONDS = 100.0
-_LEASH = 'ends=$1; shift; exec 3<&0; "$@" </dev/null & server=$!; (read _ <&3; kill -$ends $server) & wait $server'
-"""Runs a command until it ends, or until the standard input ends: a server ends also where the tests are killed."""
+_LEASH = (
+    'ends=$1; shift; exec 3<&0; "$@" </dev/null & server=$!; '
+    "(read _ <&3; kill -$ends $server 2>/dev/null) & wait $server"
+)
+"""Runs a command until it ends, or until the standard input ends: a server ends also where the tests are killed.
+
+That a server has ended already is not said: the last line of the log is the reason of the server.
+"""
 
 
 class LeashedServer(ABC):

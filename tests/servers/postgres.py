@@ -14,6 +14,7 @@ import signal
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from sqlalchemy.engine import URL, make_url
@@ -49,6 +50,7 @@ class Postgres:
         self._database = f"test_{os.getpid()}_{next(self._numbers)}"
         self._server = None if _SYSTEM_SERVER else _server()
         self._stopped = False
+        self._kept: psycopg.Connection[Any] | None = None
         if self._server is not None:
             self._server.start()
         self._maintain(f'DROP DATABASE IF EXISTS "{self._database}"', f'CREATE DATABASE "{self._database}"')
@@ -62,14 +64,12 @@ class Postgres:
 
     def clear(self) -> None:
         """Drop everything in it."""
-        self.execute(
-            # A case that failed may have left a transaction open, with its locks.
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()",
-            "DROP SCHEMA IF EXISTS public CASCADE",
-            "DROP SCHEMA IF EXISTS test_schema CASCADE",
-            "CREATE SCHEMA public",
-        )
+        try:
+            self._clear()
+        except psycopg.OperationalError:
+            # A test ended the connection.
+            self._forget()
+            self._clear()
 
     def execute(self, *statements: str) -> None:
         """Run statements, past everything that is tested."""
@@ -77,6 +77,7 @@ class Postgres:
 
     def stop(self) -> None:
         """Nobody reaches it from now on."""
+        self._forget()
         self._stopped = True
         if self._server is not None:
             self._server.stop()
@@ -89,8 +90,30 @@ class Postgres:
 
     def close(self) -> None:
         """Remove the database."""
+        self._forget()
         self.start()
         self._maintain(f'DROP DATABASE IF EXISTS "{self._database}" WITH (FORCE)')
+
+    def _clear(self) -> None:
+        # It is cleared before each run of a case: a connection for each time takes longer than to drop what is there.
+        if self._kept is None:
+            self._kept = psycopg.connect(_address(self._url()), autocommit=True)
+        for statement in (
+            # A case that failed may have left a transaction open, with its locks.
+            (
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            ),
+            "DROP SCHEMA IF EXISTS public CASCADE",
+            "DROP SCHEMA IF EXISTS test_schema CASCADE",
+            "CREATE SCHEMA public",
+        ):
+            self._kept.execute(statement)
+
+    def _forget(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
 
     def _url(self) -> URL:
         base = make_url(_SYSTEM_SERVER) if self._server is None else self._server.url
@@ -173,9 +196,12 @@ def _may_be_read_by_all(programs: Path) -> bool:
     return all(folder.stat().st_mode & 0o001 for folder in (programs / "postgres", programs, *programs.parents))
 
 
+def _address(url: URL) -> str:
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
 def execute(url: URL, *statements: str) -> None:
     """Run statements on a database, each for itself, past everything that is tested."""
-    address = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(address, autocommit=True) as connection:
+    with psycopg.connect(_address(url), autocommit=True) as connection:
         for statement in statements:
             connection.execute(statement.encode())
