@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -103,6 +104,17 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         for name, reason in report.user_properties:
             if name == _SERVER:
                 pytest.exit(str(reason), returncode=pytest.ExitCode.INTERNAL_ERROR)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests were skipped, and why: a run without a server must not look like a whole one."""
+    reasons = Counter(
+        str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr).removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", ())
+    )
+    terminalreporter.section(f"skipped tests: {reasons.total()}" if reasons else "no test was skipped")
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"{count}: {reason}")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -330,6 +330,8 @@ def test_recorded_and_new_calls_pass_where_the_network_is_blocked(database: Data
     with replay(path, record_mode="new_episodes", block_network=True) as session:
         assert database.run(lambda connection: (add(connection, 1), named(connection, 1)))[-1] == "n1"
     assert session.verdict().blocked == ()
+    # What the plugin does to the connection that it has opened, such as a commit, is none of the app's calls.
+    assert set(session.verdict().live) <= {"sqlalchemy"}
 
 
 def test_listeners_of_the_app_set_the_real_connection_up(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import oracledb
 import pytest
 
 from timetracer_otel.libraries.without_plugin import CLIENTS
@@ -21,6 +22,7 @@ def address(module: str, name: str, *args: Any, **kwargs: Any) -> str | None:
         (("Driver={x};Server=tcp:db.internal,1444;Uid=app;Pwd=s3cret",), {}, "db.internal:1444"),
         (("DRIVER=x;SERVER=db;PORT=5433",), {}, "db:5433"),
         ((), {"server": "db"}, "db:1433"),
+        (("Driver={x};Socket=/run/mysqld.sock;Uid=app",), {}, "/run/mysqld.sock"),
         (("DSN=shop;PWD=s3cret",), {}, "the data source shop"),
         (("garbage",), {}, "the database of its connection string"),
     ],
@@ -57,6 +59,25 @@ def test_mysqlclient(args: tuple[Any, ...], kwargs: dict[str, Any], found: str) 
 )
 def test_oracledb(args: tuple[Any, ...], kwargs: dict[str, Any], found: str) -> None:
     assert address("oracledb.connection", "Connection.__init__", object(), *args, **kwargs) == found
+
+
+@pytest.mark.parametrize(
+    ("connection", "found"),
+    [
+        (SimpleNamespace(dsn="app/s3cret@db:1522/shop"), "db:1522"),
+        (SimpleNamespace(dsn=None), "its server"),
+        (None, "its server"),
+    ],
+)
+def test_a_cursor_of_oracledb(connection: Any, found: str) -> None:
+    module = ModuleType("oracledb.cursor")
+    module.Cursor = oracledb.Cursor  # type: ignore[attr-defined]
+    connectors = CLIENTS.connectors["oracledb.cursor"](module)
+    assert [each.name for each in connectors] == [
+        f"Cursor.{name}" for name in ("execute", "executemany", "callproc", "callfunc")
+    ]
+    assert {each.address((SimpleNamespace(connection=connection),), {}) for each in connectors} == {found}
+    assert all(each.is_open for each in connectors)
 
 
 @pytest.mark.parametrize(

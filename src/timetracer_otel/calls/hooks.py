@@ -6,7 +6,8 @@ are plain attributes of this module: every call reads them, and a function in be
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
 from opentelemetry import trace
@@ -20,6 +21,7 @@ __all__ = [
     "Whereabouts",
     "closed_replays",
     "guard",
+    "let_out",
     "watch_spans",
     "whereabouts",
 ]
@@ -99,6 +101,18 @@ class Guard(Protocol):
 
 guard: Guard | None = None
 """Set while connections are refused; None otherwise."""
+
+
+@contextmanager
+def let_out() -> Generator[None, None, None]:
+    """While it lasts, connections of this context are a plugin's own, and are let out."""
+    current = guard
+    token = current.let() if current is not None else None
+    try:
+        yield
+    finally:
+        if current is not None:
+            current.unlet(token)
 
 
 class _OpenReplays:

@@ -58,10 +58,10 @@ class Connecting(Protocol):
 
 
 class Connector(NamedTuple):
-    """A function by which Python asks C code for a connection.
+    """A function by which Python asks C code for a connection, or for a call over one that is open.
 
-    Python's audit hooks hear nothing of such a connection. Under ``block_network`` the function is replaced by one
-    that refuses. Example: psycopg's ``BaseConnection._connect_gen`` asks libpq.
+    Python's audit hooks hear nothing of these. In a replay, and under ``block_network``, the function is replaced by
+    one that refuses. Example: psycopg's ``BaseConnection._connect_gen`` asks libpq.
     """
 
     name: str
@@ -70,6 +70,8 @@ class Connector(NamedTuple):
     """Where a call with these arguments would connect (``host:port``); None where it connects nowhere.
 
     A method gets its object as the first argument."""
+    is_open: bool = False
+    """Whether the connection is there already, so that the function uses it."""
 
 
 Connectors: TypeAlias = "Callable[[ModuleType], Sequence[Connector]]"

@@ -27,11 +27,11 @@ class CConnections:
     Not safe from several threads at once: the guard calls it under its lock.
 
     Args:
-        check: Raises where no connection may be made. The library is None where the stack tells it: the module is one
-            of the standard library, or an event loop.
+        check: Raises where no connection may be made, or used if it is open (the last argument). The library is None
+            where the stack tells it: the module is one of the standard library, or an event loop.
     """
 
-    def __init__(self, check: Callable[[str, str | None], None]) -> None:
+    def __init__(self, check: Callable[[str, str | None, bool], None]) -> None:
         self._check = check
         self._seams: dict[str, Seams] = {}
         self._names: dict[str, str] = {}
@@ -107,7 +107,7 @@ class CConnections:
         def checked(*args: Any, **kwargs: Any) -> Any:
             address = connector.address(args, kwargs)
             if address is not None:
-                self._check(address, library)
+                self._check(address, library, connector.is_open)
             return original(*args, **kwargs)
 
         return checked

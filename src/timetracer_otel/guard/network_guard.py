@@ -277,10 +277,11 @@ def _is_let() -> bool:
     return _let.get() or current_context().get(_LET_KEY) is True
 
 
-def _check(address: str, library: str | None) -> None:
-    """Refuse a connection that Python code asks C code for."""
+def _check(address: str, library: str | None, is_open: bool) -> None:
+    """Refuse a connection that Python code asks C code for, or a call over one that is open."""
     if guarded and not _is_let():
-        error = _refusal([Address.parsed(part.strip()) for part in address.split(",")], library, is_lookup=False)
+        addresses = [Address.parsed(part.strip()) for part in address.split(",")]
+        error = _refusal(addresses, library, is_open=is_open)
         if error is not None:
             raise error
 
@@ -296,7 +297,7 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         is_lookup = event in _LOOKUPS
         if is_lookup and _is_own_name(address.host):
             return
-        error = _refusal([address], None, is_lookup=is_lookup)
+        error = _refusal([address], is_lookup=is_lookup)
         if error is None:
             return
         if event == "socket.connect":
@@ -305,7 +306,9 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         raise error
 
 
-def _refusal(addresses: Sequence[Address], library: str | None, *, is_lookup: bool) -> NetworkBlockedError | None:
+def _refusal(
+    addresses: Sequence[Address], library: str | None = None, *, is_lookup: bool = False, is_open: bool = False
+) -> NetworkBlockedError | None:
     session = get_current_session()
     if session is None:
         # A thread without a context may look up a name for anybody, for instance for a plugin's real call. Only its
@@ -346,7 +349,8 @@ def _refusal(addresses: Sequence[Address], library: str | None, *, is_lookup: bo
         if all(_is_in(named, address, is_lookup) for address in addresses):
             return None
     text = ", ".join(map(str, addresses))
-    error = _error(text, stack, responsible, library, hint or _cures(stack, library, addresses[0]))
+    hint = hint or _cures(stack, library, addresses[0])
+    error = _error(text, stack, responsible, library, hint, open_already=is_open)
     if isinstance(responsible, ReplaySession):
         _note_blocked(responsible)
     if isinstance(responsible, (ReplaySession, TraceSession)):
@@ -377,7 +381,8 @@ def _is_live(package: str, session: BaseSession) -> bool:
     """Whether a package on the stack belongs to a plugin that makes real calls in this session."""
     plugins = _owners.get(package, ())
     if isinstance(session, ReplaySession):
-        return any(not session.should_mock_plugin(name) for name in plugins)
+        # A new call that is recorded may use its connection later: for further rows, or to commit.
+        return any(session.adds_new_calls or not session.should_mock_plugin(name) for name in plugins)
     return isinstance(session, TraceSession) and any(map(session.wants, plugins))
 
 

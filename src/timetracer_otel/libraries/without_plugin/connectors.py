@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import socket
+import sys
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
@@ -33,17 +36,32 @@ def _text(value: Any) -> str:
 def _mysqlclient(_: ModuleType) -> list[Connector]:
     # `MySQLdb.connect` makes a `Connection`, as Django does (mysqlclient 1.4 to 2.2).
     def address(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-        socket = kwargs.get("unix_socket")
+        path = kwargs.get("unix_socket")
         return (
-            _text(socket)
-            if socket
+            _text(path)
+            if path
             else _with_port(_argument(args, kwargs, 1, "host") or "localhost", _port(args, kwargs))
         )
 
     def _port(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         return _argument(args, kwargs, 5, "port") or 3306
 
-    return [Connector("Connection.__init__", address)]
+    return [
+        Connector("Connection.__init__", address),
+        # Every statement of every cursor goes through it.
+        Connector("Connection.query", lambda args, kwargs: _of_peer(args[0]), is_open=True),
+    ]
+
+
+def _of_peer(connection: Any) -> str:
+    """Where a connection leads that is open, as the system knows it."""
+    try:
+        with socket.socket(fileno=os.dup(connection.fileno())) as own:
+            peer = own.getpeername()
+    except Exception:
+        # A release before `fileno` (mysqlclient 2.1), or a connection that was lost.
+        return "its server"
+    return _with_port(*peer[:2]) if isinstance(peer, tuple) else _text(peer)
 
 
 def _pycurl(_: ModuleType) -> list[Connector]:
@@ -62,17 +80,35 @@ def _pycurl(_: ModuleType) -> list[Connector]:
     ]
 
 
-def _of_curl(handle: Any) -> str:
+def _of_curl(handle: Any, effective_url: Any = None) -> str:
     """Where a handle of libcurl connects; the handle tells its URL once it is known."""
     try:
-        url = _text(handle.getinfo(handle.EFFECTIVE_URL) or "")
+        url = _text(handle.getinfo(handle.EFFECTIVE_URL if effective_url is None else effective_url) or "")
     except Exception:
         url = ""
     return _of_url(url) or "a host that its handle names"
 
 
-def _curl_cffi(_: ModuleType) -> list[Connector]:
-    return [Connector("Curl.perform", lambda args, kwargs: "a host that its handle names")]
+def _curl_cffi(module: ModuleType) -> list[Connector]:
+    def of_handle(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        return _of_curl(args[0], module.CurlInfo.EFFECTIVE_URL)
+
+    # A WebSocket is opened by `perform`. From then on it is written and read by functions of its own.
+    return [
+        Connector("Curl.perform", of_handle),
+        Connector("Curl.ws_send", of_handle, is_open=True),
+        Connector("Curl.ws_recv", of_handle, is_open=True),
+    ]
+
+
+def _curl_cffi_aio(module: ModuleType) -> list[Connector]:
+    def of_added(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        handle = _argument(args, kwargs, 1, "curl")
+        # The module of handles has the numbers of what they tell.
+        return _of_curl(handle, sys.modules[type(handle).__module__].CurlInfo.EFFECTIVE_URL)
+
+    # An asynchronous session gives its handles to such an object, which performs them.
+    return [Connector("AsyncCurl.add_handle", of_added)]
 
 
 def _of_url(url: str) -> str | None:
@@ -129,6 +165,8 @@ def _of_odbc(text: Any, kwargs: Mapping[str, Any]) -> str:
     }
     found.update({key.lower(): str(value) for key, value in kwargs.items()})
     server = found.get("server") or found.get("servername") or found.get("host")
+    if found.get("socket"):
+        return found["socket"]
     if server:
         host, _, port = server.removeprefix("tcp:").partition(",")
         return _with_port(host, port or found.get("port") or 1433)
@@ -139,6 +177,19 @@ def _oracledb(module: ModuleType) -> list[Connector]:
     # In thick mode Oracle's own library connects. Both modes come through here, also with a pool's connections.
     name = "ConnectionPool.__init__" if module.__name__.endswith("pool") else "Connection.__init__"
     return [Connector(name, _of_oracle)]
+
+
+def _oracledb_cursor(module: ModuleType) -> list[Connector]:
+    def of_open(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        dsn = getattr(getattr(args[0], "connection", None), "dsn", None)
+        return _of_dsn(dsn) if isinstance(dsn, str) and dsn else "its server"
+
+    return [
+        Connector(f"{name}.{method}", of_open, is_open=True)
+        for name in ("Cursor", "AsyncCursor")
+        for method in ("execute", "executemany", "callproc", "callfunc")
+        if hasattr(getattr(module, name, None), method)
+    ]
 
 
 def _of_oracle(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
@@ -177,19 +228,21 @@ def _http_client(_: ModuleType) -> list[Connector]:
         port = getattr(connection, "_tunnel_port", None) or connection.port
         return _with_port(host, port)
 
-    return [Connector("HTTPConnection.putrequest", address)]
+    return [Connector("HTTPConnection.putrequest", address, is_open=True)]
 
 
 CONNECTORS: Mapping[str, Connectors] = {
     "MySQLdb.connections": _mysqlclient,
     "pycurl": _pycurl,
     "curl_cffi.curl": _curl_cffi,
+    "curl_cffi.aio": _curl_cffi_aio,
     "grpc._channel": _grpc,
     "grpc.aio._channel": _grpc,
     "confluent_kafka.cimpl": _confluent_kafka,
     "pyodbc": _pyodbc,
     "oracledb.connection": _oracledb,
     "oracledb.pool": _oracledb,
+    "oracledb.cursor": _oracledb_cursor,
     "http.client": _http_client,
 }
 """By module. psycopg and psycopg2 are declared by the plugin of SQLAlchemy, which stands on them."""

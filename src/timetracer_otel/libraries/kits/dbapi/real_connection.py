@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any
 
+from timetracer_otel.calls import hooks
 from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.kits.dbapi.statements import Effect, effect_of, two_phase_name
 from timetracer_otel.libraries.kits.dbapi.target import Target
@@ -52,13 +53,14 @@ class RealConnection:
         """
         if self.connection is None:
             assert self._opener is not None
-            connection = self._opener()
-            try:
-                for action in (*self._settings.values(), *(action for _, _, action in self._transaction)):
-                    action(connection)
-            except BaseException:
-                connection.close()
-                raise
+            with hooks.let_out():
+                connection = self._opener()
+                try:
+                    for action in (*self._settings.values(), *(action for _, _, action in self._transaction)):
+                        action(connection)
+                except BaseException:
+                    connection.close()
+                    raise
             self.connection, self.session = connection, get_current_session()
         return self.connection
 
@@ -66,8 +68,7 @@ class RealConnection:
         """The app set something on its connection; the last action of a key counts."""
         self._settings.pop(key, None)
         self._settings[key] = action
-        if self.connection is not None:
-            action(self.connection)
+        self._run(action)
 
     def execute(self, text: str, operation: Any, parameters: Any, *, only_setup: bool = False) -> None:
         """Do what a statement does to the connection itself, if it does anything to it.
@@ -80,13 +81,12 @@ class RealConnection:
         if effect is Effect.FINISHES and two_phase_name(text) in self._prepared_nowhere:
             self._prepared_nowhere.discard(two_phase_name(text))
             return
+        action = partial(_execute, operation, parameters)
         if effect is Effect.NONE:
-            if only_setup and self.connection is not None:
-                _run(operation, parameters, self.connection)
+            if only_setup:
+                self._run(action)
             return
-        action = partial(_run, operation, parameters)
-        if self.connection is not None:
-            action(self.connection)
+        self._run(action)
         if effect in (Effect.ENDS, Effect.PREPARES, Effect.FINISHES):
             self.ended(committed=text.lstrip()[:8].upper() != "ROLLBACK")
         else:
@@ -95,19 +95,18 @@ class RealConnection:
     def begins(self, action: Action) -> None:
         """The app began a transaction by a method of its own (of the two-phase commit)."""
         self._transaction.append((Effect.TRANSACTION, "", action))
-        if self.connection is not None:
-            action(self.connection)
+        self._run(action)
 
-    def do(self, name: str, *args: Any, **kwargs: Any) -> None:
+    def do(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Call a method of the connection, if the connection is there."""
-        if self.connection is not None:
-            getattr(self.connection, name)(*args, **kwargs)
+        return self._run(lambda connection: getattr(connection, name)(*args, **kwargs))
 
     def end(self, name: str, *args: Any, **kwargs: Any) -> None:
         """Close the connection by one of its methods, if the connection is there."""
         connection = self.taken()
         if connection is not None:
-            getattr(connection, name)(*args, **kwargs)
+            with hooks.let_out():
+                getattr(connection, name)(*args, **kwargs)
 
     def ended(self, *, committed: bool) -> None:
         """The open transaction ended."""
@@ -122,8 +121,15 @@ class RealConnection:
         connection, self.connection, self.session = self.connection, None, None
         return connection
 
+    def _run(self, action: Action) -> Any:
+        """Do something to the connection, if it is there: a real call of the plugin's own."""
+        if self.connection is None:
+            return None
+        with hooks.let_out():
+            return action(self.connection)
 
-def _run(operation: Any, parameters: Any, connection: Any) -> None:
+
+def _execute(operation: Any, parameters: Any, connection: Any) -> None:
     cursor = connection.cursor()
     try:
         cursor.execute(operation) if parameters is None else cursor.execute(operation, parameters)

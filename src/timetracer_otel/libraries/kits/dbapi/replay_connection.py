@@ -186,12 +186,12 @@ class TwoPhaseConnection(ReplayConnection):
         """The transactions that the server has prepared (PEP 249): asked of the real connection, or a miss."""
         if self.real.connection is None:
             raise unrecorded(self._target, "connection.tpc_recover")
-        return self.real.connection.tpc_recover()
+        return self.real.do("tpc_recover")
 
     def _end(self, name: str, xid: Any) -> None:
         connection = self.real.connection
         if connection is not None:
-            getattr(connection, name)(*(() if xid is None else (_xid(connection, xid),)))
+            self.real.do(name, *(() if xid is None else (_xid(connection, xid),)))
         self.real.ended(committed=name == "tpc_commit")
 
 

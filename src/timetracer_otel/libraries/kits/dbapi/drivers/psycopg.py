@@ -124,13 +124,25 @@ def libpq_address(parameters: Mapping[str, Any]) -> str:
 
 
 def _connectors(module: ModuleType) -> list[Connector]:
-    """What asks libpq for a connection, in psycopg 3.1 to 3.3."""
+    """What asks libpq for a connection in psycopg 3.1 to 3.3, and what waits for all that goes over one."""
 
     def address(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
         conninfo = args[1] if len(args) > 1 else kwargs.get("conninfo")
         return libpq_address(module.conninfo.conninfo_to_dict(conninfo or ""))
 
-    return [Connector("BaseConnection._connect_gen", address)]
+    def of_open(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str | None:
+        try:
+            info = args[0].info
+            return libpq_address({"host": info.host, "port": info.port})
+        except Exception:
+            # It is closed, and nothing goes over it.
+            return None
+
+    return [
+        Connector("BaseConnection._connect_gen", address),
+        Connector("Connection.wait", of_open, is_open=True),
+        Connector("AsyncConnection.wait", of_open, is_open=True),
+    ]
 
 
 PSYCOPG: Final = Driver(

@@ -91,8 +91,8 @@ def function_patches() -> list[Undoable]:
     """
     extensions, extras = (importlib.import_module(f"psycopg2.{name}") for name in ("extensions", "extras"))
     return [
-        Rebound(extensions.register_type, _register_type),
-        Rebound(extensions.quote_ident, _quote_ident),
+        Rebound(extensions.register_type, _register_type(extensions.register_type)),
+        Rebound(extensions.quote_ident, _quote_ident(extensions.quote_ident)),
         asking_patch(extras),
         made_by(extras),
     ]

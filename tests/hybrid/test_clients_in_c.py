@@ -1,0 +1,182 @@
+"""Clients that connect, and use connections that were open before, in C code: run for real, with their servers."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from curl_cffi import requests as curl_requests
+
+from tests.hybrid.test_closed_world import refused
+from tests.loopback import Loopback
+from tests.servers.mariadb import MariaDb, needs_mariadb, needs_mysqlclient
+from tests.servers.postgres import Postgres
+from timetracer_otel import record, replay
+
+ODBC_DRIVERS = ("/usr/lib/x86_64-linux-gnu/odbc/libmaodbc.so", "/usr/lib/aarch64-linux-gnu/odbc/libmaodbc.so")
+
+
+def _why_no_odbc() -> str | None:
+    try:
+        importlib.import_module("pyodbc")
+    except ImportError as error:
+        return f"pyodbc needs the system's ODBC: install unixodbc ({error})"
+    return None if any(map(os.path.exists, ODBC_DRIVERS)) else "no driver of MariaDB for ODBC: install odbc-mariadb"
+
+
+_on_linux_ci = bool(os.environ.get("CI")) and sys.platform == "linux"
+needs_odbc = pytest.mark.skipif(_why_no_odbc() is not None and not _on_linux_ci, reason=str(_why_no_odbc()))
+"""One more test that needs MariaDB, by a driver that is on no package index for Python."""
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Loopback]:
+    with Loopback() as server:
+        yield server
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Path:
+    path = tmp_path / "empty.msgpack"
+    with record(path, uncaptured="record"):
+        pass
+    return path
+
+
+@pytest.fixture(scope="module")
+def mariadb() -> Iterator[MariaDb]:
+    server = MariaDb()
+    server.execute(f"CREATE TABLE {server.url('x').database}.orders (n integer)")
+    yield server
+    server.close()
+
+
+def live(empty: Path, call: Callable[[], Any], **settings: Any) -> dict[str, int]:
+    """What the account of a replay counts where a call may go out."""
+    with replay(empty, **settings) as session:
+        call()
+    assert session.verdict().ok
+    return dict(session.verdict().live)
+
+
+class TestPsycopg:
+    """psycopg asks libpq; its spans are switched off here."""
+
+    def test_an_open_connection_is_refused_before_it_is_used(self, empty: Path) -> None:
+        server = Postgres()
+        server.execute("CREATE TABLE orders (n integer)")
+        url = server.url("psycopg")
+        folder, port = str(url.query["host"]), url.port or 5432
+        where: dict[str, Any] = {"host": folder, "user": url.username, "dbname": url.database, "port": port}
+
+        async def insert() -> None:
+            async with await psycopg.AsyncConnection.connect(**where, autocommit=True) as connection:
+                error = None
+                with replay(empty, fail_on_miss=False) as session:
+                    try:
+                        await connection.execute("INSERT INTO orders VALUES (2)")
+                    except Exception as raised:
+                        error = raised
+                    session.blocked.clear()
+                assert str(error).startswith("Blocked: a call over an open connection of psycopg to ")
+
+        with psycopg.connect(**where, autocommit=True) as connection:
+            do = lambda: connection.execute("INSERT INTO orders VALUES (1)")  # noqa: E731
+            error = refused(do, empty)
+            assert (error.library, error.address) == ("psycopg", f"{folder}/.s.PGSQL.{port}")
+            asyncio.run(insert())
+            count = "SELECT count(*) FROM orders"
+            assert connection.execute(count).fetchall() == [(0,)]
+            assert live(empty, do, live_hosts=[f"{folder}/*"]) == {"psycopg": 1}
+            assert connection.execute(count).fetchall() == [(1,)]
+        server.clear()
+
+
+@needs_mariadb
+class TestMySQL:
+    @needs_mysqlclient
+    def test_mysqlclient(self, mariadb: MariaDb, empty: Path) -> None:
+        driver = importlib.import_module("MySQLdb")
+        url = mariadb.url("mysqldb")
+        path = str(url.query["unix_socket"])
+        where = {"user": url.username, "unix_socket": path, "database": url.database, "autocommit": True}
+
+        def insert(connection: Any) -> None:
+            with closing(connection.cursor()) as cursor:
+                cursor.execute("INSERT INTO orders VALUES (1)")
+
+        def connect() -> None:
+            with closing(driver.connect(**where)) as connection:
+                insert(connection)
+
+        with closing(driver.connect(**where)) as connection:
+            for call, what in (
+                (connect, "a connection"),
+                (lambda: insert(connection), "a call over an open connection"),
+            ):
+                error = refused(call, empty)
+                assert (error.library, error.address) == ("mysqlclient", path)
+                assert str(error).startswith(f"Blocked: {what} of mysqlclient to {path}, ")
+            with closing(connection.cursor()) as cursor:
+                cursor.execute("SELECT count(*) FROM orders")
+                ((before,),) = cursor.fetchall()
+                assert live(empty, lambda: insert(connection), live_hosts=[path]) == {"mysqlclient": 1}
+                assert set(live(empty, connect, live_plugins=["db"])) == {"mysqlclient"}
+                cursor.execute("SELECT count(*) FROM orders")
+                assert cursor.fetchall() == ((before + 2,),)
+
+    @needs_odbc
+    def test_pyodbc(self, mariadb: MariaDb, empty: Path) -> None:
+        pyodbc = importlib.import_module("pyodbc")
+        url = mariadb.url("x")
+        path = url.query["unix_socket"]
+        (driver,) = filter(os.path.exists, ODBC_DRIVERS)
+        text = f"Driver={driver};Socket={path};User={url.username};Database={url.database}"
+
+        def count() -> int:
+            with closing(pyodbc.connect(text, autocommit=True)) as connection:
+                connection.execute("INSERT INTO orders VALUES (1)")
+                return int(connection.execute("SELECT count(*) FROM orders").fetchval())
+
+        before = count()
+        error = refused(count, empty)
+        assert (error.library, error.address) == ("pyodbc", path)
+        assert live(empty, count, live_hosts=[path]) == {"pyodbc": 1}
+        assert count() == before + 2
+
+
+class TestCurlCffi:
+    """curl_cffi asks libcurl through cffi, in sessions that keep connections open."""
+
+    def test_sessions(self, upstream: Loopback, empty: Path) -> None:
+        address = upstream.url.removeprefix("http://")
+        with curl_requests.Session() as session:
+            ask = lambda: session.get(f"{upstream.url}/users/1").status_code  # noqa: E731
+            assert ask() == 200
+            upstream.hits.clear()
+            error = refused(ask, empty)
+            assert (error.library, error.address) == ("curl_cffi", address)
+            assert upstream.hits == {}
+            assert live(empty, ask, live_hosts=[address]) == {"curl_cffi": 1}
+            assert upstream.hits == {"/users/1": 1}
+
+    def test_asynchronous_sessions(self, upstream: Loopback, empty: Path) -> None:
+        async def ask() -> None:
+            async with curl_requests.AsyncSession() as session:
+                answer = await session.get(f"{upstream.url}/users/1")
+                assert answer.status_code == 200
+
+        asyncio.run(ask())
+        upstream.hits.clear()
+        error = refused(lambda: asyncio.run(ask()), empty)
+        assert (error.library, error.address) == ("curl_cffi", upstream.url.removeprefix("http://"))
+        assert upstream.hits == {}
+        assert live(empty, lambda: asyncio.run(ask()), live_plugins=["curl_cffi"]) == {"curl_cffi": 1}
