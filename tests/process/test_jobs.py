@@ -17,6 +17,8 @@ from timetracer_otel.incoming.job_scope import IncomingJob
 from timetracer_otel.types import Cassette
 
 QUEUES = ["rq", "huey", "dramatiq", "celery"]
+PLAIN_SOCKET = "plain socket: the broker is b'+PONG\\r\\n'"
+"""What the worker of Celery says of a connection that no plugin makes, outside its jobs."""
 
 
 def work(url: str, upstream: str, *users: int, **changes: str) -> tuple[list[str], str]:
@@ -44,6 +46,7 @@ def test_jobs_are_answered_by_name_and_arguments_and_the_broker_stays_live(tmp_p
         with Loopback() as upstream:
             settings = {"TIMETRACER_MODE": "record", "TIMETRACER_DIR": str(folder)}
             told, log = work(url, upstream.url, 1, 2, **settings)
+        assert told.pop(-3) == PLAIN_SOCKET
         assert told == [f"{queue}: {user} is {user}" for queue in QUEUES for user in (1, 2)], log
         recorded = cassettes(folder)
         jobs = [each for each in recorded if each.request.method == "JOB" and "leave" not in each.request.path]
@@ -62,6 +65,7 @@ def test_jobs_are_answered_by_name_and_arguments_and_the_broker_stays_live(tmp_p
         # Now the upstream is gone; the broker is there, and gives the jobs in another order.
         settings = {"TIMETRACER_MODE": "replay", "TIMETRACER_CASSETTE": str(folder)}
         told, log = work(url, upstream.url, 2, 1, 3, **settings, TIMETRACER_REPLAY_REPORT=str(report))
+    assert told.pop(-3) == PLAIN_SOCKET, log
     assert told == [f"{queue}: {user} is {user}" for queue in QUEUES for user in (2, 1)], log
     lines = [json.loads(line) for line in report.read_text().splitlines()]
     ended = [line for line in lines if line["state"] == "ended" and "leave" not in line["request"]]
