@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import arq.connections
 import arq.worker
@@ -18,6 +20,7 @@ import httpx
 import huey
 import redis
 import rq
+from celery import bootsteps
 from celery.exceptions import WorkerShutdown
 from dramatiq.brokers.redis import RedisBroker
 from huey.exceptions import TaskException
@@ -111,6 +114,19 @@ class WorkerSettings:
 def rq_fetch(user: int, *, queue: str) -> int:
     assert rq.get_current_job() is not None
     return fetch(user, queue=queue)
+
+
+class PlainSocket(bootsteps.StartStopStep):  # type: ignore[misc, unused-ignore]
+    """What a worker's own code does outside jobs over sockets of Python's, as py-amqp reaches a broker."""
+
+    def start(self, worker: object) -> None:
+        url = urlsplit(URL)
+        with socket.create_connection((url.hostname or "", url.port or 0), timeout=20) as connection:
+            connection.sendall(b"PING\r\n")
+            print(f"plain socket: the broker is {connection.recv(64)!r}", flush=True)
+
+
+celery_app.steps["worker"].add(PlainSocket)
 
 
 def run_celery(users: Sequence[int]) -> None:

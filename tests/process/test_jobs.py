@@ -28,6 +28,8 @@ WORKERS = {
     "arq": ["arq", "{app}.WorkerSettings"],
 }
 """The command of each queue's worker; for Celery's, see `tests/verify/test_verify_jobs.py`."""
+PLAIN_SOCKET = "plain socket: the broker is b'+PONG\\r\\n'"
+"""What the worker of Celery says of a connection that no plugin makes, outside its jobs."""
 
 
 def work(url: str, upstream: str, *users: int, **changes: str) -> tuple[list[str], str]:
@@ -62,6 +64,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
         with Loopback() as upstream:
             settings = {"TIMETRACER_MODE": "record", "TIMETRACER_DIR": str(folder / "cassettes")}
             told, log = work(url, upstream.url, 1, 2, **settings)
+        assert told.pop(-3) == PLAIN_SOCKET
         assert told == [f"{queue}: {user} is {user}" for queue in QUEUES for user in (1, 2)], log
         yield Recorded(folder / "cassettes", url, upstream.url, server)
 
@@ -94,6 +97,7 @@ class TestJobs:
         # The broker gives the jobs in another order.
         settings = {"TIMETRACER_MODE": "replay", "TIMETRACER_CASSETTE": str(recorded.folder)}
         told, log = work(recorded.url, recorded.upstream, 2, 1, 3, **settings, TIMETRACER_REPLAY_REPORT=str(report))
+        assert told.pop(-3) == PLAIN_SOCKET, log
         assert told == [f"{queue}: {user} is {user}" for queue in QUEUES for user in (2, 1)], log
         lines = [json.loads(line) for line in report.read_text().splitlines()]
         ended = [line for line in lines if line["state"] == "ended" and "leave" not in line["request"]]
