@@ -175,13 +175,13 @@ class TraceConfig:
     replay_report: str | None = None
 
     def __post_init__(self) -> None:
-        own = vars(self)
+        own: dict[str, Any] = vars(self)
         for setting in SETTINGS:
             value = own[setting.field]
             if isinstance(value, str) and setting.parse is not str:
                 own[setting.field] = parse(setting, value, f"{setting.field}=")
             elif isinstance(value, tuple):
-                own[setting.field] = list(value)
+                own[setting.field] = list(own[setting.field])
         if self.cassette_path is not None:
             self.cassette_path = os.fspath(self.cassette_path)
         if self.replay_report is not None:
