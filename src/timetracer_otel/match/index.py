@@ -140,6 +140,10 @@ class EventIndex:
         """The events that no call has taken although calls were expected to, in the order of the recording."""
         return self.waiting()
 
+    def is_taken(self, event: DependencyEvent) -> bool:
+        """Whether a call has taken this very event."""
+        return id(event) in self._taken
+
     def holds(self, event: DependencyEvent) -> bool:
         """Whether this very event is one of these."""
         return id(event) in self._keys

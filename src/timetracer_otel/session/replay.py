@@ -13,6 +13,7 @@ from typing import Any
 
 from timetracer_otel.base.hosts import Hosts, address_of_url
 from timetracer_otel.base.ignore_rules import BOUND
+from timetracer_otel.base.settings import variable_kinds
 from timetracer_otel.cassette import Unencodable
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import BodyEnd, EventType, TraceMode, Uncaptured
@@ -22,9 +23,10 @@ from timetracer_otel.match.index import Accepts, EventIndex
 from timetracer_otel.match.joint_index import JointIndex
 from timetracer_otel.match.nearest import Attempt, describe, mismatch
 from timetracer_otel.match.rules import EVERYTHING, rules_of
-from timetracer_otel.match.signature import PARTIAL_BODY, RedactedCall, Signer
+from timetracer_otel.match.signature import PARTIAL_BODY, Key, RedactedCall, Signer
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.session.base import BaseSession, EndedSpan
+from timetracer_otel.session.bindings import Bindings, Found
 from timetracer_otel.session.trace import TraceSession
 from timetracer_otel.session.uncovered import UncoveredCalls
 from timetracer_otel.types import (
@@ -54,6 +56,7 @@ class ReplaySession(BaseSession):
             The redaction rules are those of the recording, so that both sides of a match are in the same form.
         beside: What the process of a recorded request recorded outside any request, redacted by the same rules. It
             answers as well; what of it no call asks for is not unused.
+        pseudonyms: What stands in the recording in the places of secrets.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class ReplaySession(BaseSession):
         strict: bool = True,
         config: TraceConfig | None = None,
         beside: Cassette | None = None,
+        pseudonyms: Sequence[str] = (),
     ) -> None:
         self.cassette = cassette
         self.cassette_path = cassette_path
@@ -99,6 +103,8 @@ class ReplaySession(BaseSession):
             more = [replace(event, eid=eid) for eid, event in enumerate(beside.events, last + 1)]
             self._events = [*cassette.events, *more]
             self._index = JointIndex(self._index, EventIndex(more, self._signer.recorded_key))
+        kinds = variable_kinds(config.variables if config is not None else TraceConfig().variables)
+        self._bindings = Bindings(cassette, self._events, self._signer, self._rules, kinds, beside, pseudonyms)
         self._hashes_differ: bool | None = None
         self._mocked: dict[str, bool] = {}
         self._live_urls: set[str] = set()
@@ -251,19 +257,18 @@ class ReplaySession(BaseSession):
             ReplayMismatchError: No recorded event has this signature, or calls have taken all that have it.
         """
         made = self.redacted(call)
-        event = self.find(made, path)
-        if event is None:
-            raise self._missed(
-                Attempt(
-                    made.signature,
-                    made.body.data or None,
-                    made.args,
-                    made.headers,
-                    self._rules or EVERYTHING,
-                    refused_by=partial(self._refused_by, made),
-                )
+        found = self._decided(made, path)
+        if found.event is None:
+            attempt = Attempt(
+                made.signature,
+                made.body.data or None,
+                made.args,
+                made.headers,
+                self._rules or EVERYTHING,
+                refused_by=partial(self._refused_by, made),
             )
-        return event
+            raise self._missed(attempt, found.ambiguous)
+        return found.event
 
     def find(self, call: Call | RedactedCall, path: tuple[str, ...] = ()) -> DependencyEvent | None:
         """As `match`, but None where no event has this signature, or calls have taken all that have it.
@@ -272,11 +277,33 @@ class ReplaySession(BaseSession):
             ReplayMismatchError: The call has arguments that no recording can hold, and no such call failed when
                 recorded.
         """
-        made = self.redacted(call)
+        return self._decided(self.redacted(call), path).event
+
+    def _decided(self, made: RedactedCall, path: tuple[str, ...]) -> Found:
+        """The event for a call: one that is equal, or else one that is equal up to the names of variables.
+
+        This is the one place where that is decided. What it gives is taken, and has the values of this run.
+        """
         try:
             key = made.key
         except Unencodable as fault:
-            return self._find_outlined(made, path, fault)
+            return Found(self._find_outlined(made, path, fault))
+        event = self._equal(made, key, path)
+        bindings = self._bindings
+        if event is not None:
+            return Found(event if bindings.is_empty else bindings.given_back(event))
+        if self.fallback is None:
+            return self._renamed(made, path) if bindings.is_on else _NOTHING
+        other = self.fallback()
+        made_there = other.redacted(made)
+        event = other._equal(made_there, made_there.key, path)
+        if event is not None:
+            return Found(other._bindings.given_back(event))
+        found = self._renamed(made, path) if bindings.is_on else _NOTHING
+        return found if found.event is not None or found.ambiguous else other._decided(made_there, path)
+
+    def _equal(self, made: RedactedCall, key: Key, path: tuple[str, ...]) -> DependencyEvent | None:
+        """Take the event that is equal to a call; None where there is none."""
         accepts = self._accepts(made)
         event = self._index.take(key, path, accepts)
         if event is None and made.call.args is not None and self._hashed_anew():
@@ -288,9 +315,27 @@ class ReplaySession(BaseSession):
             event = self._index.take(other, path, accepts) if other is not None else None
         if event is None and self.config is not None and self.config.allow_repeats:
             event = self._index.again(key, accepts)
-        if event is None and self.fallback is not None:
-            event = self.fallback().find(made, path)
         return event
+
+    def _renamed(self, made: RedactedCall, path: tuple[str, ...]) -> Found:
+        """The event that is equal to a call up to the names of variables, taken, with the values of this run."""
+        bindings = self._bindings
+        with bindings.lock:
+            known = bindings.translated(made.call)
+            if known is not None:
+                there = self.redacted(known)
+                event = self._equal(there, there.key, path)
+                if event is not None:
+                    return Found(bindings.given_back(event))
+            if not _is_comparable(made.call):
+                return _NOTHING
+            while True:
+                found = bindings.find(made, path, self._index.is_taken, self._accepts(made))
+                if found.event is None:
+                    return found
+                if self._index.take_event(found.event):
+                    bindings.bind(found)
+                    return found._replace(event=bindings.given_back(found.event))
 
     def _find_outlined(self, made: RedactedCall, path: tuple[str, ...], fault: Unencodable) -> DependencyEvent:
         """The event of a call whose arguments no recording can hold. It holds an error, or cannot answer the call."""
@@ -306,7 +351,16 @@ class ReplaySession(BaseSession):
     def upcoming(self, call: Call | RedactedCall, path: tuple[str, ...] = ()) -> DependencyEvent | None:
         """The event that `match` would take for a call now; None where it would find none. The event is not taken."""
         made = self.redacted(call)
-        return self._index.peek(made.key, path, self._accepts(made))
+        accepts = self._accepts(made)
+        event = self._index.peek(made.key, path, accepts)
+        bindings = self._bindings
+        if event is not None or not bindings.is_on or not _is_comparable(made.call):
+            return event
+        with bindings.lock:
+            known = bindings.translated(made.call)
+            if known is not None:
+                event = self._index.peek(self.redacted(known).key, path, accepts)
+            return event or bindings.find(made, path, self._index.is_taken, accepts).event
 
     def _hashed_anew(self) -> bool:
         """Whether the recorded arguments have other hashes than the recording made of them, so that it is worth to
@@ -338,7 +392,7 @@ class ReplaySession(BaseSession):
         with self._lock:
             misses, live, refused = tuple(self._misses), dict(self.live_calls), set(self._refused)
         return Verdict(
-            hits=tuple(event for event in self._index.taken() if id(event) not in refused),
+            hits=tuple(event for event in self._index.taken() if event.eid not in refused),
             repeats=self._index.repeats,
             misses=misses,
             unused=tuple(unused),
@@ -349,6 +403,7 @@ class ReplaySession(BaseSession):
             cassette_path=self.cassette_path,
             fail_on_unused=self.config is not None and self.config.fail_on_unused,
             advice=self._advice(misses),
+            bindings=self._bindings.listed,
         )
 
     def claim(self, event: DependencyEvent) -> bool:
@@ -358,7 +413,7 @@ class ReplaySession(BaseSession):
     def refuse(self, event: DependencyEvent, why: str) -> ReplayMismatchError:
         """The error for a call whose event was found and cannot answer it."""
         with self._lock:
-            self._refused.add(id(event))
+            self._refused.add(event.eid)
         error = ReplayMismatchError(
             f"Recorded, but cannot be replayed: {event.signature.lib} {describe(event.signature)}: {why}",
             cassette_path=self.cassette_path,
@@ -458,11 +513,12 @@ class ReplaySession(BaseSession):
         )
         return self._count_miss(error)
 
-    def _missed(self, attempt: Attempt) -> ReplayMismatchError:
+    def _missed(self, attempt: Attempt, ambiguous: Sequence[DependencyEvent] = ()) -> ReplayMismatchError:
         error = mismatch(
             attempt,
             self._index.waiting(),
             self._index.taken(),
+            ambiguous,
             cassette_path=self.cassette_path,
             endpoint=self._endpoint,
             lost=self.cassette.stats.dropped,
@@ -477,6 +533,14 @@ class ReplaySession(BaseSession):
     @property
     def _wording(self) -> Wording:
         return Wording(self.by_environment, tuple(self.config.ignore) if self.config is not None else ())
+
+
+_NOTHING = Found()
+
+
+def _is_comparable(call: Call) -> bool:
+    """Whether all of a call is there to be compared."""
+    return call.body_end is BodyEnd.COMPLETE and call.too_long_bytes is None
 
 
 def _bound_rules(config: TraceConfig | None) -> tuple[str, ...]:

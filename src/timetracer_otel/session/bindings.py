@@ -1,0 +1,250 @@
+"""`Bindings`: which recorded value stands for which value of this run, and how a call is found by that.
+
+A binding is one to one, and between values of one kind and form. The first call that is equal to a recorded one but
+for variables fixes the bindings of the values in it, for the whole session. A value that an answer or the incoming
+request gave is never bound, nor one that stands elsewhere in the recording.
+
+Times are different in one thing. Two times may be equal in one run and differ in the next, by chance. So a time is
+bound by lying within the run on both sides, and several times may be bound to one.
+"""
+
+# pyright: strict
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any, NamedTuple
+
+from timetracer_otel.match.leaves import leaves_of, mapped
+from timetracer_otel.match.renaming import renamed
+from timetracer_otel.match.rules import EVERYTHING, MatchRules, without
+from timetracer_otel.match.signature import RedactedCall, Signer
+from timetracer_otel.match.values import TIME, Instant, Value, replaced, within
+from timetracer_otel.match.variables import SLACK_S, Pair, Variables, is_given_back
+from timetracer_otel.redact.content_encoding import decode_body, known_encodings
+from timetracer_otel.redact.redactor import content_headers
+from timetracer_otel.types import Binding, Call, Cassette, DependencyEvent
+
+__all__ = ["Bindings", "Found"]
+
+
+class Found(NamedTuple):
+    """What was found for a call that is equal to no recorded one."""
+
+    event: DependencyEvent | None = None
+    pairs: Sequence[Pair] = ()
+    ambiguous: Sequence[DependencyEvent] = ()
+    """Recorded calls that would bind differently. None of them answers."""
+
+
+class Bindings:
+    """The book of one session. Safe from any thread.
+
+    Args:
+        cassette: The recording.
+        events: All events that answer.
+        signer: Makes calls comparable.
+        rules: Which parts of a call count, where that is not the default.
+        kinds: The kinds of variables that may be bound; empty for none.
+        beside: What the process recorded outside the request.
+        pseudonyms: Of secrets, in the recording.
+    """
+
+    def __init__(
+        self,
+        cassette: Cassette,
+        events: Sequence[DependencyEvent],
+        signer: Signer,
+        rules: MatchRules | None,
+        kinds: Collection[str],
+        beside: Cassette | None = None,
+        pseudonyms: Iterable[str] = (),
+    ) -> None:
+        self.lock = threading.RLock()
+        """Held while a call is looked for, and while what it binds is noted."""
+        self.is_on = bool(kinds)
+        self.is_empty: bool = True
+        """Whether nothing is bound yet to a value of this run that differs from the recorded one."""
+        self._make: Callable[[], Variables] = lambda: Variables(
+            cassette, events, signer, rules, kinds, beside, pseudonyms
+        )
+        self._made: Variables | None = None
+        self._rules = rules or EVERYTHING
+        self._began_s = time.time()
+        self._present: dict[str, str] = {}
+        """By the recorded value: the present one."""
+        self._recorded: dict[str, str] = {}
+        self._times: dict[str, str] = {}
+        """By the recorded time: the present one; empty where several are bound to it."""
+        self._listed: dict[tuple[str, str], Binding] = {}
+
+    @property
+    def variables(self) -> Variables:
+        """The variables of the recording. It is analysed when this is first asked for."""
+        with self.lock:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+    @property
+    def listed(self) -> tuple[Binding, ...]:
+        """The bindings up to now in which the two values differ."""
+        with self.lock:
+            return tuple(self._listed.values())
+
+    def translated(self, call: Call) -> Call | None:
+        """The call with recorded values in the places of the present ones that are bound; None where it has none."""
+        if self.is_empty or not self._recorded:
+            return None
+        changed: dict[str, object] = {}
+        url = call.url if call.url is None else self._as_recorded(call.url)
+        if url != call.url:
+            changed["url"] = url
+        if call.body:
+            coding = content_headers(call.headers)[1]
+            plain = decode_body(call.body, known_encodings(coding.decode("latin-1"))) if coding else call.body
+            before = (call.body if plain is None else plain).decode("latin-1")
+            body = self._as_recorded(before)
+            if body != before:
+                changed["body"] = body.encode("latin-1")
+                changed["headers"] = tuple(
+                    (name, value) for name, value in call.headers if name.lower() != b"content-encoding"
+                )
+        args = mapped(call.args, self._as_recorded)
+        if args is not call.args:
+            changed["args"] = args
+        return replace(call, **changed) if changed else None  # type: ignore[arg-type]
+
+    def find(
+        self,
+        made: RedactedCall,
+        path: tuple[str, ...],
+        is_taken: Callable[[DependencyEvent], bool],
+        accepts: Callable[[DependencyEvent], bool] | None,
+    ) -> Found:
+        """The recorded call that is equal to this one but for variables. It is to be called with the lock held.
+
+        Args:
+            made: The call.
+            path: Names of the spans around the call.
+            is_taken: Whether an event has answered a call already.
+            accepts: Whether an event may answer this call. Without it, all may.
+        """
+        variables = self.variables
+        leaves = leaves_of(made.view, self._rules)
+        candidates = variables.candidates(leaves, (made.call.lib, made.call.method))
+        fitting: list[tuple[DependencyEvent, list[Pair]]] = []
+        for event in islice((event for event in candidates if not is_taken(event)), _MOST_TRIED):
+            if accepts is not None and not accepts(event):
+                continue
+            pairs = variables.pairs(event, leaves)
+            if pairs is not None and self._may_bind(pairs, is_taken):
+                fitting.append((event, pairs))
+        return self._chosen(fitting, path)
+
+    def bind(self, found: Found) -> None:
+        """Note what the call that was found binds."""
+        for pair in found.pairs:
+            if pair.kind == TIME:
+                if is_given_back(pair):
+                    known = self._times.get(pair.recorded, pair.present)
+                    self._times[pair.recorded] = pair.present if known == pair.present else ""
+            else:
+                self._present[pair.recorded] = pair.present
+                self._recorded[pair.present] = pair.recorded
+            if pair.recorded != pair.present:
+                binding = Binding(pair.kind, *pair.texts)
+                self._listed.setdefault((pair.recorded, pair.present), binding)
+                self.is_empty = False
+
+    def given_back(self, event: DependencyEvent) -> DependencyEvent:
+        """The event with present values in its answer, where they are bound; the same one where it holds none."""
+        if self.is_empty or not self.variables.are_in_answer(event):
+            return event
+        with self.lock:
+            result = renamed(event.result, self.variables.parsed, self._present_of)
+        return event if result is event.result else replace(event, result=result)
+
+    def _as_recorded(self, text: str) -> str:
+        return replaced(self.variables.parsed(text), lambda value: self._recorded.get(value.value))
+
+    def _present_of(self, value: Value) -> str | None:
+        return self._present.get(value.value) or self._times.get(value.value) or None
+
+    def _chosen(self, fitting: Sequence[tuple[DependencyEvent, list[Pair]]], path: tuple[str, ...]) -> Found:
+        if not fitting:
+            return Found()
+        ways = {frozenset(pair[:3] for pair in pairs if pair.kind != TIME) for _, pairs in fitting}
+        if len(ways) > 1 and not self._are_equal(fitting):
+            return Found(ambiguous=[event for event, _ in fitting])
+        event, pairs = next(((event, pairs) for event, pairs in fitting if event.path == path), fitting[0])
+        return Found(event, pairs)
+
+    def _are_equal(self, fitting: Sequence[tuple[DependencyEvent, list[Pair]]]) -> bool:
+        """Whether the calls are equal up to names that nothing else in the recording has, and so are their answers:
+        then it makes no difference which of them answers.
+        """
+        answers: list[object] = []
+        for event, pairs in fitting:
+            names: dict[str, str] = {}
+            for number, pair in enumerate(pairs):
+                if pair.kind != TIME and pair.recorded not in self._present:
+                    if not self.variables.is_alone(pair.recorded, event):
+                        return False
+                    names.setdefault(pair.recorded, f"{number}")
+            answers.append(self._outline_of_answer(event, names))
+        return all(answer == answers[0] for answer in answers)
+
+    def _outline_of_answer(self, event: DependencyEvent, names: Mapping[str, str]) -> object:
+        result = renamed(event.result, self.variables.parsed, lambda value: names.get(value.value))
+        body = result.body
+        headers = {name: value for name, value in result.headers.items() if name.lower() != "date"}
+        reply = _timeless(result.reply)
+        return (
+            *(result.status, headers, reply, result.error, result.exception, event.not_replayable),
+            None if body is None else (body.data, body.end, body.error),
+        )
+
+    def _may_bind(self, pairs: Sequence[Pair], is_taken: Callable[[DependencyEvent], bool]) -> bool:
+        """Whether pairs agree with one another, with the book, and with the recording."""
+        variables = self.variables
+        present: dict[str, str] = {}
+        recorded: dict[str, str] = {}
+        for kind, before, now, instant, _ in pairs:
+            if kind == TIME:
+                if before != now and not self._is_now(instant):
+                    return False
+                continue
+            known = self._present.get(before)
+            if known is not None:
+                if known != now:
+                    return False
+                continue
+            if self._recorded.get(now, before) != before:
+                return False
+            if present.setdefault(before, now) != now or recorded.setdefault(now, before) != before:
+                return False
+            if before != now and (now in variables.known or any(map(is_taken, variables.places[before]))):
+                # An answer or the incoming request gave it, or the recorded value itself was used in this run.
+                return False
+        return True
+
+    def _is_now(self, instant: Instant | None) -> bool:
+        """Whether a present time lies within the run of this session."""
+        now_s = time.time()
+        began_s = min(self._began_s, now_s)
+        return instant is not None and within(instant, [(began_s - SLACK_S, now_s + SLACK_S)])
+
+
+def _timeless(reply: Any) -> Any:
+    """A reply without what says when its parts came."""
+    return without(reply, _TIMINGS) if isinstance(reply, dict) else reply
+
+
+_MOST_TRIED = 1000
+"""How many waiting calls are compared with one that is made now."""
+_TIMINGS = (("head_ms",), ("fetches",))
