@@ -135,17 +135,14 @@ _WHOLE = rf"""
         (?:(?:[Tt_]|{_SPACE})\d\d{_COLON}\d\d(?:{_COLON}\d\d(?:[.,]\d{{1,9}})?)?{_ZONE}?)?{_END})
     | (?P<basic>\d{{8}}T\d{{6}}(?:\.\d{{1,9}})?Z?{_END})
 """
-_TOKEN = re.compile(
-    rf"""
+_TOKEN: Final = rf"""
     (?P<escape>%[0-9A-Fa-f]{{2}}|\\u[0-9A-Fa-f]{{4}}|\\[nrtbf"\\/])
     | {_WHOLE}
     | (?P<padded>(?:[0-9A-Za-z+/]|%2[BbFf]|\\/){{18,}}(?:=|%3[Dd]){{1,2}}(?![0-9A-Za-z=]))
     | (?P<number>\d+(?:\.\d+)?(?![0-9A-Za-z_-]))
     | (?P<run>[0-9A-Za-z_-]+)
-    """,
-    re.VERBOSE,
-)
-_PART = re.compile(rf"{_WHOLE}|(?P<run>[0-9A-Za-z]+)", re.VERBOSE)
+"""
+_PART: Final = rf"{_WHOLE}|(?P<run>[0-9A-Za-z]+)"
 """The parts of a run that is no value as a whole."""
 _HAS_WHOLE = re.compile(rf"{_UUID_LOWER}|{_UUID_UPPER}|\d{{4}}-\d\d-\d\d")
 _PREFIX = re.compile(r"(?:[A-Z]?[a-z]{3,}|[A-Z]{4,})[_-]+(?=[0-9A-Za-z_-]{11})")
@@ -275,7 +272,7 @@ def _merged(pieces: Iterable[Piece]) -> Iterator[Piece]:
 def _pieces(text: str, literals: Literals | None, depth: int) -> list[Piece]:
     made: list[Piece] = []
     position = 0
-    for match in _TOKEN.finditer(text):
+    for match in _large(_TOKEN).finditer(text):
         group = match.lastgroup
         if group == "escape":
             continue
@@ -352,7 +349,7 @@ def _run(raw: str, literals: Literals | None, depth: int) -> list[Piece] | None:
             return None
     made: list[Piece] = []
     position = 0
-    for match in _PART.finditer(raw):
+    for match in _large(_PART).finditer(raw):
         text, group = match.group(), match.lastgroup
         if group == "run":
             found: Value | None = _identifier(text) or (_time_or_number(text) if text.isdigit() else None)
@@ -595,6 +592,12 @@ def _filled(raw: str, digits: str, fraction: str) -> str:
             made.append(raw[position])
             position += 1
     return "".join(made) + (f".{fraction}" if fraction else "")
+
+
+@lru_cache
+def _large(pattern: str) -> re.Pattern[str]:
+    """A large pattern, compiled when it is first needed: most replays need none."""
+    return re.compile(pattern, re.VERBOSE)
 
 
 @lru_cache(maxsize=1024)
