@@ -348,6 +348,10 @@ class Binding:
     """``secret``, ``uuid``, ``ulid``, ``random``, ``snowflake`` or ``time``."""
     recorded: str
     present: str
+    """Of a secret, a constant text that stands for it."""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.recorded} -> {self.present}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,6 +398,8 @@ class Verdict:
             parts.append(f"{self.recorded} recorded")
         if self.blocked:
             parts.append(f"{len(self.blocked)} blocked")
+        if self.bindings:
+            parts.append(f"{len(self.bindings)} bound")
         return ", ".join(parts)
 
 

@@ -11,14 +11,15 @@ A recording is analysed when a call has no equal one in it, and not before.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 from timetracer_otel.match.leaves import Leaves, leaves_of, texts_of
 from timetracer_otel.match.rules import EVERYTHING, MatchRules
-from timetracer_otel.match.signature import PARTIAL_BODY, Signer
+from timetracer_otel.match.signature import PARTIAL_BODY, Signer, comparing_redactor
 from timetracer_otel.match.values import (
+    KINDS,
     SECRET,
     TIME,
     Instant,
@@ -43,7 +44,7 @@ from timetracer_otel.types import (
     RequestSnapshot,
 )
 
-__all__ = ["Pair", "Variables", "answer_texts", "is_given_back", "run_of"]
+__all__ = ["Pair", "Variables", "answer_texts", "is_given_back", "pseudonyms_of", "run_of", "variables_of"]
 
 SLACK_S = 2.0
 """How far outside the run a time may lie: the app takes a time shortly before its recording begins."""
@@ -97,6 +98,8 @@ class Variables:
         self.places: dict[str, list[DependencyEvent]] = defaultdict(list)
         """The events whose compared parts hold a variable."""
         self._everywhere: dict[str, set[int]] = defaultdict(set)
+        self._texts: dict[str, str] = {}
+        """Each variable as it stands where it was found first."""
         self._answers: set[int] = set()
         """The events whose answers hold a variable, by identity."""
         self._rules = rules or EVERYTHING
@@ -139,9 +142,24 @@ class Variables:
             return None
         found: list[Pair] = []
         for pieces, leaf in zip(self._pieces_of(event), made.leaves, strict=True):
-            if not self._fit(pieces, leaf.text, found):
+            if not _fit(pieces, leaf.text, found, self.kind_of):
                 return None
         return found
+
+    def renames(self, recorded: str, present: str, kind_of: Callable[[Value], str | None]) -> list[Pair] | None:
+        """The variables of a recorded text with the present values in their places; None where the texts differ in
+        anything else. ``kind_of`` says which values are variables.
+        """
+        found: list[Pair] = []
+        return found if _fit(self.parsed(recorded), present, found, kind_of) else None
+
+    def listed(self, event: DependencyEvent | None = None) -> list[tuple[str, str]]:
+        """The variables of an event, or of the whole recording, with their kinds."""
+        return [
+            (kind, self._texts.get(name, name))
+            for name, kind in self.fresh.items()
+            if event is None or id(event) in self._everywhere[name]
+        ]
 
     def are_in_answer(self, event: DependencyEvent) -> bool:
         """Whether the answer of an event holds a variable."""
@@ -161,42 +179,6 @@ class Variables:
             self._pieces[id(event)] = known
         return known
 
-    def _fit(self, pieces: Sequence[Piece], text: str, found: list[Pair]) -> bool:
-        """Whether a present text is a recorded one but for variables, which are added to ``found``."""
-        position = 0
-        for index, piece in enumerate(pieces):
-            if type(piece) is Nested and any(self.kind_of(value) for value in values_in(piece.pieces)):
-                nested = nested_at(piece, text, position)
-                if nested is None or not self._fit(piece.pieces, nested[0], found):
-                    return False
-                position = nested[1]
-                continue
-            kind = self.kind_of(piece) if type(piece) is Value else None
-            if kind is None:
-                raw = piece if isinstance(piece, str) else piece.raw
-                if not text.startswith(raw, position):
-                    return False
-                position += len(raw)
-                continue
-            assert type(piece) is Value
-            held = self._held(kind, piece, pieces[index + 1 :], text, position)
-            if held is None:
-                return False
-            value, position = held
-            found.append(Pair(kind, piece.value, value.value, value.instant, (piece.raw, value.raw)))
-        return position == len(text)
-
-    def _held(
-        self, kind: str, piece: Value, following: Sequence[Piece], text: str, position: int
-    ) -> tuple[Value, int] | None:
-        """What a text has in the place of a variable, where that is of its kind and form, and where it ends."""
-        if kind == SECRET:
-            return _secret_at(piece, following, text, position)
-        held = capture(piece, text, position)
-        if held is None:
-            return None
-        return None if kind == TIME and held[0].instant is None else held
-
     def _note_given(self, texts: Iterable[str]) -> None:
         for text in texts:
             for value in values_in(self.parsed(text)):
@@ -215,8 +197,9 @@ class Variables:
         asked = form_of(event.signature.lib).held_by_server(event)
         held_by_server = {value.value for text in asked for value in values_in(self.parsed(text))}
         for name, value in beside.items():
+            self._texts.setdefault(name, value.raw)
             if name not in self.known:
-                kind = self._fresh_kind(value)
+                kind = self.kind_if_fresh(value)
                 if kind is not None and (kind == TIME or name not in held_by_server):
                     self.fresh[name] = kind
             self.known.add(name)
@@ -237,13 +220,61 @@ class Variables:
             self._shapes[leaves.outline, tuple(map(skeleton, pieces))].append(event)
             self._by_method[event.signature.lib, event.signature.method].append(event)
 
-    def _fresh_kind(self, value: Value) -> str | None:
+    def kind_if_fresh(self, value: Value) -> str | None:
+        """The kind of a value, provided that the app made it; None where its form says nothing of the sort."""
         kind: str | None = value.kind
         if value.instant is not None and within(value.instant, self.windows):
             kind = TIME
         elif kind == TIME:
             kind = None
         return kind if kind in self.kinds else None
+
+
+def _fit(pieces: Sequence[Piece], text: str, found: list[Pair], kind_of: Callable[[Value], str | None]) -> bool:
+    """Whether a present text is a recorded one but for variables, which are added to ``found``."""
+    position = 0
+    for index, piece in enumerate(pieces):
+        if type(piece) is Nested and any(kind_of(value) for value in values_in(piece.pieces)):
+            nested = nested_at(piece, text, position)
+            if nested is None or not _fit(piece.pieces, nested[0], found, kind_of):
+                return False
+            position = nested[1]
+            continue
+        kind = kind_of(piece) if type(piece) is Value else None
+        if kind is None:
+            raw = piece if isinstance(piece, str) else piece.raw
+            if not text.startswith(raw, position):
+                return False
+            position += len(raw)
+            continue
+        assert type(piece) is Value
+        held = _held(kind, piece, pieces[index + 1 :], text, position)
+        if held is None:
+            return False
+        value, position = held
+        found.append(Pair(kind, piece.value, value.value, value.instant, (piece.raw, value.raw)))
+    return position == len(text)
+
+
+def _held(kind: str, piece: Value, following: Sequence[Piece], text: str, position: int) -> tuple[Value, int] | None:
+    """What a text has in the place of a variable, where that is of its kind and form, and where it ends."""
+    if kind == SECRET:
+        return _secret_at(piece, following, text, position)
+    held = capture(piece, text, position)
+    if held is None:
+        return None
+    return None if kind == TIME and held[0].instant is None else held
+
+
+def variables_of(cassette: Cassette) -> Variables:
+    """The variables that a replay of a cassette by the default rules would see."""
+    signer = Signer(comparing_redactor(cassette.policies))
+    return Variables(cassette, cassette.events, signer, None, KINDS, pseudonyms=pseudonyms_of(cassette))
+
+
+def pseudonyms_of(cassette: Cassette) -> tuple[str, ...]:
+    """What stands in a cassette in the places of secrets."""
+    return tuple(getattr(cassette, "pseudonyms", ()))
 
 
 def run_of(cassette: Cassette) -> tuple[float, float]:

@@ -23,7 +23,7 @@ from timetracer_otel.match.leaves import leaves_of, mapped
 from timetracer_otel.match.renaming import renamed
 from timetracer_otel.match.rules import EVERYTHING, MatchRules, without
 from timetracer_otel.match.signature import RedactedCall, Signer
-from timetracer_otel.match.values import TIME, Instant, Value, replaced, within
+from timetracer_otel.match.values import SECRET, TIME, Instant, Value, replaced, within
 from timetracer_otel.match.variables import SLACK_S, Pair, Variables, is_given_back
 from timetracer_otel.redact.content_encoding import decode_body, known_encodings
 from timetracer_otel.redact.redactor import content_headers
@@ -157,7 +157,8 @@ class Bindings:
                 self._present[pair.recorded] = pair.present
                 self._recorded[pair.present] = pair.recorded
             if pair.recorded != pair.present:
-                binding = Binding(pair.kind, *pair.texts)
+                recorded, present = pair.texts
+                binding = Binding(pair.kind, recorded, _OF_A_SECRET if pair.kind == SECRET else present)
                 self._listed.setdefault((pair.recorded, pair.present), binding)
                 self.is_empty = False
 
@@ -245,6 +246,7 @@ def _timeless(reply: Any) -> Any:
     return without(reply, _TIMINGS) if isinstance(reply, dict) else reply
 
 
+_OF_A_SECRET = "(the secret of this run)"  # noqa: S105 - a text in the place of one
 _MOST_TRIED = 1000
 """How many waiting calls are compared with one that is made now."""
 _TIMINGS = (("head_ms",), ("fetches",))

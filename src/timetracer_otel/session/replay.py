@@ -23,7 +23,8 @@ from timetracer_otel.match.index import Accepts, EventIndex
 from timetracer_otel.match.joint_index import JointIndex
 from timetracer_otel.match.nearest import Attempt, describe, mismatch
 from timetracer_otel.match.rules import EVERYTHING, rules_of
-from timetracer_otel.match.signature import PARTIAL_BODY, Key, RedactedCall, Signer
+from timetracer_otel.match.signature import PARTIAL_BODY, Key, RedactedCall, Signer, comparing_redactor
+from timetracer_otel.match.variables import pseudonyms_of
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.session.base import BaseSession, EndedSpan
 from timetracer_otel.session.bindings import Bindings, Found
@@ -93,7 +94,8 @@ class ReplaySession(BaseSession):
         self._refused: set[int] = set()
         self._lock = threading.Lock()
         policies = cassette.policies
-        self._redactor = Redactor.from_rules(policies.redaction_mode, policies.redaction_rules)
+        self._redactor = comparing_redactor(policies)
+        self._showing = Redactor.from_rules(policies.redaction_mode, policies.redaction_rules)
         self._rules = rules_of(config)
         self._signer = Signer(self._redactor, _bound_rules(config), self._rules)
         self._events = cassette.events
@@ -104,7 +106,9 @@ class ReplaySession(BaseSession):
             self._events = [*cassette.events, *more]
             self._index = JointIndex(self._index, EventIndex(more, self._signer.recorded_key))
         kinds = variable_kinds(config.variables if config is not None else TraceConfig().variables)
-        self._bindings = Bindings(cassette, self._events, self._signer, self._rules, kinds, beside, pseudonyms)
+        self._bindings = Bindings(
+            cassette, self._events, self._signer, self._rules, kinds, beside, (*pseudonyms, *pseudonyms_of(cassette))
+        )
         self._hashes_differ: bool | None = None
         self._mocked: dict[str, bool] = {}
         self._live_urls: set[str] = set()
@@ -259,11 +263,12 @@ class ReplaySession(BaseSession):
         made = self.redacted(call)
         found = self._decided(made, path)
         if found.event is None:
+            shown = made if self._showing is self._redactor else RedactedCall(made.call, Signer(self._showing))
             attempt = Attempt(
-                made.signature,
-                made.body.data or None,
-                made.args,
-                made.headers,
+                shown.signature,
+                shown.body.data or None,
+                shown.args,
+                shown.headers,
                 self._rules or EVERYTHING,
                 refused_by=partial(self._refused_by, made),
             )

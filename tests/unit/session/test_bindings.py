@@ -18,6 +18,8 @@ from tests.unit.session.test_matching import SIGNER
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import EventType, TraceMode
 from timetracer_otel.exceptions import ConfigurationError, ReplayMismatchError
+from timetracer_otel.match.variables import variables_of
+from timetracer_otel.report import event_detail, summary, verdict_text
 from timetracer_otel.session import ReplaySession
 from timetracer_otel.types import (
     BodySnapshot,
@@ -257,15 +259,16 @@ def test_what_was_used_as_it_was_recorded_is_bound_to_itself() -> None:
     [
         (A, P.upper()),
         (A, uuid.UUID(P).hex),
-        (A, str(uuid.uuid1())),
+        (A, "c653cdb0-eb9c-11f1-8b09-02fc00000001"),
         (A, "order-1"),
         ("9f0c4f3e7f0a4c7e", "9f0c4f3e7f0a4c7e9f"),
         ("2026-01-01T12:00:00Z", "2026-01-02T12:00:00Z"),
-        ("2026-01-01T12:00:00Z", datetime.now(timezone.utc).isoformat()),
+        ("2026-01-01T12:00:00Z", "now"),
         ("2025-01-01", "2025-01-02"),
     ],
 )
 def test_values_of_other_kinds_and_forms_are_not_bound(recorded: str, now: str) -> None:
+    now = datetime.now(timezone.utc).isoformat() if now == "now" else now
     missed(replaying(answered(http("http://h/a", {"v": recorded}))), http("http://h/a", {"v": now}))
 
 
@@ -394,7 +397,7 @@ def test_a_pseudonym_stands_for_the_secret_of_this_run() -> None:
     missed(session, http("http://h/b", {"pass": other}))
     session.match(redis("SET", "s", f"[{secret}]"))
     session.match(http("http://h/b", {"pass": secret}))
-    assert pairs(session) == [("secret", pseudonym, secret)]
+    assert pairs(session) == [("secret", pseudonym, "(the secret of this run)")]
 
 
 STEPS = st.lists(
@@ -546,6 +549,19 @@ def test_calls_of_many_threads_are_bound_one_to_one() -> None:
     assert failures == []
     assert sorted(pairs(session)) == sorted(("uuid", *pair) for pair in zip(recorded, present, strict=True))
     assert session.verdict().unused == ()
+
+
+def test_the_account_and_the_tools_name_the_variables() -> None:
+    recorded = answered(ORDER, {"id": A})
+    session = replaying(recorded, answered(http(f"http://h/orders/{A}", {"n": 1})))
+    assert str(session.verdict()) == "0 hit, 0 missed, 2 unused, 0 live"
+    session.match(http("http://h/orders", {"id": P, "item": 1}))
+    assert str(session.verdict()) == "1 hit, 0 missed, 1 unused, 0 live, 1 bound"
+    assert f"bound, recorded -> now:\n  uuid {A} -> {P}" in verdict_text(session.verdict())
+    listed = variables_of(session.cassette)
+    assert listed.listed() == listed.listed(recorded) == [("uuid", A)]
+    assert "variables 1 uuid" in summary(session.cassette)
+    assert f"  variable: uuid {A}" in event_detail(recorded, variables=listed.listed(recorded))
 
 
 def test_today_is_a_date_of_the_run() -> None:
