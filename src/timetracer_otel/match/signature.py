@@ -21,7 +21,6 @@ from timetracer_otel.redact.forms import form_of
 from timetracer_otel.redact.redactor import RedactedBody, Redactor
 from timetracer_otel.redact.urls import same_target, split_url, values_by_name
 from timetracer_otel.types import (
-    AppliedPolicies,
     Call,
     CallSnapshot,
     CallView,
@@ -31,7 +30,7 @@ from timetracer_otel.types import (
     header_pairs,
 )
 
-__all__ = ["PARTIAL_BODY", "Key", "RedactedCall", "Signer", "canonical_json", "comparing_redactor", "key_of"]
+__all__ = ["PARTIAL_BODY", "Key", "RedactedCall", "Signer", "canonical_json", "key_of"]
 
 PARTIAL_BODY = "partial"
 """The value of the hash for a body that was not sent to its end, as the call failed first."""
@@ -168,16 +167,6 @@ class Signer:
 
 
 _NOT_MADE: Any = object()
-
-
-def comparing_redactor(policies: AppliedPolicies) -> Redactor:
-    """By which rules what is there now is redacted, to be compared with a recording.
-
-    Where pseudonyms stand in the recording, nothing is replaced: they are bound to the secrets of this run.
-    """
-    if getattr(policies, "pseudonymised", False):
-        return Redactor.of("off", ())
-    return Redactor.from_rules(policies.redaction_mode, policies.redaction_rules)
 
 
 class RedactedCall:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from timetracer_otel.match.leaves import Leaves, leaves_of, texts_of
 from timetracer_otel.match.rules import EVERYTHING, MatchRules
-from timetracer_otel.match.signature import PARTIAL_BODY, Signer, comparing_redactor
+from timetracer_otel.match.signature import PARTIAL_BODY, Signer
 from timetracer_otel.match.values import (
     KINDS,
     SECRET,
@@ -36,8 +36,10 @@ from timetracer_otel.match.values import (
 )
 from timetracer_otel.redact.content_encoding import decode_body, known_encodings
 from timetracer_otel.redact.forms import form_of
+from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.types import (
     BodySnapshot,
+    Call,
     Cassette,
     DependencyEvent,
     EventResult,
@@ -146,6 +148,34 @@ class Variables:
                 return None
         return found
 
+    def secrets_of(self, event: DependencyEvent) -> tuple[str, ...]:
+        """The pseudonyms in a recorded call, headers that are not compared included."""
+        texts = _uncompared(event)
+        return tuple(value.value for text in texts for value in self._secrets_in(text))
+
+    def secret_pairs(self, event: DependencyEvent, call: Call) -> list[Pair] | None:
+        """The secrets of a recorded call with those of a present one, of which all else is known to be equal; None
+        where the present one has none in the place of one.
+        """
+        found: list[Pair] = []
+        made = _UNREDACTED.redacted(call)
+        before, now = (leaves_of(view, self._rules) for view in (_UNREDACTED.recorded_view(event), made.view))
+        if len(before.leaves) != len(now.leaves):
+            return None
+        sides = [(one.text, other.text) for one, other in zip(before.leaves, now.leaves, strict=True)]
+        for name, value in (event.call.headers if event.call is not None else {}).items():
+            sides.append((value, made.headers.get(name.lower(), "")))
+        for recorded, present in sides:
+            pieces = self.parsed(recorded)
+            if not any(value.kind == SECRET for value in values_in(pieces)):
+                continue
+            if not _fit(pieces, present, found, _kind_if_secret, is_named=True):
+                return None
+        return [pair for pair in found if pair.kind == SECRET]
+
+    def _secrets_in(self, text: str) -> list[Value]:
+        return [value for value in values_in(self.parsed(text)) if value.kind == SECRET]
+
     def renames(self, recorded: str, present: str, kind_of: Callable[[Value], str | None]) -> list[Pair] | None:
         """The variables of a recorded text with the present values in their places; None where the texts differ in
         anything else. ``kind_of`` says which values are variables.
@@ -230,13 +260,23 @@ class Variables:
         return kind if kind in self.kinds else None
 
 
-def _fit(pieces: Sequence[Piece], text: str, found: list[Pair], kind_of: Callable[[Value], str | None]) -> bool:
-    """Whether a present text is a recorded one but for variables, which are added to ``found``."""
+def _fit(
+    pieces: Sequence[Piece],
+    text: str,
+    found: list[Pair],
+    kind_of: Callable[[Value], str | None],
+    *,
+    is_named: bool = False,
+) -> bool:
+    """Whether a present text is a recorded one but for variables, which are added to ``found``.
+
+    ``is_named`` says that all secrets in it stand under secret names.
+    """
     position = 0
     for index, piece in enumerate(pieces):
         if type(piece) is Nested and any(kind_of(value) for value in values_in(piece.pieces)):
             nested = nested_at(piece, text, position)
-            if nested is None or not _fit(piece.pieces, nested[0], found, kind_of):
+            if nested is None or not _fit(piece.pieces, nested[0], found, kind_of, is_named=is_named):
                 return False
             position = nested[1]
             continue
@@ -248,7 +288,7 @@ def _fit(pieces: Sequence[Piece], text: str, found: list[Pair], kind_of: Callabl
             position += len(raw)
             continue
         assert type(piece) is Value
-        held = _held(kind, piece, pieces[index + 1 :], text, position)
+        held = _held(kind, piece, pieces[index + 1 :], text, position, is_named)
         if held is None:
             return False
         value, position = held
@@ -256,19 +296,29 @@ def _fit(pieces: Sequence[Piece], text: str, found: list[Pair], kind_of: Callabl
     return position == len(text)
 
 
-def _held(kind: str, piece: Value, following: Sequence[Piece], text: str, position: int) -> tuple[Value, int] | None:
+def _held(
+    kind: str, piece: Value, following: Sequence[Piece], text: str, position: int, is_named: bool
+) -> tuple[Value, int] | None:
     """What a text has in the place of a variable, where that is of its kind and form, and where it ends."""
     if kind == SECRET:
-        return _secret_at(piece, following, text, position)
+        return _secret_at(piece, following, text, position, is_named)
     held = capture(piece, text, position)
     if held is None:
         return None
     return None if kind == TIME and held[0].instant is None else held
 
 
+_UNREDACTED = Signer(Redactor("off"))
+
+
+def _kind_if_secret(value: Value) -> str | None:
+    return SECRET if value.kind == SECRET else None
+
+
 def variables_of(cassette: Cassette) -> Variables:
     """The variables that a replay of a cassette by the default rules would see."""
-    signer = Signer(comparing_redactor(cassette.policies))
+    policies = cassette.policies
+    signer = Signer(Redactor.from_rules(policies.redaction_mode, policies.redaction_rules))
     return Variables(cassette, cassette.events, signer, None, KINDS, pseudonyms=pseudonyms_of(cassette))
 
 
@@ -348,8 +398,12 @@ def _is_whole(event: DependencyEvent) -> bool:
     return call.body is not None and isinstance(call.body.data, bytes) and not call.body.truncated
 
 
-def _secret_at(piece: Value, following: Sequence[Piece], text: str, position: int) -> tuple[Value, int] | None:
-    """The secret that stands at a place: up to what follows, and made of the same characters as the pseudonym."""
+def _secret_at(
+    piece: Value, following: Sequence[Piece], text: str, position: int, is_named: bool
+) -> tuple[Value, int] | None:
+    """The secret that stands at a place: up to what follows, and of the form of the pseudonym. Under a secret name,
+    any text is a secret.
+    """
     after = following[0] if following else None
     end = len(text)
     if isinstance(after, str):
@@ -360,7 +414,7 @@ def _secret_at(piece: Value, following: Sequence[Piece], text: str, position: in
         return None
     raw = text[position:end]
     value = raw if piece.raw == piece.value else _plain(piece, raw)
-    same = _form_of_secret(value) == _form_of_secret(piece.value)
+    same = is_named or _form_of_secret(value) == _form_of_secret(piece.value)
     return (piece._replace(raw=raw, value=value), end) if same else None
 
 

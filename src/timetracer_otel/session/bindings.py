@@ -162,6 +162,22 @@ class Bindings:
                 self._listed.setdefault((pair.recorded, pair.present), binding)
                 self.is_empty = False
 
+    def with_secrets(self, call: Call, events: Sequence[DependencyEvent]) -> list[DependencyEvent] | None:
+        """Those of some events, which are equal to a call but for secrets, that have its secrets, which are bound.
+
+        None where several have different ones, and nothing says which of them stand for those of the call.
+        """
+        fitting: list[tuple[DependencyEvent, list[Pair]]] = []
+        for event in events:
+            pairs = self.variables.secret_pairs(event, call)
+            if pairs is not None and self._may_bind(pairs, lambda _: False):
+                fitting.append((event, pairs))
+        if len({frozenset(pair[:3] for pair in pairs) for _, pairs in fitting}) > 1:
+            return None
+        if fitting:
+            self.bind(Found(*fitting[0]))
+        return [event for event, _ in fitting]
+
     def given_back(self, event: DependencyEvent) -> DependencyEvent:
         """The event with present values in its answer, where they are bound; the same one where it holds none."""
         if self.is_empty or not self.variables.are_in_answer(event):

@@ -22,8 +22,9 @@ from timetracer_otel.match.advice import Wording
 from timetracer_otel.match.index import Accepts, EventIndex
 from timetracer_otel.match.joint_index import JointIndex
 from timetracer_otel.match.nearest import Attempt, describe, mismatch
-from timetracer_otel.match.rules import EVERYTHING, rules_of
-from timetracer_otel.match.signature import PARTIAL_BODY, Key, RedactedCall, Signer, comparing_redactor
+from timetracer_otel.match.rules import EVERYTHING, MatchRules, rules_of
+from timetracer_otel.match.signature import PARTIAL_BODY, Key, RedactedCall, Signer
+from timetracer_otel.match.values import SECRET
 from timetracer_otel.match.variables import pseudonyms_of
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.session.base import BaseSession, EndedSpan
@@ -94,8 +95,7 @@ class ReplaySession(BaseSession):
         self._refused: set[int] = set()
         self._lock = threading.Lock()
         policies = cassette.policies
-        self._redactor = comparing_redactor(policies)
-        self._showing = Redactor.from_rules(policies.redaction_mode, policies.redaction_rules)
+        self._redactor = Redactor.from_rules(policies.redaction_mode, policies.redaction_rules)
         self._rules = rules_of(config)
         self._signer = Signer(self._redactor, _bound_rules(config), self._rules)
         self._events = cassette.events
@@ -109,6 +109,9 @@ class ReplaySession(BaseSession):
         self._bindings = Bindings(
             cassette, self._events, self._signer, self._rules, kinds, beside, (*pseudonyms, *pseudonyms_of(cassette))
         )
+        self._tells_secrets: bool = bool(pseudonyms or pseudonyms_of(cassette)) and SECRET in kinds
+        """Whether equal calls may differ in their secrets, which are in no key."""
+        self._contested: dict[Key, list[DependencyEvent]] | None = None
         self._hashes_differ: bool | None = None
         self._mocked: dict[str, bool] = {}
         self._live_urls: set[str] = set()
@@ -263,15 +266,7 @@ class ReplaySession(BaseSession):
         made = self.redacted(call)
         found = self._decided(made, path)
         if found.event is None:
-            shown = made if self._showing is self._redactor else RedactedCall(made.call, Signer(self._showing))
-            attempt = Attempt(
-                shown.signature,
-                shown.body.data or None,
-                shown.args,
-                shown.headers,
-                self._rules or EVERYTHING,
-                refused_by=partial(self._refused_by, made),
-            )
+            attempt = _attempt(made, self._rules, partial(self._refused_by, made))
             raise self._missed(attempt, found.ambiguous)
         return found.event
 
@@ -310,6 +305,8 @@ class ReplaySession(BaseSession):
     def _equal(self, made: RedactedCall, key: Key, path: tuple[str, ...]) -> DependencyEvent | None:
         """Take the event that is equal to a call; None where there is none."""
         accepts = self._accepts(made)
+        if self._tells_secrets:
+            accepts = self._with_secrets(made, key, accepts)
         event = self._index.take(key, path, accepts)
         if event is None and made.call.args is not None and self._hashed_anew():
             event = self._index.take(key, path, accepts)
@@ -321,6 +318,38 @@ class ReplaySession(BaseSession):
         if event is None and self.config is not None and self.config.allow_repeats:
             event = self._index.again(key, accepts)
         return event
+
+    def _with_secrets(self, made: RedactedCall, key: Key, accepts: Accepts | None) -> Accepts | None:
+        """Which of the events that are equal but for their secrets may answer a call: those with its secrets.
+
+        Secrets are in no key. So they are compared here, where the recording has equal calls with different ones.
+
+        Raises:
+            ReplayMismatchError: Nothing says which of them has the call's secrets.
+        """
+        bindings = self._bindings
+        with bindings.lock:
+            if self._contested is None:
+                self._contested = {
+                    equal: events
+                    for equal, events in self._index.equal_calls().items()
+                    if len({bindings.variables.secrets_of(event) for event in events}) > 1
+                }
+            if not self._contested:
+                self._tells_secrets = False
+                return accepts
+            contested = key in self._contested
+            events = [event for event in self._contested.get(key, ()) if not self._index.is_taken(event)]
+            if not contested:
+                first = self._index.peek(key, (), accepts)
+                events = [first] if first is not None else []
+            found = bindings.with_secrets(made.call, events)
+            if not contested:
+                return accepts
+            if found is None:
+                raise self._missed(_attempt(made, self._rules, partial(self._refused_by, made)), events)
+            fitting = {id(event) for event in found}
+            return lambda event: id(event) in fitting and (accepts is None or accepts(event))
 
     def _renamed(self, made: RedactedCall, path: tuple[str, ...]) -> Found:
         """The event that is equal to a call up to the names of variables, taken, with the values of this run."""
@@ -541,6 +570,14 @@ class ReplaySession(BaseSession):
 
 
 _NOTHING = Found()
+
+
+def _attempt(
+    made: RedactedCall, rules: MatchRules | None, refused_by: Callable[[DependencyEvent], str | None]
+) -> Attempt:
+    """A call that has no answer."""
+    body = made.body.data or None
+    return Attempt(made.signature, body, made.args, made.headers, rules or EVERYTHING, refused_by=refused_by)
 
 
 def _is_comparable(call: Call) -> bool:

@@ -11,7 +11,7 @@ from timetracer_otel.constants import BodyEnd
 from timetracer_otel.exceptions import ConfigurationError
 from timetracer_otel.match.answer_names import AnswerNames
 from timetracer_otel.match.rules import scope_fits
-from timetracer_otel.match.signature import comparing_redactor
+from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.report import body_difference, header_difference
 from timetracer_otel.report.bodies import decode_body
 from timetracer_otel.types import BodySnapshot, Cassette, HeaderMap, RequestSnapshot, header_pairs
@@ -81,7 +81,7 @@ class Comparison(NamedTuple):
 def compare(cassette: Cassette, answer: Answer, ignored: Ignored, names: AnswerNames) -> Comparison:
     """Compare an answer of the service with the one that a cassette holds, up to the names of variables."""
     recorded, request = cassette.response, cassette.request
-    redactor = comparing_redactor(cassette.policies)
+    redactor = Redactor.from_rules(cassette.policies.redaction_mode, cassette.policies.redaction_rules)
     no_headers, no_paths = ignored.in_answer_to(request)
     differences = []
     if recorded.status != answer.status:
@@ -150,7 +150,7 @@ def compare_job(cassette: Cassette, answer: Mapping[str, Any], ignored: Ignored,
     recorded = cassette.response.body
     if now is not None or recorded is None or not isinstance(recorded.data, bytes):
         return []
-    redactor = comparing_redactor(cassette.policies)
+    redactor = Redactor.from_rules(cassette.policies.redaction_mode, cassette.policies.redaction_rules)
     headers = HeaderMap(header_pairs(cassette.response.headers))
     data = json.dumps(answer.get("value"), sort_keys=True).encode()
     _, paths = ignored.in_answer_to(cassette.request)

@@ -400,6 +400,38 @@ def test_a_pseudonym_stands_for_the_secret_of_this_run() -> None:
     assert pairs(session) == [("secret", pseudonym, "(the secret of this run)")]
 
 
+def test_two_tenants_get_their_own_answers_or_a_refusal() -> None:
+    def asked(path: str, token: str, method: str = "GET") -> Call:
+        return http(f"http://h/{path}", method=method, headers=((b"Authorization", f"Bearer {token}".encode()),))
+
+    one, two = "pseudonym-of-one", "pseudonym-of-two"
+
+    def session_of(*events: DependencyEvent) -> ReplaySession:
+        return replaying(*events, pseudonyms=(one, two))
+
+    balances = [(asked("balance", one), {"n": 1}), (asked("balance", two), {"n": 2})]
+    # Nothing says whose secret it is.
+    session = session_of(*(answered(call, answer) for call, answer in balances))
+    assert "Several recorded calls match" in str(missed(session, asked("balance", "real-secret-two")))
+    # The first call of each says it.
+    first = [answered(asked("login/1", one)), answered(asked("login/2", two))]
+    session = session_of(*first, *(answered(call, answer) for call, answer in balances))
+    session.match(asked("login/2", "real-secret-two"))
+    assert body_of(session.match(asked("balance", "real-secret-two"))) == {"n": 2}
+    # The other tenant is the only one left.
+    assert body_of(session.match(asked("balance", "real-secret-one"))) == {"n": 1}
+    missed(session, asked("balance", "real-secret-two"))
+    assert pairs(session) == [
+        ("secret", two, "(the secret of this run)"),
+        ("secret", one, "(the secret of this run)"),
+    ]
+    # An answer gave the token, so the app has the pseudonym.
+    given_ = answered(http("http://h/token"), {"token": two})
+    session = session_of(given_, *(answered(call, answer) for call, answer in balances))
+    session.match(http("http://h/token"))
+    assert body_of(session.match(asked("balance", two))) == {"n": 2}
+
+
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(["path", "query", "json", "form", "redis", "hash", "sql", "object"]),
