@@ -10,13 +10,15 @@ A recording is analysed when a call has no equal one in it, and not before.
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 from timetracer_otel.match.leaves import Leaves, leaves_of, texts_of
-from timetracer_otel.match.rules import EVERYTHING, MatchRules
+from timetracer_otel.match.renaming import renamed
+from timetracer_otel.match.rules import EVERYTHING, MatchRules, without
 from timetracer_otel.match.signature import PARTIAL_BODY, Signer
 from timetracer_otel.match.values import (
     KINDS,
@@ -30,6 +32,7 @@ from timetracer_otel.match.values import (
     capture,
     nested_at,
     pieces_of,
+    replaced,
     skeleton,
     values_in,
     within,
@@ -51,6 +54,9 @@ __all__ = ["Pair", "Variables", "answer_texts", "is_given_back", "pseudonyms_of"
 SLACK_S = 2.0
 """How far outside the run a time may lie: the app takes a time shortly before its recording begins."""
 _DAY_S = 86_400.0
+_FEW = 8
+_TIMINGS = (("head_ms",), ("fetches",))
+"""What in a reply says when its parts came."""
 _NOT_GIVEN = frozenset({"date"})
 """Headers whose times are the server's own."""
 
@@ -98,7 +104,7 @@ class Variables:
         self.known: set[str] = set()
         """Every value of the recording, whoever made it."""
         self.places: dict[str, list[DependencyEvent]] = defaultdict(list)
-        """The events whose compared parts hold a variable."""
+        """The events whose compared parts hold a value, times apart."""
         self._everywhere: dict[str, set[int]] = defaultdict(set)
         self._texts: dict[str, str] = {}
         """Each variable as it stands where it was found first."""
@@ -108,6 +114,9 @@ class Variables:
         self._signer = signer
         self._shapes: dict[Any, list[DependencyEvent]] = defaultdict(list)
         self._by_method: dict[tuple[str, str], list[DependencyEvent]] = defaultdict(list)
+        self._shape_of: dict[int, list[DependencyEvent]] = {}
+        """By identity of an event: all those of its shape."""
+        self._twins: dict[int, str | None] = {}
         self._leaves: dict[int, Leaves] = {}
         self._pieces: dict[int, tuple[tuple[Piece, ...], ...]] = {}
         own = {id(event) for event in cassette.events}
@@ -123,17 +132,61 @@ class Variables:
         """The kind of a value of the recording, where it is a variable."""
         return self.fresh.get(value.value)
 
-    def candidates(self, made: Leaves, method: tuple[str, str]) -> Sequence[DependencyEvent]:
-        """The recorded calls that may be equal to a present one but for variables.
+    def candidates(
+        self, made: Leaves, method: tuple[str, str], recorded: Mapping[str, str]
+    ) -> tuple[Sequence[DependencyEvent], Sequence[DependencyEvent] | None]:
+        """The recorded calls that may be equal to a present one but for variables, and all those of its shape; None
+        where none has its shape. Each of the two is the same list at each call.
 
         Args:
             made: The leaves of the present call.
             method: Its library and method.
+            recorded: The recorded values of the present ones that are bound.
         """
-        found = self._shapes.get(self._shape(made))
-        # The form of some values does not tell that they are variables: a short password, letters that look like a
-        # word by chance.
-        return found if found is not None else self._by_method.get(method, ())
+        pieces = [self.parsed(leaf.text) for leaf in made.leaves]
+        found = self._shapes.get((made.outline, tuple(map(skeleton, pieces))))
+        if found is None:
+            # The form of some values does not tell that they are variables: a short password, letters that look like
+            # a word by chance.
+            return self._by_method.get(method, ()), None
+        if len(found) <= _FEW:
+            return found, found
+        # Of many calls, those with a value that is known are enough.
+        values = (value.value for piece in pieces for value in values_in(piece))
+        places = (self.places[name] for value in values if (name := recorded.get(value, value)) in self.places)
+        fewest = min(places, key=len, default=found)
+        return (fewest if len(fewest) < len(found) else found), found
+
+    def is_alike(self, event: DependencyEvent, shape: Sequence[DependencyEvent]) -> bool:
+        """Whether an event is one of those of a shape, as `candidates` gives them."""
+        return self._shape_of.get(id(event)) is shape
+
+    def twin_of(self, event: DependencyEvent) -> str | None:
+        """The same for calls that are equal up to names which no other call has, and whose answers are, too: it makes
+        no difference which of them answers. None where another call has one of the names.
+        """
+        known = self._twins.get(id(event), "")
+        if known == "":
+            known = self._twins[id(event)] = self._made_twin(event)
+        return known
+
+    def _made_twin(self, event: DependencyEvent) -> str | None:
+        names: dict[str, str] = {}
+        texts = []
+        for pieces in self._pieces_of(event):
+            for value in values_in(pieces):
+                kind = self.kind_of(value)
+                if kind is not None and kind != TIME and not self.is_alone(value.value, event):
+                    return None
+                if kind is not None:
+                    names.setdefault(value.value, f"{len(names)}" if kind != TIME else TIME)
+            texts.append(replaced(pieces, lambda value: names.get(value.value)))
+        result = renamed(event.result, self.parsed, lambda value: names.get(value.value))
+        headers = {name: value for name, value in result.headers.items() if name.lower() not in _NOT_GIVEN}
+        reply = without(result.reply, _TIMINGS) if isinstance(result.reply, dict) else result.reply
+        body = (result.body.data, result.body.end, result.body.error) if result.body is not None else None
+        answer = (result.status, headers, reply, result.error, result.exception, body, event.not_replayable)
+        return hashlib.sha256(repr((self._leaves[id(event)].outline, texts, answer)).encode()).hexdigest()
 
     def pairs(self, event: DependencyEvent, made: Leaves) -> list[Pair] | None:
         """The recorded variables of a call with the present values in their places; None where the calls differ in
@@ -199,9 +252,6 @@ class Variables:
         """Whether a variable stands in this event and nowhere else."""
         return self._everywhere[value] == {id(event)}
 
-    def _shape(self, leaves: Leaves) -> Any:
-        return leaves.outline, tuple(skeleton(self.parsed(leaf.text)) for leaf in leaves.leaves)
-
     def _pieces_of(self, event: DependencyEvent) -> tuple[tuple[Piece, ...], ...]:
         known = self._pieces.get(id(event))
         if known is None:
@@ -235,8 +285,9 @@ class Variables:
             self.known.add(name)
             if name in self.fresh:
                 self._everywhere[name].add(id(event))
-        for name in compared.keys() & self.fresh.keys():
-            self.places[name].append(event)
+        for name in compared:
+            if self.fresh.get(name) != TIME:
+                self.places[name].append(event)
         for text in answer_texts(event.result):
             for value in values_in(self.parsed(text)):
                 self.known.add(value.value)
@@ -247,7 +298,9 @@ class Variables:
                     self._everywhere[value.value].add(id(event))
         if _is_whole(event):
             self._leaves[id(event)] = leaves
-            self._shapes[leaves.outline, tuple(map(skeleton, pieces))].append(event)
+            alike = self._shapes[leaves.outline, tuple(map(skeleton, pieces))]
+            alike.append(event)
+            self._shape_of[id(event)] = alike
             self._by_method[event.signature.lib, event.signature.method].append(event)
 
     def kind_if_fresh(self, value: Value) -> str | None:

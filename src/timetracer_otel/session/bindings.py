@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from timetracer_otel.match.leaves import leaves_of, mapped
 from timetracer_otel.match.renaming import renamed
-from timetracer_otel.match.rules import EVERYTHING, MatchRules, without
+from timetracer_otel.match.rules import EVERYTHING, MatchRules
 from timetracer_otel.match.signature import RedactedCall, Signer
 from timetracer_otel.match.values import SECRET, TIME, Instant, Value, replaced, within
 from timetracer_otel.match.variables import SLACK_S, Pair, Variables, is_given_back
@@ -39,6 +39,14 @@ class Found(NamedTuple):
     pairs: Sequence[Pair] = ()
     ambiguous: Sequence[DependencyEvent] = ()
     """Recorded calls that would bind differently. None of them answers."""
+
+
+class _Fitting(NamedTuple):
+    """A recorded call that is equal to a present one but for variables."""
+
+    event: DependencyEvent
+    pairs: Sequence[Pair]
+    twin: str | None
 
 
 class Bindings:
@@ -81,6 +89,8 @@ class Bindings:
         self._times: dict[str, str] = {}
         """By the recorded time: the present one; empty where several are bound to it."""
         self._listed: dict[tuple[str, str], Binding] = {}
+        self._first: dict[int, int] = {}
+        """By identity of a list of the recording's: where its first event stands that no call had taken."""
 
     @property
     def variables(self) -> Variables:
@@ -136,14 +146,21 @@ class Bindings:
         """
         variables = self.variables
         leaves = leaves_of(made.view, self._rules)
-        candidates = variables.candidates(leaves, (made.call.lib, made.call.method))
-        fitting: list[tuple[DependencyEvent, list[Pair]]] = []
-        for event in islice((event for event in candidates if not is_taken(event)), _MOST_TRIED):
-            if accepts is not None and not accepts(event):
+        method = made.call.lib, made.call.method
+        candidates, shape = variables.candidates(leaves, method, self._recorded)
+        fitting: list[_Fitting] = []
+        seen: set[tuple[str, tuple[str, ...]]] = set()
+        for event in islice(self._left_of(candidates, is_taken), _MOST_TRIED if shape is None else None):
+            if shape is not None and not variables.is_alike(event, shape):
+                continue
+            twin = variables.twin_of(event) if shape is not None and len(candidates) > 1 else None
+            if (twin is not None and (twin, event.path) in seen) or (accepts is not None and not accepts(event)):
                 continue
             pairs = variables.pairs(event, leaves)
             if pairs is not None and self._may_bind(pairs, is_taken):
-                fitting.append((event, pairs))
+                fitting.append(_Fitting(event, pairs, twin))
+                if twin is not None:
+                    seen.add((twin, event.path))
         return self._chosen(fitting, path)
 
     def bind(self, found: Found) -> None:
@@ -192,39 +209,25 @@ class Bindings:
     def _present_of(self, value: Value) -> str | None:
         return self._present.get(value.value) or self._times.get(value.value) or None
 
-    def _chosen(self, fitting: Sequence[tuple[DependencyEvent, list[Pair]]], path: tuple[str, ...]) -> Found:
+    def _left_of(
+        self, events: Sequence[DependencyEvent], is_taken: Callable[[DependencyEvent], bool]
+    ) -> Iterator[DependencyEvent]:
+        """The events that no call has taken. Those at the beginning that were taken are not looked at again."""
+        first = self._first.get(id(events), 0)
+        while first < len(events) and is_taken(events[first]):
+            first += 1
+        self._first[id(events)] = first
+        return (event for event in islice(events, first, None) if not is_taken(event))
+
+    def _chosen(self, fitting: Sequence[_Fitting], path: tuple[str, ...]) -> Found:
         if not fitting:
             return Found()
-        ways = {frozenset(pair[:3] for pair in pairs if pair.kind != TIME) for _, pairs in fitting}
-        if len(ways) > 1 and not self._are_equal(fitting):
-            return Found(ambiguous=[event for event, _ in fitting])
-        event, pairs = next(((event, pairs) for event, pairs in fitting if event.path == path), fitting[0])
-        return Found(event, pairs)
-
-    def _are_equal(self, fitting: Sequence[tuple[DependencyEvent, list[Pair]]]) -> bool:
-        """Whether the calls are equal up to names that nothing else in the recording has, and so are their answers:
-        then it makes no difference which of them answers.
-        """
-        answers: list[object] = []
-        for event, pairs in fitting:
-            names: dict[str, str] = {}
-            for number, pair in enumerate(pairs):
-                if pair.kind != TIME and pair.recorded not in self._present:
-                    if not self.variables.is_alone(pair.recorded, event):
-                        return False
-                    names.setdefault(pair.recorded, f"{number}")
-            answers.append(self._outline_of_answer(event, names))
-        return all(answer == answers[0] for answer in answers)
-
-    def _outline_of_answer(self, event: DependencyEvent, names: Mapping[str, str]) -> object:
-        result = renamed(event.result, self.variables.parsed, lambda value: names.get(value.value))
-        body = result.body
-        headers = {name: value for name, value in result.headers.items() if name.lower() != "date"}
-        reply = _timeless(result.reply)
-        return (
-            *(result.status, headers, reply, result.error, result.exception, event.not_replayable),
-            None if body is None else (body.data, body.end, body.error),
-        )
+        ways = {frozenset(pair[:3] for pair in each.pairs if pair.kind != TIME) for each in fitting}
+        twins = {each.twin or str(each.event.eid) for each in fitting}
+        if len(ways) > 1 and len(twins) > 1:
+            return Found(ambiguous=[each.event for each in fitting])
+        chosen = next((each for each in fitting if each.event.path == path), fitting[0])
+        return Found(chosen.event, chosen.pairs)
 
     def _may_bind(self, pairs: Sequence[Pair], is_taken: Callable[[DependencyEvent], bool]) -> bool:
         """Whether pairs agree with one another, with the book, and with the recording."""
@@ -257,12 +260,6 @@ class Bindings:
         return instant is not None and within(instant, [(began_s - SLACK_S, now_s + SLACK_S)])
 
 
-def _timeless(reply: Any) -> Any:
-    """A reply without what says when its parts came."""
-    return without(reply, _TIMINGS) if isinstance(reply, dict) else reply
-
-
 _OF_A_SECRET = "(the secret of this run)"  # noqa: S105 - a text in the place of one
-_MOST_TRIED = 1000
-"""How many waiting calls are compared with one that is made now."""
-_TIMINGS = (("head_ms",), ("fetches",))
+_MOST_TRIED = 200
+"""How many waiting calls of other shapes are compared with one that is made now."""

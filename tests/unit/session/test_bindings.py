@@ -18,7 +18,7 @@ from tests.unit.session.test_matching import SIGNER
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import EventType, TraceMode
 from timetracer_otel.exceptions import ConfigurationError, ReplayMismatchError
-from timetracer_otel.match.variables import variables_of
+from timetracer_otel.match.variables import Variables, variables_of
 from timetracer_otel.report import event_detail, summary, verdict_text
 from timetracer_otel.session import ReplaySession
 from timetracer_otel.types import (
@@ -594,6 +594,33 @@ def test_the_account_and_the_tools_name_the_variables() -> None:
     assert listed.listed() == listed.listed(recorded) == [("uuid", A)]
     assert "variables 1 uuid" in summary(session.cassette)
     assert f"  variable: uuid {A}" in event_detail(recorded, variables=listed.listed(recorded))
+
+
+def test_a_call_among_many_is_compared_with_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [str(uuid.UUID(int=pow(7, 300 + number, 2**127 - 1), version=4)) for number in range(1000)]
+    recorded, present = keys[:500], keys[500:]
+    at = RECORDED_AT.isoformat()
+    session = replaying(
+        *(answered(http("http://h/new", {"id": key, "n": n})) for n, key in enumerate(recorded)),
+        *(answered(http("http://h/ping", {"id": key, "at": at}), {"n": n}) for n, key in enumerate(recorded)),
+        *(answered(http("http://h/log", {"entry": key[:-4] + "0000"})) for key in recorded),
+    )
+    compared: list[int] = []
+    pairs_of = Variables.pairs
+
+    def counted(self: Variables, *given_: Any) -> Any:
+        compared.append(1)
+        return pairs_of(self, *given_)
+
+    monkeypatch.setattr(Variables, "pairs", counted)
+    for n, key in enumerate(present):
+        session.match(http("http://h/new", {"id": key, "n": n}))
+    for n, key in reversed([*enumerate(present)]):
+        made = http("http://h/ping", {"id": key, "at": datetime.now(timezone.utc).isoformat()})
+        assert body_of(session.match(made)) == {"n": n}
+    for key in present:
+        session.match(http("http://h/log", {"entry": key[:-4] + "0000"}))
+    assert len(compared) == 3 * len(present)
 
 
 def test_today_is_a_date_of_the_run() -> None:
