@@ -19,11 +19,11 @@ from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
 
-from timetracer_otel.match.leaves import leaves_of, mapped
+from timetracer_otel.match.leaves import leaves_of, mapped, texts_of
 from timetracer_otel.match.renaming import renamed
 from timetracer_otel.match.rules import EVERYTHING, MatchRules
 from timetracer_otel.match.signature import RedactedCall, Signer
-from timetracer_otel.match.values import SECRET, TIME, Instant, Value, replaced, within
+from timetracer_otel.match.values import SECRET, TIME, Instant, Value, replaced, values_in, within
 from timetracer_otel.match.variables import SLACK_S, Pair, Variables, is_given_back
 from timetracer_otel.redact.content_encoding import decode_body, known_encodings
 from timetracer_otel.redact.redactor import content_headers
@@ -75,6 +75,9 @@ class Bindings:
         self.lock = threading.RLock()
         """Held while a call is looked for, and while what it binds is noted."""
         self.is_on = bool(kinds)
+        self.shadowed: set[str] = set()
+        """Present values that stand for another value than the equal one of the recording, as the order of calls may
+        differ in an app whose chance is seeded. A call that holds one is not looked for as it is."""
         self.is_empty: bool = True
         """Whether nothing is bound yet to a value of this run that differs from the recorded one."""
         self._make: Callable[[], Variables] = lambda: Variables(
@@ -105,6 +108,15 @@ class Bindings:
         """The bindings up to now in which the two values differ."""
         with self.lock:
             return tuple(self._listed.values())
+
+    def is_shadowed(self, call: Call) -> bool:
+        """Whether a call holds one of the `shadowed` values."""
+        if not self.shadowed:
+            return False
+        parsed = self.variables.parsed
+        body = (call.body or b"").decode("latin-1")
+        texts = (call.url or "", body, *texts_of(call.args))
+        return any(value.value in self.shadowed for text in texts for value in values_in(parsed(text)))
 
     def translated(self, call: Call) -> Call | None:
         """The call with recorded values in the places of the present ones that are bound; None where it has none."""
@@ -173,6 +185,8 @@ class Bindings:
             else:
                 self._present[pair.recorded] = pair.present
                 self._recorded[pair.present] = pair.recorded
+                if pair.recorded != pair.present and pair.present in self.variables.fresh:
+                    self.shadowed.add(pair.present)
             if pair.recorded != pair.present:
                 recorded, present = pair.texts
                 binding = Binding(pair.kind, recorded, _OF_A_SECRET if pair.kind == SECRET else present)
@@ -231,7 +245,6 @@ class Bindings:
 
     def _may_bind(self, pairs: Sequence[Pair], is_taken: Callable[[DependencyEvent], bool]) -> bool:
         """Whether pairs agree with one another, with the book, and with the recording."""
-        variables = self.variables
         present: dict[str, str] = {}
         recorded: dict[str, str] = {}
         for kind, before, now, instant, _ in pairs:
@@ -248,10 +261,22 @@ class Bindings:
                 return False
             if present.setdefault(before, now) != now or recorded.setdefault(now, before) != before:
                 return False
-            if before != now and (now in variables.known or any(map(is_taken, variables.places[before]))):
-                # An answer or the incoming request gave it, or the recorded value itself was used in this run.
+            if before != now and not (self._is_own(now, is_taken) and self._is_free(before, is_taken)):
                 return False
         return True
+
+    def _is_own(self, present: str, is_taken: Callable[[DependencyEvent], bool]) -> bool:
+        """Whether a present value may be one that this run made: no answer and no incoming request gave it, and where
+        the recorded run made the same, it does not stand for itself.
+        """
+        variables = self.variables
+        if present not in variables.known:
+            return True
+        return variables.fresh.get(present, SECRET) != SECRET and self._is_free(present, is_taken)
+
+    def _is_free(self, recorded: str, is_taken: Callable[[DependencyEvent], bool]) -> bool:
+        """Whether no call of this run has had a recorded value as it was recorded."""
+        return recorded in self._present or not any(map(is_taken, self.variables.places.get(recorded, ())))
 
     def _is_now(self, instant: Instant | None) -> bool:
         """Whether a present time lies within the run of this session."""

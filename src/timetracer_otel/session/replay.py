@@ -288,8 +288,10 @@ class ReplaySession(BaseSession):
             key = made.key
         except Unencodable as fault:
             return Found(self._find_outlined(made, path, fault))
-        event = self._equal(made, key, path)
         bindings = self._bindings
+        if bindings.shadowed and bindings.is_shadowed(made.call):
+            return self._renamed(made, path)
+        event = self._equal(made, key, path)
         if event is not None:
             return Found(event if bindings.is_empty else bindings.given_back(event))
         if self.fallback is None:
@@ -386,8 +388,8 @@ class ReplaySession(BaseSession):
         """The event that `match` would take for a call now; None where it would find none. The event is not taken."""
         made = self.redacted(call)
         accepts = self._accepts(made)
-        event = self._index.peek(made.key, path, accepts)
         bindings = self._bindings
+        event = None if bindings.is_shadowed(made.call) else self._index.peek(made.key, path, accepts)
         if event is not None or not bindings.is_on or not _is_comparable(made.call):
             return event
         with bindings.lock:
