@@ -103,6 +103,7 @@ class Settings(TypedDict, total=False):
     match_on: Sequence[str | Matcher]
     ignore: Sequence[str]
     ignore_sql_params: Sequence[str]
+    variables: Sequence[str]
     allow_repeats: bool
     # The account of a replay
     fail_on_miss: bool
@@ -126,7 +127,7 @@ class TraceConfig:
     - Secrets: `redact`, `redact_extra`
     - What a replay answers: `mock_plugins`, `live_plugins`, `live_hosts`, `uncaptured`, `record_mode`,
       `block_network`, `replay_timing`
-    - Matching: `strict_replay`, `match_on`, `ignore`, `ignore_sql_params`, `allow_repeats`
+    - Matching: `strict_replay`, `match_on`, `ignore`, `ignore_sql_params`, `variables`, `allow_repeats`
     - The account of a replay: `fail_on_miss`, `fail_on_unused`, `replay_report`
 
     Raises:
@@ -167,6 +168,7 @@ class TraceConfig:
     match_on: list[Any] = field(default_factory=lambda: ["method", "url", "query", "body"])
     """Names of parts; in code also functions (`timetracer_otel.types.Matcher`)."""
     ignore: list[str] = field(default_factory=list[str])
+    variables: list[str] = field(default_factory=lambda: ["on"])
     allow_repeats: bool = False
     fail_on_miss: bool = True
     fail_on_unused: bool = False

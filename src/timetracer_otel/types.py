@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AppliedPolicies",
+    "Binding",
     "BodySnapshot",
     "Call",
     "CallSnapshot",
@@ -348,6 +349,20 @@ Matcher: TypeAlias = Callable[[CallView, CallView], bool]
 
 
 @dataclass(frozen=True, slots=True)
+class Binding:
+    """A value of a recording and the one that a replay has in its place."""
+
+    kind: str
+    """``secret``, ``uuid``, ``ulid``, ``random``, ``snowflake`` or ``time``."""
+    recorded: str
+    present: str
+    """Of a secret, a constant text that stands for it."""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.recorded} -> {self.present}"
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """The account of a replay, up to now."""
 
@@ -372,6 +387,8 @@ class Verdict:
     advice: str = ""
     """The setting that would leave out of the comparison all values that change from run to run, over all misses.
     Empty where no rule is advised."""
+    bindings: tuple[Binding, ...] = ()
+    """The values of the recording for which this run had others, which count as equal."""
 
     @property
     def ok(self) -> bool:
@@ -389,6 +406,8 @@ class Verdict:
             parts.append(f"{self.recorded} recorded")
         if self.blocked:
             parts.append(f"{len(self.blocked)} blocked")
+        if self.bindings:
+            parts.append(f"{len(self.bindings)} bound")
         return ", ".join(parts)
 
 

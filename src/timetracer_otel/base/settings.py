@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -25,12 +25,14 @@ __all__ = [
     "ENV_PREFIX",
     "OTEL_ENV_PREFIX",
     "SETTINGS",
+    "VARIABLE_KINDS",
     "KeptBounds",
     "Setting",
     "check",
     "kept_bounds",
     "names",
     "parse",
+    "variable_kinds",
     "wrong",
 ]
 
@@ -131,6 +133,33 @@ def _level(text: str) -> str:
     if text.lower() in _LEVELS:
         return text.lower()
     raise ValueError(text)
+
+
+VARIABLE_KINDS = ("secret", "uuid", "ulid", "random", "snowflake", "time")
+"""The kinds of values that a replay may bind."""
+_VARIABLES_TEXT = f"on, off, or kinds separated by commas: {', '.join(VARIABLE_KINDS)}"
+
+
+def variable_kinds(value: Sequence[str]) -> tuple[str, ...]:
+    """The kinds that a value of the setting ``variables`` stands for.
+
+    Raises:
+        ValueError: It is none of those allowed.
+    """
+    given = [item.lower() for item in value]
+    if given == ["on"]:
+        return VARIABLE_KINDS
+    if given in (["off"], []):
+        return ()
+    if not set(given) <= set(VARIABLE_KINDS):
+        raise ValueError(", ".join(value))
+    return tuple(kind for kind in VARIABLE_KINDS if kind in given)
+
+
+def _variables(text: str) -> list[str]:
+    listed = names(text)
+    variable_kinds(listed)
+    return listed
 
 
 _PARTS = ("method", "url", "query", "body", "headers")
@@ -332,6 +361,14 @@ SETTINGS: tuple[Setting, ...] = (
         "or index.",
     ),
     Setting(
+        "variables",
+        "VARIABLES",
+        _variables,
+        _VARIABLES_TEXT,
+        "Kinds of values that an app makes anew in each run, and that a replay may bind to the recorded ones: on "
+        "(the default) for all, off for none, or some.",
+    ),
+    Setting(
         "allow_repeats",
         "ALLOW_REPEATS",
         _flag,
@@ -396,7 +433,7 @@ CONCERNS: dict[str, tuple[str, ...]] = {
             "replay_timing",
         ),
     ),
-    "Matching": ("strict_replay", "match_on", "ignore", "ignore_sql_params", "allow_repeats"),
+    "Matching": ("strict_replay", "match_on", "ignore", "ignore_sql_params", "variables", "allow_repeats"),
     "The account of a replay": ("fail_on_miss", "fail_on_unused", "replay_report"),
 }
 """The fields of the settings, grouped by concern, in the order of the documentation."""
@@ -446,6 +483,11 @@ def check(field: str, value: Any, named: str) -> None:
                 Hosts([pattern])
             except ValueError:
                 raise wrong(named, pattern, _HOSTS_TEXT) from None
+    if field == "variables":
+        try:
+            variable_kinds(value)
+        except ValueError:
+            raise wrong(named, value, _VARIABLES_TEXT) from None
     if field == "match_on":
         for part in value:
             if not (callable(part) or _is_part(part)):

@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the head and the tree of calls, one call, everything, or JSON, as the options say."""
     from timetracer_otel.cassette import read_cassette
+    from timetracer_otel.match.variables import variables_of
     from timetracer_otel.report import event_detail, exchange_detail, json_view, summary, terminal_width, timeline
 
     cassette = read_cassette(args.cassette)
@@ -41,14 +42,15 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(json_view(event or cassette), indent=2, ensure_ascii=False))
         return 0
     if event is not None:
-        lines = event_detail(event)
+        lines = event_detail(event, variables=variables_of(cassette).listed(event))
     else:
         lines = [*summary(cassette), "", *timeline(cassette, terminal_width(), _ascii_only())]
         if args.bodies:
             exchanged = exchange_detail(cassette)
             lines += ["", *exchanged] if exchanged else []
+            variables = variables_of(cassette)
             for each in cassette.events:
-                lines += ["", *event_detail(each)]
+                lines += ["", *event_detail(each, variables=variables.listed(each))]
     for line in lines:
         print(line)
     return 0

@@ -83,6 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check everything, start the service, send the requests, and report. The exit code is 1 if one failed."""
+    from timetracer_otel.base.settings import variable_kinds
     from timetracer_otel.cli.launch import instrumented
     from timetracer_otel.cli.options import check_plugin_names, known_plugins, overrides
     from timetracer_otel.config import JOB_SOURCE, TraceConfig
@@ -131,11 +132,13 @@ def run(args: argparse.Namespace) -> int:
         verdicts = VerdictFile(scratch / "verdicts.jsonl")
         settings = {"mode": "replay", "cassette_path": library.directory, "replay_report": str(verdicts.path)}
         command, environment = instrumented(args.program, {**given, **settings})
-        fail_on_unused = args.fail_on_unused or TraceConfig.from_env().fail_on_unused
+        config = TraceConfig.from_env()
+        fail_on_unused = args.fail_on_unused or config.fail_on_unused
+        kinds = variable_kinds(config.variables)
         queue = stack.enter_context(JobQueue()) if takes_jobs else None
         if queue is not None:
             environment = {**environment, JOB_SOURCE: queue.address}
-        runner = Runner(library, address or NOWHERE, verdicts, ignored, headers, args.timeout, fail_on_unused)
+        runner = Runner(library, address or NOWHERE, verdicts, ignored, headers, args.timeout, fail_on_unused, kinds)
         stack.enter_context(ended_by_signals())
         output = args.service_log or scratch / "output.log"
         service = stack.enter_context(Service(command, environment, address, output))

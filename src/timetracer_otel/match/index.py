@@ -140,6 +140,17 @@ class EventIndex:
         """The events that no call has taken although calls were expected to, in the order of the recording."""
         return self.waiting()
 
+    def equal_calls(self) -> dict[Key, list[DependencyEvent]]:
+        """The events of each key that several have, whether taken or not."""
+        found: dict[Key, list[DependencyEvent]] = {}
+        for event in self._events:
+            found.setdefault(self._keys[id(event)], []).append(event)
+        return {key: events for key, events in found.items() if len(events) > 1}
+
+    def is_taken(self, event: DependencyEvent) -> bool:
+        """Whether a call has taken this very event."""
+        return id(event) in self._taken
+
     def holds(self, event: DependencyEvent) -> bool:
         """Whether this very event is one of these."""
         return id(event) in self._keys

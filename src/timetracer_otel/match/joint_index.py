@@ -65,6 +65,17 @@ class JointIndex(EventIndex):
         """As `EventIndex.take_event`."""
         return (self._own if self._own.holds(event) else self._beside).take_event(event)
 
+    def equal_calls(self) -> dict[Key, list[DependencyEvent]]:
+        """As `EventIndex.equal_calls`, of both."""
+        found = self._own.equal_calls()
+        for key, events in self._beside.equal_calls().items():
+            found[key] = [*found.get(key, ()), *events]
+        return found
+
+    def is_taken(self, event: DependencyEvent) -> bool:
+        """As `EventIndex.is_taken`."""
+        return (self._own if self._own.holds(event) else self._beside).is_taken(event)
+
     def holds(self, event: DependencyEvent) -> bool:
         """Whether the event is one of either side."""
         return self._own.holds(event) or self._beside.holds(event)

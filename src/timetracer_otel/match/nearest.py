@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -88,6 +88,7 @@ def mismatch(
     attempt: Attempt,
     waiting: list[DependencyEvent],
     taken: list[DependencyEvent],
+    ambiguous: Sequence[DependencyEvent] = (),
     *,
     cassette_path: str | None,
     endpoint: str | None,
@@ -96,14 +97,22 @@ def mismatch(
 ) -> ReplayMismatchError:
     """The error for a call that no event answers: the call, the nearest candidates, and what to do.
 
-    ``lost`` is what the recording says it lost, by reason.
+    ``ambiguous`` are the recorded calls that are equal to it but for variables, where these would be bound
+    differently. ``lost`` is what the recording says it lost, by reason.
     """
     signature = attempt.signature
     called = f"{signature.lib} {describe(signature)}"
     for position, (name, value) in enumerate(form_of(signature.lib).shown(attempt.args)):
         called += f"\n  {name}: {shortened(value) if position else _short_text(value)}"
     used = [event for event in taken if not differences(event, attempt) and attempt.refused_by(event) is None]
-    if used:
+    if ambiguous:
+        message = f"Several recorded calls match, each with other values that change from run to run: {called}"
+        hint = (
+            "nothing says which of them this call is. Let the calls differ in something else, make an earlier call "
+            "that tells them apart, or leave the values out of the comparison."
+        )
+        shown: list[tuple[DependencyEvent, str]] = [(event, "") for event in ambiguous[:_CANDIDATES]]
+    elif used:
         message = f"No recorded answer is left for this call: {called}"
         hint = (
             f"the cassette holds {len(used)} such call{'s' if len(used) > 1 else ''} and "
@@ -111,7 +120,7 @@ def mismatch(
             f"The code calls more often than when it was recorded: record again, or let it have the last answer "
             f"again: {wording.repeating}."
         )
-        shown: list[tuple[DependencyEvent, str]] = [(event, " (answered already)") for event in used[:_CANDIDATES]]
+        shown = [(event, " (answered already)") for event in used[:_CANDIDATES]]
     else:
         message = f"No recorded call matches: {called}"
         shown = [(event, "") for event in nearest(waiting, attempt)]

@@ -177,6 +177,7 @@ class FolderReplay:
             cassette_path=self.library.directory,
             fail_on_unused=self._config.fail_on_unused,
             advice=self._wording.ignoring(rules) if rules else "",
+            bindings=tuple(dict.fromkeys(each for part in parts for each in part.bindings)),
         )
 
     def expects_body(self, incoming: IncomingRequest) -> bool:

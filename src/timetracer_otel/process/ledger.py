@@ -76,6 +76,7 @@ class ReplayLedger:
                 **_told(verdict.misses, verdict.blocked),
                 "unused": [event.eid for event in verdict.unused],
                 "live": dict(verdict.live),
+                "bindings": [[each.kind, each.recorded, each.present] for each in verdict.bindings],
             }
         )
 
@@ -86,6 +87,7 @@ class ReplayLedger:
             self._sums["unused"] += len(verdict.unused)
             self._sums["live"] += sum(verdict.live.values())
             self._sums["blocked"] += len(verdict.blocked)
+            self._sums["bound"] += len(verdict.bindings)
             self._without_plugin.update(verdict.without_plugin)
 
     def tell(self, library: CassetteLibrary) -> None:
@@ -95,6 +97,7 @@ class ReplayLedger:
         refused = f", {sums['refused']} without a recording" if sums["refused"] else ""
         named = f" ({', '.join(sorted(self._without_plugin))})" if self._without_plugin else ""
         blocked = f", {sums['blocked']} blocked" if sums["blocked"] else ""
+        blocked += f", {sums['bound']} bound" if sums["bound"] else ""
         faults.say(
             logging.WARNING if sums["missed"] or sums["blocked"] else logging.INFO,
             f"replay of {library.directory}: {sums['requests']} requests from "

@@ -7,12 +7,12 @@ library declared when its plugin was made, or else the form of its group, or els
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from timetracer_otel.base import plugin_names
 from timetracer_otel.redact.redactor import Redactor
-from timetracer_otel.types import EventResult
+from timetracer_otel.types import DependencyEvent, EventResult
 
 __all__ = ["PLAIN", "CallForm", "declare", "declare_group", "error_text", "find_by", "form_of"]
 
@@ -84,12 +84,26 @@ class CallForm:
         """
         return False
 
+    def held_by_server(self, event: DependencyEvent) -> Iterator[str]:
+        """The texts of a recorded call that its answer shows the server to have known before.
+
+        Such a text is nothing that the app has just made up. Here: the path of an HTTP request that only asks, and
+        that was answered.
+        """
+        signature, status = event.signature, event.result.status
+        if signature.method in _ASKING and signature.url is not None and status is not None and status < _ERRORS:
+            yield signature.url
+
     def rule_for(self, field: str, args: Any) -> str | None:
         """The rule of the setting ``ignore`` by which calls like this one leave out a field; None for the usual form
         of a rule.
         """
         return None
 
+
+_ASKING = frozenset({"GET", "HEAD"})
+_ERRORS = 400
+"""The first status that says that a request was not answered (RFC 9110 section 15)."""
 
 PLAIN = CallForm()
 

@@ -10,23 +10,25 @@ from timetracer_otel.report.words import event_name, event_remarks, event_status
 from timetracer_otel.types import Cassette, DependencyEvent, RecordedError, SpanFacts, header_pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["event_detail", "exchange_detail"]
 
 _INDENT = "    "
 
 
-def event_detail(event: DependencyEvent, pretty: bool = True) -> list[str]:
+def event_detail(event: DependencyEvent, pretty: bool = True, variables: Sequence[tuple[str, str]] = ()) -> list[str]:
     """Lines with everything that stands in an event.
 
     Args:
         event: What to show.
         pretty: Indent JSON bodies; False shows them as they are.
+        variables: The values in it that another run has other ones of, with their kinds.
     """
     times = f"started at {format_ms(event.start_offset_ms)} ms, took {format_ms(event.duration_ms)} ms"
     lines = [f"#{event.eid} {event_name(event)}", f"  {event.event_type.value}, {times}, {event_status(event)}"]
     lines += [f"  {remark}" for remark in event_remarks(event)]
+    lines += [f"  variable: {kind} {printable(text)}" for kind, text in variables]
     if event.path:
         lines.append("  inside " + printable(" > ".join(event.path)))
     if event.call is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from timetracer_otel.base.counters import calls_by_library
+from timetracer_otel.match.variables import variables_of
 from timetracer_otel.report.tables import format_size, printable
 from timetracer_otel.report.words import format_ms, is_observed_only, request_name
 
@@ -28,6 +29,7 @@ def summary(cassette: Cassette) -> list[str]:
         *_without_plugin(cassette),
         ("policies", _policies(cassette)),
         ("lost", _lost(cassette)),
+        *_variables(cassette),
     ]
     if cassette.error_info:
         pairs.append(("error", ", ".join(f"{name}: {value}" for name, value in cassette.error_info.items())))
@@ -77,6 +79,11 @@ def _calls(cassette: Cassette) -> str:
 def _without_plugin(cassette: Cassette) -> list[tuple[str, str]]:
     alone = Counter(event.signature.lib for event in cassette.events if event.is_observed_only)
     return [("no plugin", f"{calls_by_library(dict(sorted(alone.items())))}: a replay refuses them")] if alone else []
+
+
+def _variables(cassette: Cassette) -> list[tuple[str, str]]:
+    counts = Counter(kind for kind, _ in variables_of(cassette).listed())
+    return [("variables", ", ".join(f"{count} {kind}" for kind, count in counts.items()))] if counts else []
 
 
 def _policies(cassette: Cassette) -> str:

@@ -1,9 +1,10 @@
-"""The verdict of a replay as text: which calls had no answer, were refused, not made, or live."""
+"""The verdict of a replay as text: which calls had no answer, were refused, not made, or live; what was bound."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from timetracer_otel.report.tables import printable
 from timetracer_otel.report.words import event_name
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def verdict_text(verdict: Verdict) -> str:
         ]
     unused = [f"#{event.eid} {event_name(event)}" for event in verdict.unused]
     lines += _section("unused", unused)
+    lines += _section("bound, recorded -> now", [printable(str(each)) for each in verdict.bindings])
     lines += _section("live", [f"{name}: {count}" for name, count in sorted(verdict.live.items())])
     return "\n".join(lines)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from timetracer_otel.base.hosts import Hosts, address_of_url
 from timetracer_otel.base.ignore_rules import BOUND
+from timetracer_otel.base.settings import variable_kinds
 from timetracer_otel.cassette import Unencodable
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import BodyEnd, EventType, TraceMode, Uncaptured
@@ -21,10 +22,13 @@ from timetracer_otel.match.advice import Wording
 from timetracer_otel.match.index import Accepts, EventIndex
 from timetracer_otel.match.joint_index import JointIndex
 from timetracer_otel.match.nearest import Attempt, describe, mismatch
-from timetracer_otel.match.rules import EVERYTHING, rules_of
-from timetracer_otel.match.signature import PARTIAL_BODY, RedactedCall, Signer
+from timetracer_otel.match.rules import EVERYTHING, MatchRules, rules_of
+from timetracer_otel.match.signature import PARTIAL_BODY, Key, RedactedCall, Signer
+from timetracer_otel.match.values import SECRET
+from timetracer_otel.match.variables import pseudonyms_of
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.session.base import BaseSession, EndedSpan
+from timetracer_otel.session.bindings import Bindings, Found
 from timetracer_otel.session.trace import TraceSession
 from timetracer_otel.session.uncovered import UncoveredCalls
 from timetracer_otel.types import (
@@ -54,6 +58,7 @@ class ReplaySession(BaseSession):
             The redaction rules are those of the recording, so that both sides of a match are in the same form.
         beside: What the process of a recorded request recorded outside any request, redacted by the same rules. It
             answers as well; what of it no call asks for is not unused.
+        pseudonyms: What stands in the recording in the places of secrets.
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class ReplaySession(BaseSession):
         strict: bool = True,
         config: TraceConfig | None = None,
         beside: Cassette | None = None,
+        pseudonyms: Sequence[str] = (),
     ) -> None:
         self.cassette = cassette
         self.cassette_path = cassette_path
@@ -99,6 +105,13 @@ class ReplaySession(BaseSession):
             more = [replace(event, eid=eid) for eid, event in enumerate(beside.events, last + 1)]
             self._events = [*cassette.events, *more]
             self._index = JointIndex(self._index, EventIndex(more, self._signer.recorded_key))
+        kinds = variable_kinds(config.variables if config is not None else TraceConfig().variables)
+        self._bindings = Bindings(
+            cassette, self._events, self._signer, self._rules, kinds, beside, (*pseudonyms, *pseudonyms_of(cassette))
+        )
+        self._tells_secrets: bool = bool(pseudonyms or pseudonyms_of(cassette)) and SECRET in kinds
+        """Whether equal calls may differ in their secrets, which are in no key."""
+        self._contested: dict[Key, list[DependencyEvent]] | None = None
         self._hashes_differ: bool | None = None
         self._mocked: dict[str, bool] = {}
         self._live_urls: set[str] = set()
@@ -251,19 +264,11 @@ class ReplaySession(BaseSession):
             ReplayMismatchError: No recorded event has this signature, or calls have taken all that have it.
         """
         made = self.redacted(call)
-        event = self.find(made, path)
-        if event is None:
-            raise self._missed(
-                Attempt(
-                    made.signature,
-                    made.body.data or None,
-                    made.args,
-                    made.headers,
-                    self._rules or EVERYTHING,
-                    refused_by=partial(self._refused_by, made),
-                )
-            )
-        return event
+        found = self._decided(made, path)
+        if found.event is None:
+            attempt = _attempt(made, self._rules, partial(self._refused_by, made))
+            raise self._missed(attempt, found.ambiguous)
+        return found.event
 
     def find(self, call: Call | RedactedCall, path: tuple[str, ...] = ()) -> DependencyEvent | None:
         """As `match`, but None where no event has this signature, or calls have taken all that have it.
@@ -272,12 +277,38 @@ class ReplaySession(BaseSession):
             ReplayMismatchError: The call has arguments that no recording can hold, and no such call failed when
                 recorded.
         """
-        made = self.redacted(call)
+        return self._decided(self.redacted(call), path).event
+
+    def _decided(self, made: RedactedCall, path: tuple[str, ...]) -> Found:
+        """The event for a call: one that is equal, or else one that is equal up to the names of variables.
+
+        This is the one place where that is decided. What it gives is taken, and has the values of this run.
+        """
         try:
             key = made.key
         except Unencodable as fault:
-            return self._find_outlined(made, path, fault)
+            return Found(self._find_outlined(made, path, fault))
+        bindings = self._bindings
+        if bindings.shadowed and bindings.is_shadowed(made.call):
+            return self._renamed(made, path)
+        event = self._equal(made, key, path)
+        if event is not None:
+            return Found(event if bindings.is_empty else bindings.given_back(event))
+        if self.fallback is None:
+            return self._renamed(made, path) if bindings.is_on else _NOTHING
+        other = self.fallback()
+        made_there = other.redacted(made)
+        event = other._equal(made_there, made_there.key, path)
+        if event is not None:
+            return Found(other._bindings.given_back(event))
+        found = self._renamed(made, path) if bindings.is_on else _NOTHING
+        return found if found.event is not None or found.ambiguous else other._decided(made_there, path)
+
+    def _equal(self, made: RedactedCall, key: Key, path: tuple[str, ...]) -> DependencyEvent | None:
+        """Take the event that is equal to a call; None where there is none."""
         accepts = self._accepts(made)
+        if self._tells_secrets:
+            accepts = self._with_secrets(made, key, accepts)
         event = self._index.take(key, path, accepts)
         if event is None and made.call.args is not None and self._hashed_anew():
             event = self._index.take(key, path, accepts)
@@ -288,9 +319,59 @@ class ReplaySession(BaseSession):
             event = self._index.take(other, path, accepts) if other is not None else None
         if event is None and self.config is not None and self.config.allow_repeats:
             event = self._index.again(key, accepts)
-        if event is None and self.fallback is not None:
-            event = self.fallback().find(made, path)
         return event
+
+    def _with_secrets(self, made: RedactedCall, key: Key, accepts: Accepts | None) -> Accepts | None:
+        """Which of the events that are equal but for their secrets may answer a call: those with its secrets.
+
+        Secrets are in no key. So they are compared here, where the recording has equal calls with different ones.
+
+        Raises:
+            ReplayMismatchError: Nothing says which of them has the call's secrets.
+        """
+        bindings = self._bindings
+        with bindings.lock:
+            if self._contested is None:
+                self._contested = {
+                    equal: events
+                    for equal, events in self._index.equal_calls().items()
+                    if len({bindings.variables.secrets_of(event) for event in events}) > 1
+                }
+            if not self._contested:
+                self._tells_secrets = False
+                return accepts
+            contested = key in self._contested
+            events = [event for event in self._contested.get(key, ()) if not self._index.is_taken(event)]
+            if not contested:
+                first = self._index.peek(key, (), accepts)
+                events = [first] if first is not None else []
+            found = bindings.with_secrets(made.call, events)
+            if not contested:
+                return accepts
+            if found is None:
+                raise self._missed(_attempt(made, self._rules, partial(self._refused_by, made)), events)
+            fitting = {id(event) for event in found}
+            return lambda event: id(event) in fitting and (accepts is None or accepts(event))
+
+    def _renamed(self, made: RedactedCall, path: tuple[str, ...]) -> Found:
+        """The event that is equal to a call up to the names of variables, taken, with the values of this run."""
+        bindings = self._bindings
+        with bindings.lock:
+            known = bindings.translated(made.call)
+            if known is not None:
+                there = self.redacted(known)
+                event = self._equal(there, there.key, path)
+                if event is not None:
+                    return Found(bindings.given_back(event))
+            if not _is_comparable(made.call):
+                return _NOTHING
+            while True:
+                found = bindings.find(made, path, self._index.is_taken, self._accepts(made))
+                if found.event is None:
+                    return found
+                if self._index.take_event(found.event):
+                    bindings.bind(found)
+                    return found._replace(event=bindings.given_back(found.event))
 
     def _find_outlined(self, made: RedactedCall, path: tuple[str, ...], fault: Unencodable) -> DependencyEvent:
         """The event of a call whose arguments no recording can hold. It holds an error, or cannot answer the call."""
@@ -316,10 +397,17 @@ class ReplaySession(BaseSession):
         """
         made = self.redacted(call)
         accepts = self._accepts(made)
-        event = self._index.peek(made.key, path, accepts)
+        bindings = self._bindings
+        event = None if bindings.is_shadowed(made.call) else self._index.peek(made.key, path, accepts)
         if event is None and thorough and self._hashed_anew():
-            event = self._index.peek(made.key, path, accepts)
-        return event
+            event = None if bindings.is_shadowed(made.call) else self._index.peek(made.key, path, accepts)
+        if event is not None or not bindings.is_on or not _is_comparable(made.call):
+            return event
+        with bindings.lock:
+            known = bindings.translated(made.call)
+            if known is not None:
+                event = self._index.peek(self.redacted(known).key, path, accepts)
+            return event or bindings.find(made, path, self._index.is_taken, accepts).event
 
     def _hashed_anew(self) -> bool:
         """Whether the recorded arguments have other hashes than the recording made of them, so that it is worth to
@@ -351,7 +439,7 @@ class ReplaySession(BaseSession):
         with self._lock:
             misses, live, refused = tuple(self._misses), dict(self.live_calls), set(self._refused)
         return Verdict(
-            hits=tuple(event for event in self._index.taken() if id(event) not in refused),
+            hits=tuple(event for event in self._index.taken() if event.eid not in refused),
             repeats=self._index.repeats,
             misses=misses,
             unused=tuple(unused),
@@ -362,6 +450,7 @@ class ReplaySession(BaseSession):
             cassette_path=self.cassette_path,
             fail_on_unused=self.config is not None and self.config.fail_on_unused,
             advice=self._advice(misses),
+            bindings=self._bindings.listed,
         )
 
     def claim(self, event: DependencyEvent) -> bool:
@@ -371,7 +460,7 @@ class ReplaySession(BaseSession):
     def refuse(self, event: DependencyEvent, why: str) -> ReplayMismatchError:
         """The error for a call whose event was found and cannot answer it."""
         with self._lock:
-            self._refused.add(id(event))
+            self._refused.add(event.eid)
         error = ReplayMismatchError(
             f"Recorded, but cannot be replayed: {event.signature.lib} {describe(event.signature)}: {why}",
             cassette_path=self.cassette_path,
@@ -471,11 +560,12 @@ class ReplaySession(BaseSession):
         )
         return self._count_miss(error)
 
-    def _missed(self, attempt: Attempt) -> ReplayMismatchError:
+    def _missed(self, attempt: Attempt, ambiguous: Sequence[DependencyEvent] = ()) -> ReplayMismatchError:
         error = mismatch(
             attempt,
             self._index.waiting(),
             self._index.taken(),
+            ambiguous,
             cassette_path=self.cassette_path,
             endpoint=self._endpoint,
             lost=self.cassette.stats.dropped,
@@ -490,6 +580,22 @@ class ReplaySession(BaseSession):
     @property
     def _wording(self) -> Wording:
         return Wording(self.by_environment, tuple(self.config.ignore) if self.config is not None else ())
+
+
+_NOTHING = Found()
+
+
+def _attempt(
+    made: RedactedCall, rules: MatchRules | None, refused_by: Callable[[DependencyEvent], str | None]
+) -> Attempt:
+    """A call that has no answer."""
+    body = made.body.data or None
+    return Attempt(made.signature, body, made.args, made.headers, rules or EVERYTHING, refused_by=refused_by)
+
+
+def _is_comparable(call: Call) -> bool:
+    """Whether all of a call is there to be compared."""
+    return call.body_end is BodyEnd.COMPLETE and call.too_long_bytes is None
 
 
 def _bound_rules(config: TraceConfig | None) -> tuple[str, ...]:

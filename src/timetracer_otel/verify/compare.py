@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from timetracer_otel.base.ignore_rules import IgnoreRule, parse_rule
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.exceptions import ConfigurationError
+from timetracer_otel.match.answer_names import AnswerNames
 from timetracer_otel.match.rules import scope_fits
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.report import body_difference, header_difference
+from timetracer_otel.report.bodies import decode_body
 from timetracer_otel.types import BodySnapshot, Cassette, HeaderMap, RequestSnapshot, header_pairs
 from timetracer_otel.verify.sender import Answer
 
@@ -76,8 +78,8 @@ class Comparison(NamedTuple):
     notes: list[str]
 
 
-def compare(cassette: Cassette, answer: Answer, ignored: Ignored) -> Comparison:
-    """Compare an answer of the service with the one that a cassette holds."""
+def compare(cassette: Cassette, answer: Answer, ignored: Ignored, names: AnswerNames) -> Comparison:
+    """Compare an answer of the service with the one that a cassette holds, up to the names of variables."""
     recorded, request = cassette.response, cassette.request
     redactor = Redactor.from_rules(cassette.policies.redaction_mode, cassette.policies.redaction_rules)
     no_headers, no_paths = ignored.in_answer_to(request)
@@ -90,6 +92,7 @@ def compare(cassette: Cassette, answer: Answer, ignored: Ignored) -> Comparison:
     now = HeaderMap(redactor.headers(answer.headers.pairs))
     # The bodies are compared, so their length need not be. The answer to HEAD has no body, but states the length.
     lengths = frozenset() if request.method == "HEAD" and "content-length" in before else {"content-length"}
+    before = HeaderMap(_agreeing(before, now, names))
     differences += header_difference(before, now, no_headers | lengths)
     if request.method == "HEAD" or answer.status in _WITHOUT_BODY:
         # The app may have given a body, but a server does not send it.
@@ -99,11 +102,45 @@ def compare(cassette: Cassette, answer: Answer, ignored: Ignored) -> Comparison:
         return Comparison(differences, [f"the body was not compared: {why}"])
     data = recorded.body.data if recorded.body is not None else None
     body = redactor.body(answer.body, answer.headers.pairs).data
-    differences += body_difference(data or b"", before, body, now, no_paths)
+    differences += _body_difference((data or b"", before), (body, now), no_paths, names)
     return Comparison(differences, [])
 
 
-def compare_job(cassette: Cassette, answer: Mapping[str, Any], ignored: Ignored) -> list[str]:
+def _agreeing(before: HeaderMap, now: HeaderMap, names: AnswerNames) -> Iterator[tuple[bytes, bytes]]:
+    """The recorded header lines, with present values where these agree."""
+    for name, value in before.pairs:
+        text, present = value.decode("latin-1"), now.get(name.decode("latin-1").lower())
+        agree = present is not None and names.agree(text, present)
+        yield name, (present or "").encode("latin-1") if agree else value
+
+
+def _body_difference(
+    recorded: tuple[bytes, HeaderMap], now: tuple[bytes, HeaderMap], ignored: Sequence[str], names: AnswerNames
+) -> list[str]:
+    differences = body_difference(*recorded, *now, ignored)
+    if not differences:
+        return []
+    before, after = (decode_body(*side).data for side in (recorded, now))
+    if "json" in now[1].get("content-type", ""):
+        aligned = _aligned(before, after, names)
+    else:
+        aligned = after if names.agree(before.decode("latin-1"), after.decode("latin-1")) else before
+    plain = [
+        HeaderMap(pair for pair in headers.pairs if pair[0].lower() != b"content-encoding")
+        for _, headers in (recorded, now)
+    ]
+    return body_difference(aligned, plain[0], after, plain[1], ignored) if aligned != before else differences
+
+
+def _aligned(before: bytes, after: bytes, names: AnswerNames) -> bytes:
+    """A recorded JSON body with present values where these agree; as it is where one of the two is no JSON."""
+    try:
+        return json.dumps(names.aligned(json.loads(before), json.loads(after))).encode()
+    except (ValueError, RecursionError):
+        return before
+
+
+def compare_job(cassette: Cassette, answer: Mapping[str, Any], ignored: Ignored, names: AnswerNames) -> list[str]:
     """What differs between what a job returned or raised, and what its recording has."""
     before = (cassette.error_info or {}).get("type")
     now = answer.get("error")
@@ -117,7 +154,8 @@ def compare_job(cassette: Cassette, answer: Mapping[str, Any], ignored: Ignored)
     headers = HeaderMap(header_pairs(cassette.response.headers))
     data = json.dumps(answer.get("value"), sort_keys=True).encode()
     _, paths = ignored.in_answer_to(cassette.request)
-    return body_difference(recorded.data, headers, redactor.body(data, headers.pairs).data, headers, paths)
+    now_body = redactor.body(data, headers.pairs).data
+    return _body_difference((recorded.data, headers), (now_body, headers), paths, names)
 
 
 def _not_compared(body: BodySnapshot | None) -> str | None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from enum import Enum
 from urllib.parse import unquote
 
+from timetracer_otel.base.settings import VARIABLE_KINDS
 from timetracer_otel.constants import REDACTED, BodyEnd
+from timetracer_otel.match.answer_names import AnswerNames
 from timetracer_otel.match.folder_index import CassetteLibrary
 from timetracer_otel.report import event_name
 from timetracer_otel.types import Cassette
@@ -68,6 +70,7 @@ class Runner:
         headers: Values of headers that replace the recorded ones, by name in lower case.
         timeout_s: How long one answer may take.
         fail_on_unused: Whether a recorded call that was not made fails its request.
+        kinds: The kinds of values that may be others than the recorded ones (the setting ``variables``).
     """
 
     library: CassetteLibrary
@@ -77,6 +80,7 @@ class Runner:
     headers: Mapping[str, str]
     timeout_s: float
     fail_on_unused: bool
+    kinds: Collection[str] = VARIABLE_KINDS
 
     def run(self, planned: Sequence[Planned], jobs: int, tell: Callable[[Result], None]) -> list[Result]:
         """Send all recordings and give the results, in the order that was planned.
@@ -118,10 +122,12 @@ class Runner:
             verdict = self.verdicts.wait_for(entry.path, 0.0) or CallVerdict(ended=True)
         else:
             result.status, result.took_s = answer.status, answer.took_s
-            differences, notes = compare(cassette, answer, self.ignored)
+            # The verdict first: by what the calls have bound, the answers are compared.
+            verdict = self.verdicts.wait_for(entry.path, self.timeout_s)
+            names = self._names(cassette, verdict, began_s)
+            differences, notes = compare(cassette, answer, self.ignored, names)
             result.problems += differences
             result.notes += notes
-            verdict = self.verdicts.wait_for(entry.path, self.timeout_s)
         self._add_calls(result, cassette, verdict)
         if result.problems:
             result.outcome = Outcome.FAILED
@@ -142,14 +148,18 @@ class Runner:
             result.problems.append(str(error))
             verdict = self.verdicts.wait_for(entry.path, 0.0) or CallVerdict(ended=True)
         else:
-            result.problems += compare_job(cassette, answer, self.ignored)
             verdict = self.verdicts.wait_for(entry.path, self.timeout_s) or CallVerdict()
+            result.problems += compare_job(cassette, answer, self.ignored, self._names(cassette, verdict, began_s))
         result.took_s = time.monotonic() - began_s
         self._add_calls(result, cassette, verdict)
         if result.problems:
             result.outcome = Outcome.FAILED
             result.notes += self._redacted(cassette)
         return result
+
+    def _names(self, cassette: Cassette, verdict: CallVerdict | None, began_s: float) -> AnswerNames:
+        bindings = verdict.bindings if verdict is not None else ()
+        return AnswerNames(cassette, bindings, self.kinds, time.monotonic() - began_s)
 
     def _add_calls(self, result: Result, cassette: Cassette, verdict: CallVerdict | None) -> None:
         if verdict is None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from timetracer_otel.types import Binding
+
 __all__ = ["CallVerdict", "VerdictFile"]
 
 _POLL_S = 0.02
@@ -27,6 +29,8 @@ class CallVerdict:
     """Whether the request has ended. Only calls of tasks that outlive the request may still come."""
     rules: list[str] = field(default_factory=list)
     """The ``ignore`` rules that are advised for the calls that had no answer."""
+    bindings: list[Binding] = field(default_factory=list)
+    """The values that the calls of this run had in the places of recorded ones."""
 
 
 class VerdictFile:
@@ -81,5 +85,6 @@ class VerdictFile:
         verdict = self._by_cassette.setdefault(str(found.get("cassette")), CallVerdict())
         verdict.misses += found.get("misses", ())
         verdict.rules += found.get("rules", ())
+        verdict.bindings += [Binding(*map(str, each)) for each in found.get("bindings", ())]
         verdict.ended = verdict.ended or found.get("state") == "ended"
         verdict.unused = list(found.get("unused", verdict.unused))

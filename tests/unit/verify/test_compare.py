@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from tests.sample_cassettes import body, cassette
+from timetracer_otel.base.settings import VARIABLE_KINDS
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.exceptions import ConfigurationError
-from timetracer_otel.types import AppliedPolicies, BodySnapshot, HeaderMap, RequestSnapshot, ResponseSnapshot
+from timetracer_otel.match.answer_names import AnswerNames
+from timetracer_otel.types import AppliedPolicies, Binding, BodySnapshot, HeaderMap, RequestSnapshot, ResponseSnapshot
 from timetracer_otel.verify import Ignored
 from timetracer_otel.verify.compare import Comparison, compare
 from timetracer_otel.verify.sender import Answer
@@ -29,18 +32,18 @@ def compared(
     status_now: int = 200,
     ignore: Any = (),
     known: bool = True,
+    bindings: Sequence[Binding] = (),
+    variables: bool = True,
 ) -> Comparison:
     snapshot = body(recorded) if isinstance(recorded, bytes) else recorded
-    return compare(
-        cassette(
-            [],
-            request=RequestSnapshot(method, "/a", headers=HeaderMap([(b"host", b"a")] if known else ())),
-            response=ResponseSnapshot(status, HeaderMap(headers), snapshot),
-            policies=AppliedPolicies(redaction_rules=["name:ssn"]),
-        ),
-        Answer(status_now, HeaderMap(headers_now), now, 0.1),
-        Ignored.of(ignore),
+    recording = cassette(
+        [],
+        request=RequestSnapshot(method, "/a", headers=HeaderMap([(b"host", b"a")] if known else ())),
+        response=ResponseSnapshot(status, HeaderMap(headers), snapshot),
+        policies=AppliedPolicies(redaction_rules=["name:ssn"]),
     )
+    names = AnswerNames(recording, bindings, VARIABLE_KINDS if variables else (), 0.1)
+    return compare(recording, Answer(status_now, HeaderMap(headers_now), now, 0.1), Ignored.of(ignore), names)
 
 
 def test_status_headers_and_body_count() -> None:
@@ -101,3 +104,36 @@ def test_where_only_a_span_is_known_the_status_is_compared() -> None:
     found = compared(None, b"anything", status_now=500, headers=(), known=False)
     assert found.differences == ["status: recorded 200, now 500"]
     assert found.notes == ["only the status was compared: only the span of this request was recorded"]
+
+
+A, B = "9f0c4f3e-7f0a-4c7e-9d55-0a1b2c3d4e5f", "8f0c4f3e-7f0a-4c7e-9d55-0a1b2c3d4e5f"
+P, Q = "3b9d8c7e-1f2a-4b3c-8d4e-5f6a7b8c9d0e", "4b9d8c7e-1f2a-4b3c-8d4e-5f6a7b8c9d0e"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "fits"),
+    [
+        (f'{{"id":"{A}","url":"/o/{A}"}}', f'{{"id":"{P}","url":"/o/{P}"}}', True),
+        (f'{{"id":"{A}","by":"{B}"}}', f'{{"id":"{P}","by":"{Q}"}}', True),
+        (f'{{"id":"{A}","by":"{B}"}}', f'{{"id":"{P}","by":"{P}"}}', False),
+        (f'{{"id":"{A}","by":"{A}"}}', f'{{"id":"{P}","by":"{Q}"}}', False),
+        (f'{{"id":"{A}","n":1}}', f'{{"id":"{P}","n":2}}', False),
+        (f'{{"id":"{A}"}}', f'{{"id":"{P.upper()}"}}', False),
+        (f'{{"id":"{A}"}}', '{"id":null}', False),
+    ],
+)
+@pytest.mark.parametrize("kind", ["application/json", "text/plain"])
+def test_values_that_the_app_made_for_its_answer_may_be_others(before: str, now: str, fits: bool, kind: str) -> None:
+    headers = ((b"content-type", kind.encode()), (b"x-order", A.encode()))
+    headers_now = ((b"content-type", kind.encode()), (b"x-order", P.encode()))
+    found = compared(before.encode(), now.encode(), headers=headers, headers_now=headers_now)
+    assert (found == NOTHING) is fits
+    strict = compared(before.encode(), now.encode(), headers=headers, headers_now=headers_now, variables=False)
+    assert strict.differences
+
+
+def test_an_answer_has_the_values_that_the_calls_have_bound() -> None:
+    bindings = [Binding("uuid", A, P)]
+    assert compared(f'["{A}"]'.encode(), f'["{P}"]'.encode(), bindings=bindings) == NOTHING
+    assert compared(f'["{A}"]'.encode(), f'["{Q}"]'.encode(), bindings=bindings).differences
+    assert compared(f'["{B}"]'.encode(), f'["{P}"]'.encode(), bindings=bindings).differences

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from timetracer_otel.constants import REDACTED
 from timetracer_otel.libraries.redis.commands import Command, carries, is_transaction, key_position, name_of, text
+from timetracer_otel.match.leaves import texts_of
 from timetracer_otel.redact.errors import SHORTEST_SECRET, edited_errors, replacing
 from timetracer_otel.redact.forms import CallForm
 from timetracer_otel.redact.redactor import Redactor
+from timetracer_otel.types import DependencyEvent, RecordedError
 
 __all__ = ["FORM", "redact_reply", "secrets_of", "without_quoted_arguments", "without_secrets", "words_of"]
 
@@ -55,6 +57,17 @@ class _Commands(CallForm):
         position = key_position(args)
         return args[position] if position < len(args) and isinstance(args[position], str) else None
 
+    def held_by_server(self, event: DependencyEvent) -> Iterator[str]:
+        """The words of the commands that only ask, and that found something."""
+        args, facts = event.call.args if event.call is not None else None, event.result.reply
+        replies = facts.get("replies") if type(facts) is dict else None
+        if type(args) is not list or not args or type(replies) is not list:
+            return
+        commands = args if type(args[0]) is list else [args]
+        for words, reply in zip(commands, replies, strict=False):
+            if words and str(words[0]).upper() in _ASKING and _found_something(reply):
+                yield from texts_of(words)
+
     def identifies(self, field: str, args: Any) -> bool:
         """Whether a word is a key, or says otherwise what a command asks for."""
         found = _WORD.match(field)
@@ -64,6 +77,27 @@ class _Commands(CallForm):
         if args and isinstance(args[0], list):
             return second is None or first >= len(args) or not carries(args[first], int(second))
         return not carries(args, first)
+
+
+_ASKING: Final = frozenset(
+    {
+        *("GET", "MGET", "STRLEN", "GETRANGE", "EXISTS", "TYPE", "TTL", "PTTL", "DUMP", "GETDEL", "GETEX"),
+        *("HGET", "HMGET", "HGETALL", "HEXISTS", "HKEYS", "HVALS", "HLEN", "HSCAN"),
+        *("LRANGE", "LINDEX", "LLEN", "LPOP", "RPOP", "SMEMBERS", "SISMEMBER", "SCARD"),
+        *("ZRANGE", "ZSCORE", "ZRANK", "ZCARD", "XRANGE", "XLEN"),
+    }
+)
+"""Commands that find nothing under a name that was just made up."""
+
+
+def _found_something(reply: Any) -> bool:
+    """Whether the reply to one of these commands says that there is something under the name."""
+    if isinstance(reply, RecordedError):
+        return False
+    if isinstance(reply, (list, tuple, dict)):
+        items = reply.values() if isinstance(reply, dict) else reply
+        return any(map(_found_something, items))
+    return reply not in (None, 0, -1, -2, "none", b"none", "fields", b"", "")
 
 
 FORM: Final = _Commands()

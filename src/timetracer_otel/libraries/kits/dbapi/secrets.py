@@ -15,15 +15,17 @@ from timetracer_otel.constants import REDACTED
 from timetracer_otel.libraries.kits.dbapi.ignored_parameters import base_name, ignored_by, tables_of
 from timetracer_otel.libraries.kits.dbapi.stand_ins import stand_in
 from timetracer_otel.libraries.kits.dbapi.statements import verb_of
+from timetracer_otel.match.leaves import texts_of
 from timetracer_otel.redact.errors import SHORTEST_SECRET, Edit, edited, replacing
 from timetracer_otel.redact.forms import CallForm, declare_group
 from timetracer_otel.redact.redactor import Redactor
-from timetracer_otel.types import EventResult
+from timetracer_otel.types import DependencyEvent, EventResult
 
 __all__ = ["STATEMENT", "StatementForm", "is_statement"]
 
 _LABEL: Final = re.compile(r"\.\"?(\w+)\"?\s+AS\s+\"?(\w+)", re.IGNORECASE)
 _BOUND_VALUE: Final = re.compile(r"args\.(?:parameters|many\[\d+\])(?:\.(?P<name>[^\s.\[\]]+)|\[(?P<position>\d+)\])")
+_FROM: Final = re.compile(r"\bFROM\b", re.IGNORECASE)
 _BRINGING: Final = frozenset({"INSERT", "REPLACE"})
 """What a statement begins with that only brings values along."""
 
@@ -82,6 +84,15 @@ class StatementForm(CallForm):
     def identifies(self, field: str, args: Any) -> bool:
         """Whether a value says which rows a statement is about: all may but those that an INSERT brings along."""
         return is_statement(args) and verb_of(args["statement"]) not in _BRINGING
+
+    def held_by_server(self, event: DependencyEvent) -> Iterator[str]:
+        """The bound values, and the text, of a SELECT that found rows."""
+        args: Any = event.call.args if event.call is not None else None
+        reply = event.result.reply
+        if not is_statement(args) or type(reply) is not dict or not reply.get("rows"):
+            return
+        if verb_of(args["statement"]) == "SELECT" and _FROM.search(args["statement"]) is not None:
+            yield from texts_of(args)
 
     def rule_for(self, field: str, args: Any) -> str | None:
         """``sql:INSERT orders.created_at`` for a bound value; None for other fields."""

@@ -1,0 +1,116 @@
+"""An answer with other values in the places of some of its own: in bodies, headers, rows, replies and errors.
+
+Types stay as they are, and so do the boundaries of a body's chunks. A length that the headers state follows the body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from timetracer_otel.match.leaves import mapped
+from timetracer_otel.match.values import Piece, Value, replaced
+from timetracer_otel.redact.content_encoding import decode_body, encode_body, known_encodings
+from timetracer_otel.redact.redactor import content_headers
+from timetracer_otel.redact.splice import Edit, apply_edits, move_boundaries
+from timetracer_otel.types import BodySnapshot, EventResult, HeaderMap, HeaderPairs, header_pairs
+
+__all__ = ["renamed"]
+
+Parse = Callable[[str], Sequence[Piece]]
+Other = Callable[[Value], "str | None"]
+
+_SERVERS_OWN = frozenset({b"date"})
+
+
+def renamed(result: EventResult, parse: Parse, other: Other) -> EventResult:
+    """An answer with other values; the same object where it holds none of those.
+
+    Args:
+        result: The answer of an event.
+        parse: Takes a text apart.
+        other: The value to put in the place of one; None where that stays.
+    """
+
+    def change(text: str) -> str:
+        return replaced(parse(text), other)
+
+    lines = header_pairs(result.headers)
+    body = _body(result.body, lines, parse, other)
+    changed: dict[str, Any] = {
+        "body": body,
+        "headers": _headers(result.headers, lines, change, body if body is not result.body else None),
+        "reply": mapped(result.reply, change),
+        "error": mapped(result.error, change),
+        "exception": mapped(result.exception, change),
+    }
+    if all(new is getattr(result, name) for name, new in changed.items()):
+        return result
+    return replace(result, **changed)
+
+
+def _headers(headers: Any, lines: HeaderPairs, change: Callable[[str], str], body: BodySnapshot | None) -> Any:
+    made = []
+    for name, value in lines:
+        lowered = name.lower()
+        text = value.decode("latin-1")
+        if lowered == b"content-length" and body is not None and body.data is not None and text.isdigit():
+            text = str(len(body.data))
+        elif lowered not in _SERVERS_OWN:
+            text = change(text)
+        made.append((name, text.encode("latin-1")))
+    if made == [*lines]:
+        return headers
+    if isinstance(headers, HeaderMap):
+        return HeaderMap(made)
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in made}
+
+
+def _body(body: BodySnapshot | None, lines: HeaderPairs, parse: Parse, other: Other) -> BodySnapshot | None:
+    if body is None:
+        return None
+    error = mapped(body.error, lambda text: replaced(parse(text), other))
+    if not isinstance(body.data, bytes):
+        data = mapped(body.data, lambda text: replaced(parse(text), other))
+        return body if data is body.data and error is body.error else replace(body, data=data, error=error)
+    encoding = known_encodings(content_headers(lines)[1].decode("latin-1"))
+    plain = decode_body(body.data, encoding) if encoding else body.data
+    edits = list(_edits(parse((plain or b"").decode("latin-1")), other))
+    if plain is None or not edits:
+        return body if error is body.error else replace(body, error=error)
+    data = apply_edits(plain, edits)
+    sizes = [size for _, size in body.chunks]
+    if encoding:
+        data = encode_body(data, encoding)
+        moved = _in_proportion(sizes, len(data))
+    else:
+        moved = move_boundaries(sizes, edits)
+    chunks = tuple((at_ms, size) for (at_ms, _), size in zip(body.chunks, moved, strict=False))
+    return replace(body, data=data, chunks=chunks, error=error, size_bytes=len(data))
+
+
+def _edits(pieces: Sequence[Piece], other: Other) -> list[Edit]:
+    edits = []
+    position = 0
+    for piece in pieces:
+        raw = piece if isinstance(piece, str) else piece.raw
+        if not isinstance(piece, str):
+            text = replaced((piece,), other)
+            if text != raw:
+                edits.append(Edit(position, position + len(raw), text.encode("latin-1")))
+        position += len(raw)
+    return edits
+
+
+def _in_proportion(sizes: Sequence[int], total: int) -> list[int]:
+    """Sizes of the same number of chunks that add up to another total."""
+    before = sum(sizes)
+    made: list[int] = []
+    position = cut = 0
+    for size in sizes:
+        position += size
+        boundary = total * position // before if before else 0
+        made.append(boundary - cut)
+        cut = boundary
+    return made

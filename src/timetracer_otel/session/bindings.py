@@ -1,0 +1,290 @@
+"""`Bindings`: which recorded value stands for which value of this run, and how a call is found by that.
+
+A binding is one to one, and between values of one kind and form. The first call that is equal to a recorded one but
+for variables fixes the bindings of the values in it, for the whole session. A value that an answer or the incoming
+request gave is never bound, nor one that stands elsewhere in the recording.
+
+Times are different in one thing. Two times may be equal in one run and differ in the next, by chance. So a time is
+bound by lying within the run on both sides, and several times may be bound to one.
+"""
+
+# pyright: strict
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import NamedTuple
+
+from timetracer_otel.match.leaves import leaves_of, mapped, texts_of
+from timetracer_otel.match.renaming import renamed
+from timetracer_otel.match.rules import EVERYTHING, MatchRules
+from timetracer_otel.match.signature import RedactedCall, Signer
+from timetracer_otel.match.values import SECRET, TIME, Instant, Value, replaced, values_in, within
+from timetracer_otel.match.variables import SLACK_S, Pair, Variables, is_given_back
+from timetracer_otel.redact.content_encoding import decode_body, known_encodings
+from timetracer_otel.redact.redactor import content_headers
+from timetracer_otel.types import Binding, Call, Cassette, DependencyEvent
+
+__all__ = ["Bindings", "Found"]
+
+
+class Found(NamedTuple):
+    """What was found for a call that is equal to no recorded one."""
+
+    event: DependencyEvent | None = None
+    pairs: Sequence[Pair] = ()
+    ambiguous: Sequence[DependencyEvent] = ()
+    """Recorded calls that would bind differently. None of them answers."""
+
+
+class _Fitting(NamedTuple):
+    """A recorded call that is equal to a present one but for variables."""
+
+    event: DependencyEvent
+    pairs: Sequence[Pair]
+    twin: str | None
+
+
+class Bindings:
+    """The book of one session. Safe from any thread.
+
+    Args:
+        cassette: The recording.
+        events: All events that answer.
+        signer: Makes calls comparable.
+        rules: Which parts of a call count, where that is not the default.
+        kinds: The kinds of variables that may be bound; empty for none.
+        beside: What the process recorded outside the request.
+        pseudonyms: Of secrets, in the recording.
+    """
+
+    def __init__(
+        self,
+        cassette: Cassette,
+        events: Sequence[DependencyEvent],
+        signer: Signer,
+        rules: MatchRules | None,
+        kinds: Collection[str],
+        beside: Cassette | None = None,
+        pseudonyms: Iterable[str] = (),
+    ) -> None:
+        self.lock = threading.RLock()
+        """Held while a call is looked for, and while what it binds is noted."""
+        self.is_on = bool(kinds)
+        self.shadowed: set[str] = set()
+        """Present values that stand for another value than the equal one of the recording, as the order of calls may
+        differ in an app whose chance is seeded. A call that holds one is not looked for as it is."""
+        self.is_empty: bool = True
+        """Whether nothing is bound yet to a value of this run that differs from the recorded one."""
+        self._make: Callable[[], Variables] = lambda: Variables(
+            cassette, events, signer, rules, kinds, beside, pseudonyms
+        )
+        self._made: Variables | None = None
+        self._rules = rules or EVERYTHING
+        self._began_s = time.time()
+        self._present: dict[str, str] = {}
+        """By the recorded value: the present one."""
+        self._recorded: dict[str, str] = {}
+        self._times: dict[str, str] = {}
+        """By the recorded time: the present one; empty where several are bound to it."""
+        self._listed: dict[tuple[str, str], Binding] = {}
+        self._first: dict[int, int] = {}
+        """By identity of a list of the recording's: where its first event stands that no call had taken."""
+
+    @property
+    def variables(self) -> Variables:
+        """The variables of the recording. It is analysed when this is first asked for."""
+        with self.lock:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+    @property
+    def listed(self) -> tuple[Binding, ...]:
+        """The bindings up to now in which the two values differ."""
+        with self.lock:
+            return tuple(self._listed.values())
+
+    def is_shadowed(self, call: Call) -> bool:
+        """Whether a call holds one of the `shadowed` values."""
+        if not self.shadowed:
+            return False
+        parsed = self.variables.parsed
+        body = (call.body or b"").decode("latin-1")
+        texts = (call.url or "", body, *texts_of(call.args))
+        return any(value.value in self.shadowed for text in texts for value in values_in(parsed(text)))
+
+    def translated(self, call: Call) -> Call | None:
+        """The call with recorded values in the places of the present ones that are bound; None where it has none."""
+        if self.is_empty or not self._recorded:
+            return None
+        changed: dict[str, object] = {}
+        url = call.url if call.url is None else self._as_recorded(call.url)
+        if url != call.url:
+            changed["url"] = url
+        if call.body:
+            coding = content_headers(call.headers)[1]
+            plain = decode_body(call.body, known_encodings(coding.decode("latin-1"))) if coding else call.body
+            before = (call.body if plain is None else plain).decode("latin-1")
+            body = self._as_recorded(before)
+            if body != before:
+                changed["body"] = body.encode("latin-1")
+                changed["headers"] = tuple(
+                    (name, value) for name, value in call.headers if name.lower() != b"content-encoding"
+                )
+        args = mapped(call.args, self._as_recorded)
+        if args is not call.args:
+            changed["args"] = args
+        return replace(call, **changed) if changed else None  # type: ignore[arg-type]
+
+    def find(
+        self,
+        made: RedactedCall,
+        path: tuple[str, ...],
+        is_taken: Callable[[DependencyEvent], bool],
+        accepts: Callable[[DependencyEvent], bool] | None,
+    ) -> Found:
+        """The recorded call that is equal to this one but for variables. It is to be called with the lock held.
+
+        Args:
+            made: The call.
+            path: Names of the spans around the call.
+            is_taken: Whether an event has answered a call already.
+            accepts: Whether an event may answer this call. Without it, all may.
+        """
+        variables = self.variables
+        leaves = leaves_of(made.view, self._rules)
+        method = made.call.lib, made.call.method
+        candidates, shape = variables.candidates(leaves, method, self._recorded)
+        fitting: list[_Fitting] = []
+        seen: set[tuple[str, tuple[str, ...]]] = set()
+        for event in islice(self._left_of(candidates, is_taken), _MOST_TRIED if shape is None else None):
+            if shape is not None and not variables.is_alike(event, shape):
+                continue
+            twin = variables.twin_of(event) if shape is not None and len(candidates) > 1 else None
+            if (twin is not None and (twin, event.path) in seen) or (accepts is not None and not accepts(event)):
+                continue
+            pairs = variables.pairs(event, leaves)
+            if pairs is not None and self._may_bind(pairs, is_taken):
+                fitting.append(_Fitting(event, pairs, twin))
+                if twin is not None:
+                    seen.add((twin, event.path))
+        return self._chosen(fitting, path)
+
+    def bind(self, found: Found) -> None:
+        """Note what the call that was found binds."""
+        for pair in found.pairs:
+            if pair.kind == TIME:
+                if is_given_back(pair):
+                    known = self._times.get(pair.recorded, pair.present)
+                    self._times[pair.recorded] = pair.present if known == pair.present else ""
+            else:
+                self._present[pair.recorded] = pair.present
+                self._recorded[pair.present] = pair.recorded
+                if pair.recorded != pair.present and pair.present in self.variables.fresh:
+                    self.shadowed.add(pair.present)
+            if pair.recorded != pair.present:
+                recorded, present = pair.texts
+                binding = Binding(pair.kind, recorded, _OF_A_SECRET if pair.kind == SECRET else present)
+                self._listed.setdefault((pair.recorded, pair.present), binding)
+                self.is_empty = False
+
+    def with_secrets(self, call: Call, events: Sequence[DependencyEvent]) -> list[DependencyEvent] | None:
+        """Those of some events, which are equal to a call but for secrets, that have its secrets, which are bound.
+
+        None where several have different ones, and nothing says which of them stand for those of the call.
+        """
+        fitting: list[tuple[DependencyEvent, list[Pair]]] = []
+        for event in events:
+            pairs = self.variables.secret_pairs(event, call)
+            if pairs is not None and self._may_bind(pairs, lambda _: False):
+                fitting.append((event, pairs))
+        if len({frozenset(pair[:3] for pair in pairs) for _, pairs in fitting}) > 1:
+            return None
+        if fitting:
+            self.bind(Found(*fitting[0]))
+        return [event for event, _ in fitting]
+
+    def given_back(self, event: DependencyEvent) -> DependencyEvent:
+        """The event with present values in its answer, where they are bound; the same one where it holds none."""
+        if self.is_empty or not self.variables.are_in_answer(event):
+            return event
+        with self.lock:
+            result = renamed(event.result, self.variables.parsed, self._present_of)
+        return event if result is event.result else replace(event, result=result)
+
+    def _as_recorded(self, text: str) -> str:
+        return replaced(self.variables.parsed(text), lambda value: self._recorded.get(value.value))
+
+    def _present_of(self, value: Value) -> str | None:
+        return self._present.get(value.value) or self._times.get(value.value) or None
+
+    def _left_of(
+        self, events: Sequence[DependencyEvent], is_taken: Callable[[DependencyEvent], bool]
+    ) -> Iterator[DependencyEvent]:
+        """The events that no call has taken. Those at the beginning that were taken are not looked at again."""
+        first = self._first.get(id(events), 0)
+        while first < len(events) and is_taken(events[first]):
+            first += 1
+        self._first[id(events)] = first
+        return (event for event in islice(events, first, None) if not is_taken(event))
+
+    def _chosen(self, fitting: Sequence[_Fitting], path: tuple[str, ...]) -> Found:
+        if not fitting:
+            return Found()
+        ways = {frozenset(pair[:3] for pair in each.pairs if pair.kind != TIME) for each in fitting}
+        twins = {each.twin or str(each.event.eid) for each in fitting}
+        if len(ways) > 1 and len(twins) > 1:
+            return Found(ambiguous=[each.event for each in fitting])
+        chosen = next((each for each in fitting if each.event.path == path), fitting[0])
+        return Found(chosen.event, chosen.pairs)
+
+    def _may_bind(self, pairs: Sequence[Pair], is_taken: Callable[[DependencyEvent], bool]) -> bool:
+        """Whether pairs agree with one another, with the book, and with the recording."""
+        present: dict[str, str] = {}
+        recorded: dict[str, str] = {}
+        for kind, before, now, instant, _ in pairs:
+            if kind == TIME:
+                if before != now and not self._is_now(instant):
+                    return False
+                continue
+            known = self._present.get(before)
+            if known is not None:
+                if known != now:
+                    return False
+                continue
+            if self._recorded.get(now, before) != before:
+                return False
+            if present.setdefault(before, now) != now or recorded.setdefault(now, before) != before:
+                return False
+            if before != now and not (self._is_own(now, is_taken) and self._is_free(before, is_taken)):
+                return False
+        return True
+
+    def _is_own(self, present: str, is_taken: Callable[[DependencyEvent], bool]) -> bool:
+        """Whether a present value may be one that this run made: no answer and no incoming request gave it, and where
+        the recorded run made the same, it does not stand for itself.
+        """
+        variables = self.variables
+        if present not in variables.known:
+            return True
+        return variables.fresh.get(present, SECRET) != SECRET and self._is_free(present, is_taken)
+
+    def _is_free(self, recorded: str, is_taken: Callable[[DependencyEvent], bool]) -> bool:
+        """Whether no call of this run has had a recorded value as it was recorded."""
+        return recorded in self._present or not any(map(is_taken, self.variables.places.get(recorded, ())))
+
+    def _is_now(self, instant: Instant | None) -> bool:
+        """Whether a present time lies within the run of this session."""
+        now_s = time.time()
+        began_s = min(self._began_s, now_s)
+        return instant is not None and within(instant, [(began_s - SLACK_S, now_s + SLACK_S)])
+
+
+_OF_A_SECRET = "(the secret of this run)"  # noqa: S105 - a text in the place of one
+_MOST_TRIED = 200
+"""How many waiting calls of other shapes are compared with one that is made now."""

@@ -1,0 +1,670 @@
+"""Values that an app makes anew in each run: a replay binds them to the recorded ones, one to one, and no others."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+import uuid
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.session.test_matching import SIGNER
+from timetracer_otel.config import TraceConfig
+from timetracer_otel.constants import EventType, TraceMode
+from timetracer_otel.exceptions import ConfigurationError, ReplayMismatchError
+from timetracer_otel.match.variables import Variables, variables_of
+from timetracer_otel.report import event_detail, summary, verdict_text
+from timetracer_otel.session import ReplaySession
+from timetracer_otel.types import (
+    BodySnapshot,
+    Call,
+    CallSnapshot,
+    Cassette,
+    DependencyEvent,
+    EventResult,
+    HeaderMap,
+    RecordedError,
+    RequestSnapshot,
+    ResponseSnapshot,
+    SessionMeta,
+)
+
+RECORDED_AT = datetime(2026, 1, 1, 12, 0, tzinfo=timezone.utc)
+A, B, C = (f"{digit}f0c4f3e-7f0a-4c7e-9d55-0a1b2c3d4e5f" for digit in "9ab")
+P, Q, R = (f"{digit}b9d8c7e-1f2a-4b3c-8d4e-5f6a7b8c9d0e" for digit in "345")
+
+
+def http(url: str, body: object = None, method: str = "POST", headers: tuple[tuple[bytes, bytes], ...] = ()) -> Call:
+    data = json.dumps(body).encode() if isinstance(body, (dict, list)) else body
+    return Call("httpx", EventType.HTTP_CLIENT, method, url, headers=headers, body=data)  # type: ignore[arg-type]
+
+
+def redis(*words: Any) -> Call:
+    return Call("redis", EventType.REDIS, str(words[0]), "redis://h:1/0", args=list(words))
+
+
+def sql(text: str, **parameters: Any) -> Call:
+    args = {"statement": text, "parameters": parameters}
+    return Call("sqlalchemy", EventType.DB_QUERY, text.split()[0], "sqlite:///app.db", args=args)
+
+
+def answered(
+    made: Call, answer: object = None, *, status: int = 200, headers: dict[str, str] | None = None, **result: Any
+) -> DependencyEvent:
+    """A recorded call, with an answer: a body (bytes, or what JSON holds) of HTTP, and a reply of other calls."""
+    lines = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+    if made.args is None and answer is not None:
+        data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        result["body"] = BodySnapshot(captured=True, data=data, chunks=((1.0, len(data)),), size_bytes=len(data))
+        lines.append((b"content-length", str(len(data)).encode()))
+    else:
+        result["reply"] = answer
+    view = SIGNER.redacted(made).view
+    body = BodySnapshot(captured=True, data=view.body) if view.body else None
+    return DependencyEvent(
+        0,
+        made.event_type,
+        0.0,
+        1.0,
+        SIGNER.redacted(made).signature,
+        EventResult(status=status, headers=HeaderMap(lines), **result),
+        CallSnapshot(headers=HeaderMap(made.headers), body=body, args=view.args),
+    )
+
+
+def replaying(
+    *events: DependencyEvent, request: RequestSnapshot | None = None, pseudonyms: tuple[str, ...] = (), **config: Any
+) -> ReplaySession:
+    for eid, event in enumerate(events, 1):
+        event.eid, event.start_offset_ms = eid, eid * 10.0
+    cassette = Cassette(
+        "1",
+        SessionMeta("id", RECORDED_AT.isoformat(), "", ""),
+        request or RequestSnapshot("GET", "/me"),
+        ResponseSnapshot(200),
+        list(events),
+    )
+    settings_ = TraceConfig(mode=TraceMode.REPLAY, **config)
+    return ReplaySession(cassette, "x.msgpack", config=settings_, pseudonyms=pseudonyms)
+
+
+def body_of(event: DependencyEvent) -> Any:
+    assert event.result.body is not None
+    assert sum(size for _, size in event.result.body.chunks) == len(event.result.body.data)
+    assert dict(event.result.headers)["content-length"] == str(len(event.result.body.data))
+    return json.loads(event.result.body.data)
+
+
+def missed(session: ReplaySession, made: Call) -> ReplayMismatchError:
+    bound = session.verdict().bindings
+    with pytest.raises(ReplayMismatchError) as caught:
+        session.match(made)
+    assert session.verdict().bindings == bound
+    return caught.value
+
+
+def pairs(session: ReplaySession) -> list[tuple[str, str, str]]:
+    return [(each.kind, each.recorded, each.present) for each in session.verdict().bindings]
+
+
+ORDER = http("http://h/orders", {"id": A, "item": 1})
+
+
+def test_a_fresh_value_is_bound_and_given_back_in_every_way_to_write_it() -> None:
+    bare, now_bare = uuid.UUID(A).hex, uuid.UUID(P).hex
+    session = replaying(
+        answered(
+            ORDER, {"id": A, "link": f"/orders/{A}", "up": A.upper(), "bare": bare}, headers={"location": f"/o/{A}"}
+        ),
+        answered(http(f"http://h/orders/{A}/items?of={bare}", method="GET"), [1, A]),
+        answered(redis("SET", f"order:{A}:v1", f'{{"id": "{bare}"}}'), {"replies": [b"OK"]}),
+        answered(sql("INSERT INTO o (id) VALUES (:id)", id=uuid.UUID(A)), {"rows": [(uuid.UUID(A), A, 7)]}),
+        answered(http("http://h/form", f"id={A}&x=1".encode()), {"ok": True}),
+    )
+    answer = session.match(http("http://h/orders", {"id": P, "item": 1}))
+    assert body_of(answer) == {"id": P, "link": f"/orders/{P}", "up": P.upper(), "bare": now_bare}
+    assert answer.result.headers["location"] == f"/o/{P}"
+    assert body_of(session.match(http(f"http://h/orders/{P}/items?of={now_bare}", method="GET"))) == [1, P]
+    session.match(redis("SET", f"order:{P}:v1", f'{{"id": "{now_bare}"}}'))
+    answer = session.match(sql("INSERT INTO o (id) VALUES (:id)", id=uuid.UUID(P)))
+    assert answer.result.reply == {"rows": [(uuid.UUID(P), P, 7)]}
+    session.match(http("http://h/form", f"id={P}&x=1".encode()))
+    verdict = session.verdict()
+    assert pairs(session) == [("uuid", A, P)]
+    assert (len(verdict.hits), verdict.unused, verdict.ok) == (5, (), True)
+
+
+def test_a_value_that_an_answer_gave_is_never_bound() -> None:
+    session = replaying(
+        answered(http("http://h/new", method="POST"), {"id": A}), answered(http(f"http://h/orders/{A}", method="PUT"))
+    )
+    assert body_of(session.match(http("http://h/new", method="POST"))) == {"id": A}
+    assert "url" in missed(session, http(f"http://h/orders/{P}", method="PUT")).actual
+    session.match(http(f"http://h/orders/{A}", method="PUT"))
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        RequestSnapshot("GET", f"/orders/{A}"),
+        RequestSnapshot("GET", "/orders", query={"id": A}),
+        RequestSnapshot("GET", "/orders", headers={"x-order": A}),
+        RequestSnapshot("POST", "/orders", body=BodySnapshot(captured=True, data=json.dumps({"id": A}).encode())),
+    ],
+    ids=["path", "query", "header", "body"],
+)
+def test_a_value_that_the_incoming_request_gave_is_never_bound(request_: RequestSnapshot) -> None:
+    missed(replaying(answered(ORDER), request=request_), http("http://h/orders", {"id": P, "item": 1}))
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer", "now"),
+    [
+        (http(f"http://h/tenants/{A}", method="GET"), {"plan": "gold"}, http(f"http://h/tenants/{P}", method="GET")),
+        (redis("GET", f"cache:{A}"), {"replies": [b"x"]}, redis("GET", f"cache:{P}")),
+        (
+            sql("SELECT plan FROM tenants WHERE id = :id", id=A),
+            {"rows": [("gold",)], "rowcount": 1},
+            sql("SELECT plan FROM tenants WHERE id = :id", id=P),
+        ),
+    ],
+    ids=["http", "redis", "sql"],
+)
+def test_what_the_server_knew_already_is_none_of_the_apps_making(asked: Call, answer: object, now: Call) -> None:
+    # A tenant, or a hash of what is cached, is an identifier as well. To bind it would give a neighbour's answer.
+    missed(replaying(answered(asked, answer)), now)
+
+
+def test_a_question_that_found_nothing_is_answered() -> None:
+    session = replaying(
+        answered(http(f"http://h/orders/{A}", method="GET"), {"error": f"no {A}"}, status=404),
+        answered(redis("GET", f"cache:{B}"), {"replies": [None]}),
+        answered(sql("SELECT 1 FROM t WHERE id = :id", id=C), {"rows": [], "rowcount": 0}),
+    )
+    assert body_of(session.match(http(f"http://h/orders/{P}", method="GET"))) == {"error": f"no {P}"}
+    session.match(redis("GET", f"cache:{Q}"))
+    session.match(sql("SELECT 1 FROM t WHERE id = :id", id=R))
+
+
+def test_two_calls_that_would_bind_differently_are_a_miss_that_shows_both() -> None:
+    session = replaying(
+        answered(http("http://h/orders", {"id": A}), {"number": 1}),
+        answered(http("http://h/orders", {"id": B}), {"number": 2}),
+    )
+    error = missed(session, http("http://h/orders", {"id": P}))
+    assert "Several recorded calls match" in str(error)
+    assert A in str(error)
+    assert B in str(error)
+    # Exact matches win, and are bound to themselves.
+    assert body_of(session.match(http("http://h/orders", {"id": A}))) == {"number": 1}
+    assert body_of(session.match(http("http://h/orders", {"id": P}))) == {"number": 2}
+
+
+def test_a_known_binding_decides_between_calls() -> None:
+    session = replaying(
+        answered(http("http://h/orders", {"id": A, "item": "tea"})),
+        answered(http("http://h/orders", {"id": B, "item": "cup"})),
+        answered(http("http://h/pay", {"order": A}), {"paid": 1}),
+        answered(http("http://h/pay", {"order": B}), {"paid": 2}),
+    )
+    missed(session, http("http://h/pay", {"order": Q}))
+    session.match(http("http://h/orders", {"id": Q, "item": "cup"}))
+    assert body_of(session.match(http("http://h/pay", {"order": Q}))) == {"paid": 2}
+    # One other value is left for the other order, so what stands in its place is that.
+    assert body_of(session.match(http("http://h/pay", {"order": P}))) == {"paid": 1}
+    missed(session, http("http://h/orders", {"id": R, "item": "tea"}))
+    session.match(http("http://h/orders", {"id": P, "item": "tea"}))
+
+
+def test_calls_that_nothing_tells_apart_are_taken_in_their_order() -> None:
+    # A log with a key for each entry: no other call has the keys, and the answers are the same.
+    session = replaying(
+        *(answered(http("http://h/log", {"id": key, "text": "x"}), {"stored": key}) for key in (A, B, C))
+    )
+    for key in (P, Q, R):
+        assert body_of(session.match(http("http://h/log", {"id": key, "text": "x"}))) == {"stored": key}
+    assert pairs(session) == [("uuid", A, P), ("uuid", B, Q), ("uuid", C, R)]
+
+
+def test_one_value_is_bound_to_one_value() -> None:
+    calls = [http("http://h/a", {"id": A, "by": B}), http("http://h/b", {"id": A}), http("http://h/c", {"id": C})]
+    session = replaying(*map(answered, calls))
+    missed(session, http("http://h/a", {"id": P, "by": P}))
+    session.match(http("http://h/a", {"id": P, "by": Q}))
+    missed(session, http("http://h/b", {"id": R}))
+    missed(session, http("http://h/b", {"id": Q}))
+    missed(session, http("http://h/c", {"id": P}))
+    session.match(http("http://h/b", {"id": P}))
+    session.match(http("http://h/c", {"id": R}))
+    assert pairs(session) == [("uuid", A, P), ("uuid", B, Q), ("uuid", C, R)]
+
+
+def test_what_was_used_as_it_was_recorded_is_bound_to_itself() -> None:
+    session = replaying(answered(http("http://h/a", {"id": A})), answered(http("http://h/b", {"id": A})))
+    session.match(http("http://h/a", {"id": A}))
+    missed(session, http("http://h/b", {"id": P}))
+    session.match(http("http://h/b", {"id": A}))
+    assert pairs(session) == []
+
+
+@pytest.mark.parametrize(
+    ("recorded", "now"),
+    [
+        (A, P.upper()),
+        (A, uuid.UUID(P).hex),
+        (A, "c653cdb0-eb9c-11f1-8b09-02fc00000001"),
+        (A, "order-1"),
+        ("9f0c4f3e7f0a4c7e", "9f0c4f3e7f0a4c7e9f"),
+        ("2026-01-01T12:00:00Z", "2026-01-02T12:00:00Z"),
+        ("2026-01-01T12:00:00Z", "now"),
+        ("2025-01-01", "2025-01-02"),
+    ],
+)
+def test_values_of_other_kinds_and_forms_are_not_bound(recorded: str, now: str) -> None:
+    now = datetime.now(timezone.utc).isoformat() if now == "now" else now
+    missed(replaying(answered(http("http://h/a", {"v": recorded}))), http("http://h/a", {"v": now}))
+
+
+def test_types_stay_as_they_are() -> None:
+    at, day = RECORDED_AT + timedelta(microseconds=5), RECORDED_AT.date()
+    insert = "INSERT INTO o VALUES (:id, :at, :day, :flake, :epoch)"
+    rows = [(uuid.UUID(A), at, at.replace(tzinfo=None), day, 175928847299117063, b"x:" + A.encode(), Decimal("1.5"))]
+    values = {"id": uuid.UUID(A), "at": at, "day": day, "flake": 175928847299117063, "epoch": at.timestamp()}
+    session = replaying(
+        answered(sql(insert, **values), {"rows": rows}),
+        answered(sql("SELECT 1 WHERE :at", at=at.replace(tzinfo=None))),
+    )
+    now = datetime.now(timezone.utc)
+    present = {
+        "id": uuid.UUID(P),
+        "at": now,
+        "day": now.date(),
+        "flake": 185928847299117064,
+        "epoch": now.timestamp(),
+    }
+    (row,) = session.match(sql(insert, **present)).result.reply["rows"]
+    naive, recorded_day = at.replace(tzinfo=None), day
+    # A day is too coarse to be known for the app's own.
+    expected = (uuid.UUID(P), now, naive, recorded_day, 185928847299117064, b"x:" + P.encode(), Decimal("1.5"))
+    assert row == expected
+    assert [type(item) for item in row] == [type(item) for item in rows[0]]
+    missed(session, sql("SELECT 1 WHERE :at", at=now))
+    # The first answer gave this one.
+    missed(session, sql("SELECT 1 WHERE :at", at=now.replace(tzinfo=None)))
+    session.match(sql("SELECT 1 WHERE :at", at=naive))
+
+
+def test_a_time_of_this_run_stands_for_one_of_the_recorded_run() -> None:
+    def stamped(moment: datetime) -> Call:
+        day, seconds = f"{moment:%Y-%m-%d}", int(moment.timestamp())
+        return http(f"http://h/report?day={day}", {"at": moment.isoformat(), "s": seconds, "ms": seconds * 1000})
+
+    session = replaying(*(answered(stamped(RECORDED_AT), {"n": n}) for n in (1, 2)))
+    for n in (1, 2):
+        assert body_of(session.match(stamped(datetime.now(timezone.utc)))) == {"n": n}
+    session = replaying(answered(stamped(RECORDED_AT)))
+    missed(session, stamped(datetime.now(timezone.utc) - timedelta(hours=1)))
+    session = replaying(answered(stamped(RECORDED_AT - timedelta(hours=1))))
+    missed(session, stamped(datetime.now(timezone.utc)))
+
+
+def test_two_times_may_be_equal_in_one_run_and_differ_in_the_next() -> None:
+    now = datetime.now(timezone.utc)
+    later = now + timedelta(microseconds=1)
+    insert = "INSERT INTO o (made, seen) VALUES (:made, :seen)"
+    session = replaying(answered(sql(insert, made=RECORDED_AT, seen=RECORDED_AT), {"rows": [(RECORDED_AT,)]}))
+    assert session.match(sql(insert, made=now, seen=later)).result.reply == {"rows": [(RECORDED_AT,)]}
+
+
+def test_the_setting_limits_the_kinds() -> None:
+    made = http("http://h/a", {"id": P, "at": datetime.now(timezone.utc).isoformat()})
+    recorded = http("http://h/a", {"id": A, "at": RECORDED_AT.isoformat()})
+    for variables in ("off", "uuid", "time", "ulid,random"):
+        missed(replaying(answered(recorded), variables=variables), made)
+    for given_ in ("on", "uuid,time", ["time", "uuid"]):
+        replaying(answered(recorded), variables=given_).match(made)
+    with pytest.raises(ConfigurationError, match="on, off, or kinds"):
+        TraceConfig(variables=["uid"])
+
+
+def test_a_compressed_answer_is_compressed_again() -> None:
+    data = gzip.compress(json.dumps({"id": A, "x": "y" * 100}).encode())
+    session = replaying(answered(ORDER, data, headers={"content-encoding": "gzip"}))
+    body = session.match(http("http://h/orders", {"id": P, "item": 1})).result.body
+    assert body is not None
+    assert json.loads(gzip.decompress(body.data)) == {"id": P, "x": "y" * 100}
+    assert [size for _, size in body.chunks] == [len(body.data)]
+
+
+def test_the_chunks_of_an_answer_keep_their_boundaries() -> None:
+    at = RECORDED_AT.isoformat()
+    recorded = answered(http("http://h/a", {"at": at}), b"1 " + at.encode() + b" 34")
+    assert recorded.result.body is not None
+    recorded.result.body.chunks = ((1.0, 2), (2.0, len(at)), (3.0, 3))
+    now = datetime.now(timezone.utc).replace(microsecond=5).isoformat()
+    body = replaying(recorded).match(http("http://h/a", {"at": now})).result.body
+    assert body is not None
+    assert body.data == b"1 " + now.encode() + b" 34"
+    assert body.chunks == ((1.0, 2), (2.0, len(now)), (3.0, 3))
+
+
+def test_errors_name_the_present_value() -> None:
+    error = RecordedError("builtins:ValueError", f"no {A}", (f"no {A}", uuid.UUID(A)), {"code": A})
+    session = replaying(answered(sql("INSERT :id", id=A), error=f"no {A}", exception=error))
+    result = session.match(sql("INSERT :id", id=P)).result
+    assert result.error == f"no {P}"
+    assert result.exception == RecordedError("builtins:ValueError", f"no {P}", (f"no {P}", uuid.UUID(P)), {"code": P})
+
+
+def test_a_refusal_of_a_bound_event_counts_it_as_no_hit() -> None:
+    session = replaying(answered(ORDER, {"id": A}))
+    event = session.match(http("http://h/orders", {"id": P, "item": 1}))
+    session.refuse(event, "why")
+    assert session.verdict().hits == ()
+
+
+def test_upcoming_tells_what_match_would_take() -> None:
+    recorded = answered(ORDER, {"id": A})
+    session = replaying(recorded, answered(http(f"http://h/orders/{A}", method="PUT")))
+    made = http("http://h/orders", {"id": P, "item": 1})
+    assert session.upcoming(made) is recorded
+    assert session.upcoming(http(f"http://h/orders/{P}", method="DELETE")) is None
+    assert pairs(session) == []
+    session.match(made)
+    assert session.upcoming(made) is None
+    assert session.upcoming(http(f"http://h/orders/{P}", method="PUT")) is not None
+
+
+def test_a_pseudonym_stands_for_the_secret_of_this_run() -> None:
+    secret, pseudonym, other = "hunter2.x/y", "mfqzop5.k/q", "hunter3.x/y"
+    session = replaying(
+        answered(http("http://h/login?key=mfqzop5.k%2Fq", {"pass": pseudonym}), {"welcome": pseudonym}),
+        answered(redis("SET", "s", f"[{pseudonym}]")),
+        answered(http("http://h/b", {"pass": pseudonym})),
+        pseudonyms=(pseudonym,),
+    )
+    login = http("http://h/login?key=hunter2.x%2Fy", {"pass": secret})
+    missed(session, http("http://h/login?key=hunter2.x%2Fy", {"pass": other}))
+    missed(session, http("http://h/login?key=short", {"pass": "short"}))
+    assert body_of(session.match(login)) == {"welcome": secret}
+    missed(session, http("http://h/b", {"pass": other}))
+    session.match(redis("SET", "s", f"[{secret}]"))
+    session.match(http("http://h/b", {"pass": secret}))
+    assert pairs(session) == [("secret", pseudonym, "(the secret of this run)")]
+
+
+def test_two_tenants_get_their_own_answers_or_a_refusal() -> None:
+    def asked(path: str, token: str, method: str = "GET") -> Call:
+        return http(f"http://h/{path}", method=method, headers=((b"Authorization", f"Bearer {token}".encode()),))
+
+    one, two = "pseudonym-of-one", "pseudonym-of-two"
+
+    def session_of(*events: DependencyEvent) -> ReplaySession:
+        return replaying(*events, pseudonyms=(one, two))
+
+    balances = [(asked("balance", one), {"n": 1}), (asked("balance", two), {"n": 2})]
+    # Nothing says whose secret it is.
+    session = session_of(*(answered(call, answer) for call, answer in balances))
+    assert "Several recorded calls match" in str(missed(session, asked("balance", "real-secret-two")))
+    # The first call of each says it.
+    first = [answered(asked("login/1", one)), answered(asked("login/2", two))]
+    session = session_of(*first, *(answered(call, answer) for call, answer in balances))
+    session.match(asked("login/2", "real-secret-two"))
+    assert body_of(session.match(asked("balance", "real-secret-two"))) == {"n": 2}
+    # The other tenant is the only one left.
+    assert body_of(session.match(asked("balance", "real-secret-one"))) == {"n": 1}
+    missed(session, asked("balance", "real-secret-two"))
+    assert pairs(session) == [
+        ("secret", two, "(the secret of this run)"),
+        ("secret", one, "(the secret of this run)"),
+    ]
+    # An answer gave the token, so the app has the pseudonym.
+    given_ = answered(http("http://h/token"), {"token": two})
+    session = session_of(given_, *(answered(call, answer) for call, answer in balances))
+    session.match(http("http://h/token"))
+    assert body_of(session.match(asked("balance", two))) == {"n": 2}
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["path", "query", "json", "form", "redis", "hash", "sql", "object"]),
+        st.lists(st.integers(0, 5), min_size=1, max_size=3),
+        st.lists(st.integers(0, 5), max_size=2),
+    ),
+    min_size=1,
+    max_size=6,
+)
+FORMS = [
+    lambda seed: str(uuid.UUID(int=seed, version=4)),
+    lambda seed: uuid.UUID(int=seed ^ 7, version=4).hex,
+    lambda seed: f"{seed:032x}"[:24],
+    lambda seed: f"01J{_base(seed, '0123456789ABCDEFGHJKMNPQRSTVWXYZ', 23)}",
+    lambda seed: str(10**17 + seed % 10**17),
+    lambda seed: str(uuid.UUID(int=seed ^ 3, version=4)).upper(),
+]
+
+
+def _base(number: int, alphabet: str, length: int) -> str:
+    digits = ""
+    for _ in range(length):
+        number, digit = divmod(number, len(alphabet))
+        digits += alphabet[digit]
+    return digits
+
+
+def names_by(seed: int) -> list[str]:
+    """Six values of six forms, other ones for each seed."""
+    return [form(pow(3, 200 + seed * 6 + number, 2**127 - 1)) for number, form in enumerate(FORMS)]
+
+
+def made_of(step: tuple[str, list[int], list[int]], number: int, names: list[str]) -> Call:
+    kind, used, _ = step
+    values = [names[index] for index in used]
+    if kind == "path":
+        return http(f"http://h/{number}/" + "/x/".join(values), method="PUT")
+    if kind == "query":
+        return http(
+            f"http://h/{number}?" + "&".join(f"q{at}={value}" for at, value in enumerate(values)), method="PUT"
+        )
+    if kind == "json":
+        return http(f"http://h/{number}", {"values": values, "n": number})
+    if kind == "form":
+        return http(f"http://h/{number}", "&".join(f"f={value}%20x" for value in values).encode())
+    if kind == "redis":
+        return redis("SET", f"{number}:{':'.join(values)}", json.dumps(values))
+    if kind == "hash":
+        return redis("HSET", str(number), {value: f"<{value}>" for value in values})
+    if kind == "sql":
+        return sql(f"INSERT INTO t{number} VALUES ('{', '.join(values)}', :v)", v=values[-1])
+    return sql(f"INSERT INTO t{number}", **{f"v{at}": value.encode() for at, value in enumerate(values)})
+
+
+@settings(max_examples=60, deadline=None)
+@given(STEPS, st.integers(1, 10_000), st.integers(10_001, 20_000), st.randoms(use_true_random=False))
+def test_any_renaming_replays_in_any_order(
+    steps: list[tuple[str, list[int], list[int]]], before: int, now: int, chance: Any
+) -> None:
+    recorded, present = names_by(before), names_by(now)
+
+    def answer(step: tuple[str, list[int], list[int]], seen: set[int], names: list[str]) -> Any:
+        return [names[index] for index in [*step[1], *step[2]] if index in seen]
+
+    seen: set[int] = set()
+    events, answers = [], []
+    for number, step in enumerate(steps):
+        seen |= set(step[1])
+        events.append(answered(made_of(step, number, recorded), {"replies": answer(step, seen, recorded)}))
+        answers.append(({*seen}, step))
+    session = replaying(*events)
+    order = list(range(len(steps)))
+    chance.shuffle(order)
+    bound: set[int] = set()
+    for number in order:
+        held, step = answers[number]
+        bound |= set(step[1])
+        result = session.match(made_of(step, number, present)).result
+        got = result.reply if result.body is None else json.loads(result.body.data)
+        # What no call has bound yet is still as it was recorded.
+        mixed = [present[index] if index in bound else recorded[index] for index in range(6)]
+        assert got == {"replies": answer(step, held, mixed)}
+    assert {(r, p) for _, r, p in pairs(session)} == {(recorded[index], present[index]) for index in bound}
+    assert session.verdict().unused == ()
+
+
+@settings(max_examples=60, deadline=None)
+@given(STEPS, st.integers(1, 10_000), st.integers(0, 5), st.data())
+def test_any_other_change_is_a_miss(
+    steps: list[tuple[str, list[int], list[int]]], seed: int, at: int, data: st.DataObject
+) -> None:
+    recorded, present = names_by(seed), names_by(seed + 20_000)
+    at %= len(steps)
+    given_ = names_by(seed + 40_000)
+    session = replaying(
+        answered(http("http://h/gives"), {"values": given_}),
+        *(answered(made_of(step, number, recorded)) for number, step in enumerate(steps)),
+    )
+    kind, used, more = steps[at]
+    change = data.draw(st.sampled_from(["constant", "form", "twice", "given"]))
+    if change == "constant":
+        made = made_of(steps[at], at + 100, present)
+    elif change == "form":
+        number = used[0]
+        other = [*present[:number], present[(number + 1) % 6], *present[number + 1 :]]
+        made = made_of(steps[at], at, other)
+    elif change == "given":
+        made = made_of(steps[at], at, [given_[used[0]] if i == used[0] else value for i, value in enumerate(present)])
+    else:
+        if len(set(used)) < 2:
+            return
+        # One present value in the places of two recorded ones.
+        number = min(used)
+        other = [present[number] if index in used else value for index, value in enumerate(present)]
+        made = made_of(steps[at], at, other)
+    missed(session, made)
+    session.match(made_of((kind, used, more), at, present))
+
+
+UUIDS = [str(uuid.UUID(int=pow(11, 300 + number, 2**127 - 1), version=4)) for number in range(5)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(STEPS, st.permutations(UUIDS), st.randoms(use_true_random=False))
+def test_an_app_with_seeded_chance_replays_in_another_order(
+    steps: list[tuple[str, list[int], list[int]]], present: list[str], chance: Any
+) -> None:
+    # The same keys come up, and each may stand for another order than in the recording.
+    steps = [(kind, [index % 5 for index in used], []) for kind, used, _ in steps]
+    events = [
+        answered(made_of(step, n, UUIDS), {"replies": [UUIDS[i] for i in step[1]]}) for n, step in enumerate(steps)
+    ]
+    session = replaying(*events)
+    order = list(range(len(steps)))
+    chance.shuffle(order)
+    for number in order:
+        result = session.match(made_of(steps[number], number, present)).result
+        got = result.reply if result.body is None else json.loads(result.body.data)
+        assert got == {"replies": [present[index] for index in steps[number][1]]}
+    used = {index for _, indexes, _ in steps for index in indexes}
+    assert {(r, p) for _, r, p in pairs(session)} == {
+        (UUIDS[index], present[index]) for index in used if UUIDS[index] != present[index]
+    }
+
+
+def test_a_value_that_stands_for_another_is_not_taken_for_itself() -> None:
+    def calls(key: str, item: str) -> list[Call]:
+        return [http("http://h/new", {"id": key, "item": item}), http(f"http://h/orders/{key}", method="PUT")]
+
+    session = replaying(
+        *(answered(call, {"for": "tea"}) for call in calls(A, "tea")),
+        *(answered(call, {"for": "cup"}) for call in calls(B, "cup")),
+    )
+    assert [body_of(session.match(call)) for call in calls(A, "cup")] == [{"for": "cup"}] * 2
+    assert [body_of(session.match(call)) for call in calls(B, "tea")] == [{"for": "tea"}] * 2
+    session = replaying(*(answered(call) for call in (*calls(A, "tea"), *calls(B, "cup"))))
+    session.match(calls(A, "tea")[0])
+    missed(session, calls(A, "cup")[0])
+
+
+def test_calls_of_many_threads_are_bound_one_to_one() -> None:
+    keys = [str(uuid.UUID(int=pow(5, 300 + number, 2**127 - 1), version=4)) for number in range(80)]
+    recorded, present = keys[:40], keys[40:]
+    session = replaying(
+        *(answered(http("http://h/new", {"id": key, "n": n}), {"made": key}) for n, key in enumerate(recorded)),
+        *(
+            answered(http(f"http://h/orders/{key}", method="PUT"), {"n": n, "id": key})
+            for n, key in enumerate(recorded)
+        ),
+    )
+    failures: list[str] = []
+    start = threading.Barrier(8)
+
+    def work(first: int) -> None:
+        start.wait()
+        for n in range(first, 40, 8):
+            key = present[n]
+            one = body_of(session.match(http("http://h/new", {"id": key, "n": n})))
+            other = body_of(session.match(http(f"http://h/orders/{key}", method="PUT")))
+            if (one, other) != ({"made": key}, {"n": n, "id": key}):
+                failures.append(f"{n}: {one} {other}")
+
+    threads = [threading.Thread(target=work, args=(first,)) for first in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert sorted(pairs(session)) == sorted(("uuid", *pair) for pair in zip(recorded, present, strict=True))
+    assert session.verdict().unused == ()
+
+
+def test_the_account_and_the_tools_name_the_variables() -> None:
+    recorded = answered(ORDER, {"id": A})
+    session = replaying(recorded, answered(http(f"http://h/orders/{A}", {"n": 1})))
+    assert str(session.verdict()) == "0 hit, 0 missed, 2 unused, 0 live"
+    session.match(http("http://h/orders", {"id": P, "item": 1}))
+    assert str(session.verdict()) == "1 hit, 0 missed, 1 unused, 0 live, 1 bound"
+    assert f"bound, recorded -> now:\n  uuid {A} -> {P}" in verdict_text(session.verdict())
+    listed = variables_of(session.cassette)
+    assert listed.listed() == listed.listed(recorded) == [("uuid", A)]
+    assert "variables 1 uuid" in summary(session.cassette)
+    assert f"  variable: uuid {A}" in event_detail(recorded, variables=listed.listed(recorded))
+
+
+def test_a_call_among_many_is_compared_with_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [str(uuid.UUID(int=pow(7, 300 + number, 2**127 - 1), version=4)) for number in range(1000)]
+    recorded, present = keys[:500], keys[500:]
+    at = RECORDED_AT.isoformat()
+    session = replaying(
+        *(answered(http("http://h/new", {"id": key, "n": n})) for n, key in enumerate(recorded)),
+        *(answered(http("http://h/ping", {"id": key, "at": at}), {"n": n}) for n, key in enumerate(recorded)),
+        *(answered(http("http://h/log", {"entry": key[:-4] + "0000"})) for key in recorded),
+    )
+    compared: list[int] = []
+    pairs_of = Variables.pairs
+
+    def counted(self: Variables, *given_: Any) -> Any:
+        compared.append(1)
+        return pairs_of(self, *given_)
+
+    monkeypatch.setattr(Variables, "pairs", counted)
+    for n, key in enumerate(present):
+        session.match(http("http://h/new", {"id": key, "n": n}))
+    for n, key in reversed([*enumerate(present)]):
+        made = http("http://h/ping", {"id": key, "at": datetime.now(timezone.utc).isoformat()})
+        assert body_of(session.match(made)) == {"n": n}
+    for key in present:
+        session.match(http("http://h/log", {"entry": key[:-4] + "0000"}))
+    assert len(compared) == 3 * len(present)
+
+
+def test_today_is_a_date_of_the_run() -> None:
+    made = sql("INSERT INTO d VALUES (:day)", day=date(2026, 1, 1))
+    today = datetime.now(timezone.utc).date()
+    replaying(answered(made)).match(sql("INSERT INTO d VALUES (:day)", day=today))
+    missed(replaying(answered(made)), sql("INSERT INTO d VALUES (:day)", day=today - timedelta(days=3)))
