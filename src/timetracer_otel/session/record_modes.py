@@ -89,7 +89,7 @@ def _recorder_behind(cassette: Cassette, config: TraceConfig) -> TraceSession:
         redact_extra=Redactor.names_in(policies.redaction_rules),
     )
     ends_ms = (event.start_offset_ms + event.duration_ms for event in cassette.events)
-    recorder = TraceSession(settings, started_ms_ago=max([cassette.stats.total_duration_ms, *ends_ms]))
+    recorder = TraceSession(settings, max([cassette.stats.total_duration_ms, *ends_ms]), cassette)
     # An answered call has a client span too. That span is no call that a plugin missed.
     recorder.observes = False
     return recorder
@@ -109,4 +109,5 @@ def _with_new_episodes(cassette: Cassette, recorder: TraceSession) -> Cassette:
             events, more.stats.total_duration_ms, Counter(cassette.stats.dropped) + Counter(more.stats.dropped)
         ),
         complete=True,
+        pseudonyms=more.pseudonyms,
     )

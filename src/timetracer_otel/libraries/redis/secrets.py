@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from timetracer_otel.constants import REDACTED
 from timetracer_otel.libraries.redis.commands import Command, carries, is_transaction, key_position, name_of, text
@@ -42,8 +42,8 @@ class _Commands(CallForm):
         if not redactor.active or type(args) is not list:
             return args
         if args and type(args[0]) is list:
-            return redactor.value([_redacted(words) for words in args])
-        return redactor.value(_redacted(args))
+            return redactor.value([_redacted(words, redactor.secret) for words in args])
+        return redactor.value(_redacted(args, redactor.secret))
 
     def error_text(self, text: str) -> str:
         return without_quoted_arguments(text)
@@ -98,7 +98,7 @@ def secrets_of(commands: Sequence[Command]) -> list[str]:
     found = {
         word
         for words in words_of(commands)
-        for word, kept in zip(words, _redacted(words), strict=True)
+        for word, kept in zip(words, _redacted(words, _like), strict=True)
         if word is not kept and isinstance(word, str)
     }
     return sorted(found, key=len, reverse=True)
@@ -110,50 +110,55 @@ def _word(part: bytes) -> str | bytes:
     return text(part)
 
 
-def _redacted(words: list[Any]) -> list[Any]:
+_Replace: TypeAlias = Callable[[Any], Any]
+"""Gives what takes the place of a secret."""
+_Redact: TypeAlias = Callable[[list[Any], _Replace], list[Any]]
+
+
+def _redacted(words: list[Any], secret: _Replace) -> list[Any]:
     if not words or not isinstance(words[0], str):
         return words
     name = words[0].upper()
     redact = _REDACTORS.get(name)
     if redact is None and len(words) > 1 and isinstance(words[1], str):
         redact = _REDACTORS.get(f"{name} {words[1].upper()}")
-    return redact(words) if redact is not None else words
+    return redact(words, secret) if redact is not None else words
 
 
-def _auth(words: list[Any]) -> list[Any]:
-    return [*words[:-1], REDACTED] if len(words) > 1 else words
+def _auth(words: list[Any], secret: _Replace) -> list[Any]:
+    return [*words[:-1], secret(words[-1])] if len(words) > 1 else words
 
 
-def _after_auth(words: list[Any]) -> list[Any]:
+def _after_auth(words: list[Any], secret: _Replace) -> list[Any]:
     """``HELLO 3 AUTH user password``, ``MIGRATE … AUTH password`` and ``MIGRATE … AUTH2 user password``."""
     redacted = list(words)
     for index, word in enumerate(words):
         following = {"AUTH": 1 if words[0].upper() == "MIGRATE" else 2, "AUTH2": 2}.get(_upper(word))
         if following is not None and index + following < len(words):
-            redacted[index + following] = REDACTED
+            redacted[index + following] = secret(words[index + following])
     return redacted
 
 
-def _settings(secret: frozenset[str]) -> Callable[[list[Any]], list[Any]]:
+def _settings(names: frozenset[str]) -> _Redact:
     """``CONFIG SET name value …`` and the like: the word behind a secret name."""
 
-    def redact(words: list[Any]) -> list[Any]:
+    def redact(words: list[Any], secret: _Replace) -> list[Any]:
         return [
-            REDACTED if index > 2 and _upper(words[index - 1]).lower() in secret else word
+            secret(word) if index > 2 and _upper(words[index - 1]).lower() in names else word
             for index, word in enumerate(words)
         ]
 
     return redact
 
 
-def _acl_rules(words: list[Any]) -> list[Any]:
+def _acl_rules(words: list[Any], secret: _Replace) -> list[Any]:
     return [
-        word[0] + REDACTED if index > 2 and isinstance(word, str) and word.startswith(_ACL_SECRETS) else word
+        word[0] + secret(word[1:]) if index > 2 and isinstance(word, str) and word.startswith(_ACL_SECRETS) else word
         for index, word in enumerate(words)
     ]
 
 
-_REDACTORS: Final[dict[str, Callable[[list[Any]], list[Any]]]] = {
+_REDACTORS: Final[dict[str, _Redact]] = {
     "AUTH": _auth,
     "HELLO": _after_auth,
     "MIGRATE": _after_auth,
