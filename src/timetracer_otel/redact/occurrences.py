@@ -58,46 +58,54 @@ class Occurrences:
         self._packed: list[bytes] = []
         """The numbers as msgpack writes them."""
         self._names: dict[bytes, str] = {}
-        self.version = 0
-        """Grows with each secret."""
 
-    def add(self, secret: str, pseudonym: str) -> None:
-        """Look for this secret from now on, unless it is met by chance."""
-        if secret == pseudonym or not is_distinctive(secret):
+    def add(self, secret: str, pseudonym: str, surely: bool = False) -> None:
+        """Look for this secret from now on, unless it is met by chance.
+
+        Args:
+            secret: A text.
+            pseudonym: What takes its place.
+            surely: Its form tells that it is a secret, even if it is a word.
+        """
+        if secret == pseudonym or not (surely or is_distinctive(secret)) or len(secret) < _GRAM:
             return
         with self._lock:
-            needles = dict(self._needles)
+            if _raw(secret) in self._needles:
+                return
             for needle in _needles(secret, pseudonym):
-                needles.setdefault(needle.text, needle)
-                self._names.setdefault(needle.text, pseudonym)
+                self._put(needle, pseudonym)
             if secret.isdigit() and pseudonym.isdigit() and len(secret) < 20:
                 number = int(secret)
-                self._numbers = {**self._numbers, number: int(pseudonym)}
-                self._packed = [*self._packed, number.to_bytes(4 if number < 1 << 32 else 8, "big")]
-                self._names.setdefault(secret.encode(), pseudonym)
-            grams: dict[bytes, list[_Needle]] = {}
-            for needle in needles.values():
-                if len(needles) > _FEW and needle.text[:1] != b":" and _RUN.fullmatch(needle.text[:_GRAM]):
-                    grams.setdefault(needle.text[:_GRAM], []).append(needle)
-            self._grams = grams
-            self._one_by_one = [
-                needle for needle in needles.values() if not (grams and _RUN.fullmatch(needle.text[:_GRAM]))
-            ]
-            self._needles = needles
-            self.version += 1
+                self._numbers[number] = int(pseudonym)
+                self._packed.append(number.to_bytes(4 if number < 1 << 32 else 8, "big"))
 
     def add_in_urls(self, old: str, new: str) -> None:
         """Look for this password in URLs from now on: ``:old@`` becomes ``:new@``."""
-        before, behind = f":{old}@", f":{new}@"
         if old != new:
             with self._lock:
-                for one, other in zip(_written(before), _written(behind), strict=True):
-                    if one not in self._needles:
-                        needle = _Needle(one, other, False)
-                        self._needles = {**self._needles, one: needle}
-                        self._names[one] = new
-                        self._one_by_one = [*self._one_by_one, needle]
-                self.version += 1
+                for one, other in zip(_written(f":{old}@"), _written(f":{new}@"), strict=False):
+                    self._put(_Needle(one, other, False), new)
+
+    def _put(self, needle: _Needle, pseudonym: str) -> None:
+        # Other threads may search at this moment: what they go through is only ever made longer, or replaced.
+        if needle.text in self._needles:
+            return
+        self._names[needle.text] = pseudonym
+        self._needles[needle.text] = needle
+        if len(self._needles) <= _FEW or not _RUN.fullmatch(needle.text[:_GRAM]):
+            self._one_by_one.append(needle)
+        elif self._grams:
+            self._grams.setdefault(needle.text[:_GRAM], []).append(needle)
+        else:
+            grams: dict[bytes, list[_Needle]] = {}
+            rest = []
+            for other in (*self._one_by_one, needle):
+                if _RUN.fullmatch(other.text[:_GRAM]):
+                    grams.setdefault(other.text[:_GRAM], []).append(other)
+                else:
+                    rest.append(other)
+            self._grams = grams
+            self._one_by_one = rest
 
     def __bool__(self) -> bool:
         return bool(self._needles)
@@ -261,8 +269,12 @@ def _base64_edit(data: bytes, at: int, needle: _Needle) -> Edit | None:
 def _needles(secret: str, pseudonym: str) -> Iterable[_Needle]:
     """The texts that a secret stands in other places as."""
     whole = len(secret) < _WHOLE_BELOW or secret.isdigit()
-    for old, new in zip(_written(secret), _written(pseudonym), strict=True):
-        yield _Needle(old, new, whole)
+    if _UNRESERVED.fullmatch(secret) and _UNRESERVED.fullmatch(pseudonym):
+        # All of them write it as it is.
+        yield _Needle(secret.encode(), pseudonym.encode(), whole)
+    else:
+        for old, new in zip(_written(secret), _written(pseudonym), strict=True):
+            yield _Needle(old, new, whole)
     raw, new = (_raw(text) for text in (secret, pseudonym))
     for skipped in range(3):
         packed = base64.b64encode(b"\0" * skipped + raw)
@@ -272,6 +284,8 @@ def _needles(secret: str, pseudonym: str) -> Iterable[_Needle]:
                 yield _Needle(text, new, False, skipped, raw)
 
 
+_UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]+")
+"""RFC 3986 section 2.3."""
 _TO_URL: Final = bytes.maketrans(b"+/", b"-_")
 
 

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
-from urllib.parse import quote, quote_plus, unquote, unquote_plus
+from urllib.parse import quote, quote_plus, unquote, unquote_plus, unquote_to_bytes
 from uuid import UUID
 
 from timetracer_otel.constants import DRIVER_TYPE
@@ -127,8 +127,8 @@ class Pseudonymiser(Redactor):
             return self._composed(text, "")
         return text if looks_plain(text) else self._of(text, only_here=True)
 
-    def _of(self, secret: str, *, only_here: bool = False) -> str:
-        made = self.pseudonyms.of(secret, only_here=only_here)
+    def _of(self, secret: str, *, only_here: bool = False, surely: bool = False) -> str:
+        made = self.pseudonyms.of(secret, only_here=only_here, surely=surely)
         self.used(made)
         return made
 
@@ -226,17 +226,19 @@ class Pseudonymiser(Redactor):
         return _quoted_like(value, self._composed(plain, name))
 
     def _secret_header(self, value: bytes, name: str) -> bytes:
-        return _latin_edit(value, lambda text: self._composed(text, name))
+        return _header_edit(value, lambda text: self._composed(text, name))
 
     def _cookie(self, content: bytes, name: bytes) -> bytes:
-        text = content.decode("latin-1")
-        bare = text.strip().strip('"')
-        plain = unquote(bare, encoding="latin-1")
+        return _header_edit(content, lambda text: self._cookie_value(text, name))
+
+    def _cookie_value(self, content: str, name: bytes) -> str:
+        bare = content.strip().strip('"')
+        plain = unquote(bare)
         if not bare or not (_SESSION_COOKIE.search(name) or not name or looks_random(plain)):
             return content
         if plain != bare and quote(plain, safe="") == bare:
-            return text.replace(bare, quote(self._of(plain), safe="")).encode("latin-1", "replace")
-        return text.replace(bare, self._of(bare)).encode("latin-1", "replace")
+            return content.replace(bare, quote(self._of(plain), safe=""))
+        return content.replace(bare, self._of(bare))
 
     def _edits(self, data: bytes, content_type: bytes) -> list[Edit]:
         if content_type.lower().startswith(_WITHOUT_TEXT):
@@ -252,7 +254,15 @@ class Pseudonymiser(Redactor):
 
     def note(self, data: bytes) -> None:
         """Take note of what is secret by its form in a text, so that it is replaced wherever it stands."""
-        for start, stop in well_known_secrets(data):
+        inner: list[bytes] = []
+        self._note_known(data, inner)
+        if b"BEGIN%20" in data or b"BEGIN+" in data or b"%3A%2F%2F" in data:
+            inner.append(unquote_to_bytes(data.replace(b"+", b" ")))
+        for text in inner:
+            self._note_known(text, [])
+
+    def _note_known(self, data: bytes, inner: list[bytes]) -> None:
+        for start, stop in well_known_secrets(data, inner):
             text = _utf8(data[start:stop])
             if self.pseudonyms.is_one(text):
                 continue
@@ -262,7 +272,7 @@ class Pseudonymiser(Redactor):
                 plain = unquote(text)
                 self.in_urls(text, quote(self._of(plain), safe=""))
             else:
-                self._of(text.replace("\\n", "\n") if "-----" in text else text)
+                self._of(text.replace("\\n", "\n") if "-----" in text else text, surely=True)
 
     # The protocol `Replacing`
 
@@ -360,10 +370,13 @@ def _bytes_of(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _latin_edit(value: bytes, edit: Callable[[str], str]) -> bytes:
-    text = value.decode("latin-1")
+def _header_edit(value: bytes, edit: Callable[[str], str]) -> bytes:
+    # Most are ASCII. Others are UTF-8 (RFC 9110 section 5.5 calls them opaque), or else ISO 8859-1.
+    text = _text_of(value)
+    encoding = "latin-1" if text is None else "utf-8"
+    text = value.decode("latin-1") if text is None else text
     made = edit(text)
-    return value if made == text else made.encode("latin-1", "replace")
+    return value if made == text else made.encode(encoding, "replace")
 
 
 def _quoted_like(before: str, plain: str) -> str:

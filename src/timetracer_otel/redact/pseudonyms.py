@@ -60,7 +60,7 @@ class Pseudonyms:
         known: Pseudonyms that stand in the recording already. They stay as they are.
 
     Attributes:
-        added: Called with each new secret and its pseudonym, where somebody set it.
+        added: Called with each secret, its pseudonym, and whether it is surely one; where somebody set it.
     """
 
     def __init__(self, known: Iterable[str] = ()) -> None:
@@ -70,14 +70,15 @@ class Pseudonyms:
         self._taken = set(self._given)
         self._known = frozenset(self._given)
         self._doubtful: set[str] = set()
-        self.added: Callable[[str, str], None] | None = None
+        self.added: Callable[[str, str, bool], None] | None = None
 
-    def of(self, secret: str, *, only_here: bool = False) -> str:
+    def of(self, secret: str, *, only_here: bool = False, surely: bool = False) -> str:
         """The pseudonym of a secret. That of the empty text is empty, and that of a pseudonym is itself.
 
         Args:
             secret: A text.
             only_here: It is doubtful that it is a secret, so that `added` is not called.
+            surely: Its form tells that it is one, so that it is the same secret wherever it stands.
         """
         found = self._given.get(secret)
         if found is None:
@@ -90,12 +91,11 @@ class Pseudonyms:
                     self._given[secret] = found
                     self._taken.add(found)
                     self._doubtful.add(secret)
-        if self._doubtful and not only_here and secret in self._doubtful:
+        if surely or (self._doubtful and not only_here and secret in self._doubtful):
             with self._lock:
-                if secret in self._doubtful:
+                if self.added is not None and (secret in self._doubtful or surely) and secret not in self._known:
                     self._doubtful.discard(secret)
-                    if self.added is not None:
-                        self.added(secret, found)
+                    self.added(secret, found, surely)
         return found
 
     def set(self, secret: str, pseudonym: str) -> None:
@@ -105,7 +105,7 @@ class Pseudonyms:
                 self._given[secret] = pseudonym
                 self._taken.add(pseudonym)
                 if self.added is not None:
-                    self.added(secret, pseudonym)
+                    self.added(secret, pseudonym, True)
 
     def is_one(self, text: str) -> bool:
         """Whether a text is the pseudonym of a secret that was found before."""

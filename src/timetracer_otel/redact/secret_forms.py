@@ -64,8 +64,13 @@ _OTHERS: Final = (
 )
 
 
-def well_known_secrets(data: bytes) -> list[tuple[int, int]]:
-    """The places of secrets of well-known forms, in order. They do not overlap."""
+def well_known_secrets(data: bytes, inner: list[bytes] | None = None) -> list[tuple[int, int]]:
+    """The places of secrets of well-known forms, in order. They do not overlap.
+
+    Args:
+        data: A text in any encoding that has ASCII in it, or packed values.
+        inner: Takes the texts that stand in it in base64.
+    """
     found: list[tuple[int, int]] = []
     runs = data.translate(_CLASSES)
     start = runs.find(_RUN)
@@ -76,6 +81,8 @@ def well_known_secrets(data: bytes) -> list[tuple[int, int]]:
         if place is not None:
             found.append(place)
             stop = max(stop, place[1])
+        elif inner is not None and stop - start >= _SHORTEST_INNER:
+            inner += _decoded(data, start)
         start = runs.find(_RUN, stop)
     if b"@" in data and b"://" in data:
         found += [match.span(1) for match in _ADDRESS.finditer(data)]
@@ -114,6 +121,40 @@ _PACKED_SHORT: Final = frozenset({0xC4, 0xD9})
 _PACKED_LONG: Final = frozenset({b"\xc5", b"\xda"})
 _PACKED_LONG_CODES: Final = frozenset({0xC5, 0xDA})
 """What msgpack writes before a length of one byte, or of two."""
+
+
+def _decoded(data: bytes, start: int) -> list[bytes]:
+    """The text that stands there in base64, long enough to have a key in it. Empty where there is none."""
+    first = start
+    if data[start - 1 : start] in (b"+", b"/"):
+        while first and data[first - 1] in _IN_BASE64 and start - first < _MOST_BEFORE:
+            first -= 1
+    elif start and data[start - 1] in _PACKED_SHORT:
+        first += 1
+    text = _decoded_at(data, first)
+    return [] if text is None else [text]
+
+
+def _decoded_at(data: bytes, start: int) -> bytes | None:
+    run = _BASE64_RUN.match(data, start)
+    if run is None or _HEX_RUN.fullmatch(run[0]):
+        return None
+    bare = run[0].rstrip(b"=")
+    bare = bare[: len(bare) - (len(bare) % 4 == 1)]
+    try:
+        text = base64.b64decode(
+            bare + b"=" * (-len(bare) % 4), altchars=b"-_" if b"-" in bare or b"_" in bare else None
+        )
+    except (ValueError, binascii.Error):
+        return None
+    return text if text.isascii() else None
+
+
+_SHORTEST_INNER: Final = 24
+_IN_BASE64: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+_MOST_BEFORE: Final = 1024
+_BASE64_RUN: Final = re.compile(rb"[A-Za-z0-9+/_-]{24,}={0,2}")
+_HEX_RUN: Final = re.compile(rb"[0-9a-fA-F-]+")
 
 
 def _is_credential(match: re.Match[bytes]) -> bool:
