@@ -20,7 +20,7 @@ from uuid import UUID
 from timetracer_otel.constants import DRIVER_TYPE
 from timetracer_otel.redact.pseudonyms import Pseudonyms
 from timetracer_otel.redact.redactor import Redactor, apart
-from timetracer_otel.redact.secret_forms import well_known_secrets
+from timetracer_otel.redact.secret_forms import personal_data, well_known_secrets
 from timetracer_otel.redact.splice import Edit, apply_edits, json_edits, json_values
 from timetracer_otel.redact.urls import split_url
 from timetracer_otel.redact.value_forms import looks_plain, looks_random
@@ -260,6 +260,12 @@ class Pseudonymiser(Redactor):
             inner.append(unquote_to_bytes(data.replace(b"+", b" ")))
         for text in inner:
             self._note_known(text, [])
+        if self.mode == "strict":
+            for start, stop in personal_data(data):
+                self._of(_utf8(data[start:stop]), surely=True)
+        if self.own.finders:
+            for secret in self.own.found_in(_utf8(data)):
+                self._of(secret, surely=True)
 
     def _note_known(self, data: bytes, inner: list[bytes]) -> None:
         for start, stop in well_known_secrets(data, inner):

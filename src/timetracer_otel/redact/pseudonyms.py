@@ -30,6 +30,7 @@ from timetracer_otel.redact.value_forms import (
     MOMENT,
     PEM,
     UUID,
+    is_iban,
     passes_luhn,
 )
 
@@ -179,6 +180,8 @@ def _shaped(secret: str, draw: _Draw) -> str:
     found = MOMENT.fullmatch(secret)
     if found is not None and (found["day"] or found["clock"]):
         return _moment(found, draw)
+    if is_iban(secret):
+        return _iban(secret, draw)
     if IP_ADDRESS.fullmatch(secret):
         return ".".join(str(draw.number(256)) for _ in range(4))
     if _HEX.fullmatch(secret):
@@ -229,6 +232,14 @@ def _number(secret: str, draw: _Draw) -> str:
         return first + "".join(draw.pick(_DIGITS) for _ in secret[1:])
     middle = "".join(draw.pick(_DIGITS) for _ in secret[_BANK_DIGITS:-1])
     return next(made for last in _DIGITS if passes_luhn(made := secret[:_BANK_DIGITS] + middle + last))
+
+
+def _iban(secret: str, draw: _Draw) -> str:
+    """Another account in the same country, with its check digits (ISO 13616)."""
+    rest = _plain(secret[4:], draw)
+    bare = rest.replace(" ", "")
+    check = 98 - int("".join(str(int(char, 36)) for char in f"{bare}{secret[:2]}00")) % 97
+    return f"{secret[:2]}{check:02}{rest}"
 
 
 def _hex(secret: str, draw: _Draw) -> str:

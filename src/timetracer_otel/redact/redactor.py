@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote_plus
 
 from timetracer_otel.constants import REDACTED
 from timetracer_otel.redact.content_encoding import decode_body, encode_body, known_encodings
+from timetracer_otel.redact.own_rules import OwnRules
 from timetracer_otel.redact.secret_forms import assigned_secrets
 from timetracer_otel.redact.secret_names import (
     COOKIE_HEADERS,
@@ -33,6 +34,7 @@ from timetracer_otel.redact.splice import (
     form_edits,
     json_edits,
     json_key_pattern,
+    json_path_edits,
     move_boundaries,
     multipart_edits,
     xml_edits,
@@ -54,6 +56,7 @@ __all__ = [
 _REDACTED = REDACTED.encode()
 _DEFAULT_RULES = ("headers", "cookies", "url userinfo", "query", "json fields", "form fields")
 _NAME_RULE = "name:"
+_NO_PLACES = (_NAME_RULE, "pattern:", "function:")
 _SHORTEST_TEXT = 8
 _BRACKETS: frozenset[str | bytes] = frozenset({"{", "[", b"{", b"["})
 _COOKIE_ATTRIBUTES = frozenset(
@@ -95,6 +98,7 @@ class Redactor:
     Args:
         mode: ``"default"``, or ``"off"`` for none.
         extra: Names that are secret besides the default ones, in headers, queries and fields alike.
+        rules: The setting ``redact_rules``.
         first: Whether to mask as for the first recordings, which have no pseudonyms: only what is secret by the names
             of that time, and no free text.
     """
@@ -103,10 +107,13 @@ class Redactor:
     """Whether secrets get pseudonyms, and not all the same text."""
     _replacing: Replacing = MASK
 
-    def __init__(self, mode: str = "default", extra: Sequence[str] = (), *, first: bool = False) -> None:
+    def __init__(
+        self, mode: str = "default", extra: Sequence[str] = (), rules: Sequence[Any] = (), *, first: bool = False
+    ) -> None:
         self.mode: str = mode
         self.active: bool = mode != "off"
-        more = frozenset(name.lower() for name in extra)
+        self.own: OwnRules = OwnRules.of(rules)
+        more = frozenset(name.lower() for name in extra) | self.own.names
         self._first = first
         self._extra = more
         self._headers = (FIRST_HEADERS if first else SECRET_HEADERS) | more
@@ -117,35 +124,47 @@ class Redactor:
         self.url: Callable[[str], str] = lru_cache(maxsize=4096)(self._url)
 
     @classmethod
-    def of(cls, mode: str, extra: Sequence[str]) -> Redactor:
+    def of(cls, mode: str, extra: Sequence[str], rules: Sequence[Any] = ()) -> Redactor:
         """The redactor of these rules. All callers share it, and so its cache of URLs: apps call the same few URLs
         again and again.
         """
-        return _redactor(mode, tuple(extra))
+        return _redactor(mode, tuple(extra), tuple(rules))
 
     @property
     def rules(self) -> list[str]:
         """The rules as the cassette's header has them. `from_rules` makes an equal redactor of them."""
         if not self.active:
             return []
-        return [*_DEFAULT_RULES, *(_NAME_RULE + name for name in sorted(self._extra))]
+        return [*_DEFAULT_RULES, *(_NAME_RULE + name for name in sorted(self._extra)), *self.own.texts]
 
     @classmethod
     def from_policies(cls, policies: AppliedPolicies) -> Redactor:
         """The redactor by which calls are compared with those of a cassette."""
         return _redactor(
-            policies.redaction_mode, tuple(cls.names_in(policies.redaction_rules)), not policies.pseudonymised
+            policies.redaction_mode,
+            tuple(cls.names_in(policies.redaction_rules)),
+            tuple(cls.places_in(policies.redaction_rules)),
+            first=not policies.pseudonymised,
         )
 
     @classmethod
     def from_rules(cls, mode: str, rules: Sequence[str]) -> Redactor:
         """The redactor that has these `rules`."""
-        return cls.of(mode, cls.names_in(rules))
+        return cls.of(mode, cls.names_in(rules), cls.places_in(rules))
 
     @staticmethod
     def names_in(rules: Sequence[str]) -> list[str]:
         """The extra names of a list of `rules`."""
         return [rule.removeprefix(_NAME_RULE) for rule in rules if rule.startswith(_NAME_RULE)]
+
+    @staticmethod
+    def places_in(rules: Sequence[str]) -> list[str]:
+        """The places of a list of `rules`. An expression of a cassette is not run: it may take for ever."""
+        return [rule for rule in rules if ":" in rule and not rule.startswith(_NO_PLACES)]
+
+    def is_secret_column(self, tables: Iterable[str], name: str) -> bool:
+        """Whether the value of a column is replaced, in a statement about these tables."""
+        return self.is_secret_field(name) or (self.active and self.own.is_column(tables, name))
 
     def is_secret_parameter(self, name: str) -> bool:
         """Whether the value of a query parameter is replaced."""
@@ -287,6 +306,8 @@ class Redactor:
         textual = b"json" in kind or kind.startswith(b"text/")
         if textual or ((not kind or not self._first) and data.lstrip()[:1] in (b"{", b"[")):
             edits = list(json_edits(data, self._json_keys, self._replacing))
+            if self.own.paths:
+                edits = apart([*edits, *json_path_edits(data, self.own.paths, self._replacing)])
             if edits or self._first or b"json" in kind:
                 return edits
         if not self._first and (b"xml" in kind or b"html" in kind or data.lstrip()[:1] == b"<"):
@@ -403,5 +424,5 @@ def _in_proportion(sizes: Sequence[int], total: int) -> list[int]:
 
 
 @lru_cache(maxsize=16)
-def _redactor(mode: str, extra: tuple[str, ...], first: bool = False) -> Redactor:
-    return Redactor(mode, extra, first=first)
+def _redactor(mode: str, extra: tuple[str, ...], rules: tuple[Any, ...] = (), first: bool = False) -> Redactor:
+    return Redactor(mode, extra, rules, first=first)

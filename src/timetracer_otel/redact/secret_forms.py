@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Final
 
-from timetracer_otel.redact.value_forms import passes_luhn
+from timetracer_otel.redact.value_forms import is_iban, passes_luhn
 
 __all__ = ["assigned_secrets", "may_hold_assignment", "personal_data", "well_known_secrets"]
 
@@ -252,7 +252,7 @@ def personal_data(data: bytes) -> list[tuple[int, int]]:
     if b"@" in data:
         found += [match.span() for match in _MAIL.finditer(data)]
     found += [match.span() for match in _CARD.finditer(data) if _is_card(match[0])]
-    found += [match.span() for match in _IBAN.finditer(data) if _is_iban(match[0])]
+    found += [match.span() for match in _IBAN.finditer(data) if is_iban(match[0].decode())]
     if b"+" in data or b"00" in data:
         found += [match.span() for match in _PHONE.finditer(data)]
     return _apart(found)
@@ -261,11 +261,3 @@ def personal_data(data: bytes) -> list[tuple[int, int]]:
 def _is_card(text: bytes) -> bool:
     digits = text.replace(b" ", b"").replace(b"-", b"").decode()
     return 13 <= len(digits) <= 19 and passes_luhn(digits)
-
-
-def _is_iban(text: bytes) -> bool:
-    """ISO 13616: the country and the check digits go behind the rest, letters count from 10, modulo 97."""
-    plain = text.replace(b" ", b"").decode()
-    if not 15 <= len(plain) <= 34:
-        return False
-    return int("".join(str(int(char, 36)) for char in plain[4:] + plain[:4])) % 97 == 1

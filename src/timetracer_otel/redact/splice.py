@@ -7,6 +7,7 @@ functions here find edits: places in the body, each with its new text.
 from __future__ import annotations
 
 import codecs
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
@@ -22,6 +23,7 @@ __all__ = [
     "form_edits",
     "json_edits",
     "json_key_pattern",
+    "json_path_edits",
     "json_values",
     "move_boundaries",
     "multipart_edits",
@@ -34,6 +36,7 @@ _REDACTED = REDACTED.encode()
 # and would use much memory for long strings.
 _JSON_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _JSON_BRACKET_OR_STRING = re.compile(_JSON_STRING.pattern + rb"|[\[\]{}]", re.DOTALL)
+_JSON_TOKEN = re.compile(_JSON_STRING.pattern + rb"|[\[\]{}:,]|[^\s\[\]{}:,\"]+", re.DOTALL)
 _JSON_SCALAR = re.compile(rb"[^\s,\]}]*")
 _COLON = re.compile(rb"\s*:")
 _JSON_HARMLESS = frozenset({b"null", b"true", b"false", b""})
@@ -218,6 +221,50 @@ def json_values(data: bytes) -> Iterator[tuple[int, int, str | None]]:
             name = text[1:-1].decode("utf-8", "replace").lower()
         else:
             yield token.start(), position, None if lists == [True] else name
+
+
+def json_path_edits(data: bytes, paths: Sequence[tuple[str, ...]], replacing: Replacing = MASK) -> Iterator[Edit]:
+    """The values at these paths of a JSON document, or of each line of JSON."""
+    steps: list[str | int] = []
+    awaits_value = True
+    name: str | None = None
+    position = 0
+    while (token := _JSON_TOKEN.search(data, position)) is not None:
+        text, position = token.group(), token.end()
+        if text == b":":
+            awaits_value = True
+        elif text == b",":
+            if steps and isinstance(steps[-1], int):
+                steps[-1] += 1
+            awaits_value = bool(steps) and isinstance(steps[-1], int)
+        elif text in (b"}", b"]"):
+            if steps:
+                steps.pop()
+            awaits_value = not steps
+        elif not awaits_value:
+            try:
+                name = json.loads(text)
+            except ValueError:
+                name = text[1:-1].decode("utf-8", "replace")
+            steps[-1] = str(name)
+        else:
+            here = tuple(map(str, steps))
+            if any(_on_path(path, here) for path in paths):
+                stop = _json_value_end(data, token.start())
+                made = replacing.in_json(data, token.start(), stop, "")
+                if made is not None and data[token.start() : stop] not in _JSON_HARMLESS:
+                    yield Edit(token.start(), stop, made)
+                position = max(stop, position)
+                text = b""
+            if text == b"[":
+                steps.append(0)
+            elif text == b"{":
+                steps.append("")
+            awaits_value = text == b"[" or not steps
+
+
+def _on_path(path: tuple[str, ...], here: tuple[str, ...]) -> bool:
+    return len(path) == len(here) and all(step in ("*", other) for step, other in zip(path, here, strict=True))
 
 
 def xml_patterns(names: Iterable[str]) -> tuple[re.Pattern[bytes], ...]:

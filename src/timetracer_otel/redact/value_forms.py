@@ -16,6 +16,7 @@ __all__ = [
     "PEM",
     "UUID",
     "is_distinctive",
+    "is_iban",
     "looks_plain",
     "looks_random",
     "passes_luhn",
@@ -100,6 +101,17 @@ def looks_random(value: str) -> bool:
         return False
     classes = sum(pattern.search(value) is not None for pattern in (_LOWER, _UPPER, _DIGIT))
     return classes >= 2 or len(value) >= 20
+
+
+_IBAN: Final = re.compile(r"[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?")
+
+
+def is_iban(text: str) -> bool:
+    """ISO 13616: the country and the check digits go behind the rest, letters count from 10, modulo 97."""
+    plain = text.replace(" ", "")
+    if not 15 <= len(plain) <= 34 or not _IBAN.fullmatch(text):
+        return False
+    return int("".join(str(int(char, 36)) for char in plain[4:] + plain[:4])) % 97 == 1
 
 
 def passes_luhn(digits: str) -> bool:

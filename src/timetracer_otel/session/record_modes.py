@@ -87,6 +87,7 @@ def _recorder_behind(cassette: Cassette, config: TraceConfig) -> TraceSession:
         capture=[],
         redact=policies.redaction_mode,
         redact_extra=Redactor.names_in(policies.redaction_rules),
+        redact_rules=Redactor.places_in(policies.redaction_rules),
     )
     ends_ms = (event.start_offset_ms + event.duration_ms for event in cassette.events)
     recorder = TraceSession(settings, max([cassette.stats.total_duration_ms, *ends_ms]), cassette)

@@ -106,7 +106,7 @@ class TraceSession(BaseSession):
         ended."""
         self.wanted: dict[str, bool] = {}
         """The answers of `wants`, by plugin, as far as it was asked. Empty once no more calls are recorded."""
-        rules = Redactor.of(self.config.redact, self.config.redact_extra)
+        rules = Redactor.of(self.config.redact, self.config.redact_extra, self.config.redact_rules)
         if goes_on_from is None:
             self._maker = EventMaker(self.config, rules)
         elif goes_on_from.policies.pseudonymised:

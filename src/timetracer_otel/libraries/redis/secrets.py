@@ -12,6 +12,7 @@ from timetracer_otel.libraries.redis.commands import Command, carries, is_transa
 from timetracer_otel.redact.errors import SHORTEST_SECRET, edited_errors, replacing
 from timetracer_otel.redact.forms import CallForm
 from timetracer_otel.redact.redactor import Redactor
+from timetracer_otel.types import EventResult
 
 __all__ = ["FORM", "redact_reply", "secrets_of", "without_quoted_arguments", "without_secrets", "words_of"]
 
@@ -42,8 +43,16 @@ class _Commands(CallForm):
         if not redactor.active or type(args) is not list:
             return args
         if args and type(args[0]) is list:
-            return redactor.value([_redacted(words, redactor.secret) for words in args])
-        return redactor.value(_redacted(args, redactor.secret))
+            return redactor.value([_of_own_keys(_redacted(words, redactor.secret), redactor) for words in args])
+        return redactor.value(_of_own_keys(_redacted(args, redactor.secret), redactor))
+
+    def redact_result(self, result: EventResult, args: Any, redactor: Redactor) -> None:
+        """Replace what is under keys that a rule names."""
+        if not redactor.active or not redactor.own.keys or type(args) is not list or type(result.reply) is not dict:
+            return
+        commands = args if args and type(args[0]) is list else [args]
+        if any(redactor.own.is_key("redis", _key_of(words)) for words in commands):
+            result.reply = {**result.reply, "replies": _values(result.reply.get("replies"), redactor)}
 
     def error_text(self, text: str) -> str:
         return without_quoted_arguments(text)
@@ -65,6 +74,38 @@ class _Commands(CallForm):
             return second is None or first >= len(args) or not carries(args[first], int(second))
         return not carries(args, first)
 
+
+def _key_of(words: list[Any]) -> Any:
+    position = key_position(words)
+    return words[position] if position < len(words) else None
+
+
+def _of_own_keys(words: list[Any], redactor: Redactor) -> list[Any]:
+    """The words of a command, without the values that it brings along for a key that a rule names."""
+    if not redactor.own.keys or not redactor.own.is_key("redis", _key_of(words)):
+        return words
+    return [
+        redactor.secret(word)
+        if carries(words, index) and type(word) in (str, bytes)
+        else _values(word, redactor)
+        if type(word) is dict
+        else word
+        for index, word in enumerate(words)
+    ]
+
+
+def _values(value: Any, redactor: Redactor) -> Any:
+    if type(value) is dict:
+        return {name: _values(item, redactor) for name, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)([_values(item, redactor) for item in value])
+    if type(value) in (str, bytes) and value not in _STATUSES:
+        return redactor.secret(value)
+    return value
+
+
+_STATUSES: Final[frozenset[str | bytes]] = frozenset({"OK", b"OK", "QUEUED", b"QUEUED", "fields", b""})
+"""What a server answers by itself, and the mark of `timetracer_otel.libraries.redis.fields`."""
 
 FORM: Final = _Commands()
 

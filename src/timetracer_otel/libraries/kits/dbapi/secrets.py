@@ -103,20 +103,21 @@ def _redacted_arguments(args: dict[str, Any], redactor: Redactor) -> dict[str, A
     if not redactor.active:
         return args
     made = {**args, "statement": redactor.text(args["statement"])}
+    tables = tables_of(args["statement"]) if redactor.own.columns else ()
     for part in made.keys() & {"parameters", "options"}:
-        made[part] = _redacted_values(made[part], redactor)
+        made[part] = _redacted_values(made[part], redactor, tables)
     if "many" in made:
-        made["many"] = [_redacted_values(values, redactor) for values in made["many"]]
+        made["many"] = [_redacted_values(values, redactor, tables) for values in made["many"]]
     return made
 
 
-def _redacted_values(values: Any, redactor: Redactor) -> Any:
+def _redacted_values(values: Any, redactor: Redactor, tables: Sequence[str]) -> Any:
     made = redactor.value(values)
     if type(values) is not dict:
         return made
     return {
         name: _secret_of(values, name, redactor)
-        if value is not None and redactor.is_secret_field(base_name(name))
+        if value is not None and redactor.is_secret_column(tables, base_name(name))
         else made.get(name, value)
         for name, value in values.items()
     }
@@ -149,10 +150,11 @@ def _redacted_reply(reply: dict[str, Any], statement: str, redactor: Redactor) -
     if not redactor.active or not _is_listed(columns) or not _is_listed(rows):
         return reply
     sources = {label: column for column, label in _LABEL.findall(statement)}
+    tables = tables_of(statement) if redactor.own.columns else ()
     secret = [
         position
         for position, column in enumerate(columns)
-        if any(redactor.is_secret_field(str(name)) for name in (column[0], sources.get(column[0], "")))
+        if any(redactor.is_secret_column(tables, str(name)) for name in (column[0], sources.get(column[0], "")))
     ]
     if not secret:
         return reply
