@@ -79,6 +79,17 @@ class Occurrences:
                 self._numbers[number] = int(pseudonym)
                 self._packed.append(number.to_bytes(4 if number < 1 << 32 else 8, "big"))
 
+    def forget(self, pseudonyms: Iterable[str]) -> None:
+        """Do not look any more for the secrets of these pseudonyms."""
+        gone = set(pseudonyms)
+        with self._lock:
+            kept = [(needle, self._names[text]) for text, needle in self._needles.items()]
+            self._needles, self._names, self._grams, self._one_by_one = {}, {}, {}, []
+            for needle, name in kept:
+                if name not in gone:
+                    self._put(needle, name)
+            self._numbers = {number: name for number, name in self._numbers.items() if str(name) not in gone}
+
     def add_in_urls(self, old: str, new: str) -> None:
         """Look for this password in URLs from now on: ``:old@`` becomes ``:new@``."""
         if old != new:

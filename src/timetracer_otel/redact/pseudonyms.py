@@ -122,6 +122,7 @@ class Pseudonyms:
         with self._lock:
             gone = set(pseudonyms) - self._known
             self._taken |= gone
+            # Their secrets are new ones again.
             self._given = {secret: name for secret, name in self._given.items() if name not in gone}
 
     def _new(self, secret: str) -> str:

@@ -9,9 +9,11 @@ only know the secrets up to then.
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from timetracer_otel.cassette import Unencodable, pack
@@ -23,6 +25,7 @@ from timetracer_otel.redact.pseudonyms import Pseudonyms
 from timetracer_otel.redact.redactor import Redactor, body_readings, content_headers, edited_body
 from timetracer_otel.types import (
     BodySnapshot,
+    Call,
     CallSnapshot,
     DependencyEvent,
     EventResult,
@@ -35,8 +38,9 @@ from timetracer_otel.types import (
     header_pairs,
 )
 
-__all__ = ["SecretBook"]
+__all__ = ["SecretBook", "raw_texts"]
 
+_LONG = 10
 _SHORTEST_TEXT = 6
 _LONGEST_NAME = 40
 """Names of attributes and parameters are shorter. A field of a hash in Redis may be a token."""
@@ -77,6 +81,27 @@ class SecretBook:
         """The pseudonyms that this thread has used since `begin`."""
         return tuple(getattr(self._thread, "used", ()))
 
+    def collisions(self, texts: Iterable[bytes]) -> list[str]:
+        """The pseudonyms that a recording has among its own values.
+
+        Only short ones may be: of the others, there are too many to meet one by chance.
+
+        Args:
+            texts: All values of the recording, as they were before anything was replaced.
+        """
+        short = {name: _alone(name) for name in self.names() if len(name) < _LONG}
+        if not short:
+            return []
+        found: set[str] = set()
+        for text in texts:
+            found.update(name for name, pattern in short.items() if name not in found and pattern.search(text))
+        return sorted(found)
+
+    def rename(self, pseudonyms: Iterable[str]) -> None:
+        """Give the secrets of these pseudonyms other ones, when they are found again."""
+        self.pseudonyms.again(pseudonyms)
+        self.occurrences.forget(pseudonyms)
+
     def new_in(self, event: DependencyEvent) -> None:
         """Note on an event which pseudonyms it is the first to hold, in a file that is written event by event."""
         more = [name for name in self.names() if name not in self._written]
@@ -90,9 +115,7 @@ class SecretBook:
 
     def note_forms(self, event: DependencyEvent, packed_reply: bytes = b"") -> None:
         """Take note of what is secret by its form in an event, but for its bodies: the redactor has seen them."""
-        self.redactor.note(_haystack(event, with_reply=False))
-        if packed_reply:
-            self.redactor.note(packed_reply)
+        self.redactor.note(_haystack(event, packed_reply))
 
     def note_spans(self, spans: Iterable[SpanFacts]) -> None:
         """The same for spans within a call."""
@@ -120,7 +143,7 @@ class SecretBook:
 
     def _may_be_in(self, event: DependencyEvent) -> bool:
         places = self.occurrences
-        if places.may_be_packed_in(_haystack(event, with_reply=True)):
+        if places.may_be_packed_in(_haystack(event, None)):
             return True
         parts: list[CallSnapshot | EventResult] = [event.result, *([event.call] if event.call is not None else [])]
         for part in parts:
@@ -259,9 +282,14 @@ class SecretBook:
         return body
 
 
-def _haystack(event: DependencyEvent, *, with_reply: bool) -> bytes:
-    """All that stands in an event but its bodies, in one text, which is searched at once."""
-    raw: list[bytes] = []
+def _haystack(event: DependencyEvent, packed_reply: bytes | None) -> bytes:
+    """All that stands in an event but its bodies, in one text, which is searched at once.
+
+    Args:
+        event: The event.
+        packed_reply: Its reply, packed; None where nobody has packed it yet.
+    """
+    raw: list[bytes] = [packed_reply] if packed_reply is not None else []
     signature, result, call = event.signature, event.result, event.call
     texts = [text for text in (signature.url, result.error, event.not_replayable) if text]
     if signature.query:
@@ -273,7 +301,7 @@ def _haystack(event: DependencyEvent, *, with_reply: bool) -> bytes:
         _collect(call.headers, texts, raw)
         if call.args is not None:
             _collect(call.args, texts, raw)
-    if with_reply and result.reply is not None:
+    if packed_reply is None and result.reply is not None:
         try:
             raw.append(pack(result.reply))
         except Unencodable:
@@ -284,6 +312,30 @@ def _haystack(event: DependencyEvent, *, with_reply: bool) -> bytes:
             texts += [span.name or "", span.status_description or ""]
             _collect(span.attributes, texts, raw)
     return _joined(texts, raw)
+
+
+@lru_cache(maxsize=256)
+def _alone(name: str) -> re.Pattern[bytes]:
+    return re.compile(rb"(?<![A-Za-z0-9])" + re.escape(name.encode("utf-8", "replace")) + rb"(?![A-Za-z0-9])")
+
+
+def raw_texts(call: Call, result: EventResult) -> Iterator[bytes]:
+    """The values of a call, not redacted."""
+    yield (call.url or "").encode("utf-8", "replace")
+    yield b"\n".join([value for _, value in (*call.headers, *header_pairs(result.headers))])
+    yield call.body or b""
+    body = result.body.data if result.body is not None else None
+    if isinstance(body, bytes):
+        yield next((plain for plain, _ in body_readings(body, _coding(result.headers))), b"")
+    texts: list[str] = []
+    raw: list[bytes] = []
+    for value in (call.args, result.reply):
+        _collect(value, texts, raw)
+    yield _joined(texts, raw)
+
+
+def _coding(headers: dict[str, str]) -> str:
+    return content_headers(header_pairs(headers))[1].decode("latin-1")
 
 
 def _joined(texts: list[str], raw: list[bytes]) -> bytes:

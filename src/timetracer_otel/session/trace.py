@@ -24,6 +24,7 @@ from timetracer_otel.session.base import BaseSession, EndedSpan, PendingCall, Ro
 from timetracer_otel.session.body_taps import BodyLimits
 from timetracer_otel.session.events import EventMaker
 from timetracer_otel.session.header import meta, policies
+from timetracer_otel.session.secret_book import raw_texts
 from timetracer_otel.session.span_roles import SpanRoles, around
 from timetracer_otel.types import (
     CallSnapshot,
@@ -39,6 +40,7 @@ from timetracer_otel.types import (
 __all__ = ["EventFeed", "TraceSession"]
 
 _AFTER_THE_END = "calls after the end"
+_MOST_TIMES_ANEW = 3
 
 
 class TraceSession(BaseSession):
@@ -383,7 +385,27 @@ class TraceSession(BaseSession):
         """Everything recorded so far, redacted."""
         # The secrets of the request and of its response may stand in events, and the other way round.
         self._exchanged()
-        return self._cassette(self.events)
+        events = self.events
+        for _ in range(_MOST_TIMES_ANEW):
+            if not self._renamed_anew():
+                break
+            self._exchanged()
+            events = self.events
+        return self._cassette(events)
+
+    def _renamed_anew(self) -> bool:
+        """Whether a pseudonym was among the recording's own values, so that its secret gets another one, and the
+        events are made anew.
+        """
+        book = self._maker.book
+        if book is None or self._given:
+            return False
+        calls = list(self._pending)
+        found = book.collisions(text for call in calls for text in raw_texts(call.call(), call.result()))
+        if found:
+            book.rename(found)
+            self._made = {}
+        return bool(found)
 
     def _cassette(self, events: list[DependencyEvent]) -> Cassette:
         request, response = self._exchanged()

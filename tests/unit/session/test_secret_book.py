@@ -282,3 +282,16 @@ def test_faults_of_the_recorder_write_no_secret(tmp_path: Path, monkeypatch: pyt
     cassette = recorded(*flow()).to_cassette()
     assert TOKEN.encode() not in cassette_to_bytes(cassette)
     assert all(event.not_replayable for event in cassette.events)
+
+
+def test_a_pseudonym_is_no_other_value_of_the_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are few numbers of four digits: the first one that is drawn may be an order's."""
+    from timetracer_otel.redact import pseudonyms
+
+    drawn = iter(["1234", "1234", "5678"])
+    monkeypatch.setattr(pseudonyms, "_number", lambda *_: next(drawn))
+    calls = get("https://h/pin", b'{"password": "9876"}'), get("https://h/orders/1234", b'{"order": 1234}')
+    cassette = recorded(*calls).to_cassette()
+    assert cassette.pseudonyms == ("5678",)
+    assert [body_of(event) for event in cassette.events] == [b'{"password": "5678"}', b'{"order": 1234}']
+    assert cassette.events[1].signature.url == "https://h/orders/1234"
