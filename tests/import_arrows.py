@@ -70,7 +70,7 @@ ALLOWED_IN = {
     "tqdm": ("verify",),
     "junitparser": ("verify",),
 }
-OPTIONAL = frozenset({"brotli", "brotlicffi", "zstandard", "compression"})
+OPTIONAL = frozenset({"brotli", "brotlicffi", "zstandard", "compression", "cryptography"})
 OPTIONAL_ROOMS = ("cassette", "redact", "report")
 """Decoders that need not be there (``compression`` came with Python 3.14), and the rooms whose functions may ask."""
 

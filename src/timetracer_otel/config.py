@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from urllib.parse import unquote
@@ -88,8 +89,9 @@ class Settings(TypedDict, total=False):
     journal_s: float
     keep: str
     # Secrets
-    redact: Literal["default", "off"]
+    redact: Literal["default", "strict", "off"]
     redact_extra: Sequence[str]
+    redact_rules: Sequence[str | re.Pattern[str] | Callable[[str], Iterable[str]]]
     # What a replay answers
     mock_plugins: Sequence[str]
     live_plugins: Sequence[str]
@@ -124,7 +126,7 @@ class TraceConfig:
     - What is recorded: `capture`, `sample_rate`, `errors_only`, `exclude_paths`, `store_request_body`,
       `store_response_body`
     - Limits: `max_body_kb`, `max_session_kb`, `max_events`, `max_sessions`, `late_s`, `journal_s`, `keep`
-    - Secrets: `redact`, `redact_extra`
+    - Secrets: `redact`, `redact_extra`, `redact_rules`
     - What a replay answers: `mock_plugins`, `live_plugins`, `live_hosts`, `uncaptured`, `record_mode`,
       `block_network`, `replay_timing`
     - Matching: `strict_replay`, `match_on`, `ignore`, `ignore_sql_params`, `variables`, `allow_repeats`
@@ -175,6 +177,8 @@ class TraceConfig:
     block_network: bool = False
     replay_timing: bool = False
     replay_report: str | None = None
+    redact_rules: list[Any] = field(default_factory=list[Any])
+    """Rules; in code also compiled expressions, and functions that give the secrets in a text."""
 
     def __post_init__(self) -> None:
         own: dict[str, Any] = vars(self)

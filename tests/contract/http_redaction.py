@@ -161,7 +161,7 @@ class HttpRedaction:
         with replay(path):
             replayed = self.call("gzip response")
         assert replayed["json"]["user"] == "ann"
-        assert replayed["json"]["password"] == "[REDACTED]"
+        assert replayed["json"]["password"] in read_cassette(path).pseudonyms
 
     def test_redaction_off_by_environment(
         self, upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

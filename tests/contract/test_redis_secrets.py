@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ async def _app(flavour: RedisFlavour, server: RedisServer) -> list[Any]:
 def recorded_without_secrets(
     flavour: RedisFlavour, server: RedisServer, path: Path, app: Callable[[str], Any]
 ) -> None:
-    """No secret reaches the disk, another one finds the same answers, and those have stand-ins. Stops the server."""
+    """No secret reaches the disk, another one finds the same answers, and those have pseudonyms. Stops the server."""
     with record(path):
         recorded = flavour.run(app("s3cret"))
     assert b"s3cret" not in path.read_bytes()
@@ -78,7 +79,10 @@ def recorded_without_secrets(
         replayed = flavour.run(app("another"))
     assert isinstance(session, ReplaySession)
     assert session.misses == []
-    assert repr(replayed) == repr(recorded).replace("s3cret", "[REDACTED]")
+    # One secret has one pseudonym, wherever it stood.
+    (pseudonym,) = read_cassette(path).pseudonyms
+    assert re.fullmatch("[a-z][0-9][a-z]{4}", pseudonym)
+    assert repr(replayed) == repr(recorded).replace("s3cret", pseudonym)
 
 
 @pytest.mark.parametrize("flavour", FLAVOURS, ids=lambda flavour: flavour.name)

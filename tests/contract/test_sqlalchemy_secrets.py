@@ -24,9 +24,9 @@ TYPED: dict[str, tuple[str, Any]] = {
     "date": ("DATE '2020-01-01'", EPOCH.date()),
     "time": ("TIME '10:00'", dt.time()),
     "interval": ("INTERVAL '1 day'", dt.timedelta()),
-    "array": ("ARRAY['hun' || 'ter2', 'b']", []),
-    "jsonb": ("JSONB_BUILD_OBJECT('a', 'hun' || 'ter2')", {}),
-    "uuid": ("CAST('00000000-0000-0000-0000-000000000007' AS uuid)", uuid.UUID(int=0)),
+    "array": ("ARRAY['hun' || 'ter2', 'b']", None),
+    "jsonb": ("JSONB_BUILD_OBJECT('a', 'hun' || 'ter2')", None),
+    "uuid": ("CAST('00000000-0000-0000-0000-' || '000000000007' AS uuid)", None),
     "inet": ("CAST('10.0.0.1' AS inet)", ipaddress.ip_address("0.0.0.0")),
     "inet6": ("CAST('fe80::1' AS inet)", ipaddress.ip_address("::")),
     "cidr": ("CAST('10.0.0.0/8' AS cidr)", ipaddress.ip_network("0.0.0.0/32")),
@@ -34,7 +34,7 @@ TYPED: dict[str, tuple[str, Any]] = {
     "multirange": ("INT4MULTIRANGE(INT4RANGE(5, 7))", None),
     "bits": ("B'0101'", None),
     "point": ("POINT(5, 7)", None),
-    "text": ("'hun' || 'ter2'", "[REDACTED]"),
+    "text": ("'hun' || 'ter2'", None),
     "null": ("CAST(NULL AS text)", None),
 }
 
@@ -63,26 +63,26 @@ def test_a_secret_column_keeps_its_type(tmp_path: Path, postgres: Postgres, driv
     assert {name: shown[name] for name in TYPED if TYPED[name][1] is not None} == {
         name: value for name, (_, value) in TYPED.items() if value is not None
     }
-    assert all(shown[name] != value for name, value in live.items() if name != "null")
+    assert [name for name, value in live.items() if shown[name] == value] == ["null"]
 
 
-COLUMNS: dict[str, tuple[Any, Any, Any]] = {
-    "DateTime": (sa.DateTime(), dt.datetime.fromisoformat("2020-01-02T03:04:05.000006"), EPOCH),
-    "Date": (sa.Date(), dt.date(2020, 1, 2), EPOCH.date()),
-    "Time": (sa.Time(), dt.time(1, 2, 3, 4), dt.time()),
-    "JSON": (sa.JSON(), {"a": ["hunter2"]}, {}),
-    "JSON list": (sa.JSON(), ["hunter2"], []),
-    "Uuid": (sa.Uuid(), uuid.UUID(int=7), uuid.UUID(int=0)),
-    "Interval": (sa.Interval(), dt.timedelta(days=5), None),
-    "Numeric": (sa.Numeric(10, 2, asdecimal=False), 7.5, 0.0),
-    "String": (sa.String(), "hunter2", "[REDACTED]"),
-    "LargeBinary": (sa.LargeBinary(), b"hunter2", b"[REDACTED]"),
+COLUMNS: dict[str, tuple[Any, Any]] = {
+    "DateTime": (sa.DateTime(), dt.datetime.fromisoformat("2020-01-02T03:04:05.000006")),
+    "Date": (sa.Date(), dt.date(2020, 1, 2)),
+    "Time": (sa.Time(), dt.time(1, 2, 3, 4)),
+    "JSON": (sa.JSON(), {"a": ["hunter2"]}),
+    "JSON list": (sa.JSON(), ["hunter2"]),
+    "Uuid": (sa.Uuid(), uuid.UUID(int=7)),
+    "Interval": (sa.Interval(), dt.timedelta(days=5)),
+    "Numeric": (sa.Numeric(10, 2, asdecimal=False), 7.5),
+    "String": (sa.String(), "hunter2"),
+    "LargeBinary": (sa.LargeBinary(), b"hunter2"),
 }
 
 
 @pytest.mark.parametrize("name", COLUMNS)
 def test_types_that_sqlite_keeps_as_text_can_be_read(tmp_path: Path, name: str) -> None:
-    kind, value, expected = COLUMNS[name]
+    kind, value = COLUMNS[name]
     table = sa.Table("keys", sa.MetaData(), sa.Column("token", kind))
 
     def run() -> Any:
@@ -102,8 +102,6 @@ def test_types_that_sqlite_keeps_as_text_can_be_read(tmp_path: Path, name: str) 
         shown = run()
     assert type(shown) is type(value)
     assert shown != value
-    if expected is not None:
-        assert shown == expected
 
 
 def test_an_array_of_the_apps_type_stays_a_list(tmp_path: Path, postgres: Postgres) -> None:
@@ -122,4 +120,6 @@ def test_an_array_of_the_apps_type_stays_a_list(tmp_path: Path, postgres: Postgr
     with record(tmp_path / "c.msgpack"):
         assert run() == ["a", "b"]
     with replay(tmp_path / "c.msgpack"):
-        assert run() == []
+        first, second = run()
+    assert {first, second}.isdisjoint(("a", "b"))
+    assert first != second

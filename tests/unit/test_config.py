@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from pathlib import Path
 from types import NoneType
@@ -230,6 +230,8 @@ def meant_by(field: str, hint: Any, allowed: str) -> frozenset[Any]:
     ):
         (enum,) = parts_of(hint) - {NoneType}
         return meant_by(field, enum, allowed) | {NoneType}
+    if field == "redact_rules":
+        return frozenset({Sequence[str | re.Pattern[str] | Callable[[str], Iterable[str]]]})  # type: ignore[misc]
     if hint == list[Any]:
         return frozenset({Sequence[str | Matcher]})  # type: ignore[misc]
     if hint == list[str]:

@@ -17,6 +17,7 @@ from typing import Any
 from timetracer_otel.base.hosts import ALLOWED as _HOSTS_TEXT
 from timetracer_otel.base.hosts import Hosts
 from timetracer_otel.base.ignore_rules import parse_rule
+from timetracer_otel.base.redaction_rules import parse_redaction_rule
 from timetracer_otel.constants import CapturePolicy, CompressionType, RecordMode, TraceMode, Uncaptured
 from timetracer_otel.exceptions import ConfigurationError
 
@@ -124,7 +125,7 @@ def _rules(text: str) -> list[str]:
 
 
 def _redact(text: str) -> str:
-    if text.lower() in {"default", "off"}:
+    if text.lower() in {"default", "strict", "off"}:
         return text.lower()
     raise ValueError(text)
 
@@ -162,6 +163,10 @@ def _variables(text: str) -> list[str]:
     return listed
 
 
+_REDACTED_TEXT = (
+    "rules separated by semicolons, each a name, `body:` with a JSON path, `sql:table.column`, a library and "
+    "a pattern of its keys, or `pattern:` with a regular expression"
+)
 _PARTS = ("method", "url", "query", "body", "headers")
 _PARTS_TEXT = "method, url, query, body, headers, headers:<name>, separated by commas"
 _IGNORED_TEXT = (
@@ -318,8 +323,9 @@ SETTINGS: tuple[Setting, ...] = (
         "redact",
         "REDACT",
         _redact,
-        "default, off",
-        "Whether secrets are replaced before anything is stored or matched.",
+        "default, strict, off",
+        "Whether secrets are replaced before anything is stored or matched; strict: e-mail addresses, card numbers, "
+        "IBANs and telephone numbers as well.",
     ),
     Setting(
         "redact_extra",
@@ -327,6 +333,14 @@ SETTINGS: tuple[Setting, ...] = (
         names,
         _LIST,
         "Names of headers, query parameters and fields that are secret besides the default ones.",
+    ),
+    Setting(
+        "redact_rules",
+        "REDACT_RULES",
+        _rules,
+        _REDACTED_TEXT,
+        "What else is secret: by name, by place (`body:$.user.ssn`, `sql:users.email`) or by form "
+        "(`pattern:EMP-[0-9]{6}`).",
     ),
     Setting(
         "ignore_sql_params",
@@ -421,7 +435,7 @@ CONCERNS: dict[str, tuple[str, ...]] = {
         *("capture", "sample_rate", "errors_only", "exclude_paths", "store_request_body", "store_response_body"),
     ),
     "Limits": ("max_body_kb", "max_session_kb", "max_events", "max_sessions", "late_s", "journal_s", "keep"),
-    "Secrets": ("redact", "redact_extra"),
+    "Secrets": ("redact", "redact_extra", "redact_rules"),
     "What a replay answers": (
         *(
             "mock_plugins",
@@ -492,6 +506,10 @@ def check(field: str, value: Any, named: str) -> None:
         for part in value:
             if not (callable(part) or _is_part(part)):
                 raise wrong(named, part, _PARTS_TEXT)
+    if field == "redact_rules":
+        for rule in value:
+            if isinstance(rule, str) and parse_redaction_rule(rule) is None:
+                raise wrong(named, rule, _REDACTED_TEXT)
     if field == "ignore":
         for ignored in value:
             if parse_rule(ignored) is None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from timetracer_otel.base.chance import chance
+from timetracer_otel.base.private_files import make_private_folder, open_private
 from timetracer_otel.exceptions import CassetteError
 
 __all__ = ["TEMPORARY", "appearing", "cannot_delete", "cannot_write", "remove", "write_all", "write_new"]
@@ -49,12 +50,12 @@ def appearing(path: str) -> Generator[Path, None, None]:
 def write_new(path: Path, pieces: Iterator[bytes]) -> int:
     """Write a file that must not be there yet, and give its length. Missing folders above it are made.
 
-    The file gets the permissions that the umask allows.
+    The file and the folders that are made belong to their owner alone.
     """
     try:
         handle = _opened(path)
     except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         handle = _opened(path)
     total = 0
     try:
@@ -72,7 +73,7 @@ def write_new(path: Path, pieces: Iterator[bytes]) -> int:
 
 
 def _opened(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    return open_private(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
 
 
 def write_all(handle: int, data: bytes) -> int:

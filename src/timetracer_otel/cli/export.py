@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from importlib.metadata import entry_points
@@ -75,9 +74,7 @@ def _write(path: Path, data: bytes) -> None:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with open(descriptor, "wb") as file:
             file.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)  # a temporary file is for its owner alone; a new file is not
+        # A temporary file is for its owner alone, and so is what becomes of it.
         Path(temporary).replace(path)
     except OSError as error:
         if temporary is not None:

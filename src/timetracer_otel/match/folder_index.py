@@ -220,7 +220,7 @@ class CassetteLibrary:
         elif not head.request.method:
             self._outside.append((head.session.recorded_at, head.path or ""))
         else:
-            redactor = Redactor.from_rules(head.policies.redaction_mode, head.policies.redaction_rules)
+            redactor = Redactor.from_policies(head.policies)
             self._entries.append(
                 LibraryEntry(
                     head.path or "",

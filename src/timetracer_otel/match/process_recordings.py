@@ -94,4 +94,5 @@ def empty_cassette(path: str | None = None) -> Cassette:
 
 def _redaction(cassette: Cassette) -> tuple[str, ...]:
     """The rules by which a cassette was redacted. Only calls that were redacted alike can be compared."""
-    return (cassette.policies.redaction_mode, *cassette.policies.redaction_rules)
+    policies = cassette.policies
+    return (policies.redaction_mode, str(policies.pseudonymised), *policies.redaction_rules)

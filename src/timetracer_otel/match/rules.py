@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from timetracer_otel.base.ignore_rules import IgnoreRule, glob, parse_rule
 from timetracer_otel.base.plugin_names import mocks
+from timetracer_otel.base.redaction_rules import json_path
 from timetracer_otel.cassette import Unencodable, pack
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.match.body_content import plain_body
@@ -23,9 +24,8 @@ from timetracer_otel.match.trace_context import OF_THE_TRACE, untraced
 from timetracer_otel.redact.forms import form_of
 from timetracer_otel.types import CallView, Matcher, header_pairs
 
-__all__ = ["EVERYTHING", "Ignored", "MatchRules", "json_path", "rules_of", "scope_fits", "without"]
+__all__ = ["EVERYTHING", "Ignored", "MatchRules", "rules_of", "scope_fits", "without"]
 
-_TOKEN = re.compile(r"\.([^.\[\]]+)|\[(\d+|\*)\]|\['([^']*)'\]")
 _GONE = "[IGNORED]"
 _BOUNDARY = re.compile(r"(\bboundary=).*", re.IGNORECASE)
 _NOT_IN_ALL = OF_THE_TRACE | {"content-length"}
@@ -203,11 +203,6 @@ def _packed(value: Any) -> bytes:
 
 def _json(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
-
-
-def json_path(text: str) -> tuple[str, ...]:
-    """The steps of a JSON path: ``$.a[0]['b c'].*`` gives ``a``, ``0``, ``b c`` and ``*``."""
-    return tuple(next(step for step in match.groups() if step is not None) for match in _TOKEN.finditer(text[1:]))
 
 
 def without(value: Any, paths: Iterable[tuple[str, ...]]) -> Any:

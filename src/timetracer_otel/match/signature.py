@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 
 from timetracer_otel.cassette import Unencodable, pack
-from timetracer_otel.constants import REDACTED, BodyEnd
+from timetracer_otel.constants import BodyEnd
 from timetracer_otel.match.body_content import plain_body, plain_content
 from timetracer_otel.match.canonical import canonical, outline
 from timetracer_otel.match.rules import MatchRules
@@ -67,15 +68,25 @@ class Signer:
         redactor: The rules.
         ignored: The setting ``ignore_sql_params``. Only a replay has it.
         rules: Which parts of a call count, where that is not the default. Only a replay has them.
+        behind: For a recording: the signer of all recordings with the same rules. It knows the URLs without secrets.
     """
 
-    def __init__(self, redactor: Redactor, ignored: Sequence[str] = (), rules: MatchRules | None = None) -> None:
+    def __init__(
+        self,
+        redactor: Redactor,
+        ignored: Sequence[str] = (),
+        rules: MatchRules | None = None,
+        behind: Signer | None = None,
+    ) -> None:
         self.redactor: Redactor = redactor
         self.ignored: tuple[str, ...] = tuple(ignored)
         self.rules: MatchRules | None = rules
         # Services call the same few URLs again and again, and parsing a URL takes longer than the rest of a
         # signature.
-        self.target: Callable[[str], Target] = lru_cache(maxsize=4096)(self._parse_target)
+        self._behind = behind
+        self.target: Callable[[str], Target] = (
+            lru_cache(maxsize=4096)(self._parse_target) if behind is None else self._renamed_target
+        )
 
     def redacted(self, call: Call) -> RedactedCall:
         """The call in the form in which it is kept, looked up and shown. Each part is redacted once."""
@@ -83,6 +94,7 @@ class Signer:
 
     def recorded_view(self, event: DependencyEvent) -> CallView:
         """A recorded call as a matcher sees it."""
+        event = self.compared(event)
         signature, call = event.signature, event.call if event.call is not None else CallSnapshot()
         body = call.body.data if call.body is not None else None
         body = body.encode() if isinstance(body, str) else body if isinstance(body, bytes) else None
@@ -104,6 +116,7 @@ class Signer:
             hash_anew: Hash its arguments, and do not take the hash that the recording made of them. Older recordings
                 hashed mappings in the order in which the app gave them.
         """
+        event = self.compared(event)
         signature, call = event.signature, event.call
         key = key_of(signature)
         args: Any = call.args if call is not None else None
@@ -114,6 +127,47 @@ class Signer:
         if self.rules is None:
             return key
         return self.ruled(self.rules, key, signature.query, self.recorded_view(event))
+
+    def compared(self, event: DependencyEvent) -> DependencyEvent:
+        """A recorded event in the form in which calls are compared: the pseudonyms under secret names are masked.
+
+        The same object where its call has none.
+        """
+        if not event.pseudonyms or not self.redactor.active:
+            return event
+        redactor, signature, call = self.redactor, event.signature, event.call
+        query = {name: _masked(redactor, name, value) for name, value in signature.query.items()}
+        signature = replace(signature, query=query)
+        if call is not None:
+            headers = HeaderMap(redactor.headers(header_pairs(call.headers)))
+            body, args = call.body, call.args
+            if body is not None and isinstance(body.data, bytes):
+                body = replace(body, data=redactor.body(body.data, header_pairs(call.headers)).data)
+            if args is not None:
+                args = form_of(signature.lib).arguments(args, redactor)
+            call = CallSnapshot(headers, body, args)
+            with suppress(Unencodable):
+                signature.body_hash = self.snapshot_hash(signature.lib, call, signature.body_hash)
+        return replace(event, signature=signature, call=call)
+
+    def snapshot_hash(self, lib: str, call: CallSnapshot, before: str | None) -> str | None:
+        """The hash of a recorded body or of recorded arguments, after something in them was replaced.
+
+        Args:
+            lib: The call's library.
+            call: The recorded call.
+            before: Its hash before. A body that was not sent to its end has none to compare.
+
+        Raises:
+            Unencodable: The arguments cannot be kept in a cassette.
+        """
+        if before in (None, PARTIAL_BODY):
+            return before
+        if call.args is not None:
+            return self.arguments_hash(lib, call.args)
+        if call.body is None or not isinstance(call.body.data, bytes):
+            return before
+        return hashlib.sha256(plain_body(call.body.data, header_pairs(call.headers))).hexdigest()
 
     def ruled(self, rules: MatchRules, key: Key, query: dict[str, Any], view: CallView) -> Key:
         """A key without the parts that do not count by the rules."""
@@ -133,6 +187,10 @@ class Signer:
         """
         return form_of(lib).without_ignored(args, self.ignored) if self.ignored and args is not None else args
 
+    def redacted_arguments(self, lib: str, args: Any) -> Any:
+        """The arguments of a call, as they are kept and compared."""
+        return form_of(lib).arguments(args, self.redactor)
+
     def arguments_hash(self, lib: str, args: Any) -> str:
         """SHA-256 of redacted arguments in the form in which they are compared.
 
@@ -146,7 +204,13 @@ class Signer:
             packed = pack(canonical(untraced(compared)))
         return hashlib.sha256(packed).hexdigest()
 
-    def _parse_target(self, url: str) -> Target:
+    def _renamed_target(self, url: str) -> Target:
+        behind = self._behind
+        if behind is not None and behind.redactor.url(url) == url:
+            return behind.target(url)
+        return self._parse_target(self.redactor.url(url), renamed=True)
+
+    def _parse_target(self, url: str, *, renamed: bool = False) -> Target:
         parts = split_url(url)
         scheme, netloc = (parts.scheme or "").lower(), (parts.netloc or "").lower()
         if self.redactor.active:
@@ -158,9 +222,7 @@ class Signer:
             raw_name, _, raw_value = field.partition("=")
             name = unquote_plus(raw_name, errors="backslashreplace")
             value = unquote_plus(raw_value, errors="backslashreplace")
-            if value and self.redactor.is_secret_parameter(name):
-                value = REDACTED
-            pairs.append((name, value))
+            pairs.append((name, value if renamed else self.redactor.parameter(name, value)))
         query = values_by_name(sorted(pairs))
         url = prefix + parts.path
         return Target(url, same_target(url) or None, query, _query_key(query))
@@ -212,9 +274,7 @@ class RedactedCall:
         """The arguments of a call that is no HTTP, redacted; None where there are none."""
         if self._args is _NOT_MADE:
             call = self.call
-            self._args = (
-                form_of(call.lib).arguments(call.args, self.signer.redactor) if call.args is not None else None
-            )
+            self._args = self.signer.redacted_arguments(call.lib, call.args) if call.args is not None else None
         return self._args
 
     @property
@@ -268,7 +328,7 @@ class RedactedCall:
         try:
             return signer.arguments_hash(call.lib, self.args)
         except Unencodable:
-            self._args = form_of(call.lib).arguments(stable_form(call.args), signer.redactor)
+            self._args = signer.redacted_arguments(call.lib, stable_form(call.args))
             return signer.arguments_hash(call.lib, self._args)
 
     @property
@@ -348,6 +408,12 @@ def canonical_json(data: bytes) -> bytes | None:
         return json.dumps(json.loads(data), sort_keys=True, separators=(",", ":")).encode()
     except (ValueError, RecursionError):
         return None
+
+
+def _masked(redactor: Redactor, name: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_masked(redactor, name, item) for item in value]
+    return redactor.parameter(name, value) if isinstance(value, str) else value
 
 
 def _query_key(query: dict[str, Any]) -> Hashable:

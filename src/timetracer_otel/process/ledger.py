@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from timetracer_otel.base import faults
+from timetracer_otel.base.private_files import open_private
 from timetracer_otel.exceptions import NetworkBlockedError, ReplayMismatchError
 from timetracer_otel.match.advice import Wording
 from timetracer_otel.match.folder_index import CassetteLibrary
@@ -119,7 +121,8 @@ class ReplayLedger:
             return
         try:
             # A whole line in one write, to a file that is open for appending: lines of several workers do not mix.
-            with open(self._report_path, "ab", buffering=0) as file:
+            handle = open_private(self._report_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            with open(handle, "ab", buffering=0) as file:
                 file.write(json.dumps(found).encode() + b"\n")
         except OSError as error:
             faults.warn_once(

@@ -202,6 +202,7 @@ class ProcessSession(TraceSession):
         self._write(event)
 
     def _write(self, event: DependencyEvent) -> None:
+        self._maker.clean([event])
         self._to_write.append(event)
         if self._writing:
             return
@@ -227,6 +228,9 @@ class ProcessSession(TraceSession):
                 path = cassette_path(head, self.config.cassette_dir, self.config.compression)
                 self._output = output = AppendWriter(path, head, self.config.compression)
                 self._began_file()
+            book = self._maker.book
+            if book is not None:
+                book.new_in(event)
             output.append(event)
             if output.events >= self.config.max_events or output.size_bytes >= self.config.max_session_bytes:
                 self._rotate(output)

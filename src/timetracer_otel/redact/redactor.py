@@ -1,42 +1,64 @@
-"""`Redactor`: replaces secrets before anything is stored, and before anything is matched.
+"""`Redactor`: masks secrets by their names, so that calls are compared without them.
 
-Both sides of a match are redacted, so a call with a secret finds its recording although the recording does not have
-the secret. Copies are redacted, never the app's own objects.
+Both sides of a match are masked, so a call with a secret finds its recording although the recording does not have the
+secret. What is stored has a pseudonym in place of each secret: see `timetracer_otel.redact.pseudonymiser`. Copies are
+changed, never the app's own objects.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote_plus
 
 from timetracer_otel.constants import REDACTED
 from timetracer_otel.redact.content_encoding import decode_body, encode_body, known_encodings
+from timetracer_otel.redact.own_rules import OwnRules
+from timetracer_otel.redact.secret_forms import assigned_secrets
 from timetracer_otel.redact.secret_names import (
     COOKIE_HEADERS,
+    FIRST_FIELDS,
+    FIRST_HEADERS,
+    FIRST_QUERY,
     SECRET_FIELDS,
     SECRET_HEADERS,
     SECRET_QUERY,
     URL_HEADERS,
 )
 from timetracer_otel.redact.splice import (
+    MASK,
     Edit,
+    Replacing,
     apply_edits,
     form_edits,
     json_edits,
     json_key_pattern,
+    json_path_edits,
     move_boundaries,
     multipart_edits,
+    xml_edits,
+    xml_patterns,
 )
 from timetracer_otel.redact.urls import split_url
-from timetracer_otel.types import HeaderPairs
+from timetracer_otel.types import AppliedPolicies, HeaderPairs
 
-__all__ = ["RedactedBody", "Redactor", "content_headers", "multipart_boundary"]
+__all__ = [
+    "RedactedBody",
+    "Redactor",
+    "apart",
+    "body_readings",
+    "content_headers",
+    "edited_body",
+    "multipart_boundary",
+]
 
 _REDACTED = REDACTED.encode()
 _DEFAULT_RULES = ("headers", "cookies", "url userinfo", "query", "json fields", "form fields")
 _NAME_RULE = "name:"
+_NO_PLACES = (_NAME_RULE, "pattern:", "function:")
+_SHORTEST_TEXT = 8
+_BRACKETS: frozenset[str | bytes] = frozenset({"{", "[", b"{", b"["})
 _COOKIE_ATTRIBUTES = frozenset(
     {
         b"comment",
@@ -76,45 +98,104 @@ class Redactor:
     Args:
         mode: ``"default"``, or ``"off"`` for none.
         extra: Names that are secret besides the default ones, in headers, queries and fields alike.
+        rules: The setting ``redact_rules``.
+        first: Whether to mask as for the first recordings, which have no pseudonyms: only what is secret by the names
+            of that time, and no free text.
     """
 
-    def __init__(self, mode: str = "default", extra: Sequence[str] = ()) -> None:
+    renames: bool = False
+    """Whether secrets get pseudonyms, and not all the same text."""
+    _replacing: Replacing = MASK
+
+    def __init__(
+        self, mode: str = "default", extra: Sequence[str] = (), rules: Sequence[Any] = (), *, first: bool = False
+    ) -> None:
+        self.mode: str = mode
         self.active: bool = mode != "off"
-        more = frozenset(name.lower() for name in extra)
+        self.own: OwnRules = OwnRules.of(rules)
+        more = frozenset(name.lower() for name in extra) | self.own.names
+        self._first = first
         self._extra = more
-        self._headers = SECRET_HEADERS | more
-        self._fields = SECRET_FIELDS | more
-        self._query = SECRET_QUERY | more
+        self._headers = (FIRST_HEADERS if first else SECRET_HEADERS) | more
+        self._fields = (FIRST_FIELDS if first else SECRET_FIELDS) | more
+        self._query = (FIRST_QUERY if first else SECRET_QUERY) | more
         self._json_keys = json_key_pattern(self._fields)
+        self._xml_values = xml_patterns(self._fields)
         self.url: Callable[[str], str] = lru_cache(maxsize=4096)(self._url)
 
     @classmethod
-    def of(cls, mode: str, extra: Sequence[str]) -> Redactor:
+    def of(cls, mode: str, extra: Sequence[str], rules: Sequence[Any] = ()) -> Redactor:
         """The redactor of these rules. All callers share it, and so its cache of URLs: apps call the same few URLs
         again and again.
         """
-        return _redactor(mode, tuple(extra))
+        return _redactor(mode, tuple(extra), tuple(rules))
 
     @property
     def rules(self) -> list[str]:
         """The rules as the cassette's header has them. `from_rules` makes an equal redactor of them."""
         if not self.active:
             return []
-        return [*_DEFAULT_RULES, *(_NAME_RULE + name for name in sorted(self._extra))]
+        return [*_DEFAULT_RULES, *(_NAME_RULE + name for name in sorted(self._extra)), *self.own.texts]
+
+    @classmethod
+    def from_policies(cls, policies: AppliedPolicies) -> Redactor:
+        """The redactor by which calls are compared with those of a cassette."""
+        return _redactor(
+            policies.redaction_mode,
+            tuple(cls.names_in(policies.redaction_rules)),
+            tuple(cls.places_in(policies.redaction_rules)),
+            first=not policies.pseudonymised,
+        )
 
     @classmethod
     def from_rules(cls, mode: str, rules: Sequence[str]) -> Redactor:
-        """The redactor that a cassette was recorded with."""
-        return cls.of(mode, cls.names_in(rules))
+        """The redactor that has these `rules`."""
+        return cls.of(mode, cls.names_in(rules), cls.places_in(rules))
 
     @staticmethod
     def names_in(rules: Sequence[str]) -> list[str]:
         """The extra names of a list of `rules`."""
         return [rule.removeprefix(_NAME_RULE) for rule in rules if rule.startswith(_NAME_RULE)]
 
+    @staticmethod
+    def places_in(rules: Sequence[str]) -> list[str]:
+        """The places of a list of `rules`. An expression of a cassette is not run: it may take for ever."""
+        return [rule for rule in rules if ":" in rule and not rule.startswith(_NO_PLACES)]
+
+    def is_secret_column(self, tables: Iterable[str], name: str) -> bool:
+        """Whether the value of a column is replaced, in a statement about these tables."""
+        return self.is_secret_field(name) or (self.active and self.own.is_column(tables, name))
+
     def is_secret_parameter(self, name: str) -> bool:
         """Whether the value of a query parameter is replaced."""
         return self.active and name.lower() in self._query
+
+    def secret(self, value: Any, name: str = "", otherwise: Callable[[Any], Any] | None = None) -> Any:
+        """What takes the place of a value under a secret name.
+
+        Args:
+            value: Of any type.
+            name: The name, where there is one.
+            otherwise: Gives a value of the same type that tells nothing. Without it, a text does.
+        """
+        if otherwise is not None:
+            return otherwise(value)
+        return _REDACTED if type(value) is bytes else REDACTED
+
+    def parameter(self, name: str, value: str) -> str:
+        """The value of a query's parameter, decoded, as it is kept and compared."""
+        return self.secret(value, name.lower()) if value and self.is_secret_parameter(name) else value
+
+    def text(self, text: str) -> str:
+        """A text of no known syntax, with the values replaced that it gives to secret names (``password = 'x'``)."""
+        if not self.active or self._first or ("\n" not in text and len(text) < _SHORTEST_TEXT):
+            return text
+        data = text.encode("utf-8", "surrogatepass")
+        edits = self._edits_of_text(data)
+        return apply_edits(data, edits).decode("utf-8", "surrogatepass") if edits else text
+
+    def _edits_of_text(self, data: bytes) -> list[Edit]:
+        return [Edit(start, stop, _REDACTED) for start, stop in assigned_secrets(data, self._fields)]
 
     def is_secret_field(self, name: str) -> bool:
         """Whether the value of a field (of a JSON object, a form, a table) is replaced."""
@@ -127,7 +208,8 @@ class Redactor:
         parts = split_url(url)
         netloc = parts.netloc
         if netloc is not None and "@" in netloc:
-            netloc = f"{quote(REDACTED)}@{netloc.rpartition('@')[2]}"
+            user, _, host = netloc.rpartition("@")
+            netloc = f"{self._userinfo(user)}@{host}"
         # OAuth puts tokens into fragments (RFC 6749 section 4.2.2). A fragment may begin with a path of its own
         # ("#/in?token=").
         fragment = parts.fragment and "?".join(self._fields_of_url(part) for part in parts.fragment.split("?"))
@@ -137,9 +219,16 @@ class Redactor:
     def _fields_of_url(self, fields: str) -> str:
         return "&".join(self._query_field(field) for field in fields.split("&"))
 
+    def _userinfo(self, user: str) -> str:
+        return quote(REDACTED)
+
     def _query_field(self, field: str) -> str:
         name, _, value = field.partition("=")
-        return f"{name}={quote(REDACTED)}" if value and unquote_plus(name).lower() in self._query else field
+        plain = unquote_plus(name).lower()
+        return f"{name}={self._query_value(value, plain)}" if value and plain in self._query else field
+
+    def _query_value(self, value: str, name: str) -> str:
+        return quote(REDACTED)
 
     def headers(self, pairs: HeaderPairs) -> tuple[tuple[bytes, bytes], ...]:
         """Header lines with secrets replaced."""
@@ -149,14 +238,34 @@ class Redactor:
 
     def _header(self, name: str, value: bytes) -> bytes:
         if name in self._headers:
-            return _REDACTED
+            return self._secret_header(value, name)
         if name in COOKIE_HEADERS:
-            return _redact_cookies(value, name == "set-cookie")
+            return self._cookies(value, name == "set-cookie")
         if name in URL_HEADERS:
             text = value.decode("latin-1")
             redacted = self.url(text)
             return value if redacted == text else redacted.encode("latin-1")
         return value
+
+    def _secret_header(self, value: bytes, name: str) -> bytes:
+        return _REDACTED
+
+    def _cookies(self, value: bytes, sets_one: bool) -> bytes:
+        pieces = []
+        for position, piece in enumerate(value.split(b";")):
+            name, equals, content = piece.partition(b"=")
+            if sets_one and position > 0 and (not equals or name.strip().lower() in _COOKIE_ATTRIBUTES):
+                pieces.append(piece)
+            elif not equals:
+                # A cookie without a name.
+                bare = piece.strip()
+                pieces.append(piece.replace(bare, self._cookie(bare, b"")) if bare else piece)
+            else:
+                pieces.append(name + equals + (self._cookie(content, name.strip().lower()) if content else b""))
+        return b";".join(pieces)
+
+    def _cookie(self, content: bytes, name: bytes) -> bytes:
+        return _REDACTED
 
     def body(self, data: bytes, headers: HeaderPairs, sizes: Sequence[int] = ()) -> RedactedBody:
         """A body with secret fields replaced, by the content type and content encoding that its headers name.
@@ -170,15 +279,12 @@ class Redactor:
         unchanged = RedactedBody(data, sizes, False, content_type, coding)
         if not self.active:
             return unchanged
-        for plain, encoding in _readings(data, coding.decode("latin-1")):
+        for plain, encoding in body_readings(data, coding.decode("latin-1")):
             edits = self._edits(plain, content_type)
-            if not edits:
-                continue
-            redacted = apply_edits(plain, edits)
-            if plain is data:
-                return RedactedBody(redacted, move_boundaries(sizes, edits), True, content_type, coding)
-            encoded = encode_body(redacted, encoding)
-            return RedactedBody(encoded, _in_proportion(sizes, len(encoded)), True, content_type, coding)
+            if edits:
+                return edited_body(data, plain, encoding, edits, sizes)._replace(
+                    content_type=content_type, encoding=coding
+                )
         return unchanged
 
     def is_damaged(self, data: bytes, headers: HeaderPairs) -> bool:
@@ -191,12 +297,24 @@ class Redactor:
     def _edits(self, data: bytes, content_type: bytes) -> list[Edit]:
         kind = content_type.partition(b";")[0].strip().lower()
         if kind == b"application/x-www-form-urlencoded":
-            return list(form_edits(data, self._fields))
+            return list(form_edits(data, self._fields, self._replacing))
         if kind.startswith(b"multipart/"):
             boundary = multipart_boundary(content_type)
-            return list(multipart_edits(data, boundary, self._fields, self._json_keys)) if boundary else []
-        textual = b"json" in kind or kind.startswith(b"text/") or (not kind and data.lstrip()[:1] in (b"{", b"["))
-        return list(json_edits(data, self._json_keys)) if textual else []
+            if not boundary:
+                return []
+            return list(multipart_edits(data, boundary, self._fields, self._json_keys, self._replacing))
+        textual = b"json" in kind or kind.startswith(b"text/")
+        if textual or ((not kind or not self._first) and data.lstrip()[:1] in (b"{", b"[")):
+            edits = list(json_edits(data, self._json_keys, self._replacing))
+            if self.own.paths:
+                edits = apart([*edits, *json_path_edits(data, self.own.paths, self._replacing)])
+            if edits or self._first or b"json" in kind:
+                return edits
+        if not self._first and (b"xml" in kind or b"html" in kind or data.lstrip()[:1] == b"<"):
+            return apart(xml_edits(data, self._xml_values, self._replacing))
+        if not self._first and kind == b"text/plain":
+            return self._edits_of_text(data)
+        return []
 
     def value(self, value: Any) -> Any:
         """Arguments of a call that is no HTTP, with the values of secret keys replaced at any depth."""
@@ -205,17 +323,56 @@ class Redactor:
         if type(value) is dict:
             return {key: self._entry(key, item) for key, item in value.items()}
         if type(value) in (list, tuple):
-            return type(value)(self.value(item) for item in value)
+            return type(value)([self.value(item) for item in value])
+        if not self._first and type(value) in (str, bytes) and value[:1] in _BRACKETS:
+            return self._document(value)
         return value
 
     def _entry(self, key: Any, item: Any) -> Any:
         name = key.decode("latin-1") if type(key) is bytes else key
         if type(name) is not str or name.lower() not in self._fields or item is None:
             return self.value(item)
-        return _REDACTED if type(item) is bytes else REDACTED
+        return self.secret(item, name.lower())
+
+    def _document(self, value: Any) -> Any:
+        """JSON among the arguments, such as the value of a key in Redis."""
+        data = value if type(value) is bytes else value.encode("utf-8", "surrogatepass")
+        edits = list(json_edits(data, self._json_keys, self._replacing))
+        if not edits:
+            return value
+        made = apply_edits(data, edits)
+        return made if type(value) is bytes else made.decode("utf-8", "surrogatepass")
 
 
-def _readings(data: bytes, coding: str) -> Iterator[tuple[bytes, str]]:
+def apart(edits: Iterable[Edit]) -> list[Edit]:
+    """The edits in order. Of those that overlap, the one that begins first, and of these the longest."""
+    kept: list[Edit] = []
+    for edit in sorted(edits, key=lambda one: (one.start, -one.stop)):
+        if not kept or edit.start >= kept[-1].stop:
+            kept.append(edit)
+    return kept
+
+
+def edited_body(
+    data: bytes, plain: bytes, encoding: str, edits: Sequence[Edit], sizes: Sequence[int]
+) -> RedactedBody:
+    """A body with edits made.
+
+    Args:
+        data: The body as it is.
+        plain: The same, decoded; the same object where it has no encoding.
+        encoding: What it was decoded from.
+        edits: Of the decoded body, in order.
+        sizes: Of its chunks.
+    """
+    made = apply_edits(plain, edits)
+    if plain is data:
+        return RedactedBody(made, move_boundaries(sizes, edits), True)
+    encoded = encode_body(made, encoding)
+    return RedactedBody(encoded, _in_proportion(sizes, len(encoded)), True)
+
+
+def body_readings(data: bytes, coding: str) -> Iterator[tuple[bytes, str]]:
     """The readings of a body, each with the encoding that it was decoded from: decoded, in part, and as it is."""
     encoding = known_encodings(coding) if coding else ""
     plain = decode_body(data, encoding) if encoding else data
@@ -252,20 +409,6 @@ def multipart_boundary(content_type: bytes) -> bytes:
     return b""
 
 
-def _redact_cookies(value: bytes, sets_one: bool) -> bytes:
-    pieces = []
-    for position, piece in enumerate(value.split(b";")):
-        name, equals, content = piece.partition(b"=")
-        if sets_one and position > 0 and (not equals or name.strip().lower() in _COOKIE_ATTRIBUTES):
-            pieces.append(piece)
-        elif not equals:
-            # A cookie without a name.
-            pieces.append(piece.replace(piece.strip(), _REDACTED) if piece.strip() else piece)
-        else:
-            pieces.append(name + equals + (_REDACTED if content else b""))
-    return b";".join(pieces)
-
-
 def _in_proportion(sizes: Sequence[int], total: int) -> list[int]:
     before = sum(sizes)
     if not before:
@@ -281,5 +424,5 @@ def _in_proportion(sizes: Sequence[int], total: int) -> list[int]:
 
 
 @lru_cache(maxsize=16)
-def _redactor(mode: str, extra: tuple[str, ...]) -> Redactor:
-    return Redactor(mode, extra)
+def _redactor(mode: str, extra: tuple[str, ...], rules: tuple[Any, ...] = (), first: bool = False) -> Redactor:
+    return Redactor(mode, extra, rules, first=first)

@@ -1,5 +1,7 @@
 """The names that are secret by default. Names are compared as a whole, ignoring case; none is a pattern.
 
+A value under such a name is judged once more: a ``token`` of a language model's answer is a word, not a secret.
+
 A name is in these lists if its value alone lets somebody act as somebody else (credentials, session ids, keys), or if
 it is card data that PCI DSS 4.0 forbids to store. Personal data is not in them: what is personal depends on the
 service, and a rule that is too wide makes different calls look equal. A project names it with `redact_extra`.
@@ -9,9 +11,18 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["COOKIE_HEADERS", "SECRET_FIELDS", "SECRET_HEADERS", "SECRET_QUERY", "URL_HEADERS"]
+__all__ = [
+    "COOKIE_HEADERS",
+    "FIRST_FIELDS",
+    "FIRST_HEADERS",
+    "FIRST_QUERY",
+    "SECRET_FIELDS",
+    "SECRET_HEADERS",
+    "SECRET_QUERY",
+    "URL_HEADERS",
+]
 
-SECRET_HEADERS: Final = frozenset(
+FIRST_HEADERS: Final = frozenset(
     {
         "api-key",
         "apikey",
@@ -31,7 +42,41 @@ SECRET_HEADERS: Final = frozenset(
         "x-xsrf-token",
     }
 )
-"""Headers whose whole value is replaced."""
+"""The names of the first recordings, which hold one constant text for every secret. Such a recording is matched by
+these names for ever: both sides of a match must be masked by the same ones."""
+
+SECRET_HEADERS: Final = FIRST_HEADERS | {
+    "authentication",
+    "circle-token",
+    "dd-api-key",
+    "dd-application-key",
+    "ocp-apim-subscription-key",
+    "private-token",
+    "x-amz-server-side-encryption-customer-key",
+    "x-api-token",
+    "x-auth-key",
+    "x-authorization",
+    "x-aws-ec2-metadata-token",
+    "x-consul-token",
+    "x-figma-token",
+    "x-forwarded-access-token",
+    "x-functions-key",
+    "x-gitlab-token",
+    "x-honeycomb-team",
+    "x-insert-key",
+    "x-jwt-assertion",
+    "x-nomad-token",
+    "x-parse-master-key",
+    "x-parse-session-token",
+    "x-rapidapi-key",
+    "x-registry-auth",
+    "x-service-token",
+    "x-session-id",
+    "x-shopify-access-token",
+    "x-subject-token",
+    "x-user-token",
+}
+"""Headers whose value is replaced; the name of its scheme (``Bearer``) stays."""
 
 COOKIE_HEADERS: Final = frozenset({"cookie", "set-cookie"})
 """Headers in which the values of cookies are replaced; names and attributes stay, so that jars keep working."""
@@ -39,7 +84,7 @@ COOKIE_HEADERS: Final = frozenset({"cookie", "set-cookie"})
 URL_HEADERS: Final = frozenset({"location", "content-location", "referer"})
 """Headers that hold a URL, treated as one."""
 
-SECRET_FIELDS: Final = frozenset(
+FIRST_FIELDS: Final = frozenset(
     {
         "access_key",
         "access_token",
@@ -80,15 +125,87 @@ SECRET_FIELDS: Final = frozenset(
         "token",
     }
 )
-"""JSON and form fields whose value is replaced."""
+"""The fields of the first recordings (see `FIRST_HEADERS`)."""
 
-SECRET_QUERY: Final = SECRET_FIELDS | {
-    "sig",
-    "signature",
-    "x-amz-credential",
-    "x-amz-security-token",
-    "x-amz-signature",
-    "x-goog-credential",
-    "x-goog-signature",
+SECRET_FIELDS: Final = FIRST_FIELDS | {
+    "accesskey",
+    "account_key",
+    "accountkey",
+    "admin_password",
+    "api-key",
+    "api_token",
+    "apisecret",
+    "apitoken",
+    "app_secret",
+    "appsecret",
+    "assertion",
+    "auth_key",
+    "authkey",
+    "aws_secret_access_key",
+    "aws_session_token",
+    "bearer_token",
+    "bot_token",
+    "clientassertion",
+    "code_verifier",
+    "connection_string",
+    "connectionstring",
+    "consumer_secret",
+    "creditcard",
+    "csrf-token",
+    "csrftoken",
+    "current_password",
+    "db_password",
+    "device_code",
+    "encryption_key",
+    "idtoken",
+    "master_key",
+    "newpassword",
+    "oauth_signature",
+    "oauth_token",
+    "oauth_token_secret",
+    "oldpassword",
+    "pass_phrase",
+    "passcode",
+    "password1",
+    "password2",
+    "password_confirmation",
+    "personal_access_token",
+    "privatekey",
+    "secret_access_key",
+    "secret_id",
+    "secret_token",
+    "secretaccesskey",
+    "secretbinary",
+    "secretstring",
+    "security_code",
+    "service_key",
+    "session_key",
+    "session_secret",
+    "sessionkey",
+    "sessiontoken",
+    "shared_secret",
+    "signing_key",
+    "signing_secret",
+    "subject_token",
+    "user_password",
+    "webhook_secret",
+    "x-api-key",
+    "xsrf-token",
+    "xsrf_token",
 }
+"""JSON and form fields, XML elements, columns and bound values whose value is replaced."""
+
+_SIGNED: Final = frozenset(
+    {
+        "sig",
+        "signature",
+        "x-amz-credential",
+        "x-amz-security-token",
+        "x-amz-signature",
+        "x-goog-credential",
+        "x-goog-signature",
+    }
+)
+FIRST_QUERY: Final = FIRST_FIELDS | _SIGNED
+SECRET_QUERY: Final = SECRET_FIELDS | _SIGNED | {"awsaccesskeyid", "hapikey", "subscription-key"}
 """Query parameters whose value is replaced: the fields, and the signatures of presigned URLs."""

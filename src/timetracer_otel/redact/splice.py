@@ -7,21 +7,38 @@ functions here find edits: places in the body, each with its new text.
 from __future__ import annotations
 
 import codecs
+import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from urllib.parse import unquote_plus
 
 from timetracer_otel.constants import REDACTED
 
-__all__ = ["Edit", "apply_edits", "form_edits", "json_edits", "move_boundaries", "multipart_edits"]
+__all__ = [
+    "MASK",
+    "Edit",
+    "Replacing",
+    "apply_edits",
+    "form_edits",
+    "json_edits",
+    "json_key_pattern",
+    "json_path_edits",
+    "json_values",
+    "move_boundaries",
+    "multipart_edits",
+    "xml_edits",
+    "xml_patterns",
+]
 
 _REDACTED = REDACTED.encode()
 # Each repetition matches a stretch of bytes and not one byte: the engine remembers a position for every repetition,
 # and would use much memory for long strings.
 _JSON_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _JSON_BRACKET_OR_STRING = re.compile(_JSON_STRING.pattern + rb"|[\[\]{}]", re.DOTALL)
+_JSON_TOKEN = re.compile(_JSON_STRING.pattern + rb"|[\[\]{}:,]|[^\s\[\]{}:,\"]+", re.DOTALL)
 _JSON_SCALAR = re.compile(rb"[^\s,\]}]*")
+_COLON = re.compile(rb"\s*:")
 _JSON_HARMLESS = frozenset({b"null", b"true", b"false", b""})
 _JSON_PART = re.compile(rb"^content-type:[^\r\n;]*json", re.IGNORECASE | re.MULTILINE)
 _MARKS = (
@@ -48,6 +65,50 @@ class Edit(NamedTuple):
     stop: int
     text: bytes
 
+    @property
+    def keeps_length(self) -> bool:
+        """Whether what stands behind stays where it is."""
+        return len(self.text) == self.stop - self.start
+
+
+class Replacing(Protocol):
+    """Says what takes the place of the value under a secret name. None: the value is no secret, and stays."""
+
+    def in_json(self, data: bytes, start: int, stop: int, name: str) -> bytes | None:
+        """For a JSON value, as the text between these places."""
+        ...
+
+    def in_form(self, value: bytes, name: str) -> bytes | None:
+        """For the value of a form's field, with its escapes."""
+        ...
+
+    def in_part(self, value: bytes, name: str) -> bytes | None:
+        """For the bytes of a part, with no escapes."""
+        ...
+
+    def in_xml(self, value: bytes, name: str) -> bytes | None:
+        """For the text of an element or of an attribute, with its escapes."""
+        ...
+
+
+class _Mask:
+    """The same text in the place of every secret."""
+
+    def in_json(self, data: bytes, start: int, stop: int, name: str) -> bytes:
+        return b'"' + _REDACTED + b'"'
+
+    def in_form(self, value: bytes, name: str) -> bytes:
+        return _REDACTED
+
+    def in_part(self, value: bytes, name: str) -> bytes:
+        return _REDACTED
+
+    def in_xml(self, value: bytes, name: str) -> bytes:
+        return _REDACTED
+
+
+MASK: Replacing = _Mask()
+
 
 def json_key_pattern(names: Iterable[str]) -> re.Pattern[bytes]:
     """A pattern that finds any of these keys with its colon, in JSON text in lower case.
@@ -69,14 +130,14 @@ def _alternatives(words: Iterable[bytes]) -> bytes:
     return branches[0] if len(branches) == 1 else b"(?:" + b"|".join(branches) + b")"
 
 
-def json_edits(data: bytes, keys: re.Pattern[bytes]) -> Iterator[Edit]:
+def json_edits(data: bytes, keys: re.Pattern[bytes], replacing: Replacing = MASK) -> Iterator[Edit]:
     """The values of secret keys at any depth, in JSON, lines of JSON, or event streams that carry JSON.
 
     A value that the body's end cuts off is replaced up to the end. ``null``, ``true`` and ``false`` are no secrets.
     """
     wide = _wide_encoding(data)
     if wide:
-        yield from _wide_json_edits(data, wide, keys)
+        yield from _wide_json_edits(data, wide, keys, replacing)
         return
     lowered = data.lower()
     position = 0
@@ -87,9 +148,14 @@ def json_edits(data: bytes, keys: re.Pattern[bytes]) -> Iterator[Edit]:
             position = found.start() + 1
             continue
         stop = _json_value_end(data, start)
+        made = None
         if data[start:stop] not in _JSON_HARMLESS:
-            yield Edit(start, stop, b'"' + _REDACTED + b'"')
-        position = max(stop, start)
+            name = lowered[found.start() + 1 : lowered.index(b'"', found.start() + 1)].decode("latin-1")
+            made = replacing.in_json(data, start, stop, name)
+            if made is not None:
+                yield Edit(start, stop, made)
+        # In a value that stays there may be other names.
+        position = max(stop, start) if made is not None or data[start : start + 1] not in (b"{", b"[") else start
 
 
 def _wide_encoding(data: bytes) -> str:
@@ -101,13 +167,13 @@ def _wide_encoding(data: bytes) -> str:
     return _WIDE.get(bytes(byte and 1 for byte in data[:4]), "") if 0 in data[:4] else ""
 
 
-def _wide_json_edits(data: bytes, encoding: str, keys: re.Pattern[bytes]) -> Iterator[Edit]:
+def _wide_json_edits(data: bytes, encoding: str, keys: re.Pattern[bytes], replacing: Replacing) -> Iterator[Edit]:
     # A cut-off last unit is left out, and a unit that is no character becomes a character of the same size. So the
     # places of all other characters stay right.
     errors, size = ("surrogatepass", 2) if "16" in encoding else ("replace", 4)
     narrow = data[: len(data) // size * size].decode(encoding, errors).encode("utf-8", "surrogatepass")
     at = narrow_at = 0
-    for edit in json_edits(narrow, keys):
+    for edit in json_edits(narrow, keys, replacing):
         places = []
         for narrow_place in (edit.start, edit.stop):
             between = narrow[narrow_at:narrow_place].decode("utf-8", "surrogatepass")
@@ -137,18 +203,119 @@ def _json_value_end(data: bytes, start: int) -> int:
     return scalar.end() if scalar else start
 
 
-def form_edits(data: bytes, names: frozenset[str]) -> Iterator[Edit]:
+def json_values(data: bytes) -> Iterator[tuple[int, int, str | None]]:
+    """The texts in a JSON value: their places, and the name that each stands under. None for the items of a list that
+    is the value itself.
+    """
+    position, name = 0, ""
+    lists: list[bool] = []
+    while (token := _JSON_BRACKET_OR_STRING.search(data, position)) is not None:
+        position = token.end()
+        text = token.group()
+        if text in (b"{", b"["):
+            lists.append(text == b"[")
+        elif text in (b"}", b"]"):
+            if lists:
+                lists.pop()
+        elif _COLON.match(data, position) and lists and not lists[-1]:
+            name = text[1:-1].decode("utf-8", "replace").lower()
+        else:
+            yield token.start(), position, None if lists == [True] else name
+
+
+def json_path_edits(data: bytes, paths: Sequence[tuple[str, ...]], replacing: Replacing = MASK) -> Iterator[Edit]:
+    """The values at these paths of a JSON document, or of each line of JSON."""
+    steps: list[str | int] = []
+    awaits_value = True
+    name: str | None = None
+    position = 0
+    while (token := _JSON_TOKEN.search(data, position)) is not None:
+        text, position = token.group(), token.end()
+        if text == b":":
+            awaits_value = True
+        elif text == b",":
+            if steps and isinstance(steps[-1], int):
+                steps[-1] += 1
+            awaits_value = bool(steps) and isinstance(steps[-1], int)
+        elif text in (b"}", b"]"):
+            if steps:
+                steps.pop()
+            awaits_value = not steps
+        elif not awaits_value:
+            try:
+                name = json.loads(text)
+            except ValueError:
+                name = text[1:-1].decode("utf-8", "replace")
+            steps[-1] = str(name)
+        else:
+            here = tuple(map(str, steps))
+            if any(_on_path(path, here) for path in paths):
+                stop = _json_value_end(data, token.start())
+                made = replacing.in_json(data, token.start(), stop, "")
+                if made is not None and data[token.start() : stop] not in _JSON_HARMLESS:
+                    yield Edit(token.start(), stop, made)
+                position = max(stop, position)
+                text = b""
+            if text == b"[":
+                steps.append(0)
+            elif text == b"{":
+                steps.append("")
+            awaits_value = text == b"[" or not steps
+
+
+def _on_path(path: tuple[str, ...], here: tuple[str, ...]) -> bool:
+    return len(path) == len(here) and all(step in ("*", other) for step, other in zip(path, here, strict=True))
+
+
+def xml_patterns(names: Iterable[str]) -> tuple[re.Pattern[bytes], ...]:
+    """Patterns that find the values of names in XML and HTML in lower case: as elements, attributes and fields."""
+    any_name = b"(?P<name>" + _alternatives({name.lower().encode() for name in names}) + b")"
+    return (
+        re.compile(rb"<(?:[\w.-]+:)?" + any_name + rb"(?:\s[^<>]*)?>(?P<value>[^<]+)(?=</)"),
+        re.compile(
+            rb"<[^<>]{0,2000}\s(?:[\w.-]+:)?" + any_name + rb"\s*=\s*(?P<quote>[\"'])(?P<value>[^<>]*?)(?P=quote)"
+        ),
+        re.compile(
+            rb"<(?:input|meta)\b[^<>]{0,2000}\bname\s*=\s*[\"']?"
+            + any_name
+            + rb"[\"'\s][^<>]{0,2000}\b(?:value|content)\s*=\s*(?P<quote>[\"'])(?P<value>[^<>]*?)(?P=quote)"
+        ),
+        re.compile(
+            rb"<(?:input|meta)\b[^<>]{0,2000}\b(?:value|content)\s*=\s*(?P<quote>[\"'])(?P<value>[^<>]*?)(?P=quote)"
+            rb"[^<>]{0,2000}\bname\s*=\s*[\"']?" + any_name + rb"[\"'\s/>]"
+        ),
+    )
+
+
+def xml_edits(data: bytes, patterns: Iterable[re.Pattern[bytes]], replacing: Replacing = MASK) -> Iterator[Edit]:
+    """The texts of secret elements, attributes and fields in XML and HTML. The places are in no order."""
+    lowered = data.lower()
+    for pattern in patterns:
+        for found in pattern.finditer(lowered):
+            start, stop = found.span("value")
+            value = data[start:stop]
+            if value.strip():
+                made = replacing.in_xml(value, found["name"].decode("latin-1"))
+                if made is not None:
+                    yield Edit(start, stop, made)
+
+
+def form_edits(data: bytes, names: frozenset[str], replacing: Replacing = MASK) -> Iterator[Edit]:
     """The values of secret fields in ``application/x-www-form-urlencoded``."""
     position = 0
     for field in data.split(b"&"):
         name, equals, value = field.partition(b"=")
-        if equals and value and unquote_plus(name.decode("latin-1")).lower() in names:
+        if equals and value and (plain := unquote_plus(name.decode("latin-1")).lower()) in names:
             start = position + len(name) + 1
-            yield Edit(start, start + len(value), _REDACTED)
+            made = replacing.in_form(value, plain)
+            if made is not None:
+                yield Edit(start, start + len(value), made)
         position += len(field) + 1
 
 
-def multipart_edits(data: bytes, boundary: bytes, names: frozenset[str], keys: re.Pattern[bytes]) -> Iterator[Edit]:
+def multipart_edits(
+    data: bytes, boundary: bytes, names: frozenset[str], keys: re.Pattern[bytes], replacing: Replacing = MASK
+) -> Iterator[Edit]:
     """The contents of secret fields in ``multipart/form-data``, and the secrets in its parts that are JSON."""
     delimiter = b"--" + boundary
     start = data.find(delimiter)
@@ -159,13 +326,15 @@ def multipart_edits(data: bytes, boundary: bytes, names: frozenset[str], keys: r
         head_end = data.find(b"\r\n\r\n", part, end)
         if head_end >= 0:
             name = _PART_NAME.search(data, part, head_end)
-            if name and name.group(1).decode("latin-1").lower() in names:
+            if name and (plain := name.group(1).decode("latin-1").lower()) in names:
                 stop = end - 2 if data[end - 2 : end] == b"\r\n" else end
                 if stop > head_end + 4:
-                    yield Edit(head_end + 4, stop, _REDACTED)
+                    made = replacing.in_part(data[head_end + 4 : stop], plain)
+                    if made is not None:
+                        yield Edit(head_end + 4, stop, made)
             elif _JSON_PART.search(data, part, head_end):
                 content = head_end + 4
-                for edit in json_edits(data[content:end], keys):
+                for edit in json_edits(data[content:end], keys, replacing):
                     yield Edit(content + edit.start, content + edit.stop, edit.text)
         start = following
 
@@ -192,7 +361,8 @@ def move_boundaries(sizes: Sequence[int], edits: Sequence[Edit]) -> list[int]:
         while behind < len(edits) and edits[behind].stop <= old:
             shift += len(edits[behind].text) - (edits[behind].stop - edits[behind].start)
             behind += 1
-        inside = behind < len(edits) and edits[behind].start < old
+        # A text of the same length may be cut at the same place.
+        inside = behind < len(edits) and edits[behind].start < old and not edits[behind].keeps_length
         boundary = edits[behind].start + shift + len(edits[behind].text) if inside else old + shift
         moved.append(boundary - new)
         new = boundary

@@ -6,8 +6,9 @@ import difflib
 import json
 from typing import TYPE_CHECKING, Any
 
+from timetracer_otel.base.redaction_rules import json_path
 from timetracer_otel.match.differences import Difference, value_differences
-from timetracer_otel.match.rules import json_path, without
+from timetracer_otel.match.rules import without
 from timetracer_otel.report.bodies import as_text, decode_body, hexdump
 from timetracer_otel.report.tables import format_size, printable
 from timetracer_otel.types import HeaderMap

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from timetracer_otel.base import faults
 from timetracer_otel.base.attributes import first_of, text_or_none
 from timetracer_otel.base.plugin_names import library_of_scope
-from timetracer_otel.cassette import Unencodable, check
+from timetracer_otel.cassette import Unencodable, pack
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import REDACTED, BodyEnd, CapturePolicy, EventType
 from timetracer_otel.match.signature import Signer
@@ -20,6 +21,7 @@ from timetracer_otel.redact.forms import error_text, form_of
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.redact.urls import split_url
 from timetracer_otel.session.base import PendingCall
+from timetracer_otel.session.secret_book import SecretBook
 from timetracer_otel.types import (
     BodySnapshot,
     Call,
@@ -39,12 +41,67 @@ __all__ = ["EventMaker", "span_event_type"]
 
 
 class EventMaker:
-    """Makes events by the settings of one recording. Immutable, so safe from any thread."""
+    """Makes events by the settings of one recording. Safe from any thread.
 
-    def __init__(self, config: TraceConfig, redactor: Redactor) -> None:
+    Args:
+        config: The settings.
+        rules: Which names are secret.
+        masks: Whether secrets are masked, as in the first recordings. Otherwise they get pseudonyms.
+        known: Pseudonyms of the cassette that the recording goes on from.
+    """
+
+    def __init__(
+        self, config: TraceConfig, rules: Redactor, *, masks: bool = False, known: Sequence[str] = ()
+    ) -> None:
         self.config = config
-        self.redactor = redactor
-        self.signer = _signer(redactor)
+        self.rules = rules
+        self._masks = masks or not rules.active
+        self._known = known
+        self._book: SecretBook | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def book(self) -> SecretBook | None:
+        """The secrets of the recording; None where they are masked. Made when it is first asked for: the app's thread
+        makes recordings, and the writer's thread makes events.
+        """
+        if self._book is None and not self._masks:
+            with self._lock:
+                if self._book is None:
+                    self._book = SecretBook(self.rules, _signer(self.rules), self._known)
+        return self._book
+
+    def release(self) -> None:
+        """Forget the secrets of a recording that is written."""
+        self._book = None
+
+    @property
+    def redactor(self) -> Redactor:
+        """Replaces the secrets of the recording."""
+        book = self.book
+        return self.rules if book is None else book.redactor
+
+    @property
+    def signer(self) -> Signer:
+        """Makes the signatures of the recording."""
+        book = self.book
+        return _signer(self.rules) if book is None else book.signer
+
+    def clean(self, events: Iterable[DependencyEvent]) -> None:
+        """Replace the secrets that are known by now, wherever they stand in events. The events are changed."""
+        book = self.book
+        if book is None or not book.occurrences:
+            return
+        for event in events:
+            try:
+                book.clean(event)
+            except Exception as error:
+                faults.contain("clean", error)
+                # It may hold secrets. An event that says nothing but its place is written instead.
+                event.result, event.call, event.span = EventResult(), CallSnapshot(), None
+                event.signature = EventSignature(lib=event.signature.lib, method=event.signature.method)
+                event.within, event.path = [], ()
+                event.not_replayable = f"a fault of the recorder, which its log has: {type(error).__name__}"
 
     def event(
         self, pending: PendingCall, facts: SpanFacts | None, session_started_s: float, session_ended_s: float | None
@@ -80,7 +137,11 @@ class EventMaker:
     def _event(
         self, pending: PendingCall, facts: SpanFacts | None, session_started_s: float, session_ended_s: float | None
     ) -> DependencyEvent:
+        book = self.book
+        if book is not None:
+            book.begin()
         call, result = pending.call(), pending.result()
+        redactor, signer = self.redactor, self.signer
         ended_s = pending.ended_s if pending.ended_s is not None else session_ended_s
         span = facts
         if span is None and pending.span_id:
@@ -91,7 +152,7 @@ class EventMaker:
         reason = pending.not_replayable
         if reason is None and call.too_long_bytes is not None:
             reason = f"its request body {self.config.why_too_long(call.too_long_bytes)}"
-        made = self.signer.redacted(call)
+        made = signer.redacted(call)
         try:
             signature, args = made.signature, made.args
         except Unencodable as error:
@@ -100,7 +161,7 @@ class EventMaker:
             if result.exception is None:
                 reason = f"its arguments have no faithful encoding: {error}"
             # Otherwise the call failed: a driver refuses what it has no form for. A replay gives that error again.
-        if span is not None and span.status_description and REDACTED in repr(args):
+        if span is not None and span.status_description and args is not None and args != call.args:
             # Errors quote arguments of the failed call. Example: redis-py names the command that it could not send.
             span.status_description = f"{span.status_description.partition(':')[0]}: {REDACTED}"
         edits = []
@@ -134,16 +195,23 @@ class EventMaker:
             path=pending.path,
             not_replayable=reason,
         )
+        if book is not None:
+            event.pseudonyms = book.noted()
         if args is not None:
-            form_of(call.lib).redact_result(result, call.args, self.redactor)
-        self._finish_result(event, failed)
+            form_of(call.lib).redact_result(result, call.args, redactor)
+        packed = self._finish_result(event, failed, redactor)
+        if book is not None:
+            book.note_forms(event, packed)
         return event
 
     def within(self, event: DependencyEvent, spans: Sequence[SpanFacts]) -> None:
         """Note the spans of other instrumentations that are part of a call, redacted."""
         for facts in spans:
             facts.attributes = self._attributes(facts.attributes)
-            facts.status_description = facts.status_description and error_text(facts.status_description)
+            self._redact_status(facts)
+        book = self.book
+        if book is not None:
+            book.note_spans(spans)
         event.within = sorted(spans, key=lambda facts: facts.start_ns or 0)
 
     def observed(self, facts: SpanFacts, session_started_ns: int) -> DependencyEvent:
@@ -163,7 +231,7 @@ class EventMaker:
             method=str(first_of(attributes, "http.request.method", "http.method", "rpc.method") or facts.name or ""),
             url=str(url) if url is not None else None,
         )
-        return DependencyEvent(
+        event = DependencyEvent(
             eid=0,
             event_type=span_event_type(attributes),
             start_offset_ms=(start_ns - session_started_ns) / 1e6,
@@ -179,10 +247,17 @@ class EventMaker:
             span=facts,
             not_replayable=f"only observed: no plugin captures the calls of {lib}",
         )
+        book = self.book
+        if book is not None:
+            book.note_forms(event)
+        return event
 
     def given(self, event: DependencyEvent) -> DependencyEvent:
         """A redacted copy of a hand-written plugin's event."""
         result, call = event.result, event.call or CallSnapshot()
+        book = self.book
+        if book is not None:
+            book.begin()
         copy = replace(
             event,
             result=replace(result, headers=self._headers(result.headers), body=self._given_body(result.body)),
@@ -190,16 +265,21 @@ class EventMaker:
             signature=replace(event.signature, url=event.signature.url and self.redactor.url(event.signature.url)),
         )
         copy.signature.query = self.redactor.value(copy.signature.query)
+        if book is not None:
+            copy.pseudonyms = book.noted()
+            book.note_forms(copy)
         return copy
 
     def request(self, request: RequestSnapshot, failed: bool = False) -> RequestSnapshot:
         """The root request, redacted, with its body if the policy keeps it. ``failed``: it ended in an error."""
         headers, body = self._root_part(request.headers, request.body, self.config.store_request_body, failed)
+        if self.book is not None:
+            self.book.note([request.path, request.target, request.query, *headers.values()])
         return replace(
             request,
             headers=headers,
             query={
-                name: "[REDACTED]" if self.redactor.is_secret_parameter(name) else value
+                name: self.redactor.secret(value, name.lower()) if self.redactor.is_secret_parameter(name) else value
                 for name, value in request.query.items()
             },
             body=body,
@@ -209,6 +289,8 @@ class EventMaker:
     def response(self, response: ResponseSnapshot, failed: bool = False) -> ResponseSnapshot:
         """The root response, treated as `request` treats the request."""
         headers, body = self._root_part(response.headers, response.body, self.config.store_response_body, failed)
+        if self.book is not None:
+            self.book.note(list(headers.values()))
         return replace(response, headers=headers, body=body)
 
     def _root_part(
@@ -222,8 +304,9 @@ class EventMaker:
             headers = HeaderMap(_with_length(pairs, body.size_bytes, len(made.data)))
         return self._headers(headers), made
 
-    def _finish_result(self, event: DependencyEvent, failed: bool) -> None:
-        result = event.result
+    def _finish_result(self, event: DependencyEvent, failed: bool, redactor: Redactor) -> bytes:
+        """Redact what is left of a result, and give its reply, packed."""
+        result, packed = event.result, b""
         pairs = header_pairs(result.headers)
         changed = False
         if result.body is not None:
@@ -232,20 +315,24 @@ class EventMaker:
             if result.body is not None and not result.body.captured and event.not_replayable is None:
                 event.not_replayable = self._why_not_kept(before)
             if changed and result.body is not None:
-                if self.redactor.is_damaged(given.data, pairs) and event.not_replayable is None:
+                if redactor.is_damaged(given.data, pairs) and event.not_replayable is None:
                     event.not_replayable = "its response body is damaged in its encoding, and has a secret"
                 pairs = _with_length(pairs, before, len(result.body.data))
         if isinstance(result.headers, HeaderMap):
-            result.headers = HeaderMap(self.redactor.headers(pairs))
+            result.headers = HeaderMap(redactor.headers(pairs))
+        if result.exception is not None and redactor.renames:
+            result.exception = edited(result.exception, redactor.text)
+            result.error = result.error and redactor.text(result.error)
         if result.exception is not None and result.exception.unfaithful and event.not_replayable is None:
             event.not_replayable = result.exception.unfaithful
         if result.reply is not None:
             try:
-                result.reply = self.redactor.value(result.reply)
-                check(result.reply)
+                result.reply = redactor.value(result.reply)
+                packed = pack(result.reply)
             except Unencodable as error:
                 result.reply = None
                 event.not_replayable = f"its result has no faithful encoding: {error}"
+        return packed
 
     def _secrets_of_url(self, url: str | None) -> list[tuple[str, str]]:
         """The parts of a URL that are redacted, each with its replacement. Clients quote URLs in their errors, and
@@ -312,7 +399,7 @@ class EventMaker:
 
     def _redact_status(self, facts: SpanFacts) -> None:
         if facts.status_description and self.redactor.active:
-            facts.status_description = error_text(facts.status_description)
+            facts.status_description = self.redactor.text(error_text(facts.status_description))
 
     def _attributes(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """Attributes of a span. URLs and captured headers in them are redacted as those of calls are."""
@@ -321,6 +408,8 @@ class EventMaker:
     def _attribute(self, name: str, value: Any) -> Any:
         if isinstance(value, str) and name in _URL_ATTRIBUTES:
             return self.redactor.url(value)
+        if isinstance(value, str) and name in _STATEMENT_ATTRIBUTES:
+            return self.redactor.text(value)
         if name.startswith(("http.request.header.", "http.response.header.")):
             header = name.rpartition(".")[2].replace("_", "-").encode()
             values = value if isinstance(value, (list, tuple)) else [value]
@@ -334,6 +423,7 @@ def _signer(redactor: Redactor) -> Signer:
     return Signer(redactor)
 
 
+_STATEMENT_ATTRIBUTES = frozenset({"db.statement", "db.query.text", "exception.message"})
 _URL_ATTRIBUTES = frozenset({"url.full", "http.url", "http.target", "url.query", "url.path"})
 
 

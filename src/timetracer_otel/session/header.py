@@ -57,6 +57,7 @@ def policies(config: TraceConfig, redactor: Redactor) -> AppliedPolicies:
         store_response_body=config.store_response_body.value,
         sample_rate=config.sample_rate,
         errors_only=config.errors_only,
+        pseudonymised=redactor.renames and redactor.active,
     )
 
 

@@ -87,9 +87,10 @@ def _recorder_behind(cassette: Cassette, config: TraceConfig) -> TraceSession:
         capture=[],
         redact=policies.redaction_mode,
         redact_extra=Redactor.names_in(policies.redaction_rules),
+        redact_rules=Redactor.places_in(policies.redaction_rules),
     )
     ends_ms = (event.start_offset_ms + event.duration_ms for event in cassette.events)
-    recorder = TraceSession(settings, started_ms_ago=max([cassette.stats.total_duration_ms, *ends_ms]))
+    recorder = TraceSession(settings, max([cassette.stats.total_duration_ms, *ends_ms]), cassette)
     # An answered call has a client span too. That span is no call that a plugin missed.
     recorder.observes = False
     return recorder
@@ -109,4 +110,5 @@ def _with_new_episodes(cassette: Cassette, recorder: TraceSession) -> Cassette:
             events, more.stats.total_duration_ms, Counter(cassette.stats.dropped) + Counter(more.stats.dropped)
         ),
         complete=True,
+        pseudonyms=more.pseudonyms,
     )

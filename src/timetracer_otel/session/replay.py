@@ -95,7 +95,7 @@ class ReplaySession(BaseSession):
         self._refused: set[int] = set()
         self._lock = threading.Lock()
         policies = cassette.policies
-        self._redactor = Redactor.from_rules(policies.redaction_mode, policies.redaction_rules)
+        self._redactor = Redactor.from_policies(policies)
         self._rules = rules_of(config)
         self._signer = Signer(self._redactor, _bound_rules(config), self._rules)
         self._events = cassette.events
@@ -526,7 +526,7 @@ class ReplaySession(BaseSession):
         return self._index.unused()
 
     def _recorded_field(self, event: DependencyEvent, name: str) -> Any:
-        value = getattr(event.signature, name, None)
+        value = getattr(self._signer.compared(event).signature, name, None)
         return self._rules.given({name: value})[name] if self._rules is not None else value
 
     def _accepts(self, made: RedactedCall) -> Accepts | None:
@@ -563,8 +563,8 @@ class ReplaySession(BaseSession):
     def _missed(self, attempt: Attempt, ambiguous: Sequence[DependencyEvent] = ()) -> ReplayMismatchError:
         error = mismatch(
             attempt,
-            self._index.waiting(),
-            self._index.taken(),
+            [self._signer.compared(event) for event in self._index.waiting()],
+            [self._signer.compared(event) for event in self._index.taken()],
             ambiguous,
             cassette_path=self.cassette_path,
             endpoint=self._endpoint,

@@ -24,6 +24,7 @@ from timetracer_otel.session.base import BaseSession, EndedSpan, PendingCall, Ro
 from timetracer_otel.session.body_taps import BodyLimits
 from timetracer_otel.session.events import EventMaker
 from timetracer_otel.session.header import meta, policies
+from timetracer_otel.session.secret_book import raw_texts
 from timetracer_otel.session.span_roles import (
     LATEST_REQUESTS,
     SpanRoles,
@@ -45,6 +46,7 @@ from timetracer_otel.types import (
 __all__ = ["EventFeed", "TraceSession"]
 
 _AFTER_THE_END = "calls after the end"
+_MOST_TIMES_ANEW = 3
 
 
 class TraceSession(BaseSession):
@@ -55,6 +57,7 @@ class TraceSession(BaseSession):
     Args:
         config: Decides what is captured and how much of it. Without it, the defaults.
         started_ms_ago: For a session that continues another recording: how long before now its times begin.
+        goes_on_from: That recording. Its secrets are replaced in the same manner, and its pseudonyms stay.
 
     Attributes:
         request, response: The request that the run was about, and its response, where somebody set them.
@@ -71,7 +74,9 @@ class TraceSession(BaseSession):
 
     observes = True
 
-    def __init__(self, config: TraceConfig | None = None, started_ms_ago: float = 0.0) -> None:
+    def __init__(
+        self, config: TraceConfig | None = None, started_ms_ago: float = 0.0, goes_on_from: Cassette | None = None
+    ) -> None:
         self.config: TraceConfig = config if config is not None else TraceConfig(mode=TraceMode.RECORD)
         self.request: RequestSnapshot | None = None
         self.response: ResponseSnapshot | None = None
@@ -109,7 +114,13 @@ class TraceSession(BaseSession):
         ended."""
         self.wanted: dict[str, bool] = {}
         """The answers of `wants`, by plugin, as far as it was asked. Empty once no more calls are recorded."""
-        self._maker = EventMaker(self.config, Redactor.of(self.config.redact, self.config.redact_extra))
+        rules = Redactor.of(self.config.redact, self.config.redact_extra, self.config.redact_rules)
+        if goes_on_from is None:
+            self._maker = EventMaker(self.config, rules)
+        elif goes_on_from.policies.pseudonymised:
+            self._maker = EventMaker(self.config, rules, known=goes_on_from.pseudonyms)
+        else:
+            self._maker = EventMaker(self.config, Redactor.from_policies(goes_on_from.policies), masks=True)
 
     @property
     def mode(self) -> TraceMode:
@@ -162,7 +173,7 @@ class TraceSession(BaseSession):
                 self._end_with(pending, ended)
         spans = {span.span_id: span for span in ended}
         made = {call.eid: self._event_of(call, spans.get(call.span_id)) for call in pending}
-        events = [*given, *made.values()]
+        events: list[DependencyEvent] = [*given, *made.values()]
         if unseen:
             alone: Counter[str] = Counter()
             roles = SpanRoles(pending, spans, self._zero_ns)
@@ -179,6 +190,7 @@ class TraceSession(BaseSession):
                 self._maker.within(made[position], inner)
             if ends and alone:
                 counters.calls_without_plugin(alone)
+        self._maker.clean(events)
         events.sort(key=lambda event: event.start_offset_ms)
         for eid, event in enumerate(events, 1):
             event.eid = eid
@@ -287,7 +299,7 @@ class TraceSession(BaseSession):
         """Note that the run failed, and how."""
         texts = {"message": error_message, **({"traceback": traceback} if traceback else {})}
         if self._maker.redactor.active:
-            texts = {name: error_text(text) for name, text in texts.items()}
+            texts = {name: self._maker.redactor.text(error_text(text)) for name, text in texts.items()}
         self._error_info = {"type": error_type, **texts}
 
     def drop(self, reason: str, number: int = 1) -> None:
@@ -354,6 +366,7 @@ class TraceSession(BaseSession):
             exchange, self.exchange = self.exchange, None
             self.request = self.response = self.origin = None
             self._pending, self._given, self._spans, self._made = [], [], [], {}
+        self._maker.release()
         if exchange is not None:
             exchange.release()
 
@@ -376,10 +389,35 @@ class TraceSession(BaseSession):
 
     def to_cassette(self) -> Cassette:
         """Everything recorded so far, redacted."""
-        return self._cassette(self.events)
+        # The secrets of the request and of its response may stand in events, and the other way round.
+        self._exchanged()
+        events = self.events
+        for _ in range(_MOST_TIMES_ANEW):
+            if not self._renamed_anew():
+                break
+            self._exchanged()
+            events = self.events
+        return self._cassette(events)
+
+    def _renamed_anew(self) -> bool:
+        """Whether a pseudonym was among the recording's own values, so that its secret gets another one, and the
+        events are made anew.
+        """
+        book = self._maker.book
+        if book is None or self._given:
+            return False
+        calls = list(self._pending)
+        found = book.collisions(text for call in calls for text in raw_texts(call.call(), call.result()))
+        if found:
+            book.rename(found)
+            self._made = {}
+        return bool(found)
 
     def _cassette(self, events: list[DependencyEvent]) -> Cassette:
         request, response = self._exchanged()
+        book, error_info = self._maker.book, self._error_info
+        if book is not None:
+            request, response, error_info = book.request(request), book.response(response), book.value(error_info)
         # Where the request's own span was not recorded, the first call with a span names the trace.
         trace_id = self.trace_id or next((f"{call.trace_id:032x}" for call in self._pending if call.trace_id), None)
         return Cassette(
@@ -390,7 +428,8 @@ class TraceSession(BaseSession):
             events=events,
             policies=policies(self.config, self._maker.redactor),
             stats=CaptureStats.of(events, self.elapsed_ms, self._dropped),
-            error_info=self._error_info,
+            error_info=error_info,
+            pseudonyms=book.names() if book is not None else (),
         )
 
     def _exchanged(self) -> tuple[RequestSnapshot, ResponseSnapshot]:
@@ -504,6 +543,11 @@ class EventFeed:
                 self._requests.append(request)
         if unseen:
             events += self._placed(unseen, made, [*calls, *under_way])
+        session._maker.clean(events)
+        book = session._maker.book
+        if book is not None:
+            for event in events:
+                book.new_in(event)
         return events
 
     def _placed(

@@ -81,14 +81,15 @@ class Comparison(NamedTuple):
 def compare(cassette: Cassette, answer: Answer, ignored: Ignored, names: AnswerNames) -> Comparison:
     """Compare an answer of the service with the one that a cassette holds, up to the names of variables."""
     recorded, request = cassette.response, cassette.request
-    redactor = Redactor.from_rules(cassette.policies.redaction_mode, cassette.policies.redaction_rules)
+    redactor = Redactor.from_policies(cassette.policies)
     no_headers, no_paths = ignored.in_answer_to(request)
     differences = []
     if recorded.status != answer.status:
         differences.append(f"status: recorded {recorded.status}, now {answer.status}")
     if not request.headers:
         return Comparison(differences, ["only the status was compared: only the span of this request was recorded"])
-    before = HeaderMap(header_pairs(recorded.headers))
+    # What is secret by its name is compared with neither its pseudonym nor its value.
+    before = HeaderMap(redactor.headers(header_pairs(recorded.headers)))
     now = HeaderMap(redactor.headers(answer.headers.pairs))
     # The bodies are compared, so their length need not be. The answer to HEAD has no body, but states the length.
     lengths = frozenset() if request.method == "HEAD" and "content-length" in before else {"content-length"}
@@ -102,6 +103,8 @@ def compare(cassette: Cassette, answer: Answer, ignored: Ignored, names: AnswerN
         return Comparison(differences, [f"the body was not compared: {why}"])
     data = recorded.body.data if recorded.body is not None else None
     body = redactor.body(answer.body, answer.headers.pairs).data
+    if isinstance(data, bytes):
+        data = redactor.body(data, header_pairs(recorded.headers)).data
     differences += _body_difference((data or b"", before), (body, now), no_paths, names)
     return Comparison(differences, [])
 
@@ -150,12 +153,13 @@ def compare_job(cassette: Cassette, answer: Mapping[str, Any], ignored: Ignored,
     recorded = cassette.response.body
     if now is not None or recorded is None or not isinstance(recorded.data, bytes):
         return []
-    redactor = Redactor.from_rules(cassette.policies.redaction_mode, cassette.policies.redaction_rules)
+    redactor = Redactor.from_policies(cassette.policies)
     headers = HeaderMap(header_pairs(cassette.response.headers))
     data = json.dumps(answer.get("value"), sort_keys=True).encode()
     _, paths = ignored.in_answer_to(cassette.request)
-    now_body = redactor.body(data, headers.pairs).data
-    return _body_difference((recorded.data, headers), (now_body, headers), paths, names)
+    recorded_data = redactor.body(recorded.data, headers.pairs).data
+    now_data = redactor.body(data, headers.pairs).data
+    return _body_difference((recorded_data, headers), (now_data, headers), paths, names)
 
 
 def _not_compared(body: BodySnapshot | None) -> str | None:

@@ -180,10 +180,18 @@ class Runner:
     def _redacted(self, cassette: Cassette) -> list[str]:
         """Notes on redacted parts of the request. The service did not get their real values, and may fail for it."""
         request, body = cassette.request, cassette.request.body
-        names = [name for name, value in request.headers.items() if REDACTED in value and name not in self.headers]
-        notes = [f"sent as {REDACTED}: header {name} (give it with --header)" for name in names]
-        if REDACTED in unquote(target_of(request)):
-            notes.append(f"sent as {REDACTED}: part of the query")
-        if body is not None and isinstance(body.data, bytes) and REDACTED.encode() in body.data:
-            notes.append(f"sent as {REDACTED}: part of the body")
+        notes = []
+        for texts, what in (([REDACTED], REDACTED), (cassette.pseudonyms, "a pseudonym")):
+            names = [
+                name
+                for name, value in request.headers.items()
+                if name not in self.headers and any(text in value for text in texts)
+            ]
+            notes += [f"sent as {what}: header {name} (give it with --header)" for name in names]
+            target = unquote(target_of(request))
+            if any(text in target for text in texts):
+                notes.append(f"sent as {what}: part of the URL")
+            data = body.data if body is not None and isinstance(body.data, bytes) else b""
+            if any(text.encode("utf-8", "surrogateescape") in data for text in texts):
+                notes.append(f"sent as {what}: part of the body")
         return notes

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import NoReturn
 
+from timetracer_otel.base.private_files import open_private
 from timetracer_otel.exceptions import ConfigurationError
 from timetracer_otel.verify.planning import Address
 
@@ -54,7 +55,8 @@ class Service:
             raise ConfigurationError(
                 f"--url: something listens at {self._address} already. Stop it, or say where CMD listens."
             )
-        with self._output.open("wb") as output:
+        # What the service prints may hold what it was asked.
+        with open(open_private(self._output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as output:
             self._process = subprocess.Popen(  # noqa: S603 - running what the user asked for is the purpose
                 self._command,
                 env=self._environment,

@@ -114,13 +114,20 @@ def test_defaults_stay_out_of_the_file_and_empty_values_that_are_none_of_them_st
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
-def test_permissions_are_what_the_umask_gives(tmp_path: Path) -> None:
-    old = os.umask(0o027)
+def test_files_and_new_folders_are_for_their_owner_alone(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    old = os.umask(0)
     try:
-        path = save_cassette(cassette(), tmp_path / "a")
+        path = Path(save_cassette(cassette(), tmp_path / "new" / "er" / "a"))
+        with AppendWriter(tmp_path / "new" / "b", cassette()) as appending:
+            appending.append(event(1))
     finally:
         os.umask(old)
-    assert stat.S_IMODE(Path(path).stat().st_mode) == 0o640
+    modes = [
+        stat.S_IMODE(place.stat().st_mode) for place in (path, tmp_path / "new" / "b", path.parent, tmp_path / "new")
+    ]
+    assert modes == [0o600, 0o600, 0o700, 0o700]
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
 
 
 def test_a_value_without_encoding_makes_its_event_not_replayable_and_loses_nothing_else(tmp_path: Path) -> None:

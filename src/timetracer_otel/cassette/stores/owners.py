@@ -11,6 +11,7 @@ import re
 import sys
 from pathlib import Path
 
+from timetracer_otel.base.private_files import make_private_folder
 from timetracer_otel.cassette.whole_files import cannot_write, remove
 
 __all__ = ["Owner", "forget", "is_alive", "owners"]
@@ -50,7 +51,7 @@ class Owner:
         self.name: str = ""
         self._handle = -1
         try:
-            Path(folder).mkdir(parents=True, exist_ok=True)
+            make_private_folder(Path(folder))
             while self._handle < 0:
                 self._claim(folder)
         except OSError as fault:

@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final
 
+from timetracer_otel.base.private_files import make_private_folder
 from timetracer_otel.cassette.compression import compressor
 from timetracer_otel.cassette.whole_files import cannot_write
 from timetracer_otel.constants import CompressionType
@@ -124,7 +125,7 @@ def check_writable(path: str | os.PathLike[str], compression: CompressionType = 
         raise cannot_write(str(target), fault) from fault
     compressor(compression, str(target))
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(target.parent)
         # Permissions are not enough to tell. A read-only mount, a quota or the rights of root show only by trying.
         with tempfile.TemporaryFile(dir=target.parent):
             pass

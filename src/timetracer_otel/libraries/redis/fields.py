@@ -94,7 +94,8 @@ def folded_reply(commands: Sequence[Command], index: int, reply: Any) -> Any:
         return _marked(reply[::2], reply[1::2], reply)
     if name == b"HMGET" and type(reply) is list and len(reply) == len(command) - 2:
         return _marked(command[2:], reply, reply)
-    if name == b"HGET" and type(reply) in (bytes, str) and len(command) == 3:
+    # In a transaction, the server first says that it has queued the command.
+    if name == b"HGET" and type(reply) in (bytes, str) and len(command) == 3 and reply not in (b"QUEUED", "QUEUED"):
         return _marked(command[2:], [reply], reply)
     if name in _NAMED and type(reply) is list:
         fields = command[_behind_number(command) :]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from timetracer_otel.constants import REDACTED
 from timetracer_otel.libraries.redis.commands import Command, carries, is_transaction, key_position, name_of, text
@@ -13,7 +13,7 @@ from timetracer_otel.match.leaves import texts_of
 from timetracer_otel.redact.errors import SHORTEST_SECRET, edited_errors, replacing
 from timetracer_otel.redact.forms import CallForm
 from timetracer_otel.redact.redactor import Redactor
-from timetracer_otel.types import DependencyEvent, RecordedError
+from timetracer_otel.types import DependencyEvent, EventResult, RecordedError
 
 __all__ = ["FORM", "redact_reply", "secrets_of", "without_quoted_arguments", "without_secrets", "words_of"]
 
@@ -44,8 +44,16 @@ class _Commands(CallForm):
         if not redactor.active or type(args) is not list:
             return args
         if args and type(args[0]) is list:
-            return redactor.value([_redacted(words) for words in args])
-        return redactor.value(_redacted(args))
+            return redactor.value([_of_own_keys(_redacted(words, redactor.secret), redactor) for words in args])
+        return redactor.value(_of_own_keys(_redacted(args, redactor.secret), redactor))
+
+    def redact_result(self, result: EventResult, args: Any, redactor: Redactor) -> None:
+        """Replace what is under keys that a rule names."""
+        if not redactor.active or not redactor.own.keys or type(args) is not list or type(result.reply) is not dict:
+            return
+        commands = args if args and type(args[0]) is list else [args]
+        if any(redactor.own.is_key("redis", _key_of(words)) for words in commands):
+            result.reply = {**result.reply, "replies": _values(result.reply.get("replies"), redactor)}
 
     def error_text(self, text: str) -> str:
         return without_quoted_arguments(text)
@@ -100,6 +108,38 @@ def _found_something(reply: Any) -> bool:
     return reply not in (None, 0, -1, -2, "none", b"none", "fields", b"", "")
 
 
+def _key_of(words: list[Any]) -> Any:
+    position = key_position(words)
+    return words[position] if position < len(words) else None
+
+
+def _of_own_keys(words: list[Any], redactor: Redactor) -> list[Any]:
+    """The words of a command, without the values that it brings along for a key that a rule names."""
+    if not redactor.own.keys or not redactor.own.is_key("redis", _key_of(words)):
+        return words
+    return [
+        redactor.secret(word)
+        if carries(words, index) and type(word) in (str, bytes)
+        else _values(word, redactor)
+        if type(word) is dict
+        else word
+        for index, word in enumerate(words)
+    ]
+
+
+def _values(value: Any, redactor: Redactor) -> Any:
+    if type(value) is dict:
+        return {name: _values(item, redactor) for name, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)([_values(item, redactor) for item in value])
+    if type(value) in (str, bytes) and value not in _STATUSES:
+        return redactor.secret(value)
+    return value
+
+
+_STATUSES: Final[frozenset[str | bytes]] = frozenset({"OK", b"OK", "QUEUED", b"QUEUED", "fields", b""})
+"""What a server answers by itself, and the mark of `timetracer_otel.libraries.redis.fields`."""
+
 FORM: Final = _Commands()
 
 
@@ -132,7 +172,7 @@ def secrets_of(commands: Sequence[Command]) -> list[str]:
     found = {
         word
         for words in words_of(commands)
-        for word, kept in zip(words, _redacted(words), strict=True)
+        for word, kept in zip(words, _redacted(words, _like), strict=True)
         if word is not kept and isinstance(word, str)
     }
     return sorted(found, key=len, reverse=True)
@@ -144,50 +184,55 @@ def _word(part: bytes) -> str | bytes:
     return text(part)
 
 
-def _redacted(words: list[Any]) -> list[Any]:
+_Replace: TypeAlias = Callable[[Any], Any]
+"""Gives what takes the place of a secret."""
+_Redact: TypeAlias = Callable[[list[Any], _Replace], list[Any]]
+
+
+def _redacted(words: list[Any], secret: _Replace) -> list[Any]:
     if not words or not isinstance(words[0], str):
         return words
     name = words[0].upper()
     redact = _REDACTORS.get(name)
     if redact is None and len(words) > 1 and isinstance(words[1], str):
         redact = _REDACTORS.get(f"{name} {words[1].upper()}")
-    return redact(words) if redact is not None else words
+    return redact(words, secret) if redact is not None else words
 
 
-def _auth(words: list[Any]) -> list[Any]:
-    return [*words[:-1], REDACTED] if len(words) > 1 else words
+def _auth(words: list[Any], secret: _Replace) -> list[Any]:
+    return [*words[:-1], secret(words[-1])] if len(words) > 1 else words
 
 
-def _after_auth(words: list[Any]) -> list[Any]:
+def _after_auth(words: list[Any], secret: _Replace) -> list[Any]:
     """``HELLO 3 AUTH user password``, ``MIGRATE … AUTH password`` and ``MIGRATE … AUTH2 user password``."""
     redacted = list(words)
     for index, word in enumerate(words):
         following = {"AUTH": 1 if words[0].upper() == "MIGRATE" else 2, "AUTH2": 2}.get(_upper(word))
         if following is not None and index + following < len(words):
-            redacted[index + following] = REDACTED
+            redacted[index + following] = secret(words[index + following])
     return redacted
 
 
-def _settings(secret: frozenset[str]) -> Callable[[list[Any]], list[Any]]:
+def _settings(names: frozenset[str]) -> _Redact:
     """``CONFIG SET name value …`` and the like: the word behind a secret name."""
 
-    def redact(words: list[Any]) -> list[Any]:
+    def redact(words: list[Any], secret: _Replace) -> list[Any]:
         return [
-            REDACTED if index > 2 and _upper(words[index - 1]).lower() in secret else word
+            secret(word) if index > 2 and _upper(words[index - 1]).lower() in names else word
             for index, word in enumerate(words)
         ]
 
     return redact
 
 
-def _acl_rules(words: list[Any]) -> list[Any]:
+def _acl_rules(words: list[Any], secret: _Replace) -> list[Any]:
     return [
-        word[0] + REDACTED if index > 2 and isinstance(word, str) and word.startswith(_ACL_SECRETS) else word
+        word[0] + secret(word[1:]) if index > 2 and isinstance(word, str) and word.startswith(_ACL_SECRETS) else word
         for index, word in enumerate(words)
     ]
 
 
-_REDACTORS: Final[dict[str, Callable[[list[Any]], list[Any]]]] = {
+_REDACTORS: Final[dict[str, _Redact]] = {
     "AUTH": _auth,
     "HELLO": _after_auth,
     "MIGRATE": _after_auth,

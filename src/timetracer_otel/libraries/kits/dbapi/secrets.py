@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeGuard
 
-from timetracer_otel.constants import REDACTED
 from timetracer_otel.libraries.kits.dbapi.ignored_parameters import base_name, ignored_by, tables_of
 from timetracer_otel.libraries.kits.dbapi.stand_ins import stand_in
 from timetracer_otel.libraries.kits.dbapi.statements import verb_of
@@ -114,22 +113,29 @@ def _redacted_arguments(args: dict[str, Any], redactor: Redactor) -> dict[str, A
     """A statement's arguments with the values of secret names replaced."""
     if not redactor.active:
         return args
-    made = dict(args)
+    made = {**args, "statement": redactor.text(args["statement"])}
+    tables = tables_of(args["statement"]) if redactor.own.columns else ()
     for part in made.keys() & {"parameters", "options"}:
-        made[part] = _redacted_values(made[part], redactor)
+        made[part] = _redacted_values(made[part], redactor, tables)
     if "many" in made:
-        made["many"] = [_redacted_values(values, redactor) for values in made["many"]]
+        made["many"] = [_redacted_values(values, redactor, tables) for values in made["many"]]
     return made
 
 
-def _redacted_values(values: Any, redactor: Redactor) -> Any:
-    values = redactor.value(values)
+def _redacted_values(values: Any, redactor: Redactor, tables: Sequence[str]) -> Any:
+    made = redactor.value(values)
     if type(values) is not dict:
-        return values
+        return made
     return {
-        name: REDACTED if value is not None and redactor.is_secret_field(base_name(name)) else value
+        name: _secret_of(values, name, redactor)
+        if value is not None and redactor.is_secret_column(tables, base_name(name))
+        else made.get(name, value)
         for name, value in values.items()
     }
+
+
+def _secret_of(values: dict[str, Any], name: str, redactor: Redactor) -> Any:
+    return redactor.secret(values[name], base_name(name))
 
 
 def _edit_of(args: dict[str, Any], redactor: Redactor) -> Edit | None:
@@ -137,7 +143,8 @@ def _edit_of(args: dict[str, Any], redactor: Redactor) -> Edit | None:
     it has none.
     """
     secrets = {value for value in _secret_texts(args, redactor) if len(value) >= SHORTEST_SECRET}
-    return replacing([(secret, REDACTED) for secret in sorted(secrets, key=len, reverse=True)]) if secrets else None
+    ordered = sorted(secrets, key=len, reverse=True)
+    return replacing([(secret, redactor.secret(secret)) for secret in ordered]) if secrets else None
 
 
 def _secret_texts(args: dict[str, Any], redactor: Redactor) -> Iterator[str]:
@@ -154,10 +161,11 @@ def _redacted_reply(reply: dict[str, Any], statement: str, redactor: Redactor) -
     if not redactor.active or not _is_listed(columns) or not _is_listed(rows):
         return reply
     sources = {label: column for column, label in _LABEL.findall(statement)}
+    tables = tables_of(statement) if redactor.own.columns else ()
     secret = [
         position
         for position, column in enumerate(columns)
-        if any(redactor.is_secret_field(str(name)) for name in (column[0], sources.get(column[0], "")))
+        if any(redactor.is_secret_column(tables, str(name)) for name in (column[0], sources.get(column[0], "")))
     ]
     if not secret:
         return reply
@@ -165,7 +173,7 @@ def _redacted_reply(reply: dict[str, Any], statement: str, redactor: Redactor) -
     for row in rows:
         items = list(row)
         for position in secret:
-            items[position] = stand_in(items[position])
+            items[position] = redactor.secret(items[position], otherwise=stand_in)
         redacted.append(tuple(items))
     return {**reply, "rows": redacted}
 

@@ -1,0 +1,332 @@
+"""`Occurrences`: finds secrets that are known already, wherever else they stand, and puts their pseudonyms there.
+
+A secret stands in other places as it is, or as URLs, JSON, HTML, base64 and quoted errors write it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import html
+import json
+import re
+import threading
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote, quote_plus
+
+from timetracer_otel.redact.splice import Edit, apply_edits
+from timetracer_otel.redact.value_forms import is_distinctive
+from timetracer_otel.types import HeaderMap, RecordedError
+
+__all__ = ["Occurrences"]
+
+_WHOLE_BELOW: Final = 12
+"""A shorter secret is replaced only where it stands alone: it may be a part of other words by chance."""
+_GRAM: Final = 6
+_FEW: Final = 24
+"""So many texts are looked for one by one. More are looked for by their first bytes."""
+_RUN: Final = re.compile(rb"[A-Za-z0-9%+/=_.~\\-]{6,}")
+_BASE64_RUN: Final = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
+_URL_BASE64_RUN: Final = re.compile(rb"[A-Za-z0-9_-]*={0,2}")
+_ALONE: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+_SHORTEST_CORE: Final = 7
+_PARTS_OF_ERROR: Final = ("message", "args", "attributes", "cause", "unfaithful")
+
+
+class _Needle(NamedTuple):
+    """One text to look for."""
+
+    text: bytes
+    new: bytes
+    whole: bool
+    """Whether it counts only where no letter or digit stands beside it."""
+    skipped: int = -1
+    """For base64: how many bytes stand before the secret in its group of three; -1 for other texts."""
+    secret: bytes = b""
+
+
+class Occurrences:
+    """The secrets of one recording that are replaced wherever they stand. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._needles: dict[bytes, _Needle] = {}
+        self._grams: dict[bytes, list[_Needle]] = {}
+        self._one_by_one: list[_Needle] = []
+        self._numbers: dict[int, int] = {}
+        self._packed: list[bytes] = []
+        """The numbers as msgpack writes them."""
+        self._names: dict[bytes, str] = {}
+
+    def add(self, secret: str, pseudonym: str, surely: bool = False) -> None:
+        """Look for this secret from now on, unless it is met by chance.
+
+        Args:
+            secret: A text.
+            pseudonym: What takes its place.
+            surely: Its form tells that it is a secret, even if it is a word.
+        """
+        if secret == pseudonym or not (surely or is_distinctive(secret)) or len(secret) < _GRAM:
+            return
+        with self._lock:
+            if _raw(secret) in self._needles:
+                return
+            for needle in _needles(secret, pseudonym):
+                self._put(needle, pseudonym)
+            if secret.isdigit() and pseudonym.isdigit() and len(secret) < 20:
+                number = int(secret)
+                self._numbers[number] = int(pseudonym)
+                self._packed.append(number.to_bytes(4 if number < 1 << 32 else 8, "big"))
+
+    def forget(self, pseudonyms: Iterable[str]) -> None:
+        """Do not look any more for the secrets of these pseudonyms."""
+        gone = set(pseudonyms)
+        with self._lock:
+            kept = [(needle, self._names[text]) for text, needle in self._needles.items()]
+            self._needles, self._names, self._grams, self._one_by_one = {}, {}, {}, []
+            for needle, name in kept:
+                if name not in gone:
+                    self._put(needle, name)
+            self._numbers = {number: name for number, name in self._numbers.items() if str(name) not in gone}
+
+    def add_in_urls(self, old: str, new: str) -> None:
+        """Look for this password in URLs from now on: ``:old@`` becomes ``:new@``."""
+        if old != new:
+            with self._lock:
+                for one, other in zip(_written(f":{old}@"), _written(f":{new}@"), strict=False):
+                    self._put(_Needle(one, other, False), new)
+
+    def _put(self, needle: _Needle, pseudonym: str) -> None:
+        # Other threads may search at this moment: what they go through is only ever made longer, or replaced.
+        if needle.text in self._needles:
+            return
+        self._names[needle.text] = pseudonym
+        self._needles[needle.text] = needle
+        if len(self._needles) <= _FEW or not _RUN.fullmatch(needle.text[:_GRAM]):
+            self._one_by_one.append(needle)
+        elif self._grams:
+            self._grams.setdefault(needle.text[:_GRAM], []).append(needle)
+        else:
+            grams: dict[bytes, list[_Needle]] = {}
+            rest = []
+            for other in (*self._one_by_one, needle):
+                if _RUN.fullmatch(other.text[:_GRAM]):
+                    grams.setdefault(other.text[:_GRAM], []).append(other)
+                else:
+                    rest.append(other)
+            self._grams = grams
+            self._one_by_one = rest
+
+    def __bool__(self) -> bool:
+        return bool(self._needles)
+
+    def may_be_in(self, data: bytes) -> bool:
+        """Whether a secret may stand in these bytes."""
+        if any(needle.text in data for needle in self._one_by_one):
+            return True
+        return bool(self._grams) and any(True for _ in self._by_grams(data))
+
+    def may_be_packed_in(self, data: bytes) -> bool:
+        """Whether a secret may stand in a packed value."""
+        return any(number in data for number in self._packed) or self.may_be_in(data)
+
+    def edits(self, data: bytes, used: set[str] | None = None) -> list[Edit]:
+        """The places of secrets in these bytes, in order, each with what belongs there.
+
+        Args:
+            data: A text in any encoding that has ASCII in it.
+            used: Takes the pseudonyms of the secrets that were found.
+        """
+        found: list[tuple[Edit, bytes]] = []
+        for needle in self._one_by_one:
+            at = data.find(needle.text)
+            while at >= 0:
+                edit = _edit(data, at, needle)
+                if edit is not None:
+                    found.append((edit, needle.text))
+                at = data.find(needle.text, at + 1)
+        if self._grams:
+            for at, needle in self._by_grams(data):
+                edit = _edit(data, at, needle)
+                if edit is not None:
+                    found.append((edit, needle.text))
+        if not found:
+            return []
+        found.sort(key=lambda one: (one[0].start, one[0].start - one[0].stop))
+        edits: list[Edit] = []
+        end = -1
+        for edit, text in found:
+            if edit.start >= end:
+                edits.append(edit)
+                end = edit.stop
+                if used is not None:
+                    used.add(self._names[text])
+        return edits
+
+    def _by_grams(self, data: bytes) -> Iterable[tuple[int, _Needle]]:
+        grams = self._grams
+        for run in _RUN.finditer(data):
+            for at in range(run.start(), run.end() - _GRAM + 1):
+                for needle in grams.get(data[at : at + _GRAM], ()):
+                    if data.startswith(needle.text, at):
+                        yield at, needle
+
+    def bytes(self, data: bytes, used: set[str] | None = None) -> bytes:
+        """These bytes with pseudonyms in place of secrets. The same object where there are none."""
+        # What a secret hides may hold another one: a token within the base64 of a document.
+        for _ in range(3):
+            edits = self.edits(data, used)
+            if not edits:
+                break
+            data = apply_edits(data, edits)
+        return data
+
+    def text(self, text: str, used: set[str] | None = None) -> str:
+        """This text with pseudonyms in place of secrets. The same object where there are none."""
+        data = _raw(text)
+        made = self.bytes(data, used)
+        return text if made is data else made.decode("utf-8", "surrogateescape")
+
+    def value(self, value: Any, used: set[str] | None = None) -> Any:
+        """A value with pseudonyms in place of secrets, in keys as well. The same object where there are none."""
+        kind = type(value)
+        if kind is str:
+            return self.text(value, used) if len(value) >= _GRAM else value
+        if kind is bytes:
+            return self.bytes(value, used) if len(value) >= _GRAM else value
+        if kind is int:
+            made = self._numbers.get(value) if self._numbers else None
+            if made is not None and used is not None:
+                used.add(str(made))
+            return value if made is None else made
+        if kind is list or kind is tuple:
+            items = [self.value(item, used) for item in value]
+            return kind(items) if any(map(_differs, items, value)) else value
+        if kind is dict:
+            pairs = {self.value(key, used): self.value(item, used) for key, item in value.items()}
+            same = len(pairs) == len(value) and not any(
+                key is not other or pairs[key] is not value[other] for key, other in zip(pairs, value, strict=True)
+            )
+            return value if same else pairs
+        if kind in (set, frozenset):
+            items = [self.value(item, used) for item in value]
+            return kind(items) if any(map(_differs, items, value)) else value
+        if kind in (bytearray, memoryview):
+            before = bytes(value)
+            after = self.bytes(before, used)
+            return value if after is before else kind(after)
+        if kind is HeaderMap:
+            pairs_made = tuple((name, self.bytes(item, used)) for name, item in value.pairs)
+            return HeaderMap(pairs_made) if pairs_made != value.pairs else value
+        if kind is RecordedError:
+            parts = {name: self.value(getattr(value, name), used) for name in _PARTS_OF_ERROR}
+            if all(parts[name] is getattr(value, name) for name in _PARTS_OF_ERROR):
+                return value
+            return RecordedError(cls=value.cls, enums=value.enums, **parts)
+        return value
+
+
+def _differs(made: Any, before: Any) -> bool:
+    return made is not before
+
+
+def _edit(data: bytes, at: int, needle: _Needle) -> Edit | None:
+    stop = at + len(needle.text)
+    if needle.skipped >= 0:
+        return _base64_edit(data, at, needle)
+    if needle.whole:
+        before, behind = data[at - 1 : at] if at else b"", data[stop : stop + 1]
+        if before and before[0] in _ALONE and not _is_escape(data, at):
+            return None
+        if behind and behind[0] in _ALONE:
+            return None
+    return Edit(at, stop, needle.new)
+
+
+def _is_escape(data: bytes, at: int) -> bool:
+    """Whether the letter or digits before a place belong to an escape, of a URL or of JSON."""
+    return data[at - 3 : at - 2] == b"%" or data[at - 2 : at - 1] == b"\\"
+
+
+def _base64_edit(data: bytes, at: int, needle: _Needle) -> Edit | None:
+    start = at - (0, 2, 3)[needle.skipped]
+    if start < 0:
+        return None
+    for pattern, alphabet in ((_BASE64_RUN, None), (_URL_BASE64_RUN, b"-_")):
+        run = pattern.match(data, start)
+        if run is None or run.end() < at + len(needle.text):
+            continue
+        text = run[0]
+        bare = text.rstrip(b"=")
+        if len(bare) % 4 == 1:
+            bare = bare[:-1]
+        try:
+            content = base64.b64decode(bare + b"=" * (-len(bare) % 4), altchars=alphabet, validate=True)
+        except (ValueError, binascii.Error):
+            continue
+        place = content.find(needle.secret)
+        if place != needle.skipped:
+            continue
+        made = base64.b64encode(
+            content[:place] + needle.new + content[place + len(needle.secret) :], altchars=alphabet
+        )
+        rest = text[len(bare) :]
+        made = made if rest.startswith(b"=") or not -len(bare) % 4 else made.rstrip(b"=")
+        return Edit(start, start + len(text), made + rest.lstrip(b"=") if rest else made)
+    return None
+
+
+def _needles(secret: str, pseudonym: str) -> Iterable[_Needle]:
+    """The texts that a secret stands in other places as."""
+    whole = len(secret) < _WHOLE_BELOW or secret.isdigit()
+    if _UNRESERVED.fullmatch(secret) and _UNRESERVED.fullmatch(pseudonym):
+        # All of them write it as it is.
+        yield _Needle(secret.encode(), pseudonym.encode(), whole)
+    else:
+        for old, new in zip(_written(secret), _written(pseudonym), strict=True):
+            yield _Needle(old, new, whole)
+    raw, new = (_raw(text) for text in (secret, pseudonym))
+    for skipped in range(3):
+        packed = base64.b64encode(b"\0" * skipped + raw)
+        core = packed[(0, 2, 3)[skipped] : (skipped + len(raw)) * 8 // 6]
+        if len(core) >= _SHORTEST_CORE:
+            for text in {core, core.translate(_TO_URL)}:
+                yield _Needle(text, new, False, skipped, raw)
+
+
+_UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]+")
+"""RFC 3986 section 2.3."""
+_TO_URL: Final = bytes.maketrans(b"+/", b"-_")
+
+
+def _raw(text: str) -> bytes:
+    """A text in UTF-8. Bytes that were no UTF-8 come back as they were."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+
+
+def _written(text: str) -> list[bytes]:
+    """A text as URLs, JSON, HTML and Python write it; always as many forms, in the same order."""
+    plain = _raw(text)
+    quoted = quote(plain, safe="")
+    in_json = json.dumps(text)[1:-1]
+    return [
+        plain,
+        quoted.encode(),
+        quote(plain, safe="/").encode(),
+        quote(plain, safe="/:@!$&'()*+,;=-._~").encode(),
+        quote_plus(plain).encode(),
+        re.sub(r"%..", lambda found: found[0].lower(), quoted).encode(),
+        quote(quoted, safe="").encode(),
+        in_json.encode(),
+        json.dumps(text, ensure_ascii=False)[1:-1].encode("utf-8", "replace"),
+        in_json.replace("/", "\\/").encode(),
+        json.dumps(in_json)[1:-1].encode(),
+        html.escape(text).encode("utf-8", "replace"),
+        html.escape(text, quote=False).encode("utf-8", "replace"),
+        repr(text)[1:-1].encode("utf-8", "replace"),
+        repr(plain)[2:-1].encode(),
+    ]

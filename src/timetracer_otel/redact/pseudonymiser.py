@@ -1,0 +1,393 @@
+"""`Pseudonymiser`: the redactor of a recording. It puts a pseudonym in the place of each secret that it finds.
+
+Secrets are found by name, as `Redactor` masks them, and by form. A value under a secret name is judged by what stands
+there: an object stays an object, and a word of a language model's answer stays.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import html
+import json
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, Final
+from urllib.parse import quote, quote_plus, unquote, unquote_plus, unquote_to_bytes
+from uuid import UUID
+
+from timetracer_otel.constants import DRIVER_TYPE
+from timetracer_otel.redact.pseudonyms import Pseudonyms
+from timetracer_otel.redact.redactor import Redactor, apart
+from timetracer_otel.redact.secret_forms import personal_data, well_known_secrets
+from timetracer_otel.redact.splice import Edit, apply_edits, json_edits, json_values
+from timetracer_otel.redact.urls import split_url
+from timetracer_otel.redact.value_forms import looks_plain, looks_random
+
+__all__ = ["Pseudonymiser"]
+
+_SCHEME: Final = re.compile(r"\s*(?P<scheme>[A-Za-z][\w.+-]{1,30})(?P<space>\s+)(?P<rest>\S.*?)\s*", re.DOTALL)
+_CREDENTIALS: Final = re.compile(r'(?P<name>[A-Za-z_][\w-]*)=(?P<value>"[^"]*"|[^,\s"]+)')
+_OPEN_CREDENTIALS: Final = frozenset(
+    {
+        *("username", "realm", "uri", "algorithm", "qop", "nc", "signedheaders", "oauth_consumer_key", "oauth_nonce"),
+        *(
+            "oauth_signature_method",
+            "oauth_timestamp",
+            "oauth_version",
+            "keyid",
+            "headers",
+            "created",
+            "expires",
+            "nonce",
+        ),
+        *("opaque", "version", "timestamp", "date", "userhash", "charset"),
+    }
+)
+"""Parameters of credentials that open nothing (RFC 7616, RFC 5849, AWS signature version 4)."""
+_NUMBER: Final = re.compile(r"(-?)(\d+)((?:\.\d+)?)((?:[eE][+-]?\d+)?)")
+_OF_A_TEXT: Final = re.compile(rb'"(?:logprob|top_logprobs|start_offset|end_offset|position|pos_?tag)"\s*:')
+"""What stands beside a ``token`` that is a piece of a text: OpenAI's logprobs, Elasticsearch's ``_analyze``."""
+_NEAR_BYTES: Final = 400
+_WORDS_OF_TEXT: Final = frozenset({"token"})
+_SESSION_COOKIE: Final = re.compile(rb"sess|sid|auth|token|csrf|xsrf|jwt|sso|remember|login|secret|pass|key|id$")
+_TOO_SHORT: Final = 4
+
+
+class Pseudonymiser(Redactor):
+    """The rules of one recording, and its secrets. Safe from any thread.
+
+    Args:
+        rules: Which names are secret. Recordings with the same settings share it.
+        pseudonyms: The secrets of the recording.
+
+    Attributes:
+        used: Called with each pseudonym that is put somewhere.
+        in_urls: Called with the password of a URL that stands in a text, and with what takes its place.
+    """
+
+    renames = True
+
+    def __init__(self, rules: Redactor, pseudonyms: Pseudonyms) -> None:
+        # Each request makes one of these: what is costly to make is that of the shared rules.
+        vars(self).update(vars(rules))
+        self.rules_by_name: Redactor = rules
+        self.pseudonyms: Pseudonyms = pseudonyms
+        self.used: Callable[[str], object] = _nothing
+        self.in_urls: Callable[[str, str], object] = _nothing
+        self._replacing = self
+        self.url = self._pseudonymised_url
+
+    # What stands alone
+
+    def secret(self, value: Any, name: str = "", otherwise: Callable[[Any], Any] | None = None) -> Any:
+        """The pseudonym of a value under a secret name, of the same type."""
+        kind = type(value)
+        if kind is str:
+            return self._composed(value, name)
+        if value is None or kind is bool:
+            return value
+        if kind is bytes:
+            text = _text_of(value)
+            return _bytes_of(self._composed(text, name) if text is not None else self._of(_utf8(value)))
+        if kind is int:
+            return self._whole_number(value)
+        if kind is float:
+            return float(self._number(repr(value)))
+        if kind is Decimal:
+            return Decimal(self._number(str(value))) if value.is_finite() else value
+        if kind is UUID:
+            return UUID(self._of(str(value)))
+        if kind is list or kind is tuple:
+            return kind([self.secret(item, name, otherwise) for item in value])
+        if kind is dict and DRIVER_TYPE not in value:
+            return {key: self._in_company(key, item) for key, item in value.items()}
+        return otherwise(value) if otherwise is not None else value
+
+    def _in_company(self, key: Any, item: Any) -> Any:
+        """A value within an object under a secret name."""
+        plain = key.decode("latin-1") if type(key) is bytes else key
+        if type(plain) is str and plain.lower() in self._fields:
+            return self.secret(item, plain.lower())
+        if type(item) is str:
+            return self._doubtful(item)
+        if type(item) is bytes:
+            text = _text_of(item)
+            return self.secret(item) if text is None else _bytes_of(self._doubtful(text))
+        if type(item) is dict:
+            return {name: self._in_company(name, part) for name, part in item.items()}
+        if type(item) in (list, tuple):
+            return type(item)([self._in_company(None, part) for part in item])
+        return item
+
+    def _doubtful(self, text: str) -> str:
+        """A text in the company of secrets."""
+        if looks_random(text):
+            return self._composed(text, "")
+        return text if looks_plain(text) else self._of(text, only_here=True)
+
+    def _of(self, secret: str, *, only_here: bool = False, surely: bool = False) -> str:
+        made = self.pseudonyms.of(secret, only_here=only_here, surely=surely)
+        self.used(made)
+        return made
+
+    def _whole_number(self, value: int) -> int:
+        made = int(self._of(str(abs(value))))
+        return -made if value < 0 else made
+
+    def _number(self, text: str) -> str:
+        found = _NUMBER.fullmatch(text)
+        if found is None:
+            return text
+        sign, whole, fraction, exponent = found.groups()
+        return sign + self._of(whole) + (fraction and "." + self._of(fraction[1:])) + exponent
+
+    def _composed(self, text: str, name: str) -> str:
+        """The pseudonym of a text that may hold more than the secret: a scheme, a user's name, a whole document."""
+        bare = text.strip()
+        if not bare:
+            return text
+        if bare[0] in "{[":
+            made = self._document_under_name(bare)
+            if made is not None:
+                return text.replace(bare, made, 1)
+        if "://" in bare and "-----" not in bare:
+            made = self.url(bare)
+            if made != bare:
+                return text.replace(bare, made, 1)
+            if not _is_opaque(bare):
+                return text
+        found = _SCHEME.fullmatch(text)
+        if found is not None and "-----BEGIN" not in text:
+            made = self._credentials(found["scheme"], found["rest"], name)
+            if made is not None:
+                return text[: found.start("rest")] + made + text[found.end("rest") :]
+        made = self._of(bare)
+        return made if bare == text else text.replace(bare, made, 1)
+
+    def _credentials(self, scheme: str, rest: str, name: str) -> str | None:
+        """The value of ``Authorization`` behind its scheme (RFC 9110 section 11.4); None where it is none."""
+        if scheme.lower() == "basic":
+            try:
+                pair = base64.b64decode(rest, validate=True).decode()
+            except (ValueError, binascii.Error):
+                pair = ""
+            user, colon, password = pair.partition(":")
+            if not colon:
+                return self._of(rest)
+            if not password:
+                # Some services take the secret for the name.
+                made = base64.b64encode(f"{self._of(user)}:".encode()).decode()
+            else:
+                made = base64.b64encode(f"{user}:{self._of(password)}".encode()).decode()
+            self.pseudonyms.set(rest, made)
+            self.used(made)
+            return made
+        if _CREDENTIALS.match(rest) and ("," in rest or '="' in rest):
+            return _CREDENTIALS.sub(self._credential, rest)
+        if name in self._headers and " " not in rest:
+            return self._of(rest)
+        return None
+
+    def _credential(self, found: re.Match[str]) -> str:
+        name, value = found["name"], found["value"]
+        bare = value.strip('"')
+        if name.lower() in _OPEN_CREDENTIALS or not bare:
+            return found[0]
+        if name.lower() == "credential":  # AWS: the id of the key, then the scope.
+            identity, slash, scope = bare.partition("/")
+            return f"{name}={value.replace(bare, self._of(identity) + slash + scope)}"
+        return f"{name}={value.replace(bare, self._of(bare))}"
+
+    def _document_under_name(self, text: str) -> str | None:
+        """JSON that is the value of a secret name, as that of ``SecretString`` of AWS; None where it is none."""
+        try:
+            json.loads(text)
+        except (ValueError, RecursionError):
+            return None
+        data = text.encode("utf-8", "surrogatepass")
+        return self._container(data).decode("utf-8", "surrogatepass")
+
+    # What stands in URLs, headers and bodies
+
+    def _pseudonymised_url(self, url: str) -> str:
+        # The shared rules remember which URLs have no secret.
+        return url if self.rules_by_name.url(url) == url else self._url(url)
+
+    def _userinfo(self, user: str) -> str:
+        name, colon, password = user.partition(":")
+        if not colon:
+            return quote(self._of(unquote(user)), safe="") if looks_random(unquote(user)) else user
+        return f"{name}:{quote(self._of(unquote(password)), safe='')}" if password else user
+
+    def _query_value(self, value: str, name: str) -> str:
+        plain = unquote_plus(value, errors="surrogateescape")
+        return _quoted_like(value, self._composed(plain, name))
+
+    def _secret_header(self, value: bytes, name: str) -> bytes:
+        return _header_edit(value, lambda text: self._composed(text, name))
+
+    def _cookie(self, content: bytes, name: bytes) -> bytes:
+        return _header_edit(content, lambda text: self._cookie_value(text, name))
+
+    def _cookie_value(self, content: str, name: bytes) -> str:
+        bare = content.strip().strip('"')
+        plain = unquote(bare)
+        if not bare or not (_SESSION_COOKIE.search(name) or not name or looks_random(plain)):
+            return content
+        if plain != bare and quote(plain, safe="") == bare:
+            return content.replace(bare, quote(self._of(plain), safe=""))
+        return content.replace(bare, self._of(bare))
+
+    def _edits(self, data: bytes, content_type: bytes) -> list[Edit]:
+        if content_type.lower().startswith(_WITHOUT_TEXT):
+            return []
+        self.note(data)
+        return super()._edits(data, content_type)
+
+    def _edits_of_text(self, data: bytes) -> list[Edit]:
+        return [
+            Edit(edit.start, edit.stop, self.in_part(data[edit.start : edit.stop], ""))
+            for edit in super()._edits_of_text(data)
+        ]
+
+    def note(self, data: bytes) -> None:
+        """Take note of what is secret by its form in a text, so that it is replaced wherever it stands."""
+        inner: list[bytes] = []
+        self._note_known(data, inner)
+        if b"BEGIN%20" in data or b"BEGIN+" in data or b"%3A%2F%2F" in data:
+            inner.append(unquote_to_bytes(data.replace(b"+", b" ")))
+        for text in inner:
+            self._note_known(text, [])
+        if self.mode == "strict":
+            for start, stop in personal_data(data):
+                self._of(_utf8(data[start:stop]), surely=True)
+        if self.own.finders:
+            for secret in self.own.found_in(_utf8(data)):
+                self._of(secret, surely=True)
+
+    def _note_known(self, data: bytes, inner: list[bytes]) -> None:
+        for start, stop in well_known_secrets(data, inner):
+            text = _utf8(data[start:stop])
+            if self.pseudonyms.is_one(text):
+                continue
+            before = data[start - 1 : start]
+            if before == b":" and data[stop : stop + 1] == b"@":
+                # The password in a URL, which may be a word that stands in other places by chance.
+                plain = unquote(text)
+                self.in_urls(text, quote(self._of(plain), safe=""))
+            else:
+                self._of(text.replace("\\n", "\n") if "-----" in text else text, surely=True)
+
+    # The protocol `Replacing`
+
+    def in_json(self, data: bytes, start: int, stop: int, name: str) -> bytes | None:
+        """The pseudonym of a JSON value, as JSON."""
+        first = data[start : start + 1]
+        if first in (b"{", b"["):
+            value = data[start:stop]
+            made = self._container(value, name)
+            return None if made == value else made
+        if name in _WORDS_OF_TEXT and _OF_A_TEXT.search(data, max(0, start - _NEAR_BYTES // 4), stop + _NEAR_BYTES):
+            return None
+        return self._json_scalar(data[start:stop], name)
+
+    def _json_scalar(self, value: bytes, name: str) -> bytes | None:
+        text = value.decode("utf-8", "surrogateescape")
+        if value[:1] != b'"':
+            return self._number(text).encode("utf-8", "surrogateescape")
+        try:
+            plain: str = json.loads(text, strict=False)
+        except ValueError:
+            # It is cut off, or no JSON.
+            ends = len(text) > 1 and text.endswith('"')
+            bare = text[1:-1] if ends else text[1:]
+            return f'"{self._of(bare)}{chr(34) if ends else ""}'.encode("utf-8", "surrogateescape")
+        if not plain:
+            return None
+        made = json.dumps(self._composed(plain, name), ensure_ascii=value.isascii())
+        if b"\\/" in value:
+            made = made.replace("/", "\\/")
+        return made.encode("utf-8", "surrogateescape")
+
+    def _container(self, data: bytes, name: str = "") -> bytes:
+        """An object or a list under a secret name, with pseudonyms for what is secret in it."""
+        edits = list(json_edits(data, self._json_keys, self))
+        for start, stop, under in json_values(data):
+            value = data[start:stop]
+            if under is None:
+                made = self._json_scalar(value, name)
+            else:
+                try:
+                    plain: str = json.loads(value)
+                except ValueError:
+                    continue
+                text = self._doubtful(plain)
+                made = None if text == plain else json.dumps(text, ensure_ascii=value.isascii()).encode()
+            if made is not None:
+                edits.append(Edit(start, stop, made))
+        return apply_edits(data, apart(edits))
+
+    def in_form(self, value: bytes, name: str) -> bytes | None:
+        """The pseudonym of a form's field, with its escapes."""
+        text = value.decode("latin-1")
+        return self._query_value(text, name).encode("latin-1", "replace")
+
+    def in_part(self, value: bytes, name: str) -> bytes:
+        """The pseudonym of bytes without escapes."""
+        made: bytes = self.secret(value, name)
+        return made
+
+    def in_xml(self, value: bytes, name: str) -> bytes | None:
+        """The pseudonym of a text in XML, with its escapes."""
+        plain = html.unescape(_utf8(value))
+        if plain.startswith("<![CDATA["):
+            return None
+        made = self._composed(plain, name)
+        return html.escape(made, quote=b"&quot;" in value).encode("utf-8", "surrogateescape")
+
+
+_WITHOUT_TEXT: Final = (b"image/", b"video/", b"audio/", b"font/", b"application/zip", b"application/gzip")
+
+
+def _nothing(*texts: str) -> None:
+    """Nobody wants to know."""
+
+
+def _is_opaque(text: str) -> bool:
+    """Whether a text with "://" in it is no address."""
+    return split_url(text).scheme is None
+
+
+def _utf8(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _text_of(data: bytes) -> str | None:
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    return text if text.isprintable() or "\n" in text else None
+
+
+def _bytes_of(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _header_edit(value: bytes, edit: Callable[[str], str]) -> bytes:
+    # Most are ASCII. Others are UTF-8 (RFC 9110 section 5.5 calls them opaque), or else ISO 8859-1.
+    text = _text_of(value)
+    encoding = "latin-1" if text is None else "utf-8"
+    text = value.decode("latin-1") if text is None else text
+    made = edit(text)
+    return value if made == text else made.encode(encoding, "replace")
+
+
+def _quoted_like(before: str, plain: str) -> str:
+    """A text with the escapes of another one."""
+    safe = "".join({char for char in before if not char.isalnum() and char not in "%+"})
+    if "%20" in before or "+" not in before:
+        return quote(plain, safe=safe, errors="surrogateescape")
+    return quote_plus(plain, safe=safe, errors="surrogateescape")

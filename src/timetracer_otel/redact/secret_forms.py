@@ -1,0 +1,263 @@
+"""Well-known secrets, found by their form in any text: keys of services, tokens, private keys, passwords in URLs.
+
+The forms are those that the services document, or that their keys have shown for years. A form is in the list if a
+text of it is hardly ever anything else.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Final
+
+from timetracer_otel.redact.value_forms import is_iban, passes_luhn
+
+__all__ = ["assigned_secrets", "may_hold_assignment", "personal_data", "well_known_secrets"]
+
+_SHORTEST_RUN: Final = 20
+_RUN: Final = b"a" * _SHORTEST_RUN
+_IN_RUN: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+_CLASSES: Final = bytes(97 if code in _IN_RUN else 32 for code in range(256))
+"""Nearly all keys have a run of letters and digits of this length. To look for runs first is ten times as fast as to
+look for each form."""
+_KNOWN: Final = re.compile(
+    rb"(?:A3T[A-Z0-9]|ABIA|ACCA|AKIA|ASIA)[A-Z2-7]{16}(?![A-Za-z0-9])"
+    rb"|gh[oprsu]_[A-Za-z0-9]{20,255}|github_pat_[A-Za-z0-9_]{22,255}"
+    rb"|gl(?:pat|dt|rt|cbt|ptt|ft|soat|oas|imt|agent|ffct)-[\w-]{20,}"
+    rb"|xox[abceoprs](?:\.xox[bp])?-[A-Za-z0-9-]{10,}|xapp-\d-[A-Za-z0-9-]{20,}"
+    rb"|sk-[A-Za-z0-9_-]{20,}|(?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{10,}|whsec_[A-Za-z0-9+/]{20,}={0,2}"
+    rb"|AIza[\w-]{35}|GOCSPX-[\w-]{20,}|hf_[A-Za-z0-9]{24,}|gsk_[A-Za-z0-9]{24,}|xai-[A-Za-z0-9]{24,}"
+    rb"|pplx-[A-Za-z0-9]{24,}|r8_[A-Za-z0-9]{24,}|nvapi-[\w-]{24,}"
+    rb"|npm_[A-Za-z0-9]{30,}|pypi-AgE[\w-]{40,}|rubygems_[0-9a-f]{48}|dckr_(?:pat|oat)_[\w-]{20,}"
+    rb"|do[oprt]_v1_[0-9a-f]{40,}|shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}|dapi[0-9a-f]{32}(?:-\d)?"
+    rb"|gl(?:c|sa)_[\w=-]{30,}|NRAK-[A-Z0-9]{27}|sntry[su]_[\w+/=-]{30,}|PMAK-[0-9a-f]{24}-[0-9a-f]{34}"
+    rb"|lin_(?:api|oauth)_[A-Za-z0-9]{30,}|ntn_[A-Za-z0-9]{30,}|secret_[A-Za-z0-9]{40,}|fig[dou]_[\w-]{30,}"
+    rb"|sb(?:p|_secret)_[\w-]{20,}|pscale_(?:tkn|pw|oauth)_[\w.=-]{30,}|HRKU-[\w-]{30,}|AT[AC]TT3[\w=+/-]{40,}"
+    rb"|EAAA[\w-]{50,}|sq0(?:atp|csp|idp)-[\w-]{20,}|rzp_(?:live|test)_[A-Za-z0-9]{14,}|FLWSECK(?:_TEST)?-[\w-]{20,}"
+    rb"|SK[0-9a-f]{32}(?![A-Za-z0-9])|key-[0-9a-f]{32}(?![A-Za-z0-9])|[0-9a-f]{32}-us\d{1,2}(?![A-Za-z0-9])"
+    rb"|AGE-SECRET-KEY-1[A-Z0-9]{50,}|[MNO][A-Za-z\d]{23,25}\.[\w-]{6}\.[\w-]{27,}|pat[A-Za-z0-9]{14}\.[0-9a-f]{64}"
+    rb"|eyJ[\w-]{10,}\.ey[\w-]{2,}\.[\w-]*|eyJ[\w-]{10,}(?:\.[\w-]*){4}"
+    rb"|[A-Za-z0-9]{14}\.atlasv1\.[\w-]{40,}|[A-Za-z0-9~.]{3}8Q~[\w~.-]{31,34}"
+)
+_LED: Final = re.compile(
+    rb"(?:SG\.[\w-]{16,32}\.[\w-]{16,64}|ya29\.[\w-]{20,}|hv[bsr]\.[\w-]{24,}|dp\.[a-z]{2,5}\.(?:\w+\.)?[\w-]{30,}"
+    rb"|1//0[\w-]{30,}|\d{8,10}:AA[\w-]{33}|access_token\$(?:production|sandbox)\$[a-z0-9]+\$[0-9a-f]{32})"
+)
+"""Forms whose long run stands behind something else."""
+_LEADS: Final = frozenset(b".:/$")
+_BEFORE_RUN: Final = re.compile(
+    rb"(?:SG\.|ya29\.|hv[bsr]\.|dp\.[a-z]{2,5}\.(?:\w+\.)?|1//|\d{8,10}:|access_token\$\w+\$\w*\$?)$"
+)
+_ADDRESS: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]{1,30}://[^\s/?#@:\"'<>\\]*:([^\s/?#@\"'<>\\]+)@")
+_PRIVATE_KEY: Final = re.compile(
+    rb"-----BEGIN ([A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?)-----.*?(?:-----END \1-----|\Z)", re.DOTALL
+)
+_SCHEME: Final = re.compile(rb"\b(?i:(basic)|bearer)[ +]+([A-Za-z0-9._~+/=-]{8,})")
+_OTHERS: Final = (
+    (b"AccountKey=", re.compile(rb"AccountKey=([A-Za-z0-9+/]{40,}={0,2})")),
+    (b"SharedAccessKey=", re.compile(rb"SharedAccessKey=([A-Za-z0-9+/]{30,}={0,2})")),
+    (b"hooks.slack.com/", re.compile(rb"hooks\.slack\.com/(?:services|workflows)/\w+/\w+/([\w/]{16,})")),
+    (b"/api/webhooks/", re.compile(rb"discord(?:app)?\.com/api/webhooks/\d+/([\w-]{40,})")),
+)
+
+
+def well_known_secrets(data: bytes, inner: list[bytes] | None = None) -> list[tuple[int, int]]:
+    """The places of secrets of well-known forms, in order. They do not overlap.
+
+    Args:
+        data: A text in any encoding that has ASCII in it, or packed values.
+        inner: Takes the texts that stand in it in base64.
+    """
+    found: list[tuple[int, int]] = []
+    runs = data.translate(_CLASSES)
+    start = runs.find(_RUN)
+    while start >= 0:
+        stop = runs.find(b" ", start + _SHORTEST_RUN)
+        stop = stop if stop >= 0 else len(data)
+        place = _in_run(data, start, stop)
+        if place is not None:
+            found.append(place)
+            stop = max(stop, place[1])
+        elif inner is not None and stop - start >= _SHORTEST_INNER:
+            inner += _decoded(data, start)
+        start = runs.find(_RUN, stop)
+    if b"@" in data and b"://" in data:
+        found += [match.span(1) for match in _ADDRESS.finditer(data)]
+    if b"-----BEGIN" in data:
+        found += [match.span() for match in _PRIVATE_KEY.finditer(data)]
+    if b"earer" in data or b"asic" in data or b"EARER" in data or b"ASIC" in data:
+        found += [match.span(2) for match in _SCHEME.finditer(data) if _is_credential(match)]
+    for mark, pattern in _OTHERS:
+        if mark in data:
+            found += [match.span(1) for match in pattern.finditer(data)]
+    return _apart(found) if len(found) > 1 else found
+
+
+def _in_run(data: bytes, start: int, stop: int) -> tuple[int, int] | None:
+    before = data[start - 1] if start else 0
+    if before in _LEADS:
+        lead = _BEFORE_RUN.search(data, max(0, start - 64), start)
+        match = _LED.match(data, lead.start()) if lead is not None else None
+        if match is not None:
+            return match.span()
+    elif before == 37:  # "%": the run begins with the rest of an escape, as in "%3D"
+        start += 2
+    elif before == 92:  # a backslash: "\\n" or "\\u0022"
+        start += 5 if data[start : start + 1] == b"u" else 1
+    match = _KNOWN.match(data, start)
+    if match is None:
+        # In a packed value, the bytes of a length stand before a text, and may look like letters.
+        if before in _PACKED_SHORT or data[start - 2 : start - 1] in _PACKED_LONG:
+            match = _KNOWN.match(data, start + 1)
+        elif before in _PACKED_LONG_CODES:
+            match = _KNOWN.match(data, start + 2)
+    return match.span() if match is not None else None
+
+
+_PACKED_SHORT: Final = frozenset({0xC4, 0xD9})
+_PACKED_LONG: Final = frozenset({b"\xc5", b"\xda"})
+_PACKED_LONG_CODES: Final = frozenset({0xC5, 0xDA})
+"""What msgpack writes before a length of one byte, or of two."""
+
+
+def _decoded(data: bytes, start: int) -> list[bytes]:
+    """The text that stands there in base64, long enough to have a key in it. Empty where there is none."""
+    first = start
+    if data[start - 1 : start] in (b"+", b"/"):
+        while first and data[first - 1] in _IN_BASE64 and start - first < _MOST_BEFORE:
+            first -= 1
+    elif start and data[start - 1] in _PACKED_SHORT:
+        first += 1
+    text = _decoded_at(data, first)
+    return [] if text is None else [text]
+
+
+def _decoded_at(data: bytes, start: int) -> bytes | None:
+    run = _BASE64_RUN.match(data, start)
+    if run is None or _HEX_RUN.fullmatch(run[0]):
+        return None
+    bare = run[0].rstrip(b"=")
+    bare = bare[: len(bare) - (len(bare) % 4 == 1)]
+    try:
+        text = base64.b64decode(
+            bare + b"=" * (-len(bare) % 4), altchars=b"-_" if b"-" in bare or b"_" in bare else None
+        )
+    except (ValueError, binascii.Error):
+        return None
+    return text if text.isascii() else None
+
+
+_SHORTEST_INNER: Final = 24
+_IN_BASE64: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+_MOST_BEFORE: Final = 1024
+_BASE64_RUN: Final = re.compile(rb"[A-Za-z0-9+/_-]{24,}={0,2}")
+_HEX_RUN: Final = re.compile(rb"[0-9a-fA-F-]+")
+
+
+def _is_credential(match: re.Match[bytes]) -> bool:
+    value = match[2]
+    if not match[1]:
+        return len(value) >= _SHORTEST_RUN or (len(value) >= 12 and any(48 <= code < 58 for code in value))
+    try:
+        return b":" in base64.b64decode(value + b"=" * (-len(value) % 4), altchars=b"-_" if b"-" in value else None)
+    except (ValueError, binascii.Error):
+        return False
+
+
+def _apart(places: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    kept: list[tuple[int, int]] = []
+    for start, stop in sorted(places, key=lambda place: (place[0], -place[1])):
+        if not kept or start >= kept[-1][1]:
+            kept.append((start, stop))
+    return kept
+
+
+_STEMS: Final = (b"pass", b"secret", b"token", b"pwd", b"key", b"auth", b"cred", b"signature", b"ident")
+_ASSIGNED: Final = re.compile(
+    rb"(?<![\w.-])(?P<name>[\w.-]{0,40}?(?:pass|secret|token|pwd|key|auth|cred|signature)[\w-]{0,30})"
+    rb"(?:\\?[\"'`\]])?\s*(?:=>|:=|[=:])\s*"
+    rb"(?:(?P<quote>\\?[\"'])(?P<quoted>(?:(?!(?P=quote))[^\\]|\\(?!\\?[\"']).|'')*?)(?P=quote)(?!')"
+    rb"|(?P<bare>[^\s'\"&;,()<>{}\[\]\\:$%@?*|=][^\s'\"&;,()<>{}\[\]\\]{3,}))",
+    re.IGNORECASE | re.DOTALL,
+)
+_FLAG: Final = re.compile(rb"--(?P<name>[\w-]{2,40})[= ]+(?P<bare>[^\s'\"-][^\s'\"]{3,})")
+_IDENTIFIED: Final = re.compile(
+    rb"\b(?:identified\s+(?:with\s+\S+\s+)?by|password)\s+'(?P<quoted>(?:[^']|'')+)'", re.IGNORECASE
+)
+_NOTHING: Final = frozenset(
+    {b"null", b"none", b"true", b"false", b"excluded", b"default", b"undefined", b"redacted", b"password", b"token"}
+)
+
+
+def may_hold_assignment(data: bytes) -> bool:
+    """Whether `assigned_secrets` is worth its time."""
+    lowered = data.lower()
+    return any(stem in lowered for stem in _STEMS)
+
+
+def assigned_secrets(data: bytes, names: frozenset[str]) -> list[tuple[int, int]]:
+    """The places of values that a text gives to secret names: ``password = 'x'``, ``token: x``, ``--api-key x``.
+
+    Args:
+        data: SQL, a log line, an error, a document of no known syntax.
+        names: Of secret fields, in lower case.
+    """
+    return list(_assigned(data, names)) if len(data) <= _LONGEST_KEPT else list(_find_assigned(data, names))
+
+
+_LONGEST_KEPT: Final = 4096
+
+
+@lru_cache(maxsize=2048)
+def _assigned(data: bytes, names: frozenset[str]) -> tuple[tuple[int, int], ...]:
+    # An app has few statements, and repeats them.
+    return tuple(_find_assigned(data, names))
+
+
+def _find_assigned(data: bytes, names: frozenset[str]) -> list[tuple[int, int]]:
+    if not may_hold_assignment(data):
+        return []
+    return _apart(
+        place
+        for pattern in (_ASSIGNED, _FLAG)
+        for found in pattern.finditer(data)
+        for place in _value_of(found, names)
+    ) + [found.span("quoted") for found in _IDENTIFIED.finditer(data) if not _ASSIGNED.search(found[0])]
+
+
+def _value_of(found: re.Match[bytes], names: frozenset[str]) -> Iterator[tuple[int, int]]:
+    name = found["name"].decode("latin-1").lower().rpartition(".")[2]
+    if name not in names and name.replace("-", "_") not in names:
+        return
+    part = "bare" if found["bare"] is not None else "quoted"
+    value = found[part]
+    if value and value.lower() not in _NOTHING:
+        yield found.span(part)
+
+
+_MAIL: Final = re.compile(rb"(?<![\w.+-])[\w.+-]{1,64}@(?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,}(?![\w-])")
+_CARD: Final = re.compile(
+    rb"(?<![\w.-])[2-6]\d{3}([ -]?)\d{4}\1\d{4}\1\d{1,7}(?![\w-])|(?<![\w.-])3[47]\d{2}([ -]?)\d{6}\2\d{5}(?!\w)"
+)
+_IBAN: Final = re.compile(rb"(?<![\w-])[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?(?![\w-])")
+_PHONE: Final = re.compile(rb"(?<![\w.+-])(?:\+|00)[1-9](?:[ ()./-]{0,2}\d){7,14}(?![\w-])")
+
+
+def personal_data(data: bytes) -> list[tuple[int, int]]:
+    """The places of e-mail addresses, card numbers, IBANs and telephone numbers, in order."""
+    found: list[tuple[int, int]] = []
+    if b"@" in data:
+        found += [match.span() for match in _MAIL.finditer(data)]
+    found += [match.span() for match in _CARD.finditer(data) if _is_card(match[0])]
+    found += [match.span() for match in _IBAN.finditer(data) if is_iban(match[0].decode())]
+    if b"+" in data or b"00" in data:
+        found += [match.span() for match in _PHONE.finditer(data)]
+    return _apart(found)
+
+
+def _is_card(text: bytes) -> bool:
+    digits = text.replace(b" ", b"").replace(b"-", b"").decode()
+    return 13 <= len(digits) <= 19 and passes_luhn(digits)

@@ -1,0 +1,388 @@
+"""`SecretBook`: the secrets of one recording, and their pseudonyms in everything that is written of it.
+
+A secret is found in one place, by its name or its form, when an event is made. It stands in other places as well: in
+the path of a later call, in a value of Redis, in an error. So a recording is written in two steps: events are made,
+which finds its secrets, and then every occurrence of each is replaced. What is written while the recording runs can
+only know the secrets up to then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+from timetracer_otel.cassette import Unencodable, pack
+from timetracer_otel.match.signature import Signer
+from timetracer_otel.redact.content_encoding import decode_body
+from timetracer_otel.redact.occurrences import Occurrences
+from timetracer_otel.redact.pseudonymiser import Pseudonymiser
+from timetracer_otel.redact.pseudonyms import Pseudonyms
+from timetracer_otel.redact.redactor import Redactor, body_readings, content_headers, edited_body
+from timetracer_otel.types import (
+    BodySnapshot,
+    Call,
+    CallSnapshot,
+    DependencyEvent,
+    EventResult,
+    HeaderMap,
+    HeaderPairs,
+    RecordedError,
+    RequestSnapshot,
+    ResponseSnapshot,
+    SpanFacts,
+    header_pairs,
+)
+
+__all__ = ["SecretBook", "raw_texts"]
+
+_LONG = 10
+_SHORTEST_TEXT = 6
+_LONGEST_NAME = 40
+"""Names of attributes and parameters are shorter. A field of a hash in Redis may be a token."""
+_SMALLEST_NUMBER = 10_000_000
+_SHORTEST_NAME = 4
+"""A shorter pseudonym is no name for anything: other values have the same text."""
+
+
+class SecretBook:
+    """Safe from any thread.
+
+    Args:
+        rules: Which names are secret.
+        signer: Makes the signatures of recordings with these rules.
+        known: Pseudonyms that the cassette has already, where a recording goes on.
+    """
+
+    def __init__(self, rules: Redactor, signer: Signer, known: Iterable[str] = ()) -> None:
+        self.pseudonyms = Pseudonyms(known)
+        self.occurrences = Occurrences()
+        self.pseudonyms.added = self.occurrences.add
+        self.redactor = Pseudonymiser(rules, self.pseudonyms)
+        self.redactor.used = self._note
+        self.redactor.in_urls = self.occurrences.add_in_urls
+        self.signer = Signer(self.redactor, behind=signer)
+        self._thread = threading.local()
+        self._written: set[str] = set()
+
+    def names(self) -> tuple[str, ...]:
+        """The pseudonyms of the recording, as its header has them."""
+        return tuple(name for name in self.pseudonyms.names() if len(name) >= _SHORTEST_NAME)
+
+    def begin(self) -> None:
+        """Forget what this thread has noted: it makes another event."""
+        self._thread.used = {}
+
+    def noted(self) -> tuple[str, ...]:
+        """The pseudonyms that this thread has used since `begin`."""
+        return tuple(getattr(self._thread, "used", ()))
+
+    def collisions(self, texts: Iterable[bytes]) -> list[str]:
+        """The pseudonyms that a recording has among its own values.
+
+        Only short ones may be: of the others, there are too many to meet one by chance.
+
+        Args:
+            texts: All values of the recording, as they were before anything was replaced.
+        """
+        short = {name: _alone(name) for name in self.names() if len(name) < _LONG}
+        if not short:
+            return []
+        found: set[str] = set()
+        for text in texts:
+            found.update(name for name, pattern in short.items() if name not in found and pattern.search(text))
+        return sorted(found)
+
+    def rename(self, pseudonyms: Iterable[str]) -> None:
+        """Give the secrets of these pseudonyms other ones, when they are found again."""
+        self.pseudonyms.again(pseudonyms)
+        self.occurrences.forget(pseudonyms)
+
+    def new_in(self, event: DependencyEvent) -> None:
+        """Note on an event which pseudonyms it is the first to hold, in a file that is written event by event."""
+        more = [name for name in self.names() if name not in self._written]
+        self._written.update(more)
+        event.pseudonyms = tuple(dict.fromkeys([*event.pseudonyms, *more]))
+
+    def _note(self, pseudonym: str) -> None:
+        used = getattr(self._thread, "used", None)
+        if used is not None:
+            used[pseudonym] = None
+
+    def note_forms(self, event: DependencyEvent, packed_reply: bytes = b"") -> None:
+        """Take note of what is secret by its form in an event, but for its bodies: the redactor has seen them."""
+        self.redactor.note(_haystack(event, packed_reply))
+
+    def note_spans(self, spans: Iterable[SpanFacts]) -> None:
+        """The same for spans within a call."""
+        self.note([[span.name, span.status_description, span.attributes] for span in spans])
+
+    def note(self, value: Any) -> None:
+        """The same for any other value."""
+        texts: list[str] = []
+        raw: list[bytes] = []
+        _collect(value, texts, raw)
+        self.redactor.note(_joined(texts, raw))
+
+    def clean(self, event: DependencyEvent) -> None:
+        """Replace the secrets that are known by now, wherever they stand in an event. The event is changed."""
+        if not self.occurrences or not self._may_be_in(event):
+            return
+        self._clean_call(event)
+        self._clean_result(event)
+        value = self.occurrences.value
+        event.path = value(event.path)
+        event.not_replayable = value(event.not_replayable)
+        for span in (event.span, *event.within):
+            if span is not None:
+                self._clean_span(span)
+
+    def _may_be_in(self, event: DependencyEvent) -> bool:
+        places = self.occurrences
+        if places.may_be_packed_in(_haystack(event, None)):
+            return True
+        parts: list[CallSnapshot | EventResult] = [event.result, *([event.call] if event.call is not None else [])]
+        for part in parts:
+            data = part.body.data if part.body is not None else None
+            # What is compressed must be decompressed to look.
+            if data and ("content-encoding" in part.headers or type(data) is not bytes or places.may_be_in(data)):
+                return True
+        return False
+
+    def _clean_call(self, event: DependencyEvent) -> None:
+        used: set[str] = set()
+        signature, call = event.signature, event.call
+        url = self.occurrences.value(signature.url, used)
+        query = self.occurrences.value(signature.query, used)
+        if url is not signature.url or query is not signature.query:
+            event.signature = signature = replace(signature, url=url, query=query)
+        if call is not None:
+            headers, body, _ = self._part(call.headers, call.body, used)
+            args = self._large(call.args, used)
+            if headers is not call.headers or body is not call.body or args is not call.args:
+                changed = body is not call.body or args is not call.args
+                event.call = call = CallSnapshot(headers, body, args)
+                if changed:
+                    event.signature = replace(
+                        signature, body_hash=self._hash(signature.lib, call, signature.body_hash)
+                    )
+        if used:
+            event.pseudonyms = tuple(dict.fromkeys([*event.pseudonyms, *sorted(used)]))
+
+    def _hash(self, lib: str, call: CallSnapshot, before: str | None) -> str | None:
+        try:
+            return self.signer.snapshot_hash(lib, call, before)
+        except Unencodable:
+            return before
+
+    def _clean_result(self, event: DependencyEvent) -> None:
+        result, value = event.result, self.occurrences.value
+        headers, body, _ = self._part(result.headers, result.body)
+        made = EventResult(
+            result.status,
+            headers,
+            body,
+            value(result.error),
+            result.error_type,
+            value(result.exception),
+            self._large(result.reply),
+        )
+        event.result = made
+
+    def _clean_span(self, span: SpanFacts) -> None:
+        value = self.occurrences.value
+        span.name = value(span.name)
+        span.status_description = value(span.status_description)
+        span.attributes = value(span.attributes)
+
+    def _large(self, found: Any, used: set[str] | None = None) -> Any:
+        """A value that may have thousands of rows. Packed, it is searched at once."""
+        if found is None:
+            return None
+        try:
+            if not self.occurrences.may_be_packed_in(pack(found)):
+                return found
+        except Unencodable:
+            pass
+        return self.occurrences.value(found, used)
+
+    def request(self, request: RequestSnapshot) -> RequestSnapshot:
+        """The root request, with pseudonyms in place of the secrets that are known by now."""
+        if not self.occurrences:
+            return request
+        value = self.occurrences.value
+        headers, body, _ = self._part(request.headers, request.body)
+        return replace(
+            request,
+            path=value(request.path),
+            route_template=value(request.route_template),
+            headers=headers,
+            query=value(request.query),
+            body=body,
+            user_agent=value(request.user_agent),
+            target=value(request.target),
+        )
+
+    def response(self, response: ResponseSnapshot) -> ResponseSnapshot:
+        """The root response, treated as `request` treats the request."""
+        if not self.occurrences:
+            return response
+        headers, body, _ = self._part(response.headers, response.body)
+        return replace(response, headers=headers, body=body)
+
+    def value(self, value: Any) -> Any:
+        """Any other value of the recording, such as the error that a request ended in."""
+        return self.occurrences.value(value) if self.occurrences else value
+
+    def _part(
+        self, headers: dict[str, str], body: BodySnapshot | None, used: set[str] | None = None
+    ) -> tuple[dict[str, str], BodySnapshot | None, bool]:
+        """Headers and body of a request or a response."""
+        made = self.occurrences.value(headers, used)
+        if body is None:
+            return made, None, False
+        error = self.occurrences.value(body.error, used)
+        if error is not body.error:
+            body = replace(body, error=error)
+        if not isinstance(body.data, bytes):
+            data = self.occurrences.value(body.data, used)
+            return made, body if data is body.data else replace(body, data=data), False
+        pairs = header_pairs(headers)
+        new = self._body(body, pairs, used)
+        if new is body:
+            return made, body, False
+        if new.size_bytes != body.size_bytes:
+            made = _with_length(made, body.size_bytes, new.size_bytes)
+        return made, new, True
+
+    def _body(self, body: BodySnapshot, headers: HeaderPairs, used: set[str] | None) -> BodySnapshot:
+        data: bytes = body.data
+        coding = content_headers(headers)[1].decode("latin-1")
+        for plain, encoding in body_readings(data, coding):
+            sizes = [size for _, size in body.chunks]
+            redacted = None
+            while edits := self.occurrences.edits(plain, used):
+                redacted = edited_body(data, plain, encoding, edits, sizes)
+                if redacted.data == data:
+                    break
+                data, sizes = redacted.data, list(redacted.sizes)
+                plain = data if not encoding else decode_body(data, encoding) or b""
+            if redacted is not None:
+                return replace(
+                    body,
+                    data=data,
+                    chunks=tuple((at, size) for (at, _), size in zip(body.chunks, sizes, strict=False)),
+                    size_bytes=len(data),
+                    hash=hashlib.sha256(data).hexdigest(),
+                )
+        return body
+
+
+def _haystack(event: DependencyEvent, packed_reply: bytes | None) -> bytes:
+    """All that stands in an event but its bodies, in one text, which is searched at once.
+
+    Args:
+        event: The event.
+        packed_reply: Its reply, packed; None where nobody has packed it yet.
+    """
+    raw: list[bytes] = [packed_reply] if packed_reply is not None else []
+    signature, result, call = event.signature, event.result, event.call
+    texts = [text for text in (signature.url, result.error, event.not_replayable) if text]
+    if signature.query:
+        _collect(signature.query, texts, raw)
+    _collect(result.headers, texts, raw)
+    if result.exception is not None:
+        _collect(result.exception, texts, raw)
+    if call is not None:
+        _collect(call.headers, texts, raw)
+        if call.args is not None:
+            _collect(call.args, texts, raw)
+    if packed_reply is None and result.reply is not None:
+        try:
+            raw.append(pack(result.reply))
+        except Unencodable:
+            _collect(result.reply, texts, raw)
+    texts.extend(event.path)
+    for span in (event.span, *event.within):
+        if span is not None:
+            texts += [span.name or "", span.status_description or ""]
+            _collect(span.attributes, texts, raw)
+    return _joined(texts, raw)
+
+
+@lru_cache(maxsize=256)
+def _alone(name: str) -> re.Pattern[bytes]:
+    return re.compile(rb"(?<![A-Za-z0-9])" + re.escape(name.encode("utf-8", "replace")) + rb"(?![A-Za-z0-9])")
+
+
+def raw_texts(call: Call, result: EventResult) -> Iterator[bytes]:
+    """The values of a call, not redacted."""
+    yield (call.url or "").encode("utf-8", "replace")
+    yield b"\n".join([value for _, value in (*call.headers, *header_pairs(result.headers))])
+    yield call.body or b""
+    body = result.body.data if result.body is not None else None
+    if isinstance(body, bytes):
+        yield next((plain for plain, _ in body_readings(body, _coding(result.headers))), b"")
+    texts: list[str] = []
+    raw: list[bytes] = []
+    for value in (call.args, result.reply):
+        _collect(value, texts, raw)
+    yield _joined(texts, raw)
+
+
+def _coding(headers: dict[str, str]) -> str:
+    return content_headers(header_pairs(headers))[1].decode("latin-1")
+
+
+def _joined(texts: list[str], raw: list[bytes]) -> bytes:
+    raw.append("\n".join(texts).encode("utf-8", "surrogatepass"))
+    return b"\n".join(raw)
+
+
+def _collect(value: Any, texts: list[str], raw: list[bytes]) -> None:
+    kind = type(value)
+    if kind is str:
+        if len(value) >= _SHORTEST_TEXT:
+            texts.append(value)
+    elif kind is bytes:
+        raw.append(value)
+    elif kind is HeaderMap:
+        raw += [item for _, item in value.pairs]
+    elif kind is dict:
+        for key, item in value.items():
+            if type(item) is str:
+                texts.append(item)
+            elif type(item) is not bool:
+                _collect(item, texts, raw)
+            if type(key) is not str or len(key) > _LONGEST_NAME:
+                _collect(key, texts, raw)
+    elif kind in (list, tuple, set, frozenset):
+        for item in value:
+            _collect(item, texts, raw)
+    elif kind is int:
+        if value > _SMALLEST_NUMBER:
+            raw.append(value.to_bytes(16, "big") if value < 1 << 128 else b"")
+    elif kind in (bytearray, memoryview):
+        raw.append(bytes(value))
+    elif kind is RecordedError:
+        for part in (value.message, value.args, value.attributes, value.cause, value.unfaithful):
+            _collect(part, texts, raw)
+
+
+def _with_length(headers: dict[str, str], before: int | None, now: int | None) -> dict[str, str]:
+    """The headers with the new length of the body, where they had the old one."""
+    old, new = str(before), str(now)
+    if isinstance(headers, HeaderMap):
+        pairs = [
+            (name, new.encode() if name.lower() == b"content-length" and item.strip() == old.encode() else item)
+            for name, item in headers.pairs
+        ]
+        return HeaderMap(pairs)
+    return {
+        name: new if name.lower() == "content-length" and item.strip() == old else item
+        for name, item in headers.items()
+    }
