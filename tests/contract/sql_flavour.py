@@ -97,7 +97,12 @@ class SqlFlavour(Flavour):
         return methods_of(*_MODULES) == _UNTOUCHED
 
     def perform(self, case: Case) -> Any:
-        return seen(case.run(self.url))
+        return self.perform_with(case, self.url)
+
+    @staticmethod
+    def perform_with(case: Case, url: sa.URL) -> Any:
+        """`perform` with a given database."""
+        return seen(case.run(url))
 
     def expected_when_adding(self, case: Case, bare: Any) -> Any:
         if case.name == "every_event_fires":
