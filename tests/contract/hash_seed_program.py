@@ -1,8 +1,9 @@
 """Run in a process of its own, under a hash seed of its own: one side of the cases of several libraries.
 
-Usage: ``hash_seed_program.py record|replay FOLDER`` with, by library, the URL of its database or an empty text, and the
-names of its cases or null for a sample, as JSON on the standard input. The folder holds one cassette for each case, and what the recording side tells the other
-one of its servers. Prints, by library and case, what was seen; in a replay also what was missed and what was left.
+Usage: ``hash_seed_program.py record|replay FOLDER`` with, by library, the URL of its database or an empty text, and
+the names of its cases or null for a sample, as JSON on the standard input. The folder holds one cassette for each
+case, and what the recording side tells the other one of its servers. Prints, by library and case, what was seen; in a
+replay also what was missed and what was left.
 """
 
 from __future__ import annotations

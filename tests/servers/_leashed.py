@@ -17,12 +17,13 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from tests.servers._failure import ServerDidNotStart
 
@@ -51,7 +52,7 @@ class LeashedServer(ABC):
         killed_by: That for a server that does not end by it.
         folder: Its own. The path is short, since the path of a socket has little room.
         data: What `make` fills. Within the folder.
-        started_as: How `subprocess` shall start its programs: where, and by whom.
+        started_as: What stands before each command of its programs: by whom it is run.
     """
 
     name: ClassVar[str]
@@ -62,7 +63,8 @@ class LeashedServer(ABC):
         self.folder = Path(tempfile.mkdtemp(prefix="db-", dir="/tmp" if Path("/tmp").is_dir() else None))
         atexit.register(self._remove, os.getpid())
         self.data = self.folder / "data"
-        self.started_as: dict[str, Any] = {"cwd": self.folder}
+        self.started_as: list[str] = []
+        self._owner: tuple[int, int] | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     @abstractmethod
@@ -90,8 +92,9 @@ class LeashedServer(ABC):
     def set_up(self, program: Path) -> None:
         """Find by whom the program can be run, and make the data, or copy what another process of the run made."""
         if os.geteuid() == 0:
-            self.started_as |= _unprivileged(program, self.name)
-            os.chown(self.folder, self.started_as["user"], self.started_as["group"])
+            self._owner = _unprivileged(program, self.name)
+            self.started_as[:0] = _as_user(*self._owner)
+            os.chown(self.folder, *self._owner)
         made = self.once("data", self._make)
         if made != self.data:
             self.run(["cp", "-R", "-p", str(made), str(self.data)])
@@ -115,7 +118,12 @@ class LeashedServer(ABC):
     def run(self, command: Sequence[str]) -> None:
         """Run a command to its end, as the server is run."""
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, **self.started_as
+            [*self.started_as, *command],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self.folder,
         )
         if done.returncode:
             raise ServerDidNotStart(self.name, done.stdout[-2000:] + done.stderr[-2000:])
@@ -125,15 +133,16 @@ class LeashedServer(ABC):
         if self._process is not None:
             return
         log = self.folder / "log"
+        leash = ["sh", "-c", _LEASH, "sh", self.ends_by.name.removeprefix("SIG")]
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                ["sh", "-c", _LEASH, "sh", self.ends_by.name.removeprefix("SIG"), *self.command()],
+                [*self.started_as, *leash, *self.command()],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
                 # A Ctrl-C is for the tests; they end it in their own time.
                 start_new_session=True,
-                **self.started_as,
+                cwd=self.folder,
             )
         deadline = time.monotonic() + _READY_SECONDS
         while not self._answers():
@@ -158,8 +167,8 @@ class LeashedServer(ABC):
 
     def _make(self, data: Path) -> None:
         data.mkdir(mode=0o700)
-        if "user" in self.started_as:
-            os.chown(data, self.started_as["user"], self.started_as["group"])
+        if self._owner is not None:
+            os.chown(data, *self._owner)
         self.run(self.make(data))
 
     def _answers(self) -> bool:
@@ -180,19 +189,33 @@ class LeashedServer(ABC):
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _unprivileged(program: Path, server: str) -> dict[str, Any]:
-    """By whom `subprocess` shall start a program, where this process is root's: the first user that can run it."""
+_BECOME = (
+    # `warnings` is what `execvp` imports, maybe from where the other user may not read.
+    "import os, sys, warnings; user, group, *command = sys.argv[1:]; os.setgroups([]); os.setgid(int(group)); "
+    "os.setuid(int(user)); os.execvp(command[0], command)"
+)
+
+
+def _as_user(user: int, group: int) -> list[str]:
+    """What stands before a command that another user shall run.
+
+    With ``user=``, `subprocess` forks this process, which may have threads of C libraries: gRPC's were seen to end
+    the child before it became the server. Without, it does not fork where the system has ``vfork``.
+    """
+    return [sys.executable, "-I", "-S", "-c", _BECOME, str(user), str(group)]
+
+
+def _unprivileged(program: Path, server: str) -> tuple[int, int]:
+    """By whom a program shall be run, where this process is root's: the first user that can run it, and its group."""
     import pwd
 
     others = [each for each in pwd.getpwall() if each.pw_uid != 0]
     refused = "the system has no user but root"
     for each in sorted(others, key=lambda each: each.pw_name != "nobody"):
-        who = {"user": each.pw_uid, "group": each.pw_gid, "extra_groups": []}
-        try:
-            # A container may have users that nobody can become.
-            subprocess.run([str(program), "--version"], cwd="/", capture_output=True, check=True, **who)  # type: ignore[call-overload]
-        except (OSError, subprocess.SubprocessError) as error:
-            refused = f"{each.pw_name} cannot run {program}: {error}"
-        else:
-            return who
+        # A container may have users that nobody can become.
+        command = [*_as_user(each.pw_uid, each.pw_gid), str(program), "--version"]
+        tried = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
+        if not tried.returncode:
+            return each.pw_uid, each.pw_gid
+        refused = f"{each.pw_name} cannot run {program}: {tried.stderr.strip()[-500:]}"
     raise ServerDidNotStart(server, refused)

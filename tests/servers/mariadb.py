@@ -140,7 +140,7 @@ class _Server(LeashedServer):
         self.url = make_url(f"mysql://root@localhost/mysql?unix_socket={self.socket_path}")
         self._mariadbd = Path(str(_program("mariadbd")))
         # A server that starts removes the temporary tables of others that share its folder for them.
-        self.started_as["env"] = {**os.environ, "TMPDIR": str(self.folder)}
+        self.started_as = ["env", f"TMPDIR={self.folder}"]
         self.set_up(self._mariadbd)
 
     def make(self, data: Path) -> Sequence[str]:
