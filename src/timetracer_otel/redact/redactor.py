@@ -58,6 +58,8 @@ _DEFAULT_RULES = ("headers", "cookies", "url userinfo", "query", "json fields", 
 _NAME_RULE = "name:"
 _NO_PLACES = (_NAME_RULE, "pattern:", "function:")
 _SHORTEST_TEXT = 8
+_TEXTS = frozenset({str, bytes})
+_LEAVES = frozenset({str, bytes, int, float, bool, type(None)})
 _BRACKETS: frozenset[str | bytes] = frozenset({"{", "[", b"{", b"["})
 _COOKIE_ATTRIBUTES = frozenset(
     {
@@ -164,7 +166,9 @@ class Redactor:
 
     def is_secret_column(self, tables: Iterable[str], name: str) -> bool:
         """Whether the value of a column is replaced, in a statement about these tables."""
-        return self.is_secret_field(name) or (self.active and self.own.is_column(tables, name))
+        if self.is_secret_field(name):
+            return True
+        return self.active and bool(self.own.columns) and self.own.is_column(tables, name)
 
     def is_secret_parameter(self, name: str) -> bool:
         """Whether the value of a query parameter is replaced."""
@@ -323,6 +327,11 @@ class Redactor:
         if type(value) is dict:
             return {key: self._entry(key, item) for key, item in value.items()}
         if type(value) in (list, tuple):
+            # Most are rows, which have thousands of plain values.
+            if _LEAVES.issuperset(map(type, value)) and (
+                self._first or not any(type(item) in _TEXTS and item[:1] in _BRACKETS for item in value)
+            ):
+                return value
             return type(value)([self.value(item) for item in value])
         if not self._first and type(value) in (str, bytes) and value[:1] in _BRACKETS:
             return self._document(value)
