@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from timetracer_otel.cassette import Unencodable
@@ -45,7 +46,8 @@ _SHORTEST_TEXT = 6
 _LONGEST_NAME = 40
 """Names of attributes and parameters are shorter. A field of a hash in Redis may be a token."""
 _SMALLEST_NUMBER = 10_000_000
-_WITHOUT_TEXT = frozenset({int, float, bool, type(None)})
+_ROWS = frozenset({tuple, list})
+_WITHOUT_PARTS = frozenset({str, int, float, bool, type(None)})
 _SHORTEST_NAME = 4
 """A shorter pseudonym is no name for anything: other values have the same text."""
 
@@ -352,14 +354,19 @@ def _collect(value: Any, texts: list[str], raw: list[bytes]) -> None:
             if type(key) is not str or len(key) > _LONGEST_NAME:
                 _collect(key, texts, raw)
     elif kind in (list, tuple, set, frozenset):
-        for item in value:
-            # Most are the values of rows: a call for each would take longer than all else.
-            if type(item) is str:
-                texts.append(item)
-            elif type(item) not in _WITHOUT_TEXT:
-                _collect(item, texts, raw)
-            elif type(item) is int and item > _SMALLEST_NUMBER:
-                texts.append(str(item))
+        # Most are rows. To look at each of thousands of values would take longer than all else.
+        kinds = set(map(type, value))
+        if kinds <= _ROWS:
+            value = list(chain.from_iterable(value))
+            kinds = set(map(type, value))
+        if str in kinds:
+            texts += [item for item in value if type(item) is str]
+        if int in kinds:
+            texts += [str(item) for item in value if type(item) is int and item > _SMALLEST_NUMBER]
+        if kinds - _WITHOUT_PARTS:
+            for item in value:
+                if type(item) not in _WITHOUT_PARTS:
+                    _collect(item, texts, raw)
     elif kind is int:
         if value > _SMALLEST_NUMBER:
             texts.append(str(value))
