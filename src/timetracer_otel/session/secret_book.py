@@ -235,9 +235,15 @@ class SecretBook:
         headers, body, _ = self._part(response.headers, response.body)
         return replace(response, headers=headers, body=body)
 
-    def value(self, value: Any) -> Any:
-        """Any other value of the recording, such as the error that a request ended in."""
-        return self.occurrences.value(value) if self.occurrences else value
+    def error(self, error_info: dict[str, Any] | None) -> dict[str, Any] | None:
+        """The error that a request ended in, treated in the same manner."""
+        if error_info is None:
+            return None
+        text = self.redactor.text
+        made: dict[str, Any] = self.occurrences.value(
+            {name: text(part) if isinstance(part, str) else part for name, part in error_info.items()}
+        )
+        return made
 
     def _part(
         self, headers: dict[str, str], body: BodySnapshot | None, used: set[str] | None = None

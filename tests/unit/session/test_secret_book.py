@@ -202,6 +202,19 @@ def test_what_is_secret_by_its_form_is_gone_from_any_place(place: str) -> None:
     assert name.startswith("sk-proj-")
 
 
+def test_what_is_secret_by_its_form_is_gone_from_the_error_of_a_request() -> None:
+    session = recorded(redis("SET", "k", KEY))
+    session.mark_error("ValueError", f"no {KEY}", "line 1\n  connect(password='hunter2')")
+    cassette = session.to_cassette()
+    assert cassette.error_info is not None
+    name = cassette.error_info["message"].removeprefix("no ")
+    assert cassette.pseudonyms[0] == name
+    assert cassette.events[0].call is not None
+    assert cassette.events[0].call.args == ["SET", "k", name]
+    assert "hunter2" not in cassette.error_info["traceback"]
+    assert cassette.error_info["traceback"].startswith("line 1\n  connect(password='")
+
+
 def test_a_word_for_a_password_is_replaced_only_where_it_is_one() -> None:
     call = redis("SET", "dsn", "postgresql://postgres:postgres@h/postgres")
     cassette = recorded(call).to_cassette()
