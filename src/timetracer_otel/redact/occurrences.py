@@ -55,8 +55,6 @@ class Occurrences:
         self._grams: dict[bytes, list[_Needle]] = {}
         self._one_by_one: list[_Needle] = []
         self._numbers: dict[int, int] = {}
-        self._packed: list[bytes] = []
-        """The numbers as msgpack writes them."""
         self._names: dict[bytes, str] = {}
 
     def add(self, secret: str, pseudonym: str, surely: bool = False) -> None:
@@ -75,9 +73,7 @@ class Occurrences:
             for needle in _needles(secret, pseudonym):
                 self._put(needle, pseudonym)
             if secret.isdigit() and pseudonym.isdigit() and len(secret) < 20:
-                number = int(secret)
-                self._numbers[number] = int(pseudonym)
-                self._packed.append(number.to_bytes(4 if number < 1 << 32 else 8, "big"))
+                self._numbers[int(secret)] = int(pseudonym)
 
     def forget(self, pseudonyms: Iterable[str]) -> None:
         """Do not look any more for the secrets of these pseudonyms."""
@@ -126,10 +122,6 @@ class Occurrences:
         if any(needle.text in data for needle in self._one_by_one):
             return True
         return bool(self._grams) and any(True for _ in self._by_grams(data))
-
-    def may_be_packed_in(self, data: bytes) -> bool:
-        """Whether a secret may stand in a packed value."""
-        return any(number in data for number in self._packed) or self.may_be_in(data)
 
     def edits(self, data: bytes, used: set[str] | None = None) -> list[Edit]:
         """The places of secrets in these bytes, in order, each with what belongs there.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote_plus
 
@@ -58,6 +59,8 @@ _DEFAULT_RULES = ("headers", "cookies", "url userinfo", "query", "json fields", 
 _NAME_RULE = "name:"
 _NO_PLACES = (_NAME_RULE, "pattern:", "function:")
 _SHORTEST_TEXT = 8
+_ROWS = frozenset({tuple, list})
+_LEAVES = frozenset({str, bytes, int, float, bool, type(None)})
 _BRACKETS: frozenset[str | bytes] = frozenset({"{", "[", b"{", b"["})
 _COOKIE_ATTRIBUTES = frozenset(
     {
@@ -164,7 +167,9 @@ class Redactor:
 
     def is_secret_column(self, tables: Iterable[str], name: str) -> bool:
         """Whether the value of a column is replaced, in a statement about these tables."""
-        return self.is_secret_field(name) or (self.active and self.own.is_column(tables, name))
+        if self.is_secret_field(name):
+            return True
+        return self.active and bool(self.own.columns) and self.own.is_column(tables, name)
 
     def is_secret_parameter(self, name: str) -> bool:
         """Whether the value of a query parameter is replaced."""
@@ -323,6 +328,10 @@ class Redactor:
         if type(value) is dict:
             return {key: self._entry(key, item) for key, item in value.items()}
         if type(value) in (list, tuple):
+            # Most are rows, which have thousands of plain values: they are looked at all at once.
+            plain = list(chain.from_iterable(value)) if _ROWS.issuperset(map(type, value)) else value
+            if _LEAVES.issuperset(map(type, plain)) and (self._first or not _has_documents(plain)):
+                return value
             return type(value)([self.value(item) for item in value])
         if not self._first and type(value) in (str, bytes) and value[:1] in _BRACKETS:
             return self._document(value)
@@ -342,6 +351,20 @@ class Redactor:
             return value
         made = apply_edits(data, edits)
         return made if type(value) is bytes else made.decode("utf-8", "surrogatepass")
+
+
+def _has_documents(values: Iterable[Any]) -> bool:
+    """Whether there is JSON among these plain values, by how it begins."""
+    texts = "\n".join([item for item in values if type(item) is str])
+    raw = b"\n".join([item for item in values if type(item) is bytes])
+    return (
+        texts[:1] in ("{", "[")
+        or "\n{" in texts
+        or "\n[" in texts
+        or raw[:1] in (b"{", b"[")
+        or b"\n{" in raw
+        or b"\n[" in raw
+    )
 
 
 def apart(edits: Iterable[Edit]) -> list[Edit]:

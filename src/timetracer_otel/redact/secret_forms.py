@@ -51,7 +51,8 @@ _LEADS: Final = frozenset(b".:/$")
 _BEFORE_RUN: Final = re.compile(
     rb"(?:SG\.|ya29\.|hv[bsr]\.|dp\.[a-z]{2,5}\.(?:\w+\.)?|1//|\d{8,10}:|access_token\$\w+\$\w*\$?)$"
 )
-_ADDRESS: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]{1,30}://[^\s/?#@:\"'<>\\]*:([^\s/?#@\"'<>\\]+)@")
+_ADDRESS: Final = re.compile(rb"://[^\s/?#@:\"'<>\\]*:([^\s/?#@\"'<>\\]+)@")
+"""It begins with its mark: to search for letters that might be the scheme takes a hundred times as long."""
 _PRIVATE_KEY: Final = re.compile(
     rb"-----BEGIN ([A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?)-----.*?(?:-----END \1-----|\Z)", re.DOTALL
 )

@@ -12,7 +12,7 @@ from typing import Any
 from timetracer_otel.base import faults
 from timetracer_otel.base.attributes import first_of, text_or_none
 from timetracer_otel.base.plugin_names import library_of_scope
-from timetracer_otel.cassette import Unencodable, pack
+from timetracer_otel.cassette import Unencodable, check
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import REDACTED, BodyEnd, CapturePolicy, EventType
 from timetracer_otel.match.signature import Signer
@@ -199,9 +199,9 @@ class EventMaker:
             event.pseudonyms = book.noted()
         if args is not None:
             form_of(call.lib).redact_result(result, call.args, redactor)
-        packed = self._finish_result(event, failed, redactor)
+        self._finish_result(event, failed, redactor)
         if book is not None:
-            book.note_forms(event, packed)
+            book.note_forms(event)
         return event
 
     def within(self, event: DependencyEvent, spans: Sequence[SpanFacts]) -> None:
@@ -304,9 +304,8 @@ class EventMaker:
             headers = HeaderMap(_with_length(pairs, body.size_bytes, len(made.data)))
         return self._headers(headers), made
 
-    def _finish_result(self, event: DependencyEvent, failed: bool, redactor: Redactor) -> bytes:
-        """Redact what is left of a result, and give its reply, packed."""
-        result, packed = event.result, b""
+    def _finish_result(self, event: DependencyEvent, failed: bool, redactor: Redactor) -> None:
+        result = event.result
         pairs = header_pairs(result.headers)
         changed = False
         if result.body is not None:
@@ -328,17 +327,16 @@ class EventMaker:
         if result.reply is not None:
             try:
                 result.reply = redactor.value(result.reply)
-                packed = pack(result.reply)
+                check(result.reply)
             except Unencodable as error:
                 result.reply = None
                 event.not_replayable = f"its result has no faithful encoding: {error}"
-        return packed
 
     def _secrets_of_url(self, url: str | None) -> list[tuple[str, str]]:
         """The parts of a URL that are redacted, each with its replacement. Clients quote URLs in their errors, and
         the same parts must be replaced there.
         """
-        if url is None:
+        if url is None or self.rules.url(url) == url:
             return []
         before, now = split_url(url), split_url(self.redactor.url(url))
         return [(old, new) for old, new in zip(before, now, strict=True) if old and new and old != new]

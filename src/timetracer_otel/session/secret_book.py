@@ -14,9 +14,10 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
-from timetracer_otel.cassette import Unencodable, pack
+from timetracer_otel.cassette import Unencodable
 from timetracer_otel.match.signature import Signer
 from timetracer_otel.redact.content_encoding import decode_body
 from timetracer_otel.redact.occurrences import Occurrences
@@ -45,6 +46,8 @@ _SHORTEST_TEXT = 6
 _LONGEST_NAME = 40
 """Names of attributes and parameters are shorter. A field of a hash in Redis may be a token."""
 _SMALLEST_NUMBER = 10_000_000
+_ROWS = frozenset({tuple, list})
+_WITHOUT_PARTS = frozenset({str, int, float, bool, type(None)})
 _SHORTEST_NAME = 4
 """A shorter pseudonym is no name for anything: other values have the same text."""
 
@@ -113,9 +116,9 @@ class SecretBook:
         if used is not None:
             used[pseudonym] = None
 
-    def note_forms(self, event: DependencyEvent, packed_reply: bytes = b"") -> None:
+    def note_forms(self, event: DependencyEvent) -> None:
         """Take note of what is secret by its form in an event, but for its bodies: the redactor has seen them."""
-        self.redactor.note(_haystack(event, packed_reply))
+        self.redactor.note(_haystack(event))
 
     def note_spans(self, spans: Iterable[SpanFacts]) -> None:
         """The same for spans within a call."""
@@ -143,7 +146,7 @@ class SecretBook:
 
     def _may_be_in(self, event: DependencyEvent) -> bool:
         places = self.occurrences
-        if places.may_be_packed_in(_haystack(event, None)):
+        if places.may_be_in(_haystack(event)):
             return True
         parts: list[CallSnapshot | EventResult] = [event.result, *([event.call] if event.call is not None else [])]
         for part in parts:
@@ -200,15 +203,13 @@ class SecretBook:
         span.attributes = value(span.attributes)
 
     def _large(self, found: Any, used: set[str] | None = None) -> Any:
-        """A value that may have thousands of rows. Packed, it is searched at once."""
+        """A value that may have thousands of rows. Its texts are searched at once."""
         if found is None:
             return None
-        try:
-            if not self.occurrences.may_be_packed_in(pack(found)):
-                return found
-        except Unencodable:
-            pass
-        return self.occurrences.value(found, used)
+        texts: list[str] = []
+        raw: list[bytes] = []
+        _collect(found, texts, raw)
+        return self.occurrences.value(found, used) if self.occurrences.may_be_in(_joined(texts, raw)) else found
 
     def request(self, request: RequestSnapshot) -> RequestSnapshot:
         """The root request, with pseudonyms in place of the secrets that are known by now."""
@@ -234,9 +235,15 @@ class SecretBook:
         headers, body, _ = self._part(response.headers, response.body)
         return replace(response, headers=headers, body=body)
 
-    def value(self, value: Any) -> Any:
-        """Any other value of the recording, such as the error that a request ended in."""
-        return self.occurrences.value(value) if self.occurrences else value
+    def error(self, error_info: dict[str, Any] | None) -> dict[str, Any] | None:
+        """The error that a request ended in, treated in the same manner."""
+        if error_info is None:
+            return None
+        text = self.redactor.text
+        made: dict[str, Any] = self.occurrences.value(
+            {name: text(part) if isinstance(part, str) else part for name, part in error_info.items()}
+        )
+        return made
 
     def _part(
         self, headers: dict[str, str], body: BodySnapshot | None, used: set[str] | None = None
@@ -282,14 +289,9 @@ class SecretBook:
         return body
 
 
-def _haystack(event: DependencyEvent, packed_reply: bytes | None) -> bytes:
-    """All that stands in an event but its bodies, in one text, which is searched at once.
-
-    Args:
-        event: The event.
-        packed_reply: Its reply, packed; None where nobody has packed it yet.
-    """
-    raw: list[bytes] = [packed_reply] if packed_reply is not None else []
+def _haystack(event: DependencyEvent) -> bytes:
+    """All that stands in an event but its bodies, in one text, which is searched at once."""
+    raw: list[bytes] = []
     signature, result, call = event.signature, event.result, event.call
     texts = [text for text in (signature.url, result.error, event.not_replayable) if text]
     if signature.query:
@@ -301,11 +303,8 @@ def _haystack(event: DependencyEvent, packed_reply: bytes | None) -> bytes:
         _collect(call.headers, texts, raw)
         if call.args is not None:
             _collect(call.args, texts, raw)
-    if packed_reply is None and result.reply is not None:
-        try:
-            raw.append(pack(result.reply))
-        except Unencodable:
-            _collect(result.reply, texts, raw)
+    if result.reply is not None:
+        _collect(result.reply, texts, raw)
     texts.extend(event.path)
     for span in (event.span, *event.within):
         if span is not None:
@@ -361,11 +360,22 @@ def _collect(value: Any, texts: list[str], raw: list[bytes]) -> None:
             if type(key) is not str or len(key) > _LONGEST_NAME:
                 _collect(key, texts, raw)
     elif kind in (list, tuple, set, frozenset):
-        for item in value:
-            _collect(item, texts, raw)
+        # Most are rows. To look at each of thousands of values would take longer than all else.
+        kinds = set(map(type, value))
+        if kinds <= _ROWS:
+            value = list(chain.from_iterable(value))
+            kinds = set(map(type, value))
+        if str in kinds:
+            texts += [item for item in value if type(item) is str]
+        if int in kinds:
+            texts += [str(item) for item in value if type(item) is int and item > _SMALLEST_NUMBER]
+        if kinds - _WITHOUT_PARTS:
+            for item in value:
+                if type(item) not in _WITHOUT_PARTS:
+                    _collect(item, texts, raw)
     elif kind is int:
         if value > _SMALLEST_NUMBER:
-            raw.append(value.to_bytes(16, "big") if value < 1 << 128 else b"")
+            texts.append(str(value))
     elif kind in (bytearray, memoryview):
         raw.append(bytes(value))
     elif kind is RecordedError:

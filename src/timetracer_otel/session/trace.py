@@ -298,8 +298,8 @@ class TraceSession(BaseSession):
     def mark_error(self, error_type: str, error_message: str, traceback: str | None = None) -> None:
         """Note that the run failed, and how."""
         texts = {"message": error_message, **({"traceback": traceback} if traceback else {})}
-        if self._maker.redactor.active:
-            texts = {name: self._maker.redactor.text(error_text(text)) for name, text in texts.items()}
+        if self._maker.rules.active:
+            texts = {name: error_text(text) for name, text in texts.items()}
         self._error_info = {"type": error_type, **texts}
 
     def drop(self, reason: str, number: int = 1) -> None:
@@ -417,7 +417,7 @@ class TraceSession(BaseSession):
         request, response = self._exchanged()
         book, error_info = self._maker.book, self._error_info
         if book is not None:
-            request, response, error_info = book.request(request), book.response(response), book.value(error_info)
+            request, response, error_info = book.request(request), book.response(response), book.error(error_info)
         # Where the request's own span was not recorded, the first call with a span names the trace.
         trace_id = self.trace_id or next((f"{call.trace_id:032x}" for call in self._pending if call.trace_id), None)
         return Cassette(
@@ -433,6 +433,8 @@ class TraceSession(BaseSession):
         )
 
     def _exchanged(self) -> tuple[RequestSnapshot, ResponseSnapshot]:
+        if self._error_info is not None and self._maker.book is not None:
+            self._maker.book.note(self._error_info)
         seen = self.exchange or self.origin
         request = self.request or (seen.request() if seen is not None else RequestSnapshot(method="", path=""))
         response = self.response or (seen.response() if seen is not None else ResponseSnapshot(status=0))

@@ -202,6 +202,34 @@ def test_what_is_secret_by_its_form_is_gone_from_any_place(place: str) -> None:
     assert name.startswith("sk-proj-")
 
 
+def test_what_is_secret_by_its_form_is_gone_from_the_error_of_a_request() -> None:
+    session = recorded(redis("SET", "k", KEY))
+    session.mark_error("ValueError", f"no {KEY}", "line 1\n  connect(password='hunter2')")
+    cassette = session.to_cassette()
+    assert cassette.error_info is not None
+    name = cassette.error_info["message"].removeprefix("no ")
+    assert cassette.pseudonyms[0] == name
+    assert cassette.events[0].call is not None
+    assert cassette.events[0].call.args == ["SET", "k", name]
+    assert "hunter2" not in cassette.error_info["traceback"]
+    assert cassette.error_info["traceback"].startswith("line 1\n  connect(password='")
+
+
+def test_literals_that_an_insert_gives_to_secret_columns() -> None:
+    statement = "INSERT INTO users (mail, password, n) VALUES ('a', '{0}', 1), ('it''s', '{1}', 2) RETURNING n"
+
+    def insert(*words: str) -> Call:
+        text = statement.format(*(word.replace("'", "''") for word in words))
+        return Call("sqlalchemy", EventType.DB_QUERY, "INSERT", "db://h/d", args={"statement": text})
+
+    cassette = recorded(Ended(insert("hunter2", "it's mine"), EventResult(reply=1))).to_cassette()
+    (event,) = cassette.events
+    assert event.call is not None
+    assert event.call.args == insert(*cassette.pseudonyms).args
+    assert {"hunter2", "it's mine"}.isdisjoint(cassette.pseudonyms)
+    assert ReplaySession(cassette, "x").match(insert("another", "one")) is event
+
+
 def test_a_word_for_a_password_is_replaced_only_where_it_is_one() -> None:
     call = redis("SET", "dsn", "postgresql://postgres:postgres@h/postgres")
     cassette = recorded(call).to_cassette()

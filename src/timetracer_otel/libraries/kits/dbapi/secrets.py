@@ -25,6 +25,11 @@ __all__ = ["STATEMENT", "StatementForm", "is_statement"]
 _LABEL: Final = re.compile(r"\.\"?(\w+)\"?\s+AS\s+\"?(\w+)", re.IGNORECASE)
 _BOUND_VALUE: Final = re.compile(r"args\.(?:parameters|many\[\d+\])(?:\.(?P<name>[^\s.\[\]]+)|\[(?P<position>\d+)\])")
 _FROM: Final = re.compile(r"\bFROM\b", re.IGNORECASE)
+_INSERT: Final = re.compile(
+    r"\s*(?:INSERT|REPLACE)\s+(?:\w+\s+)?INTO\s+\S+?\s*\((?P<columns>[^()]*)\)\s*VALUES\s*\(", re.IGNORECASE
+)
+_INSERTED: Final = re.compile(r"\s*(?:'(?P<text>(?:[^']|'')*)'|[^,()']+)\s*(?P<end>,|\)(?:\s*,\s*\()?)")
+"""One value of an INSERT, and what stands behind it. A function call ends the search."""
 _BRINGING: Final = frozenset({"INSERT", "REPLACE"})
 """What a statement begins with that only brings values along."""
 
@@ -113,13 +118,35 @@ def _redacted_arguments(args: dict[str, Any], redactor: Redactor) -> dict[str, A
     """A statement's arguments with the values of secret names replaced."""
     if not redactor.active:
         return args
-    made = {**args, "statement": redactor.text(args["statement"])}
+    made = {**args, "statement": redactor.text(_without_literals(args["statement"], redactor))}
     tables = tables_of(args["statement"]) if redactor.own.columns else ()
     for part in made.keys() & {"parameters", "options"}:
         made[part] = _redacted_values(made[part], redactor, tables)
     if "many" in made:
         made["many"] = [_redacted_values(values, redactor, tables) for values in made["many"]]
     return made
+
+
+def _without_literals(statement: str, redactor: Redactor) -> str:
+    """An INSERT without the literals that it gives to secret columns."""
+    head = _INSERT.match(statement) if "'" in statement else None
+    if head is None:
+        return statement
+    tables = tables_of(statement) if redactor.own.columns else ()
+    names = [name.strip().strip('"`[]') for name in head["columns"].split(",")]
+    secret = [redactor.is_secret_column(tables, name) for name in names]
+    if not any(secret):
+        return statement
+    pieces, position, done = [], head.end(), 0
+    column = 0
+    while (found := _INSERTED.match(statement, position)) is not None:
+        if found["text"] is not None and column < len(secret) and secret[column]:
+            made = redactor.secret(found["text"].replace("''", "'"), names[column].lower()).replace("'", "''")
+            pieces += [statement[done : found.start("text")], made]
+            done = found.end("text")
+        column = 0 if found["end"].startswith(")") else column + 1
+        position = found.end()
+    return "".join([*pieces, statement[done:]])
 
 
 def _redacted_values(values: Any, redactor: Redactor, tables: Sequence[str]) -> Any:
