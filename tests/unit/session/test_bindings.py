@@ -424,10 +424,13 @@ def test_two_tenants_get_their_own_answers_or_a_refusal() -> None:
         ("secret", two, "(the secret of this run)"),
         ("secret", one, "(the secret of this run)"),
     ]
-    # An answer gave the token, so the app has the pseudonym.
+    # An answer gave one token, so the app has its pseudonym, and the other one is of this run.
     given_ = answered(http("http://h/token"), {"token": two})
     session = session_of(given_, *(answered(call, answer) for call, answer in balances))
     session.match(http("http://h/token"))
+    assert body_of(session.match(asked("balance", two))) == {"n": 2}
+    session = session_of(given_, *(answered(call, answer) for call, answer in balances))
+    assert body_of(session.match(asked("balance", "real-secret-one"))) == {"n": 1}
     assert body_of(session.match(asked("balance", two))) == {"n": 2}
 
 
