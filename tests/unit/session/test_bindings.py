@@ -271,6 +271,16 @@ def test_values_of_other_kinds_and_forms_are_not_bound(recorded: str, now: str) 
     missed(replaying(answered(http("http://h/a", {"v": recorded}))), http("http://h/a", {"v": now}))
 
 
+def test_arguments_of_every_shape_are_compared() -> None:
+    def booked(key: str, number: int = 1) -> Call:
+        args = {"to": {key: [("a", number, None, True)]}, "tags": {"x", "y", "z"}, "price": Decimal("1.50")}
+        return Call("ledger", EventType.CUSTOM, "book", args=args)
+
+    recorded = answered(booked(A), {"done": [A, {A: 1}, {A, "x"}]})
+    missed(replaying(recorded), booked(P, 2))
+    assert replaying(recorded).match(booked(P)).result.reply == {"done": [P, {P: 1}, {P, "x"}]}
+
+
 def test_types_stay_as_they_are() -> None:
     at, day = RECORDED_AT + timedelta(microseconds=5), RECORDED_AT.date()
     insert = "INSERT INTO o VALUES (:id, :at, :day, :flake, :epoch)"
