@@ -571,8 +571,9 @@ UUIDS = [str(uuid.UUID(int=pow(11, 300 + number, 2**127 - 1), version=4)) for nu
 def test_an_app_with_seeded_chance_replays_in_another_order(
     steps: list[tuple[str, list[int], list[int]]], present: list[str], chance: Any
 ) -> None:
-    # The same keys come up, and each may stand for another order than in the recording.
-    steps = [(kind, [index % 5 for index in used], []) for kind, used, _ in steps]
+    # The same keys come up, and each may stand for another order than in the recording. A mapping is left out here:
+    # where two of its keys are changed for each other, it is the same mapping, and is found as it stands.
+    steps = [(kind.replace("hash", "redis"), [index % 5 for index in used], []) for kind, used, _ in steps]
     events = [
         answered(made_of(step, n, UUIDS), {"replies": [UUIDS[i] for i in step[1]]}) for n, step in enumerate(steps)
     ]
