@@ -96,6 +96,10 @@ def _flatten(value: Any, outline: list[Any], leaves: list[Leaf]) -> None:
         outline += (kind.__name__, len(value))
         for item in value:
             _flatten(item, outline, leaves)
+    elif kind is set or kind is frozenset:
+        outline += (kind.__name__, len(value))
+        for item in sorted(value, key=repr):
+            _flatten(item, outline, leaves)
     else:
         outline += (kind.__name__, repr(value))
 

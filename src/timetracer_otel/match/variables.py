@@ -101,6 +101,8 @@ class Variables:
         self.literals = Literals.of(pseudonyms) if SECRET in self.kinds else None
         self.fresh: dict[str, str] = {}
         """The kind of each variable."""
+        self.answered: set[str] = set()
+        """The pseudonyms that an answer gave first. The app has them from there, as they are."""
         self.known: set[str] = set()
         """Every value of the recording, whoever made it."""
         self.places: dict[str, list[DependencyEvent]] = defaultdict(list)
@@ -280,7 +282,7 @@ class Variables:
             self._texts.setdefault(name, value.raw)
             if name not in self.known:
                 kind = self.kind_if_fresh(value)
-                if kind is not None and (kind == TIME or name not in held_by_server):
+                if kind is not None and (kind in (TIME, SECRET) or name not in held_by_server):
                     self.fresh[name] = kind
             self.known.add(name)
             if name in self.fresh:
@@ -292,6 +294,8 @@ class Variables:
             for value in values_in(self.parsed(text)):
                 self.known.add(value.value)
                 if value.kind == SECRET:
+                    if value.value not in self.fresh:
+                        self.answered.add(value.value)
                     self.fresh[value.value] = SECRET
                 if value.value in self.fresh:
                     self._answers.add(id(event))

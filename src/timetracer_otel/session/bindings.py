@@ -261,7 +261,10 @@ class Bindings:
                 return False
             if present.setdefault(before, now) != now or recorded.setdefault(now, before) != before:
                 return False
-            if before != now and not (self._is_own(now, is_taken) and self._is_free(before, is_taken)):
+            if before == now:
+                continue
+            gave = kind == SECRET and before in self.variables.answered
+            if gave or not (self._is_own(now, is_taken) and self._is_free(before, is_taken)):
                 return False
         return True
 

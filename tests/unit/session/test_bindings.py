@@ -271,6 +271,16 @@ def test_values_of_other_kinds_and_forms_are_not_bound(recorded: str, now: str) 
     missed(replaying(answered(http("http://h/a", {"v": recorded}))), http("http://h/a", {"v": now}))
 
 
+def test_arguments_of_every_shape_are_compared() -> None:
+    def booked(key: str, number: int = 1) -> Call:
+        args = {"to": {key: [("a", number, None, True)]}, "tags": {"x", "y", "z"}, "price": Decimal("1.50")}
+        return Call("ledger", EventType.CUSTOM, "book", args=args)
+
+    recorded = answered(booked(A), {"done": [A, {A: 1}, {A, "x"}]})
+    missed(replaying(recorded), booked(P, 2))
+    assert replaying(recorded).match(booked(P)).result.reply == {"done": [P, {P: 1}, {P, "x"}]}
+
+
 def test_types_stay_as_they_are() -> None:
     at, day = RECORDED_AT + timedelta(microseconds=5), RECORDED_AT.date()
     insert = "INSERT INTO o VALUES (:id, :at, :day, :flake, :epoch)"
@@ -424,10 +434,13 @@ def test_two_tenants_get_their_own_answers_or_a_refusal() -> None:
         ("secret", two, "(the secret of this run)"),
         ("secret", one, "(the secret of this run)"),
     ]
-    # An answer gave the token, so the app has the pseudonym.
+    # An answer gave one token, so the app has its pseudonym, and the other one is of this run.
     given_ = answered(http("http://h/token"), {"token": two})
     session = session_of(given_, *(answered(call, answer) for call, answer in balances))
     session.match(http("http://h/token"))
+    assert body_of(session.match(asked("balance", two))) == {"n": 2}
+    session = session_of(given_, *(answered(call, answer) for call, answer in balances))
+    assert body_of(session.match(asked("balance", "real-secret-one"))) == {"n": 1}
     assert body_of(session.match(asked("balance", two))) == {"n": 2}
 
 
@@ -558,8 +571,9 @@ UUIDS = [str(uuid.UUID(int=pow(11, 300 + number, 2**127 - 1), version=4)) for nu
 def test_an_app_with_seeded_chance_replays_in_another_order(
     steps: list[tuple[str, list[int], list[int]]], present: list[str], chance: Any
 ) -> None:
-    # The same keys come up, and each may stand for another order than in the recording.
-    steps = [(kind, [index % 5 for index in used], []) for kind, used, _ in steps]
+    # The same keys come up, and each may stand for another order than in the recording. A mapping is left out here:
+    # where two of its keys are changed for each other, it is the same mapping, and is found as it stands.
+    steps = [(kind.replace("hash", "redis"), [index % 5 for index in used], []) for kind, used, _ in steps]
     events = [
         answered(made_of(step, n, UUIDS), {"replies": [UUIDS[i] for i in step[1]]}) for n, step in enumerate(steps)
     ]
