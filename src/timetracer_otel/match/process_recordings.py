@@ -71,12 +71,13 @@ def join(cassettes: Iterable[Cassette], path: str, broken: list[CassetteError]) 
     joined = empty_cassette(path)
     for cassette in reversed(list(cassettes)):
         if not joined.session.recorded_at:
-            joined = replace(cassette, events=[], path=path)
+            joined = replace(cassette, events=[], pseudonyms=(), path=path)
         elif _redaction(cassette) != _redaction(joined):
             text = f"Cassette {cassette.path} was redacted by other rules than later ones."
             broken.append(CassetteError(text, path=cassette.path))
             continue
         joined.events[:0] = cassette.events
+        joined.pseudonyms = (*cassette.pseudonyms, *joined.pseudonyms)
     joined.events[:] = [replace(event, eid=eid) for eid, event in enumerate(joined.events, 1)]
     return joined
 

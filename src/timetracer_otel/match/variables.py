@@ -49,7 +49,7 @@ from timetracer_otel.types import (
     RequestSnapshot,
 )
 
-__all__ = ["Pair", "Variables", "answer_texts", "is_given_back", "pseudonyms_of", "run_of", "variables_of"]
+__all__ = ["Pair", "Variables", "answer_texts", "is_given_back", "run_of", "variables_of"]
 
 SLACK_S = 2.0
 """How far outside the run a time may lie: the app takes a time shortly before its recording begins."""
@@ -374,14 +374,8 @@ def _kind_if_secret(value: Value) -> str | None:
 
 def variables_of(cassette: Cassette) -> Variables:
     """The variables that a replay of a cassette by the default rules would see."""
-    policies = cassette.policies
-    signer = Signer(Redactor.from_rules(policies.redaction_mode, policies.redaction_rules))
-    return Variables(cassette, cassette.events, signer, None, KINDS, pseudonyms=pseudonyms_of(cassette))
-
-
-def pseudonyms_of(cassette: Cassette) -> tuple[str, ...]:
-    """What stands in a cassette in the places of secrets."""
-    return tuple(getattr(cassette, "pseudonyms", ()))
+    signer = Signer(Redactor.from_policies(cassette.policies))
+    return Variables(cassette, cassette.events, signer, None, KINDS, pseudonyms=cassette.pseudonyms)
 
 
 def run_of(cassette: Cassette) -> tuple[float, float]:

@@ -25,7 +25,6 @@ from timetracer_otel.match.nearest import Attempt, describe, mismatch
 from timetracer_otel.match.rules import EVERYTHING, MatchRules, rules_of
 from timetracer_otel.match.signature import PARTIAL_BODY, Key, RedactedCall, Signer
 from timetracer_otel.match.values import SECRET
-from timetracer_otel.match.variables import pseudonyms_of
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.session.base import BaseSession, EndedSpan
 from timetracer_otel.session.bindings import Bindings, Found
@@ -58,7 +57,6 @@ class ReplaySession(BaseSession):
             The redaction rules are those of the recording, so that both sides of a match are in the same form.
         beside: What the process of a recorded request recorded outside any request, redacted by the same rules. It
             answers as well; what of it no call asks for is not unused.
-        pseudonyms: What stands in the recording in the places of secrets.
     """
 
     def __init__(
@@ -68,7 +66,6 @@ class ReplaySession(BaseSession):
         strict: bool = True,
         config: TraceConfig | None = None,
         beside: Cassette | None = None,
-        pseudonyms: Sequence[str] = (),
     ) -> None:
         self.cassette = cassette
         self.cassette_path = cassette_path
@@ -106,10 +103,9 @@ class ReplaySession(BaseSession):
             self._events = [*cassette.events, *more]
             self._index = JointIndex(self._index, EventIndex(more, self._signer.recorded_key))
         kinds = variable_kinds(config.variables if config is not None else TraceConfig().variables)
-        self._bindings = Bindings(
-            cassette, self._events, self._signer, self._rules, kinds, beside, (*pseudonyms, *pseudonyms_of(cassette))
-        )
-        self._tells_secrets: bool = bool(pseudonyms or pseudonyms_of(cassette)) and SECRET in kinds
+        pseudonyms = (*cassette.pseudonyms, *(beside.pseudonyms if beside is not None else ()))
+        self._bindings = Bindings(cassette, self._events, self._signer, self._rules, kinds, beside, pseudonyms)
+        self._tells_secrets: bool = bool(pseudonyms) and SECRET in kinds
         """Whether equal calls may differ in their secrets, which are in no key."""
         self._contested: dict[Key, list[DependencyEvent]] | None = None
         self._hashes_differ: bool | None = None

@@ -18,6 +18,7 @@ from tests.unit.session.test_matching import SIGNER
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import EventType, TraceMode
 from timetracer_otel.exceptions import ConfigurationError, ReplayMismatchError
+from timetracer_otel.match.process_recordings import join
 from timetracer_otel.match.variables import Variables, variables_of
 from timetracer_otel.report import event_detail, summary, verdict_text
 from timetracer_otel.session import ReplaySession
@@ -89,9 +90,10 @@ def replaying(
         request or RequestSnapshot("GET", "/me"),
         ResponseSnapshot(200),
         list(events),
+        pseudonyms=pseudonyms,
     )
     settings_ = TraceConfig(mode=TraceMode.REPLAY, **config)
-    return ReplaySession(cassette, "x.msgpack", config=settings_, pseudonyms=pseudonyms)
+    return ReplaySession(cassette, "x.msgpack", config=settings_)
 
 
 def body_of(event: DependencyEvent) -> Any:
@@ -407,6 +409,20 @@ def test_a_pseudonym_stands_for_the_secret_of_this_run() -> None:
     session.match(redis("SET", "s", f"[{secret}]"))
     session.match(http("http://h/b", {"pass": secret}))
     assert pairs(session) == [("secret", pseudonym, "(the secret of this run)")]
+
+
+def test_the_pseudonyms_of_the_process_count_as_those_of_the_request_do() -> None:
+    def of_process(pseudonym: str, path: str) -> Cassette:
+        event = answered(http(f"http://h/{path}/{pseudonym}", method="POST"))
+        event.eid = 1
+        head = SessionMeta("id", RECORDED_AT.isoformat(), "", ""), RequestSnapshot("", ""), ResponseSnapshot(0)
+        return Cassette("1", *head, events=[event], pseudonyms=(pseudonym,))
+
+    beside = join([of_process("pseudo.one", "a"), of_process("pseudo.two", "b")], "x", [])
+    assert sorted(beside.pseudonyms) == ["pseudo.one", "pseudo.two"]
+    session = ReplaySession(replaying().cassette, "x.msgpack", beside=beside)
+    session.match(http("http://h/a/secret.one", method="POST"))
+    session.match(http("http://h/b/secret.two", method="POST"))
 
 
 def test_two_tenants_get_their_own_answers_or_a_refusal() -> None:
