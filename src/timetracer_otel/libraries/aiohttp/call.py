@@ -109,7 +109,8 @@ class Hop(Site):
         """An error of the call as a value."""
         assert self._session is not None
         self._note_headers()
-        redactor = Redactor.of(self._session.config.redact, self._session.config.redact_extra)
+        config = self._session.config
+        redactor = Redactor.of(config.redact, config.redact_extra, config.redact_rules)
         recorded = recorded_error(error, self.request, redactor.headers, redactor.url)
         self.request = self._handler = self._protocol = None
         return recorded
