@@ -11,6 +11,7 @@ import itertools
 import os
 import shutil
 import signal
+import weakref
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -98,6 +99,8 @@ class Postgres:
         # It is cleared before each run of a case: a connection for each time takes longer than to drop what is there.
         if self._kept is None:
             self._kept = psycopg.connect(_address(self._url()), autocommit=True)
+            # For tests that leave the server to the end of the process.
+            weakref.finalize(self, self._kept.close)
         for statement in (
             # A case that failed may have left a transaction open, with its locks.
             (
