@@ -10,15 +10,18 @@ Programs are found beside the Python that runs the tests, whatever ``PATH`` says
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
-__all__ = ["ROOT", "environment", "instrument", "instrumented_path", "script", "uses"]
+__all__ = ["ROOT", "environment", "instrument", "instrumented_path", "script", "told_under_hash_seed", "uses"]
 
 ROOT = Path(__file__).parents[1]
 """The repository."""
@@ -32,6 +35,31 @@ _IMPORTED = re.compile(r"\b(?:import|from) +((?:\w+[\w.]*(?: as \w+)?(?:, *)?)+)
 def script(name: str) -> str:
     """The path of a command that is installed beside this Python."""
     return str(Path(sys.executable).with_name(name))
+
+
+def told_under_hash_seed(seed: int, program: Path, *args: str, folder: Path, given: str = "") -> Any:
+    """What a program writes in JSON: it runs in a Python of its own, which hashes text by this seed.
+
+    Args:
+        seed: Of the hashes.
+        program: Its file.
+        args: Its arguments.
+        folder: Where it runs.
+        given: Its standard input.
+    """
+    print(f"{program.name} {args[0]}: PYTHONHASHSEED={seed}")
+    made = subprocess.run(
+        [sys.executable, str(program), *args],
+        input=given,
+        cwd=folder,
+        env=environment(PYTHONPATH=str(ROOT), PYTHONHASHSEED=str(seed)),
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr[-3000:]
+    return json.loads(made.stdout)
 
 
 def instrument(*command: str) -> list[str]:

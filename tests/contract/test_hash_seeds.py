@@ -6,14 +6,12 @@ The contract's classes record and replay in one process. Here each side is a pro
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.children import ROOT, environment
+from tests.children import told_under_hash_seed
 from tests.contract.hash_seed_program import SAMPLE
 from tests.contract.observation import differences
 from tests.contract.sql_flavour import SqlFlavour
@@ -59,19 +57,8 @@ def _both(asked: Asked, folder: Path) -> dict[str, Any]:
 
 def _run(mode: str, asked: Asked, folder: Path) -> dict[str, Any]:
     seed = seeded("hash seed", *asked, mode).randrange(2**32)
-    print(f"{mode}: PYTHONHASHSEED={seed}")
-    variables = environment(PYTHONPATH=str(ROOT), PYTHONHASHSEED=str(seed))
-    program = str(Path(__file__).with_name("hash_seed_program.py"))
-    made = subprocess.run(
-        [sys.executable, program, mode, str(folder)],
-        input=json.dumps(asked),
-        cwd=folder,
-        env=variables,
-        capture_output=True,
-        text=True,
-        timeout=500,
-        check=False,
+    program = Path(__file__).with_name("hash_seed_program.py")
+    found: dict[str, Any] = told_under_hash_seed(
+        seed, program, mode, str(folder), folder=folder, given=json.dumps(asked)
     )
-    assert made.returncode == 0, made.stderr[-3000:]
-    found: dict[str, Any] = json.loads(made.stdout)
     return found

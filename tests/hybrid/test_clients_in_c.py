@@ -19,7 +19,7 @@ from tests.hybrid.test_closed_world import refused
 from tests.loopback import Loopback
 from tests.servers.mariadb import MariaDb, needs_mariadb, needs_mysqlclient
 from tests.servers.postgres import Postgres
-from timetracer_otel import record, replay
+from timetracer_otel import replay
 
 ODBC_DRIVERS = ("/usr/lib/x86_64-linux-gnu/odbc/libmaodbc.so", "/usr/lib/aarch64-linux-gnu/odbc/libmaodbc.so")
 
@@ -41,14 +41,6 @@ needs_odbc = pytest.mark.skipif(_why_no_odbc() is not None and not _on_linux_ci,
 def upstream() -> Iterator[Loopback]:
     with Loopback() as server:
         yield server
-
-
-@pytest.fixture
-def empty(tmp_path: Path) -> Path:
-    path = tmp_path / "empty.msgpack"
-    with record(path, uncaptured="record"):
-        pass
-    return path
 
 
 @pytest.fixture(scope="module")

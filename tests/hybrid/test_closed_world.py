@@ -81,14 +81,6 @@ def traced() -> Iterator[TracerProvider]:
         instrumentor.uninstrument()
 
 
-@pytest.fixture
-def empty(tmp_path: Path) -> Path:
-    path = tmp_path / "empty.msgpack"
-    with record(path, uncaptured="record"):
-        pass
-    return path
-
-
 def refused(call: Callable[[], Any], path: Path, **settings: Any) -> NetworkBlockedError:
     """What a replay refuses a call with; the block fails, and its account has the refusal."""
     scope: Any = replay(path, **settings)

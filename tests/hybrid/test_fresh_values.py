@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.children import ROOT, environment
+from tests.children import told_under_hash_seed
 from tests.servers.postgres import Postgres
 from tests.servers.redis import RedisServer
 
@@ -26,17 +23,8 @@ def servers(tmp_path: Path) -> Iterator[tuple[Postgres, RedisServer]]:
 
 
 def _run(mode: str, cassette: Path, *where: str, seed: int) -> dict[str, Any]:
-    made = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("_fresh_values.py")), mode, str(cassette), *where],
-        cwd=cassette.parent,
-        env=environment(PYTHONPATH=str(ROOT), PYTHONHASHSEED=str(seed)),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert made.returncode == 0, made.stderr[-3000:]
-    found: dict[str, Any] = json.loads(made.stdout)
+    program = Path(__file__).with_name("_fresh_values.py")
+    found: dict[str, Any] = told_under_hash_seed(seed, program, mode, str(cassette), *where, folder=cassette.parent)
     return found
 
 

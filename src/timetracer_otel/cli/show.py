@@ -41,14 +41,14 @@ def run(args: argparse.Namespace) -> int:
 
         print(json.dumps(json_view(event or cassette), indent=2, ensure_ascii=False))
         return 0
+    variables = variables_of(cassette)
     if event is not None:
-        lines = event_detail(event, variables=variables_of(cassette).listed(event))
+        lines = event_detail(event, variables=variables.listed(event))
     else:
-        lines = [*summary(cassette), "", *timeline(cassette, terminal_width(), _ascii_only())]
+        lines = [*summary(cassette, variables), "", *timeline(cassette, terminal_width(), _ascii_only())]
         if args.bodies:
             exchanged = exchange_detail(cassette)
             lines += ["", *exchanged] if exchanged else []
-            variables = variables_of(cassette)
             for each in cassette.events:
                 lines += ["", *event_detail(each, variables=variables.listed(each))]
     for line in lines:

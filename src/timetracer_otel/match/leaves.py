@@ -16,6 +16,7 @@ from uuid import UUID
 from timetracer_otel.match.body_content import plain_body
 from timetracer_otel.match.rules import Ignored, MatchRules
 from timetracer_otel.match.values import pieces_of, skeleton
+from timetracer_otel.redact.errors import with_leaves
 from timetracer_otel.redact.forms import form_of
 from timetracer_otel.redact.urls import same_target
 from timetracer_otel.types import CallView, RecordedError, header_pairs
@@ -133,31 +134,16 @@ def mapped(value: Any, change: Callable[[str], str]) -> Any:
         value: Of any depth.
         change: Gives a text for a text.
     """
-    kind = type(value)
-    text = _TEXTS.get(kind)
-    if text is not None:
-        before = text(value)
+
+    def changed(leaf: Any) -> Any:
+        text = _TEXTS.get(type(leaf))
+        if text is None:
+            return leaf
+        before = text(leaf)
         after = change(before)
-        return value if after == before else _made(value, after)
-    if kind is dict:
-        pairs = [(mapped(key, change), mapped(item, change)) for key, item in value.items()]
-        if all(old[0] is new[0] and old[1] is new[1] for old, new in zip(value.items(), pairs, strict=True)):
-            return value
-        return dict(pairs)
-    if kind in (list, tuple, set, frozenset):
-        items = [mapped(item, change) for item in value]
-        return value if all(old is new for old, new in zip(value, items, strict=True)) else kind(items)
-    if kind is RecordedError:
-        changed = {
-            "message": mapped(value.message, change),
-            "args": mapped(value.args, change),
-            "attributes": mapped(value.attributes, change),
-            "cause": mapped(value.cause, change),
-        }
-        if all(new is getattr(value, name) for name, new in changed.items()):
-            return value
-        return RecordedError(value.cls, unfaithful=value.unfaithful, enums=value.enums, **changed)
-    return value
+        return leaf if after == before else _made(leaf, after)
+
+    return with_leaves(value, changed)
 
 
 def _made(before: Any, text: str) -> Any:

@@ -11,10 +11,10 @@ from typing import Any
 
 from timetracer_otel.match.leaves import mapped
 from timetracer_otel.match.values import Piece, Value, replaced
-from timetracer_otel.redact.content_encoding import decode_body, encode_body, known_encodings
-from timetracer_otel.redact.redactor import content_headers
-from timetracer_otel.redact.splice import Edit, apply_edits, move_boundaries
-from timetracer_otel.types import BodySnapshot, EventResult, HeaderMap, HeaderPairs, header_pairs
+from timetracer_otel.redact.content_encoding import decode_body, known_encodings
+from timetracer_otel.redact.redactor import content_headers, edited_body, headers_like
+from timetracer_otel.redact.splice import Edit
+from timetracer_otel.types import BodySnapshot, EventResult, HeaderPairs, header_pairs
 
 __all__ = ["renamed"]
 
@@ -60,11 +60,7 @@ def _headers(headers: Any, lines: HeaderPairs, change: Callable[[str], str], bod
         elif lowered not in _SERVERS_OWN:
             text = change(text)
         made.append((name, text.encode("latin-1")))
-    if made == [*lines]:
-        return headers
-    if isinstance(headers, HeaderMap):
-        return HeaderMap(made)
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in made}
+    return headers if made == [*lines] else headers_like(headers, made)
 
 
 def _body(body: BodySnapshot | None, lines: HeaderPairs, parse: Parse, other: Other) -> BodySnapshot | None:
@@ -79,15 +75,9 @@ def _body(body: BodySnapshot | None, lines: HeaderPairs, parse: Parse, other: Ot
     edits = list(_edits(parse((plain or b"").decode("latin-1")), other))
     if plain is None or not edits:
         return body if error is body.error else replace(body, error=error)
-    data = apply_edits(plain, edits)
-    sizes = [size for _, size in body.chunks]
-    if encoding:
-        data = encode_body(data, encoding)
-        moved = _in_proportion(sizes, len(data))
-    else:
-        moved = move_boundaries(sizes, edits)
-    chunks = tuple((at_ms, size) for (at_ms, _), size in zip(body.chunks, moved, strict=False))
-    return replace(body, data=data, chunks=chunks, error=error, size_bytes=len(data))
+    made = edited_body(body.data, plain, encoding, edits, [size for _, size in body.chunks])
+    chunks = tuple((at_ms, size) for (at_ms, _), size in zip(body.chunks, made.sizes, strict=False))
+    return replace(body, data=made.data, chunks=chunks, error=error, size_bytes=len(made.data))
 
 
 def _edits(pieces: Sequence[Piece], other: Other) -> list[Edit]:
@@ -101,16 +91,3 @@ def _edits(pieces: Sequence[Piece], other: Other) -> list[Edit]:
                 edits.append(Edit(position, position + len(raw), text.encode("latin-1")))
         position += len(raw)
     return edits
-
-
-def _in_proportion(sizes: Sequence[int], total: int) -> list[int]:
-    """Sizes of the same number of chunks that add up to another total."""
-    before = sum(sizes)
-    made: list[int] = []
-    position = cut = 0
-    for size in sizes:
-        position += size
-        boundary = total * position // before if before else 0
-        made.append(boundary - cut)
-        cut = boundary
-    return made

@@ -14,6 +14,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
+from functools import cache
 from typing import Any, NamedTuple
 
 from timetracer_otel.match.leaves import Leaves, leaves_of, texts_of
@@ -83,7 +84,6 @@ class Variables:
         rules: Which parts of a call count.
         kinds: The kinds that may be bound.
         beside: What the process recorded outside the request.
-        pseudonyms: Of secrets.
     """
 
     def __init__(
@@ -94,10 +94,11 @@ class Variables:
         rules: MatchRules | None,
         kinds: Collection[str],
         beside: Cassette | None = None,
-        pseudonyms: Iterable[str] = (),
     ) -> None:
+        recordings = [one for one in (cassette, beside) if one is not None]
+        pseudonyms = [name for one in recordings for name in one.pseudonyms]
         self.kinds = frozenset(kinds)
-        self.windows = [run_of(one) for one in (cassette, beside) if one is not None]
+        self.windows = [run_of(one) for one in recordings]
         self.literals = Literals.of(pseudonyms) if SECRET in self.kinds else None
         self.fresh: dict[str, str] = {}
         """The kind of each variable."""
@@ -213,8 +214,8 @@ class Variables:
         where the present one has none in the place of one.
         """
         found: list[Pair] = []
-        made = _UNREDACTED.redacted(call)
-        before, now = (leaves_of(view, self._rules) for view in (_UNREDACTED.recorded_view(event), made.view))
+        made = _unredacted().redacted(call)
+        before, now = (leaves_of(view, self._rules) for view in (_unredacted().recorded_view(event), made.view))
         if len(before.leaves) != len(now.leaves):
             return None
         sides = [(one.text, other.text) for one, other in zip(before.leaves, now.leaves, strict=True)]
@@ -365,7 +366,9 @@ def _held(
     return None if kind == TIME and held[0].instant is None else held
 
 
-_UNREDACTED = Signer(Redactor("off"))
+@cache
+def _unredacted() -> Signer:
+    return Signer(Redactor("off"))
 
 
 def _kind_if_secret(value: Value) -> str | None:
@@ -375,7 +378,7 @@ def _kind_if_secret(value: Value) -> str | None:
 def variables_of(cassette: Cassette) -> Variables:
     """The variables that a replay of a cassette by the default rules would see."""
     signer = Signer(Redactor.from_policies(cassette.policies))
-    return Variables(cassette, cassette.events, signer, None, KINDS, pseudonyms=cassette.pseudonyms)
+    return Variables(cassette, cassette.events, signer, None, KINDS)
 
 
 def run_of(cassette: Cassette) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Replacing texts in recorded errors, and in values that hold errors, at any depth.
+"""Replacing texts in recorded errors, and in values that hold errors, at any depth: the one walk over them.
 
 Servers and clients quote in their errors what they were given: a password, a URL with a token, a header. Code that
 knows what must not be kept makes an `Edit`. The functions here apply it to every text and every bytes of an error.
@@ -6,13 +6,14 @@ knows what must not be kept makes an `Edit`. The functions here apply it to ever
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, TypeAlias
 
 from timetracer_otel.types import RecordedError
 
-__all__ = ["SHORTEST_SECRET", "Edit", "edited", "edited_errors", "replacing"]
+__all__ = ["SHORTEST_SECRET", "Edit", "edited", "edited_errors", "replacing", "with_leaves"]
 
 Edit: TypeAlias = Callable[[str], str]
 """Gives a text as it may be kept."""
@@ -23,6 +24,35 @@ many words: replacing them would make an error unreadable."""
 
 _PARTS = tuple(entry.name for entry in fields(RecordedError) if entry.name not in ("cls", "enums"))
 """The fields of an error that may quote a secret. The class and the members of enumerations are names in code."""
+
+
+_CONTAINERS: frozenset[type] = frozenset({dict, list, tuple, set, frozenset, RecordedError})
+
+
+def with_leaves(value: Any, change: Callable[[Any], Any]) -> Any:
+    """A value with other leaves: what is in containers of any depth, keys included, and in errors and their causes.
+
+    Args:
+        value: Of any depth.
+        change: Gives a leaf for a leaf, the same object where it stays.
+
+    Returns:
+        The same object where nothing changed.
+    """
+    kind = type(value)
+    if kind not in _CONTAINERS:
+        return change(value)
+    if kind is dict:
+        pairs = [(with_leaves(key, change), with_leaves(item, change)) for key, item in value.items()]
+        same = all(old[0] is new[0] and old[1] is new[1] for old, new in zip(value.items(), pairs, strict=True))
+        return value if same else dict(pairs)
+    if kind is RecordedError:
+        parts = {name: with_leaves(getattr(value, name), change) for name in _PARTS}
+        same = all(new is getattr(value, name) for name, new in parts.items())
+        return value if same else RecordedError(cls=value.cls, enums=value.enums, **parts)
+    # Rows have thousands of plain values, which are changed without a detour.
+    items = [with_leaves(item, change) if type(item) in _CONTAINERS else change(item) for item in value]
+    return value if all(map(operator.is_, items, value)) else kind(items)
 
 
 def replacing(pairs: Sequence[tuple[str, str]]) -> Edit:

@@ -15,9 +15,10 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, quote_plus
 
+from timetracer_otel.redact.errors import with_leaves
 from timetracer_otel.redact.splice import Edit, apply_edits
 from timetracer_otel.redact.value_forms import is_distinctive
-from timetracer_otel.types import HeaderMap, RecordedError
+from timetracer_otel.types import HeaderMap
 
 __all__ = ["Occurrences"]
 
@@ -31,7 +32,6 @@ _BASE64_RUN: Final = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
 _URL_BASE64_RUN: Final = re.compile(rb"[A-Za-z0-9_-]*={0,2}")
 _ALONE: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _SHORTEST_CORE: Final = 7
-_PARTS_OF_ERROR: Final = ("message", "args", "attributes", "cause", "unfaithful")
 
 
 class _Needle(NamedTuple):
@@ -182,6 +182,9 @@ class Occurrences:
 
     def value(self, value: Any, used: set[str] | None = None) -> Any:
         """A value with pseudonyms in place of secrets, in keys as well. The same object where there are none."""
+        return with_leaves(value, lambda leaf: self._leaf(leaf, used))
+
+    def _leaf(self, value: Any, used: set[str] | None) -> Any:
         kind = type(value)
         if kind is str:
             return self.text(value, used) if len(value) >= _GRAM else value
@@ -192,35 +195,14 @@ class Occurrences:
             if made is not None and used is not None:
                 used.add(str(made))
             return value if made is None else made
-        if kind is list or kind is tuple:
-            items = [self.value(item, used) for item in value]
-            return kind(items) if any(map(_differs, items, value)) else value
-        if kind is dict:
-            pairs = {self.value(key, used): self.value(item, used) for key, item in value.items()}
-            same = len(pairs) == len(value) and not any(
-                key is not other or pairs[key] is not value[other] for key, other in zip(pairs, value, strict=True)
-            )
-            return value if same else pairs
-        if kind in (set, frozenset):
-            items = [self.value(item, used) for item in value]
-            return kind(items) if any(map(_differs, items, value)) else value
+        if kind is HeaderMap:
+            pairs = tuple((name, self.bytes(item, used)) for name, item in value.pairs)
+            return HeaderMap(pairs) if pairs != value.pairs else value
         if kind in (bytearray, memoryview):
             before = bytes(value)
             after = self.bytes(before, used)
             return value if after is before else kind(after)
-        if kind is HeaderMap:
-            pairs_made = tuple((name, self.bytes(item, used)) for name, item in value.pairs)
-            return HeaderMap(pairs_made) if pairs_made != value.pairs else value
-        if kind is RecordedError:
-            parts = {name: self.value(getattr(value, name), used) for name in _PARTS_OF_ERROR}
-            if all(parts[name] is getattr(value, name) for name in _PARTS_OF_ERROR):
-                return value
-            return RecordedError(cls=value.cls, enums=value.enums, **parts)
         return value
-
-
-def _differs(made: Any, before: Any) -> bool:
-    return made is not before
 
 
 def _edit(data: bytes, at: int, needle: _Needle) -> Edit | None:

@@ -19,9 +19,9 @@ from uuid import UUID
 
 from timetracer_otel.constants import DRIVER_TYPE
 from timetracer_otel.redact.pseudonyms import Pseudonyms
-from timetracer_otel.redact.redactor import Redactor, apart
+from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.redact.secret_forms import personal_data, well_known_secrets
-from timetracer_otel.redact.splice import Edit, apply_edits, json_edits, json_values
+from timetracer_otel.redact.splice import Edit, apart, apply_edits, json_edits, json_values
 from timetracer_otel.redact.urls import split_url
 from timetracer_otel.redact.value_forms import looks_plain, looks_random
 

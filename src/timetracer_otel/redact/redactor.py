@@ -31,6 +31,7 @@ from timetracer_otel.redact.splice import (
     MASK,
     Edit,
     Replacing,
+    apart,
     apply_edits,
     form_edits,
     json_edits,
@@ -42,16 +43,17 @@ from timetracer_otel.redact.splice import (
     xml_patterns,
 )
 from timetracer_otel.redact.urls import split_url
-from timetracer_otel.types import AppliedPolicies, HeaderPairs
+from timetracer_otel.types import AppliedPolicies, HeaderMap, HeaderPairs
 
 __all__ = [
     "RedactedBody",
     "Redactor",
-    "apart",
     "body_readings",
     "content_headers",
     "edited_body",
+    "headers_like",
     "multipart_boundary",
+    "with_length",
 ]
 
 _REDACTED = REDACTED.encode()
@@ -123,7 +125,6 @@ class Redactor:
         self._fields = (FIRST_FIELDS if first else SECRET_FIELDS) | more
         self._query = (FIRST_QUERY if first else SECRET_QUERY) | more
         self._json_keys = json_key_pattern(self._fields)
-        self._xml_values = xml_patterns(self._fields)
         self.url: Callable[[str], str] = lru_cache(maxsize=4096)(self._url)
 
     @classmethod
@@ -316,7 +317,7 @@ class Redactor:
             if edits or self._first or b"json" in kind:
                 return edits
         if not self._first and (b"xml" in kind or b"html" in kind or data.lstrip()[:1] == b"<"):
-            return apart(xml_edits(data, self._xml_values, self._replacing))
+            return apart(xml_edits(data, xml_patterns(self._fields), self._replacing))
         if not self._first and kind == b"text/plain":
             return self._edits_of_text(data)
         return []
@@ -367,15 +368,6 @@ def _has_documents(values: Iterable[Any]) -> bool:
     )
 
 
-def apart(edits: Iterable[Edit]) -> list[Edit]:
-    """The edits in order. Of those that overlap, the one that begins first, and of these the longest."""
-    kept: list[Edit] = []
-    for edit in sorted(edits, key=lambda one: (one.start, -one.stop)):
-        if not kept or edit.start >= kept[-1].stop:
-            kept.append(edit)
-    return kept
-
-
 def edited_body(
     data: bytes, plain: bytes, encoding: str, edits: Sequence[Edit], sizes: Sequence[int]
 ) -> RedactedBody:
@@ -421,6 +413,21 @@ def content_headers(headers: HeaderPairs) -> tuple[bytes, bytes]:
             elif lowered == b"content-encoding":
                 encoding = encoding + b", " + value if encoding else value
     return content_type, encoding
+
+
+def with_length(lines: HeaderPairs, before: int | None, now: int | None) -> HeaderPairs:
+    """Header lines with the new length of a body, where ``content-length`` was right for the old one."""
+    old, new = str(before).encode(), str(now).encode()
+    return [
+        (name, new if name.lower() == b"content-length" and value.strip() == old else value) for name, value in lines
+    ]
+
+
+def headers_like(before: dict[str, str], lines: HeaderPairs) -> dict[str, str]:
+    """Header lines in the form that the headers had before: exact, or a plain dictionary of a hand-written plugin."""
+    if isinstance(before, HeaderMap):
+        return HeaderMap(lines)
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in lines}
 
 
 def multipart_boundary(content_type: bytes) -> bytes:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
+from timetracer_otel.redact.splice import apart
 from timetracer_otel.redact.value_forms import is_iban, passes_luhn
 
 __all__ = ["assigned_secrets", "may_hold_assignment", "personal_data", "well_known_secrets"]
@@ -94,7 +95,7 @@ def well_known_secrets(data: bytes, inner: list[bytes] | None = None) -> list[tu
     for mark, pattern in _OTHERS:
         if mark in data:
             found += [match.span(1) for match in pattern.finditer(data)]
-    return _apart(found) if len(found) > 1 else found
+    return apart(found) if len(found) > 1 else found
 
 
 def _in_run(data: bytes, start: int, stop: int) -> tuple[int, int] | None:
@@ -168,14 +169,6 @@ def _is_credential(match: re.Match[bytes]) -> bool:
         return False
 
 
-def _apart(places: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    kept: list[tuple[int, int]] = []
-    for start, stop in sorted(places, key=lambda place: (place[0], -place[1])):
-        if not kept or start >= kept[-1][1]:
-            kept.append((start, stop))
-    return kept
-
-
 _STEMS: Final = (b"pass", b"secret", b"token", b"pwd", b"key", b"auth", b"cred", b"signature", b"ident")
 _ASSIGNED: Final = re.compile(
     rb"(?<![\w.-])(?P<name>[\w.-]{0,40}?(?:pass|secret|token|pwd|key|auth|cred|signature)[\w-]{0,30})"
@@ -221,7 +214,7 @@ def _assigned(data: bytes, names: frozenset[str]) -> tuple[tuple[int, int], ...]
 def _find_assigned(data: bytes, names: frozenset[str]) -> list[tuple[int, int]]:
     if not may_hold_assignment(data):
         return []
-    return _apart(
+    return apart(
         place
         for pattern in (_ASSIGNED, _FLAG)
         for found in pattern.finditer(data)
@@ -256,7 +249,7 @@ def personal_data(data: bytes) -> list[tuple[int, int]]:
     found += [match.span() for match in _IBAN.finditer(data) if is_iban(match[0].decode())]
     if b"+" in data or b"00" in data:
         found += [match.span() for match in _PHONE.finditer(data)]
-    return _apart(found)
+    return apart(found)
 
 
 def _is_card(text: bytes) -> bool:

@@ -10,7 +10,8 @@ import codecs
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from functools import lru_cache
+from typing import NamedTuple, Protocol, TypeVar
 from urllib.parse import unquote_plus
 
 from timetracer_otel.constants import REDACTED
@@ -19,6 +20,7 @@ __all__ = [
     "MASK",
     "Edit",
     "Replacing",
+    "apart",
     "apply_edits",
     "form_edits",
     "json_edits",
@@ -69,6 +71,18 @@ class Edit(NamedTuple):
     def keeps_length(self) -> bool:
         """Whether what stands behind stays where it is."""
         return len(self.text) == self.stop - self.start
+
+
+Place = TypeVar("Place", Edit, "tuple[int, int]")
+
+
+def apart(places: Iterable[Place]) -> list[Place]:
+    """Places in their order. Of those that overlap, the one that begins first, and of these the longest."""
+    kept: list[Place] = []
+    for place in sorted(places, key=lambda one: (one[0], -one[1])):
+        if not kept or place[0] >= kept[-1][1]:
+            kept.append(place)
+    return kept
 
 
 class Replacing(Protocol):
@@ -267,8 +281,12 @@ def _on_path(path: tuple[str, ...], here: tuple[str, ...]) -> bool:
     return len(path) == len(here) and all(step in ("*", other) for step, other in zip(path, here, strict=True))
 
 
-def xml_patterns(names: Iterable[str]) -> tuple[re.Pattern[bytes], ...]:
-    """Patterns that find the values of names in XML and HTML in lower case: as elements, attributes and fields."""
+@lru_cache(maxsize=16)
+def xml_patterns(names: frozenset[str]) -> tuple[re.Pattern[bytes], ...]:
+    """Patterns that find the values of names in XML and HTML in lower case: as elements, attributes and fields.
+
+    They are made when the first such text is met: most programs meet none, and to make them takes milliseconds.
+    """
     any_name = b"(?P<name>" + _alternatives({name.lower().encode() for name in names}) + b")"
     return (
         re.compile(rb"<(?:[\w.-]+:)?" + any_name + rb"(?:\s[^<>]*)?>(?P<value>[^<]+)(?=</)"),

@@ -12,13 +12,19 @@ from timetracer_otel.report.tables import format_size, printable
 from timetracer_otel.report.words import format_ms, is_observed_only, request_name
 
 if TYPE_CHECKING:
+    from timetracer_otel.match.variables import Variables
     from timetracer_otel.types import Cassette
 
 __all__ = ["summary"]
 
 
-def summary(cassette: Cassette) -> list[str]:
-    """Lines of name and value; names are padded to one width."""
+def summary(cassette: Cassette, variables: Variables | None = None) -> list[str]:
+    """Lines of name and value; names are padded to one width.
+
+    Args:
+        cassette: What to show.
+        variables: Those of the cassette, where the caller has them: to find them takes as long as a replay's start.
+    """
     pairs = [
         ("request", _request(cassette)),
         ("service", f"{cassette.session.service} ({cassette.session.env})"),
@@ -29,7 +35,7 @@ def summary(cassette: Cassette) -> list[str]:
         *_without_plugin(cassette),
         ("policies", _policies(cassette)),
         ("lost", _lost(cassette)),
-        *_variables(cassette),
+        *_variables(variables if variables is not None else variables_of(cassette)),
     ]
     if cassette.error_info:
         pairs.append(("error", ", ".join(f"{name}: {value}" for name, value in cassette.error_info.items())))
@@ -81,8 +87,8 @@ def _without_plugin(cassette: Cassette) -> list[tuple[str, str]]:
     return [("no plugin", f"{calls_by_library(dict(sorted(alone.items())))}: a replay refuses them")] if alone else []
 
 
-def _variables(cassette: Cassette) -> list[tuple[str, str]]:
-    counts = Counter(kind for kind, _ in variables_of(cassette).listed())
+def _variables(variables: Variables) -> list[tuple[str, str]]:
+    counts = Counter(kind for kind, _ in variables.listed())
     return [("variables", ", ".join(f"{count} {kind}" for kind, count in counts.items()))] if counts else []
 
 

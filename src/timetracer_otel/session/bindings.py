@@ -14,20 +14,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
 
 from timetracer_otel.match.leaves import leaves_of, mapped, texts_of
 from timetracer_otel.match.renaming import renamed
-from timetracer_otel.match.rules import EVERYTHING, MatchRules
-from timetracer_otel.match.signature import RedactedCall, Signer
+from timetracer_otel.match.rules import MatchRules
+from timetracer_otel.match.signature import RedactedCall
 from timetracer_otel.match.values import SECRET, TIME, Instant, Value, replaced, values_in, within
 from timetracer_otel.match.variables import SLACK_S, Pair, Variables, is_given_back
 from timetracer_otel.redact.content_encoding import decode_body, known_encodings
 from timetracer_otel.redact.redactor import content_headers
-from timetracer_otel.types import Binding, Call, Cassette, DependencyEvent
+from timetracer_otel.types import Binding, Call, DependencyEvent
 
 __all__ = ["Bindings", "Found"]
 
@@ -53,38 +53,23 @@ class Bindings:
     """The book of one session. Safe from any thread.
 
     Args:
-        cassette: The recording.
-        events: All events that answer.
-        signer: Makes calls comparable.
-        rules: Which parts of a call count, where that is not the default.
-        kinds: The kinds of variables that may be bound; empty for none.
-        beside: What the process recorded outside the request.
-        pseudonyms: Of secrets, in the recording.
+        make: Analyses the recording. Called when its variables are first asked for, and not before.
+        rules: Which parts of a call count.
+        is_on: Whether any variable may be bound.
     """
 
-    def __init__(
-        self,
-        cassette: Cassette,
-        events: Sequence[DependencyEvent],
-        signer: Signer,
-        rules: MatchRules | None,
-        kinds: Collection[str],
-        beside: Cassette | None = None,
-        pseudonyms: Iterable[str] = (),
-    ) -> None:
+    def __init__(self, make: Callable[[], Variables], rules: MatchRules, *, is_on: bool) -> None:
         self.lock = threading.RLock()
         """Held while a call is looked for, and while what it binds is noted."""
-        self.is_on = bool(kinds)
+        self.is_on = is_on
         self.shadowed: set[str] = set()
         """Present values that stand for another value than the equal one of the recording, as the order of calls may
         differ in an app whose chance is seeded. A call that holds one is not looked for as it is."""
         self.is_empty: bool = True
         """Whether nothing is bound yet to a value of this run that differs from the recorded one."""
-        self._make: Callable[[], Variables] = lambda: Variables(
-            cassette, events, signer, rules, kinds, beside, pseudonyms
-        )
+        self._make = make
         self._made: Variables | None = None
-        self._rules = rules or EVERYTHING
+        self._rules = rules
         self._began_s = time.time()
         self._present: dict[str, str] = {}
         """By the recorded value: the present one."""

@@ -18,7 +18,7 @@ from timetracer_otel.constants import REDACTED, BodyEnd, CapturePolicy, EventTyp
 from timetracer_otel.match.signature import Signer
 from timetracer_otel.redact.errors import SHORTEST_SECRET, Edit, edited, replacing
 from timetracer_otel.redact.forms import error_text, form_of
-from timetracer_otel.redact.redactor import Redactor
+from timetracer_otel.redact.redactor import Redactor, with_length
 from timetracer_otel.redact.urls import split_url
 from timetracer_otel.session.base import PendingCall
 from timetracer_otel.session.secret_book import SecretBook
@@ -301,7 +301,7 @@ class EventMaker:
             return self._headers(headers), self._given_body(body, pairs)
         made, changed = self._body(body, pairs, policy, failed)
         if changed and made is not None:
-            headers = HeaderMap(_with_length(pairs, body.size_bytes, len(made.data)))
+            headers = HeaderMap(with_length(pairs, body.size_bytes, len(made.data)))
         return self._headers(headers), made
 
     def _finish_result(self, event: DependencyEvent, failed: bool, redactor: Redactor) -> None:
@@ -316,7 +316,7 @@ class EventMaker:
             if changed and result.body is not None:
                 if redactor.is_damaged(given.data, pairs) and event.not_replayable is None:
                     event.not_replayable = "its response body is damaged in its encoding, and has a secret"
-                pairs = _with_length(pairs, before, len(result.body.data))
+                pairs = with_length(pairs, before, len(result.body.data))
         if isinstance(result.headers, HeaderMap):
             result.headers = HeaderMap(redactor.headers(pairs))
         if result.exception is not None and redactor.renames:
@@ -441,14 +441,6 @@ def _request_body(call: Call) -> BodySnapshot | None:
     if not call.body and call.body_end is BodyEnd.COMPLETE:
         return None
     return BodySnapshot(captured=True, encoding="bytes", data=call.body or b"", end=call.body_end)
-
-
-def _with_length(pairs: HeaderPairs, before: int | None, now: int) -> HeaderPairs:
-    """The headers with the content length of the redacted body, where it was right for the original body."""
-    old, new = str(before).encode(), str(now).encode()
-    return [
-        (name, new if name.lower() == b"content-length" and value.strip() == old else value) for name, value in pairs
-    ]
 
 
 def _secrets_of_headers(before: HeaderPairs, now: HeaderPairs) -> list[tuple[str, str]]:

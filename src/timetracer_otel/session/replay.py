@@ -25,6 +25,7 @@ from timetracer_otel.match.nearest import Attempt, describe, mismatch
 from timetracer_otel.match.rules import EVERYTHING, MatchRules, rules_of
 from timetracer_otel.match.signature import PARTIAL_BODY, Key, RedactedCall, Signer
 from timetracer_otel.match.values import SECRET
+from timetracer_otel.match.variables import Variables
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.session.base import BaseSession, EndedSpan
 from timetracer_otel.session.bindings import Bindings, Found
@@ -103,9 +104,13 @@ class ReplaySession(BaseSession):
             self._events = [*cassette.events, *more]
             self._index = JointIndex(self._index, EventIndex(more, self._signer.recorded_key))
         kinds = variable_kinds(config.variables if config is not None else TraceConfig().variables)
-        pseudonyms = (*cassette.pseudonyms, *(beside.pseudonyms if beside is not None else ()))
-        self._bindings = Bindings(cassette, self._events, self._signer, self._rules, kinds, beside, pseudonyms)
-        self._tells_secrets: bool = bool(pseudonyms) and SECRET in kinds
+        self._bindings = Bindings(
+            partial(Variables, cassette, self._events, self._signer, self._rules, kinds, beside),
+            self._rules or EVERYTHING,
+            is_on=bool(kinds),
+        )
+        has_secrets = bool(cassette.pseudonyms or (beside is not None and beside.pseudonyms))
+        self._tells_secrets: bool = has_secrets and SECRET in kinds
         """Whether equal calls may differ in their secrets, which are in no key."""
         self._contested: dict[Key, list[DependencyEvent]] | None = None
         self._hashes_differ: bool | None = None
@@ -394,9 +399,11 @@ class ReplaySession(BaseSession):
         made = self.redacted(call)
         accepts = self._accepts(made)
         bindings = self._bindings
-        event = None if bindings.is_shadowed(made.call) else self._index.peek(made.key, path, accepts)
-        if event is None and thorough and self._hashed_anew():
-            event = None if bindings.is_shadowed(made.call) else self._index.peek(made.key, path, accepts)
+        event = None
+        if not bindings.is_shadowed(made.call):
+            event = self._index.peek(made.key, path, accepts)
+            if event is None and thorough and self._hashed_anew():
+                event = self._index.peek(made.key, path, accepts)
         if event is not None or not bindings.is_on or not _is_comparable(made.call):
             return event
         with bindings.lock:

@@ -23,7 +23,14 @@ from timetracer_otel.redact.content_encoding import decode_body
 from timetracer_otel.redact.occurrences import Occurrences
 from timetracer_otel.redact.pseudonymiser import Pseudonymiser
 from timetracer_otel.redact.pseudonyms import Pseudonyms
-from timetracer_otel.redact.redactor import Redactor, body_readings, content_headers, edited_body
+from timetracer_otel.redact.redactor import (
+    Redactor,
+    body_readings,
+    content_headers,
+    edited_body,
+    headers_like,
+    with_length,
+)
 from timetracer_otel.types import (
     BodySnapshot,
     Call,
@@ -263,7 +270,7 @@ class SecretBook:
         if new is body:
             return made, body, False
         if new.size_bytes != body.size_bytes:
-            made = _with_length(made, body.size_bytes, new.size_bytes)
+            made = headers_like(made, with_length(header_pairs(made), body.size_bytes, new.size_bytes))
         return made, new, True
 
     def _body(self, body: BodySnapshot, headers: HeaderPairs, used: set[str] | None) -> BodySnapshot:
@@ -381,18 +388,3 @@ def _collect(value: Any, texts: list[str], raw: list[bytes]) -> None:
     elif kind is RecordedError:
         for part in (value.message, value.args, value.attributes, value.cause, value.unfaithful):
             _collect(part, texts, raw)
-
-
-def _with_length(headers: dict[str, str], before: int | None, now: int | None) -> dict[str, str]:
-    """The headers with the new length of the body, where they had the old one."""
-    old, new = str(before), str(now)
-    if isinstance(headers, HeaderMap):
-        pairs = [
-            (name, new.encode() if name.lower() == b"content-length" and item.strip() == old.encode() else item)
-            for name, item in headers.pairs
-        ]
-        return HeaderMap(pairs)
-    return {
-        name: new if name.lower() == "content-length" and item.strip() == old else item
-        for name, item in headers.items()
-    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,29 +16,38 @@ from timetracer_otel.match.folder_index import CassetteLibrary
 from timetracer_otel.types import HeaderMap, RequestSnapshot, ResponseSnapshot
 from timetracer_otel.verify import Address, plan
 from timetracer_otel.verify.compare import Ignored
-from timetracer_otel.verify.runner import Outcome, Runner
+from timetracer_otel.verify.runner import Outcome, Result, Runner
 from timetracer_otel.verify.verdicts import VerdictFile
+
+
+def judged(library: CassetteLibrary, report: Path, answer: Callable[[socket.socket], None]) -> Result:
+    """What is said of the one request of a folder, which a service answers over its connection."""
+
+    def serve() -> None:
+        connection, _ = listening.accept()
+        with connection:
+            answer(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        service = threading.Thread(target=serve)
+        service.start()
+        address = Address("http", *listening.getsockname())
+        runner = Runner(library, address, VerdictFile(report), Ignored.of([]), {}, 60.0, fail_on_unused=False)
+        result = runner.judge(plan(library)[0])
+        service.join()
+    return result
 
 
 def test_a_service_that_dies_of_a_request_is_not_waited_for_behind_an_answer(tmp_path: Path) -> None:
     folder, report = tmp_path / "cassettes", tmp_path / "report.jsonl"
     recorded = RequestSnapshot("GET", "/die", headers=HeaderMap(((b"host", b"127.0.0.1"),)))
     path = save_cassette(cassette([], request=recorded), folder / "x.msgpack")
-    library = CassetteLibrary(folder)
 
-    def die() -> None:
-        connection, _ = listening.accept()
+    def die(connection: socket.socket) -> None:
         report.write_text(json.dumps({"request": "GET /die", "cassette": path, "state": "began"}) + "\n")
         connection.recv(65536)
-        connection.close()
 
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        service = threading.Thread(target=die)
-        service.start()
-        address = Address("http", *listening.getsockname())
-        runner = Runner(library, address, VerdictFile(report), Ignored.of([]), {}, 60.0, fail_on_unused=False)
-        result = runner.judge(plan(library)[0])
-        service.join()
+    result = judged(CassetteLibrary(folder), report, die)
     assert result.outcome is Outcome.FAILED
     assert [problem.partition(":")[0] for problem in result.problems] == ["no answer"]
     assert result.notes == []
@@ -52,10 +62,8 @@ def test_an_answer_is_compared_by_what_the_calls_have_bound(bound: bool, outcome
         200, HeaderMap([(b"content-type", b"application/json")]), body(f'["{before}"]'.encode())
     )
     path = save_cassette(cassette([], request=recorded, response=answer), folder / "x.msgpack")
-    library = CassetteLibrary(folder)
 
-    def serve() -> None:
-        connection, _ = listening.accept()
+    def serve(connection: socket.socket) -> None:
         bindings = [["uuid", before, now if bound else other]]
         lines = {"request": "GET /new", "cassette": path, "state": "ended", "bindings": bindings}
         report.write_text(json.dumps(lines) + "\n")
@@ -63,14 +71,7 @@ def test_an_answer_is_compared_by_what_the_calls_have_bound(bound: bool, outcome
         data = f'["{now}"]'
         head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n"
         connection.sendall(f"{head}connection: close\r\n\r\n{data}".encode())
-        connection.close()
 
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        service = threading.Thread(target=serve)
-        service.start()
-        address = Address("http", *listening.getsockname())
-        runner = Runner(library, address, VerdictFile(report), Ignored.of([]), {}, 60.0, fail_on_unused=False)
-        result = runner.judge(plan(library)[0])
-        service.join()
+    result = judged(CassetteLibrary(folder), report, serve)
     assert result.outcome is outcome, result.problems
     assert result.problems == ([] if bound else [f"body $[0]: recorded '{before}', now '{now}'"])
