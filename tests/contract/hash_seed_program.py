@@ -22,6 +22,7 @@ import sqlalchemy as sa
 from tests.contract.framework import Case, Flavour
 from tests.contract.sql_flavour import SqlFlavour
 from tests.examples import sampled
+from tests.servers import mariadb
 from tests.servers._upstream import _SECURE
 from tests.servers.postgres import execute
 from timetracer_otel import record, replay
@@ -122,6 +123,9 @@ class Side:
         elif self._url.get_backend_name() == "postgresql":
             execute(self._url, "DROP SCHEMA IF EXISTS public CASCADE", "DROP SCHEMA IF EXISTS test_schema CASCADE")
             execute(self._url, "CREATE SCHEMA public")
+        elif self._url.get_backend_name() == "mysql":
+            name = self._url.database
+            mariadb.execute(self._url, f"DROP DATABASE {name}", f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
 
     def _seen(self, case: Case) -> list[str]:
         try:

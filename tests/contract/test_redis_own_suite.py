@@ -71,7 +71,7 @@ def async_app(port: int) -> list[Any]:
         seen.append(made(connection))
         await client.connection_pool.release(connection)
         seen.append(await client.get("key"))
-        await client.aclose()
+        await getattr(client, "aclose", client.close)()
         seen.append(made(connection))
         return seen
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 import sys
@@ -134,6 +135,8 @@ def run_celery(users: Sequence[int]) -> None:
         for user in users:
             celery_fetch.delay(user, queue="celery")
         leave.delay()
+        # Celery 5.4 unsubscribes from a result when that is collected, which is in a cycle.
+        gc.collect()
     celery_app.worker_main(["worker", "--pool=solo", "--loglevel=ERROR", "--without-gossip", "--without-mingle"])
 
 
@@ -179,7 +182,8 @@ def run_arq(users: Sequence[int]) -> None:
             pool = await arq.connections.create_pool(WorkerSettings.redis_settings)
             for user in users:
                 await pool.enqueue_job("arq_fetch", user, queue="arq")
-            await pool.aclose()
+            # redis-py 5.0.0 has no `aclose`.
+            await getattr(pool, "aclose", pool.close)()
         settings: Any = WorkerSettings
         worker = arq.worker.create_worker(settings, burst=True, handle_signals=False, max_jobs=1)
         await worker.main()

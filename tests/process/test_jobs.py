@@ -38,7 +38,12 @@ def work(url: str, upstream: str, *users: int, **changes: str) -> tuple[list[str
     env |= {"UPSTREAM": upstream, "PYTHONPATH": instrumented_path(str(ROOT), ROOT), "PYTHONWARNINGS": "ignore"}
     done = forks.run("-m", "tests.process._job_queues", ",".join(QUEUES), *map(str, users), env=env, cwd=ROOT)
     assert done.returncode == 0, done.stderr
-    return [line for line in done.stdout.splitlines() if " is " in line], done.stderr
+    return sorted(line for line in done.stdout.splitlines() if " is " in line), done.stderr
+
+
+def expected() -> list[str]:
+    """What two jobs of each queue tell. A queue may give its jobs in another order (Dramatiq 1.17 does)."""
+    return sorted([PLAIN_SOCKET, *(f"{queue}: {user} is {user}" for queue in QUEUES for user in (1, 2))])
 
 
 def arguments(cassette: Cassette) -> tuple[list[int], str]:
@@ -64,8 +69,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
         with Loopback() as upstream:
             settings = {"TIMETRACER_MODE": "record", "TIMETRACER_DIR": str(folder / "cassettes")}
             told, log = work(url, upstream.url, 1, 2, **settings)
-        assert told.pop(-3) == PLAIN_SOCKET
-        assert told == [f"{queue}: {user} is {user}" for queue in QUEUES for user in (1, 2)], log
+        assert told == expected(), log
         yield Recorded(folder / "cassettes", url, upstream.url, server)
 
 
@@ -74,7 +78,8 @@ class TestJobs:
     def test_they_have_a_cassette_each(self, recorded: Recorded) -> None:
         kept = cassettes(recorded.folder)
         jobs = [each for each in kept if each.request.method == "JOB" and "leave" not in each.request.path]
-        assert [arguments(each) for each in jobs] == [([user], queue) for queue in QUEUES for user in (1, 2)]
+        asked = sorted(([user], queue) for queue in QUEUES for user in (1, 2))
+        assert sorted(arguments(each) for each in jobs) == asked
         for job in jobs:
             calls = [event.signature.lib for event in job.events]
             assert calls[0] == "httpx"
@@ -97,8 +102,7 @@ class TestJobs:
         # The broker gives the jobs in another order.
         settings = {"TIMETRACER_MODE": "replay", "TIMETRACER_CASSETTE": str(recorded.folder)}
         told, log = work(recorded.url, recorded.upstream, 2, 1, 3, **settings, TIMETRACER_REPLAY_REPORT=str(report))
-        assert told.pop(-3) == PLAIN_SOCKET, log
-        assert told == [f"{queue}: {user} is {user}" for queue in QUEUES for user in (2, 1)], log
+        assert told == expected(), log
         lines = [json.loads(line) for line in report.read_text().splitlines()]
         ended = [line for line in lines if line["state"] == "ended" and "leave" not in line["request"]]
         answered = {line["cassette"] for line in ended if not line["misses"]}

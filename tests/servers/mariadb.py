@@ -102,7 +102,7 @@ class MariaDb:
 
     def execute(self, *statements: str) -> Any:
         """Run statements, past everything that is tested; gives the rows of the last one."""
-        return _execute(self._base, *statements)
+        return execute(self._base, *statements)
 
     def stop(self) -> None:
         """Nobody reaches it from now on."""
@@ -156,7 +156,7 @@ class _Server(LeashedServer):
         return self.folder / "socket"
 
     def ask(self) -> None:
-        _execute(self.url)
+        execute(self.url)
 
 
 @contextmanager
@@ -173,7 +173,8 @@ def _server() -> _Server:
     return _Server()
 
 
-def _execute(url: URL, *statements: str) -> Any:
+def execute(url: URL, *statements: str) -> Any:
+    """Run statements on a server, past everything that is tested; gives the rows of the last one."""
     where: dict[str, Any] = {"host": url.host, "port": url.port or 3306, **url.query}
     connection = pymysql.connect(user=url.username, password=url.password or "", autocommit=True, **where)
     try:

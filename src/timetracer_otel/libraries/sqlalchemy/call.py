@@ -24,6 +24,7 @@ from timetracer_otel.libraries.sqlalchemy.internals import (
     names_of_values,
     otel_span,
     pause,
+    unordered_values,
     url_in_events,
 )
 from timetracer_otel.session import ReplaySession
@@ -123,7 +124,9 @@ class EngineTarget(Target):
         context = context() if context is not None else None
         if context is None:
             return NO_FACTS
-        return StatementFacts(names_of_values(context), is_server_side(context), otel_span(context))
+        return StatementFacts(
+            names_of_values(context), is_server_side(context), otel_span(context), unordered_values(context)
+        )
 
     def cursor_class(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> type[Any] | None:
         """The class of a cursor: the driver's, or that of the adapter of an asyncio driver."""

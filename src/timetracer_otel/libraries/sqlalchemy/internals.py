@@ -65,6 +65,7 @@ __all__ = [
     "pool_dialect",
     "record_pool",
     "restore_facts",
+    "unordered_values",
     "url_in_events",
 ]
 
@@ -96,6 +97,7 @@ RELIED_UPON = {
         "sqlalchemy.pool.base:_ConnectionRecord.get_connection",
         "sqlalchemy.pool.base:_ConnectionRecord.in_use",
         "sqlalchemy.pool.base:_ConnectionRecord.starttime",
+        "sqlalchemy.sql.type_api:TypeEngine._unwrapped_dialect_impl",
         "sqlalchemy.util:immutabledict",
         "sqlalchemy.util.concurrency:await_only",
     ),
@@ -287,6 +289,21 @@ def names_of_values(context: Any) -> tuple[str, ...]:
     return tuple(found)
 
 
+def unordered_values(context: Any) -> frozenset[str]:
+    """Names of bound values of MySQL's type SET: SQLAlchemy joins the items of a Python set in the set's order."""
+    compiled = getattr(context, "compiled", None)
+    if compiled is None or compiled.dialect.name not in ("mysql", "mariadb"):
+        return frozenset()
+    kind = getattr(sys.modules.get("sqlalchemy.dialects.mysql"), "SET", ())
+    binds: Mapping[str, Any] = getattr(compiled, "binds", {})
+    dialect = compiled.dialect
+    return frozenset(
+        str.__str__(name)
+        for name, bind in binds.items()
+        if isinstance(bind.type._unwrapped_dialect_impl(dialect), kind)
+    )
+
+
 def cursor_connection(cursor: Any) -> Any:
     """The connection of a cursor: the driver's own, or that of an adapter."""
     return getattr(cursor, "connection", None) or getattr(cursor, "_adapt_connection", None)
@@ -296,8 +313,25 @@ def adapter_cursor_class(dialect: Any, server_side: bool) -> type[Any] | None:
     """The class of the cursors that SQLAlchemy's adapter of an asyncio driver gives; None where it is not found."""
     module = sys.modules.get(type(dialect.dbapi).__module__)
     kind = "_ss_cursor" if server_side else "_cursor"
-    found = getattr(module, f"AsyncAdapt_{dialect.driver.removesuffix('_async')}{kind}", None)
-    return found if isinstance(found, type) else None
+    driver = dialect.driver.removesuffix("_async")
+    found = getattr(module, f"AsyncAdapt_{driver}{kind}", None)
+    if not isinstance(found, type) or not hasattr(found, "__getattr__"):
+        return found if isinstance(found, type) else None
+    # SQLAlchemy 2.0's adapter of psycopg hands on what it does not have to psycopg's own cursor.
+    beneath = getattr(sys.modules.get(driver), "AsyncServerCursor" if server_side else "AsyncCursor", None)
+    return _with_attributes_of(found, beneath) if isinstance(beneath, type) else found
+
+
+@lru_cache(maxsize=64)
+def _with_attributes_of(adapter: type[Any], beneath: type[Any]) -> type[Any]:
+    """A class to look at, with the public attributes of an adapter and of the class that its objects hand on to.
+
+    No class can inherit from both: each has slots of its own.
+    """
+    # Python does not ask `__getattr__` for special methods.
+    own = (name for name in dir(adapter) if not name.startswith("_") or name in ("__enter__", "__exit__", "__iter__"))
+    attributes = {name: inspect.getattr_static(beneath, name) for name in dir(beneath) if not name.startswith("_")}
+    return type(adapter.__name__, (), attributes | {name: inspect.getattr_static(adapter, name) for name in own})
 
 
 def is_closed_beneath(connection: Any) -> bool:

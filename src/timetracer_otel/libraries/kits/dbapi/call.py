@@ -244,7 +244,7 @@ class StatementSite(_DatabaseSite):
     ) -> None:
         super().__init__(target, connection)
         self._given = given
-        self._names, self._on_server, self.span = target.statement_facts(context)
+        self._names, self._on_server, self.span, self._unordered = target.statement_facts(context)
         self._live = live
         self._rebuild = rebuild
         self._fetches = fetches
@@ -304,7 +304,7 @@ class StatementSite(_DatabaseSite):
 
     def _note_arguments(self) -> None:
         if self._args is None:
-            self._args = arguments(self._given, self._names)
+            self._args = arguments(self._given, self._names, self._unordered)
             if self._on_server:
                 self._args["server_side"] = True
             self._given = CursorCall(self._given.statement)

@@ -171,18 +171,19 @@ def cursor_call(args: tuple[Any, ...], kwargs: dict[str, Any], *, many: bool = F
     return CursorCall(statement, values, many, options, args, kwargs)
 
 
-def arguments(call: CursorCall, names: tuple[str, ...]) -> dict[str, Any]:
+def arguments(call: CursorCall, names: tuple[str, ...], unordered: frozenset[str] = frozenset()) -> dict[str, Any]:
     """What a call of a cursor is matched by.
 
     Args:
         call: As the app or the library made it.
         names: What positional values are called; empty where that is not known.
+        unordered: As `StatementFacts` has it.
     """
     made: dict[str, Any] = {"statement": text_of(call.statement)}
     if call.many:
-        made["many"] = [_named(row, names) for row in call.values]
+        made["many"] = [_in_order(_named(row, names), unordered) for row in call.values]
     elif isinstance(call.values, Sized) and len(call.values):
-        made["parameters"] = _named(call.values, names)
+        made["parameters"] = _in_order(_named(call.values, names), unordered)
     if call.options:
         made["options"] = {name: plain_parameter(value) for name, value in call.options.items()}
     return made
@@ -196,6 +197,19 @@ def _named(parameters: Any, names: tuple[str, ...]) -> Any:
     if keys is None or len(set(keys)) != len(keys):
         return values
     return dict(zip(keys, values, strict=True))
+
+
+def _in_order(parameters: Any, unordered: frozenset[str]) -> Any:
+    """The values with the items of those that have no order sorted: another process joins the same set otherwise."""
+    if not unordered or not isinstance(parameters, dict):
+        return parameters
+    # A statement that inserts several rows has the names of a column with the number of the row: ``flags__1``.
+    return {
+        name: ",".join(sorted(value.split(",")))
+        if isinstance(value, str) and (name in unordered or name.rpartition("__")[0] in unordered)
+        else value
+        for name, value in parameters.items()
+    }
 
 
 def _keys(names: tuple[str, ...], count: int) -> tuple[str, ...] | None:

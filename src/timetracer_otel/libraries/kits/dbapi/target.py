@@ -27,6 +27,8 @@ class StatementFacts(NamedTuple):
     """Whether the rows stay on the server until they are fetched."""
     span: trace.Span | None = None
     """OpenTelemetry's span for the statement, where that is not the current one while the statement runs."""
+    unordered: frozenset[str] = frozenset()
+    """Names of bound values that are lists with commas between items of no order, made from a set of the app's."""
 
 
 NO_FACTS = StatementFacts()
