@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.examples import seeded
 
-__all__ = ["OWNER", "RUN", "in_shell", "run", "runs_in_a_fork", "start"]
+__all__ = ["OWNER", "RUN", "in_shell", "python", "run", "runs_in_a_fork", "start"]
 
 RUN = "TEST_FORKS"
 """The variable that names the folder of the test run's servers; 0 where each program is a Python of its own."""
@@ -152,7 +152,7 @@ def start(
     """
     words = [sys.executable, *arguments]
     if runs_in_a_fork(arguments, env):
-        words[1:1] = ["-I", "-S", str(_IN_SHELL), _server(loaded, next(_turns) % 2)]
+        words[:1] = python(loaded)
     return subprocess.Popen(words, env=env, cwd=cwd, text=True, **streams)
 
 
@@ -164,10 +164,23 @@ def in_shell(loaded: str) -> str | None:
     Args:
         loaded: As for `run`.
     """
+    return None if os.environ.get(RUN, "0") == "0" else shlex.join(python(loaded))
+
+
+def python(loaded: str = "traced", turn: int | None = None) -> list[str]:
+    """The words of a command that are as good as ``python``, for a program that another one starts.
+
+    The program is killed with the process that has these words. It gets no other signal than SIGINT and SIGTERM, and
+    where a signal ends it, its exit code is a shell's.
+
+    Args:
+        loaded: As for `run`.
+        turn: 0 for the one hash seed, 1 for the other; whatever comes next where there is none. A recording and its
+            replay want both.
+    """
     if os.environ.get(RUN, "0") == "0":
-        return None
-    words = [sys.executable, "-I", "-S", str(_IN_SHELL), _server(loaded, next(_turns) % 2)]
-    return " ".join(map(shlex.quote, words))
+        return [sys.executable]
+    return [sys.executable, "-I", "-S", str(_IN_SHELL), _server(loaded, next(_turns) % 2 if turn is None else turn)]
 
 
 def _read(descriptors: Sequence[int], timeout: float) -> list[bytes]:

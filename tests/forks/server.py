@@ -2,7 +2,8 @@
 
 ``server.py SOCKET PID MODULE …`` imports the modules and waits at the socket for as long as the process with that id
 is there. A request is one line of JSON, with the file descriptors of the program's standard streams. The answer is
-the program's process id, and when it has ended its exit code, each on a line.
+the program's process id, and when it has ended its exit code, each on a line. Where who asked is gone, the program
+is killed, with all of its process group.
 
 A program ends when its threads have ended, the functions of ``atexit`` have run and its output is written. What an
 interpreter does then, it does for hundreds of modules of the server: it takes them apart, which copies every page of
@@ -68,9 +69,16 @@ def _serve(listener: socket.socket, run: int) -> Any:
     waited: dict[int, socket.socket] = {}
     while True:
         ready = [key.fileobj for key, _ in selector.select(_LOOKS_S)]
+        for pid, connection in waited.items():
+            if connection in ready:
+                selector.unregister(connection)
+                with suppress(OSError):
+                    os.killpg(pid, signal.SIGKILL)
         if waking in ready:
             os.read(waking, 4096)
-            _report(waited)
+            for pid in _report(waited):
+                with suppress(KeyError), waited.pop(pid) as connection:
+                    selector.unregister(connection)
         if listener in ready:
             connection, _ = listener.accept()
             data, descriptors, _, _ = socket.recv_fds(connection, 1 << 22, 3)
@@ -78,6 +86,7 @@ def _serve(listener: socket.socket, run: int) -> Any:
                 data += connection.recv(1 << 22)
             pid = os.fork()
             if not pid:
+                os.setpgid(0, 0)
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 selector.close()
@@ -91,18 +100,24 @@ def _serve(listener: socket.socket, run: int) -> Any:
             for descriptor in descriptors:
                 os.close(descriptor)
             waited[pid] = connection
+            with suppress(OSError):
+                os.setpgid(pid, pid)
+            selector.register(connection, selectors.EVENT_READ)
             connection.sendall(b"%d\n" % pid)
         if not ready and not _lives(run):
             sys.exit()
 
 
-def _report(waited: dict[int, socket.socket]) -> None:
-    for pid, connection in list(waited.items()):
+def _report(waited: dict[int, socket.socket]) -> list[int]:
+    """Tell those who asked for programs that have ended; the process ids of these."""
+    found = []
+    for pid, connection in waited.items():
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
-            del waited[pid]
-            with suppress(OSError), connection:
+            found.append(pid)
+            with suppress(OSError):
                 connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
+    return found
 
 
 def _lives(pid: int) -> bool:
@@ -168,9 +183,11 @@ _LISTENER = socket.socket(socket.AF_UNIX)
 _LISTENER.bind(_SOCKET + ".new")
 _LISTENER.listen(64)
 Path(_SOCKET + ".new").rename(_SOCKET)
-# The collector of a program has not to look through what the server has loaded, nor to copy its pages.
+# The collector of a program has not to look through what the server has loaded, nor to copy its pages. By default it
+# would look through all that the program has whenever that has grown by a quarter, from nothing on.
 gc.collect()
 gc.freeze()
+gc.set_threshold(7_000, 10, 10)
 _ASKED = _serve(_LISTENER, int(_RUN))
 _HOW, _WHAT = _become(_ASKED, _PATH)
 # At the top of a main module, as in any Python: what follows the program's end is done by the interpreter.

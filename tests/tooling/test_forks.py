@@ -162,3 +162,14 @@ def test_a_program_that_was_started_takes_signals(tmp_path: Path, number: signal
         started.send_signal(number)
         said, _ = started.communicate(timeout=60)
     assert (started.returncode, said) == (code, "interrupted\n" if code == 7 else "")
+
+
+def test_a_program_is_killed_with_who_asked_for_it(tmp_path: Path) -> None:
+    code = "import os, time; os.fork(); print('there', flush=True); time.sleep(600)"
+    with forks.start("-c", code, env={"PATH": os.defpath}, cwd=tmp_path, stdout=subprocess.PIPE) as started:
+        assert started.stdout is not None
+        assert [started.stdout.readline() for _ in range(2)] == ["there\n"] * 2
+        started.kill()
+        # Both of its processes have this pipe, and keep it open for as long as they live.
+        said, _ = started.communicate(timeout=60)
+    assert (started.returncode, said) == (-9, "")
