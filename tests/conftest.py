@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
-from tests import forks
+from tests import forks, run_folders
 from tests.servers._failure import ServerDidNotStart
 from tests.servers._leashed import RUN as TEMPLATES
+from tests.servers._leashed import TEMPORARY
 from timetracer_otel.base import faults
 from timetracer_otel.context import get_current_session
 
@@ -47,11 +48,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if getattr(config.option, "hypothesis_seed", seed) is None:
         config.option.hypothesis_seed = seed
     if forks.RUN not in os.environ and sys.platform == "linux":
-        folder = os.environ[forks.RUN] = tempfile.mkdtemp(prefix="forks-")
+        folder = os.environ[forks.RUN] = str(run_folders.made("forks"))
         os.environ[forks.OWNER] = str(os.getpid())
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
     if TEMPLATES not in os.environ and sys.platform != "win32":
-        templates = os.environ[TEMPLATES] = tempfile.mkdtemp(prefix="servers-")
+        run_folders.remove_leftovers(Path(tempfile.gettempdir()), TEMPORARY)
+        templates = os.environ[TEMPLATES] = str(run_folders.made("servers"))
         # Where root runs the tests, another user reads them.
         Path(templates).chmod(0o755)
         config.add_cleanup(lambda: shutil.rmtree(templates, ignore_errors=True))

@@ -4,6 +4,9 @@
 what the contract's classes need, which record once for all of their tests. Elsewhere a test is a program of its own
 that runs for seconds: a module of thirty such tests, begun last, would keep one core busy for minutes while the other
 has nothing to do. Those tests are handed out one by one, behind everything larger.
+
+The number of tests says little where a single one takes ten seconds. Such modules come first, so that short tests are
+left for the end.
 """
 
 from __future__ import annotations
@@ -16,7 +19,16 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-__all__ = ["is_spread", "make_scheduler", "scope_of"]
+__all__ = ["LONG", "is_long", "is_spread", "make_scheduler", "scope_of"]
+
+LONG = (
+    *("tests/contract/test_hash_seeds.py", "tests/docs/test_commands.py", "tests/faults/test_kill.py"),
+    *("tests/faults/test_sigterm.py", "tests/hybrid/test_fresh_values.py", "tests/hybrid/test_interleavings.py"),
+    *("tests/load/test_load.py", "tests/process/test_jobs.py", "tests/process/test_startup_calls.py"),
+    *("tests/tooling/test_skips.py", "tests/verify/test_verify.py", "tests/verify/test_verify_frameworks.py"),
+    "tests/verify/test_verify_jobs.py",
+)
+"""Modules with a few tests that take many seconds each, or together."""
 
 _SPREAD = ("tests/cli/", "tests/docs/", "tests/faults/", "tests/process/", "tests/pytest_plugin/", "tests/verify/")
 _SHARED = re.compile(r'^@pytest\.fixture\(.*scope="module"|^@(?:functools\.)?cache\b', re.MULTILINE)
@@ -24,7 +36,15 @@ _SHARED = re.compile(r'^@pytest\.fixture\(.*scope="module"|^@(?:functools\.)?cac
 
 
 class _Spreading(LoadScopeScheduling):  # type: ignore[misc]
-    """As ``loadscope``, but tests of the folders whose tests start programs are handed out one by one."""
+    """As ``loadscope``, but some tests are handed out one by one, and what takes long is handed out early."""
+
+    def schedule(self) -> None:
+        begins = self.collection is None
+        super().schedule()
+        if begins:
+            # The first scopes are given away by now: they are the largest.
+            for scope in [*filter(is_long, reversed(self.workqueue))]:
+                self.workqueue.move_to_end(scope, last=False)
 
     def _split_scope(self, nodeid: str) -> str:
         return scope_of(nodeid, self._spread)
@@ -40,6 +60,11 @@ class _Spreading(LoadScopeScheduling):  # type: ignore[misc]
 def is_spread(module: str, root: Path) -> bool:
     """Whether the tests of a module share nothing, and take long enough that each is worth a message of its own."""
     return module.startswith(_SPREAD) and not _SHARED.search((root / module).read_text(encoding="utf-8"))
+
+
+def is_long(scope: str) -> bool:
+    """Whether the tests of a scope take many seconds, though they are few."""
+    return scope.startswith(LONG)
 
 
 def scope_of(nodeid: str, spread: frozenset[str]) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.examples import seeded
 
-__all__ = ["OWNER", "RUN", "in_shell", "run", "runs_in_a_fork", "start"]
+__all__ = ["OWNER", "RUN", "in_shell", "python", "run", "runs_in_a_fork", "start"]
 
 RUN = "TEST_FORKS"
 """The variable that names the folder of the test run's servers; 0 where each program is a Python of its own."""
@@ -34,6 +34,11 @@ _LOADED = {
         *("logging.config", "sqlite3", "ssl", "subprocess", "tempfile", "unittest.mock", "urllib.request", "uuid"),
         *("certifi", "click", "idna", "msgpack", "packaging.requirements", "psutil", "typing_extensions", "wrapt"),
         *("anyio", "anyio._backends._asyncio", "h11", "sniffio", "yaml"),
+        # What httpx, aiohttp and web frameworks import. Nothing in it is instrumented, by others or by us; together
+        # it takes longer than all else that most programs do.
+        *("trio", "attr", "attrs", "h2.connection", "socksio", "brotli", "zstandard", "httpcore", "wsproto"),
+        *("http.cookiejar", "http.server", "mimetypes", "encodings.idna", "multiprocessing.connection"),
+        *("pydantic.main", "pydantic.networks", "pydantic.v1.main", "jinja2", "pygments.lexers", "pygments.util"),
         *("opentelemetry.sdk._configuration", "opentelemetry.sdk.trace.export", "opentelemetry.sdk.metrics.export"),
         *("opentelemetry.instrumentation.dependencies", "opentelemetry.instrumentation.distro"),
         *("timetracer_otel.otel.exporter", "timetracer_otel.process.runtime", "timetracer_otel.report"),
@@ -42,7 +47,12 @@ _LOADED = {
     # plugins when it has begun, so that their assertions say what they compared.
     "tool": (
         *("pytest", "_pytest.doctest", "_pytest.junitxml", "_pytest.legacypath", "_pytest.unittest"),
-        *("pygments.formatters.terminal", "pygments.lexers.python"),
+        *(
+            f"_pytest.{name}"
+            for name in ("faulthandler", "helpconfig", "pastebin", "setuponly", "setupplan", "skipping")
+        ),
+        *(f"_pytest.{name}" for name in ("threadexception", "tracemalloc", "unraisableexception", "warnings")),
+        *("pdb", "pygments.formatters.terminal", "pygments.lexers.python"),
         *("timetracer_otel.blocks", "timetracer_otel.plugins", "timetracer_otel.report", "timetracer_otel.cli"),
     ),
 }
@@ -67,6 +77,7 @@ def run(
     env: Mapping[str, str],
     cwd: str | Path | None = None,
     loaded: str = "traced",
+    finalised: bool = False,
     timeout: float = 240.0,
 ) -> subprocess.CompletedProcess[str]:
     """Run ``python ARGUMENTS`` without input, and wait for its end and that of all that writes to its pipes.
@@ -77,6 +88,8 @@ def run(
         cwd: Its folder; ours where there is none.
         loaded: What is loaded when it begins: ``traced`` (no library that is instrumented, and none of our parts for
             them) or ``tool`` (these parts, our commands and pytest too).
+        finalised: Whether the interpreter is finalised, for a program whose test looks at what happens then: to
+            ``__del__`` of what is still there, or to threads that Python does not wait for.
         timeout: Seconds after which it is killed.
 
     Raises:
@@ -94,7 +107,12 @@ def run(
             timeout=timeout,
             check=False,
         )
-    asked = {"arguments": arguments, "environment": dict(env), "folder": str(Path(cwd or ".").absolute())}
+    asked = {
+        "arguments": arguments,
+        "environment": dict(env),
+        "folder": str(Path(cwd or ".").absolute()),
+        "finalised": finalised,
+    }
     pipes = [os.pipe(), os.pipe()]
     with socket.socket(socket.AF_UNIX) as connection, open(os.devnull, "rb") as nothing:
         connection.connect(_server(loaded, next(_turns) % 2))
@@ -134,7 +152,7 @@ def start(
     """
     words = [sys.executable, *arguments]
     if runs_in_a_fork(arguments, env):
-        words[1:1] = ["-I", "-S", str(_IN_SHELL), _server(loaded, next(_turns) % 2)]
+        words[:1] = python(loaded)
     return subprocess.Popen(words, env=env, cwd=cwd, text=True, **streams)
 
 
@@ -146,10 +164,23 @@ def in_shell(loaded: str) -> str | None:
     Args:
         loaded: As for `run`.
     """
+    return None if os.environ.get(RUN, "0") == "0" else shlex.join(python(loaded))
+
+
+def python(loaded: str = "traced", turn: int | None = None) -> list[str]:
+    """The words of a command that are as good as ``python``, for a program that another one starts.
+
+    The program is killed with the process that has these words. It gets no other signal than SIGINT and SIGTERM, and
+    where a signal ends it, its exit code is a shell's.
+
+    Args:
+        loaded: As for `run`.
+        turn: 0 for the one hash seed, 1 for the other; whatever comes next where there is none. A recording and its
+            replay want both.
+    """
     if os.environ.get(RUN, "0") == "0":
-        return None
-    words = [sys.executable, "-I", "-S", str(_IN_SHELL), _server(loaded, next(_turns) % 2)]
-    return " ".join(map(shlex.quote, words))
+        return [sys.executable]
+    return [sys.executable, "-I", "-S", str(_IN_SHELL), _server(loaded, next(_turns) % 2 if turn is None else turn)]
 
 
 def _read(descriptors: Sequence[int], timeout: float) -> list[bytes]:

@@ -19,7 +19,8 @@ def main(path: str, *arguments: str) -> int:
     """Ask, and wait for the program's end; gives its exit code as a shell has it."""
     # Until it is known whom they are for: the program may be seen before.
     signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
-    asked = {"arguments": arguments, "environment": dict(os.environ), "folder": os.getcwd()}  # noqa: PTH109
+    folder = os.getcwd()  # noqa: PTH109
+    asked = {"arguments": arguments, "environment": dict(os.environ), "folder": folder, "finalised": False}
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(path)
         data = json.dumps(asked).encode() + b"\n"

@@ -2,11 +2,18 @@
 
 ``server.py SOCKET PID MODULE …`` imports the modules and waits at the socket for as long as the process with that id
 is there. A request is one line of JSON, with the file descriptors of the program's standard streams. The answer is
-the program's process id, and when it has ended its exit code, each on a line.
+the program's process id, and when it has ended its exit code, each on a line. Where who asked is gone, the program
+is killed, with all of its process group.
+
+A program ends when its threads have ended, the functions of ``atexit`` have run and its output is written. What an
+interpreter does then, it does for hundreds of modules of the server: it takes them apart, which copies every page of
+memory that the program shared with the server. That takes longer than most programs. So it is done where a request
+says that the program is finalised.
 """
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import importlib.metadata
@@ -26,6 +33,27 @@ from typing import Any
 
 _LOOKS_S = 2.0
 """How often the server looks whether the test run is still there."""
+_code: int | None = None
+"""The exit code of a program that is not finalised, when it has come to its end."""
+
+
+def _end_at_once() -> None:
+    """End the process, before its interpreter is finalised, where the program's exit code is known.
+
+    This is the first function that `atexit` knows, and so the last that it calls. Coverage, where tests are measured,
+    came before, and has not yet written what it saw.
+    """
+    if _code is None or "coverage" in sys.modules:
+        return
+    try:
+        for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+            stream.flush()  # type: ignore[union-attr]
+    except Exception:
+        return  # The interpreter meets the same, and says so.
+    os._exit(_code & 0xFF)
+
+
+atexit.register(_end_at_once)
 
 
 def _serve(listener: socket.socket, run: int) -> Any:
@@ -41,9 +69,16 @@ def _serve(listener: socket.socket, run: int) -> Any:
     waited: dict[int, socket.socket] = {}
     while True:
         ready = [key.fileobj for key, _ in selector.select(_LOOKS_S)]
+        for pid, connection in waited.items():
+            if connection in ready:
+                selector.unregister(connection)
+                with suppress(OSError):
+                    os.killpg(pid, signal.SIGKILL)
         if waking in ready:
             os.read(waking, 4096)
-            _report(waited)
+            for pid in _report(waited):
+                with suppress(KeyError), waited.pop(pid) as connection:
+                    selector.unregister(connection)
         if listener in ready:
             connection, _ = listener.accept()
             data, descriptors, _, _ = socket.recv_fds(connection, 1 << 22, 3)
@@ -51,6 +86,7 @@ def _serve(listener: socket.socket, run: int) -> Any:
                 data += connection.recv(1 << 22)
             pid = os.fork()
             if not pid:
+                os.setpgid(0, 0)
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 selector.close()
@@ -64,18 +100,24 @@ def _serve(listener: socket.socket, run: int) -> Any:
             for descriptor in descriptors:
                 os.close(descriptor)
             waited[pid] = connection
+            with suppress(OSError):
+                os.setpgid(pid, pid)
+            selector.register(connection, selectors.EVENT_READ)
             connection.sendall(b"%d\n" % pid)
         if not ready and not _lives(run):
             sys.exit()
 
 
-def _report(waited: dict[int, socket.socket]) -> None:
-    for pid, connection in list(waited.items()):
+def _report(waited: dict[int, socket.socket]) -> list[int]:
+    """Tell those who asked for programs that have ended; the process ids of these."""
+    found = []
+    for pid, connection in waited.items():
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
-            del waited[pid]
-            with suppress(OSError), connection:
+            found.append(pid)
+            with suppress(OSError):
                 connection.sendall(b"%d\n" % os.waitstatus_to_exitcode(status))
+    return found
 
 
 def _lives(pid: int) -> bool:
@@ -141,21 +183,34 @@ _LISTENER = socket.socket(socket.AF_UNIX)
 _LISTENER.bind(_SOCKET + ".new")
 _LISTENER.listen(64)
 Path(_SOCKET + ".new").rename(_SOCKET)
-# The collector of a program has not to look through what the server has loaded, nor to copy its pages.
+# The collector of a program has not to look through what the server has loaded, nor to copy its pages. By default it
+# would look through all that the program has whenever that has grown by a quarter, from nothing on.
 gc.collect()
 gc.freeze()
+gc.set_threshold(7_000, 10, 10)
 _ASKED = _serve(_LISTENER, int(_RUN))
 _HOW, _WHAT = _become(_ASKED, _PATH)
 # At the top of a main module, as in any Python: what follows the program's end is done by the interpreter.
-if _HOW == "-m":
-    import runpy
+try:
+    if _HOW == "-m":
+        import runpy
 
-    runpy._run_module_as_main(_WHAT)  # type: ignore[attr-defined]
-else:
-    _GLOBALS = sys.modules["__main__"].__dict__
-    if _HOW == "-c":
-        _CODE = compile(_WHAT, "<string>", "exec")
+        runpy._run_module_as_main(_WHAT)  # type: ignore[attr-defined]
     else:
-        _GLOBALS["__file__"] = str(Path(_WHAT).absolute())
-        _CODE = compile(Path(_WHAT).read_bytes(), _GLOBALS["__file__"], "exec")
-    exec(_CODE, _GLOBALS)
+        if _HOW == "-c":
+            _CODE = compile(_WHAT, "<string>", "exec")
+        else:
+            _FILE = vars(sys.modules["__main__"])["__file__"] = str(Path(_WHAT).absolute())
+            _CODE = compile(Path(_WHAT).read_bytes(), _FILE, "exec")
+        # No name here for what the program has: the collector does not free what is here, since it is frozen.
+        exec(_CODE, vars(sys.modules["__main__"]))
+except SystemExit as _end:
+    if not _ASKED["finalised"]:
+        _code = _end.code if isinstance(_end.code, int) else int(_end.code is not None)
+    raise
+except Exception:
+    if not _ASKED["finalised"]:
+        _code = 1
+    raise
+if not _ASKED["finalised"]:
+    _code = 0

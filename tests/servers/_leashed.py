@@ -25,12 +25,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from tests import run_folders
 from tests.servers._failure import ServerDidNotStart
 
-__all__ = ["RUN", "LeashedServer"]
+__all__ = ["RUN", "TEMPORARY", "LeashedServer"]
 
 RUN = "TEST_SERVERS"
 """The variable that names the folder of a test run. Without it, each server makes for itself what it needs."""
+
+TEMPORARY = Path("/tmp") if Path("/tmp").is_dir() else Path(tempfile.gettempdir())
+"""Where servers have their folders."""
 
 _READY_SECONDS = 100.0
 _LEASH = (
@@ -60,7 +64,7 @@ class LeashedServer(ABC):
     killed_by: ClassVar[signal.Signals]
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="db-", dir="/tmp" if Path("/tmp").is_dir() else None))
+        self.folder = run_folders.made("db", TEMPORARY)
         atexit.register(self._remove, os.getpid())
         self.data = self.folder / "data"
         self.started_as: list[str] = []

@@ -43,6 +43,8 @@ _ENDS = {
     "by exit": ("sys.exit(3)", 3, "said\n"),
     "by a text": ("sys.exit('because')", 1, "said\nbecause\n"),
     "by an error": ("raise KeyError('x')", 1, "KeyError: 'x'\n"),
+    "by an interrupt": ("raise KeyboardInterrupt", -2, "KeyboardInterrupt\n"),
+    "with another stream": ("import io; sys.stdout = io.StringIO()", 0, "said\n"),
     "by a signal": ("sys.stdout.flush(); os.kill(os.getpid(), signal.SIGKILL)", -9, "said\n"),
 }
 
@@ -87,6 +89,13 @@ def test_it_ends_as_any_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert (own.returncode, own.stderr[-len(said) :]) == (status, said)
     assert (forked.returncode, forked.stderr[-len(said) :]) == (status, said)
     assert _told(forked) == _told(own)
+
+
+@pytest.mark.parametrize("finalised", [True, False])
+def test_an_interpreter_is_finalised_where_the_test_asks_for_it(tmp_path: Path, finalised: bool) -> None:
+    code = "import os\nclass Kept:\n    def __del__(self): os.write(1, b'taken apart')\nkept = Kept()"
+    done = forks.run("-c", code, env={"PATH": os.defpath}, cwd=tmp_path, finalised=finalised)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "taken apart" if finalised else "", "")
 
 
 def test_what_is_random_differs_and_so_do_hashes_of_two_programs(tmp_path: Path) -> None:
@@ -153,3 +162,14 @@ def test_a_program_that_was_started_takes_signals(tmp_path: Path, number: signal
         started.send_signal(number)
         said, _ = started.communicate(timeout=60)
     assert (started.returncode, said) == (code, "interrupted\n" if code == 7 else "")
+
+
+def test_a_program_is_killed_with_who_asked_for_it(tmp_path: Path) -> None:
+    code = "import os, time; os.fork(); print('there', flush=True); time.sleep(600)"
+    with forks.start("-c", code, env={"PATH": os.defpath}, cwd=tmp_path, stdout=subprocess.PIPE) as started:
+        assert started.stdout is not None
+        assert [started.stdout.readline() for _ in range(2)] == ["there\n"] * 2
+        started.kill()
+        # Both of its processes have this pipe, and keep it open for as long as they live.
+        said, _ = started.communicate(timeout=60)
+    assert (started.returncode, said) == (-9, "")

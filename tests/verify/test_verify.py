@@ -18,6 +18,7 @@ from pathlib import Path
 import junitparser
 import pytest
 
+from tests import forks
 from tests.loopback import Loopback
 from tests.servers.redis import RedisServer
 from tests.verify._services import Request, free_port, record, send, started, verify
@@ -44,11 +45,10 @@ class Shop:
             connection.executemany("INSERT INTO person VALUES (?, ?)", [(n, f"name {n}") for n in range(1, EACH + 1)])
         connection.close()
         with Loopback() as upstream, RedisServer(folder / "redis") as redis:
-            self.command = [
-                *(sys.executable, "-m", "tests.verify._shop"),
-                *(str(self.port), upstream.url, str(database), redis.url),
-            ]
-            record(self.command, self.port, NUMBERS, self.cassettes)
+            self.upstream_url = upstream.url
+            module = ["-m", "tests.verify._shop", str(self.port), upstream.url, str(database), redis.url]
+            record([*forks.python(turn=0), *module], self.port, NUMBERS, self.cassettes)
+            self.command = [*forks.python(turn=1), *module]
         database.unlink()
         self.database = database
 
@@ -76,7 +76,7 @@ def without_times(text: str, shop: Shop) -> str:
     """The report with times, file names and addresses as they are called here."""
     text = re.sub(r"in \d+(\.\d)? (m?s)\b", r"in 1 \2", text)
     text = re.sub(r"\d{4}-\d\d-\d\d/(\w+)_\d{6}_[0-9a-f]{8}\.msgpack", r"\1.msgpack", text)
-    return text.replace(shop.command[4], "http://upstream").replace(str(shop.cassettes), "FOLDER")
+    return text.replace(shop.upstream_url, "http://upstream").replace(str(shop.cassettes), "FOLDER")
 
 
 def test_many_requests_at_once_are_each_answered_from_their_own_cassette(shop: Shop, tmp_path: Path) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import forks
+from tests.children import script
 from tests.loopback import Loopback
 from tests.process._programs import cassettes
 from tests.verify._services import Request, free_port, record, verify
@@ -27,12 +28,14 @@ REQUESTS = [
 ]
 
 
-def command(app: str, port: int) -> list[str]:
+def command(app: str, port: int, turn: int) -> list[str]:
+    """How a service is started: each turn under a hash seed of its own."""
     if app == "fastapi":
-        serve = [sys.executable, "-m", "uvicorn", "--factory", "tests.process._web_apps:fastapi_app"]
+        serve = [*forks.python(turn=turn), "-m", "uvicorn", "--factory", "tests.process._web_apps:fastapi_app"]
         return [*serve, "--port", str(port), "--log-level", "warning"]
     serve = [
-        "gunicorn",
+        *forks.python(turn=turn),
+        script("gunicorn"),
         "--worker-class",
         "gthread",
         "--threads",
@@ -49,8 +52,10 @@ def command(app: str, port: int) -> list[str]:
 def test_an_unchanged_service_passes_with_its_upstream_gone(tmp_path: Path, app: str) -> None:
     port = free_port()
     with Loopback() as upstream:
-        record(command(app, port), port, REQUESTS, tmp_path / "cassettes", UPSTREAM=upstream.url)
-    done = verify(tmp_path / "cassettes", command(app, port), "--timeout", "20", "--jobs", "3", UPSTREAM=upstream.url)
+        record(command(app, port, 0), port, REQUESTS, tmp_path / "cassettes", UPSTREAM=upstream.url)
+    done = verify(
+        tmp_path / "cassettes", command(app, port, 1), "--timeout", "20", "--jobs", "3", UPSTREAM=upstream.url
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{len(REQUESTS)} passed in " in done.stdout.splitlines()[-1], done.stdout
     assert "geheim" not in done.stdout
@@ -69,14 +74,14 @@ def test_a_root_path_is_in_the_target_where_it_stood_in_the_request_line(
             *("--bind", f"127.0.0.1:{port}", "--workers", "0"),
         ],
     }
-    serving = [sys.executable, "-m", *serve[server], "--root-path", "/api"]
+    serving = ["-m", *serve[server], "--root-path", "/api"]
     requests = [Request("GET", f"{prefix}{target}") for target in ("/users/3?q=a", "/inner/users/4", "/thread")]
     with Loopback() as upstream:
-        record(serving, port, requests, folder, UPSTREAM=upstream.url)
+        record([*forks.python(turn=0), *serving], port, requests, folder, UPSTREAM=upstream.url)
     found = cassettes(folder)
     assert sorted(cassette.request.target or "" for cassette in found) == sorted(each.target for each in requests)
     assert sorted(cassette.request.path for cassette in found) == [
         f"{prefix}{path}" for path in ("/inner/users/4", "/thread", "/users/3")
     ]
-    done = verify(folder, serving, "--timeout", "20", UPSTREAM=upstream.url)
+    done = verify(folder, [*forks.python(turn=1), *serving], "--timeout", "20", UPSTREAM=upstream.url)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from timetracer_otel.base import plugin_names
+from timetracer_otel.base import faults, plugin_names
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.types import DependencyEvent, EventResult
 
@@ -110,7 +110,18 @@ PLAIN = CallForm()
 _of_library: dict[str, CallForm | None] = {}
 """None for a library that declares no form of its own."""
 _of_group: dict[str, CallForm] = {}
-_find: Callable[[], object] | None = None
+
+
+def _load_installed() -> None:
+    """Load the plugins that are installed: each declares the form of its calls."""
+    for entry_point in plugin_names.installed().values():
+        try:
+            entry_point.load()
+        except Exception as error:
+            faults.contain(f"plugin {entry_point.name}", error)
+
+
+_find: Callable[[], object] | None = _load_installed
 _finding = False
 _lock = threading.RLock()
 
@@ -126,10 +137,11 @@ def declare_group(group: str, form: CallForm) -> None:
 
 
 def find_by(load: Callable[[], object]) -> None:
-    """Set the function that loads all plugins. It is called once, when an undeclared form is asked for.
+    """Set the function that loads all plugins, also those that are no entry points. It is called once, when an
+    undeclared form is asked for.
 
     Example: a `ReplaySession` that a test makes by hand compares calls of SQLAlchemy before anything has loaded the
-    plugin for it.
+    plugin for it. Where nobody has set a function by then, the entry points are loaded.
     """
     global _find
     _find = load

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 import types
 from collections.abc import Iterator
@@ -173,6 +174,20 @@ def test_a_form_that_nobody_declared_is_looked_for_once(monkeypatch: pytest.Monk
         PLAIN,
     ]
     assert loaded == [1]
+
+
+def test_a_session_made_by_hand_finds_the_forms_of_installed_plugins() -> None:
+    # In a Python of its own: here, other tests have loaded the plugins.
+    code = (
+        "import sys\n"
+        "from timetracer_otel.session import ReplaySession\n"
+        "from timetracer_otel.redact import forms\n"
+        "assert 'timetracer_otel.calls.registry' not in sys.modules\n"
+        "assert forms.form_of('redis') is not forms.PLAIN\n"
+        "assert 'redis' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_errors_are_walked_to_the_last_corner() -> None:
