@@ -5,7 +5,7 @@ for variables fixes the bindings of the values in it, for the whole session. A v
 request gave is never bound, nor one that stands elsewhere in the recording.
 
 Times are different in one thing. Two times may be equal in one run and differ in the next, by chance. So a time is
-bound by lying within the run on both sides, and several times may be bound to one.
+bound by where it lies: within the run on both sides, or as far from it. Several times may be bound to one.
 """
 
 # pyright: strict
@@ -23,7 +23,7 @@ from timetracer_otel.match.leaves import leaves_of, mapped, texts_of
 from timetracer_otel.match.renaming import renamed
 from timetracer_otel.match.rules import MatchRules
 from timetracer_otel.match.signature import RedactedCall
-from timetracer_otel.match.values import SECRET, TIME, Instant, Value, replaced, values_in, within
+from timetracer_otel.match.values import SECRET, TIME, Value, replaced, values_in
 from timetracer_otel.match.variables import SLACK_S, Pair, Variables, is_given_back
 from timetracer_otel.redact.content_encoding import decode_body, known_encodings
 from timetracer_otel.redact.redactor import content_headers
@@ -47,6 +47,8 @@ class _Fitting(NamedTuple):
     event: DependencyEvent
     pairs: Sequence[Pair]
     twin: str | None
+    misfit_s: float
+    """How far its times are from where the recorded ones let expect them, at most."""
 
 
 class Bindings:
@@ -154,9 +156,10 @@ class Bindings:
             if (twin is not None and (twin, event.path) in seen) or (accepts is not None and not accepts(event)):
                 continue
             pairs = variables.pairs(event, leaves)
-            if pairs is not None and self._may_bind(pairs, is_taken):
-                fitting.append(_Fitting(event, pairs, twin))
-                if twin is not None:
+            misfit_s = self._misfit_s(pairs or ())
+            if pairs is not None and misfit_s is not None and self._may_bind(pairs, is_taken):
+                fitting.append(_Fitting(event, pairs, twin, misfit_s))
+                if twin is not None and misfit_s <= SLACK_S:
                     seen.add((twin, event.path))
         return self._chosen(fitting, path)
 
@@ -221,6 +224,11 @@ class Bindings:
     def _chosen(self, fitting: Sequence[_Fitting], path: tuple[str, ...]) -> Found:
         if not fitting:
             return Found()
+        least_s = min(each.misfit_s for each in fitting)
+        if max(each.misfit_s for each in fitting) > least_s + SLACK_S:
+            if least_s > SLACK_S:
+                return Found(ambiguous=[each.event for each in fitting])
+            fitting = [each for each in fitting if each.misfit_s <= least_s + SLACK_S]
         ways = {frozenset(pair[:3] for pair in each.pairs if pair.kind != TIME) for each in fitting}
         twins = {each.twin or str(each.event.eid) for each in fitting}
         if len(ways) > 1 and len(twins) > 1:
@@ -232,10 +240,8 @@ class Bindings:
         """Whether pairs agree with one another, with the book, and with the recording."""
         present: dict[str, str] = {}
         recorded: dict[str, str] = {}
-        for kind, before, now, instant, _ in pairs:
+        for kind, before, now, *_ in pairs:
             if kind == TIME:
-                if before != now and not self._is_now(instant):
-                    return False
                 continue
             known = self._present.get(before)
             if known is not None:
@@ -266,11 +272,19 @@ class Bindings:
         """Whether no call of this run has had a recorded value as it was recorded."""
         return recorded in self._present or not any(map(is_taken, self.variables.places.get(recorded, ())))
 
-    def _is_now(self, instant: Instant | None) -> bool:
-        """Whether a present time lies within the run of this session."""
+    def _misfit_s(self, pairs: Sequence[Pair]) -> float | None:
+        """How far the times of a call are from where the recorded ones let expect them, at most; None where one of
+        them does not stand for the recorded one.
+        """
         now_s = time.time()
-        began_s = min(self._began_s, now_s)
-        return instant is not None and within(instant, [(began_s - SLACK_S, now_s + SLACK_S)])
+        most_s = 0.0
+        for pair in pairs:
+            if pair.kind == TIME and pair.recorded != pair.present:
+                misfit_s = self.variables.misfit_s(pair, self._began_s, now_s)
+                if misfit_s is None:
+                    return None
+                most_s = max(most_s, misfit_s)
+        return most_s
 
 
 _OF_A_SECRET = "(the secret of this run)"  # noqa: S105 - a text in the place of one

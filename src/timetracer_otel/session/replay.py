@@ -114,6 +114,8 @@ class ReplaySession(BaseSession):
         """Whether equal calls may differ in their secrets, which are in no key."""
         self._contested: dict[Key, list[DependencyEvent]] | None = None
         self._hashes_differ: bool | None = None
+        self._targets: set[str | None] | None = None
+        """The targets of all events; None until they are asked for."""
         self._mocked: dict[str, bool] = {}
         self._live_urls: set[str] = set()
         self.replay_timing: bool = config is not None and config.replay_timing
@@ -404,13 +406,27 @@ class ReplaySession(BaseSession):
             event = self._index.peek(made.key, path, accepts)
             if event is None and thorough and self._hashed_anew():
                 event = self._index.peek(made.key, path, accepts)
-        if event is not None or not bindings.is_on or not _is_comparable(made.call):
+        if event is not None or not bindings.is_on or not _is_comparable(made.call) or self._says_nothing_else(made):
             return event
         with bindings.lock:
             known = bindings.translated(made.call)
             if known is not None:
                 event = self._index.peek(self.redacted(known).key, path, accepts)
             return event or bindings.find(made, path, self._index.is_taken, accepts).event
+
+    def _says_nothing_else(self, made: RedactedCall) -> bool:
+        """Whether a call says nothing but its method and where it goes, which the recording has as it is: such a call
+        is equal to no other one up to names.
+
+        So are the ends of transactions. A replay looks ahead for each of them, recorded or not, and the recording is
+        not to be looked through for variables because of that.
+        """
+        args: Any = made.call.args
+        if type(args) is not dict or [*args.values()] != [made.call.method]:
+            return False
+        if self._targets is None:
+            self._targets = {event.signature.url for event in self._events}
+        return made.signature.url in self._targets
 
     def _hashed_anew(self) -> bool:
         """Whether the recorded arguments have other hashes than the recording made of them, so that it is worth to

@@ -326,6 +326,73 @@ def test_a_time_of_this_run_stands_for_one_of_the_recorded_run() -> None:
     missed(session, stamped(datetime.now(timezone.utc)))
 
 
+HOUR = timedelta(hours=1)
+
+
+def test_a_time_that_was_reckoned_from_the_present_is_as_far_from_it_in_each_run() -> None:
+    insert = "INSERT INTO o (made, due) VALUES (:made, :due)"
+
+    def held(moment: datetime) -> str:
+        return json.dumps({"for": "x", "expires_at": int((moment + HOUR).timestamp())})
+
+    def replayed() -> ReplaySession:
+        made, due = RECORDED_AT, RECORDED_AT + 336 * HOUR
+        return replaying(
+            answered(sql(insert, made=made, due=due), {"rows": [(due, due.replace(tzinfo=None))]}),
+            answered(redis("SET", "token", held(made)), {"replies": [b"OK"]}),
+            answered(redis("GET", "token"), {"replies": [held(made).encode()]}),
+            answered(http(f"http://h/f?Expires={made + HOUR:%Y-%m-%dT%H%%3A%M%%3A%S}Z", method="PUT")),
+        )
+
+    now = datetime.now(timezone.utc)
+    session, due = replayed(), now + 336 * HOUR
+    (row,) = session.match(sql(insert, made=now, due=due)).result.reply["rows"]
+    # Whatever is written without a zone is another text.
+    assert row == (due, (RECORDED_AT + 336 * HOUR).replace(tzinfo=None))
+    session.match(redis("SET", "token", held(now)))
+    assert session.match(redis("GET", "token")).result.reply == {"replies": [held(now).encode()]}
+    session.match(http(f"http://h/f?Expires={now + HOUR:%Y-%m-%dT%H%%3A%M%%3A%S}Z", method="PUT"))
+    for other in (now + 335 * HOUR, now + 336 * HOUR + timedelta(minutes=1), RECORDED_AT + 337 * HOUR, now):
+        missed(replayed(), sql(insert, made=now, due=other))
+    missed(replayed(), redis("SET", "token", held(now + HOUR)))
+    missed(replayed(), redis("SET", "token", held(now - HOUR)))
+
+
+def test_a_time_that_is_far_from_the_run_or_was_given_stays_as_it_was_recorded() -> None:
+    number = int(RECORDED_AT.timestamp()) + 500 * 86_400
+    moved_s = int(datetime.now(timezone.utc).timestamp() - RECORDED_AT.timestamp())
+    session = replaying(answered(http("http://h/phones", {"number": number})))
+    missed(session, http("http://h/phones", {"number": number + moved_s}))
+    until = RECORDED_AT + HOUR
+    session = replaying(
+        answered(http("http://h/licence"), {"until": until.isoformat()}),
+        answered(http("http://h/renew", {"until": until.isoformat()}, method="PUT")),
+    )
+    session.match(http("http://h/licence"))
+    present = (until + timedelta(seconds=moved_s)).isoformat()
+    missed(session, http("http://h/renew", {"until": present}, method="PUT"))
+    # A day tells no distance.
+    session = replaying(answered(http(f"http://h/due?day={RECORDED_AT + 48 * HOUR:%Y-%m-%d}")))
+    missed(session, http(f"http://h/due?day={datetime.now(timezone.utc) + 48 * HOUR:%Y-%m-%d}"))
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_calls_that_differ_in_how_far_a_time_is_have_their_own_answers(first: int) -> None:
+    def until(moment: datetime, seconds: int) -> Call:
+        return http("http://h/slots", {"until": (moment + timedelta(seconds=seconds)).isoformat()}, method="PUT")
+
+    session = replaying(*(answered(until(RECORDED_AT, seconds), {"s": seconds}) for seconds in (60, 80)))
+    session._bindings._began_s -= 86_400
+    asked = (60, 80)[first]
+    assert body_of(session.match(until(datetime.now(timezone.utc), asked))) == {"s": asked}
+    assert body_of(session.match(until(datetime.now(timezone.utc), 140 - asked))) == {"s": 140 - asked}
+    session = replaying(*(answered(until(RECORDED_AT, seconds), {"s": seconds}) for seconds in (60, 80)))
+    session._bindings._began_s -= 86_400
+    # Halfway: either of the two may be meant.
+    error = missed(session, until(datetime.now(timezone.utc), 50))
+    assert "until" in str(error)
+
+
 def test_two_times_may_be_equal_in_one_run_and_differ_in_the_next() -> None:
     now = datetime.now(timezone.utc)
     later = now + timedelta(microseconds=1)
