@@ -270,9 +270,12 @@ class Variables:
             pieces = self.parsed(recorded)
             if not any(value.kind == SECRET for value in values_in(pieces)):
                 continue
-            if not _fit(pieces, present, found, _kind_if_secret, is_named=True):
+            if not _fit(pieces, present, found, self._kind_beside_secrets, is_named=True):
                 return None
         return [pair for pair in found if pair.kind == SECRET]
+
+    def _kind_beside_secrets(self, value: Value) -> str | None:
+        return SECRET if value.kind == SECRET else self.kind_of(value)
 
     def _secrets_in(self, text: str) -> list[Value]:
         return [value for value in values_in(self.parsed(text)) if value.kind == SECRET]
@@ -438,10 +441,6 @@ def _held(
 @cache
 def _unredacted() -> Signer:
     return Signer(Redactor("off"))
-
-
-def _kind_if_secret(value: Value) -> str | None:
-    return SECRET if value.kind == SECRET else None
 
 
 def variables_of(cassette: Cassette) -> Variables:

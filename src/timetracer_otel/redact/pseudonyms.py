@@ -302,7 +302,11 @@ def _base64(secret: str, draw: _Draw) -> str | None:
         return _encoded(_plain(text, draw).encode(), url=url, padded=padded)
     if "=" not in secret and "+" not in secret and "/" not in secret:
         return None  # It is as likely a text without any encoding.
-    return _encoded(draw.bytes(len(content)), url=url, padded=padded)
+    made = _encoded(draw.bytes(len(content)), url=url, padded=padded)
+    # What URLs escape stands in a pseudonym only if its secret had it, and was escaped where it had to be.
+    for mark, letter in ("+", "p"), ("/", "s"):
+        made = made if mark in secret else made.replace(mark, letter)
+    return made
 
 
 def _decoded(text: str, *, url: bool) -> bytes:

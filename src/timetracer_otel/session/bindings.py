@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
@@ -134,6 +134,7 @@ class Bindings:
         path: tuple[str, ...],
         is_taken: Callable[[DependencyEvent], bool],
         accepts: Callable[[DependencyEvent], bool] | None,
+        told_apart: Container[int] = (),
     ) -> Found:
         """The recorded call that is equal to this one but for variables. It is to be called with the lock held.
 
@@ -142,6 +143,7 @@ class Bindings:
             path: Names of the spans around the call.
             is_taken: Whether an event has answered a call already.
             accepts: Whether an event may answer this call. Without it, all may.
+            told_apart: By identity: the events that have an equal one with other secrets. Theirs are compared, too.
         """
         variables = self.variables
         leaves = leaves_of(made.view, self._rules)
@@ -156,6 +158,9 @@ class Bindings:
             if (twin is not None and (twin, event.path) in seen) or (accepts is not None and not accepts(event)):
                 continue
             pairs = variables.pairs(event, leaves)
+            if pairs is not None and id(event) in told_apart:
+                secrets = self._pairs_of_secrets(made.call, event)
+                pairs, twin = None if secrets is None else [*pairs, *secrets], None
             misfit_s = self._misfit_s(pairs or ())
             if pairs is not None and misfit_s is not None and self._may_bind(pairs, is_taken):
                 fitting.append(_Fitting(event, pairs, twin, misfit_s))
@@ -188,14 +193,18 @@ class Bindings:
         """
         fitting: list[tuple[DependencyEvent, list[Pair]]] = []
         for event in events:
-            pairs = self.variables.secret_pairs(event, call)
-            if pairs is not None and self._may_bind(pairs, lambda _: False):
+            pairs = self._pairs_of_secrets(call, event)
+            if pairs is not None:
                 fitting.append((event, pairs))
         if len({frozenset(pair[:3] for pair in pairs) for _, pairs in fitting}) > 1:
             return None
         if fitting:
             self.bind(Found(*fitting[0]))
         return [event for event, _ in fitting]
+
+    def _pairs_of_secrets(self, call: Call, event: DependencyEvent) -> list[Pair] | None:
+        pairs = self.variables.secret_pairs(event, call)
+        return pairs if pairs is not None and self._may_bind(pairs, lambda _: False) else None
 
     def given_back(self, event: DependencyEvent) -> DependencyEvent:
         """The event with present values in its answer, where they are bound; the same one where it holds none."""

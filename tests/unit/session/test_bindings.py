@@ -525,6 +525,32 @@ def test_two_tenants_get_their_own_answers_or_a_refusal() -> None:
     session = session_of(given_, *(answered(call, answer) for call, answer in balances))
     assert body_of(session.match(asked("balance", "real-secret-one"))) == {"n": 1}
     assert body_of(session.match(asked("balance", two))) == {"n": 2}
+    # Answers gave both. The secret of a third one is neither of them.
+    both = [answered(http(f"http://h/token/{n}"), {"token": name}) for n, name in enumerate((one, two))]
+    session = session_of(*both, *(answered(call, answer) for call, answer in balances))
+    missed(session, asked("balance", "real-secret-of-another"))
+    # Known are both, by their first calls.
+    session = session_of(*first, *(answered(call, answer) for call, answer in balances))
+    session.match(asked("login/1", "real-secret-one"))
+    session.match(asked("login/2", "real-secret-two"))
+    missed(session, asked("balance", "real-secret-of-another"))
+    assert body_of(session.match(asked("balance", "real-secret-two"))) == {"n": 2}
+
+
+def test_the_secret_of_another_answers_no_call_with_other_names_either() -> None:
+    def asked(order: str, token: str) -> Call:
+        return http("http://h/orders", {"id": order}, headers=((b"Authorization", f"Bearer {token}".encode()),))
+
+    one, two = "pseudonym-of-one", "pseudonym-of-two"
+    given_ = [answered(http(f"http://h/token/{n}"), {"token": name}) for n, name in enumerate((one, two))]
+    made = [answered(asked(A, token), {"for": token}) for token in (one, two)]
+    session = replaying(*given_, *made, pseudonyms=(one, two))
+    missed(session, asked(P, "real-secret-of-another"))
+    assert body_of(session.match(asked(P, two))) == {"for": two}
+    assert body_of(session.match(asked(P, one))) == {"for": one}
+    # No answer gave them, so nothing says whose the secret is.
+    session = replaying(*made, pseudonyms=(one, two))
+    assert "Several recorded calls match" in str(missed(session, asked(P, "real-secret-of-another")))
 
 
 STEPS = st.lists(
