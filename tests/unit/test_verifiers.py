@@ -69,7 +69,10 @@ def outcome(check: Callable[[str], Any], text: str) -> Any:
         return type(error).__name__
 
 
-@pytest.mark.parametrize(("text", "check", "own"), CHECKS)
+NAMES = ["bcrypt", "werkzeug", "django-hash", "django-signing", "jwt", "itsdangerous", "fernet-text", "fernet-key"]
+
+
+@pytest.mark.parametrize(("text", "check", "own"), CHECKS, ids=NAMES)
 def test_a_check_that_fails_by_a_pseudonym_is_refused(
     verifiers: Verifiers, text: str, check: Callable[[str], Any], own: Any
 ) -> None:
