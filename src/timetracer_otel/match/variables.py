@@ -114,6 +114,8 @@ class Variables:
         self.kinds = frozenset(kinds)
         self.windows = [run_of(one) for one in recordings]
         self.literals = Literals.of(pseudonyms) if SECRET in self.kinds else None
+        self.beside = frozenset(beside.pseudonyms if beside is not None else ()).difference(cassette.pseudonyms)
+        """The pseudonyms of the recording beside alone. It has others than the request's for the same secrets."""
         self.fresh: dict[str, str] = {}
         """The kind of each variable."""
         self.answered: set[str] = set()
@@ -143,6 +145,10 @@ class Variables:
         self._note_given(_request_texts(cassette.request))
         for event in sorted(events, key=lambda event: (id(event) in own, event.start_offset_ms, event.eid)):
             self._note(event)
+
+    def is_own(self, event: DependencyEvent) -> bool:
+        """Whether an event is one of the request, and not of the recording beside it."""
+        return id(event) in self._own
 
     def parsed(self, text: str) -> tuple[Piece, ...]:
         """The pieces of a text, recorded or present."""

@@ -108,6 +108,12 @@ class Pseudonyms:
                 if self.added is not None:
                     self.added(secret, pseudonym, True)
 
+    def keep(self, secret: str, pseudonym: str) -> None:
+        """Give a secret the pseudonym that it has in the recording that goes on, where it has none yet."""
+        with self._lock:
+            if secret and self._given.setdefault(secret, pseudonym) == pseudonym and secret != pseudonym:
+                self._doubtful.add(secret)
+
     def is_one(self, text: str) -> bool:
         """Whether a text is the pseudonym of a secret that was found before."""
         return text in self._taken
@@ -115,7 +121,7 @@ class Pseudonyms:
     def names(self) -> list[str]:
         """The pseudonyms up to now, in the order in which their secrets were found."""
         with self._lock:
-            return list(self._given.values())
+            return list(dict.fromkeys(self._given.values()))
 
     def again(self, pseudonyms: Iterable[str]) -> None:
         """Forget these pseudonyms, which turned out to be values of the recording. Their secrets get others."""

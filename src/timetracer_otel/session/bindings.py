@@ -177,7 +177,7 @@ class Bindings:
                     self._times[pair.recorded] = pair.present if known == pair.present else ""
             else:
                 self._present[pair.recorded] = pair.present
-                self._recorded[pair.present] = pair.recorded
+                self._recorded[self._name_of(pair.recorded, pair.present)] = pair.recorded
                 if pair.recorded != pair.present and pair.present in self.variables.fresh:
                     self.shadowed.add(pair.present)
             if pair.recorded != pair.present:
@@ -196,6 +196,7 @@ class Bindings:
             pairs = self._pairs_of_secrets(call, event)
             if pairs is not None:
                 fitting.append((event, pairs))
+        fitting = [each for each in fitting if self.variables.is_own(each[0])] or fitting
         if len({frozenset(pair[:3] for pair in pairs) for _, pairs in fitting}) > 1:
             return None
         if fitting:
@@ -257,9 +258,10 @@ class Bindings:
                 if known != now:
                     return False
                 continue
-            if self._recorded.get(now, before) != before:
+            name = self._name_of(before, now)
+            if self._recorded.get(name, before) != before:
                 return False
-            if present.setdefault(before, now) != now or recorded.setdefault(now, before) != before:
+            if present.setdefault(before, now) != now or recorded.setdefault(name, before) != before:
                 return False
             if before == now:
                 continue
@@ -267,6 +269,10 @@ class Bindings:
             if gave or not (self._is_own(now, is_taken) and self._is_free(before, is_taken)):
                 return False
         return True
+
+    def _name_of(self, recorded: str, present: str) -> str:
+        """What a present value is called in the book: a secret has a pseudonym in each of two recordings."""
+        return f"{present}\0" if recorded in self.variables.beside else present
 
     def _is_own(self, present: str, is_taken: Callable[[DependencyEvent], bool]) -> bool:
         """Whether a present value may be one that this run made: no answer and no incoming request gave it, and where

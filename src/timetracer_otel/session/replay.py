@@ -325,6 +325,10 @@ class ReplaySession(BaseSession):
             event = self._index.take(other, path, accepts) if other is not None else None
         if event is None and self.config is not None and self.config.allow_repeats:
             event = self._index.again(key, accepts)
+        if event is not None and self.recorder is not None and self._pseudonyms:
+            # What is recorded besides has the same pseudonyms, or nobody could tell that these are the same secrets.
+            for pair in self._bindings.variables.secret_pairs(event, made.call) or ():
+                self.recorder.keep_pseudonym(pair.present, pair.recorded)
         return event
 
     def _with_secrets(self, made: RedactedCall, key: Key, accepts: Accepts | None) -> Accepts | None:

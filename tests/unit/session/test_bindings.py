@@ -492,6 +492,29 @@ def test_the_pseudonyms_of_the_process_count_as_those_of_the_request_do() -> Non
     session.match(http("http://h/b/secret.two", method="POST"))
 
 
+def test_a_secret_has_a_pseudonym_in_the_recording_of_the_request_and_one_in_that_of_the_process() -> None:
+    def asked(token: str, path: str = "health") -> Call:
+        return http(f"http://h/{path}", method="GET", headers=((b"Authorization", f"Bearer {token}".encode()),))
+
+    own = replaying(
+        answered(asked("request.one", "login")),
+        answered(asked("request.one"), {"n": 1}),
+        answered(asked("request.two"), {"n": 2}),
+        pseudonyms=("request.one", "request.two"),
+    ).cassette
+    process = replaying(
+        answered(asked("process.one", "start")),
+        answered(asked("process.two"), {"n": 3}),
+        answered(asked("process.one"), {"n": 4}),
+        pseudonyms=("process.one", "process.two"),
+    ).cassette
+    session = ReplaySession(own, "x.msgpack", beside=process)
+    session.match(asked("the-secret", "start"))
+    session.match(asked("the-secret", "login"))
+    assert [body_of(session.match(asked("the-secret"))) for _ in range(2)] == [{"n": 1}, {"n": 4}]
+    missed(session, asked("the-secret"))
+
+
 def test_two_tenants_get_their_own_answers_or_a_refusal() -> None:
     def asked(path: str, token: str, method: str = "GET") -> Call:
         return http(f"http://h/{path}", method=method, headers=((b"Authorization", f"Bearer {token}".encode()),))
