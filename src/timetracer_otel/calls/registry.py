@@ -88,6 +88,19 @@ class ConnectingInC(Protocol):
         ...
 
 
+class Verifier(NamedTuple):
+    """A function that says whether a secret is genuine: a signature, or the hash of a password."""
+
+    name: str
+    """In its module; that of a method has its class before it (``Signer.unsign``)."""
+    given: Callable[[tuple[Any, ...], Mapping[str, Any]], Any]
+    """What it is asked about, among its arguments: a text or bytes."""
+    fails_by: str = ""
+    """The name of the error, or of a base class of it, that it raises where the secret is not genuine. It returns
+    False otherwise.
+    """
+
+
 @dataclass(frozen=True)
 class UncapturedClients:
     """What a replay must know of clients that have no plugin, in order to refuse their calls, or to count them."""
@@ -104,6 +117,8 @@ class UncapturedClients:
     such a call begins before anything is sent."""
     within_the_process: Collection[str] = ()
     """Libraries that read and write files, and connect to nobody. Their spans are counted, and never refused."""
+    verifiers: Mapping[str, tuple[Verifier, ...]] = field(default_factory=dict)
+    """By module: the functions that say whether a secret is genuine. No pseudonym is."""
     transports: tuple[str, ...] = ()
     """Modules by which telemetry is sent, as far as that does not suppress instrumentation (OpenTelemetry's own
     exporters do, while they send). Only transports: packages of tracing wrap the app's calls, too, and stand on the

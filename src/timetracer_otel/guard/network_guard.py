@@ -46,6 +46,7 @@ from timetracer_otel.guard.places import (
     maker_of,
     places,
 )
+from timetracer_otel.guard.verifiers import Verifiers
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
 __all__ = ["ClosedReplays", "begin", "end", "guarded", "know", "unwatch", "watch"]
@@ -97,6 +98,7 @@ def know(clients: UncapturedClients) -> None:
         if clients is not _clients:
             _clients = clients
             _in_c.know(clients.connectors, clients.names)
+            _verifiers.know(clients.verifiers)
 
 
 def begin(session: BaseSession) -> None:
@@ -198,9 +200,11 @@ def _guard() -> None:
         hooks.guard = _GUARD
         # Also where it listens already: a plugin may have been registered since.
         _in_c.install()
+        _verifiers.install()
     elif before:
         hooks.guard = None
         _in_c.remove()
+        _verifiers.remove()
         _lookup.undo()
         _resolved.clear()
     if guarded and not _hooked:
@@ -287,6 +291,7 @@ def _check(address: str, library: str | None, is_open: bool) -> None:
 
 
 _in_c = CConnections(_check)
+_verifiers = Verifiers()
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:

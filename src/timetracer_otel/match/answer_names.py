@@ -10,8 +10,8 @@ import time
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from timetracer_otel.match.values import TIME, Value, values_in, within
-from timetracer_otel.match.variables import SLACK_S, Pair, Variables, variables_of
+from timetracer_otel.match.values import TIME, Value, values_in
+from timetracer_otel.match.variables import Pair, Variables, variables_of
 from timetracer_otel.types import Binding, Cassette
 
 __all__ = ["AnswerNames"]
@@ -80,18 +80,18 @@ class AnswerNames:
     def _kind_of(self, value: Value) -> str | None:
         variables = self._known()
         kind = variables.kind_of(value) or (
-            None if value.value in variables.known else variables.kind_if_fresh(value)
+            None if value.value in variables.known else variables.kind_in_answer(value)
         )
         return kind if kind in self._kinds else None
 
     def _may_bind(self, pairs: Iterable[Pair]) -> bool:
         """Whether pairs are one to one, and their times lie within the run."""
         now_s = time.time()
-        runs = [(now_s - self._took_s - SLACK_S, now_s + SLACK_S)]
+        began_s = now_s - self._took_s
         present, recorded = dict(self._present), dict(self._recorded)
         for pair in pairs:
             if pair.kind == TIME:
-                if pair.recorded != pair.present and (pair.instant is None or not within(pair.instant, runs)):
+                if pair.recorded != pair.present and self._known().misfit_s(pair, began_s, now_s) is None:
                     return False
             elif (
                 present.setdefault(pair.recorded, pair.present) != pair.present

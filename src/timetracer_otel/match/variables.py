@@ -2,8 +2,9 @@
 
 A *fresh* value was made by the app itself: it has a form that is not met by chance, and stands in a call before any
 answer, or the request that came in, held it. Where a call only asks, and its answer shows that the server knew the
-value, the value is not fresh: nobody knows what was just made up. A *time* is fresh where it lies within the run.
-Pseudonyms of secrets are variables wherever they stand.
+value, the value is not fresh: nobody knows what was just made up. A *time* is fresh where it lies within the run. One
+that the app has reckoned from such a time (when something is due, or ends) moves with the run: another run has it at
+the same distance. Pseudonyms of secrets are variables wherever they stand.
 
 A recording is analysed when a call has no equal one in it, and not before.
 """
@@ -55,6 +56,10 @@ __all__ = ["Pair", "Variables", "answer_texts", "is_given_back", "run_of", "vari
 SLACK_S = 2.0
 """How far outside the run a time may lie: the app takes a time shortly before its recording begins."""
 _DAY_S = 86_400.0
+_USED_WITHIN_S = 30.0
+"""How long before a call the app has reckoned a time that stands in it first, at most."""
+_NUMBERS_S = 400 * _DAY_S
+"""How far outside the run a time may lie that is written as a number."""
 _FEW = 8
 _TIMINGS = (("head_ms",), ("fetches",))
 """What in a reply says when its parts came."""
@@ -72,6 +77,15 @@ class Pair(NamedTuple):
     """What the present one says, where it is a time."""
     texts: tuple[str, str] = ("", "")
     """Both as they stand in the call."""
+    before: Instant | None = None
+    """What the recorded one says, where it is a time."""
+
+
+class _Reckoned(NamedTuple):
+    """When a time was reckoned that lies outside its run, in seconds since the epoch."""
+
+    earliest_s: float
+    latest_s: float
 
 
 class Variables:
@@ -100,6 +114,8 @@ class Variables:
         self.kinds = frozenset(kinds)
         self.windows = [run_of(one) for one in recordings]
         self.literals = Literals.of(pseudonyms) if SECRET in self.kinds else None
+        self.beside = frozenset(beside.pseudonyms if beside is not None else ()).difference(cassette.pseudonyms)
+        """The pseudonyms of the recording beside alone. It has others than the request's for the same secrets."""
         self.fresh: dict[str, str] = {}
         """The kind of each variable."""
         self.answered: set[str] = set()
@@ -108,6 +124,8 @@ class Variables:
         """Every value of the recording, whoever made it."""
         self.places: dict[str, list[DependencyEvent]] = defaultdict(list)
         """The events whose compared parts hold a value, times apart."""
+        self._reckoned: dict[str, _Reckoned] = {}
+        """Times outside the run that the app may have reckoned from one within it."""
         self._everywhere: dict[str, set[int]] = defaultdict(set)
         self._texts: dict[str, str] = {}
         """Each variable as it stands where it was found first."""
@@ -123,17 +141,50 @@ class Variables:
         self._leaves: dict[int, Leaves] = {}
         self._pieces: dict[int, tuple[tuple[Piece, ...], ...]] = {}
         own = {id(event) for event in cassette.events}
+        self._own = own
         self._note_given(_request_texts(cassette.request))
         for event in sorted(events, key=lambda event: (id(event) in own, event.start_offset_ms, event.eid)):
             self._note(event)
+
+    def is_own(self, event: DependencyEvent) -> bool:
+        """Whether an event is one of the request, and not of the recording beside it."""
+        return id(event) in self._own
 
     def parsed(self, text: str) -> tuple[Piece, ...]:
         """The pieces of a text, recorded or present."""
         return pieces_of(text, self.literals)
 
     def kind_of(self, value: Value) -> str | None:
-        """The kind of a value of the recording, where it is a variable."""
-        return self.fresh.get(value.value)
+        """The kind of a value of the recording, where it is a variable, or a time that may move with the run."""
+        return self.fresh.get(value.value) or (TIME if value.value in self._reckoned else None)
+
+    def misfit_s(self, pair: Pair, began_s: float, now_s: float) -> float | None:
+        """How far a present time is from where the recorded one lets expect it; None where it does not stand for it.
+
+        Both lie within their runs (then it is 0), or both as far from their calls, give or take how long the app may
+        have kept them.
+
+        Args:
+            pair: Of two times.
+            began_s: When the present run began.
+            now_s: The time of the present call.
+        """
+        began_s = min(began_s, now_s)
+        if pair.instant is None or pair.before is None:
+            return None
+        reckoned = self._reckoned.get(pair.recorded)
+        if reckoned is None and not within(pair.before, self.windows):
+            # It stands in an answer of the app alone.
+            began, ended = self.windows[0]
+            reckoned = _Reckoned(began + SLACK_S, ended - SLACK_S)
+        if reckoned is None:
+            return 0.0 if within(pair.instant, [(began_s - SLACK_S, now_s + SLACK_S)]) else None
+        moved_s = pair.instant.at_s - pair.before.at_s
+        least_s = max(began_s, now_s - _USED_WITHIN_S) - reckoned.latest_s
+        most_s = now_s - max(reckoned.earliest_s, reckoned.latest_s - _USED_WITHIN_S)
+        if not least_s - SLACK_S <= moved_s <= most_s + SLACK_S:
+            return None
+        return abs(moved_s - (now_s - reckoned.latest_s))
 
     def candidates(
         self, made: Leaves, method: tuple[str, str], recorded: Mapping[str, str]
@@ -225,9 +276,12 @@ class Variables:
             pieces = self.parsed(recorded)
             if not any(value.kind == SECRET for value in values_in(pieces)):
                 continue
-            if not _fit(pieces, present, found, _kind_if_secret, is_named=True):
+            if not _fit(pieces, present, found, self._kind_beside_secrets, is_named=True):
                 return None
         return [pair for pair in found if pair.kind == SECRET]
+
+    def _kind_beside_secrets(self, value: Value) -> str | None:
+        return SECRET if value.kind == SECRET else self.kind_of(value)
 
     def _secrets_in(self, text: str) -> list[Value]:
         return [value for value in values_in(self.parsed(text)) if value.kind == SECRET]
@@ -285,6 +339,8 @@ class Variables:
                 kind = self.kind_if_fresh(value)
                 if kind is not None and (kind in (TIME, SECRET) or name not in held_by_server):
                     self.fresh[name] = kind
+                elif kind is None and TIME in self.kinds and (reckoned := self._when_reckoned(value, event)):
+                    self._reckoned[name] = reckoned
             self.known.add(name)
             if name in self.fresh:
                 self._everywhere[name].add(id(event))
@@ -298,6 +354,8 @@ class Variables:
                     if value.value not in self.fresh:
                         self.answered.add(value.value)
                     self.fresh[value.value] = SECRET
+                if value.value in self._reckoned:
+                    self._answers.add(id(event))
                 if value.value in self.fresh:
                     self._answers.add(id(event))
                     self._everywhere[value.value].add(id(event))
@@ -307,6 +365,26 @@ class Variables:
             alike.append(event)
             self._shape_of[id(event)] = alike
             self._by_method[event.signature.lib, event.signature.method].append(event)
+
+    def _when_reckoned(self, value: Value, event: DependencyEvent | None) -> _Reckoned | None:
+        """When the app may have reckoned a time outside the run, by the call in which it stands first (None: its own
+        answer). None for a time that is too coarse to tell a distance by, and for a number like any other.
+        """
+        instant = value.instant
+        if instant is None or instant.lasts_s > 1.0:
+            return None
+        # The recording of the request is the first one, that of the process beside it the last.
+        began_s, ended_s = self.windows[0 if event is None or id(event) in self._own else -1]
+        if value.value[:1].isdigit() and not began_s - _NUMBERS_S <= instant.at_s <= ended_s + _NUMBERS_S:
+            return None
+        began_s += SLACK_S
+        return _Reckoned(began_s, ended_s - SLACK_S if event is None else began_s + event.start_offset_ms / 1000)
+
+    def kind_in_answer(self, value: Value) -> str | None:
+        """The kind of a value that stands in an answer of the app alone, where the app may have made it."""
+        kind = self.kind_if_fresh(value)
+        moves = kind is None and TIME in self.kinds and self._when_reckoned(value, None) is not None
+        return TIME if moves else kind
 
     def kind_if_fresh(self, value: Value) -> str | None:
         """The kind of a value, provided that the app made it; None where its form says nothing of the sort."""
@@ -350,7 +428,7 @@ def _fit(
         if held is None:
             return False
         value, position = held
-        found.append(Pair(kind, piece.value, value.value, value.instant, (piece.raw, value.raw)))
+        found.append(Pair(kind, piece.value, value.value, value.instant, (piece.raw, value.raw), piece.instant))
     return position == len(text)
 
 
@@ -369,10 +447,6 @@ def _held(
 @cache
 def _unredacted() -> Signer:
     return Signer(Redactor("off"))
-
-
-def _kind_if_secret(value: Value) -> str | None:
-    return SECRET if value.kind == SECRET else None
 
 
 def variables_of(cassette: Cassette) -> Variables:

@@ -108,6 +108,12 @@ class Pseudonyms:
                 if self.added is not None:
                     self.added(secret, pseudonym, True)
 
+    def keep(self, secret: str, pseudonym: str) -> None:
+        """Give a secret the pseudonym that it has in the recording that goes on, where it has none yet."""
+        with self._lock:
+            if secret and self._given.setdefault(secret, pseudonym) == pseudonym and secret != pseudonym:
+                self._doubtful.add(secret)
+
     def is_one(self, text: str) -> bool:
         """Whether a text is the pseudonym of a secret that was found before."""
         return text in self._taken
@@ -115,7 +121,7 @@ class Pseudonyms:
     def names(self) -> list[str]:
         """The pseudonyms up to now, in the order in which their secrets were found."""
         with self._lock:
-            return list(self._given.values())
+            return list(dict.fromkeys(self._given.values()))
 
     def again(self, pseudonyms: Iterable[str]) -> None:
         """Forget these pseudonyms, which turned out to be values of the recording. Their secrets get others."""
@@ -302,7 +308,11 @@ def _base64(secret: str, draw: _Draw) -> str | None:
         return _encoded(_plain(text, draw).encode(), url=url, padded=padded)
     if "=" not in secret and "+" not in secret and "/" not in secret:
         return None  # It is as likely a text without any encoding.
-    return _encoded(draw.bytes(len(content)), url=url, padded=padded)
+    made = _encoded(draw.bytes(len(content)), url=url, padded=padded)
+    # What URLs escape stands in a pseudonym only if its secret had it, and was escaped where it had to be.
+    for mark, letter in ("+", "p"), ("/", "s"):
+        made = made if mark in secret else made.replace(mark, letter)
+    return made
 
 
 def _decoded(text: str, *, url: bool) -> bytes:

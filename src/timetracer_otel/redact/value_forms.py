@@ -36,6 +36,7 @@ PEM: Final = re.compile(
 BCRYPT: Final = re.compile(r"(\$2[abxy]\$\d\d\$[./A-Za-z0-9]{22})([./A-Za-z0-9]{31})")
 HASH_HEAD: Final = re.compile(
     r"\$argon2\w*\$v=\d+\$[\w=,]+\$|\$(?:[156y]|scrypt)\$(?:[\w=,]+\$)?|\{\w+\}|"
+    r"pbkdf2:\w+(?::\d+)?\$|scrypt(?::\d+){3}\$|"
     r"(?:pbkdf2_\w+|scrypt|argon2|bcrypt_sha256|bcrypt|md5|sha1)\$(?:\d+\$)?"
 )
 """What stands before salt and hash of a password: the algorithm and its cost."""

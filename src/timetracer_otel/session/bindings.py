@@ -5,7 +5,7 @@ for variables fixes the bindings of the values in it, for the whole session. A v
 request gave is never bound, nor one that stands elsewhere in the recording.
 
 Times are different in one thing. Two times may be equal in one run and differ in the next, by chance. So a time is
-bound by lying within the run on both sides, and several times may be bound to one.
+bound by where it lies: within the run on both sides, or as far from it. Several times may be bound to one.
 """
 
 # pyright: strict
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from timetracer_otel.match.leaves import leaves_of, mapped, texts_of
 from timetracer_otel.match.renaming import renamed
 from timetracer_otel.match.rules import MatchRules
 from timetracer_otel.match.signature import RedactedCall
-from timetracer_otel.match.values import SECRET, TIME, Instant, Value, replaced, values_in, within
+from timetracer_otel.match.values import SECRET, TIME, Value, replaced, values_in
 from timetracer_otel.match.variables import SLACK_S, Pair, Variables, is_given_back
 from timetracer_otel.redact.content_encoding import decode_body, known_encodings
 from timetracer_otel.redact.redactor import content_headers
@@ -47,6 +47,8 @@ class _Fitting(NamedTuple):
     event: DependencyEvent
     pairs: Sequence[Pair]
     twin: str | None
+    misfit_s: float
+    """How far its times are from where the recorded ones let expect them, at most."""
 
 
 class Bindings:
@@ -132,6 +134,7 @@ class Bindings:
         path: tuple[str, ...],
         is_taken: Callable[[DependencyEvent], bool],
         accepts: Callable[[DependencyEvent], bool] | None,
+        told_apart: Container[int] = (),
     ) -> Found:
         """The recorded call that is equal to this one but for variables. It is to be called with the lock held.
 
@@ -140,6 +143,7 @@ class Bindings:
             path: Names of the spans around the call.
             is_taken: Whether an event has answered a call already.
             accepts: Whether an event may answer this call. Without it, all may.
+            told_apart: By identity: the events that have an equal one with other secrets. Theirs are compared, too.
         """
         variables = self.variables
         leaves = leaves_of(made.view, self._rules)
@@ -154,9 +158,13 @@ class Bindings:
             if (twin is not None and (twin, event.path) in seen) or (accepts is not None and not accepts(event)):
                 continue
             pairs = variables.pairs(event, leaves)
-            if pairs is not None and self._may_bind(pairs, is_taken):
-                fitting.append(_Fitting(event, pairs, twin))
-                if twin is not None:
+            if pairs is not None and id(event) in told_apart:
+                secrets = self._pairs_of_secrets(made.call, event)
+                pairs, twin = None if secrets is None else [*pairs, *secrets], None
+            misfit_s = self._misfit_s(pairs or ())
+            if pairs is not None and misfit_s is not None and self._may_bind(pairs, is_taken):
+                fitting.append(_Fitting(event, pairs, twin, misfit_s))
+                if twin is not None and misfit_s <= SLACK_S:
                     seen.add((twin, event.path))
         return self._chosen(fitting, path)
 
@@ -169,7 +177,7 @@ class Bindings:
                     self._times[pair.recorded] = pair.present if known == pair.present else ""
             else:
                 self._present[pair.recorded] = pair.present
-                self._recorded[pair.present] = pair.recorded
+                self._recorded[self._name_of(pair.recorded, pair.present)] = pair.recorded
                 if pair.recorded != pair.present and pair.present in self.variables.fresh:
                     self.shadowed.add(pair.present)
             if pair.recorded != pair.present:
@@ -185,14 +193,19 @@ class Bindings:
         """
         fitting: list[tuple[DependencyEvent, list[Pair]]] = []
         for event in events:
-            pairs = self.variables.secret_pairs(event, call)
-            if pairs is not None and self._may_bind(pairs, lambda _: False):
+            pairs = self._pairs_of_secrets(call, event)
+            if pairs is not None:
                 fitting.append((event, pairs))
+        fitting = [each for each in fitting if self.variables.is_own(each[0])] or fitting
         if len({frozenset(pair[:3] for pair in pairs) for _, pairs in fitting}) > 1:
             return None
         if fitting:
             self.bind(Found(*fitting[0]))
         return [event for event, _ in fitting]
+
+    def _pairs_of_secrets(self, call: Call, event: DependencyEvent) -> list[Pair] | None:
+        pairs = self.variables.secret_pairs(event, call)
+        return pairs if pairs is not None and self._may_bind(pairs, lambda _: False) else None
 
     def given_back(self, event: DependencyEvent) -> DependencyEvent:
         """The event with present values in its answer, where they are bound; the same one where it holds none."""
@@ -221,6 +234,11 @@ class Bindings:
     def _chosen(self, fitting: Sequence[_Fitting], path: tuple[str, ...]) -> Found:
         if not fitting:
             return Found()
+        least_s = min(each.misfit_s for each in fitting)
+        if max(each.misfit_s for each in fitting) > least_s + SLACK_S:
+            if least_s > SLACK_S:
+                return Found(ambiguous=[each.event for each in fitting])
+            fitting = [each for each in fitting if each.misfit_s <= least_s + SLACK_S]
         ways = {frozenset(pair[:3] for pair in each.pairs if pair.kind != TIME) for each in fitting}
         twins = {each.twin or str(each.event.eid) for each in fitting}
         if len(ways) > 1 and len(twins) > 1:
@@ -232,19 +250,18 @@ class Bindings:
         """Whether pairs agree with one another, with the book, and with the recording."""
         present: dict[str, str] = {}
         recorded: dict[str, str] = {}
-        for kind, before, now, instant, _ in pairs:
+        for kind, before, now, *_ in pairs:
             if kind == TIME:
-                if before != now and not self._is_now(instant):
-                    return False
                 continue
             known = self._present.get(before)
             if known is not None:
                 if known != now:
                     return False
                 continue
-            if self._recorded.get(now, before) != before:
+            name = self._name_of(before, now)
+            if self._recorded.get(name, before) != before:
                 return False
-            if present.setdefault(before, now) != now or recorded.setdefault(now, before) != before:
+            if present.setdefault(before, now) != now or recorded.setdefault(name, before) != before:
                 return False
             if before == now:
                 continue
@@ -252,6 +269,10 @@ class Bindings:
             if gave or not (self._is_own(now, is_taken) and self._is_free(before, is_taken)):
                 return False
         return True
+
+    def _name_of(self, recorded: str, present: str) -> str:
+        """What a present value is called in the book: a secret has a pseudonym in each of two recordings."""
+        return f"{present}\0" if recorded in self.variables.beside else present
 
     def _is_own(self, present: str, is_taken: Callable[[DependencyEvent], bool]) -> bool:
         """Whether a present value may be one that this run made: no answer and no incoming request gave it, and where
@@ -266,11 +287,19 @@ class Bindings:
         """Whether no call of this run has had a recorded value as it was recorded."""
         return recorded in self._present or not any(map(is_taken, self.variables.places.get(recorded, ())))
 
-    def _is_now(self, instant: Instant | None) -> bool:
-        """Whether a present time lies within the run of this session."""
+    def _misfit_s(self, pairs: Sequence[Pair]) -> float | None:
+        """How far the times of a call are from where the recorded ones let expect them, at most; None where one of
+        them does not stand for the recorded one.
+        """
         now_s = time.time()
-        began_s = min(self._began_s, now_s)
-        return instant is not None and within(instant, [(began_s - SLACK_S, now_s + SLACK_S)])
+        most_s = 0.0
+        for pair in pairs:
+            if pair.kind == TIME and pair.recorded != pair.present:
+                misfit_s = self.variables.misfit_s(pair, self._began_s, now_s)
+                if misfit_s is None:
+                    return None
+                most_s = max(most_s, misfit_s)
+        return most_s
 
 
 _OF_A_SECRET = "(the secret of this run)"  # noqa: S105 - a text in the place of one

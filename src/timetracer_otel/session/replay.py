@@ -109,11 +109,16 @@ class ReplaySession(BaseSession):
             self._rules or EVERYTHING,
             is_on=bool(kinds),
         )
-        has_secrets = bool(cassette.pseudonyms or (beside is not None and beside.pseudonyms))
+        self._pseudonyms = (*cassette.pseudonyms, *(beside.pseudonyms if beside is not None else ()))
+        has_secrets = bool(self._pseudonyms)
         self._tells_secrets: bool = has_secrets and SECRET in kinds
         """Whether equal calls may differ in their secrets, which are in no key."""
         self._contested: dict[Key, list[DependencyEvent]] | None = None
+        self._told_apart: set[int] = set()
+        """By identity: the events that have an equal one with other secrets."""
         self._hashes_differ: bool | None = None
+        self._targets: set[str | None] | None = None
+        """The targets of all events; None until they are asked for."""
         self._mocked: dict[str, bool] = {}
         self._live_urls: set[str] = set()
         self.replay_timing: bool = config is not None and config.replay_timing
@@ -320,6 +325,10 @@ class ReplaySession(BaseSession):
             event = self._index.take(other, path, accepts) if other is not None else None
         if event is None and self.config is not None and self.config.allow_repeats:
             event = self._index.again(key, accepts)
+        if event is not None and self.recorder is not None and self._pseudonyms:
+            # What is recorded besides has the same pseudonyms, or nobody could tell that these are the same secrets.
+            for pair in self._bindings.variables.secret_pairs(event, made.call) or ():
+                self.recorder.keep_pseudonym(pair.present, pair.recorded)
         return event
 
     def _with_secrets(self, made: RedactedCall, key: Key, accepts: Accepts | None) -> Accepts | None:
@@ -338,6 +347,7 @@ class ReplaySession(BaseSession):
                     for equal, events in self._index.equal_calls().items()
                     if len({bindings.variables.secrets_of(event) for event in events}) > 1
                 }
+                self._told_apart = {id(event) for events in self._contested.values() for event in events}
             if not self._contested:
                 self._tells_secrets = False
                 return accepts
@@ -367,7 +377,7 @@ class ReplaySession(BaseSession):
             if not _is_comparable(made.call):
                 return _NOTHING
             while True:
-                found = bindings.find(made, path, self._index.is_taken, self._accepts(made))
+                found = bindings.find(made, path, self._index.is_taken, self._accepts(made), self._told_apart)
                 if found.event is None:
                     return found
                 if self._index.take_event(found.event):
@@ -404,13 +414,27 @@ class ReplaySession(BaseSession):
             event = self._index.peek(made.key, path, accepts)
             if event is None and thorough and self._hashed_anew():
                 event = self._index.peek(made.key, path, accepts)
-        if event is not None or not bindings.is_on or not _is_comparable(made.call):
+        if event is not None or not bindings.is_on or not _is_comparable(made.call) or self._says_nothing_else(made):
             return event
         with bindings.lock:
             known = bindings.translated(made.call)
             if known is not None:
                 event = self._index.peek(self.redacted(known).key, path, accepts)
-            return event or bindings.find(made, path, self._index.is_taken, accepts).event
+            return event or bindings.find(made, path, self._index.is_taken, accepts, self._told_apart).event
+
+    def _says_nothing_else(self, made: RedactedCall) -> bool:
+        """Whether a call says nothing but its method and where it goes, which the recording has as it is: such a call
+        is equal to no other one up to names.
+
+        So are the ends of transactions. A replay looks ahead for each of them, recorded or not, and the recording is
+        not to be looked through for variables because of that.
+        """
+        args: Any = made.call.args
+        if type(args) is not dict or [*args.values()] != [made.call.method]:
+            return False
+        if self._targets is None:
+            self._targets = {event.signature.url for event in self._events}
+        return made.signature.url in self._targets
 
     def _hashed_anew(self) -> bool:
         """Whether the recorded arguments have other hashes than the recording made of them, so that it is worth to
@@ -472,6 +496,10 @@ class ReplaySession(BaseSession):
             hint=f"mend the cause and record again, or name the library in {self._wording.live} to call for real.",
         )
         return self._count_miss(error)
+
+    def has_pseudonym(self, text: str) -> bool:
+        """Whether a text holds a pseudonym of the recording, or is a part of one."""
+        return any(name in text or (len(text) >= _SHORTEST_PART and text in name) for name in self._pseudonyms)
 
     def refuse_unrecorded(self, what: str, hint: str) -> ReplayMismatchError:
         """The error for something that recordings never hold; ``what`` names it."""
@@ -586,6 +614,8 @@ class ReplaySession(BaseSession):
 
 
 _NOTHING = Found()
+_SHORTEST_PART = 16
+"""Of a part of a pseudonym that is not met by chance."""
 
 
 def _attempt(

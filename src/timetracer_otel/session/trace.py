@@ -122,6 +122,11 @@ class TraceSession(BaseSession):
         else:
             self._maker = EventMaker(self.config, Redactor.from_policies(goes_on_from.policies), masks=True)
 
+    def keep_pseudonym(self, secret: str, pseudonym: str) -> None:
+        """Say which pseudonym a secret has in the recording that this one goes on from."""
+        if self._maker.book is not None:
+            self._maker.book.pseudonyms.keep(secret, pseudonym)
+
     @property
     def mode(self) -> TraceMode:
         """`TraceMode.RECORD`."""

@@ -37,6 +37,8 @@ JWT = (
         ("d41d8cd98f00b204e9800998ecf8427e", r"[0-9a-f]{32}"),
         ("D41D8CD98F00B204E9800998ECF8427E", r"[0-9A-F]{32}"),
         ("$2b$12$" + "a" * 22 + "B" * 31, r"\$2b\$12\$a{22}[A-Z]{31}"),
+        ("pbkdf2:sha256:1000$sAlt$" + "0f" * 32, r"pbkdf2:sha256:1000\$[a-z][A-Z][a-z]{2}\$(\d[a-z]){32}"),
+        ("scrypt:32768:8:1$sAlt$" + "0f" * 64, r"scrypt:32768:8:1\$[a-z][A-Z][a-z]{2}\$(\d[a-z]){64}"),
         ("pässwörd", r"[a-z][à-ÿß][a-z]{3}[à-ÿß][a-z]{2}"),
         ("2024-02-29T12:30:15.123456+02:00", r"\d{4}-[01]\d-[0-2]\d[T][0-2]\d:[0-5]\d:[0-5]\d\.\d{6}\+02:00"),
         ("10.20.30.40", r"(?:\d{1,3}\.){3}\d{1,3}"),
@@ -70,6 +72,17 @@ def test_base64_of_bytes_and_of_text() -> None:
     assert made != key
     pair = names.of(base64.b64encode(b"ada:hunter22").decode())
     assert re.fullmatch(rb"[a-z]{3}:[a-z]{6}\d\d", base64.b64decode(pair, validate=True))
+
+
+@pytest.mark.parametrize("marks", ["+", "/"])
+def test_a_pseudonym_has_nothing_to_escape_that_its_secret_had_not(marks: str) -> None:
+    # A URL with the secret in it, as it stands, has the pseudonym as it stands.
+    secret = base64.b64encode(bytes(range(30, 126))).decode().replace("+", marks).replace("/", marks)
+    secret = secret if marks in secret else secret[:-8] + marks + secret[-7:]
+    names = Pseudonyms()
+    made = [names.of(f"{secret[:-4]}{at:04}") for at in range(40)]
+    assert not set("+/") - {marks} & set("".join(made))
+    assert all(base64.b64decode(each, validate=True) for each in made)
 
 
 def test_a_token_keeps_its_claims_and_loses_its_signature() -> None:

@@ -326,6 +326,73 @@ def test_a_time_of_this_run_stands_for_one_of_the_recorded_run() -> None:
     missed(session, stamped(datetime.now(timezone.utc)))
 
 
+HOUR = timedelta(hours=1)
+
+
+def test_a_time_that_was_reckoned_from_the_present_is_as_far_from_it_in_each_run() -> None:
+    insert = "INSERT INTO o (made, due) VALUES (:made, :due)"
+
+    def held(moment: datetime) -> str:
+        return json.dumps({"for": "x", "expires_at": int((moment + HOUR).timestamp())})
+
+    def replayed() -> ReplaySession:
+        made, due = RECORDED_AT, RECORDED_AT + 336 * HOUR
+        return replaying(
+            answered(sql(insert, made=made, due=due), {"rows": [(due, due.replace(tzinfo=None))]}),
+            answered(redis("SET", "token", held(made)), {"replies": [b"OK"]}),
+            answered(redis("GET", "token"), {"replies": [held(made).encode()]}),
+            answered(http(f"http://h/f?Expires={made + HOUR:%Y-%m-%dT%H%%3A%M%%3A%S}Z", method="PUT")),
+        )
+
+    now = datetime.now(timezone.utc)
+    session, due = replayed(), now + 336 * HOUR
+    (row,) = session.match(sql(insert, made=now, due=due)).result.reply["rows"]
+    # Whatever is written without a zone is another text.
+    assert row == (due, (RECORDED_AT + 336 * HOUR).replace(tzinfo=None))
+    session.match(redis("SET", "token", held(now)))
+    assert session.match(redis("GET", "token")).result.reply == {"replies": [held(now).encode()]}
+    session.match(http(f"http://h/f?Expires={now + HOUR:%Y-%m-%dT%H%%3A%M%%3A%S}Z", method="PUT"))
+    for other in (now + 335 * HOUR, now + 336 * HOUR + timedelta(minutes=1), RECORDED_AT + 337 * HOUR, now):
+        missed(replayed(), sql(insert, made=now, due=other))
+    missed(replayed(), redis("SET", "token", held(now + HOUR)))
+    missed(replayed(), redis("SET", "token", held(now - HOUR)))
+
+
+def test_a_time_that_is_far_from_the_run_or_was_given_stays_as_it_was_recorded() -> None:
+    number = int(RECORDED_AT.timestamp()) + 500 * 86_400
+    moved_s = int(datetime.now(timezone.utc).timestamp() - RECORDED_AT.timestamp())
+    session = replaying(answered(http("http://h/phones", {"number": number})))
+    missed(session, http("http://h/phones", {"number": number + moved_s}))
+    until = RECORDED_AT + HOUR
+    session = replaying(
+        answered(http("http://h/licence"), {"until": until.isoformat()}),
+        answered(http("http://h/renew", {"until": until.isoformat()}, method="PUT")),
+    )
+    session.match(http("http://h/licence"))
+    present = (until + timedelta(seconds=moved_s)).isoformat()
+    missed(session, http("http://h/renew", {"until": present}, method="PUT"))
+    # A day tells no distance.
+    session = replaying(answered(http(f"http://h/due?day={RECORDED_AT + 48 * HOUR:%Y-%m-%d}")))
+    missed(session, http(f"http://h/due?day={datetime.now(timezone.utc) + 48 * HOUR:%Y-%m-%d}"))
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_calls_that_differ_in_how_far_a_time_is_have_their_own_answers(first: int) -> None:
+    def until(moment: datetime, seconds: int) -> Call:
+        return http("http://h/slots", {"until": (moment + timedelta(seconds=seconds)).isoformat()}, method="PUT")
+
+    session = replaying(*(answered(until(RECORDED_AT, seconds), {"s": seconds}) for seconds in (60, 80)))
+    session._bindings._began_s -= 86_400
+    asked = (60, 80)[first]
+    assert body_of(session.match(until(datetime.now(timezone.utc), asked))) == {"s": asked}
+    assert body_of(session.match(until(datetime.now(timezone.utc), 140 - asked))) == {"s": 140 - asked}
+    session = replaying(*(answered(until(RECORDED_AT, seconds), {"s": seconds}) for seconds in (60, 80)))
+    session._bindings._began_s -= 86_400
+    # Halfway: either of the two may be meant.
+    error = missed(session, until(datetime.now(timezone.utc), 50))
+    assert "until" in str(error)
+
+
 def test_two_times_may_be_equal_in_one_run_and_differ_in_the_next() -> None:
     now = datetime.now(timezone.utc)
     later = now + timedelta(microseconds=1)
@@ -425,6 +492,29 @@ def test_the_pseudonyms_of_the_process_count_as_those_of_the_request_do() -> Non
     session.match(http("http://h/b/secret.two", method="POST"))
 
 
+def test_a_secret_has_a_pseudonym_in_the_recording_of_the_request_and_one_in_that_of_the_process() -> None:
+    def asked(token: str, path: str = "health") -> Call:
+        return http(f"http://h/{path}", method="GET", headers=((b"Authorization", f"Bearer {token}".encode()),))
+
+    own = replaying(
+        answered(asked("request.one", "login")),
+        answered(asked("request.one"), {"n": 1}),
+        answered(asked("request.two"), {"n": 2}),
+        pseudonyms=("request.one", "request.two"),
+    ).cassette
+    process = replaying(
+        answered(asked("process.one", "start")),
+        answered(asked("process.two"), {"n": 3}),
+        answered(asked("process.one"), {"n": 4}),
+        pseudonyms=("process.one", "process.two"),
+    ).cassette
+    session = ReplaySession(own, "x.msgpack", beside=process)
+    session.match(asked("the-secret", "start"))
+    session.match(asked("the-secret", "login"))
+    assert [body_of(session.match(asked("the-secret"))) for _ in range(2)] == [{"n": 1}, {"n": 4}]
+    missed(session, asked("the-secret"))
+
+
 def test_two_tenants_get_their_own_answers_or_a_refusal() -> None:
     def asked(path: str, token: str, method: str = "GET") -> Call:
         return http(f"http://h/{path}", method=method, headers=((b"Authorization", f"Bearer {token}".encode()),))
@@ -458,6 +548,32 @@ def test_two_tenants_get_their_own_answers_or_a_refusal() -> None:
     session = session_of(given_, *(answered(call, answer) for call, answer in balances))
     assert body_of(session.match(asked("balance", "real-secret-one"))) == {"n": 1}
     assert body_of(session.match(asked("balance", two))) == {"n": 2}
+    # Answers gave both. The secret of a third one is neither of them.
+    both = [answered(http(f"http://h/token/{n}"), {"token": name}) for n, name in enumerate((one, two))]
+    session = session_of(*both, *(answered(call, answer) for call, answer in balances))
+    missed(session, asked("balance", "real-secret-of-another"))
+    # Known are both, by their first calls.
+    session = session_of(*first, *(answered(call, answer) for call, answer in balances))
+    session.match(asked("login/1", "real-secret-one"))
+    session.match(asked("login/2", "real-secret-two"))
+    missed(session, asked("balance", "real-secret-of-another"))
+    assert body_of(session.match(asked("balance", "real-secret-two"))) == {"n": 2}
+
+
+def test_the_secret_of_another_answers_no_call_with_other_names_either() -> None:
+    def asked(order: str, token: str) -> Call:
+        return http("http://h/orders", {"id": order}, headers=((b"Authorization", f"Bearer {token}".encode()),))
+
+    one, two = "pseudonym-of-one", "pseudonym-of-two"
+    given_ = [answered(http(f"http://h/token/{n}"), {"token": name}) for n, name in enumerate((one, two))]
+    made = [answered(asked(A, token), {"for": token}) for token in (one, two)]
+    session = replaying(*given_, *made, pseudonyms=(one, two))
+    missed(session, asked(P, "real-secret-of-another"))
+    assert body_of(session.match(asked(P, two))) == {"for": two}
+    assert body_of(session.match(asked(P, one))) == {"for": one}
+    # No answer gave them, so nothing says whose the secret is.
+    session = replaying(*made, pseudonyms=(one, two))
+    assert "Several recorded calls match" in str(missed(session, asked(P, "real-secret-of-another")))
 
 
 STEPS = st.lists(

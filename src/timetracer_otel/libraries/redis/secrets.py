@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from timetracer_otel.constants import REDACTED
 from timetracer_otel.libraries.redis.commands import Command, carries, is_transaction, key_position, name_of, text
+from timetracer_otel.libraries.redis.messages import without_sender
 from timetracer_otel.match.leaves import texts_of
 from timetracer_otel.redact.errors import SHORTEST_SECRET, edited_errors, replacing
 from timetracer_otel.redact.forms import CallForm
@@ -57,6 +58,9 @@ class _Commands(CallForm):
 
     def error_text(self, text: str) -> str:
         return without_quoted_arguments(text)
+
+    def compared(self, args: Any) -> Any:
+        return without_sender(args)
 
     def subject(self, args: Any) -> str | None:
         """The key of a single command, or what else it asks about."""

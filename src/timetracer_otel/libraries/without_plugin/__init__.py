@@ -13,6 +13,7 @@ from typing import Final
 
 from timetracer_otel.calls.registry import UncapturedClients
 from timetracer_otel.libraries.without_plugin.connectors import CONNECTORS
+from timetracer_otel.libraries.without_plugin.verifiers import VERIFIERS
 
 __all__ = ["CLIENTS"]
 
@@ -47,6 +48,7 @@ CLIENTS: Final = UncapturedClients(
             *("pymemcache", "grpc", "kafka", "aiokafka", "confluent_kafka", "pika", "aio_pika", "urllib3", "urllib"),
         }
     ),
+    verifiers=VERIFIERS,
     within_the_process=frozenset({"sqlite3"}),
     transports=(
         *("opentelemetry.exporter", "opentelemetry.sdk", "sentry_sdk.transport", "sentry_sdk.worker"),

@@ -7,6 +7,7 @@ from importlib import import_module
 from types import ModuleType, SimpleNamespace
 from typing import Any, Final
 
+from timetracer_otel.base.hosts import address_of_url
 from timetracer_otel.calls.registry import Connector
 from timetracer_otel.libraries.kits.dbapi.call import unrecorded
 from timetracer_otel.libraries.kits.dbapi.driver import Driver, ValueType
@@ -19,6 +20,8 @@ from timetracer_otel.libraries.kits.dbapi.replay_connection import (
 from timetracer_otel.libraries.kits.dbapi.target import Target
 
 __all__ = ["PSYCOPG", "LibpqInfo", "PsycopgConnection", "libpq_address"]
+
+_PORT = 5432
 
 
 class LibpqInfo(SimpleNamespace):
@@ -37,6 +40,29 @@ class LibpqInfo(SimpleNamespace):
         major, second, third = (*(self._target.server_version or (0,)), 0, 0)[:3]
         # Before PostgreSQL 10 the first two of three numbers named the major release.
         return major * 10_000 + (second if major >= 10 else second * 100 + third)
+
+    @property
+    def host(self) -> str:
+        """Where connections go: a host, or the folder of a socket. Empty where nothing names it.
+
+        OpenTelemetry's instrumentation of SQLAlchemy asks for it where the engine's URL has no host.
+        """
+        return self._address[0]
+
+    @property
+    def port(self) -> int:
+        """The port, which is also the end of a socket's name."""
+        return self._address[1]
+
+    @property
+    def _address(self) -> tuple[str, int]:
+        address = address_of_url(self._target.address or "")
+        if address is None:
+            return "", _PORT
+        if not address.is_path:
+            return address.host, int(address.port or _PORT)
+        folder, _, port = address.host.rpartition("/.s.PGSQL.")
+        return (folder, int(port)) if port.isdigit() else (address.host, _PORT)
 
 
 class PsycopgConnection(TwoPhaseConnection, ExecutingConnection):
@@ -119,7 +145,7 @@ def libpq_address(parameters: Mapping[str, Any]) -> str:
     https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
     """
     host = parameters.get("hostaddr") or parameters.get("host") or "the local PostgreSQL"
-    port = parameters.get("port") or 5432
+    port = parameters.get("port") or _PORT
     return f"{host}/.s.PGSQL.{port}" if host.startswith("/") else f"{host}:{port}"
 
 

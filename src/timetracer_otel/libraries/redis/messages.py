@@ -1,0 +1,53 @@
+"""Messages of Kombu, in which Celery sends its tasks over Redis: what in them says who sent them.
+
+The number of the process with the name of its host (``origin``), and an address for replies that is made of the
+process's and the thread's number (``reply_to``): all messages of one thread have the same, and which thread sends
+what differs from run to run. Neither is part of what is asked for.
+
+https://docs.celeryq.dev/en/stable/internals/protocol.html
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+__all__ = ["without_sender"]
+
+_MARK: Final = '"delivery_tag"'
+"""Every message has one."""
+_DIGITS: Final = "[0-9a-f]"
+_SENDER: Final = re.compile(
+    rf"""
+    (?P<name>"origin":\s*)"[a-z]*\d+@[^"\\]*"
+    # Kombu makes an UUID of names, which is of version 3 or 5. Whoever chooses an address chooses another form.
+    | (?P<address>"reply_to":\s*)"{_DIGITS}{{8}}-{_DIGITS}{{4}}-[35]{_DIGITS}{{3}}-{_DIGITS}{{4}}-{_DIGITS}{{12}}"
+    """,
+    re.VERBOSE,
+)
+
+
+def without_sender(args: Any) -> Any:
+    """The words of a command, or of several, without what the messages in them say of their sender. The same object
+    where there is no message.
+    """
+    if type(args) is not list:
+        return args
+    made = [_without_sender(word) for word in args]
+    return args if all(map(_is, made, args)) else made
+
+
+def _without_sender(word: Any) -> Any:
+    if type(word) is str:
+        return _SENDER.sub(_blank, word) if _MARK in word else word
+    if type(word) is bytes:
+        return _without_sender(word.decode("latin-1")).encode("latin-1") if _MARK.encode() in word else word
+    return without_sender(word)
+
+
+def _blank(found: re.Match[str]) -> str:
+    return f'{found["name"] or found["address"]}""'
+
+
+def _is(one: Any, other: Any) -> bool:
+    return one is other
