@@ -18,6 +18,7 @@ from timetracer_otel.exceptions import CassetteError, CassetteNotFoundError
 from timetracer_otel.match.process_recordings import join
 from timetracer_otel.match.roots import RootFacts, fits_route, request_differences, root_facts
 from timetracer_otel.redact.redactor import Redactor
+from timetracer_otel.redact.shown import without_known_forms
 from timetracer_otel.types import Cassette, RequestSnapshot
 
 __all__ = ["CassetteLibrary", "LibraryEntry"]
@@ -208,10 +209,12 @@ class CassetteLibrary:
     def _candidate(self, entry: LibraryEntry, request: RequestSnapshot) -> str:
         lines = [f"{entry.request} ({Path(entry.path).name})"]
         try:
-            found = request_differences(self.read(entry).request, request, entry.redactor)
+            cassette = self.read(entry)
         except CassetteError as fault:
             return f"{lines[0]}\n    {fault}"
-        lines += [f"    {difference}" for difference in found[:_MOST_DIFFERENCES]]
+        found = request_differences(cassette.request, request, entry.redactor)
+        shown = [without_known_forms(str(difference), cassette.pseudonyms) for difference in found]
+        lines += [f"    {difference}" for difference in shown[:_MOST_DIFFERENCES]]
         return "\n".join(lines)
 
     def _note(self, head: Cassette | CassetteError) -> None:

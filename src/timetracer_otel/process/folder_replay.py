@@ -30,6 +30,7 @@ from timetracer_otel.otel.spans import LiveSpan
 from timetracer_otel.process import closed_world
 from timetracer_otel.process.ledger import ReplayLedger
 from timetracer_otel.process.refusing import RefusingSession
+from timetracer_otel.redact.shown import without_known_forms
 from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.types import BodySnapshot, Cassette, RequestSnapshot, Verdict
 
@@ -64,6 +65,11 @@ class _Open(NamedTuple):
 def _named_by(incoming: IncomingRequest) -> str | None:
     lines = [value.decode("latin-1") for name, value in incoming.headers if name.lower() == b"baggage"]
     return named_cassette(",".join(lines))
+
+
+def _line_of(request: RequestSnapshot) -> str:
+    """A request that has come in, as it is told. What of it is secret by its form is not."""
+    return f"{request.method} {without_known_forms(request.path)}"
 
 
 def _cassette_of(session: ReplaySession) -> str | None:
@@ -230,7 +236,7 @@ class FolderReplay:
         self, request: RequestSnapshot, named: str | None, by_span: bool, left_out: bool = False
     ) -> ReplaySession:
         entry = self.library.choose(request, named)
-        line = f"{request.method} {request.path}"
+        line = _line_of(request)
         session = self._chosen(entry, request) if entry is not None else self._refusing(request, named)
         session.on_miss = partial(self._ledger.missed, line)
         # A recording leaves out excluded requests. That they have no cassette is no miss, so they are not counted.
@@ -311,7 +317,7 @@ class FolderReplay:
             cassette = self.library.read(entry)
         except CassetteError as fault:
             return RefusingSession(
-                f"The recording of {request.method} {request.path} cannot be read",
+                f"The recording of {_line_of(request)} cannot be read",
                 self._config,
                 cause=str(fault),
                 hint="record the request again.",
@@ -326,7 +332,7 @@ class FolderReplay:
         return session
 
     def _refusing(self, request: RequestSnapshot, named: str | None) -> RefusingSession:
-        line = f"{request.method} {request.path}"
+        line = _line_of(request)
         if named is not None:
             return RefusingSession(
                 f"There is no cassette {named!r} in {self.library.directory}",

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-__all__ = ["MAX_DECODED_BYTES", "decode_body", "encode_body", "known_encodings"]
+__all__ = ["GZIP_MAGIC", "MAX_DECODED_BYTES", "decode_body", "encode_body", "known_encodings"]
 
 MAX_DECODED_BYTES = 256 * 1024 * 1024
 """A body that is longer than this when decoded is taken for a decompression bomb, and stays undecoded."""
@@ -86,7 +86,7 @@ def _inflate(data: bytes, window_bits: int = 16 + zlib.MAX_WBITS) -> Iterator[by
         rest = decompressor.unused_data + data[position + _PIECE_BYTES :]
         # gzip may have several members, one after the other (RFC 1952 section 2.2). Clients ignore any other bytes
         # there.
-        data = rest if window_bits > zlib.MAX_WBITS and rest.startswith(_GZIP_MAGIC) else b""
+        data = rest if window_bits > zlib.MAX_WBITS and rest.startswith(GZIP_MAGIC) else b""
 
 
 def _inflate_either(data: bytes) -> Iterator[bytes]:
@@ -144,7 +144,8 @@ def _zstd(data: bytes) -> bytes:
     return bytes(zstandard.ZstdCompressor().compress(data))
 
 
-_GZIP_MAGIC = b"\x1f\x8b"
+GZIP_MAGIC = b"\x1f\x8b"
+"""What a gzip file begins with (RFC 1952 section 2.3.1)."""
 _DECODERS: dict[str, Callable[[bytes], Iterator[bytes]]] = {
     "identity": lambda data: iter((data,)),
     "gzip": _inflate,

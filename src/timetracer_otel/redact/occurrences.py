@@ -283,7 +283,9 @@ def _raw(text: str) -> bytes:
 
 
 def _written(text: str) -> list[bytes]:
-    """A text as URLs, JSON, HTML and Python write it; always as many forms, in the same order."""
+    """A text as URLs, JSON, HTML, Python and SQL write it, and Redis in errors; always as many forms, in the same
+    order.
+    """
     plain = _raw(text)
     quoted = quote(plain, safe="")
     in_json = json.dumps(text)[1:-1]
@@ -303,4 +305,11 @@ def _written(text: str) -> list[bytes]:
         html.escape(text, quote=False).encode("utf-8", "replace"),
         repr(text)[1:-1].encode("utf-8", "replace"),
         repr(plain)[2:-1].encode(),
+        quote(quote_plus(plain), safe="").encode(),
+        _raw(text.replace("'", "''")),
+        _raw(text.replace("%", "%%")),
+        _raw(text.replace("\\", "\\\\").replace("'", "''")),
+        _raw(text.replace("\\", "\\\\").replace("'", "''").replace("%", "%%")),
+        _raw(text.replace("'", "''").replace("%", "%%")),
+        _raw(text.replace("\r\n", "  ").replace("\n", " ")),
     ]

@@ -53,6 +53,11 @@ _NEAR_BYTES: Final = 400
 _WORDS_OF_TEXT: Final = frozenset({"token"})
 _SESSION_COOKIE: Final = re.compile(rb"sess|sid|auth|token|csrf|xsrf|jwt|sso|remember|login|secret|pass|key|id$")
 _TOO_SHORT: Final = 4
+_ESCAPED: Final = (
+    *(b"BEGIN%20", b"BEGIN+", b"%3A%2F%2F", b"asic%20", b"earer%20", b"asic+", b"earer+", b"Key%3D"),
+    *(b"%3a%2f%2f", b"Key%3d"),
+)
+"""What tells, in a URL or a form, that there may be a secret which its surroundings tell."""
 
 
 class Pseudonymiser(Redactor):
@@ -246,17 +251,25 @@ class Pseudonymiser(Redactor):
         self.note(data)
         return super()._edits(data, content_type)
 
-    def _edits_of_text(self, data: bytes) -> list[Edit]:
+    def _edits_of_text(self, data: bytes, *, quoted: bool = False) -> list[Edit]:
         return [
-            Edit(edit.start, edit.stop, self.in_part(data[edit.start : edit.stop], ""))
-            for edit in super()._edits_of_text(data)
+            Edit(edit.start, edit.stop, self._assigned(data, edit.start, edit.stop))
+            for edit in super()._edits_of_text(data, quoted=quoted)
         ]
+
+    def _assigned(self, data: bytes, start: int, stop: int) -> bytes:
+        """The pseudonym of a value that a text gives to a name. Code has escapes in quotes, as JSON has."""
+        value = data[start:stop]
+        if b"\\" in value and data[start - 1 : start] == b'"' == data[stop : stop + 1]:
+            made = self._json_scalar(b'"' + value + b'"', "")
+            return value if made is None else made[1:-1]
+        return self.in_part(value, "")
 
     def note(self, data: bytes) -> None:
         """Take note of what is secret by its form in a text, so that it is replaced wherever it stands."""
         inner: list[bytes] = []
         self._note_known(data, inner)
-        if b"BEGIN%20" in data or b"BEGIN+" in data or b"%3A%2F%2F" in data:
+        if any(mark in data for mark in _ESCAPED):
             inner.append(unquote_to_bytes(data.replace(b"+", b" ")))
         for text in inner:
             self._note_known(text, [])
@@ -342,13 +355,11 @@ class Pseudonymiser(Redactor):
     def in_xml(self, value: bytes, name: str) -> bytes | None:
         """The pseudonym of a text in XML, with its escapes."""
         plain = html.unescape(_utf8(value))
-        if plain.startswith("<![CDATA["):
-            return None
         made = self._composed(plain, name)
         return html.escape(made, quote=b"&quot;" in value).encode("utf-8", "surrogateescape")
 
 
-_WITHOUT_TEXT: Final = (b"image/", b"video/", b"audio/", b"font/", b"application/zip", b"application/gzip")
+_WITHOUT_TEXT: Final = (b"image/", b"video/", b"audio/", b"font/", b"application/zip")
 
 
 def _nothing(*texts: str) -> None:

@@ -209,7 +209,10 @@ def _plain(secret: str, draw: _Draw) -> str:
     nothing but that.
     """
     made = "".join([draw.pick(_ALPHABETS[char]) if char in _ALPHABETS else _beside(char, draw) for char in secret])
-    return made if made != secret else "".join(draw.pick("!#$%&*+-=?@^_~") for _ in secret)
+    # A short text may come out as it was, by chance: the caller draws again.
+    if made != secret or any(char in _ALPHABETS or char >= "\x80" for char in secret):
+        return made
+    return "".join(draw.pick("!#$%&*+-=?@^_~") for _ in secret)
 
 
 def _beside(char: str, draw: _Draw) -> str:

@@ -7,6 +7,8 @@ changed, never the app's own objects.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
@@ -14,9 +16,9 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, unquote_plus
 
 from timetracer_otel.constants import REDACTED
-from timetracer_otel.redact.content_encoding import decode_body, encode_body, known_encodings
+from timetracer_otel.redact.content_encoding import GZIP_MAGIC, decode_body, encode_body, known_encodings
 from timetracer_otel.redact.own_rules import OwnRules
-from timetracer_otel.redact.secret_forms import assigned_secrets
+from timetracer_otel.redact.secret_forms import assigned_secrets, may_hold_assignment
 from timetracer_otel.redact.secret_names import (
     COOKIE_HEADERS,
     FIRST_FIELDS,
@@ -37,6 +39,7 @@ from timetracer_otel.redact.splice import (
     json_edits,
     json_key_pattern,
     json_path_edits,
+    json_values,
     move_boundaries,
     multipart_edits,
     xml_edits,
@@ -63,6 +66,23 @@ _NO_PLACES = (_NAME_RULE, "pattern:", "function:")
 _SHORTEST_TEXT = 8
 _ROWS = frozenset({tuple, list})
 _LEAVES = frozenset({str, bytes, int, float, bool, type(None)})
+_GIVES_QUOTED = re.compile(rb'[:=]\s*\\+"')
+"""A text of JSON in which something is given a value in quotes. Most bodies have none, and are not gone through."""
+_QUOTES = frozenset({b"'", b'"', b"`"})
+_TEXTS = frozenset(
+    b"application/" + kind
+    for kind in (
+        b"yaml",
+        b"x-yaml",
+        b"toml",
+        b"javascript",
+        b"x-javascript",
+        b"ecmascript",
+        b"graphql",
+        b"sql",
+        b"x-sh",
+    )
+)
 _BRACKETS: frozenset[str | bytes] = frozenset({"{", "[", b"{", b"["})
 _COOKIE_ATTRIBUTES = frozenset(
     {
@@ -200,8 +220,38 @@ class Redactor:
         edits = self._edits_of_text(data)
         return apply_edits(data, edits).decode("utf-8", "surrogatepass") if edits else text
 
-    def _edits_of_text(self, data: bytes) -> list[Edit]:
-        return [Edit(start, stop, _REDACTED) for start, stop in assigned_secrets(data, self._fields)]
+    def _edits_of_text(self, data: bytes, *, quoted: bool = False) -> list[Edit]:
+        """The values that a text gives to secret names; ``quoted``: those in quotes alone."""
+        return [
+            Edit(start, stop, _REDACTED)
+            for start, stop in assigned_secrets(data, self._fields)
+            if not quoted or data[start - 1 : start] in _QUOTES
+        ]
+
+    def _edits_of_json(self, data: bytes) -> list[Edit]:
+        """The values of secret keys, and those in texts that are JSON or code: GraphQL, a message of a queue."""
+        edits = list(json_edits(data, self._json_keys, self._replacing))
+        if self._first or b'\\"' not in data or not _GIVES_QUOTED.search(data) or not may_hold_assignment(data):
+            return edits
+        for start, stop, name in json_values(data):
+            inner = data[start:stop]
+            if b'\\"' not in inner or (name is not None and name in self._fields) or not may_hold_assignment(inner):
+                continue
+            try:
+                plain: str = json.loads(inner)
+            except ValueError:
+                continue
+            made = self._document(plain) if plain[:1] in _BRACKETS else plain
+            if made == plain:  # A query of GraphQL begins with a brace, too.
+                made = self._code(plain)
+            if made != plain:
+                edits.append(Edit(start, stop, json.dumps(made, ensure_ascii=inner.isascii()).encode()))
+        return apart(edits)
+
+    def _code(self, text: str) -> str:
+        data = text.encode("utf-8", "surrogatepass")
+        edits = self._edits_of_text(data, quoted=True)
+        return apply_edits(data, edits).decode("utf-8", "surrogatepass") if edits else text
 
     def is_secret_field(self, name: str) -> bool:
         """Whether the value of a field (of a JSON object, a form, a table) is replaced."""
@@ -311,15 +361,19 @@ class Redactor:
             return list(multipart_edits(data, boundary, self._fields, self._json_keys, self._replacing))
         textual = b"json" in kind or kind.startswith(b"text/")
         if textual or ((not kind or not self._first) and data.lstrip()[:1] in (b"{", b"[")):
-            edits = list(json_edits(data, self._json_keys, self._replacing))
+            edits = self._edits_of_json(data)
             if self.own.paths:
                 edits = apart([*edits, *json_path_edits(data, self.own.paths, self._replacing)])
             if edits or self._first or b"json" in kind:
                 return edits
-        if not self._first and (b"xml" in kind or b"html" in kind or data.lstrip()[:1] == b"<"):
-            return apart(xml_edits(data, xml_patterns(self._fields), self._replacing))
-        if not self._first and kind == b"text/plain":
-            return self._edits_of_text(data)
+        if self._first:
+            return []
+        if b"xml" in kind or data.lstrip()[:1] == b"<":
+            edits = list(xml_edits(data, xml_patterns(self._fields), self._replacing))
+            return apart([*edits, *self._edits_of_text(data, quoted=True)] if b"html" in kind else edits)
+        if kind.startswith(b"text/") or kind in _TEXTS:
+            # In code, a word behind a name is the name of something else.
+            return self._edits_of_text(data, quoted=b"script" in kind or b"graphql" in kind)
         return []
 
     def value(self, value: Any) -> Any:
@@ -347,7 +401,7 @@ class Redactor:
     def _document(self, value: Any) -> Any:
         """JSON among the arguments, such as the value of a key in Redis."""
         data = value if type(value) is bytes else value.encode("utf-8", "surrogatepass")
-        edits = list(json_edits(data, self._json_keys, self._replacing))
+        edits = self._edits_of_json(data)
         if not edits:
             return value
         made = apply_edits(data, edits)
@@ -390,6 +444,12 @@ def edited_body(
 def body_readings(data: bytes, coding: str) -> Iterator[tuple[bytes, str]]:
     """The readings of a body, each with the encoding that it was decoded from: decoded, in part, and as it is."""
     encoding = known_encodings(coding) if coding else ""
+    if not encoding and data.startswith(GZIP_MAGIC):
+        # A file that is compressed itself.
+        inner = decode_body(data, "gzip")
+        if inner is not None:
+            yield inner, "gzip"
+            return
     plain = decode_body(data, encoding) if encoding else data
     if plain is not None:
         yield plain, encoding

@@ -55,8 +55,10 @@ _BEFORE_RUN: Final = re.compile(
 _ADDRESS: Final = re.compile(rb"://[^\s/?#@:\"'<>\\]*:([^\s/?#@\"'<>\\]+)@")
 """It begins with its mark: to search for letters that might be the scheme takes a hundred times as long."""
 _PRIVATE_KEY: Final = re.compile(
-    rb"-----BEGIN ([A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?)-----.*?(?:-----END \1-----|\Z)", re.DOTALL
+    rb"-----BEGIN ([A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?)-----"
+    rb"(?:(?:(?!-----)[^'\"<>{}])*-----END \1-----|(?:\s|\\[nr]|[A-Za-z0-9+/=]{16,})+)"
 )
+"""Where an error cuts a text off, there is no end."""
 _SCHEME: Final = re.compile(rb"\b(?i:(basic)|bearer)[ +]+([A-Za-z0-9._~+/=-]{8,})")
 _OTHERS: Final = (
     (b"AccountKey=", re.compile(rb"AccountKey=([A-Za-z0-9+/]{40,}={0,2})")),
@@ -105,7 +107,10 @@ def _in_run(data: bytes, start: int, stop: int) -> tuple[int, int] | None:
         match = _LED.match(data, lead.start()) if lead is not None else None
         if match is not None:
             return match.span()
-    elif before == 37:  # "%": the run begins with the rest of an escape, as in "%3D"
+    elif before == 37:  # "%": the run begins with the rest of an escape, as in "%3D", or it is the "%" of LIKE
+        match = _KNOWN.match(data, start)
+        if match is not None:
+            return match.span()
         start += 2
     elif before == 92:  # a backslash: "\\n" or "\\u0022"
         start += 5 if data[start : start + 1] == b"u" else 1
@@ -128,6 +133,11 @@ _PACKED_LONG_CODES: Final = frozenset({0xC5, 0xDA})
 def _decoded(data: bytes, start: int) -> list[bytes]:
     """The text that stands there in base64, long enough to have a key in it. Empty where there is none."""
     first = start
+    if data[start - 1 : start] == b"/":
+        # It may be a segment of a path.
+        segment = _decoded_at(data, start)
+        if segment is not None:
+            return [segment]
     if data[start - 1 : start] in (b"+", b"/"):
         while first and data[first - 1] in _IN_BASE64 and start - first < _MOST_BEFORE:
             first -= 1
@@ -172,15 +182,23 @@ def _is_credential(match: re.Match[bytes]) -> bool:
 _STEMS: Final = (b"pass", b"secret", b"token", b"pwd", b"key", b"auth", b"cred", b"signature", b"ident")
 _ASSIGNED: Final = re.compile(
     rb"(?<![\w.-])(?P<name>[\w.-]{0,40}?(?:pass|secret|token|pwd|key|auth|cred|signature)[\w-]{0,30})"
-    rb"(?:\\?[\"'`\]])?\s*(?:=>|:=|[=:])\s*"
-    rb"(?:(?P<quote>\\?[\"'])(?P<quoted>(?:(?!(?P=quote))[^\\]|\\(?!\\?[\"']).|'')*?)(?P=quote)(?!')"
+    rb"(?:\\?[\"'`\]])?\s*(?:=>|:=|!=|<>|[=:])\s*(?:(?:basic|bearer|negotiate)\s+)?"
+    rb"(?:\"(?P<double>(?:[^\"\\]|\\.)*)\"|(?P<quote>\\?[\"'])(?P<quoted>(?:(?!(?P=quote))[^\\]|\\(?!\\?[\"']).|'')*?)(?P=quote)(?!')"
     rb"|(?P<bare>[^\s'\"&;,()<>{}\[\]\\:$%@?*|=][^\s'\"&;,()<>{}\[\]\\]{3,}))",
     re.IGNORECASE | re.DOTALL,
 )
 _FLAG: Final = re.compile(rb"--(?P<name>[\w-]{2,40})[= ]+(?P<bare>[^\s'\"-][^\s'\"]{3,})")
 _IDENTIFIED: Final = re.compile(
-    rb"\b(?:identified\s+(?:with\s+\S+\s+)?by|password)\s+'(?P<quoted>(?:[^']|'')+)'", re.IGNORECASE
+    rb"\b(?:identified\s+(?:with\s+\S+\s+)?by\s|password\s|password\s*\()\s*'(?P<quoted>(?:[^']|'')+)'", re.IGNORECASE
 )
+_IN_SQL: Final = re.compile(
+    rb"\b(?P<column>\w+)[\"`\]]?\s+(?:not\s+)?(?:in\s*\(\s*|i?like\s+)(?P<listed>'(?:[^']|'')*'(?:\s*,\s*'(?:[^']|'')*')*)"
+    rb"|'(?P<labelled>(?:[^']|'')+)'\s+as\s+[\"`\[]?(?P<label>\w+)"
+    rb"|\b(?!(?:in|values|any|all)\b)\w+\(\s*'(?:\w+\.)*(?P<named>\w+)'\s*,\s*'(?P<given>(?:[^']|'')+)'",
+    re.IGNORECASE,
+)
+"""``password IN ('x', 'y')``, ``'x' AS token``, ``set_config('app.token', 'x')``."""
+_QUOTED: Final = re.compile(rb"'((?:[^']|'')+)'")
 _NOTHING: Final = frozenset(
     {b"null", b"none", b"true", b"false", b"excluded", b"default", b"undefined", b"redacted", b"password", b"token"}
 )
@@ -214,19 +232,37 @@ def _assigned(data: bytes, names: frozenset[str]) -> tuple[tuple[int, int], ...]
 def _find_assigned(data: bytes, names: frozenset[str]) -> list[tuple[int, int]]:
     if not may_hold_assignment(data):
         return []
-    return apart(
+    found_places = [
         place
         for pattern in (_ASSIGNED, _FLAG)
         for found in pattern.finditer(data)
         for place in _value_of(found, names)
-    ) + [found.span("quoted") for found in _IDENTIFIED.finditer(data) if not _ASSIGNED.search(found[0])]
+    ]
+    if b"'" in data:
+        found_places += [
+            found.span("quoted") for found in _IDENTIFIED.finditer(data) if not _ASSIGNED.search(found[0])
+        ]
+        found_places += _in_sql(data, names)
+    return apart(found_places)
+
+
+def _in_sql(data: bytes, names: frozenset[str]) -> Iterator[tuple[int, int]]:
+    """The literals that a statement compares with secret columns, or gives to secret names in other ways."""
+    for found in _IN_SQL.finditer(data):
+        name = (found["column"] or found["label"] or found["named"]).decode("latin-1").lower()
+        if name not in names:
+            continue
+        if found["listed"] is not None:
+            yield from (one.span(1) for one in _QUOTED.finditer(data, *found.span("listed")))
+        else:
+            yield found.span("labelled" if found["labelled"] is not None else "given")
 
 
 def _value_of(found: re.Match[bytes], names: frozenset[str]) -> Iterator[tuple[int, int]]:
     name = found["name"].decode("latin-1").lower().rpartition(".")[2]
     if name not in names and name.replace("-", "_") not in names:
         return
-    part = "bare" if found["bare"] is not None else "quoted"
+    part = next(part for part in ("bare", "double", "quoted") if found.groupdict().get(part) is not None)
     value = found[part]
     if value and value.lower() not in _NOTHING:
         yield found.span(part)

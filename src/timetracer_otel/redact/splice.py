@@ -289,7 +289,12 @@ def xml_patterns(names: frozenset[str]) -> tuple[re.Pattern[bytes], ...]:
     """
     any_name = b"(?P<name>" + _alternatives({name.lower().encode() for name in names}) + b")"
     return (
-        re.compile(rb"<(?:[\w.-]+:)?" + any_name + rb"(?:\s[^<>]*)?>(?P<value>[^<]+)(?=</)"),
+        re.compile(
+            rb"<(?:[\w.-]+:)?"
+            + any_name
+            + rb"(?:\s[^<>]*)?>\s*(?:<!\[cdata\[(?P<cdata>.*?)\]\]>|(?P<value>[^<]+)(?=</))",
+            re.DOTALL,
+        ),
         re.compile(
             rb"<[^<>]{0,2000}\s(?:[\w.-]+:)?" + any_name + rb"\s*=\s*(?P<quote>[\"'])(?P<value>[^<>]*?)(?P=quote)"
         ),
@@ -310,10 +315,12 @@ def xml_edits(data: bytes, patterns: Iterable[re.Pattern[bytes]], replacing: Rep
     lowered = data.lower()
     for pattern in patterns:
         for found in pattern.finditer(lowered):
-            start, stop = found.span("value")
+            literal = pattern.groups and "cdata" in pattern.groupindex and found["cdata"] is not None
+            start, stop = found.span("cdata" if literal else "value")
             value = data[start:stop]
             if value.strip():
-                made = replacing.in_xml(value, found["name"].decode("latin-1"))
+                name = found["name"].decode("latin-1")
+                made = replacing.in_part(value, name) if literal else replacing.in_xml(value, name)
                 if made is not None:
                     yield Edit(start, stop, made)
 
@@ -350,7 +357,7 @@ def multipart_edits(
                     made = replacing.in_part(data[head_end + 4 : stop], plain)
                     if made is not None:
                         yield Edit(head_end + 4, stop, made)
-            elif _JSON_PART.search(data, part, head_end):
+            elif _JSON_PART.search(data, part, head_end) or data[head_end + 4 : head_end + 5] in (b"{", b"["):
                 content = head_end + 4
                 for edit in json_edits(data[content:end], keys, replacing):
                     yield Edit(content + edit.start, content + edit.stop, edit.text)

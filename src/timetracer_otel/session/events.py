@@ -408,11 +408,20 @@ class EventMaker:
             return self.redactor.url(value)
         if isinstance(value, str) and name in _STATEMENT_ATTRIBUTES:
             return self.redactor.text(value)
+        if name.startswith(("rpc.request.metadata.", "rpc.response.metadata.")):
+            return self._header_attribute(name.rpartition(".")[2], value)
         if name.startswith(("http.request.header.", "http.response.header.")):
-            header = name.rpartition(".")[2].replace("_", "-").encode()
-            values = value if isinstance(value, (list, tuple)) else [value]
-            return [self.redactor.headers([(header, str(item).encode())])[0][1].decode() for item in values]
+            return self._header_attribute(name.rpartition(".")[2].replace("_", "-"), value)
+        if self.redactor.is_secret_field(name.rpartition(".")[2]):
+            value = self.redactor.secret(value)
+        elif isinstance(value, str) and value[:1] in ("{", "["):
+            value = self.redactor.value(value)
         return list(value) if isinstance(value, tuple) else value
+
+    def _header_attribute(self, header: str, value: Any) -> Any:
+        values = value if isinstance(value, (list, tuple)) else [value]
+        pairs = [(header.encode(), str(item).encode()) for item in values]
+        return [made.decode() for _, made in self.redactor.headers(pairs)]
 
 
 @lru_cache(maxsize=16)

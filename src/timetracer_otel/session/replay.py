@@ -29,6 +29,7 @@ from timetracer_otel.match.variables import Variables
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.session.base import BaseSession, EndedSpan
 from timetracer_otel.session.bindings import Bindings, Found
+from timetracer_otel.session.shown_calls import ShownCalls
 from timetracer_otel.session.trace import TraceSession
 from timetracer_otel.session.uncovered import UncoveredCalls
 from timetracer_otel.types import (
@@ -103,6 +104,7 @@ class ReplaySession(BaseSession):
             more = [replace(event, eid=eid) for eid, event in enumerate(beside.events, last + 1)]
             self._events = [*cassette.events, *more]
             self._index = JointIndex(self._index, EventIndex(more, self._signer.recorded_key))
+        self._shown = ShownCalls(self._redactor, self._signer, cassette.pseudonyms)
         kinds = variable_kinds(config.variables if config is not None else TraceConfig().variables)
         self._bindings = Bindings(
             partial(Variables, cassette, self._events, self._signer, self._rules, kinds, beside),
@@ -290,6 +292,7 @@ class ReplaySession(BaseSession):
 
         This is the one place where that is decided. What it gives is taken, and has the values of this run.
         """
+        self._shown.note(made.call)
         try:
             key = made.key
         except Unencodable as fault:
@@ -573,7 +576,8 @@ class ReplaySession(BaseSession):
     def _endpoint(self) -> str | None:
         request = self.cassette.request
         recorded = f"{request.method} {request.path}".strip()
-        return (f"{recorded}, now {self.asked_by}" if self.asked_by is not None else recorded) or None
+        now = self.asked_by
+        return (f"{recorded}, now {self._shown.text(now)}" if now is not None else recorded) or None
 
     def _count_miss(self, error: ReplayMismatchError) -> ReplayMismatchError:
         with self._lock:
@@ -583,8 +587,9 @@ class ReplaySession(BaseSession):
         return error
 
     def _unsigned(self, call: Call, fault: Unencodable) -> ReplayMismatchError:
+        url = self._shown.text(self._redactor.url(call.url or ""))
         error = ReplayMismatchError(
-            f"Cannot be matched: {call.lib} {call.method} {call.url or ''}: its arguments have no encoding: {fault}",
+            f"Cannot be matched: {call.lib} {call.method} {url}: its arguments have no encoding: {fault}",
             cassette_path=self.cassette_path,
             endpoint=self._endpoint,
             hint=f"no recording can hold this call; name the library in {self._wording.live} to call for real.",
@@ -593,7 +598,7 @@ class ReplaySession(BaseSession):
 
     def _missed(self, attempt: Attempt, ambiguous: Sequence[DependencyEvent] = ()) -> ReplayMismatchError:
         error = mismatch(
-            attempt,
+            self._shown.shown(attempt),
             [self._signer.compared(event) for event in self._index.waiting()],
             [self._signer.compared(event) for event in self._index.taken()],
             ambiguous,

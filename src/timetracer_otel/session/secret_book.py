@@ -19,7 +19,7 @@ from typing import Any
 
 from timetracer_otel.cassette import Unencodable
 from timetracer_otel.match.signature import Signer
-from timetracer_otel.redact.content_encoding import decode_body
+from timetracer_otel.redact.content_encoding import GZIP_MAGIC, decode_body
 from timetracer_otel.redact.occurrences import Occurrences
 from timetracer_otel.redact.pseudonymiser import Pseudonymiser
 from timetracer_otel.redact.pseudonyms import Pseudonyms
@@ -161,6 +161,8 @@ class SecretBook:
             # What is compressed must be decompressed to look.
             if data and ("content-encoding" in part.headers or type(data) is not bytes or places.may_be_in(data)):
                 return True
+            if type(data) is bytes and data.startswith(GZIP_MAGIC):
+                return True
         return False
 
     def _clean_call(self, event: DependencyEvent) -> None:
@@ -168,8 +170,10 @@ class SecretBook:
         signature, call = event.signature, event.call
         url = self.occurrences.value(signature.url, used)
         query = self.occurrences.value(signature.query, used)
-        if url is not signature.url or query is not signature.query:
-            event.signature = signature = replace(signature, url=url, query=query)
+        # That of a call that was only observed is the name of its span.
+        method = self.occurrences.value(signature.method, used)
+        if url is not signature.url or query is not signature.query or method is not signature.method:
+            event.signature = signature = replace(signature, method=method, url=url, query=query)
         if call is not None:
             headers, body, _ = self._part(call.headers, call.body, used)
             args = self._large(call.args, used)
@@ -266,14 +270,21 @@ class SecretBook:
             data = self.occurrences.value(body.data, used)
             return made, body if data is body.data else replace(body, data=data), False
         pairs = header_pairs(headers)
-        new = self._body(body, pairs, used)
+        new = self.body(body, pairs, used)
         if new is body:
             return made, body, False
         if new.size_bytes != body.size_bytes:
             made = headers_like(made, with_length(header_pairs(made), body.size_bytes, new.size_bytes))
         return made, new, True
 
-    def _body(self, body: BodySnapshot, headers: HeaderPairs, used: set[str] | None) -> BodySnapshot:
+    def body(self, body: BodySnapshot, headers: HeaderPairs, used: set[str] | None = None) -> BodySnapshot:
+        """A body with pseudonyms in place of the secrets that are known by now; the same object where there are none.
+
+        Args:
+            body: Bytes.
+            headers: Those that came with it.
+            used: Takes the pseudonyms of the secrets that were found.
+        """
         data: bytes = body.data
         coding = content_headers(headers)[1].decode("latin-1")
         for plain, encoding in body_readings(data, coding):

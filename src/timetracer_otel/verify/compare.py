@@ -12,6 +12,7 @@ from timetracer_otel.exceptions import ConfigurationError
 from timetracer_otel.match.answer_names import AnswerNames
 from timetracer_otel.match.rules import scope_fits
 from timetracer_otel.redact.redactor import Redactor
+from timetracer_otel.redact.shown import without_known_forms
 from timetracer_otel.report import body_difference, header_difference
 from timetracer_otel.report.bodies import decode_body
 from timetracer_otel.types import BodySnapshot, Cassette, HeaderMap, RequestSnapshot, header_pairs
@@ -97,16 +98,23 @@ def compare(cassette: Cassette, answer: Answer, ignored: Ignored, names: AnswerN
     differences += header_difference(before, now, no_headers | lengths)
     if request.method == "HEAD" or answer.status in _WITHOUT_BODY:
         # The app may have given a body, but a server does not send it.
-        return Comparison(differences, [])
+        return Comparison(_shown(differences, cassette), [])
     why = _not_compared(recorded.body)
     if why is not None:
-        return Comparison(differences, [f"the body was not compared: {why}"])
+        return Comparison(_shown(differences, cassette), [f"the body was not compared: {why}"])
     data = recorded.body.data if recorded.body is not None else None
     body = redactor.body(answer.body, answer.headers.pairs).data
     if isinstance(data, bytes):
         data = redactor.body(data, header_pairs(recorded.headers)).data
     differences += _body_difference((data or b"", before), (body, now), no_paths, names)
-    return Comparison(differences, [])
+    return Comparison(_shown(differences, cassette), [])
+
+
+def _shown(differences: Sequence[str], cassette: Cassette) -> list[str]:
+    """Differences as they may be printed: the present answer may hold a secret that no name tells of."""
+    if cassette.policies.redaction_mode == "off":
+        return [*differences]
+    return [without_known_forms(line, cassette.pseudonyms) for line in differences]
 
 
 def _agreeing(before: HeaderMap, now: HeaderMap, names: AnswerNames) -> Iterator[tuple[bytes, bytes]]:
@@ -149,7 +157,7 @@ def compare_job(cassette: Cassette, answer: Mapping[str, Any], ignored: Ignored,
     now = answer.get("error")
     if before != now:
         text = f" ({answer['text']})" if now is not None else ""
-        return [f"error: recorded {before or 'none'}, now {now or 'none'}{text}"]
+        return [without_known_forms(f"error: recorded {before or 'none'}, now {now or 'none'}{text}")]
     recorded = cassette.response.body
     if now is not None or recorded is None or not isinstance(recorded.data, bytes):
         return []
@@ -159,7 +167,8 @@ def compare_job(cassette: Cassette, answer: Mapping[str, Any], ignored: Ignored,
     _, paths = ignored.in_answer_to(cassette.request)
     recorded_data = redactor.body(recorded.data, headers.pairs).data
     now_data = redactor.body(data, headers.pairs).data
-    return _body_difference((recorded_data, headers), (now_data, headers), paths, names)
+    differences = _body_difference((recorded_data, headers), (now_data, headers), paths, names)
+    return _shown(differences, cassette)
 
 
 def _not_compared(body: BodySnapshot | None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import re
 from typing import Any
@@ -182,6 +183,11 @@ def test_well_known_secrets_in_any_text(secret: str, text: str) -> None:
         ("redis://:hunter2@h", "hunter2"),
         ("Authorization: Bearer abcdef1234567890", "abcdef1234567890"),
         ("curl -H 'authorization: basic YWRhOmh1bnRlcjI='", "YWRhOmh1bnRlcjI="),
+        ("name LIKE '%SK0a1b0a1b0a1b0a1b0a1b0a1b0a1b0a1b%'", "SK" + "0a1b" * 8),
+        (
+            "no command -----BEGIN EC PRIVATE KEY----- aB3daB3daB3daB3d aB3daB3daB3daB3d, with",
+            "-----BEGIN EC PRIVATE KEY----- aB3daB3daB3daB3d aB3daB3daB3daB3d",
+        ),
         ("DefaultEndpointsProtocol=https;AccountKey=" + "aB3d" * 21 + "ab==;x", "aB3d" * 21 + "ab=="),
         ("https://hooks.slack.com/services/T000/B000/aB3daB3daB3daB3daB3daB3d", "aB3daB3daB3daB3daB3daB3d"),
     ],
@@ -189,6 +195,14 @@ def test_well_known_secrets_in_any_text(secret: str, text: str) -> None:
 def test_secrets_that_their_surroundings_tell(text: str, secret: str) -> None:
     data = text.encode()
     assert [data[start:stop].decode() for start, stop in well_known_secrets(data)] == [secret]
+
+
+def test_a_key_in_a_segment_of_a_path_in_base64() -> None:
+    inner: list[bytes] = []
+    assert (
+        well_known_secrets(b"http://host:8080/of/" + base64.urlsafe_b64encode(KNOWN["github"].encode()), inner) == []
+    )
+    assert inner == [KNOWN["github"].encode()]
 
 
 @pytest.mark.parametrize(
@@ -215,6 +229,15 @@ def test_what_no_secret_looks_like(text: str) -> None:
         ('login(password: \\"hunter2\\")', ["hunter2"]),
         ("run --api-key abcd1234 -v", ["abcd1234"]),
         ("password=hunter2; Server=x", ["hunter2"]),
+        ("WHERE password IN ('pw1', 'p''w2') OR u.token NOT LIKE 'pw3%'", ["pw1", "p''w2", "pw3%"]),
+        ("WHERE name IN ('token', 'x1') AND kind LIKE 'password'", []),
+        ("SELECT 'pw1' AS access_token, 'x' AS name", ["pw1"]),
+        ("SELECT set_config('app.token', 'pw1', true), upper('token')", ["pw1"]),
+        ("VALUES ('token', 'x1')", []),
+        ("SET PASSWORD FOR ada = PASSWORD('pw1')", ["pw1"]),
+        ("Authorization: Basic YWRhOmh1bnRlcjI= is refused", ["YWRhOmh1bnRlcjI="]),
+        ("token != 'pw1'", ["pw1"]),
+        (r'let token = "a\"b7";', [r"a\"b7"]),
         ("WHERE password = %(password)s AND token = $1 AND secret = :s AND pwd = ?", []),
         ("SELECT password, token FROM t", []),
         ("api_key: none; password = NULL", []),
@@ -226,6 +249,22 @@ def test_values_that_a_text_gives_to_secret_names(text: str, secrets: list[str])
     assert [data[start:stop].decode() for start, stop in assigned_secrets(data, SECRET_FIELDS)] == secrets
 
 
+@pytest.mark.parametrize(
+    ("content_type", "data"),
+    [
+        (b"application/json", b'{"query":"query($token: String!) { me(token: $token) { id } }", "v": "\\"a\\""}'),
+        (b"application/json", b'{"note":"the \\"token\\": a word"}'),
+        (b"text/javascript", b"f({token: state.token, password: e.password});"),
+        (b"application/graphql", b"query($password: String!) { a }"),
+        (b"text/html", b'<label>Password: <b>required</b></label><input type="password">'),
+    ],
+)
+def test_names_in_code_and_in_sentences_are_no_secrets(
+    redactor: Pseudonymiser, content_type: bytes, data: bytes
+) -> None:
+    assert redactor.body(data, [(b"content-type", content_type)]).data == data
+
+
 def test_what_a_recording_replaces_by_name_a_replay_masks(redactor: Pseudonymiser) -> None:
     """So that a call with the secret, and the recorded one with its pseudonym, are equal."""
     rules = Redactor()
@@ -235,6 +274,18 @@ def test_what_a_recording_replaces_by_name_a_replay_masks(redactor: Pseudonymise
         (b"text/html", b'<input name="token" value="hunter2">'),
         (b"application/x-www-form-urlencoded", b"password=hunter2&a=1"),
         (b"text/plain", b"password = 'hunter2'"),
+        (b"application/json", b'{"query":"{ login(password: \\"hunter2\\") { id } }"}'),
+        (b"application/json", b'{"message":"{\\"token\\": \\"hunter2\\"}"}'),
+        (b"text/xml", b"<a><password><![CDATA[hun<ter2]]></password></a>"),
+        (b"application/yaml", b"user: ada\npassword: hunter2\n"),
+        (b"text/javascript", b'f({token: "hunter2"});'),
+        (b"text/html", b"oauth_token=abcdef&oauth_token_secret=hunter2"),
+        (b"text/html", b'<script>var csrfToken = "hunter2";</script>'),
+        (
+            b"multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="f"\r\n\r\n{"token":"hunter2"}\r\n--b--',
+        ),
+        (b"application/gzip", gzip.compress(b'{"token":"hunter2"}', mtime=0)),
     ]:
         headers = [(b"content-type", content_type)]
         recorded = redactor.body(data, headers).data

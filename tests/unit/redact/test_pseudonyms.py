@@ -140,6 +140,11 @@ def test_of_an_unreadable_private_key_the_lines_stay() -> None:
     assert "Ab0/Ab0/" not in made
 
 
+def test_a_short_secret_keeps_its_form_whatever_chance_says() -> None:
+    for _ in range(2000):
+        assert re.fullmatch(r"\d[a-z]", Pseudonyms().of("1a"))
+
+
 def test_few_values_are_enough_for_few_secrets() -> None:
     names = Pseudonyms()
     digits = [names.of(str(number)) for number in range(10)]

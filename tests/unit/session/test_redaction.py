@@ -63,9 +63,10 @@ def test_multipart_fields() -> None:
 def test_parts_that_are_json_are_looked_into() -> None:
     headers = [(b"content-type", b"multipart/form-data; boundary=b1")]
     part = b'--b1\r\nContent-Disposition: form-data; name="meta"\r\nContent-Type: %s\r\n\r\n{"password":"p"}\r\n'
+    # A file has the type that the client thinks of.
     body = part % b"application/json" + part % b"application/octet-stream" + b"--b1--\r\n"
     redacted = DEFAULT.body(body, headers).data
-    assert redacted == body.replace(b'"p"', b'"[REDACTED]"', 1)
+    assert redacted == body.replace(b'"p"', b'"[REDACTED]"')
 
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"])

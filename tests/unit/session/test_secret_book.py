@@ -253,6 +253,15 @@ def test_what_is_written_as_it_goes_knows_the_secrets_up_to_then() -> None:
     assert TOKEN not in repr((first, second))
 
 
+def test_an_exchange_is_held_back_until_its_answer_has_told() -> None:
+    """So what an answer gives is replaced in its own request, in a file that is written as it goes."""
+    session = recorded(get(f"https://h/of/{quote(TOKEN, safe='')}", json.dumps({"token": TOKEN}).encode()))
+    (event,) = EventFeed(session).take(0.0)
+    (name,) = event.pseudonyms
+    assert event.signature.url == f"https://h/of/{quote(name, safe='')}"
+    assert TOKEN not in repr(event)
+
+
 def test_recordings_have_keys_of_their_own() -> None:
     one, other = (recorded(*flow()).to_cassette() for _ in range(2))
     assert one.pseudonyms != other.pseudonyms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -66,6 +67,19 @@ def test_the_answer_is_redacted_as_the_recording_was() -> None:
     now = (JSON, (b"set-cookie", b"sid=abc; Path=/"))
     recorded = b'{"ssn":"[REDACTED]","token":"[REDACTED]"}'
     assert compared(recorded, b'{"ssn":"078","token":"t"}', headers=headers, headers_now=now) == NOTHING
+
+
+def test_a_secret_that_its_form_tells_is_not_shown() -> None:
+    key = "sk_live_" + "aB3d" * 6
+    for recorded, now in [
+        (b'{"a":1}', json.dumps({"a": f"see {key}"}).encode()),
+        (b'{"a":1}', json.dumps({"a": "x" * 60 + " sk-ant-api03-" + "aB3d" * 20}).encode()),
+    ]:
+        (line,) = compared(recorded, now).differences
+        assert "aB3d" not in line
+        assert "[REDACTED]" in line
+    (line,) = compared(b"{}", b"{}", headers_now=(JSON, (b"x-of", key.encode()))).differences
+    assert line == "header x-of: recorded (none), now '[REDACTED]'"
 
 
 def test_rules_take_parts_out() -> None:

@@ -45,8 +45,8 @@ class _Commands(CallForm):
         if not redactor.active or type(args) is not list:
             return args
         if args and type(args[0]) is list:
-            return redactor.value([_of_own_keys(_redacted(words, redactor.secret), redactor) for words in args])
-        return redactor.value(_of_own_keys(_redacted(args, redactor.secret), redactor))
+            return redactor.value([_of_command(words, redactor) for words in args])
+        return redactor.value(_of_command(args, redactor))
 
     def redact_result(self, result: EventResult, args: Any, redactor: Redactor) -> None:
         """Replace what is under keys that a rule names."""
@@ -90,6 +90,17 @@ class _Commands(CallForm):
             return second is None or first >= len(args) or not carries(args[first], int(second))
         return not carries(args, first)
 
+
+def _of_command(words: list[Any], redactor: Redactor) -> list[Any]:
+    made = _of_own_keys(_redacted(words, redactor.secret), redactor)
+    position = _SCRIPTS.get(_upper(words[0]), 0) if words else 0
+    if 0 < position < len(made) and type(made[position]) is str:
+        made = [*made[:position], redactor.text(made[position]), *made[position + 1 :]]
+    return made
+
+
+_SCRIPTS: Final = {"EVAL": 1, "EVAL_RO": 1, "SCRIPT": 2, "FUNCTION": 2}
+"""Where a command has code."""
 
 _ASKING: Final = frozenset(
     {
