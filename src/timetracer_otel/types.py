@@ -42,6 +42,7 @@ __all__ = [
     "RecordedError",
     "RequestSnapshot",
     "ResponseSnapshot",
+    "Scrubbing",
     "SessionMeta",
     "SpanFacts",
     "TracePlugin",
@@ -288,6 +289,20 @@ class AppliedPolicies:
     text stands for all secrets, only under secret names."""
 
 
+@dataclass(frozen=True, slots=True)
+class Scrubbing:
+    """One scrubbing of a recording: later rules were applied to it (``timetracer-otel scrub``)."""
+
+    at: str
+    """ISO 8601 in UTC."""
+    timetracer_version: str
+    mode: str
+    """The rules, as in `AppliedPolicies`."""
+    rules: list[str] = field(default_factory=list)
+    replaced: int = 0
+    """How many values were replaced."""
+
+
 @dataclass(slots=True)
 class Cassette:
     """One whole recording."""
@@ -306,6 +321,8 @@ class Cassette:
     """The file this was read from."""
     pseudonyms: tuple[str, ...] = ()
     """The texts that stand in the recording in place of secrets. They are no secrets, and belong to nothing else."""
+    scrubbed: tuple[Scrubbing, ...] = ()
+    """When later rules were applied to the recording; empty where it is as it was recorded."""
 
 
 @dataclass(slots=True)

@@ -24,14 +24,15 @@ from timetracer_otel.types import (
     RecordedError,
     RequestSnapshot,
     ResponseSnapshot,
+    Scrubbing,
     SessionMeta,
     SpanFacts,
 )
 
 __all__ = ["HeaderParts", "encode_event", "encode_footer", "encode_header", "event_from", "from_maps", "header_parts"]
 
-HeaderParts: TypeAlias = tuple[SessionMeta, RequestSnapshot, AppliedPolicies, tuple[str, ...]]
-"""What the header says; the last part is the pseudonyms of the recording."""
+HeaderParts: TypeAlias = tuple[SessionMeta, RequestSnapshot, AppliedPolicies, tuple[str, ...], tuple[Scrubbing, ...]]
+"""What the header says; the last parts are the pseudonyms of the recording, and its scrubbings."""
 
 
 def _is_texts(items: Any) -> bool:
@@ -229,6 +230,22 @@ _POLICIES: Final = Table(
         "pseudonymised": ("pseudonymised", _FLAG),
     },
 )
+_SCRUBBING: Final = Table(
+    Scrubbing,
+    "scrubbing",
+    {
+        "at": ("at", _TEXT),
+        "timetracer_version": ("timetracer", _TEXT),
+        "mode": ("mode", _TEXT),
+        "rules": ("rules", _TEXTS),
+        "replaced": ("replaced", _WHOLE),
+    },
+)
+_SCRUBBINGS: Final = Kind(
+    "an array of scrubbings",
+    frozenset({list}),
+    decode=lambda items: tuple(_SCRUBBING.from_map(item) for item in items),
+)
 _STATS: Final = Table(
     CaptureStats,
     "stats",
@@ -280,6 +297,8 @@ def encode_header(cassette: Cassette) -> tuple[bytes, Counter[str]]:
     }
     if cassette.pseudonyms:
         parts["pseudonyms"] = list(cassette.pseudonyms)
+    if cassette.scrubbed:
+        parts["scrubbed"] = [_SCRUBBING.to_map(each, faults, "scrubbed.") for each in cassette.scrubbed]
     try:
         return pack_map(_header_of(parts)), _left_out("", faults)
     except Unencodable:
@@ -351,6 +370,7 @@ def header_parts(found: Any) -> HeaderParts:
         _REQUEST.from_map(found.get("request")),
         _POLICIES.from_map(found.get("policies") or {}),
         _TUPLE.from_file(found.get("pseudonyms") or [], "pseudonyms"),
+        _SCRUBBINGS.from_file(found.get("scrubbed") or [], "scrubbed"),
     )
 
 
@@ -360,7 +380,7 @@ def from_maps(header: HeaderParts, events: list[DependencyEvent], footer: Any | 
     Raises:
         MalformedError: The footer is not what the format says.
     """
-    session, request, policies, pseudonyms = header
+    session, request, policies, pseudonyms, scrubbed = header
     events.sort(key=lambda event: event.eid)
     if any(event.pseudonyms for event in events):
         pseudonyms = tuple(dict.fromkeys([*pseudonyms, *(name for event in events for name in event.pseudonyms)]))
@@ -374,6 +394,7 @@ def from_maps(header: HeaderParts, events: list[DependencyEvent], footer: Any | 
         complete=footer is not None,
         path=path,
         pseudonyms=pseudonyms,
+        scrubbed=scrubbed,
     )
     if footer is None:
         cassette.stats = CaptureStats.of(events, sum(event.duration_ms for event in events), {})

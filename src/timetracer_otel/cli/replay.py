@@ -27,6 +27,7 @@ _FLAGS = {
     "live_hosts": "--live-hosts",
     "uncaptured": "--uncaptured",
     "record_mode": "--record-mode",
+    "variables": "--variables",
     "replay_timing": "--timing",
 }
 
@@ -43,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_setting(parser, "live_hosts", "--live-hosts", "HOSTS")
     add_setting(parser, "uncaptured", "--uncaptured", "")
     add_setting(parser, "record_mode", "--record-mode", "")
+    add_setting(parser, "variables", "--variables", "KINDS")
     add_setting(parser, "replay_timing", "--timing", None)
 
 

@@ -27,6 +27,7 @@ _FLAGS = {
     "live_plugins": "--live",
     "live_hosts": "--live-hosts",
     "uncaptured": "--uncaptured",
+    "variables": "--variables",
 }
 _MOST = 1_000_000
 """The largest number of seconds (eleven days) and of requests at once. A socket takes no infinite time limit."""
@@ -74,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_setting(parser, "live_plugins", "--live", "NAMES")
     add_setting(parser, "live_hosts", "--live-hosts", "HOSTS")
     add_setting(parser, "uncaptured", "--uncaptured", "")
+    add_setting(parser, "variables", "--variables", "KINDS")
     parser.add_argument(
         "--fail-on-unused",
         action="store_true",
@@ -85,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     """Check everything, start the service, send the requests, and report. The exit code is 1 if one failed."""
     from timetracer_otel.base.settings import variable_kinds
     from timetracer_otel.cli.launch import instrumented
-    from timetracer_otel.cli.options import check_plugin_names, known_plugins, overrides
+    from timetracer_otel.cli.options import check_plugin_names, known_plugins, overrides, parsed_option
     from timetracer_otel.config import JOB_SOURCE, TraceConfig
 
     _require_extra()
@@ -134,7 +136,11 @@ def run(args: argparse.Namespace) -> int:
         command, environment = instrumented(args.program, {**given, **settings})
         config = TraceConfig.from_env()
         fail_on_unused = args.fail_on_unused or config.fail_on_unused
-        kinds = variable_kinds(config.variables)
+        kinds = variable_kinds(
+            parsed_option("variables", _FLAGS["variables"], given["variables"])
+            if "variables" in given
+            else config.variables
+        )
         queue = stack.enter_context(JobQueue()) if takes_jobs else None
         if queue is not None:
             environment = {**environment, JOB_SOURCE: queue.address}

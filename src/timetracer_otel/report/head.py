@@ -37,6 +37,9 @@ def summary(cassette: Cassette, variables: Variables | None = None) -> list[str]
         ("lost", _lost(cassette)),
         *_variables(variables if variables is not None else variables_of(cassette)),
     ]
+    for each in cassette.scrubbed:
+        values = f"{each.replaced} value{'s' * (each.replaced != 1)} replaced"
+        pairs.append(("scrubbed", f"{each.at} with timetracer-otel {each.timetracer_version}: {values}"))
     if cassette.error_info:
         pairs.append(("error", ", ".join(f"{name}: {value}" for name, value in cassette.error_info.items())))
     if cassette.session.versions:
