@@ -70,6 +70,7 @@ ALLOWED_IN = {
     "tqdm": ("verify",),
     "junitparser": ("verify",),
     "kingfisher_sdk": ("audit",),
+    "time_machine": ("process",),
 }
 OPTIONAL = frozenset({"brotli", "brotlicffi", "zstandard", "compression", "cryptography"})
 OPTIONAL_ROOMS = ("cassette", "redact", "report")

@@ -100,6 +100,7 @@ class Settings(TypedDict, total=False):
     record_mode: RecordMode | Literal["none", "once", "new_episodes", "all"]
     block_network: bool
     replay_timing: bool
+    clock: Literal["real", "recorded"]
     # Matching
     strict_replay: bool
     match_on: Sequence[str | Matcher]
@@ -128,7 +129,7 @@ class TraceConfig:
     - Limits: `max_body_kb`, `max_session_kb`, `max_events`, `max_sessions`, `late_s`, `journal_s`, `keep`
     - Secrets: `redact`, `redact_extra`, `redact_rules`
     - What a replay answers: `mock_plugins`, `live_plugins`, `live_hosts`, `uncaptured`, `record_mode`,
-      `block_network`, `replay_timing`
+      `block_network`, `replay_timing`, `clock`
     - Matching: `strict_replay`, `match_on`, `ignore`, `ignore_sql_params`, `variables`, `allow_repeats`
     - The account of a replay: `fail_on_miss`, `fail_on_unused`, `replay_report`
 
@@ -176,6 +177,7 @@ class TraceConfig:
     fail_on_unused: bool = False
     block_network: bool = False
     replay_timing: bool = False
+    clock: str = "real"
     replay_report: str | None = None
     redact_rules: list[Any] = field(default_factory=list[Any])
     """Rules; in code also compiled expressions, and functions that give the secrets in a text."""

@@ -21,6 +21,7 @@ from tests.servers.redis import RedisServer
 from timetracer_otel import record, replay
 from timetracer_otel.cassette import read_cassette, save_cassette
 from timetracer_otel.config import TraceConfig
+from timetracer_otel.match.signature import Signer
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.session.events import EventMaker
 from timetracer_otel.types import AppliedPolicies, Cassette
@@ -108,6 +109,11 @@ def test_a_scrubbed_recording_replays_with_the_service_unchanged(
     assert run("scrub", "new.msgpack").stdout == "new.msgpack: nothing to replace\n"
     shown = run("show", "new.msgpack").stdout
     assert "\nscrubbed  2" in shown
+    signer = Signer(Redactor.of("off", []))
+    for event in read_cassette(new).events:
+        assert event.call is not None
+        before_hash = event.signature.body_hash
+        assert signer.snapshot_hash(event.signature.lib, event.call, before_hash) == before_hash
     with replay(new, fail_on_unused=True) as session:
         after = service(*arguments)
     assert after == live

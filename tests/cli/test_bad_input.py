@@ -32,7 +32,13 @@ def _files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ([], "say which command: record, replay, verify, list, show, audit, scrub, export. See: timetracer-otel --help"),
+        (
+            [],
+            (
+                "say which command: record, replay, verify, list, show, audit, scrub, export. "
+                "See: timetracer-otel --help"
+            ),
+        ),
         (
             ["recrod"],
             (
@@ -101,6 +107,14 @@ def _files(tmp_path: Path) -> None:
                 "--variables: 'uid' is not allowed. Allowed: on, off, or kinds separated by commas: secret, uuid, "
                 "ulid, random, snowflake, time."
             ),
+        ),
+        (
+            ["replay", "good.msgpack", "--clock", "slow", "--", "touch", "ran"],
+            "--clock: 'slow' is not allowed. Allowed: real, recorded.",
+        ),
+        (
+            ["verify", ".", "--clock", "recorded", "--jobs", "2", "--", "touch", "ran"],
+            "--jobs: 2 is not allowed with --clock recorded, for which a process has one clock.",
         ),
         (["scrub", "good.msgpack", "--output", "."], "--output: . is a folder. Name a file."),
         (

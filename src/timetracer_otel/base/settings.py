@@ -130,6 +130,12 @@ def _redact(text: str) -> str:
     raise ValueError(text)
 
 
+def _clock(text: str) -> str:
+    if text.lower() in {"real", "recorded"}:
+        return text.lower()
+    raise ValueError(text)
+
+
 def _level(text: str) -> str:
     if text.lower() in _LEVELS:
         return text.lower()
@@ -419,6 +425,14 @@ SETTINGS: tuple[Setting, ...] = (
         "true: a replayed answer and each of its chunks take as long as they did when recorded.",
     ),
     Setting(
+        "clock",
+        "CLOCK",
+        _clock,
+        "real, recorded",
+        "The time that an app has in a replay. recorded: its clock begins when the recording began, and goes on from "
+        "there (needs the extra `clock`).",
+    ),
+    Setting(
         "replay_report",
         "REPLAY_REPORT",
         str,
@@ -445,6 +459,7 @@ CONCERNS: dict[str, tuple[str, ...]] = {
             "record_mode",
             "block_network",
             "replay_timing",
+            "clock",
         ),
     ),
     "Matching": ("strict_replay", "match_on", "ignore", "ignore_sql_params", "variables", "allow_repeats"),

@@ -70,7 +70,7 @@ class Bindings:
         self._make = make
         self._made: Variables | None = None
         self._rules = rules
-        self._began_s = time.time()
+        self._began_s = time.monotonic()
         self._present: dict[str, str] = {}
         """By the recorded value: the present one."""
         self._recorded: dict[str, str] = {}
@@ -269,7 +269,8 @@ class Bindings:
     def _is_now(self, instant: Instant | None) -> bool:
         """Whether a present time lies within the run of this session."""
         now_s = time.time()
-        began_s = min(self._began_s, now_s)
+        # The clock of the app may have been set since (setting ``clock``).
+        began_s = now_s - (time.monotonic() - self._began_s)
         return instant is not None and within(instant, [(began_s - SLACK_S, now_s + SLACK_S)])
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from timetracer_otel.base.real_time import time_s
 from timetracer_otel.cassette.compression import compressor
 from timetracer_otel.cassette.model import encode_event, encode_header
 from timetracer_otel.cassette.reader import read_cassette
@@ -158,5 +158,5 @@ def _keep(part: Path) -> bool:
 
 def _remove_abandoned(file: Path) -> None:
     with suppress(OSError):
-        if time.time() - file.stat().st_mtime > _ABANDONED_S:
+        if time_s() - file.stat().st_mtime > _ABANDONED_S:
             file.unlink()
