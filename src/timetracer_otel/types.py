@@ -251,6 +251,13 @@ class SessionMeta:
     """Versions of the installed distributions that may have taken part, by name."""
     process: list[str] = field(default_factory=list)
     """Random identifiers: of the process that recorded, last, and before it of those that it was forked from."""
+    hash_seed: str | None = None
+    """``PYTHONHASHSEED`` of the process; None where it was not set: nobody can read the seed that Python chose."""
+    hash_randomization: bool | None = None
+    """``sys.flags.hash_randomization``; None where the recorder did not say."""
+    random_state: tuple[int, tuple[int, ...], float | None] | None = None
+    """What ``random.getstate()`` gave when the recording began, for ``random.setstate``; None without the setting
+    ``random_state``."""
 
 
 @dataclass(slots=True)

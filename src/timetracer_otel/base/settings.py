@@ -286,6 +286,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("store_request_body", "STORE_REQ_BODY", _POLICY, _POLICIES, "When request bodies are kept."),
     Setting("store_response_body", "STORE_RES_BODY", _POLICY, _POLICIES, "When response bodies are kept."),
     Setting(
+        "random_state",
+        "RANDOM_STATE",
+        _flag,
+        _YES_NO,
+        "true: the state that Python's `random` had when the recording began stands in its header (2.5 KB).",
+    ),
+    Setting(
         "strict_replay",
         "STRICT_REPLAY",
         _flag,
@@ -447,6 +454,7 @@ CONCERNS: dict[str, tuple[str, ...]] = {
     "Which session": ("mode", "service_name", "env", "cassette_dir", "cassette_path", "compression", "log_level"),
     "What is recorded": (
         *("capture", "sample_rate", "errors_only", "exclude_paths", "store_request_body", "store_response_body"),
+        "random_state",
     ),
     "Limits": ("max_body_kb", "max_session_kb", "max_events", "max_sessions", "late_s", "journal_s", "keep"),
     "Secrets": ("redact", "redact_extra", "redact_rules"),

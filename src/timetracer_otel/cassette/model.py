@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 from contextlib import suppress
 from typing import Any, Final, TypeAlias
@@ -76,6 +77,24 @@ _CHUNKS = Kind(
     encode=lambda chunks: [[when, size] for when, size in chunks],
     decode=_read_chunks,
 )
+_WORDS = 625
+"""The state of the Mersenne Twister: 624 numbers of 32 bits, and the position in them."""
+
+
+def _pack_random(state: Any) -> list[Any]:
+    version, words, gauss = state
+    return [version, struct.pack(f">{_WORDS}I", *words), gauss]
+
+
+def _read_random(items: list[Any]) -> tuple[int, tuple[int, ...], float | None]:
+    if list(map(type, items[:2])) != [int, bytes] or len(items) != 3 or type(items[2]) not in (float, type(None)):
+        raise ValueError("the state of random is not [version, words, float]")
+    if len(items[1]) != 4 * _WORDS:
+        raise ValueError(f"the state of random has not {_WORDS} words")
+    return items[0], struct.unpack(f">{_WORDS}I", items[1]), items[2]
+
+
+_RANDOM = Kind("a state of random", frozenset({list}), encode=_pack_random, decode=_read_random)
 _ERROR = Kind("an error", frozenset({RecordedError}))
 _TYPE = Kind(
     "an event type",
@@ -214,6 +233,9 @@ _SESSION: Final = Table(
         "trace_id": ("trace_id", _TEXT),
         "versions": ("versions", _TEXT_MAP),
         "process": ("process", _TEXTS),
+        "hash_seed": ("hash_seed", _TEXT),
+        "hash_randomization": ("hash_randomization", _FLAG),
+        "random_state": ("random_state", _RANDOM),
     },
 )
 _POLICIES: Final = Table(

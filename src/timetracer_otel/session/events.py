@@ -17,6 +17,7 @@ from timetracer_otel.cassette import Unencodable, check
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import REDACTED, BodyEnd, CapturePolicy, EventType
 from timetracer_otel.match.signature import Signer
+from timetracer_otel.redact import log_texts
 from timetracer_otel.redact.errors import SHORTEST_SECRET, Edit, edited, replacing
 from timetracer_otel.redact.forms import error_text, form_of
 from timetracer_otel.redact.redactor import Redactor, headers_like, with_length
@@ -39,6 +40,8 @@ from timetracer_otel.types import (
 )
 
 __all__ = ["EventMaker", "span_event_type"]
+
+log_texts.install()
 
 
 class EventMaker:

@@ -13,7 +13,14 @@ import pytest
 from tests.sample_cassettes import body, checkout, http_event
 from tests.sample_cassettes import cassette as cassette_of
 from tests.unit.session.test_planted_secrets import leaks, planted
-from timetracer_otel.cassette import AppendWriter, CassetteStore, cassette_to_bytes, read_cassette, save_cassette
+from timetracer_otel.cassette import (
+    AppendWriter,
+    CassetteStore,
+    PartWriter,
+    cassette_to_bytes,
+    read_cassette,
+    save_cassette,
+)
 from timetracer_otel.cassette.model import encode_event
 from timetracer_otel.cli import main
 from timetracer_otel.config import TraceConfig
@@ -180,3 +187,11 @@ def test_without_the_extra_our_own_rules_look_alone(
     assert printed.err == (
         'timetracer-otel: only our own rules looked. For a second scanner: pip install "timetracer-otel[audit]"\n'
     )
+
+
+def test_the_name_of_a_part_holds_no_value_of_the_path(tmp_path: Path) -> None:
+    head = cassette_of([], request=RequestSnapshot("GET", "/reset/n0t-a-known-form/of/users/7"))
+    part = PartWriter(head, [], str(tmp_path), "0123abcd")
+    assert Path(part.path).name.startswith("GET_reset_value_of_users_7_")
+    head.request.route_template = "/reset/{token}/of/users/{id}"
+    assert Path(PartWriter(head, [], str(tmp_path), "0123abcd").path).name.startswith("GET_reset_token_of_users_id_")
