@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 from timetracer_otel.audit.files import file_stem
 from timetracer_otel.audit.todays_rules import Applied, apply
-from timetracer_otel.cassette import AppendWriter, read_cassette, save_cassette
+from timetracer_otel.cassette import (
+    AppendWriter,
+    cassette_from_bytes,
+    cassette_to_bytes,
+    read_cassette,
+    save_cassette,
+)
 from timetracer_otel.cassette.compression import compression_of
 from timetracer_otel.cassette.stores.parts import is_running
 from timetracer_otel.cassette.stores.places import free_path
@@ -21,6 +28,8 @@ from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.types import Cassette, Scrubbing
 
 __all__ = ["Scrubbed", "scrub"]
+
+_MOST_TIMES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +65,10 @@ def scrub(path: str, config: TraceConfig, output: str | None = None) -> Scrubbed
     source = os.path.realpath(path)
     applied = apply(lambda: read_cassette(source), config)
     changed = len(applied.changed)
+    settled = _settled(applied, config) if changed else applied.after
     target = output if output is not None else _clean_name(source, applied)
     if changed:
-        cassette, compression = _marked(applied, changed), _compression(source)
+        cassette, compression = _marked(settled, changed), _compression(source)
         with appearing(target) as temp:
             _write(cassette, temp, compression)
             _check(temp, cassette)
@@ -73,8 +83,20 @@ def scrub(path: str, config: TraceConfig, output: str | None = None) -> Scrubbed
     return Scrubbed(path if target == source else target, changed, len(applied.secrets) if changed else 0)
 
 
-def _marked(applied: Applied, replaced: int) -> Cassette:
-    policies = applied.after.policies
+def _settled(applied: Applied, config: TraceConfig) -> Cassette:
+    """What the rules make of a recording, until they change nothing more: a second scrubbing finds nothing then."""
+    made = applied.after
+    for _ in range(_MOST_TIMES):
+        data = cassette_to_bytes(made)
+        again = apply(partial(cassette_from_bytes, data, str(made.path)), config)
+        if not again.changed:
+            break
+        made = replace(again.after, complete=made.complete)
+    return made
+
+
+def _marked(made: Cassette, replaced: int) -> Cassette:
+    policies = made.policies
     mark = Scrubbing(
         at=datetime.now(timezone.utc).isoformat(),
         timetracer_version=version("timetracer-otel"),
@@ -82,7 +104,7 @@ def _marked(applied: Applied, replaced: int) -> Cassette:
         rules=list(policies.redaction_rules),
         replaced=replaced,
     )
-    return replace(applied.after, scrubbed=(*applied.after.scrubbed, mark))
+    return replace(made, scrubbed=(*made.scrubbed, mark))
 
 
 def _write(cassette: Cassette, path: Path, compression: CompressionType) -> None:

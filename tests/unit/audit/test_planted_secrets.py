@@ -12,7 +12,7 @@ import pytest
 
 from tests.sample_cassettes import body, checkout, http_event
 from tests.sample_cassettes import cassette as cassette_of
-from tests.unit.session.test_planted_secrets import leaks, planted
+from tests.unit.session.test_planted_secrets import leaks, planted, sql
 from timetracer_otel.cassette import (
     AppendWriter,
     CassetteStore,
@@ -195,3 +195,19 @@ def test_the_name_of_a_part_holds_no_value_of_the_path(tmp_path: Path) -> None:
     assert Path(part.path).name.startswith("GET_reset_value_of_users_7_")
     head.request.route_template = "/reset/{token}/of/users/{id}"
     assert Path(PartWriter(head, [], str(tmp_path), "0123abcd").path).name.startswith("GET_reset_token_of_users_id_")
+
+
+@pytest.mark.usefixtures("without_second_scanner")
+def test_values_of_two_words_under_a_new_name_are_scrubbed_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = TraceSession(UNREDACTED)
+    for number in range(3):
+        session.call_began(sql("INSERT INTO t (name) VALUES (:name)", {"name": f"item {number}"}))
+        session.call_began(sql("SELECT name FROM t", description=[("name",)], rows=[(f"item {number}",)]))
+    path = Path(save_cassette(session.to_cassette(), tmp_path / "a.msgpack"))
+    assert command(capsys, "scrub", path, "--redact-extra", "name")[0] == 0
+    once = path.read_bytes()
+    assert b"item 1" not in once
+    assert command(capsys, "scrub", path, "--redact-extra", "name")[1] == f"{path}: nothing to replace\n"
+    assert path.read_bytes() == once
