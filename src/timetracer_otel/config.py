@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
@@ -47,6 +48,7 @@ __all__ = [
     "environment_speaks",
     "excluded_urls",
     "excluding_variable",
+    "hash_seed",
     "instrumentation_disabled",
     "is_set",
     "job_source",
@@ -80,6 +82,7 @@ class Settings(TypedDict, total=False):
     exclude_paths: Sequence[str]
     store_request_body: CapturePolicy | Literal["never", "on_error", "always"]
     store_response_body: CapturePolicy | Literal["never", "on_error", "always"]
+    random_state: bool
     # Limits
     max_body_kb: int
     max_session_kb: int
@@ -100,6 +103,7 @@ class Settings(TypedDict, total=False):
     record_mode: RecordMode | Literal["none", "once", "new_episodes", "all"]
     block_network: bool
     replay_timing: bool
+    clock: Literal["real", "recorded"]
     # Matching
     strict_replay: bool
     match_on: Sequence[str | Matcher]
@@ -124,11 +128,11 @@ class TraceConfig:
 
     - Which session: `mode`, `service_name`, `env`, `cassette_dir`, `cassette_path`, `compression`, `log_level`
     - What is recorded: `capture`, `sample_rate`, `errors_only`, `exclude_paths`, `store_request_body`,
-      `store_response_body`
+      `store_response_body`, `random_state`
     - Limits: `max_body_kb`, `max_session_kb`, `max_events`, `max_sessions`, `late_s`, `journal_s`, `keep`
     - Secrets: `redact`, `redact_extra`, `redact_rules`
     - What a replay answers: `mock_plugins`, `live_plugins`, `live_hosts`, `uncaptured`, `record_mode`,
-      `block_network`, `replay_timing`
+      `block_network`, `replay_timing`, `clock`
     - Matching: `strict_replay`, `match_on`, `ignore`, `ignore_sql_params`, `variables`, `allow_repeats`
     - The account of a replay: `fail_on_miss`, `fail_on_unused`, `replay_report`
 
@@ -176,6 +180,8 @@ class TraceConfig:
     fail_on_unused: bool = False
     block_network: bool = False
     replay_timing: bool = False
+    clock: str = "real"
+    random_state: bool = False
     replay_report: str | None = None
     redact_rules: list[Any] = field(default_factory=list[Any])
     """Rules; in code also compiled expressions, and functions that give the secrets in a text."""
@@ -349,6 +355,11 @@ def child_environment(overrides: Mapping[str, str]) -> dict[str, str]:
     """The environment for a child process: this one's, with settings given by their field's name."""
     names = {setting.field: setting.env for setting in SETTINGS}
     return {**os.environ, **{names[name]: value for name, value in overrides.items()}}
+
+
+def hash_seed() -> str | None:
+    """``PYTHONHASHSEED``, by which this Python hashes; None where it is not set, or Python does not read it."""
+    return None if sys.flags.ignore_environment else environment("PYTHONHASHSEED")
 
 
 def job_source() -> str | None:

@@ -42,6 +42,7 @@ __all__ = [
     "RecordedError",
     "RequestSnapshot",
     "ResponseSnapshot",
+    "Scrubbing",
     "SessionMeta",
     "SpanFacts",
     "TracePlugin",
@@ -250,6 +251,13 @@ class SessionMeta:
     """Versions of the installed distributions that may have taken part, by name."""
     process: list[str] = field(default_factory=list)
     """Random identifiers: of the process that recorded, last, and before it of those that it was forked from."""
+    hash_seed: str | None = None
+    """``PYTHONHASHSEED`` of the process; None where it was not set: nobody can read the seed that Python chose."""
+    hash_randomization: bool | None = None
+    """``sys.flags.hash_randomization``; None where the recorder did not say."""
+    random_state: tuple[int, tuple[int, ...], float | None] | None = None
+    """What ``random.getstate()`` gave when the recording began, for ``random.setstate``; None without the setting
+    ``random_state``."""
 
 
 @dataclass(slots=True)
@@ -288,6 +296,20 @@ class AppliedPolicies:
     text stands for all secrets, only under secret names."""
 
 
+@dataclass(frozen=True, slots=True)
+class Scrubbing:
+    """One scrubbing of a recording: later rules were applied to it (``timetracer-otel scrub``)."""
+
+    at: str
+    """ISO 8601 in UTC."""
+    timetracer_version: str
+    mode: str
+    """The rules, as in `AppliedPolicies`."""
+    rules: list[str] = field(default_factory=list)
+    replaced: int = 0
+    """How many values were replaced."""
+
+
 @dataclass(slots=True)
 class Cassette:
     """One whole recording."""
@@ -306,6 +328,8 @@ class Cassette:
     """The file this was read from."""
     pseudonyms: tuple[str, ...] = ()
     """The texts that stand in the recording in place of secrets. They are no secrets, and belong to nothing else."""
+    scrubbed: tuple[Scrubbing, ...] = ()
+    """When later rules were applied to the recording; empty where it is as it was recorded."""
 
 
 @dataclass(slots=True)

@@ -32,15 +32,21 @@ def _files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ([], "say which command: record, replay, verify, list, show, export. See: timetracer-otel --help"),
+        (
+            [],
+            (
+                "say which command: record, replay, verify, list, show, audit, scrub, export. "
+                "See: timetracer-otel --help"
+            ),
+        ),
         (
             ["recrod"],
             (
                 "there is no command 'recrod'; did you mean 'record'? "
-                "Commands: record, replay, verify, list, show, export."
+                "Commands: record, replay, verify, list, show, audit, scrub, export."
             ),
         ),
-        (["zap"], "there is no command 'zap'. Commands: record, replay, verify, list, show, export."),
+        (["zap"], "there is no command 'zap'. Commands: record, replay, verify, list, show, audit, scrub, export."),
         (["--nonsense"], "the following arguments are required: COMMAND. See: timetracer-otel --help"),
         (["record"], "say what to run behind --, as in: timetracer-otel record -- python app.py"),
         (["record", "python", "app.py"], "say what to run behind --, as in: timetracer-otel record -- python app.py"),
@@ -87,6 +93,33 @@ def _files(tmp_path: Path) -> None:
         (
             ["replay", "good.msgpack", "--live", "http,sqlalchmy", "--", "touch", "ran"],
             "--live: nobody knows a plugin or group called 'sqlalchmy'; did you mean 'sqlalchemy'?",
+        ),
+        (
+            ["replay", "good.msgpack", "--variables", "uid", "--", "touch", "ran"],
+            (
+                "--variables: 'uid' is not allowed. Allowed: on, off, or kinds separated by commas: secret, uuid, "
+                "ulid, random, snowflake, time."
+            ),
+        ),
+        (
+            ["verify", ".", "--variables", "uid", "--", "touch", "ran"],
+            (
+                "--variables: 'uid' is not allowed. Allowed: on, off, or kinds separated by commas: secret, uuid, "
+                "ulid, random, snowflake, time."
+            ),
+        ),
+        (
+            ["replay", "good.msgpack", "--clock", "slow", "--", "touch", "ran"],
+            "--clock: 'slow' is not allowed. Allowed: real, recorded.",
+        ),
+        (
+            ["verify", ".", "--clock", "recorded", "--jobs", "2", "--", "touch", "ran"],
+            "--jobs: 2 is not allowed with --clock recorded, for which a process has one clock.",
+        ),
+        (["scrub", "good.msgpack", "--output", "."], "--output: . is a folder. Name a file."),
+        (
+            ["audit", "good.msgpack", "--redact", "some"],
+            "--redact: 'some' is not allowed. Allowed: default, strict, off.",
         ),
         (
             ["show", "good.msgpack", "--event", "9"],

@@ -139,7 +139,8 @@ def test_settings_reach_the_program_as_variables(run: Run, tmp_path: Path) -> No
         "TIMETRACER_REDACT": "off",
     }
     save_cassette(checkout(), tmp_path / "c.msgpack")
-    replayed = run("replay", "--timing", "c.msgpack", "--mock", "http", "--live", "db", "--", "python", "-c", code)
+    options = ["--timing", "--mock", "http", "--live", "db", "--variables", "uuid,time", "--clock", "recorded"]
+    replayed = run("replay", "c.msgpack", *options, "--", "python", "-c", code)
     variables = eval(replayed.stdout)
     variables.pop("OTEL_TRACES_EXPORTER", None)
     assert variables == {
@@ -148,6 +149,8 @@ def test_settings_reach_the_program_as_variables(run: Run, tmp_path: Path) -> No
         "TIMETRACER_MOCK_PLUGINS": "http",
         "TIMETRACER_LIVE_PLUGINS": "db",
         "TIMETRACER_REPLAY_TIMING": "true",
+        "TIMETRACER_VARIABLES": "uuid,time",
+        "TIMETRACER_CLOCK": "recorded",
     }
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import textwrap
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
 from tests.loopback import Loopback
 from tests.pytest_plugin._suites import run
+from timetracer_otel.cassette import read_cassette, save_cassette
 
 pytest_plugins = ["pytester"]
 
@@ -26,6 +28,36 @@ def files(pytester: pytest.Pytester) -> list[str]:
 def errors(result: pytest.RunResult) -> list[str]:
     """The error of a failed test, as pytest shows it."""
     return [line[1:].strip() for line in result.outlines if line.startswith("E ")]
+
+
+def test_a_marked_test_may_have_the_clock_of_its_recording(pytester: pytest.Pytester, upstream: Loopback) -> None:
+    suite(
+        pytester,
+        upstream,
+        """
+        import datetime
+
+        import httpx
+        import pytest
+
+        @pytest.mark.timetracer(clock="recorded")
+        def test_year():
+            httpx.get("URL/users/1")
+            assert datetime.date.today().year == YEAR
+
+        def test_after():
+            assert datetime.date.today().year > 2019
+        """.replace("YEAR", str(datetime.now(timezone.utc).year)),
+    )
+    run(pytester).assert_outcomes(passed=2)
+    path = pytester.path / "cassettes" / "test_it" / "test_year.msgpack"
+    recorded = read_cassette(path)
+    recorded.session.recorded_at = "2019-06-07T12:00:00+00:00"
+    save_cassette(recorded, path)
+    test = pytester.path / "test_it.py"
+    test.write_text(test.read_text().replace(f"== {datetime.now(timezone.utc).year}", "== 2019"))
+    upstream.stop()
+    run(pytester).assert_outcomes(passed=2)
 
 
 def test_a_marked_test_records_once_and_replays_for_ever(pytester: pytest.Pytester, upstream: Loopback) -> None:

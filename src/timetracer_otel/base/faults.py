@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import traceback
 from collections import Counter
+from collections.abc import Callable
 
 __all__ = ["contain", "fault_counts", "forget", "logger", "raise_faults", "say", "warn_once"]
 
@@ -17,6 +19,9 @@ logger = logging.getLogger("timetracer_otel")
 
 raise_faults = False
 """Set by our own test suite: `contain` then raises the fault, so that no test passes in spite of one."""
+
+without_secrets: Callable[[str], str] = str
+"""Gives a traceback as it may be logged. Set by the room that finds secrets, which stands above this one."""
 
 _counts: Counter[str] = Counter()
 _warned: set[str] = set()
@@ -42,10 +47,19 @@ def contain(where: str, error: BaseException, warning: str | None = None) -> Non
     elif first:
         logger.error(
             "timetracer-otel: fault in %s; the app goes on, this recording may lack something. "
-            "Further faults there are counted, not logged.",
+            "Further faults there are counted, not logged.\n%s",
             where,
-            exc_info=error,
+            _traceback(error),
         )
+
+
+def _traceback(error: BaseException) -> str:
+    """The traceback of a fault. A handler of the app's would write it as it is, with all that its texts quote."""
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__)).rstrip()
+    try:
+        return without_secrets(text)
+    except Exception as another:
+        return f"{type(error).__name__}, whose traceback cannot be shown ({type(another).__name__})"
 
 
 def warn_once(key: str, message: str) -> None:

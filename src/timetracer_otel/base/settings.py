@@ -130,6 +130,12 @@ def _redact(text: str) -> str:
     raise ValueError(text)
 
 
+def _clock(text: str) -> str:
+    if text.lower() in {"real", "recorded"}:
+        return text.lower()
+    raise ValueError(text)
+
+
 def _level(text: str) -> str:
     if text.lower() in _LEVELS:
         return text.lower()
@@ -280,6 +286,13 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("store_request_body", "STORE_REQ_BODY", _POLICY, _POLICIES, "When request bodies are kept."),
     Setting("store_response_body", "STORE_RES_BODY", _POLICY, _POLICIES, "When response bodies are kept."),
     Setting(
+        "random_state",
+        "RANDOM_STATE",
+        _flag,
+        _YES_NO,
+        "true: the state that Python's `random` had when the recording began stands in its header (2.5 KB).",
+    ),
+    Setting(
         "strict_replay",
         "STRICT_REPLAY",
         _flag,
@@ -419,6 +432,14 @@ SETTINGS: tuple[Setting, ...] = (
         "true: a replayed answer and each of its chunks take as long as they did when recorded.",
     ),
     Setting(
+        "clock",
+        "CLOCK",
+        _clock,
+        "real, recorded",
+        "The time that an app has in a replay. recorded: its clock begins when the recording began, and goes on from "
+        "there (needs the extra `clock`).",
+    ),
+    Setting(
         "replay_report",
         "REPLAY_REPORT",
         str,
@@ -433,6 +454,7 @@ CONCERNS: dict[str, tuple[str, ...]] = {
     "Which session": ("mode", "service_name", "env", "cassette_dir", "cassette_path", "compression", "log_level"),
     "What is recorded": (
         *("capture", "sample_rate", "errors_only", "exclude_paths", "store_request_body", "store_response_body"),
+        "random_state",
     ),
     "Limits": ("max_body_kb", "max_session_kb", "max_events", "max_sessions", "late_s", "journal_s", "keep"),
     "Secrets": ("redact", "redact_extra", "redact_rules"),
@@ -445,6 +467,7 @@ CONCERNS: dict[str, tuple[str, ...]] = {
             "record_mode",
             "block_network",
             "replay_timing",
+            "clock",
         ),
     ),
     "Matching": ("strict_replay", "match_on", "ignore", "ignore_sql_params", "variables", "allow_repeats"),

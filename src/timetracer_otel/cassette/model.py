@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 from contextlib import suppress
 from typing import Any, Final, TypeAlias
@@ -24,14 +25,15 @@ from timetracer_otel.types import (
     RecordedError,
     RequestSnapshot,
     ResponseSnapshot,
+    Scrubbing,
     SessionMeta,
     SpanFacts,
 )
 
 __all__ = ["HeaderParts", "encode_event", "encode_footer", "encode_header", "event_from", "from_maps", "header_parts"]
 
-HeaderParts: TypeAlias = tuple[SessionMeta, RequestSnapshot, AppliedPolicies, tuple[str, ...]]
-"""What the header says; the last part is the pseudonyms of the recording."""
+HeaderParts: TypeAlias = tuple[SessionMeta, RequestSnapshot, AppliedPolicies, tuple[str, ...], tuple[Scrubbing, ...]]
+"""What the header says; the last parts are the pseudonyms of the recording, and its scrubbings."""
 
 
 def _is_texts(items: Any) -> bool:
@@ -75,6 +77,24 @@ _CHUNKS = Kind(
     encode=lambda chunks: [[when, size] for when, size in chunks],
     decode=_read_chunks,
 )
+_WORDS = 625
+"""The state of the Mersenne Twister: 624 numbers of 32 bits, and the position in them."""
+
+
+def _pack_random(state: Any) -> list[Any]:
+    version, words, gauss = state
+    return [version, struct.pack(f">{_WORDS}I", *words), gauss]
+
+
+def _read_random(items: list[Any]) -> tuple[int, tuple[int, ...], float | None]:
+    if list(map(type, items[:2])) != [int, bytes] or len(items) != 3 or type(items[2]) not in (float, type(None)):
+        raise ValueError("the state of random is not [version, words, float]")
+    if len(items[1]) != 4 * _WORDS:
+        raise ValueError(f"the state of random has not {_WORDS} words")
+    return items[0], struct.unpack(f">{_WORDS}I", items[1]), items[2]
+
+
+_RANDOM = Kind("a state of random", frozenset({list}), encode=_pack_random, decode=_read_random)
 _ERROR = Kind("an error", frozenset({RecordedError}))
 _TYPE = Kind(
     "an event type",
@@ -213,6 +233,9 @@ _SESSION: Final = Table(
         "trace_id": ("trace_id", _TEXT),
         "versions": ("versions", _TEXT_MAP),
         "process": ("process", _TEXTS),
+        "hash_seed": ("hash_seed", _TEXT),
+        "hash_randomization": ("hash_randomization", _FLAG),
+        "random_state": ("random_state", _RANDOM),
     },
 )
 _POLICIES: Final = Table(
@@ -228,6 +251,22 @@ _POLICIES: Final = Table(
         "errors_only": ("errors_only", _FLAG),
         "pseudonymised": ("pseudonymised", _FLAG),
     },
+)
+_SCRUBBING: Final = Table(
+    Scrubbing,
+    "scrubbing",
+    {
+        "at": ("at", _TEXT),
+        "timetracer_version": ("timetracer", _TEXT),
+        "mode": ("mode", _TEXT),
+        "rules": ("rules", _TEXTS),
+        "replaced": ("replaced", _WHOLE),
+    },
+)
+_SCRUBBINGS: Final = Kind(
+    "an array of scrubbings",
+    frozenset({list}),
+    decode=lambda items: tuple(_SCRUBBING.from_map(item) for item in items),
 )
 _STATS: Final = Table(
     CaptureStats,
@@ -280,6 +319,8 @@ def encode_header(cassette: Cassette) -> tuple[bytes, Counter[str]]:
     }
     if cassette.pseudonyms:
         parts["pseudonyms"] = list(cassette.pseudonyms)
+    if cassette.scrubbed:
+        parts["scrubbed"] = [_SCRUBBING.to_map(each, faults, "scrubbed.") for each in cassette.scrubbed]
     try:
         return pack_map(_header_of(parts)), _left_out("", faults)
     except Unencodable:
@@ -351,6 +392,7 @@ def header_parts(found: Any) -> HeaderParts:
         _REQUEST.from_map(found.get("request")),
         _POLICIES.from_map(found.get("policies") or {}),
         _TUPLE.from_file(found.get("pseudonyms") or [], "pseudonyms"),
+        _SCRUBBINGS.from_file(found.get("scrubbed") or [], "scrubbed"),
     )
 
 
@@ -360,7 +402,7 @@ def from_maps(header: HeaderParts, events: list[DependencyEvent], footer: Any | 
     Raises:
         MalformedError: The footer is not what the format says.
     """
-    session, request, policies, pseudonyms = header
+    session, request, policies, pseudonyms, scrubbed = header
     events.sort(key=lambda event: event.eid)
     if any(event.pseudonyms for event in events):
         pseudonyms = tuple(dict.fromkeys([*pseudonyms, *(name for event in events for name in event.pseudonyms)]))
@@ -374,6 +416,7 @@ def from_maps(header: HeaderParts, events: list[DependencyEvent], footer: Any | 
         complete=footer is not None,
         path=path,
         pseudonyms=pseudonyms,
+        scrubbed=scrubbed,
     )
     if footer is None:
         cassette.stats = CaptureStats.of(events, sum(event.duration_ms for event in events), {})

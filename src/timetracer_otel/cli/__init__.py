@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS", "main"]
 
-COMMANDS = ("record", "replay", "verify", "list", "show", "export")
+COMMANDS = ("record", "replay", "verify", "list", "show", "audit", "scrub", "export")
 """Names of the commands, in the order of the help; each is a module of this package."""
 
 PROGRAM = "timetracer-otel"
@@ -54,9 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments without the program's name; by default those of the process.
 
     Returns:
-        The exit code: 0 for success, 1 if ``verify`` found a difference, 2 for bad input, 130 for Ctrl-C. Bad input
-        is told in one line on standard error, with the cure. On POSIX systems ``record`` and ``replay`` do not
-        return: the program that they run takes the place of this process.
+        The exit code: 0 for success, 1 if ``verify`` found a difference or ``audit`` a secret, 2 for bad input, 130
+        for Ctrl-C. Bad input is told in one line on standard error, with the cure. On POSIX systems ``record`` and
+        ``replay`` do not return: the program that they run takes the place of this process.
     """
     _make_output_safe()
     try:

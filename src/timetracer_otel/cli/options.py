@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PLUGIN_LISTS",
     "add_setting",
+    "check_clock",
     "check_plugin_names",
     "known_plugins",
     "overrides",
@@ -63,6 +64,23 @@ def overrides(args: argparse.Namespace, flags: Mapping[str, str]) -> dict[str, s
     for field, value in given.items():
         _check(_BY_FIELD[field], flags[field], value)
     return given
+
+
+def check_clock(given: Mapping[str, str], flag: str) -> bool:
+    """Whether the program gets the clock of the recording. What that needs is looked for before the program starts.
+
+    Raises:
+        CommandError: time-machine is missing.
+    """
+    from importlib.util import find_spec
+
+    value = given.get("clock", TraceConfig.from_env().clock)
+    if value.lower() != "recorded":
+        return False
+    if find_spec("time_machine") is None:
+        named = flag if "clock" in given else _BY_FIELD["clock"].env
+        raise CommandError(f'{named}: recorded needs time-machine. Install: pip install "timetracer-otel[clock]"')
+    return True
 
 
 def path_argument(text: str) -> str:

@@ -28,6 +28,7 @@ _FLAGS = {
     "compression": "--compression",
     "redact": "--redact",
     "redact_extra": "--redact-extra",
+    "redact_rules": "--redact-rules",
 }
 _METAVARS = {
     "cassette_dir": "DIR",
@@ -39,6 +40,7 @@ _METAVARS = {
     "env": "NAME",
     "compression": "",
     "redact": "",
+    "redact_rules": "RULES",
 }
 
 

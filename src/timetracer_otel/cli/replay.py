@@ -27,6 +27,8 @@ _FLAGS = {
     "live_hosts": "--live-hosts",
     "uncaptured": "--uncaptured",
     "record_mode": "--record-mode",
+    "variables": "--variables",
+    "clock": "--clock",
     "replay_timing": "--timing",
 }
 
@@ -43,6 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_setting(parser, "live_hosts", "--live-hosts", "HOSTS")
     add_setting(parser, "uncaptured", "--uncaptured", "")
     add_setting(parser, "record_mode", "--record-mode", "")
+    add_setting(parser, "variables", "--variables", "KINDS")
+    add_setting(parser, "clock", "--clock", "")
     add_setting(parser, "replay_timing", "--timing", None)
 
 
@@ -53,9 +57,10 @@ def run(args: argparse.Namespace) -> int:
     says to record it.
     """
     from timetracer_otel.cli.launch import launch
-    from timetracer_otel.cli.options import check_plugin_names, known_plugins, overrides
+    from timetracer_otel.cli.options import check_clock, check_plugin_names, known_plugins, overrides
 
     given = overrides(args, _FLAGS)
+    check_clock(given, _FLAGS["clock"])
     cassettes = _of_folder(args.cassette, given) if Path(args.cassette).is_dir() else _whole(args.cassette, given)
     recorded = {event.signature.lib for cassette in cassettes for event in cassette.events}
     check_plugin_names(given, _FLAGS, known_plugins(recorded))

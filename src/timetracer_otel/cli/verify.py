@@ -27,6 +27,8 @@ _FLAGS = {
     "live_plugins": "--live",
     "live_hosts": "--live-hosts",
     "uncaptured": "--uncaptured",
+    "variables": "--variables",
+    "clock": "--clock",
 }
 _MOST = 1_000_000
 """The largest number of seconds (eleven days) and of requests at once. A socket takes no infinite time limit."""
@@ -74,6 +76,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_setting(parser, "live_plugins", "--live", "NAMES")
     add_setting(parser, "live_hosts", "--live-hosts", "HOSTS")
     add_setting(parser, "uncaptured", "--uncaptured", "")
+    add_setting(parser, "variables", "--variables", "KINDS")
+    add_setting(parser, "clock", "--clock", "")
     parser.add_argument(
         "--fail-on-unused",
         action="store_true",
@@ -85,11 +89,16 @@ def run(args: argparse.Namespace) -> int:
     """Check everything, start the service, send the requests, and report. The exit code is 1 if one failed."""
     from timetracer_otel.base.settings import variable_kinds
     from timetracer_otel.cli.launch import instrumented
-    from timetracer_otel.cli.options import check_plugin_names, known_plugins, overrides
+    from timetracer_otel.cli.options import check_clock, check_plugin_names, known_plugins, overrides, parsed_option
     from timetracer_otel.config import JOB_SOURCE, TraceConfig
 
     _require_extra()
     given = overrides(args, _FLAGS)
+    recorded_clock = check_clock(given, _FLAGS["clock"])
+    if recorded_clock and args.jobs > 1:
+        raise CommandError(
+            f"--jobs: {args.jobs} is not allowed with --clock recorded, for which a process has one clock."
+        )
     check_plugin_names(given, _FLAGS, known_plugins())
     headers = dict(_header(text) for text in args.header)
     for flag, value in (("--jobs", args.jobs), ("--timeout", args.timeout), ("--start-timeout", args.start_timeout)):
@@ -134,11 +143,25 @@ def run(args: argparse.Namespace) -> int:
         command, environment = instrumented(args.program, {**given, **settings})
         config = TraceConfig.from_env()
         fail_on_unused = args.fail_on_unused or config.fail_on_unused
-        kinds = variable_kinds(config.variables)
+        kinds = variable_kinds(
+            parsed_option("variables", _FLAGS["variables"], given["variables"])
+            if "variables" in given
+            else config.variables
+        )
         queue = stack.enter_context(JobQueue()) if takes_jobs else None
         if queue is not None:
             environment = {**environment, JOB_SOURCE: queue.address}
-        runner = Runner(library, address or NOWHERE, verdicts, ignored, headers, args.timeout, fail_on_unused, kinds)
+        runner = Runner(
+            library,
+            address or NOWHERE,
+            verdicts,
+            ignored,
+            headers,
+            args.timeout,
+            fail_on_unused,
+            kinds,
+            recorded_clock,
+        )
         stack.enter_context(ended_by_signals())
         output = args.service_log or scratch / "output.log"
         service = stack.enter_context(Service(command, environment, address, output))

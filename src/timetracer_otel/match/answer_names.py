@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from timetracer_otel.match.values import TIME, Value, values_in
-from timetracer_otel.match.variables import Pair, Variables, variables_of
+from timetracer_otel.match.variables import SLACK_S, Pair, Variables, run_of, variables_of
 from timetracer_otel.types import Binding, Cassette
 
 __all__ = ["AnswerNames"]
@@ -25,15 +25,22 @@ class AnswerNames:
         bindings: Those of the calls of this run.
         kinds: The kinds of values that may be bound.
         took_s: How long this run took, at most.
+        recorded_clock: Whether the app had the clock of the recording.
     """
 
     def __init__(
-        self, cassette: Cassette, bindings: Iterable[Binding], kinds: Collection[str], took_s: float
+        self,
+        cassette: Cassette,
+        bindings: Iterable[Binding],
+        kinds: Collection[str],
+        took_s: float,
+        recorded_clock: bool = False,
     ) -> None:
         self._variables: Variables | None = None
         self._cassette = cassette
         self._kinds = frozenset(kinds)
         self._took_s = took_s
+        self._recorded_clock = recorded_clock
         self._given = tuple(bindings)
         self._present: dict[str, str] = {}
         self._recorded: dict[str, str] = {}
@@ -86,7 +93,7 @@ class AnswerNames:
 
     def _may_bind(self, pairs: Iterable[Pair]) -> bool:
         """Whether pairs are one to one, and their times lie within the run."""
-        now_s = time.time()
+        now_s = run_of(self._cassette)[0] + SLACK_S + self._took_s if self._recorded_clock else time.time()
         began_s = now_s - self._took_s
         present, recorded = dict(self._present), dict(self._recorded)
         for pair in pairs:

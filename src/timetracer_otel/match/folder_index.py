@@ -104,6 +104,11 @@ class CassetteLibrary:
         return self._entries
 
     @property
+    def recorded_at(self) -> list[str]:
+        """When each recording began, in ISO 8601."""
+        return [*(entry.recorded_at for entry in self._entries), *(when for when, _ in self._outside)]
+
+    @property
     def outside_paths(self) -> list[str]:
         """The files with what was recorded outside any request, oldest first."""
         return [path for _, path in self._outside]

@@ -212,9 +212,9 @@ class Signer:
 
     def _parse_target(self, url: str, *, renamed: bool = False) -> Target:
         parts = split_url(url)
-        scheme, netloc = (parts.scheme or "").lower(), (parts.netloc or "").lower()
-        if self.redactor.active:
-            netloc = netloc.rpartition("@")[2]
+        scheme = (parts.scheme or "").lower()
+        user, at, host = (parts.netloc or "").rpartition("@")
+        netloc = host.lower() if self.redactor.active else f"{user}{at}{host.lower()}"
         netloc = netloc.removesuffix(_DEFAULT_PORTS.get(scheme, "/"))
         prefix = f"{scheme}://{netloc}" if scheme else netloc
         pairs = []

@@ -27,7 +27,7 @@ from timetracer_otel.match.advice import Wording
 from timetracer_otel.match.folder_index import CassetteLibrary, LibraryEntry
 from timetracer_otel.otel.span_facts import RootSpan, is_server
 from timetracer_otel.otel.spans import LiveSpan
-from timetracer_otel.process import closed_world
+from timetracer_otel.process import closed_world, recorded_clock
 from timetracer_otel.process.ledger import ReplayLedger
 from timetracer_otel.process.refusing import RefusingSession
 from timetracer_otel.redact.shown import without_known_forms
@@ -140,6 +140,9 @@ class FolderReplay:
         self._begun: list[ReplaySession] | None = None if by_environment else []
         """The sessions of all requests up to now. Only a block has them, which ends soon."""
         self._open: dict[ReplaySession, _Open] = {}
+        self._has_clock = recorded_clock.is_wanted(config)
+        if self._has_clock:
+            recorded_clock.begin_at(min(self.library.recorded_at))
         self._watches = True
         closed_world.watch(config.live_hosts)
         if config.block_network:
@@ -242,6 +245,8 @@ class FolderReplay:
         # A recording leaves out excluded requests. That they have no cassette is no miss, so they are not counted.
         counts = entry is not None or (self._config.should_trace(request.path) and not left_out)
         with self._lock:
+            if self._has_clock and entry is not None:
+                self._take_clock(session)
             self._open[session] = _Open(line, by_span, counts)
             if self._begun is not None:
                 self._begun.append(session)
@@ -250,6 +255,17 @@ class FolderReplay:
         if self._config.block_network:
             closed_world.block(session)
         return session
+
+    def _take_clock(self, session: ReplaySession) -> None:
+        """Give the process the clock of a request's recording, unless another request is under way."""
+        if not self._open:
+            recorded_clock.move_to(session.cassette.session.recorded_at)
+        else:
+            faults.warn_once(
+                "clock",
+                "clock: several requests are under way at once, and a process has one clock: that of the recording "
+                "of the first one. Send one request after the other.",
+            )
 
     def _withdraw(self, session: BaseSession | None) -> None:
         if not isinstance(session, ReplaySession):
@@ -300,6 +316,9 @@ class FolderReplay:
             under_way = list(self._open.items())
         for session, began in under_way:
             self.end(session, began.by_span)
+        if self._has_clock:
+            self._has_clock = False
+            recorded_clock.end()
         if self._watches:
             self._watches = False
             closed_world.unwatch()

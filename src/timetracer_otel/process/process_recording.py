@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from datetime import datetime, timezone
 
-from timetracer_otel.base import counters, faults
+from timetracer_otel.base import counters, faults, real_time
 from timetracer_otel.cassette import AppendWriter, CassetteStore, cassette_path
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.exceptions import CassetteError
@@ -242,8 +241,8 @@ class ProcessSession(TraceSession):
         """Finish the file, and delete the one before it, unless that is the first. The next call begins another."""
         self._output = None
         self._finished.append((output.finish(self.to_cassette()), output.events))
-        self._started_at = datetime.now(timezone.utc)
-        self._started_s, self._started_ns = time.perf_counter(), time.time_ns()
+        self._started_at = real_time.utc_now()
+        self._started_s, self._started_ns = time.perf_counter(), real_time.time_ns()
         if len(self._finished) > _MOST_FINISHED:
             path, events = self._finished.pop(1)
             CassetteStore(self.config.cassette_dir).delete(path)

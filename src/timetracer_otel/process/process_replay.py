@@ -11,7 +11,7 @@ from timetracer_otel.base import faults
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.exceptions import CassetteError, CassetteNotFoundError, ConfigurationError
-from timetracer_otel.process import closed_world
+from timetracer_otel.process import closed_world, recorded_clock
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.session.record_modes import ReplayOrRecording, begin_replay, save_session
 
@@ -43,6 +43,8 @@ class ProcessReplay:
         self._saved_to = str(Path(config.cassette_path).absolute()) if config.cassette_path is not None else None
         self._process_id = os.getpid()
         self._file = _stamp(self._saved_to)
+        # A replay that could not start has no recording.
+        self._has_clock = session is None and recorded_clock.begin(self.session)
         self._watches = isinstance(self.session, ReplaySession)
         if self._watches:
             closed_world.watch(config.live_hosts)
@@ -52,6 +54,9 @@ class ProcessReplay:
     def finish(self) -> None:
         """Write what was recorded, and log what the replay did; a cassette that cannot be written is logged too."""
         session = self.session
+        if self._has_clock:
+            self._has_clock = False
+            recorded_clock.end()
         closed_world.unblock(session)
         if self._watches:
             self._watches = False

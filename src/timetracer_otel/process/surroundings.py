@@ -6,7 +6,7 @@ A replay that is set by hand needs a part of it: the closed world.
 from __future__ import annotations
 
 from timetracer_otel.calls.registry import load_plugins
-from timetracer_otel.process import closed_world
+from timetracer_otel.process import closed_world, recorded_clock
 from timetracer_otel.process.runtime import runtime
 from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.threads import hold, release
@@ -24,6 +24,7 @@ class Surroundings:
 
     def __init__(self, session: BaseSession, block_network: bool) -> None:
         self._session = session
+        self._has_clock = recorded_clock.begin(session)
         self._watches = isinstance(session, ReplaySession)
         if isinstance(session, ReplaySession):
             closed_world.watch(session.config.live_hosts if session.config is not None else ())
@@ -37,6 +38,8 @@ class Surroundings:
 
     def end(self) -> None:
         """Switch off what was switched on for this session."""
+        if self._has_clock:
+            recorded_clock.end()
         closed_world.unblock(self._session)
         if self._watches:
             closed_world.unwatch()

@@ -62,6 +62,8 @@ class Pseudonyms:
 
     Attributes:
         added: Called with each secret, its pseudonym, and whether it is surely one; where somebody set it.
+        stays_up_to: Texts of no more characters have no pseudonym. More than 0 for a recording that has pseudonyms
+            already, whose list leaves out short ones.
     """
 
     def __init__(self, known: Iterable[str] = ()) -> None:
@@ -72,6 +74,7 @@ class Pseudonyms:
         self._known = frozenset(self._given)
         self._doubtful: set[str] = set()
         self.added: Callable[[str, str, bool], None] | None = None
+        self.stays_up_to: int = 0
 
     def of(self, secret: str, *, only_here: bool = False, surely: bool = False) -> str:
         """The pseudonym of a secret. That of the empty text is empty, and that of a pseudonym is itself.
@@ -83,7 +86,7 @@ class Pseudonyms:
         """
         found = self._given.get(secret)
         if found is None:
-            if not secret:
+            if len(secret) <= self.stays_up_to:
                 return secret
             with self._lock:
                 found = self._given.get(secret)
@@ -122,6 +125,16 @@ class Pseudonyms:
         """The pseudonyms up to now, in the order in which their secrets were found."""
         with self._lock:
             return list(dict.fromkeys(self._given.values()))
+
+    def avoid(self, texts: Iterable[str]) -> None:
+        """Make none of these texts a pseudonym."""
+        with self._lock:
+            self._taken.update(texts)
+
+    def secrets(self) -> dict[str, str]:
+        """The secrets that were found, each with its pseudonym, without those known from the start."""
+        with self._lock:
+            return {secret: name for secret, name in self._given.items() if secret not in self._known}
 
     def again(self, pseudonyms: Iterable[str]) -> None:
         """Forget these pseudonyms, which turned out to be values of the recording. Their secrets get others."""

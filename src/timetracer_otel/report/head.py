@@ -35,8 +35,12 @@ def summary(cassette: Cassette, variables: Variables | None = None) -> list[str]
         *_without_plugin(cassette),
         ("policies", _policies(cassette)),
         ("lost", _lost(cassette)),
+        *_seeds(cassette),
         *_variables(variables if variables is not None else variables_of(cassette)),
     ]
+    for each in cassette.scrubbed:
+        values = f"{each.replaced} value{'s' * (each.replaced != 1)} replaced"
+        pairs.append(("scrubbed", f"{each.at} with timetracer-otel {each.timetracer_version}: {values}"))
     if cassette.error_info:
         pairs.append(("error", ", ".join(f"{name}: {value}" for name, value in cassette.error_info.items())))
     if cassette.session.versions:
@@ -90,6 +94,16 @@ def _without_plugin(cassette: Cassette) -> list[tuple[str, str]]:
 def _variables(variables: Variables) -> list[tuple[str, str]]:
     counts = Counter(kind for kind, _ in variables.listed())
     return [("variables", ", ".join(f"{count} {kind}" for kind, count in counts.items()))] if counts else []
+
+
+def _seeds(cassette: Cassette) -> list[tuple[str, str]]:
+    session = cassette.session
+    seeds = [f"PYTHONHASHSEED={session.hash_seed}"] if session.hash_seed is not None else []
+    if session.hash_randomization is False:
+        seeds.append("hashes not randomized")
+    if session.random_state is not None:
+        seeds.append("the state of random at the start (session.random_state)")
+    return [("seeds", ", ".join(seeds))] if seeds else []
 
 
 def _policies(cassette: Cassette) -> str:

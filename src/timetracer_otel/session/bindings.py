@@ -72,7 +72,7 @@ class Bindings:
         self._make = make
         self._made: Variables | None = None
         self._rules = rules
-        self._began_s = time.time()
+        self._began_s = time.monotonic()
         self._present: dict[str, str] = {}
         """By the recorded value: the present one."""
         self._recorded: dict[str, str] = {}
@@ -292,10 +292,12 @@ class Bindings:
         them does not stand for the recorded one.
         """
         now_s = time.time()
+        # The clock of the app may have been set since (setting ``clock``).
+        began_s = now_s - (time.monotonic() - self._began_s)
         most_s = 0.0
         for pair in pairs:
             if pair.kind == TIME and pair.recorded != pair.present:
-                misfit_s = self.variables.misfit_s(pair, self._began_s, now_s)
+                misfit_s = self.variables.misfit_s(pair, began_s, now_s)
                 if misfit_s is None:
                     return None
                 most_s = max(most_s, misfit_s)

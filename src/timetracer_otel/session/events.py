@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -16,9 +17,10 @@ from timetracer_otel.cassette import Unencodable, check
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import REDACTED, BodyEnd, CapturePolicy, EventType
 from timetracer_otel.match.signature import Signer
+from timetracer_otel.redact import log_texts
 from timetracer_otel.redact.errors import SHORTEST_SECRET, Edit, edited, replacing
 from timetracer_otel.redact.forms import error_text, form_of
-from timetracer_otel.redact.redactor import Redactor, with_length
+from timetracer_otel.redact.redactor import Redactor, headers_like, with_length
 from timetracer_otel.redact.urls import split_url
 from timetracer_otel.session.base import PendingCall
 from timetracer_otel.session.secret_book import SecretBook
@@ -38,6 +40,8 @@ from timetracer_otel.types import (
 )
 
 __all__ = ["EventMaker", "span_event_type"]
+
+log_texts.install()
 
 
 class EventMaker:
@@ -270,6 +274,72 @@ class EventMaker:
             book.note_forms(copy)
         return copy
 
+    def anew(self, event: DependencyEvent) -> DependencyEvent:
+        """An event that was read from a cassette, redacted by the rules of this recording, with the signature of what
+        it holds now. Its spans are changed, all else is a copy.
+        """
+        book, redactor = self.book, self.redactor
+        if book is not None:
+            book.begin()
+        signature, call, result = event.signature, event.call, replace(event.result)
+        args = call.args if call is not None else None
+        query = {
+            name: [redactor.parameter(name, item) if type(item) is str else item for item in value]
+            if type(value) is list
+            else redactor.parameter(name, value)
+            if type(value) is str
+            else value
+            for name, value in signature.query.items()
+        }
+        url = _without_user(redactor.url(signature.url)) if signature.url else signature.url
+        signature = replace(signature, url=url, query=query)
+        if call is not None:
+            headers, body, _ = self._part_anew(call.headers, call.body)
+            call = CallSnapshot(
+                headers, body, None if args is None else form_of(signature.lib).arguments(args, redactor)
+            )
+            with suppress(Unencodable):
+                signature.body_hash = self.signer.snapshot_hash(signature.lib, call, signature.body_hash)
+        used = book.noted() if book is not None else ()
+        made = replace(event, signature=signature, call=call, result=result)
+        made.pseudonyms = tuple(dict.fromkeys([*event.pseudonyms, *used]))
+        result.headers, result.body, damaged = self._part_anew(result.headers, result.body)
+        if damaged and made.not_replayable is None:
+            made.not_replayable = "its response body is damaged in its encoding, and has a secret"
+        if args is not None:
+            form_of(signature.lib).redact_result(result, args, redactor)
+        result.exception = edited(result.exception, redactor.text)
+        result.error = result.error and redactor.text(result.error)
+        result.reply = redactor.value(result.reply)
+        for facts in (event.span, *event.within):
+            if facts is not None:
+                facts.attributes = self._attributes(facts.attributes)
+                self._redact_status(facts)
+        if book is not None:
+            book.note_forms(made)
+            book.note_spans(made.within)
+        return made
+
+    def _part_anew(
+        self, headers: dict[str, str], body: BodySnapshot | None
+    ) -> tuple[dict[str, str], BodySnapshot | None, bool]:
+        """Headers and body of a recorded call or result, and whether what had to be replaced was damaged."""
+        pairs, damaged = header_pairs(headers), False
+        if body is None or not isinstance(body.data, bytes):
+            return self._headers(headers), self._given_body(body, pairs), False
+        redacted = self.redactor.body(body.data, pairs, [size for _, size in body.chunks])
+        if redacted.changed:
+            damaged = self.redactor.is_damaged(body.data, pairs)
+            headers = headers_like(headers, with_length(pairs, len(body.data), len(redacted.data)))
+            body = replace(
+                body,
+                data=redacted.data,
+                chunks=tuple((at, now) for (at, _), now in zip(body.chunks, redacted.sizes, strict=False)),
+                size_bytes=len(redacted.data),
+                hash=hashlib.sha256(redacted.data).hexdigest(),
+            )
+        return self._headers(headers), body, damaged
+
     def request(self, request: RequestSnapshot, failed: bool = False) -> RequestSnapshot:
         """The root request, redacted, with its body if the policy keeps it. ``failed``: it ended in an error."""
         headers, body = self._root_part(request.headers, request.body, self.config.store_request_body, failed)
@@ -442,6 +512,13 @@ def span_event_type(attributes: Mapping[str, Any]) -> EventType:
     if first_of(attributes, "http.request.method", "http.method") is not None:
         return EventType.HTTP_CLIENT
     return EventType.CUSTOM
+
+
+def _without_user(url: str) -> str:
+    """A target as signatures have it: without user information."""
+    parts = split_url(url)
+    netloc = parts.netloc or ""
+    return parts._replace(netloc=netloc.rpartition("@")[2]).unsplit() if "@" in netloc else url
 
 
 def _request_body(call: Call) -> BodySnapshot | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 from importlib import metadata
+from typing import Any
 
 from timetracer_otel.base.lineage import lineage
-from timetracer_otel.config import TraceConfig
+from timetracer_otel.config import TraceConfig, hash_seed
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.types import AppliedPolicies, SessionMeta
 
@@ -29,7 +31,12 @@ def note_distributions(*names: str) -> None:
 
 
 def meta(
-    config: TraceConfig, session_id: str, recorded_at: datetime, framework: str, trace_id: str | None
+    config: TraceConfig,
+    session_id: str,
+    recorded_at: datetime,
+    framework: str,
+    trace_id: str | None,
+    random_state: Any = None,
 ) -> SessionMeta:
     """Who recorded, when and with what."""
     own = _found(_OWN)
@@ -44,6 +51,9 @@ def meta(
         trace_id=trace_id,
         versions=_versions(),
         process=list(lineage()),
+        hash_seed=hash_seed(),
+        hash_randomization=bool(sys.flags.hash_randomization),
+        random_state=random_state,
     )
 
 

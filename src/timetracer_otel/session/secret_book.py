@@ -18,6 +18,7 @@ from itertools import chain
 from typing import Any
 
 from timetracer_otel.cassette import Unencodable
+from timetracer_otel.constants import REDACTED
 from timetracer_otel.match.signature import Signer
 from timetracer_otel.redact.content_encoding import GZIP_MAGIC, decode_body
 from timetracer_otel.redact.occurrences import Occurrences
@@ -81,7 +82,7 @@ class SecretBook:
 
     def names(self) -> tuple[str, ...]:
         """The pseudonyms of the recording, as its header has them."""
-        return tuple(name for name in self.pseudonyms.names() if len(name) >= _SHORTEST_NAME)
+        return tuple(name for name in self.pseudonyms.names() if len(name) >= _SHORTEST_NAME and name != REDACTED)
 
     def begin(self) -> None:
         """Forget what this thread has noted: it makes another event."""
@@ -89,7 +90,7 @@ class SecretBook:
 
     def noted(self) -> tuple[str, ...]:
         """The pseudonyms that this thread has used since `begin`."""
-        return tuple(getattr(self._thread, "used", ()))
+        return tuple(name for name in getattr(self._thread, "used", ()) if name != REDACTED)
 
     def collisions(self, texts: Iterable[bytes]) -> list[str]:
         """The pseudonyms that a recording has among its own values.

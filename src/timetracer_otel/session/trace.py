@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timezone
 from typing import Any
 
-from timetracer_otel.base import counters, faults
+from timetracer_otel.base import counters, faults, real_time
 from timetracer_otel.base.chance import random_uuid
 from timetracer_otel.base.plugin_names import library_of_scope
 from timetracer_otel.config import TraceConfig
@@ -89,9 +89,11 @@ class TraceSession(BaseSession):
         self.blocked: list[NetworkBlockedError] = []
         self._session_id = random_uuid()
         self._pid = os.getpid()
-        self._started_at = datetime.now(timezone.utc)
+        self._started_at = real_time.utc_now()
         self._started_s = time.perf_counter() - started_ms_ago / 1000
-        self._started_ns = time.time_ns() - int(started_ms_ago * 1e6)
+        self._started_ns = real_time.time_ns() - int(started_ms_ago * 1e6)
+        # To read the state draws nothing: the app gets the numbers that it would get without us.
+        self._random_state = random.getstate() if self.config.random_state else None
         self._root_ended_s: float | None = None
         self._ended_s: float | None = None
         self.max_spans: int = self.config.max_events
@@ -427,7 +429,9 @@ class TraceSession(BaseSession):
         trace_id = self.trace_id or next((f"{call.trace_id:032x}" for call in self._pending if call.trace_id), None)
         return Cassette(
             schema_version=str(FORMAT_VERSION),
-            session=meta(self.config, self._session_id, self._started_at, self.framework, trace_id),
+            session=meta(
+                self.config, self._session_id, self._started_at, self.framework, trace_id, self._random_state
+            ),
             request=request,
             response=response,
             events=events,

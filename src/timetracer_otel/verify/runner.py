@@ -71,6 +71,7 @@ class Runner:
         timeout_s: How long one answer may take.
         fail_on_unused: Whether a recorded call that was not made fails its request.
         kinds: The kinds of values that may be others than the recorded ones (the setting ``variables``).
+        recorded_clock: Whether the service has the clock of each request's recording (the setting ``clock``).
     """
 
     library: CassetteLibrary
@@ -81,6 +82,7 @@ class Runner:
     timeout_s: float
     fail_on_unused: bool
     kinds: Collection[str] = VARIABLE_KINDS
+    recorded_clock: bool = False
 
     def run(self, planned: Sequence[Planned], jobs: int, tell: Callable[[Result], None]) -> list[Result]:
         """Send all recordings and give the results, in the order that was planned.
@@ -159,7 +161,7 @@ class Runner:
 
     def _names(self, cassette: Cassette, verdict: CallVerdict | None, began_s: float) -> AnswerNames:
         bindings = verdict.bindings if verdict is not None else ()
-        return AnswerNames(cassette, bindings, self.kinds, time.monotonic() - began_s)
+        return AnswerNames(cassette, bindings, self.kinds, time.monotonic() - began_s, self.recorded_clock)
 
     def _add_calls(self, result: Result, cassette: Cassette, verdict: CallVerdict | None) -> None:
         if verdict is None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
+from timetracer_otel.base.real_time import time_s
 from timetracer_otel.base.settings import KeptBounds
 from timetracer_otel.cassette.stores.base import Store
 
@@ -22,7 +21,7 @@ def keep_within(store: Store, bounds: KeptBounds) -> list[str]:
     if not bounds:
         return []
     newest_first = sorted(store.entries(sized=bounds.size_bytes is not None), key=lambda entry: -entry.recorded_s)
-    oldest_s = time.time() - bounds.age_s if bounds.age_s is not None else None
+    oldest_s = time_s() - bounds.age_s if bounds.age_s is not None else None
     left_bytes = bounds.size_bytes
     deleted = []
     for count, entry in enumerate(newest_first, 1):

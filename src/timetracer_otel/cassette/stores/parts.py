@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
+from timetracer_otel.base.real_time import time_s
 from timetracer_otel.cassette.compression import compressor
 from timetracer_otel.cassette.model import encode_event, encode_header
 from timetracer_otel.cassette.reader import read_cassette
@@ -29,6 +30,8 @@ _PART = re.compile(r"(?P<cassette>.+\.msgpack(?:\.gz|\.zst)?)\.(?P<owner>[0-9a-f
 _SESSION = re.compile(r"_(\d{6}_[A-Za-z0-9.-]{1,8})(?:-\d+)?\.msgpack")
 """Time and session at the end of a cassette's name. What stands before may differ between a part and its cassette,
 since the route may be known only later."""
+_VALUE = re.compile(r"(?<=/)(?:(?=[^/]*\d)(?=[^/]*[A-Za-z])[^/]{8,}|[^/]{20,})")
+"""A step of a path that is no word: letters with digits, or long."""
 _ABANDONED_S = 3600.0
 """No process takes so long to write one cassette. An older temporary file was left by a process that died."""
 
@@ -57,7 +60,7 @@ class PartWriter:
         owner: str,
         compression: CompressionType = CompressionType.NONE,
     ) -> None:
-        self.path: str = f"{cassette_path(head, folder, compression)}.{owner}.part"
+        self.path: str = f"{cassette_path(_with_plain_path(head), folder, compression)}.{owner}.part"
         self._squeeze = compressor(compression, self.path)
         header, _ = encode_header(head)
         with appearing(self.path) as temp:
@@ -92,6 +95,16 @@ class PartWriter:
     def _packed(self, start: bytes, events: Iterable[DependencyEvent]) -> bytes:
         data = start + b"".join(encode_event(event)[0] for event in events)
         return self._squeeze.write(data) + self._squeeze.flush() if data else b""
+
+
+def _with_plain_path(head: Cassette) -> Cassette:
+    """The head by which a part is named. What of the request's path may be a value is left out: it may turn out to be
+    a secret, when the part has its name already.
+    """
+    request = head.request
+    if request.route_template or not _VALUE.search(request.path):
+        return head
+    return replace(head, request=replace(request, path=_VALUE.sub("value", request.path)))
 
 
 def is_part(name: str) -> bool:
@@ -158,5 +171,5 @@ def _keep(part: Path) -> bool:
 
 def _remove_abandoned(file: Path) -> None:
     with suppress(OSError):
-        if time.time() - file.stat().st_mtime > _ABANDONED_S:
+        if time_s() - file.stat().st_mtime > _ABANDONED_S:
             file.unlink()

@@ -27,7 +27,7 @@ from timetracer_otel.libraries.redis.internals import (
 )
 from timetracer_otel.libraries.redis.operation import operation_above
 from timetracer_otel.libraries.redis.replies import Copier, restored
-from timetracer_otel.libraries.redis.secrets import redact_reply, secrets_of, without_secrets, words_of
+from timetracer_otel.libraries.redis.secrets import secrets_of, without_secrets, words_of
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.session.body_taps import PIECE_BYTES, BodyLimits
 from timetracer_otel.types import Call, DependencyEvent, EventResult, EventSignature, RecordedError
@@ -278,8 +278,6 @@ class RoundTrip(Site):
                 self._add("message", value)
             return False
         index = len(self._replies)
-        if self._redacts:
-            value = redact_reply(self._commands, index, value)
         self._keep(folded_reply(self._commands, index, value))
         if len(self._replies) < len(self._commands):
             return False

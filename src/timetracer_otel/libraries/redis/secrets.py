@@ -16,7 +16,7 @@ from timetracer_otel.redact.forms import CallForm
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.types import DependencyEvent, EventResult, RecordedError
 
-__all__ = ["FORM", "redact_reply", "secrets_of", "without_quoted_arguments", "without_secrets", "words_of"]
+__all__ = ["FORM", "secrets_of", "without_quoted_arguments", "without_secrets", "words_of"]
 
 _LONGEST_ARGUMENT: Final = 64 * 1024
 """Bytes; a longer argument stands in the cassette as its digest. Part of the signature: the same for ever."""
@@ -49,11 +49,14 @@ class _Commands(CallForm):
         return redactor.value(_of_command(args, redactor))
 
     def redact_result(self, result: EventResult, args: Any, redactor: Redactor) -> None:
-        """Replace what is under keys that a rule names."""
-        if not redactor.active or not redactor.own.keys or type(args) is not list or type(result.reply) is not dict:
+        """Replace the passwords that a server tells, and what is under keys that a rule names."""
+        if not redactor.active or type(args) is not list or type(result.reply) is not dict:
             return
         commands = args if args and type(args[0]) is list else [args]
-        if any(redactor.own.is_key("redis", _key_of(words)) for words in commands):
+        replies = result.reply.get("replies")
+        if type(replies) is list:
+            result.reply = {**result.reply, "replies": _redacted_replies(commands, replies, redactor.secret)}
+        if redactor.own.keys and any(redactor.own.is_key("redis", _key_of(words)) for words in commands):
             result.reply = {**result.reply, "replies": _values(result.reply.get("replies"), redactor)}
 
     def error_text(self, text: str) -> str:
@@ -258,61 +261,76 @@ _REDACTORS: Final[dict[str, _Redact]] = {
 }
 
 
-def redact_reply(commands: Sequence[Command], index: int, reply: Any) -> Any:
-    """The reply to one of the commands of a batch, without the passwords that some commands ask for."""
-    command = commands[index]
-    if command[:1] == [b"EXEC"] and isinstance(reply, list):
-        queued = commands[1:-1] if is_transaction(commands) else ()
+def _redacted_replies(commands: Sequence[list[Any]], replies: list[Any], secret: _Replace) -> list[Any]:
+    """The replies to commands, without the passwords that some of them ask for. The same object where none does."""
+    if not any(words and _upper(words[0]) in _TELLING for words in commands):
+        return replies
+    known = len(commands)
+    return [
+        _redacted_reply(commands, index, reply, secret) if index < known else reply
+        for index, reply in enumerate(replies)
+    ]
+
+
+def _redacted_reply(commands: Sequence[list[Any]], index: int, reply: Any, secret: _Replace) -> Any:
+    words = commands[index]
+    if len(words) == 1 and _upper(words[0]) == "EXEC" and isinstance(reply, list):
+        queued = commands[1:-1] if len(commands) > 1 and commands[0] == ["MULTI"] else ()
         if len(queued) != len(reply):
             # What was queued was sent earlier, one by one: look everywhere.
-            return [_password_hashes(_secret_settings(item)) for item in reply]
-        return [redact_reply(queued, number, item) for number, item in enumerate(reply)]
-    redact = _REPLY_REDACTORS.get(name_of(command))
-    return redact(reply) if redact is not None else reply
+            return [_password_hashes(_secret_settings(item, secret), secret) for item in reply]
+        return [_redacted_reply(queued, number, item, secret) for number, item in enumerate(reply)]
+    redact = _REPLY_REDACTORS.get(" ".join(map(_upper, words[:2])))
+    return redact(reply, secret) if redact is not None else reply
 
 
-def _secret_settings(reply: Any) -> Any:
+def _secret_settings(reply: Any, secret: _Replace) -> Any:
     if isinstance(reply, dict):
         return {
-            name: _like(value) if _upper(name).lower() in _SECRET_SETTINGS and value else value
+            name: secret(value) if _upper(name).lower() in _SECRET_SETTINGS and value else value
             for name, value in reply.items()
         }
     if isinstance(reply, list):
         return [
-            _like(item) if index % 2 and item and _upper(reply[index - 1]).lower() in _SECRET_SETTINGS else item
+            secret(item) if index % 2 and item and _upper(reply[index - 1]).lower() in _SECRET_SETTINGS else item
             for index, item in enumerate(reply)
         ]
     return reply
 
 
-def _password_hashes(reply: Any) -> Any:
+def _password_hashes(reply: Any, secret: _Replace) -> Any:
     if isinstance(reply, dict):
-        return {name: _password_hashes(value) for name, value in reply.items()}
+        return {name: _password_hashes(value, secret) for name, value in reply.items()}
     if isinstance(reply, list):
-        return [_password_hashes(item) for item in reply]
+        return [_password_hashes(item, secret) for item in reply]
     if isinstance(reply, (str, bytes)):
         space = " " if isinstance(reply, str) else b" "
-        return space.join(_without_hash(word) for word in reply.split(space))  # type: ignore[arg-type]
+        return space.join(_without_hash(word, secret) for word in reply.split(space))  # type: ignore[arg-type]
     return reply
 
 
-def _without_hash(word: Any) -> Any:
+def _without_hash(word: Any, secret: _Replace) -> Any:
     digits = word[-_HASH_LENGTH:]
     if len(word) not in (_HASH_LENGTH, _HASH_LENGTH + 1) or not digits.isalnum():
         return word
-    return word[: len(word) - _HASH_LENGTH] + _like(word)
+    return word[: len(word) - _HASH_LENGTH] + secret(digits)
+
+
+def _generated(reply: Any, secret: _Replace) -> Any:
+    return secret(reply) if isinstance(reply, (str, bytes)) else reply
 
 
 def _like(secret: Any) -> Any:
     return REDACTED.encode() if isinstance(secret, bytes) else REDACTED
 
 
-_REPLY_REDACTORS: Final[dict[str, Callable[[Any], Any]]] = {
+_REPLY_REDACTORS: Final[dict[str, Callable[[Any, _Replace], Any]]] = {
     "CONFIG GET": _secret_settings,
     "ACL GETUSER": _password_hashes,
     "ACL LIST": _password_hashes,
-    "ACL GENPASS": _like,
+    "ACL GENPASS": _generated,
 }
+_TELLING: Final = frozenset({"CONFIG", "ACL", "EXEC"})
 
 
 def _upper(word: Any) -> str:

@@ -169,17 +169,18 @@ def _edit_of(args: dict[str, Any], redactor: Redactor) -> Edit | None:
     """Takes the secret values of a statement out of the texts of its errors, in which servers repeat them; None where
     it has none.
     """
-    secrets = {value for value in _secret_texts(args, redactor) if len(value) >= SHORTEST_SECRET}
+    secrets = {value: name for value, name in _secret_texts(args, redactor) if len(value) >= SHORTEST_SECRET}
     ordered = sorted(secrets, key=len, reverse=True)
-    return replacing([(secret, redactor.secret(secret)) for secret in ordered]) if secrets else None
+    return replacing([(secret, redactor.secret(secret, secrets[secret])) for secret in ordered]) if secrets else None
 
 
-def _secret_texts(args: dict[str, Any], redactor: Redactor) -> Iterator[str]:
+def _secret_texts(args: dict[str, Any], redactor: Redactor) -> Iterator[tuple[str, str]]:
+    """The secret values, each with its name: what takes the place of one depends on it."""
     for values in (args.get("parameters"), args.get("options"), *args.get("many", ())):
         if type(values) is dict:
             for name, value in values.items():
                 if type(value) is str and redactor.is_secret_field(base_name(name)):
-                    yield value
+                    yield value, base_name(name)
 
 
 def _redacted_reply(reply: dict[str, Any], statement: str, redactor: Redactor) -> dict[str, Any]:
