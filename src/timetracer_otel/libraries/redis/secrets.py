@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
 from timetracer_otel.constants import REDACTED
-from timetracer_otel.libraries.redis.commands import Command, carries, is_transaction, key_position, name_of, text
+from timetracer_otel.libraries.redis.commands import Command, carries, key_position, text
 from timetracer_otel.libraries.redis.messages import without_sender
 from timetracer_otel.match.leaves import texts_of
 from timetracer_otel.redact.errors import SHORTEST_SECRET, edited_errors, replacing
