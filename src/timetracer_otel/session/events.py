@@ -474,6 +474,10 @@ class EventMaker:
         return {name: self._attribute(name, value) for name, value in attributes.items()}
 
     def _attribute(self, name: str, value: Any) -> Any:
+        if _is_plain(self.rules, name):
+            if isinstance(value, str):
+                return self.redactor.value(value) if value[:1] in ("{", "[") else value
+            return list(value) if isinstance(value, tuple) else value
         if isinstance(value, str) and name in _URL_ATTRIBUTES:
             return self.redactor.url(value)
         if isinstance(value, str) and name in _STATEMENT_ATTRIBUTES:
@@ -484,8 +488,6 @@ class EventMaker:
             return self._header_attribute(name.rpartition(".")[2].replace("_", "-"), value)
         if self.redactor.is_secret_field(name.rpartition(".")[2]):
             value = self.redactor.secret(value)
-        elif isinstance(value, str) and value[:1] in ("{", "["):
-            value = self.redactor.value(value)
         return list(value) if isinstance(value, tuple) else value
 
     def _header_attribute(self, header: str, value: Any) -> Any:
@@ -500,6 +502,21 @@ def _signer(redactor: Redactor) -> Signer:
     return Signer(redactor)
 
 
+@lru_cache(maxsize=1024)
+def _is_plain(rules: Redactor, name: str) -> bool:
+    """Whether the name of an attribute says nothing of secrets in it. An app has few names, and repeats them."""
+    return not (
+        name in _URL_ATTRIBUTES
+        or name in _STATEMENT_ATTRIBUTES
+        or name.startswith(_HEADER_ATTRIBUTES)
+        or rules.is_secret_field(name.rpartition(".")[2])
+    )
+
+
+_HEADER_ATTRIBUTES = (
+    *("http.request.header.", "http.response.header."),
+    *("rpc.request.metadata.", "rpc.response.metadata."),
+)
 _STATEMENT_ATTRIBUTES = frozenset({"db.statement", "db.query.text", "exception.message"})
 _URL_ATTRIBUTES = frozenset({"url.full", "http.url", "http.target", "url.query", "url.path"})
 
