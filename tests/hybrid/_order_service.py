@@ -104,7 +104,7 @@ def same(got: Any, made: Any) -> None:
 @app.post("/orders")
 def place(order: dict[str, str]) -> dict[str, Any]:
     """Take an order. FastAPI runs it in a thread, so several are under way at once."""
-    item, key, reference = order["item"], uuid.uuid4(), secrets.token_hex(8)
+    item, key, reference = order["item"], uuid.uuid4(), secrets.token_hex(12)
     cents = price(item)
     number = stored(key, item, reference)
     payment = paid(key, cents)

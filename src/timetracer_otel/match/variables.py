@@ -12,6 +12,7 @@ A recording is analysed when a call has no equal one in it, and not before.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
@@ -333,10 +334,11 @@ class Variables:
             beside.update((value.value, value) for value in values_in(self.parsed(text)))
         asked = form_of(event.signature.lib).held_by_server(event)
         held_by_server = {value.value for text in asked for value in values_in(self.parsed(text))}
+        called_s = self.windows[0 if self.is_own(event) else -1][0] + SLACK_S + event.start_offset_ms / 1000
         for name, value in beside.items():
             self._texts.setdefault(name, value.raw)
             if name not in self.known:
-                kind = self.kind_if_fresh(value)
+                kind = self.kind_if_fresh(value, called_s)
                 if kind is not None and (kind in (TIME, SECRET) or name not in held_by_server):
                     self.fresh[name] = kind
                 elif kind is None and TIME in self.kinds and (reckoned := self._when_reckoned(value, event)):
@@ -386,10 +388,15 @@ class Variables:
         moves = kind is None and TIME in self.kinds and self._when_reckoned(value, None) is not None
         return TIME if moves else kind
 
-    def kind_if_fresh(self, value: Value) -> str | None:
-        """The kind of a value, provided that the app made it; None where its form says nothing of the sort."""
+    def kind_if_fresh(self, value: Value, called_s: float = math.inf) -> str | None:
+        """The kind of a value, provided that the app made it; None where its form says nothing of the sort.
+
+        ``called_s`` is when the call was made that holds it, in seconds since the epoch. The app has taken no time
+        that comes after: it has reckoned it.
+        """
         kind: str | None = value.kind
-        if value.instant is not None and within(value.instant, self.windows):
+        windows = [(began_s, min(ended_s, called_s + SLACK_S)) for began_s, ended_s in self.windows]
+        if value.instant is not None and within(value.instant, windows):
             kind = TIME
         elif kind == TIME:
             kind = None

@@ -11,6 +11,7 @@ from tests.unit.session.test_matching import call, replaying
 from tests.unit.session.test_misses import post
 from tests.unit.session.test_rules import answers, recorded
 from timetracer_otel.base.ignore_rules import parse_rule
+from timetracer_otel.calls.registry import load_plugins
 from timetracer_otel.constants import EventType
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.match.fresh import fresh_alike
@@ -20,6 +21,9 @@ from timetracer_otel.session import ReplaySession
 from timetracer_otel.types import Call
 
 A, B = "5f0c4f3e-7f0a-4c7e-9d55-0a1b2c3d4e5f", "0b9d8c7e-1f2a-4b3c-8d4e-5f6a7b8c9d0e"
+
+# They say what the commands of Redis and the statements of SQL ask about.
+load_plugins()
 
 
 def command(*words: Any) -> Call:

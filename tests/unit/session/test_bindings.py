@@ -358,6 +358,17 @@ def test_a_time_that_was_reckoned_from_the_present_is_as_far_from_it_in_each_run
     missed(replayed(), redis("SET", "token", held(now - HOUR)))
 
 
+def test_a_time_after_its_call_was_reckoned_however_long_the_recording_took() -> None:
+    def until(moment: datetime) -> Call:
+        return http("http://h/slots", {"until": (moment + timedelta(seconds=60)).isoformat()}, method="PUT")
+
+    late = answered(http("http://h/slow"))
+    late.duration_ms = 600_000.0
+    session = replaying(answered(until(RECORDED_AT), {"n": 1}), late)
+    missed(session, until(datetime.now(timezone.utc) - timedelta(seconds=60)))
+    assert body_of(session.match(until(datetime.now(timezone.utc)))) == {"n": 1}
+
+
 def test_a_time_that_is_far_from_the_run_or_was_given_stays_as_it_was_recorded() -> None:
     number = int(RECORDED_AT.timestamp()) + 500 * 86_400
     moved_s = int(datetime.now(timezone.utc).timestamp() - RECORDED_AT.timestamp())
