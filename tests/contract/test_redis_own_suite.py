@@ -88,6 +88,78 @@ def test_connections_look_as_made_and_replies_may_stay_unread(server: RedisServe
         assert app(server.port) == bare
 
 
+def sync_app_that_gives_up(port: int) -> list[Any]:
+    client = redis.Redis(port=port, socket_timeout=0.1)
+    connection = client.connection_pool.get_connection(*NAME)
+    connection.send_command("BLPOP", "nothing", 1)
+    seen: list[Any] = [made(connection)]
+    with pytest.raises(redis.TimeoutError):
+        connection.read_response()
+    seen.append(made(connection))
+    client.close()
+    return seen
+
+
+def async_app_that_gives_up(port: int) -> list[Any]:
+    async def run() -> list[Any]:
+        client = redis.asyncio.Redis(port=port, socket_timeout=0.1)
+        connection = await client.connection_pool.get_connection(*NAME)
+        await connection.send_command("BLPOP", "nothing", 1)
+        seen: list[Any] = [made(connection)]
+        with pytest.raises(redis.TimeoutError):
+            await connection.read_response()
+        seen.append(made(connection))
+        await client.aclose()
+        return seen
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("app", [sync_app_that_gives_up, async_app_that_gives_up])
+def test_a_connection_that_failed_looks_closed(server: RedisServer, path: Path, app: App) -> None:
+    bare = app(server.port)
+    assert bare[1][0] is False
+    with record(path):
+        assert app(server.port) == bare
+    server.stop()
+    with replay(path):
+        assert app(server.port) == bare
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_connection_that_was_played_looks_closed_without_the_plugin(
+    server: RedisServer, path: Path, asynchronous: bool
+) -> None:
+    async def play() -> Any:
+        client = redis.asyncio.Redis(port=server.port)
+        connection = await client.connection_pool.get_connection(*NAME)
+        await connection.send_command("PING")
+        assert await connection.read_response() == b"PONG"
+        if with_server:
+            await connection.disconnect()
+        return connection
+
+    def played() -> Any:
+        if asynchronous:
+            return asyncio.run(play())
+        connection = redis.Redis(port=server.port).connection_pool.get_connection(*NAME)
+        connection.send_command("PING")
+        assert connection.read_response() == b"PONG"
+        if with_server:
+            connection.disconnect()
+        return connection
+
+    with_server = True
+    with record(path):
+        played()
+    with_server = False
+    with replay(path):
+        connection = played()
+        assert made(connection)[0]
+    # The block was what switched the plugin on.
+    assert not made(connection)[0]
+
+
 def test_a_reply_that_the_recorded_app_never_read_is_refused_at_the_read(server: RedisServer, path: Path) -> None:
     with record(path):
         sync_app(server.port)

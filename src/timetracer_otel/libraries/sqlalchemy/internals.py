@@ -102,10 +102,14 @@ RELIED_UPON = {
     "sqlalchemy.dialects.postgresql.psycopg2": (
         "sqlalchemy.dialects.postgresql.psycopg2:PGDialect_psycopg2.do_executemany",
     ),
-    "psycopg": ("psycopg.types:TypeInfo.fetch",),
+    "psycopg": (
+        *("psycopg.types:TypeInfo.fetch", "psycopg.types.enum:register_enum"),
+        "psycopg.types.composite:register_composite(factory)",
+    ),
     "psycopg2": (
         *("psycopg2.extensions:register_type", "psycopg2.extensions:quote_ident"),
         *("psycopg2.extras:_solve_conn_curs", "psycopg2.extras:namedtuple"),
+        *("psycopg2.extras:CompositeCaster.parse", "psycopg2.extras:RangeCaster.adapter"),
     ),
     "pgvector.psycopg2.register": ("pgvector.psycopg2.register:cursor",),
 }

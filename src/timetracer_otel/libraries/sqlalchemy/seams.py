@@ -86,7 +86,7 @@ class _Attribute:
 def patches(module: ModuleType) -> list[Any]:
     """The patches of one module of the library."""
     if module.__name__ == "psycopg":
-        return list(psycopg_types.function_patches(module))
+        return psycopg_types.function_patches(module)
     if module.__name__ == "psycopg2":
         return psycopg2.function_patches()
     if module.__name__ == "pgvector.psycopg2.register":
