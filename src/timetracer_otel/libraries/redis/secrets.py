@@ -8,7 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
 from timetracer_otel.constants import REDACTED
-from timetracer_otel.libraries.redis.commands import Command, carries, is_transaction, key_position, name_of, text
+from timetracer_otel.libraries.redis.commands import (
+    Command,
+    carries,
+    in_one_order,
+    is_transaction,
+    key_position,
+    name_of,
+    text,
+)
 from timetracer_otel.match.leaves import texts_of
 from timetracer_otel.redact.errors import SHORTEST_SECRET, edited_errors, replacing
 from timetracer_otel.redact.forms import CallForm
@@ -54,6 +62,13 @@ class _Commands(CallForm):
         commands = args if args and type(args[0]) is list else [args]
         if any(redactor.own.is_key("redis", _key_of(words)) for words in commands):
             result.reply = {**result.reply, "replies": _values(result.reply.get("replies"), redactor)}
+
+    def compared(self, args: Any) -> Any:
+        if type(args) is not list or not args:
+            return args
+        if type(args[0]) is not list:
+            return in_one_order(args)
+        return [in_one_order(words) if type(words) is list else words for words in args]
 
     def error_text(self, text: str) -> str:
         return without_quoted_arguments(text)

@@ -48,6 +48,7 @@ __all__ = [
     "close_connection",
     "connection_span",
     "cursor_connection",
+    "driver_name",
     "facts_of",
     "fairy_pool",
     "has_identity",
@@ -190,7 +191,14 @@ def url_in_events(dialect: Dialect, url: URL | None) -> str:
         host, database = url.host or "", url.database or ""
     if dialect.name == "sqlite":
         database = database.replace("\\", "/").partition("?")[0].rpartition("/")[2] or ":memory:"
-    return f"{dialect.name}+{dialect.driver}://{host}/{quote(database, safe=':')}"
+    driver = driver_name(dialect)
+    scheme = f"{dialect.name}+{driver}" if driver else dialect.name
+    return f"{scheme}://{host}/{quote(database, safe=':')}"
+
+
+def driver_name(dialect: Any) -> str:
+    """What a dialect calls its driver; empty for a dialect of the app's own that calls it nothing."""
+    return getattr(dialect, "driver", None) or ""
 
 
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306, "mssql": 1433, "oracle": 1521}
@@ -300,7 +308,7 @@ def adapter_cursor_class(dialect: Any, server_side: bool) -> type[Any] | None:
     """The class of the cursors that SQLAlchemy's adapter of an asyncio driver gives; None where it is not found."""
     module = sys.modules.get(type(dialect.dbapi).__module__)
     kind = "_ss_cursor" if server_side else "_cursor"
-    found = getattr(module, f"AsyncAdapt_{dialect.driver.removesuffix('_async')}{kind}", None)
+    found = getattr(module, f"AsyncAdapt_{driver_name(dialect).removesuffix('_async')}{kind}", None)
     return found if isinstance(found, type) else None
 
 
