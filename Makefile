@@ -51,7 +51,7 @@ COMMA := ,
 DOTS := awk '/^ *Collecting/ {printf "."; fflush()} /^Building wheels/ {printf " building "; fflush()} \
   /^Installing collected/ {printf " installing "; fflush()} END {print ""}'
 
-.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-tooling suite-processes bench fuzz test-oldest docs dist format install clean
+.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-rabbitmq suite-tooling suite-processes bench fuzz test-oldest docs dist format install clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -100,6 +100,9 @@ suite-faults: $(STAMPS)/installed ## a recorded service killed 300 times, and al
 
 suite-load: $(STAMPS)/installed ## thousands of requests to servers with workers: each has its own cassette (10 minutes)
 	@$(CLEAN) LOAD_REQUESTS=2000 LOAD_AT_ONCE=200 $(BIN)/python -m pytest tests/load $(PYTEST_ARGS)
+
+suite-rabbitmq: $(STAMPS)/installed ## jobs that come over a real RabbitMQ, which Debian's package brings (a minute)
+	@$(CLEAN) $(BIN)/python -m pytest tests/suite_rabbitmq $(PYTEST_ARGS)
 
 suite-tooling: $(STAMPS)/installed ## the demo and the benchmark do what they say (5 minutes)
 	@$(CLEAN) $(BIN)/python -m pytest tests/suite_tooling $(PYTEST_ARGS)

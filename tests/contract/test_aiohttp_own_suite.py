@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -127,4 +129,24 @@ def test_a_request_class_without_a_url_that_is_text(upstream: Upstream, path: Pa
     assert session.to_cassette().stats.dropped == {"aiohttp calls that cannot be seen": 1}
     upstream.stop()
     with pytest.raises(ReplayMismatchError, match="OwnRequest cannot be seen"), replay(path):
+        asyncio.run(app())
+
+
+class MockedRequest(aiohttp.ClientRequest):
+    """A request whose headers nobody can read, as that of a mock."""
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        self.headers: Any = SimpleNamespace(items=lambda: 7)
+
+
+def test_a_request_class_whose_headers_cannot_be_read(path: Path) -> None:
+    async def app() -> None:
+        async with aiohttp.ClientSession(connector=Refusing(), request_class=MockedRequest) as client:
+            await client.get("http://nowhere.test/")
+
+    for block in (nullcontext(), record(path)):
+        with pytest.raises(aiohttp.InvalidURL), block:
+            asyncio.run(app())
+    with pytest.raises(ReplayMismatchError, match="MockedRequest cannot be seen"), replay(path):
         asyncio.run(app())

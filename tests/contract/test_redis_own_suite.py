@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import redis
@@ -88,6 +90,78 @@ def test_connections_look_as_made_and_replies_may_stay_unread(server: RedisServe
         assert app(server.port) == bare
 
 
+def sync_app_that_gives_up(port: int) -> list[Any]:
+    client = redis.Redis(port=port, socket_timeout=0.1)
+    connection = client.connection_pool.get_connection(*NAME)
+    connection.send_command("BLPOP", "nothing", 1)
+    seen: list[Any] = [made(connection)]
+    with pytest.raises(redis.TimeoutError):
+        connection.read_response()
+    seen.append(made(connection))
+    client.close()
+    return seen
+
+
+def async_app_that_gives_up(port: int) -> list[Any]:
+    async def run() -> list[Any]:
+        client = redis.asyncio.Redis(port=port, socket_timeout=0.1)
+        connection = await client.connection_pool.get_connection(*NAME)
+        await connection.send_command("BLPOP", "nothing", 1)
+        seen: list[Any] = [made(connection)]
+        with pytest.raises(redis.TimeoutError):
+            await connection.read_response()
+        seen.append(made(connection))
+        await client.aclose()
+        return seen
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("app", [sync_app_that_gives_up, async_app_that_gives_up])
+def test_a_connection_that_failed_looks_closed(server: RedisServer, path: Path, app: App) -> None:
+    bare = app(server.port)
+    assert bare[1][0] is False
+    with record(path):
+        assert app(server.port) == bare
+    server.stop()
+    with replay(path):
+        assert app(server.port) == bare
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_connection_that_was_played_looks_closed_without_the_plugin(
+    server: RedisServer, path: Path, asynchronous: bool
+) -> None:
+    async def play() -> Any:
+        client = redis.asyncio.Redis(port=server.port)
+        connection = await client.connection_pool.get_connection(*NAME)
+        await connection.send_command("PING")
+        assert await connection.read_response() == b"PONG"
+        if with_server:
+            await connection.disconnect()
+        return connection
+
+    def played() -> Any:
+        if asynchronous:
+            return asyncio.run(play())
+        connection = redis.Redis(port=server.port).connection_pool.get_connection(*NAME)
+        connection.send_command("PING")
+        assert connection.read_response() == b"PONG"
+        if with_server:
+            connection.disconnect()
+        return connection
+
+    with_server = True
+    with record(path):
+        played()
+    with_server = False
+    with replay(path):
+        connection = played()
+        assert made(connection)[0]
+    # The block was what switched the plugin on.
+    assert not made(connection)[0]
+
+
 def test_a_reply_that_the_recorded_app_never_read_is_refused_at_the_read(server: RedisServer, path: Path) -> None:
     with record(path):
         sync_app(server.port)
@@ -162,3 +236,79 @@ def test_without_redaction_nothing_is_redacted(server: RedisServer, path: Path, 
         assert made_up[1] == "[REDACTED]"
         # Nobody knows which arguments of an unknown command are secret.
         assert kept == secrets[2:]
+
+
+Client = Any
+ORDERS: list[Callable[[Client, list[str]], Any]] = [
+    lambda client, names: client.sadd("set", *names),
+    lambda client, names: client.srem("set", *names[:2]),
+    lambda client, names: client.execute_command("sadd", "set", *names),
+    lambda client, names: client.pfadd("hll", *names),
+    lambda client, names: client.hset("hash", mapping={name: name * 2 for name in names}),
+    lambda client, names: client.mset({name: name * 2 for name in names}),
+    lambda client, names: client.zadd("sorted", {name: ord(name) for name in names}, ch=True),
+    lambda client, names: client.exists(*names),
+    lambda client, names: client.hdel("hash", *names),
+    lambda client, names: client.pipeline().sadd("set", *names).delete(*names).execute(),
+    lambda client, names: sorted(client.sunion(["set", *names])),
+]
+
+
+def test_what_a_command_is_given_of_a_set_has_no_order(server: RedisServer, path: Path) -> None:
+    """The order of a set depends on the hash seed of the process: ``sadd(key, *names)``."""
+    client = redis.Redis(port=server.port)
+
+    def app(names: list[str]) -> list[Any]:
+        return [do(client, names) for do in ORDERS]
+
+    with record(path):
+        bare = app(["a", "b", "c"])
+    server.stop()
+    with replay(path):
+        assert app(["b", "a", "c"]) == bare
+
+
+MISSED: list[Callable[[Client, list[str]], Any]] = [
+    lambda client, names: client.mget(names),
+    lambda client, names: client.rpush("list", *names),
+    lambda client, names: client.sdiff(names),
+    # Where a name stands there twice, the last value counts.
+    lambda client, names: client.execute_command("HSET", "hash", "n", names[0], "n", names[1]),
+    lambda client, names: client.zadd("sorted", dict(zip(names, [1, 2], strict=True))),
+    lambda client, names: client.hset("hash", mapping=dict(zip(names, "xy", strict=True))),
+    lambda client, names: client.sadd(*names),
+]
+
+
+def test_an_order_that_means_something_counts(server: RedisServer, path: Path) -> None:
+    client = redis.Redis(port=server.port)
+    with record(path):
+        for do in MISSED:
+            do(client, ["a", "b"])
+        client.delete("a", "b", "list", "hash", "sorted")
+    for do in MISSED:
+        with replay(path, fail_on_miss=False), pytest.raises(ReplayMismatchError):
+            do(client, ["b", "a"])
+
+
+def test_a_mock_of_a_connection_answers_by_itself(server: RedisServer, path: Path) -> None:
+    """The client's own tests put one beneath the proxy of client-side caching."""
+
+    def app() -> Any:
+        mocked = Mock()
+        mocked.can_read.return_value = False
+        mocked.read_response.return_value = b"bar"
+        cache = Mock()
+        cache.is_cachable.return_value = False
+        proxy = proxies(mocked, cache, threading.RLock())
+        proxy._current_command_cache_key = None
+        return proxy.read_response()
+
+    proxies: Any = getattr(redis.connection, "CacheProxyConnection", None)
+    if proxies is None:  # before redis-py 5.1
+        return
+    assert app() == b"bar"
+    with record(path):
+        assert app() == b"bar"
+    with replay(path):
+        assert app() == b"bar"

@@ -7,6 +7,7 @@ import asyncio
 import datetime as dt
 import gc
 import logging
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,13 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import Range
+from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import StaticPool
 
 from tests.servers.postgres import Postgres
 from timetracer_otel import ReplayMismatchError, record, replay
+from timetracer_otel.base import faults
 from timetracer_otel.cassette import read_cassette
 
 
@@ -343,3 +347,56 @@ def test_ranges_of_sqlalchemy_are_matched(cassette: Path, postgres: Postgres, dr
         assert asyncio.run(app(5)) == bare
     with pytest.raises(ReplayMismatchError, match="parameters"), replay(cassette):
         asyncio.run(app(6))
+
+
+SQLITE: Any = sqlite3
+
+
+class OwnDialect(DefaultDialect):
+    """A dialect of the app's, which calls its driver nothing."""
+
+    def do_ping(self, dbapi_connection: Any) -> bool:
+        return True
+
+
+def dialect_without_a_driver(made: Callable[[], Any] = lambda: OwnDialect(dbapi=SQLITE)) -> Any:
+    pool = StaticPool(creator=lambda: SQLITE.connect(":memory:"))
+    engine = sa.Engine(pool, made(), sa.make_url("own://"))
+    with engine.connect() as connection:
+        found = [tuple(row) for row in connection.exec_driver_sql("SELECT 1, 'a' WHERE ? > 1", (2,))]
+    engine.dispose()
+    return found
+
+
+def test_a_dialect_of_ones_own_that_calls_its_driver_nothing(cassette: Path) -> None:
+    assert same_three_times(cassette, dialect_without_a_driver) == [(1, "a")]
+
+
+def test_a_dialect_that_nobody_can_name_is_left_alone(cassette: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of ours must not reach the app."""
+    contained: list[str] = []
+    monkeypatch.setattr(faults, "contain", lambda where, _: contained.append(where))
+
+    class Nameless(OwnDialect):
+        name = 7  # type: ignore[assignment]
+
+        @property
+        def driver(self) -> str:  # type: ignore[override]
+            raise ValueError("no driver")
+
+    with record(cassette):
+        assert dialect_without_a_driver(lambda: Nameless(dbapi=SQLITE)) == [(1, "a")]
+    assert set(contained) == {"sqlalchemy.engine"}
+
+
+def test_what_an_app_puts_into_a_dialect_stays_there(cassette: Path) -> None:
+    def app() -> Any:
+        engine = sa.create_engine("sqlite://")
+        engine.dialect.initialize = initialize = engine.dialect.initialize  # type: ignore[method-assign]
+        with engine.connect() as connection:
+            found = connection.scalar(sa.text("SELECT 7"))
+        assert vars(engine.dialect).get("initialize") is initialize
+        engine.dispose()
+        return found
+
+    assert same_three_times(cassette, app) == 7

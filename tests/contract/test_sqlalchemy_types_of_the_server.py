@@ -4,10 +4,11 @@ the ``register_...`` functions of psycopg2."""
 from __future__ import annotations
 
 import asyncio
+import enum
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 import psycopg2  # type: ignore[import-untyped]
@@ -19,7 +20,7 @@ from pgvector.psycopg2 import register_vector as register_for_psycopg2
 from psycopg import sql
 from psycopg.types.composite import CompositeInfo, register_composite
 from psycopg.types.enum import EnumInfo, register_enum
-from psycopg.types.range import RangeInfo
+from psycopg.types.range import RangeInfo, register_range
 from psycopg2 import extensions, extras
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -48,6 +49,7 @@ def url(postgres: Postgres) -> sa.URL:
         "INSERT INTO item VALUES ('[1,2,3]', '[0.5,1.5]', '{1:2.5,3:-1}/5', '101'), (NULL, NULL, NULL, NULL)",
         "CREATE TYPE colour AS ENUM ('red', 'blue')",
         "CREATE TYPE place AS (x int, y text)",
+        "CREATE TYPE home AS (first place, others place[])",
         "CREATE TYPE span AS RANGE (subtype = float8)",
         # The server here has no extension hstore. For psycopg2 it is a type of that name, whose texts it reads.
         """CREATE TYPE hstore AS ENUM ('"a"=>"1"')""",
@@ -180,6 +182,121 @@ def test_what_psycopg2_registers(url: sa.URL, tmp_path: Path, where: str) -> Non
         replayed = work(url.set(port=1))
     assert recorded == bare
     assert replayed == bare
+
+
+class Colour(enum.Enum):
+    red = "r"
+    blue = "b"
+
+
+class Place:
+    """An app's own class, with another shape than the type of the database."""
+
+    def __init__(self, x: int, y: str, *, home: Any = None) -> None:
+        self.where = (x, y)
+        self.home = home
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Place and vars(other) == vars(self)
+
+    def __repr__(self) -> str:
+        return f"Place({self.where}, {self.home})"
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Slotted(NamedTuple):
+    x: int
+    y: str
+
+
+class OwnRange(extras.Range):  # type: ignore[misc]
+    """A range of the app's."""
+
+
+class Places(extras.CompositeCaster):  # type: ignore[misc]
+    def make(self, values: Any) -> Any:
+        return Place(*values)
+
+
+class Dicts(extras.CompositeCaster):  # type: ignore[misc]
+    def make(self, values: Any) -> Any:
+        return dict(zip(self.attnames, values, strict=True))
+
+
+class Homes(extras.CompositeCaster):  # type: ignore[misc]
+    """Of a type that has another one inside, and an array of it."""
+
+    def make(self, values: Any) -> Any:
+        return Place(1, "home", home=values)
+
+
+OWN_TYPES = (
+    "SELECT '(1,a)'::place, ARRAY['(2,b)'::place, NULL], ROW((3, 'c')::place, ARRAY[(4, NULL)::place])::home, "
+    "'blue'::colour, '[1,2.5)'::span, 'empty'::span, '(,3]'::span, ARRAY['[1,2)'::span]"
+)
+
+
+def by_psycopg(connection: Any) -> None:
+    for name, make in (("place", Slotted), ("home", lambda *parts: Place(1, "home", home=list(parts)))):
+        info = CompositeInfo.fetch(connection, name)
+        assert info is not None
+        register_composite(info, connection, make)
+    colour, span = EnumInfo.fetch(connection, "colour"), RangeInfo.fetch(connection, "span")
+    assert colour is not None
+    assert span is not None
+    register_enum(colour, connection, Colour)
+    register_range(span, connection)
+
+
+def by_psycopg2(connection: Any) -> None:
+    extras.register_composite("place", connection, factory=Places)
+    extras.register_composite("home", connection, factory=Homes)
+    extras.register_range("span", OwnRange, connection)
+
+
+def in_dicts(connection: Any) -> None:
+    extras.register_composite("place", connection, factory=Dicts)
+    extras.register_composite("home", connection, factory=Dicts)
+    extras.register_range("span", "Span", connection)
+
+
+@pytest.mark.usefixtures("_adapters")
+@pytest.mark.parametrize(
+    ("driver", "register"),
+    [("psycopg", by_psycopg), ("psycopg2", by_psycopg2), ("psycopg2", in_dicts)],
+    ids=["psycopg", "psycopg2", "dicts"],
+)
+def test_values_are_of_the_classes_that_the_app_registered(
+    driver: str,
+    register: Callable[[Any], None],
+    url: sa.URL,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def work(url: sa.URL, listener: Callable[[Any], None] = register) -> tuple[Any, ...]:
+        ((row,),) = _rows(driver, url.set(drivername=f"postgresql+{driver}"), listener, (None,), OWN_TYPES)
+        return tuple(row)
+
+    bare = work(url)
+    with record(tmp_path / "x.msgpack"):
+        recorded = work(url)
+    assert [event.not_replayable for event in read_cassette(tmp_path / "x.msgpack").events] == [
+        None
+    ] * 4  # CONNECT, BEGIN, SELECT, ROLLBACK
+    with replay(tmp_path / "x.msgpack", fail_on_unused=True):
+        replayed = work(url.set(port=1))
+    for row in (recorded, replayed):
+        assert repr(row) == repr(bare)
+        if register is not in_dicts:  # where psycopg2 makes another class in each registration of a range
+            assert row == bare
+            assert list(map(type, row)) == list(map(type, bare))
+    monkeypatch.setattr("timetracer_otel.libraries.kits.dbapi.app_types._makers", {})
+    with (
+        replay(tmp_path / "x.msgpack", fail_on_miss=False),
+        pytest.raises(ReplayMismatchError, match="the app has registered nothing for the type"),
+    ):
+        work(url.set(port=1), lambda _: None)
 
 
 def test_a_type_that_the_recording_did_not_ask_for_is_a_miss(url: sa.URL, tmp_path: Path) -> None:

@@ -143,6 +143,10 @@ class TestMySQL:
         assert (error.library, error.address) == ("pyodbc", path)
         assert live(empty, count, live_hosts=[path]) == {"pyodbc": 1}
         assert count() == before + 2
+        with closing(pyodbc.connect(text, autocommit=True)) as connection:
+            # Nobody sees what a connection from before does, if it has no span: a table in the documentation says so.
+            assert live(empty, lambda: connection.execute("INSERT INTO orders VALUES (1)")) == {}
+        assert count() == before + 4
 
 
 class TestCurlCffi:

@@ -45,7 +45,9 @@ def prepare(number: int) -> Any:
     return httpx.get(f"{os.environ['UPSTREAM']}/users/{number}").json()["id"]
 
 
-celery_app = celery.Celery("jobs", broker=URL, backend=URL)
+BROKER = os.environ.get("BROKER", URL)
+"""Where Celery's jobs come from; it stores no results where this is not Redis."""
+celery_app = celery.Celery("jobs", broker=BROKER, backend=URL if BROKER == URL else None)
 celery_app.conf.update(
     worker_hijack_root_logger=False, worker_redirect_stdouts=False, broker_connection_retry_on_startup=False
 )
@@ -121,6 +123,8 @@ class PlainSocket(bootsteps.StartStopStep):  # type: ignore[misc, unused-ignore]
     """What a worker's own code does outside jobs over sockets of Python's, as py-amqp reaches a broker."""
 
     def start(self, worker: object) -> None:
+        if BROKER != URL:
+            return
         url = urlsplit(URL)
         with socket.create_connection((url.hostname or "", url.port or 0), timeout=20) as connection:
             connection.sendall(b"PING\r\n")

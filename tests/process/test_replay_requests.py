@@ -49,7 +49,7 @@ def began(folder: FolderReplay, target: str, *headers: tuple[bytes, bytes]) -> t
 
 
 def report(folder: FolderReplay) -> list[dict[str, Any]]:
-    path = Path(folder.library.directory).with_name("report.jsonl")
+    path = Path(folder.index.directory).with_name("report.jsonl")
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
@@ -120,7 +120,7 @@ def test_paths_that_are_not_recorded_count_for_nothing(
 
 
 def test_a_cassette_that_is_gone_refuses_its_request(folder: FolderReplay) -> None:
-    Path(folder.library.entries[0].path).unlink()
+    Path(folder.index.entries[0].path).unlink()
     _, session = began(folder, "/items?page=1")
     with pytest.raises(ReplayMismatchError, match="The recording of GET /items cannot be read, so httpx GET"):
         session.match(CALL)

@@ -531,6 +531,48 @@ def test_async_fixtures(pytester: pytest.Pytester, upstream: Loopback, runner: s
     assert "recorded, but not called" not in again.stdout.str()
 
 
+def test_async_fixtures_that_another_plugin_wraps_for_good(pytester: pytest.Pytester, upstream: Loopback) -> None:
+    """As aiohttp's plugin does, which gives its own wrapper one more argument."""
+    suite(
+        pytester,
+        upstream,
+        """
+        import httpx
+        import pytest
+        from timetracer_otel.context import get_current_session
+
+        async def user(number):
+            async with httpx.AsyncClient() as client:
+                return (await client.get(f"URL/users/{number}")).json()["id"]
+
+        @pytest.fixture
+        async def one(loop):
+            return get_current_session(), await user(1)
+
+        @pytest.fixture
+        async def two(one):
+            yield one
+            assert get_current_session() is one[0]
+            assert await user(2) == 2
+
+        @pytest.mark.timetracer
+        @pytest.mark.parametrize("number", [1, 2])
+        async def test_function(two, timetracer_session, number):
+            assert two == (timetracer_session, 1)
+
+        async def test_without(two):
+            assert two == (None, 1)
+
+        @pytest.mark.timetracer
+        async def test_last(two, timetracer_session):
+            assert two == (timetracer_session, 1)
+        """,
+    )
+    run(pytester, runner="aiohttp").assert_outcomes(passed=4)
+    upstream.stop()
+    run(pytester, "-k", "function or last", runner="aiohttp").assert_outcomes(passed=3, deselected=1)
+
+
 def test_orphans_are_listed_and_fail_a_whole_run(pytester: pytest.Pytester, upstream: Loopback) -> None:
     suite(pytester, upstream, SWALLOWS.replace("WHICH", "2") + "\n    def test_other(): pass\n")
     run(pytester, "--timetracer-orphans").assert_outcomes(passed=2)

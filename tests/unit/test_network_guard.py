@@ -20,6 +20,7 @@ import psycopg
 import psycopg2  # type: ignore[import-untyped]
 import pytest
 import requests
+import urllib3
 import uvloop
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
@@ -301,3 +302,32 @@ def test_a_plugin_of_ones_own_is_let_through_as_built_in_ones_are(
             library.__dict__["unpatched"](address)
         network_guard.end(session)
         session.blocked.clear()
+
+
+STAND_IN = """
+def of(original):
+    def connect(*args):
+        return original(*args)
+
+    return connect
+"""
+
+
+def test_who_stands_in_for_sockets_is_not_who_connects(
+    upstream: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plugins of pytest that watch sockets (pytest-socket, blockbuster) replace their functions."""
+    made: dict[str, Any] = {"__name__": "watcher"}
+    exec(compile(STAND_IN, "/x/site-packages/watcher.py", "exec"), made)
+    path = tmp_path / "x.msgpack"
+    with record(path):
+        pass
+    monkeypatch.setattr(socket.socket, "connect", made["of"](socket.socket.connect))
+    with replay(path, fail_on_miss=False) as session:
+        with pytest.raises(NetworkBlockedError) as refused:
+            urllib3.PoolManager().request("GET", upstream.url, retries=False)
+        session.blocked.clear()
+    assert refused.value.library == "urllib3"
+    assert refused.value.made_by.startswith("urllib3.")
+    with replay(path, live_plugins=["urllib3"]):
+        assert urllib3.PoolManager().request("GET", upstream.url, retries=False).status

@@ -97,7 +97,7 @@ def _of_folder(path: str, given: Mapping[str, str]) -> list[Cassette]:
     """The cassettes of a folder; none if no list of plugins was given, since only those are checked against them."""
     from timetracer_otel.constants import RecordMode
     from timetracer_otel.exceptions import CassetteError
-    from timetracer_otel.match.folder_index import CassetteLibrary
+    from timetracer_otel.match.folder_index import FolderIndex
 
     record_mode = _record_mode(given)
     if record_mode is not RecordMode.NONE:
@@ -106,11 +106,11 @@ def _of_folder(path: str, given: Mapping[str, str]) -> list[Cassette]:
             f"{said}: {record_mode.value!r} is not allowed with a folder. Allowed: none. "
             "Name one cassette to add to it."
         )
-    library = CassetteLibrary(path)
+    index = FolderIndex(path)
     # The lists may name a plugin that is not installed here, but stands in a recording.
     named = any(field in given for field in ("mock_plugins", "live_plugins"))
     cassettes = []
-    for entry in library.entries if named else ():
+    for entry in index.entries if named else ():
         with suppress(CassetteError):  # the process that replays the folder reports it
-            cassettes.append(library.read(entry))
+            cassettes.append(index.read(entry))
     return cassettes

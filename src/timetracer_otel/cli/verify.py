@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from timetracer_otel.match.folder_index import CassetteLibrary
+    from timetracer_otel.match.folder_index import FolderIndex
     from timetracer_otel.verify import Planned
 
 __all__ = ["HELP", "USAGE", "add_arguments", "run"]
@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if Path(args.folder).is_file():
         raise CommandError(f"FOLDER: {args.folder} is no folder. Name the folder that the cassettes are in.")
-    from timetracer_otel.match.folder_index import CassetteLibrary
+    from timetracer_otel.match.folder_index import FolderIndex
     from timetracer_otel.verify import (
         NOWHERE,
         Ignored,
@@ -131,15 +131,15 @@ def run(args: argparse.Namespace) -> int:
     )
 
     ignored = Ignored.of(_ignore_rules(args.ignore))
-    library = CassetteLibrary(args.folder)
-    planned = _planned(library, args.only, plan(library, args.only))
+    index = FolderIndex(args.folder)
+    planned = _planned(index, args.only, plan(index, args.only))
     # CMD is the worker where there are jobs alone; of a folder with requests, it is the service.
     takes_jobs = any(each.is_job for each in planned) and not any(_is_sendable(each) for each in planned)
     address = None if takes_jobs else address_of(args.url, planned)
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="timetracer-otel-verify-")))
         verdicts = VerdictFile(scratch / "verdicts.jsonl")
-        settings = {"mode": "replay", "cassette_path": library.directory, "replay_report": str(verdicts.path)}
+        settings = {"mode": "replay", "cassette_path": index.directory, "replay_report": str(verdicts.path)}
         command, environment = instrumented(args.program, {**given, **settings})
         config = TraceConfig.from_env()
         fail_on_unused = args.fail_on_unused or config.fail_on_unused
@@ -152,7 +152,7 @@ def run(args: argparse.Namespace) -> int:
         if queue is not None:
             environment = {**environment, JOB_SOURCE: queue.address}
         runner = Runner(
-            library,
+            index,
             address or NOWHERE,
             verdicts,
             ignored,
@@ -203,12 +203,12 @@ def _ignore_rules(texts: Sequence[str]) -> list[str]:
     return [rule for text in texts for rule in parsed_option("ignore", "--ignore", text)]
 
 
-def _planned(library: CassetteLibrary, only: str | None, planned: list[Planned]) -> list[Planned]:
-    for fault in library.broken:
+def _planned(index: FolderIndex, only: str | None, planned: list[Planned]) -> list[Planned]:
+    for fault in index.broken:
         print(f"timetracer-otel: left out: {fault}", file=sys.stderr)
     if not planned and only is not None:
-        raise CommandError(f"--only: no recording in {library.directory} is like {only!r}.")
+        raise CommandError(f"--only: no recording in {index.directory} is like {only!r}.")
     if not any(each.is_job or _is_sendable(each) for each in planned):
         why = "; ".join(sorted({each.left_out or each.unsendable or "" for each in planned})) or "no request in it"
-        raise CommandError(f"there is nothing to send in {library.directory}: {why}. Record requests of the service.")
+        raise CommandError(f"there is nothing to send in {index.directory}: {why}. Record requests of the service.")
     return planned

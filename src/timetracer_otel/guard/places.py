@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,10 @@ _STDLIB = (str(Path(os.__file__).parent) + os.sep, "<frozen ")
 _INSTALLED = ("site-packages" + os.sep, "dist-packages" + os.sep)
 _CARRIERS = ("threading", "concurrent.futures", "asyncio")
 """Modules of the standard library that run other people's code, and connect for it."""
+_OF_SOCKETS = (
+    *((socket.socket, name) for name in ("connect", "connect_ex", "sendto", "sendmsg")),
+    *((socket, name) for name in ("create_connection", "getaddrinfo", "gethostbyname")),
+)
 
 
 class Place(NamedTuple):
@@ -42,12 +47,18 @@ class Place(NamedTuple):
 
 
 def places() -> list[Place]:
-    """The places on the stack, innermost first, without our own."""
+    """The places on the stack, innermost first, without our own.
+
+    A function that somebody put in the place of a function of sockets is left out (pytest-socket and blockbuster do
+    so): it asks for nothing itself.
+    """
     found = []
+    stand_ins = {getattr(getattr(holder, name, None), "__code__", None) for holder, name in _OF_SOCKETS}
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
-        if not file.startswith(_OWN):
+        is_stand_in = frame.f_code in stand_ins and not file.startswith(_STDLIB)
+        if not file.startswith(_OWN) and not is_stand_in:
             module = str(frame.f_globals.get("__name__", "?"))
             found.append(Place(module.partition(".")[0], module, file, frame.f_lineno, frame.f_code.co_name))
         frame = frame.f_back

@@ -1,4 +1,4 @@
-"""`CassetteLibrary`: a folder of cassettes, from which it chooses the recording for a request that comes in.
+"""`FolderIndex`: a folder of cassettes, from which it chooses the recording for a request that comes in.
 
 Of each cassette only the facts that it is chosen by are kept in memory. Events are read when a cassette is chosen.
 """
@@ -21,7 +21,7 @@ from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.redact.shown import without_known_forms
 from timetracer_otel.types import Cassette, RequestSnapshot
 
-__all__ = ["CassetteLibrary", "LibraryEntry"]
+__all__ = ["FolderIndex", "FolderEntry"]
 
 MAX_CACHED_BYTES = 64 * 1024 * 1024
 """Total size of the files whose events are kept in memory, for the next request that they are chosen for."""
@@ -33,7 +33,7 @@ _NEAR = 0.5
 
 
 @dataclass(slots=True, eq=False)
-class LibraryEntry:
+class FolderEntry:
     """The facts of one cassette of the folder that it is chosen by."""
 
     path: str
@@ -51,7 +51,7 @@ class LibraryEntry:
         return f"{self.facts.method} {self.facts.path}"
 
 
-class CassetteLibrary:
+class FolderIndex:
     """The cassettes of a folder. Safe from any thread and task.
 
     A request gets, in this order: the cassette that it names; a cassette of the same method and path; where there is
@@ -79,7 +79,7 @@ class CassetteLibrary:
         self.broken: list[CassetteError] = []
         self._lock = threading.Lock()
         self._cache: OrderedDict[str, tuple[Cassette, int]] = OrderedDict()
-        self._entries: list[LibraryEntry] = []
+        self._entries: list[FolderEntry] = []
         self._outside: list[tuple[str, str]] = []
         self._store: Store = CassetteStore(self.directory)
         for head in self._store.heads():
@@ -88,9 +88,9 @@ class CassetteLibrary:
             raise self._empty()
         self._entries.sort(key=lambda entry: (entry.recorded_at, entry.path))
         self._outside.sort()
-        self._by_path: dict[tuple[str, str], list[LibraryEntry]] = {}
-        self._by_route: dict[tuple[str, str], list[LibraryEntry]] = {}
-        self._by_name: dict[str, LibraryEntry] = {}
+        self._by_path: dict[tuple[str, str], list[FolderEntry]] = {}
+        self._by_route: dict[tuple[str, str], list[FolderEntry]] = {}
+        self._by_name: dict[str, FolderEntry] = {}
         for entry in self._entries:
             self._by_path.setdefault((entry.facts.method, entry.facts.path), []).append(entry)
             if entry.route:
@@ -99,7 +99,7 @@ class CassetteLibrary:
                 self._by_name.setdefault(name, entry)
 
     @property
-    def entries(self) -> Sequence[LibraryEntry]:
+    def entries(self) -> Sequence[FolderEntry]:
         """The recordings of requests, jobs and messages, oldest first."""
         return self._entries
 
@@ -113,11 +113,11 @@ class CassetteLibrary:
         """The files with what was recorded outside any request, oldest first."""
         return [path for _, path in self._outside]
 
-    def name_of(self, entry: LibraryEntry) -> str:
+    def name_of(self, entry: FolderEntry) -> str:
         """The name of a cassette: its path below the folder, which no other one has."""
         return Path(entry.path).relative_to(self.directory).as_posix()
 
-    def unused(self) -> list[LibraryEntry]:
+    def unused(self) -> list[FolderEntry]:
         """The recordings that no request was given up to now."""
         return [entry for entry in self._entries if not entry.uses]
 
@@ -131,7 +131,7 @@ class CassetteLibrary:
         equal = [entry for entry, facts in fitting if facts.query == entry.facts.query]
         return len({entry.facts.body for entry in equal or [entry for entry, _ in fitting]}) > 1
 
-    def choose(self, request: RequestSnapshot, name: str | None = None) -> LibraryEntry | None:
+    def choose(self, request: RequestSnapshot, name: str | None = None) -> FolderEntry | None:
         """The recording for a request; None where there is none that fits.
 
         Args:
@@ -159,7 +159,7 @@ class CassetteLibrary:
             with self._lock:
                 entry.uses -= 1
 
-    def departure(self, entry: LibraryEntry, request: RequestSnapshot) -> str | None:
+    def departure(self, entry: FolderEntry, request: RequestSnapshot) -> str | None:
         """The text of a request, redacted, where it differs from the recorded one; None where it does not."""
         now, recorded = root_facts(request, entry.redactor), entry.facts
         other_body = None not in (now.body, recorded.body) and now.body != recorded.body
@@ -168,7 +168,7 @@ class CassetteLibrary:
         query = "&".join(f"{name}={value}" for name, value in now.query)
         return f"{now.method} {now.path}{'?' if query else ''}{query}{', with another body' if other_body else ''}"
 
-    def read(self, entry: LibraryEntry) -> Cassette:
+    def read(self, entry: FolderEntry) -> Cassette:
         """A cassette with its events. Callers share the object while it is in memory, and must not change it.
 
         Raises:
@@ -211,7 +211,7 @@ class CassetteLibrary:
         near = sorted((pair for pair in scored if pair[0] >= _NEAR), key=lambda pair: -pair[0])
         return [self._candidate(entry, request) for _, entry in near[:_CANDIDATES]]
 
-    def _candidate(self, entry: LibraryEntry, request: RequestSnapshot) -> str:
+    def _candidate(self, entry: FolderEntry, request: RequestSnapshot) -> str:
         lines = [f"{entry.request} ({Path(entry.path).name})"]
         try:
             cassette = self.read(entry)
@@ -230,7 +230,7 @@ class CassetteLibrary:
         else:
             redactor = Redactor.from_policies(head.policies)
             self._entries.append(
-                LibraryEntry(
+                FolderEntry(
                     head.path or "",
                     head.session.id,
                     head.session.recorded_at,
@@ -248,7 +248,7 @@ class CassetteLibrary:
             path=self.directory,
         )
 
-    def _fitting(self, request: RequestSnapshot) -> list[tuple[LibraryEntry, RootFacts]]:
+    def _fitting(self, request: RequestSnapshot) -> list[tuple[FolderEntry, RootFacts]]:
         """The recordings of a request's method and path, or else route, each with the request's facts by its
         rules.
         """
@@ -264,5 +264,5 @@ class CassetteLibrary:
         return [(entry, facts[id(entry.redactor)]) for entry in entries]
 
 
-def _uses(entry: LibraryEntry) -> int:
+def _uses(entry: FolderEntry) -> int:
     return entry.uses

@@ -24,7 +24,7 @@ from timetracer_otel.incoming.exclusions import is_excluded
 from timetracer_otel.incoming.job_scope import IncomingJob, JobScope
 from timetracer_otel.incoming.scope import IncomingRequest, RequestScope
 from timetracer_otel.match.advice import Wording
-from timetracer_otel.match.folder_index import CassetteLibrary, LibraryEntry
+from timetracer_otel.match.folder_index import FolderEntry, FolderIndex
 from timetracer_otel.otel.span_facts import RootSpan, is_server
 from timetracer_otel.otel.spans import LiveSpan
 from timetracer_otel.process import closed_world, recorded_clock
@@ -128,10 +128,10 @@ class FolderReplay:
         # The app may go to another folder while it runs.
         report = str(Path(config.replay_report).absolute()) if config.replay_report is not None else None
         self._config = config = replace(config, replay_report=report)
-        self.library = CassetteLibrary(folder)
-        for fault in self.library.broken:
+        self.index = FolderIndex(folder)
+        for fault in self.index.broken:
             faults.logger.warning("timetracer-otel: left out: %s", fault)
-        self._reported = len(self.library.broken)
+        self._reported = len(self.index.broken)
         self._wording = Wording(by_environment, tuple(config.ignore))
         self._ledger = ReplayLedger(config.replay_report, self._wording)
         self._excluded = ExcludedUrls()
@@ -155,10 +155,10 @@ class FolderReplay:
             with self._lock:
                 session = self._outside
                 if session is None:
-                    cassette = self.library.outside()
-                    for fault in self.library.broken[self._reported :]:
+                    cassette = self.index.outside()
+                    for fault in self.index.broken[self._reported :]:
                         faults.logger.warning("timetracer-otel: left out: %s", fault)
-                    path = cassette.path or self.library.directory
+                    path = cassette.path or self.index.directory
                     session = FolderSession(cassette, path, self._config.strict_replay, self._config)
                     session.by_environment = self._by_environment
                     session.on_miss = partial(self._ledger.missed, "outside any request")
@@ -183,7 +183,7 @@ class FolderReplay:
             live=dict(live),
             recorded=0,
             blocked=tuple(error for part in parts for error in part.blocked),
-            cassette_path=self.library.directory,
+            cassette_path=self.index.directory,
             fail_on_unused=self._config.fail_on_unused,
             advice=self._wording.ignoring(rules) if rules else "",
             bindings=tuple(dict.fromkeys(each for part in parts for each in part.bindings)),
@@ -191,7 +191,7 @@ class FolderReplay:
 
     def expects_body(self, incoming: IncomingRequest) -> bool:
         """Whether the choice for a request depends on its body, so that it must be read first."""
-        return _named_by(incoming) is None and self.library.expects_body(_snapshot(incoming))
+        return _named_by(incoming) is None and self.index.expects_body(_snapshot(incoming))
 
     def request_began(self, incoming: IncomingRequest, around: LiveSpan | None) -> RequestScope | None:
         """Choose the session of a request that has come in; None where the request is a call that a job makes.
@@ -229,7 +229,7 @@ class FolderReplay:
         process, such a span got none.
         """
         request, named = RootSpan(span).request(), named_cassette(None, context)
-        if span.kind is SpanKind.INTERNAL and named is None and not self.library.has(request):
+        if span.kind is SpanKind.INTERNAL and named is None and not self.index.has(request):
             outside = self.outside()
             if outside.events:
                 return outside
@@ -238,7 +238,7 @@ class FolderReplay:
     def _began(
         self, request: RequestSnapshot, named: str | None, by_span: bool, left_out: bool = False
     ) -> ReplaySession:
-        entry = self.library.choose(request, named)
+        entry = self.index.choose(request, named)
         line = _line_of(request)
         session = self._chosen(entry, request) if entry is not None else self._refusing(request, named)
         session.on_miss = partial(self._ledger.missed, line)
@@ -278,7 +278,7 @@ class FolderReplay:
             return
         if began.counts:
             self._ledger.withdrawn(_cassette_of(session))
-        self.library.withdraw(session.cassette_path)
+        self.index.withdraw(session.cassette_path)
         closed_world.unblock(session)
 
     def end(self, session: ReplaySession, by_span: bool = False) -> None:
@@ -308,7 +308,7 @@ class FolderReplay:
         outside = self._outside
         if outside is not None:
             self._ledger.add(outside.own_verdict())
-        self._ledger.tell(self.library)
+        self._ledger.tell(self.index)
 
     def close(self) -> None:
         """End the requests that are still under way. Harmless when repeated."""
@@ -331,9 +331,9 @@ class FolderReplay:
         self._open = {}
         self._ledger = ReplayLedger(self._config.replay_report, self._wording)
 
-    def _chosen(self, entry: LibraryEntry, request: RequestSnapshot) -> ReplaySession:
+    def _chosen(self, entry: FolderEntry, request: RequestSnapshot) -> ReplaySession:
         try:
-            cassette = self.library.read(entry)
+            cassette = self.index.read(entry)
         except CassetteError as fault:
             return RefusingSession(
                 f"The recording of {_line_of(request)} cannot be read",
@@ -342,7 +342,7 @@ class FolderReplay:
                 hint="record the request again.",
             )
         session = self._session(cassette, entry.path)
-        session.asked_by = self.library.departure(entry, request)
+        session.asked_by = self.index.departure(entry, request)
         return session
 
     def _session(self, cassette: Cassette, path: str) -> ReplaySession:
@@ -354,7 +354,7 @@ class FolderReplay:
         line = _line_of(request)
         if named is not None:
             return RefusingSession(
-                f"There is no cassette {named!r} in {self.library.directory}",
+                f"There is no cassette {named!r} in {self.index.directory}",
                 self._config,
                 cause=f"baggage of {line} names it",
                 hint=f"name a session id, its first eight characters, or a file name in {BAGGAGE_ENTRY}.",
@@ -362,7 +362,7 @@ class FolderReplay:
         return RefusingSession(
             f"No recording fits {line}",
             self._config,
-            cause=f"none in {self.library.directory} has its method and path, nor a route that fits",
+            cause=f"none in {self.index.directory} has its method and path, nor a route that fits",
             hint=f"record the request, or name the cassette to answer it by baggage: {BAGGAGE_ENTRY}=<session id>.",
-            candidates=partial(self.library.nearest, request),
+            candidates=partial(self.index.nearest, request),
         )

@@ -14,7 +14,7 @@ from timetracer_otel.base import faults
 from timetracer_otel.base.private_files import open_private
 from timetracer_otel.exceptions import NetworkBlockedError, ReplayMismatchError
 from timetracer_otel.match.advice import Wording
-from timetracer_otel.match.folder_index import CassetteLibrary
+from timetracer_otel.match.folder_index import FolderIndex
 from timetracer_otel.types import Verdict
 
 __all__ = ["ReplayLedger"]
@@ -92,18 +92,18 @@ class ReplayLedger:
             self._sums["bound"] += len(verdict.bindings)
             self._without_plugin.update(verdict.without_plugin)
 
-    def tell(self, library: CassetteLibrary) -> None:
+    def tell(self, index: FolderIndex) -> None:
         """Log the sums in one line, and each call that had no answer."""
         sums = self._sums
-        recordings = len(library.entries)
+        recordings = len(index.entries)
         refused = f", {sums['refused']} without a recording" if sums["refused"] else ""
         named = f" ({', '.join(sorted(self._without_plugin))})" if self._without_plugin else ""
         blocked = f", {sums['blocked']} blocked" if sums["blocked"] else ""
         blocked += f", {sums['bound']} bound" if sums["bound"] else ""
         faults.say(
             logging.WARNING if sums["missed"] or sums["blocked"] else logging.INFO,
-            f"replay of {library.directory}: {sums['requests']} requests from "
-            f"{recordings - len(library.unused())} of {recordings} recordings{refused}: {sums['hit']} hit, "
+            f"replay of {index.directory}: {sums['requests']} requests from "
+            f"{recordings - len(index.unused())} of {recordings} recordings{refused}: {sums['hit']} hit, "
             f"{sums['missed']} missed, {sums['unused']} unused, {sums['live']} live{named}{blocked}",
         )
         for text in self._told:

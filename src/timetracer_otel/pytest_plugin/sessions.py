@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -122,7 +123,8 @@ class TestSession:
         if self._session is None or not (inspect.isasyncgenfunction(plain) or inspect.iscoroutinefunction(plain)):
             yield
             return
-        replacement = in_session(self._session, plain)
+        follower = _Follower(self._session)
+        replacement = follower.of(plain)
         if plain is not function:
             # The fixture is a method, and pytest looks at the instance that it is bound to.
             replacement = MethodType(replacement, function.__self__)
@@ -130,7 +132,10 @@ class TestSession:
         try:
             yield
         finally:
-            fixturedef.func = function  # type: ignore[misc]
+            follower.session = None
+            # Another plugin may have wrapped it for good meanwhile (aiohttp's does), and counts on that.
+            if fixturedef.func is replacement:
+                fixturedef.func = function  # type: ignore[misc]
 
     @contextmanager
     def _inside(self, item: pytest.Item) -> Generator[None, None, None]:
@@ -144,6 +149,41 @@ class TestSession:
             yield
         finally:
             item.obj = test  # type: ignore[attr-defined]
+
+
+class _Follower:
+    """Lets the function of an async fixture begin in a session, as long as there is one.
+
+    Args:
+        session: The session.
+    """
+
+    def __init__(self, session: BaseSession) -> None:
+        self.session: BaseSession | None = session
+
+    def of(self, function: Any) -> Any:
+        """The function, a coroutine function or an asynchronous generator function, made to do so."""
+        if inspect.isasyncgenfunction(function):
+
+            @functools.wraps(function)
+            async def stepped(*args: Any, **kwargs: Any) -> Any:
+                steps = self._now(function)(*args, **kwargs)
+                try:
+                    async for value in steps:
+                        yield value
+                finally:
+                    await steps.aclose()
+
+            return stepped
+
+        @functools.wraps(function)
+        async def awaited(*args: Any, **kwargs: Any) -> Any:
+            return await self._now(function)(*args, **kwargs)
+
+        return awaited
+
+    def _now(self, function: Any) -> Any:
+        return function if self.session is None else in_session(self.session, function)
 
 
 def default_record_mode() -> Literal["none", "once"]:

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from timetracer_otel.constants import JOB, BodyEnd
 from timetracer_otel.exceptions import CassetteError, ConfigurationError
-from timetracer_otel.match.folder_index import CassetteLibrary, LibraryEntry
+from timetracer_otel.match.folder_index import FolderEntry, FolderIndex
 from timetracer_otel.match.roots import is_http
 from timetracer_otel.types import Cassette, RequestSnapshot, header_pairs
 
@@ -35,7 +35,7 @@ class Planned:
     """``GET /users/7``; the name of the file for a recording that is about no request."""
     cassette: str
     """Path of the cassette below the folder."""
-    entry: LibraryEntry | None = None
+    entry: FolderEntry | None = None
     """None for a recording of calls outside any request."""
     hosts: tuple[str, ...] = ()
     """Where the request was sent when it was recorded, by its ``Host`` header."""
@@ -64,29 +64,29 @@ NOWHERE = Address("http", "127.0.0.1", 0)
 """Stands for the address of a worker, which accepts no requests."""
 
 
-def plan(library: CassetteLibrary, only: str | None = None) -> list[Planned]:
+def plan(index: FolderIndex, only: str | None = None) -> list[Planned]:
     """The recordings of a folder: those of requests and jobs, oldest first, then those of processes.
 
     Args:
-        library: The cassettes of the folder.
+        index: The cassettes of the folder.
         only: A pattern (``*`` and ``?``) that ``METHOD path`` or the path must fit.
     """
     entries = [
         entry
-        for entry in library.entries
+        for entry in index.entries
         if only is None or fnmatch(entry.request, only) or fnmatch(entry.facts.path, only)
     ]
-    outside = [Path(path).name for path in library.outside_paths] if only is None else []
+    outside = [Path(path).name for path in index.outside_paths] if only is None else []
     return [
-        *(_planned(library, entry) for entry in entries),
+        *(_planned(index, entry) for entry in entries),
         *(Planned(name, name, left_out=_NO_REQUEST) for name in outside),
     ]
 
 
-def _planned(library: CassetteLibrary, entry: LibraryEntry) -> Planned:
-    name = library.name_of(entry)
+def _planned(index: FolderIndex, entry: FolderEntry) -> Planned:
+    name = index.name_of(entry)
     try:
-        cassette = library.read(entry)
+        cassette = index.read(entry)
     except CassetteError as fault:
         return Planned(entry.request, name, entry, unsendable=str(fault))
     request = cassette.request

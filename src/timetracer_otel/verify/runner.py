@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from timetracer_otel.base.settings import VARIABLE_KINDS
 from timetracer_otel.constants import REDACTED, BodyEnd
 from timetracer_otel.match.answer_names import AnswerNames
-from timetracer_otel.match.folder_index import CassetteLibrary
+from timetracer_otel.match.folder_index import FolderIndex
 from timetracer_otel.report import event_name
 from timetracer_otel.types import Cassette
 from timetracer_otel.verify.compare import Ignored, compare, compare_job
@@ -63,7 +63,7 @@ class Runner:
     """Sends recorded requests to a service, and judges its answers and its calls.
 
     Args:
-        library: The cassettes of the folder.
+        index: The cassettes of the folder.
         address: Where the service listens.
         verdicts: What the service says about its calls.
         ignored: What is not compared.
@@ -74,7 +74,7 @@ class Runner:
         recorded_clock: Whether the service has the clock of each request's recording (the setting ``clock``).
     """
 
-    library: CassetteLibrary
+    index: FolderIndex
     address: Address
     verdicts: VerdictFile
     ignored: Ignored
@@ -110,7 +110,7 @@ class Runner:
         entry = planned.entry
         if planned.unsendable is not None or entry is None:
             return Result(planned, Outcome.NOT_SENT, [planned.unsendable or ""])
-        cassette = self.library.read(entry)
+        cassette = self.index.read(entry)
         result = Result(planned, Outcome.PASSED)
         verdict: CallVerdict | None
         began_s = time.monotonic()
@@ -141,7 +141,7 @@ class Runner:
         entry = planned.entry
         if entry is None or not planned.is_job:
             return Result(planned, Outcome.LEFT_OUT, [planned.left_out or "not a job"])
-        cassette = self.library.read(entry)
+        cassette = self.index.read(entry)
         result = Result(planned, Outcome.PASSED)
         began_s = time.monotonic()
         try:

@@ -12,7 +12,7 @@ from tests.sample_cassettes import body, cassette, http_event
 from timetracer_otel.cassette import AppendWriter, save_cassette
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.exceptions import ConfigurationError
-from timetracer_otel.match.folder_index import CassetteLibrary
+from timetracer_otel.match.folder_index import FolderIndex
 from timetracer_otel.types import AppliedPolicies, BodySnapshot, HeaderMap, RequestSnapshot
 from timetracer_otel.verify import Address, address_of, plan
 
@@ -58,14 +58,14 @@ def test_a_request_is_sent_where_all_of_it_is_known(
     tmp_path: Path, recorded: RequestSnapshot, policies: dict[str, Any], why: str | None
 ) -> None:
     add(tmp_path, "a", recorded, policies=AppliedPolicies(**policies))
-    (planned,) = plan(CassetteLibrary(tmp_path))
+    (planned,) = plan(FolderIndex(tmp_path))
     assert (planned.left_out, planned.unsendable) == (None, why)
 
 
 def test_jobs_and_processes_are_listed_and_left_out(tmp_path: Path) -> None:
     add(tmp_path, "job", request("INTERNAL", "nightly", ()))
     add(tmp_path, "process", request("", "", ()))
-    assert [(planned.name, planned.left_out) for planned in plan(CassetteLibrary(tmp_path))] == [
+    assert [(planned.name, planned.left_out) for planned in plan(FolderIndex(tmp_path))] == [
         ("INTERNAL nightly", "not a request"),
         ("process.msgpack", "not a request"),
     ]
@@ -74,7 +74,7 @@ def test_jobs_and_processes_are_listed_and_left_out(tmp_path: Path) -> None:
 def test_a_request_whose_recorder_died_cannot_be_sent(tmp_path: Path) -> None:
     writer = AppendWriter(tmp_path / "cut.msgpack", cassette([], request=request()))
     writer.close()
-    (planned,) = plan(CassetteLibrary(tmp_path))
+    (planned,) = plan(FolderIndex(tmp_path))
     assert planned.unsendable == "its recorder died before the answer was written"
 
 
@@ -83,22 +83,22 @@ def test_a_cassette_that_is_broken_behind_its_head_cannot_be_sent(tmp_path: Path
     data = bytearray(Path(path).read_bytes())
     data[data.index(b"http://up/a")] ^= 1
     Path(path).write_bytes(data)
-    (planned,) = plan(CassetteLibrary(tmp_path))
+    (planned,) = plan(FolderIndex(tmp_path))
     assert (planned.unsendable or "").startswith(f"Cassette {path} is damaged at offset ")
 
 
 def test_a_pattern_chooses_by_path_or_by_method_and_path(tmp_path: Path) -> None:
     for number, (method, path) in enumerate((("GET", "/users/1"), ("PUT", "/users/1"), ("GET", "/orders"))):
         add(tmp_path, str(number), request(method, path))
-    library = CassetteLibrary(tmp_path)
-    assert [each.name for each in plan(library, "/users/*")] == ["GET /users/1", "PUT /users/1"]
-    assert [each.name for each in plan(library, "GET *")] == ["GET /users/1", "GET /orders"]
+    index = FolderIndex(tmp_path)
+    assert [each.name for each in plan(index, "/users/*")] == ["GET /users/1", "PUT /users/1"]
+    assert [each.name for each in plan(index, "GET *")] == ["GET /users/1", "GET /orders"]
 
 
 def planned_for(folder: Path, *hosts: str) -> Any:
     for number, host in enumerate(hosts):
         add(folder, str(number), request(headers=((b"Host", host.encode()),)))
-    return plan(CassetteLibrary(folder))
+    return plan(FolderIndex(folder))
 
 
 @pytest.mark.parametrize(

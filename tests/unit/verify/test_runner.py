@@ -12,7 +12,7 @@ import pytest
 
 from tests.sample_cassettes import body, cassette
 from timetracer_otel.cassette import save_cassette
-from timetracer_otel.match.folder_index import CassetteLibrary
+from timetracer_otel.match.folder_index import FolderIndex
 from timetracer_otel.types import HeaderMap, RequestSnapshot, ResponseSnapshot
 from timetracer_otel.verify import Address, plan
 from timetracer_otel.verify.compare import Ignored
@@ -20,7 +20,7 @@ from timetracer_otel.verify.runner import Outcome, Result, Runner
 from timetracer_otel.verify.verdicts import VerdictFile
 
 
-def judged(library: CassetteLibrary, report: Path, answer: Callable[[socket.socket], None]) -> Result:
+def judged(index: FolderIndex, report: Path, answer: Callable[[socket.socket], None]) -> Result:
     """What is said of the one request of a folder, which a service answers over its connection."""
 
     def serve() -> None:
@@ -32,8 +32,8 @@ def judged(library: CassetteLibrary, report: Path, answer: Callable[[socket.sock
         service = threading.Thread(target=serve)
         service.start()
         address = Address("http", *listening.getsockname())
-        runner = Runner(library, address, VerdictFile(report), Ignored.of([]), {}, 60.0, fail_on_unused=False)
-        result = runner.judge(plan(library)[0])
+        runner = Runner(index, address, VerdictFile(report), Ignored.of([]), {}, 60.0, fail_on_unused=False)
+        result = runner.judge(plan(index)[0])
         service.join()
     return result
 
@@ -47,7 +47,7 @@ def test_a_service_that_dies_of_a_request_is_not_waited_for_behind_an_answer(tmp
         report.write_text(json.dumps({"request": "GET /die", "cassette": path, "state": "began"}) + "\n")
         connection.recv(65536)
 
-    result = judged(CassetteLibrary(folder), report, die)
+    result = judged(FolderIndex(folder), report, die)
     assert result.outcome is Outcome.FAILED
     assert [problem.partition(":")[0] for problem in result.problems] == ["no answer"]
     assert result.notes == []
@@ -72,6 +72,6 @@ def test_an_answer_is_compared_by_what_the_calls_have_bound(bound: bool, outcome
         head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n"
         connection.sendall(f"{head}connection: close\r\n\r\n{data}".encode())
 
-    result = judged(CassetteLibrary(folder), report, serve)
+    result = judged(FolderIndex(folder), report, serve)
     assert result.outcome is outcome, result.problems
     assert result.problems == ([] if bound else [f"body $[0]: recorded '{before}', now '{now}'"])

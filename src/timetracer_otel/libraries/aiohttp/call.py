@@ -45,6 +45,7 @@ class Hop(Site):
         self._write_bytes = write_bytes
         self._method: str = request.method
         self._url = str(request.url)
+        iter(request.headers.items())  # what has no headers is no call either
         self._body = internals.whole_body(request)
         self._compress = partial(internals.compressed, request) if request.compress else None
         self._headers: list[tuple[bytes, bytes]] | None = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from timetracer_otel.cassette import pack
+
 __all__ = [
     "Command",
     "carries",
@@ -16,6 +18,7 @@ __all__ = [
     "method_of",
     "mutes",
     "name_of",
+    "in_one_order",
     "parse",
     "text",
 ]
@@ -66,6 +69,19 @@ _BRINGING: Final = frozenset(
     }
 )
 """Commands that bring values along, behind their key."""
+
+_UNORDERED: Final = {
+    **dict.fromkeys(("SADD", "SREM", "ZREM", "HDEL", "PFADD", "PFMERGE", "SUNIONSTORE", "SINTERSTORE"), 2),
+    **dict.fromkeys(("DEL", "UNLINK", "EXISTS", "TOUCH", "WATCH", "SUNION", "SINTER", "PFCOUNT"), 1),
+}
+"""Commands that do the same in whatever order some of their words are given: where these words begin.
+
+Not among them are commands whose reply follows the order, such as ``MGET``.
+"""
+_PAIRS: Final = {"HSET": 2, "HMSET": 2, "ZADD": 2, "MSET": 1, "MSETNX": 1}
+"""The same, for words that come in pairs of a name and a value; those of ``ZADD`` have their name behind."""
+_ZADD_OPTIONS: Final = frozenset({"NX", "XX", "GT", "LT", "CH", "INCR"})
+_TEXT: Final = frozenset({str})
 
 _STREAMS: Final = frozenset({b"SUBSCRIBE", b"PSUBSCRIBE", b"SSUBSCRIBE", b"MONITOR"})
 _MUTES: Final = ([b"CLIENT", b"REPLY", b"OFF"], [b"CLIENT", b"REPLY", b"SKIP"])
@@ -145,6 +161,45 @@ def key_position(words: Sequence[Any]) -> int:
 def carries(words: Sequence[Any], position: int) -> bool:
     """Whether a word of a command is a value that it brings along, and not what it asks for."""
     return bool(words) and str(words[0]).upper() in _BRINGING and position > key_position(words)
+
+
+def in_one_order(words: list[Any]) -> list[Any]:
+    """The words of a command, in an order that is the same for all commands that do the same; the same list where
+    there is none else.
+
+    An app may give a command the items of a set, which have another order in each process.
+    """
+    name = words[0] if words else None
+    if type(name) is not str:
+        return words
+    name = name.upper()
+    first = _UNORDERED.get(name)
+    if first is not None:
+        return [*words[:first], *_sorted(words[first:])] if len(words) > first + 1 else words
+    first = _PAIRS.get(name)
+    if first is None or len(words) < first + 4:
+        return words
+    if name == "ZADD":
+        while first < len(words) and str(words[first]).upper() in _ZADD_OPTIONS:
+            first += 1
+    names, values = words[first::2], words[first + 1 :: 2]
+    if name == "ZADD":
+        names, values = values, names
+    # Where a name stands there twice, the last value counts.
+    if len(names) != len(values) or len(set(map(pack, names))) != len(names):
+        return words
+    found = [*words[:first]]
+    for pair in sorted(zip(names, values, strict=True), key=_first_packed):
+        found += pair
+    return found
+
+
+def _sorted(words: list[Any]) -> list[Any]:
+    return sorted(words) if _TEXT.issuperset(map(type, words)) else sorted(words, key=pack)
+
+
+def _first_packed(pair: tuple[Any, Any]) -> bytes:
+    return pack(pair[0])
 
 
 def is_transaction(commands: Sequence[Command]) -> bool:

@@ -337,7 +337,9 @@ def connect_callbacks(connection: Any) -> list[Callable[[Any], Any]]:
     Not what switches the server's tracking on for client-side caching, which belongs to the handshake.
     """
     real = _real(connection)
-    callbacks = [reference() for reference in real._connect_callbacks]
+    references = getattr(real, "_connect_callbacks", None)
+    # A mock of a connection has something else there, or nothing.
+    callbacks = [reference() for reference in references] if isinstance(references, list) else []
     return [callback for callback in callbacks if callback and getattr(callback, "__self__", None) is not connection]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
 from timetracer_otel.constants import REDACTED
-from timetracer_otel.libraries.redis.commands import Command, carries, key_position, text
+from timetracer_otel.libraries.redis.commands import Command, carries, in_one_order, key_position, text
 from timetracer_otel.libraries.redis.messages import without_sender
 from timetracer_otel.match.leaves import texts_of
 from timetracer_otel.redact.errors import SHORTEST_SECRET, edited_errors, replacing
@@ -58,6 +58,13 @@ class _Commands(CallForm):
             result.reply = {**result.reply, "replies": _redacted_replies(commands, replies, redactor.secret)}
         if redactor.own.keys and any(redactor.own.is_key("redis", _key_of(words)) for words in commands):
             result.reply = {**result.reply, "replies": _values(result.reply.get("replies"), redactor)}
+
+    def compared(self, args: Any) -> Any:
+        if type(args) is not list or not args:
+            return args
+        if type(args[0]) is not list:
+            return in_one_order(args)
+        return [in_one_order(words) if type(words) is list else words for words in args]
 
     def error_text(self, text: str) -> str:
         return without_quoted_arguments(text)

@@ -17,6 +17,7 @@ from timetracer_otel.libraries.sqlalchemy.internals import (
     address_of_engine,
     character_set_of,
     cursor_connection,
+    driver_name,
     facts_of,
     is_closed_beneath,
     is_server_side,
@@ -112,7 +113,7 @@ class EngineTarget(Target):
     @property
     def learns_types(self) -> bool:
         """Whether the driver asks the server about types for the app: psycopg and psycopg2."""
-        return self.dialect.driver in _ASK_ABOUT_TYPES
+        return driver_name(self.dialect) in _ASK_ABOUT_TYPES
 
     @property
     def how_many_learned(self) -> int:
@@ -139,7 +140,7 @@ class EngineTarget(Target):
         """Those of the driver. Adapters of asyncio drivers have what they have, but ask the driver for its value."""
         if not self.dialect.is_async:
             return super().cursor_attributes
-        driver = known.by_package.get(self.dialect.driver.removesuffix("_async"))
+        driver = known.by_package.get(driver_name(self.dialect).removesuffix("_async"))
         return {name: has for name, has in driver.cursor_attributes.items() if not has} if driver is not None else {}
 
     def connection_of(self, cursor: Any) -> Any:

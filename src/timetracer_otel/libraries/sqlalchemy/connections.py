@@ -19,7 +19,7 @@ from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnect
 from timetracer_otel.libraries.kits.dbapi.replay_cursor import ReplayCursor, replay_cursor
 from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.libraries.sqlalchemy.call import EngineTarget
-from timetracer_otel.libraries.sqlalchemy.internals import await_
+from timetracer_otel.libraries.sqlalchemy.internals import await_, driver_name
 
 __all__ = ["EngineCursor", "replay_connection"]
 
@@ -158,7 +158,7 @@ def replay_connection(target: EngineTarget, real: RealConnection) -> ReplayConne
     The caller calls its `ready` when the listeners of the pool have set it up.
     """
     dialect = target.dialect
-    kind = _BY_DRIVER.get((dialect.name, dialect.driver, bool(dialect.is_async)))
+    kind = _BY_DRIVER.get((dialect.name, driver_name(dialect), bool(dialect.is_async)))
     ours = (kind or _BY_DIALECT.get(dialect.name, ReplayConnection))(target, real)
     ours.cursor_class = EngineCursor
     return ours

@@ -6,6 +6,7 @@ import threading
 from typing import Any
 from weakref import WeakSet
 
+from timetracer_otel.base import faults
 from timetracer_otel.libraries.sqlalchemy.call import EngineTarget
 from timetracer_otel.libraries.sqlalchemy.internals import has_identity
 
@@ -55,7 +56,9 @@ class Engines:
         dialect = engine.dialect
         known = dialect.__dict__.get(_TARGET)
         if known is None or known.engine_url is not engine.url:
-            dialect.__dict__[_TARGET] = EngineTarget(dialect, engine.url)
+            found = self._made(dialect, engine.url)
+            if found is not None:
+                dialect.__dict__[_TARGET] = found
 
     def target(self, dialect: Any) -> EngineTarget | None:
         """The engine of a dialect, for the kit; None where it does not take part."""
@@ -63,8 +66,19 @@ class Engines:
         if found is None:
             if not has_identity(dialect):
                 return None
-            found = dialect.__dict__.setdefault(_TARGET, EngineTarget(dialect, None))
+            made = self._made(dialect, None)
+            if made is None:
+                return None
+            found = dialect.__dict__.setdefault(_TARGET, made)
         return None if self._only and dialect not in self._only else found
+
+    def _made(self, dialect: Any, url: Any) -> EngineTarget | None:
+        """None for a dialect that lacks what those of SQLAlchemy have: the app goes on with it as without us."""
+        try:
+            return EngineTarget(dialect, url)
+        except Exception as fault:
+            faults.contain("sqlalchemy.engine", fault)
+            return None
 
 
 engines = Engines()

@@ -48,6 +48,7 @@ __all__ = [
     "close_connection",
     "connection_span",
     "cursor_connection",
+    "driver_name",
     "facts_of",
     "fairy_pool",
     "has_identity",
@@ -104,10 +105,14 @@ RELIED_UPON = {
     "sqlalchemy.dialects.postgresql.psycopg2": (
         "sqlalchemy.dialects.postgresql.psycopg2:PGDialect_psycopg2.do_executemany",
     ),
-    "psycopg": ("psycopg.types:TypeInfo.fetch",),
+    "psycopg": (
+        *("psycopg.types:TypeInfo.fetch", "psycopg.types.enum:register_enum"),
+        "psycopg.types.composite:register_composite(factory)",
+    ),
     "psycopg2": (
         *("psycopg2.extensions:register_type", "psycopg2.extensions:quote_ident"),
         *("psycopg2.extras:_solve_conn_curs", "psycopg2.extras:namedtuple"),
+        *("psycopg2.extras:CompositeCaster.parse", "psycopg2.extras:RangeCaster.adapter"),
     ),
     "pgvector.psycopg2.register": ("pgvector.psycopg2.register:cursor",),
 }
@@ -188,7 +193,14 @@ def url_in_events(dialect: Dialect, url: URL | None) -> str:
         host, database = url.host or "", url.database or ""
     if dialect.name == "sqlite":
         database = database.replace("\\", "/").partition("?")[0].rpartition("/")[2] or ":memory:"
-    return f"{dialect.name}+{dialect.driver}://{host}/{quote(database, safe=':')}"
+    driver = driver_name(dialect)
+    scheme = f"{dialect.name}+{driver}" if driver else dialect.name
+    return f"{scheme}://{host}/{quote(database, safe=':')}"
+
+
+def driver_name(dialect: Any) -> str:
+    """What a dialect calls its driver; empty for a dialect of the app's own that calls it nothing."""
+    return getattr(dialect, "driver", None) or ""
 
 
 _PORTS = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306, "mssql": 1433, "oracle": 1521}
@@ -313,7 +325,7 @@ def adapter_cursor_class(dialect: Any, server_side: bool) -> type[Any] | None:
     """The class of the cursors that SQLAlchemy's adapter of an asyncio driver gives; None where it is not found."""
     module = sys.modules.get(type(dialect.dbapi).__module__)
     kind = "_ss_cursor" if server_side else "_cursor"
-    driver = dialect.driver.removesuffix("_async")
+    driver = driver_name(dialect).removesuffix("_async")
     found = getattr(module, f"AsyncAdapt_{driver}{kind}", None)
     if not isinstance(found, type) or not hasattr(found, "__getattr__"):
         return found if isinstance(found, type) else None

@@ -86,7 +86,7 @@ class _Attribute:
 def patches(module: ModuleType) -> list[Any]:
     """The patches of one module of the library."""
     if module.__name__ == "psycopg":
-        return list(psycopg_types.function_patches(module))
+        return psycopg_types.function_patches(module)
     if module.__name__ == "psycopg2":
         return psycopg2.function_patches()
     if module.__name__ == "pgvector.psycopg2.register":
@@ -243,9 +243,9 @@ def _first_real_connection(target: EngineTarget, connection: Any, record: Any) -
 
 
 _initializing = threading.Lock()
-_initializers: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
-"""By dialect: how many of its connections are being opened in replays. Not by session: the replacement of
-``initialize`` stands in the dialect, which all sessions share."""
+_initializers: WeakKeyDictionary[Any, tuple[int, list[Any]]] = WeakKeyDictionary()
+"""By dialect: how many of its connections are being opened in replays, and the ``initialize`` that an app had put
+into the dialect itself, if any. Not by session: the replacement stands in the dialect, which all sessions share."""
 
 
 @contextmanager
@@ -261,15 +261,22 @@ def _initialized_from(session: ReplaySession, target: EngineTarget) -> Generator
         engines.on_recorded_facts.add(dialect)
 
     with _initializing:
-        _initializers[dialect] = _initializers.get(dialect, 0) + 1
+        own = [vars(dialect)["initialize"]] if "initialize" in vars(dialect) else []
+        opening, own = _initializers.get(dialect, (0, own))
+        _initializers[dialect] = opening + 1, own
         dialect.initialize = initialize
     try:
         yield
     finally:
         with _initializing:
-            _initializers[dialect] -= 1
-            if not _initializers[dialect]:
+            opening, own = _initializers[dialect]
+            if opening > 1:
+                _initializers[dialect] = opening - 1, own
+            else:
+                del _initializers[dialect]
                 vars(dialect).pop("initialize", None)
+                if own:
+                    dialect.initialize = own[0]
 
 
 def _cursor(original: Function) -> Function:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from timetracer_otel.cassette import Unencodable
 from timetracer_otel.constants import DRIVER_TYPE, DRIVER_VALUE
+from timetracer_otel.libraries.kits.dbapi.app_types import made_of, taken_apart
 from timetracer_otel.libraries.kits.dbapi.driver import driver_of, known
 from timetracer_otel.libraries.kits.dbapi.named_tuples import named_tuple
 from timetracer_otel.match.stable_form import stable_form
@@ -29,6 +30,8 @@ _ENCODED: Final = frozenset({dt.date, dt.timedelta, decimal.Decimal, uuid.UUID})
 
 _NAMED_TUPLE: Final = "namedtuple"
 """The type of a value of a composite type, which a driver makes a named tuple of."""
+_APP_TYPE: Final = "app"
+"""The type of a value that the driver makes by what the app registered (`app_types`)."""
 _DICT: Final = "dict"
 """The type of a dict of the app's that has our own key in it, and so could be taken for a value of a driver."""
 
@@ -42,10 +45,20 @@ def plain_row(row: Any) -> tuple[Any, ...]:
 
 
 def plain(value: Any) -> Any:
-    """A value as plain data: containers are copied, a driver's own types become maps that name them.
+    """A value that a driver gave as plain data: containers are copied, a driver's own types become maps that name
+    them.
 
     A value that has no such form comes back as it is; the encoder of the cassette says later what it was.
     """
+    taken = _plain(value)
+    if taken is not value or type(value) in PLAIN:
+        return taken
+    apart = taken_apart(value)
+    return value if apart is None else {DRIVER_TYPE: _APP_TYPE, DRIVER_VALUE: plain(apart)}
+
+
+def _plain(value: Any) -> Any:
+    """The same, whatever the app has registered by now."""
     kind = type(value)
     if kind in PLAIN:
         return value
@@ -79,7 +92,7 @@ def restored(value: Any) -> Any:
     """The value that `plain` was given, in the driver's own type.
 
     Raises:
-        KeyError: No known driver has a type of that name.
+        KeyError: No known driver has a type of that name, or the app has not registered it.
         ImportError: The driver is not installed.
     """
     kind = type(value)
@@ -92,6 +105,8 @@ def restored(value: Any) -> Any:
     parts = restored(value[DRIVER_VALUE])
     if value[DRIVER_TYPE] == _DICT:
         return {key: item for key, item in parts}  # noqa: C416 - pairs are lists, which dict() takes as well, unsaid
+    if value[DRIVER_TYPE] == _APP_TYPE:
+        return made_of(*parts)
     if value[DRIVER_TYPE] == _NAMED_TUPLE:
         module, name, fields, items = parts
         return named_tuple(module, name, tuple(fields))(*items)
@@ -123,7 +138,8 @@ def plain_parameter(value: Any) -> Any:
     for inner in driver.wrapped if driver is not None else ():
         if hasattr(value, inner):
             return {DRIVER_TYPE: kind.__qualname__, DRIVER_VALUE: plain_parameter(getattr(value, inner))}
-    taken = plain(value)
+    # What the app has registered by now must not count: a replay may register it earlier or later.
+    taken = _plain(value)
     if type(taken) is dict:
         return {DRIVER_TYPE: taken[DRIVER_TYPE], DRIVER_VALUE: plain_parameter(taken[DRIVER_VALUE])}
     if kind in _ENCODED:

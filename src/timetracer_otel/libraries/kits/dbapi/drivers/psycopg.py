@@ -17,6 +17,7 @@ from timetracer_otel.libraries.kits.dbapi.replay_connection import (
     TwoPhaseConnection,
     passed_on,
 )
+from timetracer_otel.libraries.kits.dbapi.statements import quoted_identifier
 from timetracer_otel.libraries.kits.dbapi.target import Target
 
 __all__ = ["PSYCOPG", "LibpqInfo", "PsycopgConnection", "libpq_address"]
@@ -139,6 +140,19 @@ def _keep_error(error: BaseException, attributes: dict[str, Any]) -> None:
         attributes["sqlstate"] = sqlstate
 
 
+def _composed_text(statement: Any) -> str:
+    """The text of an object of ``psycopg.sql``.
+
+    psycopg quotes identifiers without a connection only from 3.2 on; a replay has none.
+    """
+    kind = type(statement).__name__
+    if kind == "Composed":
+        return "".join(map(_composed_text, statement._obj))
+    if kind == "Identifier":
+        return ".".join(map(quoted_identifier, statement._obj))
+    return str(statement.as_string(None))
+
+
 def libpq_address(parameters: Mapping[str, Any]) -> str:
     """Where libpq connects by these parameters.
 
@@ -173,6 +187,7 @@ def _connectors(module: ModuleType) -> list[Connector]:
 
 PSYCOPG: Final = Driver(
     packages=("psycopg",),
+    statement_texts={"psycopg.sql": _composed_text},
     value_types=(
         ValueType(
             "psycopg.Range",

@@ -13,7 +13,13 @@ from timetracer_otel.base.rebinding import Rebound
 from timetracer_otel.calls.registry import Connector
 from timetracer_otel.libraries.kits.dbapi.driver import Driver, RowType, ValueType
 from timetracer_otel.libraries.kits.dbapi.drivers.psycopg import LibpqInfo, libpq_address
-from timetracer_otel.libraries.kits.dbapi.drivers.psycopg2_types import asking_patch, recorded_rows
+from timetracer_otel.libraries.kits.dbapi.drivers.psycopg2_types import (
+    asking_patch,
+    caster_patches,
+    range_of,
+    range_parts,
+    recorded_rows,
+)
 from timetracer_otel.libraries.kits.dbapi.named_tuples import made_by
 from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor
@@ -95,6 +101,7 @@ def function_patches() -> list[Undoable]:
         Rebound(extensions.quote_ident, _quote_ident(extensions.quote_ident)),
         asking_patch(extras),
         made_by(extras),
+        *caster_patches(extras),
     ]
 
 
@@ -149,17 +156,12 @@ def _literal(value: Any) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _range(cls: Any, parts: Any) -> Any:
-    lower, upper, bounds = parts
-    return cls(lower, upper, bounds) if bounds else cls(empty=True)
-
-
 def _range_type(name: str) -> ValueType:
     return ValueType(
         f"psycopg2.{name}",
         ("psycopg2._range", name),
-        parts=lambda value: [value.lower, value.upper, value._bounds or ""],
-        build=_range,
+        parts=range_parts,
+        build=range_of,
         module="psycopg2.extras",
     )
 

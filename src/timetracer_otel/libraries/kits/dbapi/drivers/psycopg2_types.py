@@ -2,27 +2,106 @@
 
 They ask by a cursor of their own. While the driver's own connection stands behind it, that cursor is one of ours,
 which notes its statements and their rows. A replay's cursor answers the same statements.
+
+What they register makes values by classes of the app: see `app_types`.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import ModuleType
 from typing import Any, Final
 
 from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Function, Patch
+from timetracer_otel.libraries.kits.dbapi.app_types import note_made, registers, registers_class
 from timetracer_otel.libraries.kits.dbapi.drivers.server_types import learned, recorded_types
 from timetracer_otel.libraries.kits.dbapi.replay_cursor import ReplayCursor
 from timetracer_otel.libraries.kits.dbapi.statements import text_of
 from timetracer_otel.libraries.kits.dbapi.target import Target
 
-__all__ = ["AskingVectors", "asking_patch", "recorded_rows"]
+__all__ = ["AskingVectors", "asking_patch", "caster_patches", "range_of", "range_parts", "recorded_rows"]
 
 _PLAIN: Final = frozenset({str, int, bool, type(None)})
 _ROWS, _ERROR = "rows", "error"
+_COMPOSITE: Final = "psycopg2.composite"
+_RANGE: Final = "psycopg2.range"
+
+
+def caster_patches(extras: ModuleType) -> list[Patch]:
+    """The patches of the classes (of psycopg2 2.9) whose objects make values of composite types and of ranges."""
+    composites = extras.CompositeCaster
+    return [
+        Patch(composites, "__init__", partial(_registering_composite, composites)),
+        Patch(composites, "parse", partial(_parsing, composites)),
+        Patch(extras.RangeCaster, "__init__", _registering_range),
+    ]
+
+
+def _registering_composite(own: Any, original: Function) -> Function:
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        # The driver's own class makes named tuples, which need nothing of the app's.
+        if type(self) is not own:
+            registers(_COMPOSITE, _type_name(self), lambda values: self.make(values))
+
+    return init
+
+
+def _parsing(own: Any, original: Function) -> Function:
+    """A value is read: of what it is made, only the cursor sees, which casts each part."""
+
+    def parse(self: Any, s: Any, curs: Any) -> Any:
+        if type(self) is own or s is None:
+            return original(self, s, curs)
+        casting = _Casting(curs)
+        made = original(self, s, casting)
+        note_made(made, _COMPOSITE, _type_name(self), casting.values)
+        return made
+
+    return parse
+
+
+class _Casting:
+    """A cursor of the driver's, and the values that it cast."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+        self.values: list[Any] = []
+
+    def cast(self, oid: Any, token: Any) -> Any:
+        value = self._cursor.cast(oid, token)
+        self.values.append(value)
+        return value
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+
+def _type_name(caster: Any) -> str:
+    return f"{caster.schema}.{caster.name}" if caster.schema else str(caster.name)
+
+
+def _registering_range(original: Function) -> Function:
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        name = self.adapter.name or self.adapter.__name__
+        registers_class(self.range, _RANGE, name, parts=range_parts, make=partial(range_of, self.range))
+
+    return init
+
+
+def range_parts(value: Any) -> list[Any]:
+    """Of what a range is made."""
+    return [value.lower, value.upper, value._bounds or ""]
+
+
+def range_of(cls: Any, parts: Any) -> Any:
+    """A range of some class again."""
+    lower, upper, bounds = parts
+    return cls(lower, upper, bounds) if bounds else cls(empty=True)
 
 
 def asking_patch(extras: ModuleType) -> Patch:

@@ -10,7 +10,7 @@ import pytest
 from tests.sample_cassettes import body, cassette, http_event
 from timetracer_otel.cassette import save_cassette
 from timetracer_otel.exceptions import CassetteError, CassetteNotFoundError
-from timetracer_otel.match.folder_index import CassetteLibrary
+from timetracer_otel.match.folder_index import FolderIndex
 from timetracer_otel.match.roots import fits_route
 from timetracer_otel.types import AppliedPolicies, Cassette, HeaderMap, RequestSnapshot, SessionMeta
 
@@ -53,8 +53,8 @@ class Folder:
         file = name or f"{99 - self._count}.msgpack"
         return save_cassette(cassette(events, **values), self.path / file)
 
-    def library(self) -> CassetteLibrary:
-        return CassetteLibrary(self.path)
+    def index(self) -> FolderIndex:
+        return FolderIndex(self.path)
 
 
 @pytest.fixture
@@ -62,59 +62,59 @@ def folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path)
 
 
-def chosen(library: CassetteLibrary, asked: RequestSnapshot, name: str | None = None) -> str | None:
+def chosen(index: FolderIndex, asked: RequestSnapshot, name: str | None = None) -> str | None:
     """The event of the cassette that is chosen, by its URL."""
-    entry = library.choose(asked, name)
-    return None if entry is None else (library.read(entry).events[0].signature.url or "").rpartition("/")[2]
+    entry = index.choose(asked, name)
+    return None if entry is None else (index.read(entry).events[0].signature.url or "").rpartition("/")[2]
 
 
 def test_method_and_path_must_be_equal(folder: Folder) -> None:
     folder.add(request("/items"))
     folder.add(request("/items", "POST"))
-    library = folder.library()
-    assert chosen(library, request("/items")) == "1"
-    assert chosen(library, request("/items", "POST")) == "2"
-    assert chosen(library, request("/items", "DELETE")) is None
-    assert chosen(library, request("/items/")) is None
+    index = folder.index()
+    assert chosen(index, request("/items")) == "1"
+    assert chosen(index, request("/items", "POST")) == "2"
+    assert chosen(index, request("/items", "DELETE")) is None
+    assert chosen(index, request("/items/")) is None
 
 
 def test_equal_recordings_are_taken_in_turn_and_then_again(folder: Folder) -> None:
     for _ in range(3):
         folder.add(request())
-    library = folder.library()
-    assert [chosen(library, request()) for _ in range(7)] == ["1", "2", "3", "1", "2", "3", "1"]
-    assert library.unused() == []
+    index = folder.index()
+    assert [chosen(index, request()) for _ in range(7)] == ["1", "2", "3", "1", "2", "3", "1"]
+    assert index.unused() == []
 
 
 def test_an_equal_query_comes_first_whatever_its_order(folder: Folder) -> None:
     folder.add(request("/items?page=1&size=9"))
     folder.add(request("/items?page=2&size=9"))
     folder.add(request("/items?tag=a&tag=b", query={"tag": ["a", "b"]}))
-    library = folder.library()
-    assert chosen(library, request("/items?size=9&page=2")) == "2"
-    assert chosen(library, request(query={"tag": ["b", "a"]})) == "3"
+    index = folder.index()
+    assert chosen(index, request("/items?size=9&page=2")) == "2"
+    assert chosen(index, request(query={"tag": ["b", "a"]})) == "3"
 
 
 def test_without_an_equal_query_the_one_with_most_in_common_is_chosen(folder: Folder) -> None:
     folder.add(request("/items?page=1&size=9&sort=up"))
     folder.add(request("/items?page=2&size=9&sort=up"))
-    library = folder.library()
+    index = folder.index()
     asked = request("/items?page=2&size=9&sort=down")
-    assert chosen(library, asked) == "2"
-    (entry,) = (entry for entry in library.entries if entry.uses)
-    assert library.departure(entry, asked) == "GET /items?page=2&size=9&sort=down"
-    assert library.departure(entry, request("/items?page=2&size=9&sort=up")) is None
+    assert chosen(index, asked) == "2"
+    (entry,) = (entry for entry in index.entries if entry.uses)
+    assert index.departure(entry, asked) == "GET /items?page=2&size=9&sort=down"
+    assert index.departure(entry, request("/items?page=2&size=9&sort=up")) is None
 
 
 def test_an_equal_body_decides_between_equal_queries(folder: Folder) -> None:
     folder.add(request(method="POST", data=b'{"a": 1, "b": [2]}'))
     folder.add(request(method="POST", data=b'{"a": 2, "b": [2]}'))
     folder.add(request(method="POST", data=b"a=1", headers=((b"Content-Type", b"text/plain"),)))
-    library = folder.library()
-    assert chosen(library, request(method="POST", data=b'{"b":[2],"a":2}')) == "2"
-    assert chosen(library, request(method="POST", data=b"a=1", headers=((b"Content-Type", b"text/plain"),))) == "3"
+    index = folder.index()
+    assert chosen(index, request(method="POST", data=b'{"b":[2],"a":2}')) == "2"
+    assert chosen(index, request(method="POST", data=b"a=1", headers=((b"Content-Type", b"text/plain"),))) == "3"
     other = request(method="POST", data=b'{"a":3}')
-    assert library.departure(library.entries[0], other) == "POST /items, with another body"
+    assert index.departure(index.entries[0], other) == "POST /items, with another body"
 
 
 def test_the_boundary_of_a_multipart_body_does_not_count(folder: Folder) -> None:
@@ -129,7 +129,7 @@ def test_the_boundary_of_a_multipart_body_does_not_count(folder: Folder) -> None
 
     folder.add(form(b"one", b"first"))
     folder.add(form(b"two", b"second"))
-    assert chosen(folder.library(), form(b"three", b"second")) == "2"
+    assert chosen(folder.index(), form(b"three", b"second")) == "2"
 
 
 def test_a_body_is_asked_for_only_where_the_choice_depends_on_it(folder: Folder) -> None:
@@ -137,12 +137,12 @@ def test_a_body_is_asked_for_only_where_the_choice_depends_on_it(folder: Folder)
     folder.add(request(method="POST", data=b"2"))
     folder.add(request("/items?x=1", "POST", data=b"3"))
     folder.add(request("/one", "PUT", data=b"1"))
-    library = folder.library()
-    assert library.expects_body(request(method="POST", data=None))
-    assert not library.expects_body(request("/items?x=1", "POST"))
-    assert library.expects_body(request("/items?x=2", "POST"))
-    assert not library.expects_body(request("/one", "PUT"))
-    assert not library.expects_body(request("/other", "PUT"))
+    index = folder.index()
+    assert index.expects_body(request(method="POST", data=None))
+    assert not index.expects_body(request("/items?x=1", "POST"))
+    assert index.expects_body(request("/items?x=2", "POST"))
+    assert not index.expects_body(request("/one", "PUT"))
+    assert not index.expects_body(request("/other", "PUT"))
 
 
 def test_secrets_are_compared_as_the_recording_holds_them(folder: Folder) -> None:
@@ -157,9 +157,9 @@ def test_secrets_are_compared_as_the_recording_holds_them(folder: Folder) -> Non
         policies=policies,
     )
     asked = request("/items?token=t0p&ssn=078", "POST", data=b'{"ssn":"078-05","n":2}')
-    library = folder.library()
-    assert chosen(library, asked) == "2"
-    assert library.departure(library.entries[1], asked) is None
+    index = folder.index()
+    assert chosen(index, asked) == "2"
+    assert index.departure(index.entries[1], asked) is None
 
 
 @pytest.mark.parametrize(
@@ -188,27 +188,27 @@ def test_a_route_counts_where_no_path_is_equal(folder: Folder) -> None:
     folder.add(request("/users/7", route_template="/users/{id}"))
     folder.add(request("/users/8", route_template="/users/{id}"))
     folder.add(request("/users/me"))
-    library = folder.library()
-    assert chosen(library, request("/users/8")) == "2"
-    assert chosen(library, request("/users/9")) == "1", "it was chosen less often"
-    assert chosen(library, request("/users/me")) == "3"
-    assert chosen(library, request("/users/9", "PUT")) is None
+    index = folder.index()
+    assert chosen(index, request("/users/8")) == "2"
+    assert chosen(index, request("/users/9")) == "1", "it was chosen less often"
+    assert chosen(index, request("/users/me")) == "3"
+    assert chosen(index, request("/users/9", "PUT")) is None
 
 
 def test_a_cassette_can_be_named(folder: Folder) -> None:
     folder.add(request())
     (folder.path / "below").mkdir()
     folder.add(request(), "below/second.msgpack")
-    library = folder.library()
+    index = folder.index()
     for name in ("00000002", "00000002-0000-4000-8000-000000000000", "second.msgpack", "below/second.msgpack"):
-        assert chosen(library, request("/other"), name) == "2"
-    assert chosen(library, request(), "third.msgpack") is None
-    assert library.name_of(library.entries[1]) == "below/second.msgpack"
+        assert chosen(index, request("/other"), name) == "2"
+    assert chosen(index, request(), "third.msgpack") is None
+    assert index.name_of(index.entries[1]) == "below/second.msgpack"
 
 
 def test_jobs_are_chosen_by_kind_and_name(folder: Folder) -> None:
     folder.add(RequestSnapshot("INTERNAL", "nightly report"))
-    assert chosen(folder.library(), RequestSnapshot("INTERNAL", "nightly report")) == "1"
+    assert chosen(folder.index(), RequestSnapshot("INTERNAL", "nightly report")) == "1"
 
 
 def test_what_is_nearest_is_shown_with_what_differs(folder: Folder) -> None:
@@ -216,7 +216,7 @@ def test_what_is_nearest_is_shown_with_what_differs(folder: Folder) -> None:
     folder.add(request("/completely/else"))
     folder.add(RequestSnapshot("", ""))
     asked = request("/users/8?full=1", "POST", data=b'{"name":"Bob","age":36}')
-    assert folder.library().nearest(asked) == [
+    assert folder.index().nearest(asked) == [
         (
             "POST /users/7 (98.msgpack)\n    path: recorded '/users/7', now '/users/8'\n"
             "    body.name: recorded 'Ada', now 'Bob'"
@@ -230,45 +230,45 @@ def test_recordings_outside_requests_are_joined(folder: Folder) -> None:
     folder.add(outside, events=[http_event(1, "http://up/a"), http_event(2, "http://up/b")])
     folder.add(outside, events=[http_event(1, "http://up/x")], policies=AppliedPolicies(redaction_mode="off"))
     folder.add(outside, events=[http_event(1, "http://up/c")])
-    library = folder.library()
-    joined = library.outside()
+    index = folder.index()
+    joined = index.outside()
     assert [(event.eid, event.signature.url) for event in joined.events] == [
         (1, "http://up/a"),
         (2, "http://up/b"),
         (3, "http://up/c"),
     ]
     assert joined.path == str(folder.path)
-    assert [fault.path for fault in library.broken] == [str(folder.path / "96.msgpack")]
-    assert len(library.entries) == 1
+    assert [fault.path for fault in index.broken] == [str(folder.path / "96.msgpack")]
+    assert len(index.entries) == 1
 
 
 def test_a_broken_file_is_left_out_and_told(folder: Folder) -> None:
     folder.add(request())
     (folder.path / "broken.msgpack").write_bytes(b"\x00garbage")
     (folder.path / "notes.txt").write_text("no cassette")
-    library = folder.library()
-    assert [fault.path for fault in library.broken] == [str(folder.path / "broken.msgpack")]
-    assert chosen(library, request()) == "1"
+    index = folder.index()
+    assert [fault.path for fault in index.broken] == [str(folder.path / "broken.msgpack")]
+    assert chosen(index, request()) == "1"
 
 
 def test_a_folder_without_a_readable_cassette_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(CassetteNotFoundError):
-        CassetteLibrary(tmp_path / "none")
+        FolderIndex(tmp_path / "none")
     with pytest.raises(CassetteError, match=r"There is no cassette in .*\. Record some with: timetracer-otel record"):
-        CassetteLibrary(tmp_path)
+        FolderIndex(tmp_path)
     (tmp_path / "broken.msgpack").write_bytes(b"\x00garbage")
     with pytest.raises(
         CassetteError, match=r"None of the 1 files in it can be read: .*broken\.msgpack is not a cassette"
     ):
-        CassetteLibrary(tmp_path)
+        FolderIndex(tmp_path)
 
 
 def test_only_so_many_bytes_of_events_are_kept(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [folder.add(request(f"/{number}")) for number in range(4)]
     size = Path(paths[0]).stat().st_size
     monkeypatch.setattr("timetracer_otel.match.folder_index.MAX_CACHED_BYTES", 2 * size + 100)
-    library = folder.library()
-    read: list[Cassette] = [library.read(entry) for entry in library.entries]
-    assert library.read(library.entries[3]) is read[3]
-    assert library.read(library.entries[2]) is read[2]
-    assert library.read(library.entries[0]) is not read[0]
+    index = folder.index()
+    read: list[Cassette] = [index.read(entry) for entry in index.entries]
+    assert index.read(index.entries[3]) is read[3]
+    assert index.read(index.entries[2]) is read[2]
+    assert index.read(index.entries[0]) is not read[0]

@@ -1,0 +1,1 @@
+"""A real RabbitMQ as the broker of Celery: `make suite-rabbitmq`."""
