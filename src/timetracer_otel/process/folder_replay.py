@@ -142,7 +142,7 @@ class FolderReplay:
         self._open: dict[ReplaySession, _Open] = {}
         self._has_clock = recorded_clock.is_wanted(config)
         if self._has_clock:
-            recorded_clock.begin_at(min(self.library.recorded_at))
+            recorded_clock.begin_at(min(self.index.recorded_at))
         self._watches = True
         closed_world.watch(config.live_hosts)
         if config.block_network:
