@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
-from urllib.parse import quote, quote_plus, unquote, unquote_plus, unquote_to_bytes
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 from uuid import UUID
 
 from timetracer_otel.constants import DRIVER_TYPE
@@ -53,6 +53,7 @@ _NEAR_BYTES: Final = 400
 _WORDS_OF_TEXT: Final = frozenset({"token"})
 _SESSION_COOKIE: Final = re.compile(rb"sess|sid|auth|token|csrf|xsrf|jwt|sso|remember|login|secret|pass|key|id$")
 _TOO_SHORT: Final = 4
+_MOST_HEADERS: Final = 256
 
 
 class Pseudonymiser(Redactor):
@@ -64,6 +65,8 @@ class Pseudonymiser(Redactor):
 
     Attributes:
         used: Called with each pseudonym that is put somewhere.
+        notes_later: Called with a body. Whether somebody else will `note` it.
+        searched: Values of headers, redacted, in which what is secret by its form was noted.
         in_urls: Called with the password of a URL that stands in a text, and with what takes its place.
     """
 
@@ -76,8 +79,16 @@ class Pseudonymiser(Redactor):
         self.pseudonyms: Pseudonyms = pseudonyms
         self.used: Callable[[str], object] = _nothing
         self.in_urls: Callable[[str, str], object] = _nothing
+        self.notes_later: Callable[[bytes], object] = _nothing
+        self._remembered: dict[tuple[str, bytes], tuple[bytes, tuple[str, ...]]] = {}
+        self.searched: set[bytes] = set()
         self._replacing = self
         self.url = self._pseudonymised_url
+
+    def forget(self) -> None:
+        """Forget what headers became: some pseudonyms are others now."""
+        self._remembered = {}
+        self.searched = set()
 
     # What stands alone
 
@@ -226,7 +237,31 @@ class Pseudonymiser(Redactor):
         return _quoted_like(value, self._composed(plain, name))
 
     def _secret_header(self, value: bytes, name: str) -> bytes:
-        return _header_edit(value, lambda text: self._composed(text, name))
+        return self._once(name, value, lambda one: _header_edit(value, lambda text: one._composed(text, name)))
+
+    def _cookies(self, value: bytes, sets_one: bool) -> bytes:
+        name = "set-cookie" if sets_one else "cookie"
+        return self._once(name, value, lambda one: Redactor._cookies(one, value, sets_one))
+
+    def _once(self, name: str, value: bytes, make: Callable[[Pseudonymiser], bytes]) -> bytes:
+        """What a header becomes. An app sends the same token and the same cookies in each call."""
+        remembered = self._remembered
+        known = remembered.get((name, value))
+        if known is None:
+            used: list[str] = []
+            aside = object.__new__(Pseudonymiser)
+            vars(aside).update(vars(self), used=used.append, url=aside._pseudonymised_url, _replacing=aside)
+            made = make(aside)
+            aside.note(made)
+            known = made, tuple(used)
+            if len(remembered) >= _MOST_HEADERS:
+                remembered.clear()
+                self.searched.clear()
+            remembered[name, value] = known
+            self.searched.add(made)
+        for pseudonym in known[1]:
+            self.used(pseudonym)
+        return known[0]
 
     def _cookie(self, content: bytes, name: bytes) -> bytes:
         return _header_edit(content, lambda text: self._cookie_value(text, name))
@@ -240,11 +275,9 @@ class Pseudonymiser(Redactor):
             return content.replace(bare, quote(self._of(plain), safe=""))
         return content.replace(bare, self._of(bare))
 
-    def _edits(self, data: bytes, content_type: bytes) -> list[Edit]:
-        if content_type.lower().startswith(_WITHOUT_TEXT):
-            return []
-        self.note(data)
-        return super()._edits(data, content_type)
+    def _note_body(self, data: bytes) -> None:
+        if not self.notes_later(data):
+            self.note(data)
 
     def _edits_of_text(self, data: bytes) -> list[Edit]:
         return [
@@ -255,11 +288,11 @@ class Pseudonymiser(Redactor):
     def note(self, data: bytes) -> None:
         """Take note of what is secret by its form in a text, so that it is replaced wherever it stands."""
         inner: list[bytes] = []
-        self._note_known(data, inner)
-        if b"BEGIN%20" in data or b"BEGIN+" in data or b"%3A%2F%2F" in data:
-            inner.append(unquote_to_bytes(data.replace(b"+", b" ")))
+        places = well_known_secrets(data, inner)
+        if places:
+            self._note_places(data, places)
         for text in inner:
-            self._note_known(text, [])
+            self._note_places(text, well_known_secrets(text))
         if self.mode == "strict":
             for start, stop in personal_data(data):
                 self._of(_utf8(data[start:stop]), surely=True)
@@ -267,8 +300,8 @@ class Pseudonymiser(Redactor):
             for secret in self.own.found_in(_utf8(data)):
                 self._of(secret, surely=True)
 
-    def _note_known(self, data: bytes, inner: list[bytes]) -> None:
-        for start, stop in well_known_secrets(data, inner):
+    def _note_places(self, data: bytes, places: list[tuple[int, int]]) -> None:
+        for start, stop in places:
             text = _utf8(data[start:stop])
             if self.pseudonyms.is_one(text):
                 continue
@@ -348,10 +381,7 @@ class Pseudonymiser(Redactor):
         return html.escape(made, quote=b"&quot;" in value).encode("utf-8", "surrogateescape")
 
 
-_WITHOUT_TEXT: Final = (b"image/", b"video/", b"audio/", b"font/", b"application/zip", b"application/gzip")
-
-
-def _nothing(*texts: str) -> None:
+def _nothing(*_: object) -> None:
     """Nobody wants to know."""
 
 
