@@ -237,31 +237,40 @@ class Pseudonymiser(Redactor):
         return _quoted_like(value, self._composed(plain, name))
 
     def _secret_header(self, value: bytes, name: str) -> bytes:
-        return self._once(name, value, lambda one: _header_edit(value, lambda text: one._composed(text, name)))
-
-    def _cookies(self, value: bytes, sets_one: bool) -> bytes:
-        name = "set-cookie" if sets_one else "cookie"
-        return self._once(name, value, lambda one: Redactor._cookies(one, value, sets_one))
-
-    def _once(self, name: str, value: bytes, make: Callable[[Pseudonymiser], bytes]) -> bytes:
-        """What a header becomes. An app sends the same token and the same cookies in each call."""
-        remembered = self._remembered
-        known = remembered.get((name, value))
+        known = self._remembered.get((name, value))
         if known is None:
-            used: list[str] = []
-            aside = object.__new__(Pseudonymiser)
-            vars(aside).update(vars(self), used=used.append, url=aside._pseudonymised_url, _replacing=aside)
-            made = make(aside)
-            aside.note(made)
-            known = made, tuple(used)
-            if len(remembered) >= _MOST_HEADERS:
-                remembered.clear()
-                self.searched.clear()
-            remembered[name, value] = known
-            self.searched.add(made)
+            known = self._made_once(
+                name, value, lambda one: _header_edit(value, lambda text: one._composed(text, name))
+            )
         for pseudonym in known[1]:
             self.used(pseudonym)
         return known[0]
+
+    def _cookies(self, value: bytes, sets_one: bool) -> bytes:
+        name = "set-cookie" if sets_one else "cookie"
+        known = self._remembered.get((name, value))
+        if known is None:
+            known = self._made_once(name, value, lambda one: Redactor._cookies(one, value, sets_one))
+        for pseudonym in known[1]:
+            self.used(pseudonym)
+        return known[0]
+
+    def _made_once(
+        self, name: str, value: bytes, make: Callable[[Pseudonymiser], bytes]
+    ) -> tuple[bytes, tuple[str, ...]]:
+        """What a header becomes, and the pseudonyms in it. An app sends the same token and cookies in each call."""
+        remembered = self._remembered
+        used: list[str] = []
+        aside = object.__new__(Pseudonymiser)
+        vars(aside).update(vars(self), used=used.append, url=aside._pseudonymised_url, _replacing=aside)
+        made = make(aside)
+        aside.note(made)
+        if len(remembered) >= _MOST_HEADERS:
+            remembered.clear()
+            self.searched.clear()
+        remembered[name, value] = known = made, tuple(used)
+        self.searched.add(made)
+        return known
 
     def _cookie(self, content: bytes, name: bytes) -> bytes:
         return _header_edit(content, lambda text: self._cookie_value(text, name))

@@ -62,7 +62,7 @@ _PRIVATE_KEY: Final = re.compile(
     rb"-----BEGIN ([A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?)-----.*?(?:-----END \1-----|\Z)", re.DOTALL
 )
 _SCHEME: Final = re.compile(rb"\b(?i:(basic)|bearer)[ +]+([A-Za-z0-9._~+/=-]{8,})")
-_SCHEME_SHAPE: Final = "baaia"
+_SCHEME_SHAPE: Final = b"baaia"
 _SCHEME_CLASSES: Final = bytes.maketrans(b"eEaAsScCBrRI", b"aaaaaaaabiii")
 """To look for "bearer" and "basic" at once, in upper and lower case: by these classes of letters, both begin so."""
 _OTHERS: Final = (
@@ -108,7 +108,7 @@ def well_known_secrets(data: bytes, inner: list[bytes] | None = None) -> list[tu
             inner.append(unquote_to_bytes(data.replace(b"+", b" ")))
     if inner is not None and "%" in text and "%3A%2F%2F" in text:
         inner.append(unquote_to_bytes(data.replace(b"+", b" ")))
-    if ("b" in text or "B" in text) and _SCHEME_SHAPE in data.translate(_SCHEME_CLASSES).decode("latin-1"):
+    if ("b" in text or "B" in text) and data.translate(_SCHEME_CLASSES).find(_SCHEME_SHAPE) >= 0:
         found += _credentials(data, text.lower())
     if ("K" in text and "Key=" in text) or ("k" in text and "hooks" in text):
         for pattern in _OTHERS:

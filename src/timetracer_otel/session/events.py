@@ -148,7 +148,7 @@ class EventMaker:
         if book is not None:
             book.begin()
         call, result = pending.call(), pending.result()
-        redactor, signer = self.redactor, self.signer
+        redactor, signer = (self.rules, _signer(self.rules)) if book is None else (book.redactor, book.signer)
         ended_s = pending.ended_s if pending.ended_s is not None else session_ended_s
         span = facts
         if span is None and pending.span_id:

@@ -373,10 +373,15 @@ def _haystack(
             texts.append(value)
         else:
             collect(value, texts, raw)
-    if result.headers:
-        _take_headers(result.headers, searched, texts, raw, left_out)
-    if call is not None and call.headers:
-        _take_headers(call.headers, searched, texts, raw, left_out)
+    for headers in (result.headers, call.headers if call is not None else None):
+        if type(headers) is not HeaderMap:
+            if headers:
+                collect(headers, texts, raw)
+        elif searched and left_out is not None:
+            for _, value in headers.pairs:
+                (left_out if value in searched else raw).append(value)
+        else:
+            raw += [value for _, value in headers.pairs]
     if result.exception is not None or result.error:
         collect((result.exception, result.error), texts, raw)
     if result.reply is not None:
@@ -391,22 +396,6 @@ def _haystack(
                 texts += [span.name or "", span.status_description or ""]
                 collect(span.attributes, texts, raw)
     return joined(texts, raw)
-
-
-def _take_headers(
-    headers: dict[str, str],
-    searched: Collection[bytes],
-    texts: list[str],
-    raw: list[bytes],
-    left_out: list[bytes] | None,
-) -> None:
-    if type(headers) is not HeaderMap:
-        collect(headers, texts, raw)
-    elif searched and left_out is not None:
-        for _, value in headers.pairs:
-            (left_out if value in searched else raw).append(value)
-    else:
-        raw += [value for _, value in headers.pairs]
 
 
 def _take(value: Any, found: Sequence[_Found], texts: list[str], raw: list[bytes]) -> None:
