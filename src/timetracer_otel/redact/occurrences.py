@@ -47,13 +47,20 @@ class _Needle(NamedTuple):
 
 
 class Occurrences:
-    """The secrets of one recording that are replaced wherever they stand. Safe from any thread."""
+    """The secrets of one recording that are replaced wherever they stand. Safe from any thread.
+
+    Attributes:
+        version: Another one once a secret was added.
+    """
 
     def __init__(self) -> None:
+        self.version = 0
         self._lock = threading.Lock()
         self._needles: dict[bytes, _Needle] = {}
         self._grams: dict[bytes, list[_Needle]] = {}
         self._one_by_one: list[_Needle] = []
+        self._marks: list[str] = []
+        """The texts of those, each byte as a character: to look for a part of a text takes a fifth of the time."""
         self._numbers: dict[int, int] = {}
         self._names: dict[bytes, str] = {}
 
@@ -80,7 +87,7 @@ class Occurrences:
         gone = set(pseudonyms)
         with self._lock:
             kept = [(needle, self._names[text]) for text, needle in self._needles.items()]
-            self._needles, self._names, self._grams, self._one_by_one = {}, {}, {}, []
+            self._needles, self._names, self._grams, self._one_by_one, self._marks = {}, {}, {}, [], []
             for needle, name in kept:
                 if name not in gone:
                     self._put(needle, name)
@@ -97,10 +104,12 @@ class Occurrences:
         # Other threads may search at this moment: what they go through is only ever made longer, or replaced.
         if needle.text in self._needles:
             return
+        self.version += 1
         self._names[needle.text] = pseudonym
         self._needles[needle.text] = needle
         if len(self._needles) <= _FEW or not _RUN.fullmatch(needle.text[:_GRAM]):
             self._one_by_one.append(needle)
+            self._marks.append(needle.text.decode("latin-1"))
         elif self._grams:
             self._grams.setdefault(needle.text[:_GRAM], []).append(needle)
         else:
@@ -113,14 +122,17 @@ class Occurrences:
                     rest.append(other)
             self._grams = grams
             self._one_by_one = rest
+            self._marks = [other.text.decode("latin-1") for other in rest]
 
     def __bool__(self) -> bool:
         return bool(self._needles)
 
     def may_be_in(self, data: bytes) -> bool:
         """Whether a secret may stand in these bytes."""
-        if any(needle.text in data for needle in self._one_by_one):
-            return True
+        text = data.decode("latin-1")
+        for mark in self._marks:
+            if mark in text:
+                return True
         return bool(self._grams) and any(True for _ in self._by_grams(data))
 
     def edits(self, data: bytes, used: set[str] | None = None) -> list[Edit]:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
-from urllib.parse import quote, quote_plus, unquote, unquote_plus, unquote_to_bytes
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 from uuid import UUID
 
 from timetracer_otel.constants import DRIVER_TYPE
@@ -53,11 +53,7 @@ _NEAR_BYTES: Final = 400
 _WORDS_OF_TEXT: Final = frozenset({"token"})
 _SESSION_COOKIE: Final = re.compile(rb"sess|sid|auth|token|csrf|xsrf|jwt|sso|remember|login|secret|pass|key|id$")
 _TOO_SHORT: Final = 4
-_ESCAPED: Final = (
-    *(b"BEGIN%20", b"BEGIN+", b"%3A%2F%2F", b"asic%20", b"earer%20", b"asic+", b"earer+", b"Key%3D"),
-    *(b"%3a%2f%2f", b"Key%3d"),
-)
-"""What tells, in a URL or a form, that there may be a secret which its surroundings tell."""
+_MOST_HEADERS: Final = 256
 
 
 class Pseudonymiser(Redactor):
@@ -69,6 +65,8 @@ class Pseudonymiser(Redactor):
 
     Attributes:
         used: Called with each pseudonym that is put somewhere.
+        notes_later: Called with a body. Whether somebody else will `note` it.
+        searched: Values of headers, redacted, in which what is secret by its form was noted.
         in_urls: Called with the password of a URL that stands in a text, and with what takes its place.
     """
 
@@ -81,8 +79,16 @@ class Pseudonymiser(Redactor):
         self.pseudonyms: Pseudonyms = pseudonyms
         self.used: Callable[[str], object] = _nothing
         self.in_urls: Callable[[str, str], object] = _nothing
+        self.notes_later: Callable[[bytes], object] = _nothing
+        self._remembered: dict[tuple[str, bytes], tuple[bytes, tuple[str, ...]]] = {}
+        self.searched: set[bytes] = set()
         self._replacing = self
         self.url = self._pseudonymised_url
+
+    def forget(self) -> None:
+        """Forget what headers became: some pseudonyms are others now."""
+        self._remembered = {}
+        self.searched = set()
 
     # What stands alone
 
@@ -231,7 +237,40 @@ class Pseudonymiser(Redactor):
         return _quoted_like(value, self._composed(plain, name))
 
     def _secret_header(self, value: bytes, name: str) -> bytes:
-        return _header_edit(value, lambda text: self._composed(text, name))
+        known = self._remembered.get((name, value))
+        if known is None:
+            known = self._made_once(
+                name, value, lambda one: _header_edit(value, lambda text: one._composed(text, name))
+            )
+        for pseudonym in known[1]:
+            self.used(pseudonym)
+        return known[0]
+
+    def _cookies(self, value: bytes, sets_one: bool) -> bytes:
+        name = "set-cookie" if sets_one else "cookie"
+        known = self._remembered.get((name, value))
+        if known is None:
+            known = self._made_once(name, value, lambda one: Redactor._cookies(one, value, sets_one))
+        for pseudonym in known[1]:
+            self.used(pseudonym)
+        return known[0]
+
+    def _made_once(
+        self, name: str, value: bytes, make: Callable[[Pseudonymiser], bytes]
+    ) -> tuple[bytes, tuple[str, ...]]:
+        """What a header becomes, and the pseudonyms in it. An app sends the same token and cookies in each call."""
+        remembered = self._remembered
+        used: list[str] = []
+        aside = object.__new__(Pseudonymiser)
+        vars(aside).update(vars(self), used=used.append, url=aside._pseudonymised_url, _replacing=aside)
+        made = make(aside)
+        aside.note(made)
+        if len(remembered) >= _MOST_HEADERS:
+            remembered.clear()
+            self.searched.clear()
+        remembered[name, value] = known = made, tuple(used)
+        self.searched.add(made)
+        return known
 
     def _cookie(self, content: bytes, name: bytes) -> bytes:
         return _header_edit(content, lambda text: self._cookie_value(text, name))
@@ -245,11 +284,9 @@ class Pseudonymiser(Redactor):
             return content.replace(bare, quote(self._of(plain), safe=""))
         return content.replace(bare, self._of(bare))
 
-    def _edits(self, data: bytes, content_type: bytes) -> list[Edit]:
-        if content_type.lower().startswith(_WITHOUT_TEXT):
-            return []
-        self.note(data)
-        return super()._edits(data, content_type)
+    def _note_body(self, data: bytes) -> None:
+        if not self.notes_later(data):
+            self.note(data)
 
     def _edits_of_text(self, data: bytes, *, quoted: bool = False) -> list[Edit]:
         return [
@@ -268,11 +305,11 @@ class Pseudonymiser(Redactor):
     def note(self, data: bytes) -> None:
         """Take note of what is secret by its form in a text, so that it is replaced wherever it stands."""
         inner: list[bytes] = []
-        self._note_known(data, inner)
-        if any(mark in data for mark in _ESCAPED):
-            inner.append(unquote_to_bytes(data.replace(b"+", b" ")))
+        places = well_known_secrets(data, inner)
+        if places:
+            self._note_places(data, places)
         for text in inner:
-            self._note_known(text, [])
+            self._note_places(text, well_known_secrets(text))
         if self.mode == "strict":
             for start, stop in personal_data(data):
                 self._of(_utf8(data[start:stop]), surely=True)
@@ -280,8 +317,8 @@ class Pseudonymiser(Redactor):
             for secret in self.own.found_in(_utf8(data)):
                 self._of(secret, surely=True)
 
-    def _note_known(self, data: bytes, inner: list[bytes]) -> None:
-        for start, stop in well_known_secrets(data, inner):
+    def _note_places(self, data: bytes, places: list[tuple[int, int]]) -> None:
+        for start, stop in places:
             text = _utf8(data[start:stop])
             if self.pseudonyms.is_one(text):
                 continue
@@ -359,10 +396,7 @@ class Pseudonymiser(Redactor):
         return html.escape(made, quote=b"&quot;" in value).encode("utf-8", "surrogateescape")
 
 
-_WITHOUT_TEXT: Final = (b"image/", b"video/", b"audio/", b"font/", b"application/zip")
-
-
-def _nothing(*texts: str) -> None:
+def _nothing(*_: object) -> None:
     """Nobody wants to know."""
 
 

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import chain
+from operator import itemgetter
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote_plus
 
@@ -45,6 +45,7 @@ from timetracer_otel.redact.splice import (
     xml_edits,
     xml_patterns,
 )
+from timetracer_otel.redact.texts import OpenNames, begin_documents, collect
 from timetracer_otel.redact.urls import split_url
 from timetracer_otel.types import AppliedPolicies, HeaderMap, HeaderPairs
 
@@ -60,12 +61,11 @@ __all__ = [
 ]
 
 _REDACTED = REDACTED.encode()
+_first = itemgetter(0)
 _DEFAULT_RULES = ("headers", "cookies", "url userinfo", "query", "json fields", "form fields")
 _NAME_RULE = "name:"
 _NO_PLACES = (_NAME_RULE, "pattern:", "function:")
 _SHORTEST_TEXT = 8
-_ROWS = frozenset({tuple, list})
-_LEAVES = frozenset({str, bytes, int, float, bool, type(None)})
 _GIVES_QUOTED = re.compile(rb'[:=]\s*\\+"')
 """A text of JSON in which something is given a value in quotes. Most bodies have none, and are not gone through."""
 _QUOTES = frozenset({b"'", b'"', b"`"})
@@ -83,6 +83,7 @@ _TEXTS = frozenset(
         b"x-sh",
     )
 )
+_MOST_NAMES = 1024
 _BRACKETS: frozenset[str | bytes] = frozenset({"{", "[", b"{", b"["})
 _COOKIE_ATTRIBUTES = frozenset(
     {
@@ -117,6 +118,10 @@ class RedactedBody(NamedTuple):
     """``content-type`` and ``content-encoding``, as in the headers; empty where there is no body."""
 
 
+def _nothing(*_: object) -> None:
+    """Nobody wants to know."""
+
+
 class Redactor:
     """The rules of one session. Immutable, so safe from any thread.
 
@@ -131,6 +136,8 @@ class Redactor:
     renames: bool = False
     """Whether secrets get pseudonyms, and not all the same text."""
     _replacing: Replacing = MASK
+    found_open: Callable[[Any, list[str], list[bytes]], object] = staticmethod(_nothing)
+    """Called with a value that has no secret by its name, and with the texts and bytes in it."""
 
     def __init__(
         self, mode: str = "default", extra: Sequence[str] = (), rules: Sequence[Any] = (), *, first: bool = False
@@ -145,6 +152,10 @@ class Redactor:
         self._fields = (FIRST_FIELDS if first else SECRET_FIELDS) | more
         self._query = (FIRST_QUERY if first else SECRET_QUERY) | more
         self._json_keys = json_key_pattern(self._fields)
+        self._open_fields = OpenNames(self._fields)
+        self._open_headers: set[bytes] = set()
+        """Names of headers that have no secrets, as they were written. Clients have few, and repeat them."""
+        self.rules_by_name: Redactor = self
         self.url: Callable[[str], str] = lru_cache(maxsize=4096)(self._url)
 
     @classmethod
@@ -290,18 +301,26 @@ class Redactor:
         """Header lines with secrets replaced."""
         if not self.active:
             return tuple(pairs)
-        return tuple((name, self._header(name.decode("latin-1").lower(), value)) for name, value in pairs)
+        known = self._open_headers
+        # Most calls have no secret in their headers. To ask for all names at once takes a third of the time.
+        if known.issuperset(map(_first, pairs)):
+            return tuple(pairs)
+        return tuple([line if line[0] in known else self._header_line(line) for line in pairs])
 
-    def _header(self, name: str, value: bytes) -> bytes:
+    def _header_line(self, line: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+        raw, value = line
+        name = raw.decode("latin-1").lower()
         if name in self._headers:
-            return self._secret_header(value, name)
+            return raw, self._secret_header(value, name)
         if name in COOKIE_HEADERS:
-            return self._cookies(value, name == "set-cookie")
+            return raw, self._cookies(value, name == "set-cookie")
         if name in URL_HEADERS:
             text = value.decode("latin-1")
             redacted = self.url(text)
-            return value if redacted == text else redacted.encode("latin-1")
-        return value
+            return line if redacted == text else (raw, redacted.encode("latin-1"))
+        if len(self._open_headers) < _MOST_NAMES:
+            self._open_headers.add(raw)
+        return line
 
     def _secret_header(self, value: bytes, name: str) -> bytes:
         return _REDACTED
@@ -335,7 +354,8 @@ class Redactor:
         unchanged = RedactedBody(data, sizes, False, content_type, coding)
         if not self.active:
             return unchanged
-        for plain, encoding in body_readings(data, coding.decode("latin-1")):
+        readings = body_readings(data, coding.decode("latin-1")) if coding else ((data, ""),)
+        for plain, encoding in readings:
             edits = self._edits(plain, content_type)
             if edits:
                 return edited_body(data, plain, encoding, edits, sizes)._replace(
@@ -351,51 +371,66 @@ class Redactor:
         return decode_body(data, encoding) is None and decode_body(data, encoding, damaged_too=True) is not None
 
     def _edits(self, data: bytes, content_type: bytes) -> list[Edit]:
-        kind = content_type.partition(b";")[0].strip().lower()
-        if kind == b"application/x-www-form-urlencoded":
-            return list(form_edits(data, self._fields, self._replacing))
-        if kind.startswith(b"multipart/"):
-            boundary = multipart_boundary(content_type)
-            if not boundary:
+        kind = _media(content_type)
+        if self.renames:
+            if kind.is_no_text:
                 return []
-            return list(multipart_edits(data, boundary, self._fields, self._json_keys, self._replacing))
-        textual = b"json" in kind or kind.startswith(b"text/")
-        if textual or ((not kind or not self._first) and data.lstrip()[:1] in (b"{", b"[")):
+            self._note_body(data)
+        if kind.is_form:
+            return list(form_edits(data, self._fields, self._replacing))
+        if kind.is_multipart:
+            if not kind.boundary:
+                return []
+            return list(multipart_edits(data, kind.boundary, self._fields, self._json_keys, self._replacing))
+        if kind.is_json or kind.is_text or ((not kind.name or not self._first) and data.lstrip()[:1] in _BRACKETS):
             edits = self._edits_of_json(data)
             if self.own.paths:
                 edits = apart([*edits, *json_path_edits(data, self.own.paths, self._replacing)])
-            if edits or self._first or b"json" in kind:
+            if edits or self._first or kind.is_json:
                 return edits
         if self._first:
             return []
-        if b"xml" in kind or data.lstrip()[:1] == b"<":
+        if kind.is_xml or data.lstrip()[:1] == b"<":
             edits = list(xml_edits(data, xml_patterns(self._fields), self._replacing))
-            return apart([*edits, *self._edits_of_text(data, quoted=True)] if b"html" in kind else edits)
-        if kind.startswith(b"text/") or kind in _TEXTS:
+            return apart([*edits, *self._edits_of_text(data, quoted=True)] if kind.is_html else edits)
+        if kind.is_text or kind.is_code:
             # In code, a word behind a name is the name of something else.
-            return self._edits_of_text(data, quoted=b"script" in kind or b"graphql" in kind)
+            return self._edits_of_text(data, quoted=kind.is_script)
         return []
 
+    def _note_body(self, data: bytes) -> None:
+        """Take note of what is secret by its form in a body."""
+
     def value(self, value: Any) -> Any:
-        """Arguments of a call that is no HTTP, with the values of secret keys replaced at any depth."""
+        """Arguments of a call that is no HTTP, with the values of secret keys replaced at any depth.
+
+        The same object where nothing in it may be secret by its name.
+        """
         if not self.active:
             return value
-        if type(value) is dict:
+        texts: list[str] = []
+        raw: list[bytes] = []
+        if not collect(value, texts, raw, self._open_fields) or (
+            not self._first and (begin_documents(texts) or (raw and begin_documents(raw)))
+        ):
+            return self._redacted(value)
+        self.found_open(value, texts, raw)
+        return value
+
+    def _redacted(self, value: Any) -> Any:
+        kind = type(value)
+        if kind is dict:
             return {key: self._entry(key, item) for key, item in value.items()}
-        if type(value) in (list, tuple):
-            # Most are rows, which have thousands of plain values: they are looked at all at once.
-            plain = list(chain.from_iterable(value)) if _ROWS.issuperset(map(type, value)) else value
-            if _LEAVES.issuperset(map(type, plain)) and (self._first or not _has_documents(plain)):
-                return value
-            return type(value)([self.value(item) for item in value])
-        if not self._first and type(value) in (str, bytes) and value[:1] in _BRACKETS:
+        if kind is list or kind is tuple:
+            return kind([self._redacted(item) for item in value])
+        if not self._first and kind in (str, bytes) and value[:1] in _BRACKETS:
             return self._document(value)
         return value
 
     def _entry(self, key: Any, item: Any) -> Any:
         name = key.decode("latin-1") if type(key) is bytes else key
         if type(name) is not str or name.lower() not in self._fields or item is None:
-            return self.value(item)
+            return self._redacted(item)
         return self.secret(item, name.lower())
 
     def _document(self, value: Any) -> Any:
@@ -408,17 +443,40 @@ class Redactor:
         return made if type(value) is bytes else made.decode("utf-8", "surrogatepass")
 
 
-def _has_documents(values: Iterable[Any]) -> bool:
-    """Whether there is JSON among these plain values, by how it begins."""
-    texts = "\n".join([item for item in values if type(item) is str])
-    raw = b"\n".join([item for item in values if type(item) is bytes])
-    return (
-        texts[:1] in ("{", "[")
-        or "\n{" in texts
-        or "\n[" in texts
-        or raw[:1] in (b"{", b"[")
-        or b"\n{" in raw
-        or b"\n[" in raw
+_WITHOUT_TEXT = (b"image/", b"video/", b"audio/", b"font/", b"application/zip")
+
+
+class _Media(NamedTuple):
+    """What the media type of a body says about where secrets may stand in it."""
+
+    name: bytes
+    is_form: bool
+    is_multipart: bool
+    is_json: bool
+    is_text: bool
+    is_xml: bool
+    is_html: bool
+    is_code: bool
+    is_script: bool
+    is_no_text: bool
+    boundary: bytes
+
+
+@lru_cache(maxsize=256)
+def _media(content_type: bytes) -> _Media:
+    name = content_type.partition(b";")[0].strip().lower()
+    return _Media(
+        name,
+        name == b"application/x-www-form-urlencoded",
+        name.startswith(b"multipart/"),
+        b"json" in name,
+        name.startswith(b"text/"),
+        b"xml" in name,
+        b"html" in name,
+        name in _TEXTS,
+        b"script" in name or b"graphql" in name,
+        name.startswith(_WITHOUT_TEXT),
+        multipart_boundary(content_type),
     )
 
 

@@ -174,6 +174,8 @@ def json_edits(data: bytes, keys: re.Pattern[bytes], replacing: Replacing = MASK
 
 def _wide_encoding(data: bytes) -> str:
     """UTF-16 or UTF-32, in which JSON may be written (RFC 4627 section 3); empty for other encodings."""
+    if data[:4].isascii() and 0 not in data[:4]:
+        return ""
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return encoding

@@ -62,6 +62,8 @@ class EventMaker:
         self._masks = masks or not rules.active
         self._known = known
         self._book: SecretBook | None = None
+        self._searched: dict[int, tuple[DependencyEvent, int]] = {}
+        """By identity: events in which no secret stands of those that were known in that version of the book."""
         self._lock = threading.Lock()
 
     @property
@@ -78,6 +80,7 @@ class EventMaker:
     def release(self) -> None:
         """Forget the secrets of a recording that is written."""
         self._book = None
+        self._searched = {}
 
     @property
     def redactor(self) -> Redactor:
@@ -96,7 +99,11 @@ class EventMaker:
         book = self.book
         if book is None or not book.occurrences:
             return
+        version = book.occurrences.version
         for event in events:
+            searched = self._searched.get(id(event))
+            if searched is not None and searched[0] is event and searched[1] == version:
+                continue
             try:
                 book.clean(event)
             except Exception as error:
@@ -145,7 +152,7 @@ class EventMaker:
         if book is not None:
             book.begin()
         call, result = pending.call(), pending.result()
-        redactor, signer = self.redactor, self.signer
+        redactor, signer = (self.rules, _signer(self.rules)) if book is None else (book.redactor, book.signer)
         ended_s = pending.ended_s if pending.ended_s is not None else session_ended_s
         span = facts
         if span is None and pending.span_id:
@@ -205,8 +212,20 @@ class EventMaker:
             form_of(call.lib).redact_result(result, call.args, redactor)
         self._finish_result(event, failed, redactor)
         if book is not None:
-            book.note_forms(event)
+            self._search(book, event, kept=pending.ended_s is not None)
         return event
+
+    def _search(self, book: SecretBook, event: DependencyEvent, *, kept: bool) -> None:
+        """Find what is secret by its form, and remember whether there are occurrences of known secrets to replace.
+
+        Args:
+            book: The secrets.
+            event: That was just made.
+            kept: Whether the session keeps it. The event of a call under way is made anew each time.
+        """
+        version = book.note_forms(event)
+        if kept and version is not None:
+            self._searched[id(event)] = event, version
 
     def within(self, event: DependencyEvent, spans: Sequence[SpanFacts]) -> None:
         """Note the spans of other instrumentations that are part of a call, redacted."""
@@ -216,6 +235,7 @@ class EventMaker:
         book = self.book
         if book is not None:
             book.note_spans(spans)
+        self._searched.pop(id(event), None)
         event.within = sorted(spans, key=lambda facts: facts.start_ns or 0)
 
     def observed(self, facts: SpanFacts, session_started_ns: int) -> DependencyEvent:
@@ -271,7 +291,7 @@ class EventMaker:
         copy.signature.query = self.redactor.value(copy.signature.query)
         if book is not None:
             copy.pseudonyms = book.noted()
-            book.note_forms(copy)
+            self._search(book, copy, kept=True)
         return copy
 
     def anew(self, event: DependencyEvent) -> DependencyEvent:
@@ -388,7 +408,9 @@ class EventMaker:
                     event.not_replayable = "its response body is damaged in its encoding, and has a secret"
                 pairs = with_length(pairs, before, len(result.body.data))
         if isinstance(result.headers, HeaderMap):
-            result.headers = HeaderMap(redactor.headers(pairs))
+            redacted = redactor.headers(pairs)
+            if redacted != result.headers.pairs:
+                result.headers = HeaderMap(redacted)
         if result.exception is not None and redactor.renames:
             result.exception = edited(result.exception, redactor.text)
             result.error = result.error and redactor.text(result.error)

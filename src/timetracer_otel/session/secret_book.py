@@ -11,11 +11,10 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from itertools import chain
-from typing import Any
+from typing import Any, TypeAlias
 
 from timetracer_otel.cassette import Unencodable
 from timetracer_otel.constants import REDACTED
@@ -32,6 +31,7 @@ from timetracer_otel.redact.redactor import (
     headers_like,
     with_length,
 )
+from timetracer_otel.redact.texts import collect, joined
 from timetracer_otel.types import (
     BodySnapshot,
     Call,
@@ -40,7 +40,6 @@ from timetracer_otel.types import (
     EventResult,
     HeaderMap,
     HeaderPairs,
-    RecordedError,
     RequestSnapshot,
     ResponseSnapshot,
     SpanFacts,
@@ -50,14 +49,26 @@ from timetracer_otel.types import (
 __all__ = ["SecretBook", "raw_texts"]
 
 _LONG = 10
-_SHORTEST_TEXT = 6
-_LONGEST_NAME = 40
-"""Names of attributes and parameters are shorter. A field of a hash in Redis may be a token."""
-_SMALLEST_NUMBER = 10_000_000
-_ROWS = frozenset({tuple, list})
-_WITHOUT_PARTS = frozenset({str, int, float, bool, type(None)})
+_LONGEST_JOINED = 16 * 1024
+"""Bytes of a body that is copied so that it is searched together with the rest of its event."""
 _SHORTEST_NAME = 4
 """A shorter pseudonym is no name for anything: other values have the same text."""
+
+
+_Found: TypeAlias = tuple[Any, list[str], list[bytes]]
+"""A value, with the texts and the bytes that were found in it."""
+
+
+class _Making:
+    """What a thread has noted of the event that it makes."""
+
+    __slots__ = ("bodies", "found", "used")
+
+    def __init__(self) -> None:
+        self.used: dict[str, None] = {}
+        """Pseudonyms, in their order."""
+        self.found: list[_Found] = []
+        self.bodies: list[bytes] = []
 
 
 class SecretBook:
@@ -75,6 +86,8 @@ class SecretBook:
         self.pseudonyms.added = self.occurrences.add
         self.redactor = Pseudonymiser(rules, self.pseudonyms)
         self.redactor.used = self._note
+        self.redactor.found_open = self._found_open
+        self.redactor.notes_later = self._notes_later
         self.redactor.in_urls = self.occurrences.add_in_urls
         self.signer = Signer(self.redactor, behind=signer)
         self._thread = threading.local()
@@ -86,11 +99,12 @@ class SecretBook:
 
     def begin(self) -> None:
         """Forget what this thread has noted: it makes another event."""
-        self._thread.used = {}
+        self._thread.making = _Making()
 
     def noted(self) -> tuple[str, ...]:
         """The pseudonyms that this thread has used since `begin`."""
-        return tuple(name for name in getattr(self._thread, "used", ()) if name != REDACTED)
+        making = getattr(self._thread, "making", None)
+        return tuple(name for name in making.used if name != REDACTED) if making is not None else ()
 
     def collisions(self, texts: Iterable[bytes]) -> list[str]:
         """The pseudonyms that a recording has among its own values.
@@ -111,6 +125,7 @@ class SecretBook:
     def rename(self, pseudonyms: Iterable[str]) -> None:
         """Give the secrets of these pseudonyms other ones, when they are found again."""
         self.pseudonyms.again(pseudonyms)
+        self.redactor.forget()
         self.occurrences.forget(pseudonyms)
 
     def new_in(self, event: DependencyEvent) -> None:
@@ -120,13 +135,45 @@ class SecretBook:
         event.pseudonyms = tuple(dict.fromkeys([*event.pseudonyms, *more]))
 
     def _note(self, pseudonym: str) -> None:
-        used = getattr(self._thread, "used", None)
-        if used is not None:
-            used[pseudonym] = None
+        making = getattr(self._thread, "making", None)
+        if making is not None:
+            making.used[pseudonym] = None
 
-    def note_forms(self, event: DependencyEvent) -> None:
-        """Take note of what is secret by its form in an event, but for its bodies: the redactor has seen them."""
-        self.redactor.note(_haystack(event))
+    def note_forms(self, event: DependencyEvent) -> int | None:
+        """Take note of what is secret by its form in an event that was made since `begin`.
+
+        Returns:
+            The version of `occurrences` of whose secrets none stands in the event; None where one may.
+        """
+        making: _Making | None = getattr(self._thread, "making", None)
+        found, bodies = (making.found, making.bodies) if making is not None else ((), ())
+        self._thread.making = None
+        redactor, places = self.redactor, self.occurrences
+        replaced: list[bytes] = []
+        data = _haystack(event, found, redactor.searched, replaced)
+        if bodies:
+            data = b"\n".join([data, *bodies])
+        redactor.note(data)
+        version = places.version
+        if places:
+            if replaced:
+                data = b"\n".join([data, *replaced])
+            may_be = places.may_be_in(data) if _has_only(event, bodies) else self._may_be_in(event)
+            if may_be:
+                return None
+        return version
+
+    def _found_open(self, value: Any, texts: list[str], raw: list[bytes]) -> None:
+        making = getattr(self._thread, "making", None)
+        if making is not None:
+            making.found.append((value, texts, raw))
+
+    def _notes_later(self, body: bytes) -> bool:
+        making = getattr(self._thread, "making", None)
+        if making is None or len(body) > _LONGEST_JOINED:
+            return False
+        making.bodies.append(body)
+        return True
 
     def note_spans(self, spans: Iterable[SpanFacts]) -> None:
         """The same for spans within a call."""
@@ -134,10 +181,7 @@ class SecretBook:
 
     def note(self, value: Any) -> None:
         """The same for any other value."""
-        texts: list[str] = []
-        raw: list[bytes] = []
-        _collect(value, texts, raw)
-        self.redactor.note(_joined(texts, raw))
+        self.redactor.note(_text_in(value))
 
     def clean(self, event: DependencyEvent) -> None:
         """Replace the secrets that are known by now, wherever they stand in an event. The event is changed."""
@@ -218,10 +262,7 @@ class SecretBook:
         """A value that may have thousands of rows. Its texts are searched at once."""
         if found is None:
             return None
-        texts: list[str] = []
-        raw: list[bytes] = []
-        _collect(found, texts, raw)
-        return self.occurrences.value(found, used) if self.occurrences.may_be_in(_joined(texts, raw)) else found
+        return self.occurrences.value(found, used) if self.occurrences.may_be_in(_text_in(found)) else found
 
     def request(self, request: RequestSnapshot) -> RequestSnapshot:
         """The root request, with pseudonyms in place of the secrets that are known by now."""
@@ -308,28 +349,74 @@ class SecretBook:
         return body
 
 
-def _haystack(event: DependencyEvent) -> bytes:
-    """All that stands in an event but its bodies, in one text, which is searched at once."""
-    raw: list[bytes] = []
+def _has_only(event: DependencyEvent, bodies: Sequence[bytes]) -> bool:
+    """Whether an event has no body but these."""
+    for part in (event.result, event.call):
+        if part is not None and part.body is not None and part.body.data:
+            for body in bodies:
+                if body is part.body.data:
+                    break
+            else:
+                return False
+    return True
+
+
+def _haystack(
+    event: DependencyEvent,
+    found: Sequence[_Found] = (),
+    searched: Collection[bytes] = (),
+    left_out: list[bytes] | None = None,
+) -> bytes:
+    """All that stands in an event but its bodies, in one text, which is searched at once.
+
+    Args:
+        event: The event.
+        found: What was found before in its arguments and its reply.
+        searched: Values of headers that need not be in it.
+        left_out: Takes those of the event.
+    """
     signature, result, call = event.signature, event.result, event.call
-    texts = [text for text in (signature.url, result.error, event.not_replayable) if text]
-    if signature.query:
-        _collect(signature.query, texts, raw)
-    _collect(result.headers, texts, raw)
-    if result.exception is not None:
-        _collect(result.exception, texts, raw)
-    if call is not None:
-        _collect(call.headers, texts, raw)
-        if call.args is not None:
-            _collect(call.args, texts, raw)
+    texts: list[str] = [*event.path]
+    raw: list[bytes] = []
+    if signature.url:
+        texts.append(signature.url)
+    for value in signature.query.values():
+        if type(value) is str:
+            texts.append(value)
+        else:
+            collect(value, texts, raw)
+    for headers in (result.headers, call.headers if call is not None else None):
+        if type(headers) is not HeaderMap:
+            if headers:
+                collect(headers, texts, raw)
+        elif searched and left_out is not None:
+            for _, value in headers.pairs:
+                (left_out if value in searched else raw).append(value)
+        else:
+            raw += [value for _, value in headers.pairs]
+    if result.exception is not None or result.error:
+        collect((result.exception, result.error), texts, raw)
     if result.reply is not None:
-        _collect(result.reply, texts, raw)
-    texts.extend(event.path)
-    for span in (event.span, *event.within):
-        if span is not None:
-            texts += [span.name or "", span.status_description or ""]
-            _collect(span.attributes, texts, raw)
-    return _joined(texts, raw)
+        _take(result.reply, found, texts, raw)
+    if call is not None and call.args is not None:
+        _take(call.args, found, texts, raw)
+    if event.not_replayable:
+        texts.append(event.not_replayable)
+    if event.span is not None or event.within:
+        for span in (event.span, *event.within):
+            if span is not None:
+                texts += [span.name or "", span.status_description or ""]
+                collect(span.attributes, texts, raw)
+    return joined(texts, raw)
+
+
+def _take(value: Any, found: Sequence[_Found], texts: list[str], raw: list[bytes]) -> None:
+    for known, its_texts, its_raw in found:
+        if known is value:
+            texts += its_texts
+            raw += its_raw
+            return
+    collect(value, texts, raw)
 
 
 @lru_cache(maxsize=256)
@@ -345,58 +432,16 @@ def raw_texts(call: Call, result: EventResult) -> Iterator[bytes]:
     body = result.body.data if result.body is not None else None
     if isinstance(body, bytes):
         yield next((plain for plain, _ in body_readings(body, _coding(result.headers))), b"")
+    yield _text_in((call.args, result.reply))
+
+
+def _text_in(value: Any) -> bytes:
+    """All texts of a value in one."""
     texts: list[str] = []
     raw: list[bytes] = []
-    for value in (call.args, result.reply):
-        _collect(value, texts, raw)
-    yield _joined(texts, raw)
+    collect(value, texts, raw)
+    return joined(texts, raw)
 
 
 def _coding(headers: dict[str, str]) -> str:
     return content_headers(header_pairs(headers))[1].decode("latin-1")
-
-
-def _joined(texts: list[str], raw: list[bytes]) -> bytes:
-    raw.append("\n".join(texts).encode("utf-8", "surrogatepass"))
-    return b"\n".join(raw)
-
-
-def _collect(value: Any, texts: list[str], raw: list[bytes]) -> None:
-    kind = type(value)
-    if kind is str:
-        if len(value) >= _SHORTEST_TEXT:
-            texts.append(value)
-    elif kind is bytes:
-        raw.append(value)
-    elif kind is HeaderMap:
-        raw += [item for _, item in value.pairs]
-    elif kind is dict:
-        for key, item in value.items():
-            if type(item) is str:
-                texts.append(item)
-            elif type(item) is not bool:
-                _collect(item, texts, raw)
-            if type(key) is not str or len(key) > _LONGEST_NAME:
-                _collect(key, texts, raw)
-    elif kind in (list, tuple, set, frozenset):
-        # Most are rows. To look at each of thousands of values would take longer than all else.
-        kinds = set(map(type, value))
-        if kinds <= _ROWS:
-            value = list(chain.from_iterable(value))
-            kinds = set(map(type, value))
-        if str in kinds:
-            texts += [item for item in value if type(item) is str]
-        if int in kinds:
-            texts += [str(item) for item in value if type(item) is int and item > _SMALLEST_NUMBER]
-        if kinds - _WITHOUT_PARTS:
-            for item in value:
-                if type(item) not in _WITHOUT_PARTS:
-                    _collect(item, texts, raw)
-    elif kind is int:
-        if value > _SMALLEST_NUMBER:
-            texts.append(str(value))
-    elif kind in (bytearray, memoryview):
-        raw.append(bytes(value))
-    elif kind is RecordedError:
-        for part in (value.message, value.args, value.attributes, value.cause, value.unfaithful):
-            _collect(part, texts, raw)

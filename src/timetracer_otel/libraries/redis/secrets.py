@@ -60,6 +60,7 @@ class _Commands(CallForm):
             result.reply = {**result.reply, "replies": _values(result.reply.get("replies"), redactor)}
 
     def compared(self, args: Any) -> Any:
+        args = without_sender(args)
         if type(args) is not list or not args:
             return args
         if type(args[0]) is not list:
@@ -68,9 +69,6 @@ class _Commands(CallForm):
 
     def error_text(self, text: str) -> str:
         return without_quoted_arguments(text)
-
-    def compared(self, args: Any) -> Any:
-        return without_sender(args)
 
     def subject(self, args: Any) -> str | None:
         """The key of a single command, or what else it asks about."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Final, TypeGuard
 
 from timetracer_otel.libraries.kits.dbapi.ignored_parameters import base_name, ignored_by, tables_of
@@ -54,16 +55,15 @@ class StatementForm(CallForm):
         if not is_statement(args):
             return
         statement, reply = args["statement"], result.reply
-        edit = _edit_of(args, redactor)
         if type(reply) is dict:
             made = _redacted_reply(reply, statement, redactor)
             if type(made.get("value")) is dict:
                 # What a `function_plugin` packs stands there.
                 made = {**made, "value": _redacted_reply(made["value"], statement, redactor)}
-            if edit is not None and "fetch_error" in made:
+            if "fetch_error" in made and (edit := _edit_of(args, redactor)) is not None:
                 made = {**made, "fetch_error": edited(made["fetch_error"], edit)}
             result.reply = made
-        if edit is not None and result.exception is not None:
+        if result.exception is not None and (edit := _edit_of(args, redactor)) is not None:
             result.exception = exception = edited(result.exception, edit)
             result.error = exception.message
 
@@ -114,9 +114,11 @@ STATEMENT: Final = StatementForm()
 declare_group("db", STATEMENT)
 
 
-def _redacted_arguments(args: dict[str, Any], redactor: Redactor) -> dict[str, Any]:
-    """A statement's arguments with the values of secret names replaced."""
+def _redacted_arguments(args: Any, redactor: Redactor) -> Any:
+    """A statement's arguments with the values of secret names replaced. The same object where there are none."""
     if not redactor.active:
+        return args
+    if _has_open_names(args, redactor) and (len(args) == 1 or redactor.value(args) is args):
         return args
     made = {**args, "statement": redactor.text(_without_literals(args["statement"], redactor))}
     tables = tables_of(args["statement"]) if redactor.own.columns else ()
@@ -125,6 +127,30 @@ def _redacted_arguments(args: dict[str, Any], redactor: Redactor) -> dict[str, A
     if "many" in made:
         made["many"] = [_redacted_values(values, redactor, tables) for values in made["many"]]
     return made
+
+
+def _has_open_names(args: dict[str, Any], redactor: Redactor) -> bool:
+    """Whether neither the statement's text nor the names of its values say that something in it is secret."""
+    statement = args["statement"]
+    if len(statement) > _LONGEST_KEPT:
+        return False
+    names: set[Any] = set()
+    for values in (args.get("parameters"), args.get("options"), *args.get("many", ())):
+        if type(values) is dict:
+            names.update(values)
+    return _is_open(statement, frozenset(names), redactor.rules_by_name)
+
+
+_LONGEST_KEPT: Final = 4096
+
+
+@lru_cache(maxsize=512)
+def _is_open(statement: str, names: frozenset[Any], rules: Redactor) -> bool:
+    # An app has few statements, and repeats them.
+    tables = tables_of(statement) if rules.own.columns else ()
+    if any(isinstance(name, str) and rules.is_secret_column(tables, base_name(name)) for name in names):
+        return False
+    return rules.text(_without_literals(statement, rules)) == statement
 
 
 def _without_literals(statement: str, redactor: Redactor) -> str:
@@ -188,13 +214,7 @@ def _redacted_reply(reply: dict[str, Any], statement: str, redactor: Redactor) -
     columns, rows = reply.get("description"), reply.get("rows")
     if not redactor.active or not _is_listed(columns) or not _is_listed(rows):
         return reply
-    sources = {label: column for column, label in _LABEL.findall(statement)}
-    tables = tables_of(statement) if redactor.own.columns else ()
-    secret = [
-        position
-        for position, column in enumerate(columns)
-        if any(redactor.is_secret_column(tables, str(name)) for name in (column[0], sources.get(column[0], "")))
-    ]
+    secret = _secret_positions(statement, tuple([str(column[0]) for column in columns]), redactor.rules_by_name)
     if not secret:
         return reply
     redacted = []
@@ -204,6 +224,17 @@ def _redacted_reply(reply: dict[str, Any], statement: str, redactor: Redactor) -
             items[position] = redactor.secret(items[position], otherwise=stand_in)
         redacted.append(tuple(items))
     return {**reply, "rows": redacted}
+
+
+@lru_cache(maxsize=512)
+def _secret_positions(statement: str, columns: tuple[str, ...], rules: Redactor) -> tuple[int, ...]:
+    sources = {label: column for column, label in _LABEL.findall(statement)}
+    tables = tables_of(statement) if rules.own.columns else ()
+    return tuple(
+        position
+        for position, name in enumerate(columns)
+        if any(rules.is_secret_column(tables, one) for one in (name, sources.get(name, "")))
+    )
 
 
 def _is_listed(found: Any) -> TypeGuard[Sequence[Sequence[Any]]]:

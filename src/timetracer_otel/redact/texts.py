@@ -1,0 +1,180 @@
+"""All that may hold a secret in a value, found in one walk, so that it can be searched at once.
+
+Each call of an app is looked through, so the walk is written for speed: the values of rows are taken column by
+column, and what is judged by its type alone is not looked at one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from itertools import chain
+from typing import Any, Final
+
+from timetracer_otel.types import HeaderMap, RecordedError
+
+__all__ = ["OpenNames", "begin_documents", "collect", "joined"]
+
+_SHORTEST_TEXT: Final = 6
+_LONGEST_NAME: Final = 40
+"""Names of attributes and parameters are shorter. A field of a hash in Redis may be a token."""
+_SMALLEST_NUMBER: Final = 10_000_000
+_MOST_NAMES: Final = 4096
+_FEW: Final = 16
+_BRACKETS: Final[frozenset[str | bytes]] = frozenset({"{", "[", b"{", b"["})
+_NAMES: Final = frozenset({str, bytes})
+_ROWS: Final = frozenset({tuple, list})
+_WITHOUT_TEXT: Final = frozenset({float, bool, type(None)})
+_TEXT: Final[set[type]] = {str}
+_RAW: Final[set[type]] = {bytes}
+_NUMBER: Final[set[type]] = {int}
+
+
+class OpenNames:
+    """Tells which names are secret, and remembers those that are not: an app repeats its few names in each call.
+
+    Safe from any thread.
+
+    Args:
+        secret: The names that are, in lower case.
+
+    Attributes:
+        known: Names that are not, as they were written.
+    """
+
+    def __init__(self, secret: frozenset[str]) -> None:
+        self._secret = secret
+        self.known: set[Any] = set()
+
+    def are_all(self, names: Collection[Any]) -> bool:
+        """Whether none of these names is secret. What is neither a text nor bytes is no name."""
+        if self.known.issuperset(names):
+            return True
+        for name in names:
+            plain = name.decode("latin-1") if type(name) is bytes else name
+            if type(plain) is str and plain.lower() in self._secret:
+                return False
+        if len(self.known) < _MOST_NAMES:
+            # An instance of a subclass of `str` is no name, but equal to one.
+            self.known.update([name for name in names if type(name) in _NAMES])
+        return True
+
+
+def collect(value: Any, texts: list[str], raw: list[bytes], names: OpenNames | None = None) -> bool:
+    """Take what is in a value, at any depth.
+
+    Args:
+        value: Of any type.
+        texts: Takes its texts, and its large numbers as texts.
+        raw: Takes its bytes.
+        names: Judges the keys of its dictionaries. Without it, they are not judged.
+
+    Returns:
+        Whether no key is a secret name.
+    """
+    kind = type(value)
+    is_open = True
+    if kind is str:
+        if len(value) >= _SHORTEST_TEXT:
+            texts.append(value)
+    elif kind is bytes:
+        raw.append(value)
+    elif kind is dict:
+        if names is not None and not names.known.issuperset(value):
+            is_open = names.are_all(value)
+        for key, item in value.items():
+            kind = type(item)
+            if kind is str:
+                texts.append(item)
+            elif kind is bytes:
+                raw.append(item)
+            elif kind is not bool and item is not None and not collect(item, texts, raw, names):
+                is_open = False
+            if type(key) is not str or len(key) > _LONGEST_NAME:
+                collect(key, texts, raw)
+    elif kind is list or kind is tuple:
+        is_open = _collect_items(value, texts, raw, names)
+    elif kind is int:
+        if value > _SMALLEST_NUMBER:
+            texts.append(str(value))
+    elif kind is HeaderMap:
+        raw += [item for _, item in value.pairs]
+    elif kind is set or kind is frozenset:
+        is_open = _collect_items(tuple(value), texts, raw, names)
+    elif kind is bytearray or kind is memoryview:
+        raw.append(bytes(value))
+    elif kind is RecordedError:
+        for part in (value.message, value.args, value.attributes, value.cause, value.unfaithful):
+            is_open = collect(part, texts, raw, names) and is_open
+    return is_open
+
+
+def _collect_items(items: Any, texts: list[str], raw: list[bytes], names: OpenNames | None) -> bool:
+    if len(items) > _FEW:
+        return _collect_many(items, texts, raw, names)
+    if items and type(items[0]) in _ROWS and _ROWS.issuperset(map(type, items)):
+        items = chain.from_iterable(items)
+    is_open = True
+    for item in items:
+        kind = type(item)
+        if kind is str:
+            texts.append(item)
+        elif kind is bytes:
+            raw.append(item)
+        elif kind is int:
+            if item > _SMALLEST_NUMBER:
+                texts.append(str(item))
+        elif kind not in _WITHOUT_TEXT and not collect(item, texts, raw, names):
+            is_open = False
+    return is_open
+
+
+def _collect_many(items: Any, texts: list[str], raw: list[bytes], names: OpenNames | None) -> bool:
+    # Most are rows. To look at each of thousands of values would take longer than all else.
+    kinds = set(map(type, items))
+    if kinds <= _ROWS:
+        if len(set(map(len, items))) == 1:
+            return False not in [_collect_column(column, texts, raw, names) for column in zip(*items, strict=True)]
+        items = list(chain.from_iterable(items))
+    return _collect_column(items, texts, raw, names)
+
+
+def _collect_column(items: Any, texts: list[str], raw: list[bytes], names: OpenNames | None) -> bool:
+    kinds = set(map(type, items))
+    if kinds == _TEXT:
+        texts += items
+    elif kinds == _RAW:
+        raw += items
+    elif kinds == _NUMBER:
+        if max(items) > _SMALLEST_NUMBER:
+            texts += [str(item) for item in items if item > _SMALLEST_NUMBER]
+    elif not kinds <= _WITHOUT_TEXT:
+        is_open = True
+        for item in items:
+            kind = type(item)
+            if kind is str:
+                texts.append(item)
+            elif kind not in _WITHOUT_TEXT and not collect(item, texts, raw, names):
+                is_open = False
+        return is_open
+    return True
+
+
+def joined(texts: list[str], raw: list[bytes]) -> bytes:
+    """Texts and bytes in one, a line for each."""
+    text = "\n".join(texts).encode("utf-8", "surrogatepass")
+    return b"\n".join([*raw, text]) if raw else text
+
+
+def begin_documents(values: list[Any]) -> bool:
+    """Whether there may be JSON among these values, by how they begin.
+
+    Args:
+        values: All of them texts, or all of them bytes.
+    """
+    if len(values) <= _FEW:
+        for value in values:  # noqa: SIM110 - `any` takes longer
+            if value[:1] in _BRACKETS:
+                return True
+        return False
+    text: str = "\n".join(values) if type(values[0]) is str else b"\n".join(values).decode("latin-1")
+    return text[:1] in _BRACKETS or "\n{" in text or "\n[" in text

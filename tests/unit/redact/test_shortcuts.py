@@ -1,0 +1,281 @@
+"""What redaction leaves out for speed changes nothing: each shortcut gives what the long way gives."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from timetracer_otel.cassette import cassette_to_bytes
+from timetracer_otel.config import TraceConfig
+from timetracer_otel.constants import EventType
+from timetracer_otel.libraries.kits.dbapi import secrets as statements
+from timetracer_otel.redact import secret_forms
+from timetracer_otel.redact.pseudonymiser import Pseudonymiser
+from timetracer_otel.redact.pseudonyms import Pseudonyms
+from timetracer_otel.redact.redactor import Redactor
+from timetracer_otel.redact.secret_forms import well_known_secrets
+from timetracer_otel.redact.splice import apart
+from timetracer_otel.redact.texts import collect, joined
+from timetracer_otel.session import TraceSession
+from timetracer_otel.session.events import EventMaker
+from timetracer_otel.session.secret_book import SecretBook
+from timetracer_otel.types import BodySnapshot, Call, EventResult, HeaderMap
+
+KEY = "AKIAIOSFODNN7EXAMPLE"
+FORGE = "ghp_16C7e42F292c6912E7710c838347Ae178B4a"
+SECRETS = [
+    KEY,
+    FORGE,
+    "sk-proj-Zq8vT41xKw0pLm7abcdef0123456789",
+    "0123456789abcdef0123456789abcdef-us12",
+    "EAAA" + "0123456789ABCDEF" * 4,
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJlLW9mLXRva2Vu",
+    "postgresql://bob:s3cretpw@db/shop",
+    "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA\n-----END PRIVATE KEY-----",
+    "Bearer abcdefgh12345678",
+    "BEARER abcdefghijklmnopqrstuvwxyz",
+    "bearer+abcdefgh.12345678",
+    "Basic " + base64.b64encode(b"bob:hunter2secret").decode(),
+    "bAsIc " + base64.b64encode(b"bob:hunter2secret").decode(),
+    "AccountKey=" + "Ab1+" * 12,
+    "SharedAccessKey=" + "Ab1+" * 9,
+    "https://hooks.slack.com/services/T000/B000/XXXXXXXXXXXXXXXXXXXX",
+    "https://discord.com/api/webhooks/123456/" + "x1Y2" * 12,
+    "1//0" + "abcdef0123456789" * 3,
+    "access_token$production$abc123$" + "0123456789abcdef" * 2,
+    base64.b64encode(f'{{"key": "{FORGE}"}}'.encode()).decode(),
+    "postgresql%3A%2F%2Fbob%3As3cretpw%40db%2Fshop",
+]
+OPEN = ["0af7651916cd43dd8448eb211c80319c", "0af76519-16cd-43dd-8448-eb211c80319c", "basis", "number", "a" * 30, "@"]
+PIECES = st.sampled_from([*SECRETS, *OPEN, " ", "\n", '"', "+", "/", ":", ".", "$", "%3D", "\\n", "=", "B", "k"])
+DATA = st.lists(PIECES | st.text(max_size=8), max_size=8).map("".join).map(lambda text: text.encode("utf-8"))
+
+
+def the_long_way(data: bytes) -> tuple[list[tuple[int, int]], list[bytes]]:
+    """Every form is looked for in all of the data."""
+    found: list[tuple[int, int]] = []
+    inner: list[bytes] = []
+    position = 0
+    while (run := re.compile(rb"[A-Za-z0-9_-]{20,}").search(data, position)) is not None:
+        place = secret_forms._in_run(data, *run.span())
+        if place is not None:
+            found.append(place)
+        elif run.end() - run.start() >= secret_forms._SHORTEST_INNER:
+            inner += secret_forms._decoded(data, run.start())
+        position = max(run.end(), place[1] if place is not None else 0)
+    for pattern in (secret_forms._ADDRESS, *secret_forms._OTHERS):
+        found += [match.span(1) for match in pattern.finditer(data)]
+    found += [match.span() for match in secret_forms._PRIVATE_KEY.finditer(data)]
+    found += [match.span(2) for match in secret_forms._SCHEME.finditer(data) if secret_forms._is_credential(match)]
+    return apart(found), inner
+
+
+@given(DATA)
+@settings(deadline=None, max_examples=150)
+def test_forms_are_found_as_by_looking_for_each_of_them(data: bytes) -> None:
+    inner: list[bytes] = []
+    places = well_known_secrets(data, inner)
+    expected, decoded = the_long_way(data)
+    # Two may stand so close that the second one is found only by looking for its own begin.
+    assert [place for place in expected if place not in places] == []
+    assert [text for text in decoded if text not in inner] == []
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_each_of_these_is_found(secret: str) -> None:
+    """So that what the other tests plant is something to find."""
+    inner: list[bytes] = []
+    assert well_known_secrets(secret.encode(), inner) or any(map(well_known_secrets, inner))
+
+
+NAMES = st.sampled_from(["password", "Api_Key", "token", "id", "name", "n", "X" * 50]) | st.text(max_size=4)
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=12)
+    | st.binary(max_size=12)
+    | st.sampled_from(['{"password": "x1y2z3w4"}', b'[{"token":"q"}]', "{not json", KEY, KEY.encode()])
+)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=20)
+        | st.lists(st.tuples(inner, inner), max_size=24)
+        | st.lists(st.lists(inner, max_size=3).map(tuple), max_size=4)
+        | st.dictionaries(NAMES | st.binary(max_size=3) | st.just(b"password") | st.integers(), inner, max_size=4)
+    ),
+    max_leaves=30,
+)
+
+
+@given(st.lists(VALUES, max_size=3))
+@settings(deadline=None, max_examples=100)
+def test_values_are_redacted_as_by_walking_through_them(values: list[Any]) -> None:
+    rules = Redactor()
+    for redactor in (rules, Pseudonymiser(rules, Pseudonyms())):
+        for value in values:
+            assert repr(redactor.value(value)) == repr(redactor._redacted(value))
+
+
+def leaves(value: Any) -> Iterator[bytes]:
+    """The texts, bytes and large numbers of a value, one by one."""
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from leaves(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from leaves(item)
+            if not isinstance(key, str) or len(key) > 40:
+                yield from leaves(key)
+    elif isinstance(value, bytes):
+        yield value
+    elif isinstance(value, str) and len(value) >= 6:
+        yield value.encode("utf-8", "surrogatepass")
+    elif type(value) is int and value > 10_000_000:
+        yield str(value).encode()
+
+
+@given(VALUES)
+@settings(deadline=None, max_examples=100)
+def test_all_that_may_hold_a_secret_is_searched(value: Any) -> None:
+    texts: list[str] = []
+    raw: list[bytes] = []
+    collect(value, texts, raw)
+    data = joined(texts, raw)
+    assert [leaf for leaf in leaves(value) if leaf not in data] == []
+
+
+def test_a_name_that_is_a_text_of_another_class_is_no_reason_to_trust_that_name() -> None:
+    class Quoted(str):
+        """As SQLAlchemy has it."""
+
+    rules = Redactor()
+    assert rules.value({Quoted("password"): "x"}) == {"password": "x"}
+    assert rules.value({"password": "x"}) != {"password": "x"}
+    args = {"statement": "SELECT :password", "parameters": {Quoted("password"): "x1y2z3"}}
+    assert "x1y2z3" not in repr(statements.STATEMENT.arguments(args, rules))
+
+
+HEADERS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            [b"Authorization", b"authorization", b"Cookie", b"Set-Cookie", b"Location", b"Accept", b"X-Id"]
+        ),
+        st.sampled_from(
+            [
+                b"Bearer Zq8vT41xKw0pLm7",
+                b"a=1; sessionid=Zq8vT41xKw0pLm7",
+                b"https://h/?token=Zq8vT41xKw0pLm7",
+                b"*/*",
+            ]
+        ),
+    ),
+    max_size=5,
+)
+
+
+@given(st.lists(HEADERS, max_size=4))
+@settings(deadline=None)
+def test_headers_that_were_met_before_are_redacted_as_the_first_time(calls: list[list[tuple[bytes, bytes]]]) -> None:
+    known = Pseudonyms()
+    used: list[str] = []
+    redactor = Pseudonymiser(Redactor(), known)
+    redactor.used = used.append
+    for lines in calls:
+        used.clear()
+        made = redactor.headers(lines)
+        before = sorted(used)
+        used.clear()
+        fresh = Pseudonymiser(Redactor(), known)
+        fresh.used = used.append
+        assert made == fresh.headers(lines)
+        assert before == sorted(used), "the same pseudonyms are noted on the event"
+
+
+class Ended:
+    """A call that has ended."""
+
+    trace_id = span_id = eid = 0
+    path: tuple[str, ...] = ("GET /items",)
+    not_replayable: str | None = None
+    started_s = 1.0
+    returned_s: float | None = 1.1
+    ended_s: float | None = 1.2
+
+    def __init__(self, call: Call, result: EventResult) -> None:
+        self.call: Callable[[], Call] = lambda: call
+        self.result: Callable[[], EventResult] = lambda: replace(result)
+
+
+PLANTED = "Zq8vT41xKw0pLm7"
+TEXTS = st.sampled_from([PLANTED, f"say {PLANTED} twice", KEY, f"{FORGE} {KEY}", "nothing at all", "plain"])
+
+
+@st.composite
+def ended_calls(draw: st.DrawFn) -> Ended:
+    """A call of one of three kinds, with secrets in some of its places."""
+    kind = draw(st.sampled_from(["http", "sql", "redis"]))
+    one, two, three = draw(TEXTS), draw(TEXTS), draw(TEXTS)
+    if kind == "http":
+        headers = [(b"X-Note", one.encode()), (b"Authorization", f"Bearer {PLANTED}".encode())]
+        body = draw(st.sampled_from([f'{{"note": "{two}"}}', f'{{"password": "{two}"}}', two])).encode()
+        call = Call("httpx", EventType.HTTP_CLIENT, "POST", "https://h/a", headers[: draw(st.integers(0, 2))], body)
+        answer = BodySnapshot(True, "bytes", three.encode(), size_bytes=len(three))
+        return Ended(call, EventResult(status=200, headers=HeaderMap(((b"X-Id", one.encode()),)), body=answer))
+    if kind == "sql":
+        name = draw(st.sampled_from(["id_1", "password", "password_1"]))
+        column = draw(st.sampled_from(["id", "api_key"]))
+        args = {"statement": f"SELECT '{one}' WHERE x = :{name}", "parameters": {name: two}}
+        rows = [(three, 1)] * draw(st.sampled_from([1, 20]))
+        reply = {"description": [(column,), ("n",)], "rows": rows}
+        return Ended(
+            Call("sqlalchemy", EventType.DB_QUERY, "SELECT", "sqlite:///", args=args), EventResult(reply=reply)
+        )
+    words = draw(st.sampled_from([["GET", one], ["AUTH", PLANTED], ["SET", one, f'{{"token": "{two}"}}']]))
+    return Ended(
+        Call("redis", EventType.REDIS, words[0], "redis://h/0", args=words), EventResult(reply=[three.encode()])
+    )
+
+
+def recorded(calls: list[Ended]) -> TraceSession:
+    """A session of these calls."""
+    session = TraceSession(TraceConfig())
+    for call in calls:
+        session.call_began(call)
+    return session
+
+
+@given(st.lists(ended_calls(), min_size=1, max_size=5))
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_recording_is_the_same_without_the_shortcuts(monkeypatch: pytest.MonkeyPatch, calls: list[Ended]) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "urandom", lambda size: b"k" * size)
+        quick = recorded(calls).to_cassette()
+        patched.setattr(Redactor, "value", lambda self, value: self._redacted(value) if self.active else value)
+        patched.setattr(SecretBook, "_notes_later", lambda *_: False)
+        patched.setattr(EventMaker, "_search", lambda self, book, event, kept: book.note_forms(event))
+        patched.setattr(statements, "_is_open", lambda *_: False)
+        patched.setattr(statements, "_secret_positions", statements._secret_positions.__wrapped__)
+        slow = recorded(calls).to_cassette()
+    assert sorted(quick.pseudonyms) == sorted(slow.pseudonyms)
+    for one, other in zip(quick.events, slow.events, strict=True):
+        assert replace(one, pseudonyms=(), start_offset_ms=0.0) == replace(other, pseudonyms=(), start_offset_ms=0.0)
+        # What only stood in a value that was replaced as a whole does not stand in the call any more.
+        gone = set(other.pseudonyms) - set(one.pseudonyms)
+        assert set(one.pseudonyms) <= set(other.pseudonyms)
+        assert [name for name in gone if name in repr((one.call, one.signature))] == []
+    packed = cassette_to_bytes(quick)
+    assert KEY.encode() not in packed
+    assert FORGE.encode() not in packed
+    if PLANTED in slow.pseudonyms or PLANTED.encode() not in cassette_to_bytes(slow):
+        assert PLANTED.encode() not in packed
