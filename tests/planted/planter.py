@@ -73,6 +73,11 @@ class Planter:
         number = next(self._numbers)
         return self._note(number, place, "its name", (make or next(self._plain))(number))
 
+    def answered(self, place: str) -> str:
+        """A secret of no known form that stands in a call, and that only the name of its place in the answer tells."""
+        number = next(self._numbers)
+        return self._note(number, place, "a name in the answer", next(self._plain)(number))
+
     def form(self, place: str, kind: str | None = None, *, lines: bool = True) -> str:
         """A text that holds a secret of a well-known form; ``lines``: which may be several lines."""
         number = next(self._numbers)

@@ -66,7 +66,7 @@ def _plant(planter: Planter, connection: sa.Connection, backwards: bool) -> None
     run("SELECT * FROM people")
     run("SELECT password AS x FROM people")
     text = "CHAR" if dialect == "mysql" else "TEXT"
-    run(f"SELECT SUBSTR(CAST(:of AS {text}), 3) AS api_key", {"of": "--" + named("column")})
+    run(f"SELECT SUBSTR(CAST(:of AS {text}), 3) AS api_key", {"of": "--" + planter.answered("column")})
     with refusals_told():
         connection.execute(
             sa_table.insert(),

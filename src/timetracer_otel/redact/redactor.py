@@ -354,7 +354,8 @@ class Redactor:
         unchanged = RedactedBody(data, sizes, False, content_type, coding)
         if not self.active:
             return unchanged
-        readings = body_readings(data, coding.decode("latin-1")) if coding else ((data, ""),)
+        encoded = coding or data.startswith(GZIP_MAGIC)
+        readings = body_readings(data, coding.decode("latin-1")) if encoded else ((data, ""),)
         for plain, encoding in readings:
             edits = self._edits(plain, content_type)
             if edits:
