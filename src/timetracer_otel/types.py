@@ -70,10 +70,16 @@ class HeaderMap(dict[str, str]):
     def __init__(self, pairs: Iterable[tuple[bytes, bytes]] = ()) -> None:
         super().__init__()
         self.pairs = tuple(pairs)
+        repeated: dict[str, list[str]] = {}
         for raw_name, raw_value in self.pairs:
             name = raw_name.decode("latin-1").lower()
             value = raw_value.decode("latin-1")
-            self[name] = f"{self[name]}, {value}" if name in self else value
+            if name in self:  # Joined at the end, since to join one by one copies all before it each time.
+                repeated.setdefault(name, [self[name]]).append(value)
+            else:
+                self[name] = value
+        for name, values in repeated.items():
+            self[name] = ", ".join(values)
 
 
 @dataclass(slots=True)

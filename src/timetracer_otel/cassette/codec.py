@@ -15,7 +15,7 @@ from typing import Any, Final
 from msgpack import ExtType, Packer, Unpacker, unpackb  # type: ignore[import-untyped,unused-ignore]
 from msgpack.exceptions import UnpackException  # type: ignore[import-untyped,unused-ignore]
 
-from timetracer_otel.cassette.extensions import EXTENSIONS
+from timetracer_otel.cassette.extensions import EXTENSIONS, check_hashes
 from timetracer_otel.cassette.scan import LOWERED, MAX_DEPTH, Survey, Unencodable, children
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.types import RecordedError
@@ -30,7 +30,7 @@ STRUCTURE_LEVELS: Final = 8
 
 _MAX_EXT_DEPTH: Final = MAX_DEPTH + 2 * STRUCTURE_LEVELS
 """The levels that `pack_map` takes, and as many again for the payloads of extension types within them."""
-_SMALL_PAYLOAD_BYTES: Final = 1024
+_SMALL_PAYLOAD_BYTES: Final = 128
 _KEPT_PACKER_BYTES: Final = 1 << 20
 
 DECODE_ERRORS: Final = (
@@ -96,13 +96,32 @@ def unpack(data: bytes | memoryview) -> Any:
         raise CassetteError(f"Not a packed value: {describe(fault)}") from fault
 
 
-def decode(data: bytes | memoryview, depth: int = 0) -> Any:
+def decode(data: bytes | memoryview) -> Any:
     """Unpack one object whose lengths a `skimmer` has checked; raises `DECODE_ERRORS`."""
+    try:
+        # Nearly all keys are text or bytes, whose hashes nobody can foretell.
+        return _decode(data, 0, {"strict_map_key": True})
+    except ValueError as fault:
+        if _OTHER_KEY not in str(fault):
+            raise
+    return _decode(data, 0, {"strict_map_key": False, "object_pairs_hook": _map_of})
+
+
+_OTHER_KEY: Final = "is not allowed for map key"
+"""What msgpack says where a key is neither text nor bytes."""
+
+
+def _decode(data: bytes | memoryview, depth: int, how: dict[str, Any]) -> Any:
     if depth > _MAX_EXT_DEPTH:
         raise ValueError(f"extension types nested deeper than {_MAX_EXT_DEPTH} levels")
     if depth and len(data) > _SMALL_PAYLOAD_BYTES:
         _check_whole(data)
-    return unpackb(data, ext_hook=partial(_decode_extension, depth), strict_map_key=False, timestamp=3)
+    return unpackb(data, ext_hook=partial(_decode_extension, depth, how), timestamp=3, **how)
+
+
+def _map_of(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    check_hashes([key for key, _ in pairs])
+    return dict(pairs)
 
 
 def describe(fault: BaseException) -> str:
@@ -127,11 +146,11 @@ def _check_whole(data: bytes | memoryview) -> None:
         raise ValueError(f"{len(data) - skim.tell()} bytes behind the value")
 
 
-def _decode_extension(depth: int, code: int, payload: bytes) -> Any:
+def _decode_extension(depth: int, how: dict[str, Any], code: int, payload: bytes) -> Any:
     found = _DECODERS.get(code)
     if found is None:
         raise ValueError(f"unknown extension type {code}")
-    return found(payload, lambda data: decode(data, depth + 1))
+    return found(payload, lambda data: _decode(data, depth + 1, how))
 
 
 def _encode_extension(value: Any) -> Any:
