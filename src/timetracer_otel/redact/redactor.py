@@ -14,7 +14,14 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, unquote_plus
 
 from timetracer_otel.constants import REDACTED
-from timetracer_otel.redact.content_encoding import decode_body, encode_body, known_encodings
+from timetracer_otel.redact.content_encoding import (
+    OpaqueError,
+    decode_body,
+    decoded_bound,
+    encode_body,
+    known_encodings,
+    look_into,
+)
 from timetracer_otel.redact.own_rules import OwnRules
 from timetracer_otel.redact.secret_forms import assigned_secrets
 from timetracer_otel.redact.secret_names import (
@@ -87,7 +94,9 @@ they are, since a cookie jar refuses, for instance, a cookie whose version it do
 
 
 class RedactedBody(NamedTuple):
-    """A body after redaction. ``changed`` is False where nothing was replaced: ``data`` is the same object then."""
+    """A body after redaction. ``changed`` is False where nothing was replaced: ``data`` is the same object then.
+    Where ``opaque`` is set, ``data`` was not looked into, and must not be kept.
+    """
 
     data: bytes
     sizes: Sequence[int]
@@ -95,6 +104,8 @@ class RedactedBody(NamedTuple):
     content_type: bytes = b""
     encoding: bytes = b""
     """``content-type`` and ``content-encoding``, as in the headers; empty where there is no body."""
+    opaque: str = ""
+    """Why the body cannot be looked into: the end of a sentence about it."""
 
 
 class Redactor:
@@ -285,12 +296,15 @@ class Redactor:
         unchanged = RedactedBody(data, sizes, False, content_type, coding)
         if not self.active:
             return unchanged
-        for plain, encoding in body_readings(data, coding.decode("latin-1")):
-            edits = self._edits(plain, content_type)
-            if edits:
-                return edited_body(data, plain, encoding, edits, sizes)._replace(
-                    content_type=content_type, encoding=coding
-                )
+        try:
+            for plain, encoding in body_readings(data, coding.decode("latin-1")):
+                edits = self._edits(plain, content_type)
+                if edits:
+                    return edited_body(data, plain, encoding, edits, sizes)._replace(
+                        content_type=content_type, encoding=coding
+                    )
+        except OpaqueError as fault:
+            return unchanged._replace(opaque=str(fault))
         return unchanged
 
     def is_damaged(self, data: bytes, headers: HeaderPairs) -> bool:
@@ -379,23 +393,32 @@ def edited_body(
         encoding: What it was decoded from.
         edits: Of the decoded body, in order.
         sizes: Of its chunks.
+
+    Raises:
+        OpaqueError: Encoded again, it packs so well that nobody would look into it.
     """
     made = apply_edits(plain, edits)
     if plain is data:
         return RedactedBody(made, move_boundaries(sizes, edits), True)
     encoded = encode_body(made, encoding)
+    if len(made) > decoded_bound(len(encoded)):
+        raise OpaqueError(f"packs to {len(encoded)} bytes without its secrets")
     return RedactedBody(encoded, _in_proportion(sizes, len(encoded)), True)
 
 
 def body_readings(data: bytes, coding: str) -> Iterator[tuple[bytes, str]]:
-    """The readings of a body, each with the encoding that it was decoded from: decoded, in part, and as it is."""
+    """The readings of a body, each with the encoding that it was decoded from: decoded, in part, and as it is.
+
+    Raises:
+        OpaqueError: It cannot be looked into.
+    """
     encoding = known_encodings(coding) if coding else ""
-    plain = decode_body(data, encoding) if encoding else data
+    plain = look_into(data, encoding) if encoding else data
     if plain is not None:
         yield plain, encoding
         return
     # The body is damaged, or is not encoded although its headers say so. Both readings are searched for secrets.
-    plain = decode_body(data, encoding, damaged_too=True)
+    plain = look_into(data, encoding, damaged_too=True)
     if plain is not None:
         yield plain, encoding
     yield data, ""

@@ -18,7 +18,7 @@ from timetracer_otel.constants import REDACTED, BodyEnd, CapturePolicy, EventTyp
 from timetracer_otel.match.signature import Signer
 from timetracer_otel.redact.errors import SHORTEST_SECRET, Edit, edited, replacing
 from timetracer_otel.redact.forms import error_text, form_of
-from timetracer_otel.redact.redactor import Redactor, with_length
+from timetracer_otel.redact.redactor import RedactedBody, Redactor, with_length
 from timetracer_otel.redact.urls import split_url
 from timetracer_otel.session.base import PendingCall
 from timetracer_otel.session.secret_book import SecretBook
@@ -178,11 +178,12 @@ class EventMaker:
         body = _request_body(call)
         if body is not None:
             body = self._without_data(body, self.config.store_request_body, failed) or replace(
-                body,
-                data=made.body.data,
+                _unless_opaque(body, made.body),
                 size_bytes=len(made.body.data),
                 hash=made.body_digest if made.body.data else None,
             )
+            if made.body.opaque and reason is None:
+                reason = f"its request body {made.body.opaque}"
         event = DependencyEvent(
             eid=pending.eid,
             event_type=call.event_type,
@@ -260,11 +261,23 @@ class EventMaker:
             book.begin()
         copy = replace(
             event,
-            result=replace(result, headers=self._headers(result.headers), body=self._given_body(result.body)),
-            call=replace(call, headers=self._headers(call.headers), body=self._given_body(call.body)),
+            result=replace(
+                result,
+                headers=self._headers(result.headers),
+                body=self._given_body(result.body, header_pairs(result.headers)),
+            ),
+            call=replace(
+                call,
+                headers=self._headers(call.headers),
+                body=self._given_body(call.body, header_pairs(call.headers)),
+            ),
             signature=replace(event.signature, url=event.signature.url and self.redactor.url(event.signature.url)),
         )
         copy.signature.query = self.redactor.value(copy.signature.query)
+        bodies = copy.call.body if copy.call is not None else None, copy.result.body
+        for before, now in zip((call.body, result.body), bodies, strict=True):
+            if before is not None and before.captured and now is not None and not now.captured:
+                copy.not_replayable = copy.not_replayable or "its body cannot be looked into"
         if book is not None:
             copy.pseudonyms = book.noted()
             book.note_forms(copy)
@@ -299,7 +312,7 @@ class EventMaker:
         pairs = header_pairs(headers)
         if body is None or not isinstance(body.data, bytes):
             return self._headers(headers), self._given_body(body, pairs)
-        made, changed = self._body(body, pairs, policy, failed)
+        made, changed, _ = self._body(body, pairs, policy, failed)
         if changed and made is not None:
             headers = HeaderMap(with_length(pairs, body.size_bytes, len(made.data)))
         return self._headers(headers), made
@@ -310,9 +323,10 @@ class EventMaker:
         changed = False
         if result.body is not None:
             given, before = result.body, result.body.size_bytes
-            result.body, changed = self._body(result.body, pairs, self.config.store_response_body, failed)
+            policy = self.config.store_response_body
+            result.body, changed, opaque = self._body(result.body, pairs, policy, failed)
             if result.body is not None and not result.body.captured and event.not_replayable is None:
-                event.not_replayable = self._why_not_kept(before)
+                event.not_replayable = f"its response body {opaque}" if opaque else self._why_not_kept(before)
             if changed and result.body is not None:
                 if redactor.is_damaged(given.data, pairs) and event.not_replayable is None:
                     event.not_replayable = "its response body is damaged in its encoding, and has a secret"
@@ -349,26 +363,26 @@ class EventMaker:
 
     def _body(
         self, body: BodySnapshot | None, headers: HeaderPairs, policy: CapturePolicy, failed: bool
-    ) -> tuple[BodySnapshot | None, bool]:
-        """A body as it is kept, and whether anything in it was replaced."""
+    ) -> tuple[BodySnapshot | None, bool, str]:
+        """A body as it is kept, whether anything in it was replaced, and why it cannot be looked into, if so."""
         if body is None:
-            return None, False
+            return None, False, ""
         without_data = self._without_data(body, policy, failed)
         if without_data is not None:
-            return without_data, False
+            return without_data, False, ""
         redacted = self.redactor.body(body.data or b"", headers, [chunk[1] for chunk in body.chunks])
         chunks = body.chunks
         if redacted.changed:
             chunks = tuple((at, now) for (at, _), now in zip(body.chunks, redacted.sizes, strict=False))
         return (
             replace(
-                body,
-                data=redacted.data,
-                chunks=chunks,
+                _unless_opaque(body, redacted),
+                chunks=() if redacted.opaque else chunks,
                 size_bytes=len(redacted.data),
                 hash=hashlib.sha256(redacted.data).hexdigest() if redacted.data else None,
             ),
             redacted.changed,
+            redacted.opaque,
         )
 
     def _without_data(self, body: BodySnapshot, policy: CapturePolicy, failed: bool) -> BodySnapshot | None:
@@ -383,7 +397,11 @@ class EventMaker:
         if body is None or not body.captured:
             return body
         if isinstance(body.data, bytes):
-            return replace(body, data=self.redactor.body(body.data, headers).data)
+            redacted = self.redactor.body(body.data, headers)
+            if redacted.opaque:
+                digest = hashlib.sha256(body.data).hexdigest()
+                return replace(_unless_opaque(body, redacted), chunks=(), size_bytes=len(body.data), hash=digest)
+            return replace(body, data=redacted.data)
         if isinstance(body.data, str):
             return replace(body, data=self.redactor.body(body.data.encode(), headers).data.decode())
         return replace(body, data=self.redactor.value(body.data))
@@ -433,6 +451,13 @@ def span_event_type(attributes: Mapping[str, Any]) -> EventType:
     if first_of(attributes, "http.request.method", "http.method") is not None:
         return EventType.HTTP_CLIENT
     return EventType.CUSTOM
+
+
+def _unless_opaque(body: BodySnapshot, redacted: RedactedBody) -> BodySnapshot:
+    """A body with its redacted data; without any where nobody can say what is in it."""
+    if redacted.opaque:
+        return replace(body, captured=False, data=None, truncated=True)
+    return replace(body, data=redacted.data)
 
 
 def _request_body(call: Call) -> BodySnapshot | None:
