@@ -452,4 +452,11 @@ def header_pairs(headers: Mapping[str, str]) -> HeaderPairs:
     """The exact header lines of a `HeaderMap`, or those that a plain dictionary stands for."""
     if isinstance(headers, HeaderMap):
         return headers.pairs
-    return tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items())
+    return tuple((_header_bytes(name), _header_bytes(value)) for name, value in headers.items())
+
+
+def _header_bytes(text: str) -> bytes:
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:  # No client sends such a header. A plugin written by hand, or a stranger, may say so.
+        return text.encode("utf-8", "surrogatepass")

@@ -20,7 +20,17 @@ from timetracer_otel.cassette.scan import LOWERED, MAX_DEPTH, Survey, Unencodabl
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.types import RecordedError
 
-__all__ = ["MAX_OBJECT_BYTES", "STRUCTURE_LEVELS", "check", "decode", "pack", "pack_map", "skimmer", "unpack"]
+__all__ = [
+    "MAX_LEVELS",
+    "MAX_OBJECT_BYTES",
+    "STRUCTURE_LEVELS",
+    "check",
+    "decode",
+    "pack",
+    "pack_map",
+    "skimmer",
+    "unpack",
+]
 
 MAX_OBJECT_BYTES: Final = 1 << 30
 """Length of the longest value, header, event or footer, packed. The codec writes no longer one, and reads none."""
@@ -28,8 +38,9 @@ MAX_OBJECT_BYTES: Final = 1 << 30
 STRUCTURE_LEVELS: Final = 8
 """How many levels of the format's own maps may stand around a value: event, result, body, and so on."""
 
-_MAX_EXT_DEPTH: Final = MAX_DEPTH + 2 * STRUCTURE_LEVELS
-"""The levels that `pack_map` takes, and as many again for the payloads of extension types within them."""
+MAX_LEVELS: Final = MAX_DEPTH + 2 * STRUCTURE_LEVELS
+"""How deep the containers of an object may nest that is read: as deep as `pack_map` takes them, and some more.
+Whatever is done with a value later may go down it by recursion."""
 _SMALL_PAYLOAD_BYTES: Final = 128
 _KEPT_PACKER_BYTES: Final = 1 << 20
 
@@ -112,8 +123,8 @@ _OTHER_KEY: Final = "is not allowed for map key"
 
 
 def _decode(data: bytes | memoryview, depth: int, how: dict[str, Any]) -> Any:
-    if depth > _MAX_EXT_DEPTH:
-        raise ValueError(f"extension types nested deeper than {_MAX_EXT_DEPTH} levels")
+    if depth > MAX_LEVELS:
+        raise ValueError(f"extension types nested deeper than {MAX_LEVELS} levels")
     if depth and len(data) > _SMALL_PAYLOAD_BYTES:
         _check_whole(data)
     return unpackb(data, ext_hook=partial(_decode_extension, depth, how), timestamp=3, **how)

@@ -65,12 +65,14 @@ class Account:
         limit: `charge` raises beyond it; without one, the account only adds up.
     """
 
-    __slots__ = ("_limit", "_zones", "spent")
+    __slots__ = ("_limit", "_zones", "levels", "spent")
 
     def __init__(self, limit: int | None = None) -> None:
         self._limit = limit
         self.spent: int = 0
         """Bytes, up to now."""
+        self.levels: int = 0
+        """How many containers, at most, stand within one another in the object that was charged last."""
         self._zones: set[bytes] = set()
 
     def charge(self, data: bytes, start: int, end: int) -> None:
@@ -79,7 +81,7 @@ class Account:
         Raises:
             TooDenseError: The limit is exceeded.
         """
-        self._scan(data, start, end, 0)
+        self.levels = self._scan(data, start, end, 0)
 
     def _add(self, cost: int) -> None:
         self.spent += cost
@@ -89,7 +91,8 @@ class Account:
                 "A compressed file that you trust can be read when it is expanded (gunzip, unzstd)"
             )
 
-    def _scan(self, data: bytes, at: int, end: int, depth: int) -> None:
+    def _scan(self, data: bytes, at: int, end: int, depth: int) -> int:
+        containers = deepest = 0
         while at < end:
             cost = 0
             stop = min(end, at + _AT_ONCE)
@@ -103,10 +106,9 @@ class Account:
                     width = _EXTENSIONS[first]
                     start = at + 2 + width
                     size = int.from_bytes(data[at + 1 : at + 1 + width], "big") if width else 1 << (first - 0xD4)
-                    self._extension(
-                        data, data[start - 1] if start <= end else 0, start, min(start + size, end), depth
-                    )
                     at = start + size
+                    code = data[start - 1] if start <= end else 0
+                    deepest = max(deepest, self._extension(data, code, start, min(at, end), depth))
                 elif first not in _HEADED:
                     run = _SMALL.match(data, at, end)
                     if run is None:  # No object begins so; whoever builds it says that.
@@ -120,15 +122,17 @@ class Account:
                     count = int.from_bytes(data[at + 1 : behind], "big")
                     at = behind
                     if first >= 0xDE:
-                        cost += _map(count)
+                        cost += _map(count) + _CONTAINER
                     elif first >= 0xDC:
-                        cost += _array(count)
+                        cost += _array(count) + _CONTAINER
                     else:
                         at += count
                         cost += _text(data[behind : min(at, end)]) if first >= 0xD9 else _BYTES_OBJECT + count
-            self._add(cost)
+            containers += cost >> _CONTAINER_BIT
+            self._add(cost & _COST_BITS)
+        return containers + deepest
 
-    def _extension(self, data: bytes, code: int, start: int, end: int, depth: int) -> None:
+    def _extension(self, data: bytes, code: int, start: int, end: int, depth: int) -> int:
         base, each_byte, each_item = _OF_CODE.get(code, _OTHER)
         items = _count(data, start, end) if each_item else 0
         self._add(base + each_byte * max(0, end - start) + each_item * items)
@@ -138,9 +142,14 @@ class Account:
                 self._zones.add(zone)
                 self._add(_ZONE_OBJECT)
         if code in _OF_MSGPACK and depth < _DEEPEST:
-            self._scan(data, start, end, depth + 1)
+            return 1 + self._scan(data, start, end, depth + 1)
+        return 0
 
 
+_CONTAINER_BIT: Final = 64
+_CONTAINER: Final = 1 << _CONTAINER_BIT
+_COST_BITS: Final = _CONTAINER - 1
+"""Containers with items are counted in the bits above those of the costs, as that takes no time of its own."""
 _STEP: Final = 56
 """The least that a step of the scan is charged, so that its time is bounded as well."""
 _AT_ONCE: Final = 1 << 16
@@ -172,8 +181,8 @@ _FIXED: Final = {
     **dict.fromkeys((0xCD, 0xD1), (3, _STEP)),
     **dict.fromkeys((0xCA, 0xCE, 0xD2), (5, _STEP)),
     **dict.fromkeys((0xCB, 0xCF, 0xD3), (9, _STEP)),
-    **{0x80 + count: (1, _map(count)) for count in range(16)},
-    **{0x90 + count: (1, _array(count)) for count in range(16)},
+    **{0x80 + count: (1, _map(count) + (_CONTAINER if count else 0)) for count in range(16)},
+    **{0x90 + count: (1, _array(count) + (_CONTAINER if count else 0)) for count in range(16)},
     **{0xA0 + size: (1 + size, _STEP if size < 2 else _TEXT_OBJECT + 2 * size) for size in range(32)},
 }
 _LENGTHS: Final = [_FIXED.get(first, (0, 0))[0] for first in range(256)]

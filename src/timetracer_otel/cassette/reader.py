@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from timetracer_otel.cassette.codec import DECODE_ERRORS, decode, describe
+from timetracer_otel.cassette.codec import DECODE_ERRORS, MAX_LEVELS, decode, describe
 from timetracer_otel.cassette.compression import MAX_STREAM_BYTES, expand
 from timetracer_otel.cassette.costs import Account, allowance
 from timetracer_otel.cassette.frames import (
@@ -27,6 +27,7 @@ from timetracer_otel.cassette.frames import (
     was_sealed,
 )
 from timetracer_otel.cassette.model import event_from, from_maps, header_parts
+from timetracer_otel.cassette.scan import check_levels
 from timetracer_otel.constants import FORMAT_VERSION
 from timetracer_otel.exceptions import CassetteError, CassetteNotFoundError, CassetteSchemaError
 from timetracer_otel.types import Cassette, DependencyEvent
@@ -110,7 +111,10 @@ class Source:
         """
         try:
             self._account.charge(self.data, start, end)
-            return decode(memoryview(self.data)[start:end])
+            found = decode(memoryview(self.data)[start:end])
+            if self._account.levels > MAX_LEVELS:
+                check_levels(found, MAX_LEVELS)
+            return found
         except DECODE_ERRORS as fault:
             refuse(self.name, start if offset is None else offset, describe(fault))
 

@@ -151,12 +151,13 @@ class _Inflater:
                 piece = self._next_member(piece)
                 if not piece:
                     return
-            step = self._engine.decompress(piece, _STEP_BYTES)
+            engine: Any = self._engine
+            step = engine.decompress(piece, _STEP_BYTES)
             yield step
-            if self._engine.eof:
-                piece = self._engine.unused_data
-            elif self._engine.unconsumed_tail or len(step) >= _STEP_BYTES:
-                piece = self._engine.unconsumed_tail
+            if engine.eof:
+                piece = engine.unused_data
+            elif engine.unconsumed_tail or len(step) >= _STEP_BYTES:
+                piece = engine.unconsumed_tail
             else:
                 return
 
@@ -205,9 +206,12 @@ def _unbrotli(data: bytes) -> Iterator[bytes]:
 
 def _unbrotling(decompressor: Any) -> _Feed:
     def feed(piece: bytes) -> Iterator[bytes]:
-        yield decompressor.process(piece, output_buffer_limit=_STEP_BYTES)
-        while not decompressor.can_accept_more_data():
-            yield decompressor.process(b"", output_buffer_limit=_STEP_BYTES)
+        step = decompressor.process(piece, output_buffer_limit=_STEP_BYTES)
+        yield step
+        # It may take more input, and hold output that went over the limit.
+        while step or not decompressor.can_accept_more_data():
+            step = decompressor.process(b"", output_buffer_limit=_STEP_BYTES)
+            yield step
 
     return feed
 

@@ -13,9 +13,8 @@ from msgpack import ExtType, packb  # type: ignore[import-untyped,unused-ignore]
 
 from timetracer_otel.cassette.frames import seal
 
-__all__ = ["HOSTILE_FILES", "cassette_file"]
+__all__ = ["cassette_file", "hostile_files"]
 
-_MIB: Final = 1 << 20
 _HEADER: Final[dict[str, Any]] = {
     "format": "timetracer-cassette",
     "version": 1,
@@ -104,43 +103,50 @@ def _many_headers(count: int) -> bytes:
     return _extension(22, _array(b"\xc4\x00\xc4\x00" * count, 2 * count))
 
 
-def _random_tokens() -> bytes:
+def _random_tokens(mib: int) -> bytes:
     chance = random.Random(7)
     tokens = [b"\xcc\xff", b"\xa2ab", b"\x90", b"\xc4\x02ab", b"\xcb" + bytes(8), b"\x81\xa1a\xc0", b"\x00"]
-    chosen = chance.choices(tokens, k=_MIB)
+    chosen = chance.choices(tokens, k=mib)
     return _array(b"".join(chosen), len(chosen))
 
 
-HOSTILE_FILES: Final[dict[str, Callable[[], bytes]]] = {
-    "a range of a billion": lambda: _with(packb(ExtType(20, packb([0, 10**9, 1])))),
-    "a network of 2^128 hosts": lambda: _with(packb(ExtType(14, b"::/0"))),
-    "empty maps, packed by zstd": lambda: _zstd(_with(_array(b"\x80" * (16 * _MIB), 16 * _MIB))),
-    "empty arrays, packed by gzip": lambda: gzip.compress(_with(_array(b"\x90" * (16 * _MIB), 16 * _MIB))),
-    "zeros, packed by zstd": lambda: _zstd(_with(b"\xc6" + (32 * _MIB).to_bytes(4, "big") + bytes(32 * _MIB))),
-    "zeros, packed by gzip": lambda: gzip.compress(
-        _with(b"\xc6" + (16 * _MIB).to_bytes(4, "big") + bytes(16 * _MIB))
-    ),
-    "maps within maps": lambda: _with(_array(b"\x81\xc0\x80" * (_MIB), _MIB)),
-    "empty maps": lambda: _with(_array(b"\x80" * (2 * _MIB), 2 * _MIB)),
-    "empty arrays": lambda: _with(_array(b"\x90" * (2 * _MIB), 2 * _MIB)),
-    "small numbers": lambda: _with(_array(b"\xcc\x10" * (_MIB), _MIB)),
-    "short texts": lambda: _with(_array(b"\xa2\xc3\xa9" * (_MIB), _MIB)),
-    "tokens of all kinds": lambda: _with(_random_tokens()),
-    "tuples": lambda: _with(_array(b"\xd4\x02\x90" * (_MIB), _MIB)),
-    "networks": lambda: _with(_array(b"\xd6\x0e::/0" * (_MIB // 4), _MIB // 4)),
-    "extensions within extensions": lambda: _with(_nested_extensions(100, b"\xc4\x00")),
-    "a large one within a hundred": lambda: _with(
-        _nested_extensions(100, b"\xc6" + (2 * _MIB).to_bytes(4, "big") + bytes(2 * _MIB))
-    ),
-    "keys of one hash": lambda: _with(_colliding_map()),
-    "items of one hash": lambda: _with(_colliding_set()),
-    "one header a million times": lambda: _with(result={"headers": 0}).replace(
-        b"\x81\xa7headers\x00", b"\x81\xa7headers" + _many_headers(_MIB)
-    ),
-    "every time zone": lambda: _with(_zones()),
-    "a million chunks": lambda: _with(result={"body": {"captured": True, "data": b"", "chunks": [[0, 0]] * (_MIB)}}),
-    "spans within a call": lambda: _with(within=[{"trace_id": "", "span_id": ""}] * (_MIB // 4)),
-    "many events": lambda: cassette_file(*[packb(_EVENT)] * 10_000),
-    "deep nesting": lambda: _with(b"\x91" * 1000 + b"\xc0"),
-}
-"""By what is in them. Those that were changed behind the seal have a wrong checksum, which comes last of all."""
+def hostile_files(mib: int = 1 << 20) -> dict[str, Callable[[], bytes]]:
+    """Functions that make a file each, by what is in it.
+
+    Args:
+        mib: How many bytes a mebibyte has: fewer for smaller files.
+    """
+    return {
+        "a range of a billion": lambda: _with(packb(ExtType(20, packb([0, 10**9, 1])))),
+        "a network of 2^128 hosts": lambda: _with(packb(ExtType(14, b"::/0"))),
+        "empty maps, packed by zstd": lambda: _zstd(_with(_array(b"\x80" * (16 * mib), 16 * mib))),
+        "empty arrays, packed by gzip": lambda: gzip.compress(_with(_array(b"\x90" * (16 * mib), 16 * mib))),
+        "zeros, packed by zstd": lambda: _zstd(_with(b"\xc6" + (32 * mib).to_bytes(4, "big") + bytes(32 * mib))),
+        "zeros, packed by gzip": lambda: gzip.compress(
+            _with(b"\xc6" + (16 * mib).to_bytes(4, "big") + bytes(16 * mib))
+        ),
+        "maps within maps": lambda: _with(_array(b"\x81\xc0\x80" * (mib), mib)),
+        "empty maps": lambda: _with(_array(b"\x80" * (2 * mib), 2 * mib)),
+        "empty arrays": lambda: _with(_array(b"\x90" * (2 * mib), 2 * mib)),
+        "small numbers": lambda: _with(_array(b"\xcc\x10" * (mib), mib)),
+        "short texts": lambda: _with(_array(b"\xa2\xc3\xa9" * (mib), mib)),
+        "tokens of all kinds": lambda: _with(_random_tokens(mib)),
+        "tuples": lambda: _with(_array(b"\xd4\x02\x90" * (mib), mib)),
+        "networks": lambda: _with(_array(b"\xd6\x0e::/0" * (mib // 4), mib // 4)),
+        "extensions within extensions": lambda: _with(_nested_extensions(100, b"\xc4\x00")),
+        "a large one within a hundred": lambda: _with(
+            _nested_extensions(100, b"\xc6" + (2 * mib).to_bytes(4, "big") + bytes(2 * mib))
+        ),
+        "keys of one hash": lambda: _with(_colliding_map()),
+        "items of one hash": lambda: _with(_colliding_set()),
+        "one header a million times": lambda: _with(result={"headers": 0}).replace(
+            b"\x81\xa7headers\x00", b"\x81\xa7headers" + _many_headers(mib)
+        ),
+        "every time zone": lambda: _with(_zones()),
+        "a million chunks": lambda: _with(
+            result={"body": {"captured": True, "data": b"", "chunks": [[0, 0]] * (mib)}}
+        ),
+        "spans within a call": lambda: _with(within=[{"trace_id": "", "span_id": ""}] * (mib // 4)),
+        "many events": lambda: cassette_file(*[packb(_EVENT)] * (mib // 100)),
+        "deep nesting": lambda: _with(b"\x91" * 1000 + b"\xc0"),
+    }

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.cassette.hostile_files import HOSTILE_FILES
+from tests.unit.cassette.hostile_files import hostile_files
 
 MEASURE = """
     import ctypes, gc, json, os, resource, sys, time
@@ -68,7 +68,7 @@ def costs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     for kind in ("", ".gz", ".zst"):
         paths["warm" + kind] = folder / f"{kind}.warm"
         paths["warm" + kind].write_bytes((golden / f"v1.msgpack{kind}").read_bytes())
-    for number, (name, make) in enumerate(HOSTILE_FILES.items()):
+    for number, (name, make) in enumerate(hostile_files().items()):
         paths[name] = folder / str(number)
         paths[name].write_bytes(make())
     done = subprocess.run(
@@ -84,7 +84,7 @@ def costs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts memory by /proc and RLIMIT_AS")
-@pytest.mark.parametrize("name", HOSTILE_FILES)
+@pytest.mark.parametrize("name", hostile_files())
 def test_a_hostile_file_costs_64_times_its_size_in_memory_and_seconds_at_most(
     costs: dict[str, Any], name: str
 ) -> None:
