@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
 MEMORY_REQUESTS ?= 100000
+FUZZ_SECONDS ?= 3600
 # Test processes side by side, more than cores since many a test waits; 0 runs all tests in one. A class of contract
 # tests records once, so it stays whole.
 WORKERS ?= 4
@@ -51,7 +52,7 @@ COMMA := ,
 DOTS := awk '/^ *Collecting/ {printf "."; fflush()} /^Building wheels/ {printf " building "; fflush()} \
   /^Installing collected/ {printf " installing "; fflush()} END {print ""}'
 
-.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-rabbitmq suite-tooling suite-processes bench fuzz test-oldest docs dist format install clean
+.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-rabbitmq suite-tooling suite-processes bench fuzz fuzz-cassettes test-oldest docs dist format install clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -111,8 +112,14 @@ suite-processes: $(STAMPS)/installed ## every program that tests start is a Pyth
 	@$(CLEAN) TEST_FORKS=0 $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope \
 	  tests/process tests/pytest_plugin tests/cli tests/verify tests/seams tests/docs $(PYTEST_ARGS)
 
-fuzz: $(STAMPS)/installed ## all that `make test` tries a sample of: property tests, sweeps, interleavings (hours)
+fuzz: fuzz-cassettes ## all that `make test` tries a sample of: property tests, sweeps, interleavings (hours)
 	@$(CLEAN) HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -m 'hypothesis or sweep' --timeout 7200 $(PYTEST_ARGS)
+
+fuzz-cassettes: $(STAMPS)/installed .venv-fuzz/stamps/fuzz ## hostile cassettes, guided by coverage, for FUZZ_SECONDS=3600
+	@mkdir -p build/fuzz/corpus
+	@$(CLEAN) .venv-fuzz/bin/python -m pip install --quiet --no-deps --force-reinstall $(VENV)/wheels/*.whl
+	@$(CLEAN) nice .venv-fuzz/bin/python -m tests.fuzz.cassettes build/fuzz/corpus tests/fuzz/corpus \
+	  -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=10 -rss_limit_mb=1024 -artifact_prefix=build/fuzz/ -verbosity=0 -print_final_stats=1
 
 test-oldest: ## every test with the lowest versions that pyproject.toml allows (in .venv-oldest)
 	@$(MAKE) --no-print-directory VENV=.venv-oldest CONSTRAINTS=tests/oldest.txt .venv-oldest/stamps/installed
@@ -133,7 +140,7 @@ dist: $(STAMPS)/tools ## build what a release publishes into dist/, and try its 
 install: $(STAMPS)/installed ## only set .venv up
 
 clean: ## remove everything that was made here
-	rm -rf .venv .venv-oldest .venv-bench .venv-docs .venv-dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .venv-oldest .venv-bench .venv-docs .venv-dist .venv-fuzz .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A virtual environment of another Python is made anew. Where the Python has no ensurepip (Debian's, without
@@ -169,6 +176,12 @@ $(STAMPS)/installed: $(STAMPS)/tools $(SOURCES) README.md
 	@$(MAKE) --no-print-directory VENV=.venv-docs .venv-docs/stamps/python-$(PYTHON_FOUND)
 	@echo "installing what builds the documentation into .venv-docs"
 	@.venv-docs/bin/python -m pip install --quiet --group docs
+	@touch $@
+
+.venv-fuzz/stamps/fuzz: $(PROJECTS)
+	@$(MAKE) --no-print-directory VENV=.venv-fuzz .venv-fuzz/stamps/python-$(PYTHON_FOUND)
+	@echo "installing what fuzzes into .venv-fuzz"
+	@.venv-fuzz/bin/python -m pip install --quiet --group fuzz '.[all]' $(addprefix ./,$(EXPORTERS))
 	@touch $@
 
 .venv-bench/stamps/peers: benchmarks/peers.txt

@@ -71,10 +71,16 @@ class HeaderMap(dict[str, str]):
     def __init__(self, pairs: Iterable[tuple[bytes, bytes]] = ()) -> None:
         super().__init__()
         self.pairs = tuple(pairs)
+        repeated: dict[str, list[str]] = {}
         for raw_name, raw_value in self.pairs:
             name = raw_name.decode("latin-1").lower()
             value = raw_value.decode("latin-1")
-            self[name] = f"{self[name]}, {value}" if name in self else value
+            if name in self:  # Joined at the end, since to join one by one copies all before it each time.
+                repeated.setdefault(name, [self[name]]).append(value)
+            else:
+                self[name] = value
+        for name, values in repeated.items():
+            self[name] = ", ".join(values)
 
 
 @dataclass(slots=True)
@@ -470,4 +476,11 @@ def header_pairs(headers: Mapping[str, str]) -> HeaderPairs:
     """The exact header lines of a `HeaderMap`, or those that a plain dictionary stands for."""
     if isinstance(headers, HeaderMap):
         return headers.pairs
-    return tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items())
+    return tuple((_header_bytes(name), _header_bytes(value)) for name, value in headers.items())
+
+
+def _header_bytes(text: str) -> bytes:
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:  # No client sends such a header. A plugin written by hand, or a stranger, may say so.
+        return text.encode("utf-8", "surrogatepass")

@@ -205,7 +205,7 @@ def write_all(folder: Path) -> None:
 
 def _stream(file: Path) -> bytes:
     # Releases of zlib and zstd pack the same stream to different bytes.
-    return load(file)[1]
+    return load(file).data
 
 
 def main() -> int:

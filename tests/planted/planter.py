@@ -74,7 +74,7 @@ class Planter:
         return self._note(number, place, "its name", (make or next(self._plain))(number))
 
     def answered(self, place: str) -> str:
-        """A secret of no known form that stands in a call, and that only the name of its place in the answer tells."""
+        """A secret of no known form in a call, which only the name of its place in the answer tells."""
         number = next(self._numbers)
         return self._note(number, place, "a name in the answer", next(self._plain)(number))
 

@@ -16,7 +16,7 @@ from timetracer_otel.audit.todays_rules import Applied, apply, book_of
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import REDACTED
-from timetracer_otel.redact.redactor import body_readings
+from timetracer_otel.redact.redactor import first_reading
 from timetracer_otel.redact.secret_forms import assigned_secrets
 from timetracer_otel.redact.secret_names import SECRET_FIELDS
 from timetracer_otel.redact.value_forms import KNOWN_PREFIX
@@ -88,7 +88,7 @@ def in_text(
     book = book_of(config, known)
     old = list(text_leaves(data, "text"))
     kind = b"application/json" if data.lstrip()[:1] in (b"{", b"[") else b"text/plain"
-    plain = next((plain for plain, _ in body_readings(data, "")), data)
+    plain = first_reading(data, "") or data
     redacted = book.redactor.body(plain, [(b"content-type", kind)]).data
     book.redactor.note(redacted)
     made = book.occurrences.bytes(redacted)

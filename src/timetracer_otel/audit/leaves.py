@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
-from timetracer_otel.redact.redactor import body_readings, content_headers
+from timetracer_otel.redact.redactor import content_headers, first_reading
 from timetracer_otel.types import (
     BodySnapshot,
     Cassette,
@@ -108,7 +108,7 @@ def _part(event: int | None, place: str, headers: Mapping[str, str], body: BodyS
         yield from _value(event, f"{place}.body", "", body.data)
         return
     content_type, coding = content_headers(pairs)
-    data = next((plain for plain, _ in body_readings(body.data, coding.decode("latin-1"))), body.data)
+    data = first_reading(body.data, coding.decode("latin-1")) or body.data
     if content_type.lower().startswith(_FORM):
         fields = parse_qsl(_decoded(data), keep_blank_values=True, errors="surrogateescape")
         for name, value in fields:

@@ -13,6 +13,8 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 
+from timetracer_otel.base.printable import lines_of
+
 __all__ = ["contain", "fault_counts", "forget", "logger", "raise_faults", "say", "warn_once"]
 
 logger = logging.getLogger("timetracer_otel")
@@ -75,7 +77,7 @@ def say(level: int, text: str) -> None:
     """Tell something that the user asked for: by the app's logging, or on stderr where the app set up no logging."""
     logger.log(level, "timetracer-otel: %s", text)
     if level < logging.WARNING and logger.isEnabledFor(level) and not _is_read() and sys.stderr is not None:
-        sys.stderr.write(f"timetracer-otel: {text}\n")
+        sys.stderr.write(f"timetracer-otel: {lines_of(text)}\n")
 
 
 class _LastResort(logging.Handler):
@@ -87,7 +89,7 @@ class _LastResort(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if not _is_read() and sys.stderr is not None:
-            sys.stderr.write(f"{self.format(record)}\n")
+            sys.stderr.write(f"{lines_of(self.format(record))}\n")
 
 
 _last_resort = _LastResort(logging.WARNING)

@@ -65,7 +65,8 @@ def function_plugin(
         unpack: Makes a result of them again.
         group: The group in the mock and live lists.
         event_type: Kind of the events.
-        errors: Packages besides the library's own and the standard ones whose exceptions may be rebuilt.
+        errors: Full names of modules whose exceptions may be rebuilt, besides the library's own package and the
+            standard ones. A replay imports these; of what lies below a package it uses what is imported already.
         packages: Top-level packages whose connections are this plugin's, besides those of ``targets``: what counts
             under ``block_network`` where a real call leaves its connections to a thread of the library's own.
         span: Whether each call gets a client span where a tracer provider is set. Switch it off for a library
@@ -113,7 +114,7 @@ def function_plugin(
 class _Facts:
     """The arguments that a plugin's author gave to `function_plugin`."""
 
-    __slots__ = ("call_above", "describe", "error_roots", "event_type", "name", "pack", "span", "unpack")
+    __slots__ = ("call_above", "describe", "error_modules", "event_type", "name", "pack", "span", "unpack")
 
     def __init__(
         self,
@@ -122,7 +123,7 @@ class _Facts:
         describe: Describe,
         pack: Callable[[Any], Any],
         unpack: Callable[[Any], Any],
-        error_roots: frozenset[str],
+        error_modules: frozenset[str],
         span: bool,
     ) -> None:
         self.name = name
@@ -130,7 +131,7 @@ class _Facts:
         self.describe = describe
         self.pack = pack
         self.unpack = unpack
-        self.error_roots = error_roots
+        self.error_modules = error_modules
         self.span = span
         self.call_above: CallAbove[bool] = CallAbove(name)
 
@@ -174,7 +175,7 @@ class _FunctionCall(Site):
         return self._facts.unpack(event.result.reply["value"])
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
-        return rebuild_error(error, self._facts.error_roots)
+        return rebuild_error(error, self._facts.error_modules)
 
 
 class _AsyncFunctionCall(_FunctionCall):

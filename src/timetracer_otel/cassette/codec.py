@@ -15,12 +15,22 @@ from typing import Any, Final
 from msgpack import ExtType, Packer, Unpacker, unpackb  # type: ignore[import-untyped,unused-ignore]
 from msgpack.exceptions import UnpackException  # type: ignore[import-untyped,unused-ignore]
 
-from timetracer_otel.cassette.extensions import EXTENSIONS
+from timetracer_otel.cassette.extensions import EXTENSIONS, check_hashes
 from timetracer_otel.cassette.scan import LOWERED, MAX_DEPTH, Survey, Unencodable, children
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.types import RecordedError
 
-__all__ = ["MAX_OBJECT_BYTES", "STRUCTURE_LEVELS", "check", "decode", "pack", "pack_map", "skimmer", "unpack"]
+__all__ = [
+    "MAX_LEVELS",
+    "MAX_OBJECT_BYTES",
+    "STRUCTURE_LEVELS",
+    "check",
+    "decode",
+    "pack",
+    "pack_map",
+    "skimmer",
+    "unpack",
+]
 
 MAX_OBJECT_BYTES: Final = 1 << 30
 """Length of the longest value, header, event or footer, packed. The codec writes no longer one, and reads none."""
@@ -28,9 +38,10 @@ MAX_OBJECT_BYTES: Final = 1 << 30
 STRUCTURE_LEVELS: Final = 8
 """How many levels of the format's own maps may stand around a value: event, result, body, and so on."""
 
-_MAX_EXT_DEPTH: Final = MAX_DEPTH + 2 * STRUCTURE_LEVELS
-"""The levels that `pack_map` takes, and as many again for the payloads of extension types within them."""
-_SMALL_PAYLOAD_BYTES: Final = 1024
+MAX_LEVELS: Final = MAX_DEPTH + 2 * STRUCTURE_LEVELS
+"""How deep the containers of an object may nest that is read: as deep as `pack_map` takes them, and some more.
+Whatever is done with a value later may go down it by recursion."""
+_SMALL_PAYLOAD_BYTES: Final = 128
 _KEPT_PACKER_BYTES: Final = 1 << 20
 
 DECODE_ERRORS: Final = (
@@ -96,13 +107,32 @@ def unpack(data: bytes | memoryview) -> Any:
         raise CassetteError(f"Not a packed value: {describe(fault)}") from fault
 
 
-def decode(data: bytes | memoryview, depth: int = 0) -> Any:
+def decode(data: bytes | memoryview) -> Any:
     """Unpack one object whose lengths a `skimmer` has checked; raises `DECODE_ERRORS`."""
-    if depth > _MAX_EXT_DEPTH:
-        raise ValueError(f"extension types nested deeper than {_MAX_EXT_DEPTH} levels")
+    try:
+        # Nearly all keys are text or bytes, whose hashes nobody can foretell.
+        return _decode(data, 0, {"strict_map_key": True})
+    except ValueError as fault:
+        if _OTHER_KEY not in str(fault):
+            raise
+    return _decode(data, 0, {"strict_map_key": False, "object_pairs_hook": _map_of})
+
+
+_OTHER_KEY: Final = "is not allowed for map key"
+"""What msgpack says where a key is neither text nor bytes."""
+
+
+def _decode(data: bytes | memoryview, depth: int, how: dict[str, Any]) -> Any:
+    if depth > MAX_LEVELS:
+        raise ValueError(f"extension types nested deeper than {MAX_LEVELS} levels")
     if depth and len(data) > _SMALL_PAYLOAD_BYTES:
         _check_whole(data)
-    return unpackb(data, ext_hook=partial(_decode_extension, depth), strict_map_key=False, timestamp=3)
+    return unpackb(data, ext_hook=partial(_decode_extension, depth, how), timestamp=3, **how)
+
+
+def _map_of(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    check_hashes([key for key, _ in pairs])
+    return dict(pairs)
 
 
 def describe(fault: BaseException) -> str:
@@ -127,11 +157,11 @@ def _check_whole(data: bytes | memoryview) -> None:
         raise ValueError(f"{len(data) - skim.tell()} bytes behind the value")
 
 
-def _decode_extension(depth: int, code: int, payload: bytes) -> Any:
+def _decode_extension(depth: int, how: dict[str, Any], code: int, payload: bytes) -> Any:
     found = _DECODERS.get(code)
     if found is None:
         raise ValueError(f"unknown extension type {code}")
-    return found(payload, lambda data: decode(data, depth + 1))
+    return found(payload, lambda data: _decode(data, depth + 1, how))
 
 
 def _encode_extension(value: Any) -> Any:

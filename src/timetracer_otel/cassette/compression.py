@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol
 
+from timetracer_otel.cassette.costs import stream_allowance
 from timetracer_otel.constants import CompressionType
 from timetracer_otel.exceptions import CassetteError
 
@@ -20,14 +21,12 @@ __all__ = [
     "compression_of",
     "compressor",
     "expand",
-    "expansion_limit",
 ]
 
 MAX_STREAM_BYTES: Final = 1 << 32
 """Longest stream that is read, uncompressed."""
 
-_FREE_EXPANSION_BYTES: Final = 256 << 20
-_MAX_RATIO: Final = 200
+_PIECE_BYTES: Final = 1 << 16
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _ZSTD_WINDOW_LOG: Final = 23
@@ -115,32 +114,27 @@ def compression_of(data: bytes) -> CompressionType:
     return CompressionType.ZSTD if data.startswith(_ZSTD_MAGIC) else CompressionType.NONE
 
 
-def expansion_limit(compressed_bytes: int) -> int:
-    """How many bytes a file of this size may expand to. A longer one may be a decompression bomb."""
-    return min(MAX_STREAM_BYTES, max(_FREE_EXPANSION_BYTES, _MAX_RATIO * compressed_bytes))
-
-
 def expand(data: bytes, path: str) -> bytes:
     """The stream in a file, expanded. Of a file that was cut, everything that can be expanded.
 
     Raises:
-        CassetteError: The file is damaged, expands to more than `expansion_limit`, or the package for its
+        CassetteError: The file is damaged, expands to more than `stream_allowance`, or the package for its
             compression is missing.
     """
     kind = compression_of(data)
     if kind is CompressionType.NONE:
         return data
-    limit = expansion_limit(len(data))
+    limit = min(MAX_STREAM_BYTES, stream_allowance(len(data)))
     parts: list[bytes] = []
     total = 0
-    pieces = _gunzip(data) if kind is CompressionType.GZIP else _unzstd(data, path)
+    pieces = _gunzip(data) if kind is CompressionType.GZIP else _unzstd(data, path, limit)
     try:
         for piece in pieces:
             total += len(piece)
             if total > limit:
                 raise CassetteError(
                     f"Cassette {path} expands to more than {limit} bytes from {len(data)}: it is no cassette "
-                    "of ours, or its bodies repeat themselves. Store those with TIMETRACER_COMPRESSION=none.",
+                    "of ours, or one of an early release. If you trust it, expand it first (gunzip, unzstd).",
                     path=path,
                     offset=limit,
                 )
@@ -161,30 +155,36 @@ class _DamagedError(Exception):
 
 def _gunzip(data: bytes) -> Iterator[bytes]:
     engine = zlib.decompressobj(_GZIP)
-    rest = data
     try:
-        while rest and not engine.eof:
-            piece = engine.decompress(rest, 1 << 20)
-            rest = engine.unconsumed_tail
-            yield piece
-        while piece := engine.decompress(b"", 1 << 20):  # zlib may hold output when its input is used up.
+        # In small inputs, since what is left of an input is copied with each output.
+        for start in range(0, len(data), _PIECE_BYTES):
+            rest = data[start : start + _PIECE_BYTES]
+            while rest and not engine.eof:
+                yield engine.decompress(rest, _PIECE_BYTES)
+                rest = engine.unconsumed_tail
+            if engine.eof:
+                if start + _PIECE_BYTES < len(data):
+                    raise _DamagedError("bytes behind its end")
+                break
+        while piece := engine.decompress(b"", _PIECE_BYTES):  # zlib may hold output when its input is used up.
             yield piece
     except zlib.error as fault:
         raise _DamagedError(str(fault)) from None
     _nothing_behind(engine)
 
 
-def _unzstd(data: bytes, path: str) -> Iterator[bytes]:
+def _unzstd(data: bytes, path: str, limit: int) -> Iterator[bytes]:
+    # One call expands all of its input, to at most 128 KiB for each 4 bytes. Small inputs bound the memory.
+    bite = max(4, min(1 << 10, limit >> 17))
     zstandard = _zstandard()
     if zstandard is not None:
         engine = zstandard.ZstdDecompressor(max_window_size=1 << _ZSTD_WINDOW_LOG).decompressobj()
-        # One call expands all of its input, to at most 128 KiB for each 4 bytes. Small inputs bound the memory.
-        return _pull(engine, data, 1 << 10, engine.decompress, zstandard.ZstdError)
+        return _pull(engine, data, bite, engine.decompress, zstandard.ZstdError)
     if sys.version_info >= (3, 14):
         from compression import zstd
 
         own = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG})
-        return _pull(own, data, 1 << 10, own.decompress, zstd.ZstdError)
+        return _pull(own, data, bite, own.decompress, zstd.ZstdError)
     raise CassetteError(f"Cannot read {path}: {_NO_ZSTD}", path=path)
 
 

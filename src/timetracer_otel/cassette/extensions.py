@@ -12,13 +12,14 @@ import struct
 import uuid
 from collections.abc import Callable
 from decimal import Decimal
+from operator import eq
 from typing import Any, Final, NamedTuple, cast
 from zoneinfo import ZoneInfo
 
 from timetracer_otel.cassette.scan import Unencodable
 from timetracer_otel.types import HeaderMap, RecordedError
 
-__all__ = ["EXTENSIONS", "Extension", "Pack", "Unpack", "escaped_text"]
+__all__ = ["EXTENSIONS", "Extension", "Pack", "Unpack", "check_hashes", "escaped_text"]
 
 Pack = Callable[[Any], bytes]
 """Packs a part of a payload."""
@@ -85,6 +86,32 @@ def _encode_set(value: set[Any] | frozenset[Any], pack: Pack) -> bytes:
     except (TypeError, ArithmeticError):  # The items have no order; Decimal("NaN") raises when it is compared.
         items = sorted(value, key=pack)
     return pack(items)
+
+
+_MOST_OF_ONE_HASH: Final = 32
+"""How many keys of one hash a map or a set may have: a search among them takes as many steps. Text and bytes have
+hashes that nobody can foretell. Those of numbers, and of what is made of numbers, are the same in every process."""
+_KEYED: Final[frozenset[type]] = frozenset({str, bytes})
+
+
+def check_hashes(keys: list[Any]) -> None:
+    """Refuse keys that were chosen so that a dictionary of them takes for ever to be made.
+
+    Raises:
+        ValueError: Many have the same hash.
+        TypeError: One cannot be hashed.
+    """
+    if len(keys) > _MOST_OF_ONE_HASH and not _KEYED.issuperset(map(type, keys)):
+        hashes = sorted(map(hash, keys))
+        if any(map(eq, hashes, hashes[_MOST_OF_ONE_HASH:])):
+            # They may be one key many times, as no writer writes it.
+            raise ValueError(f"more than {_MOST_OF_ONE_HASH} keys have the same hash")
+
+
+def _items_of_set(payload: bytes, unpack: Unpack, what: str) -> list[Any]:
+    items = _array(payload, unpack, what)
+    check_hashes(items)
+    return items
 
 
 def _encode_zone(zone: dt.tzinfo) -> Any:
@@ -224,8 +251,13 @@ EXTENSIONS: Final = (
         lambda value, pack: pack(list(value)),
         lambda payload, unpack: tuple(_array(payload, unpack, "a tuple")),
     ),
-    Extension(3, set, _encode_set, lambda payload, unpack: set(_array(payload, unpack, "a set"))),
-    Extension(4, frozenset, _encode_set, lambda payload, unpack: frozenset(_array(payload, unpack, "a frozenset"))),
+    Extension(3, set, _encode_set, lambda payload, unpack: set(_items_of_set(payload, unpack, "a set"))),
+    Extension(
+        4,
+        frozenset,
+        _encode_set,
+        lambda payload, unpack: frozenset(_items_of_set(payload, unpack, "a frozenset")),
+    ),
     Extension(5, Decimal, _encode_text, _from_text(Decimal)),
     Extension(6, dt.datetime, _encode_clock, _clock_decoder(dt.datetime, "a datetime")),
     Extension(7, dt.date, _encode_text, _decode_date),

@@ -22,9 +22,11 @@ __all__ = [
     "FOOTER_KEY",
     "FOOTER_MARK",
     "MAGIC",
+    "PAD_KEY",
     "BreakError",
     "footer_start",
     "objects",
+    "padded",
     "seal",
     "sealed_crc",
     "was_sealed",
@@ -55,6 +57,15 @@ def seal(fields: dict[str, Any], offset: int, crc: int) -> bytes:
     open_end = bytes([0x80 | len(fields) + 2]) + body[1:]
     sealed = open_end + _SEAL.pack(_OFFSET_MARK, offset, _CRC_MARK, 0)[:-4]
     return sealed + struct.pack(">I", zlib.crc32(sealed, crc))
+
+
+PAD_KEY: Final = "pad"
+"""Readers pass over it, as over any key that they do not know."""
+
+
+def padded(part: bytes, pad: bytes) -> bytes:
+    """A packed header or event, which has at most 14 entries, with one more that holds ``pad``."""
+    return bytes([part[0] + 1]) + part[1:] + pack_map(PAD_KEY) + pack_map(pad) if pad else part
 
 
 def sealed_crc(data: bytes) -> int:

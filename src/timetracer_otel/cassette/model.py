@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 from timetracer_otel.cassette.codec import pack_map
-from timetracer_otel.cassette.frames import FOOTER_KEY, seal
+from timetracer_otel.cassette.frames import FOOTER_KEY, PAD_KEY, seal
 from timetracer_otel.cassette.scan import Unencodable
 from timetracer_otel.cassette.tables import Faults, Kind, MalformedError, Table, bounded, nested, scalar
 from timetracer_otel.constants import FORMAT_NAME, FORMAT_VERSION, BodyEnd, EventType
@@ -338,7 +338,9 @@ def _header_of(parts: dict[str, Any]) -> dict[str, Any]:
     return header
 
 
-def encode_footer(cassette: Cassette, events: int, left_out: Counter[str], offset: int, crc: int) -> bytes:
+def encode_footer(
+    cassette: Cassette, events: int, left_out: Counter[str], offset: int, crc: int, pad: bytes = b""
+) -> bytes:
     """The footer, packed and sealed.
 
     Args:
@@ -347,9 +349,11 @@ def encode_footer(cassette: Cassette, events: int, left_out: Counter[str], offse
         left_out: What was left out of header and events. It is added to what the statistics count as dropped.
         offset: How many bytes of the stream stand before the footer.
         crc: CRC-32 of those bytes.
+        pad: Bytes that are passed over.
     """
     faults: Faults = []
     parts: dict[str, Any] = {
+        **({PAD_KEY: pad} if pad else {}),
         "stats": _STATS.to_map(cassette.stats, faults, "stats."),
         "response": _RESPONSE.to_map(cassette.response, faults, "response."),
     }

@@ -1,7 +1,7 @@
 """`read_cassette`: a file to a `Cassette`, or an error that says what is wrong with the file, and where.
 
 Files are untrusted. Whatever a file holds, reading it raises nothing but `CassetteError`, imports nothing and runs
-nothing. It allocates memory in proportion to the file (to `expansion_limit` for a compressed one).
+nothing. It takes memory in proportion to the file: see `timetracer_otel.cassette.costs`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from timetracer_otel.cassette.codec import DECODE_ERRORS, decode, describe
+from timetracer_otel.cassette.codec import DECODE_ERRORS, MAX_LEVELS, decode, describe
 from timetracer_otel.cassette.compression import MAX_STREAM_BYTES, expand
+from timetracer_otel.cassette.costs import Account, allowance
 from timetracer_otel.cassette.frames import (
     FOOTER_KEY,
     FOOTER_MARK,
@@ -26,11 +27,12 @@ from timetracer_otel.cassette.frames import (
     was_sealed,
 )
 from timetracer_otel.cassette.model import event_from, from_maps, header_parts
+from timetracer_otel.cassette.scan import check_levels
 from timetracer_otel.constants import FORMAT_VERSION
 from timetracer_otel.exceptions import CassetteError, CassetteNotFoundError, CassetteSchemaError
 from timetracer_otel.types import Cassette, DependencyEvent
 
-__all__ = ["Layout", "cassette_from_bytes", "check_start", "lay_out", "load", "object_at", "read_cassette", "refuse"]
+__all__ = ["Layout", "Source", "cassette_from_bytes", "check_start", "lay_out", "load", "read_cassette", "refuse"]
 
 _VERSION_MARK = b"\xa7version"
 _RECORD_AGAIN = "Record it again."
@@ -47,7 +49,7 @@ def read_cassette(path: str | os.PathLike[str]) -> Cassette:
         CassetteSchemaError: The format of the file is newer than this release.
         CassetteError: The file is no cassette, cannot be read, or is damaged. The text has path, offset and cure.
     """
-    return _cassette_of(*load(path))
+    return _cassette_of(load(path))
 
 
 def cassette_from_bytes(data: bytes, name: str) -> Cassette:
@@ -61,42 +63,75 @@ def cassette_from_bytes(data: bytes, name: str) -> Cassette:
         CassetteSchemaError: The format is newer than this release.
         CassetteError: These are no bytes of a cassette, or they are damaged.
     """
-    stream = expand(data, name)
-    check_start(stream, name, empty=not data)
-    return _cassette_of(name, stream)
+    return _cassette_of(_opened(name, data))
 
 
-def _cassette_of(name: str, data: bytes) -> Cassette:
-    layout = lay_out(data, name)
+def _cassette_of(source: Source) -> Cassette:
+    layout = lay_out(source)
     try:
-        header = header_parts(object_at(data, *layout.header, name))
+        header = header_parts(source.object_at(*layout.header))
     except DECODE_ERRORS as fault:
-        refuse(name, 0, describe(fault))
+        refuse(source.name, 0, describe(fault))
     events: list[DependencyEvent] = []
     for start, end in layout.events:
-        found = object_at(data, start, end, name)
+        found = source.object_at(start, end)
         try:
             events.append(event_from(found))
         except DECODE_ERRORS as fault:
-            refuse(name, start, describe(fault))
-    footer = object_at(data, *layout.footer, name) if layout.footer is not None else None
+            refuse(source.name, start, describe(fault))
     try:
-        return from_maps(header, events, footer, name)
+        return from_maps(header, events, layout.footer, source.name)
     except DECODE_ERRORS as fault:
-        refuse(name, layout.footer[0] if layout.footer is not None else 0, describe(fault))
+        refuse(source.name, layout.footer_at, describe(fault))
+
+
+class Source:
+    """The expanded stream of one file, or a part of it, whose objects are built within what the file allows.
+
+    Args:
+        name: The path, for the texts of errors.
+        data: The stream.
+        file_bytes: The size of the file.
+    """
+
+    __slots__ = ("_account", "data", "name")
+
+    def __init__(self, name: str, data: bytes, file_bytes: int) -> None:
+        self.name = name
+        self.data = data
+        self._account = Account(allowance(file_bytes))
+
+    def object_at(self, start: int, end: int, offset: int | None = None) -> Any:
+        """The object between two offsets between which `lay_out` found one.
+
+        Args:
+            start: Where it begins.
+            end: Where it ends.
+            offset: What an error gives as the offset, where ``data`` is not the whole stream.
+        """
+        try:
+            self._account.charge(self.data, start, end)
+            found = decode(memoryview(self.data)[start:end])
+            if self._account.levels > MAX_LEVELS:
+                check_levels(found, MAX_LEVELS)
+            return found
+        except DECODE_ERRORS as fault:
+            refuse(self.name, start if offset is None else offset, describe(fault))
 
 
 @dataclass(slots=True)
 class Layout:
-    """The places of the objects in a stream: start and end offset of each."""
+    """The places of the objects in a stream (start and end offset of each), and its footer."""
 
     header: tuple[int, int]
     events: list[tuple[int, int]]
-    footer: tuple[int, int] | None
+    footer: dict[str, Any] | None = None
+    """None where the recorder died before it wrote one."""
+    footer_at: int = 0
 
 
-def load(path: str | os.PathLike[str]) -> tuple[str, bytes]:
-    """The path as text, and the expanded stream, which was checked to begin as a cassette does."""
+def load(path: str | os.PathLike[str]) -> Source:
+    """The expanded stream of a file, which was checked to begin as a cassette does."""
     name = os.fsdecode(path)
     try:
         facts = Path(name).stat()  # Before it is opened: opening a pipe would wait for its writer.
@@ -122,9 +157,13 @@ def load(path: str | os.PathLike[str]) -> tuple[str, bytes]:
         ) from fault
     except (OSError, ValueError) as fault:
         raise CassetteError(f"Cannot read cassette {name}: {fault}. Name a readable file.", path=name) from fault
+    return _opened(name, raw)
+
+
+def _opened(name: str, raw: bytes) -> Source:
     data = expand(raw, name)
     check_start(data, name, empty=not raw)
-    return name, data
+    return Source(name, data, len(raw))
 
 
 def check_start(data: bytes, path: str, *, empty: bool = False) -> None:
@@ -151,18 +190,20 @@ def check_start(data: bytes, path: str, *, empty: bool = False) -> None:
     mark = data[at : at + len(_VERSION_MARK)]
     if len(data) <= at + len(_VERSION_MARK) and _VERSION_MARK.startswith(mark):
         raise _cut_header(path, len(data))
-    version = data[at + len(_VERSION_MARK)]
+    end = at + len(_VERSION_MARK)
+    version = data[end] if end < len(data) else 0
     if mark != _VERSION_MARK or version != FORMAT_VERSION:
         known = mark == _VERSION_MARK and version < 0x80
         raise CassetteSchemaError(path, str(FORMAT_VERSION), str(version) if known else None)
 
 
-def lay_out(data: bytes, path: str) -> Layout:
+def lay_out(source: Source) -> Layout:
     """Find the objects of a stream, and check its seal.
 
     Raises:
         CassetteError: The stream is damaged, or cut within its header.
     """
+    data, path = source.data, source.name
     found: list[tuple[int, int]] = []
     footer: tuple[int, int] | None = None
     try:
@@ -183,17 +224,9 @@ def lay_out(data: bytes, path: str) -> Layout:
     else:
         if footer is None and found and was_sealed(data):
             refuse(path, found[-1][0], "what stands there holds the footer: its length was changed")
-    if footer is not None:
-        _check_seal(data, footer[0], len(found) - 1, path)
-    return Layout(found[0], found[1:], footer)
-
-
-def object_at(data: bytes, start: int, end: int, path: str) -> Any:
-    """The object between two offsets that `lay_out` found."""
-    try:
-        return decode(memoryview(data)[start:end])
-    except DECODE_ERRORS as fault:
-        refuse(path, start, describe(fault))
+    if footer is None:
+        return Layout(found[0], found[1:])
+    return Layout(found[0], found[1:], _sealed_footer(source, footer[0], len(found) - 1), footer[0])
 
 
 def refuse(path: str, offset: int, reason: str) -> NoReturn:
@@ -208,15 +241,19 @@ def _is_footer(data: bytes, start: int) -> bool:
     return 0x80 <= data[start] <= 0x8F and data.startswith(FOOTER_MARK, start + 1)
 
 
-def _check_seal(data: bytes, start: int, events: int, path: str) -> None:
+def _sealed_footer(source: Source, start: int, events: int) -> dict[str, Any]:
+    data, path = source.data, source.name
     at = len(data) - 4
     if footer_start(data) != start:
         refuse(path, at, "the footer has no seal that fits")
     if zlib.crc32(memoryview(data)[:at]) != sealed_crc(data):
         refuse(path, at, "the checksum does not fit: a byte before it was changed")
-    footer = object_at(data, start, len(data), path)
-    if type(footer.get(FOOTER_KEY)) is not int or footer[FOOTER_KEY] != events:
-        refuse(path, start, f"the footer counts {footer.get(FOOTER_KEY)!r} events where {events} stand")
+    footer: dict[str, Any] = source.object_at(start, len(data))
+    count = footer.get(FOOTER_KEY)
+    if type(count) is not int or count != events:
+        counted = count if type(count) is int else f"a {type(count).__name__} as its"
+        refuse(path, start, f"the footer counts {counted} events where {events} stand")
+    return footer
 
 
 def _cut_header(path: str, length: int) -> CassetteError:

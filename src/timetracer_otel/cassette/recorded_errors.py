@@ -1,7 +1,8 @@
 """Exceptions as values, and back: `record_error` and `rebuild_error`.
 
-A recorded exception names a class, and cassettes are untrusted. So rebuilding imports a module only if the caller
-permits its library, or if it is one of a few modules of the standard library. It takes nothing but exception classes.
+A recorded exception names a class, and cassettes are untrusted. So rebuilding takes a class from a module only where
+the program has imported that module already, or where the module itself, by its full name, is one that the caller
+lists or one of a few of the standard library. It takes nothing but exception classes.
 It runs no constructor of a library: the built-in base of the class (such as `Exception` or `OSError`) makes the
 object, and then the recorded arguments and attributes are set on it.
 """
@@ -9,8 +10,10 @@ object, and then the recorded arguments and attributes are set on it.
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Collection, Iterator
 from enum import Enum
+from types import ModuleType
 from typing import Any, Final
 
 from timetracer_otel.cassette.codec import pack, unpack
@@ -47,8 +50,8 @@ STDLIB_MODULES: Final = frozenset(
         "zlib",
     }
 )
-"""Modules whose exceptions are rebuilt for every caller. Each is named in full: to permit all that begins with
-``asyncio`` would permit importing ``asyncio.__main__``, which is a program."""
+"""Modules whose exceptions are rebuilt for every caller, and which are imported for it. Each is named in full: to
+permit all that begins with ``asyncio`` would permit importing ``asyncio.__main__``, which is a program."""
 
 _MAX_NESTED: Final = 64
 _MAX_TEXT: Final = 10_000
@@ -82,7 +85,7 @@ def record_error(
     return _Recorder(substitute).record(exc, extra)
 
 
-def rebuild_error(error: RecordedError, roots: Collection[str]) -> BaseException:
+def rebuild_error(error: RecordedError, modules: Collection[str]) -> BaseException:
     """The exception that was recorded: same class, arguments and attributes, with its causes.
 
     No constructor of the class runs. Attributes that cannot be set are skipped. A cause that cannot be rebuilt
@@ -90,13 +93,14 @@ def rebuild_error(error: RecordedError, roots: Collection[str]) -> BaseException
 
     Args:
         error: What `record_error` gave.
-        roots: Top-level names of the packages whose exceptions may be rebuilt (``{"httpx", "httpcore"}``),
-            besides `STDLIB_MODULES`.
+        modules: Full names of the modules and packages whose exceptions may be rebuilt, besides `STDLIB_MODULES`
+            (``{"httpx", "h2.exceptions"}``). Each is imported where it is not yet. Of what lies below a package, only
+            modules that the program has imported are used, so that no file decides what is imported.
 
     Raises:
         CassetteError: The class is not permitted, is no exception or is not there, or the record is unfaithful.
     """
-    return _rebuild(error, frozenset(roots), MAX_CAUSES)
+    return _rebuild(error, frozenset(modules), MAX_CAUSES)
 
 
 class _Recorder:
@@ -194,60 +198,83 @@ def _repr(item: Any) -> str:
         return f"<{type(item).__qualname__}>"
 
 
-def _rebuild(error: RecordedError, roots: frozenset[str], room: int) -> BaseException:
+def _rebuild(error: RecordedError, modules: frozenset[str], room: int) -> BaseException:
     if error.unfaithful is not None:
         raise CassetteError(
             f"The error {error.cls} was not recorded faithfully ({error.unfaithful}). Record it again."
         )
     if room < 0:
         raise CassetteError(f"The error {error.cls} holds more than {MAX_CAUSES} errors within errors.")
-    cls = _find_class(error.cls, roots)
+    cls = _find_class(error.cls, modules)
     # Apps catch CancelledError, which is no Exception. It is compared by name, since importing asyncio takes long.
     cancelled = (cls.__module__, cls.__qualname__) == ("asyncio.exceptions", "CancelledError")
     if not (issubclass(cls, Exception) or (cancelled and issubclass(cls, BaseException))):
         raise CassetteError(f"The recorded error {error.cls} is not rebuilt: the class is no Exception.")
-    args = tuple(_restored(item, roots, room) for item in error.args)
+    args = tuple(_restored(item, modules, room) for item in error.args)
     exc = _make(cls, args)
     vars(BaseException)["args"].__set__(exc, args)
-    _set_all(exc, dict(_state(error, roots, room)))
+    _set_all(exc, dict(_state(error, modules, room)))
     if error.cause is not None:
         try:
-            exc.__cause__ = _rebuild(error.cause, roots, room - 1)
+            exc.__cause__ = _rebuild(error.cause, modules, room - 1)
         except CassetteError as fault:
             exc.__cause__ = fault
     return exc
 
 
-def _restored(item: Any, roots: frozenset[str], room: int) -> Any:
+def _restored(item: Any, modules: frozenset[str], room: int) -> Any:
     if type(item) is RecordedError:
-        return _rebuild(item, roots, room - 1)
+        return _rebuild(item, modules, room - 1)
     if type(item) in (list, tuple) and any(type(part) is RecordedError for part in item):
-        return type(item)(_restored(part, roots, room) for part in item)
+        return type(item)(_restored(part, modules, room) for part in item)
     return item
 
 
-def _find_class(path: str, roots: frozenset[str]) -> type:
+def _find_class(path: str, modules: frozenset[str]) -> type:
+    """The class of a path: the one place that takes a class by a name from a file, and the one that may import."""
     module_name, _, qualname = path.partition(":")
     parts = module_name.split(".")
-    if not (module_name in STDLIB_MODULES or parts[0] in roots):
+    if not _is_permitted(module_name, modules):
         raise CassetteError(
             f"The recorded error {path} is not rebuilt: {parts[0]!r} is neither the client's own package nor one of "
             "the standard library's that are permitted."
         )
     if not all(part.isidentifier() and not part.startswith("__") for part in (*parts, *qualname.split("."))):
         raise CassetteError(f"The recorded error {path!r} does not name a class.")
-    try:
-        found: Any = importlib.import_module(module_name)
-    except Exception as fault:
-        raise CassetteError(f"The recorded error {path} is not rebuilt: {module_name} cannot be imported.") from fault
+    found: Any = _module(module_name, modules, path)
     for part in qualname.split("."):
-        found = getattr(found, part, None)
+        # Not by `getattr`: a module may import, or run anything else, for a name that it does not have (PEP 562).
+        found = vars(found).get(part)
         if not isinstance(found, type):
             raise CassetteError(f"The recorded error {path} is not rebuilt: there is no such class here.")
     home = found.__module__
-    if not (home in STDLIB_MODULES or home.partition(".")[0] in roots):
+    if type(home) is not str or not _is_permitted(home, modules):
         raise CassetteError(f"The recorded error {path} is not rebuilt: the class belongs to {home}.")
     return found  # type: ignore[no-any-return]
+
+
+def _is_permitted(module_name: str, modules: frozenset[str]) -> bool:
+    """Whether a module is a listed one, or lies below one."""
+    if module_name in STDLIB_MODULES or module_name in modules:
+        return True
+    parts = module_name.split(".")
+    return any(".".join(parts[:count]) in modules for count in range(1, len(parts)))
+
+
+def _module(name: str, modules: frozenset[str], path: str) -> ModuleType:
+    imported = sys.modules.get(name)
+    if isinstance(imported, ModuleType):
+        return imported
+    if name not in modules and name not in STDLIB_MODULES:
+        raise CassetteError(
+            f"The recorded error {path} is not rebuilt: this program has not imported {name}, and nothing is "
+            "imported because a file names it. Import it, or name it in full where the plugin lists its modules of "
+            "errors."
+        )
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit, KeyboardInterrupt) as fault:  # what a module does when it is imported is its own
+        raise CassetteError(f"The recorded error {path} is not rebuilt: {name} cannot be imported.") from fault
 
 
 _HEAP_TYPE: Final = 1 << 9
@@ -273,16 +300,16 @@ def _make(cls: type[BaseException], args: tuple[Any, ...]) -> BaseException:
     ) from last
 
 
-def _state(error: RecordedError, roots: frozenset[str], room: int) -> Iterator[tuple[str, Any]]:
+def _state(error: RecordedError, modules: frozenset[str], room: int) -> Iterator[tuple[str, Any]]:
     for name, item in error.attributes.items():
         try:
-            yield name, _restored(item, roots, room)
+            yield name, _restored(item, modules, room)
         except CassetteError:
             continue
     for name, path in error.enums.items():
         class_path, _, member = path.rpartition(".")
         try:
-            kind = _find_class(class_path, roots)
+            kind = _find_class(class_path, modules)
         except CassetteError:
             continue
         if issubclass(kind, Enum) and member in kind.__members__:

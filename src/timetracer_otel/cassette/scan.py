@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from timetracer_otel.types import HeaderMap, RecordedError
 
-__all__ = ["MAX_DEPTH", "Survey", "Unencodable", "children"]
+__all__ = ["MAX_DEPTH", "Survey", "Unencodable", "check_levels", "children"]
 
 MAX_DEPTH: Final = 100
 """How deep containers may stand within containers. A value that holds itself is refused by this limit too."""
@@ -115,6 +115,36 @@ class Survey:
                     self.look(item, room - 1)
         if self._containers > _MAX_CONTAINERS:
             raise Unencodable(f"more than {_MAX_CONTAINERS} containers")
+
+
+def check_levels(value: Any, most: int) -> None:
+    """Refuse a value whose containers nest deeper, without going down it by recursion.
+
+    Raises:
+        ValueError: They do.
+    """
+    level = [value]
+    for _ in range(most):
+        level = [
+            part
+            for item in level
+            if type(item) in _CONTAINERS or type(item) is HeaderMap
+            for part in _parts(item)
+            if type(part) in _CONTAINERS
+        ]
+        if not level:
+            return
+    raise ValueError(f"containers nested deeper than {most} levels")
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        yield from value
+        yield from value.values()
+    elif type(value) is RecordedError:
+        yield from (value.args, value.attributes, value.cause)
+    else:
+        yield from value
 
 
 def children(value: Any) -> Iterator[tuple[str, Any]]:

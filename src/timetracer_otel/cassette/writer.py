@@ -9,8 +9,11 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from types import TracebackType
+from typing import Final
 
-from timetracer_otel.cassette.compression import compressor, expansion_limit
+from timetracer_otel.cassette.compression import compressor
+from timetracer_otel.cassette.costs import Account, file_bytes_for, padding
+from timetracer_otel.cassette.frames import padded
 from timetracer_otel.cassette.model import encode_event, encode_footer, encode_header
 from timetracer_otel.cassette.whole_files import appearing, cannot_write, write_all, write_new
 from timetracer_otel.constants import CompressionType
@@ -27,7 +30,7 @@ def save_cassette(
 
     An older file of that name is replaced. Values without a faithful encoding are left out: their events say that
     they cannot be replayed, and the footer counts them. A cassette that packs so well that a reader would take it for
-    a decompression bomb is stored uncompressed, whatever its suffix says.
+    a decompression bomb gets bytes that do not pack.
 
     Args:
         cassette: What to write; its events are put in order of ``eid``.
@@ -43,10 +46,10 @@ def save_cassette(
     name = _text(path)
     pieces = _Pieces(cassette, name)
     with appearing(name) as temp:
-        packed_bytes = write_new(temp, pieces.packed(compression))
-        if pieces.look_like_a_bomb(compression, packed_bytes):
+        lacking = pieces.lacking_of(write_new(temp, pieces.packed(compression)))
+        if lacking:
             temp.unlink()
-            write_new(temp, pieces.packed(CompressionType.NONE))
+            write_new(temp, pieces.packed(compression, lacking))
     return name
 
 
@@ -62,9 +65,8 @@ def cassette_to_bytes(cassette: Cassette, compression: CompressionType = Compres
     """
     pieces = _Pieces(cassette, "cassette")
     data = b"".join(pieces.packed(compression))
-    if pieces.look_like_a_bomb(compression, len(data)):
-        data = b"".join(pieces.packed(CompressionType.NONE))
-    return data
+    lacking = pieces.lacking_of(len(data))
+    return b"".join(pieces.packed(compression, lacking)) if lacking else data
 
 
 class _Pieces:
@@ -72,18 +74,18 @@ class _Pieces:
 
     def __init__(self, cassette: Cassette, name: str) -> None:
         self._cassette, self._name = cassette, name
-        self._raw_bytes = 0
+        self._weight = _Weight()
 
-    def packed(self, compression: CompressionType) -> Iterator[bytes]:
+    def packed(self, compression: CompressionType, pad_bytes: int = 0) -> Iterator[bytes]:
+        self._weight = _Weight()
         squeeze = compressor(compression, self._name)
-        for part in _stream(self._cassette):
-            self._raw_bytes += len(part)
+        for part in _stream(self._cassette, padding(pad_bytes, 0)):
+            self._weight.add(part)
             yield squeeze.write(part)
         yield squeeze.finish()
 
-    def look_like_a_bomb(self, compression: CompressionType, packed_bytes: int) -> bool:
-        """Whether a reader would refuse what was packed, because it expands to too many bytes."""
-        return compression is not CompressionType.NONE and self._raw_bytes > expansion_limit(packed_bytes)
+    def lacking_of(self, file_bytes: int) -> int:
+        return self._weight.lacking(file_bytes)
 
 
 class AppendWriter:
@@ -115,13 +117,16 @@ class AppendWriter:
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._squeeze = compressor(compression, self.path)
+        self._compresses = compression is not CompressionType.NONE
+        self._weight = _Weight()
+        self._file_bytes = 0
         self._offset = 0
         self._crc = 0
         self._events = 0
         header, self._left_out = encode_header(cassette_header)
         # The file gets its name when the header is in it. So it has one, whenever this process is killed.
         with appearing(self.path) as temp:
-            write_new(temp, iter([self._packed(header)]))
+            write_new(temp, iter([self._packed(self._heavy_enough(header))]))
         try:
             # Unbuffered, since a buffer is lost when the process is killed, and written twice by a forked child.
             self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115
@@ -161,7 +166,7 @@ class AppendWriter:
         data, left_out = encode_event(event)
         with self._lock:
             self._check_open()
-            self._put(data)
+            self._put(self._heavy_enough(data))
             self._events += 1
             self._left_out.update(left_out)
 
@@ -173,7 +178,11 @@ class AppendWriter:
         """
         with self._lock:
             self._check_open()
-            self._put(encode_footer(cassette, self._events, self._left_out, self._offset, self._crc), last=True)
+            plain = encode_footer(cassette, self._events, self._left_out, self._offset, self._crc)
+            pad = self._pad_for(plain)
+            if pad:
+                plain = encode_footer(cassette, self._events, self._left_out, self._offset, self._crc, pad)
+            self._put(plain, last=True)
             self._file.close()
         return self.path
 
@@ -200,6 +209,20 @@ class AppendWriter:
                 path=self.path,
             )
 
+    def _heavy_enough(self, part: bytes) -> bytes:
+        return padded(part, self._pad_for(part))
+
+    def _pad_for(self, part: bytes) -> bytes:
+        """What a header, event or footer is filled up with, so that the file up to it can be read."""
+        self._weight.add(part)
+        own = len(part)
+        if self._compresses:
+            # How well it packs is known when it is written, and cannot be changed then. What a quick packer cannot do
+            # here, the next part makes good.
+            own = len(zlib.compress(part, 1)) // 2 if own > _QUICK_BYTES else 0
+        lacking = self._weight.lacking(self._file_bytes + own)
+        return padding(lacking, self._offset)
+
     def _put(self, data: bytes, *, last: bool = False) -> None:
         packed = self._packed(data, last=last)
         try:
@@ -211,10 +234,35 @@ class AppendWriter:
     def _packed(self, data: bytes, *, last: bool = False) -> bytes:
         self._offset += len(data)
         self._crc = zlib.crc32(data, self._crc)
-        return self._squeeze.write(data) + (self._squeeze.finish() if last else self._squeeze.flush())
+        packed = self._squeeze.write(data) + (self._squeeze.finish() if last else self._squeeze.flush())
+        self._file_bytes += len(packed)
+        return packed
 
 
-def _stream(cassette: Cassette) -> Iterator[bytes]:
+_QUICK_BYTES: Final = 1 << 14
+
+
+class _Weight:
+    """What a reader will have to spend on a stream, and how large its file must be for that."""
+
+    __slots__ = ("_account", "_stream_bytes")
+
+    def __init__(self) -> None:
+        self._account = Account()
+        self._stream_bytes = 0
+
+    def add(self, part: bytes) -> None:
+        self._account.charge(part, 0, len(part))
+        self._stream_bytes += len(part)
+
+    def lacking(self, file_bytes: int) -> int:
+        """How many bytes that do not pack a file of this size must have in addition; 0 for none."""
+        lacking = file_bytes_for(self._account.spent, self._stream_bytes) - file_bytes
+        # They cost something themselves.
+        return lacking + lacking // 8 + 1024 if lacking > 0 else 0
+
+
+def _stream(cassette: Cassette, pad: bytes) -> Iterator[bytes]:
     offset = crc = 0
     left_out: Counter[str] = Counter()
     ordered = sorted(cassette.events, key=lambda event: event.eid)
@@ -223,7 +271,7 @@ def _stream(cassette: Cassette) -> Iterator[bytes]:
         offset += len(part)
         crc = zlib.crc32(part, crc)
         yield part
-    yield encode_footer(cassette, len(ordered), left_out, offset, crc)
+    yield encode_footer(cassette, len(ordered), left_out, offset, crc, pad)
 
 
 def _text(path: str | os.PathLike[str]) -> str:

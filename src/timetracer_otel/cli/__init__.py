@@ -71,6 +71,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_PIPE_CLOSED
     except OSError as error:
         return _complain(str(error))
+    except Exception as fault:
+        # Whatever a stranger's file has in it, its reader sees one line. ``python -X dev`` shows where it happened.
+        if sys.flags.dev_mode:
+            raise
+        return _complain(f"a fault of this program: {type(fault).__name__}: {str(fault)[:200]}. Please report it.")
 
 
 def _run(argv: list[str]) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from timetracer_otel.base.printable import printable
+
 __all__ = ["CommandError", "one_line"]
 
 
@@ -10,5 +12,5 @@ class CommandError(Exception):
 
 
 def one_line(text: str) -> str:
-    """The text with a space for each line break and control character, so that one error is one line."""
-    return "".join(char if char.isprintable() else " " for char in text.strip())
+    """The text with a space for each line break, and control characters escaped, so that one error is one line."""
+    return printable(" ".join(text.split()))

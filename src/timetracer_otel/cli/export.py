@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from timetracer_otel.base.printable import for_terminal
 from timetracer_otel.cli.bad_input import CommandError
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
     data = export(read_cassette(args.cassette))
     if args.output is None or args.output == "-":
         sys.stdout.flush()
+        if sys.stdout.isatty():
+            data = for_terminal(data.decode("utf-8", "backslashreplace")).encode("utf-8")
         sys.stdout.buffer.write(data)
     else:
         _write(Path(args.output), data)

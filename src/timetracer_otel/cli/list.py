@@ -6,7 +6,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from timetracer_otel.cli.bad_input import CommandError
+from timetracer_otel.base.printable import printable
+from timetracer_otel.cli.bad_input import CommandError, one_line
 
 if TYPE_CHECKING:
     import argparse
@@ -45,16 +46,16 @@ def run(args: argparse.Namespace) -> int:
 
     found = CassetteStore(folder).list()
     if not found:
-        print(f"No cassettes in {folder}. Record some with: timetracer-otel record --dir {folder} -- CMD")
+        print(one_line(f"No cassettes in {folder}. Record some with: timetracer-otel record --dir {folder} -- CMD"))
         return 0
     for line in _lines(found, folder):
-        print(line)
+        print(printable(line))
     return 0
 
 
 def _lines(found: Sequence[StoredCassette], folder: Path) -> list[str]:
     from timetracer_otel.base.counters import calls_by_library
-    from timetracer_otel.report import Column, format_size, printable, table, terminal_width
+    from timetracer_otel.report import Column, format_size, table, terminal_width
 
     columns = (
         Column("recorded (UTC)"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from timetracer_otel.base.printable import for_terminal, printable
 from timetracer_otel.cli.bad_input import CommandError
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         import json
 
-        print(json.dumps(json_view(event or cassette), indent=2, ensure_ascii=False))
+        document = json.dumps(json_view(event or cassette), indent=2, ensure_ascii=False)
+        print(for_terminal(document) if sys.stdout.isatty() else document)
         return 0
     variables = variables_of(cassette)
     if event is not None:
@@ -52,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
             for each in cassette.events:
                 lines += ["", *event_detail(each, variables=variables.listed(each))]
     for line in lines:
-        print(line)
+        print(printable(line))
     return 0
 
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from timetracer_otel.cli.bad_input import CommandError
+from timetracer_otel.cli.bad_input import CommandError, one_line
 
 if TYPE_CHECKING:
     import argparse
@@ -166,14 +166,14 @@ def run(args: argparse.Namespace) -> int:
         output = args.service_log or scratch / "output.log"
         service = stack.enter_context(Service(command, environment, address, output))
         where = f"the service at {address}" if address is not None else "given to a worker"
-        print(f"verify: {len(planned)} recordings in {args.folder}, {where}\n", flush=True)
+        print(f"verify: {len(planned)} recordings in {one_line(args.folder)}, {where}\n", flush=True)
         try:
             if queue is not None:
                 queue.wait_for_worker(service, args.start_timeout)
             else:
                 service.wait_until_listening(args.start_timeout)
         except ServiceError as error:
-            print(f"timetracer-otel: {error}", file=sys.stderr)
+            print(f"timetracer-otel: {one_line(str(error))}", file=sys.stderr)
             return 1
         return int(not verify(runner, service, planned, args.jobs, args.junit_xml, print, queue))
 
@@ -205,7 +205,7 @@ def _ignore_rules(texts: Sequence[str]) -> list[str]:
 
 def _planned(index: FolderIndex, only: str | None, planned: list[Planned]) -> list[Planned]:
     for fault in index.broken:
-        print(f"timetracer-otel: left out: {fault}", file=sys.stderr)
+        print(f"timetracer-otel: left out: {one_line(str(fault))}", file=sys.stderr)
     if not planned and only is not None:
         raise CommandError(f"--only: no recording in {index.directory} is like {only!r}.")
     if not any(each.is_job or _is_sendable(each) for each in planned):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
+from timetracer_otel.base.printable import printable
 from timetracer_otel.match.advice import Wording
 from timetracer_otel.pytest_plugin.sessions import CASSETTE, RULE, UNUSED
 
@@ -93,7 +94,7 @@ def write_summary(reporter: pytest.TerminalReporter, config: pytest.Config) -> N
     if lines:
         reporter.section("timetracer")
         for line in lines:
-            reporter.line(line)
+            reporter.line(printable(line))
 
 
 def _properties(reporter: pytest.TerminalReporter | None, name: str) -> Iterator[tuple[str, str]]:

@@ -16,7 +16,15 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, unquote_plus
 
 from timetracer_otel.constants import REDACTED
-from timetracer_otel.redact.content_encoding import GZIP_MAGIC, decode_body, encode_body, known_encodings
+from timetracer_otel.redact.content_encoding import (
+    GZIP_MAGIC,
+    OpaqueError,
+    decode_body,
+    decoded_bound,
+    encode_body,
+    known_encodings,
+    look_into,
+)
 from timetracer_otel.redact.own_rules import OwnRules
 from timetracer_otel.redact.secret_forms import assigned_secrets, may_hold_assignment
 from timetracer_otel.redact.secret_names import (
@@ -108,7 +116,9 @@ they are, since a cookie jar refuses, for instance, a cookie whose version it do
 
 
 class RedactedBody(NamedTuple):
-    """A body after redaction. ``changed`` is False where nothing was replaced: ``data`` is the same object then."""
+    """A body after redaction. ``changed`` is False where nothing was replaced: ``data`` is the same object then.
+    Where ``opaque`` is set, ``data`` was not looked into, and must not be kept.
+    """
 
     data: bytes
     sizes: Sequence[int]
@@ -116,6 +126,8 @@ class RedactedBody(NamedTuple):
     content_type: bytes = b""
     encoding: bytes = b""
     """``content-type`` and ``content-encoding``, as in the headers; empty where there is no body."""
+    opaque: str = ""
+    """Why the body cannot be looked into: the end of a sentence about it."""
 
 
 def _nothing(*_: object) -> None:
@@ -356,12 +368,15 @@ class Redactor:
             return unchanged
         encoded = coding or data.startswith(GZIP_MAGIC)
         readings = body_readings(data, coding.decode("latin-1")) if encoded else ((data, ""),)
-        for plain, encoding in readings:
-            edits = self._edits(plain, content_type)
-            if edits:
-                return edited_body(data, plain, encoding, edits, sizes)._replace(
-                    content_type=content_type, encoding=coding
-                )
+        try:
+            for plain, encoding in readings:
+                edits = self._edits(plain, content_type)
+                if edits:
+                    return edited_body(data, plain, encoding, edits, sizes)._replace(
+                        content_type=content_type, encoding=coding
+                    )
+        except OpaqueError as fault:
+            return unchanged._replace(opaque=str(fault))
         return unchanged
 
     def is_damaged(self, data: bytes, headers: HeaderPairs) -> bool:
@@ -492,32 +507,49 @@ def edited_body(
         encoding: What it was decoded from.
         edits: Of the decoded body, in order.
         sizes: Of its chunks.
+
+    Raises:
+        OpaqueError: Encoded again, it packs so well that nobody would look into it.
     """
     made = apply_edits(plain, edits)
     if plain is data:
         return RedactedBody(made, move_boundaries(sizes, edits), True)
     encoded = encode_body(made, encoding)
+    if len(made) > decoded_bound(len(encoded)):
+        raise OpaqueError(f"packs to {len(encoded)} bytes without its secrets")
     return RedactedBody(encoded, _in_proportion(sizes, len(encoded)), True)
 
 
 def body_readings(data: bytes, coding: str) -> Iterator[tuple[bytes, str]]:
-    """The readings of a body, each with the encoding that it was decoded from: decoded, in part, and as it is."""
+    """The readings of a body, each with the encoding that it was decoded from: decoded, in part, and as it is.
+
+    Raises:
+        OpaqueError: It cannot be looked into.
+    """
     encoding = known_encodings(coding) if coding else ""
     if not encoding and data.startswith(GZIP_MAGIC):
         # A file that is compressed itself.
-        inner = decode_body(data, "gzip")
+        inner = look_into(data, "gzip")
         if inner is not None:
             yield inner, "gzip"
             return
-    plain = decode_body(data, encoding) if encoding else data
+    plain = look_into(data, encoding) if encoding else data
     if plain is not None:
         yield plain, encoding
         return
     # The body is damaged, or is not encoded although its headers say so. Both readings are searched for secrets.
-    plain = decode_body(data, encoding, damaged_too=True)
+    plain = look_into(data, encoding, damaged_too=True)
     if plain is not None:
         yield plain, encoding
     yield data, ""
+
+
+def first_reading(data: bytes, coding: str) -> bytes | None:
+    """The first of the readings of a body; None where it cannot be looked into."""
+    try:
+        return next((plain for plain, _ in body_readings(data, coding)), data)
+    except OpaqueError:
+        return None
 
 
 def content_headers(headers: HeaderPairs) -> tuple[bytes, bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,15 @@ _END_TEXTS = {
     BodyEnd.CANCELLED: "cancelled by the app",
     BodyEnd.CUT: "cut: the recording ended while the app was still reading",
 }
+
+
+_CHARSET = re.compile(
+    r"utf-?8|utf-(?:16|32)(?:[bl]e|-[bl]e)?|(?:us-)?ascii|latin-?1|iso-?8859-(?:[1-9]|1[013456])|(?:windows|cp)-?125[0-8]"
+    r"|(?:windows|cp)-?(?:437|850|852|866|874)|koi8-[ru]|shift[_-]?jis|euc-?(?:jp|kr)|iso-2022-jp|gbk|gb2312|gb18030"
+    r"|big5(?:-?hkscs)?|mac-?roman|tis-620"
+)
+"""The charsets that bodies are read in. Python knows other codecs as well: some take for ever, and to look any name
+up would import a module of that name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +67,12 @@ def decode_body(data: bytes, headers: Mapping[str, str]) -> DecodedBody:
 
 
 def charset_of(headers: Mapping[str, str]) -> str | None:
-    """The charset that ``Content-Type`` names, if Python knows it."""
+    """The charset that ``Content-Type`` names, if it is one that bodies are written in."""
     for part in headers.get("content-type", "").split(";")[1:]:
         name, _, value = part.partition("=")
         if name.strip().lower() == "charset":
-            charset = value.strip().strip("\"'")
-            try:
-                "".encode(charset)
-            except (LookupError, ValueError):
-                return None
-            return charset
+            charset = value.strip().strip("\"'").lower()
+            return charset if _CHARSET.fullmatch(charset) else None
     return None
 
 

@@ -1,7 +1,6 @@
-"""Plain aligned text: tables that fit a width, and text made safe for a terminal.
+"""Plain aligned text: tables that fit a width.
 
-A cassette is untrusted input, so everything from one goes through `printable` before it is shown. Example: a recorded
-URL may have an escape sequence in it, which would move the cursor or clear the screen.
+A cassette is untrusted input, so everything from one goes through `printable` before it is shown.
 """
 
 from __future__ import annotations
@@ -10,6 +9,8 @@ import shutil
 import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from timetracer_otel.base.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,17 +38,6 @@ class Column:
 def terminal_width() -> int:
     """How many cells a line of the terminal has; practically no limit if the output is a file or a pipe."""
     return max(60, shutil.get_terminal_size((UNLIMITED, 24)).columns)
-
-
-def printable(text: str) -> str:
-    """Text with control characters, direction marks and lone surrogates escaped, on one line."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else _escape(char) for char in text)
-
-
-def _escape(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")
 
 
 def display_width(text: str) -> int:

@@ -18,17 +18,17 @@ _MOST = 20
 
 def verdict_text(verdict: Verdict) -> str:
     """A line of numbers, and below it the calls that were missed, refused, not made, and live."""
-    lines = [f"Replay of {verdict.cassette_path}: {verdict}"]
+    lines = [printable(f"Replay of {verdict.cassette_path}: {verdict}")]
     lines += _section("missed", [str(error) for error in verdict.misses])
     lines += _section("blocked", [str(error) for error in verdict.blocked])
     if verdict.advice:
         lines += [
             "what to do about values that change from run to run, of all misses at once:",
-            f"  {verdict.advice}",
+            f"  {printable(verdict.advice)}",
         ]
     unused = [f"#{event.eid} {event_name(event)}" for event in verdict.unused]
     lines += _section("unused", unused)
-    lines += _section("bound, recorded -> now", [printable(str(each)) for each in verdict.bindings])
+    lines += _section("bound, recorded -> now", [str(each) for each in verdict.bindings])
     lines += _section("live", [f"{name}: {count}" for name, count in sorted(verdict.live.items())])
     return "\n".join(lines)
 
@@ -36,6 +36,6 @@ def verdict_text(verdict: Verdict) -> str:
 def _section(title: str, texts: list[str]) -> list[str]:
     if not texts:
         return []
-    shown = [f"  {line}" for text in texts[:_MOST] for line in text.splitlines()]
+    shown = [f"  {printable(line)}" for text in texts[:_MOST] for line in text.splitlines()]
     more = [f"  and {len(texts) - _MOST} more"] if len(texts) > _MOST else []
     return [f"{title}:", *shown, *more]

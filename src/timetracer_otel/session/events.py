@@ -20,7 +20,7 @@ from timetracer_otel.match.signature import Signer
 from timetracer_otel.redact import log_texts
 from timetracer_otel.redact.errors import SHORTEST_SECRET, Edit, edited, replacing
 from timetracer_otel.redact.forms import error_text, form_of
-from timetracer_otel.redact.redactor import Redactor, headers_like, with_length
+from timetracer_otel.redact.redactor import RedactedBody, Redactor, headers_like, with_length
 from timetracer_otel.redact.urls import split_url
 from timetracer_otel.session.base import PendingCall
 from timetracer_otel.session.secret_book import SecretBook
@@ -189,11 +189,12 @@ class EventMaker:
         body = _request_body(call)
         if body is not None:
             body = self._without_data(body, self.config.store_request_body, failed) or replace(
-                body,
-                data=made.body.data,
+                _unless_opaque(body, made.body),
                 size_bytes=len(made.body.data),
                 hash=made.body_digest if made.body.data else None,
             )
+            if made.body.opaque and reason is None:
+                reason = f"its request body {made.body.opaque}"
         event = DependencyEvent(
             eid=pending.eid,
             event_type=call.event_type,
@@ -284,11 +285,23 @@ class EventMaker:
             book.begin()
         copy = replace(
             event,
-            result=replace(result, headers=self._headers(result.headers), body=self._given_body(result.body)),
-            call=replace(call, headers=self._headers(call.headers), body=self._given_body(call.body)),
+            result=replace(
+                result,
+                headers=self._headers(result.headers),
+                body=self._given_body(result.body, header_pairs(result.headers)),
+            ),
+            call=replace(
+                call,
+                headers=self._headers(call.headers),
+                body=self._given_body(call.body, header_pairs(call.headers)),
+            ),
             signature=replace(event.signature, url=event.signature.url and self.redactor.url(event.signature.url)),
         )
         copy.signature.query = self.redactor.value(copy.signature.query)
+        bodies = copy.call.body if copy.call is not None else None, copy.result.body
+        for before, now in zip((call.body, result.body), bodies, strict=True):
+            if before is not None and before.captured and now is not None and not now.captured:
+                copy.not_replayable = copy.not_replayable or "its body cannot be looked into"
         if book is not None:
             copy.pseudonyms = book.noted()
             self._search(book, copy, kept=True)
@@ -302,6 +315,7 @@ class EventMaker:
         if book is not None:
             book.begin()
         signature, call, result = event.signature, event.call, replace(event.result)
+        asked = ""
         args = call.args if call is not None else None
         query = {
             name: [redactor.parameter(name, item) if type(item) is str else item for item in value]
@@ -314,7 +328,7 @@ class EventMaker:
         url = _without_user(redactor.url(signature.url)) if signature.url else signature.url
         signature = replace(signature, url=url, query=query)
         if call is not None:
-            headers, body, _ = self._part_anew(call.headers, call.body)
+            headers, body, asked = self._part_anew(call.headers, call.body)
             call = CallSnapshot(
                 headers, body, None if args is None else form_of(signature.lib).arguments(args, redactor)
             )
@@ -323,9 +337,9 @@ class EventMaker:
         used = book.noted() if book is not None else ()
         made = replace(event, signature=signature, call=call, result=result)
         made.pseudonyms = tuple(dict.fromkeys([*event.pseudonyms, *used]))
-        result.headers, result.body, damaged = self._part_anew(result.headers, result.body)
-        if damaged and made.not_replayable is None:
-            made.not_replayable = "its response body is damaged in its encoding, and has a secret"
+        result.headers, result.body, answered = self._part_anew(result.headers, result.body)
+        if made.not_replayable is None and (asked or answered):
+            made.not_replayable = f"its response body {answered}" if answered else f"its request body {asked}"
         if args is not None:
             form_of(signature.lib).redact_result(result, args, redactor)
         result.exception = edited(result.exception, redactor.text)
@@ -342,14 +356,19 @@ class EventMaker:
 
     def _part_anew(
         self, headers: dict[str, str], body: BodySnapshot | None
-    ) -> tuple[dict[str, str], BodySnapshot | None, bool]:
-        """Headers and body of a recorded call or result, and whether what had to be replaced was damaged."""
-        pairs, damaged = header_pairs(headers), False
+    ) -> tuple[dict[str, str], BodySnapshot | None, str]:
+        """Headers and body of a recorded call or result, and why they cannot be replayed: the end of a sentence about
+        the body, or nothing.
+        """
+        pairs, why = header_pairs(headers), ""
         if body is None or not isinstance(body.data, bytes):
-            return self._headers(headers), self._given_body(body, pairs), False
+            return self._headers(headers), self._given_body(body, pairs), ""
         redacted = self.redactor.body(body.data, pairs, [size for _, size in body.chunks])
+        if redacted.opaque:
+            return self._headers(headers), replace(_unless_opaque(body, redacted), chunks=()), redacted.opaque
         if redacted.changed:
-            damaged = self.redactor.is_damaged(body.data, pairs)
+            if self.redactor.is_damaged(body.data, pairs):
+                why = "is damaged in its encoding, and has a secret"
             headers = headers_like(headers, with_length(pairs, len(body.data), len(redacted.data)))
             body = replace(
                 body,
@@ -358,7 +377,7 @@ class EventMaker:
                 size_bytes=len(redacted.data),
                 hash=hashlib.sha256(redacted.data).hexdigest(),
             )
-        return self._headers(headers), body, damaged
+        return self._headers(headers), body, why
 
     def request(self, request: RequestSnapshot, failed: bool = False) -> RequestSnapshot:
         """The root request, redacted, with its body if the policy keeps it. ``failed``: it ended in an error."""
@@ -389,7 +408,7 @@ class EventMaker:
         pairs = header_pairs(headers)
         if body is None or not isinstance(body.data, bytes):
             return self._headers(headers), self._given_body(body, pairs)
-        made, changed = self._body(body, pairs, policy, failed)
+        made, changed, _ = self._body(body, pairs, policy, failed)
         if changed and made is not None:
             headers = HeaderMap(with_length(pairs, body.size_bytes, len(made.data)))
         return self._headers(headers), made
@@ -400,9 +419,10 @@ class EventMaker:
         changed = False
         if result.body is not None:
             given, before = result.body, result.body.size_bytes
-            result.body, changed = self._body(result.body, pairs, self.config.store_response_body, failed)
+            policy = self.config.store_response_body
+            result.body, changed, opaque = self._body(result.body, pairs, policy, failed)
             if result.body is not None and not result.body.captured and event.not_replayable is None:
-                event.not_replayable = self._why_not_kept(before)
+                event.not_replayable = f"its response body {opaque}" if opaque else self._why_not_kept(before)
             if changed and result.body is not None:
                 if redactor.is_damaged(given.data, pairs) and event.not_replayable is None:
                     event.not_replayable = "its response body is damaged in its encoding, and has a secret"
@@ -441,26 +461,26 @@ class EventMaker:
 
     def _body(
         self, body: BodySnapshot | None, headers: HeaderPairs, policy: CapturePolicy, failed: bool
-    ) -> tuple[BodySnapshot | None, bool]:
-        """A body as it is kept, and whether anything in it was replaced."""
+    ) -> tuple[BodySnapshot | None, bool, str]:
+        """A body as it is kept, whether anything in it was replaced, and why it cannot be looked into, if so."""
         if body is None:
-            return None, False
+            return None, False, ""
         without_data = self._without_data(body, policy, failed)
         if without_data is not None:
-            return without_data, False
+            return without_data, False, ""
         redacted = self.redactor.body(body.data or b"", headers, [chunk[1] for chunk in body.chunks])
         chunks = body.chunks
         if redacted.changed:
             chunks = tuple((at, now) for (at, _), now in zip(body.chunks, redacted.sizes, strict=False))
         return (
             replace(
-                body,
-                data=redacted.data,
-                chunks=chunks,
+                _unless_opaque(body, redacted),
+                chunks=() if redacted.opaque else chunks,
                 size_bytes=len(redacted.data),
                 hash=hashlib.sha256(redacted.data).hexdigest() if redacted.data else None,
             ),
             redacted.changed,
+            redacted.opaque,
         )
 
     def _without_data(self, body: BodySnapshot, policy: CapturePolicy, failed: bool) -> BodySnapshot | None:
@@ -475,7 +495,11 @@ class EventMaker:
         if body is None or not body.captured:
             return body
         if isinstance(body.data, bytes):
-            return replace(body, data=self.redactor.body(body.data, headers).data)
+            redacted = self.redactor.body(body.data, headers)
+            if redacted.opaque:
+                digest = hashlib.sha256(body.data).hexdigest()
+                return replace(_unless_opaque(body, redacted), chunks=(), size_bytes=len(body.data), hash=digest)
+            return replace(body, data=redacted.data)
         if isinstance(body.data, str):
             return replace(body, data=self.redactor.body(body.data.encode(), headers).data.decode())
         return replace(body, data=self.redactor.value(body.data))
@@ -558,6 +582,13 @@ def _without_user(url: str) -> str:
     parts = split_url(url)
     netloc = parts.netloc or ""
     return parts._replace(netloc=netloc.rpartition("@")[2]).unsplit() if "@" in netloc else url
+
+
+def _unless_opaque(body: BodySnapshot, redacted: RedactedBody) -> BodySnapshot:
+    """A body with its redacted data; without any where nobody can say what is in it."""
+    if redacted.opaque:
+        return replace(body, captured=False, data=None, truncated=True)
+    return replace(body, data=redacted.data)
 
 
 def _request_body(call: Call) -> BodySnapshot | None:

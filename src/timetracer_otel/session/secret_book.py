@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 from timetracer_otel.cassette import Unencodable
 from timetracer_otel.constants import REDACTED
 from timetracer_otel.match.signature import Signer
-from timetracer_otel.redact.content_encoding import GZIP_MAGIC, decode_body
+from timetracer_otel.redact.content_encoding import GZIP_MAGIC, OpaqueError, decode_body
 from timetracer_otel.redact.occurrences import Occurrences
 from timetracer_otel.redact.pseudonymiser import Pseudonymiser
 from timetracer_otel.redact.pseudonyms import Pseudonyms
@@ -28,6 +28,7 @@ from timetracer_otel.redact.redactor import (
     body_readings,
     content_headers,
     edited_body,
+    first_reading,
     headers_like,
     with_length,
 )
@@ -251,6 +252,8 @@ class SecretBook:
             self._large(result.reply),
         )
         event.result = made
+        if result.body is not None and result.body.captured and body is not None and not body.captured:
+            event.not_replayable = event.not_replayable or "its response body cannot be looked into"
 
     def _clean_span(self, span: SpanFacts) -> None:
         value = self.occurrences.value
@@ -312,7 +315,11 @@ class SecretBook:
             data = self.occurrences.value(body.data, used)
             return made, body if data is body.data else replace(body, data=data), False
         pairs = header_pairs(headers)
-        new = self.body(body, pairs, used)
+        try:
+            new = self.body(body, pairs, used)
+        except OpaqueError:
+            # What holds known secrets and cannot be looked into again is not kept.
+            new = replace(body, captured=False, data=None, truncated=True, chunks=())
         if new is body:
             return made, body, False
         if new.size_bytes != body.size_bytes:
@@ -431,7 +438,8 @@ def raw_texts(call: Call, result: EventResult) -> Iterator[bytes]:
     yield call.body or b""
     body = result.body.data if result.body is not None else None
     if isinstance(body, bytes):
-        yield next((plain for plain, _ in body_readings(body, _coding(result.headers))), b"")
+        # What cannot be looked into is not kept.
+        yield first_reading(body, _coding(result.headers)) or b""
     yield _text_in((call.args, result.reply))
 
 

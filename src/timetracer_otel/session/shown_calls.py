@@ -18,6 +18,7 @@ from timetracer_otel.base import faults
 from timetracer_otel.constants import REDACTED
 from timetracer_otel.match.nearest import Attempt
 from timetracer_otel.match.signature import Signer
+from timetracer_otel.redact.content_encoding import OpaqueError
 from timetracer_otel.redact.forms import form_of
 from timetracer_otel.redact.redactor import Redactor, body_readings, content_headers
 from timetracer_otel.session.secret_book import SecretBook
@@ -75,14 +76,20 @@ class ShownCalls:
         book.note(
             [signature.method, signature.url, signature.query, attempt.args, *headers.values(), attempt.unknown]
         )
-        for plain, _ in body_readings(attempt.body or b"", content_headers(pairs)[1].decode("latin-1")):
-            book.redactor.note(plain)
+        body = attempt.body
+        try:
+            for plain, _ in body_readings(body or b"", content_headers(pairs)[1].decode("latin-1")):
+                book.redactor.note(plain)
+            if body:
+                body = book.body(BodySnapshot(True, "bytes", body), pairs).data
+        except OpaqueError:
+            body = None
         value = book.occurrences.value
         return attempt._replace(
             signature=replace(
                 signature, method=value(signature.method), url=value(signature.url), query=value(signature.query)
             ),
-            body=book.body(BodySnapshot(True, "bytes", attempt.body), pairs).data if attempt.body else attempt.body,
+            body=body,
             args=value(attempt.args),
             headers=value(headers if isinstance(headers, HeaderMap) else dict(headers)),
             unknown=value(dict(attempt.unknown)),

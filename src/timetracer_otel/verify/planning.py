@@ -109,7 +109,7 @@ def _why_not(cassette: Cassette) -> str | None:
     body = request.body
     if body is None or (body.captured and body.end is BodyEnd.COMPLETE):
         return None
-    size = body.size_bytes or 0
+    size = len(body.data) if isinstance(body.data, bytes) else body.size_bytes or 0
     if body.captured and body.end is BodyEnd.CLOSED:
         unread = announced_bytes(request) - size
         return f"the service left {unread} bytes of its body unread" if unread > MAX_PADDING_BYTES else None
@@ -123,7 +123,7 @@ def _why_not(cassette: Cassette) -> str | None:
 def announced_bytes(request: RequestSnapshot) -> int:
     """The length that the request's headers state for its body; 0 if they state none."""
     text = request.headers.get("content-length", "").strip()
-    return int(text) if text.isascii() and text.isdigit() else 0
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
 
 
 def target_of(request: RequestSnapshot) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import email.errors
 import errno
 import http.client
+import importlib
 import json
 import os
 import socket
@@ -16,7 +17,9 @@ import sys
 import urllib.error
 import uuid
 import zlib
+from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -336,7 +339,7 @@ def test_a_hostile_record_reaches_nothing_by_way_of_enumerations(path: str) -> N
         (":", "neither"),
         ("httpx", "does not name a class"),
         ("httpx:Nothing", "no such class"),
-        ("httpx.nothing:Error", "cannot be imported"),
+        ("httpx.nothing:Error", "has not imported httpx.nothing"),
         ("httpx.__main__:Error", "does not name a class"),
         ("asyncio.__main__:Error", "neither"),
         ("http.server:HTTPStatus", "neither"),
@@ -354,6 +357,43 @@ def test_nothing_is_imported_or_made_that_is_not_permitted(path: str, says: str)
     with pytest.raises(CassetteError, match=says):
         rebuild_error(RecordedError(path, "m"), ROOTS)
     assert {name for name in set(sys.modules) - before if not name.startswith("httpx")} == set()
+
+
+@pytest.fixture
+def strangers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A package that is imported, with modules that are not."""
+    package = tmp_path / "stranger_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("def __getattr__(name):\n    from . import quits\n    return quits\n")
+    (package / "errors.py").write_text("class FoundError(Exception):\n    pass\n")
+    (package / "quits.py").write_text("raise SystemExit('a program')\n")
+    (package / "interrupts.py").write_text("raise KeyboardInterrupt\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module(package.name)
+    yield package.name
+    for name in [name for name in sys.modules if name.partition(".")[0] == package.name]:
+        del sys.modules[name]
+
+
+def test_nothing_below_a_package_is_imported_because_a_file_names_it(strangers: str) -> None:
+    error = RecordedError(f"{strangers}.errors:FoundError", "m")
+    with pytest.raises(CassetteError, match=rf"has not imported {strangers}\.errors"):
+        rebuild_error(error, {strangers})
+    assert f"{strangers}.errors" not in sys.modules
+    assert type(rebuild_error(error, {f"{strangers}.errors"})).__name__ == "FoundError"
+    assert type(rebuild_error(error, {strangers})).__name__ == "FoundError"
+
+
+@pytest.mark.parametrize("module", ["quits", "interrupts"])
+def test_an_import_that_ends_programs_is_a_cassette_error(strangers: str, module: str) -> None:
+    with pytest.raises(CassetteError, match="cannot be imported"):
+        rebuild_error(RecordedError(f"{strangers}.{module}:FoundError", "m"), {f"{strangers}.{module}"})
+
+
+def test_a_name_that_a_module_does_not_have_is_not_asked_for(strangers: str) -> None:
+    with pytest.raises(CassetteError, match="no such class"):
+        rebuild_error(RecordedError(f"{strangers}:Anything", "m"), {strangers})
+    assert f"{strangers}.quits" not in sys.modules
 
 
 def test_a_foreign_class_in_a_permitted_module_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from timetracer_otel.cassette import codec, compression, frames, model, scan, tokens
+from timetracer_otel.cassette import codec, compression, costs, frames, model, scan
 from timetracer_otel.cassette.extensions import EXTENSIONS
 from timetracer_otel.cassette.tables import Table
 from timetracer_otel.constants import FORMAT_NAME, FORMAT_VERSION, BodyEnd, EventType
@@ -46,8 +46,9 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert f"# The cassette format, version {FORMAT_VERSION}\n" in TEXT
     assert codec.MAX_OBJECT_BYTES == 2**30
     assert compression.MAX_STREAM_BYTES == 2**32
-    assert (compression._FREE_EXPANSION_BYTES, compression._MAX_RATIO) == (256 << 20, 200)
-    assert f"deeper than {tokens._MAX_LEVELS} levels, or extension types deeper than {codec._MAX_EXT_DEPTH}." in TEXT
+    assert f"longer than {costs._FREE_STREAM_BYTES >> 10} KiB and {costs.MAX_STREAM_RATIO} times the file" in TEXT
+    assert f"more than {costs._FREE_BYTES >> 10} KiB and {costs._PER_BYTE} times the file" in TEXT
+    assert f"containers nest deeper than {codec.MAX_LEVELS}." in TEXT
     assert f"Writers nest at most {scan.MAX_DEPTH} containers" in TEXT
     assert f"It ends in {frames._SEAL.size} bytes of fixed shape" in TEXT
     assert f"bytes 1 to {len(frames.MAGIC)} of every stream" in TEXT

@@ -5,10 +5,13 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import random
+import sys
 import tracemalloc
 import zlib
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -178,12 +181,80 @@ def test_a_compressed_body_that_breaks_off_is_redacted_as_far_as_it_goes() -> No
     assert b'"password":"[REDACTED]"' in zlib.decompressobj().decompress(cut.data)
 
 
-def test_a_gzip_bomb_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    from timetracer_otel.redact import content_encoding
+def _zeros(size: int) -> bytes:
+    return b'{"password":"hidden-in-a-bomb"}' + bytes(size)
 
-    monkeypatch.setattr(content_encoding, "MAX_DECODED_BYTES", 1000)
-    bomb = gzip.compress(b'{"password":"p"}' + b" " * 100_000, mtime=0)
-    assert DEFAULT.body(bomb, [*JSON, (b"content-encoding", b"gzip")]).data is bomb
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "gzip, gzip", "br, gzip"])
+def test_a_bomb_is_opaque_and_costs_what_its_size_allows(encoding: str) -> None:
+    from timetracer_otel.redact.content_encoding import decode_body, decoded_bound, encode_body
+
+    bomb = encode_body(_zeros(40 << 20), encoding)
+    headers = [*JSON, (b"content-encoding", encoding.encode())]
+    tracemalloc.start()
+    made = DEFAULT.body(bomb, headers)
+    assert decode_body(bomb, encoding) is None
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "when decoded" in made.opaque
+    assert peak < 3 * decoded_bound(len(bomb)) + (2 << 20)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "br, gzip"])
+@pytest.mark.parametrize("size", [0, 1, 65_535, 65_537, 98_273, 700_000])
+def test_what_is_longer_than_a_step_is_decoded_whole(encoding: str, size: int) -> None:
+    from timetracer_otel.redact.content_encoding import decode_body, encode_body
+
+    for body in (bytes(size), random.Random(size).randbytes(size)):
+        assert decode_body(encode_body(body, encoding), encoding) == body
+
+
+def test_more_encodings_than_anybody_stacks_are_opaque() -> None:
+    headers = [*JSON, (b"content-encoding", b"gzip" + b", gzip" * 1000)]
+    assert "more than 8 content encodings" in DEFAULT.body(gzip.compress(b"{}"), headers).opaque
+
+
+def test_a_window_beyond_what_http_allows_is_opaque() -> None:
+    parameters = zstandard.ZstdCompressionParameters(window_log=25, strategy=1)
+    body = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    data = body.compress(b'{"password":"p"}') + body.flush()
+    assert "window" in DEFAULT.body(data, [*JSON, (b"content-encoding", b"zstd")]).opaque
+
+
+def test_a_body_whose_decoder_is_missing_is_opaque(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    assert DEFAULT.body(b"\x28\xb5\x2f\xfd", [*JSON, (b"content-encoding", b"zstd")]).opaque
+
+
+def test_frames_and_members_behind_the_first_one_are_looked_into() -> None:
+    from timetracer_otel.redact.content_encoding import decode_body
+
+    for encoding, pack in (("zstd", zstandard.ZstdCompressor().compress), ("gzip", gzip.compress)):
+        data = b"".join(pack(part) for part in (b'{"a":1,', b"", b'"password":"p"}'))
+        made = DEFAULT.body(data, [*JSON, (b"content-encoding", encoding.encode())])
+        assert decode_body(made.data, encoding) == b'{"a":1,"password":"[REDACTED]"}'
+
+
+@given(
+    st.binary(max_size=3000),
+    st.sampled_from([1, 50, 5000]),
+    st.sampled_from(["gzip", "deflate", "br", "zstd"]),
+    st.integers(0, 5000),
+    st.integers(0, 255),
+)
+def test_a_damaged_body_is_decoded_up_to_its_damage(
+    data: bytes, times: int, encoding: str, at: int, byte: int
+) -> None:
+    from timetracer_otel.redact.content_encoding import decode_body, encode_body
+
+    data = data[:100] * times if times > 1 else data
+    whole = encode_body(data, encoding)
+    assert decode_body(whole, encoding) == data
+    cut = decode_body(whole[:at], encoding, damaged_too=True)
+    assert cut is None or data.startswith(cut)
+    broken = bytearray(whole)
+    broken[at % len(whole)] = byte
+    decode_body(bytes(broken), encoding, damaged_too=True)
 
 
 @given(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from datetime import datetime, timedelta
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -78,8 +79,9 @@ def _timings(event: DependencyEvent) -> dict[str, float]:
 def _head_ms(event: DependencyEvent) -> float:
     """When the answer began: with its headers, else with its first chunk, else with its end."""
     reply, body = event.result.reply, event.result.body
-    if isinstance(reply, dict) and isinstance(reply.get("head_ms"), float):
-        return float(reply["head_ms"])
+    head_ms = reply.get("head_ms") if isinstance(reply, dict) else None
+    if isinstance(head_ms, float) and isfinite(head_ms):
+        return head_ms
     return body.chunks[0][0] if body is not None and body.chunks else event.duration_ms
 
 
@@ -94,7 +96,7 @@ def _request(event: DependencyEvent) -> dict[str, Any]:
     ]
     made: dict[str, Any] = {
         "method": signature.method,
-        "url": (signature.url or "") + (f"?{urlencode(query)}" if query else ""),
+        "url": (signature.url or "") + (f"?{urlencode(query, errors='surrogatepass')}" if query else ""),
         "httpVersion": _http_version(event),
         "cookies": request_cookies(headers.get("cookie", "")),
         "headers": _headers(headers),

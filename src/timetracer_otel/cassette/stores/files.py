@@ -13,7 +13,7 @@ from typing import Protocol
 from timetracer_otel.cassette.codec import DECODE_ERRORS, describe
 from timetracer_otel.cassette.frames import FOOTER_KEY, BreakError, footer_start, objects
 from timetracer_otel.cassette.model import HeaderParts, from_maps, header_parts
-from timetracer_otel.cassette.reader import check_start, lay_out, load, object_at, read_cassette
+from timetracer_otel.cassette.reader import Source, check_start, lay_out, load, read_cassette
 from timetracer_otel.cassette.stores.base import Store, StoredEntry
 from timetracer_otel.cassette.stores.parts import is_part, is_running, recover
 from timetracer_otel.cassette.stores.places import SUFFIXES, cassette_name, claimed_path
@@ -260,15 +260,14 @@ def _quick_look(path: str, size: int) -> _Look | None:
         end = next(objects(head))[1]
     except (BreakError, StopIteration):
         return None
-    footer = object_at(tail, start - before_tail, len(tail), path)
+    footer = Source(path, tail, size).object_at(start - before_tail, len(tail), start)
     events = footer.get(FOOTER_KEY) if type(footer) is dict else None
     if type(events) is not int:
         return None
-    return header_parts(object_at(head, 0, end, path)), footer, events
+    return header_parts(Source(path, head, size).object_at(0, end)), footer, events
 
 
 def _full_look(path: str) -> _Look:
-    name, data = load(path)
-    layout = lay_out(data, name)
-    footer = object_at(data, *layout.footer, name) if layout.footer is not None else None
-    return header_parts(object_at(data, *layout.header, name)), footer, len(layout.events)
+    source = load(path)
+    layout = lay_out(source)
+    return header_parts(source.object_at(*layout.header)), layout.footer, len(layout.events)

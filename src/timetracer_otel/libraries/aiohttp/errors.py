@@ -26,7 +26,11 @@ __all__ = ["rebuilt_error", "recorded_error"]
 
 _MARK: Final = "aiohttp"
 """Key of the maps that stand in for an object."""
-_ROOTS: Final = ("aiohttp", "aiodns", "backports", "brotli", "brotlicffi", "compression", "isal", "zlib_ng")
+_MODULES: Final = (
+    *("aiohttp", "aiodns", "aiodns.error", "backports.zstd", "brotli", "brotlicffi", "compression.zstd"),
+    *("isal.isal_zlib", "zlib_ng.zlib_ng"),
+)
+"""aiohttp, what resolves names for it, and what decodes bodies for it."""
 _MESSAGES: Any = (RawResponseMessage, RawResponseMessagePy)
 _MESSAGE: Final = ("code", "reason", "should_close", "compression", "upgrade", "chunked")
 
@@ -94,7 +98,7 @@ def rebuilt_error(error: RecordedError, request: Any) -> BaseException:
     def restored(item: Any) -> Any:
         return _object(item, request) if type(item) is dict and _MARK in item else item
 
-    rebuilt = rebuild_error(_mapped(error, restored, str), _ROOTS)
+    rebuilt = rebuild_error(_mapped(error, restored, str), _MODULES)
     _tie(rebuilt)
     return rebuilt
 

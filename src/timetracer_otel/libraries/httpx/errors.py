@@ -29,7 +29,11 @@ def rebuilt_in(family: dict[str, str], error: RecordedError) -> BaseException:
     Raises:
         CassetteError: It cannot be rebuilt.
     """
-    return rebuild_error(_renamed(error, family), family.values())
+    return rebuild_error(_renamed(error, family), {*family.values(), *_BELOW})
+
+
+_BELOW = ("h11._util", "h2.exceptions", "hpack.exceptions", "hyperframe.exceptions", "socksio.exceptions")
+"""Modules of errors that a replay may have to import: what uses them runs only where there is a network."""
 
 
 def _renamed(error: RecordedError, family: dict[str, str]) -> RecordedError:

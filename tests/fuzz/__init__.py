@@ -1,0 +1,1 @@
+"""Coverage-guided fuzzing of everything that a stranger's cassette goes through."""

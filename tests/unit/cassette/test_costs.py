@@ -1,0 +1,98 @@
+"""What reading a file of a stranger costs: memory and time in proportion to the file, whatever is in it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.cassette.hostile_files import hostile_files
+
+MEASURE = """
+    import ctypes, gc, json, os, resource, sys, time
+    from timetracer_otel.cassette import read_cassette
+    from timetracer_otel.exceptions import CassetteError
+
+    def facts(name):
+        with open("/proc/self/status") as file:
+            return next(int(line.split()[1]) << 10 for line in file if line.startswith(name))
+
+    def cost_of(path):
+        size = os.stat(path).st_size
+        for warm in warm_files:  # A forked process has its parent's memory, but maps its libraries anew.
+            read_cassette(warm)
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")  # the peak begins anew
+        before = facts("VmRSS")
+        allowed = (1 << 20) + 64 * size
+        # Address space comes in arenas of 1 MiB, and zstd asks for a window of 8 MiB that it does not use.
+        resource.setrlimit(resource.RLIMIT_AS, (facts("VmSize") + allowed + (12 << 20),) * 2)
+        began = time.process_time()
+        try:
+            read_cassette(path)
+            end = "read"
+        except CassetteError as fault:
+            end = str(fault)
+        except BaseException as fault:
+            end = f"raised {type(fault).__name__}"
+        return {"size": size, "took": time.process_time() - began, "peak": facts("VmHWM") - before, "end": end}
+
+    warm_files = [path for path in sys.argv[1:] if path.endswith("warm")]
+    for warm in warm_files * 20:
+        read_cassette(warm)
+    gc.collect()
+    for path in sys.argv[1:]:
+        reader, writer = os.pipe()
+        child = os.fork()
+        if not child:
+            os.write(writer, json.dumps(cost_of(path)).encode())
+            os._exit(0)
+        os.close(writer)
+        print(json.dumps([path, json.loads(os.read(reader, 1 << 16) or "null")]))
+        os.waitpid(child, 0)
+        os.close(reader)
+"""
+
+
+@pytest.fixture(scope="module")
+def costs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What reading each of the files cost, each in a process of its own with a limit of memory."""
+    folder = tmp_path_factory.mktemp("hostile")
+    golden = Path(__file__).parents[2] / "golden"
+    paths = {}
+    for kind in ("", ".gz", ".zst"):
+        paths["warm" + kind] = folder / f"{kind}.warm"
+        paths["warm" + kind].write_bytes((golden / f"v1.msgpack{kind}").read_bytes())
+    for number, (name, make) in enumerate(hostile_files().items()):
+        paths[name] = folder / str(number)
+        paths[name].write_bytes(make())
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(MEASURE), *map(str, paths.values())],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr
+    found = dict(map(json.loads, done.stdout.splitlines()))
+    return {name: found[str(path)] for name, path in paths.items()}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts memory by /proc and RLIMIT_AS")
+@pytest.mark.parametrize("name", hostile_files())
+def test_a_hostile_file_costs_64_times_its_size_in_memory_and_seconds_at_most(
+    costs: dict[str, Any], name: str
+) -> None:
+    cost = costs[name]
+    print(f"{name}: {cost}")
+    assert cost is not None
+    assert not cost["end"].startswith("raised"), cost["end"]
+    assert cost["peak"] <= (1 << 20) + 64 * cost["size"], cost
+    # On a machine that does nothing else it is a second for 10 MiB, but for extension types and the smallest of
+    # events (docs/safety.md). Once, these took minutes.
+    assert cost["took"] <= 0.5 + 8 * cost["size"] / (10 << 20), cost
