@@ -23,7 +23,7 @@ __all__ = ["LONG", "is_long", "is_spread", "make_scheduler", "scope_of"]
 
 LONG = (
     *("tests/contract/test_hash_seeds.py", "tests/docs/test_commands.py", "tests/faults/test_kill.py"),
-    *("tests/faults/test_sigterm.py", "tests/hybrid/test_fresh_values.py", "tests/hybrid/test_interleavings.py"),
+    *("tests/faults/test_sigterm.py", "tests/hybrid/test_order_service.py", "tests/hybrid/test_interleavings.py"),
     *("tests/load/test_load.py", "tests/process/test_jobs.py", "tests/process/test_startup_calls.py"),
     *("tests/tooling/test_skips.py", "tests/verify/test_verify.py", "tests/verify/test_verify_frameworks.py"),
     "tests/verify/test_verify_jobs.py",

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from timetracer_otel.base.printable import lines_of
 from timetracer_otel.cli.bad_input import CommandError, one_line
 
 if TYPE_CHECKING:
@@ -173,7 +174,8 @@ def run(args: argparse.Namespace) -> int:
             else:
                 service.wait_until_listening(args.start_timeout)
         except ServiceError as error:
-            print(f"timetracer-otel: {one_line(str(error))}", file=sys.stderr)
+            # With what the service printed, in lines of its own.
+            print(f"timetracer-otel: {lines_of(str(error))}", file=sys.stderr)
             return 1
         return int(not verify(runner, service, planned, args.jobs, args.junit_xml, print, queue))
 
