@@ -29,6 +29,7 @@ from timetracer_otel.cassette import read_cassette, save_cassette
 from timetracer_otel.constants import TraceMode
 from timetracer_otel.context import get_current_session
 from timetracer_otel.exceptions import ConfigurationError, ReplayFailedError
+from timetracer_otel.guard import network_guard
 from timetracer_otel.process.runtime import runtime
 from timetracer_otel.pytest_plugin import ReplayFixture
 from timetracer_otel.pytest_plugin.sessions import CASSETTE
@@ -217,6 +218,7 @@ def test_a_folder_answers_the_requests_of_a_test(
     assert "users/7" in str(failed.value)
     assert len(failed.value.verdict.misses) == 1
     assert runtime().mode is TraceMode.OFF
+    assert not network_guard.guarded, "the block that was refused left nothing behind"
     assert not (folder / "shop.db").exists()
     used = {value for name, value in request.node.user_properties if name == CASSETTE}
     assert used == set(map(str, path.parent.glob("*.msgpack")))

@@ -140,13 +140,15 @@ class FolderReplay:
         self._begun: list[ReplaySession] | None = None if by_environment else []
         """The sessions of all requests up to now. Only a block has them, which ends soon."""
         self._open: dict[ReplaySession, _Open] = {}
+        # What may fail comes first: nobody undoes what follows.
+        blocked = self.outside() if config.block_network else None
         self._has_clock = recorded_clock.is_wanted(config)
         if self._has_clock:
             recorded_clock.begin_at(min(self.index.recorded_at))
         self._watches = True
         closed_world.watch(config.live_hosts)
-        if config.block_network:
-            closed_world.block(self.outside())
+        if blocked is not None:
+            closed_world.block(blocked)
 
     def outside(self) -> FolderSession:
         """The session of calls outside any request. It answers from what was recorded outside any request."""

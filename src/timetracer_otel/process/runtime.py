@@ -183,16 +183,20 @@ class Runtime:
         """Answer each request from a folder until `end_folder`, as a block asks for it.
 
         Raises:
-            ConfigurationError: The process records or replays already, by its environment or another such block.
+            ConfigurationError: The process records or replays already, by its environment or another such block. The
+                folder is closed then.
         """
         with self._lock:
-            if self.is_active:
-                raise ConfigurationError(
-                    "replay: the replay of a folder is for the whole process, which records or replays already. End "
-                    "the other block first, or unset TIMETRACER_MODE."
-                )
-            self._folder = folder
-            self.takes_requests = True
+            is_free = not self.is_active
+            if is_free:
+                self._folder = folder
+                self.takes_requests = True
+        if not is_free:
+            folder.close()
+            raise ConfigurationError(
+                "replay: the replay of a folder is for the whole process, which records or replays already. End the "
+                "other block first, or unset TIMETRACER_MODE."
+            )
         set_ambient_lookup(self.ambient_session)
         self.watch_spans()
 
