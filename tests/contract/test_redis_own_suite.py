@@ -12,6 +12,8 @@ from unittest.mock import Mock
 import pytest
 import redis
 import redis.asyncio
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.contract.redis_contract import VERSION
 from tests.servers.redis import RedisServer
@@ -198,7 +200,8 @@ def test_a_connection_that_was_played_is_made_when_it_is_used_for_real(
 
 
 def with_passwords(port: int) -> list[Any]:
-    client = redis.Redis(port=port)
+    # A password that is refused counts as a lost connection: by default the client tries again, for seconds.
+    client = redis.Redis(port=port, retry=Retry(NoBackoff(), 1))
     seen: list[Any] = [client.config_set("masterauth", "s3cret-one"), client.config_get("masterauth")]
     for words in (("AUTH", "ada", "s3cret-two"), ("NOSUCH", "s3cret-three")):
         try:

@@ -1,7 +1,7 @@
 """SQLAlchemy keeps the contract over every driver, also where calls are added to a cassette (``new_episodes``).
 
-PostgreSQL's drivers share the cases: each case is run over one driver that is synchronous and one that is not, and
-over all of them in ``make fuzz``.
+PostgreSQL's drivers share the cases: each case is run over one driver that is synchronous and one that is not. So do
+SQLite's, of which each case is run over one. In ``make fuzz`` each is run over all of them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tests.contract.sql_flavour import SqlFlavour
 # The first test of a class makes all runs that need the database: on a busy machine that takes minutes.
 pytestmark = pytest.mark.timeout(1200)
 
+one_driver_of_sqlite_a_case = Shares("drivers of SQLite")
 one_driver_a_case = Shares("drivers of PostgreSQL")
 one_async_driver_a_case = Shares("asynchronous drivers of PostgreSQL")
 
@@ -27,10 +28,12 @@ class _SqlAlchemy(AddingContract):
         cls.cases = cls.flavour.cases
 
 
+@one_driver_of_sqlite_a_case
 class TestSqlite(_SqlAlchemy):
     flavour = SqlFlavour("sqlite")
 
 
+@one_driver_of_sqlite_a_case
 class TestAiosqlite(_SqlAlchemy):
     flavour = SqlFlavour("aiosqlite")
 

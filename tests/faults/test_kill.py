@@ -21,7 +21,7 @@ from tests.loopback import Loopback
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks, and sends signals")
 
 ROOT = Path(__file__).parents[2]
-KILLS = int(os.environ.get("FAULT_KILLS", "5"))
+KILLS = int(os.environ.get("FAULT_KILLS", "4"))
 """How often; ``make suite-faults`` does it a few hundred times. The moments depend on the seed of the run."""
 LONGEST_S = 2.5
 """A service is killed somewhere in its first seconds, so many."""

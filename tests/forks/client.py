@@ -118,7 +118,9 @@ def run(
         connection.connect(_server(loaded, next(_turns) % 2))
         data = json.dumps(asked).encode() + b"\n"
         sent = socket.send_fds(connection, [data], [nothing.fileno(), *(write for _, write in pipes)])
-        connection.sendall(data[sent:])
+        if sent < len(data):
+            # Not of nothing: a program that has ended already has closed the other end.
+            connection.sendall(data[sent:])
         for _, write in pipes:
             os.close(write)
         answers = connection.makefile("rb")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,9 +42,7 @@ class Planter:
 
     def __init__(self, first: int = 0) -> None:
         self._numbers = itertools.count(first)
-        self._kinds = itertools.cycle(FORMS)
-        self._plain = itertools.cycle([plain, odd])
-        self._turns = itertools.count()
+        self._begin_cycles(0)
         self._thorough = False
         self.planted: list[Planted] = []
         self._scene = ""
@@ -61,6 +60,14 @@ class Planter:
         """
         self._scene, self._reveal, self._ready, self._later = name, reveal, [], []
         self._thorough = thorough
+        # A scene has the same texts, but for their numbers, whichever others are played; another one has others.
+        self._begin_cycles(zlib.crc32(name.encode()))
+
+    def _begin_cycles(self, at: int) -> None:
+        kinds = list(FORMS)
+        self._kinds = itertools.cycle([*kinds[at % len(kinds) :], *kinds[: at % len(kinds)]])
+        self._plain = itertools.cycle([plain, odd])
+        self._turns = itertools.count(at)
 
     def end_scene(self) -> None:
         """Reveal the secrets that are to be found after they stood elsewhere."""
@@ -78,10 +85,14 @@ class Planter:
         number = next(self._numbers)
         return self._note(number, place, "a name in the answer", next(self._plain)(number))
 
-    def form(self, place: str, kind: str | None = None, *, lines: bool = True) -> str:
-        """A text that holds a secret of a well-known form; ``lines``: which may be several lines."""
+    def form(self, place: str, kind: str | None = None, *, lines: bool = True, longest: int | None = None) -> str:
+        """A text that holds a secret of a well-known form, maybe of several lines, or of so many characters."""
         number = next(self._numbers)
-        kind = kind or next(kind for kind in self._kinds if lines or kind != "pem")
+        kind = kind or next(
+            kind
+            for kind in self._kinds
+            if (lines or kind != "pem") and (longest is None or len(FORMS[kind](number)) <= longest)
+        )
         return self._note(number, place, f"its form ({kind})", FORMS[kind](number))
 
     def known(self, place: str, make: Callable[[int], str] = plain) -> str:
@@ -106,7 +117,13 @@ class Planter:
         return self._note(number, place, "a later call", make(number))
 
     def anywhere(
-        self, place: str, *, escapes: bool = True, lines: bool = True, backwards: bool = True
+        self,
+        place: str,
+        *,
+        escapes: bool = True,
+        lines: bool = True,
+        backwards: bool = True,
+        longest: int | None = None,
     ) -> Iterator[str]:
         """Texts for a place that no name tells of.
 
@@ -115,9 +132,10 @@ class Planter:
             escapes: Whether it takes any character.
             lines: Whether it takes the ends of lines.
             backwards: Whether a call that comes later may tell.
+            longest: How many characters it takes, where it does not take all.
         """
         ways: list[Callable[[], str]] = [
-            lambda: self.form(place, lines=lines),
+            lambda: self.form(place, lines=lines, longest=longest),
             lambda: self.known(place),
         ]
         if escapes:

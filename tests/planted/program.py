@@ -1,6 +1,6 @@
 """Makes calls of every library with secrets in them, in requests to two services and outside of any.
 
-Usage: ``python -m tests.planted.program FOLDER FIRST [SCENE ...]``. Where servers are is told by the environment.
+Usage: ``python -m tests.planted.program FOLDER FIRST SCENE ...``. Where servers are is told by the environment.
 In FOLDER it notes what it has planted, and copies the files that are on disk while a request runs.
 """
 
@@ -167,7 +167,7 @@ def _redis_aside(url: str) -> Callable[..., object]:
     return run
 
 
-THOROUGH = {"http httpx", "redis sync", "sql sqlite", "sql psycopg", "spans all"}
+THOROUGH = {"http httpx", "http requests", "redis sync", "redis async", "sql sqlite", "sql psycopg", "spans all"}
 """What the plugins of the same kind have in common is tried here with each way to write a secret."""
 SCENES = [
     *("http httpx", "http requests", "http httpx async", "http aiohttp", "redis sync", "redis async"),
@@ -178,7 +178,7 @@ SCENES = [
 def main() -> None:
     planter = Planter(FIRST)
     scenes = Scenes(planter)
-    wanted = sys.argv[3:] or [*SCENES, "process", "long", "web fastapi", "web flask"]
+    wanted = sys.argv[3:]
     if "process" in wanted:
         # Outside of any request: calls go to the disk as they end.
         for name in ("http httpx", "redis sync", "sql sqlite", "spans all"):

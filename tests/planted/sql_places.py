@@ -105,8 +105,8 @@ def _plant(planter: Planter, connection: sa.Connection, backwards: bool) -> None
     if driver in ("psycopg", "psycopg2", "asyncpg", "pymysql"):
         raw("SELECT 1")
 
-    def texts(place: str, *, escapes: bool = True) -> list[str]:
-        return list(planter.anywhere(place, escapes=escapes, backwards=backwards))
+    def texts(place: str, *, escapes: bool = True, longest: int | None = None) -> list[str]:
+        return list(planter.anywhere(place, escapes=escapes, backwards=backwards, longest=longest))
 
     for text in texts("another bound value"):
         run("SELECT id FROM people WHERE name = :of", {"of": text})
@@ -128,8 +128,9 @@ def _plant(planter: Planter, connection: sa.Connection, backwards: bool) -> None
             run("INSERT INTO people (id, note) VALUES (12, :note)", {"note": text})
     for text in texts("comment", escapes=False):
         raw(f"SELECT 1 /* {text} */")
-    for text in texts("label", escapes=False):
-        raw(f'SELECT 1 AS "{text[-50:]}"' if dialect != "mysql" else f"SELECT 1 AS `{text[-50:]}`")
+    # PostgreSQL cuts a longer name, in which nothing can be known.
+    for text in texts("label", escapes=False, longest=60):
+        raw(f'SELECT 1 AS "{text}"' if dialect != "mysql" else f"SELECT 1 AS `{text}`")
     for text in texts("table that is missing", escapes=False):
         quote = "`" if dialect == "mysql" else '"'
         raw(f"SELECT * FROM {quote}{text}{quote}")

@@ -135,10 +135,10 @@ def test_many_processes_record_and_leave_whole_files(pytester: pytest.Pytester, 
             assert httpx.get(f"URL/users/{number}").json()["id"] == number
         """,
     )
-    run(pytester, "-n", "3").assert_outcomes(passed=20)
+    run(pytester, "-n", "2").assert_outcomes(passed=20)
     assert len(files(pytester)) == 20
     upstream.stop()
-    run(pytester, "-n", "3", "--timetracer-record-mode=none", "--timetracer-orphans").assert_outcomes(passed=20)
+    run(pytester, "-n", "2", "--timetracer-record-mode=none", "--timetracer-orphans").assert_outcomes(passed=20)
 
 
 UNDO = "undo the change in the call, or record again. To call for real, name the library in live_plugins."

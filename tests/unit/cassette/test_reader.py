@@ -334,13 +334,16 @@ def test_what_packs_like_a_bomb_is_stored_so_that_it_can_be_read(
     whole = cassette_to_bytes(cassette, kind)
     assert replace(cassette_from_bytes(whole, "a"), path=None) == cassette
     assert whole == cassette_to_bytes(cassette, kind)
-    assert len(whole) < len(cassette_to_bytes(cassette)) * 2
+    plain = len(cassette_to_bytes(cassette))
+    assert len(whole) < plain * 2
     if kind is not CompressionType.NONE and name == "zeros":
-        assert len(whole) < len(cassette_to_bytes(cassette)) / 10
+        assert len(whole) < plain / 10
     with AppendWriter(tmp_path / "appended", cassette, kind) as writer:
         for event in cassette.events:
             writer.append(event)
-            assert len(read_cassette(writer.path).events) == writer.events
+            # Behind the event that packs like a bomb, and behind the last one: to read it takes long.
+            if writer.events in (1, len(cassette.events)):
+                assert len(read_cassette(writer.path).events) == writer.events
         writer.finish(cassette)
     assert replace(read_cassette(writer.path), path=None) == cassette
 
