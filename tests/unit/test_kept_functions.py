@@ -111,11 +111,14 @@ class TestKept:
         def others(self: Any) -> str:
             return "other"
 
+        async def awaited_others(self: Any) -> str:
+            return "other"
+
         patch = KeptPatch(library, name, _noting(note, "a"))
         patch.apply()
-        kept.__code__ = others.__code__
+        kept.__code__ = (awaited_others if name == "awaited" else others).__code__
         patch.undo()
-        assert kept(library()) == "other"
+        assert _result(kept(library())) == "other"
 
 
 class _Proxy:
