@@ -61,7 +61,7 @@ demo: $(STAMPS)/installed ## record a small service, stop its upstream, replay i
 	@$(CLEAN) $(BIN)/python docs/demo/run.py
 
 test: $(STAMPS)/installed ## set up and run the tests, with branch coverage where Python is 3.12 or newer
-	@echo "running the tests, $(WORKERS) at a time (about 5 minutes on two cores$(if $(filter 1,$(TRACES_SAFELY)),$(COMMA) and more with coverage))"
+	@echo "running the tests, $(WORKERS) at a time (about 4 minutes on two cores$(if $(filter 1,$(TRACES_SAFELY)),$(COMMA) and more with coverage))"
 	@echo "left to other targets: $(ELSEWHERE)"
 ifeq ($(TRACES_SAFELY),1)
 	@rm -rf .coverage

@@ -24,7 +24,10 @@ def main(path: str, *arguments: str) -> int:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(path)
         data = json.dumps(asked).encode() + b"\n"
-        connection.sendall(data[socket.send_fds(connection, [data], [0, 1, 2]) :])
+        sent = socket.send_fds(connection, [data], [0, 1, 2])
+        if sent < len(data):
+            # Not of nothing: a program that has ended already has closed the other end.
+            connection.sendall(data[sent:])
         with connection.makefile("rb") as answers:
             pid = int(answers.readline())
             for number in _PASSED_ON:

@@ -160,6 +160,8 @@ def _become(asked: Any, path: list[str]) -> tuple[str, str]:
     main.__builtins__ = __builtins__  # type: ignore[attr-defined]
     sys.modules["__main__"] = main
     sys.argv[:] = [how or what, *words]
+    # Debian's Python has one of its own, which was imported when the server began.
+    sys.modules.pop("sitecustomize", None)
     site.execsitecustomize()
     sys.path.insert(0, {"-c": "", "-m": str(Path.cwd())}.get(how, str(Path(what).resolve().parent)))
     return how, what
