@@ -13,14 +13,14 @@ import hashlib
 import hmac
 import json
 import secrets
-import sys
-import threading
 import time
 import uuid
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
+
+from tests.servers._serving import serve
 
 __all__ = ["CATALOGUE", "CLIENT", "SIGNING_KEY", "signature_of"]
 
@@ -166,14 +166,5 @@ class _Upstream(BaseHTTPRequestHandler):
         pass
 
 
-def main() -> None:
-    """Serve until the standard input ends."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Upstream)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(json.dumps({"ports": {"http": server.server_port}}), flush=True)
-    sys.stdin.read()
-
-
 if __name__ == "__main__":
-    main()
+    serve("http", _Upstream)

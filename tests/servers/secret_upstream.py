@@ -10,11 +10,9 @@ import hashlib
 import json
 import re
 import secrets
-import sys
-import threading
 import time
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -25,6 +23,8 @@ from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from werkzeug.security import generate_password_hash
+
+from tests.servers._serving import serve
 
 __all__ = ["CLIENT", "PASSWORD", "SIGNING_KEY"]
 
@@ -189,14 +189,5 @@ class _Upstream(BaseHTTPRequestHandler):
         pass
 
 
-def main() -> None:
-    """Serve until the standard input ends."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Upstream)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(json.dumps({"ports": {"http": server.server_port}}), flush=True)
-    sys.stdin.read()
-
-
 if __name__ == "__main__":
-    main()
+    serve("http", _Upstream)
