@@ -14,14 +14,15 @@ from functools import partial
 from types import BuiltinFunctionType, ModuleType
 from typing import Any
 
-from timetracer_otel.base.patching import Function, Patch, Seams, Undoable
+from timetracer_otel.base.patching import Function, Patch, Undoable
 from timetracer_otel.base.rebinding import Rebound, is_immutable, subclasses_of, with_methods
 from timetracer_otel.calls.registry import Connector, Connectors
+from timetracer_otel.guard.declared_seams import DeclaredSeams
 
 __all__ = ["CConnections"]
 
 
-class CConnections:
+class CConnections(DeclaredSeams[Connectors]):
     """The declared functions, replaced by ones that call ``check`` first, with the address and the library.
 
     Not safe from several threads at once: the guard calls it under its lock.
@@ -32,8 +33,8 @@ class CConnections:
     """
 
     def __init__(self, check: Callable[[str, str | None, bool], None]) -> None:
+        super().__init__()
         self._check = check
-        self._seams: dict[str, Seams] = {}
         self._names: dict[str, str] = {}
         self._classes: dict[type[Any], tuple[type[Any], tuple[str | None, ...] | None]] = {}
         self.know(_OF_LOOPS)
@@ -46,19 +47,7 @@ class CConnections:
             names: By package: what the library is called, where that is another name.
         """
         self._names.update(names or {})
-        for module, declared in connectors.items():
-            if module not in self._seams:
-                self._seams[module] = Seams("guard", (module,), partial(self._patches, declared))
-
-    def install(self) -> None:
-        """Replace the functions, now or when their module is imported; harmless when repeated."""
-        for seams in self._seams.values():
-            seams.install()
-
-    def remove(self) -> None:
-        """Put the originals back; harmless when repeated."""
-        for seams in self._seams.values():
-            seams.remove()
+        self._declare(connectors)
 
     def _patches(self, declared: Connectors, module: ModuleType) -> list[Undoable]:
         patches: list[Undoable] = []

@@ -11,51 +11,36 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from timetracer_otel.base.patching import Function, Patch, Seams, Undoable
+from timetracer_otel.base.patching import Function, Patch, Undoable
 from timetracer_otel.base.rebinding import Rebound
 from timetracer_otel.calls.registry import Verifier
 from timetracer_otel.current import get_current_session
+from timetracer_otel.guard.declared_seams import DeclaredSeams
 from timetracer_otel.session import ReplaySession
 
 __all__ = ["Verifiers"]
 
 
-class Verifiers:
+class Verifiers(DeclaredSeams[tuple[Verifier, ...]]):
     """The declared functions, replaced by ones that refuse. Not safe from several threads at once: the guard calls it
     under its lock.
     """
 
-    def __init__(self) -> None:
-        self._seams: dict[str, Seams] = {}
-
     def know(self, verifiers: Mapping[str, tuple[Verifier, ...]]) -> None:
         """Add modules with such functions. A module that is known already stays as it is."""
-        for module, declared in verifiers.items():
-            if module not in self._seams:
-                self._seams[module] = Seams("guard", (module,), partial(_patches, declared))
+        self._declare(verifiers)
 
-    def install(self) -> None:
-        """Replace the functions, now or when their module is imported; harmless when repeated."""
-        for seams in self._seams.values():
-            seams.install()
-
-    def remove(self) -> None:
-        """Put the originals back; harmless when repeated."""
-        for seams in self._seams.values():
-            seams.remove()
-
-
-def _patches(declared: tuple[Verifier, ...], module: ModuleType) -> list[Undoable]:
-    patches: list[Undoable] = []
-    for verifier in declared:
-        owner, _, name = verifier.name.rpartition(".")
-        wrap = partial(_refusing, verifier, f"{module.__name__.partition('.')[0]}.{verifier.name}")
-        if owner:
-            patches.append(Patch(getattr(module, owner), name, wrap))
-        else:
-            found = getattr(module, name)
-            patches.append(Rebound(found, wrap(found)))
-    return patches
+    def _patches(self, declared: tuple[Verifier, ...], module: ModuleType) -> list[Undoable]:
+        patches: list[Undoable] = []
+        for verifier in declared:
+            owner, _, name = verifier.name.rpartition(".")
+            wrap = partial(_refusing, verifier, f"{module.__name__.partition('.')[0]}.{verifier.name}")
+            if owner:
+                patches.append(Patch(getattr(module, owner), name, wrap))
+            else:
+                found = getattr(module, name)
+                patches.append(Rebound(found, wrap(found)))
+        return patches
 
 
 def _refusing(verifier: Verifier, name: str, original: Function) -> Function:
