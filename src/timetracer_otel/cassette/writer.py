@@ -215,12 +215,11 @@ class AppendWriter:
     def _pad_for(self, part: bytes) -> bytes:
         """What a header, event or footer is filled up with, so that the file up to it can be read."""
         self._weight.add(part)
-        own = len(part)
-        if self._compresses:
+        lacking = self._weight.lacking(self._file_bytes + (0 if self._compresses else len(part)))
+        if lacking and self._compresses and len(part) > _QUICK_BYTES:
             # How well it packs is known when it is written, and cannot be changed then. What a quick packer cannot do
             # here, the next part makes good.
-            own = len(zlib.compress(part, 1)) // 2 if own > _QUICK_BYTES else 0
-        lacking = self._weight.lacking(self._file_bytes + own)
+            lacking = self._weight.lacking(self._file_bytes + len(zlib.compress(part, 1)) // 2)
         return padding(lacking, self._offset)
 
     def _put(self, data: bytes, *, last: bool = False) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from timetracer_otel.constants import REDACTED
 from timetracer_otel.redact.secret_forms import well_known_secrets
+from timetracer_otel.redact.splice import Edit, apply_edits
 from timetracer_otel.redact.value_forms import KNOWN_PREFIX
 
 __all__ = ["without_known_forms"]
@@ -24,12 +25,12 @@ def without_known_forms(text: str, kept: Collection[str] = ()) -> str:
         kept: Pseudonyms, which may be shown.
     """
     data = text.encode("utf-8", "surrogatepass")
-    pieces, position = [], 0
-    for start, stop in well_known_secrets(data):
-        if data[start:stop].decode("utf-8", "surrogatepass") not in kept:
-            pieces += [data[position:start], REDACTED.encode()]
-            position = stop
-    made = b"".join([*pieces, data[position:]]).decode("utf-8", "surrogatepass")
+    edits = [
+        Edit(start, stop, REDACTED.encode())
+        for start, stop in well_known_secrets(data)
+        if data[start:stop].decode("utf-8", "surrogatepass") not in kept
+    ]
+    made = apply_edits(data, edits).decode("utf-8", "surrogatepass")
     if "…" not in made:
         return made
     return _CUT.sub(lambda found: found[0] if _begins_one(found[0][:-1], kept) else f"{REDACTED}…", made)
