@@ -23,7 +23,7 @@ from timetracer_otel.redact.forms import error_text, form_of
 from timetracer_otel.redact.redactor import RedactedBody, Redactor, headers_like, with_length
 from timetracer_otel.redact.urls import split_url
 from timetracer_otel.session.base import PendingCall
-from timetracer_otel.session.secret_book import SecretBook
+from timetracer_otel.session.secret_book import SecretBook, with_content
 from timetracer_otel.types import (
     BodySnapshot,
     Call,
@@ -370,13 +370,7 @@ class EventMaker:
             if self.redactor.is_damaged(body.data, pairs):
                 why = "is damaged in its encoding, and has a secret"
             headers = headers_like(headers, with_length(pairs, len(body.data), len(redacted.data)))
-            body = replace(
-                body,
-                data=redacted.data,
-                chunks=tuple((at, now) for (at, _), now in zip(body.chunks, redacted.sizes, strict=False)),
-                size_bytes=len(redacted.data),
-                hash=hashlib.sha256(redacted.data).hexdigest(),
-            )
+            body = with_content(body, redacted.data, redacted.sizes)
         return self._headers(headers), body, why
 
     def request(self, request: RequestSnapshot, failed: bool = False) -> RequestSnapshot:

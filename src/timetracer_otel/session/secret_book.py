@@ -47,7 +47,7 @@ from timetracer_otel.types import (
     header_pairs,
 )
 
-__all__ = ["SecretBook", "raw_texts"]
+__all__ = ["SecretBook", "raw_texts", "with_content"]
 
 _LONG = 10
 _LONGEST_JOINED = 16 * 1024
@@ -346,14 +346,19 @@ class SecretBook:
                 data, sizes = redacted.data, list(redacted.sizes)
                 plain = data if not encoding else decode_body(data, encoding) or b""
             if redacted is not None:
-                return replace(
-                    body,
-                    data=data,
-                    chunks=tuple((at, size) for (at, _), size in zip(body.chunks, sizes, strict=False)),
-                    size_bytes=len(data),
-                    hash=hashlib.sha256(data).hexdigest(),
-                )
+                return with_content(body, data, sizes)
         return body
+
+
+def with_content(body: BodySnapshot, data: bytes, sizes: Sequence[int]) -> BodySnapshot:
+    """A body with other bytes, whose chunks have these sizes and came when its own did."""
+    return replace(
+        body,
+        data=data,
+        chunks=tuple((at, size) for (at, _), size in zip(body.chunks, sizes, strict=False)),
+        size_bytes=len(data),
+        hash=hashlib.sha256(data).hexdigest(),
+    )
 
 
 def _has_only(event: DependencyEvent, bodies: Sequence[bytes]) -> bool:
