@@ -59,7 +59,7 @@ app = flask.Flask(__name__)
 @app.get("/total")
 def total():
     (HERE / f"here-{os.getpid()}").touch()
-    while len(list(HERE.glob("here-*"))) < int(os.environ.get("WORKERS", "1")):
+    while len(list(HERE.glob("here-*"))) < int(os.environ.get("SHOP_WORKERS", "1")):
         time.sleep(0.01)
     with engine.connect() as connection:
         count = connection.execute(sa.select(sa.func.count()).select_from(orders)).scalar_one()
@@ -121,7 +121,7 @@ def test_two_workers_have_the_whole_cassette_each(recorded: tuple[Path, Path, di
         port = free.getsockname()[1]
     env = environment({"httpx", "flask", "sqlalchemy"}, **changes)
     env |= {"TIMETRACER_MODE": "replay", "TIMETRACER_CASSETTE": str(path), "OTEL_TRACES_EXPORTER": "none"}
-    env |= {"WORKERS": "2", "PYTHONPATH": instrumented_path(str(folder), folder)}
+    env |= {"SHOP_WORKERS": "2", "PYTHONPATH": instrumented_path(str(folder), folder)}
     command = [sys.executable, script("gunicorn"), "-w", "2", "-b", f"127.0.0.1:{port}", "shop:app"]
     service = subprocess.Popen(command, env=env, cwd=folder, stderr=subprocess.PIPE, text=True)
     answers: list[dict[str, int]] = []
