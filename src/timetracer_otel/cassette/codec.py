@@ -15,6 +15,7 @@ from typing import Any, Final
 from msgpack import ExtType, Packer, Unpacker, unpackb  # type: ignore[import-untyped,unused-ignore]
 from msgpack.exceptions import UnpackException  # type: ignore[import-untyped,unused-ignore]
 
+from timetracer_otel.cassette.costs import OwnCosts, at_most
 from timetracer_otel.cassette.extensions import EXTENSIONS, check_hashes
 from timetracer_otel.cassette.scan import LOWERED, MAX_DEPTH, Survey, Unencodable, children
 from timetracer_otel.exceptions import CassetteError
@@ -68,10 +69,10 @@ def pack(value: Any) -> bytes:
     return pack_map(value, MAX_DEPTH)
 
 
-def pack_map(value: Any, levels: int = MAX_DEPTH + STRUCTURE_LEVELS) -> bytes:
-    """`pack` with room for the format's own maps around values."""
+def pack_map(value: Any, levels: int = MAX_DEPTH + STRUCTURE_LEVELS, own: OwnCosts | None = None) -> bytes:
+    """`pack` with room for the format's own maps around values; ``own`` is told what its extension types cost."""
     try:
-        return _pack_checked(value, levels)
+        return _pack_checked(value, levels, own)
     except Unencodable as fault:
         raise Unencodable(fault.reason, _place(value, levels)) from None
 
@@ -164,12 +165,12 @@ def _decode_extension(depth: int, how: dict[str, Any], code: int, payload: bytes
     return found(payload, lambda data: _decode(data, depth + 1, how))
 
 
-def _encode_extension(value: Any) -> Any:
+def _encode_extension(value: Any, pack: Callable[[Any], bytes]) -> Any:
     found = _ENCODERS.get(type(value))
     if found is None:  # The survey saw only known types, but another thread has put this value in since.
         raise Unencodable(f"{type(value).__qualname__} has no encoding")
     code, encode = found
-    return ExtType(code, encode(value, _pack_raw))
+    return ExtType(code, encode(value, pack))
 
 
 _DECODERS: Final[dict[int, Callable[[bytes, Callable[[bytes], Any]], Any]]] = {
@@ -179,28 +180,61 @@ _ENCODERS: Final[dict[type, tuple[int, Callable[[Any, Callable[[Any], bytes]], b
     row.kind: (row.code, row.encode) for row in EXTENSIONS
 }
 
-_idle_packers: list[Any] = []
-"""Packers that no thread uses at the moment. One packer serves one thread at a time; ``list.pop`` is atomic, so that
-two threads never get the same one."""
+
+class _Packing:
+    """A packer, and what the extension types cost that it has packed. Serves one thread at a time."""
+
+    __slots__ = ("_packer", "own")
+
+    def __init__(self) -> None:
+        self.own = OwnCosts()
+        self._packer = Packer(default=self._extension, strict_types=True)
+
+    def pack(self, value: Any) -> bytes:
+        self.own.clear()
+        data: bytes = self._packer.pack(value)
+        return data
+
+    def _extension(self, value: Any) -> Any:
+        extension = _encode_extension(value, self._part)
+        self.own.add(extension.code, extension.data)
+        return extension
+
+    def _part(self, value: Any) -> bytes:
+        return _pack_raw(value, self.own)
 
 
-def _pack_raw(value: Any) -> bytes:
+_idle: list[_Packing] = []
+"""Those that no thread uses at the moment. ``list.pop`` is atomic, so that two threads never get the same one."""
+
+
+def _pack_raw(value: Any, own: OwnCosts | None = None) -> bytes:
     try:
-        packer = _idle_packers.pop()
+        packing = _idle.pop()
     except IndexError:
-        packer = Packer(default=_encode_extension, strict_types=True)
-    data: bytes = packer.pack(value)
+        packing = _Packing()
+    data = packing.pack(value)
+    if own is not None:
+        own.spent += packing.own.spent
     if len(data) <= _KEPT_PACKER_BYTES:  # A packer's buffer never shrinks.
-        _idle_packers.append(packer)
+        _idle.append(packing)
     return data
 
 
-def _pack_checked(value: Any, levels: int) -> bytes:
+def _pack_checked(value: Any, levels: int, own: OwnCosts | None = None) -> bytes:
+    if own is not None:
+        own.clear()
     try:
         survey = Survey()
         survey.look((value,), levels)
         try:
-            data = _pack_raw(_lowered(value) if survey.lower else value)
+            if survey.lower:
+                data = _pack_raw(_lowered(value))
+            else:
+                data = _pack_raw(value, own)
+                if own is not None:
+                    own.spent += at_most(survey.items, survey.containers, survey.pairs, len(data))
+                    own.known = True
         except UnicodeEncodeError:
             data = _pack_raw(_lowered(value))
     except UnicodeEncodeError as fault:
@@ -226,10 +260,10 @@ def _lowered(value: Any) -> Any:
         try:
             value.encode("utf-8")
         except UnicodeEncodeError:
-            return _encode_extension(value)
+            return _encode_extension(value, _pack_raw)
         return value
     if kind in LOWERED:
-        return _encode_extension(value)
+        return _encode_extension(value, _pack_raw)
     if kind is dict:
         return {_lowered(key): _lowered(item) for key, item in value.items()}
     if kind in (list, tuple, set, frozenset):

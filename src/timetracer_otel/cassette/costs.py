@@ -3,7 +3,8 @@
 A few bytes of msgpack may stand for a large object. An empty map is one byte, and a dictionary of 64; a gigabyte of
 zeros packs into a megabyte. So the tokens of a stream are looked at first, and an estimate of the memory for what
 they stand for is added up. A stream that would cost more than `allowance` of its file is refused. The writer adds up
-the same, and where a recording packs too well for the reader, it adds bytes that do not pack (`padding`).
+the same, and where a recording packs too well for the reader, it adds bytes that do not pack (`padding`). Mostly it
+need not look at each token: it bounds the sum by how many values there are, and of which kinds (`OwnCosts`).
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from typing import Final
 __all__ = [
     "MAX_STREAM_RATIO",
     "Account",
+    "OwnCosts",
     "TooDenseError",
     "allowance",
+    "at_most",
     "file_bytes_for",
     "padding",
     "stream_allowance",
@@ -133,9 +136,7 @@ class Account:
         return containers + deepest
 
     def _extension(self, data: bytes, code: int, start: int, end: int, depth: int) -> int:
-        base, each_byte, each_item = _OF_CODE.get(code, _OTHER)
-        items = _count(data, start, end) if each_item else 0
-        self._add(base + each_byte * max(0, end - start) + each_item * items)
+        self._add(_of_extension(code, data, start, end))
         if code in _ZONED:
             zone = _zone(data[start:end])
             if zone is not None and zone not in self._zones:
@@ -144,6 +145,51 @@ class Account:
         if code in _OF_MSGPACK and depth < _DEEPEST:
             return 1 + self._scan(data, start, end, depth + 1)
         return 0
+
+
+class OwnCosts:
+    """Adds up a bound of what one object costs, while a writer packs it. Serves one thread.
+
+    The extension types are added one by one; what values stand in a tuple, a set or an error is left to `at_most`.
+    """
+
+    __slots__ = ("_zones", "known", "spent")
+
+    def __init__(self) -> None:
+        self.spent: int = 0
+        """Bytes, up to now."""
+        self.known: bool = False
+        """Whether all of the object was added."""
+        self._zones: set[bytes] = set()
+
+    def add(self, code: int, payload: bytes) -> None:
+        """Add one value of an extension type."""
+        self.spent += _of_extension(code, payload, 0, len(payload)) + _WITHIN.get(code, 0)
+        if code == _HEADERS:
+            self.spent += (_BYTES_OBJECT + _ITEM) * _count(payload, 0, len(payload))
+        if code in _ZONED:
+            zone = _zone(payload)
+            if zone is not None and zone not in self._zones:
+                self._zones.add(zone)
+                self.spent += _ZONE_OBJECT
+
+    def clear(self) -> None:
+        """Begin with another object."""
+        self.spent = 0
+        self.known = False
+        self._zones.clear()
+
+
+def at_most(items: int, containers: int, pairs: int, size: int) -> int:
+    """A bound of what `Account.charge` adds for an object, without its extension types (`OwnCosts`).
+
+    Args:
+        items: How many values stand in its containers, the keys of maps and the containers among them.
+        containers: How many of them are containers.
+        pairs: How many pairs its maps have, all together.
+        size: How many bytes the packed object has.
+    """
+    return (_TEXT_OBJECT + _ITEM) * items + _MAP * containers + _PAIR * pairs + _WIDEST * size
 
 
 _CONTAINER_BIT: Final = 64
@@ -156,6 +202,11 @@ _AT_ONCE: Final = 1 << 16
 _BYTES_OBJECT: Final = 64
 _TEXT_OBJECT: Final = 88
 _ZONE_OBJECT: Final = 8 << 10
+_MAP: Final = 240
+_PAIR: Final = 128
+_ITEM: Final = 8
+_WIDEST: Final = 4
+"""How many bytes a byte of text costs at most."""
 _DEEPEST: Final = 128
 """Deeper than what is decoded."""
 
@@ -169,11 +220,11 @@ _EXTENSIONS: Final = {0xC7: 1, 0xC8: 2, 0xC9: 4, **dict.fromkeys(range(0xD4, 0xD
 
 def _map(count: int) -> int:
     # A dictionary grows by steps; while it does, its old and its new table are there.
-    return 64 if not count else 240 + 128 * count
+    return 64 if not count else _MAP + _PAIR * count
 
 
 def _array(count: int) -> int:
-    return 64 + 8 * count
+    return 64 + _ITEM * count
 
 
 _FIXED: Final = {
@@ -228,6 +279,15 @@ is copied and checked), and for each item of the array in it. Those that take lo
 memory. See `timetracer_otel.cassette.extensions`."""
 _OF_MSGPACK: Final = frozenset({2, 3, 4, 6, 8, 9, 20, 22, 23})
 _ZONED: Final = frozenset({6, 8})
+_HEADERS: Final = 22
+_WITHIN: Final = {6: 512, 8: 512, 9: 320, 20: 320, _HEADERS: 64}
+"""A bound of what stands in the payload, of those that hold a few values of which a `Survey` does not know."""
+
+
+def _of_extension(code: int, data: bytes, start: int, end: int) -> int:
+    base, each_byte, each_item = _OF_CODE.get(code, _OTHER)
+    items = _count(data, start, end) if each_item else 0
+    return base + each_byte * max(0, end - start) + each_item * items
 
 
 def _count(data: bytes, start: int, end: int) -> int:

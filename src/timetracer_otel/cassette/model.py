@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 from timetracer_otel.cassette.codec import pack_map
+from timetracer_otel.cassette.costs import OwnCosts
 from timetracer_otel.cassette.frames import FOOTER_KEY, PAD_KEY, seal
 from timetracer_otel.cassette.scan import Unencodable
 from timetracer_otel.cassette.tables import Faults, Kind, MalformedError, Table, bounded, nested, scalar
@@ -281,14 +282,15 @@ _STATS: Final = Table(
 )
 
 
-def encode_event(event: DependencyEvent) -> tuple[bytes, Counter[str]]:
+def encode_event(event: DependencyEvent, own: OwnCosts | None = None) -> tuple[bytes, Counter[str]]:
     """One event, packed, and a count of what was left out of it, by reason.
 
     A value that has no faithful encoding is left out, and the event is kept. If the value was needed to answer the
     call (it was part of the signature or the result), the event says that it is not replayable, and why.
+    ``own`` is told what the extension types in it cost.
     """
     try:
-        return pack_map(_EVENT.to_map(event)), Counter()
+        return pack_map(_EVENT.to_map(event), own=own), Counter()
     except Unencodable:
         faults: Faults = []
         found = _EVENT.to_map(event, faults)
@@ -297,11 +299,12 @@ def encode_event(event: DependencyEvent) -> tuple[bytes, Counter[str]]:
     if needed and "not_replayable" not in found:
         found["not_replayable"] = "no faithful encoding of " + "; ".join(needed[:3])
     try:
-        return pack_map(found), _left_out("event.", faults)
+        return pack_map(found, own=own), _left_out("event.", faults)
     except Unencodable as fault:  # Each part can be packed, but they are too long together.
         for part in ("result", "call", "span"):
             found.pop(part, None)
-        return pack_map({**_EVENT.blank(), **found, "not_replayable": fault.reason}), Counter({fault.reason: 1})
+        left = {**_EVENT.blank(), **found, "not_replayable": fault.reason}
+        return pack_map(left, own=own), Counter({fault.reason: 1})
 
 
 def event_from(found: Any) -> DependencyEvent:

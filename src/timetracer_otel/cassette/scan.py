@@ -29,6 +29,7 @@ _NATIVE: Final = frozenset({type(None), bool, int, float, str, bytes})
 LOWERED: Final = frozenset({bytearray, memoryview})
 """Types that msgpack packs as ``bytes`` without asking our hook. `codec` lowers them to extension types before."""
 _CONTAINERS: Final = frozenset({dict, list, tuple, set, frozenset, RecordedError})
+_FIELDS_OF_ERROR: Final = len(tuple(RecordedError.__slots__))
 _KNOWN: Final = (
     _NATIVE
     | LOWERED
@@ -73,14 +74,18 @@ class Unencodable(TypeError):  # noqa: N818 - a public name
 class Survey:
     """One walk over a value. It raises `Unencodable` at the first type that cannot be packed."""
 
-    __slots__ = ("_containers", "doubtful", "lower")
+    __slots__ = ("containers", "doubtful", "items", "lower", "pairs")
 
     def __init__(self) -> None:
         self.lower = False
         """True if parts of the value must be converted before msgpack sees it (see `LOWERED`)."""
         self.doubtful = False
         """True if only packing tells whether each part has an encoding."""
-        self._containers = 0
+        self.items = 0
+        """How many values stand in containers, keys of maps and the containers included."""
+        self.containers = 0
+        self.pairs = 0
+        """How many pairs the maps have, all together."""
 
     def look(self, items: Collection[Any], room: int) -> None:
         """Walk over values and all below them, ``room`` levels deep.
@@ -88,6 +93,7 @@ class Survey:
         Raises:
             Unencodable: A type is not one of the format's, or the levels do not suffice.
         """
+        self.items += len(items)
         kinds = set(map(type, items))
         if kinds <= _NATIVE:
             return
@@ -104,16 +110,22 @@ class Survey:
         for item in items:
             kind = type(item)
             if kind in _CONTAINERS:
-                self._containers += 1
+                self.containers += 1
                 if kind is dict:
+                    self.pairs += len(item)
                     if item and frozenset(map(type, item)) != _TEXT_KEYS:
                         self.look(item, room - 1)
+                    else:
+                        self.items += len(item)
                     self.look(item.values(), room - 1)
                 elif kind is RecordedError:
+                    # It is packed as a map.
+                    self.pairs += _FIELDS_OF_ERROR
+                    self.items += _FIELDS_OF_ERROR
                     self.look([part for _, part in children(item)], room - 1)
                 else:
                     self.look(item, room - 1)
-        if self._containers > _MAX_CONTAINERS:
+        if self.containers > _MAX_CONTAINERS:
             raise Unencodable(f"more than {_MAX_CONTAINERS} containers")
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import threading
 import zlib
-from collections import Counter
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Final
 
 from timetracer_otel.cassette.compression import compressor
-from timetracer_otel.cassette.costs import Account, file_bytes_for, padding
+from timetracer_otel.cassette.costs import Account, OwnCosts, allowance, file_bytes_for, padding
 from timetracer_otel.cassette.frames import padded
 from timetracer_otel.cassette.model import encode_event, encode_footer, encode_header
 from timetracer_otel.cassette.whole_files import appearing, cannot_write, write_all, write_new
@@ -74,13 +72,13 @@ class _Pieces:
 
     def __init__(self, cassette: Cassette, name: str) -> None:
         self._cassette, self._name = cassette, name
-        self._weight = _Weight()
+        self._weight = _Weight(compresses=False)
 
     def packed(self, compression: CompressionType, pad_bytes: int = 0) -> Iterator[bytes]:
-        self._weight = _Weight()
+        self._weight = _Weight(compresses=compression is not CompressionType.NONE)
         squeeze = compressor(compression, self._name)
-        for part in _stream(self._cassette, padding(pad_bytes, 0)):
-            self._weight.add(part)
+        for part, own in _stream(self._cassette, padding(pad_bytes, 0)):
+            self._weight.add(part, own)
             yield squeeze.write(part)
         yield squeeze.finish()
 
@@ -118,7 +116,7 @@ class AppendWriter:
         self._pid = os.getpid()
         self._squeeze = compressor(compression, self.path)
         self._compresses = compression is not CompressionType.NONE
-        self._weight = _Weight()
+        self._weight = _Weight(compresses=self._compresses)
         self._file_bytes = 0
         self._offset = 0
         self._crc = 0
@@ -163,10 +161,11 @@ class AppendWriter:
             CassetteError: The writer is closed or belongs to another process, or the file cannot be written. The
                 writer is closed then, and what was written before can still be read.
         """
-        data, left_out = encode_event(event)
+        own = OwnCosts()
+        data, left_out = encode_event(event, own)
         with self._lock:
             self._check_open()
-            self._put(self._heavy_enough(data))
+            self._put(self._heavy_enough(data, own))
             self._events += 1
             self._left_out.update(left_out)
 
@@ -209,12 +208,12 @@ class AppendWriter:
                 path=self.path,
             )
 
-    def _heavy_enough(self, part: bytes) -> bytes:
-        return padded(part, self._pad_for(part))
+    def _heavy_enough(self, part: bytes, own: OwnCosts | None = None) -> bytes:
+        return padded(part, self._pad_for(part, own))
 
-    def _pad_for(self, part: bytes) -> bytes:
+    def _pad_for(self, part: bytes, own: OwnCosts | None = None) -> bytes:
         """What a header, event or footer is filled up with, so that the file up to it can be read."""
-        self._weight.add(part)
+        self._weight.add(part, own)
         lacking = self._weight.lacking(self._file_bytes + (0 if self._compresses else len(part)))
         if lacking and self._compresses and len(part) > _QUICK_BYTES:
             # How well it packs is known when it is written, and cannot be changed then. What a quick packer cannot do
@@ -244,15 +243,23 @@ _QUICK_BYTES: Final = 1 << 14
 class _Weight:
     """What a reader will have to spend on a stream, and how large its file must be for that."""
 
-    __slots__ = ("_account", "_stream_bytes")
+    __slots__ = ("_account", "_compresses", "_stream_bytes")
 
-    def __init__(self) -> None:
+    def __init__(self, *, compresses: bool) -> None:
         self._account = Account()
+        self._compresses = compresses
         self._stream_bytes = 0
 
-    def add(self, part: bytes) -> None:
-        self._account.charge(part, 0, len(part))
+    def add(self, part: bytes, own: OwnCosts | None) -> None:
+        """Add a header, event or footer, and what its extension types cost where that is known."""
         self._stream_bytes += len(part)
+        if own is not None and own.known:
+            # A bound will do for as long as the bytes that are there anyway pay for it.
+            bound = self._account.spent + own.spent
+            if bound <= (allowance(0) // 2 if self._compresses else allowance(self._stream_bytes)):
+                self._account.spent = bound
+                return
+        self._account.charge(part, 0, len(part))
 
     def lacking(self, file_bytes: int) -> int:
         """How many bytes that do not pack a file of this size must have in addition; 0 for none."""
@@ -261,16 +268,19 @@ class _Weight:
         return lacking + lacking // 8 + 1024 if lacking > 0 else 0
 
 
-def _stream(cassette: Cassette, pad: bytes) -> Iterator[bytes]:
-    offset = crc = 0
-    left_out: Counter[str] = Counter()
+def _stream(cassette: Cassette, pad: bytes) -> Iterator[tuple[bytes, OwnCosts | None]]:
+    header, left_out = encode_header(cassette)
+    yield header, None
+    offset, crc = len(header), zlib.crc32(header)
     ordered = sorted(cassette.events, key=lambda event: event.eid)
-    for part, lost in itertools.chain([encode_header(cassette)], map(encode_event, ordered)):
+    for event in ordered:
+        own = OwnCosts()
+        part, lost = encode_event(event, own)
         left_out += lost
         offset += len(part)
         crc = zlib.crc32(part, crc)
-        yield part
-    yield encode_footer(cassette, len(ordered), left_out, offset, crc, pad)
+        yield part, own
+    yield encode_footer(cassette, len(ordered), left_out, offset, crc, pad), None
 
 
 def _text(path: str | os.PathLike[str]) -> str:

@@ -23,6 +23,8 @@ from tests.examples import examples
 from tests.golden.make_golden import VALUES
 from tests.unit.cassette.same import same
 from timetracer_otel.cassette import Unencodable, pack, unpack
+from timetracer_otel.cassette.codec import pack_map
+from timetracer_otel.cassette.costs import Account, OwnCosts
 from timetracer_otel.cassette.extensions import EXTENSIONS
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.types import HeaderMap, RecordedError
@@ -100,6 +102,40 @@ def test_any_value_comes_back_with_its_type_at_every_level(value: Any) -> None:
 def test_what_comes_back_packs_to_the_same_bytes(value: Any) -> None:
     packed = pack(value)
     assert same(unpack(pack(unpack(packed))), unpack(packed))
+
+
+@given(ANYTHING | st.lists(ANYTHING, min_size=1).map(lambda items: items * 20))
+@examples(60)
+def test_a_reader_spends_no_more_on_a_value_than_its_writer_reckoned(value: Any) -> None:
+    own, account = OwnCosts(), Account()
+    data = pack_map(value, own=own)
+    account.charge(data, 0, len(data))
+    # It is not known of buffers and of text without UTF-8.
+    assert account.spent <= own.spent or not own.known
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *VALUES.values(),
+        *([each] * 100 for each in VALUES.values()),
+        [(number, f"name {number}", number * 1.5, None, "") for number in range(100)],
+        [{"id": number, "tags": [], "more": {}} for number in range(100)],
+        {f"key {number}": {number: number} for number in range(100)},
+        "long" * 10_000,
+        "\N{GRINNING FACE}" * 10_000,
+        [""] * 1000,
+        [RecordedError("a.B", "c", (1, "d"), {"e": [1]}, cause=RecordedError("f.G", ""))] * 100,
+        [HeaderMap([(b"a", b""), (b"b", b"c")])] * 100,
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_a_writer_reckons_is_near_what_a_reader_spends(value: Any) -> None:
+    own, account = OwnCosts(), Account()
+    data = pack_map(value, own=own)
+    account.charge(data, 0, len(data))
+    if own.known:
+        assert account.spent <= own.spent <= 5 * account.spent + 1000
 
 
 @given(st.binary(max_size=300))

@@ -11,9 +11,11 @@ import pytest
 from tests.golden.make_golden import golden
 from tests.unit.cassette.store_contract import StoreContract
 from timetracer_otel.cassette import CassetteStore, Store, save_cassette
+from timetracer_otel.cassette.stores import files
 from timetracer_otel.cassette.stores.places import claimed_path
 from timetracer_otel.constants import CompressionType
 from timetracer_otel.exceptions import CassetteError
+from timetracer_otel.types import Cassette
 
 
 class TestFolder(StoreContract):
@@ -100,3 +102,26 @@ def test_a_claim_ends_with_an_error(tmp_path: Path) -> None:
         with suppress(OSError), claimed_path(str(tmp_path), "a.msgpack") as path:
             assert Path(path).name == "a.msgpack"
             raise OSError("the disk is full")
+
+
+@pytest.mark.parametrize("put_back", [True, False])
+def test_a_cassette_that_is_replaced_while_it_is_read_is_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, put_back: bool
+) -> None:
+    store = CassetteStore(tmp_path / "c")
+    store.put(golden())
+    looks: list[Path] = []
+
+    def replaced(file: Path) -> tuple[Cassette, int]:
+        looks.append(file)
+        if len(looks) == 1:
+            store.delete(file)
+            if put_back:
+                assert store.put(golden()) == str(file)
+            raise FileNotFoundError(file)
+        return head(file)
+
+    head = files._head
+    monkeypatch.setattr(files, "_head", replaced)
+    assert [type(found) for found in store.heads()] == [Cassette] * put_back
+    assert len(looks) == 1 + put_back

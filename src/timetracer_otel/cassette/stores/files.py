@@ -5,10 +5,10 @@ from __future__ import annotations
 import builtins
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from timetracer_otel.cassette.codec import DECODE_ERRORS, describe
 from timetracer_otel.cassette.frames import FOOTER_KEY, BreakError, footer_start, objects
@@ -25,6 +25,9 @@ from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.types import Cassette
 
 __all__ = ["CassetteStore", "StoredCassette", "head_of", "write_cassette"]
+
+
+_T = TypeVar("_T")
 
 
 class _Recorded(Protocol):
@@ -139,12 +142,9 @@ class CassetteStore(Store):
         Of an uncompressed file only the beginning and the end are read. Parts are left out.
         """
         for file in self._files():
-            try:
-                yield _head(file)[0]
-            except (CassetteError, *DECODE_ERRORS) as fault:
-                # A file that was deleted since its folder was listed is no broken one.
-                if os.path.lexists(file):
-                    yield _as_cassette_error(fault, file)
+            found = _look(file, lambda file: _head(file)[0])
+            if found is not None:
+                yield _as_cassette_error(found, file) if isinstance(found, Exception) else found
 
     def entries(self, *, sized: bool = True) -> Iterator[StoredEntry]:
         """Each finished cassette's path, size, and time of the last change; no file is opened."""
@@ -173,6 +173,31 @@ class CassetteStore(Store):
 def _is_cassette(name: str) -> bool:
     """Whether a file of this name is taken for a finished cassette; hidden ones are temporary files and locks."""
     return name.endswith(tuple(SUFFIXES.values())) and not name.startswith(".")
+
+
+def _look(file: Path, how: Callable[[Path], _T]) -> _T | Exception | None:
+    """What ``how`` finds in a file or the error that it meets; None where the file has gone since it was listed.
+
+    A cassette that was deleted, and another one of its name that has come meanwhile, are no broken file: it is
+    looked at again.
+    """
+    before = _identity(file)
+    while True:
+        try:
+            return how(file)
+        except (CassetteError, *DECODE_ERRORS) as fault:
+            now = _identity(file)
+            if now is None or now == before:
+                return fault if now else None
+            before = now
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        facts = file.lstat()
+    except OSError:
+        return None
+    return facts.st_ino, facts.st_mtime_ns
 
 
 def _as_cassette_error(fault: Exception, file: Path) -> CassetteError:
@@ -207,18 +232,20 @@ def _head(file: Path) -> tuple[Cassette, int]:
 
 def _summaries(file: Path) -> Iterator[StoredCassette]:
     """The row of one file; none where it has gone since: a part becomes a cassette, and a cassette may be deleted."""
-    stored = _summary(file)
-    if stored.error is None or os.path.lexists(file):
-        yield stored
+    found = _look(file, _summary)
+    if isinstance(found, Exception):
+        try:
+            size = file.stat().st_size
+        except OSError:
+            size = 0
+        yield StoredCassette(str(file), size, error=describe(found))
+    elif found is not None:
+        yield found
 
 
 def _summary(file: Path) -> StoredCassette:
-    path, size = str(file), 0
-    try:
-        size = file.stat().st_size
-        cassette, events = _head(file)
-    except (CassetteError, *DECODE_ERRORS) as fault:
-        return StoredCassette(path, size, error=describe(fault))
+    path, size = str(file), file.stat().st_size
+    cassette, events = _head(file)
     session, request = cassette.session, cassette.request
     return StoredCassette(
         path=path,
