@@ -71,7 +71,7 @@ else
 	@$(CLEAN) $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
 endif
 
-check: $(STAMPS)/installed ## types (mypy and pyright, strict), lint, format, import arrows
+check: $(STAMPS)/installed ## types (mypy and pyright, strict), lint, format, import arrows, what is known to be unsafe
 	$(BIN)/mypy src tests benchmarks docs/demo
 	@for exporter in $(EXPORTERS); do echo "$(BIN)/mypy $$exporter"; \
 	  (cd $$exporter && MYPYPATH=src $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml src tests); done
@@ -81,6 +81,8 @@ check: $(STAMPS)/installed ## types (mypy and pyright, strict), lint, format, im
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m tests.import_arrows
+	$(BIN)/bandit --quiet -ll --recursive src $(addsuffix /src,$(EXPORTERS))
+	$(BIN)/python -m tests.known_vulnerabilities
 
 format: $(STAMPS)/tools ## put the sources into the form that `make check` asks for
 	$(BIN)/ruff check --fix .
@@ -130,12 +132,17 @@ docs: .venv-docs/stamps/docs ## build the documentation site into build/docs; a 
 	@echo "open build/docs/index.html"
 
 dist: $(STAMPS)/tools ## build what a release publishes into dist/, and try its wheel in an environment of its own
-	@rm -rf dist
-	@for project in . $(EXPORTERS); do (cd $$project && $(CURDIR)/$(BIN)/python -m hatchling build -d $(CURDIR)/dist); done
+	@for folder in dist build/again; do rm -rf $$folder; \
+	  for project in . $(EXPORTERS); do (cd $$project && $(CURDIR)/$(BIN)/python -m hatchling build -d $(CURDIR)/$$folder) || exit; done; done
+	@diff --recursive dist build/again && echo "two builds are the same, byte for byte"
 	@$(MAKE) --no-print-directory VENV=.venv-dist .venv-dist/stamps/python-$(PYTHON_FOUND)
 	@.venv-dist/bin/python -m pip install --quiet --force-reinstall $(foreach wheel,timetracer_otel $(subst -,_,$(notdir $(EXPORTERS))),dist/$(wheel)-[0-9]*.whl)
+	@# Once more by name, so that the bill of materials does not say from which folder of this machine they came.
+	@.venv-dist/bin/python -m pip install --quiet --force-reinstall --no-deps --no-index --find-links dist timetracer-otel $(notdir $(EXPORTERS))
 	@$(CLEAN) .venv-dist/bin/timetracer-otel --version
 	@$(CLEAN) .venv-dist/bin/timetracer-otel export --help >/dev/null
+	@mkdir -p build/sbom && $(BIN)/cyclonedx-py environment --output-reproducible --mc-type library --pyproject pyproject.toml \
+	  --output-file build/sbom/timetracer-otel.cdx.json .venv-dist/bin/python && echo "build/sbom/timetracer-otel.cdx.json: what the wheel brings along"
 
 install: $(STAMPS)/installed ## only set .venv up
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from timetracer_otel import __version__
+
 ROOT = Path(__file__).parents[2]
 WORKFLOW = ROOT / ".github" / "workflows" / "tests.yml"
+RELEASE = ROOT / ".github" / "workflows" / "release.yml"
 FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
 
 
@@ -19,7 +24,7 @@ def read(path: Path) -> Any:
 
 
 def steps() -> list[dict[str, Any]]:
-    return [step for job in read(WORKFLOW)["jobs"].values() for step in job["steps"]]
+    return [step for path in (WORKFLOW, RELEASE) for job in read(path)["jobs"].values() for step in job["steps"]]
 
 
 def test_the_workflow_runs_on_every_python_that_is_declared_and_on_three_systems() -> None:
@@ -41,7 +46,28 @@ def test_the_workflow_runs_on_changes_and_on_tags_of_releases() -> None:
 def test_every_action_is_pinned_to_a_major_version() -> None:
     used = [step["uses"] for step in steps() if "uses" in step]
     assert used
-    assert [action for action in used if not re.fullmatch(r"actions/[\w-]+@v\d+", action)] == []
+    assert [action for action in used if not re.fullmatch(r"actions/[\w-]+@v\d+", action)] == [
+        "pypa/gh-action-pypi-publish@release/v1"
+    ]
+
+
+def test_a_release_is_published_without_a_stored_key_and_with_what_was_built_and_checked() -> None:
+    release = read(RELEASE)
+    assert release[True] == {"push": {"tags": ["v*"]}}
+    build, publish = release["jobs"]["build"], release["jobs"]["publish"]
+    assert publish["needs"] == "build"
+    assert publish["permissions"] == {"id-token": "write"}
+    assert "secrets." not in RELEASE.read_text("utf-8")
+    assert [step["run"] for step in build["steps"] if step.get("run", "").startswith("make")] == [
+        "make check",
+        "make dist",
+    ]
+    (named,) = [step["run"] for step in build["steps"] if step.get("name") == "The tag names the version"]
+    for tag, fits in ((f"v{__version__}", True), ("v999", False)):
+        done = subprocess.run(
+            ["sh", "-ec", named], cwd=ROOT, env={"GITHUB_REF_NAME": tag, "PATH": os.environ["PATH"]}
+        )
+        assert (done.returncode == 0) is fits
 
 
 def test_every_make_target_of_the_workflow_exists() -> None:

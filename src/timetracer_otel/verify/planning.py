@@ -180,5 +180,5 @@ def _parsed(url: str) -> Address:
         raise wrong from None
     if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0 or parts.path.strip("/"):
         raise wrong
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(parts.hostname, parts.hostname)  # noqa: S104 - not bound to
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(parts.hostname, parts.hostname)  # noqa: S104 - not bound to  # nosec
     return Address(parts.scheme, host, port or (443 if parts.scheme == "https" else 80))
