@@ -28,7 +28,8 @@ _SERVER = Path(__file__).with_name("server.py")
 _IN_SHELL = Path(__file__).with_name("in_shell.py")
 _LOADED = {
     # What every traced program loads, of others and of ours. No library that is instrumented, nor our part for it:
-    # when those are imported, and what is done to them then, is what these programs are about.
+    # when those are imported, and what is done to them then, is what these programs are about. (Our kits are for no
+    # library of their own, and import none.)
     "traced": (
         *("asyncio", "concurrent.futures.thread", "email.parser", "html", "http.client", "http.cookies", "ipaddress"),
         *("logging.config", "sqlite3", "ssl", "subprocess", "tempfile", "unittest.mock", "urllib.request", "uuid"),
@@ -41,7 +42,12 @@ _LOADED = {
         *("pydantic.main", "pydantic.networks", "pydantic.v1.main", "jinja2", "pygments.lexers", "pygments.util"),
         *("opentelemetry.sdk._configuration", "opentelemetry.sdk.trace.export", "opentelemetry.sdk.metrics.export"),
         *("opentelemetry.instrumentation.dependencies", "opentelemetry.instrumentation.distro"),
-        *("timetracer_otel.otel.exporter", "timetracer_otel.process.runtime", "timetracer_otel.report"),
+        *("asgiref.sync", "asgiref.wsgi", "charset_normalizer", "dateutil.parser", "secrets", "sqlparse"),
+        *("tqdm", "wsgiref.simple_server", "yarl"),
+        *("timetracer_otel.calls.functions", "timetracer_otel.otel.exporter", "timetracer_otel.otel.processor"),
+        *("timetracer_otel.process.runtime", "timetracer_otel.report", "timetracer_otel.threads.seams"),
+        *("timetracer_otel.libraries.kits.dbapi.drivers", "timetracer_otel.libraries.kits.dbapi.secrets"),
+        "timetracer_otel.libraries.kits.http.bodies",
     ),
     # Our commands and what the pytest plugin works with besides. Not the plugin itself, nor others: pytest imports
     # plugins when it has begun, so that their assertions say what they compared.
