@@ -164,17 +164,20 @@ def _become(asked: Any, path: list[str]) -> tuple[str, str]:
     # Not `Path.resolve`, which follows links: an interpreter does not.
     sys.path[:] = [*(os.path.abspath(entry) for entry in added.split(os.pathsep) if entry), *path]  # noqa: PTH100
     filters = [each for each in asked["environment"].get("PYTHONWARNINGS", "").split(",") if each]
-    while words[0] == "-W":
-        filters.append(words[1])
-        del words[:2]
+    unbuffered = False
+    while words[0] in {"-W", "-u"}:
+        if words.pop(0) == "-u":
+            unbuffered = True
+        else:
+            filters.append(words.pop(0))
     sys.warnoptions[:] = filters
     warnings._processoptions(filters)  # type: ignore[attr-defined]
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         raw = io.FileIO(number, "rb" if name == "stdin" else "wb", closefd=False)
         raw.name = f"<{name}>"
-        buffer = io.BufferedReader(raw) if name == "stdin" else io.BufferedWriter(raw)
-        errors, at_once = ("backslashreplace", True) if name == "stderr" else (_strictness(), False)
-        stream = io.TextIOWrapper(buffer, "utf-8", errors, line_buffering=at_once)
+        buffer: Any = io.BufferedReader(raw) if name == "stdin" else raw if unbuffered else io.BufferedWriter(raw)
+        errors, at_once = ("backslashreplace", not unbuffered) if name == "stderr" else (_strictness(), False)
+        stream = io.TextIOWrapper(buffer, "utf-8", errors, line_buffering=at_once, write_through=unbuffered)
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
     how, what = (words.pop(0), words.pop(0)) if words[0] in {"-c", "-m"} else ("", words.pop(0))
