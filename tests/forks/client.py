@@ -17,18 +17,19 @@ from typing import Any
 
 from tests.examples import seeded
 
-__all__ = ["OWNER", "RUN", "in_shell", "python", "run", "runs_in_a_fork", "start"]
+__all__ = ["OWNER", "RUN", "forked_workers", "in_shell", "python", "run", "runs_in_a_fork", "start"]
 
 RUN = "TEST_FORKS"
 """The variable that names the folder of the test run's servers; 0 where each program is a Python of its own."""
 OWNER = "TEST_FORKS_OF"
 """The variable that names the process whose end is theirs."""
-
 _SERVER = Path(__file__).with_name("server.py")
 _IN_SHELL = Path(__file__).with_name("in_shell.py")
+_PLUGINS = Path(__file__).with_name("plugins")
 _LOADED = {
     # What every traced program loads, of others and of ours. No library that is instrumented, nor our part for it:
-    # when those are imported, and what is done to them then, is what these programs are about.
+    # when those are imported, and what is done to them then, is what these programs are about. (Our kits are for no
+    # library of their own, and import none.)
     "traced": (
         *("asyncio", "concurrent.futures.thread", "email.parser", "html", "http.client", "http.cookies", "ipaddress"),
         *("logging.config", "sqlite3", "ssl", "subprocess", "tempfile", "unittest.mock", "urllib.request", "uuid"),
@@ -41,7 +42,12 @@ _LOADED = {
         *("pydantic.main", "pydantic.networks", "pydantic.v1.main", "jinja2", "pygments.lexers", "pygments.util"),
         *("opentelemetry.sdk._configuration", "opentelemetry.sdk.trace.export", "opentelemetry.sdk.metrics.export"),
         *("opentelemetry.instrumentation.dependencies", "opentelemetry.instrumentation.distro"),
-        *("timetracer_otel.otel.exporter", "timetracer_otel.process.runtime", "timetracer_otel.report"),
+        *("asgiref.sync", "asgiref.wsgi", "charset_normalizer", "dateutil.parser", "secrets", "sqlparse"),
+        *("tqdm", "wsgiref.simple_server", "yarl"),
+        *("timetracer_otel.calls.functions", "timetracer_otel.otel.exporter", "timetracer_otel.otel.processor"),
+        *("timetracer_otel.process.runtime", "timetracer_otel.report", "timetracer_otel.threads.seams"),
+        *("timetracer_otel.libraries.kits.dbapi.drivers", "timetracer_otel.libraries.kits.dbapi.secrets"),
+        "timetracer_otel.libraries.kits.http.bodies",
     ),
     # Our commands and what the pytest plugin works with besides. Not the plugin itself, nor others: pytest imports
     # plugins when it has begun, so that their assertions say what they compared.
@@ -52,7 +58,7 @@ _LOADED = {
             for name in ("faulthandler", "helpconfig", "pastebin", "setuponly", "setupplan", "skipping")
         ),
         *(f"_pytest.{name}" for name in ("threadexception", "tracemalloc", "unraisableexception", "warnings")),
-        *("pdb", "pygments.formatters.terminal", "pygments.lexers.python"),
+        *("execnet.gateway_base", "pdb", "pygments.formatters.terminal", "pygments.lexers.python"),
         *("timetracer_otel.blocks", "timetracer_otel.plugins", "timetracer_otel.report", "timetracer_otel.cli"),
     ),
 }
@@ -66,7 +72,7 @@ def runs_in_a_fork(arguments: Sequence[str], environment: Mapping[str, str]) -> 
     first = arguments[0] if arguments else "-"
     return (
         os.environ.get(RUN, "0") != "0"
-        and (first in {"-c", "-m", "-W"} or not first.startswith("-"))
+        and (first in {"-c", "-m", "-u", "-W"} or not first.startswith("-"))
         and environment.get("PYTHONIOENCODING", "utf-8") == "utf-8"
         and not (_DECIDED_BY_THE_INTERPRETER | _READ_AT_IMPORT) & environment.keys()
     )
@@ -167,6 +173,23 @@ def in_shell(loaded: str) -> str | None:
         loaded: As for `run`.
     """
     return None if os.environ.get(RUN, "0") == "0" else shlex.join(python(loaded))
+
+
+def forked_workers(python_path: str) -> tuple[list[str], dict[str, str]]:
+    """What lets pytest-xdist fork its processes: arguments for pytest, and what its environment has besides.
+
+    Both are empty where each program is a Python of its own.
+
+    Args:
+        python_path: The ``PYTHONPATH`` of the run without them.
+    """
+    words = in_shell("tool")
+    if words is None:
+        return [], {}
+    return ["-p", "forked_workers"], {
+        "PYTHONPATH": os.pathsep.join([python_path, str(_PLUGINS)]),
+        "TEST_FORKED_PYTHON": words,
+    }
 
 
 def python(loaded: str = "traced", turn: int | None = None) -> list[str]:

@@ -41,10 +41,13 @@ def run(pytester: pytest.Pytester, *arguments: str, runner: str | None = None) -
 def run_pytest(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     """What `pytester.runpytest_subprocess` does, by a fork of a Python that has pytest and us loaded."""
     folder = make_numbered_dir(pytester.path, "runpytest-", 0o700)
+    path = os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])
+    # The processes of pytest-xdist are forks as well.
+    added, environment = forks.forked_workers(path) if "-n" in arguments else ([], {})
     began = time.perf_counter()
     done = forks.run(
-        *("-m", "pytest", f"--basetemp={folder}", *arguments),
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])},
+        *("-m", "pytest", f"--basetemp={folder}", *added, *arguments),
+        env={**os.environ, "PYTHONPATH": path, **environment},
         loaded="tool",
     )
     print(done.stdout, done.stderr, sep="")

@@ -29,7 +29,7 @@ print(json.dumps({
     "filters": [str(each) for each in warnings.filters if "opentelemetry" not in str(each)],
     "signals": [str(signal.getsignal(each)) for each in (signal.SIGINT, signal.SIGCHLD, signal.SIGTERM)],
     "streams": [
-        (each.name, each.encoding, each.errors, each.line_buffering, each.isatty())
+        (each.name, each.encoding, each.errors, each.line_buffering, each.write_through, each.isatty())
         for each in (sys.stdin, sys.stdout, sys.stderr)
     ],
     "open": sorted(os.listdir("/proc/self/fd"), key=int)[:3],
@@ -64,7 +64,7 @@ def _told(done: subprocess.CompletedProcess[str]) -> list[Any]:
     return [*json.loads(first).items(), *rest]
 
 
-@pytest.mark.parametrize("how", ["code", "module", "script", "options"])
+@pytest.mark.parametrize("how", ["code", "module", "script", "options", "unbuffered"])
 def test_it_begins_as_any_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     (tmp_path / "tells.py").write_text(_TELLS)
     (tmp_path / "site").mkdir()
@@ -74,6 +74,7 @@ def test_it_begins_as_any_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "module": ("-m", "tells", "a", "-b"),
         "script": ("tells.py", "a", "-b"),
         "options": ("-W", "ignore", "-W", "error::UserWarning", "-c", _TELLS),
+        "unbuffered": ("-u", "-W", "ignore", "-c", _TELLS),
     }[how]
     env = {"PATH": os.defpath, "PYTHONPATH": f"site{os.pathsep}{tmp_path}", "PYTHONWARNINGS": "once", "ÄÖ": "ü"}
     own, forked = _both(monkeypatch, *arguments, cwd=tmp_path, env=env)

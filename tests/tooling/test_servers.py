@@ -46,7 +46,10 @@ def test_a_server_that_does_not_start_ends_the_run_in_one_line(
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     pytester.makeconftest("from tests.conftest import pytest_runtest_logreport, pytest_runtest_makereport")
     pytester.makepyfile(SUITE)
-    done = forks.run("-m", "pytest", *workers, env=dict(os.environ), cwd=pytester.path, loaded="tool")
+    added, environment = forks.forked_workers(str(ROOT)) if workers else ([], {})
+    done = forks.run(
+        *("-m", "pytest", *added, *workers), env={**os.environ, **environment}, cwd=pytester.path, loaded="tool"
+    )
     assert done.returncode == pytest.ExitCode.INTERNAL_ERROR
     lines = done.stdout.splitlines()
     (said,) = [line for line in lines if "Redis did not start: " in line and line.startswith("!")]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
+from typing import Any
 
 import pytest
 
+from timetracer_otel.base import module_names
 from timetracer_otel.base.module_names import forget, names_of
 
 
@@ -55,3 +57,39 @@ def test_a_module_that_is_gone_is_let_go(monkeypatch: pytest.MonkeyPatch) -> Non
         _imported(patch, "gone_with_names", one=original)
         assert len(names_of(original)) == 1
     assert names_of(original) == []
+
+
+def test_a_module_is_looked_through_once_for_an_object_that_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    def earlier() -> None: ...
+
+    def original() -> None: ...
+
+    looked: list[ModuleType] = []
+    look = module_names._look_through
+
+    def counted(module: ModuleType, looked_for: dict[int, Any]) -> None:
+        looked.append(module)
+        look(module, looked_for)
+
+    monkeypatch.setattr(module_names, "_look_through", counted)
+    replaced = _imported(monkeypatch, "replaced_with_names", one=original)
+    names_of(earlier)
+    assert looked.count(replaced) == 1
+    taking = _imported(monkeypatch, "replaced_with_names", two=original)
+    added = _imported(monkeypatch, "added_with_names", three=original)
+    looked.clear()
+    assert {(taking, "two"), (added, "three")} <= set(names_of(original))
+    assert (looked.count(taking), looked.count(added), looked.count(replaced)) == (1, 1, 0)
+
+
+def test_a_module_in_the_place_of_another_is_found_for_a_new_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    def earlier() -> None: ...
+
+    def original() -> None: ...
+
+    _imported(monkeypatch, "taken_with_names", one=earlier)
+    names_of(earlier)
+    names_of(earlier)
+    # There are as many modules as before, and the same one came last.
+    taking = _imported(monkeypatch, "taken_with_names", two=original)
+    assert names_of(original) == [(taking, "two")]

@@ -58,12 +58,17 @@ def names_of(original: Any, replacement: Any = None) -> list[tuple[ModuleType, s
         replacement: What stands in its place from now on, until `forget`: modules that are imported meanwhile have
             that.
     """
+    global _state
     with _lock:
         names = _looked_for.get(id(original))
         if names is None:
             names = _looked_for[id(original)] = _Names(original)
-            for module in _modules():
-                _look_through(module, {id(original): names})
+            # Those that nobody has looked through yet are looked through for all objects, below.
+            for key, module in _modules():
+                if _is_seen(key, module):
+                    _look_through(module, {id(original): names})
+                else:
+                    _state = None
         if replacement is not None and _looked_for.get(id(replacement)) is not names:
             names.replacements.append(replacement)
             _looked_for[id(replacement)] = names
@@ -88,10 +93,8 @@ def _look_for_new_modules() -> None:
     if state == _state:
         return
     is_whole = True
-    modules: list[tuple[str, Any]] = list(sys.modules.items())
-    for key, module in modules:
-        met = _seen.get(key)
-        if key == "__main__" or (met is not None and met() is module) or not _is_module(module):
+    for key, module in _modules():
+        if _is_seen(key, module):
             continue
         _look_through(module, _looked_for)
         if getattr(getattr(module, "__spec__", None), "_initializing", False):
@@ -113,9 +116,14 @@ def _look_through(module: ModuleType, looked_for: dict[int, _Names]) -> None:
             names.places[(ref(module), name)] = None
 
 
-def _modules() -> list[ModuleType]:
+def _modules() -> list[tuple[str, ModuleType]]:
     found: list[tuple[str, Any]] = list(sys.modules.items())
-    return [module for key, module in found if key != "__main__" and _is_module(module)]
+    return [(key, module) for key, module in found if key != "__main__" and _is_module(module)]
+
+
+def _is_seen(key: str, module: ModuleType) -> bool:
+    met = _seen.get(key)
+    return met is not None and met() is module
 
 
 def _is_module(value: Any) -> bool:

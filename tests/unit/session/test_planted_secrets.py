@@ -10,6 +10,7 @@ import json
 import random
 import string
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -176,6 +177,7 @@ ANYWHERE: dict[str, Plant] = {
 """Other places, and other ways to write."""
 
 
+@cache
 def forms(secret: str) -> set[bytes]:
     """How a secret could be found in bytes."""
     found = {secret, quote(secret, safe=""), quote(secret), quote_plus(secret), json.dumps(secret)[1:-1]}
