@@ -39,6 +39,7 @@ __all__ = [
     "CREATOR",
     "ENTRY_POINTS",
     "MISSING",
+    "OLD_PING",
     "PING",
     "RELIED_UPON",
     "RESET",
@@ -140,7 +141,9 @@ CONNECT = "_ConnectionRecord__connect"
 CREATOR = "_invoke_creator"
 """Name of the pool's attribute that holds the function which opens connections."""
 PING = "_do_ping_w_event"
-"""Name of the dialect's method by which a pool asks whether a connection is alive. 2.0.0 has none."""
+"""Name of the dialect's method by which a pool asks whether a connection is alive."""
+OLD_PING = "do_ping"
+"""The same in 2.0.0, which has no other one."""
 RESET = "_reset"
 """Name of the fairy's method that cleans up a connection when it comes back to the pool."""
 BEGIN = "_connection_begin_impl"

@@ -34,6 +34,7 @@ from timetracer_otel.libraries.sqlalchemy.internals import (
     BEGIN,
     CONNECT,
     CREATOR,
+    OLD_PING,
     PING,
     RESET,
     connection_span,
@@ -113,7 +114,7 @@ def patches(module: ModuleType) -> list[Any]:
         Patch(base.RootTransaction, BEGIN, _begin),
         Patch(base.Connection, "get_isolation_level", _get_isolation_level),
         Patch(default.DefaultExecutionContext, "create_cursor", _create_cursor),
-        *([Patch(default.DefaultDialect, PING, _ping)] if hasattr(default.DefaultDialect, PING) else ()),
+        Patch(default.DefaultDialect, PING if hasattr(default.DefaultDialect, PING) else OLD_PING, _ping),
     ]
 
 
@@ -357,7 +358,7 @@ def _failures_in(session: ReplaySession) -> frozenset[str]:
 def _ping(original: Function) -> Function:
     """A pool asks whether the connection that it is about to hand out is alive."""
 
-    def _do_ping_w_event(self: Any, dbapi_connection: Any) -> Any:
+    def ping(self: Any, dbapi_connection: Any) -> Any:
         session = get_current_session()
         target = engines.target(self) if session is not None else None
         if session is None or target is None:
@@ -379,7 +380,7 @@ def _ping(original: Function) -> Function:
             return run(flow(PlainSite(target, _PINGED, lambda: alive, dbapi_connection), session))
         return alive
 
-    return _do_ping_w_event
+    return ping
 
 
 def _create_cursor(original: Function) -> Function:
