@@ -125,6 +125,51 @@ def test_a_body_that_waits_for_the_answer_is_answered(upstream: Upstream, path: 
         assert app() == bare
 
 
+async def failing_uploads(url: str) -> list[Any]:
+    """The app's stream raises: before there is an answer, and while the app has one already."""
+    heard = asyncio.Event()
+
+    async def silent() -> AsyncIterator[bytes]:
+        yield b"hello, "
+        raise LookupError("no more words")
+
+    async def speech() -> AsyncIterator[bytes]:
+        yield b"hello, "
+        await heard.wait()
+        raise LookupError("no more words")
+
+    found: list[Any] = []
+    tracked = getattr(aiohttp, "UploadTracker", None)
+    options = [{"upload_tracker": tracked()} if tracked is not None else {} for _ in range(2)]
+    async with aiohttp.ClientSession() as client:
+        try:
+            async with client.post(url.replace("answers-first", "echo"), data=silent(), **options[0]):
+                raise AssertionError("the body ends in an error")
+        except aiohttp.ClientError as error:
+            found += [type(error), str(error), repr(error.__cause__)]
+        async with client.post(url, data=speech(), **options[1]) as response:
+            found.append(await response.content.readexactly(len(b"go on")))
+            heard.set()
+            for tracker in options[1].values():
+                found.append(
+                    type(await asyncio.wait({tracker.upload_complete}) and tracker.upload_complete.exception())
+                )
+    return [*found, *(tracker.attempts for option in options for tracker in option.values())]
+
+
+def test_a_body_that_fails_before_and_after_its_answer(upstream: Upstream, path: Path) -> None:
+    def app() -> list[Any]:
+        return asyncio.run(asyncio.wait_for(failing_uploads(upstream.url("/answers-first")), timeout=10))
+
+    bare = app()
+    assert "LookupError('no more words')" in bare
+    with record(path):
+        assert app() == bare
+    upstream.stop()
+    with replay(path):
+        assert app() == bare
+
+
 class Opaque:
     """A URL that is no text."""
 

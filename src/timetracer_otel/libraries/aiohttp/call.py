@@ -82,7 +82,7 @@ class Hop(Site):
         body, end, too_long = self._body, BodyEnd.COMPLETE, None
         if self._sent is not None:
             body, end, too_long = self._sent.as_sent()
-            if end is BodyEnd.COMPLETE and self._was_answered_first:
+            if self._was_answered_first or (end is BodyEnd.FAILED and self._sent_before_answer is not None):
                 # A replay that read the body before it answers would wait for ever.
                 end = BodyEnd.CUT
         elif body is None:
@@ -157,7 +157,11 @@ class Hop(Site):
 
     async def _read(self) -> None:
         self._sent = BodyTap(BodyLimits())
-        await read_body(self.request, self._write_bytes, self._sent)
+        try:
+            await read_body(self.request, self._write_bytes, self._sent)
+        except BaseException:
+            internals.upload_attempted(self.request)
+            raise
 
     def again(self) -> bool:
         """Always: the pieces of a body that was read are sent."""
