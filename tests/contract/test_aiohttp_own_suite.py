@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -94,6 +94,80 @@ def test_failures_are_the_same_in_a_replay(path: Path) -> None:
     assert repr(bare).count(secret) == 2
     assert repr(again).replace("%5BREDACTED%5D", secret) == repr(bare)
     assert secret.encode() not in path.read_bytes()
+
+
+async def conversation(url: str) -> list[Any]:
+    """A body whose second piece waits for the beginning of the answer, as of a service that transcribes speech."""
+    heard = asyncio.Event()
+    said: list[str] = []
+
+    async def speech() -> AsyncIterator[bytes]:
+        yield b"hello, "
+        await heard.wait()
+        said.append("after the answer began")
+        yield b"here I am"
+
+    async with aiohttp.ClientSession() as client, client.post(url, data=speech()) as response:
+        begins = await response.content.readexactly(len(b"go on"))
+        heard.set()
+        return [begins, await response.read(), said]
+
+
+def test_a_body_that_waits_for_the_answer_is_answered(upstream: Upstream, path: Path) -> None:
+    def app() -> list[Any]:
+        return asyncio.run(asyncio.wait_for(conversation(upstream.url("/answers-first")), timeout=10))
+
+    bare = app()
+    with record(path):
+        assert app() == bare == [b"go on", b"hello, here I am", ["after the answer began"]]
+    upstream.stop()
+    with replay(path):
+        assert app() == bare
+
+
+async def failing_uploads(url: str) -> list[Any]:
+    """The app's stream raises: before there is an answer, and while the app has one already."""
+    heard = asyncio.Event()
+
+    async def silent() -> AsyncIterator[bytes]:
+        yield b"hello, "
+        raise LookupError("no more words")
+
+    async def speech() -> AsyncIterator[bytes]:
+        yield b"hello, "
+        await heard.wait()
+        raise LookupError("no more words")
+
+    found: list[Any] = []
+    tracked = getattr(aiohttp, "UploadTracker", None)
+    options = [{"upload_tracker": tracked()} if tracked is not None else {} for _ in range(2)]
+    async with aiohttp.ClientSession() as client:
+        try:
+            async with client.post(url.replace("answers-first", "echo"), data=silent(), **options[0]):
+                raise AssertionError("the body ends in an error")
+        except aiohttp.ClientError as error:
+            found += [type(error), str(error), repr(error.__cause__)]
+        async with client.post(url, data=speech(), **options[1]) as response:
+            found.append(await response.content.readexactly(len(b"go on")))
+            heard.set()
+            for tracker in options[1].values():
+                found.append(
+                    type(await asyncio.wait({tracker.upload_complete}) and tracker.upload_complete.exception())
+                )
+    return [*found, *(tracker.attempts for option in options for tracker in option.values())]
+
+
+def test_a_body_that_fails_before_and_after_its_answer(upstream: Upstream, path: Path) -> None:
+    def app() -> list[Any]:
+        return asyncio.run(asyncio.wait_for(failing_uploads(upstream.url("/answers-first")), timeout=10))
+
+    bare = app()
+    assert "LookupError('no more words')" in bare
+    with record(path):
+        assert app() == bare
+    upstream.stop()
+    with replay(path):
+        assert app() == bare
 
 
 class Opaque:

@@ -316,3 +316,48 @@ def test_a_mock_of_a_connection_answers_by_itself(server: RedisServer, path: Pat
         assert app() == b"bar"
     with replay(path):
         assert app() == b"bar"
+
+
+def looking_sync(port: int, looks: int) -> list[Any]:
+    """Look for messages for some time, in which a busy machine looks less often; then ask for something else."""
+    client = redis.Redis(port=port)
+    listener = client.pubsub()
+    seen: list[Any] = []
+    for ask in (listener.subscribe, listener.unsubscribe):
+        ask("news")
+        seen.append(listener.get_message(timeout=5))
+        seen += [message for _ in range(looks) if (message := listener.get_message()) is not None]
+        if not listener.subscribed:
+            break
+    listener.close()
+    client.close()
+    return seen
+
+
+def looking_async(port: int, looks: int) -> list[Any]:
+    async def run() -> list[Any]:
+        client = redis.asyncio.Redis(port=port)
+        listener = client.pubsub()
+        seen: list[Any] = []
+        for ask in (listener.subscribe, listener.unsubscribe):
+            await ask("news")
+            seen.append(await listener.get_message(timeout=5))
+            for _ in range(looks):
+                message = await listener.get_message(timeout=0.001) if listener.subscribed else None
+                seen += [message] if message is not None else []
+        await getattr(listener, "aclose", listener.close)()
+        await getattr(client, "aclose", client.close)()
+        return seen
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("app", [looking_sync, looking_async])
+def test_who_looks_less_often_misses_no_message(server: RedisServer, path: Path, app: Callable[..., Any]) -> None:
+    bare = app(server.port, 1)
+    assert [message["type"] for message in bare] == ["subscribe", "unsubscribe"]
+    with record(path):
+        assert app(server.port, 9) == bare
+    server.stop()
+    with replay(path):
+        assert app(server.port, 1) == bare

@@ -207,6 +207,40 @@ def test_a_cursor_that_the_driver_refuses_is_an_event(cassette: Path) -> None:
     assert methods.count("CURSOR") == 1
 
 
+def lost_connections(folder: Path) -> Any:
+    """Connections die in a pool that asks before it hands one out; once the database is away as well."""
+    database, away = folder / "kept.db", folder / "away.db"
+    sqlite3.connect(database).close()
+    engine = sa.create_engine(f"sqlite:///file:{database}?mode=rw&uri=true", pool_pre_ping=True)
+    found: list[Any] = []
+    sa.event.listen(engine, "invalidate", lambda *_: found.append("invalidated"))
+
+    def ask() -> None:
+        try:
+            with engine.connect() as connection:
+                found.append(connection.exec_driver_sql("SELECT 5").scalar())
+                held = connection.connection.driver_connection
+            if isinstance(held, sqlite3.Connection):
+                held.close()
+        except sa.exc.OperationalError as error:
+            found.append([type(error.orig), str(error.orig)])
+
+    ask()
+    ask()
+    database.rename(away)
+    ask()
+    away.rename(database)
+    ask()
+    engine.dispose()
+    return found
+
+
+def test_a_pool_that_finds_its_connection_dead(cassette: Path, tmp_path: Path) -> None:
+    found = same_three_times(cassette, lambda: lost_connections(tmp_path))
+    gone = [sqlite3.OperationalError, "unable to open database file"]
+    assert found == [5, "invalidated", 5, "invalidated", gone, 5]
+
+
 def in_transaction(engine: sa.Engine) -> None:
     with engine.begin():
         pass

@@ -240,6 +240,14 @@ async def slow_body(x: Exchange) -> None:
 
 
 @_endpoint
+async def answers_first(x: Exchange) -> None:
+    """Headers and a first chunk at once; then the body of the request, which may wait for them."""
+    await x.start(headers=[*_plain("text/plain"), ("Transfer-Encoding", "chunked")])
+    await x.chunk(b"go on")
+    await x.chunk(await x.body(), last=True)
+
+
+@_endpoint
 async def never_read(x: Exchange) -> None:
     """Read nothing of the body for a second: a large upload gets stuck."""
     await asyncio.sleep(1)

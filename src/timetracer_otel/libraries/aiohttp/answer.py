@@ -139,6 +139,8 @@ class Answer:
         self.end_cursor: int = facts.get("end_cursor", 0)
         self.ended_at_return = "at_return" not in facts
         self.at_return: int = facts.get("at_return", len(pieces))
+        self.sent_at: int | None = facts.get("sent_at")
+        """How many pieces had arrived when the request was sent to its end, where the answer began before that."""
 
 
 def answer_of(event: DependencyEvent, recorded: RecordedBody) -> Answer:
@@ -240,6 +242,7 @@ class _ReplayHandler(ResponseHandler):
         self._to_come: deque[tuple[bytes | None, int]] = deque(zip(answer.pieces, answer.cursors, strict=True))
         # One step for the end, whatever it is.
         self._to_come.append((None, answer.end_cursor))
+        self._is_sent = asyncio.Event()
 
     def set_response_params(self, **params: Any) -> None:
         # A read timeout is about the peer. In a replay it would measure how long we wait.
@@ -254,6 +257,7 @@ class _ReplayHandler(ResponseHandler):
 
     def start_timeout(self) -> None:
         # The request is sent. The task that wrote it ends before an answer can come.
+        self._is_sent.set()
         self._loop.call_soon(self._begin)
 
     def advance(self, reader: Any) -> None:
@@ -267,6 +271,8 @@ class _ReplayHandler(ResponseHandler):
         answer = self._answer
         if self._to_come and answer.recorded.timed:
             return False
+        if self._waits_for_request():
+            await self._is_sent.wait()
         if self._to_come and self._can_go_on(reader):
             await asyncio.sleep(0)
             if self._to_come and self._can_go_on(reader):
@@ -286,13 +292,25 @@ class _ReplayHandler(ResponseHandler):
             assert error is not None
         raise error
 
-    def rest(self, reader: Any) -> None:
-        """Everything arrives now."""
+    async def rest(self, reader: Any) -> None:
+        """Everything arrives now, or as soon as the request is sent."""
+        while self._to_come and self._can_go_on(reader):
+            self._step()
+        if self._waits_for_request():
+            await self._is_sent.wait()
         while self._to_come and self._can_go_on(reader):
             self._step()
 
     def _can_go_on(self, reader: Any) -> bool:
-        return not (self._reading_paused or reader.is_eof() or reader.exception() is not None)
+        stands = self._reading_paused or reader.is_eof() or reader.exception() is not None
+        return not stands and not self._waits_for_request()
+
+    def _waits_for_request(self) -> bool:
+        """Whether the server sent what comes next when it had the whole request, which the app still sends."""
+        sent_at = self._answer.sent_at
+        if sent_at is None or self._is_sent.is_set():
+            return False
+        return len(self._answer.pieces) - len(self._to_come) + 1 >= sent_at
 
     def _begin(self) -> None:
         if self._begun:
@@ -381,7 +399,7 @@ class _PacedReader(StreamReader):
 
     async def wait_eof(self) -> None:
         protocol: Any = self._protocol
-        protocol.rest(self)
+        await protocol.rest(self)
         await super().wait_eof()
 
     async def _wait(self, func_name: str) -> None:

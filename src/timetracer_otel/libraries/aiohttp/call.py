@@ -51,6 +51,8 @@ class Hop(Site):
         self._headers: list[tuple[bytes, bytes]] | None = None
         self._session: TraceSession | None = None
         self._sent: BodyTap | None = None
+        self._sent_before_answer: int | None = None
+        self._arrived_before_end = 0
         self._read_pieces: list[bytes] | None = None
         self._received: ArrivalTap | None = None
         self._head: tuple[tuple[int, int], int, str, Any] = ((1, 1), 0, "", ())
@@ -80,6 +82,9 @@ class Hop(Site):
         body, end, too_long = self._body, BodyEnd.COMPLETE, None
         if self._sent is not None:
             body, end, too_long = self._sent.as_sent()
+            if self._was_answered_first or (end is BodyEnd.FAILED and self._sent_before_answer is not None):
+                # A replay that read the body before it answers would wait for ever.
+                end = BodyEnd.CUT
         elif body is None:
             end = BodyEnd.CUT
         if body and end is BodyEnd.COMPLETE and self._compress is not None:
@@ -95,6 +100,8 @@ class Hop(Site):
         version = value.version
         self._head = ((version.major, version.minor), value.status, value.reason or "", value.raw_headers)
         received.app_has_it()
+        if self._sent is not None and self._sent.end is None:
+            self._sent_before_answer = self._sent.size_bytes
         # Neither the request nor the connection is kept alive by its recording.
         self.request = self._handler = self._protocol = None
         if value.status == 101:
@@ -131,8 +138,15 @@ class Hop(Site):
                 "head_ms": (recording.returned_s - recording.started_s) * 1000,
                 "peer": self._peer,
                 **self._received.facts(),
+                **({"sent_at": self._arrived_before_end} if self._was_answered_first else {}),
             },
         )
+
+    @property
+    def _was_answered_first(self) -> bool:
+        """Whether the answer began before the rest of the body, which the app may make of that answer, was sent."""
+        sent, before = self._sent, self._sent_before_answer
+        return sent is not None and before is not None and sent.end is BodyEnd.COMPLETE and sent.size_bytes > before
 
     # In a replay
 
@@ -143,7 +157,11 @@ class Hop(Site):
 
     async def _read(self) -> None:
         self._sent = BodyTap(BodyLimits())
-        await read_body(self.request, self._write_bytes, self._sent)
+        try:
+            await read_body(self.request, self._write_bytes, self._sent)
+        except BaseException:
+            internals.upload_attempted(self.request)
+            raise
 
     def again(self) -> bool:
         """Always: the pieces of a body that was read are sent."""
@@ -215,6 +233,8 @@ class Hop(Site):
             except BaseException as error:
                 sent.failed(error)
                 raise
+            if self._received is not None:
+                self._arrived_before_end = len(self._received.cursors)
             sent.finish(BodyEnd.FAILED)
         return None
 

@@ -39,6 +39,8 @@ __all__ = [
     "CREATOR",
     "ENTRY_POINTS",
     "MISSING",
+    "OLD_PING",
+    "PING",
     "RELIED_UPON",
     "RESET",
     "adapter_cursor_class",
@@ -138,6 +140,10 @@ CONNECT = "_ConnectionRecord__connect"
 """Name of the record's method that opens a connection, as Python writes the ``__connect`` of that class."""
 CREATOR = "_invoke_creator"
 """Name of the pool's attribute that holds the function which opens connections."""
+PING = "_do_ping_w_event"
+"""Name of the dialect's method by which a pool asks whether a connection is alive."""
+OLD_PING = "do_ping"
+"""The same in 2.0.0, which has no other one."""
 RESET = "_reset"
 """Name of the fairy's method that cleans up a connection when it comes back to the pool."""
 BEGIN = "_connection_begin_impl"

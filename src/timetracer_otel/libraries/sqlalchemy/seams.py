@@ -34,6 +34,8 @@ from timetracer_otel.libraries.sqlalchemy.internals import (
     BEGIN,
     CONNECT,
     CREATOR,
+    OLD_PING,
+    PING,
     RESET,
     connection_span,
     fairy_pool,
@@ -56,6 +58,8 @@ _RESETTING = "_timetracer_resetting"
 """Key in a fairy's dictionary, as long as its pool resets the connection that came back."""
 _CURSOR = "CURSOR"
 """The call that asks a driver for a cursor; an event only where it fails."""
+_PINGED = "PING"
+"""The question of a pool whether a connection is alive; an event only where it is not."""
 _OUR_CURSORS = (RecordingCursor, EngineCursor)
 
 
@@ -110,6 +114,7 @@ def patches(module: ModuleType) -> list[Any]:
         Patch(base.RootTransaction, BEGIN, _begin),
         Patch(base.Connection, "get_isolation_level", _get_isolation_level),
         Patch(default.DefaultExecutionContext, "create_cursor", _create_cursor),
+        Patch(default.DefaultDialect, PING if hasattr(default.DefaultDialect, PING) else OLD_PING, _ping),
     ]
 
 
@@ -312,35 +317,70 @@ def _raise(error: BaseException) -> None:
 
 
 def _fail_as_recorded(connection: ReplayConnection, target: EngineTarget, session: ReplaySession) -> None:
-    """Raise what the driver raised instead of giving a cursor, if that is what the cassette has next.
-
-    A cursor that was given is no event, so the order of the other events of the database tells when it was.
-    """
-    if not _cursors_failed(session):
-        return
+    """Raise what the driver raised instead of giving a cursor, if that is what the cassette has next."""
     site = PlainSite(target, _CURSOR, _nothing_replayed, connection)
-    where = hooks.whereabouts(None)
-    event = session.upcoming(site.redacted(session), where.path())
+    event = _failure(site, _CURSOR, session)
+    if event is not None:
+        _answered_by(site, session, event)
+
+
+def _failure(site: PlainSite, method: str, session: ReplaySession) -> DependencyEvent | None:
+    """The event of a call that is recorded only where it failed, taken, if that is what the cassette has next.
+
+    A call that did not fail is no event, so the order of the other events of the database tells when it was.
+    """
+    if method not in _failures_in(session):
+        return None
+    event = session.upcoming(site.redacted(session), hooks.whereabouts(None).path())
     if event is None or any(
         earlier.eid < event.eid and earlier.signature.url == event.signature.url
         for earlier in session.get_unconsumed_events()
     ):
-        return
-    if session.claim(event):
-        run(answer(site, session, event, where.span))
+        return None
+    return event if session.claim(event) else None
 
 
-_with_failures: WeakKeyDictionary[ReplaySession, bool] = WeakKeyDictionary()
+_with_failures: WeakKeyDictionary[ReplaySession, frozenset[str]] = WeakKeyDictionary()
 
 
-def _cursors_failed(session: ReplaySession) -> bool:
-    """Whether there is a cursor in the recording that the driver refused to give. Most have none."""
+def _failures_in(session: ReplaySession) -> frozenset[str]:
+    """Which calls failed in the recording, of those that are events only then. Most recordings have none."""
     known = _with_failures.get(session)
     if known is None:
-        known = _with_failures[session] = any(
-            event.signature.method == _CURSOR and event.signature.lib == LIB for event in session.events
+        known = _with_failures[session] = frozenset(
+            event.signature.method
+            for event in session.events
+            if event.signature.method in (_CURSOR, _PINGED) and event.signature.lib == LIB
         )
     return known
+
+
+def _ping(original: Function) -> Function:
+    """A pool asks whether the connection that it is about to hand out is alive."""
+
+    def ping(self: Any, dbapi_connection: Any) -> Any:
+        session = get_current_session()
+        target = engines.target(self) if session is not None else None
+        if session is None or target is None:
+            return original(self, dbapi_connection)
+        if isinstance(dbapi_connection, ReplayConnection):
+            if _is_replaying(session, target):
+                site = PlainSite(target, _PINGED, _nothing_replayed, dbapi_connection)
+                event = _failure(site, _PINGED, session)
+                if event is not None:
+                    return _answered_by(site, session, event)
+            return original(self, dbapi_connection)
+        try:
+            alive = original(self, dbapi_connection)
+        except BaseException as error:
+            if not _is_recording(session):
+                raise
+            return run(flow(PlainSite(target, _PINGED, partial(_raise, error), dbapi_connection), session))
+        if not alive and _is_recording(session):
+            return run(flow(PlainSite(target, _PINGED, lambda: alive, dbapi_connection), session))
+        return alive
+
+    return ping
 
 
 def _create_cursor(original: Function) -> Function:
