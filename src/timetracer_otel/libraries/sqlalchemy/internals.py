@@ -39,6 +39,7 @@ __all__ = [
     "CREATOR",
     "ENTRY_POINTS",
     "MISSING",
+    "PING",
     "RELIED_UPON",
     "RESET",
     "adapter_cursor_class",
@@ -140,6 +141,8 @@ CREATOR = "_invoke_creator"
 """Name of the pool's attribute that holds the function which opens connections."""
 RESET = "_reset"
 """Name of the fairy's method that cleans up a connection when it comes back to the pool."""
+PING = "_do_ping_w_event"
+"""Name of the dialect's method by which a pool asks whether a connection is alive, from 2.0.5 on."""
 BEGIN = "_connection_begin_impl"
 """Name of the method by which a transaction begins on its connection.
 

@@ -14,7 +14,10 @@ from types import ModuleType
 from typing import Any, TypeGuard
 from weakref import WeakKeyDictionary, ref
 
+from opentelemetry import context as otel_context
+
 from timetracer_otel.base import faults
+from timetracer_otel.base.otel_context import UPKEEP_KEY
 from timetracer_otel.base.patching import Function, Patch
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import answer, flow, records, replays, run
@@ -34,6 +37,7 @@ from timetracer_otel.libraries.sqlalchemy.internals import (
     BEGIN,
     CONNECT,
     CREATOR,
+    PING,
     RESET,
     connection_span,
     fairy_pool,
@@ -110,6 +114,8 @@ def patches(module: ModuleType) -> list[Any]:
         Patch(base.RootTransaction, BEGIN, _begin),
         Patch(base.Connection, "get_isolation_level", _get_isolation_level),
         Patch(default.DefaultExecutionContext, "create_cursor", _create_cursor),
+        # Before 2.0.5, each dialect has one of its own.
+        *([Patch(default.DefaultDialect, PING, _ping)] if hasattr(default.DefaultDialect, PING) else []),
     ]
 
 
@@ -369,6 +375,24 @@ def _reset(original: Function) -> Function:
             _note_warm(self)
 
     return _reset
+
+
+def _ping(original: Function) -> Function:
+    """A pool asks whether a connection is alive that it is about to give out.
+
+    A replay does not ask, or asks a connection of ours. So the driver's span of it is no call without an answer.
+    """
+
+    def ping(self: Any, dbapi_connection: Any) -> Any:
+        if get_current_session() is None:
+            return original(self, dbapi_connection)
+        token = otel_context.attach(otel_context.set_value(UPKEEP_KEY, True))
+        try:
+            return original(self, dbapi_connection)
+        finally:
+            otel_context.detach(token)
+
+    return ping
 
 
 def _note_warm(fairy: Any) -> None:
