@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import Any
 
+import aiohttp
 import httpx
 import redis
 import sqlalchemy as sa
@@ -58,6 +60,44 @@ def replies_that_were_never_read() -> Any:
     finally:
         connection.disconnect()
         client.close()
+
+
+@LINES.add
+def calls_after_the_last_answer() -> Any:
+    for _ in range(2 if CHANGED else 1):
+        found = httpx.get(f"{UPSTREAM}/users/1").json()
+    return found
+
+
+class Opaque:
+    """A URL that is no text."""
+
+    def __init__(self, url: Any) -> None:
+        self._url = url
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._url, name)
+
+    def __str__(self) -> str:
+        raise TypeError("a URL of mine is no text")
+
+
+class OwnRequest(aiohttp.ClientRequest):
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        self.url: Any = Opaque(self.url)
+
+
+@LINES.add
+def requests_that_nobody_can_read() -> Any:
+    async def ask() -> Any:
+        async with (
+            aiohttp.ClientSession(request_class=OwnRequest) as client,
+            client.get(f"{UPSTREAM}/users/2") as response,
+        ):
+            return await response.json()
+
+    return asyncio.run(ask())
 
 
 def _connection(driver: str) -> Any:

@@ -76,10 +76,8 @@ def several_rows_at_once() -> Any:
     _tables(engine)
     with engine.begin() as connection:
         rows = [{"name": f"n{n}", "tags": TAGS - {"hot"}} for n in range(5)]
-        made = connection.execute(
-            DISHES.insert().returning(DISHES.c.id, DISHES.c.name, sort_by_parameter_order=True), rows
-        )
-        found = [tuple(row) for row in made]
+        made = connection.execute(DISHES.insert().returning(DISHES.c.id, DISHES.c.name), rows)
+        found = sorted(tuple(row) for row in made)
     engine.dispose()
     return found
 

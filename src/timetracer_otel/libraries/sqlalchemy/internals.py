@@ -39,7 +39,6 @@ __all__ = [
     "CREATOR",
     "ENTRY_POINTS",
     "MISSING",
-    "PING",
     "RELIED_UPON",
     "RESET",
     "adapter_cursor_class",
@@ -63,6 +62,7 @@ __all__ = [
     "opened_by",
     "otel_span",
     "pause",
+    "ping_method",
     "pool_classes",
     "pool_dialect",
     "record_pool",
@@ -141,8 +141,6 @@ CREATOR = "_invoke_creator"
 """Name of the pool's attribute that holds the function which opens connections."""
 RESET = "_reset"
 """Name of the fairy's method that cleans up a connection when it comes back to the pool."""
-PING = "_do_ping_w_event"
-"""Name of the dialect's method by which a pool asks whether a connection is alive, from 2.0.5 on."""
 BEGIN = "_connection_begin_impl"
 """Name of the method by which a transaction begins on its connection.
 
@@ -153,6 +151,14 @@ MISSING: Any = object()
 
 _POOL = "_ConnectionRecord__pool"
 _OTEL_SCOPE = "opentelemetry.instrumentation.sqlalchemy"
+
+
+def ping_method(dialects: type[Dialect]) -> str:
+    """Name of the dialect's method by which a pool asks whether a connection is alive.
+
+    Before 2.0.5, it is one that some dialects have replaced.
+    """
+    return "_do_ping_w_event" if hasattr(dialects, "_do_ping_w_event") else "do_ping"
 
 
 def pool_classes() -> tuple[Any, Any, Any]:

@@ -37,13 +37,13 @@ from timetracer_otel.libraries.sqlalchemy.internals import (
     BEGIN,
     CONNECT,
     CREATOR,
-    PING,
     RESET,
     connection_span,
     fairy_pool,
     initialize_again,
     on_connect,
     opened_by,
+    ping_method,
     pool_classes,
     pool_dialect,
     record_pool,
@@ -96,7 +96,9 @@ def patches(module: ModuleType) -> list[Any]:
     if module.__name__ == "pgvector.psycopg2.register":
         return [AskingVectors(module)]
     if module.__name__ == "sqlalchemy.dialects.postgresql.psycopg2":
-        return [Patch(module.PGDialect_psycopg2, "do_executemany", _do_executemany)]
+        of_driver: Any = module.PGDialect_psycopg2
+        pings = [Patch(of_driver, "do_ping", _ping)] if ping_method(of_driver) == "do_ping" else []
+        return [Patch(of_driver, "do_executemany", _do_executemany), *pings]
     base = importlib.import_module("sqlalchemy.engine.base")
     default = importlib.import_module("sqlalchemy.engine.default")
     pool, fairy, record = pool_classes()
@@ -114,8 +116,7 @@ def patches(module: ModuleType) -> list[Any]:
         Patch(base.RootTransaction, BEGIN, _begin),
         Patch(base.Connection, "get_isolation_level", _get_isolation_level),
         Patch(default.DefaultExecutionContext, "create_cursor", _create_cursor),
-        # Before 2.0.5, each dialect has one of its own.
-        *([Patch(default.DefaultDialect, PING, _ping)] if hasattr(default.DefaultDialect, PING) else []),
+        Patch(default.DefaultDialect, ping_method(default.DefaultDialect), _ping),
     ]
 
 
