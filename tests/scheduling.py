@@ -24,13 +24,21 @@ __all__ = ["LONG", "is_long", "is_spread", "make_scheduler", "scope_of"]
 LONG = (
     *("tests/contract/test_hash_seeds.py", "tests/docs/test_commands.py", "tests/faults/test_kill.py"),
     *("tests/faults/test_sigterm.py", "tests/hybrid/test_order_service.py", "tests/hybrid/test_interleavings.py"),
-    *("tests/load/test_load.py", "tests/process/test_jobs.py", "tests/process/test_startup_calls.py"),
+    *(
+        "tests/lines/test_lines.py",
+        "tests/load/test_load.py",
+        "tests/process/test_jobs.py",
+        "tests/process/test_startup_calls.py",
+    ),
     *("tests/tooling/test_skips.py", "tests/verify/test_verify.py", "tests/verify/test_verify_frameworks.py"),
     "tests/verify/test_verify_jobs.py",
 )
 """Modules with a few tests that take many seconds each, or together."""
 
-_SPREAD = ("tests/cli/", "tests/docs/", "tests/faults/", "tests/process/", "tests/pytest_plugin/", "tests/verify/")
+_SPREAD = (
+    *("tests/cli/", "tests/docs/", "tests/faults/", "tests/lines/", "tests/process/"),
+    *("tests/pytest_plugin/", "tests/verify/"),
+)
 _SHARED = re.compile(r'^@pytest\.fixture\(.*scope="module"|^@(?:functools\.)?cache\b', re.MULTILINE)
 """What a module makes once for its tests; within a test's text, for the run that the test starts, it is indented."""
 

@@ -6,6 +6,7 @@ The contract's classes record and replay in one process. Here each side is a pro
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tests.contract.hash_seed_program import SAMPLE
 from tests.contract.observation import differences
 from tests.contract.sql_flavour import SqlFlavour
 from tests.examples import WHOLE, seeded, shared
-from tests.servers.mariadb import MariaDb, needs_mariadb
+from tests.servers.mariadb import HAS_MARIADB, MariaDb, needs_mariadb
 from tests.servers.postgres import Postgres
 
 Asked = dict[str, tuple[str, "list[str] | None"]]
@@ -24,27 +25,27 @@ Asked = dict[str, tuple[str, "list[str] | None"]]
 
 
 @pytest.mark.sweep
-def test_recordings_replay_under_another_hash_seed(postgres: Postgres, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "with_mysql",
+    # In the same two processes, where there is one.
+    [pytest.param(True, marks=needs_mariadb)] if HAS_MARIADB else [False, pytest.param(True, marks=needs_mariadb)],
+)
+def test_recordings_replay_under_another_hash_seed(postgres: Postgres, tmp_path: Path, with_mysql: bool) -> None:
     # Each of their cases runs over one of them, as an ORM's INSERT of several rows is built from a set. Of the other
     # libraries a sample runs.
     drivers = {driver: [case.name for case in SqlFlavour(driver).cases] for driver in ("psycopg", "psycopg2")}
     chosen = drivers if WHOLE else {each: sorted(names) for each, names in shared("hash seeds", drivers).items()}
     asked: Asked = dict.fromkeys(("httpx", "requests", "aiohttp", "redis", "sqlite"), ("", None))
-    for driver, names in {**chosen, "asyncpg": None}.items():
-        asked[driver] = postgres.url(driver).render_as_string(hide_password=False), names
-    seen = _both(asked, tmp_path)
+    servers: dict[str, Postgres | MariaDb] = dict.fromkeys([*chosen, "asyncpg"], postgres)
+    with ExitStack() as ends:
+        if with_mysql:
+            servers["pymysql"] = MariaDb()
+            ends.callback(servers["pymysql"].close)
+        for driver, server in servers.items():
+            asked[driver] = server.url(driver).render_as_string(hide_password=False), chosen.get(driver)
+        seen = _both(asked, tmp_path)
     for name, (_, names) in asked.items():
         assert len(seen[name]) >= SAMPLE if names is None else sorted(seen[name]) == sorted(names)
-
-
-@needs_mariadb
-def test_those_of_pymysql_replay_under_another_hash_seed(tmp_path: Path) -> None:
-    server = MariaDb()
-    try:
-        seen = _both({"pymysql": (server.url("pymysql").render_as_string(hide_password=False), None)}, tmp_path)
-        assert len(seen["pymysql"]) >= SAMPLE
-    finally:
-        server.close()
 
 
 def _both(asked: Asked, folder: Path) -> dict[str, Any]:

@@ -84,6 +84,7 @@ def run(
     cwd: str | Path | None = None,
     loaded: str = "traced",
     finalised: bool = False,
+    turn: int | None = None,
     timeout: float = 240.0,
 ) -> subprocess.CompletedProcess[str]:
     """Run ``python ARGUMENTS`` without input, and wait for its end and that of all that writes to its pipes.
@@ -96,6 +97,7 @@ def run(
             them) or ``tool`` (these parts, our commands and pytest too).
         finalised: Whether the interpreter is finalised, for a program whose test looks at what happens then: to
             ``__del__`` of what is still there, or to threads that Python does not wait for.
+        turn: Which hash seed it has, by number; 0 and 1 in turn where there is none.
         timeout: Seconds after which it is killed.
 
     Raises:
@@ -121,7 +123,7 @@ def run(
     }
     pipes = [os.pipe(), os.pipe()]
     with socket.socket(socket.AF_UNIX) as connection, open(os.devnull, "rb") as nothing:
-        connection.connect(_server(loaded, next(_turns) % 2))
+        connection.connect(_server(loaded, next(_turns) % 2 if turn is None else turn))
         data = json.dumps(asked).encode() + b"\n"
         sent = socket.send_fds(connection, [data], [nothing.fileno(), *(write for _, write in pipes)])
         if sent < len(data):

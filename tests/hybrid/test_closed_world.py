@@ -194,12 +194,16 @@ def test_a_connection_that_was_open_before_is_refused_when_the_span_of_its_call_
     assert orders.rows == 1
 
 
-def test_a_pool_that_was_warm_before_is_refused_before_it_is_used(upstream: Loopback, empty: Path) -> None:
+def test_a_pool_that_was_warm_before_is_refused_before_it_is_used(
+    upstream: Loopback, empty: Path, traced: TracerProvider
+) -> None:
     pool = urllib3.PoolManager()
     ask: Callable[[], Any] = lambda: pool.request("GET", f"{upstream.url}/users/1", retries=False)  # noqa: E731
     assert ask().status == 200
-    error = refused(ask, empty)
-    assert error.library == "urllib3"
+    for settings in ({}, {"live_hosts": ["db.internal"]}):
+        error = refused(ask, empty, **settings)
+        assert (error.library, error.address) == ("urllib3", upstream.url.removeprefix("http://"))
+        assert "\n  made by: urllib3." in str(error)
     assert upstream.hits == {"/users/1": 1}
     with replay(empty, live_hosts=["localhost"]) as session:
         assert ask().status == 200

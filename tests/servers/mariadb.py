@@ -27,7 +27,7 @@ from sqlalchemy.engine import URL, make_url
 from tests.servers._failure import ServerDidNotStart
 from tests.servers._leashed import LeashedServer
 
-__all__ = ["MariaDb", "needs_mariadb", "needs_mysqlclient"]
+__all__ = ["HAS_MARIADB", "HAS_MYSQLCLIENT", "MariaDb", "needs_mariadb", "needs_mysqlclient"]
 
 _SYSTEM_SERVER = os.environ.get("TIMETRACER_TEST_MARIADB", "")
 """``mysql://user:password@host:port/database``; read before the tests clear the environment."""
@@ -53,12 +53,16 @@ def _why_not() -> str | None:
     return f"no {' and no '.join(missing)} here: install {packages}, or set TIMETRACER_TEST_MARIADB"
 
 
-needs_mariadb = pytest.mark.skipif(_why_not() is not None and not os.environ.get("CI"), reason=str(_why_not()))
+HAS_MARIADB = _why_not() is None or bool(os.environ.get("CI"))
+"""Whether there is a server, or has to be."""
+needs_mariadb = pytest.mark.skipif(not HAS_MARIADB, reason=str(_why_not()))
 """Marks tests that need a server. With the mark below, this is the one skip of the whole suite."""
 
 _PYTHON_H = Path(sysconfig.get_path("include"), "Python.h")
+HAS_MYSQLCLIENT = importlib.util.find_spec("MySQLdb") is not None or bool(os.environ.get("CI") and _PYTHON_H.exists())
+"""Whether there is the driver in C, or has to be."""
 needs_mysqlclient = pytest.mark.skipif(
-    importlib.util.find_spec("MySQLdb") is None and not (os.environ.get("CI") and _PYTHON_H.exists()),
+    not HAS_MYSQLCLIENT,
     reason="no mysqlclient here: it is built where libmariadb-dev and a C compiler are, before make sets .venv up"
     if _PYTHON_H.exists()
     else f"no mysqlclient here: it is built with {_PYTHON_H}, which this Python has not (Debian's is in python3-dev)",

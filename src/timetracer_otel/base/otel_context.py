@@ -19,6 +19,7 @@ from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 __all__ = [
     "SPAN_KEY",
     "SUPPRESSED",
+    "UPKEEP_KEY",
     "current_context",
     "has_real_provider",
     "instrumentation_suppressed",
@@ -26,6 +27,10 @@ __all__ = [
 
 (SPAN_KEY,) = set_span_in_context(INVALID_SPAN, Context())
 """The key of the current span in a context. It is read from a context that holds nothing but a span."""
+
+UPKEEP_KEY = otel_context.create_key("timetracer-otel-upkeep")
+"""Stands in a context while a library looks after its connections by itself, as a pool does that asks whether one is
+still alive. A client span that begins then is no call of the app's, and no replay needs its answer."""
 
 
 def _suppression_keys() -> frozenset[str]:

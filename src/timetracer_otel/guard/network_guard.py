@@ -18,7 +18,7 @@ import operator
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar, Token
 from typing import Any, TypeAlias
@@ -28,7 +28,7 @@ from opentelemetry.context import Context
 
 from timetracer_otel.base.attributes import first_of
 from timetracer_otel.base.holds import Holds
-from timetracer_otel.base.hosts import Address, Hosts
+from timetracer_otel.base.hosts import Address, Hosts, address_of_url
 from timetracer_otel.base.otel_context import current_context, instrumentation_suppressed
 from timetracer_otel.base.patching import Patch, SeamFailure
 from timetracer_otel.base.plugin_names import is_covered_scope, library_of_scope
@@ -252,7 +252,8 @@ _GUARD = _Guard()
 
 
 def _check_open_connection(span: Any, session: ReplaySession) -> None:
-    stack = places()
+    # What traces the call does not make it.
+    stack = [place for place in places() if place.package != "opentelemetry"]
     if _is_let() or instrumentation_suppressed() or any(_goes_out(place.package, session) for place in stack):
         # A plugin makes a real call, and its library stands on one that is instrumented as well.
         session.uncovered.accounted.add(span.span_id)
@@ -262,10 +263,7 @@ def _check_open_connection(span: Any, session: ReplaySession) -> None:
         return
     if library not in _clients.keep_connections and library not in session.uncovered.that_connect:
         return
-    attributes = span.span.attributes or {}
-    host = first_of(attributes, "server.address", "net.peer.name")
-    port = first_of(attributes, "server.port", "net.peer.port")
-    address = Address(str(host), None if port is None else str(port)) if host else None
+    address = _address_in(span.span.attributes or {})
     if _is_named_live(session, library) or (session.live_hosts is not None and address is None):
         # Where it goes is not known yet. If it connects, that is seen; if not, it is counted when it ends.
         return
@@ -275,6 +273,17 @@ def _check_open_connection(span: Any, session: ReplaySession) -> None:
     error = _error(str(address or "its server"), stack, session, library, cures, open_already=True)
     session.blocked.append(error)
     raise error
+
+
+def _address_in(attributes: Mapping[str, Any]) -> Address | None:
+    """Where the call of a span goes, as far as its attributes say so when it begins."""
+    host = first_of(attributes, "server.address", "net.peer.name")
+    if host:
+        port = first_of(attributes, "server.port", "net.peer.port")
+        return Address(str(host), None if port is None else str(port))
+    # All that urllib3's say by the older conventions.
+    url = first_of(attributes, "url.full", "http.url")
+    return address_of_url(str(url)) if url else None
 
 
 def _is_let() -> bool:
@@ -468,7 +477,12 @@ def _is_own_name(host: str) -> bool:
 
 
 def _cures(stack: Sequence[Place], library: str, address: Address | None) -> str:
-    named = str(address) if address is not None else "its host"
+    live = (
+        f'by live_hosts=["{address}"] or TIMETRACER_LIVE_HOSTS={address}'
+        if address is not None
+        else f"by its host in live_hosts or TIMETRACER_LIVE_HOSTS, or by its name: "
+        f'live_plugins=["{library}"] or TIMETRACER_LIVE_PLUGINS={library}'
+    )
     switched_off = _switched_off(stack)
     plugin = (
         f"write one for {library} (docs/how-to-add-a-plugin.md), or call by a library that has one"
@@ -478,7 +492,7 @@ def _cures(stack: Sequence[Place], library: str, address: Address | None) -> str
     lines = (
         "one of three:",
         f"    a plugin: {plugin}",
-        f'    live_hosts: let it out, by live_hosts=["{named}"] or TIMETRACER_LIVE_HOSTS={named}',
+        f"    live_hosts: let it out, {live}",
         f"    an issue: ask the developers of timetracer-otel for a plugin for {library}",
     )
     return "\n".join(lines)
@@ -499,7 +513,7 @@ def _error(
     caller = caller_of(stack)
     in_cassette = None
     if isinstance(session, ReplaySession):
-        observed = session.uncovered.of_library(library, address.rpartition(":")[0] or address)
+        observed = session.uncovered.of_library(library, *address.split(", "))
         in_cassette = observed or f"nothing of {library}"
     return NetworkBlockedError(
         address,

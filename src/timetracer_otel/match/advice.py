@@ -50,6 +50,10 @@ class Wording(NamedTuple):
         quoted = (f'"{rule}"' if '"' not in rule and "\\" not in rule else repr(rule) for rule in listed)
         return f"ignore=[{', '.join(quoted)}]"
 
+    def said(self, hint: str) -> str:
+        """A hint that names ``live_plugins``, in the user's words."""
+        return hint.replace("live_plugins", self.live)
+
     @property
     def repeating(self) -> str:
         """The setting that gives the last answer again."""

@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanKind
 
 from timetracer_otel.base import counters, faults
-from timetracer_otel.base.otel_context import current_context
+from timetracer_otel.base.otel_context import UPKEEP_KEY, current_context
 from timetracer_otel.calls import hooks
 from timetracer_otel.current import SESSION_KEY
 from timetracer_otel.exceptions import NetworkBlockedError
@@ -90,6 +90,8 @@ class TimetracerSpanProcessor(SpanProcessor):
                 if found is None:
                     return
                 session, is_root = found
+            if is_client and UPKEEP_KEY in context:
+                is_client = False
             entry = live_span((span, own, parent, session, is_client, is_root))
             if is_client and hooks.guard is not None:
                 hooks.guard.client_span_began(entry)

@@ -507,7 +507,10 @@ class ReplaySession(BaseSession):
     def refuse_unrecorded(self, what: str, hint: str) -> ReplayMismatchError:
         """The error for something that recordings never hold; ``what`` names it."""
         error = ReplayMismatchError(
-            f"Not recorded: {what}", cassette_path=self.cassette_path, endpoint=self._endpoint, hint=hint
+            f"Not recorded: {what}",
+            cassette_path=self.cassette_path,
+            endpoint=self._endpoint,
+            hint=self._wording.said(hint),
         )
         return self._count_miss(error)
 
@@ -515,7 +518,10 @@ class ReplaySession(BaseSession):
         """The error for a call of a library whose seams could not be installed: its arguments cannot be seen."""
         return self._count_miss(
             ReplayMismatchError(
-                f"Not replayed: {reason}", cassette_path=self.cassette_path, endpoint=self._endpoint, hint=hint
+                f"Not replayed: {reason}",
+                cassette_path=self.cassette_path,
+                endpoint=self._endpoint,
+                hint=self._wording.said(hint),
             )
         )
 

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
+from timetracer_otel.base.hosts import Address, address_of_url
 from timetracer_otel.base.plugin_names import is_covered_scope, library_of_scope
 from timetracer_otel.match.nearest import describe
 from timetracer_otel.session.base import EndedSpan
@@ -24,6 +25,12 @@ __all__ = ["UncoveredCalls"]
 
 def _parent_id(span: EndedSpan) -> int:
     return span.parent.span_id if span.parent is not None else 0
+
+
+def _goes_to(url: str, asked: Address) -> bool:
+    """Whether an observed call went to an address. Its URL may be a host alone, as spans of databases have it."""
+    there = address_of_url(url) or Address.parsed(url)
+    return there.host == asked.host and (there.port == asked.port or None in (there.port, asked.port))
 
 
 class UncoveredCalls:
@@ -93,12 +100,13 @@ class UncoveredCalls:
         with self._lock:
             return {**self._connections, **self._spans}
 
-    def of_library(self, library: str, host: str = "") -> str | None:
-        """What the cassette has of a library's calls, or else of calls to a host; None where it has nothing."""
+    def of_library(self, library: str, *addresses: str) -> str | None:
+        """What the cassette has of a library's calls, or else of calls to an address; None where it has nothing."""
         observed = [event for event in self._events if event.is_observed_only]
         found = [event for event in observed if event.signature.lib == library]
-        if not found and host:
-            found = [event for event in observed if host in (event.signature.url or "")]
+        if not found:
+            asked = [Address.parsed(address) for address in addresses if address]
+            found = [event for event in observed if any(_goes_to(event.signature.url or "", each) for each in asked)]
         if not found:
             return None
         first = found[0]

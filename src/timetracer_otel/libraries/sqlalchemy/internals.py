@@ -39,8 +39,6 @@ __all__ = [
     "CREATOR",
     "ENTRY_POINTS",
     "MISSING",
-    "OLD_PING",
-    "PING",
     "RELIED_UPON",
     "RESET",
     "adapter_cursor_class",
@@ -64,6 +62,7 @@ __all__ = [
     "opened_by",
     "otel_span",
     "pause",
+    "ping_method",
     "pool_classes",
     "pool_dialect",
     "record_pool",
@@ -140,10 +139,6 @@ CONNECT = "_ConnectionRecord__connect"
 """Name of the record's method that opens a connection, as Python writes the ``__connect`` of that class."""
 CREATOR = "_invoke_creator"
 """Name of the pool's attribute that holds the function which opens connections."""
-PING = "_do_ping_w_event"
-"""Name of the dialect's method by which a pool asks whether a connection is alive."""
-OLD_PING = "do_ping"
-"""The same in 2.0.0, which has no other one."""
 RESET = "_reset"
 """Name of the fairy's method that cleans up a connection when it comes back to the pool."""
 BEGIN = "_connection_begin_impl"
@@ -156,6 +151,14 @@ MISSING: Any = object()
 
 _POOL = "_ConnectionRecord__pool"
 _OTEL_SCOPE = "opentelemetry.instrumentation.sqlalchemy"
+
+
+def ping_method(dialects: type[Dialect]) -> str:
+    """Name of the dialect's method by which a pool asks whether a connection is alive.
+
+    Before 2.0.5, it is one that some dialects have replaced.
+    """
+    return "_do_ping_w_event" if hasattr(dialects, "_do_ping_w_event") else "do_ping"
 
 
 def pool_classes() -> tuple[Any, Any, Any]:

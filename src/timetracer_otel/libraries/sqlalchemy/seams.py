@@ -14,7 +14,10 @@ from types import ModuleType
 from typing import Any, TypeGuard
 from weakref import WeakKeyDictionary, ref
 
+from opentelemetry import context as otel_context
+
 from timetracer_otel.base import faults
+from timetracer_otel.base.otel_context import UPKEEP_KEY
 from timetracer_otel.base.patching import Function, Patch
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import answer, flow, records, replays, run
@@ -34,14 +37,13 @@ from timetracer_otel.libraries.sqlalchemy.internals import (
     BEGIN,
     CONNECT,
     CREATOR,
-    OLD_PING,
-    PING,
     RESET,
     connection_span,
     fairy_pool,
     initialize_again,
     on_connect,
     opened_by,
+    ping_method,
     pool_classes,
     pool_dialect,
     record_pool,
@@ -96,7 +98,9 @@ def patches(module: ModuleType) -> list[Any]:
     if module.__name__ == "pgvector.psycopg2.register":
         return [AskingVectors(module)]
     if module.__name__ == "sqlalchemy.dialects.postgresql.psycopg2":
-        return [Patch(module.PGDialect_psycopg2, "do_executemany", _do_executemany)]
+        of_driver: Any = module.PGDialect_psycopg2
+        pings = [Patch(of_driver, "do_ping", _ping)] if ping_method(of_driver) == "do_ping" else []
+        return [Patch(of_driver, "do_executemany", _do_executemany), *pings]
     base = importlib.import_module("sqlalchemy.engine.base")
     default = importlib.import_module("sqlalchemy.engine.default")
     pool, fairy, record = pool_classes()
@@ -114,7 +118,7 @@ def patches(module: ModuleType) -> list[Any]:
         Patch(base.RootTransaction, BEGIN, _begin),
         Patch(base.Connection, "get_isolation_level", _get_isolation_level),
         Patch(default.DefaultExecutionContext, "create_cursor", _create_cursor),
-        Patch(default.DefaultDialect, PING if hasattr(default.DefaultDialect, PING) else OLD_PING, _ping),
+        Patch(default.DefaultDialect, ping_method(default.DefaultDialect), _ping),
     ]
 
 
@@ -356,13 +360,25 @@ def _failures_in(session: ReplaySession) -> frozenset[str]:
 
 
 def _ping(original: Function) -> Function:
-    """A pool asks whether the connection that it is about to hand out is alive."""
+    """A pool asks whether the connection that it is about to hand out is alive.
+
+    A replay does not ask, or asks a connection of ours. So the driver's span of it is no call without an answer.
+    """
+
+    def asked(dialect: Any, dbapi_connection: Any) -> Any:
+        token = otel_context.attach(otel_context.set_value(UPKEEP_KEY, True))
+        try:
+            return original(dialect, dbapi_connection)
+        finally:
+            otel_context.detach(token)
 
     def ping(self: Any, dbapi_connection: Any) -> Any:
         session = get_current_session()
-        target = engines.target(self) if session is not None else None
-        if session is None or target is None:
+        if session is None:
             return original(self, dbapi_connection)
+        target = engines.target(self)
+        if target is None:
+            return asked(self, dbapi_connection)
         if isinstance(dbapi_connection, ReplayConnection):
             if _is_replaying(session, target):
                 site = PlainSite(target, _PINGED, _nothing_replayed, dbapi_connection)
@@ -371,7 +387,7 @@ def _ping(original: Function) -> Function:
                     return _answered_by(site, session, event)
             return original(self, dbapi_connection)
         try:
-            alive = original(self, dbapi_connection)
+            alive = asked(self, dbapi_connection)
         except BaseException as error:
             if not _is_recording(session):
                 raise
