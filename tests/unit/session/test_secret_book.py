@@ -15,6 +15,7 @@ import pytest
 from timetracer_otel import TraceConfig
 from timetracer_otel.cassette import cassette_to_bytes
 from timetracer_otel.constants import EventType
+from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.match.signature import Signer
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.session import ReplaySession, TraceSession
@@ -213,6 +214,38 @@ def test_what_is_secret_by_its_form_is_gone_from_the_error_of_a_request() -> Non
     assert cassette.events[0].call.args == ["SET", "k", name]
     assert "hunter2" not in cassette.error_info["traceback"]
     assert cassette.error_info["traceback"].startswith("line 1\n  connect(password='")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("token", "https://auth.internal/v2"),
+        ("password", ""),
+        ("accessToken", {"kind": "bearer", "ttl": 3600}),
+        ("password_hash", "bcrypt"),
+        ("secret", [[], {}]),
+        ("token", True),
+    ],
+)
+def test_a_call_with_a_value_that_is_no_secret_is_found_again_and_compared(name: str, value: Any) -> None:
+    def calls(value: Any) -> list[Call]:
+        data = json.dumps({name: value}).encode()
+        quoted = quote(str(value))
+        args = {"statement": f"UPDATE t SET {name} = :{name}", "parameters": {name: value}}
+        return [
+            Call("httpx", EventType.HTTP_CLIENT, "POST", "https://h/b", (JSON,), data),
+            Call("redis", EventType.REDIS, "SET", "redis://h/0", args=["SET", "k", data.decode()]),
+            Call("sqlalchemy", EventType.DB_QUERY, "UPDATE", "db://h/a", args=args),
+            *([get(f"https://h/a?{name}={quoted}", headers=[]).call()] if isinstance(value, str) else []),
+        ]
+
+    cassette = recorded(*(Ended(call, EventResult(reply=1)) for call in calls(value))).to_cassette()
+    assert not cassette.pseudonyms
+    replay = ReplaySession(cassette, "x")
+    for other in calls("https://auth.internal/v1"):
+        with pytest.raises(ReplayMismatchError):
+            replay.match(other)
+    assert [replay.match(call) for call in calls(value)] == cassette.events
 
 
 def test_literals_that_an_insert_gives_to_secret_columns() -> None:
