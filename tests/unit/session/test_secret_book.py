@@ -351,8 +351,28 @@ def test_faults_of_the_recorder_write_no_secret(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(SecretBook, "clean", broken)
     cassette = recorded(*flow()).to_cassette()
     assert TOKEN.encode() not in cassette_to_bytes(cassette)
-    # Nothing is looked for in an event again in which no secret stood when it was made, and none was found since.
-    assert any(event.not_replayable for event in cassette.events)
+    # The last two are not looked through again: when they were made, nothing secret was left in them, and no secret
+    # has been found since.
+    assert [event.not_replayable is not None for event in cassette.events] == [True] * 5 + [False] * 2
+    assert [event.eid for event in cassette.events if event.call is not None and event.call.args] == []
+
+
+def test_a_fault_of_the_recorder_costs_every_event_where_each_is_looked_through(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from timetracer_otel.base import faults
+    from timetracer_otel.session.events import EventMaker
+    from timetracer_otel.session.secret_book import SecretBook
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(faults, "contain", lambda *_: None)
+    monkeypatch.setattr(SecretBook, "clean", broken)
+    monkeypatch.setattr(EventMaker, "_search", lambda self, book, event, kept: book.note_forms(event))
+    cassette = recorded(*flow()).to_cassette()
+    assert TOKEN.encode() not in cassette_to_bytes(cassette)
+    assert all(event.not_replayable for event in cassette.events)
 
 
 def test_a_pseudonym_is_no_other_value_of_the_recording(monkeypatch: pytest.MonkeyPatch) -> None:
