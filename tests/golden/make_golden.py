@@ -12,6 +12,7 @@ import ipaddress
 import sys
 import tempfile
 import uuid
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -32,6 +33,7 @@ from timetracer_otel.types import (
     RecordedError,
     RequestSnapshot,
     ResponseSnapshot,
+    Scrubbing,
     SessionMeta,
     SpanFacts,
 )
@@ -189,9 +191,34 @@ def golden() -> Cassette:
     )
 
 
+def golden_renamed() -> Cassette:
+    """The same, as later recorders of this version write it: with pseudonyms, seeds, and what was scrubbed."""
+    cassette = golden()
+    (http, *others) = cassette.events
+    state = (3, (*range(2**32 - 624, 2**32), 624), 0.25)
+    return replace(
+        cassette,
+        session=replace(
+            cassette.session,
+            process=["5f6e7d8c", "0123abcd"],
+            hash_seed="7",
+            hash_randomization=True,
+            random_state=state,
+        ),
+        policies=replace(cassette.policies, redaction_rules=["headers", "name:ssn"], pseudonymised=True),
+        events=[replace(http, pseudonyms=("sk-proj-4hZq", "ö-pseudonym")), *others],
+        pseudonyms=("sk-proj-4hZq", "ö-pseudonym"),
+        scrubbed=(
+            Scrubbing("2024-03-01T00:00:00+00:00", "0.1.0", "default", ["headers"], 3),
+            Scrubbing("2024-04-01T00:00:00+00:00", "0.2.0", "strict", ["headers", "name:ssn"], 0),
+        ),
+    )
+
+
 def write_all(folder: Path) -> None:
     """Write every golden file of this version into a folder."""
     cassette = golden()
+    save_cassette(golden_renamed(), folder / "v1-renamed.msgpack")
     save_cassette(cassette, folder / "v1.msgpack")
     save_cassette(cassette, folder / "v1.msgpack.gz", CompressionType.GZIP)
     save_cassette(cassette, folder / "v1.msgpack.zst", CompressionType.ZSTD)

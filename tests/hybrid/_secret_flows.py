@@ -8,6 +8,7 @@ come in another order.
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import os
 import sys
@@ -152,6 +153,25 @@ def password_hash_checked(web: httpx.Client, is_replay: bool) -> Any:
 def sealed_text_opened(web: httpx.Client, is_replay: bool) -> Any:
     given = told(web.get("/sealed"))
     return Fernet(given["secret_key"]).decrypt(given["content"]).decode()
+
+
+@flow
+def sealed_by_aes_opened(web: httpx.Client, is_replay: bool) -> Any:
+    given = told(web.get("/sealed/by/aes"))
+    content = base64.b64decode(given["content"])
+    return AESGCM(base64.b64decode(given["encryption_key"])).decrypt(content[:12], content[12:], None).decode()
+
+
+@flow
+def webhook_verified(web: httpx.Client, is_replay: bool) -> Any:
+    given = told(web.get("/webhook"))
+    ours = hmac.new(given["webhook_secret"].encode(), given["text"].encode(), "sha256").hexdigest()
+    return hmac.compare_digest(ours, given["mac"])
+
+
+@flow
+def hash_under_no_name_checked(web: httpx.Client, is_replay: bool) -> Any:
+    return bcrypt.checkpw(PASSWORD.encode(), told(web.get("/person"))["credentials_of_old"].encode())
 
 
 @flow

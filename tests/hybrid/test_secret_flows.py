@@ -18,7 +18,8 @@ REPLAYED = (
 _NOT_GENUINE = "was asked whether a pseudonym is genuine"
 REFUSED = {
     **dict.fromkeys(("jwt_verified", "bcrypt_checked", "password_hash_checked", "signed_cookie"), _NOT_GENUINE),
-    "sealed_text_opened": _NOT_GENUINE,
+    **dict.fromkeys(("sealed_text_opened", "sealed_by_aes_opened"), _NOT_GENUINE),
+    **dict.fromkeys(("webhook_verified", "hash_under_no_name_checked"), _NOT_GENUINE),
     # Nothing tells whose token is whose.
     "tenants_configured": "Several recorded calls match",
 }

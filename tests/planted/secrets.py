@@ -87,6 +87,8 @@ FORMS: Final[dict[str, Callable[[int], str]]] = {
     "basic": lambda n: "Authorization: Basic " + base64.b64encode(f"ada:{_mixed(n, 20)}".encode()).decode(),
     "azure": lambda n: f"AccountName=x;AccountKey={_mixed(n, 84)}ab==;EndpointSuffix=core.windows.net",
     "pem": _pem,
+    "bcrypt": lambda n: "$2b$12$abcdefghijklmnopqrstuu" + _mixed(n, 31),
+    "argon2": lambda n: "$argon2id$v=19$m=65536,t=3,p=4$c2FsdHNhbHRzYWx0c2E$" + _mixed(n, 43),
 }
 """Texts of well-known forms, or with a secret that its surroundings tell."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import json
 import re
 import secrets
@@ -22,6 +23,7 @@ import jwt
 from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from werkzeug.security import generate_password_hash
 
 from tests.servers._serving import serve
@@ -153,6 +155,20 @@ class _Upstream(BaseHTTPRequestHandler):
 
     def _user_of_flask(self) -> None:
         self._say({"password": generate_password_hash(PASSWORD, "pbkdf2:sha256:1000")})
+
+    def _sealed_by_aes(self) -> None:
+        key, nonce = secrets.token_bytes(32), secrets.token_bytes(12)
+        content = base64.b64encode(nonce + AESGCM(key).encrypt(nonce, b"hello", None)).decode()
+        self._say({"encryption_key": base64.b64encode(key).decode(), "content": content})
+
+    def _webhook(self) -> None:
+        key, text = secrets.token_urlsafe(24), "an event"
+        mac = hmac.new(key.encode(), text.encode(), "sha256").hexdigest()
+        self._say({"webhook_secret": key, "text": text, "mac": mac})
+
+    def _person(self) -> None:
+        digest = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+        self._say({"name": "ada", "credentials_of_old": digest})
 
     def _sealed(self) -> None:
         key = Fernet.generate_key()

@@ -32,8 +32,10 @@ Function = Callable[..., Any]
 _PROXY: Any = getattr(wrapt, "BaseObjectProxy", wrapt.ObjectProxy)
 
 
-_MARK = "_timetracer_patch"
 _signatures: WeakKeyDictionary[Any, inspect.Signature | None] = WeakKeyDictionary()
+_signatures_of_c: dict[Any, inspect.Signature | None] = {}
+"""Those of methods of classes in C, which nothing can refer to weakly. They stay as long as their class."""
+_MARK = "_timetracer_patch"
 """The attribute of a replacement that holds three things: the replacement, its patch, and the function it replaced.
 
 The replacement itself is among them because `functools.wraps` copies attributes: a wrapper that somebody made around
@@ -147,15 +149,18 @@ def _signature(function: Any) -> inspect.Signature | None:
 
     It is kept: a function is replaced in each session, and `inspect` takes long.
     """
-    try:
-        return _signatures[function]
-    except (KeyError, TypeError):
-        found: inspect.Signature | None = None
+    found: inspect.Signature | None = None
+    for known in (_signatures, _signatures_of_c):
+        with suppress(KeyError, TypeError):
+            return known[function]
     # From Python 3.14 on, annotations are evaluated for it, which may raise anything.
     with suppress(Exception):
         found = inspect.signature(function)
-    with suppress(TypeError):
+    try:
         _signatures[function] = found
+    except TypeError:
+        with suppress(TypeError):
+            _signatures_of_c[function] = found
     return found
 
 

@@ -13,12 +13,15 @@ from timetracer_otel.redact import forms
 
 __all__ = [
     "Activatable",
+    "Compared",
     "Connecting",
     "ConnectingInC",
     "Connector",
     "Connectors",
     "LeftOut",
+    "Maker",
     "UncapturedClients",
+    "Verifier",
     "load_plugins",
     "register",
 ]
@@ -94,11 +97,27 @@ class Verifier(NamedTuple):
     name: str
     """In its module; that of a method has its class before it (``Signer.unsign``)."""
     given: Callable[[tuple[Any, ...], Mapping[str, Any]], Any]
-    """What it is asked about, among its arguments: a text or bytes."""
+    """What it is asked about, among its arguments: a text, bytes, what a `Maker` made, or a tuple of such."""
     fails_by: str = ""
     """The name of the error, or of a base class of it, that it raises where the secret is not genuine. It returns
     False otherwise.
     """
+
+
+class Compared(NamedTuple):
+    """What a function compares: it is asked whether two texts are the same. Two pseudonyms are of two secrets."""
+
+    one: Any
+    other: Any
+
+
+class Maker(NamedTuple):
+    """A function that makes something of a secret: an object of a key, a digest. It passes for a pseudonym, too."""
+
+    name: str
+    """As that of a `Verifier`. Of ``__init__``, what is made is the object itself."""
+    given: Callable[[tuple[Any, ...], Mapping[str, Any]], Any]
+    """What it makes it of, as that of a `Verifier`."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +136,9 @@ class UncapturedClients:
     such a call begins before anything is sent."""
     within_the_process: Collection[str] = ()
     """Libraries that read and write files, and connect to nobody. Their spans are counted, and never refused."""
-    verifiers: Mapping[str, tuple[Verifier, ...]] = field(default_factory=dict)
-    """By module: the functions that say whether a secret is genuine. No pseudonym is."""
+    verifiers: Mapping[str, tuple[Verifier | Maker, ...]] = field(default_factory=dict)
+    """By module: the functions that say whether a secret is genuine, and those that make something of one. No
+    pseudonym is genuine."""
     transports: tuple[str, ...] = ()
     """Modules by which telemetry is sent, as far as that does not suppress instrumentation (OpenTelemetry's own
     exporters do, while they send). Only transports: packages of tracing wrap the app's calls, too, and stand on the

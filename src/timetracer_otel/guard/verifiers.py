@@ -1,75 +1,196 @@
 """Checks of secrets in a replay. The app has pseudonyms in their places, and no pseudonym is genuine.
 
 An app that checks a signature or a password would go another way than it went, and nobody would say why. So a check
-that fails is refused, like a call that has no answer, where it was asked about a pseudonym.
+that fails is refused, like a call that has no answer, where it was asked about a pseudonym, or about what was made of
+one: a key that was loaded from it, a digest by that key.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator, Mapping
 from functools import partial
+from operator import attrgetter
 from types import ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from timetracer_otel.base.patching import Function, Patch, Undoable
 from timetracer_otel.base.rebinding import Rebound
-from timetracer_otel.calls.registry import Verifier
+from timetracer_otel.calls.registry import Compared, Maker, Verifier
 from timetracer_otel.current import get_current_session
 from timetracer_otel.guard.declared_seams import DeclaredSeams
 from timetracer_otel.session import ReplaySession
 
 __all__ = ["Verifiers"]
 
+_MOST_MADE = 1024
 
-class Verifiers(DeclaredSeams[tuple[Verifier, ...]]):
+
+class Verifiers(DeclaredSeams[tuple[Verifier | Maker, ...]]):
     """The declared functions, replaced by ones that refuse. Not safe from several threads at once: the guard calls it
     under its lock.
     """
 
-    def know(self, verifiers: Mapping[str, tuple[Verifier, ...]]) -> None:
+    def __init__(self) -> None:
+        super().__init__()
+        self._made = _Made()
+
+    def know(self, verifiers: Mapping[str, tuple[Verifier | Maker, ...]]) -> None:
         """Add modules with such functions. A module that is known already stays as it is."""
         self._declare(verifiers)
 
-    def _patches(self, declared: tuple[Verifier, ...], module: ModuleType) -> list[Undoable]:
+    def remove(self) -> None:
+        """Put the originals back, and forget what was made of pseudonyms; harmless when repeated."""
+        super().remove()
+        self._made.clear()
+
+    def _patches(self, declared: tuple[Verifier | Maker, ...], module: ModuleType) -> list[Undoable]:
         patches: list[Undoable] = []
-        for verifier in declared:
-            owner, _, name = verifier.name.rpartition(".")
-            wrap = partial(_refusing, verifier, f"{module.__name__.partition('.')[0]}.{verifier.name}")
+        for one in declared:
+            owner, _, name = one.name.rpartition(".")
+            if isinstance(one, Maker):
+                wrap = partial(_noting, one, self._made)
+            else:
+                wrap = partial(_refusing, one, f"{module.__name__.partition('.')[0]}.{one.name}", self._made)
             if owner:
-                patches.append(Patch(getattr(module, owner), name, wrap))
+                patches.append(Patch(attrgetter(owner)(module), name, wrap))
             else:
                 found = getattr(module, name)
                 patches.append(Rebound(found, wrap(found)))
         return patches
 
 
-def _refusing(verifier: Verifier, name: str, original: Function) -> Function:
+class _Made:
+    """What each replay has lately made of its pseudonyms: texts and bytes by their value, other objects by their
+    identity. Safe from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: WeakKeyDictionary[ReplaySession, OrderedDict[Hashable, Any]] = WeakKeyDictionary()
+        """An object is kept: another one would get its identity."""
+
+    def add(self, session: ReplaySession, value: Any) -> None:
+        """Take note of a value."""
+        with self._lock:
+            held = self._held.setdefault(session, OrderedDict())
+            held[_identity(value)] = value
+            while len(held) > _MOST_MADE:
+                held.popitem(last=False)
+
+    def has(self, session: ReplaySession, value: Any) -> bool:
+        """Whether a replay has made a value of a pseudonym."""
+        with self._lock:
+            return _identity(value) in self._held.get(session, ())
+
+    def clear(self) -> None:
+        """Forget all of it."""
+        with self._lock:
+            self._held.clear()
+
+
+def _identity(value: Any) -> Hashable:
+    if isinstance(value, (bytes, bytearray)):
+        return bytes(value)
+    return value if isinstance(value, str) else id(value)
+
+
+class _Checking(threading.local):
+    """The check that this thread is within. Such functions call each other, and the outermost one is named."""
+
+    is_within = False
+    failed_within = False
+    """Whether one that was called by it has failed, and was about a pseudonym."""
+
+
+_checking = _Checking()
+
+
+def _refusing(verifier: Verifier, name: str, made: _Made, original: Function) -> Function:
     def verified(*args: Any, **kwargs: Any) -> Any:
+        session = get_current_session()
+        if not isinstance(session, ReplaySession):
+            return original(*args, **kwargs)
+        is_within, _checking.is_within = _checking.is_within, True
         try:
             result = original(*args, **kwargs)
+            has_failed = result is False
         except Exception as error:
-            if verifier.fails_by in {base.__name__ for base in type(error).__mro__}:
-                _check(verifier.given(args, kwargs), name)
+            if verifier.fails_by in {base.__name__ for base in type(error).__mro__} and _is_false(
+                session, verifier.given(args, kwargs), made
+            ):
+                _fail(session, name, is_within)
             raise
-        if result is False:
-            _check(verifier.given(args, kwargs), name)
-        return result
+        else:
+            if has_failed and _is_false(session, verifier.given(args, kwargs), made):
+                _fail(session, name, is_within)
+            return result
+        finally:
+            _checking.is_within = is_within
+            _checking.failed_within = _checking.failed_within and is_within
 
     return verified
 
 
-def _check(given: Any, name: str) -> None:
-    """Refuse what failed, where it is about a pseudonym.
+def _is_false(session: ReplaySession, given: Any, made: _Made) -> bool:
+    """Whether what a check has failed for is a pseudonym, or made of one."""
+    if isinstance(given, Compared) and all(
+        (text := _text(side)) is not None and session.is_pseudonym(text) for side in given
+    ):
+        # They are two secrets, and so they were when the app was recorded.
+        return False
+    return _checking.failed_within or _concerns(session, given, made)
+
+
+def _fail(session: ReplaySession, name: str, is_within: bool) -> None:
+    """Refuse the check that failed, or have the one refused that it is a part of.
 
     Raises:
-        ReplayMismatchError: It is.
+        ReplayMismatchError: It is no part of another one.
     """
-    session = get_current_session()
-    if not isinstance(session, ReplaySession) or not isinstance(given, (str, bytes)):
+    if is_within:
+        _checking.failed_within = True
         return
-    if session.has_pseudonym(given.decode("latin-1") if isinstance(given, bytes) else given):
-        raise session.refuse_unseen(
-            f"{name} was asked whether a pseudonym is genuine. It stands in the place of a secret, so what "
-            "the function said of the secret is not known",
-            f"record the check itself, by a plugin for the function {name} (docs/how-to-add-a-plugin.md).",
-        )
+    raise session.refuse_unseen(
+        f"{name} was asked whether a pseudonym is genuine. It stands in the place of a secret, so what "
+        "the function said of the secret is not known",
+        f"record the check itself, by a plugin for the function {name} (docs/how-to-add-a-plugin.md).",
+    )
+
+
+def _noting(maker: Maker, made: _Made, original: Function) -> Function:
+    is_initialiser = maker.name.endswith("__init__")
+
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        # A class in C may have none of its own. That of `object` takes no arguments.
+        result = original(*args, **kwargs) if original is not object.__init__ else None
+        session = get_current_session()
+        if isinstance(session, ReplaySession) and _concerns(session, maker.given(args, kwargs), made):
+            made.add(session, args[0] if is_initialiser else result)
+        return result
+
+    return noted
+
+
+def _concerns(session: ReplaySession, given: Any, made: _Made) -> bool:
+    for one in _each(given):
+        text = _text(one)
+        if made.has(session, one) or (text is not None and session.has_pseudonym(text)):
+            return True
+    return False
+
+
+def _each(given: Any) -> Iterator[Any]:
+    if isinstance(given, (tuple, list)):
+        for one in given:
+            yield from _each(one)
+    elif given is not None:
+        yield given
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, (bytes, bytearray)):
+        return value.decode("latin-1")
+    return value if isinstance(value, str) else None

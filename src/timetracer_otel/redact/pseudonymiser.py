@@ -18,11 +18,12 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus
 from uuid import UUID
 
 from timetracer_otel.constants import DRIVER_TYPE
+from timetracer_otel.redact.judgement import is_escaped, is_piece_of_a_text, is_plain_address, may_be_secret, text_of
 from timetracer_otel.redact.pseudonyms import Pseudonyms
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.redact.secret_forms import personal_data, well_known_secrets
+from timetracer_otel.redact.secret_names import HASH_FIELDS
 from timetracer_otel.redact.splice import Edit, apart, apply_edits, json_edits, json_values
-from timetracer_otel.redact.urls import split_url
 from timetracer_otel.redact.value_forms import looks_plain, looks_random
 
 __all__ = ["Pseudonymiser"]
@@ -47,10 +48,6 @@ _OPEN_CREDENTIALS: Final = frozenset(
 )
 """Parameters of credentials that open nothing (RFC 7616, RFC 5849, AWS signature version 4)."""
 _NUMBER: Final = re.compile(r"(-?)(\d+)((?:\.\d+)?)((?:[eE][+-]?\d+)?)")
-_OF_A_TEXT: Final = re.compile(rb'"(?:logprob|top_logprobs|start_offset|end_offset|position|pos_?tag)"\s*:')
-"""What stands beside a ``token`` that is a piece of a text: OpenAI's logprobs, Elasticsearch's ``_analyze``."""
-_NEAR_BYTES: Final = 400
-_WORDS_OF_TEXT: Final = frozenset({"token"})
 _SESSION_COOKIE: Final = re.compile(rb"sess|sid|auth|token|csrf|xsrf|jwt|sso|remember|login|secret|pass|key|id$")
 _TOO_SHORT: Final = 4
 _MOST_HEADERS: Final = 256
@@ -100,8 +97,10 @@ class Pseudonymiser(Redactor):
         if value is None or kind is bool:
             return value
         if kind is bytes:
-            text = _text_of(value)
+            text = text_of(value)
             return _bytes_of(self._composed(text, name) if text is not None else self._of(_utf8(value)))
+        if name in HASH_FIELDS and isinstance(value, (int, float, Decimal)):
+            return value
         if kind is int:
             return self._whole_number(value)
         if kind is float:
@@ -124,7 +123,7 @@ class Pseudonymiser(Redactor):
         if type(item) is str:
             return self._doubtful(item)
         if type(item) is bytes:
-            text = _text_of(item)
+            text = text_of(item)
             return self.secret(item) if text is None else _bytes_of(self._doubtful(text))
         if type(item) is dict:
             return {name: self._in_company(name, part) for name, part in item.items()}
@@ -157,7 +156,7 @@ class Pseudonymiser(Redactor):
     def _composed(self, text: str, name: str) -> str:
         """The pseudonym of a text that may hold more than the secret: a scheme, a user's name, a whole document."""
         bare = text.strip()
-        if not bare:
+        if not bare or not may_be_secret(name, bare):
             return text
         if bare[0] in "{[":
             made = self._document_under_name(bare)
@@ -167,7 +166,7 @@ class Pseudonymiser(Redactor):
             made = self.url(bare)
             if made != bare:
                 return text.replace(bare, made, 1)
-            if not _is_opaque(bare):
+            if is_plain_address(bare):
                 return text
         found = _SCHEME.fullmatch(text)
         if found is not None and "-----BEGIN" not in text:
@@ -297,7 +296,7 @@ class Pseudonymiser(Redactor):
     def _assigned(self, data: bytes, start: int, stop: int) -> bytes:
         """The pseudonym of a value that a text gives to a name. Code has escapes in quotes, as JSON has."""
         value = data[start:stop]
-        if b"\\" in value and data[start - 1 : start] == b'"' == data[stop : stop + 1]:
+        if is_escaped(data, start, stop):
             made = self._json_scalar(b'"' + value + b'"', "")
             return value if made is None else made[1:-1]
         return self.in_part(value, "")
@@ -327,8 +326,11 @@ class Pseudonymiser(Redactor):
                 # The password in a URL, which may be a word that stands in other places by chance.
                 plain = unquote(text)
                 self.in_urls(text, quote(self._of(plain), safe=""))
+            elif "-----" in text:
+                self._of(text.replace("\\n", "\n"), surely=True)
             else:
-                self._of(text.replace("\\n", "\n") if "-----" in text else text, surely=True)
+                # Some writers of JSON escape a slash, which the hash of a password may have.
+                self._of(text.replace("\\/", "/"), surely=True)
 
     # The protocol `Replacing`
 
@@ -339,12 +341,14 @@ class Pseudonymiser(Redactor):
             value = data[start:stop]
             made = self._container(value, name)
             return None if made == value else made
-        if name in _WORDS_OF_TEXT and _OF_A_TEXT.search(data, max(0, start - _NEAR_BYTES // 4), stop + _NEAR_BYTES):
+        if is_piece_of_a_text(data, start, stop, name):
             return None
         return self._json_scalar(data[start:stop], name)
 
     def _json_scalar(self, value: bytes, name: str) -> bytes | None:
         text = value.decode("utf-8", "surrogateescape")
+        if value[:1] != b'"' and name in HASH_FIELDS:
+            return None
         if value[:1] != b'"':
             return self._number(text).encode("utf-8", "surrogateescape")
         try:
@@ -356,7 +360,10 @@ class Pseudonymiser(Redactor):
             return f'"{self._of(bare)}{chr(34) if ends else ""}'.encode("utf-8", "surrogateescape")
         if not plain:
             return None
-        made = json.dumps(self._composed(plain, name), ensure_ascii=value.isascii())
+        composed = self._composed(plain, name)
+        if composed == plain:
+            return None
+        made = json.dumps(composed, ensure_ascii=value.isascii())
         if b"\\/" in value:
             made = made.replace("/", "\\/")
         return made.encode("utf-8", "surrogateescape")
@@ -368,6 +375,8 @@ class Pseudonymiser(Redactor):
             value = data[start:stop]
             if under is None:
                 made = self._json_scalar(value, name)
+            elif under in self._fields:
+                continue
             else:
                 try:
                     plain: str = json.loads(value)
@@ -400,21 +409,8 @@ def _nothing(*_: object) -> None:
     """Nobody wants to know."""
 
 
-def _is_opaque(text: str) -> bool:
-    """Whether a text with "://" in it is no address."""
-    return split_url(text).scheme is None
-
-
 def _utf8(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
-
-
-def _text_of(data: bytes) -> str | None:
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
-    return text if text.isprintable() or "\n" in text else None
 
 
 def _bytes_of(text: str) -> bytes:
@@ -423,7 +419,7 @@ def _bytes_of(text: str) -> bytes:
 
 def _header_edit(value: bytes, edit: Callable[[str], str]) -> bytes:
     # Most are ASCII. Others are UTF-8 (RFC 9110 section 5.5 calls them opaque), or else ISO 8859-1.
-    text = _text_of(value)
+    text = text_of(value)
     encoding = "latin-1" if text is None else "utf-8"
     text = value.decode("latin-1") if text is None else text
     made = edit(text)

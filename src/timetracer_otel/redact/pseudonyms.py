@@ -19,9 +19,9 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
+from timetracer_otel.redact.password_hashes import is_password_hash, like_hash
 from timetracer_otel.redact.private_keys import like_private_key
 from timetracer_otel.redact.value_forms import (
-    BCRYPT,
     HASH_HEAD,
     IP_ADDRESS,
     JWE,
@@ -206,9 +206,8 @@ def _shaped(secret: str, draw: _Draw) -> str:
         return ".".join(str(draw.number(256)) for _ in range(4))
     if _HEX.fullmatch(secret):
         return _hex(secret, draw)
-    found = BCRYPT.fullmatch(secret)
-    if found is not None:
-        return found[1] + _plain(found[2], draw)
+    if is_password_hash(secret):
+        return like_hash(secret, lambda part: _digest(part, draw))
     for heads in (HASH_HEAD, KNOWN_PREFIX):
         found = heads.match(secret)
         if found is not None and len(secret) - found.end() >= _SHORTEST_BEHIND_PREFIX:
@@ -324,11 +323,30 @@ def _base64(secret: str, draw: _Draw) -> str | None:
         return _encoded(_plain(text, draw).encode(), url=url, padded=padded)
     if "=" not in secret and "+" not in secret and "/" not in secret:
         return None  # It is as likely a text without any encoding.
-    made = _encoded(draw.bytes(len(content)), url=url, padded=padded)
+    return _with_marks_of(secret, _encoded(draw.bytes(len(content)), url=url, padded=padded))
+
+
+def _with_marks_of(secret: str, made: str) -> str:
     # What URLs escape stands in a pseudonym only if its secret had it, and was escaped where it had to be.
     for mark, letter in ("+", "p"), ("/", "s"):
         made = made if mark in secret else made.replace(mark, letter)
     return made
+
+
+def _digest(part: str, draw: _Draw) -> str:
+    """Another salt or digest. What decodes as base64 does so again: of its last letter, not all bits count."""
+    if _HEX.fullmatch(part):
+        return _hex(part, draw)
+    if _BASE64.fullmatch(part):
+        url = "-" in part or "_" in part
+        bare = part.rstrip("=")
+        try:
+            content = _decoded(bare, url=url)
+        except (ValueError, binascii.Error):
+            return _plain(part, draw)
+        if _encoded(content, url=url, padded=False) == bare:
+            return _with_marks_of(part, _encoded(draw.bytes(len(content)), url=url, padded="=" in part))
+    return _plain(part, draw)
 
 
 def _decoded(text: str, *, url: bool) -> bytes:

@@ -25,6 +25,7 @@ from timetracer_otel.redact.content_encoding import (
     known_encodings,
     look_into,
 )
+from timetracer_otel.redact.judgement import Judgement, Masks, is_escaped
 from timetracer_otel.redact.own_rules import OwnRules
 from timetracer_otel.redact.secret_forms import assigned_secrets, may_hold_assignment
 from timetracer_otel.redact.secret_names import (
@@ -168,6 +169,11 @@ class Redactor:
         self._open_headers: set[bytes] = set()
         """Names of headers that have no secrets, as they were written. Clients have few, and repeat them."""
         self.rules_by_name: Redactor = self
+        self._judgement: Judgement | None = None
+        """None for the first recordings, in which every value under a secret name is masked."""
+        if not first:
+            self._judgement = Judgement(self._fields, lambda url: self.url(url))
+            self._replacing = Masks(self._judgement)
         self.url: Callable[[str], str] = lru_cache(maxsize=4096)(self._url)
 
     @classmethod
@@ -229,7 +235,12 @@ class Redactor:
         """
         if otherwise is not None:
             return otherwise(value)
+        if not self._is_secret(value, name):
+            return value
         return _REDACTED if type(value) is bytes else REDACTED
+
+    def _is_secret(self, value: Any, name: str = "") -> bool:
+        return self._judgement is None or self._judgement.is_secret(value, name)
 
     def parameter(self, name: str, value: str) -> str:
         """The value of a query's parameter, decoded, as it is kept and compared."""
@@ -248,8 +259,14 @@ class Redactor:
         return [
             Edit(start, stop, _REDACTED)
             for start, stop in assigned_secrets(data, self._fields)
-            if not quoted or data[start - 1 : start] in _QUOTES
+            if (not quoted or data[start - 1 : start] in _QUOTES) and self._is_assigned(data, start, stop)
         ]
+
+    def _is_assigned(self, data: bytes, start: int, stop: int) -> bool:
+        """Whether a value that a text gives to a secret name is a secret. Code has escapes in quotes, as JSON has."""
+        if self._judgement is not None and is_escaped(data, start, stop):
+            return self._judgement.is_secret_json(data, start - 1, stop + 1, "")
+        return self._is_secret(data[start:stop])
 
     def _edits_of_json(self, data: bytes) -> list[Edit]:
         """The values of secret keys, and those in texts that are JSON or code: GraphQL, a message of a queue."""
@@ -307,7 +324,8 @@ class Redactor:
         return f"{name}={self._query_value(value, plain)}" if value and plain in self._query else field
 
     def _query_value(self, value: str, name: str) -> str:
-        return quote(REDACTED)
+        plain = unquote_plus(value, errors="surrogateescape")
+        return quote(REDACTED) if self._is_secret(plain, name) else value
 
     def headers(self, pairs: HeaderPairs) -> tuple[tuple[bytes, bytes], ...]:
         """Header lines with secrets replaced."""

@@ -14,6 +14,8 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
+from timetracer_otel.redact.judgement import may_be_secret
+from timetracer_otel.redact.password_hashes import hash_places
 from timetracer_otel.redact.splice import apart
 from timetracer_otel.redact.value_forms import is_iban, passes_luhn
 
@@ -74,7 +76,7 @@ _OTHERS: Final = (
     re.compile(rb"discord(?:app)?\.com/api/webhooks/\d+/([\w-]{40,})"),
 )
 
-_ESCAPED: Final = ("BEGIN%20", "%3A%2F%2F", "%3a%2f%2f", "asic%20", "earer%20", "Key%3D", "Key%3d")
+_ESCAPED: Final = ("BEGIN%20", "%3A%2F%2F", "%3a%2f%2f", "asic%20", "earer%20", "Key%3D", "Key%3d", "%24")
 """What tells, in a URL or a form, that there may be a secret which its surroundings tell."""
 _WITH_PLUS: Final = ("BEGIN+", "asic+", "earer+")
 """The same, where a space is written as a plus."""
@@ -106,6 +108,7 @@ def well_known_secrets(data: bytes, inner: list[bytes] | None = None) -> list[tu
         start = runs.find(_RUN, stop)
     # To look for a single character takes a tenth of the time of a word.
     text = data.decode("latin-1")
+    found += hash_places(data, text)
     if "@" in text and "://" in text:
         found += [match.span(1) for match in _ADDRESS.finditer(data)]
     if "B" in text and "-----BEGIN" in text:
@@ -288,9 +291,10 @@ def _in_sql(data: bytes, names: frozenset[str]) -> Iterator[tuple[int, int]]:
         if name not in names:
             continue
         if found["listed"] is not None:
-            yield from (one.span(1) for one in _QUOTED.finditer(data, *found.span("listed")))
+            places = [one.span(1) for one in _QUOTED.finditer(data, *found.span("listed"))]
         else:
-            yield found.span("labelled" if found["labelled"] is not None else "given")
+            places = [found.span("labelled" if found["labelled"] is not None else "given")]
+        yield from (place for place in places if may_be_secret(name, data[slice(*place)].decode("latin-1")))
 
 
 def _value_of(found: re.Match[bytes], names: frozenset[str]) -> Iterator[tuple[int, int]]:
@@ -299,7 +303,7 @@ def _value_of(found: re.Match[bytes], names: frozenset[str]) -> Iterator[tuple[i
         return
     part = next(part for part in ("bare", "double", "quoted") if found.groupdict().get(part) is not None)
     value = found[part]
-    if value and value.lower() not in _NOTHING:
+    if value and value.lower() not in _NOTHING and may_be_secret(name.replace("-", "_"), value.decode("latin-1")):
         yield found.span(part)
 
 

@@ -225,14 +225,17 @@ def json_values(data: bytes) -> Iterator[tuple[int, int, str | None]]:
     """
     position, name = 0, ""
     lists: list[bool] = []
+    names: list[str] = []
     while (token := _JSON_BRACKET_OR_STRING.search(data, position)) is not None:
         position = token.end()
         text = token.group()
         if text in (b"{", b"["):
             lists.append(text == b"[")
+            names.append(name)
         elif text in (b"}", b"]"):
             if lists:
                 lists.pop()
+                name = names.pop()
         elif _COLON.match(data, position) and lists and not lists[-1]:
             name = text[1:-1].decode("utf-8", "replace").lower()
         else:

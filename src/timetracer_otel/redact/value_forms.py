@@ -6,7 +6,6 @@ import re
 from typing import Final
 
 __all__ = [
-    "BCRYPT",
     "HASH_HEAD",
     "IP_ADDRESS",
     "JWE",
@@ -33,7 +32,6 @@ PEM: Final = re.compile(
     r"(-----BEGIN (?P<label>[A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?)-----)(?P<body>.*?)(-----END (?P=label)-----)", re.DOTALL
 )
 """RFC 7468, and what OpenSSH and OpenPGP write. Certificates and public keys are no secrets."""
-BCRYPT: Final = re.compile(r"(\$2[abxy]\$\d\d\$[./A-Za-z0-9]{22})([./A-Za-z0-9]{31})")
 HASH_HEAD: Final = re.compile(
     r"\$argon2\w*\$v=\d+\$[\w=,]+\$|\$(?:[156y]|scrypt)\$(?:[\w=,]+\$)?|\{\w+\}|"
     r"pbkdf2:\w+(?::\d+)?\$|scrypt(?::\d+){3}\$|"
@@ -68,6 +66,10 @@ _PLAIN: Final = re.compile(
     re.DOTALL,
 )
 """Dates, addresses and numbers."""
+_ALGORITHM: Final = re.compile(
+    r"(?:argon2|bcrypt|pbkdf2|scrypt|hmac|sha|aes|rsa|md5)(?:[_-]?(?:id?|d|hmac|sha\d{0,3}|gcm|cbc|\d{1,4}))*",
+    re.IGNORECASE,
+)
 _SHORTEST = 6
 _SHORTEST_NUMBER = 8
 _LONG_WORDS = 24
@@ -90,8 +92,8 @@ def is_distinctive(value: str) -> bool:
 
 
 def looks_plain(value: str) -> bool:
-    """Whether a value in the company of secrets is none: a word, a date, a number, an address."""
-    return len(value) < _SHORTEST - 2 or any(form.fullmatch(value) for form in (_PLAIN, UUID, _WORDS))
+    """Whether a value in the company of secrets is none: a word, a date, a number, an address, an algorithm."""
+    return len(value) < _SHORTEST - 2 or any(form.fullmatch(value) for form in (_PLAIN, UUID, _WORDS, _ALGORITHM))
 
 
 def looks_random(value: str) -> bool:

@@ -504,6 +504,10 @@ class ReplaySession(BaseSession):
         """Whether a text holds a pseudonym of the recording, or is a part of one."""
         return any(name in text or (len(text) >= _SHORTEST_PART and text in name) for name in self._pseudonyms)
 
+    def is_pseudonym(self, text: str) -> bool:
+        """Whether a text is a pseudonym of the recording, and nothing else."""
+        return text in self._pseudonyms
+
     def refuse_unrecorded(self, what: str, hint: str) -> ReplayMismatchError:
         """The error for something that recordings never hold; ``what`` names it."""
         error = ReplayMismatchError(

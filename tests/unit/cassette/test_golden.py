@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +48,21 @@ def test_golden_files_read_as_what_was_written(name: str) -> None:
     assert same(replace(found, path=None), EXPECTED)
 
 
+def test_what_later_recorders_say_is_read_and_older_files_say_nothing_of_it() -> None:
+    found, older = read_cassette(GOLDEN / "v1-renamed.msgpack"), read_cassette(GOLDEN / "v1.msgpack")
+    assert same(replace(found, path=None), make_golden.golden_renamed())
+    assert [each.replaced for each in found.scrubbed] == [3, 0]
+    chance = random.Random()
+    assert found.session.random_state is not None
+    chance.setstate(found.session.random_state)
+    assert (older.pseudonyms, older.scrubbed, older.events[0].pseudonyms) == ((), (), ())
+    assert (older.session.hash_seed, older.session.random_state, older.session.process) == (None, None, [])
+    assert older.policies.pseudonymised is False
+    header = _plain((GOLDEN / "v1-renamed.msgpack").read_bytes())[0]
+    assert header["pseudonyms"] == list(found.pseudonyms)
+    assert {"at", "timetracer", "mode", "rules", "replaced"} >= set(header["scrubbed"][0])  # type: ignore[index]
+
+
 def test_the_cut_golden_file_gives_its_whole_events() -> None:
     found = read_cassette(GOLDEN / "v1-cut.msgpack")
     assert is_prefix(found)
@@ -67,7 +83,7 @@ def test_golden_files_are_never_replaced(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_golden_files_are_what_would_be_written_today(tmp_path: Path) -> None:
     make_golden.write_all(tmp_path)
-    for name in ("v1.msgpack", "v1-appended.msgpack", "v1-cut.msgpack"):
+    for name in ("v1.msgpack", "v1-appended.msgpack", "v1-cut.msgpack", "v1-renamed.msgpack"):
         assert (tmp_path / name).read_bytes() == (GOLDEN / name).read_bytes()
 
 

@@ -6,6 +6,7 @@ import gzip
 import json
 import threading
 import uuid
+from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -704,6 +705,114 @@ def test_any_other_change_is_a_miss(
         made = made_of(steps[at], at, other)
     missed(session, made)
     session.match(made_of((kind, used, more), at, present))
+
+
+def stated(library: str, name: str, value: Any) -> Call:
+    """A call of a library that brings a value along."""
+    if library == "http":
+        return http("http://h/orders", {"name": name, "value": value})
+    if library == "redis":
+        return redis("SET", f"order:{name}", json.dumps({"value": value}))
+    return sql(f"INSERT INTO {name} VALUES (:value)", value=value)
+
+
+LIBRARIES = st.sampled_from(["http", "redis", "sql"])
+MOMENTS: list[Callable[[datetime], Any]] = [
+    datetime.isoformat,
+    lambda at: f"{at:%Y-%m-%dT%H:%M:%SZ}",
+    lambda at: f"{at:%a, %d %b %Y %H:%M:%S} GMT",
+    lambda at: at.timestamp(),
+    lambda at: int(at.timestamp() * 1000),
+]
+"""Ways to write a time."""
+DISTANCES = st.integers(-400 * 86_400, 400 * 86_400) | st.integers(-600, 600)
+"""From a time of the run, in seconds."""
+SHAPES: list[Callable[[int], str]] = [
+    *FORMS[:5],
+    lambda seed: uuid.uuid5(uuid.NAMESPACE_URL, str(seed)).hex[:16],
+    lambda seed: str(uuid.UUID(int=seed, version=1)),
+    lambda seed: "word" * (1 + seed % 5),
+    lambda seed: str(seed % 1000),
+]
+"""Forms of values, of which no two are the same; the last two are met by chance."""
+
+
+@settings(max_examples=60, deadline=None)
+@given(LIBRARIES, st.integers(0, len(SHAPES) - 1), st.integers(0, len(SHAPES) - 1), st.integers(1, 10_000))
+def test_no_binding_is_made_between_values_of_other_kinds_or_forms(
+    library: str, one: int, other: int, seed: int
+) -> None:
+    recorded, present = (
+        SHAPES[form](pow(3, 200 + number, 2**127 - 1)) for form, number in ((one, seed), (other, seed + 20_000))
+    )
+    session = replaying(answered(stated(library, "a", recorded), {"replies": [recorded]}))
+    if one == other and one < len(FORMS[:5]) + 2:
+        session.match(stated(library, "a", present))
+        assert [pair[1:] for pair in pairs(session)] == [(recorded, present)]
+    elif recorded != present:
+        missed(session, stated(library, "a", present))
+    # A binding, or a refusal of one, leaves the recorded call to whoever makes it.
+    assert len(session.verdict().hits) + len(session.verdict().unused) == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(LIBRARIES, min_size=2, max_size=5),
+    st.integers(0, len(FORMS) - 1),
+    st.integers(1, 10_000),
+    st.booleans(),
+    st.data(),
+)
+def test_no_value_is_bound_twice(
+    libraries: list[str], form: int, seed: int, is_reused: bool, data: st.DataObject
+) -> None:
+    """Neither one present value to two recorded ones, nor two present ones to one, whatever calls they stand in."""
+    values = [FORMS[form](pow(3, 200 + seed + at, 2**127 - 1)) for at in range(4)]
+    recorded, present = values[:2], values[2:]
+    names = [f"n{at}" for at in range(len(libraries))]
+    # Each call holds one of two recorded values, and both are there.
+    held = [0, 1, *(data.draw(st.integers(0, 1)) for _ in libraries[2:])]
+    session = replaying(
+        *(answered(stated(*each, recorded[at])) for *each, at in zip(libraries, names, held, strict=True))
+    )
+    session.match(stated(libraries[0], names[0], present[0]))
+    for library, name, at in list(zip(libraries, names, held, strict=True))[1:]:
+        if is_reused and at == 1:
+            # The present value that stands for the first one already.
+            missed(session, stated(library, name, present[0]))
+        elif at == 0:
+            missed(session, stated(library, name, present[1]))
+        session.match(stated(library, name, present[at]))
+    assert [pair[1:] for pair in pairs(session)] == list(zip(recorded, present, strict=True))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    LIBRARIES,
+    st.integers(0, len(MOMENTS) - 1),
+    DISTANCES,
+    DISTANCES,
+)
+def test_a_time_stands_for_one_of_the_same_distance_and_for_no_other(
+    library: str, form: int, recorded_s: int, present_s: int
+) -> None:
+    """A time within the run stands for one within the run; one that was reckoned from it for one as far away, give or
+    take how long the app may have kept the time that it reckoned from.
+    """
+    write = MOMENTS[form]
+    now = datetime.now(timezone.utc)
+
+    def session() -> ReplaySession:
+        at = RECORDED_AT + timedelta(seconds=recorded_s)
+        made = replaying(answered(stated(library, "a", write(at))))
+        # The run has lasted for a day by now.
+        made._bindings._began_s -= 86_400
+        return made
+
+    session().match(stated(library, "a", write(now + timedelta(seconds=recorded_s))))
+    is_within_the_run = abs(recorded_s) <= 5
+    if present_s > 60 if is_within_the_run else abs(present_s - recorded_s) > 60:
+        missed(session(), stated(library, "a", write(now + timedelta(seconds=present_s))))
 
 
 UUIDS = [str(uuid.UUID(int=pow(11, 300 + number, 2**127 - 1), version=4)) for number in range(5)]

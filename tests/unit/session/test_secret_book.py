@@ -15,6 +15,7 @@ import pytest
 from timetracer_otel import TraceConfig
 from timetracer_otel.cassette import cassette_to_bytes
 from timetracer_otel.constants import EventType
+from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.match.signature import Signer
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.session import ReplaySession, TraceSession
@@ -215,6 +216,38 @@ def test_what_is_secret_by_its_form_is_gone_from_the_error_of_a_request() -> Non
     assert cassette.error_info["traceback"].startswith("line 1\n  connect(password='")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("token", "https://auth.internal/v2"),
+        ("password", ""),
+        ("accessToken", {"kind": "bearer", "ttl": 3600}),
+        ("password_hash", "bcrypt"),
+        ("secret", [[], {}]),
+        ("token", True),
+    ],
+)
+def test_a_call_with_a_value_that_is_no_secret_is_found_again_and_compared(name: str, value: Any) -> None:
+    def calls(value: Any) -> list[Call]:
+        data = json.dumps({name: value}).encode()
+        quoted = quote(str(value))
+        args = {"statement": f"UPDATE t SET {name} = :{name}", "parameters": {name: value}}
+        return [
+            Call("httpx", EventType.HTTP_CLIENT, "POST", "https://h/b", (JSON,), data),
+            Call("redis", EventType.REDIS, "SET", "redis://h/0", args=["SET", "k", data.decode()]),
+            Call("sqlalchemy", EventType.DB_QUERY, "UPDATE", "db://h/a", args=args),
+            *([get(f"https://h/a?{name}={quoted}", headers=[]).call()] if isinstance(value, str) else []),
+        ]
+
+    cassette = recorded(*(Ended(call, EventResult(reply=1)) for call in calls(value))).to_cassette()
+    assert not cassette.pseudonyms
+    replay = ReplaySession(cassette, "x")
+    for other in calls("https://auth.internal/v1"):
+        with pytest.raises(ReplayMismatchError):
+            replay.match(other)
+    assert [replay.match(call) for call in calls(value)] == cassette.events
+
+
 def test_literals_that_an_insert_gives_to_secret_columns() -> None:
     statement = "INSERT INTO users (mail, password, n) VALUES ('a', '{0}', 1), ('it''s', '{1}', 2) RETURNING n"
 
@@ -318,8 +351,28 @@ def test_faults_of_the_recorder_write_no_secret(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(SecretBook, "clean", broken)
     cassette = recorded(*flow()).to_cassette()
     assert TOKEN.encode() not in cassette_to_bytes(cassette)
-    # Nothing is looked for in an event again in which no secret stood when it was made, and none was found since.
-    assert any(event.not_replayable for event in cassette.events)
+    # The last two are not looked through again: when they were made, nothing secret was left in them, and no secret
+    # has been found since.
+    assert [event.not_replayable is not None for event in cassette.events] == [True] * 5 + [False] * 2
+    assert [event.eid for event in cassette.events if event.call is not None and event.call.args] == []
+
+
+def test_a_fault_of_the_recorder_costs_every_event_where_each_is_looked_through(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from timetracer_otel.base import faults
+    from timetracer_otel.session.events import EventMaker
+    from timetracer_otel.session.secret_book import SecretBook
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(faults, "contain", lambda *_: None)
+    monkeypatch.setattr(SecretBook, "clean", broken)
+    monkeypatch.setattr(EventMaker, "_search", lambda self, book, event, kept: book.note_forms(event))
+    cassette = recorded(*flow()).to_cassette()
+    assert TOKEN.encode() not in cassette_to_bytes(cassette)
+    assert all(event.not_replayable for event in cassette.events)
 
 
 def test_a_pseudonym_is_no_other_value_of_the_recording(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -220,20 +220,22 @@ def _redacted_reply(reply: dict[str, Any], statement: str, redactor: Redactor) -
     redacted = []
     for row in rows:
         items = list(row)
-        for position in secret:
-            items[position] = redactor.secret(items[position], otherwise=stand_in)
+        for position, name in secret:
+            items[position] = redactor.secret(items[position], name, otherwise=stand_in)
         redacted.append(tuple(items))
     return {**reply, "rows": redacted}
 
 
 @lru_cache(maxsize=512)
-def _secret_positions(statement: str, columns: tuple[str, ...], rules: Redactor) -> tuple[int, ...]:
+def _secret_positions(statement: str, columns: tuple[str, ...], rules: Redactor) -> tuple[tuple[int, str], ...]:
+    """The secret columns: where each stands, and its name."""
     sources = {label: column for column, label in _LABEL.findall(statement)}
     tables = tables_of(statement) if rules.own.columns else ()
     return tuple(
-        position
+        (position, one.lower())
         for position, name in enumerate(columns)
-        if any(rules.is_secret_column(tables, one) for one in (name, sources.get(name, "")))
+        for one in [next((one for one in (name, sources.get(name, "")) if rules.is_secret_column(tables, one)), None)]
+        if one is not None
     )
 
 
