@@ -20,7 +20,7 @@ from uuid import UUID
 from timetracer_otel.constants import DRIVER_TYPE
 from timetracer_otel.redact.pseudonyms import Pseudonyms
 from timetracer_otel.redact.redactor import Redactor
-from timetracer_otel.redact.secret_forms import personal_data, well_known_secrets
+from timetracer_otel.redact.secret_forms import ENTITIES, personal_data, well_known_secrets
 from timetracer_otel.redact.splice import Edit, apart, apply_edits, json_edits, json_values
 from timetracer_otel.redact.urls import split_url
 from timetracer_otel.redact.value_forms import looks_plain, looks_random
@@ -300,6 +300,8 @@ class Pseudonymiser(Redactor):
         if b"\\" in value and data[start - 1 : start] == b'"' == data[stop : stop + 1]:
             made = self._json_scalar(b'"' + value + b'"', "")
             return value if made is None else made[1:-1]
+        if data.endswith(ENTITIES, 0, start):
+            return self.in_xml(value, "")
         return self.in_part(value, "")
 
     def note(self, data: bytes) -> None:
@@ -328,7 +330,11 @@ class Pseudonymiser(Redactor):
                 plain = unquote(text)
                 self.in_urls(text, quote(self._of(plain), safe=""))
             else:
-                self._of(text.replace("\\n", "\n") if "-----" in text else text, surely=True)
+                # Where Python breaks the lines of a text that it shows, each has its end and an escape of it.
+                if "-----" not in text or ("\\n" in text and "\n" in text):
+                    self._of(text, surely=True)
+                if "-----" in text:
+                    self._of(text.replace("\\n", "\n"), surely=True)
 
     # The protocol `Replacing`
 
@@ -389,7 +395,7 @@ class Pseudonymiser(Redactor):
         made: bytes = self.secret(value, name)
         return made
 
-    def in_xml(self, value: bytes, name: str) -> bytes | None:
+    def in_xml(self, value: bytes, name: str) -> bytes:
         """The pseudonym of a text in XML, with its escapes."""
         plain = html.unescape(_utf8(value))
         made = self._composed(plain, name)
