@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import Path
 
 from timetracer_otel.config import CONCERNS, OTEL_ENV_PREFIX, SETTINGS, Setting, TraceConfig
-from timetracer_otel.redact.secret_names import SECRET_FIELDS, SECRET_HEADERS, SECRET_QUERY
+from timetracer_otel.redact.secret_names import HEADER_FIELDS, SECRET_FIELDS, SECRET_HEADERS, SECRET_QUERY
 
 DOCS = Path(__file__).parent
 BEGIN, END = "<!-- names: made by docs/make_settings.py -->\n", "<!-- end of names -->\n"
@@ -89,8 +89,15 @@ def redaction_page(text: str) -> str:
     """The text of ``redaction.md`` with the names that the code has."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    groups = {"Headers": SECRET_HEADERS, "Fields": SECRET_FIELDS, "Query parameters": SECRET_QUERY - SECRET_FIELDS}
-    more = {"Query parameters": ", and the names of the fields"}
+    groups = {
+        "Headers": SECRET_HEADERS,
+        "Fields": SECRET_FIELDS - HEADER_FIELDS,
+        "Query parameters": SECRET_QUERY - SECRET_FIELDS,
+    }
+    more = {
+        "Fields": ", and the headers with a hyphen in their names, also written with underscores",
+        "Query parameters": ", and the names of the fields",
+    }
     names = [
         f"{title}: {', '.join(f'`{name}`' for name in sorted(group))}{more.get(title, '')}.\n"
         for title, group in groups.items()

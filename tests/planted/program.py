@@ -22,7 +22,7 @@ import httpx
 import requests
 import sqlalchemy as sa
 
-from tests.planted import http_places, redis_places, sql_places, web_places
+from tests.planted import django_places, http_places, redis_places, sql_places, web_places
 from tests.planted.planter import Planter, refusals_told
 
 FOLDER, FIRST = Path(sys.argv[1]), int(sys.argv[2])
@@ -184,16 +184,18 @@ def main() -> None:
         for name in ("http httpx", "redis sync", "sql sqlite", "spans all"):
             scenes.play(name, backwards=False)
     stage = web_places.Stage()
-    ports = {name: int(SERVERS[name]) for name in ("fastapi", "flask")}
+    ports = {name: int(SERVERS[name]) for name in ("fastapi", "flask", "django")}
     for name, port in ports.items():
         web_places.serve(name, stage, port)
     for name in (name for name in SCENES if name in wanted and SERVERS.get(name.partition(" ")[2], "?")):
         stage.acts[name] = lambda name=name: scenes.play(name)  # type: ignore[misc]
         status = web_places.ask(ports["fastapi"], name, f"/scene/{quote(name)}")
         assert status == 200 or not RECORDS, (name, status)
-    for framework in ("fastapi", "flask"):
+    for framework, port in ports.items():
         if f"web {framework}" in wanted:
-            web_places.plant(planter, ports[framework], stage, scenes.reveal, f"web {framework}")
+            web_places.plant(planter, port, stage, scenes.reveal, f"web {framework}")
+    if "web django" in wanted:
+        django_places.plant(planter, ports["django"], scenes.reveal)
     if "long" in wanted:
 
         def long() -> None:

@@ -28,9 +28,10 @@ from tests.servers.redis import RedisServer
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.cli import main
 
-_INSTRUMENTED = {"fastapi", "flask", "httpx", "requests", "aiohttp-client", "redis", "sqlalchemy"}
+_INSTRUMENTED = {"django", "fastapi", "flask", "httpx", "requests", "aiohttp-client", "redis", "sqlalchemy"}
 _OTHERS = 5000
 """The number of the first secret of the replay."""
+_FRAMEWORKS = ("fastapi", "flask", "django")
 _DRIVERS = ["sql psycopg", "sql psycopg2", "sql asyncpg"]
 _KINDS = [
     ["http httpx", "http requests"],
@@ -41,7 +42,7 @@ _KINDS = [
 """What makes calls, by what its places have in common."""
 _DRAWN = drawn(_KINDS, "planted")
 """One of each kind, which the seed draws; all in ``make fuzz``."""
-_RECORDED = [*_DRAWN, "sql sqlite", "spans all", "process", "long", "web fastapi", "web flask"]
+_RECORDED = [*_DRAWN, "sql sqlite", "spans all", "process", "long", *(f"web {name}" for name in _FRAMEWORKS)]
 _REPLAYED = [*(next(scene for scene in kind if scene in _DRAWN) for kind in _KINDS[:3]), "web fastapi"]
 
 
@@ -67,7 +68,7 @@ def run(folder: Path, servers: dict[str, str], first: int, mode: str, *scenes: s
     aside.mkdir()
     settings = {
         "TIMETRACER_CASSETTE": str(cassettes),
-        "TIMETRACER_LIVE_HOSTS": ",".join(f"127.0.0.1:{servers[name]}" for name in ("fastapi", "flask")),
+        "TIMETRACER_LIVE_HOSTS": ",".join(f"127.0.0.1:{servers[name]}" for name in _FRAMEWORKS),
         "TIMETRACER_REPLAY_REPORT": str(aside / "report.jsonl"),
     }
     done = subprocess.run(
@@ -81,6 +82,8 @@ def run(folder: Path, servers: dict[str, str], first: int, mode: str, *scenes: s
             TIMETRACER_DIR=str(cassettes),
             TIMETRACER_LOG_LEVEL="debug",
             OTEL_TRACES_EXPORTER="none",
+            DJANGO_SETTINGS_MODULE="tests.planted.django_service",
+            PLANTED_REDIS=servers["redis"],
             **(settings if mode == "replay" else {}),
         ),
         capture_output=True,
@@ -111,8 +114,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
                 for driver in ("psycopg", "psycopg2", "asyncpg")
             },
             "pymysql": "",
-            "fastapi": str(_free_port()),
-            "flask": str(_free_port()),
+            **{framework: str(_free_port()) for framework in _FRAMEWORKS},
         }
         if "sql pymysql" in _DRAWN:
             mariadb = MariaDb()
@@ -133,11 +135,12 @@ def _free_port() -> int:
 def unpacked(data: bytes) -> Iterator[bytes]:
     """These bytes, and all that is compressed in them."""
     yield data
-    at = data.find(b"\x1f\x8b\x08")
-    while at >= 0:
-        with contextlib.suppress(zlib.error):
-            yield zlib.decompressobj(31).decompress(data[at:])
-        at = data.find(b"\x1f\x8b\x08", at + 1)
+    for mark, bits in ((b"\x1f\x8b\x08", 31), (b"x\x01", 15), (b"x\x9c", 15), (b"x\xda", 15)):
+        at = data.find(mark)
+        while at >= 0:
+            with contextlib.suppress(zlib.error):
+                yield zlib.decompressobj(bits).decompress(data[at:])
+            at = data.find(mark, at + 1)
 
 
 def found_in(data: bytes, planted: dict[int, Planted], where: str) -> list[str]:

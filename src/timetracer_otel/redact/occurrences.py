@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote, quote_plus
 
 from timetracer_otel.redact.errors import with_leaves
+from timetracer_otel.redact.nested import COMPRESSED, PICKLE, encoded_again, inflated, with_texts_of_pickle
 from timetracer_otel.redact.splice import Edit, apply_edits
 from timetracer_otel.redact.value_forms import is_distinctive
 from timetracer_otel.types import HeaderMap
@@ -176,6 +177,18 @@ class Occurrences:
                     if data.startswith(needle.text, at):
                         yield at, needle
 
+    def _raw_leaf(self, value: bytes, used: set[str] | None) -> bytes:
+        """Bytes that may be a document of their own: what is compressed, and a pickle, which says how long its texts
+        are.
+        """
+        content = inflated(value) if value.startswith(COMPRESSED) else None
+        if content is not None:
+            made = self._raw_leaf(content, used)
+            return value if made is content else encoded_again(made, value)
+        if value.startswith(PICKLE) and self.may_be_in(value):
+            value = with_texts_of_pickle(value, lambda text, _: self._leaf(text, used))
+        return self.bytes(value, used)
+
     def bytes(self, data: bytes, used: set[str] | None = None) -> bytes:
         """These bytes with pseudonyms in place of secrets. The same object where there are none."""
         # What a secret hides may hold another one: a token within the base64 of a document.
@@ -201,7 +214,7 @@ class Occurrences:
         if kind is str:
             return self.text(value, used) if len(value) >= _GRAM else value
         if kind is bytes:
-            return self.bytes(value, used) if len(value) >= _GRAM else value
+            return self._raw_leaf(value, used) if len(value) >= _GRAM else value
         if kind is int:
             made = self._numbers.get(value) if self._numbers else None
             if made is not None and used is not None:
@@ -212,7 +225,7 @@ class Occurrences:
             return HeaderMap(pairs) if pairs != value.pairs else value
         if kind in (bytearray, memoryview):
             before = bytes(value)
-            after = self.bytes(before, used)
+            after = self._raw_leaf(before, used)
             return value if after is before else kind(after)
         return value
 

@@ -21,7 +21,7 @@ from timetracer_otel.constants import DRIVER_TYPE
 from timetracer_otel.redact.judgement import is_escaped, is_piece_of_a_text, is_plain_address, may_be_secret, text_of
 from timetracer_otel.redact.pseudonyms import Pseudonyms
 from timetracer_otel.redact.redactor import Redactor
-from timetracer_otel.redact.secret_forms import personal_data, well_known_secrets
+from timetracer_otel.redact.secret_forms import ENTITIES, personal_data, well_known_secrets
 from timetracer_otel.redact.secret_names import HASH_FIELDS
 from timetracer_otel.redact.splice import Edit, apart, apply_edits, json_edits, json_values
 from timetracer_otel.redact.value_forms import looks_plain, looks_random
@@ -299,6 +299,8 @@ class Pseudonymiser(Redactor):
         if is_escaped(data, start, stop):
             made = self._json_scalar(b'"' + value + b'"', "")
             return value if made is None else made[1:-1]
+        if data.endswith(ENTITIES, 0, start):
+            return self.in_xml(value, "")
         return self.in_part(value, "")
 
     def note(self, data: bytes) -> None:
@@ -327,6 +329,9 @@ class Pseudonymiser(Redactor):
                 plain = unquote(text)
                 self.in_urls(text, quote(self._of(plain), safe=""))
             elif "-----" in text:
+                # Where Python breaks the lines of a text that it shows, each has its end and an escape of it.
+                if "\\n" in text and "\n" in text:
+                    self._of(text, surely=True)
                 self._of(text.replace("\\n", "\n"), surely=True)
             else:
                 # Some writers of JSON escape a slash, which the hash of a password may have.
@@ -398,7 +403,7 @@ class Pseudonymiser(Redactor):
         made: bytes = self.secret(value, name)
         return made
 
-    def in_xml(self, value: bytes, name: str) -> bytes | None:
+    def in_xml(self, value: bytes, name: str) -> bytes:
         """The pseudonym of a text in XML, with its escapes."""
         plain = html.unescape(_utf8(value))
         made = self._composed(plain, name)

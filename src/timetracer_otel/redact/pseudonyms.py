@@ -51,6 +51,8 @@ _BANK_DIGITS: Final = 6
 """The first digits of a card number name the bank. PCI DSS 4.0 lets them be kept (requirement 3.4)."""
 _SHORTEST_BEHIND_PREFIX: Final = 8
 _MOST_TRIES: Final = 64
+_SHORTEST_TOLD: Final = 8
+"""A shorter secret stands in another text by chance."""
 _BLOCK: Final = 32
 
 
@@ -151,7 +153,9 @@ class Pseudonyms:
                 # There are too few values of this length, for instance of one digit.
                 longer += longer[-1]
             made = _shaped(longer, _Draw(self._key, f"{attempt}:{secret}"))
-            if made != secret and made not in self._taken and made not in self._given:
+            # What holds the secret would tell it, and would be replaced again and again.
+            tells = made == secret or (len(secret) >= _SHORTEST_TOLD and secret in made)
+            if not tells and made not in self._taken and made not in self._given:
                 return made
         return _plain(secret * 4, _Draw(self._key, secret))
 
@@ -368,7 +372,9 @@ def _pem_body(found: re.Match[str], draw: _Draw) -> str:
             end = "\\n" if "\\n" in found["body"] else "\n"
             return parts["body"].replace("\n", end)
     return re.sub(
-        r"(?m)^(?![\w-]+: )[A-Za-z0-9+/]{4,}={0,2}$|(?<=\\n)[A-Za-z0-9+/]{4,}={0,2}",
+        # The last way: lines that something is written around, as Python does where it shows a text.
+        r"(?m)^(?![\w-]+: )[A-Za-z0-9+/]{4,}={0,2}$|(?<=\\n)[A-Za-z0-9+/]{4,}={0,2}"
+        r"|(?<![\w+/-])[A-Za-z0-9+/]{16,}={0,2}",
         lambda line: _line(line[0], draw),
         found["body"],
     )

@@ -7,7 +7,9 @@ changed, never the app's own objects.
 
 from __future__ import annotations
 
+import base64
 import json
+import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -26,8 +28,16 @@ from timetracer_otel.redact.content_encoding import (
     look_into,
 )
 from timetracer_otel.redact.judgement import Judgement, Masks, is_escaped
+from timetracer_otel.redact.nested import (
+    COMPRESSED,
+    PICKLE,
+    encoded_again,
+    inflated,
+    json_in_base64,
+    with_texts_of_pickle,
+)
 from timetracer_otel.redact.own_rules import OwnRules
-from timetracer_otel.redact.secret_forms import assigned_secrets, may_hold_assignment
+from timetracer_otel.redact.secret_forms import ENTITIES, assigned_secrets, may_hold_assignment
 from timetracer_otel.redact.secret_names import (
     COOKIE_HEADERS,
     FIRST_FIELDS,
@@ -54,7 +64,7 @@ from timetracer_otel.redact.splice import (
     xml_edits,
     xml_patterns,
 )
-from timetracer_otel.redact.texts import OpenNames, begin_documents, collect
+from timetracer_otel.redact.texts import OpenNames, collect, gives_in_single_quotes, gives_quoted, may_be_documents
 from timetracer_otel.redact.urls import split_url
 from timetracer_otel.types import AppliedPolicies, HeaderMap, HeaderPairs
 
@@ -75,8 +85,9 @@ _DEFAULT_RULES = ("headers", "cookies", "url userinfo", "query", "json fields", 
 _NAME_RULE = "name:"
 _NO_PLACES = (_NAME_RULE, "pattern:", "function:")
 _SHORTEST_TEXT = 8
-_GIVES_QUOTED = re.compile(rb'[:=]\s*\\+"')
-"""A text of JSON in which something is given a value in quotes. Most bodies have none, and are not gone through."""
+_GIVES_ESCAPED = re.compile(rb'[:=]\s*\\+"')
+_BASE64_OF_JSON = re.compile(rb'"(?:ey[JA]|ewog|W[1-3y])[A-Za-z0-9+/_-]{10}')
+_DOCUMENTS = (PICKLE, *COMPRESSED)
 _QUOTES = frozenset({b"'", b'"', b"`"})
 _TEXTS = frozenset(
     b"application/" + kind
@@ -259,7 +270,8 @@ class Redactor:
         return [
             Edit(start, stop, _REDACTED)
             for start, stop in assigned_secrets(data, self._fields)
-            if (not quoted or data[start - 1 : start] in _QUOTES) and self._is_assigned(data, start, stop)
+            if (not quoted or data[start - 1 : start] in _QUOTES or data.endswith(ENTITIES, 0, start))
+            and self._is_assigned(data, start, stop)
         ]
 
     def _is_assigned(self, data: bytes, start: int, stop: int) -> bool:
@@ -269,13 +281,30 @@ class Redactor:
         return self._is_secret(data[start:stop])
 
     def _edits_of_json(self, data: bytes) -> list[Edit]:
-        """The values of secret keys, and those in texts that are JSON or code: GraphQL, a message of a queue."""
+        """The values of secret keys, and those in texts that are JSON or code: GraphQL, a message of a queue, what
+        Python shows of an object, JSON in base64.
+        """
         edits = list(json_edits(data, self._json_keys, self._replacing))
-        if self._first or b'\\"' not in data or not _GIVES_QUOTED.search(data) or not may_hold_assignment(data):
+        if self._first:
+            return edits
+        quoted = _gives_quoted(data) and may_hold_assignment(data)
+        text = data.decode("latin-1")
+        # To look for the rare characters first takes a tenth of the time.
+        may_be_packed = "eyJ" in text or "eyA" in text or "ewog" in text or ("W" in text and '"W' in text)
+        packed = may_be_packed and _BASE64_OF_JSON.search(data) is not None
+        if not quoted and not packed:
             return edits
         for start, stop, name in json_values(data):
             inner = data[start:stop]
-            if b'\\"' not in inner or (name is not None and name in self._fields) or not may_hold_assignment(inner):
+            if name is not None and name in self._fields:
+                continue
+            if packed and (document := json_in_base64(inner[1:-1])) is not None:
+                made_document = self._document(document[0])
+                if made_document != document[0]:
+                    made_text = base64.b64encode(made_document, document[1])
+                    edits.append(Edit(start, stop, b'"' + made_text + b'"'))
+                continue
+            if not quoted or not _gives_quoted(inner) or not may_hold_assignment(inner):
                 continue
             try:
                 plain: str = json.loads(inner)
@@ -445,21 +474,23 @@ class Redactor:
         texts: list[str] = []
         raw: list[bytes] = []
         if not collect(value, texts, raw, self._open_fields) or (
-            not self._first and (begin_documents(texts) or (raw and begin_documents(raw)))
+            not self._first and (may_be_documents(texts) or (raw and may_be_documents(raw)))
         ):
-            return self._redacted(value)
+            made = self._redacted(value)
+            if made is not value:
+                return made
         self.found_open(value, texts, raw)
         return value
 
     def _redacted(self, value: Any) -> Any:
         kind = type(value)
         if kind is dict:
-            return {key: self._entry(key, item) for key, item in value.items()}
+            entries = {key: self._entry(key, item) for key, item in value.items()}
+            return value if all(map(operator.is_, entries.values(), value.values())) else entries
         if kind is list or kind is tuple:
-            return kind([self._redacted(item) for item in value])
-        if not self._first and kind in (str, bytes) and value[:1] in _BRACKETS:
-            return self._document(value)
-        return value
+            items = [self._redacted(item) for item in value]
+            return value if all(map(operator.is_, items, value)) else kind(items)
+        return self._document(value) if not self._first and (kind is str or kind is bytes) else value
 
     def _entry(self, key: Any, item: Any) -> Any:
         name = key.decode("latin-1") if type(key) is bytes else key
@@ -468,13 +499,44 @@ class Redactor:
         return self.secret(item, name.lower())
 
     def _document(self, value: Any) -> Any:
-        """JSON among the arguments, such as the value of a key in Redis."""
+        """A text or bytes among the arguments, such as the value of a key in Redis: JSON, a pickle, either of them
+        compressed, or a text that gives a value in quotes to a secret name.
+        """
         data = value if type(value) is bytes else value.encode("utf-8", "surrogatepass")
-        edits = self._edits_of_json(data)
+        if type(value) is bytes and data.startswith(_DOCUMENTS):
+            return self._packed_document(data)
+        edits = self._edits_of_json(data) if data[:1] in _BRACKETS else []
+        if not edits and gives_quoted(data.decode("latin-1")):
+            # Python shows an object with braces, too.
+            edits = self._edits_of_text(data, quoted=True)
         if not edits:
             return value
         made = apply_edits(data, edits)
         return made if type(value) is bytes else made.decode("utf-8", "surrogatepass")
+
+    def _packed_document(self, data: bytes) -> bytes:
+        content = inflated(data) if not data.startswith(PICKLE) else None
+        if content is not None:
+            made: bytes = self._document(content)
+            return data if made is content or made == content else encoded_again(made, data)
+        if not data.startswith(PICKLE) or not may_hold_assignment(data):
+            return data
+        return with_texts_of_pickle(data, self._pickled)
+
+    def _pickled(self, text: str | bytes, name: str | bytes | None) -> str | bytes:
+        plain = name.decode("latin-1") if isinstance(name, bytes) else name
+        if plain is not None and text and plain.lower() in self._fields:
+            made: str | bytes = self.secret(text, plain.lower())
+        else:
+            made = self._document(text)
+        return text if made == text else made
+
+
+def _gives_quoted(data: bytes) -> bool:
+    """The same in a text of JSON, whose double quotes have escapes."""
+    if b"'" in data and gives_in_single_quotes(data.decode("latin-1")):
+        return True
+    return b'\\"' in data and _GIVES_ESCAPED.search(data) is not None
 
 
 _WITHOUT_TEXT = (b"image/", b"video/", b"audio/", b"font/", b"application/zip")

@@ -19,7 +19,7 @@ from timetracer_otel.redact.password_hashes import hash_places
 from timetracer_otel.redact.splice import apart
 from timetracer_otel.redact.value_forms import is_iban, passes_luhn
 
-__all__ = ["assigned_secrets", "may_hold_assignment", "personal_data", "well_known_secrets"]
+__all__ = ["ENTITIES", "assigned_secrets", "may_hold_assignment", "personal_data", "well_known_secrets"]
 
 _SHORTEST_RUN: Final = 20
 _RUN: Final = b"a" * _SHORTEST_RUN
@@ -220,11 +220,13 @@ def _is_credential(match: re.Match[bytes]) -> bool:
 _STEMS: Final = (b"pass", b"secret", b"token", b"pwd", b"key", b"auth", b"cred", b"signature", b"ident")
 _ASSIGNED: Final = re.compile(
     rb"(?<![\w.-])(?P<name>[\w.-]{0,40}?(?:pass|secret|token|pwd|key|auth|cred|signature)[\w-]{0,30})"
-    rb"(?:\\?[\"'`\]])?\s*(?:=>|:=|!=|<>|[=:])\s*(?:(?:basic|bearer|negotiate)\s+)?"
-    rb"(?:\"(?P<double>(?:[^\"\\]|\\.)*)\"|(?P<quote>\\?[\"'])(?P<quoted>(?:(?!(?P=quote))[^\\]|\\(?!\\?[\"']).|'')*?)(?P=quote)(?!')"
+    rb"(?:\\?[\"'`\]]|&(?:\#x27|\#39|quot);)?\s*(?:=>|:=|!=|<>|[=:])\s*(?:(?:basic|bearer|negotiate)\s+)?"
+    rb"(?:\"(?P<double>(?:[^\"\\]|\\.)*)\"|(?P<quote>\\?[\"']|&(?:\#x27|\#39|quot);)(?P<quoted>(?:(?!(?P=quote))[^\\]|\\(?!\\?[\"']).|'')*?)(?P=quote)(?!')"
     rb"|(?P<bare>[^\s'\"&;,()<>{}\[\]\\:$%@?*|=][^\s'\"&;,()<>{}\[\]\\]{3,}))",
     re.IGNORECASE | re.DOTALL,
 )
+ENTITIES: Final = (b"&#x27;", b"&#39;", b"&quot;")
+"""Quotes as HTML writes them in what it shows."""
 _FLAG: Final = re.compile(rb"--(?P<name>[\w-]{2,40})[= ]+(?P<bare>[^\s'\"-][^\s'\"]{3,})")
 _IDENTIFIED: Final = re.compile(
     rb"\b(?:identified\s+(?:with\s+\S+\s+)?by\s|password\s|password\s*\()\s*'(?P<quoted>(?:[^']|'')+)'", re.IGNORECASE
@@ -270,12 +272,7 @@ def _assigned(data: bytes, names: frozenset[str]) -> tuple[tuple[int, int], ...]
 def _find_assigned(data: bytes, names: frozenset[str]) -> list[tuple[int, int]]:
     if not may_hold_assignment(data):
         return []
-    found_places = [
-        place
-        for pattern in (_ASSIGNED, _FLAG)
-        for found in pattern.finditer(data)
-        for place in _value_of(found, names)
-    ]
+    found_places = [place for pattern in (_ASSIGNED, _FLAG) for place in _given(pattern, data, names)]
     if b"'" in data:
         found_places += [
             found.span("quoted") for found in _IDENTIFIED.finditer(data) if not _ASSIGNED.search(found[0])
@@ -295,6 +292,15 @@ def _in_sql(data: bytes, names: frozenset[str]) -> Iterator[tuple[int, int]]:
         else:
             places = [found.span("labelled" if found["labelled"] is not None else "given")]
         yield from (place for place in places if may_be_secret(name, data[slice(*place)].decode("latin-1")))
+
+
+def _given(pattern: re.Pattern[bytes], data: bytes, names: frozenset[str]) -> Iterator[tuple[int, int]]:
+    position = 0
+    while (found := pattern.search(data, position)) is not None:
+        places = list(_value_of(found, names))
+        yield from places
+        # What an open name is given may give a value to a secret one: ``KeyError: 'token: x'``.
+        position = found.end() if places else found.end("name")
 
 
 def _value_of(found: re.Match[bytes], names: frozenset[str]) -> Iterator[tuple[int, int]]:

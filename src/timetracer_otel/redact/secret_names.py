@@ -17,6 +17,7 @@ __all__ = [
     "FIRST_HEADERS",
     "FIRST_QUERY",
     "HASH_FIELDS",
+    "HEADER_FIELDS",
     "SECRET_FIELDS",
     "SECRET_HEADERS",
     "SECRET_QUERY",
@@ -154,9 +155,16 @@ HASH_FIELDS: Final = frozenset(
 """Fields for the hash of a password. Only what looks like one is a secret under them: ``"password_hash": "bcrypt"``
 says how passwords are hashed."""
 
+HEADER_FIELDS: Final = frozenset(
+    {form for name in SECRET_HEADERS if "-" in name for form in (name, name.replace("-", "_"))}
+)
+"""Headers among the values of a document: of a message, of an event that a gateway gives. A header that is a plain
+word is not among them: "authentication" says as a field which kind is used."""
+
 SECRET_FIELDS: Final = (
     FIRST_FIELDS
     | HASH_FIELDS
+    | HEADER_FIELDS
     | {
         "accesskey",
         "account_key",

@@ -312,6 +312,13 @@ def xml_patterns(names: frozenset[str]) -> tuple[re.Pattern[bytes], ...]:
             rb"<(?:input|meta)\b[^<>]{0,2000}\b(?:value|content)\s*=\s*(?P<quote>[\"'])(?P<value>[^<>]*?)(?P=quote)"
             rb"[^<>]{0,2000}\bname\s*=\s*[\"']?" + any_name + rb"[\"'\s/>]"
         ),
+        # A row of a table of names and values, as the page of an error has it.
+        re.compile(
+            rb"<(?P<cell>td|th|dt)\b[^<>]*>\s*"
+            + any_name
+            + rb"\s*</(?P=cell)>\s*<(?:td|dd)\b[^<>]*>\s*(?:<(?:pre|code|span)\b[^<>]*>\s*)*"
+            rb"(?P<entity>&\#x27;|&\#39;|&quot;|)(?P<value>[^<]+?)(?P=entity)\s*</"
+        ),
     )
 
 

@@ -10,9 +10,10 @@ from collections.abc import Collection
 from itertools import chain
 from typing import Any, Final
 
+from timetracer_otel.redact.nested import COMPRESSED, inflated
 from timetracer_otel.types import HeaderMap, RecordedError
 
-__all__ = ["OpenNames", "begin_documents", "collect", "joined"]
+__all__ = ["OpenNames", "collect", "gives_in_single_quotes", "gives_quoted", "joined", "may_be_documents"]
 
 _SHORTEST_TEXT: Final = 6
 _LONGEST_NAME: Final = 40
@@ -26,6 +27,8 @@ _ROWS: Final = frozenset({tuple, list})
 _WITHOUT_TEXT: Final = frozenset({float, bool, type(None)})
 _TEXT: Final[set[type]] = {str}
 _RAW: Final[set[type]] = {bytes}
+_BEFORE_VALUE: Final = frozenset("=: \\")
+_COMPRESSED: Final = frozenset(mark[:1] for mark in COMPRESSED)
 _NUMBER: Final[set[type]] = {int}
 
 
@@ -162,19 +165,54 @@ def _collect_column(items: Any, texts: list[str], raw: list[bytes], names: OpenN
 def joined(texts: list[str], raw: list[bytes]) -> bytes:
     """Texts and bytes in one, a line for each."""
     text = "\n".join(texts).encode("utf-8", "surrogatepass")
-    return b"\n".join([*raw, text]) if raw else text
+    if not raw:
+        return text
+    data = b"\n".join([*raw, text])
+    lines = data.decode("latin-1")
+    if "\nx" in lines or "\x1f" in lines or data[:1] in _COMPRESSED:
+        # What is compressed is searched as it is when decompressed.
+        data = b"\n".join([data, *(content for one in raw if (content := inflated(one)) is not None)])
+    return data
 
 
-def begin_documents(values: list[Any]) -> bool:
-    """Whether there may be JSON among these values, by how they begin.
+def may_be_documents(values: list[Any]) -> bool:
+    """Whether there may be JSON among these values, or another document, by how they begin, or a value in quotes.
 
     Args:
         values: All of them texts, or all of them bytes.
     """
     if len(values) <= _FEW:
-        for value in values:  # noqa: SIM110 - `any` takes longer
-            if value[:1] in _BRACKETS:
+        for value in values:
+            if type(value) is str:
+                if value[:1] in _BRACKETS or gives_quoted(value):
+                    return True
+            elif value[:1] in _BEGINNINGS or gives_quoted(value.decode("latin-1")):
                 return True
         return False
-    text: str = "\n".join(values) if type(values[0]) is str else b"\n".join(values).decode("latin-1")
-    return text[:1] in _BRACKETS or "\n{" in text or "\n[" in text
+    is_text = type(values[0]) is str
+    text: str = "\n".join(values) if is_text else b"\n".join(values).decode("latin-1")
+    if text[:1] in _BRACKETS or "\n{" in text or "\n[" in text or gives_quoted(text):
+        return True
+    return not is_text and (values[0][:1] in _BEGINNINGS or "\x80" in text or "\x1f" in text or "\nx" in text)
+
+
+def gives_quoted(text: str) -> bool:
+    """Whether something may be given a value in quotes in a text. Most have none, and are not gone through."""
+    return ('"' in text and '="' in text) or ("'" in text and gives_in_single_quotes(text))
+
+
+def gives_in_single_quotes(text: str) -> bool:
+    """The same for single quotes, of which there are few: each is looked at."""
+    at = text.find("'")
+    while at >= 0:
+        # Most are apostrophes, behind a letter.
+        if at and text[at - 1] in _BEFORE_VALUE:
+            before = text[max(0, at - 3) : at].rstrip("\\").rstrip(" ")
+            if before and before[-1] in "=:":
+                return True
+        at = text.find("'", at + 1)
+    return False
+
+
+_BEGINNINGS: Final = frozenset({b"{", b"[", b"\x80", b"x", b"\x1f"})
+"""Of JSON, pickles, zlib and gzip."""

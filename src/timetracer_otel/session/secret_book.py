@@ -52,6 +52,7 @@ __all__ = ["SecretBook", "raw_texts", "with_content"]
 _LONG = 10
 _LONGEST_JOINED = 16 * 1024
 """Bytes of a body that is copied so that it is searched together with the rest of its event."""
+_MOST_TURNS = 4
 _SHORTEST_NAME = 4
 """A shorter pseudonym is no name for anything: other values have the same text."""
 
@@ -339,7 +340,11 @@ class SecretBook:
         for plain, encoding in body_readings(data, coding):
             sizes = [size for _, size in body.chunks]
             redacted = None
-            while edits := self.occurrences.edits(plain, used):
+            # What a secret hides may hold another one. A pseudonym may by chance hold one again and again.
+            for _ in range(_MOST_TURNS):
+                edits = self.occurrences.edits(plain, used)
+                if not edits:
+                    break
                 redacted = edited_body(data, plain, encoding, edits, sizes)
                 if redacted.data == data:
                     break
