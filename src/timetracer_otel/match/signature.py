@@ -197,7 +197,8 @@ class Signer:
         Raises:
             Unencodable: They cannot be kept in a cassette.
         """
-        compared = self.without_ignored(lib, form_of(lib).compared(args))
+        form = form_of(lib)
+        compared = form.in_any_order(self.without_ignored(lib, form.compared(args)))
         packed = pack(canonical(compared))
         # To look through the encoded form is quicker than to look through the values, at every call.
         if may_be_traced(packed):

@@ -49,6 +49,12 @@ class CallForm:
         """Redacted arguments without values that are made anew in each run. The same object where there are none."""
         return args
 
+    def in_any_order(self, args: Any) -> Any:
+        """Compared arguments with the parts in one order whose order means nothing. The same object where all orders
+        mean something.
+        """
+        return args
+
     def without_ignored(self, args: Any, rules: Sequence[str]) -> Any:
         """Redacted arguments without the values that rules leave out. The same object where they leave out none.
 

@@ -12,9 +12,11 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final, TypeGuard
 
+from timetracer_otel.cassette import pack
 from timetracer_otel.libraries.kits.dbapi.ignored_parameters import base_name, ignored_by, tables_of
 from timetracer_otel.libraries.kits.dbapi.stand_ins import stand_in
 from timetracer_otel.libraries.kits.dbapi.statements import verb_of
+from timetracer_otel.match.canonical import canonical
 from timetracer_otel.match.leaves import texts_of
 from timetracer_otel.redact.errors import SHORTEST_SECRET, Edit, edited, replacing
 from timetracer_otel.redact.forms import CallForm, declare_group
@@ -29,10 +31,18 @@ _FROM: Final = re.compile(r"\bFROM\b", re.IGNORECASE)
 _INSERT: Final = re.compile(
     r"\s*(?:INSERT|REPLACE)\s+(?:\w+\s+)?INTO\s+\S+?\s*\((?P<columns>[^()]*)\)\s*VALUES\s*\(", re.IGNORECASE
 )
+_CHANGES: Final = re.compile(
+    r"\s*(?:INSERT|UPDATE|DELETE|REPLACE|MERGE)\b(?!.*\b(?:RETURNING|OUTPUT)\b)", re.IGNORECASE | re.DOTALL
+)
+"""A statement that changes rows and gives none back."""
 _INSERTED: Final = re.compile(r"\s*(?:'(?P<text>(?:[^']|'')*)'|[^,()']+)\s*(?P<end>,|\)(?:\s*,\s*\()?)")
 """One value of an INSERT, and what stands behind it. A function call ends the search."""
 _BRINGING: Final = frozenset({"INSERT", "REPLACE"})
 """What a statement begins with that only brings values along."""
+
+
+def _packed(values: Any) -> bytes:
+    return pack(canonical(values))
 
 
 def is_statement(args: Any) -> bool:
@@ -70,6 +80,16 @@ class StatementForm(CallForm):
     def without_ignored(self, args: Any, rules: Sequence[str]) -> Any:
         """The arguments without the values that ``ignore_sql_params`` and ``sql:`` rules of ``ignore`` name."""
         return ignored_by(tuple(rules)).applied(args) if rules and is_statement(args) else args
+
+    def in_any_order(self, args: Any) -> Any:
+        """The arguments with the rows of an ``executemany`` in one order.
+
+        SQLAlchemy's ORM collects what it writes in sets of objects, whose order is another one in each process.
+        """
+        rows = args.get("many") if is_statement(args) else None
+        if rows is None or len(rows) < 2 or not _CHANGES.match(args["statement"]):
+            return args
+        return {**args, "many": sorted(rows, key=_packed)}
 
     def shown(self, args: Any) -> Sequence[tuple[str, Any]]:
         """The statement and its values by name, as a miss shows them."""
