@@ -7,6 +7,7 @@ import threading
 import time
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -22,7 +23,7 @@ from timetracer_otel import record, replay
 from timetracer_otel.cassette import read_cassette, save_cassette
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import TraceMode
-from timetracer_otel.exceptions import ConfigurationError
+from timetracer_otel.exceptions import ConfigurationError, ReplayMismatchError
 from timetracer_otel.incoming.scope import IncomingRequest
 from timetracer_otel.match.answer_names import AnswerNames
 from timetracer_otel.process.folder_replay import FolderReplay
@@ -177,3 +178,34 @@ def test_values_that_the_app_stamps_are_bound_under_the_recorded_clock(tmp_path:
             worker.join()
             assert order(upstream.url) == "same"
         assert [each.kind for each in session.verdict().bindings] == ["time"]
+
+
+def test_a_cached_token_is_valid_as_recorded_or_the_miss_says_what_to_do(
+    tmp_path: Path,
+) -> None:
+    """Weeks later, the app finds its token expired, and fetches another one, which nobody has recorded."""
+    path = tmp_path / "a.msgpack"
+    cache: dict[str, Any] = {"expires_at": 0}
+
+    def app(upstream: str) -> int:
+        with httpx.Client() as client:
+            kept = client.post(f"{upstream}/cache", json={"expires_at": 1_500_003_600}).json()
+            if kept["expires_at"] < time.time():
+                cache.update(client.get(f"{upstream}/users/7").json())
+            return client.get(f"{upstream}/items").status_code
+
+    with Loopback() as upstream, time_machine.travel(1_500_000_000), record(path):
+        assert app(upstream.url) == 200
+    with replay(path, clock="recorded", fail_on_unused=True):
+        assert app(upstream.url) == 200
+    with pytest.raises(ReplayMismatchError) as caught, replay(path):
+        app(upstream.url)
+    advice = "The time 1500003600 in the answer of #1 has passed since the recording"
+    assert advice in str(caught.value)
+    assert 'clock="recorded" gives it the time of the recording' in str(caught.value)
+    # Before that time, a miss has other reasons.
+    with time_machine.travel(1_500_001_000), replay(path, fail_on_miss=False):
+        httpx.post(f"{upstream.url}/cache", json={"expires_at": 1_500_003_600})
+        with pytest.raises(ReplayMismatchError) as caught:
+            httpx.get(f"{upstream.url}/users/7")
+    assert "has passed since" not in str(caught.value)

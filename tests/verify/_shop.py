@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -77,6 +78,14 @@ async def search(request: Request) -> dict[str, Any]:
     answer = await app.state.http.get("/items", params={"of": asked["of"]})
     found = answer.json()["items"]
     return {"of": asked["of"], "found": found[::-1] if CHANGE == "answer" else found}
+
+
+@app.get("/until/{number}")
+def until(number: int) -> dict[str, Any]:
+    """What was valid for an hour from a time on, which nobody has told the service again since."""
+    expired = time.time() > int(os.environ["EXPIRES"])
+    user = http.get(f"/users/{number + 100 * expired}").json()
+    return {"expired": expired, "year": time.gmtime().tm_year, "user": user}
 
 
 if __name__ == "__main__":

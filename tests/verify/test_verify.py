@@ -13,6 +13,8 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 import junitparser
@@ -22,7 +24,8 @@ from tests import forks
 from tests.loopback import Loopback
 from tests.servers.redis import RedisServer
 from tests.verify._services import Request, free_port, record, send, started, verify
-from timetracer_otel.cassette import CassetteStore
+from timetracer_otel.cassette import CassetteStore, read_cassette, save_cassette
+from timetracer_otel.types import BodySnapshot, HeaderMap
 
 EACH = 12
 JSON = {"Content-Type": "application/json"}
@@ -77,6 +80,28 @@ def without_times(text: str, shop: Shop) -> str:
     text = re.sub(r"in \d+(\.\d)? (m?s)\b", r"in 1 \2", text)
     text = re.sub(r"\d{4}-\d\d-\d\d/(\w+)_\d{6}_[0-9a-f]{8}\.msgpack", r"\1.msgpack", text)
     return text.replace(shop.upstream_url, "http://upstream").replace(str(shop.cassettes), "FOLDER")
+
+
+def test_under_the_recorded_clock_a_service_answers_years_later_as_it_did(shop: Shop, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    heads = CassetteStore(shop.cassettes).list()
+    for each in heads:
+        if not each.method:
+            save_cassette(read_cassette(each.path), old / Path(each.path).name)
+    recorded = (read_cassette(each.path) for each in heads if each.method)
+    made = next(each for each in recorded if (each.request.target or each.request.path) == "/sync/1")
+    # As a recording of a day on which it was another year.
+    made.session.recorded_at = "2019-05-06T07:08:09+00:00"
+    made.request = replace(made.request, path="/until/1", target="/until/1", route_template="/until/{number}")
+    made.events = [event for event in made.events if event.signature.lib == "httpx"]
+    data = b'{"expired":false,"year":2019,"user":{"id":1,"name":"Ada"}}'
+    lines = [(b"content-length", str(len(data)).encode()), (b"content-type", b"application/json")]
+    made.response = replace(made.response, headers=HeaderMap(lines), body=BodySnapshot(True, data=data))
+    save_cassette(made, old / "until.msgpack")
+    ends = str(int(datetime(2019, 5, 6, 8, tzinfo=timezone.utc).timestamp()))
+    done = verify(old, shop.command, "--clock", "recorded", EXPIRES=ends)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert "1 passed" in done.stdout
 
 
 def test_many_requests_at_once_are_each_answered_from_their_own_cassette(shop: Shop, tmp_path: Path) -> None:

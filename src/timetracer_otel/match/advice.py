@@ -60,6 +60,11 @@ class Wording(NamedTuple):
         return "TIMETRACER_ALLOW_REPEATS=true" if self.by_environment else "allow_repeats=True"
 
     @property
+    def clock(self) -> str:
+        """The setting that gives the app the time of the recording."""
+        return "TIMETRACER_CLOCK=recorded" if self.by_environment else 'clock="recorded"'
+
+    @property
     def live(self) -> str:
         """The setting that names libraries which call for real."""
         return "TIMETRACER_LIVE_PLUGINS" if self.by_environment else "live_plugins"

@@ -12,6 +12,7 @@ from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.match.advice import Wording, rules_for
 from timetracer_otel.match.body_content import body_value, is_form, plain_body
 from timetracer_otel.match.differences import MISSING, Difference, mapping_differences, shortened, value_differences
+from timetracer_otel.match.expired import Passed
 from timetracer_otel.match.rules import EVERYTHING, Ignored, MatchRules
 from timetracer_otel.redact.forms import form_of
 from timetracer_otel.redact.urls import same_target
@@ -94,11 +95,13 @@ def mismatch(
     endpoint: str | None,
     lost: Mapping[str, int],
     wording: Wording = _IN_PYTHON,
+    passed: Passed | None = None,
 ) -> ReplayMismatchError:
     """The error for a call that no event answers: the call, the nearest candidates, and what to do.
 
     ``ambiguous`` are the recorded calls that are equal to it but for variables, where these would be bound
-    differently. ``lost`` is what the recording says it lost, by reason.
+    differently. ``lost`` is what the recording says it lost, by reason. ``passed`` is a time in an answer that has
+    passed since the recording.
     """
     signature = attempt.signature
     called = f"{signature.lib} {describe(signature)}"
@@ -138,6 +141,12 @@ def mismatch(
     if lost:
         losses = ", ".join(f"{number} {reason}" for reason, number in sorted(lost.items()))
         hint += f" The call may be among what the recording lost ({losses})."
+    if passed is not None:
+        hint += (
+            f" The time {shortened(passed.text)} in the answer of #{passed.eid} has passed since the recording, so "
+            "that the app may have found expired what was valid then. "
+            f"{wording.clock} gives it the time of the recording."
+        )
     return ReplayMismatchError(
         message,
         cassette_path=cassette_path,

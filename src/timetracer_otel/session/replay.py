@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,13 +20,14 @@ from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import BodyEnd, EventType, TraceMode, Uncaptured
 from timetracer_otel.exceptions import NetworkBlockedError, ReplayMismatchError
 from timetracer_otel.match.advice import Wording
+from timetracer_otel.match.expired import passed_since
 from timetracer_otel.match.index import Accepts, EventIndex
 from timetracer_otel.match.joint_index import JointIndex
 from timetracer_otel.match.nearest import Attempt, describe, mismatch
 from timetracer_otel.match.rules import EVERYTHING, MatchRules, rules_of
 from timetracer_otel.match.signature import PARTIAL_BODY, Key, RedactedCall, Signer
 from timetracer_otel.match.values import SECRET
-from timetracer_otel.match.variables import Variables
+from timetracer_otel.match.variables import Variables, run_of
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.session.base import BaseSession, EndedSpan
 from timetracer_otel.session.bindings import Bindings, Found
@@ -616,6 +618,7 @@ class ReplaySession(BaseSession):
             endpoint=self._endpoint,
             lost=self.cassette.stats.dropped,
             wording=self._wording,
+            passed=passed_since(self._index.taken(), run_of(self.cassette)[1], time.time()),
         )
         return self._count_miss(error)
 

@@ -84,6 +84,12 @@ def test_a_scrubbed_recording_has_none_of_several_hundred_secrets(
     assert scrubbed.scrubbed[0].replaced > 250
     assert len(scrubbed.events) == len(cassette.events)
 
+    outputs = [("list", "--dir", tmp_path), ("show", path), ("show", path, "--bodies"), ("show", path, "--json")]
+    for arguments in [*outputs, ("export", "--to", "har", path)]:
+        code, said = command(capsys, *arguments)
+        assert (code, leaks(said.encode(), secrets)) == (0, [])
+        assert len(said) > (10_000 if arguments[0] != "list" else 10)
+
     code, said = command(capsys, "scrub", path)
     assert (code, said) == (0, f"{path}: nothing to replace\n")
     assert path.read_bytes() == once

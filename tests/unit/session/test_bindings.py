@@ -773,7 +773,10 @@ def test_no_value_is_bound_twice(
     # Each call holds one of two recorded values, and both are there.
     held = [0, 1, *(data.draw(st.integers(0, 1)) for _ in libraries[2:])]
     session = replaying(
-        *(answered(stated(*each, recorded[at])) for *each, at in zip(libraries, names, held, strict=True))
+        *(
+            answered(stated(library, name, recorded[at]))
+            for library, name, at in zip(libraries, names, held, strict=True)
+        )
     )
     session.match(stated(libraries[0], names[0], present[0]))
     for library, name, at in list(zip(libraries, names, held, strict=True))[1:]:
