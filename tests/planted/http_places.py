@@ -77,6 +77,16 @@ class Upstream:
         self._canned[path] = (status, [("Content-Type", kind), *headers], body)
         return self.url + path
 
+    def fails(self, path: str) -> None:
+        """Answer at a path that there is nothing."""
+        self._canned[path] = (404, [], b"{}")
+
+    def close(self) -> None:
+        """Answer nobody any more."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+
 
 def _b64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -212,6 +213,28 @@ def test_no_secret_is_in_what_a_command_says(both: Both, command: tuple[str, ...
         leaks += found_in(output.getvalue(), recorded.planted, str(path))
     assert length > 100 * len(cassettes)
     assert leaks == []
+
+
+def test_no_secret_is_in_what_audit_and_scrub_say_and_write(both: Both, tmp_path: Path) -> None:
+    recorded, some, folder = both.recorded, tmp_path / "some", tmp_path / "scrubbed"
+    some.mkdir()
+    files = sorted(recorded.cassettes.rglob("*.msgpack"), key=lambda path: path.stat().st_size)
+    for path in files if WHOLE else files[:-4:12]:
+        shutil.copy(path, some)
+    for command in (
+        ["audit", str(some), "--json", "--pseudonyms"],
+        ["scrub", str(some), "--output", str(folder), "--redact-extra", "of", "--redact", "strict"],
+    ):
+        output = io.BytesIO()
+        with contextlib.redirect_stdout(io.TextIOWrapper(output, encoding="utf-8")) as stream:
+            main(command)
+            stream.flush()
+        assert output.getvalue()
+        assert found_in(output.getvalue(), recorded.planted, command[0]) == []
+    scrubbed = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(scrubbed) == len(list(some.iterdir())) > 5
+    for path in scrubbed:
+        assert found_in(path.name.encode() + path.read_bytes(), recorded.planted, path.name) == []
 
 
 def test_no_secret_is_in_what_a_replay_says_of_its_misses(both: Both) -> None:

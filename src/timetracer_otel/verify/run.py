@@ -11,7 +11,6 @@ from pathlib import Path
 
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.match.advice import Wording
-from timetracer_otel.redact.shown import without_known_forms
 from timetracer_otel.report import printable
 from timetracer_otel.verify.jobs import JobQueue
 from timetracer_otel.verify.junit import write_junit
@@ -110,7 +109,7 @@ def _last_output(service: Service, results: Sequence[Result]) -> list[str]:
     how, lines = service.ending, service.last_lines()
     ended = f"The service {how}; it" if how is not None else "The service"
     title = f"{ended} printed{', at last:' if lines else ' nothing.'}"
-    return ["", title, *(f"  {printable(without_known_forms(line))}" for line in lines)]
+    return ["", title, *(f"  {printable(line)}" for line in lines)]
 
 
 def _result_line(result: Result) -> str:

@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from timetracer_otel.base.private_files import open_private
 from timetracer_otel.exceptions import ConfigurationError
+from timetracer_otel.redact.log_texts import without_secrets
 from timetracer_otel.verify.planning import Address
 
 __all__ = ["Service", "ServiceError", "ended_by_signals"]
@@ -24,6 +25,8 @@ STOP_S = 10.0
 """How long the service may take to end when it is asked to, before it is killed."""
 
 _LAST_LINES = 25
+_LOOKED_THROUGH = 200
+"""Lines: a private key may begin before the last ones."""
 _GROUPS = sys.platform != "win32"
 
 
@@ -98,8 +101,9 @@ class Service:
         return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
 
     def last_lines(self) -> list[str]:
-        """The last lines that the service printed."""
-        return self._output.read_text("utf-8", "replace").splitlines()[-_LAST_LINES:]
+        """The last lines that the service printed, without what is secret in them by its form or its name."""
+        lines = self._output.read_text("utf-8", "replace").splitlines()[-_LOOKED_THROUGH:]
+        return without_secrets("\n".join(lines)).splitlines()[-_LAST_LINES:]
 
     def stop(self) -> None:
         """End the service and all its children. Harmless when repeated.
