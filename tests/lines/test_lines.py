@@ -98,7 +98,7 @@ def test_lines_are_the_same_bare_recorded_and_replayed(apps: Apps, bound: int, n
         for step, told in (("recorded", recorded), ("replayed", replayed))
         for where in unlike(bare.seen[line], told.seen[line])
     ]
-    assert not found, "\n".join(found)
+    assert not found, "\n".join([recorded.account, replayed.said, *found])
     calls = len(read_cassette(apps.cassette(tmp_path)).events)
     assert recorded.account == f"0 hit, 0 missed, 0 unused, 0 live, {calls} recorded"
     assert replayed.account == f"{calls} hit, 0 missed, 0 unused, 0 live{f', {bound} bound' if bound else ''}"
