@@ -147,6 +147,7 @@ async def failing_uploads(url: str) -> list[Any]:
                 raise AssertionError("the body ends in an error")
         except aiohttp.ClientError as error:
             found += [type(error), str(error), repr(error.__cause__)]
+            found += [tracker.upload_complete.exception() is error for tracker in options[0].values()]
         async with client.post(url, data=speech(), **options[1]) as response:
             found.append(await response.content.readexactly(len(b"go on")))
             heard.set()

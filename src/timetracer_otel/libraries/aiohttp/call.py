@@ -159,8 +159,8 @@ class Hop(Site):
         self._sent = BodyTap(BodyLimits())
         try:
             await read_body(self.request, self._write_bytes, self._sent)
-        except BaseException:
-            internals.upload_attempted(self.request)
+        except Exception as error:
+            internals.upload_attempted(self.request, error)
             raise
 
     def again(self) -> bool:

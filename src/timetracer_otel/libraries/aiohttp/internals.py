@@ -89,14 +89,20 @@ def proxy_request(request: Any) -> Any:
     return made
 
 
-def upload_attempted(request: Any) -> None:
+def upload_attempted(request: Any, error: BaseException | None = None) -> None:
     """Tell the app's upload tracker, if there is one, of an attempt that failed: a replay makes no connection for it.
 
     aiohttp has trackers from 3.14.4 on.
+
+    Args:
+        request: The request.
+        error: What its body failed with, if it was the body that failed.
     """
     tracker = getattr(request, "_upload_tracker", None)
     if tracker is not None:
         request._upload_gen = tracker._attempt_started()
+        if error is not None:
+            tracker._attempt_failed(request._upload_gen, error)
 
 
 class TeedWriter:
