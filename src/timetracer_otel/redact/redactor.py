@@ -254,7 +254,14 @@ class Redactor:
     def _edits_of_json(self, data: bytes) -> list[Edit]:
         """The values of secret keys, and those in texts that are JSON or code: GraphQL, a message of a queue."""
         edits = list(json_edits(data, self._json_keys, self._replacing))
-        if self._first or b'\\"' not in data or not _GIVES_QUOTED.search(data) or not may_hold_assignment(data):
+        # To look for a single byte takes a tenth of the time of two.
+        if (
+            self._first
+            or b"\\" not in data
+            or b'\\"' not in data
+            or not _GIVES_QUOTED.search(data)
+            or not may_hold_assignment(data)
+        ):
             return edits
         for start, stop, name in json_values(data):
             inner = data[start:stop]
