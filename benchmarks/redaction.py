@@ -5,7 +5,9 @@ that a machine that slows down slows both. They are written in cassettes of many
 request of a service has. The time is processor time, of all threads, and the least of the rounds: what else the
 machine does only ever adds to it. The share is `(with - without) / with`, and the aim is 25 % at most.
 
-Where `valgrind` is installed, the same is counted in instructions, which no other load changes. They decide then.
+Where `valgrind` is installed, the same is counted in instructions, which no other load changes; long cassettes have a
+tenth of the events then. The two shares differ, since not every instruction takes as long. A kind that is over the
+aim in either of them has missed it.
 """
 
 from __future__ import annotations
@@ -210,7 +212,7 @@ def main() -> None:
             shares.append(share(without, with_it))
             line += f" {without:,.0f} | {with_it:,.0f} | {shares[1]:.0%} |"
         print(line)
-        if shares[-1] > AIM:
+        if max(shares) > AIM:
             missed.append(f"{case.kind} ({case.per_cassette} a cassette)")
     print(f"\nThe aim is {AIM:.0%} at most. Missed: {', '.join(missed) or 'none'}.")
 
