@@ -290,8 +290,9 @@ def _needles(secret: str, pseudonym: str) -> Iterable[_Needle]:
         packed = base64.b64encode(b"\0" * skipped + raw)
         core = packed[(0, 2, 3)[skipped] : (skipped + len(raw)) * 8 // 6]
         if len(core) >= _SHORTEST_CORE:
-            for text in {core, core.translate(_TO_URL)}:
-                yield _Needle(text, new, False, skipped, raw)
+            yield _Needle(core, new, False, skipped, raw)
+            if b"+" in core or b"/" in core:
+                yield _Needle(core.translate(_TO_URL), new, False, skipped, raw)
 
 
 _UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]+")

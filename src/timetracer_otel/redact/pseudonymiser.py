@@ -262,8 +262,11 @@ class Pseudonymiser(Redactor):
         used: list[str] = []
         aside = object.__new__(Pseudonymiser)
         vars(aside).update(vars(self), used=used.append, url=aside._pseudonymised_url, _replacing=aside)
-        made = make(aside)
-        aside.note(made)
+        made = rest = make(aside)
+        # Longest first: one may be a part of another.
+        for pseudonym in sorted(used, key=len, reverse=True):
+            rest = rest.replace(_bytes_of(pseudonym), b" ")
+        aside.note(rest)
         if len(remembered) >= _MOST_HEADERS:
             remembered.clear()
             self.searched.clear()

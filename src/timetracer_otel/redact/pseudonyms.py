@@ -10,10 +10,10 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import hmac
 import json
 import os
 import re
+import struct
 import threading
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
@@ -54,6 +54,8 @@ _MOST_TRIES: Final = 64
 _SHORTEST_TOLD: Final = 8
 """A shorter secret stands in another text by chance."""
 _BLOCK: Final = 32
+_FIRST_DRAWN: Final = 136
+"""Bytes: what SHAKE256 gives in one step. It is enough for most secrets."""
 
 
 class Pseudonyms:
@@ -164,9 +166,9 @@ class _Draw:
     """Numbers by chance that are the same for the same key and secret."""
 
     def __init__(self, key: bytes, secret: str) -> None:
-        seed = hmac.digest(key, secret.encode("utf-8", "surrogatepass"), "sha256")
-        self._stream = hashlib.shake_256(seed)
-        self._bytes = self._stream.digest(256)
+        # A key in front is all that this hash needs to be a keyed one: it has no length extension (NIST SP 800-185).
+        self._stream = hashlib.shake_256(key + secret.encode("utf-8", "surrogatepass"))
+        self._bytes = self._stream.digest(_FIRST_DRAWN)
         self._at = 0
 
     def number(self, below: int) -> int:
@@ -179,40 +181,50 @@ class _Draw:
         self._at += length
         return found
 
+    def numbers(self, count: int) -> tuple[int, ...]:
+        """So many numbers of 32 bits, drawn at once: a token has dozens of characters."""
+        return struct.unpack(f">{count}I", self.bytes(4 * count))
+
     def pick(self, alphabet: Sequence[str]) -> str:
         return alphabet[self.number(len(alphabet))]
+
+    def picks(self, alphabet: str, count: int) -> str:
+        size = len(alphabet)
+        return "".join([alphabet[number % size] for number in self.numbers(count)])
 
 
 def _shaped(secret: str, draw: _Draw) -> str:
     """A text of the form of the secret."""
-    if any("\udc80" <= char <= "\udcff" for char in secret):
+    if not secret.isascii() and any("\udc80" <= char <= "\udcff" for char in secret):
         # Bytes that are no text.
         length = len(secret.encode("utf-8", "surrogateescape"))
         return draw.bytes(length).decode("utf-8", "surrogateescape")
     if "-----BEGIN" in secret and PEM.search(secret):
         return PEM.sub(lambda found: found[1] + _pem_body(found, draw) + found[4], secret)
-    found = JWT.fullmatch(secret)
-    if found is not None:
-        return _jwt(found, draw)
-    found = JWE.fullmatch(secret)
-    if found is not None:
-        return found[1] + "".join("." + _url_base64(part, draw) for part in found[2].split(".")[1:])
+    if secret.startswith("eyJ"):
+        found = JWT.fullmatch(secret)
+        if found is not None:
+            return _jwt(found, draw)
+        found = JWE.fullmatch(secret)
+        if found is not None:
+            return found[1] + "".join("." + _url_base64(part, draw) for part in found[2].split(".")[1:])
     if UUID.fullmatch(secret):
         return _uuid(secret, draw)
     if secret.isascii() and secret.isdigit():
         return _number(secret, draw)
-    found = MOMENT.fullmatch(secret)
+    found = MOMENT.fullmatch(secret) if ":" in secret or "-" in secret else None
     if found is not None and (found["day"] or found["clock"]):
         return _moment(found, draw)
     if is_iban(secret):
         return _iban(secret, draw)
-    if IP_ADDRESS.fullmatch(secret):
+    if "." in secret and IP_ADDRESS.fullmatch(secret):
         return ".".join(str(draw.number(256)) for _ in range(4))
     if _HEX.fullmatch(secret):
         return _hex(secret, draw)
-    if is_password_hash(secret):
+    has_head = "$" in secret or secret[:1] == "{"
+    if has_head and is_password_hash(secret):
         return like_hash(secret, lambda part: _digest(part, draw))
-    for heads in (HASH_HEAD, KNOWN_PREFIX):
+    for heads in (HASH_HEAD, KNOWN_PREFIX) if has_head else (KNOWN_PREFIX,):
         found = heads.match(secret)
         if found is not None and len(secret) - found.end() >= _SHORTEST_BEHIND_PREFIX:
             rest = secret[found.end() :]
@@ -224,11 +236,16 @@ def _plain(secret: str, draw: _Draw) -> str:
     """Letters become letters, in the same case, and digits become digits. All else stays where it is, unless there is
     nothing but that.
     """
-    made = "".join([draw.pick(_ALPHABETS[char]) if char in _ALPHABETS else _beside(char, draw) for char in secret])
+    made = "".join(
+        [
+            _beside(char, draw) if (alphabet := _ALPHABETS.get(char)) is None else alphabet[number % len(alphabet)]
+            for char, number in zip(secret, draw.numbers(len(secret)), strict=True)
+        ]
+    )
     # A short text may come out as it was, by chance: the caller draws again.
     if made != secret or any(char in _ALPHABETS or char >= "\x80" for char in secret):
         return made
-    return "".join(draw.pick("!#$%&*+-=?@^_~") for _ in secret)
+    return draw.picks("!#$%&*+-=?@^_~", len(secret))
 
 
 def _beside(char: str, draw: _Draw) -> str:
@@ -255,8 +272,8 @@ def _moment(found: re.Match[str], draw: _Draw) -> str:
 def _number(secret: str, draw: _Draw) -> str:
     first = "0" if secret[0] == "0" else draw.pick("123456789")
     if len(secret) < _FEWEST_CARD_DIGITS or not passes_luhn(secret):
-        return first + "".join(draw.pick(_DIGITS) for _ in secret[1:])
-    middle = "".join(draw.pick(_DIGITS) for _ in secret[_BANK_DIGITS:-1])
+        return first + draw.picks(_DIGITS, len(secret) - 1)
+    middle = draw.picks(_DIGITS, len(secret) - 1 - _BANK_DIGITS)
     return next(made for last in _DIGITS if passes_luhn(made := secret[:_BANK_DIGITS] + middle + last))
 
 
@@ -271,7 +288,7 @@ def _iban(secret: str, draw: _Draw) -> str:
 def _hex(secret: str, draw: _Draw) -> str:
     alphabet = _DIGITS + ("ABCDEF" if secret.isupper() else "abcdef")
     while True:
-        made = "".join(draw.pick(alphabet) for _ in secret)
+        made = draw.picks(alphabet, len(secret))
         if _HEX.fullmatch(made):
             return made
 

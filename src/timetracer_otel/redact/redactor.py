@@ -536,7 +536,8 @@ def _gives_quoted(data: bytes) -> bool:
     """The same in a text of JSON, whose double quotes have escapes."""
     if b"'" in data and gives_in_single_quotes(data.decode("latin-1")):
         return True
-    return b'\\"' in data and _GIVES_ESCAPED.search(data) is not None
+    # To look for a single byte takes a tenth of the time of two.
+    return b"\\" in data and b'\\"' in data and _GIVES_ESCAPED.search(data) is not None
 
 
 _WITHOUT_TEXT = (b"image/", b"video/", b"audio/", b"font/", b"application/zip")

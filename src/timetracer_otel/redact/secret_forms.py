@@ -21,6 +21,8 @@ from timetracer_otel.redact.value_forms import is_iban, passes_luhn
 
 __all__ = ["ENTITIES", "assigned_secrets", "may_hold_assignment", "personal_data", "well_known_secrets"]
 
+_SHORTEST: Final = 6
+"""The least bytes of a text with a secret in it: ``://:x@``."""
 _SHORTEST_RUN: Final = 20
 _RUN: Final = b"a" * _SHORTEST_RUN
 _IN_RUN: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
@@ -91,6 +93,8 @@ def well_known_secrets(data: bytes, inner: list[bytes] | None = None) -> list[tu
             that may show something.
     """
     found: list[tuple[int, int]] = []
+    if len(data) < _SHORTEST:
+        return found
     runs = data.translate(_CLASSES)
     start = runs.find(_RUN)
     while start >= 0:
@@ -118,7 +122,12 @@ def well_known_secrets(data: bytes, inner: list[bytes] | None = None) -> list[tu
         or ("+" in text and any(mark in text for mark in _WITH_PLUS))
     ):
         inner.append(unquote_to_bytes(data.replace(b"+", b" ")))
-    if ("b" in text or "B" in text) and data.translate(_SCHEME_CLASSES).find(_SCHEME_SHAPE) >= 0:
+    # A scheme is followed by a space, or by what a form writes in its place.
+    if (
+        ("b" in text or "B" in text)
+        and (" " in text or "+" in text)
+        and data.translate(_SCHEME_CLASSES).find(_SCHEME_SHAPE) >= 0
+    ):
         found += _credentials(data, text.lower())
     if ("K" in text and "Key=" in text) or ("k" in text and "hooks" in text):
         for pattern in _OTHERS:

@@ -144,22 +144,29 @@ def _alternatives(words: Iterable[bytes]) -> bytes:
     return branches[0] if len(branches) == 1 else b"(?:" + b"|".join(branches) + b")"
 
 
-def json_edits(data: bytes, keys: re.Pattern[bytes], replacing: Replacing = MASK) -> Iterator[Edit]:
+def json_edits(data: bytes, keys: re.Pattern[bytes], replacing: Replacing = MASK) -> Iterable[Edit]:
     """The values of secret keys at any depth, in JSON, lines of JSON, or event streams that carry JSON.
 
     A value that the body's end cuts off is replaced up to the end. ``null``, ``true`` and ``false`` are no secrets.
     """
     wide = _wide_encoding(data)
     if wide:
-        yield from _wide_json_edits(data, wide, keys, replacing)
-        return
+        return _wide_json_edits(data, wide, keys, replacing)
     lowered = data.lower()
-    position = 0
-    while (found := keys.search(lowered, position)) is not None:
+    # Most bodies have no such key.
+    found = keys.search(lowered)
+    return () if found is None else _json_edits(data, lowered, found, keys, replacing)
+
+
+def _json_edits(
+    data: bytes, lowered: bytes, first: re.Match[bytes], keys: re.Pattern[bytes], replacing: Replacing
+) -> Iterator[Edit]:
+    found: re.Match[bytes] | None = first
+    while found is not None:
         start = found.end()
         if lowered[found.start() - 1 : found.start()] == b"\\":
             # An escaped quote is inside a string, so this is no key.
-            position = found.start() + 1
+            found = keys.search(lowered, found.start() + 1)
             continue
         stop = _json_value_end(data, start)
         made = None
@@ -169,7 +176,8 @@ def json_edits(data: bytes, keys: re.Pattern[bytes], replacing: Replacing = MASK
             if made is not None:
                 yield Edit(start, stop, made)
         # In a value that stays there may be other names.
-        position = max(stop, start) if made is not None or data[start : start + 1] not in (b"{", b"[") else start
+        inner = made is None and data[start : start + 1] in (b"{", b"[")
+        found = keys.search(lowered, start if inner else max(stop, start))
 
 
 def _wide_encoding(data: bytes) -> str:

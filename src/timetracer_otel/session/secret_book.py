@@ -106,7 +106,9 @@ class SecretBook:
     def noted(self) -> tuple[str, ...]:
         """The pseudonyms that this thread has used since `begin`."""
         making = getattr(self._thread, "making", None)
-        return tuple(name for name in making.used if name != REDACTED) if making is not None else ()
+        if making is None or not making.used:
+            return ()
+        return tuple([name for name in making.used if name != REDACTED])
 
     def collisions(self, texts: Iterable[bytes]) -> list[str]:
         """The pseudonyms that a recording has among its own values.
@@ -262,6 +264,12 @@ class SecretBook:
         span.status_description = value(span.status_description)
         span.attributes = value(span.attributes)
 
+    def _are_without(self, *values: Any) -> bool:
+        """Whether no known secret stands in these values, so that they need not be gone through one by one."""
+        data = _text_in(values)
+        # What is no ASCII may be written in other ways.
+        return data.isascii() and not self.occurrences.may_be_in(data)
+
     def _large(self, found: Any, used: set[str] | None = None) -> Any:
         """A value that may have thousands of rows. Its texts are searched at once."""
         if found is None:
@@ -271,6 +279,9 @@ class SecretBook:
     def request(self, request: RequestSnapshot) -> RequestSnapshot:
         """The root request, with pseudonyms in place of the secrets that are known by now."""
         if not self.occurrences:
+            return request
+        parts = request.path, request.route_template, request.query, request.user_agent, request.target
+        if request.body is None and self._are_without(*parts, request.headers, *request.headers, *request.query):
             return request
         value = self.occurrences.value
         headers, body, _ = self._part(request.headers, request.body)
@@ -287,7 +298,7 @@ class SecretBook:
 
     def response(self, response: ResponseSnapshot) -> ResponseSnapshot:
         """The root response, treated as `request` treats the request."""
-        if not self.occurrences:
+        if not self.occurrences or (response.body is None and self._are_without(response.headers, *response.headers)):
             return response
         headers, body, _ = self._part(response.headers, response.body)
         return replace(response, headers=headers, body=body)

@@ -392,19 +392,19 @@ class TraceSession(BaseSession):
 
     def head(self) -> Cassette:
         """The cassette up to now, redacted, without events."""
-        return self._cassette([])
+        return self._cassette([], self._exchanged())
 
     def to_cassette(self) -> Cassette:
         """Everything recorded so far, redacted."""
         # The secrets of the request and of its response may stand in events, and the other way round.
-        self._exchanged()
+        exchanged = self._exchanged()
         events = self.events
         for _ in range(_MOST_TIMES_ANEW):
             if not self._renamed_anew():
                 break
-            self._exchanged()
+            exchanged = self._exchanged()
             events = self.events
-        return self._cassette(events)
+        return self._cassette(events, exchanged)
 
     def _renamed_anew(self) -> bool:
         """Whether a pseudonym was among the recording's own values, so that its secret gets another one, and the
@@ -420,8 +420,10 @@ class TraceSession(BaseSession):
             self._made = {}
         return bool(found)
 
-    def _cassette(self, events: list[DependencyEvent]) -> Cassette:
-        request, response = self._exchanged()
+    def _cassette(
+        self, events: list[DependencyEvent], exchanged: tuple[RequestSnapshot, ResponseSnapshot]
+    ) -> Cassette:
+        request, response = exchanged
         book, error_info = self._maker.book, self._error_info
         if book is not None:
             request, response, error_info = book.request(request), book.response(response), book.error(error_info)

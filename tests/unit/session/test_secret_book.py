@@ -133,6 +133,28 @@ def test_a_secret_is_gone_wherever_it_stood() -> None:
     assert [bool(event.pseudonyms) for event in events] == [True, False, True, False, False, False, False]
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"path": f"/of/{KEY}"},
+        {"route_template": f"/of/{KEY}"},
+        {"query": {"of": KEY}},
+        {"query": {KEY: "1"}},
+        {"headers": HeaderMap([(b"x-of", KEY.encode())])},
+        {"headers": {KEY: "1"}},
+        {"headers": {"X-Of": KEY}},
+        {"user_agent": KEY},
+        {"target": f"/?of={KEY}"},
+    ],
+)
+def test_a_secret_of_a_call_is_gone_from_a_request_without_a_body(fields: dict[str, Any]) -> None:
+    session = TraceSession(TraceConfig())
+    session.call_began(get("http://h/a", headers=((b"Authorization", f"Bearer {KEY}".encode()),)))
+    session.request = RequestSnapshot(**{"method": "GET", "path": "/", **fields})
+    session.response = ResponseSnapshot(200, headers=HeaderMap([(b"x-of", KEY.encode())]))
+    assert KEY.encode() not in cassette_to_bytes(session.to_cassette())
+
+
 def test_what_came_from_an_answer_matches_where_it_is_sent_again() -> None:
     cassette = recorded(*flow()).to_cassette()
     (name,) = cassette.pseudonyms
