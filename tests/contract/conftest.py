@@ -16,6 +16,23 @@ from tests.servers._upstream import SharedUpstream
 from tests.servers.postgres import Postgres
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what a class leaves to another one, unless a test is asked for by name."""
+    if any("::" in argument for argument in config.args):
+        return
+    left: list[pytest.Item] = [
+        item
+        for item in items
+        if isinstance(item, pytest.Function)
+        and (shares := getattr(item.cls, "shared_tests", None)) is not None
+        and shares.leaves(item.cls, item.originalname)
+    ]
+    if left:
+        set_aside = set(left)
+        items[:] = [item for item in items if item not in set_aside]
+        config.hook.pytest_deselected(items=left)
+
+
 @pytest.fixture(scope="package", autouse=True)
 def _misses_are_looked_at() -> Iterator[None]:
     """These tests catch the misses that they provoke; the end of a replay raises for none of them again."""

@@ -42,6 +42,7 @@ __all__ = [
     "Contract",
     "Flavour",
     "Runs",
+    "SharedTests",
     "Shares",
     "deadline",
     "drive",
@@ -353,6 +354,34 @@ class Shares:
         sharing = {each: {case.name for case in each.cases} for each in self._classes if not _is_skipped(each)}
         chosen = shared(self._name, sharing)[cls]
         return [case for case in cls.cases if case.name in chosen]
+
+
+class SharedTests:
+    """The same for test classes whose tests are their methods: each test is run by one of the classes that have it.
+
+    An instance decorates the classes.
+
+    Args:
+        name: Says what the classes differ in; another name draws other shares.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._classes: list[type] = []
+
+    def __call__(self, cls: type[T]) -> type[T]:
+        """Let a class be one of them."""
+        self._classes.append(cls)
+        cls.shared_tests = self  # type: ignore[attr-defined]
+        marked: type[T] = pytest.mark.sweep(cls)
+        return marked
+
+    def leaves(self, cls: type, test: str) -> bool:
+        """Whether a class leaves a test to another one."""
+        if WHOLE:
+            return False
+        names = {each: [name for name in dir(each) if name.startswith("test_")] for each in self._classes}
+        return test not in shared(self._name, names)[cls]
 
 
 def _is_skipped(cls: type[Contract]) -> bool:

@@ -28,7 +28,7 @@ from tests.servers.postgres import execute
 from timetracer_otel import record, replay
 from timetracer_otel.session import ReplaySession
 
-SAMPLE = 5
+SAMPLE = 3
 _LEFT_OUT = frozenset({"odd_framings", "protocol_errors", "two_megabytes", "write_timeout"})
 """Cases whose runs differ by nature (see `tests.contract.test_requests`), or take long: megabytes become lines."""
 

@@ -16,7 +16,7 @@ import httpx2
 import pytest
 
 import timetracer_otel
-from tests.contract.framework import each, settle
+from tests.contract.framework import SharedTests, each, settle
 from tests.contract.http_behaviour import HttpBehaviour
 from tests.contract.http_cancellation import HttpCancellation
 from tests.contract.http_flavour import Pieces
@@ -36,30 +36,43 @@ SYNC, ASYNCIO, TRIO = (HttpxFlavour("httpx", way) for way in ("sync", "asyncio",
 SYNC2, ASYNCIO2 = (HttpxFlavour("httpx2", way) for way in ("sync", "asyncio"))
 
 
+one_way_a_test = SharedTests("ways of httpx")
+one_way_a_redaction = SharedTests("redaction of httpx")
+one_way_a_telemetry = SharedTests("telemetry of httpx")
+one_way_a_cancellation = SharedTests("cancellation of httpx")
+
+
+@one_way_a_test
 class TestHttpxSync(HttpBehaviour):
     flavour = SYNC
 
 
+@one_way_a_test
 class TestHttpxAsyncio(HttpBehaviour):
     flavour = ASYNCIO
 
 
+@one_way_a_test
 class TestHttpx2Asyncio(HttpBehaviour):
     flavour = ASYNCIO2
 
 
+@one_way_a_redaction
 class TestHttpxSyncRedaction(HttpRedaction):
     flavour = SYNC
 
 
+@one_way_a_redaction
 class TestHttpx2AsyncioRedaction(HttpRedaction):
     flavour = ASYNCIO2
 
 
+@one_way_a_telemetry
 class TestHttpxSyncTelemetry(HttpTelemetry):
     flavour = SYNC
 
 
+@one_way_a_telemetry
 class TestHttpxAsyncioTelemetry(HttpTelemetry):
     flavour = ASYNCIO
 
@@ -68,14 +81,17 @@ class TestHttpxTelemetryOfAProcess(HttpTelemetryOfAProcess):
     flavour = SYNC
 
 
+@one_way_a_telemetry
 class TestHttpx2SyncTelemetry(HttpTelemetry):
     flavour = SYNC2
 
 
+@one_way_a_cancellation
 class TestHttpxAsyncioCancellation(HttpCancellation):
     flavour = ASYNCIO
 
 
+@one_way_a_cancellation
 @pytest.mark.filterwarnings(
     "ignore:Async generator:ResourceWarning", "ignore:Exception ignored:pytest.PytestUnraisableExceptionWarning"
 )

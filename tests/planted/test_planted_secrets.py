@@ -39,12 +39,13 @@ _KINDS = [
     ["redis sync", "redis async"],
     _DRIVERS if needs_mariadb.args[0] else [*_DRIVERS, "sql pymysql"],
     ["http httpx async", "http aiohttp"],
+    ["web fastapi", "web flask"],
 ]
 """What makes calls, by what its places have in common."""
 _DRAWN = drawn(_KINDS, "planted")
 """One of each kind, which the seed draws; all in ``make fuzz``."""
-_RECORDED = [*_DRAWN, "sql sqlite", "spans all", "process", "long", *(f"web {name}" for name in _FRAMEWORKS)]
-_REPLAYED = [*(next(scene for scene in kind if scene in _DRAWN) for kind in _KINDS[:3]), "web fastapi"]
+_RECORDED = [*_DRAWN, "sql sqlite", "spans all", "process", "long", "web django"]
+_REPLAYED = [*(next(scene for scene in kind if scene in _DRAWN) for kind in (*_KINDS[:3], _KINDS[4]))]
 
 
 class Run(NamedTuple):
@@ -240,7 +241,7 @@ def test_no_secret_is_in_what_audit_and_scrub_say_and_write(both: Both, tmp_path
 def test_no_secret_is_in_what_a_replay_says_of_its_misses(both: Both) -> None:
     replayed = both.replayed
     told = b"\n".join([replayed.said, *(path.read_bytes() for path in files_of(replayed) if path.suffix == ".jsonl")])
-    assert told.count(b"No recorded call matches") > 100
+    assert told.count(b"No recorded call matches") > 80
     # What was told by an answer is none of this run's: the recording answered, with pseudonyms.
     known = {number: one for number, one in replayed.planted.items() if one.why.startswith("its ")}
     assert len(known) > 120

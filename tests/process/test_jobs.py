@@ -13,6 +13,7 @@ import pytest
 
 from tests import forks
 from tests.children import ROOT, environment, instrumented_path
+from tests.examples import drawn
 from tests.loopback import Loopback
 from tests.process._programs import cassettes
 from tests.servers.redis import RedisServer
@@ -116,7 +117,8 @@ class TestJobs:
         }
         assert "missed in outside any request" not in log
 
-    @pytest.mark.parametrize("queue", WORKERS)
+    @pytest.mark.sweep
+    @pytest.mark.parametrize("queue", drawn([["rq", "huey"], ["dramatiq", "arq"]], "workers"))
     def test_they_are_verified_by_the_queues_own_command_without_a_broker(
         self, recorded: Recorded, queue: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.examples import drawn
 from tests.loopback import Loopback
 from tests.process._programs import cassettes, web_probe
 from tests.process._web_probe import LARGE, REQUESTS, SECRET
@@ -29,9 +30,11 @@ class Run(NamedTuple):
 Probe = Callable[..., Run]
 ALL = ("starlette", "fastapi", "flask", "django-wsgi", "django-asgi")
 RUNS = [
-    *((app, tracing) for app in ALL for tracing in ("none", "framework", "unsampled")),
-    *((app, tracing) for app in ("starlette", "flask") for tracing in ("after", "outside")),
+    *((app, "none") for app in ALL),
+    *drawn([[(app, tracing) for tracing in ("framework", "unsampled")] for app in ALL], "tracing"),
+    *drawn([[(app, tracing) for tracing in ("after", "outside")] for app in ("starlette", "flask")], "order"),
 ]
+"""Apps, and how they are traced: in ``make test`` not at all, and in one or two ways that the seed draws."""
 MISSING = {
     "flask": {"/background", "/inner/users/4"},
     "django-wsgi": {"/background", "/broken", "/inner/users/4"},

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from tests.contract import framework, test_httpx, test_redis, test_sqlalchemy, test_sqlalchemy_mysql
-from tests.contract.framework import Case, Contract, Shares
+from tests.contract.framework import Case, Contract, SharedTests, Shares
 
 _SHARED = [
     cls
@@ -55,6 +55,24 @@ def test_a_class_that_is_skipped_has_no_share(monkeypatch: pytest.MonkeyPatch) -
     first, second = _classes(shares)
     pytest.mark.skipif(True, reason="not here")(second)
     assert [len(shares.of(cls)) for cls in (first, second)] == [11, 10]
+
+
+def test_each_test_is_run_by_one_class_unless_all_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Base:
+        def test_a(self) -> None: ...
+        def test_b(self) -> None: ...
+        def test_c(self) -> None: ...
+
+    shares = SharedTests("a test")
+    classes: list[type] = [shares(type(name, (Base,), {})) for name in ("First", "Second")]
+    tests = ["test_a", "test_b", "test_c"]
+    for whole, runs in ((False, 1), (True, 2)):
+        monkeypatch.setattr(framework, "WHOLE", whole)
+        for seed in map(str, range(20)):
+            monkeypatch.setenv("TEST_SEED", seed)
+            run_by = [[cls for cls in classes if not shares.leaves(cls, test)] for test in tests]
+            assert [len(found) for found in run_by] == [runs] * 3
+            assert {cls for found in run_by for cls in found} == set(classes)
 
 
 def test_no_case_of_a_library_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

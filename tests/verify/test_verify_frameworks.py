@@ -8,6 +8,7 @@ import pytest
 
 from tests import forks
 from tests.children import script
+from tests.examples import drawn
 from tests.loopback import Loopback
 from tests.process._programs import cassettes
 from tests.verify._services import Request, free_port, record, verify
@@ -48,7 +49,8 @@ def command(app: str, port: int, turn: int) -> list[str]:
     return [*serve, f"tests.process._web_apps:{app}()"]
 
 
-@pytest.mark.parametrize("app", ["fastapi", "flask_app", "django_wsgi_app"])
+@pytest.mark.sweep
+@pytest.mark.parametrize("app", drawn([["fastapi", "flask_app", "django_wsgi_app"]], "frameworks"))
 def test_an_unchanged_service_passes_with_its_upstream_gone(tmp_path: Path, app: str) -> None:
     port = free_port()
     with Loopback() as upstream:
@@ -61,7 +63,8 @@ def test_an_unchanged_service_passes_with_its_upstream_gone(tmp_path: Path, app:
     assert "geheim" not in done.stdout
 
 
-@pytest.mark.parametrize(("server", "prefix"), [("uvicorn", ""), ("hypercorn", "/api")])
+@pytest.mark.sweep
+@pytest.mark.parametrize(("server", "prefix"), drawn([[("uvicorn", ""), ("hypercorn", "/api")]], "root paths"))
 def test_a_root_path_is_in_the_target_where_it_stood_in_the_request_line(
     tmp_path: Path, server: str, prefix: str
 ) -> None:

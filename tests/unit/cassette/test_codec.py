@@ -92,7 +92,7 @@ ANYTHING = st.recursive(ATOMS | BUFFERS, containers, max_leaves=20)
 
 
 @given(ANYTHING)
-@examples(60)
+@examples(30)
 def test_any_value_comes_back_with_its_type_at_every_level(value: Any) -> None:
     assert same(unpack(pack(value)), value)
 
@@ -105,7 +105,7 @@ def test_what_comes_back_packs_to_the_same_bytes(value: Any) -> None:
 
 
 @given(ANYTHING | st.lists(ANYTHING, min_size=1).map(lambda items: items * 20))
-@examples(60)
+@examples(20)
 def test_a_reader_spends_no_more_on_a_value_than_its_writer_reckoned(value: Any) -> None:
     own, account = OwnCosts(), Account()
     data = pack_map(value, own=own)
