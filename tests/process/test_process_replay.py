@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.examples import drawn
 from tests.loopback import Loopback
 from tests.process._programs import forks, instrumented
 from tests.sample_cassettes import checkout
@@ -117,8 +118,11 @@ def test_the_account_goes_where_the_app_logs(upstream: Loopback, tmp_path: Path)
     assert said.endswith("INFO " + program.says("0 hit, 0 missed, 0 unused, 0 live, 1 recorded"))
 
 
-@pytest.mark.parametrize("mode", ["once", "all"])
-@pytest.mark.parametrize("parent_calls", [False, True])
+@pytest.mark.sweep
+@pytest.mark.parametrize(
+    ("mode", "parent_calls"),
+    drawn([[(mode, calls) for mode in ("once", "all")] for calls in (False, True)], "starts itself again"),
+)
 def test_a_program_that_starts_itself_again_keeps_what_each_process_recorded(
     upstream: Loopback, tmp_path: Path, mode: str, parent_calls: bool
 ) -> None:
