@@ -1,4 +1,4 @@
-"""The source tree keeps its rules, and each rule is one that can be broken."""
+"""Each rule of the source tree is one that can be broken. `make check` holds the tree against them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,6 @@ EMPTY = "__all__ = []\n"
 
 def rules(files: dict[str, str]) -> list[str]:
     return [breach.rule for breach in check(files)]
-
-
-def test_the_source_tree_keeps_every_rule() -> None:
-    assert len(FILES) > 10
-    assert [str(breach) for breach in check(FILES)] == []
 
 
 @pytest.mark.parametrize("name", PUBLIC)
