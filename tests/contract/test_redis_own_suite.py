@@ -113,7 +113,7 @@ def async_app_that_gives_up(port: int) -> list[Any]:
         with pytest.raises(redis.TimeoutError):
             await connection.read_response()
         seen.append(made(connection))
-        await client.aclose()
+        await getattr(client, "aclose", client.close)()
         return seen
 
     return asyncio.run(run())
