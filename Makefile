@@ -52,7 +52,7 @@ COMMA := ,
 DOTS := awk '/^ *Collecting/ {printf "."; fflush()} /^Building wheels/ {printf " building "; fflush()} \
   /^Installing collected/ {printf " installing "; fflush()} END {print ""}'
 
-.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-rabbitmq suite-tooling suite-processes bench fuzz fuzz-cassettes test-oldest docs dist format install clean
+.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-injection suite-rabbitmq suite-tooling suite-processes bench fuzz fuzz-cassettes test-oldest docs dist format install clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -103,6 +103,9 @@ suite-faults: $(STAMPS)/installed ## a recorded service killed 300 times, and al
 
 suite-load: $(STAMPS)/installed ## thousands of requests to servers with workers: each has its own cassette (10 minutes)
 	@$(CLEAN) LOAD_REQUESTS=2000 LOAD_AT_ONCE=200 $(BIN)/python -m pytest tests/load $(PYTEST_ARGS)
+
+suite-injection: $(STAMPS)/installed ## each function of ours that runs while an app is recorded fails, one at a time (8 minutes)
+	@$(CLEAN) $(BIN)/python -m tests.suite_injection.run
 
 suite-rabbitmq: $(STAMPS)/installed ## jobs that come over a real RabbitMQ, which Debian's package brings (a minute)
 	@$(CLEAN) $(BIN)/python -m pytest tests/suite_rabbitmq $(PYTEST_ARGS)

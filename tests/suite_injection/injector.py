@@ -1,0 +1,113 @@
+"""Which functions of ours run on the app's threads, and how one of them is broken.
+
+A function is broken by its code: whoever holds a reference to it gets the broken one. The code of a function that is
+made anew by each call of another one (a closure) is exchanged among the constants of that one.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import timetracer_otel
+
+__all__ = ["FAULTS", "broken", "name_of", "ran"]
+
+OURS = str(Path(timetracer_otel.__file__).parent)
+_NESTED = {"<genexpr>", "<listcomp>", "<dictcomp>", "<setcomp>", "<lambda>", "<module>"}
+_WRITER = "timetracer-otel-writer"
+
+
+def name_of(code: types.CodeType) -> str:
+    """``process/writer.py:BackgroundWriter.submit``; before Python 3.11, with the function's own name alone."""
+    return f"{Path(code.co_filename).relative_to(OURS).as_posix()}:{getattr(code, 'co_qualname', code.co_name)}"
+
+
+@contextmanager
+def ran() -> Iterator[dict[str, types.CodeType]]:
+    """The functions of ours that are entered within the block, by name, on any thread but the writer's."""
+    found: dict[str, types.CodeType] = {}
+
+    def look(frame: types.FrameType, event: str, _: Any) -> None:
+        code = frame.f_code
+        if (
+            event == "call"
+            and code.co_filename.startswith(OURS)
+            and code.co_name not in _NESTED
+            and threading.current_thread().name != _WRITER
+        ):
+            found.setdefault(name_of(code), code)
+
+    threading.setprofile(look)
+    sys.setprofile(look)
+    try:
+        yield found
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+
+
+def _raising(error: str) -> types.CodeType:
+    space: dict[str, Any] = {}
+    exec(f"def broken(*args, **kwargs):\n    raise {error}", space)
+    code: types.CodeType = space["broken"].__code__
+    return code
+
+
+def _waiting() -> types.CodeType:
+    space: dict[str, Any] = {}
+    exec("async def broken(*args, **kwargs):\n    import asyncio\n    await asyncio.Event().wait()", space)
+    code: types.CodeType = space["broken"].__code__
+    return code
+
+
+FAULTS: dict[str, Callable[[], types.CodeType]] = {
+    "RuntimeError": lambda: _raising("RuntimeError('a fault of ours, injected')"),
+    "AttributeError": lambda: _raising("AttributeError('a fault of ours, injected')"),
+    "never": _waiting,
+}
+"""What a broken function does, by name. ``never`` is for those that are awaited."""
+
+
+def broken(target: types.CodeType, fault: str) -> Callable[[], None]:
+    """Break a function; gives what mends it again."""
+    code = FAULTS[fault]().replace(
+        co_freevars=target.co_freevars, co_name=target.co_name, co_filename=target.co_filename
+    )
+    before: list[tuple[types.FunctionType, types.CodeType]] = []
+    for function in [each for each in gc.get_objects() if type(each) is types.FunctionType]:
+        was = function.__code__
+        changed = code if was is target else _exchanged(was, target, code)
+        if changed is not None:
+            before.append((function, was))
+            function.__code__ = changed
+    assert before, f"{name_of(target)} belongs to no function"
+
+    def mend() -> None:
+        for function, was in before:
+            function.__code__ = was
+
+    return mend
+
+
+def _exchanged(code: types.CodeType, target: types.CodeType, by: types.CodeType) -> types.CodeType | None:
+    if not code.co_filename.startswith(OURS):
+        return None
+    constants = list(code.co_consts)
+    changed = False
+    for index, constant in enumerate(constants):
+        if constant is target:
+            constants[index] = by
+            changed = True
+        elif isinstance(constant, types.CodeType):
+            inner = _exchanged(constant, target, by)
+            if inner is not None:
+                constants[index] = inner
+                changed = True
+    return code.replace(co_consts=tuple(constants)) if changed else None

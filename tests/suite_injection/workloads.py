@@ -1,0 +1,323 @@
+"""What an app does while it is recorded, by library: each function gives what the app saw, as plain text.
+
+The app knows nothing of recordings. Its servers run in another process, so that what runs here of ours is what runs
+on its own threads, or in the writer's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["WORKLOADS", "Servers"]
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Where the servers are.
+
+    Attributes:
+        http: The address of a `tests.loopback.Loopback`.
+        nothing: An address where nobody listens.
+        redis: The URL of a Redis server.
+        folder: A folder for databases.
+    """
+
+    http: str
+    nothing: str
+    redis: str
+    folder: str
+
+
+def _seen(call: Callable[[], Any]) -> str:
+    try:
+        value = call()
+    except Exception as error:
+        return f"raised {type(error).__module__}.{type(error).__qualname__}: {error}"
+    return f"{type(value).__qualname__} {value!r}"
+
+
+async def _seen_async(call: Callable[[], Any]) -> str:
+    try:
+        value = await call()
+    except Exception as error:
+        return f"raised {type(error).__module__}.{type(error).__qualname__}: {error}"
+    return f"{type(value).__qualname__} {value!r}"
+
+
+LENGTH = {"Content-Length": "8"}
+"""The upstream reads no chunked bodies."""
+
+
+def _chunks() -> Iterator[bytes]:
+    yield b'{"a": '
+    yield b"1}"
+
+
+def httpx_sync(servers: Servers) -> list[str]:
+    import httpx
+
+    with httpx.Client(base_url=servers.http, headers={"Authorization": "Bearer Zq8vT41xKw0pLm7"}) as client:
+
+        def streamed() -> Any:
+            with client.stream("GET", "/items") as response:
+                return [*response.iter_bytes(5)], response.status_code
+
+        def left() -> Any:
+            with client.stream("GET", "/items") as response:
+                return next(response.iter_raw(4))
+
+        return [
+            _seen(lambda: client.get("/users/1", params={"q": "é"}).json()),
+            _seen(lambda: client.get("/items").text),
+            _seen(lambda: client.post("/echo", json={"password": "Hm4kLq9sWe"}).content),
+            _seen(lambda: client.post("/echo", content=_chunks(), headers=LENGTH).content),
+            _seen(streamed),
+            _seen(left),
+            _seen(lambda: client.get("/missing").raise_for_status()),
+            _seen(lambda: httpx.get(servers.nothing)),
+        ]
+
+
+def httpx_async(servers: Servers) -> list[str]:
+    import httpx
+
+    async def chunks() -> Any:
+        for chunk in _chunks():
+            yield chunk
+
+    async def main() -> list[str]:
+        async with httpx.AsyncClient(base_url=servers.http) as client:
+
+            async def read(path: str) -> Any:
+                return (await client.get(path)).json()
+
+            async def streamed() -> Any:
+                async with client.stream("POST", "/echo", content=chunks(), headers=LENGTH) as response:
+                    return [chunk async for chunk in response.aiter_bytes(3)]
+
+            return [
+                await _seen_async(lambda: read("/users/1")),
+                await _seen_async(lambda: asyncio.gather(*(read(f"/users/{number}") for number in range(3)))),
+                await _seen_async(streamed),
+                await _seen_async(lambda: asyncio.wait_for(client.get("/slow/5000"), 0.05)),
+                await _seen_async(lambda: client.get(servers.nothing)),
+            ]
+
+    return asyncio.run(main())
+
+
+def requests(servers: Servers) -> list[str]:
+    import requests
+
+    with requests.Session() as session:
+
+        def streamed() -> Any:
+            with session.get(f"{servers.http}/items", stream=True) as response:
+                return [*response.iter_content(6)]
+
+        def raw() -> Any:
+            with session.get(f"{servers.http}/users/2", stream=True) as response:
+                return response.raw.read(4), response.raw.read()
+
+        return [
+            _seen(lambda: session.get(f"{servers.http}/users/1", params={"token": "Zq8vT41xKw0p"}).json()),
+            _seen(lambda: session.post(f"{servers.http}/echo", data={"a": "1"}).content),
+            _seen(lambda: session.post(f"{servers.http}/echo", data=io.BytesIO(b"".join(_chunks()))).content),
+            _seen(streamed),
+            _seen(raw),
+            _seen(lambda: session.get(f"{servers.http}/missing").raise_for_status()),
+            _seen(lambda: session.get(servers.nothing).text).partition("object at")[0],
+        ]
+
+
+def aiohttp(servers: Servers) -> list[str]:
+    import aiohttp
+
+    async def chunks() -> Any:
+        for chunk in _chunks():
+            yield chunk
+
+    async def main() -> list[str]:
+        async with aiohttp.ClientSession(servers.http) as session:
+
+            async def read(path: str) -> Any:
+                async with session.get(path) as response:
+                    return await response.json()
+
+            async def posted(**body: Any) -> Any:
+                async with session.post("/echo", **body) as response:
+                    return await response.read()
+
+            async def streamed() -> Any:
+                async with session.get("/items", auto_decompress=False) as response:
+                    head = b"".join([chunk async for chunk in response.content.iter_any()])[:2]
+                    return head, response.headers.get("content-type")
+
+            async def lines() -> Any:
+                async with session.get("/users/3") as response:
+                    return [line async for line in response.content]
+
+            async def missing() -> Any:
+                async with session.get("/missing", raise_for_status=True) as response:
+                    return await response.text()
+
+            async def refused() -> Any:
+                async with session.get(servers.nothing) as response:
+                    return await response.text()
+
+            return [
+                await _seen_async(lambda: read("/users/1")),
+                await _seen_async(lambda: asyncio.gather(*(read(f"/users/{number}") for number in range(3)))),
+                await _seen_async(lambda: posted(json={"token": "Zq8vT41xKw0p"})),
+                await _seen_async(lambda: posted(data=chunks(), headers=LENGTH)),
+                await _seen_async(streamed),
+                await _seen_async(lines),
+                (await _seen_async(missing)),
+                await _seen_async(lambda: asyncio.wait_for(read("/slow/5000"), 0.05)),
+                await _seen_async(refused),
+            ]
+
+    return asyncio.run(main())
+
+
+def sqlalchemy(servers: Servers) -> list[str]:
+    import sqlalchemy as sa
+
+    engine = sa.create_engine("sqlite://")
+    table = sa.Table(
+        "users",
+        sa.MetaData(),
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("name", sa.String, unique=True),
+        sa.Column("password", sa.String),
+    )
+    rows = [{"name": name, "password": f"Hm4kLq9sWe{name}"} for name in ("Ada", "Bob", "Cem")]
+
+    def begun() -> Any:
+        with engine.begin() as connection:
+            table.create(connection)
+            return connection.execute(table.insert(), rows).rowcount
+
+    def selected() -> Any:
+        with engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(sa.select(table).where(table.c.id > 1))]
+
+    def one_by_one() -> Any:
+        with engine.connect() as connection:
+            found = connection.execution_options(stream_results=True).execute(sa.select(table.c.name))
+            return tuple(found.fetchone() or ()), tuple(found.fetchmany(1)[0]), found.scalars().all()
+
+    def half() -> Any:
+        with engine.connect() as connection:
+            return tuple(connection.execute(sa.select(table.c.name)).fetchone() or ())
+
+    def broken() -> Any:
+        with engine.begin() as connection:
+            return connection.execute(table.insert(), rows[0])
+
+    def raw() -> Any:
+        connection = engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            cursor.execute("SELECT name FROM users WHERE id = ?", (3,))
+            return cursor.fetchall(), cursor.description[0][0]
+        finally:
+            connection.close()
+
+    found = [_seen(call) for call in (begun, selected, one_by_one, half, broken, raw)]
+    engine.dispose()
+    return found
+
+
+def sqlalchemy_async(servers: Servers) -> list[str]:
+    import sqlalchemy as sa
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    async def main() -> list[str]:
+        engine = create_async_engine("sqlite+aiosqlite://")
+
+        async def made() -> Any:
+            async with engine.begin() as connection:
+                await connection.execute(sa.text("CREATE TABLE t (id INTEGER)"))
+                await connection.execute(sa.text("INSERT INTO t VALUES (:id)"), [{"id": 1}, {"id": 2}])
+                return [tuple(row) for row in await connection.execute(sa.text("SELECT id FROM t"))]
+
+        async def streamed() -> Any:
+            async with engine.connect() as connection:
+                return [tuple(row) async for row in await connection.stream(sa.text("SELECT 1 UNION SELECT 2"))]
+
+        async def broken() -> Any:
+            async with engine.connect() as connection:
+                await connection.execute(sa.text("SELECT nothing"))
+
+        found = [await _seen_async(call) for call in (made, streamed, broken)]
+        await engine.dispose()
+        return found
+
+    return asyncio.run(main())
+
+
+def redis_sync(servers: Servers) -> list[str]:
+    import redis
+
+    client: Any = redis.Redis.from_url(servers.redis)
+
+    def piped() -> Any:
+        with client.pipeline() as pipe:
+            return pipe.set("b", "2").incr("n").get("b").execute()
+
+    def subscribed() -> Any:
+        with client.pubsub() as channel:
+            channel.subscribe("c")
+            first = channel.get_message(timeout=2)
+            client.publish("c", "hello")
+            return first, channel.get_message(timeout=2)
+
+    found = [
+        _seen(client.flushall),
+        _seen(lambda: client.set("a", b"\xff")),
+        _seen(lambda: client.get("a")),
+        _seen(lambda: client.hset("h", mapping={"password": "Hm4kLq9sWe", "x": 1})),
+        _seen(lambda: client.hgetall("h")),
+        _seen(lambda: client.incr("h")),
+        _seen(piped),
+        _seen(subscribed),
+        _seen(lambda: list(client.scan_iter("*"))[:1] != []),
+    ]
+    client.close()
+    return found
+
+
+def redis_async(servers: Servers) -> list[str]:
+    from redis.asyncio import Redis
+
+    async def main() -> list[str]:
+        client: Any = Redis.from_url(servers.redis)
+
+        async def piped() -> Any:
+            async with client.pipeline() as pipe:
+                return await pipe.set("d", "2").get("d").execute()
+
+        found = [
+            await _seen_async(lambda: client.set("c", "1")),
+            await _seen_async(lambda: client.get("c")),
+            await _seen_async(piped),
+            await _seen_async(lambda: client.lpush("c", 1)),
+            await _seen_async(lambda: asyncio.wait_for(client.blpop(["empty"], 5), 0.05)),
+        ]
+        await client.aclose()
+        return found
+
+    return asyncio.run(main())
+
+
+WORKLOADS: dict[str, Callable[[Servers], list[str]]] = {
+    work.__name__: work
+    for work in (
+        *(httpx_sync, httpx_async, requests, aiohttp, sqlalchemy, sqlalchemy_async, redis_sync, redis_async),
+    )
+}
