@@ -273,6 +273,8 @@ def flow(site: Site, session: BaseSession) -> Flow:
             ):
                 return _replay(site, session)
             session.note_live(site.lib)
+            if session.uncovered.messages:
+                session.uncovered.called_with(site.call().args)
             _account(session, hooks.whereabouts(site.span))
     return _make(site, recording)
 

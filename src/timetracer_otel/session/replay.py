@@ -295,6 +295,8 @@ class ReplaySession(BaseSession):
         This is the one place where that is decided. What it gives is taken, and has the values of this run.
         """
         self._shown.note(made.call)
+        if self.uncovered.messages:
+            self.uncovered.called_with(made.call.args)
         try:
             key = made.key
         except Unencodable as fault:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from timetracer_otel.base.attributes import first_of
 from timetracer_otel.constants import EventType
+from timetracer_otel.match.leaves import has_text
 from timetracer_otel.session.base import EndedSpan, PendingCall
 from timetracer_otel.types import SpanFacts
 
@@ -28,6 +29,7 @@ __all__ = [
     "around",
     "is_of_database",
     "is_of_model",
+    "message_of",
     "parent_id",
     "started_request",
 ]
@@ -66,6 +68,17 @@ def is_of_model(facts: SpanFacts) -> bool:
     """
     names = ("gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.system", "llm.request.type")
     return first_of(facts.attributes, *names) is not None
+
+
+def message_of(facts: SpanFacts) -> str | None:
+    """The id of the message that a span sends; None where it sends none.
+
+    A producer's span need not be around the call that sends its message. OpenTelemetry's instrumentation of Celery
+    ends it before, where the task is not registered in the sending process (`send_task`). The id stands in the
+    message.
+    """
+    found = first_of(facts.attributes, "messaging.message.id", "messaging.message_id")
+    return found if isinstance(found, str) and found else None
 
 
 class StartedRequest(NamedTuple):
@@ -140,8 +153,15 @@ class SpanRoles:
             listed.sort(key=_start)
 
     def is_above(self, span: EndedSpan, facts: SpanFacts) -> bool:
-        """Whether a captured call was made within the span."""
-        return span.span_id in self.above or (is_of_model(facts) and self._has_request(span, facts))
+        """Whether a captured call was made within the span, or sends the message that the span is about."""
+        return (
+            span.span_id in self.above
+            or (is_of_model(facts) and self._has_request(span, facts))
+            or self._has_message(message_of(facts))
+        )
+
+    def _has_message(self, message: str | None) -> bool:
+        return message is not None and any(has_text(call.call().args, message) for call in self._calls)
 
     def _has_request(self, span: EndedSpan, facts: SpanFacts) -> bool:
         """Whether a captured HTTP request began while the span was open, beside it."""

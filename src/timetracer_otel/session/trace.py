@@ -30,6 +30,7 @@ from timetracer_otel.session.span_roles import (
     SpanRoles,
     StartedRequest,
     around,
+    message_of,
     started_request,
 )
 from timetracer_otel.types import (
@@ -555,7 +556,7 @@ class EventFeed:
             if request is not None:
                 self._requests.append(request)
         if unseen:
-            events += self._placed(unseen, made, [*calls, *under_way])
+            events += self._placed(unseen, made, [*calls, *under_way], now_s - patience_s)
         session._maker.clean(events)
         book = session._maker.book
         if book is not None:
@@ -564,9 +565,12 @@ class EventFeed:
         return events
 
     def _placed(
-        self, unseen: list[EndedSpan], made: dict[int, DependencyEvent], calls: list[PendingCall]
+        self, unseen: list[EndedSpan], made: dict[int, DependencyEvent], calls: list[PendingCall], settled_s: float
     ) -> list[DependencyEvent]:
-        """The events of spans that no plugin knows. A span within a call under way waits for the call's end."""
+        """The events of spans that no plugin knows. A span within a call under way waits for the call's end.
+
+        So does a span about a message, unless it had ended before ``settled_s``: a call may yet send the message.
+        """
         session, self._unplaced = self._session, []
         roles = SpanRoles(calls, self._spans, session._zero_ns, self._requests)
         within: dict[int, list[SpanFacts]] = {}
@@ -578,7 +582,11 @@ class EventFeed:
                 self._unplaced.append(span)
             elif call is not None:
                 within.setdefault(call.eid, []).append(facts)
-            elif span.span_id not in self._above and not roles.is_above(span, facts):
+            elif span.span_id in self._above or roles.is_above(span, facts):
+                continue
+            elif message_of(facts) is not None and (facts.end_ns or 0) > session._zero_ns + int(settled_s * 1e9):
+                self._unplaced.append(span)
+            else:
                 event = session._maker.observed(facts, session._started_ns)
                 event.eid = session.next_eid()
                 events.append(event)

@@ -12,12 +12,14 @@ import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 from timetracer_otel.base.hosts import Address, address_of_url
 from timetracer_otel.base.plugin_names import is_covered_scope, library_of_scope
+from timetracer_otel.match.leaves import has_text
 from timetracer_otel.match.nearest import describe
 from timetracer_otel.session.base import EndedSpan
-from timetracer_otel.session.span_roles import is_of_model
+from timetracer_otel.session.span_roles import is_of_model, message_of
 from timetracer_otel.types import DependencyEvent
 
 __all__ = ["UncoveredCalls"]
@@ -52,6 +54,9 @@ class UncoveredCalls:
         """Live client spans of libraries without a plugin by their parent's id: whether a captured call was made
         since the span began, beneath the same parent. Nearly always empty."""
 
+        self.messages: dict[str, str] = {}
+        """Ids of messages, each with the library whose span has ended without a captured call that sends it."""
+
     def connected(self, library: str) -> None:
         """Count a connection that went out."""
         with self._lock:
@@ -85,7 +90,11 @@ class UncoveredCalls:
                 # Its HTTP request is in the account (see `session.span_roles`).
                 pass
             elif not is_covered_scope(span.scope):
-                self._spans[library_of_scope(span.scope)] += 1
+                library, message = library_of_scope(span.scope), message_of(span.facts())
+                if message is None:
+                    self._spans[library] += 1
+                else:
+                    self.messages[message] = library
             # A client library may stand on another one: the span around this one is the same call.
             around = span.parent
             while around is not None:
@@ -95,10 +104,16 @@ class UncoveredCalls:
                     self.accounted.add(around.span_id)
                 around = around.parent
 
+    def called_with(self, args: Any) -> None:
+        """Note the arguments of a captured call, which may send one of the `messages`."""
+        with self._lock:
+            for message in [each for each in self.messages if has_text(args, each)]:
+                del self.messages[message]
+
     def live(self) -> Mapping[str, int]:
         """How many calls of each library without a plugin went out up to now."""
         with self._lock:
-            return {**self._connections, **self._spans}
+            return {**self._connections, **(self._spans + Counter(self.messages.values()))}
 
     def of_library(self, library: str, *addresses: str) -> str | None:
         """What the cassette has of a library's calls, or else of calls to an address; None where it has nothing."""

@@ -8,6 +8,7 @@ import os
 import uuid
 from typing import Any
 
+import celery
 import redis
 import redis.asyncio
 
@@ -108,3 +109,15 @@ def messages_of_celery() -> Any:
             client.lpush("celery", json.dumps({"body": "W1tdXQ==", "headers": headers})),
             client.hset("job", mapping=headers),
         ]
+
+
+@LINES.add
+def jobs_that_another_program_does() -> Any:
+    """The instrumentation of Celery ends the span of a job that is not registered here before it is sent."""
+    queue = celery.Celery("shop", broker=f"redis://127.0.0.1:{PORT}/0")
+    queue.conf.update(task_ignore_result=True, broker_connection_retry_on_startup=False)
+    sent = queue.send_task("warehouse.ship", args=[7], kwargs={"to": "Ada"}, task_id=str(uuid.uuid4()))
+    with _client() as client:
+        found = client.llen("celery")
+    queue.close()
+    return [type(sent).__name__, found]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from timetracer_otel.constants import EventType
+from timetracer_otel.session import TraceSession
 from timetracer_otel.session.span_roles import SpanRoles
+from timetracer_otel.session.trace import EventFeed
+from timetracer_otel.session.uncovered import UncoveredCalls
 from timetracer_otel.types import Call, EventResult, SpanFacts
 
 DB = {"db.system": "postgresql"}
@@ -117,3 +121,48 @@ def test_a_request_that_begins_within_a_models_span_is_beneath_it(attribute: str
             assert not roles.is_above(other, other.facts())
     statement = SpanRoles([Made(1, 5.0, None)], {}, 0)
     assert not statement.is_above(within, within.facts())
+
+
+SENDS = "opentelemetry.instrumentation.celery"
+
+
+def sent(message: str) -> Span:
+    at_ns = time.time_ns()
+    return Span(5, at_ns - 1, at_ns, scope=SENDS, attributes={"messaging.message.id": message})
+
+
+class Sending(Made):
+    """A command that sends a message."""
+
+    def call(self) -> Call:
+        return Call("redis", EventType.REDIS, "LPUSH", args=["LPUSH", "celery", '{"headers": {"id": "m-1"}}'])
+
+
+def test_a_span_is_above_the_call_that_sends_its_message() -> None:
+    roles = SpanRoles([Sending(2, 0.0, 1.0)], {}, 0)
+    assert roles.is_above(sent("m-1"), sent("m-1").facts())
+    assert not roles.is_above(sent("m-2"), sent("m-2").facts())
+
+
+def test_a_span_about_a_message_waits_for_the_call_that_sends_it() -> None:
+    session = TraceSession()
+    feed = EventFeed(session)
+    session.span_ended(sent("m-1"))
+    session.span_ended(sent("m-2"))
+    assert feed.take(60.0) == []
+    session.call_began(Sending(0, time.perf_counter(), time.perf_counter()))
+    assert [event.signature.lib for event in feed.take(60.0)] == ["redis"]
+    # Nobody has sent the other one: it is a call of a library without a plugin.
+    (alone,) = feed.take(0.0)
+    assert alone.is_observed_only
+    assert feed.take(0.0) == []
+
+
+def test_a_message_that_a_replayed_call_sends_is_in_the_account() -> None:
+    uncovered = UncoveredCalls([])
+    for message in ("m-1", "m-2"):
+        uncovered.span_began(sent(message))
+        uncovered.span_ended(sent(message))
+    assert uncovered.live() == {"celery": 2}
+    uncovered.called_with(Sending(0, 0.0, 1.0).call().args)
+    assert uncovered.live() == {"celery": 1}
