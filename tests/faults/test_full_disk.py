@@ -17,7 +17,7 @@ from tests.process._programs import cassettes, plain
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits and file systems of POSIX")
 
 SERVICE = """
-import json, resource, os, time
+import json, os, pathlib, resource, time
 import httpx
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
@@ -131,8 +131,13 @@ def test_files_that_may_not_grow_end_in_counted_recordings_and_the_app_does_not_
         """
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
 job(1, users=2)
-# The journal has time to write the first calls by themselves: nothing can be read of a part that is cut in its first.
-job(2, users=3, body=bytes(5000), then=lambda: time.sleep(0.5))
+# The journal writes the first calls by themselves: nothing can be read of a part that is cut in its first.
+def first_calls_are_written():
+    latest = time.monotonic() + 60
+    while time.monotonic() < latest and not any(part.stat().st_size > 5_000 for part in folder.rglob("*.part")):
+        time.sleep(0.01)
+folder = pathlib.Path(os.environ["TIMETRACER_DIR"])
+job(2, users=3, body=bytes(5000), then=first_calls_are_written)
 print(told())
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
 job(3)
