@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import inspect
 import threading
 from collections.abc import Callable, Coroutine, Generator
@@ -65,15 +66,27 @@ def everywhere(session: BaseSession, *places: object) -> Generator[None, None, N
     with ExitStack() as stack:
         stack.enter_context(current(session))
         for place in places:
-            # From Python 3.11 on, IsolatedAsyncioTestCase copies its context when it is made. In 3.10 the test runs
-            # in a task that is made later, with the session in its context.
-            context = place if isinstance(place, Context) else getattr(place, "_asyncioTestContext", None)
-            if isinstance(context, Context) and not _is_current(context):
+            context = _context_of(place)
+            if context is not None and not _is_current(context):
                 inside = current(session)
                 context.run(inside.__enter__)
                 stack.callback(context.run, inside.__exit__, None, None, None)
         stack.enter_context(_following_runners())
         yield
+
+
+def _context_of(place: object) -> Context | None:
+    """The context that ``place`` is or that it runs its test in; None where it has none of its own."""
+    if isinstance(place, Context):
+        return place
+    # From Python 3.11 on, IsolatedAsyncioTestCase copies its context when it is made.
+    own: object = getattr(place, "_asyncioTestContext", None)
+    if own is None:
+        # In 3.10 it runs all steps of a test in a task, which is made before `setUp`. A task does not tell its
+        # context, but the collector of garbage knows what it refers to.
+        task: object = getattr(place, "_asyncioCallsTask", None)
+        own = next((each for each in gc.get_referents(task) if isinstance(each, Context)), None)
+    return own if isinstance(own, Context) else None
 
 
 _here: ContextVar[object] = ContextVar("timetracer_otel_here")

@@ -8,6 +8,7 @@ import datetime as dt
 import gc
 import logging
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,9 @@ def begun_transactions() -> Any:
 
 
 def test_logs_name_the_same_callers(cassette: Path) -> None:
-    assert ("base.py", "_connection_begin_impl") in same_three_times(cassette, begun_transactions)
+    # From Python 3.11 on, `logging` counts frames in another way.
+    caller = "_connection_begin_impl" if sys.version_info >= (3, 11) else "_begin_impl"
+    assert ("base.py", caller) in same_three_times(cassette, begun_transactions)
 
 
 def listeners_that_raise() -> Any:

@@ -96,7 +96,9 @@ def test_a_hostile_file_costs_64_times_its_size_in_memory_and_seconds_at_most(
     print(f"{name}: {cost}")
     assert cost is not None
     assert not cost["end"].startswith("raised"), cost["end"]
-    assert cost["peak"] <= (1 << 20) + 64 * cost["size"], cost
+    # Before Python 3.11, a function of Python that calls another one takes of C's stack: 100 KB at great depth.
+    stack = 0 if sys.version_info >= (3, 11) else 256 << 10
+    assert cost["peak"] <= (1 << 20) + 64 * cost["size"] + stack, cost
     # On a machine that does nothing else it is a second for 10 MiB, but for extension types and the smallest of
     # events (docs/safety.md). Once, these took minutes.
     assert cost["took"] <= 0.5 + 8 * cost["size"] / (10 << 20), cost
