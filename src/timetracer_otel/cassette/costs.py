@@ -138,10 +138,7 @@ class Account:
     def _extension(self, data: bytes, code: int, start: int, end: int, depth: int) -> int:
         self._add(_of_extension(code, data, start, end))
         if code in _ZONED:
-            zone = _zone(data[start:end])
-            if zone is not None and zone not in self._zones:
-                self._zones.add(zone)
-                self._add(_ZONE_OBJECT)
+            self._add(_of_new_zone(data[start:end], self._zones))
         if code in _OF_MSGPACK and depth < _DEEPEST:
             return 1 + self._scan(data, start, end, depth + 1)
         return 0
@@ -168,10 +165,7 @@ class OwnCosts:
         if code == _HEADERS:
             self.spent += (_BYTES_OBJECT + _ITEM) * _count(payload, 0, len(payload))
         if code in _ZONED:
-            zone = _zone(payload)
-            if zone is not None and zone not in self._zones:
-                self._zones.add(zone)
-                self.spent += _ZONE_OBJECT
+            self.spent += _of_new_zone(payload, self._zones)
 
     def clear(self) -> None:
         """Begin with another object."""
@@ -288,6 +282,15 @@ def _of_extension(code: int, data: bytes, start: int, end: int) -> int:
     base, each_byte, each_item = _OF_CODE.get(code, _OTHER)
     items = _count(data, start, end) if each_item else 0
     return base + each_byte * max(0, end - start) + each_item * items
+
+
+def _of_new_zone(payload: bytes, known: set[bytes]) -> int:
+    """What the zone of a time costs, which is none of the known ones; it is one of them from now on."""
+    zone = _zone(payload)
+    if zone is None or zone in known:
+        return 0
+    known.add(zone)
+    return _ZONE_OBJECT
 
 
 def _count(data: bytes, start: int, end: int) -> int:

@@ -21,7 +21,7 @@ from timetracer_otel.redact.forms import form_of
 from timetracer_otel.redact.urls import same_target
 from timetracer_otel.types import CallView, RecordedError, header_pairs
 
-__all__ = ["Leaf", "Leaves", "has_text", "leaves_of", "mapped", "texts_of"]
+__all__ = ["Leaf", "Leaves", "joined_texts", "leaves_of", "mapped", "texts_of"]
 
 
 class Leaf(NamedTuple):
@@ -110,9 +110,9 @@ def _in_order(value: dict[Any, Any]) -> list[Any]:
     return sorted(value, key=lambda key: skeleton(pieces_of(key)) if isinstance(key, str) else repr(key))
 
 
-def has_text(args: Any, part: str) -> bool:
-    """Whether a text in the arguments of a call has ``part`` in it."""
-    return any(part in each for each in texts_of(args))
+def joined_texts(args: Any) -> str:
+    """All texts in the arguments of a call, on lines of their own, to look for something in them."""
+    return "\n".join(texts_of(args))
 
 
 def texts_of(value: Any) -> Iterator[str]:

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import chain
 from typing import NamedTuple
 
 from timetracer_otel.base.attributes import first_of
 from timetracer_otel.constants import EventType
-from timetracer_otel.match.leaves import has_text
+from timetracer_otel.match.leaves import joined_texts
 from timetracer_otel.session.base import EndedSpan, PendingCall
 from timetracer_otel.types import SpanFacts
 
@@ -161,7 +162,11 @@ class SpanRoles:
         )
 
     def _has_message(self, message: str | None) -> bool:
-        return message is not None and any(has_text(call.call().args, message) for call in self._calls)
+        return message is not None and message in self._sent
+
+    @cached_property
+    def _sent(self) -> str:
+        return "\n".join([joined_texts(call.call().args) for call in self._calls])
 
     def _has_request(self, span: EndedSpan, facts: SpanFacts) -> bool:
         """Whether a captured HTTP request began while the span was open, beside it."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from timetracer_otel.base.hosts import Address, address_of_url
 from timetracer_otel.base.plugin_names import is_covered_scope, library_of_scope
-from timetracer_otel.match.leaves import has_text
+from timetracer_otel.match.leaves import joined_texts
 from timetracer_otel.match.nearest import describe
 from timetracer_otel.session.base import EndedSpan
 from timetracer_otel.session.span_roles import is_of_model, message_of
@@ -106,8 +106,9 @@ class UncoveredCalls:
 
     def called_with(self, args: Any) -> None:
         """Note the arguments of a captured call, which may send one of the `messages`."""
+        sent = joined_texts(args)
         with self._lock:
-            for message in [each for each in self.messages if has_text(args, each)]:
+            for message in [each for each in self.messages if each in sent]:
                 del self.messages[message]
 
     def live(self) -> Mapping[str, int]:
