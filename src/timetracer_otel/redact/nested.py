@@ -19,7 +19,7 @@ from typing import Final, TypeAlias
 from timetracer_otel.redact.content_encoding import GZIP_MAGIC, decode_body
 from timetracer_otel.redact.splice import Edit, apply_edits
 
-__all__ = ["COMPRESSED", "PICKLE", "encoded_again", "inflated", "json_in_base64", "with_texts_of_pickle"]
+__all__ = ["COMPRESSED", "PICKLE", "inflated", "json_in_base64", "with_content_changed", "with_texts_of_pickle"]
 
 PICKLE: Final = b"\x80"
 """What a pickle begins with, since protocol 2."""
@@ -42,10 +42,20 @@ def inflated(value: bytes) -> bytes | None:
     return decode_body(value, "deflate") if value[:2] in _LEVELS else None
 
 
-def encoded_again(content: bytes, like: bytes) -> bytes:
-    """Other content, compressed as that of this value was."""
-    level = _LEVELS.get(like[:2])
-    return gzip.compress(content, mtime=0) if level is None else zlib.compress(content, level)
+def with_content_changed(value: bytes, change: Callable[[bytes], bytes]) -> bytes | None:
+    """A compressed value with other content, compressed as its own was; the same object where that stays.
+
+    Returns:
+        None for a value that `inflated` gives none for.
+    """
+    content = inflated(value)
+    if content is None:
+        return None
+    made = change(content)
+    if made == content:
+        return value
+    level = _LEVELS.get(value[:2])
+    return gzip.compress(made, mtime=0) if level is None else zlib.compress(made, level)
 
 
 def json_in_base64(text: bytes) -> tuple[bytes, bytes | None] | None:

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote, quote_plus
 
 from timetracer_otel.redact.errors import with_leaves
-from timetracer_otel.redact.nested import COMPRESSED, PICKLE, encoded_again, inflated, with_texts_of_pickle
+from timetracer_otel.redact.nested import COMPRESSED, PICKLE, with_content_changed, with_texts_of_pickle
 from timetracer_otel.redact.splice import Edit, apply_edits
 from timetracer_otel.redact.value_forms import is_distinctive
 from timetracer_otel.types import HeaderMap
@@ -181,10 +181,10 @@ class Occurrences:
         """Bytes that may be a document of their own: what is compressed, and a pickle, which says how long its texts
         are.
         """
-        content = inflated(value) if value.startswith(COMPRESSED) else None
-        if content is not None:
-            made = self._raw_leaf(content, used)
-            return value if made is content else encoded_again(made, value)
+        if value.startswith(COMPRESSED):
+            made = with_content_changed(value, lambda content: self._raw_leaf(content, used))
+            if made is not None:
+                return made
         if value.startswith(PICKLE) and self.may_be_in(value):
             value = with_texts_of_pickle(value, lambda text, _: self._leaf(text, used))
         return self.bytes(value, used)

@@ -31,9 +31,8 @@ from timetracer_otel.redact.judgement import Judgement, Masks, is_escaped
 from timetracer_otel.redact.nested import (
     COMPRESSED,
     PICKLE,
-    encoded_again,
-    inflated,
     json_in_base64,
+    with_content_changed,
     with_texts_of_pickle,
 )
 from timetracer_otel.redact.own_rules import OwnRules
@@ -515,10 +514,9 @@ class Redactor:
         return made if type(value) is bytes else made.decode("utf-8", "surrogatepass")
 
     def _packed_document(self, data: bytes) -> bytes:
-        content = inflated(data) if not data.startswith(PICKLE) else None
-        if content is not None:
-            made: bytes = self._document(content)
-            return data if made is content or made == content else encoded_again(made, data)
+        made = with_content_changed(data, self._document)
+        if made is not None:
+            return made
         if not data.startswith(PICKLE) or not may_hold_assignment(data):
             return data
         return with_texts_of_pickle(data, self._pickled)
