@@ -12,9 +12,9 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp.abc import AbstractResolver
 from yarl import URL
 
+from tests.contract.aiohttp_oddities import NoSuchName, OwnRequest
 from tests.servers._upstream import Upstream
 from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.plugins import disable_aiohttp, enable_aiohttp
@@ -30,15 +30,6 @@ def _enabled() -> Iterator[None]:
     enable_aiohttp()
     yield
     disable_aiohttp()
-
-
-class NoSuchName(AbstractResolver):
-    """Fails as aiohttp's resolver with aiodns does: without a number."""
-
-    async def resolve(self, *_: Any, **__: Any) -> Any:
-        raise OSError(None, "Domain name not found")
-
-    async def close(self) -> None: ...
 
 
 class Refusing(aiohttp.TCPConnector):
@@ -169,25 +160,6 @@ def test_a_body_that_fails_before_and_after_its_answer(upstream: Upstream, path:
     upstream.stop()
     with replay(path):
         assert app() == bare
-
-
-class Opaque:
-    """A URL that is no text."""
-
-    def __init__(self, url: URL) -> None:
-        self._url = url
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._url, name)
-
-    def __str__(self) -> str:
-        raise TypeError("a URL of mine is no text")
-
-
-class OwnRequest(aiohttp.ClientRequest):
-    def __init__(self, *args: Any, **keywords: Any) -> None:
-        super().__init__(*args, **keywords)
-        self.url: Any = Opaque(self.url)
 
 
 def test_a_request_class_without_a_url_that_is_text(upstream: Upstream, path: Path) -> None:

@@ -21,6 +21,7 @@ from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import StaticPool
 
+from tests.contract.own_zone import Zone
 from tests.servers.postgres import Postgres
 from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.base import faults
@@ -297,19 +298,6 @@ def test_asking_for_prepared_transactions_is_a_miss(cassette: Path, postgres: Po
             assert app() == []
         with pytest.raises(ReplayMismatchError, match="tpc_recover"), replay(path):
             app()
-
-
-class Zone(dt.tzinfo):
-    """A zone of an app's own, as those of pytz and dateutil are."""
-
-    def utcoffset(self, _: dt.datetime | None) -> dt.timedelta:
-        return dt.timedelta(hours=3)
-
-    def dst(self, _: dt.datetime | None) -> None:
-        return None
-
-    def tzname(self, _: dt.datetime | None) -> str:
-        return "mine"
 
 
 class Point:

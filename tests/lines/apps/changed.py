@@ -15,6 +15,7 @@ import redis
 import sqlalchemy as sa
 from psycopg.types import TypeInfo
 
+from tests.contract.aiohttp_oddities import OwnRequest
 from tests.lines._line import Lines
 
 UPSTREAM = os.environ.get("UPSTREAM", "")
@@ -67,25 +68,6 @@ def calls_after_the_last_answer() -> Any:
     for _ in range(2 if CHANGED else 1):
         found = httpx.get(f"{UPSTREAM}/users/1").json()
     return found
-
-
-class Opaque:
-    """A URL that is no text."""
-
-    def __init__(self, url: Any) -> None:
-        self._url = url
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._url, name)
-
-    def __str__(self) -> str:
-        raise TypeError("a URL of mine is no text")
-
-
-class OwnRequest(aiohttp.ClientRequest):
-    def __init__(self, *args: Any, **keywords: Any) -> None:
-        super().__init__(*args, **keywords)
-        self.url: Any = Opaque(self.url)
 
 
 @LINES.add

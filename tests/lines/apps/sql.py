@@ -32,6 +32,7 @@ from sqlalchemy.dialects.postgresql import Range
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
+from tests.contract.own_zone import Zone
 from tests.lines._line import Lines
 
 POSTGRES = sa.make_url(os.environ.get("POSTGRES", "postgresql://nowhere"))
@@ -277,19 +278,6 @@ def results_that_are_left_half_read() -> Any:
         raw.close()
         engine.dispose()
     return [tuple(row) if isinstance(row, sa.Row) else row for row in found]
-
-
-class Zone(dt.tzinfo):
-    """A zone of the app's own."""
-
-    def utcoffset(self, _: dt.datetime | None) -> dt.timedelta:
-        return dt.timedelta(hours=3)
-
-    def dst(self, _: dt.datetime | None) -> None:
-        return None
-
-    def tzname(self, _: dt.datetime | None) -> str:
-        return "mine"
 
 
 ZONES = (pytz.utc, pytz.timezone("Europe/Berlin"), pytz.FixedOffset(90), tz.UTC, tz.tzoffset("x", 3600), Zone())

@@ -14,9 +14,9 @@ from unittest.mock import patch
 import aiohttp
 import httpx
 import requests
-from aiohttp.abc import AbstractResolver
 from yarl import URL
 
+from tests.contract.aiohttp_oddities import NoSuchName
 from tests.lines._line import Lines
 
 UPSTREAM = os.environ.get("UPSTREAM", "")
@@ -106,15 +106,6 @@ def traces_in_bodies() -> Any:
         requests.post(f"{UPSTREAM}/v1/sqs", json={"Id": 1, "MessageAttributes": attributes}, timeout=60).status_code,
         requests.post(f"{UPSTREAM}/v1/sqs", data=form, timeout=60).status_code,
     ]
-
-
-class NoSuchName(AbstractResolver):
-    """Fails as aiohttp's resolver does with aiodns: without a number."""
-
-    async def resolve(self, *_: Any, **__: Any) -> Any:
-        raise OSError(None, "Domain name not found")
-
-    async def close(self) -> None: ...
 
 
 class Refusing(aiohttp.TCPConnector):
