@@ -46,7 +46,12 @@ and later recordings need the same facts. Weak, so that engines can go.
 
 
 def note_initialized(dialect: Any) -> None:
-    """A recorded connection was opened; if it was the first of its engine, the dialect has just been initialised."""
+    """A recorded connection was opened; if it was the first of its engine, the dialect has just been initialised.
+
+    Any thread may call this, while others use the dialect.
+    """
+    if dialect in _first_facts:
+        return
     facts = facts_of(dialect)
     if facts is not None:
         with _lock:

@@ -407,7 +407,8 @@ def _learned(dialect: Any) -> dict[str, Any]:
     configured = _configured(kind)
     return {
         name: value
-        for name, value in vars(dialect).items()
+        # A copy: threads that compile statements meanwhile let the dialect remember more of them.
+        for name, value in vars(dialect).copy().items()
         if _is_plain(value)
         and name.lstrip("_") not in configured
         # Computed from the driver when it is first asked for, maybe with other attributes that are no plain data.
