@@ -186,10 +186,13 @@ def _know_owners() -> None:
             return
         _known = plugins
         for plugin in plugins:
-            for package in plugin.packages if isinstance(plugin, Connecting) else ():
+            # Not `isinstance`: Python 3.11 reads all bases of a protocol anew for each plugin, 20 ms for ours.
+            connecting: Connecting | None = plugin if hasattr(plugin, "packages") else None  # type: ignore[assignment]
+            in_c: ConnectingInC | None = plugin if hasattr(plugin, "connectors") else None  # type: ignore[assignment]
+            for package in connecting.packages if connecting is not None else ():
                 _owners.setdefault(package, {})[plugin.name] = plugin
-            if isinstance(plugin, ConnectingInC):
-                _in_c.know(plugin.connectors)
+            if in_c is not None:
+                _in_c.know(in_c.connectors)
 
 
 def _guard() -> None:

@@ -191,7 +191,7 @@ class Redactor:
         """The redactor of these rules. All callers share it, and so its cache of URLs: apps call the same few URLs
         again and again.
         """
-        return _redactor(mode, tuple(extra), tuple(rules))
+        return _redactor(mode, tuple(extra), tuple(rules), False)
 
     @property
     def rules(self) -> list[str]:
@@ -207,7 +207,7 @@ class Redactor:
             policies.redaction_mode,
             tuple(cls.names_in(policies.redaction_rules)),
             tuple(cls.places_in(policies.redaction_rules)),
-            first=not policies.pseudonymised,
+            not policies.pseudonymised,
         )
 
     @classmethod
