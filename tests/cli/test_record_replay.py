@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import SCRIPT, Run, command_environment
+from tests.examples import drawn
 from tests.loopback import Loopback
 from tests.sample_cassettes import cassette, checkout, http_event
 from timetracer_otel.cassette import AppendWriter, CassetteStore, read_cassette, save_cassette
@@ -178,7 +179,7 @@ def test_the_program_has_our_streams(tmp_path: Path) -> None:
     assert (done.stdout, said(done.stderr), done.returncode) == ("cba", "e", 0)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", drawn([[signal.SIGTERM, signal.SIGINT, signal.SIGHUP]], "signals"))
 def test_signals_reach_the_program(tmp_path: Path, number: signal.Signals) -> None:
     code = (
         "import signal, sys\n"

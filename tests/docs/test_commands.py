@@ -196,12 +196,9 @@ class Page:
         if traced is None or tool is None:
             return []
         path = instrumented_path(self.environment.get("PYTHONPATH"), self.folder)
-        commands = self.folder.with_name(f"{self.folder.name}-commands")
-        commands.mkdir(exist_ok=True)
-        (commands / "python").write_text(f'#!/bin/sh\nexec {traced} "$@"\n')
-        (commands / "python").chmod(0o755)
+        commands = forks.on_path(self.folder.with_name(f"{self.folder.name}-commands"))
         return [
-            f"PATH={shlex.quote(str(commands))}:$PATH",
+            f"PATH={shlex.quote(commands)}$PATH",
             *(f'{name}() {{ {tool} {script(name)} "$@"; }}' for name in ("pytest", "timetracer-otel")),
             # Of the commands of the pages, it runs Python alone.
             f'opentelemetry-instrument() {{ shift; PYTHONPATH={shlex.quote(path)} {traced} "$@"; }}',

@@ -19,6 +19,6 @@ for what is decided when an interpreter starts.
 
 from __future__ import annotations
 
-from tests.forks.client import OWNER, RUN, forked_workers, in_shell, python, run, runs_in_a_fork, start
+from tests.forks.client import OWNER, RUN, forked_workers, in_shell, on_path, python, run, runs_in_a_fork, start
 
-__all__ = ["OWNER", "RUN", "forked_workers", "in_shell", "python", "run", "runs_in_a_fork", "start"]
+__all__ = ["OWNER", "RUN", "forked_workers", "in_shell", "on_path", "python", "run", "runs_in_a_fork", "start"]

@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.examples import seeded
 
-__all__ = ["OWNER", "RUN", "forked_workers", "in_shell", "python", "run", "runs_in_a_fork", "start"]
+__all__ = ["OWNER", "RUN", "forked_workers", "in_shell", "on_path", "python", "run", "runs_in_a_fork", "start"]
 
 RUN = "TEST_FORKS"
 """The variable that names the folder of the test run's servers; 0 where each program is a Python of its own."""
@@ -44,6 +44,11 @@ _LOADED = {
         *("opentelemetry.instrumentation.dependencies", "opentelemetry.instrumentation.distro"),
         *("asgiref.sync", "asgiref.wsgi", "charset_normalizer", "dateutil.parser", "secrets", "sqlparse"),
         *("tqdm", "wsgiref.simple_server", "yarl"),
+        # httpx has a command line, which it imports where these are installed; and its pygments, what they import.
+        *("mmap", "rich.console", "rich.markup", "rich.progress", "rich.syntax", "rich.table", "pygments.filters"),
+        *("pygments.lexer", "pygments.styles", "opentelemetry.semconv.metrics.http_metrics", "opentelemetry.util.http"),
+        *("opentelemetry.semconv._incubating.attributes.user_agent_attributes", "timeit", "runpy", "readline"),
+        *("opentelemetry.instrumentation.utils", "opentelemetry.instrumentation.propagators"),
         *("timetracer_otel.calls.functions", "timetracer_otel.otel.exporter", "timetracer_otel.otel.processor"),
         *("timetracer_otel.process.runtime", "timetracer_otel.report", "timetracer_otel.threads.seams"),
         *("timetracer_otel.libraries.kits.dbapi.drivers", "timetracer_otel.libraries.kits.dbapi.secrets"),
@@ -175,6 +180,21 @@ def in_shell(loaded: str) -> str | None:
         loaded: As for `run`.
     """
     return None if os.environ.get(RUN, "0") == "0" else shlex.join(python(loaded))
+
+
+def on_path(folder: Path) -> str:
+    """What stands before a ``PATH`` so that a command which starts ``python`` by its name gets a fork, or nothing.
+
+    Args:
+        folder: Where the command is put; made where it is not there.
+    """
+    words = in_shell("traced")
+    if words is None:
+        return ""
+    folder.mkdir(exist_ok=True)
+    (folder / "python").write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+    (folder / "python").chmod(0o755)
+    return f"{folder}{os.pathsep}"
 
 
 def forked_workers(python_path: str) -> tuple[list[str], dict[str, str]]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import _thread
 import atexit
 import gc
+import hmac
 import importlib
 import importlib.metadata
 import io
@@ -34,6 +35,11 @@ from typing import Any
 
 _LOOKS_S = 2.0
 """How often the server looks whether the test run is still there."""
+_RECORDED = (
+    *("aiohttp", "arq", "celery", "django", "dramatiq", "fastapi", "flask", "httpx", "httpx2", "huey", "redis"),
+    *("opentelemetry-api", "opentelemetry-sdk", "requests", "rq", "sqlalchemy", "starlette", "timetracer-otel"),
+)
+"""Distributions whose versions stand in cassettes."""
 _code: int | None = None
 """The exit code of a program that is not finalised, when it has come to its end."""
 
@@ -60,9 +66,10 @@ atexit.register(_end_at_once)
 def _find_what_all_find() -> None:
     """Find once what each program would find for itself, in the same way and at any time: a quarter of its work.
 
-    It is what is installed, the pattern of the keys that are secret, and which modules have a name of their own for
-    the function that starts threads. To look for these names touches every object of every module, so a program would
-    copy most pages of memory that it shares with the server. It looks through modules that it imports itself.
+    It is what is installed and in which version, the pattern of the keys that are secret, and which modules have a
+    name of their own for a function that threads or replays replace. To look for these names touches every object of
+    every module, so a program would copy most pages of memory that it shares with the server. It looks through
+    modules that it imports itself.
     """
     importlib.metadata.entry_points()
     if "timetracer_otel.process.runtime" not in sys.modules:
@@ -71,11 +78,17 @@ def _find_what_all_find() -> None:
 
     from timetracer_otel.base import module_names, plugin_names
     from timetracer_otel.redact.redactor import Redactor
+    from timetracer_otel.session import header
+    from timetracer_otel.types import AppliedPolicies
 
     entry_points()
     plugin_names.installed()
-    module_names.names_of(_thread.start_new_thread)
-    Redactor.of("default", ())
+    for function in (_thread.start_new_thread, hmac.digest, hmac.compare_digest):
+        module_names.names_of(function)
+    for pseudonymised in (True, False):
+        Redactor.from_policies(AppliedPolicies(pseudonymised=pseudonymised))
+    for name in _RECORDED:
+        header._found(name)
 
 
 def _serve(listener: socket.socket, run: int) -> Any:

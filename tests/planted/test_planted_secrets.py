@@ -11,8 +11,6 @@ import io
 import json
 import shutil
 import socket
-import subprocess
-import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests import forks
 from tests.children import ROOT, environment, instrumented_path
 from tests.examples import WHOLE, drawn
 from tests.planted.secrets import Planted, traces
@@ -73,8 +72,8 @@ def run(folder: Path, servers: dict[str, str], first: int, mode: str, *scenes: s
         "TIMETRACER_LIVE_HOSTS": ",".join(f"127.0.0.1:{servers[name]}" for name in _FRAMEWORKS),
         "TIMETRACER_REPLAY_REPORT": str(aside / "report.jsonl"),
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.planted.program", str(aside), str(first), *scenes],
+    done = forks.run(
+        *("-m", "tests.planted.program", str(aside), str(first), *scenes),
         cwd=folder,
         env=environment(
             _INSTRUMENTED,
@@ -88,13 +87,11 @@ def run(folder: Path, servers: dict[str, str], first: int, mode: str, *scenes: s
             PLANTED_REDIS=servers["redis"],
             **(settings if mode == "replay" else {}),
         ),
-        capture_output=True,
         timeout=300,
-        check=False,
     )
-    assert (aside / "planted.json").exists(), done.stderr.decode()[-100000:]
+    assert (aside / "planted.json").exists(), done.stderr[-100000:]
     planted = [Planted(*entry) for entry in json.loads((aside / "planted.json").read_text())]
-    return Run({one.number: one for one in planted}, cassettes, aside, done.stdout + done.stderr)
+    return Run({one.number: one for one in planted}, cassettes, aside, (done.stdout + done.stderr).encode())
 
 
 pytestmark = pytest.mark.sweep

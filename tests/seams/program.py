@@ -67,10 +67,10 @@ def _httpx(address: str) -> Any:
     import httpx
 
     async def later() -> str:
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, verify=False) as client:
             return (await client.get(f"http://{address}/async")).text
 
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(trust_env=False, verify=False) as client:
         return _each(lambda: client.get(f"http://{address}/sync").text, lambda: asyncio.run(later()))
 
 
@@ -156,8 +156,8 @@ def _rename(package: str, name: str) -> None:
         if fullname.partition(".")[0] != package:
             return read(self, fullname)
         path = self.get_filename(fullname)
-        source = pattern.sub(f"{name}_moved", self.get_data(path).decode("utf-8"))
-        return compile(source, path, "exec", dont_inherit=True)
+        source, count = pattern.subn(f"{name}_moved", self.get_data(path).decode("utf-8"))
+        return compile(source, path, "exec", dont_inherit=True) if count else read(self, fullname)
 
     loader.get_code = get_code  # type: ignore[method-assign]
 
