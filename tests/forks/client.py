@@ -46,8 +46,9 @@ _LOADED = {
         *("tqdm", "wsgiref.simple_server", "yarl"),
         # httpx has a command line, which it imports where these are installed; and its pygments, what they import.
         *("mmap", "rich.console", "rich.markup", "rich.progress", "rich.syntax", "rich.table", "pygments.filters"),
-        *("pygments.lexer", "pygments.styles", "opentelemetry.semconv.metrics.http_metrics", "opentelemetry.util.http"),
-        *("opentelemetry.semconv._incubating.attributes.user_agent_attributes", "timeit", "runpy", "readline"),
+        *("pygments.lexer", "pygments.styles", "timeit", "runpy", "readline", "opentelemetry.util.http"),
+        "opentelemetry.semconv.metrics.http_metrics",
+        "opentelemetry.semconv._incubating.attributes.user_agent_attributes",
         *("opentelemetry.instrumentation.utils", "opentelemetry.instrumentation.propagators"),
         *("timetracer_otel.calls.functions", "timetracer_otel.otel.exporter", "timetracer_otel.otel.processor"),
         *("timetracer_otel.process.runtime", "timetracer_otel.report", "timetracer_otel.threads.seams"),
