@@ -145,6 +145,14 @@ class Site:
         """Wait as this seam's calls wait: block, or return an awaitable at an async seam."""
         return time.sleep(seconds)
 
+    def unanswered(self, seconds: float) -> Any:
+        """Do for so long what the app sees of a call that gets no answer, and wait as `pause` does.
+
+        A request body that is a stream is sent, if `read_request` has not read it: the app may cancel the call once
+        that has begun.
+        """
+        return self.pause(seconds)
+
 
 class Recording:
     """A call in a recording session, under way or ended (a `PendingCall`)."""
@@ -423,7 +431,9 @@ def answer(site: Site, session: ReplaySession, event: DependencyEvent, span: tra
         body = event.result.body
         if body is not None and body.end is BodyEnd.CANCELLED:
             # The app cancelled this call when it was recorded. It gets the time to do so again.
-            yield partial(site.pause, event.duration_ms / 1000 + CANCEL_GRACE_S)
+            sent = event.call.body if event.call is not None else None
+            wait = site.unanswered if sent is not None and sent.size_bytes else site.pause
+            yield partial(wait, event.duration_ms / 1000 + CANCEL_GRACE_S)
         raise session.refuse(event, event.not_replayable)
     if session.replay_timing:
         reply = event.result.reply if isinstance(event.result.reply, dict) else {}

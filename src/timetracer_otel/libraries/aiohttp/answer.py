@@ -27,7 +27,15 @@ from timetracer_otel.libraries.kits.http.bodies import BodyTap, RecordedBody
 from timetracer_otel.libraries.kits.http1.arriving import framed, head_bytes, informational_bytes
 from timetracer_otel.types import DependencyEvent, HeaderPairs, header_pairs
 
-__all__ = ["Answer", "answer_of", "read_body", "replay_connection", "written_again"]
+__all__ = [
+    "Answer",
+    "NoAnswerError",
+    "answer_of",
+    "read_body",
+    "replay_connection",
+    "silent_connection",
+    "written_again",
+]
 
 
 # The request
@@ -166,13 +174,25 @@ def answer_of(event: DependencyEvent, recorded: RecordedBody) -> Answer:
 def replay_connection(request: Any, answer: Answer) -> Any:
     """A connection without a network that holds one answer; aiohttp's own otherwise."""
     if request.proxy:
+    return _connection(request, _ReplayHandler(request.loop, answer, getattr(request, "_continue", None) is not None))
+
+
+def silent_connection(request: Any, seconds: float) -> Any:
+    """A connection without a network over which nothing comes; after so many seconds `NoAnswerError` is raised."""
+    return _connection(request, _SilentHandler(request.loop, seconds))
+
+
+def _connection(request: Any, handler: ResponseHandler) -> Any:
         # As the connector does, which may add a header to the request.
         proxy_request(request)
-    handler = _ReplayHandler(request.loop, answer, getattr(request, "_continue", None) is not None)
     return Connection(_Pool(request), request.connection_key, handler, request.loop)  # type: ignore[arg-type]
 
 
 class _Pool:
+class NoAnswerError(Exception):
+    """Over a connection nothing came for as long as it was to be silent."""
+
+
     """Stands for the connector where a replayed connection is given back: the real one must not keep it."""
 
     def __init__(self, request: ClientRequest) -> None:
@@ -225,6 +245,20 @@ class _Transport(asyncio.Transport):
 
 
 class _ReplayHandler(ResponseHandler):
+class _SilentHandler(ResponseHandler):
+    """The handler of a connection over which nothing comes."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        super().__init__(loop)
+        self.transport = _Transport({})
+        loop.call_later(seconds, self.set_exception, NoAnswerError())
+
+    def set_response_params(self, **params: Any) -> None:
+        # A read timeout is about the peer.
+        params["read_timeout"] = None
+        super().set_response_params(**params)
+
+
     """A connection's handler whose bytes come from a cassette.
 
     At the recorded pace, bytes come by the clock. Otherwise they come as the app reads: it gets what had arrived in
