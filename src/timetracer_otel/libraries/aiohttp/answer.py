@@ -137,6 +137,7 @@ class Answer:
         self.peer = peer
         self.at_once = at_once
         self.raised = bool(facts.get("raised"))
+        self.waited = bool(facts.get("waited"))
         pieces = recorded.chunks()
         if "frames" in facts:
             pieces = framed(pieces, facts["frames"])
@@ -173,7 +174,6 @@ def answer_of(event: DependencyEvent, recorded: RecordedBody) -> Answer:
 
 def replay_connection(request: Any, answer: Answer) -> Any:
     """A connection without a network that holds one answer; aiohttp's own otherwise."""
-    if request.proxy:
     return _connection(request, _ReplayHandler(request.loop, answer, getattr(request, "_continue", None) is not None))
 
 
@@ -183,16 +183,17 @@ def silent_connection(request: Any, seconds: float) -> Any:
 
 
 def _connection(request: Any, handler: ResponseHandler) -> Any:
+    if request.proxy:
         # As the connector does, which may add a header to the request.
         proxy_request(request)
     return Connection(_Pool(request), request.connection_key, handler, request.loop)  # type: ignore[arg-type]
 
 
-class _Pool:
 class NoAnswerError(Exception):
     """Over a connection nothing came for as long as it was to be silent."""
 
 
+class _Pool:
     """Stands for the connector where a replayed connection is given back: the real one must not keep it."""
 
     def __init__(self, request: ClientRequest) -> None:
@@ -244,7 +245,6 @@ class _Transport(asyncio.Transport):
         )
 
 
-class _ReplayHandler(ResponseHandler):
 class _SilentHandler(ResponseHandler):
     """The handler of a connection over which nothing comes."""
 
@@ -259,6 +259,7 @@ class _SilentHandler(ResponseHandler):
         super().set_response_params(**params)
 
 
+class _ReplayHandler(ResponseHandler):
     """A connection's handler whose bytes come from a cassette.
 
     At the recorded pace, bytes come by the clock. Otherwise they come as the app reads: it gets what had arrived in
@@ -319,6 +320,10 @@ class _SilentHandler(ResponseHandler):
             if answer.recorded.body.end is BodyEnd.COMPLETE:
                 reader.feed_eof()
                 return True
+            if answer.waited:
+                # Another task of the app closed the response during this reading. It gets the time to do so again.
+                self._loop.call_later(answer.recorded.grace_s(), self._end, reader)
+                return False
             pause_s = answer.recorded.last_wait_s()
             if pause_s and not answer.recorded.timed:
                 await asyncio.sleep(pause_s)
@@ -397,13 +402,18 @@ class _SilentHandler(ResponseHandler):
         if body.end is BodyEnd.COMPLETE and self._answer.until_close:
             self.connection_lost(None)
         elif body.end is BodyEnd.FAILED and not self._answer.raised:
-            error = self._answer.recorded.end_error()
-            assert error is not None
-            set_exception(reader, error)
+            self._end(reader)
         elif reader._waiter is not None:
             # It asks again, and hears that nothing more was recorded.
             waiter, reader._waiter = reader._waiter, None
             set_result(waiter, None)
+
+    def _end(self, reader: Any) -> None:
+        """Let the body end as recorded, unless it has ended already."""
+        if reader.exception() is None:
+            error = self._answer.recorded.end_error()
+            assert error is not None
+            set_exception(reader, error)
 
 
 class _PacedReader(StreamReader):
