@@ -428,12 +428,10 @@ def answer(site: Site, session: ReplaySession, event: DependencyEvent, span: tra
     if span is not None and site.marks_span:
         span.set_attribute("timetracer.replayed", True)
     if event.not_replayable is not None:
-        body = event.result.body
-        if body is not None and body.end is BodyEnd.CANCELLED:
-            # The app cancelled this call when it was recorded. It gets the time to do so again.
+        cancelled_s = cancelled_within_s(event)
+        if cancelled_s is not None:
             sent = event.call.body if event.call is not None else None
-            wait = site.unanswered if sent is not None and sent.size_bytes else site.pause
-            yield partial(wait, event.duration_ms / 1000 + CANCEL_GRACE_S)
+            yield partial(site.unanswered if sent is not None and sent.size_bytes else site.pause, cancelled_s)
         raise session.refuse(event, event.not_replayable)
     if session.replay_timing:
         reply = event.result.reply if isinstance(event.result.reply, dict) else {}
@@ -444,6 +442,14 @@ def answer(site: Site, session: ReplaySession, event: DependencyEvent, span: tra
         return site.rebuild(event, session)
     except (CassetteError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise session.refuse(event, f"what the cassette holds makes no result: {error!r}") from error
+
+
+def cancelled_within_s(event: DependencyEvent) -> float | None:
+    """Seconds that the app gets to cancel a call again which it cancelled when it was recorded; None for others."""
+    body = event.result.body
+    if event.not_replayable is None or body is None or body.end is not BodyEnd.CANCELLED:
+        return None
+    return event.duration_ms / 1000 + CANCEL_GRACE_S
 
 
 def rebuilt(site: Site, event: DependencyEvent, session: ReplaySession, error: RecordedError) -> BaseException:
