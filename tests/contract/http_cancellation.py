@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -73,6 +73,24 @@ async def _stream_moved_on(session: Session, target: str) -> Any:
     return pieces
 
 
+async def _upload_cancelled(session: Session, target: str) -> Any:
+    """The app cancels while its own stream waits, once the first piece of that was taken."""
+    said = anyio.Event()
+
+    async def speech() -> AsyncIterator[bytes]:
+        yield b"hello, "
+        said.set()
+        await anyio.sleep_forever()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(partial(session.call, "POST", target, content=speech()))
+        with anyio.fail_after(5):
+            await said.wait()
+        await anyio.sleep(_CANCEL_AFTER)
+        group.cancel_scope.cancel()
+    return "upload cancelled"
+
+
 _WAYS: dict[str, Cancelled] = {
     "wait_for": _wait_for,
     "task.cancel": _task_cancel,
@@ -80,6 +98,7 @@ _WAYS: dict[str, Cancelled] = {
     "fail_after": _fail_after,
     "task group": _cancelled_group,
     "move_on_after in a stream": _stream_moved_on,
+    "task group with an upload": _upload_cancelled,
 }
 _ASYNCIO_ONLY = {"wait_for", "task.cancel"}
 

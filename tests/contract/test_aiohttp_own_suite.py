@@ -162,6 +162,35 @@ def test_a_body_that_fails_before_and_after_its_answer(upstream: Upstream, path:
         assert app() == bare
 
 
+async def reading_that_is_closed(url: str, *, closes: bool = True) -> list[Any]:
+    """A timer of the app releases the response while the app waits for its next piece."""
+    async with aiohttp.ClientSession() as client:
+        response = await client.get(url)
+        found: list[Any] = [await response.content.readexactly(len(b"first"))]
+        if closes:
+            asyncio.get_running_loop().call_later(0.1, response.release)
+        try:
+            found.append(await response.content.readany())
+        except aiohttp.ClientError as error:
+            found += [type(error), str(error)]
+        return found
+
+
+def test_a_response_that_is_released_while_the_app_reads(upstream: Upstream, path: Path) -> None:
+    def app(**options: bool) -> list[Any]:
+        return asyncio.run(asyncio.wait_for(reading_that_is_closed(upstream.url("/slow-body/5000"), **options), 4))
+
+    bare = app()
+    assert bare[1] is aiohttp.ClientConnectionError
+    with record(path):
+        assert app() == bare
+    upstream.stop()
+    with replay(path):
+        assert app() == bare
+    with pytest.raises(ReplayMismatchError, match="only the first 5 bytes"), replay(path):
+        app(closes=False)
+
+
 def test_a_request_class_without_a_url_that_is_text(upstream: Upstream, path: Path) -> None:
     async def app() -> Any:
         async with (

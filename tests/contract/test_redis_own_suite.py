@@ -361,3 +361,35 @@ def test_who_looks_less_often_misses_no_message(server: RedisServer, path: Path,
     server.stop()
     with replay(path):
         assert app(server.port, 1) == bare
+
+
+async def subscriber(port: int, *, cancels: bool) -> list[Any]:
+    """A subscriber that reconnects; somebody may cancel that, and it tries again."""
+    client = redis.asyncio.Redis(port=port)
+    pubsub = client.pubsub()
+    await pubsub.subscribe("news")
+    seen: list[Any] = [await pubsub.get_message(timeout=5)]
+    connection: Any = pubsub.connection
+    await connection.disconnect()
+    connecting = asyncio.ensure_future(pubsub.connect())
+    await asyncio.sleep(0)
+    if cancels:
+        connecting.cancel()
+    await asyncio.wait({connecting})
+    seen.append("cancelled" if connecting.cancelled() else connecting.exception())
+    await pubsub.connect()
+    seen.append(await pubsub.get_message(timeout=5))
+    await getattr(pubsub, "aclose", pubsub.close)()
+    await getattr(client, "aclose", client.close)()
+    return seen
+
+
+def test_a_connection_that_was_cancelled_may_be_made_in_a_replay(server: RedisServer, path: Path) -> None:
+    message = {"type": "subscribe", "pattern": None, "channel": b"news", "data": 1}
+    with record(path):
+        assert asyncio.run(subscriber(server.port, cancels=True)) == [message, "cancelled", message]
+    assert "CONNECT" in [event.signature.method for event in read_cassette(path).events]
+    server.stop()
+    for cancels, seen in ((True, "cancelled"), (False, None)):
+        with replay(path):
+            assert asyncio.run(subscriber(server.port, cancels=cancels)) == [message, seen, message]

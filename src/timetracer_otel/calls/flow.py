@@ -145,6 +145,14 @@ class Site:
         """Wait as this seam's calls wait: block, or return an awaitable at an async seam."""
         return time.sleep(seconds)
 
+    def unanswered(self, seconds: float) -> Any:
+        """Do for so long what the app sees of a call that gets no answer, and wait as `pause` does.
+
+        A request body that is a stream is sent, if `read_request` has not read it: the app may cancel the call once
+        that has begun.
+        """
+        return self.pause(seconds)
+
 
 class Recording:
     """A call in a recording session, under way or ended (a `PendingCall`)."""
@@ -420,10 +428,10 @@ def answer(site: Site, session: ReplaySession, event: DependencyEvent, span: tra
     if span is not None and site.marks_span:
         span.set_attribute("timetracer.replayed", True)
     if event.not_replayable is not None:
-        body = event.result.body
-        if body is not None and body.end is BodyEnd.CANCELLED:
-            # The app cancelled this call when it was recorded. It gets the time to do so again.
-            yield partial(site.pause, event.duration_ms / 1000 + CANCEL_GRACE_S)
+        cancelled_s = cancelled_within_s(event)
+        if cancelled_s is not None:
+            sent = event.call.body if event.call is not None else None
+            yield partial(site.unanswered if sent is not None and sent.size_bytes else site.pause, cancelled_s)
         raise session.refuse(event, event.not_replayable)
     if session.replay_timing:
         reply = event.result.reply if isinstance(event.result.reply, dict) else {}
@@ -434,6 +442,14 @@ def answer(site: Site, session: ReplaySession, event: DependencyEvent, span: tra
         return site.rebuild(event, session)
     except (CassetteError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise session.refuse(event, f"what the cassette holds makes no result: {error!r}") from error
+
+
+def cancelled_within_s(event: DependencyEvent) -> float | None:
+    """Seconds that the app gets to cancel a call again which it cancelled when it was recorded; None for others."""
+    body = event.result.body
+    if event.not_replayable is None or body is None or body.end is not BodyEnd.CANCELLED:
+        return None
+    return event.duration_ms / 1000 + CANCEL_GRACE_S
 
 
 def rebuilt(site: Site, event: DependencyEvent, session: ReplaySession, error: RecordedError) -> BaseException:

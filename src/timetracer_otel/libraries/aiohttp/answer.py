@@ -27,7 +27,15 @@ from timetracer_otel.libraries.kits.http.bodies import BodyTap, RecordedBody
 from timetracer_otel.libraries.kits.http1.arriving import framed, head_bytes, informational_bytes
 from timetracer_otel.types import DependencyEvent, HeaderPairs, header_pairs
 
-__all__ = ["Answer", "answer_of", "read_body", "replay_connection", "written_again"]
+__all__ = [
+    "Answer",
+    "NoAnswerError",
+    "answer_of",
+    "read_body",
+    "replay_connection",
+    "silent_connection",
+    "written_again",
+]
 
 
 # The request
@@ -129,6 +137,7 @@ class Answer:
         self.peer = peer
         self.at_once = at_once
         self.raised = bool(facts.get("raised"))
+        self.waited = bool(facts.get("waited"))
         pieces = recorded.chunks()
         if "frames" in facts:
             pieces = framed(pieces, facts["frames"])
@@ -165,11 +174,23 @@ def answer_of(event: DependencyEvent, recorded: RecordedBody) -> Answer:
 
 def replay_connection(request: Any, answer: Answer) -> Any:
     """A connection without a network that holds one answer; aiohttp's own otherwise."""
+    return _connection(request, _ReplayHandler(request.loop, answer, getattr(request, "_continue", None) is not None))
+
+
+def silent_connection(request: Any, seconds: float) -> Any:
+    """A connection without a network over which nothing comes; after so many seconds `NoAnswerError` is raised."""
+    return _connection(request, _SilentHandler(request.loop, seconds))
+
+
+def _connection(request: Any, handler: ResponseHandler) -> Any:
     if request.proxy:
         # As the connector does, which may add a header to the request.
         proxy_request(request)
-    handler = _ReplayHandler(request.loop, answer, getattr(request, "_continue", None) is not None)
     return Connection(_Pool(request), request.connection_key, handler, request.loop)  # type: ignore[arg-type]
+
+
+class NoAnswerError(Exception):
+    """Over a connection nothing came for as long as it was to be silent."""
 
 
 class _Pool:
@@ -222,6 +243,20 @@ class _Transport(asyncio.Transport):
             f"transport.get_extra_info({name!r}): a replayed response has no connection",
             hint="name aiohttp in live_plugins, or do without the connection's data in replay.",
         )
+
+
+class _SilentHandler(ResponseHandler):
+    """The handler of a connection over which nothing comes."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        super().__init__(loop)
+        self.transport = _Transport({})
+        loop.call_later(seconds, self.set_exception, NoAnswerError())
+
+    def set_response_params(self, **params: Any) -> None:
+        # A read timeout is about the peer.
+        params["read_timeout"] = None
+        super().set_response_params(**params)
 
 
 class _ReplayHandler(ResponseHandler):
@@ -285,6 +320,10 @@ class _ReplayHandler(ResponseHandler):
             if answer.recorded.body.end is BodyEnd.COMPLETE:
                 reader.feed_eof()
                 return True
+            if answer.waited:
+                # Another task of the app closed the response during this reading. It gets the time to do so again.
+                self._loop.call_later(answer.recorded.grace_s(), self._end, reader)
+                return False
             pause_s = answer.recorded.last_wait_s()
             if pause_s and not answer.recorded.timed:
                 await asyncio.sleep(pause_s)
@@ -363,13 +402,18 @@ class _ReplayHandler(ResponseHandler):
         if body.end is BodyEnd.COMPLETE and self._answer.until_close:
             self.connection_lost(None)
         elif body.end is BodyEnd.FAILED and not self._answer.raised:
-            error = self._answer.recorded.end_error()
-            assert error is not None
-            set_exception(reader, error)
+            self._end(reader)
         elif reader._waiter is not None:
             # It asks again, and hears that nothing more was recorded.
             waiter, reader._waiter = reader._waiter, None
             set_result(waiter, None)
+
+    def _end(self, reader: Any) -> None:
+        """Let the body end as recorded, unless it has ended already."""
+        if reader.exception() is None:
+            error = self._answer.recorded.end_error()
+            assert error is not None
+            set_exception(reader, error)
 
 
 class _PacedReader(StreamReader):

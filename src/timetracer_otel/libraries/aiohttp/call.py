@@ -17,7 +17,14 @@ from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.constants import BodyEnd, EventType
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.aiohttp import internals
-from timetracer_otel.libraries.aiohttp.answer import answer_of, read_body, replay_connection, written_again
+from timetracer_otel.libraries.aiohttp.answer import (
+    NoAnswerError,
+    answer_of,
+    read_body,
+    replay_connection,
+    silent_connection,
+    written_again,
+)
 from timetracer_otel.libraries.aiohttp.errors import rebuilt_error, recorded_error
 from timetracer_otel.libraries.kits.http.bodies import BodyLimits, BodyTap, RecordedBody
 from timetracer_otel.libraries.kits.http1.arriving import ArrivalTap
@@ -59,6 +66,7 @@ class Hop(Site):
         self._peer: dict[str, Any] = {}
         self._protocol: Any = None
         self.answer: Any = None
+        self._silent_s: float | None = None
         self._taken = False
 
     # In a recording
@@ -184,6 +192,17 @@ class Hop(Site):
         """Sleep; aiohttp knows no other event loop than asyncio's."""
         await asyncio.sleep(seconds)
 
+    async def unanswered(self, seconds: float) -> None:
+        """Let aiohttp send the body, if nobody has read it, over a connection of ours that stays silent."""
+        if self.read_request is None or self._sent is not None:
+            await self.pause(seconds)
+            return
+        self._silent_s = seconds
+        try:
+            await self._handle()
+        except NoAnswerError:
+            pass
+
     async def replay(self, answer: Any) -> Any:
         """Let aiohttp get its answer over a connection of ours."""
         self.answer = answer
@@ -204,6 +223,8 @@ class Hop(Site):
         if self.answer is not None:
             self._taken = True
             return replay_connection(self.request, self.answer)
+        if self._silent_s is not None:
+            return silent_connection(self.request, self._silent_s)
         connection = await connect(connector, *arguments, **keywords)
         try:
             self._protocol = connection.protocol

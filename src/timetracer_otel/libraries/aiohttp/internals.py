@@ -12,6 +12,7 @@ The table of all names is in `private_names`: this module imports aiohttp, and t
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from aiohttp import ClientRequest, StreamReader
@@ -245,7 +246,7 @@ class _TeedReader(StreamReader):
     def set_exception(self, exc: BaseException, *cause: Any, **named: Any) -> None:
         tap = _release(self)
         end = BodyEnd.CLOSED if exc is _CONNECTION_CLOSED_EXCEPTION else BodyEnd.FAILED
-        _noting(tap.ended, end, self._cursor, exc)
+        _noting(partial(tap.ended, waited=self._waiter is not None), end, self._cursor, exc)
         self.set_exception(exc, *cause, **named)
 
     async def _wait(self, func_name: str) -> None:

@@ -19,6 +19,7 @@ from timetracer_otel.libraries.httpx.answer import answers_of
 from timetracer_otel.libraries.httpx.errors import family_of, rebuilt_in
 from timetracer_otel.libraries.httpx.internals import (
     CONTENT,
+    at_most,
     body_read_of,
     header_lines,
     parts_of,
@@ -245,3 +246,8 @@ class AsyncHop(_Hop):
     async def pause(self, seconds: float) -> None:
         """Sleep, under asyncio and trio alike."""
         await pause(seconds)
+
+    async def unanswered(self, seconds: float) -> None:
+        """Read the request's stream, if nobody has, and sleep for the rest of the time."""
+        read = self.read_request
+        await (pause(seconds) if read is None else at_most(seconds, read))

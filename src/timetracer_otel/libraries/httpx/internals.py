@@ -13,7 +13,7 @@ The names are also those of `answer`, which makes responses in the state that re
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from functools import lru_cache, partial
@@ -32,6 +32,7 @@ __all__ = [
     "ENTRY_POINTS",
     "LINES",
     "RELIED_UPON",
+    "at_most",
     "body_read_of",
     "header_lines",
     "note_elapsed",
@@ -182,6 +183,15 @@ async def pause(seconds: float) -> None:
     import anyio
 
     await anyio.sleep(seconds)
+
+
+async def at_most(seconds: float, step: Callable[[], Awaitable[object]]) -> None:
+    """Take a step, and cancel it after so many seconds; where it ends before, sleep for the rest of the time."""
+    import anyio
+
+    with anyio.move_on_after(seconds):
+        await step()
+        await anyio.sleep_forever()
 
 
 CONTENT = "_content"

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from timetracer_otel.base import faults
 from timetracer_otel.calls import hooks
-from timetracer_otel.calls.flow import Flow, Recording, Step, answer
+from timetracer_otel.calls.flow import Flow, Recording, Step, answer, cancelled_within_s
 from timetracer_otel.libraries.redis.call import LIB, RoundTrip
 from timetracer_otel.libraries.redis.commands import Command, has_span, is_subscription
 from timetracer_otel.libraries.redis.connection_state import ConnectionState, call_above
@@ -90,6 +91,12 @@ def replay_failed_connect(connection: Any, session: ReplaySession, wait: Callabl
     ):
         return
     if session.claim(event):
+        cancelled_s = cancelled_within_s(event)
+        if cancelled_s is not None and operation_above.get() is None:
+            # The app cancelled something, and this connection happened to be made just then. It may be further now:
+            # to connect needs no answer.
+            yield partial(site.pause, cancelled_s)
+            return
         yield from answer(site, session, event, where.span)
 
 

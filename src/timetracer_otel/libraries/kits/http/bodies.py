@@ -66,11 +66,14 @@ class RecordedBody:
         """Seconds to wait between the last chunk and the end."""
         body = self.body
         if body.end is BodyEnd.CANCELLED:
-            # The app cancelled its reading in the recording. It gets the time to do so again, and no more.
-            return (body.end_ms or 0.0) / 1000 + CANCEL_GRACE_S
+            return self.grace_s()
         if not self.timed or body.end_ms is None:
             return 0.0
         return max(body.end_ms - (body.chunks[-1][0] if body.chunks else _head_ms(self._event)), 0.0) / 1000
+
+    def grace_s(self) -> float:
+        """Seconds that the app gets to cancel or close its reading as it did in the recording."""
+        return (self.body.end_ms or 0.0) / 1000 + CANCEL_GRACE_S
 
     def steps(self) -> Iterator[tuple[float, bytes]]:
         """Each chunk with the seconds to wait before it; a last wait comes with an empty one.

@@ -45,6 +45,7 @@ class ArrivalTap(BodyTap):
         "frames",
         "informational",
         "raised",
+        "waited",
     )
 
     def __init__(self, limits: BodyLimits, on_end: Callable[[], None] | None = None) -> None:
@@ -64,6 +65,8 @@ class ArrivalTap(BodyTap):
         self.ended_at_return = False
         self.raised = False
         """Whether what ended the body was raised by one reading, rather than kept for all to come."""
+        self.waited = False
+        """Whether a reading of the app waited for more when the app closed the response."""
 
     def arrived(self, data: bytes, cursor: int) -> None:
         """The next bytes off the connection."""
@@ -100,11 +103,12 @@ class ArrivalTap(BodyTap):
         if self.end is None:
             self._provisional = error
 
-    def ended(self, end: BodyEnd, cursor: int, error: BaseException | None = None) -> None:
-        """Nothing more comes, or the app has closed the response."""
+    def ended(self, end: BodyEnd, cursor: int, error: BaseException | None = None, *, waited: bool = False) -> None:
+        """Nothing more comes, or the app has closed the response; ``waited`` says that it was reading meanwhile."""
         if self.end is not None:
             return
         self.end_cursor = cursor
+        self.waited = waited and end is BodyEnd.CLOSED
         if end is BodyEnd.CLOSED and self._provisional is not None:
             self.raised = True
             self.failed(self._provisional)
@@ -132,6 +136,8 @@ class ArrivalTap(BodyTap):
             facts["end_cursor"] = self.end_cursor
         if self.raised:
             facts["raised"] = True
+        if self.waited:
+            facts["waited"] = True
         return facts
 
     def _body(self, data: bytes, cursor: int, at_s: float | None) -> None:
