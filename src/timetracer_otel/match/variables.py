@@ -127,6 +127,8 @@ class Variables:
         """The events whose compared parts hold a value, times apart."""
         self._reckoned: dict[str, _Reckoned] = {}
         """Times outside the run that the app may have reckoned from one within it."""
+        self._read_from_clock: set[str] = set()
+        """Times that were given, and that a call holds which was made just then."""
         self._everywhere: dict[str, set[int]] = defaultdict(set)
         self._texts: dict[str, str] = {}
         """Each variable as it stands where it was found first."""
@@ -178,6 +180,8 @@ class Variables:
             # It stands in an answer of the app alone.
             began, ended = self.windows[0]
             reckoned = _Reckoned(began + SLACK_S, ended - SLACK_S)
+        if pair.recorded in self._read_from_clock:
+            began_s = now_s
         if reckoned is None:
             return 0.0 if within(pair.instant, [(began_s - SLACK_S, now_s + SLACK_S)]) else None
         moved_s = pair.instant.at_s - pair.before.at_s
@@ -337,7 +341,11 @@ class Variables:
         called_s = self.windows[0 if self.is_own(event) else -1][0] + SLACK_S + event.start_offset_ms / 1000
         for name, value in beside.items():
             self._texts.setdefault(name, value.raw)
-            if name not in self.known:
+            if name in self.known and name not in self.fresh:
+                if TIME in self.kinds and _is_read_from_clock(value, called_s):
+                    self.fresh[name] = TIME
+                    self._read_from_clock.add(name)
+            elif name not in self.known:
                 kind = self.kind_if_fresh(value, called_s)
                 if kind is not None and (kind in (TIME, SECRET) or name not in held_by_server):
                     self.fresh[name] = kind
@@ -401,6 +409,18 @@ class Variables:
         elif kind == TIME:
             kind = None
         return kind if kind in self.kinds else None
+
+
+def _is_read_from_clock(value: Value, called_s: float) -> bool:
+    """Whether a time may be that of the call which holds it, although an answer or the incoming request gave it before.
+
+    A server and the app write the same second, or day, where they look at their clocks one after the other. Of a finer
+    time that is not met by chance. An app that uses what it was given has the recorded time in each run, and such a
+    call is found as it is.
+    """
+    if value.instant is None or value.instant.lasts_s < 1.0:
+        return False
+    return within(value.instant, [(called_s - SLACK_S, called_s + SLACK_S)])
 
 
 def _fit(

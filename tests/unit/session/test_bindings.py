@@ -327,6 +327,33 @@ def test_a_time_of_this_run_stands_for_one_of_the_recorded_run() -> None:
     missed(session, stamped(datetime.now(timezone.utc)))
 
 
+def test_a_second_that_an_answer_gave_as_well_is_still_the_time_of_a_call() -> None:
+    def paid(moment: datetime, number: int, *, digits: int = 0) -> Call:
+        body = {"number": number, "at": int(moment.timestamp() * 10**digits), "day": f"{moment:%Y-%m-%d}"}
+        return http("http://h/payments", body)
+
+    def recorded(digits: int = 0) -> ReplaySession:
+        created = {"created": int(RECORDED_AT.timestamp() * 10**digits), "day": f"{RECORDED_AT:%Y-%m-%d}"}
+        session = replaying(
+            answered(paid(RECORDED_AT - timedelta(seconds=1), 1, digits=digits), created),
+            answered(paid(RECORDED_AT, 2, digits=digits), {"ok": True}),
+        )
+        session._bindings._began_s -= 86_400
+        return session
+
+    now = datetime.now(timezone.utc)
+    for order in ((1, 2), (2, 1)):
+        session = recorded()
+        for number in order:
+            session.match(paid(now, number))
+    # An app that uses what it was given finds the call as it is, and no other time of the run stands for it.
+    session = recorded()
+    session.match(paid(RECORDED_AT, 2))
+    missed(recorded(), paid(now - timedelta(minutes=1), 2))
+    # Of a finer time that is not met by chance: the app was given it.
+    missed(recorded(digits=3), paid(now, 2, digits=3))
+
+
 HOUR = timedelta(hours=1)
 
 
