@@ -613,6 +613,12 @@ def body_readings(data: bytes, coding: str) -> Iterator[tuple[bytes, str]]:
             yield inner, "gzip"
             return
     plain = look_into(data, encoding) if encoding else data
+    if encoding and plain is not None and plain.startswith(GZIP_MAGIC):
+        # A file that is compressed itself, and is compressed once more to be sent.
+        inner = look_into(data, f"gzip, {encoding}")
+        if inner is not None:
+            yield inner, f"gzip, {encoding}"
+            return
     if plain is not None:
         yield plain, encoding
         return

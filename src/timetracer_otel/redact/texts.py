@@ -10,6 +10,7 @@ from collections.abc import Collection
 from itertools import chain
 from typing import Any, Final
 
+from timetracer_otel.redact.content_encoding import OpaqueError
 from timetracer_otel.redact.nested import COMPRESSED, inflated
 from timetracer_otel.types import HeaderMap, RecordedError
 
@@ -171,8 +172,15 @@ def joined(texts: list[str], raw: list[bytes]) -> bytes:
     lines = data.decode("latin-1")
     if "\nx" in lines or "\x1f" in lines or data[:1] in _COMPRESSED:
         # What is compressed is searched as it is when decompressed.
-        data = b"\n".join([data, *(content for one in raw if (content := inflated(one)) is not None)])
+        data = b"\n".join([data, *(content for one in raw if (content := _content_of(one)) is not None)])
     return data
+
+
+def _content_of(value: bytes) -> bytes | None:
+    try:
+        return inflated(value)
+    except OpaqueError:
+        return None
 
 
 def may_be_documents(values: list[Any]) -> bool:

@@ -6,18 +6,25 @@ import base64
 import gzip
 import json
 import pickle
+import secrets
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from tests.unit.session.test_secret_book import Ended
+from timetracer_otel.config import TraceConfig
+from timetracer_otel.constants import EventType
 from timetracer_otel.match.signature import Signer
 from timetracer_otel.redact.nested import with_texts_of_pickle
 from timetracer_otel.redact.pseudonymiser import Pseudonymiser
 from timetracer_otel.redact.pseudonyms import Pseudonyms
 from timetracer_otel.redact.redactor import Redactor
+from timetracer_otel.session.events import EventMaker
 from timetracer_otel.session.secret_book import SecretBook
+from timetracer_otel.types import Call, DependencyEvent, EventResult
 
 SECRET = "h3WdZq7Kx9tNb5uR"
 
@@ -43,6 +50,12 @@ NESTED: dict[str, Callable[[str], Any]] = {
     "a dictionary in json": lambda s: json.dumps({"kwargsrepr": str({"password": s})}),
     "in double quotes": lambda s: f'work(password="{s}")',
 }
+
+
+def recorded(maker: EventMaker, reply: Any) -> DependencyEvent:
+    """The event of a command that was answered by a reply."""
+    call = Call("redis", EventType.REDIS, "GET", "redis://h:1/0", args=["GET", "k"])
+    return maker.event(Ended(call, EventResult(reply=reply)), None, 0.0, 1.0)
 
 
 def contents(value: Any) -> bytes:
@@ -96,6 +109,53 @@ def test_what_a_pickle_holds_can_still_be_read() -> None:
             pickle.dumps(value, protocol), lambda text, _: text * 300 if text == "ada" else text
         )
         assert pickle.loads(longer) == value | {"user": "ada" * 300}
+
+
+BOMBS: dict[str, Callable[[str], bytes]] = {
+    "zlib": lambda s: zlib.compress(json.dumps({"password": s, "rest": "0" * (2 << 20)}).encode()),
+    "gzip": lambda s: gzip.compress(json.dumps({"password": s, "rest": "0" * (2 << 20)}).encode(), mtime=0),
+    "within a pickle": lambda s: pickle.dumps({"password": "x", "data": BOMBS["zlib"](s)}),
+    "within another": lambda s: zlib.compress(BOMBS["gzip"](s)),
+}
+
+
+@pytest.mark.parametrize("place", BOMBS)
+def test_a_value_that_packs_too_well_to_be_looked_into_is_not_kept(place: str) -> None:
+    value = BOMBS[place](SECRET)
+    made = contents(redacted(["SET", "k", value])[2])
+    assert b"too long to be looked into" in made
+    assert len(made) < 300
+    signer = Signer(Redactor())
+    one, same, other = (
+        signer.arguments_hash("redis", signer.redacted_arguments("redis", ["SET", "k", BOMBS[place](text)]))
+        for text in (SECRET, SECRET, "a8Kq" + SECRET[4:])
+    )
+    assert one == same != other
+
+
+def test_a_reply_with_such_a_value_is_no_answer() -> None:
+    maker = EventMaker(TraceConfig(), Redactor())
+    for reply, is_kept in ((b"plain", True), (BOMBS["zlib"](SECRET), False)):
+        event = recorded(maker, {"replies": [reply]})
+        assert (event.result.reply == {"replies": [reply]}) is is_kept
+        assert (event.not_replayable is None) is is_kept
+        read = maker.anew(
+            replace(event, not_replayable=None, result=replace(event.result, reply={"replies": [reply]}))
+        )
+        assert (read.not_replayable is None) is is_kept
+
+
+def test_what_would_pack_too_well_without_its_secret_is_not_kept_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pseudonyms, "of", lambda self, secret, **_: "0" * len(secret))
+    value = zlib.compress(json.dumps({"password": secrets.token_hex(60_000), "rest": "0" * (5 << 20)}).encode())
+    assert b"too long to be looked into" in redacted(value)
+
+
+def test_a_compressed_file_that_is_sent_compressed_is_looked_into() -> None:
+    file = gzip.compress(json.dumps({"password": SECRET}).encode(), mtime=0)
+    headers = ((b"content-type", b"application/json"), (b"content-encoding", b"gzip"))
+    made = Redactor().body(gzip.compress(file, mtime=0), headers).data
+    assert json.loads(gzip.decompress(gzip.decompress(made))) == {"password": "[REDACTED]"}
 
 
 def test_what_is_no_whole_document_stays() -> None:
