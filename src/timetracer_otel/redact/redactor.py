@@ -28,6 +28,7 @@ from timetracer_otel.redact.content_encoding import (
     look_into,
 )
 from timetracer_otel.redact.judgement import Judgement, Masks, is_escaped
+from timetracer_otel.redact.msgpacked import MSGPACK, is_msgpack, msgpack_edits
 from timetracer_otel.redact.nested import (
     COMPRESSED,
     PICKLE,
@@ -175,6 +176,9 @@ class Redactor:
         self._fields = (FIRST_FIELDS if first else SECRET_FIELDS) | more
         self._query = (FIRST_QUERY if first else SECRET_QUERY) | more
         self._json_keys = json_key_pattern(self._fields)
+        encoded = (name.encode("utf-8", "surrogatepass") for name in self._fields)
+        self._names_apart = tuple(name for name in encoded if not may_hold_assignment(name))
+        """The names that `may_hold_assignment` does not look for."""
         self._open_fields = OpenNames(self._fields)
         self._open_headers: set[bytes] = set()
         """Names of headers that have no secrets, as they were written. Clients have few, and repeat them."""
@@ -440,6 +444,8 @@ class Redactor:
             self._note_body(data)
         if kind.is_form:
             return list(form_edits(data, self._fields, self._replacing))
+        if kind.is_msgpack:
+            return self._edits_of_msgpack(data)
         if kind.is_multipart:
             if not kind.boundary:
                 return []
@@ -504,6 +510,8 @@ class Redactor:
         data = value if type(value) is bytes else value.encode("utf-8", "surrogatepass")
         if type(value) is bytes and data.startswith(_DOCUMENTS):
             return self._packed_document(data)
+        if type(value) is bytes and data[:1] in MSGPACK and (packed_edits := self._edits_of_msgpack(data)):
+            return apply_edits(data, packed_edits)
         edits = self._edits_of_json(data) if data[:1] in _BRACKETS else []
         if not edits and gives_quoted(data.decode("latin-1")):
             # Python shows an object with braces, too.
@@ -517,9 +525,26 @@ class Redactor:
         made = with_content_changed(data, self._document)
         if made is not None:
             return made
-        if not data.startswith(PICKLE) or not may_hold_assignment(data):
+        if not data.startswith(PICKLE) or not self._may_hold_names(data):
             return data
         return with_texts_of_pickle(data, self._pickled)
+
+    def _edits_of_msgpack(self, data: bytes) -> list[Edit]:
+        if not self._may_hold_names(data):
+            return []
+        return msgpack_edits(
+            data,
+            lambda leaf: leaf if type(leaf) is int else self._document(leaf),
+            self._fields,
+            lambda item, name: self.secret(item, name),
+        )
+
+    def _may_hold_names(self, data: bytes) -> bool:
+        """Whether a secret name may stand in a document that is no text."""
+        if may_hold_assignment(data):
+            return True
+        lowered = data.lower()
+        return any(name in lowered for name in self._names_apart)
 
     def _pickled(self, text: str | bytes, name: str | bytes | None) -> str | bytes:
         plain = name.decode("latin-1") if isinstance(name, bytes) else name
@@ -554,6 +579,7 @@ class _Media(NamedTuple):
     is_code: bool
     is_script: bool
     is_no_text: bool
+    is_msgpack: bool
     boundary: bytes
 
 
@@ -571,6 +597,7 @@ def _media(content_type: bytes) -> _Media:
         name in _TEXTS,
         b"script" in name or b"graphql" in name,
         name.startswith(_WITHOUT_TEXT),
+        is_msgpack(name),
         multipart_boundary(content_type),
     )
 

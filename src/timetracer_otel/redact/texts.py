@@ -6,11 +6,13 @@ column, and what is judged by its type alone is not looked at one by one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from itertools import chain
 from typing import Any, Final
 
 from timetracer_otel.redact.content_encoding import OpaqueError
+from timetracer_otel.redact.msgpacked import MSGPACK
 from timetracer_otel.redact.nested import COMPRESSED, inflated
 from timetracer_otel.types import HeaderMap, RecordedError
 
@@ -201,7 +203,9 @@ def may_be_documents(values: list[Any]) -> bool:
     text: str = "\n".join(values) if is_text else b"\n".join(values).decode("latin-1")
     if text[:1] in _BRACKETS or "\n{" in text or "\n[" in text or gives_quoted(text):
         return True
-    return not is_text and (values[0][:1] in _BEGINNINGS or "\x80" in text or "\x1f" in text or "\nx" in text)
+    if is_text:
+        return False
+    return values[0][:1] in _BEGINNINGS or "\x1f" in text or "\nx" in text or _BINARY_LINE.search(text) is not None
 
 
 def gives_quoted(text: str) -> bool:
@@ -222,5 +226,7 @@ def gives_in_single_quotes(text: str) -> bool:
     return False
 
 
-_BEGINNINGS: Final = frozenset({b"{", b"[", b"\x80", b"x", b"\x1f"})
-"""Of JSON, pickles, zlib and gzip."""
+_BEGINNINGS: Final = frozenset({b"{", b"[", b"\x80", b"x", b"\x1f"}) | MSGPACK
+"""Of JSON, pickles, zlib, gzip and msgpack."""
+_BINARY_LINE: Final = re.compile("\n[\x80-\x9f\xdc-\xdf]")
+"""How one begins that is a pickle or msgpack."""

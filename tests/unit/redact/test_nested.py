@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import msgpack  # type: ignore[import-untyped,unused-ignore]
 import pytest
 
 from tests.unit.session.test_secret_book import Ended
@@ -24,13 +25,16 @@ from timetracer_otel.redact.pseudonyms import Pseudonyms
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.session.events import EventMaker
 from timetracer_otel.session.secret_book import SecretBook
-from timetracer_otel.types import Call, DependencyEvent, EventResult
+from timetracer_otel.types import BodySnapshot, Call, DependencyEvent, EventResult
 
 SECRET = "h3WdZq7Kx9tNb5uR"
 
 
+RULES = Redactor("default", ["ssn"])
+
+
 def redacted(value: Any) -> Any:
-    return Pseudonymiser(Redactor(), Pseudonyms()).value(value)
+    return Pseudonymiser(RULES, Pseudonyms()).value(value)
 
 
 NESTED: dict[str, Callable[[str], Any]] = {
@@ -44,6 +48,14 @@ NESTED: dict[str, Callable[[str], Any]] = {
     "gzip": lambda s: gzip.compress(json.dumps({"password": s}).encode(), mtime=0),
     "base64 in json": lambda s: json.dumps({"body": base64.b64encode(json.dumps({"token": s}).encode()).decode()}),
     "url's base64": lambda s: json.dumps(["", base64.urlsafe_b64encode(json.dumps([{"jwt": s}]).encode()).decode()]),
+    "msgpack": lambda s: msgpack.packb({"user": "ada", "password": s, "n": 1}),
+    "bytes in msgpack": lambda s: msgpack.packb([1, {"token": s.encode(), "at": 1.5}]),
+    "a list in msgpack": lambda s: msgpack.packb({"of": {"password": [s, "x1"]}, "n": None}),
+    "json in msgpack": lambda s: msgpack.packb([json.dumps({"token": s}), b"x"]),
+    "msgpack in msgpack": lambda s: msgpack.packb(["token", msgpack.packb({"jwt": s})]),
+    "compressed msgpack": lambda s: zlib.compress(msgpack.packb({"password": s})),
+    "an own name in a pickle": lambda s: pickle.dumps({"ssn": s}),
+    "an own name in msgpack": lambda s: msgpack.packb({"ssn": s}),
     "an object": lambda s: f"Login(user='ada', password='{s}')",
     "a dictionary": lambda s: f"work({{'password': '{s}'}})",
     "a quoted text": lambda s: f"""work("password='{s}'")""",
@@ -83,7 +95,7 @@ class TestNestedDocuments:
             assert len(contents(one)) == len(contents(value)), "what stands beside it is as it was"
 
     def test_calls_that_differ_in_it_are_equal(self, place: str) -> None:
-        signer = Signer(Redactor())
+        signer = Signer(RULES)
         one, other, third = (
             signer.arguments_hash("redis", signer.redacted_arguments("redis", ["SET", "k", NESTED[place](text)]))
             for text in (SECRET, "a8Kq" + SECRET[4:], "longer" + SECRET)
@@ -158,6 +170,43 @@ def test_a_compressed_file_that_is_sent_compressed_is_looked_into() -> None:
     assert json.loads(gzip.decompress(gzip.decompress(made))) == {"password": "[REDACTED]"}
 
 
+def test_what_msgpack_holds_can_still_be_read() -> None:
+    old = msgpack.packb({b"password": SECRET.encode(), b"x": 1}, use_bin_type=False)
+    value = {"password": {"value": SECRET, "ttl": 60}, "token": [7_654_321, None], 5: "x" * 300, "at": 1.5}
+    wide = b"\x84\xa5token\xce\x00\x01\x86\xa0\xa1n\xcd\x00\x07\xa1f\xca\x3f\x80\x00\x00\xa3ext\xd4\x05\x00"
+    for data in (old, msgpack.packb(value), wide):
+        before, made = (
+            msgpack.unpackb(one, strict_map_key=False, unicode_errors="surrogateescape")
+            for one in (data, redacted(data))
+        )
+        assert SECRET not in repr(made)
+        for name in before:
+            assert (made[name] == before[name]) is (name not in ("password", "token"))
+    assert made["token"] != 100_000
+    # Whatever is no secret is written as it was.
+    assert redacted(wide)[-16:] == wide[-16:]
+
+
+def test_a_known_secret_of_another_length_leaves_msgpack_whole() -> None:
+    rules = Redactor("default")
+    book = SecretBook(rules, Signer(rules))
+    book.pseudonyms.set(SECRET, "short")
+    value = msgpack.packb({"note": f"of {SECRET}", "n": [1, SECRET.encode()]})
+    expected = {"note": "of short", "n": [1, b"short"]}
+    assert msgpack.unpackb(book.occurrences.value([value])[0]) == expected
+    lines = ((b"content-type", b"application/vnd.msgpack"),)
+    assert msgpack.unpackb(book.body(BodySnapshot(captured=True, data=value), lines).data) == expected
+
+
+def test_a_body_of_msgpack_is_looked_into() -> None:
+    data = msgpack.packb({"user": "ada", "password": SECRET})
+    for media in (b"application/msgpack", b"application/x-msgpack; v=1", b"application/vnd.msgpack", b"a/b+msgpack"):
+        made = Redactor().body(data, ((b"Content-Type", media),)).data
+        assert msgpack.unpackb(made) == {"user": "ada", "password": "[REDACTED]"}
+        made = Pseudonymiser(Redactor(), Pseudonyms()).body(data, ((b"Content-Type", media),)).data
+        assert msgpack.unpackb(made)["password"] not in (SECRET, "[REDACTED]")
+
+
 def test_what_is_no_whole_document_stays() -> None:
     for data in (
         b"x\x9c and more",
@@ -165,6 +214,11 @@ def test_what_is_no_whole_document_stays() -> None:
         b"\x80 password \x8c",
         b"\x80\x04\x8c\xffpassword",
         b"x^2 = token",
+        msgpack.packb({"password": SECRET})[:-1],
+        msgpack.packb({"password": SECRET}) + b"x",
+        b"\x91" * 300 + b"\xa8password",
+        b"\xdf\xff\xff\xff\xff\xa8password",
+        b"\xd0\xbf token",
     ):
         assert redacted(data) == data
 
