@@ -27,6 +27,7 @@ from timetracer_otel.redact.content_encoding import (
     known_encodings,
     look_into,
 )
+from timetracer_otel.redact.echoes import echoes_in_json
 from timetracer_otel.redact.judgement import Judgement, Masks, is_escaped
 from timetracer_otel.redact.msgpacked import MSGPACK, is_msgpack, msgpack_edits
 from timetracer_otel.redact.nested import (
@@ -290,6 +291,10 @@ class Redactor:
         edits = list(json_edits(data, self._json_keys, self._replacing))
         if self._first:
             return edits
+        if b'"input"' in data and b'"loc"' in data:
+            # A key of a document may stand for any step of a path.
+            paths = [path for path in echoes_in_json(data, self._is_secret_anywhere) if "*" not in path]
+            edits = apart([*edits, *json_path_edits(data, paths, self._replacing)])
         quoted = _gives_quoted(data) and may_hold_assignment(data)
         text = data.decode("latin-1")
         # To look for the rare characters first takes a tenth of the time.
@@ -319,6 +324,10 @@ class Redactor:
             if made != plain:
                 edits.append(Edit(start, stop, json.dumps(made, ensure_ascii=inner.isascii()).encode()))
         return apart(edits)
+
+    def _is_secret_anywhere(self, name: str) -> bool:
+        """Whether a name is that of a secret field, header or parameter."""
+        return name in self._fields or name in self._headers or name in self._query
 
     def _code(self, text: str) -> str:
         data = text.encode("utf-8", "surrogatepass")
