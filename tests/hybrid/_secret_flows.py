@@ -8,6 +8,7 @@ come in another order.
 from __future__ import annotations
 
 import base64
+import hashlib
 import hmac
 import json
 import os
@@ -209,6 +210,123 @@ def tenants_configured(web: httpx.Client, is_replay: bool) -> Any:
     return dict(
         sorted((name, told(web.get("/configured", headers=bearer(tokens[name])))["tenant"]) for name in asked)
     )
+
+
+def mac_of(key: str, text: str) -> str:
+    return hmac.new(key.encode(), text.encode(), "sha256").hexdigest()
+
+
+def in_turn(is_replay: bool) -> tuple[str, ...]:
+    """Two tenants. In the replay they come in the other order."""
+    return ("b", "a") if is_replay else ("a", "b")
+
+
+@flow
+def signed_by_header(web: httpx.Client, is_replay: bool) -> Any:
+    key = told(web.get("/signing"))["a"]["signing_key"]
+    texts = ["one", "two"]
+    return [
+        told(web.get("/signed/by/header", params={"text": text}, headers={"X-Signature": mac_of(key, text)}))
+        for text in (reversed(texts) if is_replay else texts)
+    ]
+
+
+@flow
+def signed_by_body(web: httpx.Client, is_replay: bool) -> Any:
+    keys = told(web.get("/signing"))
+    found = {}
+    for tenant in in_turn(is_replay):
+        made = {"text": f"to {tenant}", "mac": mac_of(keys[tenant]["signing_key"], f"to {tenant}")}
+        answer = told(web.post("/signed/by/body", json=made))
+        found[tenant] = answer["tenant"], answer["mac"] == made["mac"]
+    return dict(sorted(found.items()))
+
+
+@flow
+def signed_by_rsa(web: httpx.Client, is_replay: bool) -> Any:
+    key = load_pem_private_key(told(web.get("/signing"))["rsa"]["private_key"].encode(), None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    proof = base64.b64encode(key.sign(b"hello", padding.PKCS1v15(), SHA256())).decode()
+    return told(web.post("/signed/by/rsa", json={"text": "hello", "proof": proof}))["ok"]
+
+
+@flow
+def asserted(web: httpx.Client, is_replay: bool) -> Any:
+    key = told(web.get("/signing"))["rsa"]["private_key"]
+    found = []
+    for name in ("ada", "bob"):
+        now = int(time.time())
+        claims = {
+            "iss": "app",
+            "sub": name,
+            "aud": "upstream",
+            "iat": now,
+            "exp": now + 60,
+            "jti": os.urandom(8).hex(),
+        }
+        form = {
+            "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
+            "assertion": jwt.encode(claims, key, "RS256"),
+        }
+        given = told(web.post("/asserted", data=form))
+        found.append(told(web.get("/me", headers=bearer(given["access_token"]))))
+    return found
+
+
+@flow
+def bucket_polled(web: httpx.Client, is_replay: bool) -> Any:
+    found = []
+    for second in range(3):
+        date = f"20260101T00000{second}Z" if not is_replay else f"20260202T00000{second}Z"
+        signature = hmac.new(SIGNING_KEY.encode(), date.encode(), "sha256").hexdigest()
+        credential = f"AKIAQ4UB2LTSEXAMPLE7/{date[:8]}/eu-1/s3/aws4_request"
+        value = f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host;x-amz-date, Signature={signature}"
+        found.append(told(web.get("/bucket", headers={"Authorization": value, "X-Amz-Date": date})))
+    return [[each["known"], each["reads"] - found[0]["reads"]] for each in found]
+
+
+@flow
+def tenants_signing(web: httpx.Client, is_replay: bool) -> Any:
+    keys = told(web.get("/signing"))
+    return dict(
+        sorted(
+            (
+                name,
+                told(
+                    web.get("/signed/by/header", headers={"X-Signature": mac_of(keys[name]["signing_key"], "hello")})
+                ),
+            )
+            for name in in_turn(is_replay)
+        )
+    )
+
+
+@flow
+def tenants_signing_urls(web: httpx.Client, is_replay: bool) -> Any:
+    keys = told(web.get("/signing"))
+    return dict(
+        sorted(
+            (name, told(web.get("/signed/by/query", params={"sig": mac_of(keys[name]["signing_key"], "hello")})))
+            for name in in_turn(is_replay)
+        )
+    )
+
+
+@flow
+def tenants_signing_tokens(web: httpx.Client, is_replay: bool) -> Any:
+    keys = told(web.get("/signing"))
+    tokens = {name: jwt.encode({"sub": name}, keys[name]["signing_key"], "HS256") for name in ("a", "b")}
+    return dict(
+        sorted((name, told(web.get("/self/issued", headers=bearer(tokens[name])))) for name in in_turn(is_replay))
+    )
+
+
+@flow
+def sealed_by_word_opened(web: httpx.Client, is_replay: bool) -> Any:
+    given = told(web.get("/sealed/by/word"))
+    content = base64.b64decode(given["content"])
+    key = hashlib.pbkdf2_hmac("sha256", given["passphrase"].encode(), content[:16], 10)
+    return AESGCM(key).decrypt(content[16:28], content[28:], None).decode()
 
 
 def main(phase: str, folder: str, upstream: str) -> None:

@@ -13,15 +13,19 @@ from tests.servers._process import ServerProcess
 
 REPLAYED = (
     *("oauth", "csrf", "cookies", "digest", "presigned", "pages", "jwt_read", "base64_keys", "pem_keys"),
-    *("number", "object_", "tenants"),
+    *("number", "object_", "tenants", "signed_by_header", "signed_by_body", "signed_by_rsa", "asserted"),
+    *("bucket_polled", "tenants_signing_tokens"),
 )
 _NOT_GENUINE = "was asked whether a pseudonym is genuine"
 REFUSED = {
     **dict.fromkeys(("jwt_verified", "bcrypt_checked", "password_hash_checked", "signed_cookie"), _NOT_GENUINE),
     **dict.fromkeys(("sealed_text_opened", "sealed_by_aes_opened"), _NOT_GENUINE),
     **dict.fromkeys(("webhook_verified", "hash_under_no_name_checked"), _NOT_GENUINE),
-    # Nothing tells whose token is whose.
-    "tenants_configured": "Several recorded calls match",
+    "sealed_by_word_opened": _NOT_GENUINE,
+    # Nothing tells whose token, or whose signature, is whose.
+    **dict.fromkeys(
+        ("tenants_configured", "tenants_signing", "tenants_signing_urls"), "Several recorded calls match"
+    ),
 }
 
 

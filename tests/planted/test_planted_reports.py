@@ -11,12 +11,15 @@ import pytest
 
 from tests import children, forks
 from tests.children import ROOT
+from tests.examples import drawn
 from tests.planted.answering import PLACES
 from tests.planted.http_places import Upstream
 from tests.planted.secrets import FORMS, plain, traces
 from tests.planted.test_planted_secrets import unpacked
 from tests.verify import _services
 from tests.verify._services import Request, free_port, record, verify
+from timetracer_otel.cassette import read_cassette
+from timetracer_otel.cli import main
 
 _OTHERS = 500
 """The number of the first secret of a replay."""
@@ -46,14 +49,28 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 class TestVerify:
-    def test_what_differs_is_told_without_secrets(self, folder: Path) -> None:
-        port = free_port()
+    @pytest.mark.parametrize("kind", drawn([["recorded", "scrubbed"]], "what is verified"))
+    def test_what_differs_is_told_without_secrets(
+        self, folder: Path, kind: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        port, cassettes = free_port(), folder / kind
         command = [*forks.python(), "-m", "tests.planted.answering", str(port)]
-        record(command, port, [Request("GET", f"/{place}") for place in PLACES], folder / "cassettes")
-        assert found_in(files_in(folder)) == []
-        done = verify(
-            folder / "cassettes", command, "--junit-xml", str(folder / "junit.xml"), PLANTED_FIRST=str(_OTHERS)
-        )
+        redact = "off" if kind == "scrubbed" else "default"
+        record(command, port, [Request("GET", f"/{place}") for place in PLACES], cassettes, TIMETRACER_REDACT=redact)
+        if kind == "scrubbed":
+            assert len(found_in(files_in(cassettes))) > 20
+            assert (main(["audit", str(cassettes), "--json"]), main(["scrub", str(cassettes)])) == (1, 0)
+            assert (main(["list", "--dir", str(cassettes)]), main(["audit", str(cassettes)])) == (0, 0)
+            for path in sorted(map(str, cassettes.rglob("*.msgpack")))[::3]:
+                outputs = [["show", path], ["show", path, "--json"], ["export", "--to", "har", path]]
+                if read_cassette(path).events:
+                    outputs.append(["show", path, "--event", "1"])
+                assert {main(arguments) for arguments in outputs} == {0}
+            said = "".join(capsys.readouterr())
+            assert len(said) > 10_000
+            assert found_in(said.encode()) == []
+        assert found_in(files_in(cassettes)) == []
+        done = verify(cassettes, command, "--junit-xml", str(folder / "junit.xml"), PLANTED_FIRST=str(_OTHERS))
         assert done.returncode == 1, done.stderr
         told = done.stdout + done.stderr
         # Other secrets are no difference. What differs is a number in each of five answers.
@@ -64,7 +81,7 @@ class TestVerify:
 
     def test_what_a_service_says_that_does_not_start_is_told_without_secrets(self, folder: Path) -> None:
         said = f"token: {plain(1)}, password='{plain(2)}', {FORMS['address'](3)} {FORMS['github'](4)}"
-        done = verify(folder / "cassettes", [sys.executable, "-c", f"raise SystemExit({said!r})"])
+        done = verify(next(folder.iterdir()), [sys.executable, "-c", f"raise SystemExit({said!r})"])
         assert done.returncode == 1, done.stdout
         assert "Its output:\n    token: " in done.stderr
         assert found_in((done.stdout + done.stderr).encode()) == []

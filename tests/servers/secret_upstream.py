@@ -22,8 +22,9 @@ import itsdangerous
 import jwt
 from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
 from werkzeug.security import generate_password_hash
 
 from tests.servers._serving import serve
@@ -177,6 +178,65 @@ class _Upstream(BaseHTTPRequestHandler):
     def _signed(self) -> None:
         session = itsdangerous.URLSafeTimedSerializer(SIGNING_KEY).dumps({"user": 7})
         self._say({}, headers={"Set-Cookie": f"session={session}; Path=/"})
+
+    def _signing(self) -> None:
+        """Keys to sign by: one for each of two tenants, and a pair."""
+        made: dict[str, Any] = {}
+        for tenant in ("a", "b"):
+            key = secrets.token_urlsafe(32)
+            _given[f"key of {tenant}"] = key
+            made[tenant] = {"signing_key": key}
+        pair = rsa.generate_private_key(65537, 2048)
+        _given["public key"] = pair.public_key()
+        form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        self._say({**made, "rsa": {"private_key": pair.private_bytes(*form).decode()}})
+
+    def _signer_of(self, text: str, mac: str | None) -> str | None:
+        """Whose key has signed a text."""
+        for tenant in ("a", "b"):
+            key = _given[f"key of {tenant}"]
+            if mac == hmac.new(key.encode(), text.encode(), "sha256").hexdigest():
+                return tenant
+        return None
+
+    def _signed_by_header(self) -> None:
+        self._say({"tenant": self._signer_of(self.query.get("text", "hello"), self.headers["x-signature"])})
+
+    def _signed_by_query(self) -> None:
+        self._say({"tenant": self._signer_of("hello", self.query["sig"])})
+
+    def _signed_by_body(self) -> None:
+        self._say({"tenant": self._signer_of(self.given["text"], self.given["mac"]), "mac": self.given["mac"]})
+
+    def _signed_by_rsa(self) -> None:
+        form = padding.PKCS1v15(), SHA256()
+        _given["public key"].verify(base64.b64decode(self.given["proof"]), self.given["text"].encode(), *form)
+        self._say({"ok": True, "receipt": secrets.token_hex(8)})
+
+    def _asserted(self) -> None:
+        """RFC 7523: a token for an assertion that the client has signed itself."""
+        claims = jwt.decode(self.form["assertion"], _given["public key"], ["RS256"], audience="upstream")
+        self._say({"access_token": _give(secrets.token_urlsafe(32), claims["sub"]), "expires_in": 60})
+
+    def _self_issued(self) -> None:
+        """Tenants that sign their own tokens, by their own keys."""
+        token = self.headers["authorization"].removeprefix("Bearer ")
+        sub = jwt.decode(token, options={"verify_signature": False})["sub"]
+        self._say({"tenant": jwt.decode(token, _given[f"key of {sub}"], ["HS256"])["sub"]})
+
+    def _bucket(self) -> None:
+        """As AWS signature version 4: of the time and the path, by the key whose identity stands beside it."""
+        told = re.search(r"Credential=([^/]+)/.*Signature=(\w+)", self.headers["authorization"])
+        _given["reads"] = _given.get("reads", 0) + 1
+        ours = hmac.new(SIGNING_KEY.encode(), self.headers["x-amz-date"].encode(), "sha256").hexdigest()
+        assert told is not None
+        self._say({"by": told[1], "known": told[2] == ours, "reads": _given["reads"]})
+
+    def _sealed_by_word(self) -> None:
+        word, salt, nonce = secrets.token_urlsafe(24), secrets.token_bytes(16), secrets.token_bytes(12)
+        key = hashlib.pbkdf2_hmac("sha256", word.encode(), salt, 10)
+        content = base64.b64encode(salt + nonce + AESGCM(key).encrypt(nonce, b"hello", None)).decode()
+        self._say({"passphrase": word, "content": content})
 
     def _number(self) -> None:
         number = secrets.randbelow(900_000) + 100_000

@@ -19,6 +19,7 @@ from datetime import datetime, timezone
 from functools import cache
 from typing import Any, NamedTuple
 
+from timetracer_otel.match.credentials import callers_named, is_signature_header
 from timetracer_otel.match.leaves import Leaves, leaves_of, texts_of
 from timetracer_otel.match.renaming import renamed
 from timetracer_otel.match.rules import EVERYTHING, MatchRules, without
@@ -52,7 +53,7 @@ from timetracer_otel.types import (
     RequestSnapshot,
 )
 
-__all__ = ["Pair", "Variables", "answer_texts", "is_given_back", "run_of", "variables_of"]
+__all__ = ["Pair", "Variables", "answer_texts", "is_given_back", "run_of", "variables_of", "what_it_gives"]
 
 SLACK_S = 2.0
 """How far outside the run a time may lie: the app takes a time shortly before its recording begins."""
@@ -127,6 +128,8 @@ class Variables:
         """The events whose compared parts hold a value, times apart."""
         self._reckoned: dict[str, _Reckoned] = {}
         """Times outside the run that the app may have reckoned from one within it."""
+        self._read_from_clock: set[str] = set()
+        """Times that were given, and that a call holds which was made just then."""
         self._everywhere: dict[str, set[int]] = defaultdict(set)
         self._texts: dict[str, str] = {}
         """Each variable as it stands where it was found first."""
@@ -178,6 +181,8 @@ class Variables:
             # It stands in an answer of the app alone.
             began, ended = self.windows[0]
             reckoned = _Reckoned(began + SLACK_S, ended - SLACK_S)
+        if pair.recorded in self._read_from_clock:
+            began_s = now_s
         if reckoned is None:
             return 0.0 if within(pair.instant, [(began_s - SLACK_S, now_s + SLACK_S)]) else None
         moved_s = pair.instant.at_s - pair.before.at_s
@@ -236,11 +241,7 @@ class Variables:
                 if kind is not None:
                     names.setdefault(value.value, f"{len(names)}" if kind != TIME else TIME)
             texts.append(replaced(pieces, lambda value: names.get(value.value)))
-        result = renamed(event.result, self.parsed, lambda value: names.get(value.value))
-        headers = {name: value for name, value in result.headers.items() if name.lower() not in _NOT_GIVEN}
-        reply = without(result.reply, _TIMINGS) if isinstance(result.reply, dict) else result.reply
-        body = (result.body.data, result.body.end, result.body.error) if result.body is not None else None
-        answer = (result.status, headers, reply, result.error, result.exception, body, event.not_replayable)
+        answer = what_it_gives(event, renamed(event.result, self.parsed, lambda value: names.get(value.value)))
         return hashlib.sha256(repr((self._leaves[id(event)].outline, texts, answer)).encode()).hexdigest()
 
     def pairs(self, event: DependencyEvent, made: Leaves) -> list[Pair] | None:
@@ -257,29 +258,42 @@ class Variables:
         return found
 
     def secrets_of(self, event: DependencyEvent) -> tuple[str, ...]:
-        """The pseudonyms in a recorded call, headers that are not compared included."""
+        """The pseudonyms in a recorded call, headers that are not compared included, and what signs it."""
         texts = _uncompared(event)
-        return tuple(value.value for text in texts for value in self._secrets_in(text))
+        headers = event.call.headers if event.call is not None else {}
+        return (
+            *(value.value for text in texts for value in self._secrets_in(text)),
+            *(text for name, text in headers.items() if is_signature_header(name)),
+        )
 
     def secret_pairs(self, event: DependencyEvent, call: Call) -> list[Pair] | None:
         """The secrets of a recorded call with those of a present one, of which all else is known to be equal; None
-        where the present one has none in the place of one.
+        where the present one has none in the place of one. Of a call that has no secret, its signatures.
         """
         found: list[Pair] = []
         made = _unredacted().redacted(call)
         before, now = (leaves_of(view, self._rules) for view in (_unredacted().recorded_view(event), made.view))
         if len(before.leaves) != len(now.leaves):
             return None
+        headers = dict(event.call.headers.items()) if event.call is not None else {}
         sides = [(one.text, other.text) for one, other in zip(before.leaves, now.leaves, strict=True)]
-        for name, value in (event.call.headers if event.call is not None else {}).items():
-            sides.append((value, made.headers.get(name.lower(), "")))
+        for name, value in headers.items():
+            sides += _credentials(value, made.headers.get(name.lower(), ""))
         for recorded, present in sides:
             pieces = self.parsed(recorded)
             if not any(value.kind == SECRET for value in values_in(pieces)):
                 continue
             if not _fit(pieces, present, found, self._kind_beside_secrets, is_named=True):
                 return None
-        return [pair for pair in found if pair.kind == SECRET]
+        secrets = [pair for pair in found if pair.kind == SECRET]
+        if secrets:
+            return secrets
+        for name, value in headers.items():
+            if not is_signature_header(name):
+                continue
+            if not _fit(self.parsed(value), made.headers.get(name.lower(), ""), found, self.kind_of):
+                return None
+        return [pair for pair in found if pair.kind != TIME]
 
     def _kind_beside_secrets(self, value: Value) -> str | None:
         return SECRET if value.kind == SECRET else self.kind_of(value)
@@ -337,7 +351,11 @@ class Variables:
         called_s = self.windows[0 if self.is_own(event) else -1][0] + SLACK_S + event.start_offset_ms / 1000
         for name, value in beside.items():
             self._texts.setdefault(name, value.raw)
-            if name not in self.known:
+            if name in self.known and name not in self.fresh:
+                if TIME in self.kinds and _is_read_from_clock(value, called_s):
+                    self.fresh[name] = TIME
+                    self._read_from_clock.add(name)
+            elif name not in self.known:
                 kind = self.kind_if_fresh(value, called_s)
                 if kind is not None and (kind in (TIME, SECRET) or name not in held_by_server):
                     self.fresh[name] = kind
@@ -403,6 +421,18 @@ class Variables:
         return kind if kind in self.kinds else None
 
 
+def _is_read_from_clock(value: Value, called_s: float) -> bool:
+    """Whether a time may be that of the call which holds it, although an answer or the incoming request gave it.
+
+    A server and the app write the same second, or day, where they look at their clocks one after the other. Of a
+    finer time that is not met by chance. An app that uses what it was given has the recorded time in each run, and
+    such a call is found as it is.
+    """
+    if value.instant is None or value.instant.lasts_s < 1.0:
+        return False
+    return within(value.instant, [(called_s - SLACK_S, called_s + SLACK_S)])
+
+
 def _fit(
     pieces: Sequence[Piece],
     text: str,
@@ -451,6 +481,14 @@ def _held(
     return None if kind == TIME and held[0].instant is None else held
 
 
+def _credentials(recorded: str, present: str) -> list[tuple[str, str]]:
+    """Two values of a header in pieces, of which those that say who calls are compared."""
+    before, now = callers_named(recorded), callers_named(present)
+    if before is None or now is None or len(before) != len(now):
+        return [(recorded, present)]
+    return [*zip(before, now, strict=True)]
+
+
 @cache
 def _unredacted() -> Signer:
     return Signer(Redactor("off"))
@@ -484,6 +522,14 @@ def answer_texts(result: EventResult) -> Iterator[str]:
     yield from texts_of([result.reply, result.error, result.exception])
     if result.body is not None:
         yield from texts_of(result.body.error)
+
+
+def what_it_gives(event: DependencyEvent, result: EventResult) -> tuple[Any, ...]:
+    """An answer without what says when it came: the same for two events that answer a call alike."""
+    headers = {name: value for name, value in result.headers.items() if name.lower() not in _NOT_GIVEN}
+    reply = without(result.reply, _TIMINGS) if isinstance(result.reply, dict) else result.reply
+    body = (result.body.data, result.body.end, result.body.error) if result.body is not None else None
+    return result.status, headers, reply, result.error, result.exception, body, event.not_replayable
 
 
 def is_given_back(pair: Pair) -> bool:

@@ -9,17 +9,27 @@ from __future__ import annotations
 import base64
 import binascii
 import gzip
+import hashlib
 import pickletools
 import re
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias
 
-from timetracer_otel.redact.content_encoding import GZIP_MAGIC, decode_body
+from timetracer_otel.constants import REDACTED
+from timetracer_otel.redact.content_encoding import GZIP_MAGIC, OpaqueError, decoded_bound, look_into
 from timetracer_otel.redact.splice import Edit, apply_edits
 
-__all__ = ["COMPRESSED", "PICKLE", "inflated", "json_in_base64", "with_content_changed", "with_texts_of_pickle"]
+__all__ = [
+    "COMPRESSED",
+    "PICKLE",
+    "holds_digest",
+    "inflated",
+    "json_in_base64",
+    "with_content_changed",
+    "with_texts_of_pickle",
+]
 
 PICKLE: Final = b"\x80"
 """What a pickle begins with, since protocol 2."""
@@ -34,28 +44,52 @@ Change: TypeAlias = Callable[["str | bytes", "str | bytes | None"], "str | bytes
 
 
 def inflated(value: bytes) -> bytes | None:
-    """What a value holds that is a whole file of zlib or gzip; None for any other, or one that packs too well."""
+    """What a value holds that is a whole file of zlib or gzip; None for any other.
+
+    Raises:
+        OpaqueError: It packs so well that nobody can look into it.
+    """
     if len(value) < _SHORTEST:
         return None
     if value.startswith(GZIP_MAGIC):
-        return decode_body(value, "gzip")
-    return decode_body(value, "deflate") if value[:2] in _LEVELS else None
+        return look_into(value, "gzip")
+    return look_into(value, "deflate") if value[:2] in _LEVELS else None
 
 
 def with_content_changed(value: bytes, change: Callable[[bytes], bytes]) -> bytes | None:
     """A compressed value with other content, compressed as its own was; the same object where that stays.
 
+    Nobody knows what stands in a value that packs too well to be looked into. Its digest takes its place: a call that
+    sends it is compared by that. What a call returned is no answer then (`holds_digest`).
+
     Returns:
-        None for a value that `inflated` gives none for.
+        None for a value that is not compressed.
     """
-    content = inflated(value)
-    if content is None:
-        return None
-    made = change(content)
-    if made == content:
-        return value
+    try:
+        content = inflated(value)
+        if content is None:
+            return None
+        made = change(content)
+        if made == content:
+            return value
+    except OpaqueError:
+        return _digest_of(value)
     level = _LEVELS.get(value[:2])
-    return gzip.compress(made, mtime=0) if level is None else zlib.compress(made, level)
+    packed = gzip.compress(made, mtime=0) if level is None else zlib.compress(made, level)
+    # Otherwise nobody could look into it again.
+    return packed if len(made) <= decoded_bound(len(packed)) else _digest_of(value)
+
+
+def _digest_of(value: bytes) -> bytes:
+    return _DIGEST + hashlib.sha256(value).hexdigest().encode()
+
+
+def holds_digest(raw: Iterable[bytes]) -> bool:
+    """Whether the digest of a value stands in one of these in place of the value."""
+    return any(_DIGEST in one for one in raw)
+
+
+_DIGEST: Final = f"{REDACTED} compressed, and too long to be looked into: sha256 ".encode()
 
 
 def json_in_base64(text: bytes) -> tuple[bytes, bytes | None] | None:

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote, quote_plus
 
 from timetracer_otel.redact.errors import with_leaves
+from timetracer_otel.redact.msgpacked import MSGPACK, msgpack_edits
 from timetracer_otel.redact.nested import COMPRESSED, PICKLE, with_content_changed, with_texts_of_pickle
 from timetracer_otel.redact.splice import Edit, apply_edits
 from timetracer_otel.redact.value_forms import is_distinctive
@@ -178,8 +179,8 @@ class Occurrences:
                         yield at, needle
 
     def _raw_leaf(self, value: bytes, used: set[str] | None) -> bytes:
-        """Bytes that may be a document of their own: what is compressed, and a pickle, which says how long its texts
-        are.
+        """Bytes that may be a document of their own: what is compressed, and a pickle or msgpack, which say how long
+        their texts are.
         """
         if value.startswith(COMPRESSED):
             made = with_content_changed(value, lambda content: self._raw_leaf(content, used))
@@ -187,7 +188,13 @@ class Occurrences:
                 return made
         if value.startswith(PICKLE) and self.may_be_in(value):
             value = with_texts_of_pickle(value, lambda text, _: self._leaf(text, used))
+        elif value[:1] in MSGPACK and self.may_be_in(value):
+            value = apply_edits(value, self.packed_edits(value, used))
         return self.bytes(value, used)
+
+    def packed_edits(self, data: bytes, used: set[str] | None = None) -> list[Edit]:
+        """The edits of a value in msgpack, which says how long its texts are."""
+        return msgpack_edits(data, lambda leaf: self._leaf(leaf, used))
 
     def bytes(self, data: bytes, used: set[str] | None = None) -> bytes:
         """These bytes with pseudonyms in place of secrets. The same object where there are none."""

@@ -27,7 +27,9 @@ from timetracer_otel.redact.content_encoding import (
     known_encodings,
     look_into,
 )
+from timetracer_otel.redact.echoes import echoes_in_json
 from timetracer_otel.redact.judgement import Judgement, Masks, is_escaped
+from timetracer_otel.redact.msgpacked import MSGPACK, is_msgpack, msgpack_edits
 from timetracer_otel.redact.nested import (
     COMPRESSED,
     PICKLE,
@@ -175,6 +177,9 @@ class Redactor:
         self._fields = (FIRST_FIELDS if first else SECRET_FIELDS) | more
         self._query = (FIRST_QUERY if first else SECRET_QUERY) | more
         self._json_keys = json_key_pattern(self._fields)
+        encoded = (name.encode("utf-8", "surrogatepass") for name in self._fields)
+        self._names_apart = tuple(name for name in encoded if not may_hold_assignment(name))
+        """The names that `may_hold_assignment` does not look for."""
         self._open_fields = OpenNames(self._fields)
         self._open_headers: set[bytes] = set()
         """Names of headers that have no secrets, as they were written. Clients have few, and repeat them."""
@@ -286,6 +291,10 @@ class Redactor:
         edits = list(json_edits(data, self._json_keys, self._replacing))
         if self._first:
             return edits
+        if b'"input"' in data and b'"loc"' in data:
+            # A key of a document may stand for any step of a path.
+            paths = [path for path in echoes_in_json(data, self._is_secret_anywhere) if "*" not in path]
+            edits = apart([*edits, *json_path_edits(data, paths, self._replacing)])
         quoted = _gives_quoted(data) and may_hold_assignment(data)
         text = data.decode("latin-1")
         # To look for the rare characters first takes a tenth of the time.
@@ -315,6 +324,10 @@ class Redactor:
             if made != plain:
                 edits.append(Edit(start, stop, json.dumps(made, ensure_ascii=inner.isascii()).encode()))
         return apart(edits)
+
+    def _is_secret_anywhere(self, name: str) -> bool:
+        """Whether a name is that of a secret field, header or parameter."""
+        return name in self._fields or name in self._headers or name in self._query
 
     def _code(self, text: str) -> str:
         data = text.encode("utf-8", "surrogatepass")
@@ -440,6 +453,8 @@ class Redactor:
             self._note_body(data)
         if kind.is_form:
             return list(form_edits(data, self._fields, self._replacing))
+        if kind.is_msgpack:
+            return self._edits_of_msgpack(data)
         if kind.is_multipart:
             if not kind.boundary:
                 return []
@@ -504,6 +519,8 @@ class Redactor:
         data = value if type(value) is bytes else value.encode("utf-8", "surrogatepass")
         if type(value) is bytes and data.startswith(_DOCUMENTS):
             return self._packed_document(data)
+        if type(value) is bytes and data[:1] in MSGPACK and (packed_edits := self._edits_of_msgpack(data)):
+            return apply_edits(data, packed_edits)
         edits = self._edits_of_json(data) if data[:1] in _BRACKETS else []
         if not edits and gives_quoted(data.decode("latin-1")):
             # Python shows an object with braces, too.
@@ -517,9 +534,26 @@ class Redactor:
         made = with_content_changed(data, self._document)
         if made is not None:
             return made
-        if not data.startswith(PICKLE) or not may_hold_assignment(data):
+        if not data.startswith(PICKLE) or not self._may_hold_names(data):
             return data
         return with_texts_of_pickle(data, self._pickled)
+
+    def _edits_of_msgpack(self, data: bytes) -> list[Edit]:
+        if not self._may_hold_names(data):
+            return []
+        return msgpack_edits(
+            data,
+            lambda leaf: leaf if type(leaf) is int else self._document(leaf),
+            self._fields,
+            lambda item, name: self.secret(item, name),
+        )
+
+    def _may_hold_names(self, data: bytes) -> bool:
+        """Whether a secret name may stand in a document that is no text."""
+        if may_hold_assignment(data):
+            return True
+        lowered = data.lower()
+        return any(name in lowered for name in self._names_apart)
 
     def _pickled(self, text: str | bytes, name: str | bytes | None) -> str | bytes:
         plain = name.decode("latin-1") if isinstance(name, bytes) else name
@@ -554,6 +588,7 @@ class _Media(NamedTuple):
     is_code: bool
     is_script: bool
     is_no_text: bool
+    is_msgpack: bool
     boundary: bytes
 
 
@@ -571,6 +606,7 @@ def _media(content_type: bytes) -> _Media:
         name in _TEXTS,
         b"script" in name or b"graphql" in name,
         name.startswith(_WITHOUT_TEXT),
+        is_msgpack(name),
         multipart_boundary(content_type),
     )
 
@@ -613,6 +649,12 @@ def body_readings(data: bytes, coding: str) -> Iterator[tuple[bytes, str]]:
             yield inner, "gzip"
             return
     plain = look_into(data, encoding) if encoding else data
+    if encoding and plain is not None and plain.startswith(GZIP_MAGIC):
+        # A file that is compressed itself, and is compressed once more to be sent.
+        inner = look_into(data, f"gzip, {encoding}")
+        if inner is not None:
+            yield inner, f"gzip, {encoding}"
+            return
     if plain is not None:
         yield plain, encoding
         return

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
+from timetracer_otel.redact.echoes import echoes_in_text, may_echo
 from timetracer_otel.redact.judgement import may_be_secret
 from timetracer_otel.redact.password_hashes import hash_places
 from timetracer_otel.redact.splice import apart
@@ -287,6 +288,8 @@ def _find_assigned(data: bytes, names: frozenset[str]) -> list[tuple[int, int]]:
             found.span("quoted") for found in _IDENTIFIED.finditer(data) if not _ASSIGNED.search(found[0])
         ]
         found_places += _in_sql(data, names)
+    if may_echo(data):
+        found_places += echoes_in_text(data, lambda name: name in names or name.replace("-", "_") in names)
     return apart(found_places)
 
 

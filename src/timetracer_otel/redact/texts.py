@@ -6,10 +6,13 @@ column, and what is judged by its type alone is not looked at one by one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from itertools import chain
 from typing import Any, Final
 
+from timetracer_otel.redact.content_encoding import OpaqueError
+from timetracer_otel.redact.msgpacked import MSGPACK
 from timetracer_otel.redact.nested import COMPRESSED, inflated
 from timetracer_otel.types import HeaderMap, RecordedError
 
@@ -171,8 +174,15 @@ def joined(texts: list[str], raw: list[bytes]) -> bytes:
     lines = data.decode("latin-1")
     if "\nx" in lines or "\x1f" in lines or data[:1] in _COMPRESSED:
         # What is compressed is searched as it is when decompressed.
-        data = b"\n".join([data, *(content for one in raw if (content := inflated(one)) is not None)])
+        data = b"\n".join([data, *(content for one in raw if (content := _content_of(one)) is not None)])
     return data
+
+
+def _content_of(value: bytes) -> bytes | None:
+    try:
+        return inflated(value)
+    except OpaqueError:
+        return None
 
 
 def may_be_documents(values: list[Any]) -> bool:
@@ -193,7 +203,9 @@ def may_be_documents(values: list[Any]) -> bool:
     text: str = "\n".join(values) if is_text else b"\n".join(values).decode("latin-1")
     if text[:1] in _BRACKETS or "\n{" in text or "\n[" in text or gives_quoted(text):
         return True
-    return not is_text and (values[0][:1] in _BEGINNINGS or "\x80" in text or "\x1f" in text or "\nx" in text)
+    if is_text:
+        return False
+    return values[0][:1] in _BEGINNINGS or "\x1f" in text or "\nx" in text or _BINARY_LINE.search(text) is not None
 
 
 def gives_quoted(text: str) -> bool:
@@ -214,5 +226,7 @@ def gives_in_single_quotes(text: str) -> bool:
     return False
 
 
-_BEGINNINGS: Final = frozenset({b"{", b"[", b"\x80", b"x", b"\x1f"})
-"""Of JSON, pickles, zlib and gzip."""
+_BEGINNINGS: Final = frozenset({b"{", b"[", b"\x80", b"x", b"\x1f"}) | MSGPACK
+"""Of JSON, pickles, zlib, gzip and msgpack."""
+_BINARY_LINE: Final = re.compile("\n[\x80-\x9f\xdc-\xdf]")
+"""How one begins that is a pickle or msgpack."""

@@ -19,12 +19,13 @@ from dataclasses import replace
 from itertools import islice
 from typing import NamedTuple
 
+from timetracer_otel.match.credentials import claims_of
 from timetracer_otel.match.leaves import leaves_of, mapped, texts_of
 from timetracer_otel.match.renaming import renamed
 from timetracer_otel.match.rules import MatchRules
 from timetracer_otel.match.signature import RedactedCall
 from timetracer_otel.match.values import SECRET, TIME, Value, replaced, values_in
-from timetracer_otel.match.variables import SLACK_S, Pair, Variables, is_given_back
+from timetracer_otel.match.variables import SLACK_S, Pair, Variables, is_given_back, what_it_gives
 from timetracer_otel.redact.content_encoding import decode_body, known_encodings
 from timetracer_otel.redact.redactor import content_headers
 from timetracer_otel.types import Binding, Call, DependencyEvent
@@ -79,6 +80,8 @@ class Bindings:
         self._times: dict[str, str] = {}
         """By the recorded time: the present one; empty where several are bound to it."""
         self._listed: dict[tuple[str, str], Binding] = {}
+        self._untold: set[int] = set()
+        """By identity: the events that answered, or are left, where nothing said which of them a call was."""
         self._first: dict[int, int] = {}
         """By identity of a list of the recording's: where its first event stands that no call had taken."""
 
@@ -189,7 +192,8 @@ class Bindings:
     def with_secrets(self, call: Call, events: Sequence[DependencyEvent]) -> list[DependencyEvent] | None:
         """Those of some events, which are equal to a call but for secrets, that have its secrets, which are bound.
 
-        None where several have different ones, and nothing says which of them stand for those of the call.
+        None where several have different ones, and other answers, and nothing says which of them stand for those of
+        the call.
         """
         fitting: list[tuple[DependencyEvent, list[Pair]]] = []
         for event in events:
@@ -197,9 +201,15 @@ class Bindings:
             if pairs is not None:
                 fitting.append((event, pairs))
         fitting = [each for each in fitting if self.variables.is_own(each[0])] or fitting
-        if len({frozenset(pair[:3] for pair in pairs) for _, pairs in fitting}) > 1:
-            return None
-        if fitting:
+        fitting = [each for each in fitting if all(map(_says_the_same, each[1]))] or fitting
+        fitting = [each for each in fitting if all(pair.recorded == pair.present for pair in each[1])] or fitting
+        if len({frozenset(map(_caller_of, pairs)) for _, pairs in fitting}) > 1:
+            answers = [what_it_gives(event, event.result) for event, _ in fitting]
+            if answers.count(answers[0]) < len(answers):
+                return None
+            # It makes no difference which of them answers, and none of them tells whose secret it is.
+            self._untold.update(id(event) for event, _ in fitting)
+        if fitting and id(fitting[0][0]) not in self._untold:
             self.bind(Found(*fitting[0]))
         return [event for event, _ in fitting]
 
@@ -302,6 +312,17 @@ class Bindings:
                     return None
                 most_s = max(most_s, misfit_s)
         return most_s
+
+
+def _says_the_same(pair: Pair) -> bool:
+    """Whether a secret is no token that says something else than the recorded one."""
+    return pair.kind != SECRET or claims_of(pair.recorded) == claims_of(pair.present)
+
+
+def _caller_of(pair: Pair) -> tuple[str, ...]:
+    """What a secret says of who calls. The app may sign a token anew for each call."""
+    claims = claims_of(pair.recorded) if pair.kind == SECRET and _says_the_same(pair) else None
+    return pair[:3] if claims is None else (claims,)
 
 
 _OF_A_SECRET = "(the secret of this run)"  # noqa: S105 - a text in the place of one

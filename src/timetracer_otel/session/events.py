@@ -20,7 +20,9 @@ from timetracer_otel.match.signature import Signer
 from timetracer_otel.redact import log_texts
 from timetracer_otel.redact.errors import SHORTEST_SECRET, Edit, edited, replacing
 from timetracer_otel.redact.forms import error_text, form_of
+from timetracer_otel.redact.nested import holds_digest
 from timetracer_otel.redact.redactor import RedactedBody, Redactor, headers_like, with_length
+from timetracer_otel.redact.texts import collect
 from timetracer_otel.redact.urls import split_url
 from timetracer_otel.session.base import PendingCall
 from timetracer_otel.session.secret_book import SecretBook, with_content
@@ -344,7 +346,10 @@ class EventMaker:
             form_of(signature.lib).redact_result(result, args, redactor)
         result.exception = edited(result.exception, redactor.text)
         result.error = result.error and redactor.text(result.error)
-        result.reply = redactor.value(result.reply)
+        reply = result.reply
+        result.reply = redactor.value(reply)
+        if result.reply is not reply and made.not_replayable is None and _holds_digest(result.reply):
+            made.not_replayable = _TOO_LONG
         for facts in (event.span, *event.within):
             if facts is not None:
                 facts.attributes = self._attributes(facts.attributes)
@@ -431,12 +436,15 @@ class EventMaker:
         if result.exception is not None and result.exception.unfaithful and event.not_replayable is None:
             event.not_replayable = result.exception.unfaithful
         if result.reply is not None:
+            before_all = result.reply
             try:
                 result.reply = redactor.value(result.reply)
                 check(result.reply)
             except Unencodable as error:
                 result.reply = None
                 event.not_replayable = f"its result has no faithful encoding: {error}"
+            if result.reply is not before_all and event.not_replayable is None and _holds_digest(result.reply):
+                event.not_replayable = _TOO_LONG
 
     def _secrets_of_url(self, url: str | None) -> list[tuple[str, str]]:
         """The parts of a URL that are redacted, each with its replacement. Clients quote URLs in their errors, and
@@ -569,6 +577,16 @@ def span_event_type(attributes: Mapping[str, Any]) -> EventType:
     if first_of(attributes, "http.request.method", "http.method") is not None:
         return EventType.HTTP_CLIENT
     return EventType.CUSTOM
+
+
+_TOO_LONG = "its reply has a compressed value that is too long to be looked into"
+
+
+def _holds_digest(reply: Any) -> bool:
+    """Whether a value of a reply is not kept, and its digest stands in its place."""
+    raw: list[bytes] = []
+    collect(reply, [], raw)
+    return holds_digest(raw)
 
 
 def _without_user(url: str) -> str:

@@ -20,6 +20,7 @@ from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import BodyEnd, EventType, TraceMode, Uncaptured
 from timetracer_otel.exceptions import NetworkBlockedError, ReplayMismatchError
 from timetracer_otel.match.advice import Wording
+from timetracer_otel.match.credentials import holds_signature
 from timetracer_otel.match.expired import passed_since
 from timetracer_otel.match.index import Accepts, EventIndex
 from timetracer_otel.match.joint_index import JointIndex
@@ -117,6 +118,8 @@ class ReplaySession(BaseSession):
         has_secrets = bool(self._pseudonyms)
         self._tells_secrets: bool = has_secrets and SECRET in kinds
         """Whether equal calls may differ in their secrets, which are in no key."""
+        self._tells_signatures: bool = SECRET in kinds
+        """The same of calls that the app has signed, in a recording without secrets."""
         self._contested: dict[Key, list[DependencyEvent]] | None = None
         self._told_apart: set[int] = set()
         """By identity: the events that have an equal one with other secrets."""
@@ -320,7 +323,7 @@ class ReplaySession(BaseSession):
     def _equal(self, made: RedactedCall, key: Key, path: tuple[str, ...]) -> DependencyEvent | None:
         """Take the event that is equal to a call; None where there is none."""
         accepts = self._accepts(made)
-        if self._tells_secrets:
+        if self._tells_secrets or (self._tells_signatures and holds_signature(made.call.headers)):
             accepts = self._with_secrets(made, key, accepts)
         event = self._index.take(key, path, accepts)
         if event is None and made.call.args is not None and self._hashed_anew():
@@ -335,7 +338,8 @@ class ReplaySession(BaseSession):
         if event is not None and self.recorder is not None and self._pseudonyms:
             # What is recorded besides has the same pseudonyms, or nobody could tell that these are the same secrets.
             for pair in self._bindings.variables.secret_pairs(event, made.call) or ():
-                self.recorder.keep_pseudonym(pair.present, pair.recorded)
+                if pair.kind == SECRET:
+                    self.recorder.keep_pseudonym(pair.present, pair.recorded)
         return event
 
     def _with_secrets(self, made: RedactedCall, key: Key, accepts: Accepts | None) -> Accepts | None:
@@ -356,7 +360,7 @@ class ReplaySession(BaseSession):
                 }
                 self._told_apart = {id(event) for events in self._contested.values() for event in events}
             if not self._contested:
-                self._tells_secrets = False
+                self._tells_secrets = self._tells_signatures = False
                 return accepts
             contested = key in self._contested
             events = [event for event in self._contested.get(key, ()) if not self._index.is_taken(event)]

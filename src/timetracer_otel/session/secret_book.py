@@ -20,6 +20,7 @@ from timetracer_otel.cassette import Unencodable
 from timetracer_otel.constants import REDACTED
 from timetracer_otel.match.signature import Signer
 from timetracer_otel.redact.content_encoding import GZIP_MAGIC, OpaqueError, decode_body
+from timetracer_otel.redact.msgpacked import is_msgpack
 from timetracer_otel.redact.occurrences import Occurrences
 from timetracer_otel.redact.pseudonymiser import Pseudonymiser
 from timetracer_otel.redact.pseudonyms import Pseudonyms
@@ -347,13 +348,16 @@ class SecretBook:
             used: Takes the pseudonyms of the secrets that were found.
         """
         data: bytes = body.data
-        coding = content_headers(headers)[1].decode("latin-1")
+        content_type, coded = content_headers(headers)
+        coding = coded.decode("latin-1")
+        is_packed = is_msgpack(content_type.partition(b";")[0].strip().lower())
         for plain, encoding in body_readings(data, coding):
             sizes = [size for _, size in body.chunks]
             redacted = None
             # What a secret hides may hold another one. A pseudonym may by chance hold one again and again.
             for _ in range(_MOST_TURNS):
-                edits = self.occurrences.edits(plain, used)
+                edits = self.occurrences.packed_edits(plain, used) if is_packed else []
+                edits = edits or self.occurrences.edits(plain, used)
                 if not edits:
                     break
                 redacted = edited_body(data, plain, encoding, edits, sizes)

@@ -6,24 +6,35 @@ import base64
 import gzip
 import json
 import pickle
+import secrets
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import msgpack  # type: ignore[import-untyped,unused-ignore]
 import pytest
 
+from tests.unit.session.test_secret_book import Ended
+from timetracer_otel.config import TraceConfig
+from timetracer_otel.constants import EventType
 from timetracer_otel.match.signature import Signer
 from timetracer_otel.redact.nested import with_texts_of_pickle
 from timetracer_otel.redact.pseudonymiser import Pseudonymiser
 from timetracer_otel.redact.pseudonyms import Pseudonyms
 from timetracer_otel.redact.redactor import Redactor
+from timetracer_otel.session.events import EventMaker
 from timetracer_otel.session.secret_book import SecretBook
+from timetracer_otel.types import BodySnapshot, Call, DependencyEvent, EventResult
 
 SECRET = "h3WdZq7Kx9tNb5uR"
 
 
+RULES = Redactor("default", ["ssn"])
+
+
 def redacted(value: Any) -> Any:
-    return Pseudonymiser(Redactor(), Pseudonyms()).value(value)
+    return Pseudonymiser(RULES, Pseudonyms()).value(value)
 
 
 NESTED: dict[str, Callable[[str], Any]] = {
@@ -37,12 +48,26 @@ NESTED: dict[str, Callable[[str], Any]] = {
     "gzip": lambda s: gzip.compress(json.dumps({"password": s}).encode(), mtime=0),
     "base64 in json": lambda s: json.dumps({"body": base64.b64encode(json.dumps({"token": s}).encode()).decode()}),
     "url's base64": lambda s: json.dumps(["", base64.urlsafe_b64encode(json.dumps([{"jwt": s}]).encode()).decode()]),
+    "msgpack": lambda s: msgpack.packb({"user": "ada", "password": s, "n": 1}),
+    "bytes in msgpack": lambda s: msgpack.packb([1, {"token": s.encode(), "at": 1.5}]),
+    "a list in msgpack": lambda s: msgpack.packb({"of": {"password": [s, "x1"]}, "n": None}),
+    "json in msgpack": lambda s: msgpack.packb([json.dumps({"token": s}), b"x"]),
+    "msgpack in msgpack": lambda s: msgpack.packb(["token", msgpack.packb({"jwt": s})]),
+    "compressed msgpack": lambda s: zlib.compress(msgpack.packb({"password": s})),
+    "an own name in a pickle": lambda s: pickle.dumps({"ssn": s}),
+    "an own name in msgpack": lambda s: msgpack.packb({"ssn": s}),
     "an object": lambda s: f"Login(user='ada', password='{s}')",
     "a dictionary": lambda s: f"work({{'password': '{s}'}})",
     "a quoted text": lambda s: f"""work("password='{s}'")""",
     "a dictionary in json": lambda s: json.dumps({"kwargsrepr": str({"password": s})}),
     "in double quotes": lambda s: f'work(password="{s}")',
 }
+
+
+def recorded(maker: EventMaker, reply: Any) -> DependencyEvent:
+    """The event of a command that was answered by a reply."""
+    call = Call("redis", EventType.REDIS, "GET", "redis://h:1/0", args=["GET", "k"])
+    return maker.event(Ended(call, EventResult(reply=reply)), None, 0.0, 1.0)
 
 
 def contents(value: Any) -> bytes:
@@ -70,7 +95,7 @@ class TestNestedDocuments:
             assert len(contents(one)) == len(contents(value)), "what stands beside it is as it was"
 
     def test_calls_that_differ_in_it_are_equal(self, place: str) -> None:
-        signer = Signer(Redactor())
+        signer = Signer(RULES)
         one, other, third = (
             signer.arguments_hash("redis", signer.redacted_arguments("redis", ["SET", "k", NESTED[place](text)]))
             for text in (SECRET, "a8Kq" + SECRET[4:], "longer" + SECRET)
@@ -98,6 +123,90 @@ def test_what_a_pickle_holds_can_still_be_read() -> None:
         assert pickle.loads(longer) == value | {"user": "ada" * 300}
 
 
+BOMBS: dict[str, Callable[[str], bytes]] = {
+    "zlib": lambda s: zlib.compress(json.dumps({"password": s, "rest": "0" * (2 << 20)}).encode()),
+    "gzip": lambda s: gzip.compress(json.dumps({"password": s, "rest": "0" * (2 << 20)}).encode(), mtime=0),
+    "within a pickle": lambda s: pickle.dumps({"password": "x", "data": BOMBS["zlib"](s)}),
+    "within another": lambda s: zlib.compress(BOMBS["gzip"](s)),
+}
+
+
+@pytest.mark.parametrize("place", BOMBS)
+def test_a_value_that_packs_too_well_to_be_looked_into_is_not_kept(place: str) -> None:
+    value = BOMBS[place](SECRET)
+    made = contents(redacted(["SET", "k", value])[2])
+    assert b"too long to be looked into" in made
+    assert len(made) < 300
+    signer = Signer(Redactor())
+    one, same, other = (
+        signer.arguments_hash("redis", signer.redacted_arguments("redis", ["SET", "k", BOMBS[place](text)]))
+        for text in (SECRET, SECRET, "a8Kq" + SECRET[4:])
+    )
+    assert one == same != other
+
+
+def test_a_reply_with_such_a_value_is_no_answer() -> None:
+    maker = EventMaker(TraceConfig(), Redactor())
+    for reply, is_kept in ((b"plain", True), (BOMBS["zlib"](SECRET), False)):
+        event = recorded(maker, {"replies": [reply]})
+        assert (event.result.reply == {"replies": [reply]}) is is_kept
+        assert (event.not_replayable is None) is is_kept
+        read = maker.anew(
+            replace(event, not_replayable=None, result=replace(event.result, reply={"replies": [reply]}))
+        )
+        assert (read.not_replayable is None) is is_kept
+
+
+def test_what_would_pack_too_well_without_its_secret_is_not_kept_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pseudonyms, "of", lambda self, secret, **_: "0" * len(secret))
+    value = zlib.compress(json.dumps({"password": secrets.token_hex(60_000), "rest": "0" * (5 << 20)}).encode())
+    assert b"too long to be looked into" in redacted(value)
+
+
+def test_a_compressed_file_that_is_sent_compressed_is_looked_into() -> None:
+    file = gzip.compress(json.dumps({"password": SECRET}).encode(), mtime=0)
+    headers = ((b"content-type", b"application/json"), (b"content-encoding", b"gzip"))
+    made = Redactor().body(gzip.compress(file, mtime=0), headers).data
+    assert json.loads(gzip.decompress(gzip.decompress(made))) == {"password": "[REDACTED]"}
+
+
+def test_what_msgpack_holds_can_still_be_read() -> None:
+    old = msgpack.packb({b"password": SECRET.encode(), b"x": 1}, use_bin_type=False)
+    value = {"password": {"value": SECRET, "ttl": 60}, "token": [7_654_321, None], 5: "x" * 300, "at": 1.5}
+    wide = b"\x84\xa5token\xce\x00\x01\x86\xa0\xa1n\xcd\x00\x07\xa1f\xca\x3f\x80\x00\x00\xa3ext\xd4\x05\x00"
+    for data in (old, msgpack.packb(value), wide):
+        before, made = (
+            msgpack.unpackb(one, strict_map_key=False, unicode_errors="surrogateescape")
+            for one in (data, redacted(data))
+        )
+        assert SECRET not in repr(made)
+        for name in before:
+            assert (made[name] == before[name]) is (name not in ("password", "token"))
+    assert made["token"] != 100_000
+    # Whatever is no secret is written as it was.
+    assert redacted(wide)[-16:] == wide[-16:]
+
+
+def test_a_known_secret_of_another_length_leaves_msgpack_whole() -> None:
+    rules = Redactor("default")
+    book = SecretBook(rules, Signer(rules))
+    book.pseudonyms.set(SECRET, "short")
+    value = msgpack.packb({"note": f"of {SECRET}", "n": [1, SECRET.encode()]})
+    expected = {"note": "of short", "n": [1, b"short"]}
+    assert msgpack.unpackb(book.occurrences.value([value])[0]) == expected
+    lines = ((b"content-type", b"application/vnd.msgpack"),)
+    assert msgpack.unpackb(book.body(BodySnapshot(captured=True, data=value), lines).data) == expected
+
+
+def test_a_body_of_msgpack_is_looked_into() -> None:
+    data = msgpack.packb({"user": "ada", "password": SECRET})
+    for media in (b"application/msgpack", b"application/x-msgpack; v=1", b"application/vnd.msgpack", b"a/b+msgpack"):
+        made = Redactor().body(data, ((b"Content-Type", media),)).data
+        assert msgpack.unpackb(made) == {"user": "ada", "password": "[REDACTED]"}
+        made = Pseudonymiser(Redactor(), Pseudonyms()).body(data, ((b"Content-Type", media),)).data
+        assert msgpack.unpackb(made)["password"] not in (SECRET, "[REDACTED]")
+
+
 def test_what_is_no_whole_document_stays() -> None:
     for data in (
         b"x\x9c and more",
@@ -105,6 +214,11 @@ def test_what_is_no_whole_document_stays() -> None:
         b"\x80 password \x8c",
         b"\x80\x04\x8c\xffpassword",
         b"x^2 = token",
+        msgpack.packb({"password": SECRET})[:-1],
+        msgpack.packb({"password": SECRET}) + b"x",
+        b"\x91" * 300 + b"\xa8password",
+        b"\xdf\xff\xff\xff\xff\xa8password",
+        b"\xd0\xbf token",
     ):
         assert redacted(data) == data
 

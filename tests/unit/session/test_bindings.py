@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import threading
@@ -327,6 +328,33 @@ def test_a_time_of_this_run_stands_for_one_of_the_recorded_run() -> None:
     missed(session, stamped(datetime.now(timezone.utc)))
 
 
+def test_a_second_that_an_answer_gave_as_well_is_still_the_time_of_a_call() -> None:
+    def paid(moment: datetime, number: int, *, digits: int = 0) -> Call:
+        body = {"number": number, "at": int(moment.timestamp() * 10**digits), "day": f"{moment:%Y-%m-%d}"}
+        return http("http://h/payments", body)
+
+    def recorded(digits: int = 0) -> ReplaySession:
+        created = {"created": int(RECORDED_AT.timestamp() * 10**digits), "day": f"{RECORDED_AT:%Y-%m-%d}"}
+        session = replaying(
+            answered(paid(RECORDED_AT - timedelta(seconds=1), 1, digits=digits), created),
+            answered(paid(RECORDED_AT, 2, digits=digits), {"ok": True}),
+        )
+        session._bindings._began_s -= 86_400
+        return session
+
+    now = datetime.now(timezone.utc)
+    for order in ((1, 2), (2, 1)):
+        session = recorded()
+        for number in order:
+            session.match(paid(now, number))
+    # An app that uses what it was given finds the call as it is, and no other time of the run stands for it.
+    session = recorded()
+    session.match(paid(RECORDED_AT, 2))
+    missed(recorded(), paid(now - timedelta(minutes=1), 2))
+    # Of a finer time that is not met by chance: the app was given it.
+    missed(recorded(digits=3), paid(now, 2, digits=3))
+
+
 HOUR = timedelta(hours=1)
 
 
@@ -570,6 +598,92 @@ def test_two_tenants_get_their_own_answers_or_a_refusal() -> None:
     session.match(asked("login/2", "real-secret-two"))
     missed(session, asked("balance", "real-secret-of-another"))
     assert body_of(session.match(asked("balance", "real-secret-two"))) == {"n": 2}
+
+
+def signed(signature: str, *more: tuple[bytes, bytes]) -> Call:
+    return http("http://h/balance", method="GET", headers=((b"X-Signature", signature.encode()), *more))
+
+
+SIGNATURES = [pow(7, 100 + number, 2**256 - 189).to_bytes(32, "big").hex() for number in range(6)]
+
+
+def test_calls_that_differ_in_their_signatures_are_two_calls() -> None:
+    """Keys of the app's own: the recording has no secret."""
+    one, two, *now = SIGNATURES
+    events = [(signed(one), {"n": 1}), (signed(two), {"n": 2})]
+    session = replaying(*(answered(call, answer) for call, answer in events))
+    assert "Several recorded calls match" in str(missed(session, signed(now[0])))
+    # A signature that is as it was recorded says it.
+    assert body_of(session.match(signed(two))) == {"n": 2}
+    # The other one is the only one left.
+    assert body_of(session.match(signed(now[0]))) == {"n": 1}
+    # Where the answers are the same, it makes no difference.
+    session = replaying(*(answered(call, {"n": 1}) for call, _ in events))
+    assert [body_of(session.match(signed(each))) for each in now[:2]] == [{"n": 1}, {"n": 1}]
+    assert pairs(session) == []
+    # It has not told whose secret is whose, either.
+    tokens, found = ("pseudonym-of-one", "pseudonym-of-two"), []
+
+    def asked(path: str, name: str) -> Call:
+        return http(f"http://h/{path}", method="GET", headers=((b"Authorization", f"Bearer {name}".encode()),))
+
+    balances = [answered(asked("balance", name), {"n": n}) for n, name in enumerate(tokens)]
+    session = replaying(*(answered(asked("health", name)) for name in tokens), *balances, pseudonyms=tokens)
+    for name in ("secret-of-two", "secret-of-one"):
+        session.match(asked("health", name))
+        found.append(missed(session, asked("balance", name)))
+    assert all("Several recorded calls match" in str(error) for error in found)
+
+
+def test_a_signature_beside_the_identity_of_a_key_tells_nothing() -> None:
+    def asked(key: str, signature: str) -> Call:
+        return signed(signature, (b"X-API-Key", key.encode()))
+
+    def aws(key: str, signature: str) -> Call:
+        scope = f"{'20260101' if key in names else '20271231'}/eu-1/s3/aws4_request"
+        text = f"AWS4-HMAC-SHA256 Credential={key}/{scope}, SignedHeaders=host, Signature={signature}"
+        return http("http://h/balance", method="GET", headers=((b"Authorization", text.encode()),))
+
+    names = ("pseudonym-of-one", "pseudonym-of-two")
+    for made in (asked, aws):
+        calls = [(names[0], 0), (names[0], 1), (names[1], 2), (names[1], 3)]
+        signatures = tuple(SIGNATURES[:4]) if made is aws else ()
+
+        def session() -> ReplaySession:
+            events = [answered(made(key, SIGNATURES[n]), {"n": n}) for key, n in calls]  # noqa: B023
+            first = [answered(asked(name, SIGNATURES[0])) for name in names]
+            first[0].signature, first[1].signature = (
+                SIGNER.redacted(http(f"http://h/login/{n}", method="GET")).signature for n in (1, 2)
+            )
+            return replaying(*first, *events, pseudonyms=(*names, *signatures))  # noqa: B023
+
+        running = session()
+        missed(running, made("secret-two", SIGNATURES[4]))
+        login = (b"X-API-Key", b"secret-two"), (b"X-Signature", SIGNATURES[5].encode())
+        running.match(http("http://h/login/2", method="GET", headers=login))
+        for n in (2, 3):
+            assert body_of(running.match(made("secret-two", SIGNATURES[4 + n % 2]))) == {"n": n}
+        for n in (0, 1):
+            assert body_of(running.match(made("secret-one", SIGNATURES[4 + n % 2]))) == {"n": n}
+
+
+def token(claims: dict[str, Any], signature: str) -> str:
+    parts = ({"alg": "HS256", "typ": "JWT"}, claims)
+    encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts]
+    return ".".join([*encoded, signature])
+
+
+def test_the_claims_of_a_token_say_whose_it_is() -> None:
+    def asked(sub: str, at: int, signature: str) -> Call:
+        line = f"Bearer {token({'sub': sub, 'iat': at, 'exp': at + 60}, signature)}"
+        return http("http://h/balance", method="GET", headers=((b"Authorization", line.encode()),))
+
+    calls = [("ada", 1, SIGNATURES[0]), ("bob", 1, SIGNATURES[1]), ("ada", 2, SIGNATURES[2])]
+    tokens = [dict(asked(*call).headers)[b"Authorization"].decode().removeprefix("Bearer ") for call in calls]
+    session = replaying(*(answered(asked(*call), {"n": n}) for n, call in enumerate(calls)), pseudonyms=tuple(tokens))
+    assert body_of(session.match(asked("bob", 7, SIGNATURES[3]))) == {"n": 1}
+    assert body_of(session.match(asked("ada", 8, SIGNATURES[4]))) == {"n": 0}
+    assert body_of(session.match(asked("ada", 9, SIGNATURES[5]))) == {"n": 2}
 
 
 def test_the_secret_of_another_answers_no_call_with_other_names_either() -> None:

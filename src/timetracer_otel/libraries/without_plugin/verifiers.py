@@ -92,10 +92,21 @@ VERIFIERS: Final[Mapping[str, tuple[Verifier | Maker, ...]]] = {
             "load_ssh_private_key",
         )
     ),
+    **{
+        f"cryptography.hazmat.primitives.kdf.{module}": tuple(
+            Maker(f"{name}.derive", _key(1, "key_material")) for name in names
+        )
+        for module, names in (
+            ("hkdf", ("HKDF", "HKDFExpand")),
+            ("pbkdf2", ("PBKDF2HMAC",)),
+            ("scrypt", ("Scrypt",)),
+        )
+    },
     "django.contrib.auth.hashers": (Verifier("check_password", _at(1, "encoded")),),
     "django.core.signing": (
         Verifier("Signer.unsign", _all(_at(1, "signed_value"), _of(0, "key", "fallback_keys")), "BadSignature"),
     ),
+    "hashlib": (Maker("pbkdf2_hmac", _key(1, "password")), Maker("scrypt", _key(0, "password"))),
     "hmac": (
         Maker("HMAC.__init__", _key(1, "key")),
         Maker("HMAC.copy", _SELF),
