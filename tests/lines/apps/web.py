@@ -53,6 +53,15 @@ def keys_made_anew() -> Any:
     ]
 
 
+@LINES.add
+def secrets_of_one_letter() -> Any:
+    """As tests give them to clients that want one: the letter stands in all other values, too."""
+    headers = [{"Authorization": f"Bearer {letter}"} for letter in "xyz"]
+    key = str(uuid.uuid4())
+    found = [httpx.post(f"{UPSTREAM}/keys", json={"key": key}, headers=each).json()["key"] == key for each in headers]
+    return [*found, httpx.get(f"{UPSTREAM}/users/6", headers=headers[0]).json()]
+
+
 class SpanEndingStream(httpx.SyncByteStream):
     """As that of anthropic: what the transport would set stands there already, and may not be set."""
 
