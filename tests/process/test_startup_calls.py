@@ -83,6 +83,9 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict
     (folder / "shop.py").write_text(SHOP)
     with Loopback() as upstream:
         changes = {"UPSTREAM": upstream.url, "HERE": str(folder), "PYTHONPATH": str(folder)}
+        bare = instrumented(RECORD, folder, **changes)
+        assert bare.stdout.split() == ["2", "1", "1"], bare.stderr
+        (folder / "shop.db").unlink()
         done = instrumented(
             RECORD, folder, TIMETRACER_MODE="record", TIMETRACER_DIR=str(folder / "cassettes"), **changes
         )
