@@ -84,7 +84,7 @@ class Apps:
         """Run them in a block of code (see `tests.lines._within`).
 
         Args:
-            way: ``block``, ``hand`` or ``fixture``.
+            way: ``block``, ``context``, ``hand`` or ``fixture``.
             step: As for `run`, but not ``bare``.
             folder: As for `run`.
             number: As for `run`.

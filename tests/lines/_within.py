@@ -1,9 +1,14 @@
 """Runs apps of this folder within a block of code: what they do when they start is done before the block.
 
-Usage: ``python -m tests.lines._within WAY MODE CASSETTE APP ...``. WAY is ``block`` (``with record(...)`` or ``with
-replay(...)``), ``hand`` (``set_session``) or ``fixture`` (``timetracer_record`` or ``timetracer_replay``, in a run of
-pytest in this process), MODE is ``record`` or ``replay``. Servers are there where it is
-recorded, or where ``SERVERS`` stands in the environment. ``IGNORE`` in the environment is what a replay ignores.
+Usage: ``python -m tests.lines._within WAY MODE CASSETTE APP ...``. MODE is ``record`` or ``replay``, and WAY is
+
+- ``block``: ``with record(...)`` or ``with replay(...)``;
+- ``context``: the same, while the app runs in a context that is older;
+- ``hand``: ``set_session``;
+- ``fixture``: ``timetracer_record`` or ``timetracer_replay``, in a run of pytest in this process.
+
+Servers are there where it is recorded, or where ``SERVERS`` stands in the environment. ``IGNORE`` there is
+what a replay ignores.
 
 Prints what the lines saw and the account as JSON; also what an app does behind the block (``after``), where its
 servers are there.
@@ -11,6 +16,7 @@ servers are there.
 
 from __future__ import annotations
 
+import contextvars
 import importlib
 import json
 import os
@@ -28,6 +34,7 @@ from timetracer_otel.cassette import read_cassette, save_cassette
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.context import reset_session, set_session
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
+from timetracer_otel.testing import everywhere
 
 
 @contextmanager
@@ -96,8 +103,13 @@ def main(way: str, mode: str, path: Path, *names: str) -> None:
     else:
         block = record(path) if mode == "record" else replay(path, fail_on_miss=False, ignore=ignored)
     # What was refused fails the block at its end.
+    earlier = contextvars.copy_context() if way == "context" else None
     with suppress(ReplayFailedError), block as session:
-        seen = run()
+        if earlier is None:
+            seen = run()
+        else:
+            with everywhere(session, earlier):
+                seen = earlier.run(run)
     if has_servers:
         seen |= {f"{name}.after": told(app.after()) for name, app in apps.items() if hasattr(app, "after")}
     print(json.dumps([seen, str(session.verdict())]))
