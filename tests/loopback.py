@@ -1,4 +1,4 @@
-"""A small upstream for programs that the tests start: users, a list, slow answers, and a place to send spans to."""
+"""A small upstream for programs that tests start: users, a list, slow answers, a language model, a sink for spans."""
 
 from __future__ import annotations
 
@@ -48,11 +48,17 @@ class Loopback:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 hits[self.path] += 1
-                self._answer(200, b"" if self.path.startswith("/v1/") else body)
+                if self.path.endswith("/chat/completions"):
+                    streams = json.loads(body).get("stream", False)
+                    self._answer(200, _chat(streams), kind="text/event-stream" if streams else "application/json")
+                else:
+                    self._answer(200, b"" if self.path.startswith("/v1/") else body)
 
-            def _answer(self, status: int, body: bytes, gzipped: bool = False) -> None:
+            def _answer(
+                self, status: int, body: bytes, gzipped: bool = False, kind: str = "application/json"
+            ) -> None:
                 self.send_response(status)
-                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Type", kind)
                 if gzipped:
                     self.send_header("Content-Encoding", "gzip")
                 self.send_header("Content-Length", str(len(body)))
@@ -84,3 +90,22 @@ class Loopback:
             self._server.shutdown()
             self._server.server_close()
             self._thread.join()
+
+
+def _chat(streams: bool) -> bytes:
+    """What a language model answers, in the form of OpenAI's API; as events where it streams."""
+    facts = {"id": "c-1", "created": 1, "model": "m-1"}
+    if not streams:
+        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Hello Ada"}}
+        return json.dumps({**facts, "object": "chat.completion", "choices": [choice]}).encode()
+    events = [
+        json.dumps(
+            {
+                **facts,
+                "object": "chat.completion.chunk",
+                "choices": [{"index": 0, "delta": {"content": word}, "finish_reason": None}],
+            }
+        )
+        for word in ("Hello", " Ada")
+    ]
+    return "".join(f"data: {event}\n\n" for event in (*events, "[DONE]")).encode()

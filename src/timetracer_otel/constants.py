@@ -13,6 +13,7 @@ __all__ = [
     "FORMAT_NAME",
     "FORMAT_VERSION",
     "REDACTED",
+    "SHORTEST_PSEUDONYM",
     "BodyEnd",
     "CapturePolicy",
     "CompressionType",
@@ -41,6 +42,10 @@ DRIVER_VALUE: Final = "timetracer:value"
 """Key, in the same map, of the plain data that such a value is made of."""
 
 REDACTED: Final = "[REDACTED]"
+
+SHORTEST_PSEUDONYM: Final = 4
+"""A shorter pseudonym is no name for anything: other values have the same text. A recording has it where its secret
+stood, and a cassette does not list it."""
 """The text that replaces a secret in a cassette."""
 
 

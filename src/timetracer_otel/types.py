@@ -231,7 +231,7 @@ class DependencyEvent:
     """Client spans of other instrumentations inside this call: the same call, seen at a lower level."""
     pseudonyms: tuple[str, ...] = ()
     """The pseudonyms that this event is the first to hold, in a file that was written while the recording ran. A
-    whole cassette has them in `Cassette.pseudonyms`."""
+    whole cassette has them in `Cassette.pseudonyms`, but for those that are too short to be a name."""
 
     @property
     def is_observed_only(self) -> bool:

@@ -1,7 +1,7 @@
 """What an app of this folder is made of: lines, each a small program of its own. It knows nothing of us.
 
-An app is a module with ``LINES``, and maybe ``before``, which is what it does when it starts. `told` says what a line
-saw: values with their classes, in their order, and errors with their texts and causes.
+An app is a module with ``LINES``, and maybe ``before`` and ``after``: what it does when it starts, and behind them.
+`told` says what a line saw: values with their classes, in their order, and errors with their texts and causes.
 """
 
 from __future__ import annotations

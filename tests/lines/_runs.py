@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,20 +41,22 @@ class Apps:
         names: Theirs.
         traced: Whether OpenTelemetry traces them where they are bare as well. The ids of its spans come from
             ``random``.
+        of_folder: Whether each request of theirs is recorded in a cassette of its own, and the folder is replayed.
 
     Attributes:
         code: Their text.
     """
 
-    def __init__(self, *names: str, traced: bool = False) -> None:
+    def __init__(self, *names: str, traced: bool = False, of_folder: bool = False) -> None:
         self.names = names
+        self._of_folder = of_folder
         self._traced = traced
         folder = ROOT / "tests" / "lines" / "apps"
         self.code = "\n".join((folder / f"{name}.py").read_text(encoding="utf-8") for name in names)
 
     def cassette(self, folder: Path) -> Path:
-        """The file of their calls."""
-        return folder / f"{self.names[0]}.msgpack"
+        """The file of their calls, or the folder of their cassettes."""
+        return folder / ("cassettes" if self._of_folder else f"{self.names[0]}.msgpack")
 
     def run(self, step: str, folder: Path, number: int, /, **variables: str) -> Step:
         """Run them in a program that knows nothing of us.
@@ -66,18 +69,22 @@ class Apps:
         """
         cassette = self.cassette(folder)
         given = {}
-        if step != "bare":
+        if self._of_folder and step == "record":
+            given = {"TIMETRACER_MODE": "record", "TIMETRACER_DIR": str(cassette)}
+        elif step != "bare":
             given = {"TIMETRACER_MODE": "replay", "TIMETRACER_CASSETTE": str(cassette)}
             given["TIMETRACER_RECORD_MODE"] = "once" if step == "record" else "none"
         done = self._process(["tests.lines._apps", *self.names], step, folder, number, **given, **variables)
-        account = done.stderr.partition(f"timetracer-otel: Replay of {cassette}: ")[2].partition("\n")[0]
-        return Step(json.loads(done.stdout), account, done.stderr)
+        account = re.search(
+            f"^timetracer-otel: [Rr]eplay of {re.escape(str(cassette))}: (.*)$", done.stderr, re.MULTILINE
+        )
+        return Step(json.loads(done.stdout), account[1] if account is not None else "", done.stderr)
 
     def run_within(self, way: str, step: str, folder: Path, number: int, /, **variables: str) -> Step:
         """Run them in a block of code (see `tests.lines._within`).
 
         Args:
-            way: ``block`` or ``hand``.
+            way: ``block``, ``context``, ``hand`` or ``fixture``.
             step: As for `run`, but not ``bare``.
             folder: As for `run`.
             number: As for `run`.

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from tests import forks
-from tests.children import ROOT, environment, instrumented_path
+from tests.children import ROOT, environment, instrumented_path, script
 from tests.examples import drawn
 from tests.loopback import Loopback
 from tests.process._programs import cassettes
@@ -33,11 +33,17 @@ PLAIN_SOCKET = "plain socket: the broker is b'+PONG\\r\\n'"
 """What the worker of Celery says of a connection that no plugin makes, outside its jobs."""
 
 
-def work(url: str, upstream: str, *users: int, **changes: str) -> tuple[list[str], str]:
-    """What the jobs of all queues told, and the log."""
+def work(url: str, upstream: str, *users: int, command: Sequence[str] = (), **changes: str) -> tuple[list[str], str]:
+    """What the jobs of all queues told, and the log; run by a command of ours, or as OpenTelemetry would run them."""
     env = environment({"httpx", "redis", "sqlalchemy", "celery"}, OTEL_TRACES_EXPORTER="none", REDIS=url, **changes)
-    env |= {"UPSTREAM": upstream, "PYTHONPATH": instrumented_path(str(ROOT), ROOT), "PYTHONWARNINGS": "ignore"}
-    done = forks.run("-m", "tests.process._job_queues", ",".join(QUEUES), *map(str, users), env=env, cwd=ROOT)
+    env |= {"UPSTREAM": upstream, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+    program = ["-m", "tests.process._job_queues", ",".join(QUEUES), *map(str, users)]
+    if command:
+        words = [script("timetracer-otel"), *command, "--", *forks.python(turn=1), *program]
+        done = forks.run(*words, env=env, cwd=ROOT, loaded="tool")
+    else:
+        env["PYTHONPATH"] = instrumented_path(str(ROOT), ROOT)
+        done = forks.run(*program, env=env, cwd=ROOT, turn=0)
     assert done.returncode == 0, done.stderr
     return sorted(line for line in done.stdout.splitlines() if " is " in line), done.stderr
 
@@ -68,6 +74,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
     with RedisServer(folder) as server:
         url = f"redis://127.0.0.1:{server.port}/0"
         with Loopback() as upstream:
+            bare, log = work(url, upstream.url, 1, 2)
+            assert bare == expected(), log
             settings = {"TIMETRACER_MODE": "record", "TIMETRACER_DIR": str(folder / "cassettes")}
             told, log = work(url, upstream.url, 1, 2, **settings)
         assert told == expected(), log
@@ -101,8 +109,10 @@ class TestJobs:
     ) -> None:
         report = tmp_path / "report.jsonl"
         # The broker gives the jobs in another order.
-        settings = {"TIMETRACER_MODE": "replay", "TIMETRACER_CASSETTE": str(recorded.folder)}
-        told, log = work(recorded.url, recorded.upstream, 2, 1, 3, **settings, TIMETRACER_REPLAY_REPORT=str(report))
+        replays = ("replay", str(recorded.folder))
+        told, log = work(
+            recorded.url, recorded.upstream, 2, 1, 3, command=replays, TIMETRACER_REPLAY_REPORT=str(report)
+        )
         assert told == expected(), log
         lines = [json.loads(line) for line in report.read_text().splitlines()]
         ended = [line for line in lines if line["state"] == "ended" and "leave" not in line["request"]]

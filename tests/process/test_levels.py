@@ -130,6 +130,8 @@ def test_a_call_that_is_traced_at_several_levels_is_one(upstream: Loopback, tmp_
 @pytest.mark.parametrize("serves", [False, True])
 def test_the_steps_of_a_script_are_one_cassette(upstream: Loopback, tmp_path: Path, serves: bool) -> None:
     code = STEPS.format(serves=serves)
+    bare = instrumented(code, URL=upstream.url)
+    assert bare.stdout.split() == ["1", "2"], bare.stderr
     done = instrumented(code, TIMETRACER_MODE="record", TIMETRACER_DIR=str(tmp_path), URL=upstream.url)
     assert done.stdout.split() == ["1", "2"], done.stderr
     found = {f"{each.request.method} {each.request.path}": each for each in cassettes(tmp_path)}

@@ -21,6 +21,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests import forks
 from tests.children import environment, instrumented_path, script
 from tests.loopback import Loopback
 from tests.process._programs import cassettes, instrumented
@@ -83,6 +84,9 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict
     (folder / "shop.py").write_text(SHOP)
     with Loopback() as upstream:
         changes = {"UPSTREAM": upstream.url, "HERE": str(folder), "PYTHONPATH": str(folder)}
+        bare = instrumented(RECORD, folder, **changes)
+        assert bare.stdout.split() == ["2", "1", "1"], bare.stderr
+        (folder / "shop.db").unlink()
         done = instrumented(
             RECORD, folder, TIMETRACER_MODE="record", TIMETRACER_DIR=str(folder / "cassettes"), **changes
         )
@@ -104,8 +108,10 @@ def test_the_start_is_answered_from_the_recording_of_the_process(
     recorded: tuple[Path, Path, dict[str, str]],
 ) -> None:
     folder, path, changes = recorded
-    settings = {"TIMETRACER_MODE": "replay", "TIMETRACER_CASSETTE": str(path), **changes}
-    done = instrumented(RECORD, folder, **settings)
+    env = environment({"httpx", "flask", "sqlalchemy"}, OTEL_TRACES_EXPORTER="none", **changes)
+    # The command of the README.
+    words = [script("timetracer-otel"), "replay", str(path), "--", *forks.python(turn=1), "-c", RECORD]
+    done = forks.run(*words, env=env, cwd=folder, loaded="tool")
     # Each of the two equal calls has its own answer: that of the start, and that of the request.
     assert done.stdout.split() == ["2", "1", "9"], done.stderr
     assert re.search(rf"Replay of {re.escape(str(path))}: \d+ hit, 0 missed, 0 unused, 0 live\n", done.stderr)

@@ -8,7 +8,7 @@ from typing import Any
 
 from timetracer_otel.audit.leaves import Leaf, leaves_of
 from timetracer_otel.config import TraceConfig
-from timetracer_otel.constants import REDACTED, CapturePolicy
+from timetracer_otel.constants import REDACTED, SHORTEST_PSEUDONYM, CapturePolicy
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.session.events import EventMaker
 from timetracer_otel.session.secret_book import SecretBook
@@ -18,8 +18,6 @@ __all__ = ["Applied", "apply", "book_of"]
 
 _MOST_TIMES_ANEW = 3
 _WITHOUT_BOUNDS = 1 << 40
-_SHORTEST_LISTED = 4
-"""The list of pseudonyms in a header has no shorter ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +131,7 @@ def _maker(cassette: Cassette, config: TraceConfig) -> EventMaker:
         and policies.redaction_mode == mode
         and set(rules.rules) <= set(policies.redaction_rules)
     ):
-        book.pseudonyms.stays_up_to = _SHORTEST_LISTED - 1
+        book.pseudonyms.stays_up_to = SHORTEST_PSEUDONYM - 1
     return maker
 
 

@@ -30,7 +30,8 @@ __all__ = [
 
 UPKEEP_KEY = otel_context.create_key("timetracer-otel-upkeep")
 """Stands in a context while a library looks after its connections by itself, as a pool does that asks whether one is
-still alive. A client span that begins then is no call of the app's, and no replay needs its answer."""
+still alive, or rolls back one that comes back. A client span that begins then is no call of the app's, and no replay
+needs its answer."""
 
 
 def _suppression_keys() -> frozenset[str]:

@@ -12,7 +12,7 @@ from timetracer_otel.cassette.costs import OwnCosts
 from timetracer_otel.cassette.frames import FOOTER_KEY, PAD_KEY, seal
 from timetracer_otel.cassette.scan import Unencodable
 from timetracer_otel.cassette.tables import Faults, Kind, MalformedError, Table, bounded, nested, scalar
-from timetracer_otel.constants import FORMAT_NAME, FORMAT_VERSION, BodyEnd, EventType
+from timetracer_otel.constants import FORMAT_NAME, FORMAT_VERSION, SHORTEST_PSEUDONYM, BodyEnd, EventType
 from timetracer_otel.types import (
     AppliedPolicies,
     BodySnapshot,
@@ -412,7 +412,8 @@ def from_maps(header: HeaderParts, events: list[DependencyEvent], footer: Any | 
     session, request, policies, pseudonyms, scrubbed = header
     events.sort(key=lambda event: event.eid)
     if any(event.pseudonyms for event in events):
-        pseudonyms = tuple(dict.fromkeys([*pseudonyms, *(name for event in events for name in event.pseudonyms)]))
+        more = (name for event in events for name in event.pseudonyms if len(name) >= SHORTEST_PSEUDONYM)
+        pseudonyms = tuple(dict.fromkeys([*pseudonyms, *more]))
     cassette = Cassette(
         schema_version=str(FORMAT_VERSION),
         session=session,

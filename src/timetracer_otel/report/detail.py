@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from timetracer_otel.report.bodies import body_lines
 from timetracer_otel.report.tables import printable
-from timetracer_otel.report.words import event_name, event_remarks, event_status, format_ms
+from timetracer_otel.report.words import event_name, event_remarks, event_status, format_ms, model_span
 from timetracer_otel.types import Cassette, DependencyEvent, RecordedError, SpanFacts, header_pairs
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ def event_detail(event: DependencyEvent, pretty: bool = True, variables: Sequenc
         lines += _value("reply", event.result.reply)
         lines += _indented(body_lines(event.result.body, event.result.headers, pretty))
     lines += _error(event.result.exception)
-    lines += _span(event.span)
+    model = model_span(event)
+    lines += _span(event.span) if model is None else ["  above it", *_indented(_span(model))]
     for inner in event.within:
         lines += ["  within it", *_indented(_span(inner))]
     return lines

@@ -2,7 +2,7 @@
 
 A call stands below another call if the parent of its span is the span of that other call. Otherwise it stands below
 the names of the spans between the root span and the call. Spans of other instrumentations within a call stand below
-it, without times: they are the same call.
+it, without times: they are the same call. So is that of a client for language models, which stands above it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from timetracer_otel.report.words import (
     event_remarks,
     event_status,
     format_ms,
+    model_span,
     request_name,
     response_size,
 )
@@ -24,7 +25,7 @@ from timetracer_otel.report.words import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from timetracer_otel.types import Cassette, DependencyEvent
+    from timetracer_otel.types import Cassette, DependencyEvent, SpanFacts
 
 __all__ = ["timeline"]
 
@@ -104,21 +105,31 @@ def _tree(events: Iterable[DependencyEvent], of_request: bool) -> list[_Node]:
         # A call without a span of its own (such as BEGIN) names the span around it, which belongs to no call.
         if event.span is not None and event.span.kind in _CALL_KINDS:
             by_span.setdefault(event.span.span_id, nodes[id(event)])
+    by_model: dict[str, _Group] = {}
     roots: list[_Node] = []
     # The first line stands for the outermost span. Without a request, that is one that all calls are inside of.
     outermost = {event.path[:1] for event in ordered if event.path or not of_request}
     skip = 1 if len(outermost) == 1 else 0
     for event in ordered:
         node = nodes[id(event)]
-        node.children += [
-            _Group(f"{(span.scope or '').rpartition('.')[2]} {span.name or ''}".strip()) for span in event.within
-        ]
+        node.children += [_Group(_span_name(span)) for span in event.within]
         parent = by_span.get(event.span.parent_span_id or "") if event.span is not None else None
-        if parent is not None and not _is_within(parent, node):
+        model = model_span(event)
+        if model is not None:
+            group = by_model.get(model.span_id)
+            if group is None:
+                group = by_model[model.span_id] = _Group(_span_name(model))
+                _place(roots, event.path[skip:], group)
+            group.children.append(node)
+        elif parent is not None and not _is_within(parent, node):
             parent.children.append(node)
         else:
             _place(roots, event.path[skip:], node)
     return roots
+
+
+def _span_name(span: SpanFacts) -> str:
+    return f"{(span.scope or '').rpartition('.')[2]} {span.name or ''}".strip()
 
 
 def _is_within(node: _EventNode, ancestor: _EventNode) -> bool:
@@ -132,7 +143,7 @@ def _is_within(node: _EventNode, ancestor: _EventNode) -> bool:
     return False
 
 
-def _place(siblings: list[_Node], path: tuple[str, ...], node: _EventNode) -> None:
+def _place(siblings: list[_Node], path: tuple[str, ...], node: _Node) -> None:
     for name in path:
         group = next((each for each in siblings if isinstance(each, _Group) and each.name == name), None)
         if group is None:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from timetracer_otel.constants import BodyEnd
+from timetracer_otel.constants import BodyEnd, EventType
 from timetracer_otel.report.tables import printable
+from timetracer_otel.session.span_roles import is_of_model
 
 if TYPE_CHECKING:
-    from timetracer_otel.types import BodySnapshot, Cassette, DependencyEvent
+    from timetracer_otel.types import BodySnapshot, Cassette, DependencyEvent, SpanFacts
 
-__all__ = ["event_marks", "event_name", "event_remarks", "event_status", "format_ms", "request_name", "response_size"]
-
+__all__ = [
+    "event_marks",
+    "event_name",
+    "event_remarks",
+    "event_status",
+    "format_ms",
+    "model_span",
+    "request_name",
+    "response_size",
+]
 
 _OBSERVED_PREFIX = "only observed: "
 
@@ -45,6 +54,12 @@ def event_status(event: DependencyEvent) -> str:
     if result.status is not None:
         return str(result.status)
     return "error" if result.error else "-"
+
+
+def model_span(event: DependencyEvent) -> SpanFacts | None:
+    """The span of a client for language models, where it was around an HTTP request that has no span of its own."""
+    span = event.span
+    return span if span is not None and event.event_type is EventType.HTTP_CLIENT and is_of_model(span) else None
 
 
 def response_size(body: BodySnapshot | None) -> int | None:

@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 from timetracer_otel.cassette import Unencodable
-from timetracer_otel.constants import REDACTED
+from timetracer_otel.constants import REDACTED, SHORTEST_PSEUDONYM
 from timetracer_otel.match.signature import Signer
 from timetracer_otel.redact.content_encoding import GZIP_MAGIC, OpaqueError, decode_body
 from timetracer_otel.redact.msgpacked import is_msgpack
@@ -54,9 +54,6 @@ _LONG = 10
 _LONGEST_JOINED = 16 * 1024
 """Bytes of a body that is copied so that it is searched together with the rest of its event."""
 _MOST_TURNS = 4
-_SHORTEST_NAME = 4
-"""A shorter pseudonym is no name for anything: other values have the same text."""
-
 
 _Found: TypeAlias = tuple[Any, list[str], list[bytes]]
 """A value, with the texts and the bytes that were found in it."""
@@ -98,7 +95,7 @@ class SecretBook:
 
     def names(self) -> tuple[str, ...]:
         """The pseudonyms of the recording, as its header has them."""
-        return tuple(name for name in self.pseudonyms.names() if len(name) >= _SHORTEST_NAME and name != REDACTED)
+        return tuple(name for name in self.pseudonyms.names() if len(name) >= SHORTEST_PSEUDONYM and name != REDACTED)
 
     def begin(self) -> None:
         """Forget what this thread has noted: it makes another event."""

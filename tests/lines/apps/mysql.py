@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
@@ -82,15 +83,65 @@ def several_rows_at_once() -> Any:
     return found
 
 
+DRIVERS = ("pymysql", *(() if "NO_MYSQLCLIENT" in os.environ else ("mysqldb",)), "aiomysql", "asyncmy")
+
+
+def _on(url: sa.URL, look: Callable[[sa.Connection], Any]) -> Any:
+    """What a function sees on a new connection, or the error that SQLAlchemy makes of it."""
+
+    async def by_asyncio() -> Any:
+        asynchronous = create_async_engine(url, poolclass=sa.NullPool)
+        async with asynchronous.connect() as connection:
+            return await connection.run_sync(look)
+
+    try:
+        if url.get_driver_name() in ("aiomysql", "asyncmy"):
+            return asyncio.run(by_asyncio())
+        with sa.create_engine(url, poolclass=sa.NullPool).connect() as connection:
+            return look(connection)
+    except sa.exc.SQLAlchemyError as error:
+        return error
+
+
 @LINES.add
 def errors_of_the_server() -> Any:
-    def look(engine: sa.Engine) -> Any:
-        try:
-            with engine.connect() as connection:
-                return connection.exec_driver_sql("SELECT nothing FROM nowhere").all()
-        except sa.exc.SQLAlchemyError as error:
-            return [type(error), type(error.orig), error.orig.args]  # type: ignore[attr-defined]
-        finally:
-            engine.dispose()
+    found: dict[str, Any] = {}
+    for driver in DRIVERS:
+        url = MARIADB.set(drivername=f"mysql+{driver}")
+        for statement in ("SELECT nothing FROM nowhere", "SELECT * FROM (SELECT 1) a JOIN", "KILL 4294967295"):
+            error = _on(url, lambda connection, asked=statement: connection.exec_driver_sql(asked).all())  # type: ignore[misc]
+            found[f"{driver}: {statement}"] = [error, type(error.orig), error.orig.args]
+    return found
 
-    return look(_engine("pymysql"))
+
+@LINES.add
+def connections_that_nobody_takes() -> Any:
+    """What SQLAlchemy and the app see of them: the driver's error, and what caused that."""
+    found: dict[str, Any] = {}
+    for driver in DRIVERS:
+        url = sa.URL.create(f"mysql+{driver}", username="app", host="127.0.0.1", port=9, database="shop")
+        error = _on(url, lambda connection: connection.exec_driver_sql("SELECT 1").all())
+        found[driver] = [
+            error,
+            type(error.orig),
+            error.orig.args,
+            type(error.orig.__cause__),
+            error.connection_invalidated,
+        ]
+    return found
+
+
+@LINES.add
+def rows_that_the_server_keeps() -> Any:
+    """A cursor of another class of the driver's reads them as the app asks."""
+
+    def look(connection: sa.Connection) -> Any:
+        names = connection.connection.dbapi_connection.character_set_name()  # type: ignore[union-attr]
+        result = connection.execution_options(stream_results=True).exec_driver_sql(
+            "SELECT seq, seq * 2.5 AS price FROM seq_1_to_9 ORDER BY seq"
+        )
+        found = [names, type(result.cursor).__name__, [tuple(row) for row in result.fetchmany(2)]]
+        found += [tuple(result.fetchone() or ()), [tuple(row) for row in result.partitions(4)]]
+        return found
+
+    return {driver: _on(MARIADB.set(drivername=f"mysql+{driver}"), look) for driver in DRIVERS}

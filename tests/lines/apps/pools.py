@@ -20,6 +20,7 @@ from tests.lines._line import Lines
 LINES = Lines()
 POSTGRES = sa.make_url(os.environ.get("POSTGRES", "postgresql://nowhere"))
 SQLITE = os.environ.get("SQLITE", "")
+LEFT: list[sa.Connection] = []
 ENGINES: dict[tuple[str, bool, str], sa.Engine] = {}
 
 
@@ -99,3 +100,23 @@ def mocked_uuids() -> Any:
     with patch.object(uuid, "uuid4", lambda: uuid.UUID(int=next(counted))):
         found = [uuid.uuid4(), _query(_engine("psycopg2", True, "query"))]
         return [*found, uuid.uuid4()]
+
+
+@LINES.add
+def results_that_are_left_half_read() -> Any:
+    found: list[Any] = []
+    for driver in ("sqlite", "psycopg2"):
+        with _engine(driver, False, "query").begin() as connection:
+            connection.exec_driver_sql("DROP TABLE IF EXISTS half")
+            connection.exec_driver_sql("CREATE TABLE half AS SELECT 1 AS x UNION SELECT 2")
+        LEFT.append(_engine(driver, False, "query").connect())
+        found.append(tuple(LEFT[-1].exec_driver_sql("SELECT x FROM half ORDER BY x").fetchone() or ()))
+    return found
+
+
+def after() -> Any:
+    """Behind the block the app drops the tables, over the connections on which it left rows unread."""
+    found = [connection.exec_driver_sql("DROP TABLE half").rowcount for connection in LEFT]
+    for connection in LEFT:
+        connection.close()
+    return found

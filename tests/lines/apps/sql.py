@@ -157,6 +157,18 @@ def probes_whose_error_is_swallowed() -> Any:
     return [_on(driver, read_sql) for driver in ("sqlite", "psycopg", "psycopg2")], failed
 
 
+@LINES.add
+def arguments_that_no_cassette_can_hold() -> Any:
+    """The driver refuses them, and the app goes on: a replay has the driver's error again, and counts no miss."""
+
+    def look(connection: sa.Connection) -> Any:
+        error = _caught(lambda: connection.execute(sa.text("SELECT :value AS a"), {"value": iter([1])}).all())
+        connection.rollback()
+        return [type(error), type(getattr(error, "orig", None)), connection.scalar(sa.text("SELECT 2"))]
+
+    return [_on(driver, look) for driver in ("sqlite", "psycopg", "psycopg2", "asyncpg")]
+
+
 TYPES = (
     "DROP TYPE IF EXISTS home, place, span, colour CASCADE",
     "CREATE TYPE colour AS ENUM ('red', 'blue')",

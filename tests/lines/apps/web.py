@@ -14,6 +14,7 @@ from unittest.mock import patch
 import aiohttp
 import httpx
 import requests
+from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from tests.contract.aiohttp_oddities import NoSuchName
@@ -50,6 +51,15 @@ def keys_made_anew() -> Any:
     return [
         httpx.post(f"{UPSTREAM}/keys", json={"key": key, "at": n}).json()["key"] == key for n, key in enumerate(keys)
     ]
+
+
+@LINES.add
+def secrets_of_one_letter() -> Any:
+    """As tests give them to clients that want one: the letter stands in all other values, too."""
+    headers = [{"Authorization": f"Bearer {letter}"} for letter in "xyz"]
+    key = str(uuid.uuid4())
+    found = [httpx.post(f"{UPSTREAM}/keys", json={"key": key}, headers=each).json()["key"] == key for each in headers]
+    return [*found, httpx.get(f"{UPSTREAM}/users/6", headers=headers[0]).json()]
 
 
 class SpanEndingStream(httpx.SyncByteStream):
@@ -155,3 +165,37 @@ async def trackers_of_uploads() -> Any:
     tracker = tracked()
     failed = await _failure(aiohttp.TCPConnector(), "http://127.0.0.1:9/", upload_tracker=tracker)
     return [failed, tracker.attempts, tracker.bytes_written, repr(tracker.upload_complete.exception())]
+
+
+class Unread(aiohttp.ClientResponse):
+    """A response that is made without a look at what comes, as in aiohttp's own ``test_custom_req_rep``."""
+
+    async def start(self, connection: Any) -> Any:
+        self.status, self.reason, self._connection = 123, "Test OK", connection
+        headers: CIMultiDict[str] = CIMultiDict()
+        self._headers = CIMultiDictProxy(headers)
+        return self
+
+
+class Translated(aiohttp.ClientResponse):
+    """A response that says otherwise than what came."""
+
+    async def start(self, connection: Any) -> Any:
+        await super().start(connection)
+        self.status += 100
+        self.reason = f"was {self.reason}"
+        return self
+
+
+@_aiohttp
+async def responses_of_an_own_class() -> Any:
+    found: list[Any] = []
+    async with aiohttp.ClientSession(response_class=Unread) as client:
+        response = await client.get(f"{UPSTREAM}/users/4")
+        found.append([type(response).__name__, response.status, response.reason, dict(response.headers)])
+        response.close()
+    async with aiohttp.ClientSession(response_class=Translated) as client:
+        for path in ("users/5", "nothing/here"):
+            async with client.get(f"{UPSTREAM}/{path}") as response:
+                found.append([response.status, response.reason, await response.read()])
+    return found

@@ -427,11 +427,11 @@ def test_the_pseudonyms_of_a_whole_cassette_stand_in_its_header(tmp_path: Path) 
 
 def test_the_pseudonyms_of_an_appended_cassette_come_with_its_events(tmp_path: Path) -> None:
     path = tmp_path / "a.msgpack"
-    with AppendWriter(path, cassette(pseudonyms=("zero",))) as appending:
-        appending.append(event(2, pseudonyms=("two", "both")))
-        appending.append(event(1, pseudonyms=("one",)))
+    with AppendWriter(path, cassette(pseudonyms=("noon",))) as appending:
+        appending.append(event(2, pseudonyms=("second", "both", "abc")))
+        appending.append(event(1, pseudonyms=("first",)))
     found = read(path)
-    assert (found.complete, found.pseudonyms) == (False, ("zero", "one", "two", "both"))
+    assert (found.complete, found.pseudonyms) == (False, ("noon", "first", "second", "both"))
 
 
 def test_a_header_whose_pseudonyms_are_no_texts_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from timetracer_otel.constants import BodyEnd
 from timetracer_otel.libraries.kits.http1.arriving import LAST_CHUNK, ArrivalTap, framed, head_bytes
 from timetracer_otel.session.body_taps import BodyLimits
 
-_HEAD = head_bytes((1, 1), 200, "OK", [(b"Transfer-Encoding", b"chunked")])
+_PARSED = ((1, 1), 200, "OK", [(b"Transfer-Encoding", b"chunked")])
+_HEAD = head_bytes(*_PARSED)
 
 
 def _wire(chunks: list[bytes], whole: bool) -> bytes:
@@ -20,7 +21,7 @@ def _tap(arrivals: list[bytes], with_head: int) -> ArrivalTap:
     tap = ArrivalTap(BodyLimits(10_000))
     for number, arrival in enumerate(arrivals):
         if number == with_head:
-            tap.head_arrived(chunked=True, length=None)
+            tap.head_arrived(_PARSED, chunked=True, length=None)
         tap.arrived(arrival, 0)
     return tap
 
@@ -40,7 +41,7 @@ def test_cut_anywhere_the_body_is_the_same(chunks: list[bytes], places: list[int
     arrivals = [*_cut(_HEAD, places), *(_cut(body, places) if body else [])]
     tap = _tap(arrivals, len(_cut(_HEAD, places)))
     if not body:
-        tap.head_arrived(chunked=True, length=None)
+        tap.head_arrived(_PARSED, chunked=True, length=None)
     tap.finish(BodyEnd.COMPLETE)
     assert b"".join(tap.chunks) == b"".join(chunks)
     again = framed(tap.chunks, tap.frames)
@@ -62,5 +63,5 @@ def test_a_body_behind_informational_heads_is_found() -> None:
     tap = ArrivalTap(BodyLimits(100))
     tap.arrived(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\nContent", 0)
     tap.arrived(b"-Length: 3\r\n\r\nabcdef", 0)
-    tap.head_arrived(chunked=False, length=3)
+    tap.head_arrived(_PARSED, chunked=False, length=3)
     assert tap.chunks == [b"abc"]

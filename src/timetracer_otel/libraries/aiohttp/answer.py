@@ -24,8 +24,8 @@ from timetracer_otel.constants import BodyEnd
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.aiohttp.internals import body_attribute, plain_name, proxy_request
 from timetracer_otel.libraries.kits.http.bodies import BodyTap, RecordedBody
-from timetracer_otel.libraries.kits.http1.arriving import framed, head_bytes, informational_bytes
-from timetracer_otel.types import DependencyEvent, HeaderPairs, header_pairs
+from timetracer_otel.libraries.kits.http1.arriving import Head, framed, head_bytes, informational_bytes
+from timetracer_otel.types import DependencyEvent, header_pairs
 
 __all__ = [
     "Answer",
@@ -116,7 +116,7 @@ class Answer:
     """A recorded response on its way to the app.
 
     Args:
-        head: HTTP version, status, reason and header lines.
+        head: HTTP version, status, reason and header lines; None where the app's response class read nothing.
         recorded: The body.
         facts: What `ArrivalTap.facts` noted.
         peer: What the transport knew of the other end.
@@ -125,13 +125,13 @@ class Answer:
 
     def __init__(
         self,
-        head: tuple[tuple[int, int], int, str, HeaderPairs],
+        head: Head | None,
         recorded: RecordedBody,
         facts: dict[str, Any],
         peer: dict[str, Any],
         at_once: bool,
     ) -> None:
-        self.head = head_bytes(*head)
+        self.head = head_bytes(*head) if head is not None else None
         self.informational = facts.get("informational", ())
         self.recorded = recorded
         self.peer = peer
@@ -141,7 +141,7 @@ class Answer:
         pieces = recorded.chunks()
         if "frames" in facts:
             pieces = framed(pieces, facts["frames"])
-        has_length = any(name.lower() == b"content-length" for name, _ in head[3])
+        has_length = any(name.lower() == b"content-length" for name, _ in (head[3] if head is not None else ()))
         self.until_close = not has_length and "frames" not in facts
         self.pieces = pieces
         self.cursors: list[int] = facts.get("cursors") or [0] * len(pieces)
@@ -155,21 +155,16 @@ class Answer:
 def answer_of(event: DependencyEvent, recorded: RecordedBody) -> Answer:
     """The answer that an event holds."""
     reply = event.result.reply or {}
-    version = reply["http_version"].removeprefix(b"HTTP/").split(b".")
     sent = event.call.body if event.call is not None else None
     peer = {name: tuple(item) if isinstance(item, list) else item for name, item in reply.get("peer", {}).items()}
-    return Answer(
-        (
-            (int(version[0]), int(version[1])),
-            event.result.status or 0,
-            reply["reason_phrase"].decode("utf-8", "surrogateescape"),
-            header_pairs(event.result.headers),
-        ),
-        recorded,
-        reply,
-        peer,
-        at_once=sent is not None and sent.end is not BodyEnd.COMPLETE,
-    )
+    head: Head | None = None
+    if not reply.get("unread"):
+        version = reply["http_version"].removeprefix(b"HTTP/").split(b".")
+        reason = reply["reason_phrase"].decode("utf-8", "surrogateescape")
+        status, headers = event.result.status or 0, header_pairs(event.result.headers)
+        head = (int(version[0]), int(version[1])), status, reason, headers
+    at_once = sent is not None and sent.end is not BodyEnd.COMPLETE
+    return Answer(head, recorded, reply, peer, at_once)
 
 
 def replay_connection(request: Any, answer: Answer) -> Any:
@@ -356,6 +351,11 @@ class _ReplayHandler(ResponseHandler):
             return
         self._begun = True
         answer = self._answer
+        if answer.head is None:
+            self._to_come.clear()
+            refusal = "the connection of a response of which nothing was read when it was recorded"
+            self.set_exception(ReplayMismatchError(refusal, hint="record again what is read now."))
+            return
         self._inform()
         self.data_received(answer.head)
         reader = self._payload

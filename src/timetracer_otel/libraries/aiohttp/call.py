@@ -62,7 +62,6 @@ class Hop(Site):
         self._arrived_before_end = 0
         self._read_pieces: list[bytes] | None = None
         self._received: ArrivalTap | None = None
-        self._head: tuple[tuple[int, int], int, str, Any] = ((1, 1), 0, "", ())
         self._peer: dict[str, Any] = {}
         self._protocol: Any = None
         self.answer: Any = None
@@ -101,18 +100,26 @@ class Hop(Site):
         return Call(LIB, EventType.HTTP_CLIENT, self._method, self._url, headers, body, end, too_long)
 
     def returned(self, value: Any, recording: Recording) -> Any:
-        """Note the head of the response; its body is noted by the parser, until it ends."""
+        """Note that the app has the response. Its head and its body are noted by the parser, until it ends.
+
+        A response class of the app's own may say otherwise than what arrived, or read nothing of it. A replay runs
+        that class again, on what arrived.
+        """
         received = self._received
         assert received is not None
         self._note_headers()
-        version = value.version
-        self._head = ((version.major, version.minor), value.status, value.reason or "", value.raw_headers)
+        if received.head is None:
+            if value.version is None:
+                received.ended(BodyEnd.COMPLETE, 0)
+            else:
+                # It was there before there was a parser.
+                received.head = internals.head_of(value, value.status)
         received.app_has_it()
         if self._sent is not None and self._sent.end is None:
             self._sent_before_answer = self._sent.size_bytes
         # Neither the request nor the connection is kept alive by its recording.
         self.request = self._handler = self._protocol = None
-        if value.status == 101:
+        if received.head is not None and received.head[1] == 101:
             recording.not_replayable = "the connection was upgraded to another protocol"
             recording.close()
         elif received.end is not None:
@@ -135,7 +142,9 @@ class Hop(Site):
         """The head, the body and what a replay's parser must be given besides."""
         assert recording.returned_s is not None
         assert self._received is not None
-        (major, minor), status, reason, headers = self._head
+        if self._received.head is None:
+            return EventResult(reply={"unread": True, "peer": self._peer})
+        (major, minor), status, reason, headers = self._received.head
         return EventResult(
             status=status,
             headers=HeaderMap(headers),

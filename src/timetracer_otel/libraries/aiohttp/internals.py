@@ -24,12 +24,13 @@ from aiohttp.payload import BytesPayload
 from timetracer_otel.base import faults
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.libraries.kits.http.bodies import BodyTap
-from timetracer_otel.libraries.kits.http1.arriving import ArrivalTap
+from timetracer_otel.libraries.kits.http1.arriving import ArrivalTap, Head
 
 __all__ = [
     "TeedWriter",
     "body_attribute",
     "compressed",
+    "head_of",
     "header_pairs_of",
     "plain_name",
     "proxy_request",
@@ -140,6 +141,11 @@ AbstractStreamWriter.register(TeedWriter)
 # The response
 
 
+def head_of(parsed: Any, status: int) -> Head:
+    """The head of what the parser made, or of a response that was made of it."""
+    return (parsed.version.major, parsed.version.minor), status, parsed.reason or "", parsed.raw_headers
+
+
 def tee_parser(handler: Any, tap: ArrivalTap, is_head: bool) -> None:
     """Let a tap note what the handler's parser is given from now on."""
     handler._parser = _TeedParser(handler._parser, tap, is_head)
@@ -189,7 +195,9 @@ class _TeedParser:
             return
         length = message.headers.get("Content-Length")
         chunked = bool(message.chunked)
-        tap.head_arrived(chunked, int(length) if length is not None and not chunked else None)
+        tap.head_arrived(
+            head_of(message, message.code), chunked, int(length) if length is not None and not chunked else None
+        )
         if message.code == 101:
             self._tap = None
         elif (

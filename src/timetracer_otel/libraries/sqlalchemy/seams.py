@@ -366,11 +366,7 @@ def _ping(original: Function) -> Function:
     """
 
     def asked(dialect: Any, dbapi_connection: Any) -> Any:
-        token = otel_context.attach(otel_context.set_value(UPKEEP_KEY, True))
-        try:
-            return original(dialect, dbapi_connection)
-        finally:
-            otel_context.detach(token)
+        return _as_upkeep(partial(original, dialect, dbapi_connection))
 
     def ping(self: Any, dbapi_connection: Any) -> Any:
         session = get_current_session()
@@ -397,6 +393,15 @@ def _ping(original: Function) -> Function:
         return alive
 
     return ping
+
+
+def _as_upkeep(call: Callable[[], Any]) -> Any:
+    """Make a call of a pool's own, whose span in the driver is none of a call of the app's."""
+    token = otel_context.attach(otel_context.set_value(UPKEEP_KEY, True))
+    try:
+        return call()
+    finally:
+        otel_context.detach(token)
 
 
 def _create_cursor(original: Function) -> Function:
@@ -456,8 +461,10 @@ def _end_transaction(fairy: Any, method: str, end: Callable[[], Any]) -> Any:
     session = get_current_session()
     resetting = _RESETTING in fairy.__dict__
     target = engines.target(pool_dialect(fairy_pool(fairy))) if session is not None else None
-    if session is None or target is None or (resetting and not _is_replaying(session, target)):
+    if session is None or target is None:
         return end()
+    if resetting and not _is_replaying(session, target):
+        return _as_upkeep(end)
     connection = fairy.dbapi_connection
     if not _is_replaying(session, target):
         return run(flow(PlainSite(target, method, end, connection), session))

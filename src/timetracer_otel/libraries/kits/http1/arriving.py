@@ -14,7 +14,10 @@ from timetracer_otel.constants import BodyEnd
 from timetracer_otel.libraries.kits.http.bodies import BodyLimits, BodyTap
 from timetracer_otel.types import BodySnapshot, HeaderPairs
 
-__all__ = ["CHUNK_END", "LAST_CHUNK", "ArrivalTap", "framed", "head_bytes", "informational_bytes"]
+__all__ = ["CHUNK_END", "LAST_CHUNK", "ArrivalTap", "Head", "framed", "head_bytes", "informational_bytes"]
+
+Head = tuple[tuple[int, int], int, str, HeaderPairs]
+"""HTTP version, status, reason and header lines of a response, as the client's parser found them."""
 
 CHUNK_END: Final = 0
 """In frames: the end of a chunk has arrived."""
@@ -43,6 +46,7 @@ class ArrivalTap(BodyTap):
         "end_cursor",
         "ended_at_return",
         "frames",
+        "head",
         "informational",
         "raised",
         "waited",
@@ -55,6 +59,7 @@ class ArrivalTap(BodyTap):
         self._length: int | None = None
         self._dechunker = _Dechunker()
         self._provisional: BaseException | None = None
+        self.head: Head | None = None
         self.informational: list[int] = []
         self.cursors: list[int] = []
         """For each arrival, how many (decoded) bytes the app had read before it."""
@@ -76,8 +81,9 @@ class ArrivalTap(BodyTap):
             self._provisional = None
             self._body(data, cursor, None)
 
-    def head_arrived(self, chunked: bool, length: int | None) -> None:
+    def head_arrived(self, head: Head, chunked: bool, length: int | None) -> None:
         """The response's head has been parsed: what has arrived behind it belongs to the body."""
+        self.head = head
         arrivals, self._head = self._head or [], None
         self._chunked, self._length = chunked, length
         data = b"".join(piece for _, piece in arrivals)
