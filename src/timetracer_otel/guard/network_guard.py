@@ -264,6 +264,8 @@ def _check_open_connection(span: Any, session: ReplaySession) -> None:
     if library not in _clients.keep_connections and library not in session.uncovered.that_connect:
         return
     address = _address_in(span.span.attributes or {})
+    if address is None and library in _clients.seen_at_each_call:
+        return
     if _is_named_live(session, library) or (session.live_hosts is not None and address is None):
         # Where it goes is not known yet. If it connects, that is seen; if not, it is counted when it ends.
         return

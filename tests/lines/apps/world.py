@@ -175,6 +175,11 @@ def by_httpx_to_the_other_port() -> Any:
 
 
 @LINES.add
+def by_requests_to_the_other_port() -> Any:
+    return requests.get(f"{OTHER_SERVER}/users/19", timeout=30).json()
+
+
+@LINES.add
 def by_httpx() -> Any:
     return httpx.get(f"{UPSTREAM}/users/10").json()
 
