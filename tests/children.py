@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 """The repository."""
 
 _ALWAYS = {"timetracer", "threading"}
-_PACKAGES = {"aiohttp-client": "aiohttp"}
+_PACKAGES = {"aiohttp-client": "aiohttp", "grpc_client": "grpc", "mysqlclient": "MySQLdb"}
 """What an instrumentation is for, where that is not its name."""
 _IMPORTED = re.compile(r"\b(?:import|from) +((?:\w+[\w.]*(?: as \w+)?(?:, *)?)+)")
 

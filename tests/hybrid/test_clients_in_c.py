@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -18,23 +16,9 @@ from curl_cffi import requests as curl_requests
 from tests.hybrid.test_closed_world import refused
 from tests.loopback import Loopback
 from tests.servers.mariadb import MariaDb, needs_mariadb, needs_mysqlclient
+from tests.servers.odbc import driver_of_mariadb, needs_odbc
 from tests.servers.postgres import Postgres
 from timetracer_otel import replay
-
-ODBC_DRIVERS = ("/usr/lib/x86_64-linux-gnu/odbc/libmaodbc.so", "/usr/lib/aarch64-linux-gnu/odbc/libmaodbc.so")
-
-
-def _why_no_odbc() -> str | None:
-    try:
-        importlib.import_module("pyodbc")
-    except ImportError as error:
-        return f"pyodbc needs the system's ODBC: install unixodbc ({error})"
-    return None if any(map(os.path.exists, ODBC_DRIVERS)) else "no driver of MariaDB for ODBC: install odbc-mariadb"
-
-
-_on_linux_ci = bool(os.environ.get("CI")) and sys.platform == "linux"
-needs_odbc = pytest.mark.skipif(_why_no_odbc() is not None and not _on_linux_ci, reason=str(_why_no_odbc()))
-"""One more test that needs MariaDB, by a driver that is on no package index for Python."""
 
 
 @pytest.fixture(scope="module")
@@ -130,8 +114,7 @@ class TestMySQL:
         pyodbc = importlib.import_module("pyodbc")
         url = mariadb.url("x")
         path = url.query["unix_socket"]
-        (driver,) = filter(os.path.exists, ODBC_DRIVERS)
-        text = f"Driver={driver};Socket={path};User={url.username};Database={url.database}"
+        text = f"Driver={driver_of_mariadb()};Socket={path};User={url.username};Database={url.database}"
 
         def count() -> int:
             with closing(pyodbc.connect(text, autocommit=True)) as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from tests.children import ROOT, environment, instrumented_path, uses
 from tests.contract.observation import differences
 from tests.examples import FUZZ, seeded
 
-__all__ = ["ROUNDS", "Apps", "Step", "unlike"]
+__all__ = ["ROUNDS", "Apps", "Step", "raised", "unlike"]
 
 ROUNDS = 30 if FUZZ else 1
 """How often all is done, each time under other hash seeds."""
@@ -126,3 +127,11 @@ def _without_values(seen: Any) -> Any:
     if isinstance(seen, list):
         return [_without_values(each) for each in seen]
     return "anew" if isinstance(seen, dict) else seen
+
+
+def raised(seen: Any, name: str) -> str:
+    """The text of the error of one of our classes that a line raised or gave; empty where there is none."""
+    facts = dict(seen[1][1][1:]) if "raises" in seen[1][0] else {}
+    if f"timetracer_otel.exceptions:{name}" not in facts.get("builtins:str 'class'", ""):
+        return ""
+    return str(ast.literal_eval(facts["builtins:str 'str'"].partition(" ")[2]))

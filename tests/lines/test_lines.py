@@ -6,27 +6,20 @@ its end is its account. ``make fuzz`` does it again and again, under other seeds
 
 from __future__ import annotations
 
-import ast
 import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.examples import drawn
 from tests.golden import make_golden
-from tests.lines._runs import ROUNDS, Apps, Step, unlike
-from tests.loopback import Loopback
+from tests.lines._runs import Apps, Step, raised, unlike
+from tests.lines._servers import serving
 from tests.process._thread_ways import USERS
-from tests.servers.mariadb import HAS_MARIADB, HAS_MYSQLCLIENT, MariaDb, needs_mariadb, needs_mysqlclient
-from tests.servers.postgres import Postgres
-from tests.servers.redis import RedisServer
+from tests.servers.mariadb import HAS_MARIADB, HAS_MYSQLCLIENT, needs_mariadb, needs_mysqlclient
 from timetracer_otel.cassette import CassetteStore, read_cassette
 from timetracer_otel.report import timeline
 
@@ -40,57 +33,6 @@ SAME = [
     *([] if _HAS_MYSQL else [pytest.param(Apps("mysql"), 0, id="mysql", marks=[needs_mariadb, needs_mysqlclient])]),
 ]
 """Apps, and how many values they make anew in each run."""
-
-
-@pytest.fixture(params=range(ROUNDS))
-def number(request: pytest.FixtureRequest) -> int:
-    """Of the round: each has other hash seeds."""
-    found: int = request.param
-    return found
-
-
-class Servers:
-    """Those that an app needs, by the variables of its environment that name them."""
-
-    def __init__(self, apps: Apps, folder: Path) -> None:
-        self._stack = ExitStack()
-        self.upstream: Loopback | None = None
-        self.variables: dict[str, str] = {}
-        if "UPSTREAM" in apps.code:
-            self.upstream = self._stack.enter_context(Loopback())
-            self.variables["UPSTREAM"] = self.upstream.url
-        if "REDIS_PORT" in apps.code:
-            self.variables["REDIS_PORT"] = str(self._stack.enter_context(RedisServer(folder)).port)
-        if "POSTGRES" in apps.code:
-            self.postgres = self._database(Postgres())
-            self.variables["POSTGRES"] = self.postgres.url("x").render_as_string(hide_password=False)
-        if "MARIADB" in apps.code:
-            self.variables["MARIADB"] = self._database(MariaDb()).url("x").render_as_string(hide_password=False)
-        if "SQLITE" in apps.code:
-            self.variables["SQLITE"] = str(folder / "app.db")
-            self._stack.callback((folder / "app.db").unlink)
-
-    def _database(self, server: Any) -> Any:
-        self._stack.callback(server.stop)
-        return server
-
-    def hits(self) -> int:
-        """How many requests the upstream had."""
-        return self.upstream.hits.total() if self.upstream is not None else 0
-
-    def stop(self) -> None:
-        """All of them, with what they have kept."""
-        self._stack.close()
-
-
-@contextmanager
-def serving(apps: Apps, folder: Path) -> Iterator[Servers]:
-    """Servers for a block."""
-    servers = Servers(apps, folder)
-    try:
-        yield servers
-    finally:
-        servers.stop()
 
 
 @pytest.mark.parametrize(("apps", "bound"), SAME)
@@ -188,7 +130,7 @@ def test_a_worker_that_polls_is_replayed_as_far_as_it_was_kept(number: int, tmp_
         replayed = apps.run("replay", tmp_path / str(at), number, **asked)
         told = replayed.seen["worker.polls"]
         assert told[1:-1] == [bare.seen["worker.polls"][1 + poll] for poll in polls]
-        assert "newer ones" in _raised(told[-1], "ReplayMismatchError")
+        assert "newer ones" in raised(told[-1], "ReplayMismatchError")
         assert f"{len(polls)} hit, 1 missed, 0 unused, 0 live" in replayed.account
 
 
@@ -206,55 +148,6 @@ def test_a_service_is_replayed_from_its_folder(number: int, tmp_path: Path) -> N
     assert re.fullmatch(r"4 requests from 4 of 4 recordings: \d+ hit, 0 missed, 0 unused, 0 live", replayed.account)
     assert not (tmp_path / "app.db").exists()
 
-
-LIVE = {
-    "nothing": "",
-    "hosts with ports, paths of sockets": "{host}:{port},{folder}/.s.PGSQL.{socket}",
-    "networks, globs": "127.0.0.0/8,{folder}/*",
-}
-"""What ``live_hosts`` says."""
-TO_NOBODY = ["smtplib", "grpc", "confluent_kafka", "oracledb"]
-"""Libraries that ask an address where nobody is, so that only a network lets them out."""
-
-
-def test_clients_without_a_plugin_are_refused_or_live_because_the_user_said_so(number: int, tmp_path: Path) -> None:
-    apps = Apps("world")
-    with serving(apps, tmp_path) as servers:
-        bare, recorded = (apps.run(step, tmp_path, number, **servers.variables) for step in ("bare", "record"))
-        assert unlike(bare.seen, recorded.seen) == []
-        libraries = [line.removeprefix("world.by_") for line in bare.seen]
-        url = servers.postgres.url("x")
-        host, _, port = servers.variables["UPSTREAM"].rpartition("/")[2].partition(":")
-        for kind in drawn([list(LIVE)], "live hosts"):
-            hosts = LIVE[kind].format(host=host, port=port, folder=url.query["host"], socket=url.port or 5432)
-            before = servers.hits()
-            replayed = apps.run("replay", tmp_path, number, **servers.variables, TIMETRACER_LIVE_HOSTS=hosts)
-            refused = {"nothing": libraries[:-1], "networks, globs": []}.get(kind, TO_NOBODY)
-            lines = [f"world.by_{library}" for library in refused]
-            assert [line for line in bare.seen if unlike(bare.seen[line], replayed.seen[line])] == lines
-            assert all(_raised(replayed.seen[line], "NetworkBlockedError") for line in lines)
-            told = re.fullmatch(_ACCOUNT, replayed.account)
-            assert told is not None, replayed.account
-            assert int(told["blocked"] or 0) == len(refused)
-            if kind == "nothing":
-                assert (servers.hits(), told["hit"], told["live"]) == (before, "1", "0")
-            else:
-                assert told["hit"] == "0"
-                # The account names them by their packages and modules.
-                named = {_LIBRARIES.get(library, library) for library in libraries[:-1] if library not in refused}
-                assert set(told["libraries"].split(", ")) == named
-
-
-_ACCOUNT = (
-    r"(?P<hit>\d+) hit, 0 missed, 0 unused, (?P<live>\d+) live(?: \((?P<libraries>.*)\))?"
-    r"(?:, (?P<blocked>\d+) blocked)?"
-)
-_LIBRARIES = {
-    "urllib": "urllib.request",
-    "http_client": "http.client",
-    "a_stream_of_asyncio": "asyncio",
-    "a_socket_in_a_thread_of_an_own_class": "socket",
-}
 
 ORDERS, BILLS = (f"POST /v1/{name}: body:$." for name in ("orders", "bills"))
 RULES = [f"{scope}{field}" for scope in (ORDERS, BILLS) for field in ("build", "node.shard")]
@@ -285,7 +178,7 @@ def test_what_a_changed_app_asks_is_refused_and_the_advice_is_in_the_users_words
     ]
     for line, text in [*REFUSED.items()][1:]:
         named = text.format(repeats="TIMETRACER_ALLOW_REPEATS=true")
-        assert named in _raised(replayed.seen[f"changed.{line}"], "ReplayMismatchError"), line
+        assert named in raised(replayed.seen[f"changed.{line}"], "ReplayMismatchError"), line
     assert replayed.account == "7 hit, 9 missed, 2 unused, 0 live"
     advice = f"of all misses at once:\n  TIMETRACER_IGNORE='{','.join(RULES)}'\n"
     assert advice in replayed.said
@@ -294,10 +187,10 @@ def test_what_a_changed_app_asks_is_refused_and_the_advice_is_in_the_users_words
     in_python = apps.run_within("block", "replay", tmp_path, number, **changed)
     for line, text in REFUSED.items():
         named = text.format(repeats="allow_repeats=True")
-        assert named in _raised(in_python.seen[f"changed.{line}"], "ReplayMismatchError"), line
+        assert named in raised(in_python.seen[f"changed.{line}"], "ReplayMismatchError"), line
     assert in_python.account == "6 hit, 10 missed, 3 unused, 0 live"
     of_one = '", "'.join(RULES[:2])
-    assert f'ignore=["{of_one}"]' in _raised(in_python.seen["changed.values_that_change"], "ReplayMismatchError")
+    assert f'ignore=["{of_one}"]' in raised(in_python.seen["changed.values_that_change"], "ReplayMismatchError")
 
 
 def test_pools_filled_before_a_block_chance_and_what_is_not_redacted(number: int, tmp_path: Path) -> None:
@@ -330,29 +223,3 @@ def _users(step: Step) -> list[int]:
     """The users that were asked for in each way, and found."""
     (told,) = step.seen.values()
     return [int(answer[1][1].removeprefix("builtins:int ")) for _, answer in told[1:]]
-
-
-def test_connections_that_were_open_before_are_refused_before_they_are_used(number: int, tmp_path: Path) -> None:
-    apps = Apps("kept", traced=True)
-    with serving(apps, tmp_path) as servers:
-        recorded = apps.run_within("block", "record", tmp_path, number, **servers.variables)
-        given = {**servers.variables, "SERVERS": "1", "TIMETRACER_LIVE_HOSTS": "127.0.0.1:9"}
-        before = servers.hits()
-        replayed = apps.run_within("block", "replay", tmp_path, number, **given)
-        # That which fills the pool, before the block.
-        assert servers.hits() == before + 1
-    # Where one of psycopg2's goes is not known before it is used: it is counted.
-    assert unlike(recorded.seen["kept.by_psycopg2"], replayed.seen["kept.by_psycopg2"]) == []
-    assert replayed.account == "0 hit, 0 missed, 0 unused, 1 live (psycopg2), 2 blocked"
-    assert "/.s.PGSQL." in _raised(replayed.seen["kept.by_psycopg"], "NetworkBlockedError")
-    address = servers.variables["UPSTREAM"].rpartition("/")[2]
-    text = _raised(replayed.seen["kept.by_urllib3"], "NetworkBlockedError")
-    assert f"of urllib3 to {address}, which no plugin captures\n  made by: urllib3." in text
-
-
-def _raised(seen: Any, name: str) -> str:
-    """The text of the error of one of our classes that a line raised or gave; empty where there is none."""
-    facts = dict(seen[1][1][1:]) if "raises" in seen[1][0] else {}
-    if f"timetracer_otel.exceptions:{name}" not in facts.get("builtins:str 'class'", ""):
-        return ""
-    return str(ast.literal_eval(facts["builtins:str 'str'"].partition(" ")[2]))

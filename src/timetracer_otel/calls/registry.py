@@ -134,6 +134,9 @@ class UncapturedClients:
     keep_connections: Collection[str] = ()
     """Libraries with connections of their own, as OpenTelemetry's instrumentations of them are called. The span of
     such a call begins before anything is sent."""
+    seen_at_each_call: Collection[str] = ()
+    """Libraries each of whose calls goes through one of the `connectors`, and so is refused by its address even where
+    its span has none."""
     within_the_process: Collection[str] = ()
     """Libraries that read and write files, and connect to nobody. Their spans are counted, and never refused."""
     verifiers: Mapping[str, tuple[Verifier | Maker, ...]] = field(default_factory=dict)

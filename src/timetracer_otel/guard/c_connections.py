@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from functools import partial
 from types import BuiltinFunctionType, ModuleType
 from typing import Any
@@ -19,7 +20,11 @@ from timetracer_otel.base.rebinding import Rebound, is_immutable, subclasses_of,
 from timetracer_otel.calls.registry import Connector, Connectors
 from timetracer_otel.guard.declared_seams import DeclaredSeams
 
-__all__ = ["CConnections"]
+__all__ = ["CConnections", "asking"]
+
+asking: ContextVar[str | None] = ContextVar("timetracer_otel_asking", default=None)
+"""The library whose function is under way that was asked for a connection, and has been let out. The sockets that it
+opens in Python are that connection: oracledb's, for instance."""
 
 
 class CConnections(DeclaredSeams[Connectors]):
@@ -95,9 +100,14 @@ class CConnections(DeclaredSeams[Connectors]):
     def _checked(self, connector: Connector, library: str | None, original: Function) -> Function:
         def checked(*args: Any, **kwargs: Any) -> Any:
             address = connector.address(args, kwargs)
-            if address is not None:
-                self._check(address, library, connector.is_open)
-            return original(*args, **kwargs)
+            if address is None:
+                return original(*args, **kwargs)
+            self._check(address, library, connector.is_open)
+            token = asking.set(library)
+            try:
+                return original(*args, **kwargs)
+            finally:
+                asking.reset(token)
 
         return checked
 

@@ -36,7 +36,7 @@ from timetracer_otel.calls import hooks
 from timetracer_otel.calls.registry import Activatable, Connecting, ConnectingInC, UncapturedClients, load_plugins
 from timetracer_otel.current import get_current_session
 from timetracer_otel.exceptions import NetworkBlockedError
-from timetracer_otel.guard.c_connections import CConnections
+from timetracer_otel.guard.c_connections import CConnections, asking
 from timetracer_otel.guard.places import (
     Place,
     caller_of,
@@ -267,6 +267,8 @@ def _check_open_connection(span: Any, session: ReplaySession) -> None:
     if library not in _clients.keep_connections and library not in session.uncovered.that_connect:
         return
     address = _address_in(span.span.attributes or {})
+    if address is None and library in _clients.seen_at_each_call:
+        return
     if _is_named_live(session, library) or (session.live_hosts is not None and address is None):
         # Where it goes is not known yet. If it connects, that is seen; if not, it is counted when it ends.
         return
@@ -358,8 +360,8 @@ def _refusal(
         or _is_named_live(responsible, library, *(place.package for place in stack))
         or all(_allows(responsible, address, is_lookup=is_lookup) for address in addresses)
     ):
-        if not is_lookup:
-            responsible.uncovered.connected(library)
+        if not is_lookup and not _is_counted(responsible, library, stack, is_open):
+            responsible.uncovered.connected(library, is_open=is_open)
         return None
     if isinstance(responsible, TraceSession) and (hosts := responsible.config.live_hosts):
         named = Hosts(hosts)
@@ -373,6 +375,11 @@ def _refusal(
     if isinstance(responsible, (ReplaySession, TraceSession)):
         responsible.blocked.append(error)
     return error
+
+
+def _is_counted(session: ReplaySession, library: str, stack: Sequence[Place], is_open: bool) -> bool:
+    """Whether what goes out is part of a call that the account has already: a plugin's or a C function's."""
+    return any(_goes_out(place.package, session) for place in stack) or (not is_open and asking.get() == library)
 
 
 def _note_blocked(session: ReplaySession) -> None:

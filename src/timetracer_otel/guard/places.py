@@ -10,9 +10,19 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
-__all__ = ["Place", "caller_of", "is_own_plumbing", "is_telemetry", "library_of", "maker_of", "places"]
+__all__ = [
+    "Place",
+    "caller_of",
+    "is_in_transport",
+    "is_own_plumbing",
+    "is_telemetry",
+    "library_of",
+    "maker_of",
+    "places",
+]
 
 _OWN = str(Path(__file__).parents[1]) + os.sep
+_OWN_PACKAGE = f"{__name__.partition('.')[0]}."
 _STDLIB = (str(Path(os.__file__).parent) + os.sep, "<frozen ")
 _INSTALLED = ("site-packages" + os.sep, "dist-packages" + os.sep)
 _CARRIERS = ("threading", "concurrent.futures", "asyncio")
@@ -102,6 +112,26 @@ def is_telemetry(stack: Sequence[Place], transports: tuple[str, ...]) -> bool:
     if makers and makers[0].module == "logging.handlers":
         return True
     return any(place.module.startswith(transports) for place in stack)
+
+
+def is_in_transport(transports: tuple[str, ...]) -> bool:
+    """Whether what is running sends telemetry, for each span that begins: it makes no `Place` of each frame.
+
+    The frames of OpenTelemetry that begin the span are left out.
+
+    Args:
+        transports: As for `is_telemetry`.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    begins_span = True
+    while frame is not None:
+        module = frame.f_globals.get("__name__")
+        if type(module) is str:
+            begins_span = begins_span and module.startswith((_OWN_PACKAGE, "opentelemetry."))
+            if not begins_span and module.startswith(transports):
+                return True
+        frame = frame.f_back
+    return False
 
 
 def is_own_plumbing(stack: Sequence[Place], *, is_path: bool) -> bool:

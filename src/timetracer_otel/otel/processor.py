@@ -12,6 +12,7 @@ from opentelemetry.trace import SpanKind
 
 from timetracer_otel.base import counters, faults
 from timetracer_otel.base.otel_context import UPKEEP_KEY, current_context
+from timetracer_otel.base.plugin_names import is_covered_scope
 from timetracer_otel.calls import hooks
 from timetracer_otel.current import SESSION_KEY
 from timetracer_otel.exceptions import NetworkBlockedError
@@ -29,6 +30,15 @@ MAX_LIVE_SPANS = 100_000
 _CLIENT, _PRODUCER = SpanKind.CLIENT, SpanKind.PRODUCER
 
 
+def _scope_of(span: Any) -> str | None:
+    try:
+        found: str = span._instrumentation_scope.name
+    except AttributeError:
+        scope = span.instrumentation_scope
+        return scope.name if scope else None
+    return found
+
+
 class Decider(Protocol):
     """What the processor asks of the process (`process.runtime`): above all, which session a span belongs to."""
 
@@ -41,6 +51,10 @@ class Decider(Protocol):
         self, span: Span, parent: LiveSpan | None, context: Context | None, *, is_client: bool
     ) -> tuple[BaseSession | None, bool] | None:
         """The session of a span whose context has none, and whether it begins with the span; None: do not keep it."""
+        ...
+
+    def carries_telemetry(self) -> bool:
+        """Whether a span that begins is of telemetry that is sent: it stands for no call of the app."""
         ...
 
     def outermost_ended(self, session: BaseSession, span: ReadableSpan, began_session: bool) -> None:
@@ -90,7 +104,9 @@ class TimetracerSpanProcessor(SpanProcessor):
                 if found is None:
                     return
                 session, is_root = found
-            if is_client and UPKEEP_KEY in context:
+            if is_client and (
+                UPKEEP_KEY in context or (not is_covered_scope(_scope_of(seen)) and self._decider.carries_telemetry())
+            ):
                 is_client = False
             entry = live_span((span, own, parent, session, is_client, is_root))
             if is_client and hooks.guard is not None:

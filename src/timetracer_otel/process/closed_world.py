@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from timetracer_otel.guard import network_guard
+from timetracer_otel.guard.places import is_in_transport
 from timetracer_otel.libraries.without_plugin import CLIENTS
 from timetracer_otel.session import BaseSession
 
-__all__ = ["block", "unblock", "unwatch", "watch"]
+__all__ = ["block", "carries_telemetry", "unblock", "unwatch", "watch"]
+
+
+def carries_telemetry() -> bool:
+    """Whether a span that begins is of telemetry that is sent: logs, traces, errors. It is no call of the app's."""
+    return is_in_transport(CLIENTS.transports)
 
 
 def watch(live_hosts: Collection[str] = (), session: BaseSession | None = None) -> bool:

@@ -39,7 +39,7 @@ from timetracer_otel.otel.propagator import carry, stop_carrying
 from timetracer_otel.otel.provider import attach, attach_to_future_providers
 from timetracer_otel.otel.span_facts import RootSpan, failed, is_server, note_exception, request_path
 from timetracer_otel.otel.spans import LiveSpan, LiveSpans
-from timetracer_otel.process import sigterm
+from timetracer_otel.process import closed_world, sigterm
 from timetracer_otel.process.folder_replay import FolderReplay, FolderSession
 from timetracer_otel.process.process_recording import ProcessSession
 from timetracer_otel.process.process_replay import ProcessReplay
@@ -412,6 +412,11 @@ class Runtime:
             session = self._open_root(span, context)
             return session, not isinstance(session, FolderSession)
         return self.stray_session(), False
+
+    @staticmethod
+    def carries_telemetry() -> bool:
+        """Whether a span that begins is of telemetry that is sent."""
+        return closed_world.carries_telemetry()
 
     def _open_root(self, span: Span, context: Context | None) -> BaseSession | None:
         scope = current_scope()

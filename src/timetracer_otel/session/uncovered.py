@@ -47,6 +47,7 @@ class UncoveredCalls:
         self._lock = threading.Lock()
         self._spans: Counter[str] = Counter()
         self._connections: Counter[str] = Counter()
+        self._over_open: Counter[str] = Counter()
         self.accounted: set[int] = set()
         """Ids of client spans, while they are live, whose calls are in the account already: a plugin answered them or
         counted them as live, the guard refused them, or the call beneath them is counted."""
@@ -57,10 +58,10 @@ class UncoveredCalls:
         self.messages: dict[str, str] = {}
         """Ids of messages, each with the library whose span has ended without a captured call that sends it."""
 
-    def connected(self, library: str) -> None:
-        """Count a connection that went out."""
+    def connected(self, library: str, *, is_open: bool = False) -> None:
+        """Count a connection that went out; with ``is_open``, a call over one that is open."""
         with self._lock:
-            self._connections[library] += 1
+            (self._over_open if is_open else self._connections)[library] += 1
 
     def span_began(self, span: EndedSpan) -> None:
         """Take note of a client span of a library without a plugin."""
@@ -114,7 +115,9 @@ class UncoveredCalls:
     def live(self) -> Mapping[str, int]:
         """How many calls of each library without a plugin went out up to now."""
         with self._lock:
-            return {**self._connections, **(self._spans + Counter(self.messages.values()))}
+            # What opened a connection and then used it made the call once.
+            unseen = self._connections | self._over_open
+            return {**unseen, **(self._spans + Counter(self.messages.values()))}
 
     def of_library(self, library: str, *addresses: str) -> str | None:
         """What the cassette has of a library's calls, or else of calls to an address; None where it has nothing."""

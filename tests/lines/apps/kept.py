@@ -9,7 +9,7 @@ import os
 from typing import Any
 
 import psycopg
-import psycopg2  # type: ignore[import-untyped]
+import psycopg2.pool  # type: ignore[import-untyped]
 import sqlalchemy as sa
 import urllib3
 
@@ -27,7 +27,7 @@ def before() -> None:
     where: dict[str, Any] = {"user": POSTGRES.username, "dbname": POSTGRES.database, "port": POSTGRES.port or 5432}
     where["host"] = POSTGRES.query.get("host", POSTGRES.host)
     POOL.request("GET", f"{UPSTREAM}/users/1")
-    OPEN.extend([psycopg2.connect(**where), psycopg.connect(**where)])
+    OPEN.extend([psycopg2.pool.SimpleConnectionPool(1, 1, **where), psycopg.connect(**where)])
 
 
 @LINES.add
@@ -37,9 +37,13 @@ def by_urllib3() -> Any:
 
 @LINES.add
 def by_psycopg2() -> Any:
-    with OPEN[0].cursor() as cursor:
-        cursor.execute("SELECT 8")
-        return cursor.fetchall()
+    connection = OPEN[0].getconn()
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 8")
+            return cursor.fetchall()
+    finally:
+        OPEN[0].putconn(connection)
 
 
 @LINES.add

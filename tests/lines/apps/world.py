@@ -1,6 +1,7 @@
 """Lines about clients that have no plugin: each asks a server, or nobody where it needs none to be refused.
 
-``UPSTREAM`` is a server's URL, ``POSTGRES`` a database's for SQLAlchemy. The last line is a client with a plugin.
+``UPSTREAM`` is a server's URL, and so is ``OTHER_SERVER``: another port of the same host. ``POSTGRES`` is a
+database's URL for SQLAlchemy, ``REDIS_PORT`` a port on this machine. The last lines are about clients with a plugin.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ import oracledb
 import psycopg
 import psycopg2  # type: ignore[import-untyped]
 import pycurl  # type: ignore[import-untyped]
+import redis
+import requests
 import sqlalchemy as sa
 import urllib3
 from curl_cffi import requests as curl_requests
@@ -29,9 +32,10 @@ from curl_cffi import requests as curl_requests
 from tests.lines._line import Lines
 
 UPSTREAM = os.environ.get("UPSTREAM", "http://127.0.0.1:9")
+OTHER_SERVER = os.environ.get("OTHER_SERVER", "http://127.0.0.1:9")
 POSTGRES = sa.make_url(os.environ.get("POSTGRES", "postgresql://nowhere"))
 ADDRESS = UPSTREAM.removeprefix("http://")
-NOBODY = "127.0.0.1:9"
+NOBODY = "127.0.0.2:9"
 LINES = Lines()
 
 
@@ -127,7 +131,7 @@ def by_psycopg() -> Any:
 
 @LINES.add
 def by_smtplib() -> Any:
-    return smtplib.SMTP("127.0.0.1", 9, timeout=5)
+    return smtplib.SMTP("127.0.0.2", 9, timeout=5)
 
 
 @LINES.add
@@ -153,5 +157,46 @@ def by_oracledb() -> Any:
 
 
 @LINES.add
+def by_urllib3_to_the_other_port() -> Any:
+    with urllib3.PoolManager() as pool:
+        return pool.request("GET", f"{OTHER_SERVER}/users/14", retries=False).data
+
+
+@LINES.add
+def by_http_client_to_the_other_port() -> Any:
+    with closing(http.client.HTTPConnection(OTHER_SERVER.removeprefix("http://"))) as connection:
+        connection.request("GET", "/users/15")
+        return connection.getresponse().read()
+
+
+@LINES.add
+def by_httpx_to_the_other_port() -> Any:
+    return httpx.get(f"{OTHER_SERVER}/users/16").json()
+
+
+@LINES.add
+def by_requests_to_the_other_port() -> Any:
+    return requests.get(f"{OTHER_SERVER}/users/19", timeout=30).json()
+
+
+@LINES.add
 def by_httpx() -> Any:
     return httpx.get(f"{UPSTREAM}/users/10").json()
+
+
+@LINES.add
+def by_requests() -> Any:
+    return requests.get(f"{UPSTREAM}/users/17", timeout=30).json()
+
+
+@LINES.add
+def by_redis() -> Any:
+    with redis.Redis(port=int(os.environ.get("REDIS_PORT", "1"))) as client:
+        return [client.set("world", "closed"), client.get("world")]
+
+
+@LINES.add
+def by_sqlalchemy() -> Any:
+    engine = sa.create_engine(POSTGRES.set(drivername="postgresql+psycopg"), poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        return connection.scalar(sa.text("SELECT 18"))

@@ -48,6 +48,7 @@ CLIENTS: Final = UncapturedClients(
             *("pymemcache", "grpc", "kafka", "aiokafka", "confluent_kafka", "pika", "aio_pika", "urllib3", "urllib"),
         }
     ),
+    seen_at_each_call=frozenset({"grpc", "mysqlclient", "oracledb", "psycopg"}),
     verifiers=VERIFIERS,
     within_the_process=frozenset({"sqlite3"}),
     transports=(
