@@ -202,6 +202,7 @@ class ProcessSession(TraceSession):
 
     def _write(self, event: DependencyEvent) -> None:
         self._maker.clean([event])
+        self._maker.written(event)
         self._to_write.append(event)
         if self._writing:
             return

@@ -78,6 +78,8 @@ class Pseudonymiser(Redactor):
         self.in_urls: Callable[[str, str], object] = _nothing
         self.notes_later: Callable[[bytes], object] = _nothing
         self._remembered: dict[tuple[str, bytes], tuple[bytes, tuple[str, ...]]] = {}
+        self._lines: dict[tuple[bytes, bytes], tuple[tuple[bytes, bytes], tuple[str, ...]]] = {}
+        """By header line: what it becomes, and the pseudonyms in it."""
         self.searched: set[bytes] = set()
         self._replacing = self
         self.url = self._pseudonymised_url
@@ -85,6 +87,7 @@ class Pseudonymiser(Redactor):
     def forget(self) -> None:
         """Forget what headers became: some pseudonyms are others now."""
         self._remembered = {}
+        self._lines = {}
         self.searched = set()
 
     # What stands alone
@@ -235,6 +238,19 @@ class Pseudonymiser(Redactor):
         plain = unquote_plus(value, errors="surrogateescape")
         return _quoted_like(value, self._composed(plain, name))
 
+    def _header_line(self, line: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+        raw, value = line
+        known = self._lines.get((raw, value))
+        if known is None:
+            made = super()._header_line(line)
+            remembered = self._remembered.get((raw.decode("latin-1").lower(), value))
+            if remembered is not None and remembered[0] is made[1]:
+                self._lines[raw, value] = made, remembered[1]
+            return made
+        for pseudonym in known[1]:
+            self.used(pseudonym)
+        return known[0]
+
     def _secret_header(self, value: bytes, name: str) -> bytes:
         known = self._remembered.get((name, value))
         if known is None:
@@ -269,6 +285,7 @@ class Pseudonymiser(Redactor):
         aside.note(rest)
         if len(remembered) >= _MOST_HEADERS:
             remembered.clear()
+            self._lines.clear()
             self.searched.clear()
         remembered[name, value] = known = made, tuple(used)
         self.searched.add(made)

@@ -149,9 +149,11 @@ def json_edits(data: bytes, keys: re.Pattern[bytes], replacing: Replacing = MASK
 
     A value that the body's end cuts off is replaced up to the end. ``null``, ``true`` and ``false`` are no secrets.
     """
-    wide = _wide_encoding(data)
-    if wide:
-        return _wide_json_edits(data, wide, keys, replacing)
+    head = data[:4]
+    if not head.isascii() or 0 in head:
+        wide = _wide_encoding(data)
+        if wide:
+            return _wide_json_edits(data, wide, keys, replacing)
     lowered = data.lower()
     # Most bodies have no such key.
     found = keys.search(lowered)
@@ -182,8 +184,6 @@ def _json_edits(
 
 def _wide_encoding(data: bytes) -> str:
     """UTF-16 or UTF-32, in which JSON may be written (RFC 4627 section 3); empty for other encodings."""
-    if data[:4].isascii() and 0 not in data[:4]:
-        return ""
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return encoding

@@ -16,7 +16,7 @@ from timetracer_otel.redact.msgpacked import MSGPACK
 from timetracer_otel.redact.nested import COMPRESSED, inflated
 from timetracer_otel.types import HeaderMap, RecordedError
 
-__all__ = ["OpenNames", "collect", "gives_in_single_quotes", "gives_quoted", "joined", "may_be_documents"]
+__all__ = ["APART", "OpenNames", "collect", "gives_in_single_quotes", "gives_quoted", "joined", "may_be_documents"]
 
 _SHORTEST_TEXT: Final = 6
 _LONGEST_NAME: Final = 40
@@ -24,7 +24,9 @@ _LONGEST_NAME: Final = 40
 _SMALLEST_NUMBER: Final = 10_000_000
 _MOST_NAMES: Final = 4096
 _FEW: Final = 16
-_BRACKETS: Final[frozenset[str | bytes]] = frozenset({"{", "[", b"{", b"["})
+_BRACKETS: Final = frozenset("{[")
+_SHORTEST_DOCUMENT: Final = 5
+"""Characters of a text that gives a value in quotes to a name: ``a='b'``."""
 _NAMES: Final = frozenset({str, bytes})
 _ROWS: Final = frozenset({tuple, list})
 _WITHOUT_TEXT: Final = frozenset({float, bool, type(None)})
@@ -33,6 +35,10 @@ _RAW: Final[set[type]] = {bytes}
 _BEFORE_VALUE: Final = frozenset("=: \\")
 _COMPRESSED: Final = frozenset(mark[:1] for mark in COMPRESSED)
 _NUMBER: Final[set[type]] = {int}
+APART: Final = b'\n"\n'
+"""What stands between texts that are searched at once. No form of a secret goes on over it: a private key that is cut
+off would take in what stands on the next line."""
+_APART: Final = APART.decode()
 
 
 class OpenNames:
@@ -166,15 +172,15 @@ def _collect_column(items: Any, texts: list[str], raw: list[bytes], names: OpenN
 
 
 def joined(texts: list[str], raw: list[bytes]) -> bytes:
-    """Texts and bytes in one, a line for each."""
-    text = "\n".join(texts).encode("utf-8", "surrogatepass")
+    """Texts and bytes in one, each on a line of its own, with `APART` between them."""
+    text = _APART.join(texts).encode("utf-8", "surrogatepass")
     if not raw:
         return text
-    data = b"\n".join([*raw, text])
+    data = APART.join([*raw, text])
     lines = data.decode("latin-1")
-    if "\nx" in lines or "\x1f" in lines or data[:1] in _COMPRESSED:
+    if ("x" in lines and "\nx" in lines) or "\x1f" in lines or data[:1] in _COMPRESSED:
         # What is compressed is searched as it is when decompressed.
-        data = b"\n".join([data, *(content for one in raw if (content := _content_of(one)) is not None)])
+        data = APART.join([data, *(content for one in raw if (content := _content_of(one)) is not None)])
     return data
 
 
@@ -189,23 +195,34 @@ def may_be_documents(values: list[Any]) -> bool:
     """Whether there may be JSON among these values, or another document, by how they begin, or a value in quotes.
 
     Args:
-        values: All of them texts, or all of them bytes.
+        values: All of them texts, or all of them bytes; one at least.
     """
-    if len(values) <= _FEW:
-        for value in values:
-            if type(value) is str:
-                if value[:1] in _BRACKETS or gives_quoted(value):
-                    return True
-            elif value[:1] in _BEGINNINGS or gives_quoted(value.decode("latin-1")):
+    if len(values) > _FEW:
+        return _may_be_among(values)
+    for value in values:
+        if len(value) < _SHORTEST_DOCUMENT:
+            continue
+        if type(value) is str:
+            if value[0] in _BRACKETS or (("'" in value or '"' in value) and gives_quoted(value)):
                 return True
-        return False
+        elif value[0] in _BEGINNINGS or ((b"'" in value or b'"' in value) and gives_quoted(value.decode("latin-1"))):
+            return True
+    return False
+
+
+def _may_be_among(values: list[Any]) -> bool:
     is_text = type(values[0]) is str
     text: str = "\n".join(values) if is_text else b"\n".join(values).decode("latin-1")
     if text[:1] in _BRACKETS or "\n{" in text or "\n[" in text or gives_quoted(text):
         return True
     if is_text:
         return False
-    return values[0][:1] in _BEGINNINGS or "\x1f" in text or "\nx" in text or _BINARY_LINE.search(text) is not None
+    return (
+        (values[0] and values[0][0] in _BEGINNINGS)
+        or "\x1f" in text
+        or "\nx" in text
+        or _BINARY_LINE.search(text) is not None
+    )
 
 
 def gives_quoted(text: str) -> bool:
@@ -226,7 +243,7 @@ def gives_in_single_quotes(text: str) -> bool:
     return False
 
 
-_BEGINNINGS: Final = frozenset({b"{", b"[", b"\x80", b"x", b"\x1f"}) | MSGPACK
+_BEGINNINGS: Final = frozenset(b"{[\x80x\x1f") | {first[0] for first in MSGPACK}
 """Of JSON, pickles, zlib, gzip and msgpack."""
 _BINARY_LINE: Final = re.compile("\n[\x80-\x9f\xdc-\xdf]")
 """How one begins that is a pickle or msgpack."""

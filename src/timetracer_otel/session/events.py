@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
@@ -64,8 +64,6 @@ class EventMaker:
         self._masks = masks or not rules.active
         self._known = known
         self._book: SecretBook | None = None
-        self._searched: dict[int, tuple[DependencyEvent, int]] = {}
-        """By identity: events in which no secret stands of those that were known in that version of the book."""
         self._lock = threading.Lock()
 
     @property
@@ -82,7 +80,6 @@ class EventMaker:
     def release(self) -> None:
         """Forget the secrets of a recording that is written."""
         self._book = None
-        self._searched = {}
 
     @property
     def redactor(self) -> Redactor:
@@ -96,25 +93,33 @@ class EventMaker:
         book = self.book
         return _signer(self.rules) if book is None else book.signer
 
-    def clean(self, events: Iterable[DependencyEvent]) -> None:
+    def clean(self, events: Sequence[DependencyEvent]) -> None:
         """Replace the secrets that are known by now, wherever they stand in events. The events are changed."""
         book = self.book
-        if book is None or not book.occurrences:
+        if book is None:
             return
-        version = book.occurrences.version
+        try:
+            book.settle()
+        except Exception as error:
+            faults.contain("clean", error)
+        if book.fault is not None:
+            for event in events:
+                _empty(event, book.fault)
+        if not book.occurrences:
+            return
         for event in events:
-            searched = self._searched.get(id(event))
-            if searched is not None and searched[0] is event and searched[1] == version:
+            if book.is_without(event):
                 continue
             try:
                 book.clean(event)
             except Exception as error:
                 faults.contain("clean", error)
-                # It may hold secrets. An event that says nothing but its place is written instead.
-                event.result, event.call, event.span = EventResult(), CallSnapshot(), None
-                event.signature = EventSignature(lib=event.signature.lib, method=event.signature.method)
-                event.within, event.path = [], ()
-                event.not_replayable = f"a fault of the recorder, which its log has: {type(error).__name__}"
+                _empty(event, error)
+
+    def written(self, event: DependencyEvent) -> None:
+        """Forget an event that is written and not asked for again."""
+        if self._book is not None:
+            self._book.has_changed(event)
 
     def event(
         self, pending: PendingCall, facts: SpanFacts | None, session_started_s: float, session_ended_s: float | None
@@ -226,9 +231,7 @@ class EventMaker:
             event: That was just made.
             kept: Whether the session keeps it. The event of a call under way is made anew each time.
         """
-        version = book.note_forms(event)
-        if kept and version is not None:
-            self._searched[id(event)] = event, version
+        book.note_forms(event, kept=kept)
 
     def within(self, event: DependencyEvent, spans: Sequence[SpanFacts]) -> None:
         """Note the spans of other instrumentations that are part of a call, redacted."""
@@ -238,7 +241,7 @@ class EventMaker:
         book = self.book
         if book is not None:
             book.note_spans(spans)
-        self._searched.pop(id(event), None)
+            book.has_changed(event)
         event.within = sorted(spans, key=lambda facts: facts.start_ns or 0)
 
     def observed(self, facts: SpanFacts, session_started_ns: int) -> DependencyEvent:
@@ -382,7 +385,7 @@ class EventMaker:
         """The root request, redacted, with its body if the policy keeps it. ``failed``: it ended in an error."""
         headers, body = self._root_part(request.headers, request.body, self.config.store_request_body, failed)
         if self.book is not None:
-            self.book.note([request.path, request.target, request.query, *headers.values()])
+            self.book.note_later([request.path, request.target, request.query, *headers.values()])
         return replace(
             request,
             headers=headers,
@@ -398,7 +401,7 @@ class EventMaker:
         """The root response, treated as `request` treats the request."""
         headers, body = self._root_part(response.headers, response.body, self.config.store_response_body, failed)
         if self.book is not None:
-            self.book.note(list(headers.values()))
+            self.book.note_later(list(headers.values()))
         return replace(response, headers=headers, body=body)
 
     def _root_part(
@@ -542,6 +545,14 @@ class EventMaker:
         values = value if isinstance(value, (list, tuple)) else [value]
         pairs = [(header.encode(), str(item).encode()) for item in values]
         return [made.decode() for _, made in self.redactor.headers(pairs)]
+
+
+def _empty(event: DependencyEvent, error: Exception) -> None:
+    """Leave nothing of an event that may hold secrets but its place."""
+    event.result, event.call, event.span = EventResult(), CallSnapshot(), None
+    event.signature = EventSignature(lib=event.signature.lib, method=event.signature.method)
+    event.within, event.path = [], ()
+    event.not_replayable = f"a fault of the recorder, which its log has: {type(error).__name__}"
 
 
 @lru_cache(maxsize=16)

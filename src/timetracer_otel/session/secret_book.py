@@ -11,10 +11,10 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from timetracer_otel.cassette import Unencodable
 from timetracer_otel.constants import REDACTED, SHORTEST_PSEUDONYM
@@ -33,14 +33,14 @@ from timetracer_otel.redact.redactor import (
     headers_like,
     with_length,
 )
-from timetracer_otel.redact.texts import collect, joined
+from timetracer_otel.redact.texts import APART, collect, joined
+from timetracer_otel.session.gathered_texts import Found, GatheredTexts, text_of_event
 from timetracer_otel.types import (
     BodySnapshot,
     Call,
     CallSnapshot,
     DependencyEvent,
     EventResult,
-    HeaderMap,
     HeaderPairs,
     RequestSnapshot,
     ResponseSnapshot,
@@ -55,20 +55,30 @@ _LONGEST_JOINED = 16 * 1024
 """Bytes of a body that is copied so that it is searched together with the rest of its event."""
 _MOST_TURNS = 4
 
-_Found: TypeAlias = tuple[Any, list[str], list[bytes]]
-"""A value, with the texts and the bytes that were found in it."""
+_Waiting: TypeAlias = tuple[Any, bool, Sequence[Found], Sequence[bytes]]
+"""An event, or another value, whose texts are to be searched; whether to remember that no known secret stands in it;
+and what was found in it before.
+"""
+_MOST_WAITING: Final = 64
+_MOST_PARTS: Final = 50_000
 
 
 class _Making:
     """What a thread has noted of the event that it makes."""
 
-    __slots__ = ("bodies", "found", "used")
+    __slots__ = ("bodies", "found", "parts", "used")
 
     def __init__(self) -> None:
         self.used: dict[str, None] = {}
         """Pseudonyms, in their order."""
-        self.found: list[_Found] = []
+        self.found: list[Found] = []
+        self.parts = 1
+        """How many texts and bytes were found."""
         self.bodies: list[bytes] = []
+
+
+class _Thread(threading.local):
+    making: _Making | None = None
 
 
 class SecretBook:
@@ -78,6 +88,9 @@ class SecretBook:
         rules: Which names are secret.
         signer: Makes the signatures of recordings with these rules.
         known: Pseudonyms that the cassette has already, where a recording goes on.
+
+    Attributes:
+        fault: Why the texts of some events could not be searched; None where all were.
     """
 
     def __init__(self, rules: Redactor, signer: Signer, known: Iterable[str] = ()) -> None:
@@ -90,11 +103,21 @@ class SecretBook:
         self.redactor.notes_later = self._notes_later
         self.redactor.in_urls = self.occurrences.add_in_urls
         self.signer = Signer(self.redactor, behind=signer)
-        self._thread = threading.local()
+        self._thread = _Thread()
         self._written: set[str] = set()
+        # A finder of the user's may come back here, as it may make calls itself.
+        self._lock = threading.RLock()
+        self._waiting: list[_Waiting] = []
+        self._waiting_parts = 0
+        self._one_by_one = bool(rules.own.finders)
+        """What a user's own expression finds in a text may depend on what stands beside it."""
+        self.fault: Exception | None = None
+        self._without: dict[int, tuple[DependencyEvent, int]] = {}
+        """By identity: events in which no secret stands of those that were known in that version of `occurrences`."""
 
     def names(self) -> tuple[str, ...]:
         """The pseudonyms of the recording, as its header has them."""
+        self.settle()
         return tuple(name for name in self.pseudonyms.names() if len(name) >= SHORTEST_PSEUDONYM and name != REDACTED)
 
     def begin(self) -> None:
@@ -103,7 +126,7 @@ class SecretBook:
 
     def noted(self) -> tuple[str, ...]:
         """The pseudonyms that this thread has used since `begin`."""
-        making = getattr(self._thread, "making", None)
+        making = self._thread.making
         if making is None or not making.used:
             return ()
         return tuple([name for name in making.used if name != REDACTED])
@@ -137,41 +160,100 @@ class SecretBook:
         event.pseudonyms = tuple(dict.fromkeys([*event.pseudonyms, *more]))
 
     def _note(self, pseudonym: str) -> None:
-        making = getattr(self._thread, "making", None)
+        making = self._thread.making
         if making is not None:
             making.used[pseudonym] = None
 
-    def note_forms(self, event: DependencyEvent) -> int | None:
-        """Take note of what is secret by its form in an event that was made since `begin`.
+    def note_forms(self, event: DependencyEvent, *, kept: bool = False) -> None:
+        """Take note of what is secret by its form in an event that was made since `begin`, in `settle` or before.
 
-        Returns:
-            The version of `occurrences` of whose secrets none stands in the event; None where one may.
+        Args:
+            event: That was just made.
+            kept: Whether to remember that no known secret stands in it, where that is so.
         """
-        making: _Making | None = getattr(self._thread, "making", None)
-        found, bodies = (making.found, making.bodies) if making is not None else ((), ())
-        self._thread.making = None
-        redactor, places = self.redactor, self.occurrences
-        replaced: list[bytes] = []
-        data = _haystack(event, found, redactor.searched, replaced)
-        if bodies:
-            data = b"\n".join([data, *bodies])
-        redactor.note(data)
+        making = self._thread.making
+        if making is None:
+            self._wait((event, kept, (), ()))
+        else:
+            self._thread.making = None
+            self._wait((event, kept, making.found, making.bodies), making.parts)
+
+    def _wait(self, one: _Waiting, parts: int = 1) -> None:
+        with self._lock:
+            waiting = self._waiting
+            waiting.append(one)
+            self._waiting_parts += parts
+            if self._one_by_one or len(waiting) >= _MOST_WAITING or self._waiting_parts >= _MOST_PARTS:
+                self._search()
+
+    def settle(self) -> None:
+        """Search what is waiting. From here on, the secrets in it are known, in whichever thread it was made."""
+        with self._lock:
+            if self._waiting:
+                self._search()
+
+    def _search(self) -> None:
+        waiting, self._waiting, self._waiting_parts = self._waiting, [], 0
+        gathered = GatheredTexts()
+        whole: list[DependencyEvent] = []
+        others: list[DependencyEvent] = []
+        try:
+            for value, kept, found, bodies in waiting:
+                if isinstance(value, DependencyEvent):
+                    gathered.add(value, found, bodies)
+                    if kept:
+                        (whole if _has_only(value, bodies) else others).append(value)
+                else:
+                    gathered.add_value(value)
+                if gathered.are_enough:
+                    self._search_in(gathered, whole, others)
+                    gathered, whole, others = GatheredTexts(), [], []
+            self._search_in(gathered, whole, others)
+        except Exception as error:
+            if not self._one_by_one:
+                self.fault = error
+            raise
+
+    def _search_in(
+        self, gathered: GatheredTexts, whole: list[DependencyEvent], others: list[DependencyEvent]
+    ) -> None:
+        """Note what is secret by its form in texts, and in which events there is no known secret.
+
+        Args:
+            gathered: The texts.
+            whole: Events that have no other texts.
+            others: Events that have bodies besides.
+        """
+        places = self.occurrences
+        data, replaced = gathered.joined(self.redactor.searched)
+        self.redactor.note(data)
+        if not places:
+            return
         version = places.version
-        if places:
-            if replaced:
-                data = b"\n".join([data, *replaced])
-            may_be = places.may_be_in(data) if _has_only(event, bodies) else self._may_be_in(event)
-            if may_be:
-                return None
-        return version
+        if whole and places.may_be_in(APART.join([data, *replaced]) if replaced else data):
+            others, whole = [*whole, *others], []
+        for event in others:
+            if not self._may_be_in(event):
+                whole.append(event)
+        self._without.update([(id(event), (event, version)) for event in whole])
+
+    def is_without(self, event: DependencyEvent) -> bool:
+        """Whether it is known that none of the known secrets stands in an event."""
+        known = self._without.get(id(event))
+        return known is not None and known[0] is event and known[1] == self.occurrences.version
+
+    def has_changed(self, event: DependencyEvent) -> None:
+        """Forget what is known of an event: something was added to it, or it is written."""
+        self._without.pop(id(event), None)
 
     def _found_open(self, value: Any, texts: list[str], raw: list[bytes]) -> None:
-        making = getattr(self._thread, "making", None)
+        making = self._thread.making
         if making is not None:
             making.found.append((value, texts, raw))
+            making.parts += len(texts) + len(raw)
 
     def _notes_later(self, body: bytes) -> bool:
-        making = getattr(self._thread, "making", None)
+        making = self._thread.making
         if making is None or len(body) > _LONGEST_JOINED:
             return False
         making.bodies.append(body)
@@ -179,10 +261,14 @@ class SecretBook:
 
     def note_spans(self, spans: Iterable[SpanFacts]) -> None:
         """The same for spans within a call."""
-        self.note([[span.name, span.status_description, span.attributes] for span in spans])
+        self.note_later([[span.name, span.status_description, span.attributes] for span in spans])
+
+    def note_later(self, value: Any) -> None:
+        """The same for any other value."""
+        self._wait((value, False, (), ()))
 
     def note(self, value: Any) -> None:
-        """The same for any other value."""
+        """The same for any other value, at once."""
         self.redactor.note(_text_in(value))
 
     def clean(self, event: DependencyEvent) -> None:
@@ -200,7 +286,7 @@ class SecretBook:
 
     def _may_be_in(self, event: DependencyEvent) -> bool:
         places = self.occurrences
-        if places.may_be_in(_haystack(event)):
+        if places.may_be_in(text_of_event(event)):
             return True
         parts: list[CallSnapshot | EventResult] = [event.result, *([event.call] if event.call is not None else [])]
         for part in parts:
@@ -276,6 +362,7 @@ class SecretBook:
 
     def request(self, request: RequestSnapshot) -> RequestSnapshot:
         """The root request, with pseudonyms in place of the secrets that are known by now."""
+        self.settle()
         if not self.occurrences:
             return request
         parts = request.path, request.route_template, request.query, request.user_agent, request.target
@@ -296,6 +383,7 @@ class SecretBook:
 
     def response(self, response: ResponseSnapshot) -> ResponseSnapshot:
         """The root response, treated as `request` treats the request."""
+        self.settle()
         if not self.occurrences or (response.body is None and self._are_without(response.headers, *response.headers)):
             return response
         headers, body, _ = self._part(response.headers, response.body)
@@ -303,6 +391,7 @@ class SecretBook:
 
     def error(self, error_info: dict[str, Any] | None) -> dict[str, Any] | None:
         """The error that a request ended in, treated in the same manner."""
+        self.settle()
         if error_info is None:
             return None
         text = self.redactor.text
@@ -388,64 +477,6 @@ def _has_only(event: DependencyEvent, bodies: Sequence[bytes]) -> bool:
             else:
                 return False
     return True
-
-
-def _haystack(
-    event: DependencyEvent,
-    found: Sequence[_Found] = (),
-    searched: Collection[bytes] = (),
-    left_out: list[bytes] | None = None,
-) -> bytes:
-    """All that stands in an event but its bodies, in one text, which is searched at once.
-
-    Args:
-        event: The event.
-        found: What was found before in its arguments and its reply.
-        searched: Values of headers that need not be in it.
-        left_out: Takes those of the event.
-    """
-    signature, result, call = event.signature, event.result, event.call
-    texts: list[str] = [*event.path]
-    raw: list[bytes] = []
-    if signature.url:
-        texts.append(signature.url)
-    for value in signature.query.values():
-        if type(value) is str:
-            texts.append(value)
-        else:
-            collect(value, texts, raw)
-    for headers in (result.headers, call.headers if call is not None else None):
-        if type(headers) is not HeaderMap:
-            if headers:
-                collect(headers, texts, raw)
-        elif searched and left_out is not None:
-            for _, value in headers.pairs:
-                (left_out if value in searched else raw).append(value)
-        else:
-            raw += [value for _, value in headers.pairs]
-    if result.exception is not None or result.error:
-        collect((result.exception, result.error), texts, raw)
-    if result.reply is not None:
-        _take(result.reply, found, texts, raw)
-    if call is not None and call.args is not None:
-        _take(call.args, found, texts, raw)
-    if event.not_replayable:
-        texts.append(event.not_replayable)
-    if event.span is not None or event.within:
-        for span in (event.span, *event.within):
-            if span is not None:
-                texts += [span.name or "", span.status_description or ""]
-                collect(span.attributes, texts, raw)
-    return joined(texts, raw)
-
-
-def _take(value: Any, found: Sequence[_Found], texts: list[str], raw: list[bytes]) -> None:
-    for known, its_texts, its_raw in found:
-        if known is value:
-            texts += its_texts
-            raw += its_raw
-            return
-    collect(value, texts, raw)
 
 
 @lru_cache(maxsize=256)

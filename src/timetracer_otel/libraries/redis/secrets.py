@@ -55,7 +55,9 @@ class _Commands(CallForm):
         commands = args if args and type(args[0]) is list else [args]
         replies = result.reply.get("replies")
         if type(replies) is list:
-            result.reply = {**result.reply, "replies": _redacted_replies(commands, replies, redactor.secret)}
+            made = _redacted_replies(commands, replies, redactor.secret)
+            if made is not replies:
+                result.reply = {**result.reply, "replies": made}
         if redactor.own.keys and any(redactor.own.is_key("redis", _key_of(words)) for words in commands):
             result.reply = {**result.reply, "replies": _values(result.reply.get("replies"), redactor)}
 
@@ -100,6 +102,11 @@ class _Commands(CallForm):
 
 
 def _of_command(words: list[Any], redactor: Redactor) -> list[Any]:
+    if words and not redactor.own.keys:
+        verb = words[0]
+        # Nearly all commands are such.
+        if type(verb) is str and verb.upper() not in _WITH_SECRETS and " " not in verb:
+            return words
     made = _of_own_keys(_redacted(words, redactor.secret), redactor)
     position = _SCRIPTS.get(_upper(words[0]), 0) if words else 0
     if 0 < position < len(made) and type(made[position]) is str:
@@ -268,7 +275,10 @@ _REDACTORS: Final[dict[str, _Redact]] = {
 
 def _redacted_replies(commands: Sequence[list[Any]], replies: list[Any], secret: _Replace) -> list[Any]:
     """The replies to commands, without the passwords that some of them ask for. The same object where none does."""
-    if not any(words and _upper(words[0]) in _TELLING for words in commands):
+    for words in commands:
+        if words and _upper(words[0]) in _TELLING:
+            break
+    else:
         return replies
     known = len(commands)
     return [
@@ -338,7 +348,13 @@ _REPLY_REDACTORS: Final[dict[str, Callable[[Any, _Replace], Any]]] = {
 _TELLING: Final = frozenset({"CONFIG", "ACL", "EXEC"})
 
 
+_WITH_SECRETS: Final = frozenset(name.partition(" ")[0] for name in (*_REDACTORS, *_SCRIPTS))
+"""What commands begin with that may have secrets in their words, or code."""
+
+
 def _upper(word: Any) -> str:
+    if type(word) is str:
+        return word.upper()
     if isinstance(word, bytes):
         word = word.decode("latin-1")
     return str(word).upper() if isinstance(word, str) else ""

@@ -232,10 +232,10 @@ def _secret_texts(args: dict[str, Any], redactor: Redactor) -> Iterator[tuple[st
 def _redacted_reply(reply: dict[str, Any], statement: str, redactor: Redactor) -> dict[str, Any]:
     """A statement's result with the values of secret columns replaced by others of the same type."""
     columns, rows = reply.get("description"), reply.get("rows")
-    if not redactor.active or not _is_listed(columns) or not _is_listed(rows):
+    if not redactor.active or type(rows) not in (list, tuple) or not rows or not _is_listed(columns):
         return reply
     secret = _secret_positions(statement, tuple([str(column[0]) for column in columns]), redactor.rules_by_name)
-    if not secret:
+    if not secret or not _is_listed(rows):
         return reply
     redacted = []
     for row in rows:
