@@ -315,7 +315,8 @@ def _addresses(servers: Servers) -> dict[str, str]:
         "nobody": NOBODY,
     }
     if servers.mariadb is not None:
-        found["mariadb"] = str(servers.mariadb.url("x").query["unix_socket"])
+        url = servers.mariadb.url("x")
+        found["mariadb"] = str(url.query.get("unix_socket") or f"{url.host}:{url.port or 3306}")
     return found
 
 
