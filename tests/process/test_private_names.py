@@ -32,8 +32,10 @@ OF_ITS_INSTRUMENTORS = ("_otel_span",)
 NAMES = (*OF_ITS_API, *OF_ITS_SPANS, *OF_ITS_INSTRUMENTORS)
 
 OF_OTHERS = {
+    "_channel": "a call of grpc",
     "_live_spans": "a module of ours",
     "_lock": "a session of ours",
+    "_method": "a response of http.client",
     "_sampler": "a module of ours",
     "_value": "a body of aiohttp",
 }

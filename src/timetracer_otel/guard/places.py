@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
@@ -114,13 +114,13 @@ def is_telemetry(stack: Sequence[Place], transports: tuple[str, ...]) -> bool:
     return any(place.module.startswith(transports) for place in stack)
 
 
-def is_in_transport(transports: tuple[str, ...]) -> bool:
+def is_in_transport(sends_telemetry: Callable[[str], bool]) -> bool:
     """Whether what is running sends telemetry, for each span that begins: it makes no `Place` of each frame.
 
     The frames of OpenTelemetry that begin the span are left out.
 
     Args:
-        transports: As for `is_telemetry`.
+        sends_telemetry: Whether a module, by its name, is one by which telemetry is sent.
     """
     frame: FrameType | None = sys._getframe(1)
     begins_span = True
@@ -128,7 +128,7 @@ def is_in_transport(transports: tuple[str, ...]) -> bool:
         module = frame.f_globals.get("__name__")
         if type(module) is str:
             begins_span = begins_span and module.startswith((_OWN_PACKAGE, "opentelemetry."))
-            if not begins_span and module.startswith(transports):
+            if not begins_span and sends_telemetry(module):
                 return True
         frame = frame.f_back
     return False

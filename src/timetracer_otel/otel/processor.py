@@ -30,15 +30,6 @@ MAX_LIVE_SPANS = 100_000
 _CLIENT, _PRODUCER = SpanKind.CLIENT, SpanKind.PRODUCER
 
 
-def _scope_of(span: Any) -> str | None:
-    try:
-        found: str = span._instrumentation_scope.name
-    except AttributeError:
-        scope = span.instrumentation_scope
-        return scope.name if scope else None
-    return found
-
-
 class Decider(Protocol):
     """What the processor asks of the process (`process.runtime`): above all, which session a span belongs to."""
 
@@ -104,13 +95,12 @@ class TimetracerSpanProcessor(SpanProcessor):
                 if found is None:
                     return
                 session, is_root = found
-            if is_client and (
-                UPKEEP_KEY in context or (not is_covered_scope(_scope_of(seen)) and self._decider.carries_telemetry())
-            ):
-                is_client = False
             entry = live_span((span, own, parent, session, is_client, is_root))
-            if is_client and hooks.guard is not None:
-                hooks.guard.client_span_began(entry)
+            if is_client:
+                if UPKEEP_KEY in context or (not is_covered_scope(entry.scope) and self._decider.carries_telemetry()):
+                    entry = live_span((span, own, parent, session, False, is_root))
+                elif hooks.guard is not None:
+                    hooks.guard.client_span_began(entry)
             live[own[1]] = entry
         except NetworkBlockedError:
             # This one is meant for the app: its call is refused before it is made.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import lru_cache
 
 from timetracer_otel.guard import network_guard
 from timetracer_otel.guard.places import is_in_transport
@@ -14,7 +15,13 @@ __all__ = ["block", "carries_telemetry", "unblock", "unwatch", "watch"]
 
 def carries_telemetry() -> bool:
     """Whether a span that begins is of telemetry that is sent: logs, traces, errors. It is no call of the app's."""
-    return is_in_transport(CLIENTS.transports)
+    return is_in_transport(_sends_telemetry)
+
+
+@lru_cache(4096)
+def _sends_telemetry(module: str) -> bool:
+    # Every frame above a span is asked about.
+    return module.startswith(CLIENTS.transports)
 
 
 def watch(live_hosts: Collection[str] = (), session: BaseSession | None = None) -> bool:

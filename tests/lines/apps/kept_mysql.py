@@ -1,6 +1,7 @@
-"""A line about a connection that mysqlclient opened before the recording.
+"""Lines about connections that mysqlclient and pyodbc opened before the recording.
 
-``MARIADB`` in the environment is a database's URL for SQLAlchemy.
+pyodbc is traced as OpenTelemetry's documentation has it. ``MARIADB`` in the environment is a database's URL for
+SQLAlchemy, ``ODBC_DRIVER`` the path of a driver.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from contextlib import closing
 from typing import Any
 
 import MySQLdb  # type: ignore[import-untyped,import-not-found,unused-ignore]
+import pyodbc  # type: ignore[import-not-found,unused-ignore]
 import sqlalchemy as sa
+from opentelemetry.instrumentation.dbapi import trace_integration
 
 from tests.lines._line import Lines
 
@@ -26,6 +29,12 @@ def before() -> None:
         where = {"host": MARIADB.host, "port": MARIADB.port or 3306}
     names = {"user": MARIADB.username, "password": MARIADB.password or "", "database": MARIADB.database}
     OPEN.append(MySQLdb.connect(**names, **where))
+    trace_integration(pyodbc, "connect", "odbc")
+    server = (
+        f"Socket={where['unix_socket']}" if "unix_socket" in where else "Server={host};Port={port}".format(**where)
+    )
+    words = (server, *(f"{name.title()}={value}" for name, value in names.items()))
+    OPEN.append(pyodbc.connect(f"Driver={os.environ.get('ODBC_DRIVER', '')};{';'.join(words)}"))
 
 
 @LINES.add
@@ -33,3 +42,10 @@ def by_mysqlclient() -> Any:
     with closing(OPEN[0].cursor()) as cursor:
         cursor.execute("SELECT 13")
         return cursor.fetchall()
+
+
+@LINES.add
+def by_pyodbc() -> Any:
+    with closing(OPEN[1].cursor()) as cursor:
+        cursor.execute("SELECT 14")
+        return [tuple(row) for row in cursor.fetchall()]
