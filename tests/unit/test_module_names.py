@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from timetracer_otel.base import module_names
-from timetracer_otel.base.module_names import forget, names_of
+from timetracer_otel.base.module_names import forget, look_for, names_of
 
 
 def _imported(monkeypatch: pytest.MonkeyPatch, name: str, **names: object) -> ModuleType:
@@ -93,3 +93,25 @@ def test_a_module_in_the_place_of_another_is_found_for_a_new_object(monkeypatch:
     # There are as many modules as before, and the same one came last.
     taking = _imported(monkeypatch, "taken_with_names", two=original)
     assert names_of(original) == [(taking, "two")]
+
+
+def test_several_objects_are_looked_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def one() -> None: ...
+
+    def other() -> None: ...
+
+    looked: list[ModuleType] = []
+    look = module_names._look_through
+
+    def counted(module: ModuleType, looked_for: dict[int, Any]) -> None:
+        looked.append(module)
+        look(module, looked_for)
+
+    module = _imported(monkeypatch, "module_with_two", first=one, second=other, third=one)
+    names_of(len)
+    monkeypatch.setattr(module_names, "_look_through", counted)
+    look_for([one, other, one])
+    assert looked.count(module) == 1
+    assert names_of(one) == [(module, "first"), (module, "third")]
+    assert names_of(other) == [(module, "second")]
+    assert looked.count(module) == 1

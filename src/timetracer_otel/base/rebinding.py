@@ -31,10 +31,13 @@ class Rebound:
     Args:
         original: What is replaced.
         replacement: What takes its place.
+
+    Attributes:
+        original: As given.
     """
 
     def __init__(self, original: Any, replacement: Any) -> None:
-        self._original = original
+        self.original = original
         self._replacement = replacement
         self._applied = False
 
@@ -42,17 +45,17 @@ class Rebound:
         """Put the replacement in; harmless when repeated."""
         if not self._applied:
             self._applied = True
-            self._rename(self._original, self._replacement)
+            self._rename(self.original, self._replacement)
 
     def undo(self) -> None:
         """Put the original back, also where a module took the replacement meanwhile; harmless when repeated."""
         if self._applied:
             self._applied = False
-            self._rename(self._replacement, self._original)
+            self._rename(self._replacement, self.original)
             forget(self._replacement)
 
     def _rename(self, before: Any, after: Any) -> None:
-        for module, name in names_of(self._original, self._replacement):
+        for module, name in names_of(self.original, self._replacement):
             if vars(module).get(name) is before:
                 vars(module)[name] = after
 
