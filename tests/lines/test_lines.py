@@ -150,9 +150,16 @@ def test_an_app_is_replayed_from_a_cassette_of_before(number: int, tmp_path: Pat
 
 
 BOUNDS: list[tuple[dict[str, str], list[list[int]] | None]] = [
-    ({"MAX_EVENTS": "3"}, [[0, 1, 2], [15, 16, 17], [18, 19]]),
     ({"MAX_EVENTS": "3", "KEEP": "1d,2"}, [[15, 16, 17], [18, 19]]),
-    ({"MAX_EVENTS": "3", "KEEP": "3KB"}, [[18, 19]]),
+    *drawn(
+        [
+            [
+                ({"MAX_EVENTS": "3"}, [[0, 1, 2], [15, 16, 17], [18, 19]]),
+                ({"MAX_EVENTS": "3", "KEEP": "3KB"}, [[18, 19]]),
+            ]
+        ],
+        "bounds",
+    ),
     ({"MAX_SESSION_KB": "2"}, None),
 ]
 """Settings, and the users in each file that is left. How many calls fill a size depends on the lengths of ports."""
@@ -314,16 +321,19 @@ def test_pools_filled_before_a_block_chance_and_what_is_not_redacted(number: int
     assert not (tmp_path / "app.db").exists()
 
 
-@pytest.mark.parametrize("way", ["hand", "block", "context", "fixture"])
-def test_threads_of_a_session(number: int, tmp_path: Path, way: str) -> None:
+WAYS = ["hand", "block", "context", "fixture"]
+
+
+def test_threads_of_a_session(number: int, tmp_path: Path) -> None:
     """Those of a process are among the lines that are the same; for a folder see `tests.process.test_threads`."""
     apps = Apps("threads")
     with serving(apps, tmp_path) as servers:
-        recorded = apps.run_within(way, "record", tmp_path, number, **servers.variables)
-    replayed = apps.run_within(way, "replay", tmp_path, number, **servers.variables)
-    assert unlike(recorded.seen, replayed.seen) == []
-    assert _users(recorded) == list(USERS.values())
-    assert replayed.account == f"{len(USERS)} hit, 0 missed, 0 unused, 0 live"
+        recorded = apps.run_in_ways(WAYS, "record", tmp_path, number, **servers.variables)
+    replayed = apps.run_in_ways(WAYS, "replay", tmp_path, number, **servers.variables)
+    for way in WAYS:
+        assert unlike(recorded[way].seen, replayed[way].seen) == [], way
+        assert _users(recorded[way]) == list(USERS.values()), way
+        assert replayed[way].account == f"{len(USERS)} hit, 0 missed, 0 unused, 0 live", way
 
 
 def _users(step: Step) -> list[int]:
