@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,19 +83,25 @@ class Apps:
         return Step(json.loads(done.stdout), account[1] if account is not None else "", done.stderr)
 
     def run_within(self, way: str, step: str, folder: Path, number: int, /, **variables: str) -> Step:
-        """Run them in a block of code (see `tests.lines._within`).
+        """Run them in a block of code, in one way (see `run_in_ways`)."""
+        return self.run_in_ways([way], step, folder, number, **variables)[way]
+
+    def run_in_ways(
+        self, ways: Sequence[str], step: str, folder: Path, number: int, /, **variables: str
+    ) -> dict[str, Step]:
+        """Run them in a block of code, in several ways one after the other, in one process.
 
         Args:
-            way: ``block``, ``context``, ``hand`` or ``fixture``.
+            ways: As for `tests.lines._within`.
             step: As for `run`, but not ``bare``.
             folder: As for `run`.
             number: As for `run`.
             variables: As for `run`.
         """
-        words = ["tests.lines._within", way, step, str(self.cassette(folder)), *self.names]
+        words = ["tests.lines._within", ",".join(ways), step, str(self.cassette(folder)), *self.names]
         done = self._process(words, step, folder, number, **variables)
-        seen, account = json.loads(done.stdout)
-        return Step(seen, account, done.stderr)
+        told = json.loads(done.stdout)
+        return {way: Step(seen, account, done.stderr) for way, (seen, account) in told.items()}
 
     def _process(self, words: list[str], step: str, folder: Path, number: int, /, **variables: str) -> Any:
         env = environment(uses(self.code), OTEL_TRACES_EXPORTER="none", PYTHONPATH=str(ROOT), PYTHONWARNINGS="ignore")

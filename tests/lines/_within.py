@@ -1,6 +1,7 @@
 """Runs apps of this folder within a block of code: what they do when they start is done before the block.
 
-Usage: ``python -m tests.lines._within WAY MODE CASSETTE APP ...``. MODE is ``record`` or ``replay``, and WAY is
+Usage: ``python -m tests.lines._within WAYS MODE CASSETTE APP ...``. MODE is ``record`` or ``replay``, and WAYS are
+separated by commas. Of several, each has a cassette of its own, CASSETTE with its name in front:
 
 - ``block``: ``with record(...)`` or ``with replay(...)``;
 - ``context``: the same, while the app runs in a context that is older;
@@ -10,8 +11,8 @@ Usage: ``python -m tests.lines._within WAY MODE CASSETTE APP ...``. MODE is ``re
 Servers are there where it is recorded, or where ``SERVERS`` stands in the environment. ``IGNORE`` there is
 what a replay ignores.
 
-Prints what the lines saw and the account as JSON; also what an app does behind the block (``after``), where its
-servers are there.
+Prints what the lines saw and the account as JSON, by way; also what an app does behind the block (``after``), where
+its servers are there.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def _by_fixture(mode: str, path: Path, run: Callable[[], Any]) -> tuple[Any, str
     return suite.seen, suite.account
 
 
-def main(way: str, mode: str, path: Path, *names: str) -> None:
+def main(ways: str, mode: str, path: Path, *names: str) -> None:
     apps: dict[str, Any] = {name: importlib.import_module(f"tests.lines.apps.{name}") for name in names}
     has_servers = mode == "record" or "SERVERS" in os.environ
     for app in apps.values() if has_servers else ():
@@ -94,9 +95,17 @@ def main(way: str, mode: str, path: Path, *names: str) -> None:
     def run() -> dict[str, Any]:
         return {f"{name}.{line}": app.LINES.outcome(line) for name, app in apps.items() for line in app.LINES}
 
+    paths = {way: path.with_name(f"{way}-{path.name}") if "," in ways else path for way in ways.split(",")}
+    told_by_way = {way: _in_way(way, mode, each, run) for way, each in paths.items()}
+    if has_servers:
+        behind = {f"{name}.after": told(app.after()) for name, app in apps.items() if hasattr(app, "after")}
+        told_by_way = {way: (seen | behind, account) for way, (seen, account) in told_by_way.items()}
+    print(json.dumps(told_by_way))
+
+
+def _in_way(way: str, mode: str, path: Path, run: Callable[[], dict[str, Any]]) -> tuple[dict[str, Any], str]:
     if way == "fixture":
-        print(json.dumps(_by_fixture(mode, path, run)))
-        return
+        return _by_fixture(mode, path, run)
     ignored = json.loads(os.environ.get("IGNORE", "[]"))
     if way == "hand":
         block: Any = _by_hand(mode, path)
@@ -110,9 +119,7 @@ def main(way: str, mode: str, path: Path, *names: str) -> None:
         else:
             with everywhere(session, earlier):
                 seen = earlier.run(run)
-    if has_servers:
-        seen |= {f"{name}.after": told(app.after()) for name, app in apps.items() if hasattr(app, "after")}
-    print(json.dumps([seen, str(session.verdict())]))
+    return seen, str(session.verdict())
 
 
 if __name__ == "__main__":

@@ -102,21 +102,29 @@ def mocked_uuids() -> Any:
         return [*found, uuid.uuid4()]
 
 
+TABLES = ("half", "other_half")
+
+
 @LINES.add
 def results_that_are_left_half_read() -> Any:
     found: list[Any] = []
     for driver in ("sqlite", "psycopg2"):
-        with _engine(driver, False, "query").begin() as connection:
-            connection.exec_driver_sql("DROP TABLE IF EXISTS half")
-            connection.exec_driver_sql("CREATE TABLE half AS SELECT 1 AS x UNION SELECT 2")
-        LEFT.append(_engine(driver, False, "query").connect())
-        found.append(tuple(LEFT[-1].exec_driver_sql("SELECT x FROM half ORDER BY x").fetchone() or ()))
+        engine = _engine(driver, False, "query")
+        with engine.begin() as connection:
+            for table in TABLES:
+                connection.exec_driver_sql(f"DROP TABLE IF EXISTS {table}")
+                connection.exec_driver_sql(f"CREATE TABLE {table} AS SELECT 1 AS x UNION SELECT 2")
+        LEFT.append(engine.connect())
+        found += [
+            tuple(LEFT[-1].exec_driver_sql(f"SELECT x FROM {table} ORDER BY x").fetchone() or ()) for table in TABLES
+        ]
+        found.append(LEFT[-1].exec_driver_sql("DROP TABLE half").rowcount)
     return found
 
 
 def after() -> Any:
-    """Behind the block the app drops the tables, over the connections on which it left rows unread."""
-    found = [connection.exec_driver_sql("DROP TABLE half").rowcount for connection in LEFT]
+    """Behind the block the app drops what is left, over the connections on which it left rows unread."""
+    found = [connection.exec_driver_sql("DROP TABLE other_half").rowcount for connection in LEFT]
     for connection in LEFT:
         connection.close()
     return found
