@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.examples import drawn
 from tests.golden import make_golden
 from tests.lines._runs import Apps, Step, raised, unlike
 from tests.lines._servers import serving

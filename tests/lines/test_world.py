@@ -93,12 +93,8 @@ class World:
         self.steps: list[list[tuple[str, int]]] = []
         while clients:
             size = chance.randint(1, 4)
-            group = sorted({(name, chance.randrange(3)) for name in clients[:size]})
+            self.steps.append(sorted({(name, chance.randrange(3)) for name in clients[:size]}))
             del clients[:size]
-            # A recording takes a driver's span for that of a statement of SQLAlchemy's which is under way beside it:
-            # only their times tell (`session.span_roles`). So these two are not made at once.
-            apart = [step for step in group if step[0] == "psycopg2"] if "sql" in dict(group) else []
-            self.steps += filter(None, [[step for step in group if step not in apart], apart])
 
     def run(self, step: str, servers: Servers, **variables: str) -> Step:
         """Run it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Generator
 from functools import partial
+from threading import get_ident
 from typing import Any
 
 from opentelemetry import trace
@@ -109,6 +110,11 @@ class Site:
         return record_error(error)
 
     @property
+    def stays_in_thread(self) -> bool:
+        """False where the library may make the call in another thread than that which asks for it."""
+        return True
+
+    @property
     def address(self) -> str | None:
         """A URL that says which host and port the call goes to, for the setting ``live_hosts``; None for no host."""
         return self.call().url
@@ -173,7 +179,13 @@ class Recording:
         where = hooks.whereabouts(site.span)
         self._context = where.context
         self.path = where.path()
+        self._thread = get_ident()
         self.started_s = time.perf_counter()
+
+    @property
+    def thread(self) -> int | None:
+        """The thread that makes the call; None where the library may use another one."""
+        return self._thread if self.site.stays_in_thread else None
 
     @property
     def trace_id(self) -> int:

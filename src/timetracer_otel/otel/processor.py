@@ -5,6 +5,7 @@ It imports the SDK, so it is imported only when there is a provider that takes a
 
 from __future__ import annotations
 
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
@@ -95,10 +96,10 @@ class TimetracerSpanProcessor(SpanProcessor):
                 if found is None:
                     return
                 session, is_root = found
-            entry = live_span((span, own, parent, session, is_client, is_root))
+            entry = live_span((span, own, parent, session, is_client, is_root, get_ident() if is_client else 0))
             if is_client:
                 if UPKEEP_KEY in context or (not is_covered_scope(entry.scope) and self._decider.carries_telemetry()):
-                    entry = live_span((span, own, parent, session, False, is_root))
+                    entry = live_span((span, own, parent, session, False, is_root, 0))
                 elif hooks.guard is not None:
                     hooks.guard.client_span_began(entry)
             live[own[1]] = entry

@@ -43,6 +43,8 @@ class LiveSpan(NamedTuple):
     """Whether the span stands for a call to another service."""
     is_root: bool
     """Whether the session began with this span, and ends with it."""
+    thread: int
+    """In which the span of a call began; 0 for other spans."""
 
     @property
     def span_id(self) -> int:

@@ -102,6 +102,11 @@ class EndedSpan(Protocol):
         ...
 
     @property
+    def thread(self) -> int:
+        """`threading.get_ident` of the thread in which the span of a call began; 0 for other spans."""
+        ...
+
+    @property
     def parent(self) -> EndedSpan | None:
         """The span around it, where that is one of this process; it need not have ended."""
         ...
@@ -130,6 +135,11 @@ class PendingCall(Protocol):
     @property
     def ended_s(self) -> float | None:
         """`time.perf_counter` when the call ended, with its last byte; None while it is under way."""
+        ...
+
+    @property
+    def thread(self) -> int | None:
+        """`threading.get_ident` of the thread that makes the call; None where the library may use another one."""
         ...
 
     @property

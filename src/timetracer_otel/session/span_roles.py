@@ -5,7 +5,7 @@ client for language models, around its HTTP request. Or it may stand *within* on
 requests; that of a driver, beneath a statement of an engine.
 
 The instrumentation of an engine does not make its span current. So the driver's span has the same parent as the
-engine's, and only its time tells that it is part of the statement. Many instrumentations of language models do not
+engine's, and only its time and its thread tell that it is part of the statement. Many instrumentations of language models do not
 make theirs current either, as it may last as long as a stream: the time tells which HTTP request was made within it.
 """
 
@@ -198,7 +198,7 @@ class SpanRoles:
         near = [
             timed
             for timed in listed[max(0, behind - _AT_ONCE) : behind]
-            if timed.call.call().event_type is EventType.DB_QUERY
+            if timed.call.call().event_type is EventType.DB_QUERY and timed.call.thread in (None, span.thread)
         ]
         length_ns = max(facts.end_ns - facts.start_ns, 1)
         best = max(near, key=lambda timed: _common_ns(timed, facts), default=None)

@@ -79,6 +79,7 @@ class _Ended(NamedTuple):
     span_id: int
     is_client: bool = True
     scope: str | None = None
+    thread: int = 0
     parent: None = None
 
     def facts(self) -> SpanFacts:

@@ -41,6 +41,7 @@ class Ended:
     """A call that has ended, as a plugin keeps it."""
 
     trace_id = span_id = 0
+    thread: int | None = None
     path: tuple[str, ...] = ()
     not_replayable: str | None = None
     started_s = 1.0

@@ -27,6 +27,7 @@ class Span:
     is_client: bool = True
     scope: str | None = None
     attributes: dict[str, Any] = field(default_factory=lambda: dict(DB))
+    thread: int = 0
 
     def facts(self) -> SpanFacts:
         return SpanFacts(
@@ -51,6 +52,7 @@ class Made:
     path: tuple[str, ...] = ()
     not_replayable: str | None = None
     trace_id: int = 0
+    thread: int | None = None
 
     def call(self) -> Call:
         return Call("db", self.kind, "SELECT")
@@ -68,6 +70,16 @@ def part_of(roles: SpanRoles, span: Span) -> object:
 
 def statement(span_id: int, start_ns: int, end_ns: int) -> tuple[Made, Span]:
     return Made(span_id, start_ns / 1e9, end_ns / 1e9), Span(span_id, start_ns, end_ns, ROOT)
+
+
+def test_a_span_in_another_thread_is_no_part_of_a_statement_that_is_under_way_at_the_same_time() -> None:
+    call = Made(2, 0.0, 9e-6, thread=7)
+    roles = SpanRoles([call], {2: Span(2, 0, 9_000, ROOT)}, 0)
+    assert part_of(roles, Span(3, 4_000, 6_000, ROOT, thread=7)) is call
+    assert part_of(roles, Span(4, 4_000, 6_000, ROOT, thread=8)) is None
+    # The driver of aiosqlite runs in a thread of its own.
+    call.thread = None
+    assert part_of(roles, Span(4, 4_000, 6_000, ROOT, thread=8)) is call
 
 
 def test_a_statement_that_is_under_way_at_the_same_time_is_told_apart_by_its_span() -> None:

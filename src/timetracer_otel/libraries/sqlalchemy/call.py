@@ -71,6 +71,7 @@ class EngineTarget(Target):
         super().__init__(LIB, url_in_events(dialect, engine_url), dialect.dbapi, database)
         self.dialect = dialect
         self.engine_url = engine_url
+        self.stays_in_thread = not dialect.is_async
         self.undoes_settings = dialect.name == "postgresql"
         # SQLAlchemy's asyncio adapters give no rows; so does sqlite3.
         self.refuses_empty_fetch = not (dialect.name == "sqlite" or dialect.is_async)

@@ -48,6 +48,10 @@ class _DatabaseSite(Site, ABC):
     def call(self) -> Call: ...
 
     @property
+    def stays_in_thread(self) -> bool:
+        return self.target.stays_in_thread
+
+    @property
     def address(self) -> str | None:
         return self.target.address
 

@@ -49,6 +49,8 @@ class Target:
 
     undoes_settings = False
     """Whether a rollback undoes the settings that were made in its transaction, as it does in PostgreSQL."""
+    stays_in_thread = True
+    """Whether the driver makes its calls in the thread that asks for them. Those of asyncio may have threads."""
     refuses_empty_fetch = True
     """Whether fetching is an error after a statement that gives no rows; otherwise the app gets none."""
 
