@@ -114,11 +114,11 @@ class ArrivalTap(BodyTap):
         if self.end is not None:
             return
         self.end_cursor = cursor
-        self.waited = waited and end is BodyEnd.CLOSED
         if end is BodyEnd.CLOSED and self._provisional is not None:
             self.raised = True
             self.failed(self._provisional)
         else:
+            self.waited = waited and end is BodyEnd.CLOSED
             self.finish(end, error)
         self._provisional = None
 
