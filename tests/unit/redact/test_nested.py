@@ -111,6 +111,31 @@ class TestNestedDocuments:
         assert SECRET.encode() not in contents(made)
 
 
+@pytest.mark.parametrize("packed", ["zlib", "gzip in zlib", "twice gzip"])
+def test_one_that_its_form_tells_is_found_in_what_is_packed(packed: str) -> None:
+    rules = Redactor("default")
+    book = SecretBook(rules, Signer(rules))
+    token = "ghp_" + "x7Qr" * 9
+    value = zlib.compress(json.dumps({"of": token}).encode())
+    if packed != "zlib":
+        value = gzip.compress(json.dumps({"of": token}).encode(), mtime=0)
+        value = zlib.compress(value) if packed == "gzip in zlib" else gzip.compress(value, mtime=0)
+    book.note([value])
+    assert len(book.pseudonyms.names()) == 1
+    made = book.occurrences.value([value])[0]
+    assert token.encode() not in contents(contents(made))
+
+
+def test_one_that_is_known_is_found_in_base64_of_json() -> None:
+    rules = Redactor("default")
+    book = SecretBook(rules, Signer(rules))
+    for secret in ('p/9"Zq7+=\\x8 and more', "pässwort-of-ada-7"):
+        book.redactor.secret(secret)
+        for document in (json.dumps({"of": secret}), json.dumps({"of": secret}, ensure_ascii=False)):
+            made = book.occurrences.value(json.dumps({"body": base64.b64encode(document.encode()).decode()}))
+            assert json.loads(base64.b64decode(json.loads(made)["body"]))["of"] != secret
+
+
 def test_what_a_pickle_holds_can_still_be_read() -> None:
     value = {"user": "ada", "password": SECRET, "list": ["password", 1], "of": ("token", "password", {"x": b"y"})}
     for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
