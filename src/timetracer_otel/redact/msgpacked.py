@@ -106,5 +106,5 @@ class _Walk:
         item = self._reader.unpack()
         made = change(item)
         if made is not item and made != item:
-            packed = msgpack.packb(made, unicode_errors="surrogateescape")
+            packed = msgpack.packb(made, unicode_errors="surrogateescape") or b""
             self.edits.append(Edit(start, self.at, packed))
