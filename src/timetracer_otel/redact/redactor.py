@@ -292,12 +292,12 @@ class Redactor:
         edits = list(json_edits(data, self._json_keys, self._replacing))
         if self._first:
             return edits
-        if b'"input"' in data and b'"loc"' in data:
+        quoted = _gives_quoted(data) and may_hold_assignment(data)
+        text = data.decode("latin-1")
+        if '"loc"' in text and '"input"' in text:
             # A key of a document may stand for any step of a path.
             paths = [path for path in echoes_in_json(data, self._is_secret_anywhere) if "*" not in path]
             edits = apart([*edits, *json_path_edits(data, paths, self._replacing)])
-        quoted = _gives_quoted(data) and may_hold_assignment(data)
-        text = data.decode("latin-1")
         # To look for the rare characters first takes a tenth of the time.
         may_be_packed = "eyJ" in text or "eyA" in text or "ewog" in text or ("W" in text and '"W' in text)
         packed = may_be_packed and _BASE64_OF_JSON.search(data) is not None
