@@ -87,7 +87,13 @@ def ship(order: str, *, reference: str) -> None:
 
 
 def warm_up() -> None:
-    """Open the connection to the broker, which all requests share, before the first of them."""
+    """Open the connection to the broker, which all requests share, before the first of them, and complete the tasks.
+
+    Celery completes a task when it is first used. Where two threads use it at once, one of them may send it without
+    its settings (``"ignore_result": null``), which is another message.
+    """
+    queue.finalize()
+    same(ship.ignore_result, True)
     with queue.producer_pool.acquire(block=True) as producer:
         producer.maybe_declare(queue.amqp.queues["celery"])
 

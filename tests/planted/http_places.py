@@ -13,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 from urllib.parse import quote, quote_plus, urlencode
 
+import msgpack  # type: ignore[import-untyped,unused-ignore]
+
 from tests.planted.planter import Planter, refusals_told
 from tests.planted.secrets import odd, plain
 
@@ -181,9 +183,21 @@ def _named_requests(url: str) -> dict[str, Callable[[str], tuple[str, dict[str, 
             "application/json",
             **{"Content-Encoding": "gzip"},
         ),
+        "msgpack": lambda s: sent(msgpack.packb({"user": "ada", "password": s}), "application/msgpack"),
+        "file compressed twice": lambda s: sent(
+            gzip.compress(gzip.compress(json.dumps({"password": s}).encode(), mtime=0), mtime=0),
+            "application/json",
+            **{"Content-Encoding": "gzip"},
+        ),
         "lines of configuration": lambda s: sent(f"user=ada\npassword={_bare(s)}\n", "text/plain"),
         "yaml": lambda s: sent(f"user: ada\npassword: {_bare(s)}\n", "application/yaml"),
     }
+
+
+def refused_input(secret: str) -> bytes:
+    """What FastAPI answers where an input is refused."""
+    told = {"type": "string_too_long", "loc": ["body", "password"], "msg": "at most 3", "input": secret}
+    return json.dumps({"detail": [told]}).encode()
 
 
 def _bare(secret: str) -> str:
@@ -250,6 +264,11 @@ def _named_answers(up: Upstream) -> dict[str, Callable[[str], str]]:
         ),
         "javascript": lambda s: up.gives(f"window.x = {{token: {json.dumps(s)}}};".encode(), "text/javascript"),
         "error": lambda s: up.gives(json.dumps({"error": {"token": s}}).encode(), status=401),
+        "msgpack": lambda s: up.gives(msgpack.packb([{"token": s}]), "application/vnd.msgpack"),
+        "input that is refused": lambda s: up.gives(refused_input(s), status=422),
+        "file compressed twice": lambda s: up.gives(
+            gzip.compress(gzip.compress(packed(s))), "application/json", ("Content-Encoding", "gzip")
+        ),
         "latin-1": lambda s: up.gives(
             json.dumps({"name": "é", "token": s}, ensure_ascii=False).encode("latin-1"),
             "application/json; charset=iso-8859-1",
@@ -315,6 +334,10 @@ def _elsewhere(
         "json": (lambda s: got(json.dumps({"of": {"a": s}}), "application/json"), ""),
         "html": (lambda s: got(f"<p>{html.escape(s)}</p>", "text/html"), ""),
         "event": (lambda s: got(f"data: {json.dumps({'delta': s})}\n\n", "text/event-stream"), ""),
+        "another field of msgpack": (
+            lambda s: got(msgpack.packb({"of": [s, s.encode()]}), "application/x-msgpack"),
+            "",
+        ),
         "compressed answer": (
             lambda s: got(gzip.compress(f"of {s} ".encode()), plain, ("Content-Encoding", "gzip")),
             "",

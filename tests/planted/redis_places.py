@@ -6,6 +6,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from tests.planted.packed import PACKED
 from tests.planted.planter import Planter, refusals_told
 
 __all__ = ["plant"]
@@ -68,6 +69,10 @@ async def _named(
     aside("SET", "j", json.dumps({"user": {"session_token": named("json in a reply")}}))
     aside("HSET", "other", "api_key", named("field in a reply"))
     aside("LPUSH", "queue", json.dumps({"task": "mail", "password": named("json in a list")}))
+    for kind, pack in PACKED.items():
+        await run("SET", "p", pack({"user": "ada", "password": named(kind)}))
+        aside("RPUSH", "packed", pack({"user": "ada", "token": named(f"{kind} in a reply")}))
+    await run("LRANGE", "packed", 0, -1)
     await run("GET", "j")
     await run("HGETALL", "other")
     await run("HGET", "other", "api_key")
@@ -162,6 +167,10 @@ async def _elsewhere(
     for text in texts("bytes"):
         await run("SET", "b", b"\x80\x04\x95" + text.encode() + b"\x94.\xff")
         await run("GET", "b")
+    for kind, pack in PACKED.items():
+        for text in texts(f"another field of {kind}"):
+            await run("SET", "p", pack({"of": text}))
+            await run("GET", "p")
     for text in texts("transaction"):
         pipe = client.pipeline(transaction=True)
         pipe.set("t", text)

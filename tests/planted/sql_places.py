@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tests.planted.packed import PACKED
 from tests.planted.planter import Planter, refusals_told
 from tests.planted.secrets import digits
 
@@ -141,6 +142,13 @@ def _plant(planter: Planter, connection: sa.Connection, backwards: bool) -> None
             connection.execute(sa.select(sa.literal(b"\0\1" + text.encode() + b"\xff", sa.LargeBinary))).all()
         with refusals_told():
             connection.rollback()
+    for kind, pack in PACKED.items():
+        packed = [pack({"token": named(kind)}), *(pack({"of": text}) for text in texts(f"another field of {kind}"))]
+        for value in packed:
+            with refusals_told():
+                connection.execute(sa.select(sa.literal(value, sa.LargeBinary))).all()
+            with refusals_told():
+                connection.rollback()
     if dialect == "postgresql":
         for text in texts("another array"):
             run("SELECT ARRAY[CAST(:of AS TEXT), 'b']", {"of": text})

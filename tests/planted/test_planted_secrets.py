@@ -138,7 +138,7 @@ def unpacked(data: bytes) -> Iterator[bytes]:
         at = data.find(mark)
         while at >= 0:
             with contextlib.suppress(zlib.error):
-                yield zlib.decompressobj(bits).decompress(data[at:])
+                yield from unpacked(zlib.decompressobj(bits).decompress(data[at:]))
             at = data.find(mark, at + 1)
 
 

@@ -14,7 +14,10 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote, quote_plus, urlencode
 
+import msgpack  # type: ignore[import-untyped,unused-ignore]
+
 from tests.planted import django_service
+from tests.planted.http_places import refused_input
 from tests.planted.planter import Planter
 from tests.planted.secrets import plain
 
@@ -141,6 +144,7 @@ def plant(planter: Planter, port: int, stage: Stage, reveal: Callable[[list[str]
             kind("multipart/form-data; boundary=bOuNd"),
             f'--bOuNd\r\nContent-Disposition: form-data; name="password"\r\n\r\n{s}\r\n--bOuNd--\r\n'.encode(),
         ),
+        "msgpack": lambda s: ("/a", kind("application/msgpack"), msgpack.packb({"password": s})),
         "xml": lambda s: ("/a", kind("text/xml"), f"<a><password>{html.escape(s)}</password></a>".encode()),
         "referer": lambda s: ("/a", {"Referer": f"https://h/?access_token={quote(s, safe='')}"}, None),
     }
@@ -157,6 +161,7 @@ def plant(planter: Planter, port: int, stage: Stage, reveal: Callable[[list[str]
             [("Content-Type", "text/html")],
             f'<input name="csrf_token" value="{html.escape(s)}">'.encode(),
         ),
+        "input that is refused": lambda s: (422, [("Content-Type", as_json)], refused_input(s)),
         "compressed": lambda s: (
             200,
             [("Content-Type", as_json), ("Content-Encoding", "gzip")],

@@ -46,7 +46,7 @@ def decode_body(data: bytes, encoding: str, *, damaged_too: bool = False) -> byt
         return None
 
 
-def look_into(data: bytes, encoding: str, *, damaged_too: bool = False) -> bytes | None:
+def look_into(data: bytes, encoding: str, *, damaged_too: bool = False, bound: int | None = None) -> bytes | None:
     """The decoded body; None where it is damaged.
 
     Of a body that is cut off, the part that can be decoded.
@@ -55,14 +55,15 @@ def look_into(data: bytes, encoding: str, *, damaged_too: bool = False) -> bytes
         data: The body.
         encoding: The value of its ``content-encoding``; empty for none.
         damaged_too: Of a damaged body, give the part before the damage. None where there is no such part.
+        bound: How long it may be when decoded; without it, as `decoded_bound` says.
 
     Raises:
-        OpaqueError: It is longer than `decoded_bound` when decoded, or the package that decodes it is missing.
+        OpaqueError: It is longer than that when decoded, or the package that decodes it is missing.
     """
     names = _names(encoding)
     if len(names) > _MOST_ENCODINGS:
         raise OpaqueError(f"has more than {_MOST_ENCODINGS} content encodings")
-    bound = decoded_bound(len(data))
+    bound = decoded_bound(len(data)) if bound is None else bound
     for name in reversed(names):
         decoded = _decoded(data, name, damaged_too, bound)
         if decoded is None:

@@ -38,22 +38,35 @@ _LEVELS: Final = {b"x\x01": 1, b"x^": 5, b"x\x9c": 6, b"x\xda": 9}
 COMPRESSED: Final = (*_LEVELS, GZIP_MAGIC)
 """What a compressed value begins with."""
 _SHORTEST: Final = 8
+_MOST_LAYERS: Final = 8
 
 Change: TypeAlias = Callable[["str | bytes", "str | bytes | None"], "str | bytes"]
 """Gives what takes the place of a text, by the text that stands before it; the same object where it stays."""
 
 
 def inflated(value: bytes) -> bytes | None:
-    """What a value holds that is a whole file of zlib or gzip; None for any other.
+    """What a value holds that is a whole file of zlib or gzip, or such a file in another one; None for any other.
 
     Raises:
         OpaqueError: It packs so well that nobody can look into it.
     """
-    if len(value) < _SHORTEST:
-        return None
-    if value.startswith(GZIP_MAGIC):
-        return look_into(value, "gzip")
-    return look_into(value, "deflate") if value[:2] in _LEVELS else None
+    content, layers = _without_layers(value)
+    return content if layers else None
+
+
+def _without_layers(value: bytes) -> tuple[bytes, list[bytes]]:
+    """The content, and how each of the files begins that it was packed in, the outermost first."""
+    bound = decoded_bound(len(value))
+    layers: list[bytes] = []
+    while len(value) >= _SHORTEST and value.startswith(COMPRESSED):
+        if len(layers) == _MOST_LAYERS:
+            raise OpaqueError(f"is packed more than {_MOST_LAYERS} times")
+        content = look_into(value, "gzip" if value.startswith(GZIP_MAGIC) else "deflate", bound=bound)
+        if content is None:
+            break
+        layers.append(value[:2])
+        value = content
+    return value, layers
 
 
 def with_content_changed(value: bytes, change: Callable[[bytes], bytes]) -> bytes | None:
@@ -66,16 +79,18 @@ def with_content_changed(value: bytes, change: Callable[[bytes], bytes]) -> byte
         None for a value that is not compressed.
     """
     try:
-        content = inflated(value)
-        if content is None:
+        content, layers = _without_layers(value)
+        if not layers:
             return None
         made = change(content)
         if made == content:
             return value
     except OpaqueError:
         return _digest_of(value)
-    level = _LEVELS.get(value[:2])
-    packed = gzip.compress(made, mtime=0) if level is None else zlib.compress(made, level)
+    packed = made
+    for mark in reversed(layers):
+        level = _LEVELS.get(mark)
+        packed = gzip.compress(packed, mtime=0) if level is None else zlib.compress(packed, level)
     # Otherwise nobody could look into it again.
     return packed if len(made) <= decoded_bound(len(packed)) else _digest_of(value)
 

@@ -292,14 +292,23 @@ def _needles(secret: str, pseudonym: str) -> Iterable[_Needle]:
     else:
         for old, new in zip(_written(secret), _written(pseudonym), strict=True):
             yield _Needle(old, new, whole)
-    raw, new = (_raw(text) for text in (secret, pseudonym))
-    for skipped in range(3):
-        packed = base64.b64encode(b"\0" * skipped + raw)
-        core = packed[(0, 2, 3)[skipped] : (skipped + len(raw)) * 8 // 6]
-        if len(core) >= _SHORTEST_CORE:
-            yield _Needle(core, new, False, skipped, raw)
-            if b"+" in core or b"/" in core:
-                yield _Needle(core.translate(_TO_URL), new, False, skipped, raw)
+    for raw, new in dict(zip(_in_base64(secret), _in_base64(pseudonym), strict=True)).items():
+        for skipped in range(3):
+            packed = base64.b64encode(b"\0" * skipped + raw)
+            core = packed[(0, 2, 3)[skipped] : (skipped + len(raw)) * 8 // 6]
+            if len(core) >= _SHORTEST_CORE:
+                yield _Needle(core, new, False, skipped, raw)
+                if b"+" in core or b"/" in core:
+                    yield _Needle(core.translate(_TO_URL), new, False, skipped, raw)
+
+
+def _in_base64(text: str) -> tuple[bytes, bytes, bytes]:
+    """What is encoded: the text itself, or a document of JSON that holds it."""
+    return (
+        _raw(text),
+        json.dumps(text)[1:-1].encode(),
+        json.dumps(text, ensure_ascii=False)[1:-1].encode("utf-8", "replace"),
+    )
 
 
 _UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]+")

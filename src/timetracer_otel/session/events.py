@@ -347,7 +347,10 @@ class EventMaker:
             made.not_replayable = f"its response body {answered}" if answered else f"its request body {asked}"
         if args is not None:
             form_of(signature.lib).redact_result(result, args, redactor)
-        result.exception = edited(result.exception, redactor.text)
+        raised = redactor.documents(result.exception)
+        if raised is not result.exception and made.not_replayable is None and _holds_digest(raised):
+            made.not_replayable = _TOO_LONG
+        result.exception = edited(raised, redactor.text)
         result.error = result.error and redactor.text(result.error)
         reply = result.reply
         result.reply = redactor.value(reply)
@@ -434,7 +437,10 @@ class EventMaker:
             if redacted != result.headers.pairs:
                 result.headers = HeaderMap(redacted)
         if result.exception is not None and redactor.renames:
-            result.exception = edited(result.exception, redactor.text)
+            raised = redactor.documents(result.exception)
+            if raised is not result.exception and event.not_replayable is None and _holds_digest(raised):
+                event.not_replayable = _TOO_LONG
+            result.exception = edited(raised, redactor.text)
             result.error = result.error and redactor.text(result.error)
         if result.exception is not None and result.exception.unfaithful and event.not_replayable is None:
             event.not_replayable = result.exception.unfaithful
@@ -590,13 +596,13 @@ def span_event_type(attributes: Mapping[str, Any]) -> EventType:
     return EventType.CUSTOM
 
 
-_TOO_LONG = "its reply has a compressed value that is too long to be looked into"
+_TOO_LONG = "its result has a compressed value that is too long to be looked into"
 
 
-def _holds_digest(reply: Any) -> bool:
-    """Whether a value of a reply is not kept, and its digest stands in its place."""
+def _holds_digest(result: Any) -> bool:
+    """Whether a value of a reply or of an error is not kept, and its digest stands in its place."""
     raw: list[bytes] = []
-    collect(reply, [], raw)
+    collect(result, [], raw)
     return holds_digest(raw)
 
 

@@ -25,7 +25,7 @@ from timetracer_otel.redact.pseudonyms import Pseudonyms
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.session.events import EventMaker
 from timetracer_otel.session.secret_book import SecretBook
-from timetracer_otel.types import BodySnapshot, Call, DependencyEvent, EventResult
+from timetracer_otel.types import BodySnapshot, Call, DependencyEvent, EventResult, RecordedError
 
 SECRET = "h3WdZq7Kx9tNb5uR"
 
@@ -111,6 +111,31 @@ class TestNestedDocuments:
         assert SECRET.encode() not in contents(made)
 
 
+@pytest.mark.parametrize("packed", ["zlib", "gzip in zlib", "twice gzip"])
+def test_one_that_its_form_tells_is_found_in_what_is_packed(packed: str) -> None:
+    rules = Redactor("default")
+    book = SecretBook(rules, Signer(rules))
+    token = "ghp_" + "x7Qr" * 9
+    value = zlib.compress(json.dumps({"of": token}).encode())
+    if packed != "zlib":
+        value = gzip.compress(json.dumps({"of": token}).encode(), mtime=0)
+        value = zlib.compress(value) if packed == "gzip in zlib" else gzip.compress(value, mtime=0)
+    book.note([value])
+    assert book.pseudonyms.is_one(token) or book.pseudonyms.names()
+    made = book.occurrences.value([value])[0]
+    assert token.encode() not in contents(contents(made))
+
+
+def test_one_that_is_known_is_found_in_base64_of_json() -> None:
+    rules = Redactor("default")
+    book = SecretBook(rules, Signer(rules))
+    for secret in ('p/9"Zq7+=\\x8 and more', "pässwort-of-ada-7"):
+        book.redactor.secret(secret)
+        for document in (json.dumps({"of": secret}), json.dumps({"of": secret}, ensure_ascii=False)):
+            made = book.occurrences.value(json.dumps({"body": base64.b64encode(document.encode()).decode()}))
+            assert json.loads(base64.b64decode(json.loads(made)["body"]))["of"] != secret
+
+
 def test_what_a_pickle_holds_can_still_be_read() -> None:
     value = {"user": "ada", "password": SECRET, "list": ["password", 1], "of": ("token", "password", {"x": b"y"})}
     for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
@@ -155,6 +180,20 @@ def test_a_reply_with_such_a_value_is_no_answer() -> None:
             replace(event, not_replayable=None, result=replace(event.result, reply={"replies": [reply]}))
         )
         assert (read.not_replayable is None) is is_kept
+
+
+@pytest.mark.parametrize("packed", ["json in zlib", "too long"])
+def test_what_is_packed_in_an_error_is_looked_into(packed: str) -> None:
+    maker = EventMaker(TraceConfig(), Redactor())
+    value = BOMBS["zlib"](SECRET) if packed == "too long" else zlib.compress(json.dumps({"token": SECRET}).encode())
+    call = Call("sqlalchemy", EventType.DB_QUERY, "SELECT", "mysql://h/a", args=["SELECT 1"])
+    error = RecordedError(cls="UnicodeDecodeError", message="can't decode", args=("utf-8", value, 1, 2, "no"))
+    event = maker.event(Ended(call, EventResult(exception=error)), None, 0.0, 1.0)
+    for one in (event, maker.anew(replace(event, not_replayable=None, result=EventResult(exception=error)))):
+        assert one.result.exception is not None
+        kept = one.result.exception.args[1]
+        assert SECRET.encode() not in contents(kept)
+        assert (b"too long" in kept) is (one.not_replayable is not None) is (packed == "too long")
 
 
 def test_what_would_pack_too_well_without_its_secret_is_not_kept_either(monkeypatch: pytest.MonkeyPatch) -> None:
