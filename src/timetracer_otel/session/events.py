@@ -105,9 +105,7 @@ class EventMaker:
                 _empty(event, book.fault)
         if not book.occurrences:
             return
-        for event in events:
-            if book.is_without(event):
-                continue
+        for event in book.left_of(events):
             try:
                 book.clean(event)
             except Exception as error:
