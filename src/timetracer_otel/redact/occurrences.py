@@ -137,24 +137,12 @@ class Occurrences:
             long: The parts of them with many letters and digits in a row (see `well_known_secrets`). Most secrets
                 have such a part themselves, and are looked for in these alone.
         """
-        if long is None or self._grams:
-            text = data.decode("latin-1")
-            for mark in self._marks:
-                if mark in text:
-                    return True
-            return bool(self._grams) and any(True for _ in self._by_grams(data))
-        text = text_of_long = ""
+        text = data.decode("latin-1")
+        in_long = b" ".join(long).decode("latin-1") if long is not None else text
         for mark in self._marks:
-            core = _core(mark)
-            if not core:
-                text = text or data.decode("latin-1")
-                if mark in text:
-                    return True
-            else:
-                text_of_long = text_of_long or b" ".join(long).decode("latin-1")
-                if core in text_of_long:
-                    return True
-        return False
+            if (long is None or _core(mark) in in_long) and mark in text:
+                return True
+        return bool(self._grams) and any(True for _ in self._by_grams(data))
 
     def edits(self, data: bytes, used: set[str] | None = None) -> list[Edit]:
         """The places of secrets in these bytes, in order, each with what belongs there.

@@ -141,7 +141,8 @@ def test_a_private_key_that_is_cut_off_takes_in_no_other_text() -> None:
 def test_a_secret_of_a_later_event_is_replaced_in_those_that_were_searched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(secret_book, "_MOST_WAITING", 2)
     calls = [*(redis("SET", "k", f"of {PLANTED}") for _ in range(5)), get("an answer", token=PLANTED)]
-    assert PLANTED.encode() not in cassette_to_bytes(recorded(calls))
+    for before in ([], [get("an answer", token="another-4f7a9c1b")]):
+        assert PLANTED.encode() not in cassette_to_bytes(recorded([*before, *calls]))
 
 
 def test_a_function_of_the_user_is_given_one_event_at_a_time() -> None:
@@ -181,3 +182,21 @@ def test_an_event_that_is_written_is_not_held() -> None:
         maker.written(event)
         assert not book._without
         assert not book._waiting
+
+
+def test_after_a_fault_later_events_are_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("broken")
+
+    maker = EventMaker(TraceConfig(), Redactor.of("default", ()))
+    reasons = []
+    for fails in (True, False):
+        with monkeypatch.context() as patched:
+            patched.setattr(faults, "contain", lambda *_: None)
+            if fails:
+                patched.setattr(Pseudonymiser, "note", broken)
+            event = maker.event(redis("GET", "k"), None, 0.0, 1.0)
+            maker.clean([event])
+            maker.written(event)
+            reasons.append(event.not_replayable)
+    assert reasons == ["a fault of the recorder, which its log has: RuntimeError", None]
