@@ -13,6 +13,7 @@ aim in either of them has missed it.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -39,8 +40,6 @@ HEADERS = (
     (b"User-Agent", b"python-httpx/0.28.1"),
 )
 SECRET = (b"Authorization", b"Bearer Zq8vT41xKw0pLm7abcdef0123456789")
-ANSWER = ((b"Content-Type", b"application/json"), (b"X-Request-Id", b"0af7651916cd43dd8448eb211c80319c"))
-ITEMS = json.dumps([{"id": number, "name": f"Item number {number}", "price": 12.5} for number in range(10)]).encode()
 ROWS = [(number, f"name of {number}", f"user{number}@example.com", number * 1.5, "text") for number in range(1000)]
 
 
@@ -68,12 +67,16 @@ class Ended:
 
 
 def http(number: int, *, with_secret: bool) -> Ended:
-    """A GET that answers with ten items."""
+    """A GET that answers with ten items. What differs between answers of a real service does so here."""
     headers = (*HEADERS, SECRET) if with_secret else HEADERS
     call = Call("httpx", EventType.HTTP_CLIENT, "GET", f"https://api.example.com/v1/items/{number % 50}?n=1", headers)
-    body = BodySnapshot(True, "bytes", ITEMS, size_bytes=len(ITEMS), chunks=((1.0, len(ITEMS)),))
+    items = [{"id": item, "name": f"Item number {item}", "price": 12.5} for item in range(number, number + 10)]
+    data = json.dumps(items).encode()
+    body = BodySnapshot(True, "bytes", data, size_bytes=len(data), chunks=((1.0, len(data)),))
+    identity = hashlib.md5(data, usedforsecurity=False).hexdigest().encode()
+    answer = ((b"Content-Type", b"application/json"), (b"X-Request-Id", identity))
     return Ended(
-        call, lambda: EventResult(status=200, headers=HeaderMap(ANSWER), body=body, reply={"v": b"HTTP/1.1"})
+        call, lambda: EventResult(status=200, headers=HeaderMap(answer), body=body, reply={"v": b"HTTP/1.1"})
     )
 
 
@@ -89,13 +92,14 @@ def sql(number: int, rows: list[Any]) -> Ended:
 def redis(number: int) -> Ended:
     """A GET of a key."""
     call = Call("redis", EventType.REDIS, "GET", "redis://h/0", args=["GET", f"user:{number}"])
-    return Ended(call, lambda: EventResult(reply={"replies": [b"some value of a user"]}))
+    value = f"some value of user {number}".encode()
+    return Ended(call, lambda: EventResult(reply={"replies": [value]}))
 
 
 KINDS: dict[str, tuple[int, Callable[[int], Ended]]] = {
     "HTTP": (400, lambda number: http(number, with_secret=False)),
     "HTTP, with a token": (400, lambda number: http(number, with_secret=True)),
-    "SELECT of one row": (400, lambda number: sql(number, ROWS[:1])),
+    "SELECT of one row": (400, lambda number: sql(number, ROWS[number : number + 1])),
     "SELECT of 1,000 rows": (10, lambda number: sql(number, ROWS)),
     "Redis GET": (400, redis),
 }

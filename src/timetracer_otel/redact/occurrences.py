@@ -18,6 +18,7 @@ from urllib.parse import quote, quote_plus
 from timetracer_otel.redact.errors import with_leaves
 from timetracer_otel.redact.msgpacked import MSGPACK, msgpack_edits
 from timetracer_otel.redact.nested import COMPRESSED, PICKLE, with_content_changed, with_texts_of_pickle
+from timetracer_otel.redact.secret_forms import IN_RUN, SHORTEST_RUN
 from timetracer_otel.redact.splice import Edit, apply_edits
 from timetracer_otel.redact.value_forms import is_distinctive
 from timetracer_otel.types import HeaderMap
@@ -129,11 +130,18 @@ class Occurrences:
     def __bool__(self) -> bool:
         return bool(self._needles)
 
-    def may_be_in(self, data: bytes) -> bool:
-        """Whether a secret may stand in these bytes."""
+    def may_be_in(self, data: bytes, long: list[bytes] | None = None) -> bool:
+        """Whether a secret may stand in these bytes.
+
+        Args:
+            data: The bytes.
+            long: The parts of them with many letters and digits in a row (see `well_known_secrets`). Most secrets
+                have such a part themselves, and are looked for in these alone.
+        """
         text = data.decode("latin-1")
+        in_long = b" ".join(long).decode("latin-1") if long is not None else text
         for mark in self._marks:
-            if mark in text:
+            if (long is None or _core(mark) in in_long) and mark in text:
                 return True
         return bool(self._grams) and any(True for _ in self._by_grams(data))
 
@@ -235,6 +243,15 @@ class Occurrences:
             after = self._raw_leaf(before, used)
             return value if after is before else kind(after)
         return value
+
+
+_LONG_RUN: Final = re.compile(f"[{IN_RUN.decode()}]{{{SHORTEST_RUN},}}")
+
+
+def _core(mark: str) -> str:
+    """A part of a text that has many letters and digits in a row; empty where it has none."""
+    found = _LONG_RUN.search(mark)
+    return found[0] if found is not None else ""
 
 
 def _edit(data: bytes, at: int, needle: _Needle) -> Edit | None:

@@ -323,10 +323,15 @@ class Pseudonymiser(Redactor):
             return self.in_xml(value, "")
         return self.in_part(value, "")
 
-    def note(self, data: bytes) -> None:
-        """Take note of what is secret by its form in a text, so that it is replaced wherever it stands."""
+    def note(self, data: bytes, long: list[bytes] | None = None) -> None:
+        """Take note of what is secret by its form in a text, so that it is replaced wherever it stands.
+
+        Args:
+            data: The text.
+            long: See `well_known_secrets`.
+        """
         inner: list[bytes] = []
-        places = well_known_secrets(data, inner)
+        places = well_known_secrets(data, inner, long)
         if places:
             self._note_places(data, places)
         for text in inner:

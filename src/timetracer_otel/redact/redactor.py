@@ -431,10 +431,13 @@ class Redactor:
         unchanged = RedactedBody(data, sizes, False, content_type, coding)
         if not self.active:
             return unchanged
-        encoded = coding or data.startswith(GZIP_MAGIC)
-        readings = body_readings(data, coding.decode("latin-1")) if encoded else ((data, ""),)
+        if not coding and not data.startswith(GZIP_MAGIC):
+            edits = self._edits(data, content_type)
+            if not edits:
+                return unchanged
+            return edited_body(data, data, "", edits, sizes)._replace(content_type=content_type, encoding=coding)
         try:
-            for plain, encoding in readings:
+            for plain, encoding in body_readings(data, coding.decode("latin-1")):
                 edits = self._edits(plain, content_type)
                 if edits:
                     return edited_body(data, plain, encoding, edits, sizes)._replace(
@@ -457,6 +460,8 @@ class Redactor:
             if kind.is_no_text:
                 return []
             self._note_body(data)
+        if kind.is_json:
+            return self._edits_of_json(data) if not self.own.paths else self._edits_at_paths(data)
         if kind.is_form:
             return list(form_edits(data, self._fields, self._replacing))
         if kind.is_msgpack:
@@ -465,11 +470,9 @@ class Redactor:
             if not kind.boundary:
                 return []
             return list(multipart_edits(data, kind.boundary, self._fields, self._json_keys, self._replacing))
-        if kind.is_json or kind.is_text or ((not kind.name or not self._first) and data.lstrip()[:1] in _BRACKETS):
-            edits = self._edits_of_json(data)
-            if self.own.paths:
-                edits = apart([*edits, *json_path_edits(data, self.own.paths, self._replacing)])
-            if edits or self._first or kind.is_json:
+        if kind.is_text or ((not kind.name or not self._first) and data.lstrip()[:1] in _BRACKETS):
+            edits = self._edits_at_paths(data)
+            if edits or self._first:
                 return edits
         if self._first:
             return []
@@ -480,6 +483,13 @@ class Redactor:
             # In code, a word behind a name is the name of something else.
             return self._edits_of_text(data, quoted=kind.is_script)
         return []
+
+    def _edits_at_paths(self, data: bytes) -> list[Edit]:
+        """Those of JSON, with the values at the paths that rules name."""
+        edits = self._edits_of_json(data)
+        if self.own.paths:
+            edits = apart([*edits, *json_path_edits(data, self.own.paths, self._replacing)])
+        return edits
 
     def _note_body(self, data: bytes) -> None:
         """Take note of what is secret by its form in a body."""
@@ -613,7 +623,7 @@ def _media(content_type: bytes) -> _Media:
         name,
         name == b"application/x-www-form-urlencoded",
         name.startswith(b"multipart/"),
-        b"json" in name,
+        b"json" in name and not name.startswith(b"multipart/"),
         name.startswith(b"text/"),
         b"xml" in name,
         b"html" in name,

@@ -20,14 +20,22 @@ from timetracer_otel.redact.password_hashes import hash_places
 from timetracer_otel.redact.splice import apart
 from timetracer_otel.redact.value_forms import is_iban, passes_luhn
 
-__all__ = ["ENTITIES", "assigned_secrets", "may_hold_assignment", "personal_data", "well_known_secrets"]
+__all__ = [
+    "ENTITIES",
+    "IN_RUN",
+    "SHORTEST_RUN",
+    "assigned_secrets",
+    "may_hold_assignment",
+    "personal_data",
+    "well_known_secrets",
+]
 
 _SHORTEST: Final = 6
 """The least bytes of a text with a secret in it: ``://:x@``."""
-_SHORTEST_RUN: Final = 20
-_RUN: Final = b"a" * _SHORTEST_RUN
-_IN_RUN: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
-_CLASSES: Final = bytes(97 if code in _IN_RUN else 32 for code in range(256))
+SHORTEST_RUN: Final = 20
+_RUN: Final = b"a" * SHORTEST_RUN
+IN_RUN: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+_CLASSES: Final = bytes(97 if code in IN_RUN else 32 for code in range(256))
 """Nearly all keys have a run of letters and digits of this length. To look for runs first is ten times as fast as to
 look for each form."""
 _KNOWN: Final = re.compile(
@@ -85,13 +93,16 @@ _WITH_PLUS: Final = ("BEGIN+", "asic+", "earer+")
 """The same, where a space is written as a plus."""
 
 
-def well_known_secrets(data: bytes, inner: list[bytes] | None = None) -> list[tuple[int, int]]:
+def well_known_secrets(
+    data: bytes, inner: list[bytes] | None = None, long: list[bytes] | None = None
+) -> list[tuple[int, int]]:
     """The places of secrets of well-known forms, in order. They do not overlap.
 
     Args:
         data: A text in any encoding that has ASCII in it, or packed values.
         inner: Takes the texts that stand in it in base64, and the one that it is without the escapes of URLs, where
             that may show something.
+        long: Takes the parts with `SHORTEST_RUN` letters and digits in a row, and more.
     """
     found: list[tuple[int, int]] = []
     if len(data) < _SHORTEST:
@@ -99,9 +110,11 @@ def well_known_secrets(data: bytes, inner: list[bytes] | None = None) -> list[tu
     runs = data.translate(_CLASSES)
     start = runs.find(_RUN)
     while start >= 0:
-        stop = runs.find(b" ", start + _SHORTEST_RUN)
+        stop = runs.find(b" ", start + SHORTEST_RUN)
         stop = stop if stop >= 0 else len(data)
         if _ID.match(data, start) is not None and (not start or data[start - 1] not in _BEFORE_PARTS):
+            if long is not None:
+                long.append(data[start:stop])
             start = runs.find(_RUN, stop)
             continue
         place = _in_run(data, start, stop)
@@ -110,6 +123,10 @@ def well_known_secrets(data: bytes, inner: list[bytes] | None = None) -> list[tu
             stop = max(stop, place[1])
         elif inner is not None and stop - start >= _SHORTEST_INNER:
             inner += _decoded(data, start)
+        if long is not None:
+            # A form may end within another run.
+            end = runs.find(b" ", stop)
+            long.append(data[start:end] if end >= 0 else data[start:])
         start = runs.find(_RUN, stop)
     # To look for a single character takes a tenth of the time of a word.
     text = data.decode("latin-1")
@@ -220,7 +237,7 @@ def _credentials(data: bytes, lowered: str) -> list[tuple[int, int]]:
 def _is_credential(match: re.Match[bytes]) -> bool:
     value = match[2]
     if not match[1]:
-        return len(value) >= _SHORTEST_RUN or (len(value) >= 12 and any(48 <= code < 58 for code in value))
+        return len(value) >= SHORTEST_RUN or (len(value) >= 12 and any(48 <= code < 58 for code in value))
     try:
         return b":" in base64.b64decode(value + b"=" * (-len(value) % 4), altchars=b"-_" if b"-" in value else None)
     except (ValueError, binascii.Error):

@@ -35,9 +35,10 @@ _RAW: Final[set[type]] = {bytes}
 _BEFORE_VALUE: Final = frozenset("=: \\")
 _COMPRESSED: Final = frozenset(mark[:1] for mark in COMPRESSED)
 _NUMBER: Final[set[type]] = {int}
-APART: Final = b'\n"\n'
-"""What stands between texts that are searched at once. No form of a secret goes on over it: a private key that is cut
-off would take in what stands on the next line."""
+APART: Final = b'"\n'
+"""What stands between texts that are searched at once. No form of a secret goes on over a quote: a private key that
+is cut off would take in the end of the line, and what stands on the next one.
+"""
 _APART: Final = APART.decode()
 
 
@@ -172,7 +173,7 @@ def _collect_column(items: Any, texts: list[str], raw: list[bytes], names: OpenN
 
 
 def joined(texts: list[str], raw: list[bytes]) -> bytes:
-    """Texts and bytes in one, each on a line of its own, with `APART` between them."""
+    """Texts and bytes in one, each from the beginning of a line, with `APART` between them."""
     text = _APART.join(texts).encode("utf-8", "surrogatepass")
     if not raw:
         return text

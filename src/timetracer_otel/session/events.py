@@ -107,9 +107,7 @@ class EventMaker:
                 _empty(event, book.fault)
         if not book.occurrences:
             return
-        for event in events:
-            if book.is_without(event):
-                continue
+        for event in book.left_of(events):
             try:
                 book.clean(event)
             except Exception as error:
@@ -117,9 +115,11 @@ class EventMaker:
                 _empty(event, error)
 
     def written(self, event: DependencyEvent) -> None:
-        """Forget an event that is written and not asked for again."""
+        """Forget an event that is written and not asked for again, in a recording that writes one after the other."""
         if self._book is not None:
             self._book.has_changed(event)
+            # No other event waits to be searched.
+            self._book.fault = None
 
     def event(
         self, pending: PendingCall, facts: SpanFacts | None, session_started_s: float, session_ended_s: float | None

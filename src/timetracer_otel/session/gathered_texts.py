@@ -13,21 +13,25 @@ from typing import Any, Final, TypeAlias
 from timetracer_otel.redact.texts import APART, collect, joined
 from timetracer_otel.types import DependencyEvent, HeaderMap, SpanFacts
 
-__all__ = ["Found", "GatheredTexts", "text_of_event"]
+__all__ = ["MOST_BYTES", "Found", "GatheredTexts", "text_of_event"]
 
 Found: TypeAlias = tuple[Any, list[str], list[bytes]]
 """A value, with the texts and the bytes that were found in it."""
 
 _FEW: Final = 16
 """More texts of one value are rows, few of which are the same."""
-_MOST_BYTES: Final = 32 * 1024
+MOST_BYTES: Final = 32 * 1024
 """What is gathered is held twice for a moment, and is searched faster while a processor's cache holds it."""
 
 
 class GatheredTexts:
-    """Texts that wait to be searched. Not safe from several threads at once."""
+    """Texts that are to be searched. Not safe from several threads at once.
 
-    __slots__ = ("_bodies", "_bytes", "_lines", "_raw", "_rows", "_texts")
+    Attributes:
+        size: Bytes, roughly. There should not be many more than `MOST_BYTES`.
+    """
+
+    __slots__ = ("_bodies", "_lines", "_raw", "_rows", "_texts", "size")
 
     def __init__(self) -> None:
         # Dictionaries, since these keep an order, and the pseudonyms of a recording are listed as they are found.
@@ -36,12 +40,7 @@ class GatheredTexts:
         self._rows: list[str] = []
         self._raw: list[bytes] = []
         self._bodies: list[bytes] = []
-        self._bytes = 0
-
-    @property
-    def are_enough(self) -> bool:
-        """Whether these texts should be searched before more are gathered."""
-        return self._bytes > _MOST_BYTES
+        self.size = 0
 
     def add(self, event: DependencyEvent, found: Sequence[Found] = (), bodies: Sequence[bytes] = ()) -> None:
         """Take all that stands in an event.
@@ -58,7 +57,7 @@ class GatheredTexts:
         url = signature.url
         if url:
             texts[url] = None
-            self._bytes += len(url)
+            self.size += len(url)
         if signature.query:
             for value in signature.query.values():
                 if type(value) is str:
@@ -74,10 +73,18 @@ class GatheredTexts:
                     self.add_value(headers)
         if result.exception is not None or result.error:
             self.add_value((result.exception, result.error))
-        if result.reply is not None:
-            self._take(result.reply, found)
-        if call is not None and call.args is not None:
-            self._take(call.args, found)
+        reply, args = result.reply, call.args if call is not None else None
+        for known, its_texts, its_raw in found:
+            if known is not None and (known is reply or known is args):
+                self._take(its_texts, its_raw)
+                if known is reply:
+                    reply = None
+                else:
+                    args = None
+        if reply is not None:
+            self.add_value(reply)
+        if args is not None:
+            self.add_value(args)
         if event.not_replayable:
             texts[event.not_replayable] = None
         if event.span is not None:
@@ -86,35 +93,28 @@ class GatheredTexts:
             self._take_span(span)
         for body in bodies:
             self._bodies.append(body)
-            self._bytes += len(body)
+            self.size += len(body)
 
     def add_value(self, value: Any) -> None:
         """Take all that stands in a value."""
         texts: list[str] = []
         raw: list[bytes] = []
         collect(value, texts, raw)
-        self._take_texts(texts, raw)
+        self._take(texts, raw)
 
     def _take_span(self, span: SpanFacts) -> None:
         self.add_value((span.name, span.status_description, span.attributes))
 
-    def _take(self, value: Any, found: Sequence[Found]) -> None:
-        for known, texts, raw in found:
-            if known is value:
-                self._take_texts(texts, raw)
-                return
-        self.add_value(value)
-
-    def _take_texts(self, texts: list[str], raw: list[bytes]) -> None:
+    def _take(self, texts: list[str], raw: list[bytes]) -> None:
         if texts:
-            self._bytes += sum(map(len, texts))
+            self.size += sum(map(len, texts))
             if len(texts) <= _FEW:
                 for text in texts:
                     self._texts[text] = None
             else:
                 self._rows += texts
         if raw:
-            self._bytes += sum(map(len, raw))
+            self.size += sum(map(len, raw))
             self._raw += raw
 
     def joined(self, searched: frozenset[bytes] | set[bytes] = frozenset()) -> tuple[bytes, list[bytes]]:

@@ -34,7 +34,7 @@ from timetracer_otel.redact.redactor import (
     with_length,
 )
 from timetracer_otel.redact.texts import APART, collect, joined
-from timetracer_otel.session.gathered_texts import Found, GatheredTexts, text_of_event
+from timetracer_otel.session.gathered_texts import MOST_BYTES, Found, GatheredTexts, text_of_event
 from timetracer_otel.types import (
     BodySnapshot,
     Call,
@@ -112,8 +112,9 @@ class SecretBook:
         self._one_by_one = bool(rules.own.finders)
         """What a user's own expression finds in a text may depend on what stands beside it."""
         self.fault: Exception | None = None
-        self._without: dict[int, tuple[DependencyEvent, int]] = {}
-        """By identity: events in which no secret stands of those that were known in that version of `occurrences`."""
+        self._without: dict[int, DependencyEvent] = {}
+        """By identity: events in which no secret stands of those that were known in this version of `occurrences`."""
+        self._searched_for = 0
 
     def names(self) -> tuple[str, ...]:
         """The pseudonyms of the recording, as its header has them."""
@@ -129,6 +130,8 @@ class SecretBook:
         making = self._thread.making
         if making is None or not making.used:
             return ()
+        if REDACTED not in making.used:
+            return tuple(making.used)
         return tuple([name for name in making.used if name != REDACTED])
 
     def collisions(self, texts: Iterable[bytes]) -> list[str]:
@@ -171,11 +174,11 @@ class SecretBook:
             event: That was just made.
             kept: Whether to remember that no known secret stands in it, where that is so.
         """
-        making = self._thread.making
+        thread = self._thread
+        making, thread.making = thread.making, None
         if making is None:
             self._wait((event, kept, (), ()))
         else:
-            self._thread.making = None
             self._wait((event, kept, making.found, making.bodies), making.parts)
 
     def _wait(self, one: _Waiting, parts: int = 1) -> None:
@@ -183,7 +186,7 @@ class SecretBook:
             waiting = self._waiting
             waiting.append(one)
             self._waiting_parts += parts
-            if self._one_by_one or len(waiting) >= _MOST_WAITING or self._waiting_parts >= _MOST_PARTS:
+            if len(waiting) >= _MOST_WAITING or self._waiting_parts >= _MOST_PARTS or self._one_by_one:
                 self._search()
 
     def settle(self) -> None:
@@ -205,7 +208,7 @@ class SecretBook:
                         (whole if _has_only(value, bodies) else others).append(value)
                 else:
                     gathered.add_value(value)
-                if gathered.are_enough:
+                if gathered.size > MOST_BYTES:
                     self._search_in(gathered, whole, others)
                     gathered, whole, others = GatheredTexts(), [], []
             self._search_in(gathered, whole, others)
@@ -226,21 +229,24 @@ class SecretBook:
         """
         places = self.occurrences
         data, replaced = gathered.joined(self.redactor.searched)
-        self.redactor.note(data)
+        long: list[bytes] = []
+        self.redactor.note(data, long)
         if not places:
             return
-        version = places.version
-        if whole and places.may_be_in(APART.join([data, *replaced]) if replaced else data):
+        if self._searched_for != places.version:
+            self._without, self._searched_for = {}, places.version
+        if whole and (places.may_be_in(data, long) or (replaced and places.may_be_in(APART.join(replaced)))):
             others, whole = [*whole, *others], []
         for event in others:
             if not self._may_be_in(event):
                 whole.append(event)
-        self._without.update([(id(event), (event, version)) for event in whole])
+        self._without.update({id(event): event for event in whole})
 
-    def is_without(self, event: DependencyEvent) -> bool:
-        """Whether it is known that none of the known secrets stands in an event."""
-        known = self._without.get(id(event))
-        return known is not None and known[0] is event and known[1] == self.occurrences.version
+    def left_of(self, events: Iterable[DependencyEvent]) -> list[DependencyEvent]:
+        """The events in which a known secret may stand."""
+        with self._lock:
+            known = self._without if self._searched_for == self.occurrences.version else {}
+            return [event for event in events if known.get(id(event)) is not event]
 
     def has_changed(self, event: DependencyEvent) -> None:
         """Forget what is known of an event: something was added to it, or it is written."""

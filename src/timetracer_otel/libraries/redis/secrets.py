@@ -52,6 +52,8 @@ class _Commands(CallForm):
         """Replace the passwords that a server tells, and what is under keys that a rule names."""
         if not redactor.active or type(args) is not list or type(result.reply) is not dict:
             return
+        if args and not redactor.own.keys and _is_plain(args[0]):
+            return
         commands = args if args and type(args[0]) is list else [args]
         replies = result.reply.get("replies")
         if type(replies) is list:
@@ -102,11 +104,8 @@ class _Commands(CallForm):
 
 
 def _of_command(words: list[Any], redactor: Redactor) -> list[Any]:
-    if words and not redactor.own.keys:
-        verb = words[0]
-        # Nearly all commands are such.
-        if type(verb) is str and verb.upper() not in _WITH_SECRETS and " " not in verb:
-            return words
+    if words and not redactor.own.keys and _is_plain(words[0]):
+        return words
     made = _of_own_keys(_redacted(words, redactor.secret), redactor)
     position = _SCRIPTS.get(_upper(words[0]), 0) if words else 0
     if 0 < position < len(made) and type(made[position]) is str:
@@ -348,8 +347,13 @@ _REPLY_REDACTORS: Final[dict[str, Callable[[Any, _Replace], Any]]] = {
 _TELLING: Final = frozenset({"CONFIG", "ACL", "EXEC"})
 
 
-_WITH_SECRETS: Final = frozenset(name.partition(" ")[0] for name in (*_REDACTORS, *_SCRIPTS))
-"""What commands begin with that may have secrets in their words, or code."""
+_WITH_SECRETS: Final = _TELLING.union(name.partition(" ")[0] for name in (*_REDACTORS, *_SCRIPTS))
+"""What commands begin with that may have secrets in their words or in their replies, or code."""
+
+
+def _is_plain(verb: Any) -> bool:
+    """Whether nothing is secret by its place in a command of this name, as in nearly all."""
+    return type(verb) is str and verb.upper() not in _WITH_SECRETS and " " not in verb
 
 
 def _upper(word: Any) -> str:
