@@ -35,6 +35,7 @@ class Ended:
     """A call that has ended."""
 
     trace_id = span_id = eid = 0
+    thread: int | None = None
     path: tuple[str, ...] = ("GET /items",)
     not_replayable: str | None = None
     started_s = 1.0
