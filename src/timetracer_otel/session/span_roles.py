@@ -5,8 +5,9 @@ client for language models, around its HTTP request. Or it may stand *within* on
 requests; that of a driver, beneath a statement of an engine.
 
 The instrumentation of an engine does not make its span current. So the driver's span has the same parent as the
-engine's, and only its time and its thread tell that it is part of the statement. Many instrumentations of language models do not
-make theirs current either, as it may last as long as a stream: the time tells which HTTP request was made within it.
+engine's, and only its time and its thread tell that it is part of the statement. Many instrumentations of language
+models do not make theirs current either, as it may last as long as a stream: the time tells which HTTP request was
+made within it.
 """
 
 from __future__ import annotations
