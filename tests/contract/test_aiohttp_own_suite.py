@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import nullcontext
@@ -176,6 +177,7 @@ async def reading_that_is_closed(url: str, *, closes: bool = True) -> list[Any]:
         return found
 
 
+@pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
 def test_a_response_that_is_released_while_the_app_reads(upstream: Upstream, path: Path) -> None:
     def app(**options: bool) -> list[Any]:
         return asyncio.run(asyncio.wait_for(reading_that_is_closed(upstream.url("/slow-body/5000"), **options), 4))
@@ -189,6 +191,8 @@ def test_a_response_that_is_released_while_the_app_reads(upstream: Upstream, pat
         assert app() == bare
     with pytest.raises(ReplayMismatchError, match="only the first 5 bytes"), replay(path):
         app(closes=False)
+    # aiohttp says of the bare app that it left a connection unclosed, when that is collected: here, not in later tests.
+    gc.collect()
 
 
 def test_a_request_class_without_a_url_that_is_text(upstream: Upstream, path: Path) -> None:
