@@ -191,7 +191,7 @@ def test_a_response_that_is_released_while_the_app_reads(upstream: Upstream, pat
         assert app() == bare
     with pytest.raises(ReplayMismatchError, match="only the first 5 bytes"), replay(path):
         app(closes=False)
-    # aiohttp says of the bare app that it left a connection unclosed, when that is collected: here, not in later tests.
+    # When it is collected, aiohttp says of the bare app as well that it left a connection open; not in later tests.
     gc.collect()
 
 

@@ -81,7 +81,10 @@ class TestVerify:
 
     def test_what_a_service_says_that_does_not_start_is_told_without_secrets(self, folder: Path) -> None:
         said = f"token: {plain(1)}, password='{plain(2)}', {FORMS['address'](3)} {FORMS['github'](4)}"
-        done = verify(next(folder.iterdir()), [sys.executable, "-c", f"raise SystemExit({said!r})"])
+        done = verify(
+            next(each for each in folder.iterdir() if each.is_dir()),
+            [sys.executable, "-c", f"raise SystemExit({said!r})"],
+        )
         assert done.returncode == 1, done.stdout
         assert "Its output:\n    token: " in done.stderr
         assert found_in((done.stdout + done.stderr).encode()) == []

@@ -520,7 +520,11 @@ class Redactor:
         if kind is list or kind is tuple:
             items = [self._redacted(item) for item in value]
             return value if all(map(operator.is_, items, value)) else kind(items)
-        return self._document(value) if not self._first and (kind is str or kind is bytes) else value
+        if self._first:
+            return value
+        if kind is bytearray or kind is memoryview:
+            return _as_bytes(value, self._document)
+        return self._document(value) if kind is str or kind is bytes else value
 
     def _entry(self, key: Any, item: Any) -> Any:
         name = key.decode("latin-1") if type(key) is bytes else key
@@ -551,6 +555,8 @@ class Redactor:
         return with_leaves(value, self._packed_leaf) if self.active and not self._first else value
 
     def _packed_leaf(self, leaf: Any) -> Any:
+        if type(leaf) is bytearray or type(leaf) is memoryview:
+            return _as_bytes(leaf, self._packed_leaf)
         is_packed = type(leaf) is bytes and (leaf.startswith(_DOCUMENTS) or leaf[:1] in MSGPACK)
         return self._document(leaf) if is_packed else leaf
 
@@ -687,6 +693,13 @@ def body_readings(data: bytes, coding: str) -> Iterator[tuple[bytes, str]]:
     if plain is not None:
         yield plain, encoding
     yield data, ""
+
+
+def _as_bytes(value: bytearray | memoryview, change: Callable[[bytes], bytes]) -> Any:
+    """What a function makes of the bytes of an array or a view, in the same type; psycopg2 gives views."""
+    before = bytes(value)
+    after = change(before)
+    return value if after is before else type(value)(after)
 
 
 def first_reading(data: bytes, coding: str) -> bytes | None:

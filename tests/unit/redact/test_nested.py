@@ -19,7 +19,7 @@ from tests.unit.session.test_secret_book import Ended
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import EventType
 from timetracer_otel.match.signature import Signer
-from timetracer_otel.redact.nested import with_texts_of_pickle
+from timetracer_otel.redact.nested import holds_digest, with_texts_of_pickle
 from timetracer_otel.redact.pseudonymiser import Pseudonymiser
 from timetracer_otel.redact.pseudonyms import Pseudonyms
 from timetracer_otel.redact.redactor import Redactor
@@ -301,3 +301,20 @@ def test_no_pseudonym_holds_its_secret() -> None:
     assert "aB3daB3d" not in made
     for secret in ("********", "-----BEGIN PRIVATE KEY----------END PRIVATE KEY-----"):
         assert secret not in Pseudonyms().of(secret)
+
+
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_arrays_and_views_are_looked_into_as_bytes_are(kind: Callable[[bytes], Any]) -> None:
+    """psycopg2 gives a view for a ``bytea``."""
+    packed = zlib.compress(json.dumps({"password": SECRET}).encode())
+    (made,) = redacted([kind(packed)])
+    assert type(made) is kind
+    assert zlib.decompress(made) != zlib.decompress(packed)
+    assert SECRET.encode() not in zlib.decompress(made)
+    too_well = zlib.compress(json.dumps({"password": SECRET, "rest": "0" * (2 << 20)}).encode())
+    (made,) = redacted([kind(too_well)])
+    assert type(made) is kind
+    assert holds_digest([bytes(made)])
+    assert RULES.documents(kind(too_well)) == made
+    same = kind(zlib.compress(b"nothing"))
+    assert redacted([same])[0] is same
