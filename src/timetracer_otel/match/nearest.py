@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from types import MappingProxyType
@@ -30,6 +31,9 @@ _IN_PYTHON = Wording()
 _CANDIDATES = 3
 _LONGEST_TEXT = 1000
 _MOST_DIFFERENCES = 8
+_OF_THE_SAME_PATH = 0.98
+"""How alike two URLs are at least that have the same path, and not the same host."""
+_BEHIND_THE_HOST = re.compile(r"[^:/]+://[^/]*(/[^/].*)")
 _MOST_COMPARED = 200
 """How many other recorded calls are compared, to see whether a value tells them apart."""
 
@@ -218,8 +222,7 @@ def _distance(event: DependencyEvent, attempt: Attempt) -> float:
     if "method" in given and recorded.method != actual.method:
         distance += 2.0
     if "url" in given and not _is_same("url", recorded, actual):
-        likeness = difflib.SequenceMatcher(None, recorded.url or "", actual.url or "").ratio()
-        distance += 1.0 + 4.0 * (1.0 - likeness)
+        distance += 1.0 + 4.0 * (1.0 - _likeness_of_urls(recorded.url or "", actual.url or ""))
     if "query" in given and recorded.query != actual.query:
         distance += 1.0
     if "body_hash" in given and recorded.body_hash != actual.body_hash:
@@ -229,6 +232,20 @@ def _distance(event: DependencyEvent, attempt: Attempt) -> float:
         if before is not None and now is not None and before != now:
             distance += 2.0 - difflib.SequenceMatcher(None, before, now).quick_ratio()
     return distance
+
+
+def _likeness_of_urls(before: str, now: str) -> float:
+    likeness = difflib.SequenceMatcher(None, before, now).ratio()
+    if _path_of(before) == _path_of(now) is not None:
+        # The same server, at another port or by another name. Digits of ports that are alike by chance say less.
+        return max(likeness, _OF_THE_SAME_PATH)
+    return likeness
+
+
+def _path_of(url: str) -> str | None:
+    """What stands behind the host; None where that is nothing."""
+    found = _BEHIND_THE_HOST.match(url)
+    return found[1] if found is not None else None
 
 
 def _is_same(field: str, recorded: EventSignature, actual: EventSignature) -> bool:

@@ -156,6 +156,16 @@ def test_values_that_differ_in_their_type_alone_differ() -> None:
     assert str(Difference("v", "a" * 80, "a" * 81)) == f"v: recorded …{'a' * 30}', now …{'a' * 30}a'"
 
 
+def test_the_same_path_at_another_port_is_nearer_than_ports_that_are_alike() -> None:
+    alike = [post(b"", url=f"http://127.0.0.1:3535{digit}/users/1{digit}") for digit in (1, 2, 3, 4)]
+    meant = post(b"", url="http://127.0.0.1:42269/users/16")
+    session = replaying(*alike, meant)
+    with pytest.raises(ReplayMismatchError) as caught:
+        session.match(post(b"", url="http://127.0.0.1:35357/users/16"))
+    differs = "url: recorded 'http://127.0.0.1:42269/users/16', now 'http://127.0.0.1:35357/users/16'"
+    assert differs in str(caught.value)
+
+
 def test_a_matcher_that_says_no_is_named() -> None:
     def same_tenant(recorded: object, now: object) -> bool:
         return False
