@@ -19,6 +19,19 @@ def _imported(monkeypatch: pytest.MonkeyPatch, name: str, **names: object) -> Mo
     return module
 
 
+def _looked_through(monkeypatch: pytest.MonkeyPatch) -> list[ModuleType]:
+    """Grows by each module that is looked through from now on."""
+    looked: list[ModuleType] = []
+    look = module_names._look_through
+
+    def counted(module: ModuleType, looked_for: dict[int, Any]) -> None:
+        looked.append(module)
+        look(module, looked_for)
+
+    monkeypatch.setattr(module_names, "_look_through", counted)
+    return looked
+
+
 def test_names_of_modules_are_found_when_they_are_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     def original() -> None: ...
 
@@ -64,14 +77,7 @@ def test_a_module_is_looked_through_once_for_an_object_that_is_new(monkeypatch: 
 
     def original() -> None: ...
 
-    looked: list[ModuleType] = []
-    look = module_names._look_through
-
-    def counted(module: ModuleType, looked_for: dict[int, Any]) -> None:
-        looked.append(module)
-        look(module, looked_for)
-
-    monkeypatch.setattr(module_names, "_look_through", counted)
+    looked = _looked_through(monkeypatch)
     replaced = _imported(monkeypatch, "replaced_with_names", one=original)
     names_of(earlier)
     assert looked.count(replaced) == 1
@@ -100,16 +106,9 @@ def test_several_objects_are_looked_for_at_once(monkeypatch: pytest.MonkeyPatch)
 
     def other() -> None: ...
 
-    looked: list[ModuleType] = []
-    look = module_names._look_through
-
-    def counted(module: ModuleType, looked_for: dict[int, Any]) -> None:
-        looked.append(module)
-        look(module, looked_for)
-
     module = _imported(monkeypatch, "module_with_two", first=one, second=other, third=one)
     names_of(len)
-    monkeypatch.setattr(module_names, "_look_through", counted)
+    looked = _looked_through(monkeypatch)
     look_for([one, other, one])
     assert looked.count(module) == 1
     assert names_of(one) == [(module, "first"), (module, "third")]

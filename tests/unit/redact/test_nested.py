@@ -15,7 +15,7 @@ from typing import Any
 import msgpack  # type: ignore[import-untyped,unused-ignore]
 import pytest
 
-from tests.unit.session.test_secret_book import Ended
+from tests.unit.ended_calls import Ended
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import EventType
 from timetracer_otel.match.signature import Signer

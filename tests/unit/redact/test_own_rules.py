@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.session.test_secret_book import Ended, body_of, get, recorded, redis
+from tests.unit.ended_calls import Ended
+from tests.unit.session.test_secret_book import body_of, get, recorded, redis
 from timetracer_otel import TraceConfig
 from timetracer_otel.cassette import cassette_to_bytes
 from timetracer_otel.constants import EventType

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.unit.ended_calls import Ended
 from timetracer_otel.cassette import cassette_to_bytes
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import EventType
@@ -201,22 +202,6 @@ def test_headers_that_were_met_before_are_redacted_as_the_first_time(calls: list
         fresh.used = used.append
         assert made == fresh.headers(lines)
         assert before == sorted(used), "the same pseudonyms are noted on the event"
-
-
-class Ended:
-    """A call that has ended."""
-
-    trace_id = span_id = eid = 0
-    thread: int | None = None
-    path: tuple[str, ...] = ("GET /items",)
-    not_replayable: str | None = None
-    started_s = 1.0
-    returned_s: float | None = 1.1
-    ended_s: float | None = 1.2
-
-    def __init__(self, call: Call, result: EventResult) -> None:
-        self.call: Callable[[], Call] = lambda: call
-        self.result: Callable[[], EventResult] = lambda: replace(result)
 
 
 PLANTED = "Zq8vT41xKw0pLm7"

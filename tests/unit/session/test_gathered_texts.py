@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.unit.ended_calls import Ended
 from timetracer_otel.base import faults
 from timetracer_otel.cassette import cassette_to_bytes
 from timetracer_otel.config import TraceConfig
@@ -29,22 +30,6 @@ FORGE = "ghp_16C7e42F292c6912E7710c838347Ae178B4a"
 PLANTED = "Zq8vT41xKw0pLm7"
 CUT_OFF = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAabcdefghijklmn"
 IDENTITY = "0af7651916cd43dd8448eb211c80319c"
-
-
-class Ended:
-    """A call that has ended."""
-
-    trace_id = span_id = eid = 0
-    thread: int | None = None
-    path: tuple[str, ...] = ("GET /items",)
-    not_replayable: str | None = None
-    started_s = 1.0
-    returned_s: float | None = 1.1
-    ended_s: float | None = 1.2
-
-    def __init__(self, call: Call, result: EventResult) -> None:
-        self.call: Callable[[], Call] = lambda: call
-        self.result: Callable[[], EventResult] = lambda: replace(result)
 
 
 def get(answer: str, note: str = "", token: str = "") -> Ended:

@@ -17,8 +17,8 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
+from tests.unit.ended_calls import Ended
 from tests.unit.redact.test_pseudonymiser import KNOWN
-from tests.unit.session.test_secret_book import Ended
 from timetracer_otel.cassette import AppendWriter, read_cassette, save_cassette
 from timetracer_otel.cli import main
 from timetracer_otel.constants import EventType

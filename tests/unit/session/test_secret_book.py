@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.unit.ended_calls import Ended
 from timetracer_otel import TraceConfig
 from timetracer_otel.cassette import cassette_to_bytes
 from timetracer_otel.constants import EventType
@@ -35,28 +36,6 @@ from timetracer_otel.types import (
 JSON = (b"content-type", b"application/json")
 TOKEN = "Zq8-vT41xKw0pLm7/+x"
 KEY = "sk-proj-" + "aB3d" * 10
-
-
-class Ended:
-    """A call that has ended, as a plugin keeps it."""
-
-    trace_id = span_id = 0
-    thread: int | None = None
-    path: tuple[str, ...] = ()
-    not_replayable: str | None = None
-    started_s = 1.0
-    returned_s: float | None = 2.0
-    ended_s = 2.0
-
-    def __init__(self, call: Call, result: EventResult) -> None:
-        self.eid = 0
-        self._call, self._result = call, result
-
-    def call(self) -> Call:
-        return self._call
-
-    def result(self) -> EventResult:
-        return replace(self._result)
 
 
 def get(url: str, body: bytes = b"{}", **fields: Any) -> Ended:
