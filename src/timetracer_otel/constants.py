@@ -42,11 +42,11 @@ DRIVER_VALUE: Final = "timetracer:value"
 """Key, in the same map, of the plain data that such a value is made of."""
 
 REDACTED: Final = "[REDACTED]"
+"""The text that replaces a secret in a cassette."""
 
 SHORTEST_PSEUDONYM: Final = 4
 """A shorter pseudonym is no name for anything: other values have the same text. A recording has it where its secret
 stood, and a cassette does not list it."""
-"""The text that replaces a secret in a cassette."""
 
 
 class TraceMode(str, Enum):
