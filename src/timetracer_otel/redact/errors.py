@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from timetracer_otel.types import RecordedError
 
-__all__ = ["SHORTEST_SECRET", "Edit", "edited", "edited_errors", "replacing", "with_leaves"]
+__all__ = ["SHORTEST_SECRET", "Edit", "as_bytes", "edited", "edited_errors", "replacing", "with_leaves"]
 
 Edit: TypeAlias = Callable[[str], str]
 """Gives a text as it may be kept."""
@@ -53,6 +53,17 @@ def with_leaves(value: Any, change: Callable[[Any], Any]) -> Any:
     # Rows have thousands of plain values, which are changed without a detour.
     items = [with_leaves(item, change) if type(item) in _CONTAINERS else change(item) for item in value]
     return value if all(map(operator.is_, items, value)) else kind(items)
+
+
+def as_bytes(value: bytearray | memoryview, change: Callable[[bytes], bytes]) -> Any:
+    """What a function makes of the bytes of an array or a view, in the same type; psycopg2 gives views.
+
+    Returns:
+        The same object where the function gave the bytes that it got.
+    """
+    before = bytes(value)
+    after = change(before)
+    return value if after is before else type(value)(after)
 
 
 def replacing(pairs: Sequence[tuple[str, str]]) -> Edit:

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, quote_plus
 
-from timetracer_otel.redact.errors import with_leaves
+from timetracer_otel.redact.errors import as_bytes, with_leaves
 from timetracer_otel.redact.msgpacked import MSGPACK, msgpack_edits
 from timetracer_otel.redact.nested import COMPRESSED, PICKLE, with_content_changed, with_texts_of_pickle
 from timetracer_otel.redact.secret_forms import IN_RUN, SHORTEST_RUN
@@ -239,9 +239,7 @@ class Occurrences:
             pairs = tuple((name, self.bytes(item, used)) for name, item in value.pairs)
             return HeaderMap(pairs) if pairs != value.pairs else value
         if kind in (bytearray, memoryview):
-            before = bytes(value)
-            after = self._raw_leaf(before, used)
-            return value if after is before else kind(after)
+            return as_bytes(value, lambda data: self._raw_leaf(data, used))
         return value
 
 

@@ -28,7 +28,7 @@ from timetracer_otel.redact.content_encoding import (
     look_into,
 )
 from timetracer_otel.redact.echoes import echoes_in_json
-from timetracer_otel.redact.errors import with_leaves
+from timetracer_otel.redact.errors import as_bytes, with_leaves
 from timetracer_otel.redact.judgement import Judgement, Masks, is_escaped
 from timetracer_otel.redact.msgpacked import MSGPACK, is_msgpack, msgpack_edits
 from timetracer_otel.redact.nested import (
@@ -461,7 +461,7 @@ class Redactor:
                 return []
             self._note_body(data)
         if kind.is_json:
-            return self._edits_of_json(data) if not self.own.paths else self._edits_at_paths(data)
+            return self._edits_at_paths(data)
         if kind.is_form:
             return list(form_edits(data, self._fields, self._replacing))
         if kind.is_msgpack:
@@ -523,7 +523,7 @@ class Redactor:
         if self._first:
             return value
         if kind is bytearray or kind is memoryview:
-            return _as_bytes(value, self._document)
+            return as_bytes(value, self._document)
         return self._document(value) if kind is str or kind is bytes else value
 
     def _entry(self, key: Any, item: Any) -> Any:
@@ -556,7 +556,7 @@ class Redactor:
 
     def _packed_leaf(self, leaf: Any) -> Any:
         if type(leaf) is bytearray or type(leaf) is memoryview:
-            return _as_bytes(leaf, self._packed_leaf)
+            return as_bytes(leaf, self._packed_leaf)
         is_packed = type(leaf) is bytes and (leaf.startswith(_DOCUMENTS) or leaf[:1] in MSGPACK)
         return self._document(leaf) if is_packed else leaf
 
@@ -693,13 +693,6 @@ def body_readings(data: bytes, coding: str) -> Iterator[tuple[bytes, str]]:
     if plain is not None:
         yield plain, encoding
     yield data, ""
-
-
-def _as_bytes(value: bytearray | memoryview, change: Callable[[bytes], bytes]) -> Any:
-    """What a function makes of the bytes of an array or a view, in the same type; psycopg2 gives views."""
-    before = bytes(value)
-    after = change(before)
-    return value if after is before else type(value)(after)
 
 
 def first_reading(data: bytes, coding: str) -> bytes | None:
