@@ -50,7 +50,6 @@ class LeftOut(Protocol):
         """Switch these instrumentors on, where the app has a tracer provider."""
 
 
-@runtime_checkable
 class Connecting(Protocol):
     """A plugin that says whose connections are its own."""
 
@@ -81,7 +80,6 @@ Connectors: TypeAlias = "Callable[[ModuleType], Sequence[Connector]]"
 """Gives the connectors of a module, once the module is imported."""
 
 
-@runtime_checkable
 class ConnectingInC(Protocol):
     """A plugin that says which functions of its library, or of its drivers, ask C code for connections."""
 
