@@ -409,8 +409,7 @@ def _contain(site: Site, recording: Recording, fault: Exception) -> None:
 
 def _replay(site: Site, session: ReplaySession) -> Flow:
     where = hooks.whereabouts(site.span)
-    if type(where) is not hooks.Unseen or session.uncovered.open:
-        _account(session, where)
+    _account(session, where)
     path = where.path()
     call = site.redacted(session)
     read_request = site.read_request

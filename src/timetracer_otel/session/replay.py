@@ -322,7 +322,7 @@ class ReplaySession(BaseSession):
 
     def _equal(self, made: RedactedCall, key: Key, path: tuple[str, ...]) -> DependencyEvent | None:
         """Take the event that is equal to a call; None where there is none."""
-        accepts = self._accepts(made) if self._rules is not None and self._rules.matchers else None
+        accepts = self._accepts(made)
         if self._tells_secrets or (self._tells_signatures and holds_signature(made.call.headers)):
             accepts = self._with_secrets(made, key, accepts)
         event = self._index.take(key, path, accepts)
