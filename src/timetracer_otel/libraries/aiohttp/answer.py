@@ -240,7 +240,16 @@ class _Transport(asyncio.Transport):
         )
 
 
-class _SilentHandler(ResponseHandler):
+class _PeerlessHandler(ResponseHandler):
+    """A connection's handler with nobody at the other end."""
+
+    def set_response_params(self, **params: Any) -> None:
+        # A read timeout is about the peer. In a replay it would measure how long we wait.
+        params["read_timeout"] = None
+        super().set_response_params(**params)
+
+
+class _SilentHandler(_PeerlessHandler):
     """The handler of a connection over which nothing comes."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
@@ -248,13 +257,8 @@ class _SilentHandler(ResponseHandler):
         self.transport = _Transport({})
         loop.call_later(seconds, self.set_exception, NoAnswerError())
 
-    def set_response_params(self, **params: Any) -> None:
-        # A read timeout is about the peer.
-        params["read_timeout"] = None
-        super().set_response_params(**params)
 
-
-class _ReplayHandler(ResponseHandler):
+class _ReplayHandler(_PeerlessHandler):
     """A connection's handler whose bytes come from a cassette.
 
     At the recorded pace, bytes come by the clock. Otherwise they come as the app reads: it gets what had arrived in
@@ -275,8 +279,6 @@ class _ReplayHandler(ResponseHandler):
         self._is_sent = asyncio.Event()
 
     def set_response_params(self, **params: Any) -> None:
-        # A read timeout is about the peer. In a replay it would measure how long we wait.
-        params["read_timeout"] = None
         super().set_response_params(**params)
         may_send = 100 in self._answer.informational
         if self._asks_first and may_send:
