@@ -348,14 +348,12 @@ class EventMaker:
         if args is not None:
             form_of(signature.lib).redact_result(result, args, redactor)
         raised = redactor.documents(result.exception)
-        if raised is not result.exception and made.not_replayable is None and _holds_digest(raised):
-            made.not_replayable = _TOO_LONG
+        _refuse_digest(made, result.exception, raised)
         result.exception = edited(raised, redactor.text)
         result.error = result.error and redactor.text(result.error)
         reply = result.reply
         result.reply = redactor.value(reply)
-        if result.reply is not reply and made.not_replayable is None and _holds_digest(result.reply):
-            made.not_replayable = _TOO_LONG
+        _refuse_digest(made, reply, result.reply)
         for facts in (event.span, *event.within):
             if facts is not None:
                 facts.attributes = self._attributes(facts.attributes)
@@ -438,8 +436,7 @@ class EventMaker:
                 result.headers = HeaderMap(redacted)
         if result.exception is not None and redactor.renames:
             raised = redactor.documents(result.exception)
-            if raised is not result.exception and event.not_replayable is None and _holds_digest(raised):
-                event.not_replayable = _TOO_LONG
+            _refuse_digest(event, result.exception, raised)
             result.exception = edited(raised, redactor.text)
             result.error = result.error and redactor.text(result.error)
         if result.exception is not None and result.exception.unfaithful and event.not_replayable is None:
@@ -452,8 +449,7 @@ class EventMaker:
             except Unencodable as error:
                 result.reply = None
                 event.not_replayable = f"its result has no faithful encoding: {error}"
-            if result.reply is not before_all and event.not_replayable is None and _holds_digest(result.reply):
-                event.not_replayable = _TOO_LONG
+            _refuse_digest(event, before_all, result.reply)
 
     def _secrets_of_url(self, url: str | None) -> list[tuple[str, str]]:
         """The parts of a URL that are redacted, each with its replacement. Clients quote URLs in their errors, and
@@ -599,11 +595,14 @@ def span_event_type(attributes: Mapping[str, Any]) -> EventType:
 _TOO_LONG = "its result has a compressed value that is too long to be looked into"
 
 
-def _holds_digest(result: Any) -> bool:
-    """Whether a value of a reply or of an error is not kept, and its digest stands in its place."""
+def _refuse_digest(event: DependencyEvent, before: Any, after: Any) -> None:
+    """Note that a call is no answer whose reply or error was redacted, and has a digest in the place of a value."""
+    if after is before or event.not_replayable is not None:
+        return
     raw: list[bytes] = []
-    collect(result, [], raw)
-    return holds_digest(raw)
+    collect(after, [], raw)
+    if holds_digest(raw):
+        event.not_replayable = _TOO_LONG
 
 
 def _without_user(url: str) -> str:
