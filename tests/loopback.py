@@ -1,4 +1,4 @@
-"""A small upstream for programs that tests start: users, a list, slow answers, a language model, a sink for spans."""
+"""A small upstream for programs that tests start: users, a list, a count, slow answers, a model, a sink for spans."""
 
 from __future__ import annotations
 
@@ -42,6 +42,8 @@ class Loopback:
                     self._answer(200, json.dumps({"id": int(path.rpartition("/")[2]), "name": "Ada"}).encode())
                 elif path == "/items":
                     self._answer(200, gzip.compress(b'{"items": ["tea", "cake"]}', mtime=0), gzipped=True)
+                elif path == "/counted":
+                    self._answer(200, json.dumps(hits[path]).encode())
                 else:
                     self._answer(404, b'{"error": "not found"}')
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
-from timetracer_otel.base.otel_context import SPAN_KEY, current_context
+from timetracer_otel.base.otel_context import OWN_KEYS, SPAN_ABOVE_KEY, SUPPRESSED, current_context, span_around
 from timetracer_otel.threads import carrying
 
 if TYPE_CHECKING:
@@ -145,19 +145,20 @@ def session_now(session: BaseSession | None) -> BaseSession | None:
 def _for_new_thread() -> Context | None:
     """What a thread gets that is started here; None where no session is current but that of the process.
 
-    It is the whole context: the spans around a call tell equal calls apart, and so must stand around it in the
-    recording and in the replay. Where the app has switched OpenTelemetry's threading instrumentation off, it wants
-    spans of a thread to have no parent in another. Then it is the context without the span.
+    It is what belongs to us, and that instrumentation is suppressed. The app's span and baggage stay behind, as they
+    do without us: a span that begins in the thread is the root of a trace, unless OpenTelemetry's own threading
+    instrumentation is switched on.
     """
     context = current_context()
-    explicit = context.get(SESSION_KEY)
-    if explicit is None and (_ambient is None or context.get(SPAN_KEY) is None):
+    span = span_around(context)
+    if context.get(SESSION_KEY) is None and (_ambient is None or span is None):
         return None
-    if carrying.spans_too:
-        return context
-    if explicit is None:
-        explicit = get_current_session() or _NOBODY
-    return Context({**{key: context[key] for key in context if key != SPAN_KEY}, SESSION_KEY: explicit})
+    carried: dict[str, object] = {
+        key: value for key, value in context.items() if key.startswith(OWN_KEYS) or key in SUPPRESSED
+    }
+    if span is not None:
+        carried[SPAN_ABOVE_KEY] = span
+    return Context(carried)
 
 
 carrying.carried = _for_new_thread

@@ -14,19 +14,32 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
-from opentelemetry.trace import INVALID_SPAN, set_span_in_context
+from opentelemetry.trace import INVALID_SPAN, Span, set_span_in_context
 
 __all__ = [
+    "OWN_KEYS",
+    "SPAN_ABOVE_KEY",
     "SPAN_KEY",
     "SUPPRESSED",
     "UPKEEP_KEY",
     "current_context",
     "has_real_provider",
     "instrumentation_suppressed",
+    "span_around",
 ]
 
 (SPAN_KEY,) = set_span_in_context(INVALID_SPAN, Context())
 """The key of the current span in a context. It is read from a context that holds nothing but a span."""
+
+OWN_KEYS = "timetracer-otel-"
+"""What the keys begin with under which we keep anything in a context."""
+
+SPAN_ABOVE_KEY = otel_context.create_key("timetracer-otel-span-above")
+"""Stands in the context of a thread that code of a session has started: the span that was current there.
+
+OpenTelemetry gives a new thread no span, so what begins in it is the root of a trace. That must be the same while the
+app is recorded. But the spans around a call tell equal calls apart, and they tell which session the call belongs to.
+So this key holds the span for us alone."""
 
 UPKEEP_KEY = otel_context.create_key("timetracer-otel-upkeep")
 """Stands in a context while a library looks after its connections by itself, as a pool does that asks whether one is
@@ -66,6 +79,12 @@ def _current_context() -> Callable[[], Context]:
 
 current_context: Callable[[], Context] = _current_context()
 """The same as `opentelemetry.context.get_current`."""
+
+
+def span_around(context: Context) -> Span | None:
+    """The span of a context, or else the one that was current where its thread was started (`SPAN_ABOVE_KEY`)."""
+    span = context.get(SPAN_KEY)
+    return context.get(SPAN_ABOVE_KEY) if span is None else span  # type: ignore[return-value]
 
 
 def instrumentation_suppressed() -> bool:

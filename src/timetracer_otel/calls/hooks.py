@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from opentelemetry import trace
 
+from timetracer_otel.base.otel_context import current_context, span_around
 from timetracer_otel.base.patching import SeamFailure, Undoable
 
 __all__ = [
@@ -61,7 +62,9 @@ NOWHERE = Unseen()
 
 def _by_the_api(span: trace.Span | None = None) -> Whereabouts:
     """The whereabouts as far as OpenTelemetry's API knows them: the ids of the given or the current span."""
-    span = trace.get_current_span() if span is None else span
+    span = span_around(current_context()) if span is None else span
+    if span is None:
+        return NOWHERE
     context = span.get_span_context()
     return Unseen(context, span) if context.is_valid else NOWHERE
 

@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
+from opentelemetry import trace
+
 from timetracer_otel.base import faults, plugin_names
 from timetracer_otel.base.otel_context import has_real_provider
 from timetracer_otel.base.patching import SeamFailure, Seams, Undoable
 from timetracer_otel.calls import hooks
+from timetracer_otel.calls.own_spans import OwnSpans
 from timetracer_otel.calls.refusals import Concerns, EntryPoint, refusing
 from timetracer_otel.calls.registry import Connectors
 from timetracer_otel.exceptions import PluginNotFoundError
@@ -161,6 +164,7 @@ class LibraryPlugin:
         switched_on: list[Any] = []
         if not has_real_provider():
             return switched_on
+        own = {"tracer_provider": OwnSpans(trace.get_tracer_provider())}
         for path in self.instrumentors:
             module_name, _, class_name = path.partition(":")
             try:
@@ -176,7 +180,7 @@ class LibraryPlugin:
             there = any(_is_there(re.split(r"[^\w.-]", dependency, maxsplit=1)[0]) for dependency in needed)
             if there and not instrumentor.is_instrumented_by_opentelemetry and path not in self._failed:
                 try:
-                    instrumentor.instrument(skip_dep_check=True, **instrument_with)
+                    instrumentor.instrument(skip_dep_check=True, **{**own, **instrument_with})
                 except Exception as error:
                     self._note_failed(path, error)
                     continue

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.trace import SpanKind
 
 from timetracer_otel.base import counters, faults
-from timetracer_otel.base.otel_context import UPKEEP_KEY, current_context
+from timetracer_otel.base.otel_context import SPAN_ABOVE_KEY, UPKEEP_KEY, current_context
 from timetracer_otel.base.plugin_names import is_covered_scope
 from timetracer_otel.calls import hooks
 from timetracer_otel.current import SESSION_KEY
@@ -82,12 +82,17 @@ class TimetracerSpanProcessor(SpanProcessor):
                 own, link, kind = seen._context, seen._parent, seen._kind
             except AttributeError:
                 own, link, kind = seen.get_span_context(), seen.parent, seen.kind
-            parent = live.get(link[1]) if link is not None and not link[2] else None
             # By identity, since `in` would call the enum's hash, which is Python code.
             is_client, is_root = kind is _CLIENT or kind is _PRODUCER, False
             # The SDK gives None where the app named no context: the parent is that of the current one. A session that
             # is set in the context wins over the parent span's. Example: `with record(...)` inside a request.
             context = current_context() if parent_context is None else parent_context
+            if link is not None:
+                parent = live.get(link[1]) if not link[2] else None
+            else:
+                # The root of a trace in a thread stands, for us, below the span that the thread was started in.
+                above: Any = context.get(SPAN_ABOVE_KEY)
+                parent = None if above is None else live.get(above.get_span_context().span_id)
             session: Any = context.get(SESSION_KEY)
             if session is not None and session.after is not None:
                 session = session.after()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from opentelemetry.trace import Span as ApiSpan
 from opentelemetry.trace import SpanContext
 
-from timetracer_otel.base.otel_context import SPAN_KEY, current_context
+from timetracer_otel.base.otel_context import current_context, span_around
 from timetracer_otel.calls.hooks import NOWHERE, Unseen, Whereabouts
 from timetracer_otel.otel.span_facts import facts_of
 from timetracer_otel.session import BaseSession
@@ -104,7 +104,7 @@ class LiveSpans:
     def whereabouts(self, span: ApiSpan | None = None) -> Whereabouts:
         """Where in the traces a call is made: in the given span, or else in the current one."""
         if span is None:
-            span = current_context().get(SPAN_KEY)  # type: ignore[assignment]
+            span = span_around(current_context())
             if span is None:
                 return NOWHERE
         try:

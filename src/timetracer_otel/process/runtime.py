@@ -15,12 +15,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
 from timetracer_otel.base import counters, faults
 from timetracer_otel.base.lineage import lineage
+from timetracer_otel.base.otel_context import SPAN_ABOVE_KEY, current_context, span_around
 from timetracer_otel.base.plugin_names import known_names
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.exclusions import ExcludedUrls
@@ -332,7 +332,8 @@ class Runtime:
         """The live span that began the session around a request or job that has come; None where there is none."""
         self._serves = True
         carry()
-        return self.spans.root_of(trace.get_current_span().get_span_context().span_id)
+        span = span_around(current_context())
+        return None if span is None else self.spans.root_of(span.get_span_context().span_id)
 
     def process_ends(self) -> None:
         """Write everything, as the process ends at once."""
@@ -406,8 +407,9 @@ class Runtime:
         if is_local_root and self.takes_requests and not is_client:
             if span.kind is not SpanKind.INTERNAL:
                 self._serves = True
-            elif not self._serves and self._folder is None:
-                # A step of a script, or of the start of a service: what it calls goes to the cassette of the process.
+            elif (not self._serves and self._folder is None) or _is_below(context):
+                # A step of a script, of the start of a service, or of a thread that outlives its request: what it
+                # calls goes to the cassette of the process.
                 return self.stray_session(), False
             session = self._open_root(span, context)
             return session, not isinstance(session, FolderSession)
@@ -469,6 +471,11 @@ class Runtime:
             forget_scope()
         counters.forget()
         sigterm.watch_forked(self, self.stop)
+
+
+def _is_below(context: Context | None) -> bool:
+    """Whether the thread was started in a span, of a request that has ended since."""
+    return (current_context() if context is None else context).get(SPAN_ABOVE_KEY) is not None
 
 
 @lru_cache(maxsize=1)

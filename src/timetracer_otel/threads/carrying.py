@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from opentelemetry.context import Context
 
-__all__ = ["carried", "spans_too"]
+__all__ = ["carried"]
 
 
 def _nothing() -> Context | None:
@@ -17,7 +17,3 @@ def _nothing() -> Context | None:
 carried: Callable[[], Context | None] = _nothing
 """Gives the OpenTelemetry context that a thread gets which is started here; None where it gets none, since the code
 here runs in no session. The module ``current`` sets it."""
-
-spans_too: bool = True
-"""Whether the current span goes with the session. `seams` asks the environment, once for each time that they are
-installed: to ask it takes longer than all else that is done for a thread."""

@@ -24,7 +24,6 @@ from timetracer_otel.base import faults
 from timetracer_otel.base.module_names import names_of
 from timetracer_otel.base.otel_context import current_context
 from timetracer_otel.base.patching import Function, Patch, Seams, Undoable
-from timetracer_otel.config import instrumentation_disabled
 from timetracer_otel.threads import carrying
 
 __all__ = ["install", "remove"]
@@ -41,7 +40,6 @@ _is_new_worker: ContextVar[bool] = ContextVar("timetracer_otel_new_worker", defa
 
 def install() -> None:
     """Replace the functions, now or when their module is imported; harmless when repeated."""
-    carrying.spans_too = not instrumentation_disabled("threading")
     _seams.install()
 
 
@@ -228,7 +226,7 @@ class _Task:
             otel_context.attach(Context())
         if self._context is None:
             return self._function(*args, **kwargs)
-        token = otel_context.attach(self._context)
+        token = otel_context.attach(Context({**current_context(), **self._context}))
         # An executor may run the task within `submit`, and the task may start threads of its own.
         submitting = _submitting.set(False)
         try:
