@@ -44,6 +44,7 @@ MYSQL_CONFIG := $(and $(word 5,$(FACTS)),$(shell command -v mariadb_config || co
 
 BIN = $(VENV)/bin
 STAMPS = $(VENV)/stamps
+GROUP = $(if $(CONSTRAINTS),test,dev)
 CREATED = $(STAMPS)/python-$(PYTHON_FOUND)
 # What `make test` does not run, or only in part.
 ELSEWHERE = $(sort $(shell sed -nE 's/^(suite-[a-z]+|fuzz):.*/\1/p' Makefile)) (make help says what they are)
@@ -52,7 +53,7 @@ COMMA := ,
 DOTS := awk '/^ *Collecting/ {printf "."; fflush()} /^Building wheels/ {printf " building "; fflush()} \
   /^Installing collected/ {printf " installing "; fflush()} END {print ""}'
 
-.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-injection suite-rabbitmq suite-tooling suite-processes bench fuzz fuzz-cassettes test-oldest docs dist format install clean
+.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-injection suite-rabbitmq suite-tooling suite-processes bench fuzz fuzz-cassettes test-oldest test-newest docs dist format install clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -98,8 +99,9 @@ suite-sqlalchemy: $(STAMPS)/installed ## SQLAlchemy's own compliance suite: bare
 suite-memory: $(STAMPS)/installed ## 100,000 recorded requests in one process, whose memory stays flat (half an hour)
 	@$(CLEAN) $(BIN)/python tests/suite_memory/run.py --requests $(MEMORY_REQUESTS)
 
-suite-faults: $(STAMPS)/installed ## a recorded service killed 300 times, and all other faults (15 minutes)
+suite-faults: $(STAMPS)/installed ## a recorded service killed 330 times, also on a busy machine, and all other faults (20 minutes)
 	@$(CLEAN) FAULT_KILLS=300 $(BIN)/python -m pytest tests/faults $(PYTEST_ARGS)
+	@$(CLEAN) FAULT_KILLS=30 FAULT_BUSY=8 $(BIN)/python -m pytest tests/faults/test_kill.py $(PYTEST_ARGS)
 
 suite-load: $(STAMPS)/installed ## thousands of requests to servers with workers: each has its own cassette (10 minutes)
 	@$(CLEAN) LOAD_REQUESTS=2000 LOAD_AT_ONCE=200 $(BIN)/python -m pytest tests/load $(PYTEST_ARGS)
@@ -130,6 +132,13 @@ test-oldest: ## every test with the lowest versions that pyproject.toml allows (
 	@$(MAKE) --no-print-directory VENV=.venv-oldest CONSTRAINTS=tests/oldest.txt .venv-oldest/stamps/installed
 	@$(CLEAN) TEST_WHOLE=1 .venv-oldest/bin/python -m pytest -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
 
+test-newest: ## the contract tests with the newest pre-releases of the clients and of OpenTelemetry (in .venv-newest)
+	@$(MAKE) --no-print-directory VENV=.venv-newest GROUP=test .venv-newest/stamps/installed
+	@# Asked each time: a release of this morning is what the target is for.
+	@.venv-newest/bin/python -m pip install --quiet --pre --upgrade --requirement tests/newest.txt
+	@.venv-newest/bin/python -m pip freeze --requirement tests/newest.txt | sed '/added by pip freeze/,$$d; /^#/d' | tr '\n' ' '; echo
+	@$(CLEAN) TEST_WHOLE=1 .venv-newest/bin/python -m pytest -n $(WORKERS) --dist loadscope tests/contract tests/seams $(PYTEST_ARGS)
+
 docs: .venv-docs/stamps/docs ## build the documentation site into build/docs; a warning is an error
 	@$(CLEAN) NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build
 	@echo "open build/docs/index.html"
@@ -150,7 +159,7 @@ dist: $(STAMPS)/tools ## build what a release publishes into dist/, and try its 
 install: $(STAMPS)/installed ## only set .venv up
 
 clean: ## remove everything that was made here
-	rm -rf .venv .venv-oldest .venv-bench .venv-docs .venv-dist .venv-fuzz .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .venv-oldest .venv-newest .venv-bench .venv-docs .venv-dist .venv-fuzz .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A virtual environment of another Python is made anew. Where the Python has no ensurepip (Debian's, without
@@ -170,7 +179,7 @@ $(STAMPS)/tools: $(CREATED) $(PROJECTS) $(CONSTRAINTS)
 	@echo "installing what the project and its tests need into $(VENV) (a minute or two where pip has nothing in its cache)"
 	@$(BIN)/python -m pip install --quiet $(addprefix --constraint ,$(CONSTRAINTS)) --group build
 	@$(BIN)/python -m pip install $(addprefix --constraint ,$(CONSTRAINTS)) \
-	  --group $(if $(CONSTRAINTS),test,dev) $(if $(MYSQL_CONFIG),--group mysqlclient) '.[all]' $(addprefix ./,$(EXPORTERS)) | $(DOTS)
+	  --group $(GROUP) $(if $(MYSQL_CONFIG),--group mysqlclient) '.[all]' $(addprefix ./,$(EXPORTERS)) | $(DOTS)
 	@$(BIN)/python -m pip install --quiet --no-deps $(addprefix --constraint ,$(CONSTRAINTS)) --group arq
 	@touch $@
 

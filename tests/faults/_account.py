@@ -22,6 +22,9 @@ class Account:
     called: dict[tuple[int, int], float] = field(default_factory=dict)
     asked: dict[int, float] = field(default_factory=dict)
     answered: dict[int, float] = field(default_factory=dict)
+    wrote: dict[int, float] = field(default_factory=dict)
+    looked: list[tuple[float, float]] = field(default_factory=list)
+    """When the recorder began and ended to bring all parts up to date."""
 
     @classmethod
     def of(cls, diary: Path) -> Account:
@@ -29,11 +32,31 @@ class Account:
         account = cls()
         for line in diary.read_text().splitlines() if diary.exists() else ():
             what, request, call, when = line.split()
-            if what == "called":
+            if what == "looked":
+                account.looked.append((int(request) / 1e6, float(when)))
+            elif what == "called":
                 account.called[int(request), int(call)] = float(when)
             else:
                 getattr(account, what)[int(request)] = float(when)
         return account
+
+    def safe(self, interval_s: float) -> set[tuple[int, int]]:
+        """The calls that are on the disk, by what the recorder says to have done.
+
+        Of a request whose cassette was written, all. Of one that still ran when the recorder had last seen to all
+        parts, the calls that had ended one interval before it began to: so long it waits for the span of a call.
+        """
+        found = {call for call in self.called if call[0] in self.wrote}
+        last: dict[int, float] = {}
+        for (request, _), when in self.called.items():
+            last[request] = max(when, last.get(request, 0.0))
+        for began_s, ended_s in self.looked[-1:]:
+            found |= {
+                call
+                for call, when in self.called.items()
+                if when < began_s - interval_s and last[call[0]] > ended_s
+            }
+        return found
 
     def story(self, calls: set[tuple[int, int]], until_s: float) -> str:
         """What is known of some calls and their requests, in seconds before a moment."""
@@ -46,16 +69,17 @@ class Account:
         return "\n".join(lines)
 
 
-def check_folder(folder: Path, account: Account, safe_s: float) -> dict[str, int]:
+def check_folder(folder: Path, account: Account, interval_s: float, killed_s: float) -> dict[str, float]:
     """Check what a killed service left in its folder, before and after the next process comes there.
 
     Args:
         folder: Where its cassettes are.
         account: What it did.
-        safe_s: What it did until this moment must be there.
+        interval_s: How often its recorder was to see to its parts.
+        killed_s: When it was killed.
 
     Returns:
-        How many there were of what, for the report.
+        How many there were of what, and how old the oldest call was that is lost, for the report.
     """
     parts = {str(file) for file in folder.rglob("*.part")}
     listed = CassetteStore(folder).list()
@@ -70,23 +94,24 @@ def check_folder(folder: Path, account: Account, safe_s: float) -> dict[str, int
 
     found = Counter(call for cassette in cassettes for call in _calls(cassette))
     assert not [call for call, times in found.items() if times > 1]
-    safe = {call for call, when in account.called.items() if when <= safe_s}
-    assert not safe - set(found), account.story(safe - set(found), safe_s)
+    safe = account.safe(interval_s)
+    assert not safe - set(found), account.story(safe - set(found), killed_s)
+    lost_s = max((killed_s - when for call, when in account.called.items() if call not in found), default=0.0)
 
     by_request = Counter(_number(cassette) for cassette in cassettes)
     assert not [request for request, times in by_request.items() if times > 1]
     assert set(by_request) <= set(account.asked)
     whole = {_number(cassette): cassette for cassette in cassettes if cassette.complete}
-    for request, when in account.answered.items():
-        if when <= safe_s:
-            assert whole[request].response.status == 200
-            assert len(whole[request].events) == sum(of == request for of, _ in account.called)
+    for request in account.wrote:
+        assert whole[request].response.status == 200
+        assert len(whole[request].events) == sum(of == request for of, _ in account.called)
     return {
         "calls": len(account.called),
         "safe calls": len(safe),
         "whole cassettes": len(whole),
         "recovered cassettes": recovered,
         "parts": len(parts),
+        "lost s": lost_s,
     }
 
 

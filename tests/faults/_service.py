@@ -18,6 +18,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from timetracer_otel.cassette import CassetteStore
+from timetracer_otel.process.journal import Journal
+from timetracer_otel.types import Cassette
+
 __all__ = ["CALLS", "serve"]
 
 CALLS = 100
@@ -32,6 +36,23 @@ class Diary:
 
     def note(self, what: str, request: int, call: int = 0) -> None:
         os.write(self._file, f"{what} {request} {call} {time.monotonic()}\n".encode())
+
+    def note_of_recorder(self) -> None:
+        """Also note what the recorder has done: each cassette that it wrote, and each time it saw to all parts."""
+        put, tick = CassetteStore.put, Journal.tick
+
+        def noted_put(store: CassetteStore, cassette: Cassette) -> str:
+            path = put(store, cassette)
+            self.note("wrote", int(cassette.request.path.split("/")[2]))
+            return path
+
+        def noted_tick(journal: Journal) -> None:
+            began_s, due_s = time.monotonic(), journal._due_s
+            tick(journal)
+            if journal._due_s != due_s:
+                self.note("looked", int(began_s * 1e6))
+
+        CassetteStore.put, Journal.tick = noted_put, noted_tick  # type: ignore[method-assign,assignment]
 
 
 def _app(upstream: str, diary: Diary) -> Any:
@@ -83,4 +104,6 @@ async def _main(upstream: str, diary: Diary, begins: Callable[[], object]) -> No
 
 def serve(upstream: str, diary: Path, begins: Callable[[], object]) -> None:
     """Never returns; ``begins`` is called before the first request."""
-    asyncio.run(_main(upstream, Diary(diary), begins))
+    notes = Diary(diary)
+    notes.note_of_recorder()
+    asyncio.run(_main(upstream, notes, begins))

@@ -71,8 +71,10 @@ def _mounted(folder: Path) -> bool:
     )
 
 
-def _run(upstream: Loopback, folder: Path, code: str) -> list[str]:
-    """Run a service to its end; gives what it prints."""
+def _run(
+    upstream: Loopback, folder: Path, code: str, said: str = "Recordings are dropped and counted."
+) -> list[str]:
+    """Run a service to its end, which says something once; gives what it prints."""
     done = plain(
         SERVICE.format(base=upstream.url) + code,
         TIMETRACER_MODE="record",
@@ -81,7 +83,7 @@ def _run(upstream: Loopback, folder: Path, code: str) -> list[str]:
     )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    assert done.stderr.count("Recordings are dropped and counted.") == 1, done.stderr
+    assert done.stderr.count(said) == 1, done.stderr
     return done.stdout.splitlines()
 
 
@@ -112,8 +114,8 @@ print(told())
     )
     assert printed == [
         "(1, {}, {}, {})",
-        f"(1, {{{REFUSED!r}: 3}}, {{}}, {{}})",
-        f"(2, {{{REFUSED!r}: 3}}, {{}}, {{}})",
+        "(1, {'the disk was full': 3}, {}, {})",
+        "(2, {'the disk was full': 3}, {}, {})",
     ]
     found = {cassette.request.path: cassette for cassette in cassettes(small_disk)}
     assert {path for path, cassette in found.items() if cassette.complete} == {"job 1", "job 5"}
@@ -144,7 +146,8 @@ job(3)
 print(told())
 """,
     )
-    assert printed == [f"(1, {{{REFUSED!r}: 1}}, {{}}, {{}})", f"(2, {{{REFUSED!r}: 1}}, {{}}, {{}})"]
+    reason = "a file would have been larger than the process may write"
+    assert printed == [f"(1, {{{reason!r}: 1}}, {{}}, {{}})", f"(2, {{{reason!r}: 1}}, {{}}, {{}})"]
     found = {cassette.request.path: cassette for cassette in cassettes(tmp_path)}
     assert (found["job 1"].complete, found["job 3"].complete) == (True, True)
     # The part held what fitted: that is the cassette now.
@@ -173,3 +176,58 @@ print(told())
     )
     assert printed == [f"(1, {{{REFUSED!r}: 1}}, {{}}, {{}})", f"(2, {{{REFUSED!r}: 1}}, {{}}, {{}})"]
     assert [cassette.request.path for cassette in cassettes(folder)] == ["job 3"]
+
+
+def test_too_many_open_files_count_as_that_and_the_app_hears_of_the_cure(upstream: Loopback, tmp_path: Path) -> None:
+    folder = tmp_path / "cassettes"
+    printed = _run(
+        upstream,
+        folder,
+        """
+opened = []
+def open_many():
+    try:
+        while True:
+            opened.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        pass
+job(1)
+told()
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+for number in (2, 3):
+    job(number, users=1, then=open_many)
+    told()
+    while opened:
+        os.close(opened.pop())
+print(told())
+job(4)
+print(told())
+""",
+        "Too many open files. Close what the app leaves open, or raise the limit of open files (ulimit -n). ",
+    )
+    assert printed == [
+        "(1, {'too many files were open': 2}, {}, {})",
+        "(2, {'too many files were open': 2}, {}, {})",
+    ]
+    assert [cassette.request.path for cassette in cassettes(folder)] == ["job 1", "job 4"]
+
+
+def test_calls_of_the_process_that_a_full_disk_costs_count_as_that(upstream: Loopback, small_disk: Path) -> None:
+    printed = _run(
+        upstream,
+        small_disk,
+        f"""
+httpx.get("{upstream.url}/users/1")
+filler = open({str(small_disk / "filler")!r}, "wb", buffering=0)
+try:
+    while True:
+        filler.write(bytes(4096))
+except OSError:
+    pass
+for user in range(40):
+    httpx.get("{upstream.url}/users/2")
+print(list(told()[2]))
+""",
+        "Calls outside requests are counted, not recorded",
+    )
+    assert printed == ["['calls that could not be written: the disk was full']"]

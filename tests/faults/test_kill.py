@@ -25,8 +25,10 @@ KILLS = int(os.environ.get("FAULT_KILLS", "4"))
 """How often; ``make suite-faults`` does it a few hundred times. The moments depend on the seed of the run."""
 LONGEST_S = 2.5
 """A service is killed somewhere in its first seconds, so many."""
-SAFE_S = 1.0
-"""What was done so long before is on the disk, also on a machine with much else to do."""
+BUSY = int(os.environ.get("FAULT_BUSY", "0"))
+"""How many processes that take all they get run beside: ``make suite-faults`` does it with none and with 8."""
+INTERVAL_S = 0.1
+"""How often parts are brought up to date; the default of the setting."""
 
 Killed = Callable[..., dict[str, Any]]
 
@@ -35,6 +37,15 @@ Killed = Callable[..., dict[str, Any]]
 def upstream() -> Iterator[Loopback]:
     with Loopback() as server:
         yield server
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _busy() -> Iterator[None]:
+    beside = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(BUSY)]
+    yield
+    for process in beside:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +67,7 @@ def killed(upstream: Loopback) -> Iterator[Killed]:
             environment = {
                 "TIMETRACER_MODE": "record",
                 "TIMETRACER_DIR": str(folder),
-                "TIMETRACER_JOURNAL_S": "0.02",
+                "TIMETRACER_JOURNAL_S": str(INTERVAL_S),
                 **settings,
             }
             order = {
@@ -80,6 +91,7 @@ def test_a_service_killed_at_any_moment_leaves_all_that_it_had_done(
     killed: Killed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seen: Counter[str] = Counter()
+    lost_s: list[float] = []
     moments = seeded("moments of a kill")
     for number in range(KILLS):
         folder = tmp_path / str(number)
@@ -89,7 +101,11 @@ def test_a_service_killed_at_any_moment_leaves_all_that_it_had_done(
         end = killed(folder, signal.SIGKILL, after_s, TIMETRACER_COMPRESSION=compression)
         assert end["signal"] == signal.SIGKILL
         account = Account.of(folder.with_suffix(".diary"))
-        seen.update(check_folder(folder, account, end["killed_s"] - SAFE_S))
+        checked = check_folder(folder, account, INTERVAL_S, end["killed_s"])
+        lost_s.append(checked.pop("lost s"))
+        seen.update({what: int(number) for what, number in checked.items()})
+    lost_s.sort()
+    oldest = ", ".join(f"{share:.0%} {lost_s[int((KILLS - 1) * share)]:.3f} s" for share in (0.5, 0.9, 1.0))
     with capsys.disabled():
-        print(f" {KILLS} kills: {dict(seen)}", end="")
+        print(f" {KILLS} kills beside {BUSY}: {dict(seen)}; the oldest lost call had ended before: {oldest}", end="")
     assert min(seen["safe calls"], seen["recovered cassettes"], seen["whole cassettes"]) > 0

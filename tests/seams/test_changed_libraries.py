@@ -25,7 +25,15 @@ from timetracer_otel.libraries.httpx import internals
 from timetracer_otel.libraries.redis import internals as _redis_internals
 from timetracer_otel.libraries.requests import private_names as _requests_names
 from timetracer_otel.libraries.sqlalchemy import internals as _sqlalchemy_internals
+from timetracer_otel.plugins import aiohttp_plugin, httpx_plugin, redis_plugin, requests_plugin, sqlalchemy_plugin
 
+KNOWN = {
+    "httpx": httpx_plugin.plugin,
+    "requests": requests_plugin.plugin,
+    "aiohttp": aiohttp_plugin.plugin,
+    "redis": redis_plugin.plugin,
+    "sqlalchemy": sqlalchemy_plugin.plugin,
+}
 LIBRARIES = ("httpx", "requests", "aiohttp", "redis", "sqlalchemy")
 
 RELIED_UPON: dict[str, tuple[str, ...]] = {
@@ -114,6 +122,7 @@ def _check_passed_and_refused(library: str, missing: str, result: Any) -> None:
         assert missing in text
         assert version(library) in text
         assert "what to do: install a release of" in text
+        assert f"{library} {KNOWN[library].knows[library]}" in text
     assert replay["verdict"].startswith(f"0 hit, {CALLS[library]} missed, ")
     assert replay["verdict"].endswith(" 0 live")
     assert (live["calls"], live["arrived"]) == (bare["calls"], bare["arrived"])
@@ -121,6 +130,7 @@ def _check_passed_and_refused(library: str, missing: str, result: Any) -> None:
     assert not live["verdict"].endswith(" 0 live")
     (said,) = result["said"]
     assert missing in said
+    assert f"{library} {KNOWN[library].knows[library]}" in said
     assert f"Recordings pass calls of {library} through and lack them; replays refuse them." in said
     assert result["faults"] == {f"{library}.install": 3}, "once for each session that needed the seams"
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import functools
 import inspect
+import platform
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
@@ -43,6 +44,8 @@ the replacement has the mark, too, and differs from the function in it."""
 
 
 _ABSENT: Any = object()
+_PYTHON = "Python"
+"""What a module of the standard library comes with."""
 
 
 class Undoable(Protocol):
@@ -257,6 +260,7 @@ class Seams:
             is made.
         instead: Makes other patches for a module whose patches failed: the ones that refuse calls in a replay.
         said: What the log says, besides the reason, about the consequences of a failure.
+        knows: By package: the releases that the patches were tried with, such as ``3.12 to 3.14``.
     """
 
     def __init__(
@@ -268,6 +272,7 @@ class Seams:
         check: Callable[[ModuleType], Iterable[str]] | None = None,
         instead: Callable[[ModuleType, SeamFailure], Sequence[Undoable]] | None = None,
         said: str = "Nothing was changed; the app goes on.",
+        knows: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.modules = modules
@@ -275,6 +280,7 @@ class Seams:
         self._check = check
         self._instead = instead
         self._said = said
+        self._knows = knows or {}
         self._lock = threading.RLock()
         self._wanted = False
         self._hooked = False
@@ -378,20 +384,25 @@ class Seams:
                 faults.contain(f"{self.name}.remove", error)
 
     def _failure(self, module: ModuleType, missing: tuple[str, ...], error: Exception | None) -> SeamFailure:
-        packages = dict.fromkeys(name.partition(":")[0].partition(".")[0] for name in (module.__name__, *missing))
+        modules = (name.partition(":")[0].partition(".")[0] for name in (module.__name__, *missing))
+        packages = dict.fromkeys(_PYTHON if name in sys.stdlib_module_names else name for name in modules)
+        tried = [f"{package} {self._knows[package]}" for package in packages if package in self._knows]
+        known = f" ({', '.join(tried)})" if tried else ""
         return SeamFailure(
             self.name,
             module.__name__,
             tuple((package, version) for package in packages if (version := _version(package)) is not None),
             missing,
             "" if error is None else f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
-            f"install a release of {' or '.join(packages)} that this timetracer-otel supports, or a newer "
+            f"install a release of {' or '.join(packages)} that this timetracer-otel supports{known}, or a newer "
             "timetracer-otel.",
         )
 
 
 def _version(package: str) -> str | None:
     """The version of the distribution that a package comes from; None where it is not known."""
+    if package == _PYTHON:
+        return platform.python_version()
     with suppress(metadata.PackageNotFoundError):
         return metadata.version(package)
     # Most distributions have the name of their package. Only for the others all distributions are searched, which is

@@ -69,6 +69,8 @@ class LibraryPlugin:
     and where the group declares nothing, as plain values."""
     newer_than_declared: bool = False
     """Whether our tests show that the instrumentors work with releases of the library that they do not declare."""
+    knows: Mapping[str, str] = field(default_factory=dict)
+    """By package: the releases that the plugin is tried with, as a refusal names them (``3.12 to 3.14``)."""
     _explicit: bool = field(default=False, init=False)
     _holds: int = field(default=0, init=False)
     _seams: Seams = field(init=False)
@@ -86,6 +88,7 @@ class LibraryPlugin:
             instead=lambda module, failure: refusing(
                 self.entry_points.get(module.__name__, ()), self.concerns, module, failure
             ),
+            knows=self.knows,
             said=f"Recordings pass calls of {self.name} through and lack them; replays refuse them.",
         )
         plugin_names.register(self.name, self.group, [path.partition(":")[0] for path in self.instrumentors])

@@ -17,6 +17,7 @@ from timetracer_otel.cassette.stores.keeping import keep_within
 from timetracer_otel.cassette.stores.owners import Owner
 from timetracer_otel.cassette.stores.parts import PartWriter
 from timetracer_otel.cassette.stores.places import cassette_name, cassette_path, check_writable
+from timetracer_otel.cassette.whole_files import why_unwritten
 from timetracer_otel.cassette.writer import AppendWriter, cassette_to_bytes, save_cassette
 
 __all__ = [
@@ -42,5 +43,6 @@ __all__ = [
     "record_error",
     "save_cassette",
     "unpack",
+    "why_unwritten",
     "write_cassette",
 ]

@@ -14,7 +14,16 @@ from timetracer_otel.base.chance import chance
 from timetracer_otel.base.private_files import make_private_folder, open_private
 from timetracer_otel.exceptions import CassetteError
 
-__all__ = ["TEMPORARY", "appearing", "cannot_delete", "cannot_write", "remove", "write_all", "write_new"]
+__all__ = [
+    "TEMPORARY",
+    "appearing",
+    "cannot_delete",
+    "cannot_write",
+    "remove",
+    "why_unwritten",
+    "write_all",
+    "write_new",
+]
 
 TEMPORARY: Final = re.compile(r"\..*\.[0-9a-f]{12}\.tmp")
 """Names of temporary files: those being written now, and those whose writer was killed."""
@@ -94,6 +103,9 @@ def remove(path: str | os.PathLike[str]) -> None:
 
 _CURES = {
     errno.ENOSPC: "Free some space, or record elsewhere (TIMETRACER_DIR)",
+    errno.EFBIG: "Raise the limit of file sizes (ulimit -f)",
+    errno.EMFILE: "Close what the app leaves open, or raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "The whole system has too many: close some, or raise its limit (fs.file-max)",
     errno.EACCES: "Make its folder writable for this user, or record elsewhere (TIMETRACER_DIR)",
     errno.EISDIR: "It is a folder: name a file",
     errno.ENAMETOOLONG: "Give it a shorter name",
@@ -101,8 +113,21 @@ _CURES = {
 }
 _CURES[errno.EPERM] = _CURES[errno.EROFS] = _CURES[errno.EACCES]
 _CURES[errno.EEXIST] = _CURES[errno.ENOTDIR]
+_REASONS = {
+    errno.ENOSPC: "the disk was full",
+    errno.EFBIG: "a file would have been larger than the process may write",
+    errno.EMFILE: "too many files were open",
+    errno.ENFILE: "too many files were open",
+}
 if hasattr(errno, "EDQUOT"):
     _CURES[errno.EDQUOT] = _CURES[errno.ENOSPC]
+    _REASONS[errno.EDQUOT] = _REASONS[errno.ENOSPC]
+
+
+def why_unwritten(error: CassetteError) -> str:
+    """Why a cassette could not be written, in one of few constant texts: the reason under which it is counted."""
+    cause = error.__cause__
+    return _REASONS.get((cause.errno if isinstance(cause, OSError) else 0) or 0, "the folder could not be written to")
 
 
 def cannot_write(path: str, fault: OSError | ValueError) -> CassetteError:

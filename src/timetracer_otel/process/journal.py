@@ -11,7 +11,7 @@ import time
 from collections import deque
 
 from timetracer_otel.base import faults
-from timetracer_otel.cassette import CassetteStore, Owner, PartWriter, Store
+from timetracer_otel.cassette import CassetteStore, Owner, PartWriter, Store, why_unwritten
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.session import TraceSession
 from timetracer_otel.session.trace import EventFeed
@@ -26,8 +26,8 @@ _IDLE_S = 60.0
 
 
 def warn_of_store(store: Store, error: CassetteError) -> None:
-    """Say once that a store refuses cassettes. A full disk is not our fault, so this is one line, no traceback."""
-    faults.warn_once(f"store:{store}", f"{error} Recordings are dropped and counted.")
+    """Say once for each reason that a store refuses cassettes. A full disk is not our fault: no traceback."""
+    faults.warn_once(f"store:{store}:{why_unwritten(error)}", f"{error} Recordings are dropped and counted.")
 
 
 class _Running:
@@ -72,6 +72,11 @@ class Journal:
         """Take note of a session that has begun."""
         self._running[session] = _Running()
 
+    def has_part(self, session: TraceSession) -> bool:
+        """Whether a session is on the disk as far as it had come. Safe from any thread."""
+        running = self._running.get(session)
+        return running is not None and running.part is not None
+
     def queued(self, session: TraceSession, *, is_queued: bool = True) -> None:
         """Take note that a session is in the writer's queue, or no longer (it waits for late calls then).
 
@@ -98,7 +103,7 @@ class Journal:
 
     def tick(self) -> None:
         """Bring all parts up to date, where that is due."""
-        now_s = time.monotonic()
+        now_s, began_s = time.monotonic(), time.thread_time()
         if now_s < self._due_s:
             return
         self._was_quiet = not self._running and not self._ended
@@ -106,8 +111,9 @@ class Journal:
         for session, running in list(self._running.items()):
             if now_s - running.began_s >= self.interval_s and not running.queued:
                 self._bring_up_to_date(session, running, self.interval_s)
-        took_s = time.monotonic() - now_s
-        self._due_s = now_s + took_s + max(self.interval_s, (_SHARE - 1) * took_s)
+        # What the thread took of a processor. On a machine with much else to do, it waits for one most of the time.
+        took_s = time.thread_time() - began_s
+        self._due_s = time.monotonic() + max(self.interval_s, (_SHARE - 1) * took_s)
 
     def settle(self) -> None:
         """Remove the parts of sessions that have ended, or make cassettes of them."""
@@ -166,6 +172,10 @@ class Journal:
         except Exception as error:
             running.given_up = True
             faults.contain("journal", error)
+        except BaseException:
+            # The thread dies of it. The part may lack events that were taken, and gets no others.
+            running.given_up = True
+            raise
 
     def _owned(self) -> Owner:
         if self._owner is None:

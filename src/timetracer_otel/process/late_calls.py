@@ -79,6 +79,11 @@ class LateChildren:
         self._waiting = waiting
         return ready
 
+    def give_back(self) -> list[TraceSession]:
+        """All recordings that wait, as they are: after a fault nobody knows whether they are quiet."""
+        waiting, self._waiting = self._waiting, []
+        return [entry.session for entry in waiting]
+
     def hurry(self) -> None:
         """Let no recording wait from now on: the process ends. Safe from any thread."""
         self._hurried = True

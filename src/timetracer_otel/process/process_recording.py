@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 
 from timetracer_otel.base import counters, faults, real_time
-from timetracer_otel.cassette import AppendWriter, CassetteStore, cassette_path
+from timetracer_otel.cassette import AppendWriter, CassetteStore, cassette_path, why_unwritten
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.session import TraceSession
@@ -71,6 +71,7 @@ class ProcessSession(TraceSession):
         self._finished: list[tuple[str, int]] = []
         self._began_file = began_file
         self._pauses_until_s = 0.0
+        self._unwritten = _UNWRITTEN
         self._closed = False
         self._writing = False
         self._to_write: list[DependencyEvent] = []
@@ -215,7 +216,7 @@ class ProcessSession(TraceSession):
 
     def _write_now(self, event: DependencyEvent) -> None:
         if self._closed or time.monotonic() < self._pauses_until_s:
-            self.drop(_UNWRITTEN)
+            self.drop(_UNWRITTEN if self._closed else self._unwritten)
             return
         try:
             output = self._output
@@ -235,8 +236,8 @@ class ProcessSession(TraceSession):
             if output.events >= self.config.max_events or output.size_bytes >= self.config.max_session_bytes:
                 self._rotate(output)
         except CassetteError as error:
-            self.drop(_UNWRITTEN)
             self._give_up(error)
+            self.drop(self._unwritten)
 
     def _rotate(self, output: AppendWriter) -> None:
         """Finish the file, and delete the one before it, unless that is the first. The next call begins another."""
@@ -253,8 +254,9 @@ class ProcessSession(TraceSession):
         # The file may end in the middle of an event, and nothing behind that could be read. So the calls that come
         # when there is room again go to another file.
         self._output = None
+        self._unwritten = f"{_UNWRITTEN}: {why_unwritten(error)}"
         self._pauses_until_s = time.monotonic() + _PAUSE_S
         faults.warn_once(
-            "process-cassette",
+            self._unwritten,
             f"{error} Calls outside requests are counted, not recorded; every {_PAUSE_S:.0f} s it is tried again.",
         )

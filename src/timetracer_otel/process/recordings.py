@@ -96,7 +96,9 @@ class Recordings:
         with self._lock:
             under_way = self._open - self._ended
             self._ended |= under_way
-        self._writer.finish()
+        if not self._writer.finish():
+            self.give_up()
+            return
         for session in under_way:
             session.finalize()
             session.release()
@@ -105,6 +107,21 @@ class Recordings:
             else:
                 counters.cassette_dropped("recording was switched off before the request ended")
             self._settled(session)
+
+    def give_up(self) -> None:
+        """Count the recordings that are not written, as the process ends without them. Safe from any thread.
+
+        Of some, a part is on the disk, of which the next process that records there makes a cassette.
+        """
+        with self._lock:
+            left = self._open & self._ended
+            self._open -= left
+            self._ended -= left
+        for session in left:
+            if self._journal.has_part(session):
+                counters.cassette_cut()
+            else:
+                counters.cassette_dropped("not written when the process ended")
 
     def abandon(self) -> None:
         """Leave all recordings to the parent, in a forked child."""

@@ -70,6 +70,7 @@ class Runtime:
         self._config = TraceConfig()
         self._excluded = ExcludedUrls()
         self._recordings: Recordings | None = None
+        self._stopping: Recordings | None = None
         self._process_session: ProcessSession | None = None
         self._replay: ProcessReplay | None = None
         self._folder: FolderReplay | None = None
@@ -217,6 +218,7 @@ class Runtime:
             folder, self._folder = self._folder, None
             process, self._process_session = self._process_session, None
             recordings, self._recordings = self._recordings, None
+            self._stopping = recordings
         stop_carrying()
         sigterm.remove()
         if replay is not None:
@@ -231,6 +233,12 @@ class Runtime:
             counters.log_losses()
             if self._config.uncaptured is not Uncaptured.RECORD:
                 counters.tell_without_plugin()
+
+    def _cut_short(self) -> None:
+        """Say what `stop` has not written, as the process ends while it is under way."""
+        if self._stopping is not None:
+            self._stopping.give_up()
+            counters.log_losses()
 
     def flush(self, timeout_s: float = 30.0) -> bool:
         """Wait until the cassettes of finished requests are on disk; False where that took longer.
@@ -438,7 +446,7 @@ class Runtime:
 
     def _begin(self) -> None:
         set_ambient_lookup(self.ambient_session)
-        sigterm.watch(self.stop)
+        sigterm.watch(self.stop, self._cut_short)
         self.watch_spans()
 
     def _refuse(self, error: Exception, config: TraceConfig, *, replaying: bool) -> None:

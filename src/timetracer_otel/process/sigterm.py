@@ -31,18 +31,23 @@ _LAST = -100
 """The priority of our function among multiprocessing's finalizers: it runs after the app's own."""
 
 _finish: Callable[[], object] | None = None
+_cut_short: Callable[[], object] | None = None
+
+_SAYING_S = 1.0
+"""How long it may take at most to say what was not written."""
 
 
-def watch(finish: Callable[[], object]) -> None:
+def watch(finish: Callable[[], object], cut_short: Callable[[], object] | None = None) -> None:
     """Have a function called before SIGTERM ends the process; harmless when repeated.
 
     Args:
         finish: Called in a thread of its own, for which the handler waits no longer than `LIMIT_S`.
+        cut_short: Called where that was not long enough: counts and says what is lost.
     """
-    global _finish
+    global _cut_short, _finish
     if sys.platform == "win32":
         return  # On Windows SIGTERM ends a process at once, whatever handler is set.
-    _finish = finish
+    _finish, _cut_short = finish, cut_short
     for patch in _PATCHES:
         patch.apply()
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
@@ -53,8 +58,8 @@ def watch(finish: Callable[[], object]) -> None:
 
 def remove() -> None:
     """Undo `watch`; harmless when repeated."""
-    global _finish
-    _finish = None
+    global _cut_short, _finish
+    _finish = _cut_short = None
     for patch in _PATCHES:
         patch.undo()
     if signal.getsignal(signal.SIGTERM) is _terminated:
@@ -76,7 +81,7 @@ def watch_forked(owner: object, finish: Callable[[], object]) -> None:
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
-    finish = _finish
+    finish, cut_short = _finish, _cut_short
     try:
         remove()
         # A second signal ends the process at once.
@@ -86,6 +91,10 @@ def _terminated(number: int, frame: FrameType | None) -> None:
             thread = threading.Thread(target=finish, name="timetracer-otel-exit", daemon=True)
             thread.start()
             thread.join(LIMIT_S)
+            if cut_short is not None and thread.is_alive():
+                thread = threading.Thread(target=cut_short, name="timetracer-otel-cut", daemon=True)
+                thread.start()
+                thread.join(_SAYING_S)
     finally:
         os.kill(os.getpid(), number)
 

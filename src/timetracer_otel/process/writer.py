@@ -1,16 +1,22 @@
-"""Writing the cassettes of requests in a thread of its own, so that no request waits for the disk."""
+"""Writing the cassettes of requests in a thread of its own, so that no request waits for the disk.
+
+The thread is watched: it may die of an exception that is no `Exception` (`SystemExit` in code of the app's that it
+runs, `MemoryError` within a handler). Whoever next gives it something to do starts another one, which goes on with
+all that waited. The one recording that it had in its hands is counted as lost.
+"""
 
 from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
 from timetracer_otel.base import counters, faults
-from timetracer_otel.cassette import Store
+from timetracer_otel.cassette import Store, why_unwritten
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.process.journal import Journal, warn_of_store
 from timetracer_otel.process.keeping import Keeper
@@ -18,6 +24,10 @@ from timetracer_otel.process.late_calls import POLL_S, LateChildren
 from timetracer_otel.session import TraceSession
 
 __all__ = ["BackgroundWriter"]
+
+_CALM_S = 1.0
+"""A thread that dies is replaced at once, unless another one died so long ago: then with the next thing to do."""
+_DIED = "the thread that writes died"
 
 
 class _Order:
@@ -30,6 +40,8 @@ class _Order:
         self.closing = closing
         self.obeyed = threading.Event()
         self.ended: threading.Thread | None = None
+        self.is_done = False
+        self.was_retried = False
 
 
 class BackgroundWriter:
@@ -62,22 +74,29 @@ class BackgroundWriter:
         self._asleep = False
         self._thread: threading.Thread | None = None
         self._lock = threading.RLock()
+        # What a thread that dies had taken over is found by these. An entry of `_waiting` is True while the session is
+        # in the queue, and False when a thread has taken it out.
+        self._waiting: dict[TraceSession, bool] = {}
+        self._orders: list[_Order] = []
+        self._ready: list[TraceSession] = []
+        self._held: TraceSession | None = None
+        self._is_written = False
+        """Whether the session in the thread's hands is on the disk. It is not in `_waiting` any more, then."""
+        self._died_s = -_CALM_S
 
     def began(self, session: TraceSession) -> None:
         """Keep a session that has begun in the journal, until it is written or discarded."""
         if not self._journal.interval_s:
             return
         self._journal.began(session)
-        if self._thread is None:
-            self._start()
-        elif self._asleep:
-            self._queue().put(None)
+        self._wake()
 
     def submit(self, session: TraceSession) -> None:
         """Put a session whose request has ended into the queue; returns at once."""
         self._journal.queued(session)
+        self._waiting[session] = True
         self._queue().put(session)
-        if self._thread is None:
+        if not self._is_running():
             self._start()
 
     def discard(self, session: TraceSession) -> None:
@@ -108,24 +127,32 @@ class BackgroundWriter:
         if not self._keeper.bounds:
             return
         self._keeper.note_written()
-        if self._thread is None:
-            self._start()
-        elif self._asleep:
-            self._queue().put(None)
+        self._wake()
 
     def recover(self) -> None:
         """Make cassettes of what processes that died have left in the folder."""
         self._guarded(self._journal.recover)
 
+    def _wake(self) -> None:
+        if not self._is_running():
+            self._start()
+        elif self._asleep:
+            self._queue().put(None)
+
     def _carry_out(self, order: _Order, timeout_s: float) -> bool:
         nothing_came = self._items is None or self._items.empty()
-        if self._thread is None and nothing_came and self._journal.is_idle and not self._late.sessions:
+        is_running = self._is_running()
+        if not is_running and nothing_came and self._journal.is_idle and not self._late.sessions and not self._waiting:
             return True
+        self._orders.append(order)
         self._queue().put(order)
-        if self._thread is None and not self._start():
+        if not is_running and not self._start():
             # Python starts no thread when the interpreter is about to end. The work is done in this one.
             self._run(order)
-        return order.obeyed.wait(timeout_s)
+        try:
+            return order.obeyed.wait(timeout_s) and order.is_done
+        finally:
+            self._orders.remove(order)
 
     def _queue(self) -> queue.SimpleQueue[TraceSession | _Order | None]:
         """The queue, made when it is first needed.
@@ -144,7 +171,7 @@ class BackgroundWriter:
     def _start(self) -> bool:
         with self._lock:
             if self._thread is None:
-                thread = threading.Thread(target=self._run, name="timetracer-otel-writer", daemon=True)
+                thread = threading.Thread(target=self._work, name="timetracer-otel-writer", daemon=True)
                 # A new thread gets the context of the code that starts it (see the room `threads`). This thread would
                 # keep the session of the request that happened to start it.
                 token = otel_context.attach(Context())
@@ -157,31 +184,94 @@ class BackgroundWriter:
                 self._thread = thread
         return True
 
+    def _is_running(self) -> bool:
+        thread = self._thread
+        if thread is None:
+            return False
+        if not thread.is_alive():
+            # Not even `_work` could say so.
+            self._died(thread, RuntimeError(_DIED))
+        return self._thread is not None
+
+    def _work(self) -> None:
+        try:
+            self._run()
+        except BaseException as error:
+            self._died(threading.current_thread(), error)
+            with self._lock:
+                was_calm = time.monotonic() - self._died_s >= _CALM_S
+                self._died_s = time.monotonic()
+            if was_calm or self._orders:
+                self._start()
+
+    def _died(self, thread: threading.Thread, error: BaseException) -> None:
+        """Count what a thread had in its hands when it died, and leave the rest to the next one."""
+        with self._lock:
+            if self._thread is not thread:
+                return  # Another thread was quicker to find out.
+            self._thread, self._asleep = None, False
+            late = self._late.sessions
+            for session, is_queued in list(self._waiting.items()):
+                if is_queued:
+                    # It may have been taken out of the queue a moment before. What is in the queue twice is written
+                    # once.
+                    self._queue().put(session)
+                elif session is self._held or (session not in late and session not in self._ready):
+                    counters.cassette_dropped(_DIED)
+                    self._let_go(session, written=False)
+            if self._held is not None:
+                self._let_go(self._held, written=self._is_written)
+            for order in list(self._orders):
+                if order.was_retried:
+                    order.obeyed.set()
+                else:
+                    order.was_retried = True
+                    self._queue().put(order)
+        self._contain(error, "writer.thread")
+
     def _run(self, last: _Order | None = None) -> None:
         """Work until a closing order is carried out, or the order ``last``."""
         self.recover()
         while True:
             item = self._next()
             order = item if isinstance(item, _Order) else None
-            if isinstance(item, TraceSession):
-                if self._late.hold(item):
-                    self._journal.queued(item, is_queued=False)
-                else:
-                    self._write(item)
+            if isinstance(item, TraceSession) and self._waiting.get(item):
+                self._waiting[item] = False
+                self._take(item)
             # This variable would keep a written session in memory until the next one comes.
             item = None
-            ready = self._late.ready()
-            while ready:
-                self._write(ready.pop(0))
+            self._guarded(self._look_for_ready)
+            while self._ready:
+                self._write(self._ready.pop(0))
             self._guarded(self._journal.tick)
             self._guarded(self._keeper.tick)
-            if order is not None:
+            if order is not None and not order.is_done:
                 self._obey(order)
                 if order.closing or order is last:
                     break
         if not self._queue().empty():
             # A session was submitted while this thread was about to end, so no other thread was started for it.
             self._start()
+
+    def _take(self, session: TraceSession) -> None:
+        self._held = session
+        is_late = False
+        try:
+            is_late = self._late.hold(session)
+        except Exception as error:
+            self._contain(error)
+        if is_late:
+            self._journal.queued(session, is_queued=False)
+            self._held = None
+        else:
+            self._write(session)
+
+    def _look_for_ready(self) -> None:
+        try:
+            self._ready += self._late.ready()
+        except Exception:
+            self._ready += self._late.give_back()
+            raise
 
     def _next(self) -> TraceSession | _Order | None:
         """The next item of the queue; None when it is time to look after waiting sessions or the journal."""
@@ -206,9 +296,11 @@ class BackgroundWriter:
             self._guarded(self._journal.close)
             self._guarded(self._keeper.close)
             order.ended, self._thread = self._thread, None
+        order.is_done = True
         order.obeyed.set()
 
     def _write(self, session: TraceSession) -> None:
+        self._held = session
         written = False
         try:
             late = session.late_calls
@@ -219,16 +311,21 @@ class BackgroundWriter:
             self._keeper.note_written()
             written = True
         except CassetteError as error:
-            counters.cassette_dropped("the folder could not be written to")
+            counters.cassette_dropped(why_unwritten(error))
             warn_of_store(self._store, error)
         except Exception as error:
             counters.cassette_dropped("a fault of the recorder")
             self._contain(error)
-        finally:
-            self._journal.ended(session, wanted=not written)
-            self._guarded(self._journal.settle)
-            session.release()
-            self._settled(session)
+        self._let_go(session, written=written)
+
+    def _let_go(self, session: TraceSession, *, written: bool) -> None:
+        self._waiting.pop(session, None)
+        self._is_written = written
+        self._journal.ended(session, wanted=not written)
+        self._guarded(self._journal.settle)
+        self._guarded(session.release)
+        self._held = None
+        self._settled(session)
 
     def _guarded(self, step: Callable[[], object]) -> None:
         try:
@@ -237,8 +334,8 @@ class BackgroundWriter:
             self._contain(error)
 
     @staticmethod
-    def _contain(error: Exception) -> None:
+    def _contain(error: BaseException, where: str = "writer") -> None:
         try:
-            faults.contain("writer", error)
-        except Exception:
+            faults.contain(where, error)
+        except BaseException:
             faults.logger.exception("timetracer-otel: fault in the writer")

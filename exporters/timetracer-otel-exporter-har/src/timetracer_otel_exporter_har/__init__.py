@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ def export(cassette: Cassette) -> bytes:
     events = sorted(cassette.events, key=lambda event: (event.start_offset_ms, event.eid))
     log = {
         "version": "1.2",
-        "creator": {"name": _NAME, "version": version(_NAME)},
+        "creator": {"name": _NAME, "version": _version()},
         "pages": pages,
         "entries": [
             entry(event, cassette.session.recorded_at, _PAGE if pages else None)
@@ -35,6 +36,12 @@ def export(cassette: Cassette) -> bytes:
     }
     # A lone surrogate in a text becomes its own JSON escape.
     return json.dumps({"log": log}, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+
+
+@lru_cache(maxsize=1)
+def _version() -> str:
+    """That of this distribution, which takes longer to find than a small cassette to convert."""
+    return version(_NAME)
 
 
 def _pages(cassette: Cassette) -> list[dict[str, Any]]:

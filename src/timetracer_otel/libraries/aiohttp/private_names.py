@@ -12,7 +12,7 @@ from types import ModuleType
 
 from timetracer_otel.calls.relied_upon import missing_names
 
-__all__ = ["ENTRY_POINTS", "RELIED_UPON", "missing"]
+__all__ = ["ENTRY_POINTS", "NOT_IN_ALL", "RELIED_UPON", "missing"]
 
 RELIED_UPON = (
     "aiohttp:ClientSession._middlewares",
@@ -48,6 +48,15 @@ RELIED_UPON = (
     "aiohttp.payload:Payload",
 )
 """Names that the plugin cannot do without."""
+
+NOT_IN_ALL = {
+    "aiohttp:ClientRequest._upload_tracker": "before 3.14.4 there are no trackers of uploads",
+    "aiohttp:ClientRequest._upload_gen": "the same",
+    "aiohttp.client_reqrep:UploadTracker._attempt_started": "the same",
+    "aiohttp.client_reqrep:UploadTracker._attempt_failed": "the same",
+    "aiohttp:TCPConnector._update_proxy_auth_header_and_build_proxy_req": "we make the request to the proxy ourselves",
+}
+"""Names that a release may lack, and what is done without them."""
 
 ENTRY_POINTS = (
     (

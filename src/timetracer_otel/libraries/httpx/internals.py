@@ -31,6 +31,7 @@ __all__ = [
     "DOWNLOADED",
     "ENTRY_POINTS",
     "LINES",
+    "NOT_IN_ALL",
     "RELIED_UPON",
     "at_most",
     "body_read_of",
@@ -65,6 +66,12 @@ RELIED_UPON = (
     "Response.is_stream_consumed",
 )
 """Names of the module (``httpx`` or ``httpx2``) that the plugin cannot do without."""
+
+NOT_IN_ALL = {
+    "_transports.default.ResponseStream._httpcore_stream": "the transport's stream is read like that of any other",
+    "URL._uri_reference": "the text of a URL is made anew for each call",
+}
+"""Names that a release may lack, and what is done without them."""
 
 ENTRY_POINTS = (
     ("HTTPTransport.handle_request", "Client.send"),

@@ -35,6 +35,7 @@ plugin: LibraryPlugin = LibraryPlugin(
     entry_points={"redis": ENTRY_POINTS},
     concerns=lambda client: not is_in_process(client),
     form=FORM,
+    knows={"redis": "5.0 to 8.1"},
     instrumentors=("opentelemetry.instrumentation.redis:RedisInstrumentor",),
 )
 

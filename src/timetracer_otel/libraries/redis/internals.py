@@ -26,6 +26,7 @@ from timetracer_otel.libraries.redis.commands import Command, parse
 __all__ = [
     "ENTRY_POINTS",
     "HEALTH_CHECK",
+    "NOT_IN_ALL",
     "RELIED_UPON",
     "Decoding",
     "Described",
@@ -91,12 +92,18 @@ RELIED_UPON = (
     "redis.cluster:RedisCluster._execute_command",
     "redis.cluster:RedisCluster.reinitialize_counter",
     "redis.asyncio.connection:AbstractConnection.can_read_destructive",
+    "redis.asyncio.connection:AbstractConnection._reader",
     "redis.asyncio.connection:AbstractConnection._writer",
     "redis.asyncio.cluster:ClusterNode.execute_command",
     "redis.asyncio.cluster:RedisCluster.reinitialize_counter",
     "redis.exceptions:ResponseError",
 )
 """Names that the plugin cannot do without."""
+
+NOT_IN_ALL = {
+    "redis.connection:CacheProxyConnection._conn": "before 5.1 there is no proxy for caching by the client",
+}
+"""Names that a release may lack, and what is done without them."""
 
 _WAYS_IN = (
     "client:Redis.execute_command",

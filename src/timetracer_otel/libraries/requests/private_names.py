@@ -6,7 +6,7 @@ They are apart from `internals` for the weight of imports: the declaration reads
 
 from __future__ import annotations
 
-__all__ = ["ENTRY_POINTS", "RELIED_UPON"]
+__all__ = ["ENTRY_POINTS", "NOT_IN_ALL", "RELIED_UPON"]
 
 RELIED_UPON = (
     "requests.adapters:HTTPAdapter.send",
@@ -31,6 +31,9 @@ RELIED_UPON = (
     "http.client:HTTPResponse.length",
 )
 """Names that the plugin cannot do without."""
+
+NOT_IN_ALL: dict[str, str] = {}
+"""Names that a release may lack, and what is done without them."""
 
 ENTRY_POINTS = (("requests.sessions:Session.send",), ("requests.adapters:HTTPAdapter.send",))
 """Where calls are refused in a replay if the plugin cannot see them: also those by an adapter of the user's."""

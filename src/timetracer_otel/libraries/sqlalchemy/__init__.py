@@ -60,6 +60,12 @@ plugin: LibraryPlugin = LibraryPlugin(
     packages=("sqlalchemy",),
     connectors=dict.fromkeys(("psycopg", "psycopg2"), _connectors),
     form=FORM,
+    knows={
+        "sqlalchemy": "2.0 to 2.1",
+        "psycopg": "3.1 to 3.3",
+        "psycopg2": "2.9",
+        "pgvector": "0.5",
+    },
     instrumentors=("opentelemetry.instrumentation.sqlalchemy:SQLAlchemyInstrumentor",),
     # It declares sqlalchemy < 2.1, and works with 2.1: the contract tests run with both.
     newer_than_declared=True,

@@ -39,6 +39,7 @@ __all__ = [
     "CREATOR",
     "ENTRY_POINTS",
     "MISSING",
+    "NOT_IN_ALL",
     "RELIED_UPON",
     "RESET",
     "adapter_cursor_class",
@@ -107,10 +108,13 @@ RELIED_UPON = {
         "sqlalchemy.dialects.postgresql.psycopg2:PGDialect_psycopg2.do_executemany",
     ),
     "psycopg": (
-        *("psycopg.types:TypeInfo.fetch", "psycopg.types.enum:register_enum"),
+        "psycopg:BaseConnection._connect_gen",
+        *("psycopg:Error._encoding", "psycopg:Error._info", "psycopg.sql:Composable._obj"),
+        *("psycopg.types:TypeInfo.fetch", "psycopg.types.enum:register_enum", "psycopg.types.range:Range._bounds"),
         "psycopg.types.composite:register_composite(factory)",
     ),
     "psycopg2": (
+        *("psycopg2:_connect", "psycopg2.extensions:Diagnostics", "psycopg2._range:Range._bounds"),
         *("psycopg2.extensions:register_type", "psycopg2.extensions:quote_ident"),
         *("psycopg2.extras:_solve_conn_curs", "psycopg2.extras:namedtuple"),
         *("psycopg2.extras:CompositeCaster.parse", "psycopg2.extras:RangeCaster.adapter"),
@@ -118,6 +122,21 @@ RELIED_UPON = {
     "pgvector.psycopg2.register": ("pgvector.psycopg2.register:cursor",),
 }
 """By module: names that the plugin cannot do without."""
+
+NOT_IN_ALL = {
+    "sqlalchemy.util._concurrency_py3k:_AsyncIoGreenlet": "from 2.0.18 on there is `in_greenlet`",
+    "sqlalchemy.engine.default:DefaultDialect._do_ping_w_event": "before 2.0.5 a pool pings by `do_ping`",
+    "sqlalchemy.connectors.asyncio:AsyncAdapt_dbapi_cursor._adapt_connection": "a cursor has its connection itself",
+    "sqlalchemy.connectors.asyncio:AsyncAdapt_dbapi_connection._connection": "what is beneath counts as open",
+    "sqlalchemy.engine.default:DefaultExecutionContext._otel_span": "the context is searched for a span",
+    "sqlalchemy.dialects.mysql.base:MySQLDialect._connection_charset": "a dialect for MySQL alone has it",
+    "sqlalchemy.dialects.mysql.base:MySQLDialect._server_ansiquotes": "the same",
+    "sqlalchemy.dialects.mysql.base:MySQLDialect._set_mariadb": "the same",
+    "sqlalchemy.dialects.postgresql.psycopg2:PGDialect_psycopg2._hstore_oids": "nothing is remembered of hstore",
+    "psycopg:Error._pgconn": "before 3.2 an error has no connection of libpq",
+    "psycopg.types.composite:_make_nt": "named tuples of composite types are made by the app's own class",
+}
+"""Names that a release, or a dialect, may lack, and what is done without them."""
 
 _PSYCOPG2 = "sqlalchemy.dialects.postgresql.psycopg2:PGDialect_psycopg2"
 
