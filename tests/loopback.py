@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import threading
 import time
@@ -40,6 +41,9 @@ class Loopback:
                     self._answer(200, path.encode())
                 elif path.startswith("/users/"):
                     self._answer(200, json.dumps({"id": int(path.rpartition("/")[2]), "name": "Ada"}).encode())
+                elif path == "/whoami":
+                    whose = hashlib.sha256(self.headers.get("Authorization", "").encode()).hexdigest()[:6]
+                    self._answer(200, json.dumps({"tenant": f"n{whose}"}).encode())
                 elif path == "/items":
                     self._answer(200, gzip.compress(b'{"items": ["tea", "cake"]}', mtime=0), gzipped=True)
                 elif path == "/counted":

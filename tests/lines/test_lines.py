@@ -20,6 +20,7 @@ from tests.examples import drawn
 from tests.golden import make_golden
 from tests.lines._runs import Apps, Step, raised, unlike
 from tests.lines._servers import serving
+from tests.lines.apps.tenants import PASSCODE, TOKENS
 from tests.process._thread_ways import USERS
 from tests.servers.mariadb import HAS_MARIADB, HAS_MYSQLCLIENT, needs_mariadb, needs_mysqlclient
 from timetracer_otel.cassette import CassetteStore, read_cassette
@@ -218,6 +219,19 @@ def test_pools_filled_before_a_block_chance_and_what_is_not_redacted(number: int
     assert unlike(recorded.seen, replayed.seen) == []
     assert replayed.account == f"{len(read_cassette(apps.cassette(tmp_path)).events)} hit, 0 missed, 0 unused, 0 live"
     assert not (tmp_path / "app.db").exists()
+
+
+def test_secrets_that_are_numbers_or_objects_and_two_tenants_in_another_order(number: int, tmp_path: Path) -> None:
+    apps = Apps("tenants")
+    with serving(apps, tmp_path) as servers:
+        bare, recorded = (apps.run(step, tmp_path, number, **servers.variables) for step in ("bare", "record"))
+    replayed = apps.run("replay", tmp_path, number, **servers.variables, OTHER_ORDER="1")
+    assert unlike(bare.seen, recorded.seen) == []
+    assert unlike(bare.seen, replayed.seen) == [], replayed.said
+    cassette = apps.cassette(tmp_path)
+    assert re.match(f"{len(read_cassette(cassette).events)} hit, 0 missed, 0 unused, 0 live", replayed.account)
+    held = [text for text in (*TOKENS.values(), str(PASSCODE)) if text.encode() in cassette.read_bytes()]
+    assert held == []
 
 
 WAYS = ["hand", "block", "context", "fixture"]

@@ -9,12 +9,14 @@ import json
 import threading
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 from urllib.parse import quote, quote_plus, urlencode
 
 import msgpack  # type: ignore[import-untyped,unused-ignore]
 
+from tests.planted.packed import PACKED
 from tests.planted.planter import Planter, refusals_told
 from tests.planted.secrets import odd, plain
 
@@ -189,6 +191,31 @@ def _named_requests(url: str) -> dict[str, Callable[[str], tuple[str, dict[str, 
             "application/json",
             **{"Content-Encoding": "gzip"},
         ),
+        **{
+            f"file that is {kind}": partial(
+                lambda pack, s: sent(
+                    _multipart(
+                        (
+                            'Content-Disposition: form-data; name="f"; filename="a"\r\nContent-Type: application/x',
+                            pack({"user": "ada", "password": s}),
+                        )
+                    ),
+                    multipart,
+                ),
+                pack,
+            )
+            for kind, pack in PACKED.items()
+            if kind.startswith("json in ") and kind not in ("json in a pickle", "json in base64")
+        },
+        "part of yaml": lambda s: sent(
+            _multipart(
+                (
+                    'Content-Disposition: form-data; name="f"\r\nContent-Type: application/yaml',
+                    f"user: ada\npassword: {_bare(s)}\n".encode(),
+                )
+            ),
+            multipart,
+        ),
         "lines of configuration": lambda s: sent(f"user=ada\npassword={_bare(s)}\n", "text/plain"),
         "yaml": lambda s: sent(f"user: ada\npassword: {_bare(s)}\n", "application/yaml"),
     }
@@ -269,6 +296,11 @@ def _named_answers(up: Upstream) -> dict[str, Callable[[str], str]]:
         "file compressed twice": lambda s: up.gives(
             gzip.compress(gzip.compress(packed(s))), "application/json", ("Content-Encoding", "gzip")
         ),
+        **{
+            f"file that is {kind}": partial(lambda pack, s: up.gives(pack({"token": s}), "application/x"), pack)
+            for kind, pack in PACKED.items()
+            if kind.startswith("json in ") and kind not in ("json in a pickle", "json in base64")
+        },
         "latin-1": lambda s: up.gives(
             json.dumps({"name": "é", "token": s}, ensure_ascii=False).encode("latin-1"),
             "application/json; charset=iso-8859-1",
@@ -324,6 +356,21 @@ def _elsewhere(
             ),
             "",
         ),
+        **{
+            f"file that is {kind}": (
+                partial(
+                    lambda pack, s: sent(
+                        _multipart(
+                            ('Content-Disposition: form-data; name="f"; filename="a"', pack({"of": f"of {s} "}))
+                        ),
+                        "multipart/form-data; boundary=bOuNd",
+                    ),
+                    PACKED[kind],
+                ),
+                "",
+            )
+            for kind in ("json in gzip", "json in zstd", "json in xz", "too well packed")
+        },
         "xml text sent": (lambda s: sent(f"<a>{html.escape(s)}</a>", "application/xml"), ""),
         "compressed": (
             lambda s: sent(gzip.compress(s.encode(), mtime=0), plain, **{"Content-Encoding": "gzip"}),

@@ -6,17 +6,20 @@ by its text which it is, and every byte that was written is searched for all of 
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import io
 import json
+import lzma
 import shutil
 import socket
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pytest
+import zstandard
 
 from tests import forks
 from tests.children import ROOT, environment, instrumented_path
@@ -134,12 +137,22 @@ def _free_port() -> int:
 def unpacked(data: bytes) -> Iterator[bytes]:
     """These bytes, and all that is compressed in them."""
     yield data
-    for mark, bits in ((b"\x1f\x8b\x08", 31), (b"x\x01", 15), (b"x\x9c", 15), (b"x\xda", 15)):
+    for mark, begin in _PACKED.items():
         at = data.find(mark)
         while at >= 0:
-            with contextlib.suppress(zlib.error):
-                yield from unpacked(zlib.decompressobj(bits).decompress(data[at:]))
+            with contextlib.suppress(zlib.error, lzma.LZMAError, OSError, zstandard.ZstdError):
+                yield from unpacked(begin().decompress(data[at:]))
             at = data.find(mark, at + 1)
+
+
+_PACKED: Final[dict[bytes, Callable[[], Any]]] = {
+    b"\x1f\x8b\x08": lambda: zlib.decompressobj(31),
+    **dict.fromkeys((b"x\x01", b"x\x9c", b"x\xda"), zlib.decompressobj),
+    b"\xfd7zXZ\0": lzma.LZMADecompressor,
+    b"]\0\0": lzma.LZMADecompressor,
+    b"BZh": bz2.BZ2Decompressor,
+    b"(\xb5/\xfd": lambda: zstandard.ZstdDecompressor().decompressobj(),
+}
 
 
 def found_in(data: bytes, planted: dict[int, Planted], where: str) -> list[str]:

@@ -10,7 +10,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
-from timetracer_otel.redact.redactor import content_headers, first_reading
+from timetracer_otel.redact.content_encoding import PACKED, OpaqueError
+from timetracer_otel.redact.nested import inflated
+from timetracer_otel.redact.redactor import content_headers, first_reading, multipart_boundary
+from timetracer_otel.redact.splice import multipart_parts
 from timetracer_otel.types import (
     BodySnapshot,
     Cassette,
@@ -114,7 +117,14 @@ def _part(event: int | None, place: str, headers: Mapping[str, str], body: BodyS
         for name, value in fields:
             yield from _text(event, f"{place}.body:{name}", name, value)
         return
-    yield from _text(event, f"{place}.body", "", _decoded(data))
+    boundary = multipart_boundary(content_type)
+    beside, position = b"", 0
+    for number, part in enumerate(multipart_parts(data, boundary) if boundary else (), 1):
+        content = data[part.start : part.stop]
+        if content.startswith(PACKED):
+            yield from _value(event, f"{place}.body part {number}", part.name, content)
+            beside, position = beside + data[position : part.start], part.stop
+    yield from _text(event, f"{place}.body", "", _decoded(beside + data[position:]))
 
 
 def _value(event: int | None, place: str, name: str, value: Any, depth: int = 0) -> Iterator[Leaf]:
@@ -125,7 +135,13 @@ def _value(event: int | None, place: str, name: str, value: Any, depth: int = 0)
     elif isinstance(value, str):
         yield from _text(event, place, name, value, depth)
     elif isinstance(value, (bytes, bytearray, memoryview)):
-        yield from _text(event, place, name, _decoded(bytes(value)), depth)
+        data = bytes(value)
+        try:
+            content = inflated(data)
+        except OpaqueError:
+            content = None
+        here = place if content is None else f"{place} (unpacked)"
+        yield from _text(event, here, name, _decoded(data if content is None else content), depth)
     elif isinstance(value, _Pairs):
         for key, item in value:
             yield from _entry(event, place, key, item, depth)

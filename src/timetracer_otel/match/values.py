@@ -136,9 +136,14 @@ _WHOLE = rf"""
     | (?P<basic>\d{{8}}T\d{{6}}(?:\.\d{{1,9}})?Z?{_END})
 """
 _TOKEN: Final = rf"""
-    (?P<escape>%[0-9A-Fa-f]{{2}}|\\u[0-9A-Fa-f]{{4}}|\\[nrtbf"\\/])
-    | {_WHOLE}
-    | (?P<padded>(?:[0-9A-Za-z+/]|%2[BbFf]|\\/){{18,}}(?:=|%3[Dd]){{1,2}}(?![0-9A-Za-z=]))
+    {_WHOLE}
+    | (?P<padded>
+        (?:[0-9A-Za-z+/]|\\/){{18,}}={{1,2}}(?![0-9A-Za-z=])
+        | (?:[0-9A-Za-z]|%2[BbFf]){{18,}}(?:%3[Dd]){{1,2}}(?![0-9A-Za-z=])
+        # In a path, a slash without an escape is no part of it.
+        | (?<![0-9A-Za-z+/])(?:[0-9A-Za-z+/]|%2[BbFf]|\\/){{18,}}(?:=|%3[Dd]){{1,2}}(?![0-9A-Za-z=])
+    )
+    | (?P<escape>%[0-9A-Fa-f]{{2}}|\\u[0-9A-Fa-f]{{4}}|\\[nrtbf"\\/])
     | (?P<number>\d+(?:\.\d+)?(?![0-9A-Za-z_-]))
     | (?P<run>[0-9A-Za-z_-]+)
 """
@@ -296,32 +301,53 @@ def _read(raw: str, group: str, literals: Literals | None, depth: int) -> list[P
         nested = _nested(raw, literals, depth, safe=False)
         if nested is not None:
             return [nested]
-        plain = _unescaped(raw)
-        if len(plain) <= _LONGEST_RUN and len(plain) % 4 == 0 and _is_chance(plain, 0.4):
-            body = plain.rstrip("=")
-            form = rf"(?:[0-9A-Za-z+/]|%2[BbFf]|\\/){{{len(body)}}}(?:=|%3[Dd]){{{len(plain) - len(body)}}}"
-            return [Value(raw, RANDOM, form, plain)]
-        return _split(raw, literals, depth)
+        padded = _padded(raw)
+        return [padded] if padded is not None else _split(raw, literals, depth)
     found = _time_or_number(raw)
     return [found] if found is not None else None
+
+
+def _padded(raw: str) -> Value | None:
+    """Random bytes in base64, with its padding."""
+    plain = _unescaped(raw)
+    if len(plain) > _LONGEST_RUN or len(plain) % 4 or not _is_chance(plain, 0.4):
+        return None
+    body = plain.rstrip("=")
+    form = rf"(?:[0-9A-Za-z+/]|%2[BbFf]|\\/){{{len(body)}}}(?:=|%3[Dd]){{{len(plain) - len(body)}}}"
+    return Value(raw, RANDOM, form, plain)
 
 
 def _split(raw: str, literals: Literals | None, depth: int) -> list[Piece] | None:
     """What looked like base64, and is none: a path, for instance. Its parts are read one by one."""
     made: list[Piece] = []
     position = 0
-    for match in _PART_OF_PATH.finditer(raw):
+    padded = _last_of_path(raw)
+    end = len(raw) if padded is None else len(raw) - len(padded.raw)
+    for match in _PART_OF_PATH.finditer(raw, 0, end):
         found = _run(match.group(), literals, depth) if len(match.group()) >= 10 else None
         if found is not None:
             made.append(raw[position : match.start()])
             made += found
             position = match.end()
+    if padded is not None:
+        return [*made, raw[position:end], padded]
     if not made:
         return None
     made.append(raw[position:])
     return made
 
 
+def _last_of_path(raw: str) -> Value | None:
+    """The last part of a path, where it is random bytes in base64. It may have slashes itself."""
+    for match in reversed([*_SLASH.finditer(raw, 0, len(raw) - _SHORTEST_PADDED)]):
+        padded = _padded(raw[match.end() :])
+        if padded is not None:
+            return padded
+    return None
+
+
+_SHORTEST_PADDED = 20
+_SLASH = re.compile(r"/|%2[Ff]")
 _PART_OF_PATH = re.compile(r"%[0-9A-Fa-f]{2}|[0-9A-Za-z]+")
 
 

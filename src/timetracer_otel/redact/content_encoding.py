@@ -1,4 +1,5 @@
-"""Content encodings (RFC 9110 section 8.4): decoding a body to find secrets in it, and encoding it again.
+"""Content encodings (RFC 9110 section 8.4), and packed files within bodies and values: decoding them to find secrets,
+and encoding them again.
 
 A few bytes may stand for gigabytes. So bodies are decoded in small steps, each of which has a bound for what it may
 give, and a body that is longer than `decoded_bound` when decoded is opaque: nobody can say what is in it.
@@ -6,13 +7,26 @@ give, and a body that is longer than `decoded_bound` when decoded is opaque: nob
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import importlib
+import lzma
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, NamedTuple
 
-__all__ = ["GZIP_MAGIC", "OpaqueError", "decode_body", "decoded_bound", "encode_body", "known_encodings", "look_into"]
+__all__ = [
+    "PACKED",
+    "OpaqueError",
+    "Unpacked",
+    "decode_body",
+    "decoded_bound",
+    "encode_body",
+    "known_encodings",
+    "look_into",
+    "unpacked",
+]
 
 _MOST_DECODED_BYTES: Final = 256 << 20
 _FREE_BYTES: Final = 1 << 20
@@ -70,6 +84,48 @@ def look_into(data: bytes, encoding: str, *, damaged_too: bool = False, bound: i
             return None
         data = decoded
     return data
+
+
+class Unpacked(NamedTuple):
+    """What a value holds that is a packed file, or such a file in another one."""
+
+    content: bytes
+    """The value itself, where it is no such file."""
+    layers: tuple[bytes, ...]
+    """How each of these files begins, the outermost first."""
+    is_damaged: bool = False
+    """Whether ``content`` is what stands before the damage."""
+
+    @property
+    def encoding(self) -> str:
+        """The layers as a content encoding."""
+        return ", ".join(_PACKINGS[mark] for mark in reversed(self.layers))
+
+
+def unpacked(value: bytes, bound: int | None = None) -> Unpacked:
+    """Take the packed files off a value.
+
+    Args:
+        value: Any bytes.
+        bound: How long the content may be; without it, as `decoded_bound` says.
+
+    Raises:
+        OpaqueError: The content is longer than that, or the package that unpacks it is missing.
+    """
+    bound = decoded_bound(len(value)) if bound is None else bound
+    layers: list[bytes] = []
+    while len(value) >= _SHORTEST_FILE and value.startswith(PACKED):
+        if len(layers) == _MOST_ENCODINGS:
+            raise OpaqueError(f"is packed more than {_MOST_ENCODINGS} times")
+        mark = next(mark for mark in PACKED if value.startswith(mark))
+        content = look_into(value, _PACKINGS[mark], bound=bound)
+        if content is None:
+            content = look_into(value, _PACKINGS[mark], damaged_too=True, bound=bound)
+            # Other values, too, may begin like such a file.
+            return Unpacked(content, (*layers, mark), True) if content else Unpacked(value, tuple(layers))
+        layers.append(mark)
+        value = content
+    return Unpacked(value, tuple(layers))
 
 
 def encode_body(data: bytes, encoding: str) -> bytes:
@@ -167,7 +223,7 @@ class _Inflater:
         if self._engine is None or self._window_bits <= zlib.MAX_WBITS:
             return b""
         self._behind += piece
-        if not GZIP_MAGIC.startswith(self._behind[:2]):
+        if not _GZIP.startswith(self._behind[:2]):
             self._engine = None  # Whatever comes is ignored.
         if self._engine is None or len(self._behind) < 2:
             return b""
@@ -265,8 +321,44 @@ def _zstd(data: bytes) -> bytes:
     return bytes(zstandard.ZstdCompressor().compress(data))
 
 
-GZIP_MAGIC = b"\x1f\x8b"
-"""What a gzip file begins with (RFC 1952 section 2.3.1)."""
+def _unpack(begin: Callable[[], Any]) -> Callable[[bytes], Iterator[bytes]]:
+    """A decoder of files that the standard library unpacks. Several streams may follow one another. It ignores what
+    else stands behind one.
+    """
+
+    def begin_feed() -> _Feed:
+        engine = begin()
+        ended = False
+
+        def feed(piece: bytes) -> Iterator[bytes]:
+            nonlocal engine, ended
+            while piece:
+                if engine.eof:
+                    engine, ended = begin(), True
+                try:
+                    yield engine.decompress(piece, _STEP_BYTES)
+                    while not engine.eof and not engine.needs_input:
+                        yield engine.decompress(b"", _STEP_BYTES)
+                except lzma.LZMAError as fault:
+                    if "limit" in str(fault):
+                        raise OpaqueError(f"needs more than {_XZ_BYTES} bytes to be decoded (xz)") from None
+                    if not ended:
+                        raise
+                    return
+                except OSError:
+                    if not ended:
+                        raise
+                    return
+                piece = engine.unused_data if engine.eof else b""
+
+        return feed
+
+    return lambda data: _piecewise(data, begin_feed)
+
+
+_XZ_BYTES: Final = 96 << 20
+"""What the highest preset of ``xz`` takes, and half as much again. A few bytes may ask for gigabytes."""
+
 _DECODERS: dict[str, Callable[[bytes], Iterator[bytes]]] = {
     "identity": lambda data: iter((data,)),
     "gzip": _inflate,
@@ -274,6 +366,11 @@ _DECODERS: dict[str, Callable[[bytes], Iterator[bytes]]] = {
     "deflate": _inflate_either,
     "br": _unbrotli,
     "zstd": _unzstd,
+    # These are no content encodings of HTTP.
+    "xz": _unpack(lambda: lzma.LZMADecompressor(memlimit=_XZ_BYTES)),
+    "lzma": _unpack(lambda: lzma.LZMADecompressor(memlimit=_XZ_BYTES)),
+    "bzip2": _unpack(bz2.BZ2Decompressor),
+    **dict.fromkeys(("zlib 1", "zlib 5", "zlib 6", "zlib 9"), _inflate_either),
 }
 _ENCODERS: dict[str, Callable[[bytes], bytes]] = {
     "identity": lambda data: data,
@@ -282,4 +379,25 @@ _ENCODERS: dict[str, Callable[[bytes], bytes]] = {
     "deflate": zlib.compress,
     "br": lambda data: bytes(_brotli().compress(data)),
     "zstd": _zstd,
+    "xz": lzma.compress,
+    "lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE),
+    "bzip2": bz2.compress,
+    **{f"zlib {level}": partial(zlib.compress, level=level) for level in (1, 5, 6, 9)},
 }
+_GZIP: Final = b"\x1f\x8b"
+"""RFC 1952 section 2.3.1."""
+_PACKINGS: Final = {
+    _GZIP: "gzip",
+    # RFC 1950 section 2.2: the second byte says how well it is packed.
+    b"x\x01": "zlib 1",
+    b"x^": "zlib 5",
+    b"x\x9c": "zlib 6",
+    b"x\xda": "zlib 9",
+    b"(\xb5/\xfd": "zstd",  # RFC 8878 section 3.1.1
+    b"\xfd7zXZ\0": "xz",
+    b"]\0\0": "lzma",  # The format before xz, as all its presets write it.
+    b"BZh": "bzip2",
+}
+PACKED: Final = tuple(_PACKINGS)
+"""What a packed file begins with."""
+_SHORTEST_FILE: Final = 8

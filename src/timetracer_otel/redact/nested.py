@@ -1,4 +1,4 @@
-"""Documents within values: pickles, compressed values, and JSON in base64.
+"""Documents within values: pickles, packed values, and JSON in base64.
 
 Caches and brokers of task queues are given such values. A name in them tells of a secret as it does in plain JSON.
 Nothing is unpickled. The texts of a pickle are found by its opcodes, and edited in place.
@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import base64
 import binascii
-import gzip
 import hashlib
 import pickletools
 import re
 import struct
-import zlib
 from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias
 
 from timetracer_otel.constants import REDACTED
-from timetracer_otel.redact.content_encoding import GZIP_MAGIC, OpaqueError, decoded_bound, look_into
+from timetracer_otel.redact.content_encoding import OpaqueError, decoded_bound, encode_body, unpacked
 from timetracer_otel.redact.splice import Edit, apply_edits
 
 __all__ = [
-    "COMPRESSED",
     "PICKLE",
     "holds_digest",
     "inflated",
@@ -33,66 +30,43 @@ __all__ = [
 
 PICKLE: Final = b"\x80"
 """What a pickle begins with, since protocol 2."""
-_LEVELS: Final = {b"x\x01": 1, b"x^": 5, b"x\x9c": 6, b"x\xda": 9}
-"""What zlib's format begins with, by how well it is packed (RFC 1950 section 2.2)."""
-COMPRESSED: Final = (*_LEVELS, GZIP_MAGIC)
-"""What a compressed value begins with."""
-_SHORTEST: Final = 8
-_MOST_LAYERS: Final = 8
 
 Change: TypeAlias = Callable[["str | bytes", "str | bytes | None"], "str | bytes"]
 """Gives what takes the place of a text, by the text that stands before it; the same object where it stays."""
 
 
 def inflated(value: bytes) -> bytes | None:
-    """What a value holds that is a whole file of zlib or gzip, or such a file in another one; None for any other.
+    """What a value holds that is a packed file, or such a file in another one; None for any other.
 
     Raises:
-        OpaqueError: It packs so well that nobody can look into it.
+        OpaqueError: It packs so well that nobody can look into it, or the package that unpacks it is missing.
     """
-    content, layers = _without_layers(value)
-    return content if layers else None
-
-
-def _without_layers(value: bytes) -> tuple[bytes, list[bytes]]:
-    """The content, and how each of the files begins that it was packed in, the outermost first."""
-    bound = decoded_bound(len(value))
-    layers: list[bytes] = []
-    while len(value) >= _SHORTEST and value.startswith(COMPRESSED):
-        if len(layers) == _MOST_LAYERS:
-            raise OpaqueError(f"is packed more than {_MOST_LAYERS} times")
-        content = look_into(value, "gzip" if value.startswith(GZIP_MAGIC) else "deflate", bound=bound)
-        if content is None:
-            break
-        layers.append(value[:2])
-        value = content
-    return value, layers
+    found = unpacked(value)
+    return found.content if found.layers else None
 
 
 def with_content_changed(value: bytes, change: Callable[[bytes], bytes]) -> bytes | None:
-    """A compressed value with other content, compressed as its own was; the same object where that stays.
+    """A packed value with other content, packed as its own was; the same object where that stays.
 
-    Nobody knows what stands in a value that packs too well to be looked into. Its digest takes its place: a call that
-    sends it is compared by that. What a call returned is no answer then (`holds_digest`).
+    Nobody knows what stands in a value that packs too well to be looked into. A damaged one cannot be packed again
+    when its content changes. A digest takes the place of both: a call that sends it is compared by that. What a call
+    returned is no answer then (`holds_digest`).
 
     Returns:
-        None for a value that is not compressed.
+        None for a value that is not packed.
     """
     try:
-        content, layers = _without_layers(value)
-        if not layers:
+        found = unpacked(value)
+        if not found.layers:
             return None
-        made = change(content)
-        if made == content:
+        made = change(found.content)
+        if made == found.content:
             return value
+        packed = encode_body(made, found.encoding)
     except OpaqueError:
         return _digest_of(value)
-    packed = made
-    for mark in reversed(layers):
-        level = _LEVELS.get(mark)
-        packed = gzip.compress(packed, mtime=0) if level is None else zlib.compress(packed, level)
     # Otherwise nobody could look into it again.
-    return packed if len(made) <= decoded_bound(len(packed)) else _digest_of(value)
+    return packed if not found.is_damaged and len(made) <= decoded_bound(len(packed)) else _digest_of(value)
 
 
 def _digest_of(value: bytes) -> bytes:
@@ -104,7 +78,7 @@ def holds_digest(raw: Iterable[bytes]) -> bool:
     return any(_DIGEST in one for one in raw)
 
 
-_DIGEST: Final = f"{REDACTED} compressed, and too long to be looked into: sha256 ".encode()
+_DIGEST: Final = f"{REDACTED} compressed, and cannot be looked into: sha256 ".encode()
 
 
 def json_in_base64(text: bytes) -> tuple[bytes, bytes | None] | None:

@@ -15,9 +15,10 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, quote_plus
 
+from timetracer_otel.redact.content_encoding import PACKED
 from timetracer_otel.redact.errors import as_bytes, with_leaves
 from timetracer_otel.redact.msgpacked import MSGPACK, msgpack_edits
-from timetracer_otel.redact.nested import COMPRESSED, PICKLE, with_content_changed, with_texts_of_pickle
+from timetracer_otel.redact.nested import PICKLE, with_content_changed, with_texts_of_pickle
 from timetracer_otel.redact.secret_forms import IN_RUN, SHORTEST_RUN
 from timetracer_otel.redact.splice import Edit, apply_edits
 from timetracer_otel.redact.value_forms import is_distinctive
@@ -187,10 +188,10 @@ class Occurrences:
                         yield at, needle
 
     def _raw_leaf(self, value: bytes, used: set[str] | None) -> bytes:
-        """Bytes that may be a document of their own: what is compressed, and a pickle or msgpack, which say how long
+        """Bytes that may be a document of their own: what is packed, and a pickle or msgpack, which say how long
         their texts are.
         """
-        if value.startswith(COMPRESSED):
+        if value.startswith(PACKED):
             made = with_content_changed(value, lambda content: self._raw_leaf(content, used))
             if made is not None:
                 return made

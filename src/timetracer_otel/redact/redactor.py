@@ -19,20 +19,20 @@ from urllib.parse import quote, unquote_plus
 
 from timetracer_otel.constants import REDACTED
 from timetracer_otel.redact.content_encoding import (
-    GZIP_MAGIC,
+    PACKED,
     OpaqueError,
     decode_body,
     decoded_bound,
     encode_body,
     known_encodings,
     look_into,
+    unpacked,
 )
 from timetracer_otel.redact.echoes import echoes_in_json
 from timetracer_otel.redact.errors import as_bytes, with_leaves
 from timetracer_otel.redact.judgement import Judgement, Masks, is_escaped
 from timetracer_otel.redact.msgpacked import MSGPACK, is_msgpack, msgpack_edits
 from timetracer_otel.redact.nested import (
-    COMPRESSED,
     PICKLE,
     json_in_base64,
     with_content_changed,
@@ -62,7 +62,7 @@ from timetracer_otel.redact.splice import (
     json_path_edits,
     json_values,
     move_boundaries,
-    multipart_edits,
+    multipart_parts,
     xml_edits,
     xml_patterns,
 )
@@ -89,7 +89,7 @@ _NO_PLACES = (_NAME_RULE, "pattern:", "function:")
 _SHORTEST_TEXT = 8
 _GIVES_ESCAPED = re.compile(rb'[:=]\s*\\+"')
 _BASE64_OF_JSON = re.compile(rb'"(?:ey[JA]|ewog|W[1-3y])[A-Za-z0-9+/_-]{10}')
-_DOCUMENTS = (PICKLE, *COMPRESSED)
+_DOCUMENTS = (PICKLE, *PACKED)
 _QUOTES = frozenset({b"'", b'"', b"`"})
 _TEXTS = frozenset(
     b"application/" + kind
@@ -431,12 +431,12 @@ class Redactor:
         unchanged = RedactedBody(data, sizes, False, content_type, coding)
         if not self.active:
             return unchanged
-        if not coding and not data.startswith(GZIP_MAGIC):
-            edits = self._edits(data, content_type)
-            if not edits:
-                return unchanged
-            return edited_body(data, data, "", edits, sizes)._replace(content_type=content_type, encoding=coding)
         try:
+            if not coding and not data.startswith(PACKED):
+                edits = self._edits(data, content_type)
+                if not edits:
+                    return unchanged
+                return edited_body(data, data, "", edits, sizes)._replace(content_type=content_type, encoding=coding)
             for plain, encoding in body_readings(data, coding.decode("latin-1")):
                 edits = self._edits(plain, content_type)
                 if edits:
@@ -448,11 +448,17 @@ class Redactor:
         return unchanged
 
     def is_damaged(self, data: bytes, headers: HeaderPairs) -> bool:
-        """Whether a body is damaged, so that decoding it by its headers fails. A redacted body would decode, so the
-        app would not get the same error.
+        """Whether a body is damaged, so that decoding it by its headers fails, or unpacking it. A redacted body would
+        decode, so the app would not get the same error.
         """
         encoding = known_encodings(content_headers(headers)[1].decode("latin-1"))
-        return decode_body(data, encoding) is None and decode_body(data, encoding, damaged_too=True) is not None
+        plain = decode_body(data, encoding)
+        if plain is None:
+            return decode_body(data, encoding, damaged_too=True) is not None
+        try:
+            return unpacked(plain, decoded_bound(len(data))).is_damaged
+        except OpaqueError:
+            return False
 
     def _edits(self, data: bytes, content_type: bytes) -> list[Edit]:
         kind = _media(content_type)
@@ -460,16 +466,57 @@ class Redactor:
             if kind.is_no_text:
                 return []
             self._note_body(data)
+        if kind.is_multipart:
+            return list(self._edits_of_parts(data, kind.boundary)) if kind.boundary else []
+        return self._edits_by_media(data, kind)
+
+    def _edits_of_parts(self, data: bytes, boundary: bytes) -> Iterator[Edit]:
+        """Those of a multipart body.
+
+        Raises:
+            OpaqueError: A part cannot be looked into.
+        """
+        for part in multipart_parts(data, boundary):
+            content = data[part.start : part.stop]
+            kind = _media(part.content_type)
+            if part.name in self._fields:
+                made = self._replacing.in_part(content, part.name)
+                if made is not None:
+                    yield Edit(part.start, part.stop, made)
+            elif content.startswith(PACKED) and not self._first and not kind.is_no_text:
+                made = self._packed_part(content, kind)
+                if made is not content:
+                    yield Edit(part.start, part.stop, made)
+            else:
+                json_too = kind.is_json or content[:1] in _BRACKETS
+                found = self._edits_at_paths(content) if json_too else []
+                if not found and kind.name and not self._first:
+                    found = self._edits_by_media(content, kind)
+                for edit in found:
+                    yield Edit(part.start + edit.start, part.start + edit.stop, edit.text)
+
+    def _packed_part(self, content: bytes, kind: _Media) -> bytes:
+        """A part that is a packed file, with its secrets replaced; the same object where it has none."""
+        found = unpacked(content)
+        if not found.layers:
+            return content
+        if self.renames:
+            self._note_body(found.content)
+        edits = self._edits_by_media(found.content, kind)
+        if not edits:
+            return content
+        if found.is_damaged:
+            raise OpaqueError("has a part that is damaged in its encoding, and has a secret")
+        return edited_body(content, found.content, found.encoding, edits, ()).data
+
+    def _edits_by_media(self, data: bytes, kind: _Media) -> list[Edit]:
+        """Those of a body, or of a part of one, that has no parts itself."""
         if kind.is_json:
             return self._edits_at_paths(data)
         if kind.is_form:
             return list(form_edits(data, self._fields, self._replacing))
         if kind.is_msgpack:
             return self._edits_of_msgpack(data)
-        if kind.is_multipart:
-            if not kind.boundary:
-                return []
-            return list(multipart_edits(data, kind.boundary, self._fields, self._json_keys, self._replacing))
         if kind.is_text or ((not kind.name or not self._first) and data.lstrip()[:1] in _BRACKETS):
             edits = self._edits_at_paths(data)
             if edits or self._first:
@@ -672,21 +719,14 @@ def body_readings(data: bytes, coding: str) -> Iterator[tuple[bytes, str]]:
         OpaqueError: It cannot be looked into.
     """
     encoding = known_encodings(coding) if coding else ""
-    if not encoding and data.startswith(GZIP_MAGIC):
-        # A file that is compressed itself.
-        inner = look_into(data, "gzip")
-        if inner is not None:
-            yield inner, "gzip"
-            return
     plain = look_into(data, encoding) if encoding else data
-    if encoding and plain is not None and plain.startswith(GZIP_MAGIC):
-        # A file that is compressed itself, and is compressed once more to be sent.
-        inner = look_into(data, f"gzip, {encoding}")
-        if inner is not None:
-            yield inner, f"gzip, {encoding}"
-            return
     if plain is not None:
-        yield plain, encoding
+        # A packed file may be compressed once more to be sent.
+        found = unpacked(plain, decoded_bound(len(data))) if plain.startswith(PACKED) else None
+        if found is not None and found.layers:
+            yield found.content, f"{found.encoding}, {encoding}" if encoding else found.encoding
+        if found is None or not found.layers or found.is_damaged:
+            yield plain, encoding
         return
     # The body is damaged, or is not encoded although its headers say so. Both readings are searched for secrets.
     plain = look_into(data, encoding, damaged_too=True)

@@ -15,10 +15,12 @@ from typing import NamedTuple, Protocol, TypeVar
 from urllib.parse import unquote_plus
 
 from timetracer_otel.constants import REDACTED
+from timetracer_otel.redact.content_encoding import PACKED
 
 __all__ = [
     "MASK",
     "Edit",
+    "Part",
     "Replacing",
     "apart",
     "apply_edits",
@@ -27,8 +29,9 @@ __all__ = [
     "json_key_pattern",
     "json_path_edits",
     "json_values",
+    "may_have_packed_part",
     "move_boundaries",
-    "multipart_edits",
+    "multipart_parts",
     "xml_edits",
     "xml_patterns",
 ]
@@ -42,7 +45,8 @@ _JSON_TOKEN = re.compile(_JSON_STRING.pattern + rb"|[\[\]{}:,]|[^\s\[\]{}:,\"]+"
 _JSON_SCALAR = re.compile(rb"[^\s,\]}]*")
 _COLON = re.compile(rb"\s*:")
 _JSON_HARMLESS = frozenset({b"null", b"true", b"false", b""})
-_JSON_PART = re.compile(rb"^content-type:[^\r\n;]*json", re.IGNORECASE | re.MULTILINE)
+_PART_TYPE = re.compile(rb"^content-type:[ \t]*([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
+_PACKED_PART = re.compile(rb"\r\n\r\n(?:" + b"|".join(map(re.escape, PACKED)) + rb")")
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -358,30 +362,38 @@ def form_edits(data: bytes, names: frozenset[str], replacing: Replacing = MASK) 
         position += len(field) + 1
 
 
-def multipart_edits(
-    data: bytes, boundary: bytes, names: frozenset[str], keys: re.Pattern[bytes], replacing: Replacing = MASK
-) -> Iterator[Edit]:
-    """The contents of secret fields in ``multipart/form-data``, and the secrets in its parts that are JSON."""
+class Part(NamedTuple):
+    """A part of a multipart body. Its content stands from ``start`` to ``stop``."""
+
+    name: str
+    """In lower case; empty where it has none."""
+    content_type: bytes
+    start: int
+    stop: int
+
+
+def multipart_parts(data: bytes, boundary: bytes) -> Iterator[Part]:
+    """The parts of a multipart body (RFC 2046 section 5.1) that have a head and some content."""
     delimiter = b"--" + boundary
     start = data.find(delimiter)
     while start >= 0:
-        part = start + len(delimiter)
-        following = data.find(delimiter, part)
+        head = start + len(delimiter)
+        following = data.find(delimiter, head)
         end = following if following >= 0 else len(data)
-        head_end = data.find(b"\r\n\r\n", part, end)
-        if head_end >= 0:
-            name = _PART_NAME.search(data, part, head_end)
-            if name and (plain := name.group(1).decode("latin-1").lower()) in names:
-                stop = end - 2 if data[end - 2 : end] == b"\r\n" else end
-                if stop > head_end + 4:
-                    made = replacing.in_part(data[head_end + 4 : stop], plain)
-                    if made is not None:
-                        yield Edit(head_end + 4, stop, made)
-            elif _JSON_PART.search(data, part, head_end) or data[head_end + 4 : head_end + 5] in (b"{", b"["):
-                content = head_end + 4
-                for edit in json_edits(data[content:end], keys, replacing):
-                    yield Edit(content + edit.start, content + edit.stop, edit.text)
+        head_end = data.find(b"\r\n\r\n", head, end)
+        stop = end - 2 if data[end - 2 : end] == b"\r\n" else end
+        if 0 <= head_end < stop - 4:
+            name = _PART_NAME.search(data, head, head_end)
+            kind = _PART_TYPE.search(data, head, head_end + 2)
+            yield Part(
+                name[1].decode("latin-1").lower() if name else "", kind[1] if kind else b"", head_end + 4, stop
+            )
         start = following
+
+
+def may_have_packed_part(data: bytes) -> bool:
+    """Whether a part of this body may be a packed file, if it is one of several parts."""
+    return _PACKED_PART.search(data) is not None
 
 
 def apply_edits(data: bytes, edits: Sequence[Edit]) -> bytes:

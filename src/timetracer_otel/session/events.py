@@ -592,7 +592,7 @@ def span_event_type(attributes: Mapping[str, Any]) -> EventType:
     return EventType.CUSTOM
 
 
-_TOO_LONG = "its result has a compressed value that is too long to be looked into"
+_OPAQUE = "its result has a compressed value that cannot be looked into"
 
 
 def _refuse_digest(event: DependencyEvent, before: Any, after: Any) -> None:
@@ -602,7 +602,7 @@ def _refuse_digest(event: DependencyEvent, before: Any, after: Any) -> None:
     raw: list[bytes] = []
     collect(after, [], raw)
     if holds_digest(raw):
-        event.not_replayable = _TOO_LONG
+        event.not_replayable = _OPAQUE
 
 
 def _without_user(url: str) -> str:

@@ -19,8 +19,9 @@ from typing import Any, Final, TypeAlias
 from timetracer_otel.cassette import Unencodable
 from timetracer_otel.constants import REDACTED, SHORTEST_PSEUDONYM
 from timetracer_otel.match.signature import Signer
-from timetracer_otel.redact.content_encoding import GZIP_MAGIC, OpaqueError, decode_body
+from timetracer_otel.redact.content_encoding import PACKED, OpaqueError, decode_body
 from timetracer_otel.redact.msgpacked import is_msgpack
+from timetracer_otel.redact.nested import holds_digest
 from timetracer_otel.redact.occurrences import Occurrences
 from timetracer_otel.redact.pseudonymiser import Pseudonymiser
 from timetracer_otel.redact.pseudonyms import Pseudonyms
@@ -31,8 +32,10 @@ from timetracer_otel.redact.redactor import (
     edited_body,
     first_reading,
     headers_like,
+    multipart_boundary,
     with_length,
 )
+from timetracer_otel.redact.splice import Edit, apart, may_have_packed_part, multipart_parts
 from timetracer_otel.redact.texts import APART, collect, joined
 from timetracer_otel.session.gathered_texts import MOST_BYTES, Found, GatheredTexts, text_of_event
 from timetracer_otel.types import (
@@ -300,7 +303,7 @@ class SecretBook:
             # What is compressed must be decompressed to look.
             if data and ("content-encoding" in part.headers or type(data) is not bytes or places.may_be_in(data)):
                 return True
-            if type(data) is bytes and data.startswith(GZIP_MAGIC):
+            if type(data) is bytes and (data.startswith(PACKED) or may_have_packed_part(data)):
                 return True
         return False
 
@@ -450,6 +453,8 @@ class SecretBook:
             for _ in range(_MOST_TURNS):
                 edits = self.occurrences.packed_edits(plain, used) if is_packed else []
                 edits = edits or self.occurrences.edits(plain, used)
+                if may_have_packed_part(plain):
+                    edits = apart([*edits, *self._edits_of_packed_parts(plain, content_type, used)])
                 if not edits:
                     break
                 redacted = edited_body(data, plain, encoding, edits, sizes)
@@ -460,6 +465,17 @@ class SecretBook:
             if redacted is not None:
                 return with_content(body, data, sizes)
         return body
+
+    def _edits_of_packed_parts(self, data: bytes, content_type: bytes, used: set[str] | None) -> Iterator[Edit]:
+        boundary = multipart_boundary(content_type)
+        for part in multipart_parts(data, boundary) if boundary else ():
+            content = data[part.start : part.stop]
+            if content.startswith(PACKED):
+                made: bytes = self.occurrences.value(content, used)
+                if holds_digest([made]):
+                    raise OpaqueError("has a part that cannot be looked into")
+                if made is not content and made != content:
+                    yield Edit(part.start, part.stop, made)
 
 
 def with_content(body: BodySnapshot, data: bytes, sizes: Sequence[int]) -> BodySnapshot:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import json
+import lzma
 import sys
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import pytest
 
 from tests.sample_cassettes import body, checkout, http_event
 from tests.sample_cassettes import cassette as cassette_of
+from tests.unit.ended_calls import Ended
 from tests.unit.session.test_planted_secrets import leaks, planted, sql
 from timetracer_otel.cassette import (
     AppendWriter,
@@ -24,9 +28,18 @@ from timetracer_otel.cassette import (
 from timetracer_otel.cassette.model import encode_event
 from timetracer_otel.cli import main
 from timetracer_otel.config import TraceConfig
-from timetracer_otel.constants import CompressionType, TraceMode
+from timetracer_otel.constants import CompressionType, EventType, TraceMode
 from timetracer_otel.session import TraceSession
-from timetracer_otel.types import AppliedPolicies, BodySnapshot, Cassette, RequestSnapshot, ResponseSnapshot
+from timetracer_otel.types import (
+    AppliedPolicies,
+    BodySnapshot,
+    Call,
+    Cassette,
+    EventResult,
+    HeaderMap,
+    RequestSnapshot,
+    ResponseSnapshot,
+)
 
 UNREDACTED = TraceConfig(mode=TraceMode.RECORD, redact="off")
 
@@ -95,6 +108,31 @@ def test_a_scrubbed_recording_has_none_of_several_hundred_secrets(
     assert path.read_bytes() == once
     code, said = command(capsys, "audit", path)
     assert (code, said.splitlines()[0]) == (0, "Nothing in 1 file looks like a secret.")
+
+
+def test_both_scanners_look_into_what_is_packed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    token = "ghp_" + "".join("x7QrK2mB9"[number * 5 % 9] for number in range(36))
+    document = json.dumps({"n": 1, "of": token}).encode()
+    part = b'--b\r\nContent-Disposition: form-data; name="f"; filename="a"\r\n\r\n%s\r\n--b--\r\n'
+    lines = HeaderMap([(b"content-type", b"multipart/form-data; boundary=b")])
+    session = TraceSession(UNREDACTED)
+    for value in (zlib.compress(document), lzma.compress(document)):
+        call = Call("redis", EventType.REDIS, "SET", "redis://h:1/0", args=["SET", "k", value])
+        session.call_began(Ended(call, EventResult()))
+    cassette = session.to_cassette()
+    sent = http_event(3, "http://h/a", request_headers=lines.pairs, request_body=part % bz2.compress(document))
+    path = Path(save_cassette(replace(cassette, events=[*cassette.events, sent]), tmp_path / "a.msgpack"))
+    code, listed = command(capsys, "audit", path, "--json")
+    assert (code, token in listed) == (1, False)
+    places: dict[str, set[str]] = {}
+    for each in json.loads(listed.splitlines()[0])["findings"]:
+        places.setdefault(each["place"], set()).add(each["scanner"].split()[0])
+    assert places == {
+        "request.args[2] (unpacked):$.of": {"timetracer-otel", "kingfisher"},
+        "request.body part 1 (unpacked):$.of": {"timetracer-otel", "kingfisher"},
+    }
+    assert command(capsys, "scrub", path)[0] == 0
+    assert command(capsys, "audit", path)[0] == 0
 
 
 @pytest.mark.usefixtures("without_second_scanner")

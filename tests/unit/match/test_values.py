@@ -44,6 +44,7 @@ SINGLE = [
     ("H5Xh81R1qQ4pCi/AR8pArQ==", RANDOM),
     ("H5Xh81R1qQ4pCi%2FAR8pArQ%3D%3D", RANDOM),
     (r"H5Xh81R1qQ4pCi\/AR8pArQ==", RANDOM),
+    ("%2F5Xh81R1qQ4pCi%2BAR8pArQ%3D%3D", RANDOM),
     ("01ARZ3NDEKTSV4RRFFQ69G5FAV", ULID),
     ("175928847299117063", SNOWFLAKE),
     ("2026-11-29", TIME),
@@ -62,7 +63,14 @@ SINGLE = [
 
 @pytest.mark.parametrize(("text", "kind"), SINGLE, ids=[text for text, _ in SINGLE])
 def test_a_value_is_found_wherever_it_stands(text: str, kind: str) -> None:
-    for before, behind in (("", ""), ("order:", ":items"), ('{"id": "', '"}'), ("?id=", "&x=1"), ("a%3A", "%26b")):
+    for before, behind in (
+        ("", ""),
+        ("order:", ":items"),
+        ('{"id": "', '"}'),
+        ("?id=", "&x=1"),
+        ("a%3A", "%26b"),
+        ("/v1/order/", "/items"),
+    ):
         pieces = pieces_of(before + text + behind)
         (value,) = [piece for piece in pieces if isinstance(piece, Value)]
         assert (value.raw, value.kind) == (text, kind)

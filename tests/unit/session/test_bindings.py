@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import json
+import string
 import threading
 import uuid
 from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
+from urllib.parse import quote, quote_plus, unquote, urlencode
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.unit.session.test_matching import SIGNER
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import EventType, TraceMode
 from timetracer_otel.exceptions import ConfigurationError, ReplayMismatchError
 from timetracer_otel.match.process_recordings import join
+from timetracer_otel.match.values import pieces_of, values_in
 from timetracer_otel.match.variables import Variables, variables_of
 from timetracer_otel.report import event_detail, summary, verdict_text
 from timetracer_otel.session import ReplaySession
@@ -704,9 +709,11 @@ def test_the_secret_of_another_answers_no_call_with_other_names_either() -> None
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["path", "query", "json", "form", "redis", "hash", "sql", "object"]),
-        st.lists(st.integers(0, 5), min_size=1, max_size=3),
-        st.lists(st.integers(0, 5), max_size=2),
+        st.sampled_from(
+            ["path", "query", "json", "form", "redis", "hash", "sql", "object", "escaped", "url", "parts", "queue"]
+        ),
+        st.lists(st.integers(0, 9), min_size=1, max_size=3),
+        st.lists(st.integers(0, 9), max_size=2),
     ),
     min_size=1,
     max_size=6,
@@ -717,8 +724,16 @@ FORMS = [
     lambda seed: f"{seed:032x}"[:24],
     lambda seed: f"01J{_base(seed, '0123456789ABCDEFGHJKMNPQRSTVWXYZ', 23)}",
     lambda seed: str(10**17 + seed % 10**17),
+    lambda seed: _base(seed, string.ascii_letters + string.digits, 22),
+    lambda seed: base64.urlsafe_b64encode(_bytes(seed)[:24]).decode(),
+    lambda seed: base64.b64encode(_bytes(seed)[:16]).decode(),
+    lambda seed: _base(seed, string.ascii_lowercase + string.digits, 25),
     lambda seed: str(uuid.UUID(int=seed ^ 3, version=4)).upper(),
 ]
+
+
+def _bytes(seed: int) -> bytes:
+    return hashlib.sha256(str(seed).encode()).digest()
 
 
 def _base(number: int, alphabet: str, length: int) -> str:
@@ -730,23 +745,44 @@ def _base(number: int, alphabet: str, length: int) -> str:
 
 
 def names_by(seed: int) -> list[str]:
-    """Six values of six forms, other ones for each seed."""
-    return [form(pow(3, 200 + seed * 6 + number, 2**127 - 1)) for number, form in enumerate(FORMS)]
+    """Ten values of ten forms, other ones for each seed."""
+    return [_name(form, pow(3, 200 + seed * 10 + number, 2**127 - 1)) for number, form in enumerate(FORMS)]
+
+
+def _name(form: Callable[[int], str], seed: int) -> str:
+    # Of random texts, one in some thousands looks like words, and is taken for such.
+    while True:
+        made = form(seed)
+        if [value.raw for value in values_in(pieces_of(f" {made} "))] == [made]:
+            return made
+        seed = pow(3, seed, 2**127 - 1)
 
 
 def made_of(step: tuple[str, list[int], list[int]], number: int, names: list[str]) -> Call:
     kind, used, _ = step
     values = [names[index] for index in used]
     if kind == "path":
-        return http(f"http://h/{number}/" + "/x/".join(values), method="PUT")
+        return http(f"http://h/{number}/" + "/x/".join(quote(value, safe="") for value in values), method="PUT")
     if kind == "query":
-        return http(
-            f"http://h/{number}?" + "&".join(f"q{at}={value}" for at, value in enumerate(values)), method="PUT"
-        )
+        fields = {f"q{at}": value for at, value in enumerate(values)}
+        return http(f"http://h/{number}?{urlencode(fields)}", method="PUT")
+    if kind == "url":
+        inner = f"https://h/of?{urlencode({'v': values}, doseq=True)}"
+        return http(f"http://h/{number}?{urlencode({'next': inner})}", method="PUT")
+    if kind == "escaped":
+        inner = json.dumps({"values": values}).replace("/", "\\/")
+        return http(f"http://h/{number}", {"inner": inner, "n": number})
+    if kind == "parts":
+        parts = [f'--b\r\nContent-Disposition: form-data; name="f"\r\n\r\n{value}\r\n' for value in values]
+        lines = ((b"Content-Type", b"multipart/form-data; boundary=b"),)
+        return http(f"http://h/{number}", f"{''.join(parts)}--b--\r\n".encode(), headers=lines)
+    if kind == "queue":
+        inner = base64.b64encode(json.dumps([values, {"n": number}]).encode()).decode()
+        return redis("LPUSH", f"q{number}", json.dumps({"body": inner, "properties": {"id": values[0]}}))
     if kind == "json":
         return http(f"http://h/{number}", {"values": values, "n": number})
     if kind == "form":
-        return http(f"http://h/{number}", "&".join(f"f={value}%20x" for value in values).encode())
+        return http(f"http://h/{number}", "&".join(f"f={quote_plus(value)}%20x" for value in values).encode())
     if kind == "redis":
         return redis("SET", f"{number}:{':'.join(values)}", json.dumps(values))
     if kind == "hash":
@@ -756,7 +792,7 @@ def made_of(step: tuple[str, list[int], list[int]], number: int, names: list[str
     return sql(f"INSERT INTO t{number}", **{f"v{at}": value.encode() for at, value in enumerate(values)})
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(STEPS, st.integers(1, 10_000), st.integers(10_001, 20_000), st.randoms(use_true_random=False))
 def test_any_renaming_replays_in_any_order(
     steps: list[tuple[str, list[int], list[int]]], before: int, now: int, chance: Any
@@ -782,14 +818,20 @@ def test_any_renaming_replays_in_any_order(
         result = session.match(made_of(step, number, present)).result
         got = result.reply if result.body is None else json.loads(result.body.data)
         # What no call has bound yet is still as it was recorded.
-        mixed = [present[index] if index in bound else recorded[index] for index in range(6)]
+        mixed = [present[index] if index in bound else recorded[index] for index in range(10)]
         assert got == {"replies": answer(step, held, mixed)}
-    assert {(r, p) for _, r, p in pairs(session)} == {(recorded[index], present[index]) for index in bound}
+    told = {(unescaped(r), unescaped(p)) for _, r, p in pairs(session)}
+    assert told == {(recorded[index], present[index]) for index in bound}
     assert session.verdict().unused == ()
 
 
-@settings(max_examples=60, deadline=None)
-@given(STEPS, st.integers(1, 10_000), st.integers(0, 5), st.data())
+def unescaped(text: str) -> str:
+    """The account shows a value as it stood in the call that bound it."""
+    return unquote(text).replace("\\/", "/")
+
+
+@examples(60)
+@given(STEPS, st.integers(1, 10_000), st.integers(0, 9), st.data())
 def test_any_other_change_is_a_miss(
     steps: list[tuple[str, list[int], list[int]]], seed: int, at: int, data: st.DataObject
 ) -> None:
@@ -806,7 +848,7 @@ def test_any_other_change_is_a_miss(
         made = made_of(steps[at], at + 100, present)
     elif change == "form":
         number = used[0]
-        other = [*present[:number], present[(number + 1) % 6], *present[number + 1 :]]
+        other = [*present[:number], present[(number + 1) % 10], *present[number + 1 :]]
         made = made_of(steps[at], at, other)
     elif change == "given":
         made = made_of(steps[at], at, [given_[used[0]] if i == used[0] else value for i, value in enumerate(present)])
@@ -842,7 +884,7 @@ MOMENTS: list[Callable[[datetime], Any]] = [
 DISTANCES = st.integers(-400 * 86_400, 400 * 86_400) | st.integers(-600, 600)
 """From a time of the run, in seconds."""
 SHAPES: list[Callable[[int], str]] = [
-    *FORMS[:5],
+    *FORMS[:9],
     lambda seed: uuid.uuid5(uuid.NAMESPACE_URL, str(seed)).hex[:16],
     lambda seed: str(uuid.UUID(int=seed, version=1)),
     lambda seed: "word" * (1 + seed % 5),
@@ -851,16 +893,17 @@ SHAPES: list[Callable[[int], str]] = [
 """Forms of values, of which no two are the same; the last two are met by chance."""
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(LIBRARIES, st.integers(0, len(SHAPES) - 1), st.integers(0, len(SHAPES) - 1), st.integers(1, 10_000))
 def test_no_binding_is_made_between_values_of_other_kinds_or_forms(
     library: str, one: int, other: int, seed: int
 ) -> None:
     recorded, present = (
-        SHAPES[form](pow(3, 200 + number, 2**127 - 1)) for form, number in ((one, seed), (other, seed + 20_000))
+        _name(SHAPES[form], pow(3, 200 + number, 2**127 - 1)) if form < len(SHAPES) - 2 else SHAPES[form](number)
+        for form, number in ((one, seed), (other, seed + 20_000))
     )
     session = replaying(answered(stated(library, "a", recorded), {"replies": [recorded]}))
-    if one == other and one < len(FORMS[:5]) + 2:
+    if one == other and one < len(FORMS[:9]) + 2:
         session.match(stated(library, "a", present))
         assert [pair[1:] for pair in pairs(session)] == [(recorded, present)]
     elif recorded != present:
@@ -869,7 +912,7 @@ def test_no_binding_is_made_between_values_of_other_kinds_or_forms(
     assert len(session.verdict().hits) + len(session.verdict().unused) == 1
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     st.lists(LIBRARIES, min_size=2, max_size=5),
     st.integers(0, len(FORMS) - 1),
@@ -881,7 +924,7 @@ def test_no_value_is_bound_twice(
     libraries: list[str], form: int, seed: int, is_reused: bool, data: st.DataObject
 ) -> None:
     """Neither one present value to two recorded ones, nor two present ones to one, whatever calls they stand in."""
-    values = [FORMS[form](pow(3, 200 + seed + at, 2**127 - 1)) for at in range(4)]
+    values = [_name(FORMS[form], pow(3, 200 + seed + at, 2**127 - 1)) for at in range(4)]
     recorded, present = values[:2], values[2:]
     names = [f"n{at}" for at in range(len(libraries))]
     # Each call holds one of two recorded values, and both are there.
@@ -903,7 +946,7 @@ def test_no_value_is_bound_twice(
     assert [pair[1:] for pair in pairs(session)] == list(zip(recorded, present, strict=True))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     LIBRARIES,
     st.integers(0, len(MOMENTS) - 1),
@@ -935,7 +978,7 @@ def test_a_time_stands_for_one_of_the_same_distance_and_for_no_other(
 UUIDS = [str(uuid.UUID(int=pow(11, 300 + number, 2**127 - 1), version=4)) for number in range(5)]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(STEPS, st.permutations(UUIDS), st.randoms(use_true_random=False))
 def test_an_app_with_seeded_chance_replays_in_another_order(
     steps: list[tuple[str, list[int], list[int]]], present: list[str], chance: Any
