@@ -63,8 +63,15 @@ class BodyLimits:
             self.left_bytes -= size_bytes
 
 
+def _note_nothing(_: bytes) -> None:
+    """Stands for `BodyTap.chunk` after a fault."""
+
+
 class BodyTap:
-    """Notes a body while the app reads or sends it, and how the body ended. Never raises, and never reads by itself.
+    """Notes a body while the app reads or sends it, and how the body ended. Never reads by itself.
+
+    Whoever calls it stands between the app and its stream, and calls it in a ``try``: on a fault it calls `give_up`,
+    and the app's stream goes on without it.
 
     Args:
         limits: A body beyond these is counted, and not kept.
@@ -77,6 +84,8 @@ class BodyTap:
     end: BodyEnd | None = None
     error: RecordedError | None = None
     ended_s: float | None = None
+    faulted: bool = False
+    """Whether a fault of ours ended the noting: what was noted may be only a part."""
 
     def __init__(self, limits: BodyLimits, on_end: Callable[[], None] | None = None) -> None:
         self._limits = limits
@@ -123,6 +132,18 @@ class BodyTap:
                 self._on_end()
         except Exception as fault:
             faults.contain("body_end", fault)
+
+    def give_up(self, fault: Exception) -> Callable[[bytes], None]:
+        """Contain a fault of ours, and end the noting with it. Gives a function that does nothing, to be called for
+        the pieces that are left.
+        """
+        self.faulted = True
+        try:
+            self.finish(BodyEnd.CUT)
+        except Exception as another:
+            faults.contain("body_end", another)
+        faults.contain("body", fault)
+        return _note_nothing
 
     def restart(self) -> None:
         """Forget what was noted: the body is read again from its beginning."""
