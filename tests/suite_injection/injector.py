@@ -17,10 +17,25 @@ from typing import Any
 
 import timetracer_otel
 
-__all__ = ["FAULTS", "broken", "name_of", "ran"]
+__all__ = ["FAULTS", "GUARDS", "broken", "name_of", "ran"]
 
 OURS = str(Path(timetracer_otel.__file__).parent)
 _NESTED = {"<genexpr>", "<listcomp>", "<dictcomp>", "<setcomp>", "<lambda>", "<module>"}
+GUARDS = frozenset(
+    {
+        "calls/guarded.py:guarded.<locals>.guarded_call",
+        "calls/guarded.py:guarded_async.<locals>.guarded_await",
+        "libraries/httpx/internals.py:tee_of.<locals>.Tee.__iter__",
+        "libraries/httpx/internals.py:tee_of.<locals>.Tee.__aiter__",
+        "libraries/httpx/internals.py:tee_of.<locals>.Tee.close",
+        "libraries/httpx/internals.py:tee_of.<locals>.Tee.aclose",
+        "libraries/httpx/internals.py:tee_of.<locals>.Tee._complete",
+        "libraries/httpx/internals.py:tee_of.<locals>.Tee._closed",
+        "libraries/httpx/internals.py:tee_of.<locals>.Tee._reraise",
+    }
+)
+"""The functions that the app or its library calls, and that call everything else of ours in a ``try``. Nobody stands
+between one of these and the app, so they are not broken: what they call is, one by one. Keep them few and short."""
 _WRITER = "timetracer-otel-writer"
 
 
@@ -41,6 +56,7 @@ def ran() -> Iterator[dict[str, types.CodeType]]:
             and code.co_filename.startswith(OURS)
             and code.co_name not in _NESTED
             and threading.current_thread().name != _WRITER
+            and not _is_guard(code)
         ):
             found.setdefault(name_of(code), code)
 
@@ -51,6 +67,16 @@ def ran() -> Iterator[dict[str, types.CodeType]]:
     finally:
         sys.setprofile(None)
         threading.setprofile(None)
+
+
+def _is_guard(code: types.CodeType) -> bool:
+    guards = GUARDS if sys.version_info >= (3, 11) else {_short(guard) for guard in GUARDS}
+    return name_of(code) in guards
+
+
+def _short(name: str) -> str:
+    file, _, function = name.partition(":")
+    return f"{file}:{function.rpartition('.')[2]}"
 
 
 def _raising(error: str) -> types.CodeType:
