@@ -22,17 +22,20 @@ __all__ = ["FAULTS", "GUARDS", "broken", "name_of", "ran"]
 OURS = str(Path(timetracer_otel.__file__).parent)
 _NESTED = {"<genexpr>", "<listcomp>", "<dictcomp>", "<setcomp>", "<lambda>", "<module>"}
 GUARDS = frozenset(
-    {
-        "calls/guarded.py:guarded.<locals>.guarded_call",
-        "calls/guarded.py:guarded_async.<locals>.guarded_await",
-        "libraries/httpx/internals.py:tee_of.<locals>.Tee.__iter__",
-        "libraries/httpx/internals.py:tee_of.<locals>.Tee.__aiter__",
-        "libraries/httpx/internals.py:tee_of.<locals>.Tee.close",
-        "libraries/httpx/internals.py:tee_of.<locals>.Tee.aclose",
-        "libraries/httpx/internals.py:tee_of.<locals>.Tee._complete",
-        "libraries/httpx/internals.py:tee_of.<locals>.Tee._closed",
-        "libraries/httpx/internals.py:tee_of.<locals>.Tee._reraise",
-    }
+    f"{file}:{name}"
+    for file, names in {
+        "calls/guarded.py": "guarded.<locals>.guarded_call guarded_async.<locals>.guarded_await",
+        "session/body_taps.py": "BodyTap.noting",
+        "libraries/httpx/internals.py": " ".join(
+            f"tee_of.<locals>.Tee.{name}" for name in ("__iter__", "__aiter__", "close", "aclose", "_reraise")
+        ),
+        "libraries/kits/http/request_bodies.py": "_TeedIterable.__iter__ _TeedReader.read _TeedReader.seek",
+        "libraries/kits/http1/file_bodies.py": " ".join(
+            f"TeedFile.{name}"
+            for name in ("__getattr__", "read", "read1", "readinto", "readline", "close", "_noting", "_took")
+        ),
+    }.items()
+    for name in names.split()
 )
 """The functions that the app or its library calls, and that call everything else of ours in a ``try``. Nobody stands
 between one of these and the app, so they are not broken: what they call is, one by one. Keep them few and short."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from timetracer_otel.base import faults
 from timetracer_otel.cassette import record_error
@@ -70,8 +71,8 @@ def _note_nothing(_: bytes) -> None:
 class BodyTap:
     """Notes a body while the app reads or sends it, and how the body ended. Never reads by itself.
 
-    Whoever calls it stands between the app and its stream, and calls it in a ``try``: on a fault it calls `give_up`,
-    and the app's stream goes on without it.
+    Whoever calls it stands between the app and its stream, and calls it by `noting`, or in a ``try`` with `give_up`:
+    after a fault, the app's stream goes on without it.
 
     Args:
         limits: A body beyond these is counted, and not kept.
@@ -144,6 +145,16 @@ class BodyTap:
             faults.contain("body_end", another)
         faults.contain("body", fault)
         return _note_nothing
+
+    def noting(self, note: Callable[..., Any], *facts: Any) -> None:
+        """Call a function that notes something of this body. Where it raises, the tap gives up: from then on, it
+        notes nothing.
+        """
+        if not self.faulted:
+            try:
+                note(*facts)
+            except Exception as fault:
+                self.give_up(fault)
 
     def restart(self) -> None:
         """Forget what was noted: the body is read again from its beginning."""

@@ -107,13 +107,15 @@ def tee_of(module: ModuleType) -> Callable[[Any, BodyTap], Any]:
             try:
                 self._stream.close()
             finally:
-                self._closed()
+                if self._tap.end is None:
+                    self._tap.noting(self._tap.finish, BodyEnd.CLOSED)
 
         async def aclose(self) -> None:
             try:
                 await self._stream.aclose()
             finally:
-                self._closed()
+                if self._tap.end is None:
+                    self._tap.noting(self._tap.finish, BodyEnd.CLOSED)
 
         def __iter__(self) -> Iterator[bytes]:
             note: Callable[[bytes], None] = self._tap.chunk
@@ -126,7 +128,7 @@ def tee_of(module: ModuleType) -> Callable[[Any, BodyTap], Any]:
                     yield chunk
             except BaseException:
                 self._reraise()
-            self._complete()
+            self._tap.noting(self._tap.finish, BodyEnd.COMPLETE)
             # Nothing is left for us to note.
             self.close = self._stream.close  # type: ignore[method-assign]
 
@@ -141,21 +143,8 @@ def tee_of(module: ModuleType) -> Callable[[Any, BodyTap], Any]:
                     yield chunk
             except BaseException:
                 self._reraise()
-            self._complete()
+            self._tap.noting(self._tap.finish, BodyEnd.COMPLETE)
             self.aclose = self._stream.aclose  # type: ignore[method-assign]
-
-        def _complete(self) -> None:
-            try:
-                self._tap.finish(BodyEnd.COMPLETE)
-            except Exception as fault:
-                self._tap.give_up(fault)
-
-        def _closed(self) -> None:
-            try:
-                if self._tap.end is None:
-                    self._tap.finish(BodyEnd.CLOSED)
-            except Exception as fault:
-                self._tap.give_up(fault)
 
         def _reraise(self) -> NoReturn:
             """Note what was raised, as the library raises it."""
@@ -163,10 +152,7 @@ def tee_of(module: ModuleType) -> Callable[[Any, BodyTap], Any]:
                 with nullcontext() if self._pieces is self._stream else mapping():
                     raise
             except BaseException as error:
-                try:
-                    self._tap.failed(error)
-                except Exception as fault:
-                    self._tap.give_up(fault)
+                self._tap.noting(self._tap.failed, error)
                 raise
 
     return Tee
