@@ -26,6 +26,9 @@ GUARDS = frozenset(
     for file, names in {
         "calls/guarded.py": "guarded.<locals>.guarded_call guarded_async.<locals>.guarded_await",
         "session/body_taps.py": "BodyTap.noting",
+        "libraries/aiohttp/internals.py": "_TapTimer.__enter__ _TapTimer.__exit__ _TapTimer.assert_timeout _end "
+        "_TeedParser.__getattr__ _TeedParser.feed_data _TeedReader.feed_eof _TeedReader.set_exception "
+        "TeedWriter.__getattr__ TeedWriter.__setattr__ TeedWriter.write TeedWriter.write_eof",
         "libraries/httpx/internals.py": " ".join(
             f"tee_of.<locals>.Tee.{name}" for name in ("__iter__", "__aiter__", "close", "aclose", "_reraise")
         ),

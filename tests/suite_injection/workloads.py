@@ -158,8 +158,12 @@ def aiohttp(servers: Servers) -> list[str]:
                     return head, response.headers.get("content-type")
 
             async def lines() -> Any:
-                async with session.get("/users/3") as response:
+                async with session.get("/drops") as response:
                     return [line async for line in response.content]
+
+            async def left() -> Any:
+                async with session.get("/drops") as response:
+                    return await response.content.readexactly(1)
 
             async def missing() -> Any:
                 async with session.get("/missing", raise_for_status=True) as response:
@@ -176,6 +180,7 @@ def aiohttp(servers: Servers) -> list[str]:
                 await _seen_async(lambda: posted(data=chunks(), headers=LENGTH)),
                 await _seen_async(streamed),
                 await _seen_async(lines),
+                await _seen_async(left),
                 (await _seen_async(missing)),
                 await _seen_async(lambda: asyncio.wait_for(read("/slow/5000"), 0.05)),
                 await _seen_async(refused),

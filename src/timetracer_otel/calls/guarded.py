@@ -29,7 +29,7 @@ from timetracer_otel.current import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError, TimetracerError
 from timetracer_otel.session import BaseSession, ReplaySession
 
-__all__ = ["AppStep", "Begin", "Flow", "Step", "guarded", "guarded_async", "raising"]
+__all__ = ["AppStep", "Begin", "Flow", "Step", "guarded", "guarded_async", "only", "raising"]
 
 Step = Callable[[], Any]
 Flow = Generator[Step, Any, Any]
@@ -46,6 +46,11 @@ class AppStep(partial[Any]):
     """
 
     __slots__ = ()
+
+
+def only(step: Step) -> Flow:
+    """The steps of a call that is made by this one step."""
+    return (yield step)
 
 
 def raising(error: BaseException) -> AppStep:
