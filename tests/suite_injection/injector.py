@@ -32,6 +32,16 @@ GUARDS = frozenset(
         "libraries/httpx/internals.py": " ".join(
             f"tee_of.<locals>.Tee.{name}" for name in ("__iter__", "__aiter__", "close", "aclose", "_reraise")
         ),
+        "libraries/kits/dbapi/recording_cursor.py": " ".join(
+            f"RecordingCursor.{name}"
+            for name in (
+                *("fetchone", "fetchmany", "fetchall", "__iter__", "__next__", "nextset", "scroll", "close"),
+                *("__del__", "__enter__", "__exit__", "_self_fetch", "_self_took", "_self_not_kept", "_self_end"),
+            )
+        ),
+        "threads/seams.py": "_starting.<locals>.start _starting_function.<locals>.start_new_thread "
+        "_submitting_task.<locals>.submit _InContext.__call__ _Task.__call__ _spawned",
+        "libraries/sqlalchemy/seams.py": "_set_creator _del_creator",
         "libraries/kits/http/request_bodies.py": "_TeedIterable.__iter__ _TeedReader.read _TeedReader.seek",
         "libraries/kits/http1/file_bodies.py": " ".join(
             f"TeedFile.{name}"

@@ -266,6 +266,42 @@ def sqlalchemy_async(servers: Servers) -> list[str]:
     return asyncio.run(main())
 
 
+def threads(servers: Servers) -> list[str]:
+    import _thread
+    import threading
+    from concurrent.futures import ThreadPoolExecutor
+
+    import httpx
+
+    def read(number: int) -> Any:
+        return httpx.get(f"{servers.http}/users/{number}").json()
+
+    def started() -> Any:
+        found: list[Any] = []
+        thread = threading.Thread(target=lambda: found.append(read(1)))
+        thread.start()
+        thread.join()
+        return found
+
+    def by_function() -> Any:
+        found: list[Any] = []
+        over = threading.Event()
+
+        def run(number: int) -> None:
+            found.append(read(number))
+            over.set()
+
+        _thread.start_new_thread(run, (2,))
+        over.wait(5)
+        return found
+
+    def submitted() -> Any:
+        with ThreadPoolExecutor(2) as executor:
+            return list(executor.map(read, range(3)))
+
+    return [_seen(started), _seen(by_function), _seen(submitted)]
+
+
 def redis_sync(servers: Servers) -> list[str]:
     import redis
 
@@ -323,6 +359,6 @@ def redis_async(servers: Servers) -> list[str]:
 WORKLOADS: dict[str, Callable[[Servers], list[str]]] = {
     work.__name__: work
     for work in (
-        *(httpx_sync, httpx_async, requests, aiohttp, sqlalchemy, sqlalchemy_async, redis_sync, redis_async),
+        *(httpx_sync, httpx_async, requests, aiohttp, sqlalchemy, sqlalchemy_async, threads, redis_sync, redis_async),
     )
 }

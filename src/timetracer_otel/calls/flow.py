@@ -63,6 +63,8 @@ class Site:
     lend: Callable[[], Callable[[], Any]] | None = None
     """Changes objects of the app's for the time of the real call, and gives what changes them back. Set by `observe`
     or `again` where that is needed. Example: a request's stream that is noted while it is sent."""
+    beside: Step | None = None
+    """What a replay does for real beside its answer. Example: a transaction with new calls in it ends for real."""
     sent: BodyTap | None = None
     """Notes a request body that is a stream, while the app sends it."""
     span: trace.Span | None = None
@@ -461,6 +463,8 @@ def answer(site: Site, session: ReplaySession, event: DependencyEvent, span: tra
         yield partial(site.pause, reply.get("head_ms", event.duration_ms) / 1000)
     if event.result.exception is not None:
         yield raising(rebuilt(site, event, session, event.result.exception))
+    if site.beside is not None:
+        yield site.beside
     try:
         return site.rebuild(event, session)
     except (CassetteError, KeyError, TypeError, ValueError, AttributeError) as error:

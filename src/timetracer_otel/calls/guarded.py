@@ -4,10 +4,10 @@ A replacement is made by `guarded`, or by `guarded_async` where the original is 
 runs inside: finding the session, making the `Site`, deciding, noting. What the library does runs as a step of the
 class `AppStep`, so the guard knows its outcome before any code of ours sees it. Where a fault of ours strikes
 
-- after the app's step has ended: the app gets that outcome, the returned value or the exception;
-- before, while recording: the call is made bare, with the original function;
-- before, in a replay: the app gets a `ReplayMismatchError` that says "a fault of ours". A bare call would go out for
-  real.
+- while recording, after the app's step has ended: the app gets its outcome, the returned value or the exception;
+- while recording, before that: the call is made bare, with the original function;
+- in a replay: the app gets a `ReplayMismatchError` that says "a fault of ours", unless its step has raised. A bare
+  call would go out for real.
 
 So the library's call is never made twice. An exception that is no `Exception` (the cancellation of a task, an
 interrupt) always passes.
@@ -100,7 +100,7 @@ def guarded(lib: str, original: Function, begin: Begin, *, outside: bool = False
             except Exception as fault:
                 if fault is failed:
                     raise
-                contain(lib, session, fault, is_over=outcome is not None or failed is not None)
+                contain(lib, session, fault, returned=outcome is not None, raised=failed is not None)
             if failed is not None:
                 raise failed
         finally:
@@ -142,7 +142,7 @@ def guarded_async(lib: str, original: Function, begin: Begin, *, outside: bool =
             except Exception as fault:
                 if fault is failed:
                     raise
-                contain(lib, session, fault, is_over=outcome is not None or failed is not None)
+                contain(lib, session, fault, returned=outcome is not None, raised=failed is not None)
             if failed is not None:
                 raise failed
         finally:
@@ -153,23 +153,26 @@ def guarded_async(lib: str, original: Function, begin: Begin, *, outside: bool =
     return guarded_await
 
 
-def contain(lib: str, session: BaseSession | None, fault: Exception, *, is_over: bool = False) -> None:
+def contain(
+    lib: str, session: BaseSession | None, fault: Exception, *, returned: bool = False, raised: bool = False
+) -> None:
     """Contain what came out of our part of a call.
 
     Args:
         lib: The plugin.
         session: The session of the call; None where it was not found.
         fault: The exception.
-        is_over: Whether the app's step has ended, so that its outcome is known.
+        returned: Whether the app's step has returned.
+        raised: Whether the app's step has raised.
 
     Raises:
-        ReplayMismatchError: The call is one of a replay, and has no outcome.
+        ReplayMismatchError: The call is one of a replay, and no exception of the app's step tells how it ended.
     """
-    replays = isinstance(session, ReplaySession) or (session is None and hooks.guard is not None)
+    replays = isinstance(session, ReplaySession) or (session is None and not returned and hooks.guard is not None)
     if replays and isinstance(fault, TimetracerError):
         raise fault
     faults.contain(f"{lib}.seam", fault)
-    if replays and not is_over:
+    if replays and not raised:
         raise _refusal(lib, session, fault) from fault
 
 
