@@ -44,6 +44,8 @@ class Loopback:
                 elif path == "/whoami":
                     whose = hashlib.sha256(self.headers.get("Authorization", "").encode()).hexdigest()[:6]
                     self._answer(200, json.dumps({"tenant": f"n{whose}"}).encode())
+                elif path == "/drops":
+                    self._answer(200, b"drop\n" * 3, pause_s=0.02)
                 elif path == "/items":
                     self._answer(200, gzip.compress(b'{"items": ["tea", "cake"]}', mtime=0), gzipped=True)
                 elif path == "/counted":
@@ -61,7 +63,12 @@ class Loopback:
                     self._answer(200, b"" if self.path.startswith("/v1/") else body)
 
             def _answer(
-                self, status: int, body: bytes, gzipped: bool = False, kind: str = "application/json"
+                self,
+                status: int,
+                body: bytes,
+                gzipped: bool = False,
+                kind: str = "application/json",
+                pause_s: float = 0.0,
             ) -> None:
                 self.send_response(status)
                 self.send_header("Content-Type", kind)
@@ -69,6 +76,10 @@ class Loopback:
                     self.send_header("Content-Encoding", "gzip")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
+                if pause_s:
+                    self.wfile.write(body[:1])
+                    time.sleep(pause_s)
+                    body = body[1:]
                 self.wfile.write(body)
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002

@@ -17,10 +17,41 @@ from typing import Any
 
 import timetracer_otel
 
-__all__ = ["FAULTS", "broken", "name_of", "ran"]
+__all__ = ["FAULTS", "GUARDS", "broken", "name_of", "ran"]
 
 OURS = str(Path(timetracer_otel.__file__).parent)
 _NESTED = {"<genexpr>", "<listcomp>", "<dictcomp>", "<setcomp>", "<lambda>", "<module>"}
+GUARDS = frozenset(
+    f"{file}:{name}"
+    for file, names in {
+        "calls/guarded.py": "guarded.<locals>.guarded_call guarded_async.<locals>.guarded_await",
+        "session/body_taps.py": "BodyTap.noting",
+        "libraries/aiohttp/internals.py": "_TapTimer.__enter__ _TapTimer.__exit__ _TapTimer.assert_timeout _end "
+        "_TeedParser.__getattr__ _TeedParser.feed_data _TeedReader.feed_eof _TeedReader.set_exception "
+        "TeedWriter.__getattr__ TeedWriter.__setattr__ TeedWriter.write TeedWriter.write_eof",
+        "libraries/httpx/internals.py": " ".join(
+            f"tee_of.<locals>.Tee.{name}" for name in ("__iter__", "__aiter__", "close", "aclose", "_reraise")
+        ),
+        "libraries/kits/dbapi/recording_cursor.py": " ".join(
+            f"RecordingCursor.{name}"
+            for name in (
+                *("fetchone", "fetchmany", "fetchall", "__iter__", "__next__", "nextset", "scroll", "close"),
+                *("__del__", "__enter__", "__exit__", "_self_fetch", "_self_took", "_self_not_kept", "_self_end"),
+            )
+        ),
+        "threads/seams.py": "_starting.<locals>.start _starting_function.<locals>.start_new_thread "
+        "_submitting_task.<locals>.submit _InContext.__call__ _Task.__call__ _spawned",
+        "libraries/sqlalchemy/seams.py": "_set_creator _del_creator",
+        "libraries/kits/http/request_bodies.py": "_TeedIterable.__iter__ _TeedReader.read _TeedReader.seek",
+        "libraries/kits/http1/file_bodies.py": " ".join(
+            f"TeedFile.{name}"
+            for name in ("__getattr__", "read", "read1", "readinto", "readline", "close", "_noting", "_took")
+        ),
+    }.items()
+    for name in names.split()
+)
+"""The functions that the app or its library calls, and that call everything else of ours in a ``try``. Nobody stands
+between one of these and the app, so they are not broken: what they call is, one by one. Keep them few and short."""
 _WRITER = "timetracer-otel-writer"
 
 
@@ -41,6 +72,7 @@ def ran() -> Iterator[dict[str, types.CodeType]]:
             and code.co_filename.startswith(OURS)
             and code.co_name not in _NESTED
             and threading.current_thread().name != _WRITER
+            and not _is_guard(code)
         ):
             found.setdefault(name_of(code), code)
 
@@ -51,6 +83,16 @@ def ran() -> Iterator[dict[str, types.CodeType]]:
     finally:
         sys.setprofile(None)
         threading.setprofile(None)
+
+
+def _is_guard(code: types.CodeType) -> bool:
+    guards = GUARDS if sys.version_info >= (3, 11) else {_short(guard) for guard in GUARDS}
+    return name_of(code) in guards
+
+
+def _short(name: str) -> str:
+    file, _, function = name.partition(":")
+    return f"{file}:{function.rpartition('.')[2]}"
 
 
 def _raising(error: str) -> types.CodeType:

@@ -158,8 +158,12 @@ def aiohttp(servers: Servers) -> list[str]:
                     return head, response.headers.get("content-type")
 
             async def lines() -> Any:
-                async with session.get("/users/3") as response:
+                async with session.get("/drops") as response:
                     return [line async for line in response.content]
+
+            async def left() -> Any:
+                async with session.get("/drops") as response:
+                    return await response.content.readexactly(1)
 
             async def missing() -> Any:
                 async with session.get("/missing", raise_for_status=True) as response:
@@ -176,6 +180,7 @@ def aiohttp(servers: Servers) -> list[str]:
                 await _seen_async(lambda: posted(data=chunks(), headers=LENGTH)),
                 await _seen_async(streamed),
                 await _seen_async(lines),
+                await _seen_async(left),
                 (await _seen_async(missing)),
                 await _seen_async(lambda: asyncio.wait_for(read("/slow/5000"), 0.05)),
                 await _seen_async(refused),
@@ -261,6 +266,42 @@ def sqlalchemy_async(servers: Servers) -> list[str]:
     return asyncio.run(main())
 
 
+def threads(servers: Servers) -> list[str]:
+    import _thread
+    import threading
+    from concurrent.futures import ThreadPoolExecutor
+
+    import httpx
+
+    def read(number: int) -> Any:
+        return httpx.get(f"{servers.http}/users/{number}").json()
+
+    def started() -> Any:
+        found: list[Any] = []
+        thread = threading.Thread(target=lambda: found.append(read(1)))
+        thread.start()
+        thread.join()
+        return found
+
+    def by_function() -> Any:
+        found: list[Any] = []
+        over = threading.Event()
+
+        def run(number: int) -> None:
+            found.append(read(number))
+            over.set()
+
+        _thread.start_new_thread(run, (2,))
+        over.wait(5)
+        return found
+
+    def submitted() -> Any:
+        with ThreadPoolExecutor(2) as executor:
+            return list(executor.map(read, range(3)))
+
+    return [_seen(started), _seen(by_function), _seen(submitted)]
+
+
 def redis_sync(servers: Servers) -> list[str]:
     import redis
 
@@ -318,6 +359,6 @@ def redis_async(servers: Servers) -> list[str]:
 WORKLOADS: dict[str, Callable[[Servers], list[str]]] = {
     work.__name__: work
     for work in (
-        *(httpx_sync, httpx_async, requests, aiohttp, sqlalchemy, sqlalchemy_async, redis_sync, redis_async),
+        *(httpx_sync, httpx_async, requests, aiohttp, sqlalchemy, sqlalchemy_async, threads, redis_sync, redis_async),
     )
 }

@@ -12,6 +12,7 @@ import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 
 from timetracer_otel.base.printable import lines_of
 
@@ -39,11 +40,19 @@ def contain(where: str, error: BaseException, warning: str | None = None) -> Non
         error: What went wrong; raised again where `raise_faults` is set.
         warning: What the log says instead, once, where a user can do something about it.
     """
+    if raise_faults:
+        with _lock:
+            _counts[where] += 1
+        raise error
+    # Nobody stands behind this function: a handler of the app's that raises ends here.
+    with suppress(Exception):
+        _count_and_say(where, error, warning)
+
+
+def _count_and_say(where: str, error: BaseException, warning: str | None) -> None:
     with _lock:
         _counts[where] += 1
         first = _counts[where] == 1
-    if raise_faults:
-        raise error
     if warning is not None:
         warn_once(warning, warning)
     elif first:

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 
 from timetracer_otel.base import faults
 from timetracer_otel.calls import hooks
+from timetracer_otel.calls.guarded import Flow, Step
 from timetracer_otel.config import environment, excluded_urls, excluding_variable
 from timetracer_otel.session import BaseSession, ReplaySession
 
-__all__ = ["ExcludedUrls", "let_out"]
+__all__ = ["ExcludedUrls", "left_out", "let_out"]
 
 
 class ExcludedUrls:
@@ -46,6 +47,16 @@ def let_out(library: str, session: BaseSession) -> Generator[None, None, None]:
     finally:
         if guard is not None:
             guard.unlet(token)
+
+
+def left_out(library: str, session: BaseSession, live: Step) -> Flow | None:
+    """The steps of a call whose URL the user has excluded; None where the call is to be made bare."""
+    return _live(library, session, live) if isinstance(session, ReplaySession) else None
+
+
+def _live(library: str, session: BaseSession, live: Step) -> Flow:
+    with let_out(library, session):
+        return (yield live)
 
 
 def _expression(name: str) -> re.Pattern[str] | None:

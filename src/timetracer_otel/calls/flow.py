@@ -7,7 +7,7 @@ it, and `run_async` awaits its result. Plugins state facts (a `Site` for each ca
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from functools import partial
 from threading import get_ident
 from typing import Any
@@ -17,6 +17,7 @@ from opentelemetry import trace
 from timetracer_otel.base import faults
 from timetracer_otel.base.otel_context import SUPPRESSED, current_context, instrumentation_suppressed
 from timetracer_otel.calls import hooks
+from timetracer_otel.calls.guarded import Flow, Step, raising
 from timetracer_otel.cassette import record_error
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.current import session_now
@@ -43,9 +44,6 @@ __all__ = [
     "run_async",
 ]
 
-Step = Callable[[], Any]
-Flow = Generator[Step, Any, Any]
-
 CANCEL_GRACE_S = 1.0
 """A call that the app cancelled when it was recorded is waited for in a replay as long as then, and this much longer:
 the app has time to cancel it again."""
@@ -60,7 +58,15 @@ class Site:
     lib: str
     """The plugin's name, as in the mock and live lists."""
     live: Step
-    """Makes the real call. At an async seam it returns an awaitable."""
+    """Makes the real call: an `AppStep`, in which nothing of ours stands. At an async seam it returns the library's
+    own awaitable."""
+    lend: Callable[[], Callable[[], Any]] | None = None
+    """Changes objects of the app's for the time of the real call, and gives what changes them back. Set by `observe`
+    or `again` where that is needed. Example: a request's stream that is noted while it is sent."""
+    beside: Step | None = None
+    """What a replay does for real beside its answer. Example: a transaction with new calls in it ends for real."""
+    sent: BodyTap | None = None
+    """Notes a request body that is a stream, while the app sends it."""
     span: trace.Span | None = None
     """The span that the call belongs to; None for the current span."""
     marks_span: bool = True
@@ -228,6 +234,8 @@ class Recording:
 
     def result(self) -> EventResult:
         """The outcome up to now: an error, nothing yet, or what the site noted."""
+        if any(tap is not None and tap.faulted for tap in (self.site.sent, self.body)):
+            self.not_replayable = FAULT
         if self.error is not None:
             cancelled = BodySnapshot(captured=True, end=BodyEnd.CANCELLED) if self.not_replayable else None
             return EventResult(
@@ -312,7 +320,10 @@ def _make(site: Site, recording: Recording | None) -> Flow:
     """Make one call for real, and note its outcome where it is recorded."""
     guard = hooks.guard
     token = guard.let() if guard is not None else None
+    undo = None
     try:
+        if site.lend is not None:
+            undo = site.lend()
         value = yield site.live
     except BaseException as error:
         if recording is not None:
@@ -321,6 +332,8 @@ def _make(site: Site, recording: Recording | None) -> Flow:
     finally:
         if guard is not None:
             guard.unlet(token)
+        if undo is not None:
+            undo()
     if recording is None:
         return value
     recording.returned_s = time.perf_counter()
@@ -449,7 +462,9 @@ def answer(site: Site, session: ReplaySession, event: DependencyEvent, span: tra
         reply = event.result.reply if isinstance(event.result.reply, dict) else {}
         yield partial(site.pause, reply.get("head_ms", event.duration_ms) / 1000)
     if event.result.exception is not None:
-        raise rebuilt(site, event, session, event.result.exception)
+        yield raising(rebuilt(site, event, session, event.result.exception))
+    if site.beside is not None:
+        yield site.beside
     try:
         return site.rebuild(event, session)
     except (CassetteError, KeyError, TypeError, ValueError, AttributeError) as error:

@@ -14,9 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Generic, TypeVar
 
-from timetracer_otel.calls.flow import Flow, Step
+from timetracer_otel.calls.guarded import Flow, Step
 
 __all__ = ["CallAbove"]
 
@@ -54,6 +55,12 @@ class CallAbove(Generic[T]):
         variable: ContextVar[T | None] = ContextVar(f"timetracer-call-above-{name}", default=None)
         self.get: Callable[[], T | None] = variable.get
         self.set: Callable[[T | None], Any] = variable.set
+
+    def lend(self, call: T) -> Callable[[], Any]:
+        """Say which call is being made from now on; gives what takes that back, as a site's `lend` does."""
+        before = self.get()
+        self.set(call)
+        return partial(self.set, before)
 
     @contextmanager
     def making(self, call: T) -> Generator[None, None, None]:

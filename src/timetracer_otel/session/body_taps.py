@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from timetracer_otel.base import faults
 from timetracer_otel.cassette import record_error
@@ -63,8 +64,15 @@ class BodyLimits:
             self.left_bytes -= size_bytes
 
 
+def _note_nothing(_: bytes) -> None:
+    """Stands for `BodyTap.chunk` after a fault."""
+
+
 class BodyTap:
-    """Notes a body while the app reads or sends it, and how the body ended. Never raises, and never reads by itself.
+    """Notes a body while the app reads or sends it, and how the body ended. Never reads by itself.
+
+    Whoever calls it stands between the app and its stream, and calls it by `noting`, or in a ``try`` with `give_up`:
+    after a fault, the app's stream goes on without it.
 
     Args:
         limits: A body beyond these is counted, and not kept.
@@ -77,6 +85,8 @@ class BodyTap:
     end: BodyEnd | None = None
     error: RecordedError | None = None
     ended_s: float | None = None
+    faulted: bool = False
+    """Whether a fault of ours ended the noting: what was noted may be only a part."""
 
     def __init__(self, limits: BodyLimits, on_end: Callable[[], None] | None = None) -> None:
         self._limits = limits
@@ -123,6 +133,28 @@ class BodyTap:
                 self._on_end()
         except Exception as fault:
             faults.contain("body_end", fault)
+
+    def give_up(self, fault: Exception) -> Callable[[bytes], None]:
+        """Contain a fault of ours, and end the noting with it. Gives a function that does nothing, to be called for
+        the pieces that are left.
+        """
+        self.faulted = True
+        try:
+            self.finish(BodyEnd.CUT)
+        except Exception as another:
+            faults.contain("body_end", another)
+        faults.contain("body", fault)
+        return _note_nothing
+
+    def noting(self, note: Callable[..., Any], *facts: Any) -> None:
+        """Call a function that notes something of this body. Where it raises, the tap gives up: from then on, it
+        notes nothing.
+        """
+        if not self.faulted:
+            try:
+                note(*facts)
+            except Exception as fault:
+                self.give_up(fault)
 
     def restart(self) -> None:
         """Forget what was noted: the body is read again from its beginning."""

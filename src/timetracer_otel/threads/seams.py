@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextvars
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar, Token
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -117,43 +118,65 @@ _seams = Seams(
 )
 
 
+# The functions that an app calls, or a thread of its runs, are guards: what is ours runs in a `try`. After a fault
+# the thread starts and the task runs, in no session. A thread that dies before it is up would let `Thread.start` wait
+# for ever.
+
+
 def _starting(original: Function) -> Function:
     def start(self: Any) -> Any:
-        context = carrying.carried()
-        if context is None:
-            return original(self)
-        own = vars(self)
-        before = own.get("_bootstrap")
-        own["_bootstrap"] = _InContext(self._bootstrap, context, self)
+        restore = None
+        try:
+            restore = _bootstrapped(self)
+        except Exception as fault:
+            faults.contain("threads.start", fault)
         try:
             return original(self)
         finally:
             # The new thread has the function by now, or has failed to start.
-            if before is None:
-                del own["_bootstrap"]
-            else:
-                own["_bootstrap"] = before
+            if restore is not None:
+                restore()
 
     return start
 
 
+def _bootstrapped(thread: Any) -> Callable[[], Any] | None:
+    """Let a thread begin in the context of this code; gives what takes that back, None where there is none."""
+    context = carrying.carried()
+    if context is None:
+        return None
+    own = vars(thread)
+    before = own.get("_bootstrap")
+    ours = _InContext(thread._bootstrap, context, thread)
+    own["_bootstrap"] = ours
+    return partial(own.pop, "_bootstrap", None) if before is None else partial(own.__setitem__, "_bootstrap", before)
+
+
 def _starting_function(original: Function) -> Function:
     def start_new_thread(*args: Any, **kwargs: Any) -> Any:
-        context = carrying.carried() if args and callable(args[0]) else None
-        if context is None:
-            return original(*args, **kwargs)
-        return original(_InContext(args[0], context), *args[1:], **kwargs)
+        given = args
+        try:
+            context = carrying.carried() if args and callable(args[0]) else None
+            if context is not None:
+                given = (_InContext(args[0], context), *args[1:])
+        except Exception as fault:
+            faults.contain("threads.start", fault)
+        return original(*given, **kwargs)
 
     return start_new_thread
 
 
 def _submitting_task(original: Function) -> Function:
     def submit(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if args and callable(args[0]) and getattr(args[0], "__module__", None) != _THEIRS:
-            args = (_Task(args[0], carrying.carried()), *args[1:])
+        given = args
+        try:
+            if args and callable(args[0]) and getattr(args[0], "__module__", None) != _THEIRS:
+                given = (_Task(args[0], carrying.carried()), *args[1:])
+        except Exception as fault:
+            faults.contain("threads.submit", fault)
         token = _submitting.set(True)
         try:
-            return original(self, *args, **kwargs)
+            return original(self, *given, **kwargs)
         finally:
             _submitting.reset(token)
 
@@ -178,21 +201,30 @@ class _InContext:
         self._is_worker = _submitting.get()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        leave = None
+        try:
+            leave = self._entered()
+        except Exception as fault:
+            faults.contain("threads.context", fault)
+        try:
+            return self._function(*args, **kwargs)
+        finally:
+            if leave is not None:
+                leave()
+
+    def _entered(self) -> Callable[[], Any] | None:
         # Python 3.14 and newer run `Thread.run` in this context, which may be one that the app has given.
         inner = getattr(self._thread, "_context", None)
         context, self._context, self._thread = self._context, Context(), None
         if not isinstance(inner, contextvars.Context):
             _enter(context, self._is_worker)
-            return self._function(*args, **kwargs)
+            return None
         try:
             token = inner.run(_enter, context, self._is_worker)
         except RuntimeError:
             # Another thread runs in the context that the app has given. Python will say so.
-            return self._function(*args, **kwargs)
-        try:
-            return self._function(*args, **kwargs)
-        finally:
-            inner.run(otel_context.detach, token)
+            return None
+        return partial(inner.run, otel_context.detach, token)
 
     def __repr__(self) -> str:
         # Python names the function of a thread that ended by an exception.
@@ -221,19 +253,27 @@ class _Task:
         self._context = context
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if _is_new_worker.get():
-            _is_new_worker.set(False)
-            otel_context.attach(Context())
-        if self._context is None:
-            return self._function(*args, **kwargs)
-        token = otel_context.attach(Context({**current_context(), **self._context}))
+        token = None
+        try:
+            token = self._attached()
+        except Exception as fault:
+            faults.contain("threads.context", fault)
         # An executor may run the task within `submit`, and the task may start threads of its own.
         submitting = _submitting.set(False)
         try:
             return self._function(*args, **kwargs)
         finally:
             _submitting.reset(submitting)
-            otel_context.detach(token)
+            if token is not None:
+                otel_context.detach(token)
+
+    def _attached(self) -> Token[Context] | None:
+        if _is_new_worker.get():
+            _is_new_worker.set(False)
+            otel_context.attach(Context())
+        if self._context is None:
+            return None
+        return otel_context.attach(Context({**current_context(), **self._context}))
 
 
 class _SpawnCallback:

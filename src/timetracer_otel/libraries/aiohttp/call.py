@@ -6,18 +6,21 @@ A *hop* is one request that goes through a connection: a call of the app that is
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
 from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Function
-from timetracer_otel.calls.flow import Recording, Site, Step, rebuilt
+from timetracer_otel.calls.flow import FAULT, Recording, Site, flow, rebuilt
+from timetracer_otel.calls.guarded import AppStep, Flow, Step
 from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.constants import BodyEnd, EventType
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.aiohttp import internals
 from timetracer_otel.libraries.aiohttp.answer import (
+    Answer,
     NoAnswerError,
     answer_of,
     read_body,
@@ -29,7 +32,7 @@ from timetracer_otel.libraries.aiohttp.errors import rebuilt_error, recorded_err
 from timetracer_otel.libraries.kits.http.bodies import BodyLimits, BodyTap, RecordedBody
 from timetracer_otel.libraries.kits.http1.arriving import ArrivalTap
 from timetracer_otel.redact.redactor import Redactor
-from timetracer_otel.session import ReplaySession, TraceSession
+from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, EventResult, HeaderMap, RecordedError
 
 __all__ = ["LIB", "Hop", "call_above"]
@@ -46,9 +49,9 @@ class Hop(Site):
 
     lib = LIB
 
-    def __init__(self, request: Any, handler: Function, write_bytes: Function) -> None:
+    def __init__(self, request: Any, live: AppStep, write_bytes: Function) -> None:
         self.request: Any = request
-        self._handler: Any = handler
+        self.live: Any = live
         self._write_bytes = write_bytes
         self._method: str = request.method
         self._url = str(request.url)
@@ -57,7 +60,6 @@ class Hop(Site):
         self._compress = partial(internals.compressed, request) if request.compress else None
         self._headers: list[tuple[bytes, bytes]] | None = None
         self._session: TraceSession | None = None
-        self._sent: BodyTap | None = None
         self._sent_before_answer: int | None = None
         self._arrived_before_end = 0
         self._read_pieces: list[bytes] | None = None
@@ -68,27 +70,32 @@ class Hop(Site):
         self._silent_s: float | None = None
         self._taken = False
 
+    def through(self, session: BaseSession) -> Flow:
+        """The steps of the call. In a replay, aiohttp gets its answer over a connection of ours."""
+        value = yield from flow(self, session)
+        return (yield from self._replay(value)) if isinstance(value, Answer) else value
+
     # In a recording
 
     def observe(self, session: TraceSession) -> None:
         """Get ready to note the body that is sent, and what arrives."""
         self._session = session
         if self._body is None:
-            self._sent = BodyTap(session.limits)
+            self.sent = BodyTap(session.limits)
         elif self._body:
             session.limits.hold(len(self._body))
         self._received = ArrivalTap(session.limits)
+        self.lend = self._lend
 
-    def live(self) -> Any:
-        """Send the request by the next handler; a connection beneath finds this hop where it is ours."""
-        is_ours = self._received is not None or self._read_pieces is not None
-        return self._handle() if is_ours else self._handler(self.request)
+    def _lend(self) -> Callable[[], Any]:
+        """Let a connection beneath find this call."""
+        return call_above.lend(self)
 
     def call(self) -> Call:
         """The request as it is known by now; its body, compressed as on the wire, once it was sent."""
         body, end, too_long = self._body, BodyEnd.COMPLETE, None
-        if self._sent is not None:
-            body, end, too_long = self._sent.as_sent()
+        if self.sent is not None:
+            body, end, too_long = self.sent.as_sent()
             if self._was_answered_first or (end is BodyEnd.FAILED and self._sent_before_answer is not None):
                 # A replay that read the body before it answers would wait for ever.
                 end = BodyEnd.CUT
@@ -115,10 +122,10 @@ class Hop(Site):
                 # It was there before there was a parser.
                 received.head = internals.head_of(value, value.status)
         received.app_has_it()
-        if self._sent is not None and self._sent.end is None:
-            self._sent_before_answer = self._sent.size_bytes
+        if self.sent is not None and self.sent.end is None:
+            self._sent_before_answer = self.sent.size_bytes
         # Neither the request nor the connection is kept alive by its recording.
-        self.request = self._handler = self._protocol = None
+        self.request = self.live = self.lend = self._protocol = None
         if received.head is not None and received.head[1] == 101:
             recording.not_replayable = "the connection was upgraded to another protocol"
             recording.close()
@@ -135,13 +142,15 @@ class Hop(Site):
         config = self._session.config
         redactor = Redactor.of(config.redact, config.redact_extra, config.redact_rules)
         recorded = recorded_error(error, self.request, redactor.headers, redactor.url)
-        self.request = self._handler = self._protocol = None
+        self.request = self.live = self.lend = self._protocol = None
         return recorded
 
     def result(self, recording: Recording) -> EventResult:
         """The head, the body and what a replay's parser must be given besides."""
         assert recording.returned_s is not None
         assert self._received is not None
+        if self._received.faulted:
+            recording.not_replayable = FAULT
         if self._received.head is None:
             return EventResult(reply={"unread": True, "peer": self._peer})
         (major, minor), status, reason, headers = self._received.head
@@ -162,7 +171,7 @@ class Hop(Site):
     @property
     def _was_answered_first(self) -> bool:
         """Whether the answer began before the rest of the body, which the app may make of that answer, was sent."""
-        sent, before = self._sent, self._sent_before_answer
+        sent, before = self.sent, self._sent_before_answer
         return sent is not None and before is not None and sent.end is BodyEnd.COMPLETE and sent.size_bytes > before
 
     # In a replay
@@ -173,18 +182,19 @@ class Hop(Site):
         return self._read if self._body is None else None
 
     async def _read(self) -> None:
-        self._sent = BodyTap(BodyLimits())
+        self.sent = BodyTap(BodyLimits())
         try:
-            await read_body(self.request, self._write_bytes, self._sent)
+            await read_body(self.request, self._write_bytes, self.sent)
         except Exception as error:
             internals.upload_attempted(self.request, error)
             raise
 
     def again(self) -> bool:
         """Always: the pieces of a body that was read are sent."""
-        if self._sent is not None:
+        if self.sent is not None:
             # A body that was a stream has been read: its pieces are sent.
-            self._read_pieces, self._sent = self._sent.chunks, None
+            self._read_pieces, self.sent = self.sent.chunks, None
+            self.lend = self._lend
         return True
 
     def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any:
@@ -203,19 +213,25 @@ class Hop(Site):
 
     async def unanswered(self, seconds: float) -> None:
         """Let aiohttp send the body, if nobody has read it, over a connection of ours that stays silent."""
-        if self.read_request is None or self._sent is not None:
+        if self.read_request is None or self.sent is not None:
             await self.pause(seconds)
             return
         self._silent_s = seconds
+        take_back = call_above.lend(self)
         try:
-            await self._handle()
+            await self.live()
         except NoAnswerError:
             pass
+        finally:
+            take_back()
 
-    async def replay(self, answer: Any) -> Any:
-        """Let aiohttp get its answer over a connection of ours."""
+    def _replay(self, answer: Any) -> Flow:
         self.answer = answer
-        response = await self._handle()
+        take_back = call_above.lend(self)
+        try:
+            response = yield self.live
+        finally:
+            take_back()
         if not self._taken:
             response.close()
             raise ReplayMismatchError(
@@ -227,54 +243,65 @@ class Hop(Site):
 
     # On the connection
 
-    async def connect(self, connect: Function, connector: Any, *arguments: Any, **keywords: Any) -> Any:
+    def connect(self, live: AppStep) -> Flow:
         """The connector is asked for a connection."""
         if self.answer is not None:
             self._taken = True
             return replay_connection(self.request, self.answer)
         if self._silent_s is not None:
             return silent_connection(self.request, self._silent_s)
-        connection = await connect(connector, *arguments, **keywords)
+        connection = yield live
         try:
-            self._protocol = connection.protocol
-            transport = connection.transport
-            for name in _PEER_FACTS:
-                fact = transport.get_extra_info(name) if transport is not None else None
-                if isinstance(fact, (str, bytes, tuple)):
-                    self._peer[name] = fact
+            self._note_peer(connection)
         except Exception as fault:
-            faults.contain("aiohttp.connect", fault)
+            self._give_up(fault)
         return connection
 
-    def parser_made(self, protocol: Any) -> None:
-        """A connection's handler has got the parser for a response."""
-        if protocol is self._protocol and self._received is not None:
-            internals.tee_parser(protocol, self._received, self._method == "HEAD")
+    def _note_peer(self, connection: Any) -> None:
+        self._protocol = connection.protocol
+        transport = connection.transport
+        for name in _PEER_FACTS:
+            fact = transport.get_extra_info(name) if transport is not None else None
+            if isinstance(fact, (str, bytes, tuple)):
+                self._peer[name] = fact
 
-    async def write(self, writer: Any, *arguments: Any, **keywords: Any) -> Any:
+    def parser_made(self, protocol: Any, live: AppStep) -> Flow:
+        """A connection's handler gets the parser for a response."""
+        yield live
+        try:
+            if protocol is self._protocol and self._received is not None:
+                internals.tee_parser(protocol, self._received, self._method == "HEAD")
+        except Exception as fault:
+            self._give_up(fault)
+
+    def _give_up(self, fault: Exception) -> None:
+        if self._received is not None:
+            self._received.give_up(fault)
+        else:
+            faults.contain("aiohttp.connect", fault)
+
+    @property
+    def is_written_otherwise(self) -> bool:
+        """Whether the body is noted while it is sent, or is given in the pieces that were read of it."""
+        return self.sent is not None or self._read_pieces is not None
+
+    def write(self, writer: Any, *arguments: Any, **keywords: Any) -> Flow:
         """The body is sent, if there is any."""
-        sent, request, write_bytes = self._sent, self.request, self._write_bytes
+        sent, request, write_bytes = self.sent, self.request, self._write_bytes
         pieces = sent.chunks if sent is not None and self.answer is not None else self._read_pieces
         with _body_of(request, pieces):
             if sent is None or self.answer is not None:
-                return await write_bytes(request, writer, *arguments, **keywords)
+                return (yield AppStep(write_bytes, request, writer, *arguments, **keywords))
+            teed = internals.TeedWriter(writer, sent)
             try:
-                await write_bytes(request, internals.TeedWriter(writer, sent), *arguments, **keywords)
+                yield AppStep(write_bytes, request, teed, *arguments, **keywords)
             except BaseException as error:
-                sent.failed(error)
+                sent.noting(sent.failed, error)
                 raise
             if self._received is not None:
                 self._arrived_before_end = len(self._received.cursors)
-            sent.finish(BodyEnd.FAILED)
+            sent.noting(sent.finish, BodyEnd.FAILED)
         return None
-
-    async def _handle(self) -> Any:
-        before = call_above.get()
-        call_above.set(self)
-        try:
-            return await self._handler(self.request)
-        finally:
-            call_above.set(before)
 
     def _note_headers(self) -> None:
         if self._headers is None:

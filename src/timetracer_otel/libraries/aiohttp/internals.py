@@ -11,8 +11,7 @@ The table of all names is in `private_names`: this module imports aiohttp, and t
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Awaitable
 from typing import Any
 
 from aiohttp import ClientRequest, StreamReader
@@ -21,7 +20,6 @@ from aiohttp.client_reqrep import _CONNECTION_CLOSED_EXCEPTION
 from aiohttp.compression_utils import ZLibCompressor
 from aiohttp.payload import BytesPayload
 
-from timetracer_otel.base import faults
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.libraries.kits.http.bodies import BodyTap
 from timetracer_otel.libraries.kits.http1.arriving import ArrivalTap, Head
@@ -122,17 +120,25 @@ class TeedWriter:
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self._writer, name, value)
 
-    async def write(self, chunk: Any, *args: Any, **keywords: Any) -> None:
-        """Note a piece, and write it."""
-        self._tap.chunk(bytes(chunk))
-        await self._writer.write(chunk, *args, **keywords)
+    # Guards (see `calls.guarded`), and no coroutines: what is awaited is the writer's own.
 
-    async def write_eof(self, chunk: bytes = b"") -> None:
+    def write(self, chunk: Any, *args: Any, **keywords: Any) -> Awaitable[None]:
+        """Note a piece, and write it."""
+        self._tap.noting(_note_piece, self._tap, chunk)
+        written: Awaitable[None] = self._writer.write(chunk, *args, **keywords)
+        return written
+
+    def write_eof(self, chunk: bytes = b"") -> Awaitable[None]:
         """Note the last piece and the end, and write them."""
         if chunk:
-            self._tap.chunk(chunk)
-        self._tap.finish(BodyEnd.COMPLETE)
-        await self._writer.write_eof(chunk)
+            self._tap.noting(_note_piece, self._tap, chunk)
+        self._tap.noting(self._tap.finish, BodyEnd.COMPLETE)
+        written: Awaitable[None] = self._writer.write_eof(chunk)
+        return written
+
+
+def _note_piece(tap: BodyTap, piece: Any) -> None:
+    tap.chunk(bytes(piece))
 
 
 AbstractStreamWriter.register(TeedWriter)
@@ -186,8 +192,9 @@ class _TeedParser:
         return parsed
 
     def _give_up(self, fault: Exception) -> None:
-        self._tap = None
-        faults.contain("aiohttp.arrived", fault)
+        tap, self._tap = self._tap, None
+        if tap is not None:
+            tap.give_up(fault)
 
     def _message(self, tap: ArrivalTap, message: Any, payload: Any) -> None:
         if 100 <= message.code < 200 and message.code != 101:
@@ -230,55 +237,54 @@ class _TapTimer:
     def __enter__(self) -> Any:
         return self.inner.__enter__()
 
-    def __exit__(self, *error: object) -> Any:
-        return self.inner.__exit__(*error)
+    def __exit__(self, *raised: object) -> Any:
+        # The app waits within this block for more.
+        try:
+            swallows = self.inner.__exit__(*raised)
+        except BaseException as error:
+            self.tap.noting(self.tap.interrupted, error)
+            raise
+        if raised[1] is not None:
+            self.tap.noting(self.tap.interrupted, raised[1])
+        return swallows
 
     def assert_timeout(self) -> None:
         try:
             self.inner.assert_timeout()
         except BaseException as error:
-            _noting(self.tap.interrupted, error)
+            self.tap.noting(self.tap.interrupted, error)
             raise
 
 
 class _TeedReader(StreamReader):
-    """A response's reader that tells its tap how the body ends. Then it is a plain `StreamReader` again."""
+    """A response's reader that tells its tap how the body ends. Then it is a plain `StreamReader` again.
+
+    Its methods are guards (see `calls.guarded`), as are those of its timer and its parser.
+    """
 
     __slots__ = ()
 
     def feed_eof(self) -> None:
-        tap = _release(self)
-        _noting(tap.ended, BodyEnd.COMPLETE, self._cursor)
-        self.feed_eof()
+        _end(self, BodyEnd.COMPLETE, None)
+        StreamReader.feed_eof(self)
 
     def set_exception(self, exc: BaseException, *cause: Any, **named: Any) -> None:
-        tap = _release(self)
         end = BodyEnd.CLOSED if exc is _CONNECTION_CLOSED_EXCEPTION else BodyEnd.FAILED
-        _noting(partial(tap.ended, waited=self._waiter is not None), end, self._cursor, exc)
-        self.set_exception(exc, *cause, **named)
-
-    async def _wait(self, func_name: str) -> None:
-        timer: Any = self._timer
-        try:
-            await super()._wait(func_name)
-        except BaseException as error:
-            if isinstance(timer, _TapTimer):
-                _noting(timer.tap.interrupted, error)
-            raise
+        _end(self, end, exc)
+        StreamReader.set_exception(self, exc, *cause, **named)
 
 
-def _noting(note: Callable[..., None], *facts: Any) -> None:
-    try:
-        note(*facts)
-    except Exception as fault:
-        faults.contain("aiohttp.ended", fault)
-
-
-def _release(reader: Any) -> ArrivalTap:
-    timer: _TapTimer = reader._timer
-    reader._timer = timer.inner
+def _end(reader: Any, end: BodyEnd, error: BaseException | None) -> None:
+    """Make a teed reader a plain one again, and note how its body ended. A guard."""
+    timer = reader._timer
+    if type(timer) is _TapTimer:
+        reader._timer = timer.inner
+        timer.tap.noting(_note_end, timer.tap, reader, end, error)
     reader.__class__ = StreamReader
-    return timer.tap
+
+
+def _note_end(tap: ArrivalTap, reader: Any, end: BodyEnd, error: BaseException | None) -> None:
+    tap.ended(end, reader._cursor, error, waited=reader._waiter is not None)
 
 
 def plain_name(reader: type[StreamReader]) -> None:

@@ -7,7 +7,6 @@ its parser, and the request writes its body: each of these asks which call it wo
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from types import ModuleType
 from typing import Any
 
@@ -16,11 +15,11 @@ from aiohttp.connector import BaseConnector
 
 from timetracer_otel.base.kept_functions import KeptPatch
 from timetracer_otel.base.patching import Function, Patch
-from timetracer_otel.calls.exclusions import ExcludedUrls, let_out
-from timetracer_otel.calls.flow import flow, pass_or_refuse, run_async
-from timetracer_otel.current import get_current_session
-from timetracer_otel.libraries.aiohttp.answer import Answer
+from timetracer_otel.calls.exclusions import ExcludedUrls, left_out
+from timetracer_otel.calls.flow import pass_or_refuse
+from timetracer_otel.calls.guarded import AppStep, Flow, guarded, guarded_async, only
 from timetracer_otel.libraries.aiohttp.call import LIB, Hop, call_above
+from timetracer_otel.session import BaseSession
 
 __all__ = ["patches"]
 
@@ -32,65 +31,57 @@ def patches(module: ModuleType) -> list[Patch]:
     excluded = ExcludedUrls().of("aiohttp_client")
     write_bytes: list[Function] = []
 
-    async def innermost(request: Any, handler: Callable[[Any], Any]) -> Any:
-        session = get_current_session()
-        if session is None:
-            return await handler(request)
-        hop, is_excluded = None, False
+    def begin_call(session: BaseSession, request: Any, handler: Callable[[Any], Any]) -> Flow | None:
+        live = AppStep(handler, request)
+        if excluded is not None and excluded.search(str(request.url)) is not None:
+            return left_out(LIB, session, live)
         try:
-            is_excluded = excluded is not None and excluded.search(str(request.url)) is not None
-            if not is_excluded:
-                hop = Hop(request, handler, write_bytes[0])
+            hop = Hop(request, live, write_bytes[0])
         except Exception as fault:
             # A `request_class` of the app's own need not have what a call is made of.
             kind = f"{type(request).__module__}.{type(request).__qualname__}"
             refusal = pass_or_refuse(LIB, f"a request of {kind} cannot be seen: {fault!r}", _NEXT_STEP, session)
             if refusal is not None:
                 raise refusal from fault
-        if hop is None:
-            with let_out(LIB, session) if is_excluded else nullcontext():
-                return await handler(request)
-        value = await run_async(flow(hop, session))
-        return await hop.replay(value) if isinstance(value, Answer) else value
+            return None
+        return hop.through(session)
+
+    innermost = guarded_async(LIB, lambda request, handler: handler(request), begin_call)
 
     def request_seam(original: Function) -> Function:
-        # A plain function: a coroutine of our own would shift the frames that warnings count.
-        def _request(self: Any, *arguments: Any, middlewares: Any = None, **keywords: Any) -> Any:
-            if get_current_session() is None:
-                return original(self, *arguments, middlewares=middlewares, **keywords)
+        def begin(session: BaseSession, self: Any, *arguments: Any, middlewares: Any = None, **keywords: Any) -> Flow:
             outer = self._middlewares if middlewares is None else middlewares
-            return original(self, *arguments, middlewares=(*outer, innermost), **keywords)
+            return only(AppStep(original, self, *arguments, middlewares=(*outer, innermost), **keywords))
 
-        return _request
+        # Not as a coroutine function: a coroutine of our own would shift the frames that warnings count.
+        return guarded(LIB, original, begin)
 
     def connect_seam(original: Function) -> Function:
-        async def connect(self: Any, req: Any, *arguments: Any, **keywords: Any) -> Any:
+        def begin(_: Any, self: Any, req: Any, *arguments: Any, **keywords: Any) -> Flow | None:
             hop = call_above.get()
             if hop is None or hop.request is not req:
-                return await original(self, req, *arguments, **keywords)
-            return await hop.connect(original, self, req, *arguments, **keywords)
+                return None
+            return hop.connect(AppStep(original, self, req, *arguments, **keywords))
 
-        return connect
+        return guarded_async(LIB, original, begin, outside=True)
 
     def parser_seam(original: Function) -> Function:
-        def set_response_params(self: Any, **params: Any) -> None:
-            original(self, **params)
+        def begin(_: Any, self: Any, **params: Any) -> Flow | None:
             hop = call_above.get()
-            if hop is not None:
-                hop.parser_made(self)
+            return hop.parser_made(self, AppStep(original, self, **params)) if hop is not None else None
 
-        return set_response_params
+        return guarded(LIB, original, begin, outside=True)
 
     def write_seam(original: Function) -> Function:
         write_bytes[:] = [original]
 
-        async def write(self: Any, writer: Any, *arguments: Any, **keywords: Any) -> Any:
+        def begin(_: Any, self: Any, writer: Any, *arguments: Any, **keywords: Any) -> Flow | None:
             hop = call_above.get()
-            if hop is None or hop.request is not self:
-                return await original(self, writer, *arguments, **keywords)
-            return await hop.write(writer, *arguments, **keywords)
+            if hop is None or hop.request is not self or not hop.is_written_otherwise:
+                return None
+            return hop.write(writer, *arguments, **keywords)
 
-        return write
+        return guarded_async(LIB, original, begin, outside=True)
 
     return [
         KeptPatch(module.ClientSession, "_request", request_seam),

@@ -13,7 +13,8 @@ from types import MappingProxyType, ModuleType
 from typing import Any, NamedTuple
 
 from timetracer_otel.base.patching import LatePatch
-from timetracer_otel.calls.flow import Recording, Site, Step, rebuilt
+from timetracer_otel.calls.flow import Recording, Site, rebuilt
+from timetracer_otel.calls.guarded import AppStep, Step
 from timetracer_otel.constants import BodyEnd, EventType
 from timetracer_otel.libraries.httpx.answer import answers_of
 from timetracer_otel.libraries.httpx.errors import family_of, rebuilt_in
@@ -96,7 +97,6 @@ class _Hop(Site, ABC):
 
     # Most calls keep these: only some set attributes of their own.
     _headers: tuple[Any, ...] | None = None
-    _sent: BodyTap | None = None
     _instead: Any = None
     _received: BodyTap | None = None
     _limits: BodyLimits
@@ -104,11 +104,10 @@ class _Hop(Site, ABC):
     _response_headers: tuple[Any, ...] = ()
     _extensions: Mapping[str, Any] = MappingProxyType({})
 
-    def __init__(self, module: HttpxModule, request: Any, send: Callable[..., Any], transport: Any) -> None:
+    def __init__(self, module: HttpxModule, request: Any, live: AppStep) -> None:
         self._module = module
         self._request: Any = request
-        self._send: Any = partial(send, transport, request)
-        self.live: Any = self._send
+        self.live: Any = live
         self._method: str = request.method
         self._url = request.url
         self._body = getattr(request, CONTENT, None)
@@ -118,15 +117,15 @@ class _Hop(Site, ABC):
         # An auth flow may change the same request and send it again.
         self._headers = tuple(header_lines(self._request.headers))
         if self._body is None:
-            self._sent = BodyTap(self._limits)
-            self._send_instead(self._module.tee(self._request.stream, self._sent))
+            self.sent = BodyTap(self._limits)
+            self._send_instead(self._module.tee(self._request.stream, self.sent))
         elif self._body:
             self._limits.hold(len(self._body))
 
     def call(self) -> Call:
         body, end, too_long = self._body, BodyEnd.COMPLETE, None
-        if self._sent is not None:
-            body, end, too_long = self._sent.as_sent()
+        if self.sent is not None:
+            body, end, too_long = self.sent.as_sent()
         elif body is None:
             end = BodyEnd.CUT
         headers = self._headers if self._headers is not None else header_lines(self._request.headers)
@@ -136,7 +135,7 @@ class _Hop(Site, ABC):
 
     def returned(self, value: Any, recording: Recording) -> Any:
         # Neither the request nor the connection is kept alive by its recording.
-        self._request = self._send = self.live = None
+        self._request = self.live = self.lend = None
         self._status = status = value.status_code
         self._response_headers = tuple(header_lines(value.headers))
         self._extensions = extensions = dict(value.extensions)
@@ -192,9 +191,6 @@ class _Hop(Site, ABC):
         return rebuilt_in(self._module.family, error)
 
     @abstractmethod
-    def _live_instead(self) -> Any: ...
-
-    @abstractmethod
     def pause(self, seconds: float) -> Any: ...
 
     @abstractmethod
@@ -203,7 +199,7 @@ class _Hop(Site, ABC):
     def _send_instead(self, stream: Any) -> None:
         """Let the request have this stream while it is sent. Then the app has its own stream back."""
         self._instead = stream
-        self.live = self._live_instead
+        self.lend = self._put_in
 
     def _put_in(self) -> Callable[[], None]:
         """Put the other stream in. The function that is returned puts the app's stream back."""
@@ -215,13 +211,6 @@ class _Hop(Site, ABC):
 class SyncHop(_Hop):
     """A hop through ``HTTPTransport``."""
 
-    def _live_instead(self) -> Any:
-        restore = self._put_in()
-        try:
-            return self._send()
-        finally:
-            restore()
-
     def _read(self) -> None:
         self._body = b"".join(self._request.stream)
 
@@ -232,13 +221,6 @@ class SyncHop(_Hop):
 
 class AsyncHop(_Hop):
     """A hop through ``AsyncHTTPTransport``."""
-
-    async def _live_instead(self) -> Any:
-        restore = self._put_in()
-        try:
-            return await self._send()
-        finally:
-            restore()
 
     async def _read(self) -> None:
         self._body = b"".join([chunk async for chunk in self._request.stream])

@@ -108,41 +108,49 @@ def tee_of(module: ModuleType) -> Callable[[Any, BodyTap], Any]:
             self._pieces = stream._httpcore_stream if type(stream) in own_streams else stream
             self._tap = tap
 
+        # Each of these is a guard (see `calls.guarded`): what is ours runs in a `try`.
+
         def close(self) -> None:
             try:
                 self._stream.close()
             finally:
                 if self._tap.end is None:
-                    self._tap.finish(BodyEnd.CLOSED)
+                    self._tap.noting(self._tap.finish, BodyEnd.CLOSED)
 
         async def aclose(self) -> None:
             try:
                 await self._stream.aclose()
             finally:
                 if self._tap.end is None:
-                    self._tap.finish(BodyEnd.CLOSED)
+                    self._tap.noting(self._tap.finish, BodyEnd.CLOSED)
 
         def __iter__(self) -> Iterator[bytes]:
-            tap = self._tap
+            note: Callable[[bytes], None] = self._tap.chunk
             try:
                 for chunk in self._pieces:
-                    tap.chunk(chunk)
+                    try:
+                        note(chunk)
+                    except Exception as fault:
+                        note = self._tap.give_up(fault)
                     yield chunk
             except BaseException:
                 self._reraise()
-            tap.finish(BodyEnd.COMPLETE)
+            self._tap.noting(self._tap.finish, BodyEnd.COMPLETE)
             # Nothing is left for us to note.
             self.close = self._stream.close  # type: ignore[method-assign]
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            tap = self._tap
+            note: Callable[[bytes], None] = self._tap.chunk
             try:
                 async for chunk in self._pieces:
-                    tap.chunk(chunk)
+                    try:
+                        note(chunk)
+                    except Exception as fault:
+                        note = self._tap.give_up(fault)
                     yield chunk
             except BaseException:
                 self._reraise()
-            tap.finish(BodyEnd.COMPLETE)
+            self._tap.noting(self._tap.finish, BodyEnd.COMPLETE)
             self.aclose = self._stream.aclose  # type: ignore[method-assign]
 
         def _reraise(self) -> NoReturn:
@@ -151,7 +159,7 @@ def tee_of(module: ModuleType) -> Callable[[Any, BodyTap], Any]:
                 with nullcontext() if self._pieces is self._stream else mapping():
                     raise
             except BaseException as error:
-                self._tap.failed(error)
+                self._tap.noting(self._tap.failed, error)
                 raise
 
     return Tee

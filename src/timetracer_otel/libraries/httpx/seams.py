@@ -10,10 +10,11 @@ from typing import Any
 
 from timetracer_otel.base.kept_functions import KeptPatch
 from timetracer_otel.base.patching import Function, Patch
-from timetracer_otel.calls.exclusions import ExcludedUrls, let_out
-from timetracer_otel.calls.flow import flow, run, run_async
-from timetracer_otel.current import get_current_session
+from timetracer_otel.calls.exclusions import ExcludedUrls, left_out
+from timetracer_otel.calls.flow import flow
+from timetracer_otel.calls.guarded import AppStep, Begin, Flow, guarded, guarded_async
 from timetracer_otel.libraries.httpx.call import LIB, AsyncHop, SyncHop, module_of
+from timetracer_otel.session import BaseSession
 
 __all__ = ["patches"]
 
@@ -23,29 +24,20 @@ def patches(module: ModuleType) -> list[Patch]:
     ours = module_of(module)
     excluded = ExcludedUrls().of(LIB)
 
-    def sync_seam(original: Function) -> Function:
-        def handle_request(self: Any, request: Any) -> Any:
-            session = get_current_session()
-            if session is None:
-                return original(self, request)
+    def steps_of(hop: type[SyncHop | AsyncHop], original: Function) -> Begin:
+        def begin(session: BaseSession, transport: Any, request: Any) -> Flow | None:
+            live = AppStep(original, transport, request)
             if excluded is not None and excluded.search(str(request.url)):
-                with let_out(LIB, session):
-                    return original(self, request)
-            return run(flow(SyncHop(ours, request, original, self), session))
+                return left_out(LIB, session, live)
+            return flow(hop(ours, request, live), session)
 
-        return handle_request
+        return begin
+
+    def sync_seam(original: Function) -> Function:
+        return guarded(LIB, original, steps_of(SyncHop, original))
 
     def async_seam(original: Function) -> Function:
-        async def handle_async_request(self: Any, request: Any) -> Any:
-            session = get_current_session()
-            if session is None:
-                return await original(self, request)
-            if excluded is not None and excluded.search(str(request.url)):
-                with let_out(LIB, session):
-                    return await original(self, request)
-            return await run_async(flow(AsyncHop(ours, request, original, self), session))
-
-        return handle_async_request
+        return guarded_async(LIB, original, steps_of(AsyncHop, original))
 
     return [
         KeptPatch(module.HTTPTransport, "handle_request", sync_seam),

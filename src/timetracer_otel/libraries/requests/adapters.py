@@ -12,8 +12,8 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from timetracer_otel.base.patching import Function, Patch
-from timetracer_otel.current import get_current_session
-from timetracer_otel.session import ReplaySession
+from timetracer_otel.calls.guarded import AppStep, Flow, guarded
+from timetracer_otel.session import BaseSession, ReplaySession
 
 __all__ = [
     "ADAPTER_ATTRIBUTE",
@@ -68,15 +68,13 @@ class AdapterSeams(Patch):
                 self._patches.popitem()[1].undo()
 
     def _get_adapter(self, original: Function) -> Function:
-        def get_adapter(*args: Any, **kwargs: Any) -> Any:
-            adapter = original(*args, **kwargs)
-            session = get_current_session()
-            if session is not None:
-                self._cover(type(adapter))
-                of_session.replayed = isinstance(session, ReplaySession)
+        def begin(session: BaseSession, *args: Any, **kwargs: Any) -> Flow:
+            adapter = yield AppStep(original, *args, **kwargs)
+            self._cover(type(adapter))
+            of_session.replayed = isinstance(session, ReplaySession)
             return adapter
 
-        return get_adapter
+        return guarded(LIB, original, begin)
 
     def _cover(self, cls: type) -> None:
         if cls in self._covered:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from timetracer_otel.base.patching import Function
-from timetracer_otel.calls.flow import Recording, Site, Step, rebuilt
+from timetracer_otel.calls.flow import FAULT, Recording, Site, rebuilt
+from timetracer_otel.calls.guarded import AppStep, Step
 from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.constants import BodyEnd, EventType
 from timetracer_otel.libraries.kits.http.bodies import BodyLimits, BodyTap, RecordedBody
@@ -52,9 +52,9 @@ class Hop(Site):
     _recording: Recording | None = None
 
     def __init__(
-        self, send: Function, adapter: Any, request: Any, args: tuple[Any, ...], kwargs: dict[str, Any], timed: bool
+        self, live: AppStep, adapter: Any, request: Any, args: tuple[Any, ...], kwargs: dict[str, Any], timed: bool
     ) -> None:
-        self._send: Any = send
+        self.live: Any = live
         self._adapter: Any = adapter
         self._request: Any = request
         self._args = args
@@ -64,25 +64,11 @@ class Hop(Site):
         self._url: str = request.url
         self._headers: list[tuple[Any, Any]] | None = None
         self._body = whole_body(request.body)
-        self._sent: BodyTap | None = None
         self._received: WireTap | None = None
         self._limits = BodyLimits(0)
         self._status = 0
         self._response_headers: list[tuple[Any, Any]] = []
         self._facts: dict[str, Any] = {}
-
-    def live(self) -> Any:
-        """Let the adapter send the request, with its body noted where it is a stream."""
-        request = self._request
-        if self._sent is None:
-            return self._send(self._adapter, request, *self._args, **self._kwargs)
-        body = request.body
-        request.body = teed = teed_body(body, self._sent)
-        try:
-            return self._send(self._adapter, request, *self._args, **self._kwargs)
-        finally:
-            if request.body is teed:
-                request.body = body
 
     def observe(self, session: TraceSession) -> None:
         """Note the headers, and get ready to note a body that is a stream."""
@@ -90,28 +76,45 @@ class Hop(Site):
         # An auth flow may change the same request and send it again.
         self._headers = list(self._request.headers.items())
         if self._body is None:
-            self._sent = BodyTap(self._limits)
+            self.sent = BodyTap(self._limits)
         elif self._body:
             self._limits.hold(len(self._body))
         above = _foreign_call_above.get()
         if above is not None:
             above.has_parts = True
-        if type(self._adapter) in BUILDERS:
-            self._send = partial(self._send_and_build, self._send)
+        if self.sent is not None:
+            self.lend = self._lend_tee
+        elif type(self._adapter) in BUILDERS:
+            self.lend = self._lend_self
 
     def call(self) -> Call:
         """The request as it is known by now; its body once it was sent."""
         body, end, too_long = self._body, BodyEnd.COMPLETE, None
-        if self._sent is not None:
-            body, end, too_long = self._sent.as_sent()
+        if self.sent is not None:
+            body, end, too_long = self.sent.as_sent()
         elif body is None:
             end = BodyEnd.CUT
         headers = _pairs(self._headers if self._headers is not None else self._request.headers.items())
         return Call(LIB, EventType.HTTP_CLIENT, self._method, self._url, headers, body, end, too_long)
 
-    def _send_and_build(self, send: Function, *args: Any, **kwargs: Any) -> Any:
-        with call_above.making(self):
-            return send(*args, **kwargs)
+    def _lend_tee(self) -> Callable[[], None]:
+        """Let the request have a body that is noted as it is sent."""
+        assert self.sent is not None
+        request, body = self._request, self._request.body
+        teed = teed_body(body, self.sent)
+        take_back = self._lend_self()
+        request.body = teed
+
+        def undo() -> None:
+            take_back()
+            if request.body is teed:
+                request.body = body
+
+        return undo
+
+    def _lend_self(self) -> Callable[[], Any]:
+        """Let an adapter that builds responses in a way of its own find this call."""
+        return call_above.lend(self) if type(self._adapter) in BUILDERS else _nothing
 
     def enters(self, request: Any, raw: Any) -> None:
         """Note an answer before its adapter makes a response of it, which may well be of another one.
@@ -142,7 +145,7 @@ class Hop(Site):
         else:
             self._recording = recording
         # Neither the request nor the adapter is kept alive by its recording.
-        self._request = self._adapter = self._send = None
+        self._request = self._adapter = self.live = self.lend = None
         self._args, self._kwargs = (), {}
         if self._received is None or self._received.end is not None:
             recording.close()
@@ -161,6 +164,8 @@ class Hop(Site):
         if self.adapter_name is not None:
             reply["adapter"] = self.adapter_name
         if received is not None:
+            if received.faulted:
+                recording.not_replayable = FAULT
             told = {
                 "bad_line": received.bad_line,
                 "ran_out": received.ran_out or None,
@@ -260,10 +265,24 @@ class ForeignHop(Hop):
         self.has_parts = False
         """Whether calls that it made were recorded by themselves: then it is not recorded, and they stay."""
 
-    def live(self) -> Any:
+    def observe(self, session: TraceSession) -> None:
         """As for `Hop`; a hop that is recorded beneath says so in `has_parts`."""
-        with _foreign_call_above.making(self):
-            return super().live()
+        super().observe(session)
+        self.lend = partial(self._lend_all, self.lend or _nothing_lent)
+
+    def _lend_all(self, lend: Callable[[], Callable[[], Any]]) -> Callable[[], None]:
+        take_back = _foreign_call_above.lend(self)
+        try:
+            undo = lend()
+        except BaseException:
+            take_back()
+            raise
+
+        def undo_all() -> None:
+            take_back()
+            undo()
+
+        return undo_all
 
     def _add_headers(self) -> None:
         """What such an adapter does to a request is not known."""
@@ -278,6 +297,14 @@ class ForeignHop(Hop):
             return not is_of_network(outcome)
         original = http_response_of(getattr(outcome, "raw", None))
         return original is None or is_teed(original)
+
+
+def _nothing() -> None:
+    """Takes nothing back."""
+
+
+def _nothing_lent() -> Callable[[], None]:
+    return _nothing
 
 
 def _pairs(items: Any) -> list[tuple[bytes, bytes]]:

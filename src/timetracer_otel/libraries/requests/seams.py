@@ -9,15 +9,14 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from timetracer_otel.base import faults
 from timetracer_otel.base.kept_functions import KeptPatch
 from timetracer_otel.base.patching import Function, Patch
-from timetracer_otel.calls.exclusions import ExcludedUrls, let_out
-from timetracer_otel.calls.flow import flow, run
-from timetracer_otel.current import get_current_session
+from timetracer_otel.calls.exclusions import ExcludedUrls, left_out
+from timetracer_otel.calls.flow import flow
+from timetracer_otel.calls.guarded import AppStep, Flow, guarded
 from timetracer_otel.libraries.requests.adapters import BUILD, LIB, SEND, AdapterSeams, of_session, was_recorded
 from timetracer_otel.libraries.requests.call import ForeignHop, Hop, call_above
-from timetracer_otel.session import ReplaySession
+from timetracer_otel.session import BaseSession, ReplaySession
 
 __all__ = ["patches"]
 
@@ -30,30 +29,24 @@ def patches(module: ModuleType) -> list[Patch]:
         return excluded is None or excluded.search(str(url)) is None
 
     def seam(original: Function) -> Function:
-        def send(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-            session = get_current_session()
-            if session is None:
-                return original(self, request, *args, **kwargs)
+        def begin(session: BaseSession, self: Any, request: Any, *args: Any, **kwargs: Any) -> Flow | None:
+            live = AppStep(original, self, request, *args, **kwargs)
             if not wants(request.url):
-                with let_out(LIB, session):
-                    return original(self, request, *args, **kwargs)
-            return run(flow(Hop(original, self, request, args, kwargs, of_session.take()), session))
+                return left_out(LIB, session, live)
+            return flow(Hop(live, self, request, args, kwargs, of_session.take()), session)
 
-        return send
+        return guarded(LIB, original, begin)
 
     def foreign_seam(original: Function) -> Function:
-        def send(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-            session = get_current_session()
-            if session is None:
-                return original(self, request, *args, **kwargs)
+        def begin(session: BaseSession, self: Any, request: Any, *args: Any, **kwargs: Any) -> Flow | None:
+            live = AppStep(original, self, request, *args, **kwargs)
             if not wants(request.url):
-                with let_out(LIB, session):
-                    return original(self, request, *args, **kwargs)
+                return left_out(LIB, session, live)
             if isinstance(session, ReplaySession) and not was_recorded(self, session):
-                return original(self, request, *args, **kwargs)
-            return run(flow(ForeignHop(original, self, request, args, kwargs, of_session.take()), session))
+                return None
+            return flow(ForeignHop(live, self, request, args, kwargs, of_session.take()), session)
 
-        return send
+        return guarded(LIB, original, begin)
 
     return [
         KeptPatch(module.adapters.HTTPAdapter, SEND, seam),
@@ -62,13 +55,9 @@ def patches(module: ModuleType) -> list[Patch]:
 
 
 def _building_seam(original: Function) -> Function:
-    def build_response(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def begin(session: BaseSession | None, self: Any, *args: Any, **kwargs: Any) -> None:
         hop = call_above.get()
         if hop is not None and len(args) > 1:
-            try:
-                hop.enters(*args[:2])
-            except Exception as fault:
-                faults.contain(f"{LIB}.record", fault)
-        return original(self, *args, **kwargs)
+            hop.enters(*args[:2])
 
-    return build_response
+    return guarded(LIB, original, begin, outside=True)

@@ -12,12 +12,12 @@ from weakref import WeakSet
 
 from timetracer_otel.base.patching import Function
 from timetracer_otel.calls.flow import replays
-from timetracer_otel.current import get_current_session
+from timetracer_otel.calls.guarded import AppStep, Flow, guarded
 from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection
 from timetracer_otel.libraries.sqlalchemy.call import LIB
 from timetracer_otel.libraries.sqlalchemy.engines import engines
 from timetracer_otel.libraries.sqlalchemy.internals import MISSING, close_connection, pool_dialect, record_pool
-from timetracer_otel.session import ReplaySession
+from timetracer_otel.session import BaseSession, ReplaySession
 
 __all__ = ["RealConnectionsBack", "close", "get_connection", "holds_ours"]
 
@@ -53,20 +53,18 @@ class RealConnectionsBack:
 def get_connection(original: Function) -> Function:
     """A record hands out its connection: a real one, or one of ours while a session replays."""
 
-    def replacement(self: Any) -> Any:
-        held = self.dbapi_connection
+    def begin(session: BaseSession | None, record: Any) -> None:
+        held = record.dbapi_connection
         if held is not None:
             is_ours = isinstance(held, ReplayConnection)
-            session = get_current_session()
             if is_ours and held.real.session is not session:
-                _keep_real(self, held)
-            target = engines.target(pool_dialect(record_pool(self))) if isinstance(session, ReplaySession) else None
+                _keep_real(record, held)
+            target = engines.target(pool_dialect(record_pool(record))) if isinstance(session, ReplaySession) else None
             address = target.address if target is not None else None
             if (is_ours or target is not None) and is_ours != replays(LIB, session, address):
-                _swap(self)
-        return original(self)
+                _swap(record)
 
-    return replacement
+    return guarded(LIB, original, begin, outside=True)
 
 
 def _swap(record: Any) -> None:
@@ -94,12 +92,12 @@ def _keep_real(record: Any, held: ReplayConnection) -> None:
 def close(original: Function) -> Function:
     """A record closes its connection: close the one that is kept aside as well."""
 
-    def replacement(self: Any) -> Any:
+    def begin(_: Any, record: Any) -> Flow:
         try:
-            return original(self)
+            return (yield AppStep(original, record))
         finally:
-            other = self.__dict__.pop(_OTHER, None)
+            other = record.__dict__.pop(_OTHER, None)
             if other is not None and other[0] is not None:
-                close_connection(self, other[0])
+                close_connection(record, other[0])
 
-    return replacement
+    return guarded(LIB, original, begin, outside=True)

@@ -20,8 +20,8 @@ from timetracer_otel.base import faults
 from timetracer_otel.base.otel_context import UPKEEP_KEY
 from timetracer_otel.base.patching import Function, Patch
 from timetracer_otel.calls import hooks
-from timetracer_otel.calls.flow import answer, flow, records, replays, run
-from timetracer_otel.current import get_current_session
+from timetracer_otel.calls.flow import answer, flow, records, replays
+from timetracer_otel.calls.guarded import AppStep, Flow, Step, guarded, only, raising
 from timetracer_otel.libraries.kits.dbapi.call import ConnectSite, PlainSite, WarmConnectSite
 from timetracer_otel.libraries.kits.dbapi.drivers import psycopg2, psycopg_types
 from timetracer_otel.libraries.kits.dbapi.drivers.psycopg2_types import AskingVectors
@@ -112,8 +112,8 @@ def patches(module: ModuleType) -> list[Any]:
         Patch(record, "close", pools.close),
         Patch(fairy, "cursor", _cursor),
         Patch(fairy, RESET, _reset),
-        _Attribute(fairy, "commit", _commit),
-        _Attribute(fairy, "rollback", _rollback),
+        _Attribute(fairy, "commit", guarded(LIB, _commit, partial(_end_transaction, "COMMIT"))),
+        _Attribute(fairy, "rollback", guarded(LIB, _rollback, partial(_end_transaction, "ROLLBACK"))),
         Patch(base.Engine, "raw_connection", _raw_connection),
         Patch(base.RootTransaction, BEGIN, _begin),
         Patch(base.Connection, "get_isolation_level", _get_isolation_level),
@@ -125,31 +125,38 @@ def patches(module: ModuleType) -> list[Any]:
 def _raw_connection(original: Function) -> Function:
     """An engine asks its pool for a connection."""
 
-    def raw_connection(self: Any) -> Any:
-        engines.met(self)
-        session = get_current_session()
-        if _is_recording(session) and engines.target(self.dialect) is not None:
+    def begin(session: BaseSession | None, engine: Any) -> None:
+        engines.met(engine)
+        if _is_recording(session) and engines.target(engine.dialect) is not None:
             span_id = connection_span()
             if span_id:
                 session.client_span_is_known(span_id)
-        return original(self)
 
-    return raw_connection
+    return guarded(LIB, original, begin, outside=True)
 
 
 # A pool keeps the function that opens connections as an attribute, under this name. A property of the class goes
 # before the attribute of the object, and so reaches the pools that exist already.
 
 
-def _get_creator(self: Any) -> Callable[[Any], Any]:
-    creator: Callable[[Any], Any] = self.__dict__[CREATOR]
-    target = engines.target(pool_dialect(self))
-    if target is None:
-        return creator
-    if target.learns_types:
-        creator = partial(_opened, creator, target)
-    session = get_current_session()
-    return partial(_open, creator, target, session) if session is not None else creator
+def _own_creator(pool: Any) -> Callable[[Any], Any]:
+    creator: Callable[[Any], Any] = pool.__dict__[CREATOR]
+    return creator
+
+
+def _creating(session: BaseSession | None, pool: Any) -> Flow | None:
+    target = engines.target(pool_dialect(pool))
+    if target is None or (session is None and not target.learns_types):
+        return None
+    return _creator(target, pool)
+
+
+def _creator(target: EngineTarget, pool: Any) -> Flow:
+    creator = yield AppStep(pool.__dict__.__getitem__, CREATOR)
+    return guarded(LIB, creator, partial(_open, creator, target), outside=True)
+
+
+_get_creator = guarded(LIB, _own_creator, _creating, outside=True)
 
 
 def _opened(creator: Callable[[Any], Any], target: EngineTarget, record: Any) -> Any:
@@ -170,29 +177,35 @@ def _del_creator(self: Any) -> None:
     del self.__dict__[CREATOR]
 
 
-def _open(creator: Callable[[Any], Any], target: EngineTarget, session: BaseSession, record: Any) -> Any:
+def _open(creator: Callable[[Any], Any], target: EngineTarget, session: BaseSession | None, record: Any) -> Flow:
     """Open a connection for a record of a pool: by the pool's own function, or one of a replay."""
-    if not _is_replaying(session, target):
-        return run(flow(ConnectSite(target, partial(creator, record), _nothing_replayed), session))
-    real = RealConnection(target, partial(opened_by, creator, record))
+    opens = AppStep(creator, record)
+    if session is None or not _is_replaying(session, target):
+        site = ConnectSite(target, opens, _nothing_replayed)
+        connection = yield from flow(site, session) if session is not None else only(opens)
+        if target.learns_types:
+            target.connected(connection)
+        return connection
+    opened = partial(_opened, creator, target) if target.learns_types else creator
+    real = RealConnection(target, partial(opened_by, opened, record))
     ours = replay_connection(target, real)
 
     def open_for_real() -> Any:
         real.opened()
         return ours
 
-    site = ConnectSite(target, open_for_real, lambda: ours)
+    replayed = ConnectSite(target, open_for_real, lambda: ours)
     if recorded_facts(session, target) is not None:
         # The replay may open more connections than the recording did, whose pool had some already.
-        return _answered_or_passed(site, session)
-    return run(flow(site, session))
+        return (yield from _answered_or_passed(replayed, session))
+    return (yield from flow(replayed, session))
 
 
 def _nothing_replayed() -> Any:
     raise AssertionError("this call is not replayed")
 
 
-def _answered_or_passed(site: ConnectSite | PlainSite, session: ReplaySession) -> Any:
+def _answered_or_passed(site: ConnectSite | PlainSite, session: ReplaySession) -> Flow:
     """Replay a call that needs no answer: by its recorded event, or without one where none is left."""
     return _answered_by(site, session, _claimed(site, session))
 
@@ -207,41 +220,45 @@ def _claimed(site: ConnectSite | PlainSite, session: ReplaySession) -> Dependenc
     return None
 
 
-def _answered_by(site: ConnectSite | PlainSite, session: ReplaySession, event: DependencyEvent | None) -> Any:
-    if event is None:
-        return site.rebuild(None, session)
-    return run(answer(site, session, event, hooks.whereabouts(None).span))
+def _answered_by(site: ConnectSite | PlainSite, session: ReplaySession, event: DependencyEvent | None) -> Flow:
+    if event is not None:
+        return (yield from answer(site, session, event, hooks.whereabouts(None).span))
+    if site.beside is not None:
+        yield site.beside
+    return site.rebuild(None, session)
 
 
 def _connect(original: Function) -> Function:
     """A record of a pool opens its connection, and the listeners of the pool set it up."""
 
-    def __connect(self: Any) -> None:
-        dialect = pool_dialect(record_pool(self))
-        session = get_current_session()
-        target = engines.target(dialect) if session is not None else None
-        if target is not None and _is_replaying(session, target):
-            was_known = dialect in engines.on_recorded_facts
-            with _initialized_from(session, target):
-                original(self)
-            self.dbapi_connection.ready()
-            if dialect not in engines.on_recorded_facts:
-                # The cassette does not know this engine, so the connection was opened for real.
-                note_initialized(dialect)
-            pools.holds_ours(self)
-            if not was_known and dialect in engines.on_recorded_facts:
-                # The dialect learns from its server at its first real connection, which may come long after this
-                # session.
-                on_connect(record_pool(self), partial(_first_real_connection, target))
-            return
-        original(self)
-        if target is not None and _is_recording(session):
-            try:
-                note_initialized(dialect)
-            except Exception as fault:
-                faults.contain("sqlalchemy.facts", fault)
+    def begin(session: BaseSession, record: Any) -> Flow | None:
+        dialect = pool_dialect(record_pool(record))
+        target = engines.target(dialect)
+        if target is None:
+            return None
+        if _is_replaying(session, target):
+            return replayed(session, record, dialect, target)
+        return recorded(record, dialect) if _is_recording(session) else None
 
-    return __connect
+    def replayed(session: ReplaySession, record: Any, dialect: Any, target: EngineTarget) -> Flow:
+        was_known = dialect in engines.on_recorded_facts
+        with _initialized_from(session, target):
+            yield AppStep(original, record)
+        record.dbapi_connection.ready()
+        if dialect not in engines.on_recorded_facts:
+            # The cassette does not know this engine, so the connection was opened for real.
+            note_initialized(dialect)
+        pools.holds_ours(record)
+        if not was_known and dialect in engines.on_recorded_facts:
+            # The dialect learns from its server at its first real connection, which may come long after this
+            # session.
+            on_connect(record_pool(record), partial(_first_real_connection, target))
+
+    def recorded(record: Any, dialect: Any) -> Flow:
+        yield AppStep(original, record)
+        note_initialized(dialect)
+
+    return guarded(LIB, original, begin)
 
 
 def _first_real_connection(target: EngineTarget, connection: Any, record: Any) -> None:
@@ -291,41 +308,44 @@ def _initialized_from(session: ReplaySession, target: EngineTarget) -> Generator
 def _cursor(original: Function) -> Function:
     """A fairy hands out a cursor."""
 
-    def cursor(self: Any, *args: Any, **kwargs: Any) -> Any:
-        connection = self.dbapi_connection
-        session = get_current_session()
-        target = engines.target(pool_dialect(fairy_pool(self))) if session is not None else None
-        if isinstance(connection, ReplayConnection):
-            if target is not None and _is_replaying(session, target):
-                _fail_as_recorded(connection, target, session)
-            return connection.library_cursor(*args, **kwargs)
+    def begin(session: BaseSession | None, fairy: Any, *args: Any, **kwargs: Any) -> Flow | None:
+        connection = fairy.dbapi_connection
+        is_ours = isinstance(connection, ReplayConnection)
+        target = engines.target(pool_dialect(fairy_pool(fairy))) if session is not None else None
         if target is None:
-            return original(self, *args, **kwargs)
+            return only(AppStep(connection.library_cursor, *args, **kwargs)) if is_ours else None
         if _is_replaying(session, target):
+            return replayed(session, target, connection, args, kwargs)
+        if is_ours:
+            return only(AppStep(connection.library_cursor, *args, **kwargs))
+        assert session is not None
+        return recorded(session, target, connection, AppStep(original, fairy, *args, **kwargs))
+
+    def replayed(session: ReplaySession, target: EngineTarget, connection: Any, args: Any, kwargs: Any) -> Flow:
+        if isinstance(connection, ReplayConnection):
+            yield from _fail_as_recorded(connection, target, session)
+        else:
             # A real connection that was opened before this replay: only new calls go to it.
-            ours = replay_connection(target, RealConnection(target, connection=connection))
-            ours.ready()
-            return ours.library_cursor(*args, **kwargs)
+            connection = replay_connection(target, RealConnection(target, connection=connection))
+            connection.ready()
+        return (yield AppStep(connection.library_cursor, *args, **kwargs))
+
+    def recorded(session: BaseSession, target: EngineTarget, connection: Any, live: AppStep) -> Flow:
         try:
-            real = original(self, *args, **kwargs)
+            real = yield live
         except BaseException as error:
-            assert session is not None
-            return run(flow(PlainSite(target, _CURSOR, partial(_raise, error), connection), session))
+            return (yield from flow(PlainSite(target, _CURSOR, raising(error), connection), session))
         return recording_cursor(real, target)
 
-    return cursor
+    return guarded(LIB, original, begin, outside=True)
 
 
-def _raise(error: BaseException) -> None:
-    raise error
-
-
-def _fail_as_recorded(connection: ReplayConnection, target: EngineTarget, session: ReplaySession) -> None:
+def _fail_as_recorded(connection: ReplayConnection, target: EngineTarget, session: ReplaySession) -> Flow:
     """Raise what the driver raised instead of giving a cursor, if that is what the cassette has next."""
     site = PlainSite(target, _CURSOR, _nothing_replayed, connection)
     event = _failure(site, _CURSOR, session)
     if event is not None:
-        _answered_by(site, session, event)
+        yield from _answered_by(site, session, event)
 
 
 def _failure(site: PlainSite, method: str, session: ReplaySession) -> DependencyEvent | None:
@@ -365,41 +385,39 @@ def _ping(original: Function) -> Function:
     A replay does not ask, or asks a connection of ours. So the driver's span of it is no call without an answer.
     """
 
-    def asked(dialect: Any, dbapi_connection: Any) -> Any:
-        return _as_upkeep(partial(original, dialect, dbapi_connection))
+    def begin(session: BaseSession, dialect: Any, dbapi_connection: Any) -> Flow | None:
+        target = engines.target(dialect)
+        live = AppStep(original, dialect, dbapi_connection)
+        if isinstance(dbapi_connection, ReplayConnection) and target is not None:
+            return replayed(session, target, dbapi_connection, live) if _is_replaying(session, target) else None
+        if target is None or not _is_recording(session):
+            return _as_upkeep(live)
+        return recorded(session, target, dbapi_connection, live)
 
-    def ping(self: Any, dbapi_connection: Any) -> Any:
-        session = get_current_session()
-        if session is None:
-            return original(self, dbapi_connection)
-        target = engines.target(self)
-        if target is None:
-            return asked(self, dbapi_connection)
-        if isinstance(dbapi_connection, ReplayConnection):
-            if _is_replaying(session, target):
-                site = PlainSite(target, _PINGED, _nothing_replayed, dbapi_connection)
-                event = _failure(site, _PINGED, session)
-                if event is not None:
-                    return _answered_by(site, session, event)
-            return original(self, dbapi_connection)
+    def replayed(session: ReplaySession, target: EngineTarget, connection: Any, live: AppStep) -> Flow:
+        site = PlainSite(target, _PINGED, _nothing_replayed, connection)
+        event = _failure(site, _PINGED, session)
+        if event is not None:
+            return (yield from _answered_by(site, session, event))
+        return (yield live)
+
+    def recorded(session: BaseSession, target: EngineTarget, connection: Any, live: AppStep) -> Flow:
         try:
-            alive = asked(self, dbapi_connection)
+            alive = yield from _as_upkeep(live)
         except BaseException as error:
-            if not _is_recording(session):
-                raise
-            return run(flow(PlainSite(target, _PINGED, partial(_raise, error), dbapi_connection), session))
-        if not alive and _is_recording(session):
-            return run(flow(PlainSite(target, _PINGED, lambda: alive, dbapi_connection), session))
-        return alive
+            return (yield from flow(PlainSite(target, _PINGED, raising(error), connection), session))
+        if alive:
+            return alive
+        return (yield from flow(PlainSite(target, _PINGED, AppStep(bool, alive), connection), session))
 
-    return ping
+    return guarded(LIB, original, begin)
 
 
-def _as_upkeep(call: Callable[[], Any]) -> Any:
+def _as_upkeep(live: AppStep) -> Flow:
     """Make a call of a pool's own, whose span in the driver is none of a call of the app's."""
     token = otel_context.attach(otel_context.set_value(UPKEEP_KEY, True))
     try:
-        return call()
+        return (yield live)
     finally:
         otel_context.detach(token)
 
@@ -407,67 +425,61 @@ def _as_upkeep(call: Callable[[], Any]) -> Any:
 def _create_cursor(original: Function) -> Function:
     """The context of a statement takes its cursor: now the cursor knows which statement it is for."""
 
-    def create_cursor(self: Any) -> Any:
-        cursor = original(self)
+    def begin(session: BaseSession, context: Any) -> Flow:
+        cursor = yield AppStep(original, context)
         if issubclass(type(cursor), _OUR_CURSORS):
             # The context has the cursor: a plain reference back would keep both until the next garbage collection.
-            cursor._self_bind(ref(self))
+            cursor._self_bind(ref(context))
         return cursor
 
-    return create_cursor
+    return guarded(LIB, original, begin)
 
 
 def _reset(original: Function) -> Function:
     """A pool cleans up a connection that comes back to it."""
 
-    def _reset(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def begin(session: BaseSession, fairy: Any, *args: Any, **kwargs: Any) -> Flow:
         # The pool rolls back a connection that comes back. That is no call of the app's.
-        self.__dict__[_RESETTING] = True
+        fairy.__dict__[_RESETTING] = True
         try:
-            return original(self, *args, **kwargs)
+            value = yield AppStep(original, fairy, *args, **kwargs)
         finally:
-            self.__dict__.pop(_RESETTING, None)
-            _note_warm(self)
+            fairy.__dict__.pop(_RESETTING, None)
+        yield from _note_warm(session, fairy)
+        return value
 
-    return _reset
+    return guarded(LIB, original, begin)
 
 
-def _note_warm(fairy: Any) -> None:
+def _note_warm(session: BaseSession, fairy: Any) -> Flow:
     """A connection came back of which the recording knows nothing yet: it was open before, and did nothing.
 
     The app borrowed it all the same. A replay has to open one for that.
     """
-    session = get_current_session()
-    try:
-        if _is_recording(session):
-            target = engines.target(pool_dialect(fairy_pool(fairy)))
-            if target is not None and not is_met(session, target):
-                run(flow(WarmConnectSite(target), session))
-    except Exception as fault:
-        faults.contain("sqlalchemy.warm", fault)
+    if _is_recording(session):
+        target = engines.target(pool_dialect(fairy_pool(fairy)))
+        if target is not None and not is_met(session, target):
+            yield from flow(WarmConnectSite(target), session)
 
 
-def _commit(self: Any) -> Any:
-    """Commit on the connection, as an event."""
-    return _end_transaction(self, "COMMIT", self.dbapi_connection.commit)
+def _commit(fairy: Any) -> Any:
+    return fairy.dbapi_connection.commit()
 
 
-def _rollback(self: Any) -> Any:
-    """Roll back on the connection, as an event."""
-    return _end_transaction(self, "ROLLBACK", self.dbapi_connection.rollback)
+def _rollback(fairy: Any) -> Any:
+    return fairy.dbapi_connection.rollback()
 
 
-def _end_transaction(fairy: Any, method: str, end: Callable[[], Any]) -> Any:
-    session = get_current_session()
-    resetting = _RESETTING in fairy.__dict__
-    target = engines.target(pool_dialect(fairy_pool(fairy))) if session is not None else None
-    if session is None or target is None:
-        return end()
-    if resetting and not _is_replaying(session, target):
-        return _as_upkeep(end)
+def _end_transaction(method: str, session: BaseSession, fairy: Any) -> Flow | None:
+    """Commit, or roll back, on the connection, as an event."""
+    target = engines.target(pool_dialect(fairy_pool(fairy)))
+    if target is None:
+        return None
     connection = fairy.dbapi_connection
+    end = AppStep(getattr(connection, method.lower()))
+    resetting = _RESETTING in fairy.__dict__
     if not _is_replaying(session, target):
-        return run(flow(PlainSite(target, method, end, connection), session))
+        return _as_upkeep(end) if resetting else flow(PlainSite(target, method, end, connection), session)
     ours = isinstance(connection, ReplayConnection)
     # In a replay: a transaction with new calls in it ends for real.
     site = PlainSite(
@@ -479,11 +491,11 @@ def _end_transaction(fairy: Any, method: str, end: Callable[[], Any]) -> Any:
     )
     is_new = session.adds_new_calls and not (ours and connection.real.connection is None)
     if resetting:
-        return site.rebuild(None, session)
+        return _answered_by(site, session, None)
     if method == "ROLLBACK" and not is_new:
         # Nothing was done for real, so there is nothing to roll back.
         return _answered_or_passed(site, session)
-    return run(flow(site, session))
+    return flow(site, session)
 
 
 def _for_real(connection: Any, call: Callable[[], Any]) -> Any:
@@ -496,41 +508,45 @@ def _for_real(connection: Any, call: Callable[[], Any]) -> Any:
 def _begin(original: Function) -> Function:
     """A transaction begins on its connection."""
 
-    def begin(self: Any) -> Any:
-        session = get_current_session()
-        target = engines.target(self.connection.dialect) if session is not None else None
-        if session is None or target is None:
-            return original(self)
-        site = PlainSite(target, "BEGIN", partial(original, self))
+    def begin(session: BaseSession, transaction: Any) -> Flow | None:
+        target = engines.target(transaction.connection.dialect)
+        if target is None:
+            return None
+        live = AppStep(original, transaction)
+        site = PlainSite(target, "BEGIN", live)
         if _is_replaying(session, target):
             found = _claimed(site, session)
             if found is not None or not session.adds_new_calls:
-                # The app's listeners run, and may raise, before the recorded answer is given.
-                original(self)
-                return _answered_by(site, session, found)
-        return run(flow(site, session))
+                return answered(site, session, found, live)
+        return flow(site, session)
 
-    return begin
+    def answered(site: PlainSite, session: ReplaySession, found: DependencyEvent | None, live: AppStep) -> Flow:
+        # The app's listeners run, and may raise, before the recorded answer is given.
+        yield live
+        return (yield from _answered_by(site, session, found))
+
+    return guarded(LIB, original, begin)
 
 
 def _get_isolation_level(original: Function) -> Function:
     """An app asks for the isolation level, which SQLAlchemy asks the driver or the server for."""
 
-    def get_isolation_level(self: Any) -> Any:
-        session = get_current_session()
-        target = engines.target(self.dialect) if session is not None else None
-        if session is None or target is None:
-            return original(self)
-        live = partial(_isolation_level, self, original)
+    def begin(session: BaseSession, connection: Any) -> Flow | None:
+        target = engines.target(connection.dialect)
+        if target is None:
+            return None
+        live: Step = AppStep(original, connection)
+        if isinstance(session, ReplaySession):
+            live = partial(_isolation_level, connection, original)
         # The answer is about the level that the app has set: in another order of levels, answers have another order.
-        level = self.get_execution_options().get("isolation_level")
+        level = connection.get_execution_options().get("isolation_level")
         site = PlainSite(target, _GET_LEVEL, live, given={"set": level} if level is not None else None)
         if level is not None and _is_replaying(session, target) and session.upcoming(site.redacted(session)) is None:
             # Older recordings do not hold it.
             site = PlainSite(target, _GET_LEVEL, live)
-        return run(flow(site, session))
+        return flow(site, session)
 
-    return get_isolation_level
+    return guarded(LIB, original, begin)
 
 
 def _isolation_level(connection: Any, original: Function) -> Any:
@@ -544,13 +560,17 @@ def _isolation_level(connection: Any, original: Function) -> Any:
 def _do_executemany(original: Function) -> Function:
     """The dialect of psycopg2 runs a batch with ``execute_values``, which needs the driver's own cursor."""
 
-    def do_executemany(self: Any, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> Any:
+    def begin(_: Any, dialect: Any, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> Flow | None:
         if not issubclass(type(cursor), _OUR_CURSORS):
-            return original(self, cursor, statement, parameters, context)
+            return None
 
         def through(real: Any) -> Any:
-            return original(self, real, statement, parameters, context)
+            return original(dialect, real, statement, parameters, context)
 
-        return cursor._self_executemany_by(statement, parameters, through)
+        return only(AppStep(cursor._self_executemany_by, statement, parameters, through))
 
-    return do_executemany
+    def bare(dialect: Any, cursor: Any, *args: Any, **kwargs: Any) -> Any:
+        is_teed = issubclass(type(cursor), RecordingCursor)
+        return original(dialect, cursor.__wrapped__ if is_teed else cursor, *args, **kwargs)
+
+    return guarded(LIB, bare, begin, outside=True)

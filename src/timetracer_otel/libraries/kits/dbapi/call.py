@@ -42,9 +42,6 @@ class _DatabaseSite(Site, ABC):
         self._facts: dict[str, Any] | None = None
 
     @abstractmethod
-    def live(self) -> Any: ...
-
-    @abstractmethod
     def call(self) -> Call: ...
 
     @property
@@ -96,7 +93,7 @@ class PlainSite(_DatabaseSite):
         method: Name of the call.
         live: Makes the call for real.
         connection: On which.
-        replayed: What happens in a replay in place of the call.
+        replayed: What happens in a replay beside its answer.
         given: What its answer depends on, by name.
     """
 
@@ -114,13 +111,9 @@ class PlainSite(_DatabaseSite):
         super().__init__(target, connection)
         self._method = method
         self._args = {"statement": method, **(given or {})}
-        self._live = live
-        self._replayed = replayed
+        self.live: Any = live
+        self.beside = replayed
         self._value: Any = None
-
-    def live(self) -> Any:
-        """Make the call with the driver."""
-        return self._live()
 
     def call(self) -> Call:
         """The call by its verb."""
@@ -135,7 +128,7 @@ class PlainSite(_DatabaseSite):
     def let_go(self) -> None:
         """Forget the connection."""
         super().let_go()
-        self._live = _made_already
+        self.live = _made_already
 
     def result(self, recording: Recording) -> EventResult:
         """What the driver returned, as plain data."""
@@ -151,8 +144,6 @@ class PlainSite(_DatabaseSite):
     def rebuild(self, event: DependencyEvent | None, session: ReplaySession) -> Any:
         """What the driver returned when the call was recorded."""
         self.target.let_others_run()
-        if self._replayed is not None:
-            self._replayed()
         return (event.result.reply or {}).get("value") if event is not None else None
 
 
@@ -167,13 +158,9 @@ class ConnectSite(_DatabaseSite):
 
     def __init__(self, target: Target, live: Callable[[], Any], replayed: Callable[[], Any]) -> None:
         super().__init__(target)
-        self._live = live
+        self.live: Any = live
         self._replayed = replayed
         self._number = 0
-
-    def live(self) -> Any:
-        """Open the connection with the driver."""
-        return self._live()
 
     def call(self) -> Call:
         """``CONNECT`` to the target, without arguments: a connection is known by its target alone."""
@@ -189,7 +176,7 @@ class ConnectSite(_DatabaseSite):
     def let_go(self) -> None:
         """Forget the pool's record that the connection is for."""
         super().let_go()
-        self._live = _made_already
+        self.live = _made_already
 
     def result(self, recording: Recording) -> EventResult:
         """The facts of the database that were noted."""
@@ -249,15 +236,11 @@ class StatementSite(_DatabaseSite):
         super().__init__(target, connection)
         self._given = given
         self._names, self._on_server, self.span, self._unordered = target.statement_facts(context)
-        self._live = live
+        self.live: Any = live
         self._rebuild = rebuild
         self._fetches = fetches
         self._may_be_new = may_be_new
         self._args: dict[str, Any] | None = None
-
-    def live(self) -> Any:
-        """Run the statement on the driver's cursor."""
-        return self._live()
 
     def observe(self, session: TraceSession) -> None:
         """Keep the statement's arguments as they are before the driver sees them."""
@@ -282,7 +265,7 @@ class StatementSite(_DatabaseSite):
     def let_go(self) -> None:
         """Forget the connection and the cursor."""
         super().let_go()
-        self._live = self._rebuild = _made_already
+        self.live = self._rebuild = _made_already
         self._fetches.cursor = None
 
     def result(self, recording: Recording) -> EventResult:

@@ -2,24 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from typing import Any
 
 import wrapt
 
 from timetracer_otel.base import faults
-from timetracer_otel.calls.flow import flow, run
-from timetracer_otel.current import get_current_session
+from timetracer_otel.calls.flow import flow
+from timetracer_otel.calls.guarded import AppStep, Begin, Flow, guarded
 from timetracer_otel.libraries.kits.dbapi.answer import Fetches
 from timetracer_otel.libraries.kits.dbapi.call import StatementSite
 from timetracer_otel.libraries.kits.dbapi.cursor_shape import shaped
 from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, cursor_call
 from timetracer_otel.libraries.kits.dbapi.target import Target
-from timetracer_otel.session import ReplaySession
+from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.types import DependencyEvent
 
 __all__ = ["RecordingCursor", "recording_cursor"]
+
+
+_GROUP = "db"
+"""What the log, and the refusal of a replay, call the plugins that use this kit."""
+_NO_ROWS: tuple[Any, ...] = ()
+_AS_MANY_AS_USUAL = -1
+"""Stands for the number of rows that a cursor fetches where the app does not say how many."""
+
+
+def _method(name: str, doc: str, begin: Begin) -> Any:
+    """A method that runs a statement: the driver's own, recorded where a session is current."""
+
+    def bare(cursor: Any, *args: Any, **kwargs: Any) -> Any:
+        cursor._self_end()
+        value = getattr(cursor.__wrapped__, name)(*args, **kwargs)
+        return cursor if value is cursor.__wrapped__ else value
+
+    made = guarded(_GROUP, bare, begin)
+    made.__name__, made.__qualname__, made.__doc__ = name, f"RecordingCursor.{name}", doc
+    return made
+
+
+def _execute(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Flow | None:
+    return _run(session, cursor, "execute", cursor_call(args, kwargs))
+
+
+def _executemany(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Flow | None:
+    if any(isinstance(value, Iterator) for value in (*args[1:], *kwargs.values())):
+        return _listed(cursor, args, kwargs)
+    return _run(session, cursor, "executemany", cursor_call(args, kwargs, many=True))
+
+
+def _callproc(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Flow | None:
+    call = cursor_call(args, kwargs)
+    named = call._replace(statement=f"CALL {call.statement}") if call is not None else None
+    return _run(session, cursor, "callproc", named)
+
+
+def _listed(cursor: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flow:
+    """The call again with lists. An iterator can be read only once: were it read under the guard, a bare call after a
+    fault would find it empty.
+    """
+    listed, named = [*args], dict(kwargs)
+    for index, value in enumerate(args):
+        if index and isinstance(value, Iterator):
+            listed[index] = yield partial(list, value)
+    for name, value in kwargs.items():
+        if isinstance(value, Iterator):
+            named[name] = yield partial(list, value)
+    return (yield AppStep(cursor.executemany, *listed, **named))
+
+
+def _executemany_by(
+    session: BaseSession, cursor: Any, operation: Any, parameters: Any, through: Callable[[Any], Any]
+) -> Flow:
+    call = CursorCall(operation, parameters, many=True)
+    return _recorded(session, cursor, call, AppStep(through, cursor.__wrapped__))
+
+
+def _bare_by(cursor: Any, operation: Any, parameters: Any, through: Callable[[Any], Any]) -> Any:
+    """An ``executemany`` that the library makes in its own way: ``through`` gets the driver's cursor."""
+    cursor._self_end()
+    return through(cursor.__wrapped__)
+
+
+def _run(session: BaseSession, cursor: Any, name: str, call: CursorCall | None) -> Flow | None:
+    if call is None:
+        return None
+    return _recorded(session, cursor, call, AppStep(getattr(cursor.__wrapped__, name), *call.args, **call.kwargs))
+
+
+def _recorded(session: BaseSession, cursor: Any, call: CursorCall, live: AppStep) -> Flow:
+    cursor._self_end()
+    wrapped, target = cursor.__wrapped__, cursor._self_target
+    fetches = Fetches(wrapped)
+    connection = target.connection_of(wrapped)
+    site = StatementSite(target, call, cursor._self_context, connection, live, fetches, _refuse, may_be_new=True)
+    cursor._self_fetches = fetches
+    value = yield from flow(site, session)
+    return cursor if value is wrapped else value
 
 
 class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-ignore]
@@ -45,36 +125,25 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
         """Say what the cursor was made for; `Target.statement_facts` gets it."""
         self._self_context = context
 
-    def execute(self, *args: Any, **kwargs: Any) -> Any:
-        """Run one statement (PEP 249), and record it."""
-        return self._self_run(cursor_call(args, kwargs), self.__wrapped__.execute, args, kwargs)
+    execute = _method("execute", "Run one statement (PEP 249), and record it.", _execute)
+    executemany = _method(
+        "executemany", "Run one statement with many sets of values (PEP 249), and record it.", _executemany
+    )
+    callproc = _method("callproc", "Call a stored procedure (PEP 249), and record it.", _callproc)
+    _self_executemany_by = guarded(_GROUP, _bare_by, _executemany_by)
 
-    def executemany(self, *args: Any, **kwargs: Any) -> Any:
-        """Run one statement with many sets of values (PEP 249), and record it."""
-        return self._self_run(cursor_call(args, kwargs, many=True), self.__wrapped__.executemany, args, kwargs)
-
-    def _self_executemany_by(self, operation: Any, parameters: Any, through: Callable[[Any], Any]) -> Any:
-        """An ``executemany`` that the library makes in its own way: ``through`` gets the driver's cursor."""
-        call = CursorCall(operation, parameters, many=True, args=(self.__wrapped__,))
-        return self._self_run(call, through, call.args, {})
-
-    def callproc(self, *args: Any, **kwargs: Any) -> Any:
-        """Call a stored procedure (PEP 249), and record it."""
-        call = cursor_call(args, kwargs)
-        named = call._replace(statement=f"CALL {call.statement}") if call is not None else None
-        return self._self_run(named, self.__wrapped__.callproc, args, kwargs)
+    # From here on, each method is a guard (see `calls.guarded`): what the driver gives reaches the app.
 
     def fetchone(self, *args: Any, **kwargs: Any) -> Any:
         """The next row, or None (PEP 249); it is noted."""
         row = self._self_fetch(self.__wrapped__.fetchone, *args, **kwargs)
-        self._self_took("one", [] if row is None else [row], 1)
+        self._self_took("one", _NO_ROWS if row is None else [row], 1)
         return row
 
     def fetchmany(self, *args: Any, **kwargs: Any) -> Any:
         """The next rows (PEP 249); they are noted."""
         rows = self._self_fetch(self.__wrapped__.fetchmany, *args, **kwargs)
-        size = args[0] if args else kwargs.get("size")
-        self._self_took("many", rows, size or getattr(self.__wrapped__, "arraysize", 1))
+        self._self_took("many", rows, (args[0] if args else kwargs.get("size")) or _AS_MANY_AS_USUAL)
         return rows
 
     def fetchall(self, *args: Any, **kwargs: Any) -> Any:
@@ -89,7 +158,7 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
             try:
                 row = self._self_fetch(next, rows)
             except StopIteration:
-                self._self_took("one", [], 1)
+                self._self_took("one", _NO_ROWS, 1)
                 return
             self._self_took("one", [row], 1)
             yield row
@@ -98,7 +167,7 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
         try:
             row = self._self_fetch(next, self.__wrapped__)
         except StopIteration:
-            self._self_took("one", [], 1)
+            self._self_took("one", _NO_ROWS, 1)
             raise
         self._self_took("one", [row], 1)
         return row
@@ -131,34 +200,6 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
         self._self_end()
         return self.__wrapped__.__exit__(*error)
 
-    def _self_run(
-        self, call: CursorCall | None, method: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Any:
-        self._self_end()
-        session = get_current_session()
-        if call is not None:
-            args, kwargs = call.args, call.kwargs
-        if session is None or call is None:
-            return self._self_same(method(*args, **kwargs))
-        wrapped, target = self.__wrapped__, self._self_target
-        fetches = Fetches(wrapped)
-        site = StatementSite(
-            target,
-            call,
-            self._self_context,
-            target.connection_of(wrapped),
-            partial(method, *args, **kwargs),
-            fetches,
-            _refuse,
-            may_be_new=True,
-        )
-        self._self_fetches = fetches
-        return self._self_same(run(flow(site, session)))
-
-    def _self_same(self, value: Any) -> Any:
-        """A driver that returns its cursor from ``execute``: the app gets this one instead."""
-        return self if value is self.__wrapped__ else value
-
     def _self_fetch(self, fetch: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         try:
             return fetch(*args, **kwargs)
@@ -169,20 +210,24 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
                 if self._self_fetches is not None:
                     self._self_fetches.failed(error)
             except Exception as fault:
-                faults.contain(f"{self._self_target.lib}.fetch", fault)
+                self._self_give_up(fault)
             raise
 
     def _self_took(self, how: str, rows: Any, asked: int | None) -> None:
         try:
             if self._self_fetches is not None:
+                if asked is _AS_MANY_AS_USUAL:
+                    asked = getattr(self.__wrapped__, "arraysize", 1)
                 self._self_fetches.took(self.__wrapped__, how, rows, asked)
         except Exception as fault:
-            self._self_not_kept("fetch (a fault of the recorder; see its log)")
-            faults.contain(f"{self._self_target.lib}.fetch", fault)
+            self._self_give_up(fault)
 
     def _self_not_kept(self, what: str) -> None:
-        if self._self_fetches is not None:
-            self._self_fetches.not_kept(what)
+        try:
+            if self._self_fetches is not None:
+                self._self_fetches.not_kept(what)
+        except Exception as fault:
+            self._self_give_up(fault)
 
     def _self_end(self) -> None:
         fetches, self._self_fetches = self._self_fetches, None
@@ -190,7 +235,18 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
             if fetches is not None:
                 fetches.closed(self.__wrapped__)
         except Exception as fault:
-            faults.contain(f"{self._self_target.lib}.close", fault)
+            faults.contain(f"{_GROUP}.close", fault)
+
+    def _self_give_up(self, fault: Exception) -> None:
+        """Note nothing more of this statement."""
+        fetches, self._self_fetches = self._self_fetches, None
+        try:
+            if fetches is not None:
+                fetches.not_kept("fetch (a fault of the recorder; see its log)")
+                fetches.closed(self.__wrapped__)
+        except Exception as another:
+            faults.contain(f"{_GROUP}.close", another)
+        faults.contain(f"{_GROUP}.fetch", fault)
 
 
 def recording_cursor(wrapped: Any, target: Target, fetches: Fetches | None = None) -> RecordingCursor:

@@ -14,7 +14,6 @@ from http.client import IncompleteRead
 from itertools import repeat
 from typing import Any
 
-from timetracer_otel.base import faults
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.libraries.kits.http.bodies import BodyLimits, BodyTap, RecordedBody
 from timetracer_otel.types import BodySnapshot
@@ -150,7 +149,10 @@ class WireTap(BodyTap):
 
 
 class TeedFile:
-    """A connection's buffered file whose reads are noted; everything else is the file's own."""
+    """A connection's buffered file whose reads are noted; everything else is the file's own.
+
+    Its methods are guards (see `calls.guarded`): a fault of ours does not keep what the file gave from its reader.
+    """
 
     __slots__ = ("_file", "_tap")
 
@@ -177,8 +179,7 @@ class TeedFile:
     def readinto(self, buffer: Any, /) -> int:
         """As the file has it, noted."""
         count: int = self._noting(self._file.readinto, buffer)
-        view = memoryview(buffer).cast("B")
-        self._took(bytes(view[:count]), count < len(view))
+        self._tap.noting(_feed_from, self._tap, buffer, count)
         return count
 
     def readline(self, size: int | None = -1, /) -> bytes:
@@ -192,23 +193,28 @@ class TeedFile:
         try:
             self._file.close()
         finally:
-            self._tap.dropped()
+            self._tap.noting(self._tap.dropped)
 
     def _noting(self, read: Callable[[Any], Any], argument: Any) -> Any:
         try:
             return read(argument)
         except BaseException as error:
-            self._tap.failed(error)
+            self._tap.noting(self._tap.failed, error)
             raise
 
     def _took(self, data: bytes, at_end: bool, is_line: bool = False) -> None:
-        try:
-            if data:
-                self._tap.feed(data, is_line)
-            if at_end:
-                self._tap.end_of_file()
-        except Exception as fault:
-            faults.contain("wire.note", fault)
+        if data:
+            self._tap.noting(self._tap.feed, data, is_line)
+        if at_end:
+            self._tap.noting(self._tap.end_of_file)
+
+
+def _feed_from(tap: WireTap, buffer: Any, count: int) -> None:
+    view = memoryview(buffer).cast("B")
+    if count:
+        tap.feed(bytes(view[:count]))
+    if count < len(view):
+        tap.end_of_file()
 
 
 def wire_pieces(recorded: RecordedBody, reply: dict[str, Any], chunked: bool) -> Iterator[bytes]:

@@ -1,0 +1,197 @@
+"""The guard of a seam: while an app is recorded, no fault of ours gets out of a replaced function (law 6).
+
+A replacement is made by `guarded`, or by `guarded_async` where the original is a coroutine function. All that is ours
+runs inside: finding the session, making the `Site`, deciding, noting. What the library does runs as a step of the
+class `AppStep`, so the guard knows its outcome before any code of ours sees it. Where a fault of ours strikes
+
+- while recording, after the app's step has ended: the app gets its outcome, the returned value or the exception;
+- while recording, before that: the call is made bare, with the original function;
+- in a replay: the app gets a `ReplayMismatchError` that says "a fault of ours", unless its step has raised. A bare
+  call would go out for real.
+
+So the library's call is never made twice. An exception that is no `Exception` (the cancellation of a task, an
+interrupt) always passes.
+
+What this module is made of is all that stands between an app and a fault, so it does nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+from timetracer_otel.base import faults
+from timetracer_otel.base.patching import Function
+from timetracer_otel.calls import hooks
+from timetracer_otel.current import get_current_session
+from timetracer_otel.exceptions import ReplayMismatchError, TimetracerError
+from timetracer_otel.session import BaseSession, ReplaySession
+
+__all__ = ["AppStep", "Begin", "Flow", "Step", "guarded", "guarded_async", "only", "raising"]
+
+Step = Callable[[], Any]
+Flow = Generator[Step, Any, Any]
+Begin = Callable[..., "Flow | None"]
+"""Makes the steps of one call from the current session and the arguments; None where there is nothing for us to do.
+It runs under the guard, and makes the library's call by an `AppStep` only."""
+
+
+class AppStep(partial[Any]):
+    """A step whose outcome belongs to the app: the library's own function with its arguments.
+
+    Nothing of ours may stand in it. What must be changed in the app's objects for the time of a call is a site's
+    `lend`.
+    """
+
+    __slots__ = ()
+
+
+def only(step: Step) -> Flow:
+    """The steps of a call that is made by this one step."""
+    return (yield step)
+
+
+def raising(error: BaseException) -> AppStep:
+    """The step that gives the app a recorded exception."""
+    return AppStep(_raise, error)
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error
+
+
+def guarded(lib: str, original: Function, begin: Begin, *, outside: bool = False) -> Function:
+    """The replacement of a function.
+
+    Args:
+        lib: The plugin's name.
+        original: The function that is replaced.
+        begin: Makes the steps of a call.
+        outside: Whether ``begin`` is asked without a session, too.
+    """
+
+    def guarded_call(*args: Any, **kwargs: Any) -> Any:
+        session = outcome = failed = None
+        try:
+            session = get_current_session()
+            steps = begin(session, *args, **kwargs) if session is not None or outside else None
+        except Exception as fault:
+            steps = None
+            contain(lib, session, fault)
+        if steps is None:
+            return original(*args, **kwargs)
+        try:
+            try:
+                step = next(steps)
+                while True:
+                    try:
+                        value = step()
+                    except BaseException as error:
+                        outcome, failed = None, error
+                        step = steps.throw(error)
+                    else:
+                        if type(step) is AppStep:
+                            outcome, failed = (value,), None
+                        step = steps.send(value)
+            except StopIteration as stop:
+                return stop.value
+            except Exception as fault:
+                if fault is failed:
+                    raise
+                contain(lib, session, fault, returned=outcome is not None, raised=failed is not None)
+            if failed is not None:
+                raise failed
+        finally:
+            # The exception refers to this frame.
+            failed = None
+        return original(*args, **kwargs) if outcome is None else outcome[0]
+
+    return guarded_call
+
+
+def guarded_async(lib: str, original: Function, begin: Begin, *, outside: bool = False) -> Function:
+    """The same for a coroutine function: steps are awaited."""
+
+    async def guarded_await(*args: Any, **kwargs: Any) -> Any:
+        session = outcome = failed = None
+        try:
+            session = get_current_session()
+            steps = begin(session, *args, **kwargs) if session is not None or outside else None
+        except Exception as fault:
+            steps = None
+            contain(lib, session, fault)
+        if steps is None:
+            return await original(*args, **kwargs)
+        try:
+            try:
+                step = next(steps)
+                while True:
+                    try:
+                        value = await step()
+                    except BaseException as error:
+                        outcome, failed = None, error
+                        step = steps.throw(error)
+                    else:
+                        if type(step) is AppStep:
+                            outcome, failed = (value,), None
+                        step = steps.send(value)
+            except StopIteration as stop:
+                return stop.value
+            except Exception as fault:
+                if fault is failed:
+                    raise
+                contain(lib, session, fault, returned=outcome is not None, raised=failed is not None)
+            if failed is not None:
+                raise failed
+        finally:
+            # The exception refers to this frame.
+            failed = None
+        return await original(*args, **kwargs) if outcome is None else outcome[0]
+
+    return guarded_await
+
+
+def contain(
+    lib: str, session: BaseSession | None, fault: Exception, *, returned: bool = False, raised: bool = False
+) -> None:
+    """Contain what came out of our part of a call.
+
+    Args:
+        lib: The plugin.
+        session: The session of the call; None where it was not found.
+        fault: The exception.
+        returned: Whether the app's step has returned.
+        raised: Whether the app's step has raised.
+
+    Raises:
+        ReplayMismatchError: The call is one of a replay, and no exception of the app's step tells how it ended.
+    """
+    replays = isinstance(session, ReplaySession) or (session is None and not returned and hooks.guard is not None)
+    if replays and isinstance(fault, TimetracerError):
+        raise fault
+    faults.contain(f"{lib}.seam", fault)
+    if replays and not raised:
+        raise _refusal(lib, session, fault) from fault
+
+
+def _refusal(lib: str, session: BaseSession | None, fault: Exception) -> ReplayMismatchError:
+    reason = f"a fault of ours in {_place(fault)}: {fault!r}"
+    hint = f"report it, with the traceback in the log. Or name {lib} in live_plugins to call for real."
+    try:
+        if isinstance(session, ReplaySession):
+            return session.refuse_unseen(f"a call of {lib} met {reason}", hint)
+    except Exception as another:
+        faults.contain(f"{lib}.refusal", another)
+    return ReplayMismatchError(f"Not replayed: a call of {lib} met {reason}", hint=hint)
+
+
+def _place(fault: BaseException) -> str:
+    """The function that raised: ``call.py:_Hop.__init__``."""
+    trace, place = fault.__traceback__, "an unknown place"
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        place = f"{Path(code.co_filename).name}:{getattr(code, 'co_qualname', code.co_name)}"
+        trace = trace.tb_next
+    return place

@@ -1,0 +1,201 @@
+"""The guard of a seam: what an app gets where a fault of ours strikes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import pytest
+
+from tests.sample_cassettes import cassette
+from timetracer_otel.base import faults
+from timetracer_otel.calls import guarded as kernel
+from timetracer_otel.calls.guarded import AppStep, Flow, guarded, guarded_async, raising
+from timetracer_otel.exceptions import CassetteError, ReplayMismatchError
+from timetracer_otel.session import BaseSession, ReplaySession
+
+
+class Library:
+    """A library's function, sync or async, which counts its calls."""
+
+    def __init__(self, is_async: bool) -> None:
+        self.calls: list[Any] = []
+        self.fails: BaseException | None = None
+        self._is_async = is_async
+
+    def function(self, value: Any) -> Any:
+        self.calls.append(value)
+        if self.fails is not None:
+            raise self.fails
+        return value * 2
+
+    async def coroutine_function(self, value: Any) -> Any:
+        return self.function(value)
+
+    @property
+    def original(self) -> Callable[..., Any]:
+        return self.coroutine_function if self._is_async else self.function
+
+    def call(self, begin: Callable[..., Flow | None]) -> Any:
+        """Call the replacement with 4."""
+        if self._is_async:
+            return asyncio.run(guarded_async("shop", self.original, begin)(4))
+        return guarded("shop", self.original, begin)(4)
+
+
+@pytest.fixture(params=[False, True], ids=["sync", "async"])
+def library(request: pytest.FixtureRequest) -> Library:
+    return Library(request.param)
+
+
+@pytest.fixture(autouse=True)
+def recording(monkeypatch: pytest.MonkeyPatch) -> BaseSession:
+    session = BaseSession()
+    monkeypatch.setattr(faults, "raise_faults", False)
+    monkeypatch.setattr(kernel, "get_current_session", lambda: session)
+    return session
+
+
+@pytest.fixture
+def replaying(monkeypatch: pytest.MonkeyPatch) -> ReplaySession:
+    session = ReplaySession(cassette([]), "x.msgpack")
+    monkeypatch.setattr(kernel, "get_current_session", lambda: session)
+    return session
+
+
+def fault(*_: object) -> NoReturn:
+    raise AttributeError("no such name in the new release")
+
+
+def test_a_call_is_made_by_its_step(library: Library) -> None:
+    def begin(session: BaseSession, value: Any) -> Flow:
+        found = yield AppStep(library.original, value + 1)
+        return [found]
+
+    assert library.call(begin) == [10]
+    assert library.calls == [5]
+
+
+def test_a_call_without_steps_is_made_bare(library: Library) -> None:
+    assert library.call(lambda session, value: None) == 8
+    assert library.calls == [4]
+
+
+@pytest.mark.parametrize("error", [AttributeError("new name"), StopIteration("empty"), CassetteError("odd")])
+def test_a_fault_before_the_call_lets_it_be_made_bare(library: Library, error: Exception) -> None:
+    def begin(session: BaseSession, value: Any) -> Flow:
+        raise error
+
+    before = faults.fault_counts().get("shop.seam", 0)
+    assert library.call(begin) == 8
+    assert library.calls == [4]
+    assert faults.fault_counts()["shop.seam"] == before + 1
+
+
+def test_a_fault_in_the_first_step_lets_the_call_be_made_bare(library: Library) -> None:
+    def begin(session: BaseSession, value: Any) -> Flow:
+        fault()
+        yield AppStep(library.original, value)
+
+    assert library.call(begin) == 8
+    assert library.calls == [4]
+
+
+def test_a_fault_after_the_call_gives_what_it_returned(library: Library) -> None:
+    def begin(session: BaseSession, value: Any) -> Flow:
+        yield AppStep(library.original, value)
+        fault()
+
+    assert library.call(begin) == 8
+    assert library.calls == [4]
+
+
+@pytest.mark.parametrize("error", [OSError("refused"), StopIteration("no more"), KeyboardInterrupt()])
+def test_a_fault_after_a_failed_call_raises_what_that_raised(library: Library, error: BaseException) -> None:
+    if isinstance(error, StopIteration) and library.original is not library.function:
+        error = LookupError("a coroutine cannot raise StopIteration")
+    library.fails = error
+
+    def begin(session: BaseSession, value: Any) -> Flow:
+        try:
+            return (yield AppStep(library.original, value))
+        except BaseException:
+            fault()
+
+    with pytest.raises(type(error)) as raised:
+        library.call(begin)
+    assert raised.value is error
+    assert raised.value.__context__ is None
+    assert library.calls == [4]
+
+
+def test_an_error_of_the_call_is_no_fault(library: Library) -> None:
+    library.fails = OSError("refused")
+
+    def begin(session: BaseSession, value: Any) -> Flow:
+        try:
+            return (yield AppStep(library.original, value))
+        finally:
+            pass
+
+    before = faults.fault_counts()
+    with pytest.raises(OSError, match="refused"):
+        library.call(begin)
+    assert faults.fault_counts() == before
+
+
+def test_an_interrupt_in_our_part_passes(library: Library) -> None:
+    def begin(session: BaseSession, value: Any) -> Flow:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        library.call(begin)
+    assert not library.calls
+
+
+def test_a_session_that_cannot_be_found_lets_the_call_be_made_bare(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel, "get_current_session", fault)
+    assert library.call(lambda session, value: None) == 8
+
+
+def test_a_fault_in_a_replay_is_a_miss_that_names_the_function(library: Library, replaying: ReplaySession) -> None:
+    with pytest.raises(ReplayMismatchError, match=r"a fault of ours in test_guarded\.py:fault: AttributeError\('no"):
+        library.call(fault)
+    assert not library.calls
+    assert len(replaying.verdict().misses) == 1
+
+
+def test_a_replay_raises_its_own_errors_and_the_recorded_ones(library: Library, replaying: ReplaySession) -> None:
+    refusal, recorded = ReplayMismatchError("nothing fits"), OSError("as recorded")
+
+    def refusing(session: BaseSession, value: Any) -> Flow:
+        raise refusal
+        yield
+
+    def answering(session: BaseSession, value: Any) -> Flow:
+        yield raising(recorded)
+
+    with pytest.raises(ReplayMismatchError) as missed:
+        library.call(refusing)
+    with pytest.raises(OSError, match="as recorded") as raised:
+        library.call(answering)
+    assert (missed.value, raised.value) == (refusal, recorded)
+    assert not library.calls
+
+
+def test_a_fault_whose_log_fails_is_still_contained(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise RuntimeError("the app's handler")
+
+    handler = Broken()
+    monkeypatch.setattr(faults, "_counts", type(faults._counts)())
+    faults.logger.addHandler(handler)
+    try:
+        assert library.call(fault) == 8
+    finally:
+        faults.logger.removeHandler(handler)
