@@ -14,9 +14,9 @@ import sys
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
@@ -74,6 +74,23 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.freeze()
         gc.set_threshold(7_000, 10, 10)
         gc.enable()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(specs: Sequence[Any]) -> None:
+    """Have the processes of the run forked from one that has imported what each of them would import again."""
+    python = forks.worker()
+    for spec in specs if python is not None else ():
+        if spec.popen:
+            spec.python = python
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Let the processes of the run send what is read, and no more."""
+    if hasattr(session.config, "workerinput"):
+        from tests.reporting import leave_out_what_nobody_reads
+
+        leave_out_what_nobody_reads(session.config)
 
 
 @pytest.hookimpl(optionalhook=True)

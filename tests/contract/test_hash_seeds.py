@@ -16,7 +16,7 @@ from tests.children import told_under_hash_seed
 from tests.contract.hash_seed_program import SAMPLE
 from tests.contract.observation import differences
 from tests.contract.sql_flavour import SqlFlavour
-from tests.examples import WHOLE, seeded, shared
+from tests.examples import WHOLE, drawn, seeded, shared
 from tests.servers.mariadb import HAS_MARIADB, MariaDb, needs_mariadb
 from tests.servers.postgres import Postgres
 
@@ -32,13 +32,16 @@ Asked = dict[str, tuple[str, "list[str] | None"]]
 )
 def test_recordings_replay_under_another_hash_seed(postgres: Postgres, tmp_path: Path, with_mysql: bool) -> None:
     # Each of their cases runs over one of them, as an ORM's INSERT of several rows is built from a set. Of the other
-    # libraries a sample runs.
+    # libraries one of each kind runs, with a sample of its cases.
     drivers = {driver: [case.name for case in SqlFlavour(driver).cases] for driver in ("psycopg", "psycopg2")}
     chosen = drivers if WHOLE else {each: sorted(names) for each, names in shared("hash seeds", drivers).items()}
-    asked: Asked = dict.fromkeys(("httpx", "requests", "aiohttp", "redis", "sqlite"), ("", None))
-    servers: dict[str, Postgres | MariaDb] = dict.fromkeys([*chosen, "asyncpg"], postgres)
+    kinds = [["httpx", "requests", "aiohttp"], ["redis", "sqlite"], ["asyncpg", *(["pymysql"] if with_mysql else [])]]
+    others = drawn(kinds, "hash seeds")
+    asked: Asked = {name: ("", None) for name in others if name not in kinds[-1]}
+    postgres_drivers = [*chosen, *(name for name in others if name == "asyncpg")]
+    servers: dict[str, Postgres | MariaDb] = dict.fromkeys(postgres_drivers, postgres)
     with ExitStack() as ends:
-        if with_mysql:
+        if "pymysql" in others:
             servers["pymysql"] = MariaDb()
             ends.callback(servers["pymysql"].close)
         for driver, server in servers.items():

@@ -9,6 +9,9 @@ ends, up to its last output: its interpreter is finalised only where the test as
 
 A distribution that is found by a program's ``PYTHONPATH`` alone is not among what is installed there.
 
+The processes of pytest-xdist, which run the tests, are forked as well, from a server that has imported the client
+libraries (`worker`).
+
 Servers are shared by all processes of a test run. There are two of a kind, with different hash seeds, which take
 turns: what was recorded under one is replayed under the other. The seeds are drawn from ``TEST_SEED``. Where a test
 chooses a hash seed, its program is a Python of its own.
@@ -19,6 +22,28 @@ for what is decided when an interpreter starts.
 
 from __future__ import annotations
 
-from tests.forks.client import OWNER, RUN, forked_workers, in_shell, on_path, python, run, runs_in_a_fork, start
+from tests.forks.client import (
+    OWNER,
+    RUN,
+    forked_workers,
+    in_shell,
+    on_path,
+    python,
+    run,
+    runs_in_a_fork,
+    start,
+    worker,
+)
 
-__all__ = ["OWNER", "RUN", "forked_workers", "in_shell", "on_path", "python", "run", "runs_in_a_fork", "start"]
+__all__ = [
+    "OWNER",
+    "RUN",
+    "forked_workers",
+    "in_shell",
+    "on_path",
+    "python",
+    "run",
+    "runs_in_a_fork",
+    "start",
+    "worker",
+]

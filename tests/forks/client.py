@@ -17,7 +17,18 @@ from typing import Any
 
 from tests.examples import seeded
 
-__all__ = ["OWNER", "RUN", "forked_workers", "in_shell", "on_path", "python", "run", "runs_in_a_fork", "start"]
+__all__ = [
+    "OWNER",
+    "RUN",
+    "forked_workers",
+    "in_shell",
+    "on_path",
+    "python",
+    "run",
+    "runs_in_a_fork",
+    "start",
+    "worker",
+]
 
 RUN = "TEST_FORKS"
 """The variable that names the folder of the test run's servers; 0 where each program is a Python of its own."""
@@ -68,6 +79,29 @@ _LOADED = {
         *("timetracer_otel.blocks", "timetracer_otel.plugins", "timetracer_otel.report", "timetracer_otel.cli"),
     ),
 }
+_LOADED_BY_A_WORKER = (
+    # What the test modules import, of others; not ours, whose assertions pytest rewrites. Nor gRPC, which has threads
+    # in C. When Hypothesis is imported, it looks for who refers to trio's random numbers. It does not find them after
+    # `gc.freeze`, so it is among these.
+    *("pytest", "_pytest.doctest", "_pytest.junitxml", "_pytest.unittest", "execnet.gateway_base", "xml.etree"),
+    *("aiohttp.web", "asyncmy", "asyncpg", "aiomysql", "aiosqlite", "attr", "cryptography.x509", "curl_cffi"),
+    *(
+        "dateutil.parser",
+        "fastapi",
+        "flask",
+        "gevent",
+        "h2.connection",
+        "hypothesis.strategies",
+        "jinja2",
+        "MySQLdb",
+        "oracledb",
+    ),
+    *("pgvector.asyncpg", "psycopg", "psycopg.types.json", "psycopg2.extras", "pydantic.v1", "pymysql"),
+    *("pygments.lexers", "redis.asyncio.cluster", "redis.sentinel", "requests", "responses", "rich.console"),
+    *("sqlalchemy.ext.asyncio", "sqlalchemy.orm", "sqlalchemy.dialects", "vcr", "werkzeug.serving", "yaml"),
+    *("httpx", "httpx2", "starlette.testclient", "opentelemetry.sdk._configuration", "sqlparse", "trustme"),
+    *("opentelemetry.exporter.otlp.proto.http.trace_exporter", "opentelemetry.instrumentation.requests"),
+)
 _DECIDED_BY_THE_INTERPRETER = {"PYTHONDEVMODE", "PYTHONHASHSEED", "PYTHONOPTIMIZE", "PYTHONUNBUFFERED", "PYTHONUTF8"}
 _READ_AT_IMPORT = {"OTEL_PROPAGATORS", "OTEL_PYTHON_CONTEXT"}
 _turns = itertools.count()
@@ -231,6 +265,16 @@ def python(loaded: str = "traced", turn: int | None = None) -> list[str]:
     return [sys.executable, "-I", "-S", str(_IN_SHELL), _server(loaded, next(_turns) % 2 if turn is None else turn)]
 
 
+def worker() -> str | None:
+    """The Python of a process that runs tests: a fork of one that has imported what they import.
+
+    It has the hash seed of this process. None where each program is a Python of its own.
+    """
+    if os.environ.get(RUN, "0") == "0":
+        return None
+    return shlex.join([sys.executable, "-I", "-S", str(_IN_SHELL), _server("worker", None)])
+
+
 def _read(descriptors: Sequence[int], timeout: float) -> list[bytes]:
     """All that comes through pipes until each is closed."""
     deadline = time.monotonic() + timeout
@@ -250,7 +294,7 @@ def _read(descriptors: Sequence[int], timeout: float) -> list[bytes]:
     return [b"".join(found[descriptor]) for descriptor in descriptors]
 
 
-def _server(loaded: str, turn: int) -> str:
+def _server(loaded: str, turn: int | None) -> str:
     """The socket of a server, which is started by whoever needs it first."""
     path = Path(os.environ[RUN]) / f"{loaded}-{turn}"
     if not path.exists():
@@ -267,17 +311,21 @@ def _server(loaded: str, turn: int) -> str:
     return str(path)
 
 
-def _start(path: Path, loaded: str, turn: int) -> None:
-    modules = dict.fromkeys([*_LOADED["traced"], *_LOADED[loaded]])
+def _start(path: Path, loaded: str, turn: int | None) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "OTEL_"))}
-    hash_seed = seeded("hash seed of forks", turn).randrange(2**32)
+    if turn is None:
+        modules = dict.fromkeys(_LOADED_BY_A_WORKER)
+        hash_seed = os.environ.get("PYTHONHASHSEED", "random")
+    else:
+        modules = dict.fromkeys([*_LOADED["traced"], *_LOADED[loaded]])
+        hash_seed = str(seeded("hash seed of forks", turn).randrange(2**32))
     log = os.open(path.with_suffix(".log"), os.O_WRONLY | os.O_CREAT)
     nothing = os.open(os.devnull, os.O_RDWR)
     # Nobody of this process waits for it: it ends by itself, after the test run.
     os.posix_spawn(
         sys.executable,
         [sys.executable, str(_SERVER), str(path), os.environ[OWNER], *modules],
-        {**environment, "PYTHONIOENCODING": "utf-8", "PYTHONHASHSEED": str(hash_seed)},
+        {**environment, "PYTHONIOENCODING": "utf-8", "PYTHONHASHSEED": hash_seed},
         file_actions=[
             (os.POSIX_SPAWN_DUP2, nothing, 0),
             (os.POSIX_SPAWN_DUP2, nothing, 1),

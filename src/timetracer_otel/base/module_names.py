@@ -10,12 +10,18 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any
 from weakref import ref
 
 __all__ = ["forget", "look_for", "names_of"]
+
+_identity: Callable[[object], int] = object.__hash__
+"""A number that no other object has while this one is there, whatever its class says of its hash.
+
+Not `id`, of which Python tells every audit hook, and a replay has one. A large program has hundreds of thousands of
+names to look at, and to tell the hook of each takes several times as long."""
 
 
 class _Names:
@@ -32,15 +38,16 @@ class _Names:
         """The places in the main module."""
         main: Any = sys.modules.get("__main__")
         if _is_module(main):
-            wanted = (self.original, *self.replacements)
-            for name, value in list(vars(main).items()):
-                if any(value is one for one in wanted):
-                    yield main, name
+            wanted = {_identity(self.original), *map(_identity, self.replacements)}
+            if not wanted.isdisjoint(map(_identity, list(vars(main).values()))):
+                for name, value in list(vars(main).items()):
+                    if _identity(value) in wanted:
+                        yield main, name
 
 
 _lock = threading.RLock()
 _looked_for: dict[int, _Names] = {}
-"""By the id of an object, and of what stands in its place."""
+"""By the identity of an object, and of what stands in its place."""
 _seen: dict[str, ref[ModuleType]] = {}
 _state: tuple[int, str] | None = None
 """How many modules there were, and which came last, when all had been looked through."""
@@ -60,10 +67,10 @@ def names_of(original: Any, replacement: Any = None) -> list[tuple[ModuleType, s
     """
     with _lock:
         look_for((original,))
-        names = _looked_for[id(original)]
-        if replacement is not None and _looked_for.get(id(replacement)) is not names:
+        names = _looked_for[_identity(original)]
+        if replacement is not None and _looked_for.get(_identity(replacement)) is not names:
             names.replacements.append(replacement)
-            _looked_for[id(replacement)] = names
+            _looked_for[_identity(replacement)] = names
         _look_for_new_modules()
         found = [(there, name) for here, name in list(names.places) if (there := here()) is not None]
         # The main module may be there by another name as well: processes of `multiprocessing` have it twice.
@@ -80,7 +87,7 @@ def look_for(originals: Iterable[Any]) -> None:
     """
     global _state
     with _lock:
-        new = {id(original): _Names(original) for original in originals if id(original) not in _looked_for}
+        new = {_identity(one): _Names(one) for one in originals if _identity(one) not in _looked_for}
         if not new:
             return
         _looked_for.update(new)
@@ -95,9 +102,9 @@ def look_for(originals: Iterable[Any]) -> None:
 def forget(replacement: Any) -> None:
     """Nothing stands in the place of an object any more; harmless when repeated."""
     with _lock:
-        names = _looked_for.get(id(replacement))
+        names = _looked_for.get(_identity(replacement))
         if names is not None and names.original is not replacement:
-            del _looked_for[id(replacement)]
+            del _looked_for[_identity(replacement)]
             names.replacements = [other for other in names.replacements if other is not replacement]
 
 
@@ -122,10 +129,10 @@ def _look_for_new_modules() -> None:
 
 def _look_through(module: ModuleType, looked_for: dict[int, _Names]) -> None:
     # Most modules have none. To find that out here takes a quarter of the time that a loop over the names would.
-    if looked_for.keys().isdisjoint(map(id, list(vars(module).values()))):
+    if looked_for.keys().isdisjoint(map(_identity, list(vars(module).values()))):
         return
     for name, value in list(vars(module).items()):
-        names = looked_for.get(id(value))
+        names = looked_for.get(_identity(value))
         if names is not None:
             names.places[(ref(module), name)] = None
 

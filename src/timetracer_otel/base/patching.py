@@ -152,10 +152,12 @@ def _signature(function: Any) -> inspect.Signature | None:
 
     It is kept: a function is replaced in each session, and `inspect` takes long.
     """
-    found: inspect.Signature | None = None
     for known in (_signatures, _signatures_of_c):
-        with suppress(KeyError, TypeError):
+        try:
             return known[function]
+        except (KeyError, TypeError):
+            pass
+    found: inspect.Signature | None = None
     # From Python 3.14 on, annotations are evaluated for it, which may raise anything.
     with suppress(Exception):
         found = inspect.signature(function)

@@ -8,6 +8,7 @@ instances are given by the code of their class count as well.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from importlib import import_module
@@ -69,7 +70,10 @@ def _is_there(name: str, owners: dict[str, Any]) -> bool:
 
 def _owner(name: str) -> Any:
     module, _, path = name.partition(":")
-    owner: Any = import_module(module)
+    # One that is being imported is waited for.
+    owner: Any = sys.modules.get(module)
+    if owner is None or getattr(getattr(owner, "__spec__", None), "_initializing", False):
+        owner = import_module(module)
     for part in path.split(".") if path else ():
         owner = getattr(owner, part, None)
     return owner
