@@ -161,7 +161,7 @@ class Redactor:
 
     renames: bool = False
     """Whether secrets get pseudonyms, and not all the same text."""
-    _replacing: Replacing = MASK
+    _masks: Replacing = MASK
     found_open: Callable[[Any, list[str], list[bytes]], object] = staticmethod(_nothing)
     """Called with a value that has no secret by its name, and with the texts and bytes in it."""
 
@@ -189,7 +189,7 @@ class Redactor:
         """None for the first recordings, in which every value under a secret name is masked."""
         if not first:
             self._judgement = Judgement(self._fields, lambda url: self.url(url))
-            self._replacing = Masks(self._judgement)
+            self._masks = Masks(self._judgement)
         self.url: Callable[[str], str] = lru_cache(maxsize=4096)(self._url)
 
     @classmethod
@@ -289,14 +289,14 @@ class Redactor:
         """The values of secret keys, and those in texts that are JSON or code: GraphQL, a message of a queue, what
         Python shows of an object, JSON in base64.
         """
-        edits = list(json_edits(data, self._json_keys, self._replacing))
+        edits = list(json_edits(data, self._json_keys, self))
         if self._first:
             return edits
         text = data.decode("latin-1")
         if '"loc"' in text and '"input"' in text:
             # A key of a document may stand for any step of a path.
             paths = [path for path in echoes_in_json(data, self._is_secret_anywhere) if "*" not in path]
-            edits = apart([*edits, *json_path_edits(data, paths, self._replacing)])
+            edits = apart([*edits, *json_path_edits(data, paths, self)])
         # To look for one character takes a tenth of the time of two, and most texts have none of these.
         quoted = ("'" in text or "\\" in text) and _gives_quoted(data) and may_hold_assignment(data)
         may_be_packed = (
@@ -382,6 +382,10 @@ class Redactor:
         # Most calls have no secret in their headers. To ask for all names at once takes a third of the time.
         if known.issuperset(map(_first, pairs)):
             return tuple(pairs)
+        return self._header_lines(tuple(pairs))
+
+    def _header_lines(self, pairs: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[bytes, bytes], ...]:
+        known = self._open_headers
         return tuple([line if line[0] in known else self._header_line(line) for line in pairs])
 
     def _header_line(self, line: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
@@ -463,13 +467,13 @@ class Redactor:
         if kind.is_json:
             return self._edits_at_paths(data)
         if kind.is_form:
-            return list(form_edits(data, self._fields, self._replacing))
+            return list(form_edits(data, self._fields, self))
         if kind.is_msgpack:
             return self._edits_of_msgpack(data)
         if kind.is_multipart:
             if not kind.boundary:
                 return []
-            return list(multipart_edits(data, kind.boundary, self._fields, self._json_keys, self._replacing))
+            return list(multipart_edits(data, kind.boundary, self._fields, self._json_keys, self))
         if kind.is_text or ((not kind.name or not self._first) and data.lstrip()[:1] in _BRACKETS):
             edits = self._edits_at_paths(data)
             if edits or self._first:
@@ -477,7 +481,7 @@ class Redactor:
         if self._first:
             return []
         if kind.is_xml or data.lstrip()[:1] == b"<":
-            edits = list(xml_edits(data, xml_patterns(self._fields), self._replacing))
+            edits = list(xml_edits(data, xml_patterns(self._fields), self))
             return apart([*edits, *self._edits_of_text(data, quoted=True)] if kind.is_html else edits)
         if kind.is_text or kind.is_code:
             # In code, a word behind a name is the name of something else.
@@ -488,7 +492,7 @@ class Redactor:
         """Those of JSON, with the values at the paths that rules name."""
         edits = self._edits_of_json(data)
         if self.own.paths:
-            edits = apart([*edits, *json_path_edits(data, self.own.paths, self._replacing)])
+            edits = apart([*edits, *json_path_edits(data, self.own.paths, self)])
         return edits
 
     def _note_body(self, data: bytes) -> None:
@@ -592,6 +596,24 @@ class Redactor:
         else:
             made = self._document(text)
         return text if made == text else made
+
+    # The protocol `Replacing`
+
+    def in_json(self, data: bytes, start: int, stop: int, name: str) -> bytes | None:
+        """What takes the place of a JSON value."""
+        return self._masks.in_json(data, start, stop, name)
+
+    def in_form(self, value: bytes, name: str) -> bytes | None:
+        """What takes the place of a form's field."""
+        return self._masks.in_form(value, name)
+
+    def in_part(self, value: bytes, name: str) -> bytes | None:
+        """What takes the place of bytes without escapes."""
+        return self._masks.in_part(value, name)
+
+    def in_xml(self, value: bytes, name: str) -> bytes | None:
+        """What takes the place of a text in XML."""
+        return self._masks.in_xml(value, name)
 
 
 def _gives_quoted(data: bytes) -> bool:
