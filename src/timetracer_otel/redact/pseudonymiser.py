@@ -64,7 +64,6 @@ class Pseudonymiser(Redactor):
 
     Attributes:
         used: Called with each pseudonym that is put somewhere.
-        notes_later: Called with a body. Whether somebody else will `note` it.
         searched: Values of headers, redacted, in which what is secret by its form was noted.
         in_urls: Called with the password of a URL that stands in a text, and with what takes its place.
     """
@@ -309,10 +308,6 @@ class Pseudonymiser(Redactor):
         if plain != bare and quote(plain, safe="") == bare:
             return content.replace(bare, quote(self._of(plain), safe=""))
         return content.replace(bare, self._of(bare))
-
-    def _note_body(self, data: bytes) -> None:
-        if not self.notes_later(data):
-            self.note(data)
 
     def _edits_of_text(self, data: bytes, *, quoted: bool = False) -> list[Edit]:
         return [

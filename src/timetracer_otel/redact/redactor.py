@@ -58,7 +58,7 @@ from timetracer_otel.redact.splice import (
     apply_edits,
     form_edits,
     json_edits,
-    json_key_pattern,
+    json_keys,
     json_path_edits,
     json_values,
     move_boundaries,
@@ -162,6 +162,8 @@ class Redactor:
     renames: bool = False
     """Whether secrets get pseudonyms, and not all the same text."""
     _masks: Replacing = MASK
+    notes_later: Callable[[bytes], object] = staticmethod(_nothing)
+    """Called with a body. Whether somebody else will `note` it."""
     found_open: Callable[[Any, list[str], list[bytes]], object] = staticmethod(_nothing)
     """Called with a value that has no secret by its name, and with the texts and bytes in it."""
 
@@ -177,7 +179,7 @@ class Redactor:
         self._headers = (FIRST_HEADERS if first else SECRET_HEADERS) | more
         self._fields = (FIRST_FIELDS if first else SECRET_FIELDS) | more
         self._query = (FIRST_QUERY if first else SECRET_QUERY) | more
-        self._json_keys = json_key_pattern(self._fields)
+        self._json_keys = json_keys(self._fields)
         encoded = (name.encode("utf-8", "surrogatepass") for name in self._fields)
         self._names_apart = tuple(name for name in encoded if not may_hold_assignment(name))
         """The names that `may_hold_assignment` does not look for."""
@@ -463,9 +465,10 @@ class Redactor:
         if self.renames:
             if kind.is_no_text:
                 return []
-            self._note_body(data)
+            if not self.notes_later(data):
+                self.note(data)
         if kind.is_json:
-            return self._edits_at_paths(data)
+            return self._edits_at_paths(data) if self.own.paths else self._edits_of_json(data)
         if kind.is_form:
             return list(form_edits(data, self._fields, self))
         if kind.is_msgpack:
@@ -495,8 +498,8 @@ class Redactor:
             edits = apart([*edits, *json_path_edits(data, self.own.paths, self)])
         return edits
 
-    def _note_body(self, data: bytes) -> None:
-        """Take note of what is secret by its form in a body."""
+    def note(self, data: bytes, long: list[bytes] | None = None) -> None:
+        """Take note of what is secret by its form in a text. Nobody does where secrets are only masked."""
 
     def value(self, value: Any) -> Any:
         """Arguments of a call that is no HTTP, with the values of secret keys replaced at any depth.
