@@ -84,8 +84,8 @@ class Signer:
         # Services call the same few URLs again and again, and parsing a URL takes longer than the rest of a
         # signature.
         self._behind = behind
-        self.target: Callable[[str], Target] = (
-            lru_cache(maxsize=4096)(self._parse_target) if behind is None else self._renamed_target
+        self._known_target: Callable[[str], Target] = (
+            lru_cache(maxsize=4096)(self._parse_target) if behind is None else behind._known_target
         )
 
     def redacted(self, call: Call) -> RedactedCall:
@@ -205,10 +205,11 @@ class Signer:
             packed = pack(canonical(untraced(compared)))
         return hashlib.sha256(packed).hexdigest()
 
-    def _renamed_target(self, url: str) -> Target:
+    def target(self, url: str) -> Target:
+        """The parts of a URL, redacted."""
         behind = self._behind
-        if behind is not None and behind.redactor.url(url) == url:
-            return behind.target(url)
+        if behind is None or behind.redactor.url(url) == url:
+            return self._known_target(url)
         return self._parse_target(self.redactor.url(url), renamed=True)
 
     def _parse_target(self, url: str, *, renamed: bool = False) -> Target:

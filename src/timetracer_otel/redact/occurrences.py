@@ -63,8 +63,9 @@ class Occurrences:
         self._needles: dict[bytes, _Needle] = {}
         self._grams: dict[bytes, list[_Needle]] = {}
         self._one_by_one: list[_Needle] = []
-        self._marks: list[str] = []
-        """The texts of those, each byte as a character: to look for a part of a text takes a fifth of the time."""
+        self._marks: list[tuple[str, str]] = []
+        """The texts of those, each byte as a character, each with a long run in it: to look for a part of a text
+        takes a fifth of the time."""
         self._numbers: dict[int, int] = {}
         self._names: dict[bytes, str] = {}
 
@@ -113,7 +114,7 @@ class Occurrences:
         self._needles[needle.text] = needle
         if len(self._needles) <= _FEW or not _RUN.fullmatch(needle.text[:_GRAM]):
             self._one_by_one.append(needle)
-            self._marks.append(needle.text.decode("latin-1"))
+            self._marks.append(_mark(needle))
         elif self._grams:
             self._grams.setdefault(needle.text[:_GRAM], []).append(needle)
         else:
@@ -126,7 +127,7 @@ class Occurrences:
                     rest.append(other)
             self._grams = grams
             self._one_by_one = rest
-            self._marks = [other.text.decode("latin-1") for other in rest]
+            self._marks = [_mark(other) for other in rest]
 
     def __bool__(self) -> bool:
         return bool(self._needles)
@@ -141,8 +142,8 @@ class Occurrences:
         """
         text = data.decode("latin-1")
         in_long = b" ".join(long).decode("latin-1") if long is not None else text
-        for mark in self._marks:
-            if (long is None or _core(mark) in in_long) and mark in text:
+        for mark, core in self._marks:
+            if (long is None or core in in_long) and mark in text:
                 return True
         return bool(self._grams) and any(True for _ in self._by_grams(data))
 
@@ -247,10 +248,11 @@ class Occurrences:
 _LONG_RUN: Final = re.compile(f"[{IN_RUN.decode()}]{{{SHORTEST_RUN},}}")
 
 
-def _core(mark: str) -> str:
-    """A part of a text that has many letters and digits in a row; empty where it has none."""
+def _mark(needle: _Needle) -> tuple[str, str]:
+    """A text to look for, and a part of it that has many letters and digits in a row; empty where it has none."""
+    mark = needle.text.decode("latin-1")
     found = _LONG_RUN.search(mark)
-    return found[0] if found is not None else ""
+    return mark, found[0] if found is not None else ""
 
 
 def _edit(data: bytes, at: int, needle: _Needle) -> Edit | None:
@@ -304,11 +306,13 @@ def _needles(secret: str, pseudonym: str) -> Iterable[_Needle]:
     whole = len(secret) < _WHOLE_BELOW or secret.isdigit()
     if _UNRESERVED.fullmatch(secret) and _UNRESERVED.fullmatch(pseudonym):
         # All of them write it as it is.
+        encoded = {secret.encode(): pseudonym.encode()}
         yield _Needle(secret.encode(), pseudonym.encode(), whole)
     else:
+        encoded = dict(zip(_in_base64(secret), _in_base64(pseudonym), strict=True))
         for old, new in zip(_written(secret), _written(pseudonym), strict=True):
             yield _Needle(old, new, whole)
-    for raw, new in dict(zip(_in_base64(secret), _in_base64(pseudonym), strict=True)).items():
+    for raw, new in encoded.items():
         for skipped in range(3):
             packed = base64.b64encode(b"\0" * skipped + raw)
             core = packed[(0, 2, 3)[skipped] : (skipped + len(raw)) * 8 // 6]

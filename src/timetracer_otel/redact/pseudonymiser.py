@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 from uuid import UUID
 
@@ -21,14 +21,14 @@ from timetracer_otel.constants import DRIVER_TYPE
 from timetracer_otel.redact.judgement import is_escaped, is_piece_of_a_text, is_plain_address, may_be_secret, text_of
 from timetracer_otel.redact.pseudonyms import Pseudonyms
 from timetracer_otel.redact.redactor import Redactor
-from timetracer_otel.redact.secret_forms import ENTITIES, personal_data, well_known_secrets
+from timetracer_otel.redact.secret_forms import ENTITIES, SHORTEST_RUN, personal_data, well_known_secrets
 from timetracer_otel.redact.secret_names import HASH_FIELDS
 from timetracer_otel.redact.splice import Edit, apart, apply_edits, json_edits, json_values
 from timetracer_otel.redact.value_forms import looks_plain, looks_random
 
 __all__ = ["Pseudonymiser"]
 
-_SCHEME: Final = re.compile(r"\s*(?P<scheme>[A-Za-z][\w.+-]{1,30})(?P<space>\s+)(?P<rest>\S.*?)\s*", re.DOTALL)
+_SCHEME: Final = re.compile(r"\s*(?P<scheme>[A-Za-z][\w.+-]{1,30})(?P<space>\s+)(?P<rest>\S(?:.*\S)?)\s*", re.DOTALL)
 _CREDENTIALS: Final = re.compile(r'(?P<name>[A-Za-z_][\w-]*)=(?P<value>"[^"]*"|[^,\s"]+)')
 _OPEN_CREDENTIALS: Final = frozenset(
     {
@@ -52,6 +52,8 @@ _SESSION_COOKIE: Final = re.compile(rb"sess|sid|auth|token|csrf|xsrf|jwt|sso|rem
 _TOO_SHORT: Final = 4
 _MOST_HEADERS: Final = 256
 
+_Lines: TypeAlias = tuple[tuple[bytes, bytes], ...]
+
 
 class Pseudonymiser(Redactor):
     """The rules of one recording, and its secrets. Safe from any thread.
@@ -62,7 +64,6 @@ class Pseudonymiser(Redactor):
 
     Attributes:
         used: Called with each pseudonym that is put somewhere.
-        notes_later: Called with a body. Whether somebody else will `note` it.
         searched: Values of headers, redacted, in which what is secret by its form was noted.
         in_urls: Called with the password of a URL that stands in a text, and with what takes its place.
     """
@@ -70,19 +71,19 @@ class Pseudonymiser(Redactor):
     renames = True
 
     def __init__(self, rules: Redactor, pseudonyms: Pseudonyms) -> None:
-        # Each request makes one of these: what is costly to make is that of the shared rules.
+        # Each request makes one of these: what is costly to make is that of the shared rules. Nothing in it refers
+        # back to it: what a circle of references holds stays in memory until Python looks for circles.
         vars(self).update(vars(rules))
+        del self.url
         self.rules_by_name: Redactor = rules
         self.pseudonyms: Pseudonyms = pseudonyms
         self.used: Callable[[str], object] = _nothing
         self.in_urls: Callable[[str, str], object] = _nothing
         self.notes_later: Callable[[bytes], object] = _nothing
         self._remembered: dict[tuple[str, bytes], tuple[bytes, tuple[str, ...]]] = {}
-        self._lines: dict[tuple[bytes, bytes], tuple[tuple[bytes, bytes], tuple[str, ...]]] = {}
-        """By header line: what it becomes, and the pseudonyms in it."""
+        self._lines: dict[_Lines, tuple[_Lines, list[str]]] = {}
+        """By all header lines of a call: what they become, and the pseudonyms in them."""
         self.searched: set[bytes] = set()
-        self._replacing = self
-        self.url = self._pseudonymised_url
 
     def forget(self) -> None:
         """Forget what headers became: some pseudonyms are others now."""
@@ -224,7 +225,8 @@ class Pseudonymiser(Redactor):
 
     # What stands in URLs, headers and bodies
 
-    def _pseudonymised_url(self, url: str) -> str:
+    def url(self, url: str) -> str:
+        """The URL with pseudonyms in the place of its secrets."""
         # The shared rules remember which URLs have no secret.
         return url if self.rules_by_name.url(url) == url else self._url(url)
 
@@ -238,18 +240,23 @@ class Pseudonymiser(Redactor):
         plain = unquote_plus(value, errors="surrogateescape")
         return _quoted_like(value, self._composed(plain, name))
 
-    def _header_line(self, line: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
-        raw, value = line
-        known = self._lines.get((raw, value))
+    def _header_lines(self, pairs: _Lines) -> _Lines:
+        known = self._lines.get(pairs)
         if known is None:
-            made = super()._header_line(line)
-            remembered = self._remembered.get((raw.decode("latin-1").lower(), value))
-            if remembered is not None and remembered[0] is made[1]:
-                self._lines[raw, value] = made, remembered[1]
-            return made
+            used: list[str] = []
+            made = Redactor._header_lines(self._aside(used), pairs)
+            if len(self._lines) >= _MOST_HEADERS:
+                self._lines.clear()
+            self._lines[pairs] = known = made, used
         for pseudonym in known[1]:
             self.used(pseudonym)
         return known[0]
+
+    def _aside(self, used: list[str]) -> Pseudonymiser:
+        """The same, but what it puts somewhere is taken by a list."""
+        aside = object.__new__(Pseudonymiser)
+        vars(aside).update(vars(self), used=used.append)
+        return aside
 
     def _secret_header(self, value: bytes, name: str) -> bytes:
         known = self._remembered.get((name, value))
@@ -276,16 +283,15 @@ class Pseudonymiser(Redactor):
         """What a header becomes, and the pseudonyms in it. An app sends the same token and cookies in each call."""
         remembered = self._remembered
         used: list[str] = []
-        aside = object.__new__(Pseudonymiser)
-        vars(aside).update(vars(self), used=used.append, url=aside._pseudonymised_url, _replacing=aside)
-        made = rest = make(aside)
+        made = rest = make(self._aside(used))
         # Longest first: one may be a part of another.
         for pseudonym in sorted(used, key=len, reverse=True):
             rest = rest.replace(_bytes_of(pseudonym), b" ")
-        aside.note(rest)
+        if len(rest) >= SHORTEST_RUN or not rest.strip().isalpha():
+            # Otherwise it is the name of a scheme, if anything.
+            self.note(rest)
         if len(remembered) >= _MOST_HEADERS:
             remembered.clear()
-            self._lines.clear()
             self.searched.clear()
         remembered[name, value] = known = made, tuple(used)
         self.searched.add(made)
@@ -302,10 +308,6 @@ class Pseudonymiser(Redactor):
         if plain != bare and quote(plain, safe="") == bare:
             return content.replace(bare, quote(self._of(plain), safe=""))
         return content.replace(bare, self._of(bare))
-
-    def _note_body(self, data: bytes) -> None:
-        if not self.notes_later(data):
-            self.note(data)
 
     def _edits_of_text(self, data: bytes, *, quoted: bool = False) -> list[Edit]:
         return [

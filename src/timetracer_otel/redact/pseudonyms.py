@@ -17,6 +17,7 @@ import struct
 import threading
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
+from operator import getitem
 from typing import Any, Final
 
 from timetracer_otel.redact.password_hashes import is_password_hash, like_hash
@@ -44,8 +45,13 @@ _ALPHABETS: Final = {
     **dict.fromkeys(_UPPER, _UPPER),
     **dict.fromkeys(_DIGITS, _DIGITS),
 }
-_HEX: Final = re.compile(r"(?=.*\d)(?=.*[a-f])[\da-f]{8,}|(?=.*\d)(?=.*[A-F])[\dA-F]{8,}")
+_HEX: Final = re.compile(r"(?=[\da-f]{8,}\Z)(?=.*\d)(?=.*[a-f]).*|(?=[\dA-F]{8,}\Z)(?=.*\d)(?=.*[A-F]).*")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]{14,}={0,2}|[A-Za-z0-9_-]{14,}={0,2}")
+_DRAWN: Final = [
+    bytes(ord(alphabet[number % len(alphabet)]) for number in range(256))
+    for alphabet in (_ALPHABETS.get(chr(code), chr(code)) for code in range(128))
+]
+"""By the code of a character in ASCII, and by a byte that was drawn: the code of what takes its place."""
 _FEWEST_CARD_DIGITS: Final = 12
 _BANK_DIGITS: Final = 6
 """The first digits of a card number name the bank. PCI DSS 4.0 lets them be kept (requirement 3.4)."""
@@ -236,12 +242,16 @@ def _plain(secret: str, draw: _Draw) -> str:
     """Letters become letters, in the same case, and digits become digits. All else stays where it is, unless there is
     nothing but that.
     """
-    made = "".join(
-        [
-            _beside(char, draw) if (alphabet := _ALPHABETS.get(char)) is None else alphabet[number % len(alphabet)]
-            for char, number in zip(secret, draw.numbers(len(secret)), strict=True)
-        ]
-    )
+    drawn = draw.bytes(len(secret))
+    if secret.isascii():
+        made = bytes(map(getitem, map(_DRAWN.__getitem__, secret.encode()), drawn)).decode()
+    else:
+        made = "".join(
+            [
+                chr(_DRAWN[ord(char)][number]) if char < "\x80" else _beside(char, draw)
+                for char, number in zip(secret, drawn, strict=True)
+            ]
+        )
     # A short text may come out as it was, by chance: the caller draws again.
     if made != secret or any(char in _ALPHABETS or char >= "\x80" for char in secret):
         return made
@@ -249,9 +259,7 @@ def _plain(secret: str, draw: _Draw) -> str:
 
 
 def _beside(char: str, draw: _Draw) -> str:
-    """A character of the same kind, of the same script, and of as many bytes in UTF-8; ASCII stays."""
-    if char < "\x80":
-        return char
+    """A character of the same kind, of the same script, and of as many bytes in UTF-8."""
     first, kind = ord(char) // _BLOCK * _BLOCK, unicodedata.category(char)
     return draw.pick(
         [near for code in range(first, first + _BLOCK) if unicodedata.category(near := chr(code)) == kind]

@@ -58,7 +58,7 @@ from timetracer_otel.redact.splice import (
     apply_edits,
     form_edits,
     json_edits,
-    json_key_pattern,
+    json_keys,
     json_path_edits,
     json_values,
     move_boundaries,
@@ -161,7 +161,9 @@ class Redactor:
 
     renames: bool = False
     """Whether secrets get pseudonyms, and not all the same text."""
-    _replacing: Replacing = MASK
+    _masks: Replacing = MASK
+    notes_later: Callable[[bytes], object] = staticmethod(_nothing)
+    """Called with a body. Whether somebody else will `note` it."""
     found_open: Callable[[Any, list[str], list[bytes]], object] = staticmethod(_nothing)
     """Called with a value that has no secret by its name, and with the texts and bytes in it."""
 
@@ -177,7 +179,7 @@ class Redactor:
         self._headers = (FIRST_HEADERS if first else SECRET_HEADERS) | more
         self._fields = (FIRST_FIELDS if first else SECRET_FIELDS) | more
         self._query = (FIRST_QUERY if first else SECRET_QUERY) | more
-        self._json_keys = json_key_pattern(self._fields)
+        self._json_keys = json_keys(self._fields)
         encoded = (name.encode("utf-8", "surrogatepass") for name in self._fields)
         self._names_apart = tuple(name for name in encoded if not may_hold_assignment(name))
         """The names that `may_hold_assignment` does not look for."""
@@ -189,7 +191,7 @@ class Redactor:
         """None for the first recordings, in which every value under a secret name is masked."""
         if not first:
             self._judgement = Judgement(self._fields, lambda url: self.url(url))
-            self._replacing = Masks(self._judgement)
+            self._masks = Masks(self._judgement)
         self.url: Callable[[str], str] = lru_cache(maxsize=4096)(self._url)
 
     @classmethod
@@ -289,14 +291,14 @@ class Redactor:
         """The values of secret keys, and those in texts that are JSON or code: GraphQL, a message of a queue, what
         Python shows of an object, JSON in base64.
         """
-        edits = list(json_edits(data, self._json_keys, self._replacing))
+        edits = list(json_edits(data, self._json_keys, self))
         if self._first:
             return edits
         text = data.decode("latin-1")
         if '"loc"' in text and '"input"' in text:
             # A key of a document may stand for any step of a path.
             paths = [path for path in echoes_in_json(data, self._is_secret_anywhere) if "*" not in path]
-            edits = apart([*edits, *json_path_edits(data, paths, self._replacing)])
+            edits = apart([*edits, *json_path_edits(data, paths, self)])
         # To look for one character takes a tenth of the time of two, and most texts have none of these.
         quoted = ("'" in text or "\\" in text) and _gives_quoted(data) and may_hold_assignment(data)
         may_be_packed = (
@@ -382,6 +384,10 @@ class Redactor:
         # Most calls have no secret in their headers. To ask for all names at once takes a third of the time.
         if known.issuperset(map(_first, pairs)):
             return tuple(pairs)
+        return self._header_lines(tuple(pairs))
+
+    def _header_lines(self, pairs: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[bytes, bytes], ...]:
+        known = self._open_headers
         return tuple([line if line[0] in known else self._header_line(line) for line in pairs])
 
     def _header_line(self, line: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
@@ -465,7 +471,8 @@ class Redactor:
         if self.renames:
             if kind.is_no_text:
                 return []
-            self._note_body(data)
+            if not self.notes_later(data):
+                self.note(data)
         if kind.is_multipart:
             return list(self._edits_of_parts(data, kind.boundary)) if kind.boundary else []
         return self._edits_by_media(data, kind)
@@ -480,7 +487,7 @@ class Redactor:
             content = data[part.start : part.stop]
             kind = _media(part.content_type)
             if part.name in self._fields:
-                made = self._replacing.in_part(content, part.name)
+                made = self.in_part(content, part.name)
                 if made is not None:
                     yield Edit(part.start, part.stop, made)
             elif content.startswith(PACKED) and not self._first and not kind.is_no_text:
@@ -501,7 +508,7 @@ class Redactor:
         if not found.layers:
             return content
         if self.renames:
-            self._note_body(found.content)
+            self.note(found.content)
         edits = self._edits_by_media(found.content, kind)
         if not edits:
             return content
@@ -512,9 +519,9 @@ class Redactor:
     def _edits_by_media(self, data: bytes, kind: _Media) -> list[Edit]:
         """Those of a body, or of a part of one, that has no parts itself."""
         if kind.is_json:
-            return self._edits_at_paths(data)
+            return self._edits_at_paths(data) if self.own.paths else self._edits_of_json(data)
         if kind.is_form:
-            return list(form_edits(data, self._fields, self._replacing))
+            return list(form_edits(data, self._fields, self))
         if kind.is_msgpack:
             return self._edits_of_msgpack(data)
         if kind.is_text or ((not kind.name or not self._first) and data.lstrip()[:1] in _BRACKETS):
@@ -524,7 +531,7 @@ class Redactor:
         if self._first:
             return []
         if kind.is_xml or data.lstrip()[:1] == b"<":
-            edits = list(xml_edits(data, xml_patterns(self._fields), self._replacing))
+            edits = list(xml_edits(data, xml_patterns(self._fields), self))
             return apart([*edits, *self._edits_of_text(data, quoted=True)] if kind.is_html else edits)
         if kind.is_text or kind.is_code:
             # In code, a word behind a name is the name of something else.
@@ -535,11 +542,11 @@ class Redactor:
         """Those of JSON, with the values at the paths that rules name."""
         edits = self._edits_of_json(data)
         if self.own.paths:
-            edits = apart([*edits, *json_path_edits(data, self.own.paths, self._replacing)])
+            edits = apart([*edits, *json_path_edits(data, self.own.paths, self)])
         return edits
 
-    def _note_body(self, data: bytes) -> None:
-        """Take note of what is secret by its form in a body."""
+    def note(self, data: bytes, long: list[bytes] | None = None) -> None:
+        """Take note of what is secret by its form in a text. Nobody does where secrets are only masked."""
 
     def value(self, value: Any) -> Any:
         """Arguments of a call that is no HTTP, with the values of secret keys replaced at any depth.
@@ -639,6 +646,24 @@ class Redactor:
         else:
             made = self._document(text)
         return text if made == text else made
+
+    # The protocol `Replacing`
+
+    def in_json(self, data: bytes, start: int, stop: int, name: str) -> bytes | None:
+        """What takes the place of a JSON value."""
+        return self._masks.in_json(data, start, stop, name)
+
+    def in_form(self, value: bytes, name: str) -> bytes | None:
+        """What takes the place of a form's field."""
+        return self._masks.in_form(value, name)
+
+    def in_part(self, value: bytes, name: str) -> bytes | None:
+        """What takes the place of bytes without escapes."""
+        return self._masks.in_part(value, name)
+
+    def in_xml(self, value: bytes, name: str) -> bytes | None:
+        """What takes the place of a text in XML."""
+        return self._masks.in_xml(value, name)
 
 
 def _gives_quoted(data: bytes) -> bool:

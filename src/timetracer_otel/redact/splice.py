@@ -20,13 +20,14 @@ from timetracer_otel.redact.content_encoding import PACKED
 __all__ = [
     "MASK",
     "Edit",
+    "JsonKeys",
     "Part",
     "Replacing",
     "apart",
     "apply_edits",
     "form_edits",
     "json_edits",
-    "json_key_pattern",
+    "json_keys",
     "json_path_edits",
     "json_values",
     "may_have_packed_part",
@@ -128,13 +129,36 @@ class _Mask:
 MASK: Replacing = _Mask()
 
 
-def json_key_pattern(names: Iterable[str]) -> re.Pattern[bytes]:
-    """A pattern that finds any of these keys with its colon, in JSON text in lower case.
+class JsonKeys(NamedTuple):
+    """Keys, and what finds them in JSON text in lower case."""
+
+    names: frozenset[bytes]
+    pattern: re.Pattern[bytes]
+    """Finds these keys with their colons, and others that differ from one of them in the first letter."""
+
+    def search(self, lowered: bytes, start: int = 0) -> re.Match[bytes] | None:
+        """The first of these keys."""
+        found = self.pattern.search(lowered, start)
+        while found is not None and self.name_of(found) not in self.names:
+            found = self.pattern.search(lowered, found.start() + 1)
+        return found
+
+    def name_of(self, found: re.Match[bytes]) -> bytes:
+        """The key that was found."""
+        return found[0][1 : found[0].index(b'"', 1)]
+
+
+def json_keys(names: Iterable[str]) -> JsonKeys:
+    """What finds any of these keys with its colon.
 
     Every body of a recording is searched, so speed counts: a tree of alternatives over text in lower case finds the
-    same ten times as fast as a flat list of them without regard to case.
+    same ten times as fast as a flat list of them without regard to case. Half of all quotes stand behind a text. One
+    look at what may be the first letter passes over them, where each alternative of the tree would be tried.
     """
-    return re.compile(rb'"' + _alternatives({name.lower().encode() for name in names}) + rb'"\s*:\s*')
+    encoded = frozenset(name.lower().encode() for name in names if name)
+    first = b"[" + b"".join(re.escape(letter) for letter in sorted({name[:1] for name in encoded})) + b"]"
+    rest = _alternatives({name[1:] for name in encoded})
+    return JsonKeys(encoded, re.compile(b'"' + first + rest + rb'"\s*:\s*'))
 
 
 def _alternatives(words: Iterable[bytes]) -> bytes:
@@ -148,7 +172,7 @@ def _alternatives(words: Iterable[bytes]) -> bytes:
     return branches[0] if len(branches) == 1 else b"(?:" + b"|".join(branches) + b")"
 
 
-def json_edits(data: bytes, keys: re.Pattern[bytes], replacing: Replacing = MASK) -> Iterable[Edit]:
+def json_edits(data: bytes, keys: JsonKeys, replacing: Replacing = MASK) -> Iterable[Edit]:
     """The values of secret keys at any depth, in JSON, lines of JSON, or event streams that carry JSON.
 
     A value that the body's end cuts off is replaced up to the end. ``null``, ``true`` and ``false`` are no secrets.
@@ -165,7 +189,7 @@ def json_edits(data: bytes, keys: re.Pattern[bytes], replacing: Replacing = MASK
 
 
 def _json_edits(
-    data: bytes, lowered: bytes, first: re.Match[bytes], keys: re.Pattern[bytes], replacing: Replacing
+    data: bytes, lowered: bytes, first: re.Match[bytes], keys: JsonKeys, replacing: Replacing
 ) -> Iterator[Edit]:
     found: re.Match[bytes] | None = first
     while found is not None:
@@ -177,7 +201,7 @@ def _json_edits(
         stop = _json_value_end(data, start)
         made = None
         if data[start:stop] not in _JSON_HARMLESS:
-            name = lowered[found.start() + 1 : lowered.index(b'"', found.start() + 1)].decode("latin-1")
+            name = keys.name_of(found).decode("latin-1")
             made = replacing.in_json(data, start, stop, name)
             if made is not None:
                 yield Edit(start, stop, made)
@@ -195,7 +219,7 @@ def _wide_encoding(data: bytes) -> str:
     return _WIDE.get(bytes(byte and 1 for byte in data[:4]), "") if 0 in data[:4] else ""
 
 
-def _wide_json_edits(data: bytes, encoding: str, keys: re.Pattern[bytes], replacing: Replacing) -> Iterator[Edit]:
+def _wide_json_edits(data: bytes, encoding: str, keys: JsonKeys, replacing: Replacing) -> Iterator[Edit]:
     # A cut-off last unit is left out, and a unit that is no character becomes a character of the same size. So the
     # places of all other characters stay right.
     errors, size = ("surrogatepass", 2) if "16" in encoding else ("replace", 4)

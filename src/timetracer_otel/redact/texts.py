@@ -25,6 +25,7 @@ _SMALLEST_NUMBER: Final = 10_000_000
 _MOST_NAMES: Final = 4096
 _FEW: Final = 16
 _BRACKETS: Final = frozenset("{[")
+_SINGLE_QUOTE, _DOUBLE_QUOTE = b"'\""
 _SHORTEST_DOCUMENT: Final = 5
 """Characters of a text that gives a value in quotes to a name: ``a='b'``."""
 _NAMES: Final = frozenset({str, bytes})
@@ -218,7 +219,10 @@ def may_be_documents(values: list[Any]) -> bool:
         if type(value) is str:
             if value[0] in _BRACKETS or (("'" in value or '"' in value) and gives_quoted(value)):
                 return True
-        elif value[0] in _BEGINNINGS or ((b"'" in value or b'"' in value) and gives_quoted(value.decode("latin-1"))):
+        elif value[0] in _BEGINNINGS or (
+            # To look for a number in bytes takes a tenth of the time: they try to take anything else for one first.
+            (_SINGLE_QUOTE in value or _DOUBLE_QUOTE in value) and gives_quoted(value.decode("latin-1"))
+        ):
             return True
     return False
 

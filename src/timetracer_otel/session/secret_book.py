@@ -80,8 +80,31 @@ class _Making:
         self.bodies: list[bytes] = []
 
 
-class _Thread(threading.local):
+class _Notes(threading.local):
+    """What each thread has noted. The redactor knows this, and not the book, which knows the redactor."""
+
     making: _Making | None = None
+
+    def used(self, pseudonym: str) -> None:
+        """Note a pseudonym that was put somewhere."""
+        making = self.making
+        if making is not None:
+            making.used[pseudonym] = None
+
+    def found_open(self, value: Any, texts: list[str], raw: list[bytes]) -> None:
+        """Note what stands in a value that has no secret by its name."""
+        making = self.making
+        if making is not None:
+            making.found.append((value, texts, raw))
+            making.parts += len(texts) + len(raw)
+
+    def takes(self, body: bytes) -> bool:
+        """Note a body, if it is to be searched together with the rest of its event."""
+        making = self.making
+        if making is None or len(body) > _LONGEST_JOINED:
+            return False
+        making.bodies.append(body)
+        return True
 
 
 class SecretBook:
@@ -101,12 +124,12 @@ class SecretBook:
         self.occurrences = Occurrences()
         self.pseudonyms.added = self.occurrences.add
         self.redactor = Pseudonymiser(rules, self.pseudonyms)
-        self.redactor.used = self._note
-        self.redactor.found_open = self._found_open
-        self.redactor.notes_later = self._notes_later
+        self._notes = notes = _Notes()
+        self.redactor.used = notes.used
+        self.redactor.found_open = notes.found_open
+        self.redactor.notes_later = notes.takes
         self.redactor.in_urls = self.occurrences.add_in_urls
         self.signer = Signer(self.redactor, behind=signer)
-        self._thread = _Thread()
         self._written: set[str] = set()
         # A finder of the user's may come back here, as it may make calls itself.
         self._lock = threading.RLock()
@@ -126,11 +149,11 @@ class SecretBook:
 
     def begin(self) -> None:
         """Forget what this thread has noted: it makes another event."""
-        self._thread.making = _Making()
+        self._notes.making = _Making()
 
     def noted(self) -> tuple[str, ...]:
         """The pseudonyms that this thread has used since `begin`."""
-        making = self._thread.making
+        making = self._notes.making
         if making is None or not making.used:
             return ()
         if REDACTED not in making.used:
@@ -165,11 +188,6 @@ class SecretBook:
         self._written.update(more)
         event.pseudonyms = tuple(dict.fromkeys([*event.pseudonyms, *more]))
 
-    def _note(self, pseudonym: str) -> None:
-        making = self._thread.making
-        if making is not None:
-            making.used[pseudonym] = None
-
     def note_forms(self, event: DependencyEvent, *, kept: bool = False) -> None:
         """Take note of what is secret by its form in an event that was made since `begin`, in `settle` or before.
 
@@ -177,8 +195,8 @@ class SecretBook:
             event: That was just made.
             kept: Whether to remember that no known secret stands in it, where that is so.
         """
-        thread = self._thread
-        making, thread.making = thread.making, None
+        notes = self._notes
+        making, notes.making = notes.making, None
         if making is None:
             self._wait((event, kept, (), ()))
         else:
@@ -254,19 +272,6 @@ class SecretBook:
     def has_changed(self, event: DependencyEvent) -> None:
         """Forget what is known of an event: something was added to it, or it is written."""
         self._without.pop(id(event), None)
-
-    def _found_open(self, value: Any, texts: list[str], raw: list[bytes]) -> None:
-        making = self._thread.making
-        if making is not None:
-            making.found.append((value, texts, raw))
-            making.parts += len(texts) + len(raw)
-
-    def _notes_later(self, body: bytes) -> bool:
-        making = self._thread.making
-        if making is None or len(body) > _LONGEST_JOINED:
-            return False
-        making.bodies.append(body)
-        return True
 
     def note_spans(self, spans: Iterable[SpanFacts]) -> None:
         """The same for spans within a call."""

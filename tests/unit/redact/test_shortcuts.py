@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import gc
 import os
 import re
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -25,9 +27,8 @@ from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.redact.secret_forms import well_known_secrets
 from timetracer_otel.redact.splice import apart
 from timetracer_otel.redact.texts import collect, joined
-from timetracer_otel.session import TraceSession
+from timetracer_otel.session import TraceSession, secret_book
 from timetracer_otel.session.events import EventMaker
-from timetracer_otel.session.secret_book import SecretBook
 from timetracer_otel.types import BodySnapshot, Call, EventResult, HeaderMap
 
 KEY = "AKIAIOSFODNN7EXAMPLE"
@@ -242,6 +243,22 @@ def recorded(calls: list[Ended]) -> TraceSession:
     return session
 
 
+def test_the_secrets_of_a_recording_are_forgotten_with_it() -> None:
+    headers = ((b"Authorization", b"Bearer " + FORGE.encode()), (b"Cookie", b"sessionid=" + KEY.encode()))
+    url = f"https://user:{KEY}@h.example/?token={FORGE}"
+    session = recorded([Ended(Call("httpx", EventType.HTTP_CLIENT, "GET", url, headers), EventResult(status=200))])
+    session.to_cassette()
+    book = session._maker.book
+    assert book is not None
+    gone = [weakref.ref(part) for part in (book, book.redactor, book.signer, book.occurrences)]
+    gc.disable()
+    try:
+        del book, session
+        assert [ref() for ref in gone] == [None] * len(gone)
+    finally:
+        gc.enable()
+
+
 @given(st.lists(ended_calls(), min_size=1, max_size=5))
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_recording_is_the_same_without_the_shortcuts(monkeypatch: pytest.MonkeyPatch, calls: list[Ended]) -> None:
@@ -249,7 +266,7 @@ def test_a_recording_is_the_same_without_the_shortcuts(monkeypatch: pytest.Monke
         patched.setattr(os, "urandom", lambda size: b"k" * size)
         quick = recorded(calls).to_cassette()
         patched.setattr(Redactor, "value", lambda self, value: self._redacted(value) if self.active else value)
-        patched.setattr(SecretBook, "_notes_later", lambda *_: False)
+        patched.setattr(secret_book._Notes, "takes", lambda *_: False)
         patched.setattr(EventMaker, "_search", lambda self, book, event, kept: book.note_forms(event))
         patched.setattr(statements, "_is_open", lambda *_: False)
         patched.setattr(statements, "_secret_positions", statements._secret_positions.__wrapped__)
