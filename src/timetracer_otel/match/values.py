@@ -341,16 +341,18 @@ def _split(raw: str, literals: Literals | None, depth: int) -> list[Piece] | Non
 
 
 def _last_of_path(raw: str) -> Value | None:
-    """The last part of a path, where it is random bytes in base64. It may have slashes itself."""
-    for match in reversed([*_SLASH.finditer(raw, 0, len(raw) - _SHORTEST_PADDED)]):
-        padded = _padded(raw[match.end() :])
-        if padded is not None:
-            return padded
+    """The last part of a path, where it is random bytes in base64. It may have slashes itself, with their escape."""
+    for slash in ("/", "%2F", "%2f"):
+        end = raw.rfind(slash, 0, len(raw) - _SHORTEST_PADDED)
+        while end >= 0:
+            padded = _padded(raw[end + len(slash) :])
+            if padded is not None:
+                return padded
+            end = raw.rfind(slash, 0, end)
     return None
 
 
 _SHORTEST_PADDED = 20
-_SLASH = re.compile(r"/|%2[Ff]")
 _PART_OF_PATH = re.compile(r"%[0-9A-Fa-f]{2}|[0-9A-Za-z]+")
 
 

@@ -47,6 +47,7 @@ SINGLE = [
     (r"H5Xh81R1qQ4pCi\/AR8pArQ==", RANDOM),
     (r"H5Xh81R1qQ4pCi\\/AR8pArQ==", RANDOM),
     ("%2F5Xh81R1qQ4pCi%2BAR8pArQ%3D%3D", RANDOM),
+    ("s0D%2FWkyf6SMRWi4Ye%2F24BA%3D%3D", RANDOM),
     ("01ARZ3NDEKTSV4RRFFQ69G5FAV", ULID),
     ("175928847299117063", SNOWFLAKE),
     ("2026-11-29", TIME),
@@ -72,6 +73,7 @@ def test_a_value_is_found_wherever_it_stands(text: str, kind: str) -> None:
         ("?id=", "&x=1"),
         ("a%3A", "%26b"),
         ("/v1/order/", "/items"),
+        ("http://h/1/", ""),
     ):
         pieces = pieces_of(before + text + behind)
         (value,) = [piece for piece in pieces if isinstance(piece, Value)]
