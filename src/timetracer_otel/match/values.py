@@ -320,24 +320,11 @@ def _padded(raw: str) -> Value | None:
     return Value(raw, RANDOM, form, plain)
 
 
-def _split(raw: str, literals: Literals | None, depth: int) -> list[Piece] | None:
-    """What looked like base64, and is none: a path, for instance. Its parts are read one by one."""
-    made: list[Piece] = []
-    position = 0
+def _split(raw: str, literals: Literals | None, depth: int) -> list[Piece]:
+    """What looked like base64, and is none: a path, for instance. What stands before its last part is read anew."""
     padded = _last_of_path(raw)
-    end = len(raw) if padded is None else len(raw) - len(padded.raw)
-    for match in _PART_OF_PATH.finditer(raw, 0, end):
-        found = _run(match.group(), literals, depth) if len(match.group()) >= 10 else None
-        if found is not None:
-            made.append(raw[position : match.start()])
-            made += found
-            position = match.end()
-    if padded is not None:
-        return [*made, raw[position:end], padded]
-    if not made:
-        return None
-    made.append(raw[position:])
-    return made
+    last = padded.raw if padded is not None else _PADDING.search(raw)[0]  # type: ignore[index]
+    return [*_pieces(raw[: len(raw) - len(last)], literals, depth), last if padded is None else padded]
 
 
 def _last_of_path(raw: str) -> Value | None:
@@ -353,7 +340,7 @@ def _last_of_path(raw: str) -> Value | None:
 
 
 _SHORTEST_PADDED = 20
-_PART_OF_PATH = re.compile(r"%[0-9A-Fa-f]{2}|[0-9A-Za-z]+")
+_PADDING = re.compile(r"(?:=|%3[Dd])*\Z")
 
 
 def _uuid(raw: str) -> Value | None:
