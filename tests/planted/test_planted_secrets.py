@@ -196,6 +196,18 @@ def test_no_secret_is_in_any_byte_on_the_disk(both: Both) -> None:
     assert found_in(recorded.said, recorded.planted, "the log") == []
 
 
+def test_whatever_is_written_is_for_its_owner_alone(both: Both, tmp_path: Path) -> None:
+    recorded, one = both.recorded, next(both.recorded.cassettes.rglob("*.msgpack"))
+    exported, scrubbed = tmp_path / "a.har", tmp_path / "new" / "scrubbed"
+    assert main(["export", "--to", "har", "-o", str(exported), str(one)]) == 0
+    assert main(["scrub", str(one), "--output", str(scrubbed)]) == 0
+    written = [recorded.cassettes, *recorded.cassettes.rglob("*"), both.replayed.aside / "report.jsonl"]
+    # A file of locks tells which process still writes.
+    assert {path.suffix for path in written} > {".msgpack", ".jsonl"}
+    for path in [*written, exported, tmp_path / "new", *(tmp_path / "new").rglob("*")]:
+        assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
+
+
 def test_every_place_is_recorded(both: Both) -> None:
     """A secret that no call carried would be found nowhere."""
     recorded = both.recorded

@@ -135,13 +135,16 @@ _WHOLE = rf"""
         (?:(?:[Tt_]|{_SPACE})\d\d{_COLON}\d\d(?:{_COLON}\d\d(?:[.,]\d{{1,9}})?)?{_ZONE}?)?{_END})
     | (?P<basic>\d{{8}}T\d{{6}}(?:\.\d{{1,9}})?Z?{_END})
 """
+_AFTER_ESCAPE = r"(?<=%[0-9A-Fa-f][0-9A-Fa-f])(?<!%2[BbFf])|(?<=\\u[0-9A-Fa-f]{4})|(?<=\\[nrtbf\"])"
 _TOKEN: Final = rf"""
     {_WHOLE}
     | (?P<padded>
-        (?:[0-9A-Za-z+/]|\\/){{18,}}={{1,2}}(?![0-9A-Za-z=])
-        | (?:[0-9A-Za-z]|%2[BbFf]){{18,}}(?:%3[Dd]){{1,2}}(?![0-9A-Za-z=])
+        # A text that goes on for long is gone through once, from where it begins.
+        (?:(?<![0-9A-Za-z])|{_AFTER_ESCAPE})
         # In a path, a slash without an escape is no part of it.
-        | (?<![0-9A-Za-z+/])(?:[0-9A-Za-z+/]|%2[BbFf]|\\/){{18,}}(?:=|%3[Dd]){{1,2}}(?![0-9A-Za-z=])
+        (?:[0-9A-Za-z]|%2[BbFf]){{18,}}(?:%3[Dd]){{1,2}}(?![0-9A-Za-z=])
+        | (?:(?<![0-9A-Za-z+/])|{_AFTER_ESCAPE})
+        (?:[0-9A-Za-z+/]|%2[BbFf]|\\{{1,2}}/){{18,}}(?:=|%3[Dd]){{1,2}}(?![0-9A-Za-z=])
     )
     | (?P<escape>%[0-9A-Fa-f]{{2}}|\\u[0-9A-Fa-f]{{4}}|\\[nrtbf"\\/])
     | (?P<number>\d+(?:\.\d+)?(?![0-9A-Za-z_-]))
@@ -257,7 +260,7 @@ def nested_at(nested: Nested, text: str, position: int) -> tuple[str, int] | Non
 
 
 _SAFE_RUN = re.compile(r"[0-9A-Za-z_-]+")
-_STANDARD_RUN = re.compile(r"(?:[0-9A-Za-z+/]|%2[BbFf]|\\/)+(?:=|%3[Dd]){0,2}")
+_STANDARD_RUN = re.compile(r"(?:[0-9A-Za-z+/]|%2[BbFf]|\\{1,2}/)+(?:=|%3[Dd]){0,2}")
 
 
 def _merged(pieces: Iterable[Piece]) -> Iterator[Piece]:
@@ -313,42 +316,31 @@ def _padded(raw: str) -> Value | None:
     if len(plain) > _LONGEST_RUN or len(plain) % 4 or not _is_chance(plain, 0.4):
         return None
     body = plain.rstrip("=")
-    form = rf"(?:[0-9A-Za-z+/]|%2[BbFf]|\\/){{{len(body)}}}(?:=|%3[Dd]){{{len(plain) - len(body)}}}"
+    form = rf"(?:[0-9A-Za-z+/]|%2[BbFf]|\\{{1,2}}/){{{len(body)}}}(?:=|%3[Dd]){{{len(plain) - len(body)}}}"
     return Value(raw, RANDOM, form, plain)
 
 
-def _split(raw: str, literals: Literals | None, depth: int) -> list[Piece] | None:
-    """What looked like base64, and is none: a path, for instance. Its parts are read one by one."""
-    made: list[Piece] = []
-    position = 0
+def _split(raw: str, literals: Literals | None, depth: int) -> list[Piece]:
+    """What looked like base64, and is none: a path, for instance. What stands before its last part is read anew."""
     padded = _last_of_path(raw)
-    end = len(raw) if padded is None else len(raw) - len(padded.raw)
-    for match in _PART_OF_PATH.finditer(raw, 0, end):
-        found = _run(match.group(), literals, depth) if len(match.group()) >= 10 else None
-        if found is not None:
-            made.append(raw[position : match.start()])
-            made += found
-            position = match.end()
-    if padded is not None:
-        return [*made, raw[position:end], padded]
-    if not made:
-        return None
-    made.append(raw[position:])
-    return made
+    last = padded.raw if padded is not None else _PADDING.search(raw)[0]  # type: ignore[index]
+    return [*_pieces(raw[: len(raw) - len(last)], literals, depth), last if padded is None else padded]
 
 
 def _last_of_path(raw: str) -> Value | None:
-    """The last part of a path, where it is random bytes in base64. It may have slashes itself."""
-    for match in reversed([*_SLASH.finditer(raw, 0, len(raw) - _SHORTEST_PADDED)]):
-        padded = _padded(raw[match.end() :])
-        if padded is not None:
-            return padded
+    """The last part of a path, where it is random bytes in base64. It may have slashes itself, with their escape."""
+    for slash in ("/", "%2F", "%2f"):
+        end = raw.rfind(slash, 0, len(raw) - _SHORTEST_PADDED)
+        while end >= 0:
+            padded = _padded(raw[end + len(slash) :])
+            if padded is not None:
+                return padded
+            end = raw.rfind(slash, 0, end)
     return None
 
 
 _SHORTEST_PADDED = 20
-_SLASH = re.compile(r"/|%2[Ff]")
-_PART_OF_PATH = re.compile(r"%[0-9A-Fa-f]{2}|[0-9A-Za-z]+")
+_PADDING = re.compile(r"(?:=|%3[Dd])*\Z")
 
 
 def _uuid(raw: str) -> Value | None:
@@ -547,13 +539,17 @@ def _encoded(text: str, nested: Nested) -> str:
 def _unescaped(raw: str) -> str:
     if "%" in raw:
         raw = unquote(raw)
-    return raw.replace("\\/", "/") if "\\" in raw else raw
+    # JSON that stands in JSON escapes the escape as well.
+    return raw.replace("\\\\/", "/").replace("\\/", "/") if "\\" in raw else raw
 
 
 def _escaped_like(value: str, raw: str) -> str:
     if "%" in raw:
         return value.replace("+", "%2B").replace("/", "%2F").replace("=", "%3D")
-    return value.replace("/", "\\/") if "\\/" in raw else value
+    for escaped in ("\\\\/", "\\/"):
+        if escaped in raw:
+            return value.replace("/", escaped)
+    return value
 
 
 def _written(place: Value, value: str) -> str:

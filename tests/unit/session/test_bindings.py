@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import json
+import re
 import string
 import threading
 import uuid
@@ -827,7 +828,7 @@ def test_any_renaming_replays_in_any_order(
 
 def unescaped(text: str) -> str:
     """The account shows a value as it stood in the call that bound it."""
-    return unquote(text).replace("\\/", "/")
+    return re.sub(r"\\+/", "/", unquote(text))
 
 
 @examples(60)

@@ -11,7 +11,7 @@ import re
 import sys
 from pathlib import Path
 
-from timetracer_otel.base.private_files import make_private_folder
+from timetracer_otel.base.private_files import make_private_folder, open_private
 from timetracer_otel.cassette.whole_files import cannot_write, remove
 
 __all__ = ["Owner", "forget", "is_alive", "owners"]
@@ -60,7 +60,7 @@ class Owner:
     def _claim(self, folder: str) -> None:
         self.name = os.urandom(4).hex()
         self._path = _lock_path(folder, self.name)
-        handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        handle = open_private(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         try:
             if self._hold(handle):
                 self._handle = handle
