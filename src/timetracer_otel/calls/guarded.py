@@ -36,6 +36,8 @@ Flow = Generator[Step, Any, Any]
 Begin = Callable[..., "Flow | None"]
 """Makes the steps of one call from the current session and the arguments; None where there is nothing for us to do.
 It runs under the guard, and makes the library's call by an `AppStep` only."""
+GiveUp = Callable[..., Any]
+"""Gets the fault, and the positional arguments of the call."""
 
 
 class AppStep(partial[Any]):
@@ -62,7 +64,9 @@ def _raise(error: BaseException) -> NoReturn:
     raise error
 
 
-def guarded(lib: str, original: Function, begin: Begin, *, outside: bool = False) -> Function:
+def guarded(
+    lib: str, original: Function, begin: Begin, *, outside: bool = False, give_up: GiveUp | None = None
+) -> Function:
     """The replacement of a function.
 
     Args:
@@ -70,6 +74,8 @@ def guarded(lib: str, original: Function, begin: Begin, *, outside: bool = False
         original: The function that is replaced.
         begin: Makes the steps of a call.
         outside: Whether ``begin`` is asked without a session, too.
+        give_up: Told of a fault while recording, with the call's arguments. What is noted of the object that the call
+            is about, in more calls than this one, is from then on not to be relied upon.
     """
 
     def guarded_call(*args: Any, **kwargs: Any) -> Any:
@@ -80,6 +86,7 @@ def guarded(lib: str, original: Function, begin: Begin, *, outside: bool = False
         except Exception as fault:
             steps = None
             contain(lib, session, fault)
+            _let_go(lib, give_up, fault, args)
         if steps is None:
             return original(*args, **kwargs)
         try:
@@ -101,6 +108,7 @@ def guarded(lib: str, original: Function, begin: Begin, *, outside: bool = False
                 if fault is failed:
                     raise
                 contain(lib, session, fault, returned=outcome is not None, raised=failed is not None)
+                _let_go(lib, give_up, fault, args)
             if failed is not None:
                 raise failed
         finally:
@@ -111,7 +119,9 @@ def guarded(lib: str, original: Function, begin: Begin, *, outside: bool = False
     return guarded_call
 
 
-def guarded_async(lib: str, original: Function, begin: Begin, *, outside: bool = False) -> Function:
+def guarded_async(
+    lib: str, original: Function, begin: Begin, *, outside: bool = False, give_up: GiveUp | None = None
+) -> Function:
     """The same for a coroutine function: steps are awaited."""
 
     async def guarded_await(*args: Any, **kwargs: Any) -> Any:
@@ -122,6 +132,7 @@ def guarded_async(lib: str, original: Function, begin: Begin, *, outside: bool =
         except Exception as fault:
             steps = None
             contain(lib, session, fault)
+            _let_go(lib, give_up, fault, args)
         if steps is None:
             return await original(*args, **kwargs)
         try:
@@ -143,6 +154,7 @@ def guarded_async(lib: str, original: Function, begin: Begin, *, outside: bool =
                 if fault is failed:
                     raise
                 contain(lib, session, fault, returned=outcome is not None, raised=failed is not None)
+                _let_go(lib, give_up, fault, args)
             if failed is not None:
                 raise failed
         finally:
@@ -174,6 +186,14 @@ def contain(
     faults.contain(f"{lib}.seam", fault)
     if replays and not raised:
         raise _refusal(lib, session, fault) from fault
+
+
+def _let_go(lib: str, give_up: GiveUp | None, fault: Exception, args: tuple[Any, ...]) -> None:
+    if give_up is not None:
+        try:
+            give_up(fault, *args)
+        except Exception as another:
+            faults.contain(f"{lib}.give_up", another)
 
 
 def _refusal(lib: str, session: BaseSession | None, fault: Exception) -> ReplayMismatchError:

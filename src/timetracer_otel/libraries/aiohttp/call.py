@@ -254,7 +254,7 @@ class Hop(Site):
         try:
             self._note_peer(connection)
         except Exception as fault:
-            self._give_up(fault)
+            self.give_up(fault)
         return connection
 
     def _note_peer(self, connection: Any) -> None:
@@ -272,9 +272,10 @@ class Hop(Site):
             if protocol is self._protocol and self._received is not None:
                 internals.tee_parser(protocol, self._received, self._method == "HEAD")
         except Exception as fault:
-            self._give_up(fault)
+            self.give_up(fault)
 
-    def _give_up(self, fault: Exception) -> None:
+    def give_up(self, fault: Exception) -> None:
+        """A fault struck beneath the call: what arrives for it may be noted only in part."""
         if self._received is not None:
             self._received.give_up(fault)
         else:

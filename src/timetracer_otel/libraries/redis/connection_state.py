@@ -20,6 +20,7 @@ __all__ = [
     "Unread",
     "begin_watch",
     "call_above",
+    "forget_state",
     "known_state",
     "state_of",
 ]
@@ -332,4 +333,10 @@ def known_state(connection: Any) -> ConnectionState | None:
     state: ConnectionState | None = connection.__dict__.get(_ATTRIBUTE)
     if state is not None and state.watch != _watch:
         state.forget()
+    return state
+
+
+def forget_state(connection: Any) -> ConnectionState | None:
+    """Take off a connection what is known of it; None where nothing is."""
+    state: ConnectionState | None = connection.__dict__.pop(_ATTRIBUTE, None)
     return state
