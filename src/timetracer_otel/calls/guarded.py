@@ -29,7 +29,7 @@ from timetracer_otel.current import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError, TimetracerError
 from timetracer_otel.session import BaseSession, ReplaySession
 
-__all__ = ["AppStep", "Begin", "Flow", "Step", "guarded", "guarded_async", "only", "raising"]
+__all__ = ["AppStep", "Begin", "Flow", "Step", "guarded", "guarded_async", "only", "raising", "refusal"]
 
 Step = Callable[[], Any]
 Flow = Generator[Step, Any, Any]
@@ -74,8 +74,8 @@ def guarded(
         original: The function that is replaced.
         begin: Makes the steps of a call.
         outside: Whether ``begin`` is asked without a session, too.
-        give_up: Told of a fault while recording, with the call's arguments. What is noted of the object that the call
-            is about, in more calls than this one, is from then on not to be relied upon.
+        give_up: Told of a fault, with the call's arguments. From then on, what is noted of the object that the call
+            is about, in more calls than this one, is not to be relied upon. In a replay, nobody may be left waiting.
     """
 
     def guarded_call(*args: Any, **kwargs: Any) -> Any:
@@ -85,8 +85,8 @@ def guarded(
             steps = begin(session, *args, **kwargs) if session is not None or outside else None
         except Exception as fault:
             steps = None
-            contain(lib, session, fault)
             _let_go(lib, give_up, fault, args)
+            contain(lib, session, fault)
         if steps is None:
             return original(*args, **kwargs)
         try:
@@ -107,8 +107,8 @@ def guarded(
             except Exception as fault:
                 if fault is failed:
                     raise
-                contain(lib, session, fault, returned=outcome is not None, raised=failed is not None)
                 _let_go(lib, give_up, fault, args)
+                contain(lib, session, fault, returned=outcome is not None, raised=failed is not None)
             if failed is not None:
                 raise failed
         finally:
@@ -131,8 +131,8 @@ def guarded_async(
             steps = begin(session, *args, **kwargs) if session is not None or outside else None
         except Exception as fault:
             steps = None
-            contain(lib, session, fault)
             _let_go(lib, give_up, fault, args)
+            contain(lib, session, fault)
         if steps is None:
             return await original(*args, **kwargs)
         try:
@@ -153,8 +153,8 @@ def guarded_async(
             except Exception as fault:
                 if fault is failed:
                     raise
-                contain(lib, session, fault, returned=outcome is not None, raised=failed is not None)
                 _let_go(lib, give_up, fault, args)
+                contain(lib, session, fault, returned=outcome is not None, raised=failed is not None)
             if failed is not None:
                 raise failed
         finally:
@@ -185,7 +185,7 @@ def contain(
         raise fault
     faults.contain(f"{lib}.seam", fault)
     if replays and not raised:
-        raise _refusal(lib, session, fault) from fault
+        raise refusal(lib, session, fault) from fault
 
 
 def _let_go(lib: str, give_up: GiveUp | None, fault: Exception, args: tuple[Any, ...]) -> None:
@@ -196,7 +196,8 @@ def _let_go(lib: str, give_up: GiveUp | None, fault: Exception, args: tuple[Any,
             faults.contain(f"{lib}.give_up", another)
 
 
-def _refusal(lib: str, session: BaseSession | None, fault: Exception) -> ReplayMismatchError:
+def refusal(lib: str, session: BaseSession | None, fault: Exception) -> ReplayMismatchError:
+    """The miss that says "a fault of ours", and where."""
     reason = f"a fault of ours in {_place(fault)}: {fault!r}"
     hint = f"report it, with the traceback in the log. Or name {lib} in live_plugins to call for real."
     try:

@@ -69,6 +69,7 @@ class Hop(Site):
         self.answer: Any = None
         self._silent_s: float | None = None
         self._taken = False
+        self._replaying: Any = None
 
     def through(self, session: BaseSession) -> Flow:
         """The steps of the call. In a replay, aiohttp gets its answer over a connection of ours."""
@@ -247,7 +248,8 @@ class Hop(Site):
         """The connector is asked for a connection."""
         if self.answer is not None:
             self._taken = True
-            return replay_connection(self.request, self.answer)
+            self._replaying = connection = replay_connection(self.request, self.answer)
+            return connection
         if self._silent_s is not None:
             return silent_connection(self.request, self._silent_s)
         connection = yield live
@@ -275,8 +277,12 @@ class Hop(Site):
             self.give_up(fault)
 
     def give_up(self, fault: Exception) -> None:
-        """A fault struck beneath the call: what arrives for it may be noted only in part."""
-        if self._received is not None:
+        """A fault struck beneath the call: what arrives for it may be noted only in part. In a replay, whoever waits
+        for an answer gets a miss.
+        """
+        if self._replaying is not None:
+            self._replaying.protocol.fail(fault)
+        elif self._received is not None:
             self._received.give_up(fault)
         else:
             faults.contain("aiohttp.connect", fault)

@@ -20,7 +20,7 @@ __all__ = [
     "Unread",
     "begin_watch",
     "call_above",
-    "forget_state",
+    "forget_recording",
     "known_state",
     "state_of",
 ]
@@ -336,7 +336,10 @@ def known_state(connection: Any) -> ConnectionState | None:
     return state
 
 
-def forget_state(connection: Any) -> ConnectionState | None:
-    """Take off a connection what is known of it; None where nothing is."""
-    state: ConnectionState | None = connection.__dict__.pop(_ATTRIBUTE, None)
+def forget_recording(connection: Any) -> ConnectionState | None:
+    """Take off a connection what is known of it; None where nothing is, or a replay plays it."""
+    state: ConnectionState | None = connection.__dict__.get(_ATTRIBUTE)
+    if state is None or state.replaying is not None:
+        return None
+    del connection.__dict__[_ATTRIBUTE]
     return state

@@ -27,7 +27,7 @@ from timetracer_otel.libraries.redis.connection_state import (
     ConnectionState,
     Listener,
     call_above,
-    forget_state,
+    forget_recording,
     known_state,
     state_of,
 )
@@ -276,7 +276,7 @@ def _listening(state: ConnectionState | None) -> Listener | None:
 
 def give_up(fault: Exception, connection: Any, *_: Any) -> None:
     """A fault struck in a seam of a connection: which reply belongs to which command is not known from then on."""
-    state = forget_state(connection)
+    state = forget_recording(connection)
     if state is not None:
         for listener in (*state.open, *filter(None, (state.stream,))):
             _contained(listener.faulted)
