@@ -12,6 +12,7 @@ import threading
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import CO_OPTIMIZED
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ _NESTED = {"<genexpr>", "<listcomp>", "<dictcomp>", "<setcomp>", "<lambda>", "<m
 GUARDS = frozenset(
     f"{file}:{name}"
     for file, names in {
-        "calls/guarded.py": "guarded.<locals>.guarded_call guarded_async.<locals>.guarded_await",
+        "calls/guarded.py": "guarded.<locals>.guarded_call guarded_async.<locals>.guarded_await _raise",
         "session/body_taps.py": "BodyTap.noting",
         "libraries/aiohttp/internals.py": "_TapTimer.__enter__ _TapTimer.__exit__ _TapTimer.assert_timeout _end "
         "_TeedParser.__getattr__ _TeedParser.feed_data _TeedReader.feed_eof _TeedReader.set_exception "
@@ -70,6 +71,7 @@ def ran() -> Iterator[dict[str, types.CodeType]]:
         if (
             event == "call"
             and code.co_filename.startswith(OURS)
+            and code.co_flags & CO_OPTIMIZED  # the code of a class has no function
             and code.co_name not in _NESTED
             and threading.current_thread().name != _WRITER
             and not _is_guard(code)

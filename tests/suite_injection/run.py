@@ -1,12 +1,13 @@
 """``python -m tests.suite_injection.run [WORKLOAD ...]``: break each function, and look whether the app notices.
 
 For each workload, the app runs bare, and recorded; then, in a fork for each function of ours that ran and each kind
-of fault, it runs recorded with that function broken. The app has to see what it saw bare, in time. Prints each
+of fault, it runs recorded with that function broken. The app has to see what it saw bare, in time. Then the same in a
+replay, with the servers stopped: each call of the app has to give what was recorded, or a miss, in time. Prints each
 function that lets a fault out, and how.
 
 ``known.txt`` lists the functions that are known to let faults out. A function that stands there and does so is no
-failure; one that does not stand there is, and so is one that stands there and no longer does so. The list shall
-become empty.
+failure; one that does not stand there is, and so is one that stands there and no longer does so. The list only gets
+shorter.
 """
 
 from __future__ import annotations
@@ -21,15 +22,20 @@ import sys
 import tempfile
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import partial
+from inspect import CO_COROUTINE
 from pathlib import Path
 from typing import Any
 
+from tests.examples import seeded
 from tests.servers.redis import RedisServer
 from tests.suite_injection import injector
 from tests.suite_injection.workloads import WORKLOADS, Servers
-from timetracer_otel import record
+from timetracer_otel import record, replay
+from timetracer_otel.exceptions import ReplayFailedError
 
 LOOPBACK = """
 import sys
@@ -39,6 +45,7 @@ with Loopback() as upstream:
     sys.stdin.read()
 """
 PATIENCE_S = 10.0
+_MISS = "ReplayMismatchError"
 KNOWN = Path(__file__).with_name("known.txt")
 
 
@@ -81,17 +88,36 @@ def recorded(name: str, servers: Servers, folder: Path, target: types.CodeType |
     work = WORKLOADS[name]
     with record(folder / f"{os.getpid()}.msgpack"):
         work(servers)
-        undo = injector.broken(target, fault) if target is not None else None
-        try:
-            seen = work(servers)
-        finally:
-            if undo is not None:
-                undo()
+        with _broken(target, fault):
+            return work(servers)
+
+
+def replayed(name: str, servers: Servers, path: Path, target: types.CodeType | None = None, fault: str = "") -> Any:
+    """What the app sees in a replay."""
+    seen = None
+    # The account names the calls that were refused.
+    with suppress(ReplayFailedError), replay(path), _broken(target, fault):
+        seen = WORKLOADS[name](servers)
     return seen
 
 
-def functions(name: str, servers: Servers, folder: Path) -> dict[str, types.CodeType]:
-    """The functions of ours that run in the app's thread."""
+@contextmanager
+def _broken(target: types.CodeType | None, fault: str) -> Iterator[None]:
+    mend = injector.broken(target, fault) if target is not None else None
+    try:
+        yield
+    finally:
+        if mend is not None:
+            mend()
+
+
+def _record(name: str, servers: Servers, path: Path) -> Any:
+    with record(path):
+        return WORKLOADS[name](servers)
+
+
+def functions_of_recording(name: str, servers: Servers, folder: Path) -> dict[str, types.CodeType]:
+    """The functions of ours that run in the app's threads while it is recorded."""
     work = WORKLOADS[name]
     with record(folder / "functions.msgpack"):
         work(servers)
@@ -100,65 +126,147 @@ def functions(name: str, servers: Servers, folder: Path) -> dict[str, types.Code
     return found
 
 
+def functions_of_replay(name: str, servers: Servers, path: Path) -> dict[str, types.CodeType]:
+    """The same for a replay."""
+    with suppress(ReplayFailedError), replay(path), injector.ran() as found:
+        WORKLOADS[name](servers)
+    return found
+
+
+@dataclass
+class Suite:
+    """Breaks functions, and keeps what was noticed.
+
+    Attributes:
+        servers: Where the workloads' servers are.
+        folder: A folder for cassettes.
+        faults: Kinds of faults.
+        only: What the names of functions have in them.
+        sample: How many faults of each workload are tried, of each mode; None for all.
+        noticed: Functions that let a fault out, as ``record httpx_sync place``.
+        tried: How many faults were injected.
+    """
+
+    servers: Servers
+    folder: Path
+    faults: Sequence[str]
+    only: str = ""
+    sample: int | None = None
+    noticed: dict[str, str] = field(default_factory=dict)
+    tried: int = 0
+
+    def record(self, name: str) -> None:
+        """Break what runs while a workload is recorded: the app has to see what it sees bare."""
+        bare = in_fork(partial(WORKLOADS[name], self.servers))
+        plain = in_fork(partial(recorded, name, self.servers, self.folder))
+        assert plain == bare, (bare, plain)
+        found = functions_of_recording(name, self.servers, self.folder)
+        for place, code, fault in self._each("record", name, found):
+            seen = in_fork(partial(recorded, name, self.servers, self.folder, code, fault))
+            if seen != bare:
+                self._note(f"record {name} {place}", fault, _difference(bare, seen))
+
+    def keep(self, name: str) -> Any:
+        """Record a workload for `replay`."""
+        return in_fork(partial(_record, name, self.servers, self.folder / f"{name}.msgpack"))
+
+    def replay(self, name: str, kept: Any) -> None:
+        """Break what runs while a workload is replayed: the app has to see what was recorded, or a miss."""
+        path = self.folder / f"{name}.msgpack"
+        plain = in_fork(partial(replayed, name, self.servers, path))
+        # Secrets are replaced in what was recorded.
+        assert len(plain) == len(kept), (kept, plain)
+        assert not any(_MISS in line for line in plain), (kept, plain)
+        found = functions_of_replay(name, self.servers, path)
+        for place, code, fault in self._each("replay", name, found):
+            seen = in_fork(partial(replayed, name, self.servers, path, code, fault))
+            if not isinstance(seen, list):
+                self._note(f"replay {name} {place}", fault, str(seen))
+                continue
+            lines = [line if line == was else _MISS in line for was, line in zip(plain, seen, strict=True)]
+            if False in lines:
+                self._note(f"replay {name} {place}", fault, _difference(plain, seen, lines.index(False)))
+
+    def _each(
+        self, mode: str, name: str, found: dict[str, types.CodeType]
+    ) -> Iterator[tuple[str, types.CodeType, str]]:
+        tries = [
+            (place, code, fault)
+            for place, code in found.items()
+            for fault in self.faults
+            if self.only in place and (fault != "never" or code.co_flags & CO_COROUTINE)
+        ]
+        if self.sample is not None:
+            tries = seeded("faults of ours", mode, name).sample(tries, min(self.sample, len(tries)))
+        print(f"{mode} {name}: {len(found)} functions, {len(tries)} faults", flush=True)
+        self.tried += len(tries)
+        yield from tries
+
+    def _note(self, what: str, fault: str, seen: str) -> None:
+        self.noticed.setdefault(what, f"{fault}: {seen}")
+        print(f"  {what} {fault}: {seen}", flush=True)
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Servers]:
+    """The servers of the workloads."""
+    upstream = subprocess.Popen(
+        [sys.executable, "-c", LOOPBACK],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert upstream.stdout is not None
+        url = upstream.stdout.readline().strip()
+        with RedisServer(folder) as redis:
+            yield Servers(url, "http://127.0.0.1:1", redis.url, str(folder))
+    finally:
+        upstream.kill()
+        upstream.wait()
+
+
 def main() -> int:
     """Try all; gives the exit code."""
     parser = argparse.ArgumentParser()
     parser.add_argument("workloads", nargs="*", default=list(WORKLOADS))
-    parser.add_argument("--faults", nargs="*", default=["RuntimeError", "never"])
-    parser.add_argument("--only", default="")
-    parser.add_argument("--write", action="store_true", help="write the list of what is known")
+    parser.add_argument("--faults", nargs="*", default=list(injector.FAULTS))
+    parser.add_argument("--modes", nargs="*", default=["record", "replay"])
+    parser.add_argument("--only", default="", help="functions with this in their names")
+    parser.add_argument("--sample", type=int, help="so many faults of a workload, drawn by TEST_SEED")
     options = parser.parse_args()
-    tried = 0
-    known = set(KNOWN.read_text("utf-8").splitlines()) if KNOWN.exists() else set()
-    expected = {line for line in known if line.split()[0] in options.workloads and options.only in line}
-    noticed: set[str] = set()
-    with tempfile.TemporaryDirectory() as kept:
-        folder = Path(kept)
-        upstream = subprocess.Popen(
-            [sys.executable, "-c", LOOPBACK],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        assert upstream.stdout is not None
-        url = upstream.stdout.readline().strip()
-        with RedisServer(folder) as redis:
-            servers = Servers(url, "http://127.0.0.1:1", redis.url, str(folder))
-            for name in options.workloads:
-                bare = in_fork(partial(WORKLOADS[name], servers))
-                plain = in_fork(partial(recorded, name, servers, folder))
-                assert plain == bare, (bare, plain)
-                found = functions(name, servers, folder)
-                print(f"{name}: {len(found)} functions", flush=True)
-                for place, code in found.items():
-                    if options.only not in place:
-                        continue
-                    for fault in options.faults:
-                        if fault == "never" and not code.co_flags & 0x80:
-                            continue
-                        tried += 1
-                        seen = in_fork(partial(recorded, name, servers, folder, code, fault))
-                        if seen != bare:
-                            noticed.add(f"{name} {place}")
-                            known_or_not = "" if f"{name} {place}" in expected else "new: "
-                            print(f"  {known_or_not}{place} {fault}: {_difference(bare, seen)}", flush=True)
-        upstream.kill()
-    if options.write:
-        KNOWN.write_text("".join(f"{line}\n" for line in sorted(known - expected | noticed)), "utf-8")
-    mended = sorted(expected - noticed)
-    new = noticed - expected
-    print(f"{len(noticed)} functions let some of {tried} faults out; {len(new)} are not known to do so")
-    if mended:
-        print(f"no longer, and to be struck from {KNOWN.name}:", *mended, sep="\n  ")
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        with running(folder) as servers:
+            suite = Suite(servers, folder, options.faults, options.only, options.sample)
+            for name in options.workloads if "record" in options.modes else ():
+                suite.record(name)
+            kept = {name: suite.keep(name) for name in options.workloads if "replay" in options.modes}
+        # The servers are stopped: what goes out for real in a replay fails.
+        for name, seen in kept.items():
+            suite.replay(name, seen)
+    known = set(KNOWN.read_text("utf-8").splitlines())
+    expected = {
+        line
+        for line in known
+        if line.split()[0] in options.modes and line.split()[1] in options.workloads and options.only in line
+    }
+    new = sorted(suite.noticed.keys() - known)
+    mended = sorted(expected - suite.noticed.keys()) if options.sample is None else []
+    print(f"{len(suite.noticed)} functions let some of {suite.tried} faults out; {len(new)} are not known to do so")
+    for title, lines in (("not known", new), (f"no longer, and to be struck from {KNOWN.name}", mended)):
+        if lines:
+            print(f"{title}:", *lines, sep="\n  ")
     return 1 if new or mended else 0
 
 
-def _difference(bare: list[str], seen: Any) -> str:
+def _difference(before: list[str], seen: Any, index: int | None = None) -> str:
     if not isinstance(seen, list):
         return str(seen)
-    found = [f"{was[:60]} -> {now[:90]}" for was, now in zip(bare, seen, strict=False) if was != now]
-    return f"{len(found)} of {len(bare)}: {found[0]}"
+    differing = [place for place, (was, now) in enumerate(zip(before, seen, strict=False)) if was != now]
+    first = differing[0] if index is None else index
+    return f"{len(differing)} of {len(before)}: {before[first][:60]} -> {seen[first][:90]}"
 
 
 if __name__ == "__main__":

@@ -19,17 +19,17 @@ from opentelemetry.trace import SpanKind
 
 from timetracer_otel.base.otel_context import has_real_provider
 from timetracer_otel.base.patching import Function, Patch
-from timetracer_otel.calls.flow import Recording, Site, Step, flow, run, run_async
+from timetracer_otel.calls.flow import Recording, Site, flow
+from timetracer_otel.calls.guarded import AppStep, Flow, Step, guarded, guarded_async
 from timetracer_otel.calls.library import LibraryPlugin
 from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.calls.registry import register
 from timetracer_otel.calls.relied_upon import missing_names
 from timetracer_otel.cassette import rebuild_error
 from timetracer_otel.constants import EventType
-from timetracer_otel.current import get_current_session
 from timetracer_otel.exceptions import ConfigurationError
 from timetracer_otel.redact.forms import CallForm
-from timetracer_otel.session import ReplaySession, TraceSession
+from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, EventResult, RecordedError
 
 __all__ = ["function_plugin"]
@@ -146,10 +146,8 @@ class _FunctionCall(Site):
         self._arguments = (args, kwargs)
         self._call: Call | None = None
         self._reply: Any = None
-        self._live = live
-
-    def live(self) -> Any:
-        return self._live()
+        self.live: Any = live
+        self.lend = partial(facts.call_above.lend, True)
 
     def observe(self, session: TraceSession) -> None:
         self._call = self.call()
@@ -202,35 +200,21 @@ def _replacement(facts: _Facts, method: str, skip: int, original: Function) -> F
 
 
 def _calling(facts: _Facts, method: str, skip: int, original: Function) -> Function:
-    if inspect.iscoroutinefunction(original):
+    is_async = inspect.iscoroutinefunction(original)
+    call = _AsyncFunctionCall if is_async else _FunctionCall
 
-        async def awaited(*args: Any, **kwargs: Any) -> Any:
-            session = get_current_session()
-            if session is None or facts.call_above.get():
-                return await original(*args, **kwargs)
+    def begin(session: BaseSession, *args: Any, **kwargs: Any) -> Flow | None:
+        if facts.call_above.get():
+            return None
+        live = AppStep(original, *args, **kwargs)
+        return _in_span(facts, method, call(facts, method, live, args[skip:], kwargs), session)
 
-            async def live() -> Any:
-                with facts.call_above.making(True):
-                    return await original(*args, **kwargs)
+    return (guarded_async if is_async else guarded)(facts.name, original, begin)
 
-            with _span(facts, method):
-                return await run_async(flow(_AsyncFunctionCall(facts, method, live, args[skip:], kwargs), session))
 
-        return awaited
-
-    def called(*args: Any, **kwargs: Any) -> Any:
-        session = get_current_session()
-        if session is None or facts.call_above.get():
-            return original(*args, **kwargs)
-
-        def live() -> Any:
-            with facts.call_above.making(True):
-                return original(*args, **kwargs)
-
-        with _span(facts, method):
-            return run(flow(_FunctionCall(facts, method, live, args[skip:], kwargs), session))
-
-    return called
+def _in_span(facts: _Facts, method: str, call: _FunctionCall, session: BaseSession) -> Flow:
+    with _span(facts, method):
+        return (yield from flow(call, session))
 
 
 def _kept(value: Any) -> Any:

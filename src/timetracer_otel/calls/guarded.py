@@ -29,13 +29,15 @@ from timetracer_otel.current import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError, TimetracerError
 from timetracer_otel.session import BaseSession, ReplaySession
 
-__all__ = ["AppStep", "Begin", "Flow", "Step", "guarded", "guarded_async", "only", "raising"]
+__all__ = ["AppStep", "Begin", "Flow", "Step", "guarded", "guarded_async", "only", "raising", "refusal"]
 
 Step = Callable[[], Any]
 Flow = Generator[Step, Any, Any]
 Begin = Callable[..., "Flow | None"]
 """Makes the steps of one call from the current session and the arguments; None where there is nothing for us to do.
 It runs under the guard, and makes the library's call by an `AppStep` only."""
+GiveUp = Callable[..., Any]
+"""Gets the fault, and the positional arguments of the call."""
 
 
 class AppStep(partial[Any]):
@@ -62,7 +64,9 @@ def _raise(error: BaseException) -> NoReturn:
     raise error
 
 
-def guarded(lib: str, original: Function, begin: Begin, *, outside: bool = False) -> Function:
+def guarded(
+    lib: str, original: Function, begin: Begin, *, outside: bool = False, give_up: GiveUp | None = None
+) -> Function:
     """The replacement of a function.
 
     Args:
@@ -70,6 +74,8 @@ def guarded(lib: str, original: Function, begin: Begin, *, outside: bool = False
         original: The function that is replaced.
         begin: Makes the steps of a call.
         outside: Whether ``begin`` is asked without a session, too.
+        give_up: Told of a fault, with the call's arguments. From then on, what is noted of the object that the call
+            is about, in more calls than this one, is not to be relied upon. In a replay, nobody may be left waiting.
     """
 
     def guarded_call(*args: Any, **kwargs: Any) -> Any:
@@ -79,6 +85,7 @@ def guarded(lib: str, original: Function, begin: Begin, *, outside: bool = False
             steps = begin(session, *args, **kwargs) if session is not None or outside else None
         except Exception as fault:
             steps = None
+            _let_go(lib, give_up, fault, args)
             contain(lib, session, fault)
         if steps is None:
             return original(*args, **kwargs)
@@ -100,6 +107,7 @@ def guarded(lib: str, original: Function, begin: Begin, *, outside: bool = False
             except Exception as fault:
                 if fault is failed:
                     raise
+                _let_go(lib, give_up, fault, args)
                 contain(lib, session, fault, returned=outcome is not None, raised=failed is not None)
             if failed is not None:
                 raise failed
@@ -111,7 +119,9 @@ def guarded(lib: str, original: Function, begin: Begin, *, outside: bool = False
     return guarded_call
 
 
-def guarded_async(lib: str, original: Function, begin: Begin, *, outside: bool = False) -> Function:
+def guarded_async(
+    lib: str, original: Function, begin: Begin, *, outside: bool = False, give_up: GiveUp | None = None
+) -> Function:
     """The same for a coroutine function: steps are awaited."""
 
     async def guarded_await(*args: Any, **kwargs: Any) -> Any:
@@ -121,6 +131,7 @@ def guarded_async(lib: str, original: Function, begin: Begin, *, outside: bool =
             steps = begin(session, *args, **kwargs) if session is not None or outside else None
         except Exception as fault:
             steps = None
+            _let_go(lib, give_up, fault, args)
             contain(lib, session, fault)
         if steps is None:
             return await original(*args, **kwargs)
@@ -142,6 +153,7 @@ def guarded_async(lib: str, original: Function, begin: Begin, *, outside: bool =
             except Exception as fault:
                 if fault is failed:
                     raise
+                _let_go(lib, give_up, fault, args)
                 contain(lib, session, fault, returned=outcome is not None, raised=failed is not None)
             if failed is not None:
                 raise failed
@@ -173,10 +185,19 @@ def contain(
         raise fault
     faults.contain(f"{lib}.seam", fault)
     if replays and not raised:
-        raise _refusal(lib, session, fault) from fault
+        raise refusal(lib, session, fault) from fault
 
 
-def _refusal(lib: str, session: BaseSession | None, fault: Exception) -> ReplayMismatchError:
+def _let_go(lib: str, give_up: GiveUp | None, fault: Exception, args: tuple[Any, ...]) -> None:
+    if give_up is not None:
+        try:
+            give_up(fault, *args)
+        except Exception as another:
+            faults.contain(f"{lib}.give_up", another)
+
+
+def refusal(lib: str, session: BaseSession | None, fault: Exception) -> ReplayMismatchError:
+    """The miss that says "a fault of ours", and where."""
     reason = f"a fault of ours in {_place(fault)}: {fault!r}"
     hint = f"report it, with the traceback in the log. Or name {lib} in live_plugins to call for real."
     try:

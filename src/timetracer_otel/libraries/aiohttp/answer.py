@@ -20,6 +20,7 @@ from aiohttp.helpers import set_exception, set_result
 from aiohttp.http_writer import StreamWriter
 from aiohttp.payload import Payload
 
+from timetracer_otel.calls.guarded import refusal
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.aiohttp.internals import body_attribute, plain_name, proxy_request
@@ -280,17 +281,40 @@ class _ReplayHandler(_PeerlessHandler):
 
     def set_response_params(self, **params: Any) -> None:
         super().set_response_params(**params)
+        self._noting(self._plan)
+
+    def _plan(self) -> None:
         may_send = 100 in self._answer.informational
         if self._asks_first and may_send:
-            self._loop.call_soon(self._loop.call_soon, self._inform)
+            self._loop.call_soon(self._soon, self._inform)
         elif self._answer.at_once or self._asks_first:
             # The task that writes the body had begun.
-            self._loop.call_soon(self._loop.call_soon, self._begin)
+            self._loop.call_soon(self._soon, self._begin)
 
     def start_timeout(self) -> None:
         # The request is sent. The task that wrote it ends before an answer can come.
         self._is_sent.set()
-        self._loop.call_soon(self._begin)
+        self._soon(self._begin)
+
+    # The loop calls what makes the answer come. A fault of ours would end there, in the log of the loop, and leave
+    # the app waiting. So it becomes a miss, which the app's reading gets.
+
+    def _soon(self, function: Callable[..., Any], *args: Any) -> None:
+        self._loop.call_soon(self._noting, function, *args)
+
+    def _noting(self, function: Callable[..., Any], *args: Any) -> None:
+        try:
+            function(*args)
+        except Exception as fault:
+            self.fail(fault)
+
+    def fail(self, fault: Exception) -> None:
+        """Let whoever waits for the answer have a miss that says "a fault of ours"."""
+        self._to_come.clear()
+        error = refusal("aiohttp", self._answer.recorded.session, fault)
+        self.set_exception(error)
+        if self._payload is not None and self._payload.exception() is None:
+            StreamReader.set_exception(self._payload, error)
 
     def advance(self, reader: Any) -> None:
         """The app is about to read: what had arrived by then arrives now."""
@@ -374,7 +398,7 @@ class _ReplayHandler(_PeerlessHandler):
         elif answer.recorded.timed:
             self._schedule()
         else:
-            self._loop.call_soon(self.advance, reader)
+            self._soon(self.advance, reader)
 
     def _inform(self) -> None:
         statuses, self._informational = self._informational, ()
@@ -385,7 +409,9 @@ class _ReplayHandler(_PeerlessHandler):
         if not self._to_come:
             return
         wait_s = next(self._waits, None)
-        self._loop.call_later(self._answer.recorded.last_wait_s() if wait_s is None else wait_s, self._tick)
+        self._loop.call_later(
+            self._answer.recorded.last_wait_s() if wait_s is None else wait_s, self._noting, self._tick
+        )
 
     def _tick(self) -> None:
         if self._to_come and self.transport is not None and not self.transport.is_closing():

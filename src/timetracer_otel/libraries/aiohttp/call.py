@@ -69,6 +69,7 @@ class Hop(Site):
         self.answer: Any = None
         self._silent_s: float | None = None
         self._taken = False
+        self._replaying: Any = None
 
     def through(self, session: BaseSession) -> Flow:
         """The steps of the call. In a replay, aiohttp gets its answer over a connection of ours."""
@@ -247,14 +248,15 @@ class Hop(Site):
         """The connector is asked for a connection."""
         if self.answer is not None:
             self._taken = True
-            return replay_connection(self.request, self.answer)
+            self._replaying = connection = replay_connection(self.request, self.answer)
+            return connection
         if self._silent_s is not None:
             return silent_connection(self.request, self._silent_s)
         connection = yield live
         try:
             self._note_peer(connection)
         except Exception as fault:
-            self._give_up(fault)
+            self.give_up(fault)
         return connection
 
     def _note_peer(self, connection: Any) -> None:
@@ -272,10 +274,15 @@ class Hop(Site):
             if protocol is self._protocol and self._received is not None:
                 internals.tee_parser(protocol, self._received, self._method == "HEAD")
         except Exception as fault:
-            self._give_up(fault)
+            self.give_up(fault)
 
-    def _give_up(self, fault: Exception) -> None:
-        if self._received is not None:
+    def give_up(self, fault: Exception) -> None:
+        """A fault struck beneath the call: what arrives for it may be noted only in part. In a replay, whoever waits
+        for an answer gets a miss.
+        """
+        if self._replaying is not None:
+            self._replaying.protocol.fail(fault)
+        elif self._received is not None:
             self._received.give_up(fault)
         else:
             faults.contain("aiohttp.connect", fault)

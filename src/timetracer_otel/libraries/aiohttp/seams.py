@@ -63,14 +63,14 @@ def patches(module: ModuleType) -> list[Patch]:
                 return None
             return hop.connect(AppStep(original, self, req, *arguments, **keywords))
 
-        return guarded_async(LIB, original, begin, outside=True)
+        return guarded_async(LIB, original, begin, outside=True, give_up=_give_up)
 
     def parser_seam(original: Function) -> Function:
         def begin(_: Any, self: Any, **params: Any) -> Flow | None:
             hop = call_above.get()
             return hop.parser_made(self, AppStep(original, self, **params)) if hop is not None else None
 
-        return guarded(LIB, original, begin, outside=True)
+        return guarded(LIB, original, begin, outside=True, give_up=_give_up)
 
     def write_seam(original: Function) -> Function:
         write_bytes[:] = [original]
@@ -81,7 +81,7 @@ def patches(module: ModuleType) -> list[Patch]:
                 return None
             return hop.write(writer, *arguments, **keywords)
 
-        return guarded_async(LIB, original, begin, outside=True)
+        return guarded_async(LIB, original, begin, outside=True, give_up=_give_up)
 
     return [
         KeptPatch(module.ClientSession, "_request", request_seam),
@@ -89,3 +89,10 @@ def patches(module: ModuleType) -> list[Patch]:
         Patch(ResponseHandler, "set_response_params", parser_seam),
         Patch(module.ClientRequest, "write_bytes", write_seam),
     ]
+
+
+def _give_up(fault: Exception, *_: Any) -> None:
+    """A fault struck beneath a call: what arrives for it may be noted only in part."""
+    hop = call_above.get()
+    if hop is not None:
+        hop.give_up(fault)

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from timetracer_otel.calls.flow import Flow, Step, flow
+from timetracer_otel.calls.flow import flow
+from timetracer_otel.calls.guarded import Flow, Step, raising
 from timetracer_otel.libraries.redis.call import new_round_trip
 from timetracer_otel.libraries.redis.commands import Command, has_span
 from timetracer_otel.libraries.redis.connection_state import ConnectionState, Played, Unread, call_above, state_of
@@ -155,7 +156,7 @@ def read_replayed(
     if played is not None and not state.replies:
         if not (yield from await_message(manner, state, played, timeout_s)):
             return None
-        return _take(played, plain)
+        return (yield from _take(played, plain))
     if not state.replies:
         raise nothing_sent(connection)
     answer = state.replies.popleft()
@@ -168,7 +169,7 @@ def read_replayed(
     error = answers.rebuilt(reply)
     if not is_reply(error):
         state.end()
-    raise error
+    yield raising(error)
 
 
 def await_message(manner: Manner, state: ConnectionState, played: Played, timeout_s: float | None) -> Flow:
@@ -216,11 +217,11 @@ def _why_no_message(played: Played, step: Any) -> str:
     return "no more messages were recorded"
 
 
-def _take(played: Played, plain: bool) -> Any:
+def _take(played: Played, plain: bool) -> Flow:
     step = played.upcoming()
     assert step is not None
     played.advance()
     _, kind, value = step
     if kind == "error" or type(value) is RecordedError:
-        raise played.answers.rebuilt(value)
+        yield raising(played.answers.rebuilt(value))
     return played.answers.restored(value, plain)

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from timetracer_otel.calls.flow import CANCEL_GRACE_S, FAULT, Flow, Recording, Site, rebuilt
+from timetracer_otel.calls.flow import CANCEL_GRACE_S, FAULT, Recording, Site, rebuilt
+from timetracer_otel.calls.guarded import Flow
 from timetracer_otel.constants import CapturePolicy, EventType
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.libraries.redis.commands import Command, expects_stream, method_of, mutes
@@ -79,7 +80,7 @@ class RoundTrip(Site):
         self._state = state
         self._commands = commands
         self._url = url
-        self._live: Any = live
+        self.live: Any = live
         self._wait = wait
         self.clustered = clustered
         self.is_fact = False
@@ -103,10 +104,6 @@ class RoundTrip(Site):
         self._decoding = decoding_of(connection)
 
     # What flow asks
-
-    def live(self) -> Any:
-        """Send the commands."""
-        return self._live()
 
     def pause(self, seconds: float) -> Any:
         """Wait, in the way of this connection."""
@@ -163,7 +160,7 @@ class RoundTrip(Site):
 
     def forget_connection(self) -> None:
         """A connection is not kept alive by what was recorded of it."""
-        self._connection = self._live = None
+        self._connection = self.live = None
 
     def result(self, recording: Recording) -> EventResult:
         """The replies so far, or the messages of a subscription."""

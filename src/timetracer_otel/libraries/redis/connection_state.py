@@ -20,6 +20,7 @@ __all__ = [
     "Unread",
     "begin_watch",
     "call_above",
+    "forget_recording",
     "known_state",
     "state_of",
 ]
@@ -332,4 +333,13 @@ def known_state(connection: Any) -> ConnectionState | None:
     state: ConnectionState | None = connection.__dict__.get(_ATTRIBUTE)
     if state is not None and state.watch != _watch:
         state.forget()
+    return state
+
+
+def forget_recording(connection: Any) -> ConnectionState | None:
+    """Take off a connection what is known of it; None where nothing is, or a replay plays it."""
+    state: ConnectionState | None = connection.__dict__.get(_ATTRIBUTE)
+    if state is None or state.replaying is not None:
+        return None
+    del connection.__dict__[_ATTRIBUTE]
     return state

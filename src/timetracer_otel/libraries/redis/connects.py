@@ -14,7 +14,8 @@ from typing import Any
 
 from timetracer_otel.base import faults
 from timetracer_otel.calls import hooks
-from timetracer_otel.calls.flow import Flow, Recording, Step, answer, cancelled_within_s
+from timetracer_otel.calls.flow import Recording, answer, cancelled_within_s
+from timetracer_otel.calls.guarded import Flow, Step
 from timetracer_otel.libraries.redis.call import LIB, RoundTrip
 from timetracer_otel.libraries.redis.commands import Command, has_span, is_subscription
 from timetracer_otel.libraries.redis.connection_state import ConnectionState, call_above

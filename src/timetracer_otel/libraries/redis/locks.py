@@ -10,20 +10,20 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from timetracer_otel.calls.flow import replays
-from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.redis.call import LIB
 from timetracer_otel.libraries.redis.commands import text
 from timetracer_otel.libraries.redis.internals import lock_name, token_of
 from timetracer_otel.libraries.redis.session_state import session_state
-from timetracer_otel.session import ReplaySession
+from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.types import DependencyEvent
 
 __all__ = ["with_recorded_token"]
 
 
-def with_recorded_token(acquire: Any, lock: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+def with_recorded_token(
+    session: BaseSession, acquire: Any, lock: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[str, Any]:
     """The arguments for ``Lock.acquire``: in a replay with the token that this acquisition had, if none is given."""
-    session = get_current_session()
     if not replays(LIB, session) or token_of(acquire, lock, args, kwargs) is not None:
         return kwargs
     assert isinstance(session, ReplaySession)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from types import ModuleType
 from typing import Any
 
 from timetracer_otel.base.patching import Function, Patch
-from timetracer_otel.calls.flow import Flow, run, run_async
-from timetracer_otel.current import get_current_session
+from timetracer_otel.calls.guarded import AppStep, Begin, Flow, guarded, guarded_async, only
 from timetracer_otel.libraries.redis import steps
 from timetracer_otel.libraries.redis.answer import Manner
-from timetracer_otel.libraries.redis.call import pause, pause_async
+from timetracer_otel.libraries.redis.call import LIB, pause, pause_async
 from timetracer_otel.libraries.redis.connection_state import begin_watch
 from timetracer_otel.libraries.redis.internals import (
     Place,
@@ -24,10 +23,9 @@ from timetracer_otel.libraries.redis.internals import (
 )
 from timetracer_otel.libraries.redis.locks import with_recorded_token
 from timetracer_otel.libraries.redis.operation import Operation, operation_above
+from timetracer_otel.session import BaseSession
 
 __all__ = ["patches"]
-
-Steps = Callable[..., Flow]
 
 
 def _run_callbacks(connection: Any) -> None:
@@ -56,125 +54,98 @@ def patches(module: ModuleType) -> list[Any]:
     ]
 
 
+def _replacement(place: Place, original: Function, begin: Begin) -> Function:
+    make = guarded_async if place.asynchronous else guarded
+    return make(LIB, original, begin, outside=True, give_up=steps.give_up)
+
+
 def _connect(place: Place, original: Function) -> Function:
-    return _stepped(place, original, lambda manner, self, live, args, kwargs: steps.connect(manner, self, live))
+    def begin(session: BaseSession | None, self: Any, *args: Any, **kwargs: Any) -> Flow | None:
+        if is_in_process(self) or steps.is_idle(session, "connect", self):
+            return None
+        return steps.connect(session, _manner(place), self, AppStep(original, self, *args, **kwargs))
+
+    return _replacement(place, original, begin)
 
 
 def _send(place: Place, original: Function) -> Function:
-    def steps_of(manner: Manner, self: Any, live: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flow:
+    def begin(session: BaseSession | None, self: Any, *args: Any, **kwargs: Any) -> Flow | None:
+        # What is sent is looked at outside sessions, too: a cluster client asks for the facts of its cluster only
+        # once.
+        if is_in_process(self):
+            return None
         if place.packs:
             packed = self.pack_command(*args)
         else:
             packed = args[0] if args else kwargs["command"]
             if not isinstance(packed, (bytes, str, list)):
                 # A generator can be read once only.
-                packed = list(packed)
-                args, kwargs = (packed, *args[1:]), {k: v for k, v in kwargs.items() if k != "command"}
-                live = partial(original, self, *args, **kwargs)
-        return steps.send(manner, self, packed, live)
+                others = {name: value for name, value in kwargs.items() if name != "command"}
+                return only(AppStep(_send_listed, getattr(self, place.name), packed, *args[1:], **others))
+        return steps.send(session, _manner(place), self, packed, AppStep(original, self, *args, **kwargs))
 
-    return _stepped(place, original, steps_of)
+    return _replacement(place, original, begin)
+
+
+def _send_listed(send: Function, commands: Iterable[Any], *args: Any, **kwargs: Any) -> Any:
+    """Send commands that can be read once only: the app's own step, since reading them may raise."""
+    return send(list(commands), *args, **kwargs)
 
 
 def _read(place: Place, original: Function) -> Function:
-    def steps_of(manner: Manner, self: Any, live: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flow:
+    def begin(session: BaseSession | None, self: Any, *args: Any, **kwargs: Any) -> Flow | None:
+        if is_in_process(self) or steps.is_idle(session, "read", self):
+            return None
         plain = bool(args[0] if args else kwargs.get("disable_decoding", False))
         timeout = args[1] if len(args) > 1 else kwargs.get("timeout")
         finite = isinstance(timeout, (int, float)) and timeout != float("inf")
-        return steps.read(manner, self, live, plain, timeout if finite else None)
+        live = AppStep(original, self, *args, **kwargs)
+        return steps.read(session, _manner(place), self, live, plain, timeout if finite else None)
 
-    return _stepped(place, original, steps_of)
+    return _replacement(place, original, begin)
 
 
 def _poll(place: Place, original: Function) -> Function:
-    def steps_of(manner: Manner, self: Any, live: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flow:
+    def begin(session: BaseSession | None, self: Any, *args: Any, **kwargs: Any) -> Flow | None:
+        if is_in_process(self) or steps.is_idle(session, "poll", self):
+            return None
         timeout = args[0] if args else kwargs.get("timeout")
+        live = AppStep(original, self, *args, **kwargs)
         # Asyncio clients look only before they send; what they tell the app comes from reading with a timeout.
-        return steps.poll(manner, self, live, timeout or 0.0, notes=not place.asynchronous)
+        return steps.poll(session, _manner(place), self, live, timeout or 0.0, notes=not place.asynchronous)
 
-    return _stepped(place, original, steps_of)
+    return _replacement(place, original, begin)
 
 
 def _disconnect(place: Place, original: Function) -> Function:
-    if place.asynchronous:
-
-        async def disconnect_async(self: Any, *args: Any, **kwargs: Any) -> Any:
-            steps.disconnected(self)
-            return await original(self, *args, **kwargs)
-
-        return disconnect_async
-
-    def disconnect(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def begin(_: Any, self: Any, *args: Any, **kwargs: Any) -> None:
         steps.disconnected(self)
-        return original(self, *args, **kwargs)
 
-    return disconnect
+    return _replacement(place, original, begin)
 
 
-def _stepped(place: Place, original: Function, steps_of: Steps) -> Function:
-    """The replacement of a function whose steps are made from its arguments."""
-    # What is sent is looked at outside sessions, too: a cluster client asks for the facts of its cluster only once.
-    may_be_idle = place.kind != "send"
-    if place.asynchronous:
-
-        async def replaced_async(self: Any, *args: Any, **kwargs: Any) -> Any:
-            if is_in_process(self) or (may_be_idle and steps.is_idle(place.kind, self)):
-                return await original(self, *args, **kwargs)
-            return await run_async(steps_of(_ASYNC, self, partial(original, self, *args, **kwargs), args, kwargs))
-
-        return replaced_async
-
-    def replaced(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if is_in_process(self) or (may_be_idle and steps.is_idle(place.kind, self)):
-            return original(self, *args, **kwargs)
-        return run(steps_of(_SYNC, self, partial(original, self, *args, **kwargs), args, kwargs))
-
-    return replaced
+def _manner(place: Place) -> Manner:
+    return _ASYNC if place.asynchronous else _SYNC
 
 
 def _operation(place: Place, original: Function) -> Function:
     """The replacement of a client's method: what it is about to send is known while it waits for a connection."""
     describe = place.describe
     assert describe is not None
-    if place.asynchronous:
 
-        async def operate_async(self: Any, *args: Any, **kwargs: Any) -> Any:
-            if get_current_session() is None:
-                return await original(self, *args, **kwargs)
-            before = operation_above.get()
-            operation_above.set(Operation(describe, self, args, place.clustered))
-            try:
-                return await original(self, *args, **kwargs)
-            finally:
-                operation_above.set(before)
+    def begin(session: BaseSession, self: Any, *args: Any, **kwargs: Any) -> Flow:
+        operation = Operation(describe, self, args, place.clustered)
+        return operation_above.around(operation, AppStep(original, self, *args, **kwargs))
 
-        return operate_async
-
-    def operate(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if get_current_session() is None:
-            return original(self, *args, **kwargs)
-        before = operation_above.get()
-        operation_above.set(Operation(describe, self, args, place.clustered))
-        try:
-            return original(self, *args, **kwargs)
-        finally:
-            operation_above.set(before)
-
-    return operate
+    return (guarded_async if place.asynchronous else guarded)(LIB, original, begin)
 
 
 def _lock(place: Place, original: Function) -> Function:
-    if place.asynchronous:
+    def begin(session: BaseSession, self: Any, *args: Any, **kwargs: Any) -> Flow | None:
+        given = with_recorded_token(session, original, self, args, kwargs)
+        return None if given is kwargs else only(AppStep(original, self, *args, **given))
 
-        async def acquire_async(self: Any, *args: Any, **kwargs: Any) -> Any:
-            return await original(self, *args, **with_recorded_token(original, self, args, kwargs))
-
-        return acquire_async
-
-    def acquire(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return original(self, *args, **with_recorded_token(original, self, args, kwargs))
-
-    return acquire
+    return (guarded_async if place.asynchronous else guarded)(LIB, original, begin)
 
 
 _WRAPS: dict[str, Callable[[Place, Function], Function]] = {

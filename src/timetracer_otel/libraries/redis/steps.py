@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any
 
 from timetracer_otel.base import faults
-from timetracer_otel.calls.flow import Flow, Step, flow, records, replays
-from timetracer_otel.current import get_current_session
+from timetracer_otel.calls.flow import flow, records, replays
+from timetracer_otel.calls.guarded import Flow, Step
 from timetracer_otel.libraries.redis.answer import (
     HEALTH_CHECKS,
     Manner,
@@ -27,6 +27,7 @@ from timetracer_otel.libraries.redis.connection_state import (
     ConnectionState,
     Listener,
     call_above,
+    forget_recording,
     known_state,
     state_of,
 )
@@ -35,27 +36,27 @@ from timetracer_otel.libraries.redis.internals import connect_callbacks, is_open
 from timetracer_otel.libraries.redis.topology import add_facts, asks_for_facts, is_question, remember
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
-__all__ = ["Manner", "connect", "disconnected", "is_idle", "poll", "read", "send"]
+__all__ = ["Manner", "connect", "disconnected", "give_up", "is_idle", "poll", "read", "send"]
 
 
-def is_idle(kind: str, connection: Any) -> bool:
+def is_idle(session: BaseSession | None, kind: str, connection: Any) -> bool:
     """Whether a seam has nothing to do, so that it can call the library at once; so it is for most of its calls."""
     state = known_state(connection)
     if state is not None and (state.replaying is not None or state.stream is not None):
         return False
-    if isinstance(get_current_session(), ReplaySession):
+    if isinstance(session, ReplaySession):
         return False
     if kind == "read":
         return state is None or (not state.open and state.asked is None)
     return is_open(connection)
 
 
-def connect(manner: Manner, connection: Any, live: Step) -> Flow:
+def connect(current: BaseSession | None, manner: Manner, connection: Any, live: Step) -> Flow:
     """``connect``: for real, with all that the handshake sends; or a connection that a replay plays."""
     if call_above.get():
         return (yield live)
     state = known_state(connection)
-    session = _session(connection, state)
+    session = _session(current, connection, state)
     if _replays(connection, session):
         assert isinstance(session, ReplaySession)
         return (yield from connect_replayed(manner, connection, session))
@@ -73,28 +74,27 @@ def _replays(connection: Any, session: BaseSession | None) -> bool:
     return replays(LIB, session, url_of(connection) if named else None)
 
 
-def _session(connection: Any, state: ConnectionState | None) -> BaseSession | None:
+def _session(session: BaseSession | None, connection: Any, state: ConnectionState | None) -> BaseSession | None:
     """The current session; for a thread without one that listens, the session that its subscription belongs to."""
-    session = get_current_session()
     if session is None and state is not None and (state.listens or connect_callbacks(connection)):
         session = state.home
     return session
 
 
-def send(manner: Manner, connection: Any, packed: Any, live: Step) -> Flow:
+def send(current: BaseSession | None, manner: Manner, connection: Any, packed: Any, live: Step) -> Flow:
     """``send_packed_command``: a round trip begins."""
     question = asks_for_facts(connection, packed)
     if question is None:
-        return (yield from _send(manner, connection, packed, live))
-    yield from _send(manner, connection, packed, live)
+        return (yield from _send(current, manner, connection, packed, live))
+    yield from _send(current, manner, connection, packed, live)
     # Only now: the handshake of a new connection reads replies of its own.
     state_of(connection).asked = question
     return None
 
 
-def _send(manner: Manner, connection: Any, packed: Any, live: Step) -> Flow:
+def _send(current: BaseSession | None, manner: Manner, connection: Any, packed: Any, live: Step) -> Flow:
     state = known_state(connection)
-    session = _session(connection, state)
+    session = _session(current, connection, state)
     if session is None:
         if state is not None:
             state.sent += 1
@@ -137,10 +137,13 @@ def _parsed(packed: Any) -> list[Command] | None:
         return None
 
 
-def read(manner: Manner, connection: Any, live: Step, plain: bool, timeout_s: float | None) -> Flow:
+def read(
+    session: BaseSession | None, manner: Manner, connection: Any, live: Step, plain: bool, timeout_s: float | None
+) -> Flow:
     """``read_response``: the next reply, or message.
 
     Args:
+        session: The current session.
         manner: How this seam waits.
         connection: The connection.
         live: The library's own read.
@@ -148,13 +151,12 @@ def read(manner: Manner, connection: Any, live: Step, plain: bool, timeout_s: fl
         timeout_s: How long to wait for a message; None for as long as it takes.
     """
     state = known_state(connection)
-    if state is None or (state.replaying is None and not state.open):
-        session = get_current_session()
-        if _replays(connection, session) and not call_above.get() and connect_callbacks(connection):
-            assert isinstance(session, ReplaySession)
-            # The app subscribed before the replay began, and reads without asking `poll` first: connect as there.
-            yield from connect_replayed(manner, connection, session)
-            state = known_state(connection)
+    unknown = state is None or (state.replaying is None and not state.open)
+    if unknown and _replays(connection, session) and not call_above.get() and connect_callbacks(connection):
+        assert isinstance(session, ReplaySession)
+        # The app subscribed before the replay began, and reads without asking `poll` first: connect as there.
+        yield from connect_replayed(manner, connection, session)
+        state = known_state(connection)
     if state is None:
         return (yield live)
     if state.replaying is not None and not call_above.get() and state.stream is None:
@@ -221,10 +223,13 @@ def _contained(note: Callable[[], Any]) -> Any:
         return None
 
 
-def poll(manner: Manner, connection: Any, live: Step, timeout_s: float, notes: bool) -> Flow:
+def poll(
+    current: BaseSession | None, manner: Manner, connection: Any, live: Step, timeout_s: float, notes: bool
+) -> Flow:
     """``can_read``: whether there is a message.
 
     Args:
+        current: The current session.
         manner: How this seam waits.
         connection: The connection.
         live: The library's own look.
@@ -235,7 +240,7 @@ def poll(manner: Manner, connection: Any, live: Step, timeout_s: float, notes: b
         return (yield live)
     state = known_state(connection)
     if state is None or state.replaying is None:
-        session = _session(connection, state)
+        session = _session(current, connection, state)
         if _replays(connection, session):
             assert isinstance(session, ReplaySession)
             # The library connects to look, too.
@@ -267,6 +272,14 @@ def poll(manner: Manner, connection: Any, live: Step, timeout_s: float, notes: b
 
 def _listening(state: ConnectionState | None) -> Listener | None:
     return state.stream if state is not None and not state.open else None
+
+
+def give_up(fault: Exception, connection: Any, *_: Any) -> None:
+    """A fault struck in a seam of a connection: which reply belongs to which command is not known from then on."""
+    state = forget_recording(connection)
+    if state is not None:
+        for listener in (*state.open, *filter(None, (state.stream,))):
+            _contained(listener.faulted)
 
 
 def disconnected(connection: Any) -> None:

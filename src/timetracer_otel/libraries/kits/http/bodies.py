@@ -26,7 +26,7 @@ class RecordedBody:
         rebuild: Makes the recorded error that ended the body an exception again.
     """
 
-    __slots__ = ("_event", "_rebuild", "_session", "body", "timed")
+    __slots__ = ("_event", "_rebuild", "body", "session", "timed")
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class RecordedBody:
             raise TypeError(f"its body is {type(self.body.data).__name__}, not bytes")
         self.timed = session.replay_timing
         self._event = event
-        self._session = session
+        self.session = session
         self._rebuild = rebuild
 
     def chunks(self) -> list[bytes]:
@@ -107,7 +107,7 @@ class RecordedBody:
             BodyEnd.CLOSED: "the app closed the stream there",
             BodyEnd.CANCELLED: "the reading task was cancelled there",
         }.get(self.body.end, "the recording ended there")
-        return self._session.refuse(
+        return self.session.refuse(
             self._event, f"only the first {self.body.size_bytes or 0} bytes of its body were recorded: {how}"
         )
 

@@ -1,0 +1,20 @@
+"""Functions of ours fail one at a time: the app that is recorded does not notice, and a replay never hangs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.examples import drawn
+
+_WORKLOADS = [["httpx_sync", "httpx_async"], ["requests", "aiohttp"], ["sqlalchemy", "sqlalchemy_async", "threads"]]
+
+
+@pytest.mark.parametrize("workload", drawn([*_WORKLOADS, ["redis_sync", "redis_async"]], "faults of ours"))
+def test_the_app_notices_no_fault_of_ours(workload: str) -> None:
+    """A sample, drawn by ``TEST_SEED``. ``make suite-injection`` tries all."""
+    command = [sys.executable, "-m", "tests.suite_injection.run", workload, "--sample", "4"]
+    tried = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert tried.returncode == 0, tried.stdout + tried.stderr
