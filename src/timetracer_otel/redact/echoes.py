@@ -33,7 +33,7 @@ _SHOWN: Final = (
 )
 """``str()`` of an error of Pydantic, and its list of errors."""
 _HEADER_VALUE: Final = re.compile(rb"eader value:? b?" + _VALUE)
-"""Of h11 (``Illegal header value b'...'``), `http.client` (``Invalid``), and requests (``... in header value: '...'``)."""
+"""Of h11 (``Illegal header value b'...'``), `http.client` (``Invalid ...``), and requests (``... value: '...'``)."""
 _STEP: Final = re.compile(rb"['\"]([^'\"]*)['\"]")
 
 

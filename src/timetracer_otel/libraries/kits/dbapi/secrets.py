@@ -260,7 +260,9 @@ def _secret_positions(statement: str, columns: tuple[str, ...], rules: Redactor)
     return tuple(
         (position, one.lower())
         for position, name in enumerate(columns)
-        for one in [next((one for one in (name, *sources.get(name, ())) if rules.is_secret_column(tables, one)), None)]
+        for one in [
+            next((one for one in (name, *sources.get(name, ())) if rules.is_secret_column(tables, one)), None)
+        ]
         if one is not None
     )
 
