@@ -1,4 +1,4 @@
-"""Clocks that jump, disks that are slow, very long streams, very many recordings at once: nothing is lost or damaged."""
+"""Clocks that jump, slow disks, very long streams, very many recordings at once: nothing is lost or damaged."""
 
 from __future__ import annotations
 
