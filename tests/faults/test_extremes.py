@@ -69,7 +69,7 @@ print(told())
     starts = [event.start_offset_ms for event in cassette.events]
     assert starts == sorted(starts)
     assert all(0 <= event.duration_ms < 60_000 for event in cassette.events)
-    assert 0 <= starts[0]
+    assert starts[0] >= 0
     assert starts[-1] < 60_000
 
 
