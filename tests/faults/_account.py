@@ -52,9 +52,7 @@ class Account:
             last[request] = max(when, last.get(request, 0.0))
         for began_s, ended_s in self.looked[-1:]:
             found |= {
-                call
-                for call, when in self.called.items()
-                if when < began_s - interval_s and last[call[0]] > ended_s
+                call for call, when in self.called.items() if when < began_s - interval_s and last[call[0]] > ended_s
             }
         return found
 

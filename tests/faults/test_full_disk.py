@@ -71,9 +71,7 @@ def _mounted(folder: Path) -> bool:
     )
 
 
-def _run(
-    upstream: Loopback, folder: Path, code: str, said: str = "Recordings are dropped and counted."
-) -> list[str]:
+def _run(upstream: Loopback, folder: Path, code: str, said: str = "Recordings are dropped and counted.") -> list[str]:
     """Run a service to its end, which says something once; gives what it prints."""
     done = plain(
         SERVICE.format(base=upstream.url) + code,

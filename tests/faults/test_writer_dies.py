@@ -1,4 +1,4 @@
-"""The thread that writes dies: another one goes on with what waited, and what the dead one had in its hands counts."""
+"""The thread that writes dies: another one goes on with what waited; what the dead one had in its hands counts."""
 
 from __future__ import annotations
 
@@ -101,7 +101,9 @@ print(told())
 def test_wherever_it_dies_what_waited_is_written(
     upstream: Loopback, tmp_path: Path, where: str, lost: dict[str, int]
 ) -> None:
-    printed, said = _run(upstream, tmp_path, f"job(1)\ntold()\nonce({where}, SystemExit())\njob(2)\njob(3)\nprint(told())")
+    printed, said = _run(
+        upstream, tmp_path, f"job(1)\ntold()\nonce({where}, SystemExit())\njob(2)\njob(3)\nprint(told())"
+    )
     written = {cassette.request.path for cassette in cassettes(tmp_path)}
     assert {"job 1", "job 3"} <= written, said
     assert printed == f"(True, {3 - len(lost)}, True, {lost}, {DIED}, 0)\n", said
@@ -149,7 +151,9 @@ print(written, lost, sum(dropped.values()), still_open)
     )
     assert printed == "0 True 5 0\n", said
     assert said.count("Traceback") == 1
-    assert "recording lost something: 0 cassettes written, 5 cassettes dropped (the thread that writes died: 5)" in said
+    assert (
+        "recording lost something: 0 cassettes written, 5 cassettes dropped (the thread that writes died: 5)" in said
+    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there SIGTERM ends a process at once")
@@ -173,9 +177,7 @@ for number in range(2, 9):
 os.kill(os.getpid(), signal.SIGTERM)
 time.sleep(30)
 """
-    done = plain(
-        SERVICE.format(base=upstream.url) + code, TIMETRACER_MODE="record", TIMETRACER_DIR=str(tmp_path)
-    )
+    done = plain(SERVICE.format(base=upstream.url) + code, TIMETRACER_MODE="record", TIMETRACER_DIR=str(tmp_path))
     assert done.returncode == -signal.SIGTERM, done.stderr
     assert done.stderr == (
         "timetracer-otel: recording lost something: 1 cassettes written, 7 cassettes dropped "

@@ -1,7 +1,9 @@
 """The fuzz targets: bytes of a stranger are read, shown, converted, indexed for a replay, and their errors rebuilt.
 
 The first byte of an input names the target and what the other bytes stand for, so that one process tries all. Each
-input goes to one target: to read takes a tenth of the time of all others together, and most inputs end there. Nothing but `CassetteError` (a miss, for a replay) may come out of it, nothing may be imported because an input names
+input goes to one target: to read takes a tenth of the time of all others together, and most inputs end there.
+
+Nothing but `CassetteError` (a miss, for a replay) may come out of it, nothing may be imported because an input names
 it, and no input may take longer than ten seconds or a gigabyte. ``make fuzz-cassettes FUZZ_SECONDS=60`` runs it, and
 ``.venv-fuzz/bin/python -m tests.fuzz.cassettes FILE`` what was found.
 """
@@ -147,7 +149,7 @@ _TARGETS: Final[tuple[Callable[[Cassette], None], ...]] = (
     _convert,
     _replay,
     _give_back,
-    # Most inputs only need to be read: twice as many of them are tried in the same time.
+    # So half of all first bytes ask for nothing but reading.
     *(_read,) * 5,
 )
 

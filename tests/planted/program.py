@@ -193,7 +193,7 @@ def main() -> None:
         assert status == 200 or not RECORDS, (name, status)
     for framework, port in ports.items():
         if f"web {framework}" in wanted:
-            web_places.plant(planter, port, stage, scenes.reveal, f"web {framework}")
+            web_places.plant(planter, port, stage, scenes.reveal, f"web {framework}", scenes.up)
     if "web django" in wanted:
         django_places.plant(planter, ports["django"], scenes.reveal)
     if "long" in wanted:

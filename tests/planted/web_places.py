@@ -14,10 +14,13 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote, quote_plus, urlencode
 
+import httpx
 import msgpack  # type: ignore[import-untyped,unused-ignore]
+import requests
+import sqlalchemy as sa
 
 from tests.planted import django_service
-from tests.planted.http_places import refused_input
+from tests.planted.http_places import Upstream, refused_input
 from tests.planted.planter import Planter
 from tests.planted.secrets import plain
 
@@ -27,7 +30,7 @@ Answer = tuple[int, list[tuple[str, str]], bytes]
 
 
 def fastapi_app(act: Callable[[str], Answer]) -> Any:
-    """Each path with each method runs what it is told."""
+    """Each path but those below ``/gone`` runs what it is told, with each method."""
     from fastapi import FastAPI
     from starlette.concurrency import run_in_threadpool
     from starlette.requests import Request
@@ -43,7 +46,8 @@ def fastapi_app(act: Callable[[str], Answer]) -> Any:
             response.raw_headers.append((name.encode("latin-1"), value.encode("latin-1")))
         return response
 
-    app.add_route("/{path:path}", anything, methods=["GET", "POST"])
+    for path in ("/a", "/of/{path:path}", "/scene/{path:path}"):
+        app.add_route(path, anything, methods=["GET", "POST"])
     return app
 
 
@@ -55,8 +59,9 @@ def flask_app(act: Callable[[str], Answer]) -> Any:
     # What the app logs of its errors is its own.
     app.logger.disabled = True
 
-    @app.route("/<path:path>", methods=["GET", "POST"])
-    def anything(path: str) -> flask.Response:
+    @app.route("/a", methods=["GET", "POST"])
+    @app.route("/of/<path:path>", methods=["GET", "POST"])
+    def anything(path: str = "") -> flask.Response:
         flask.request.get_data()
         status, headers, body = act(flask.request.headers["x-act"])
         return flask.Response(body, status, headers)
@@ -115,8 +120,10 @@ def _telling(reveal: Callable[[list[str]], object], told: list[str]) -> None:
         reveal(told)
 
 
-def plant(planter: Planter, port: int, stage: Stage, reveal: Callable[[list[str]], object], name: str) -> None:
-    """Plant secrets in requests that come in and in their answers, one request each."""
+def plant(
+    planter: Planter, port: int, stage: Stage, reveal: Callable[[list[str]], object], name: str, up: Upstream
+) -> None:
+    """Plant secrets in requests that come in, in their answers and in what ends them, one request each."""
     form, as_json = "application/x-www-form-urlencoded", "application/json"
 
     def request(place: str, make: Callable[[str], tuple[str, dict[str, str], bytes | None]], text: str) -> None:
@@ -242,6 +249,46 @@ def plant(planter: Planter, port: int, stage: Stage, reveal: Callable[[list[str]
     stage.acts["refuse"] = refuse
     ask(port, "refuse")
 
+    planter.scene(f"{name} path without a route", lambda told: None)
+    secret = quote(planter.named("query"), safe="")
+    ask(port, "refuse", f"/gone/{quote(planter.form('path', lines=False), safe='')}/x?token={secret}")
+    _plant_errors(planter, port, stage, name, up)
+
+
+def _plant_errors(planter: Planter, port: int, stage: Stage, name: str, up: Upstream) -> None:
+    """Calls whose errors quote what is secret in them, and end the request."""
+    missing, nobody = up.gives(b"{}", status=404), "http://127.0.0.1:1/a"
+    engine = sa.create_engine("sqlite://")
+
+    def execute(statement: str, **values: str) -> None:
+        with engine.connect() as connection:
+            connection.execute(sa.text(statement), values)
+
+    def connect(address: str) -> None:
+        sa.create_engine(address).connect()
+
+    errors: dict[str, Callable[[str], object]] = {
+        "status of httpx": lambda s: httpx.get(missing, params={"access_token": s}).raise_for_status(),
+        "status of requests": lambda s: requests.get(missing, params={"access_token": s}).raise_for_status(),
+        "refused by httpx": lambda s: httpx.get(nobody, params={"access_token": s}),
+        "refused by requests": lambda s: requests.get(nobody, params={"access_token": s}),
+        "illegal header of httpx": lambda s: httpx.get(missing, headers={"Authorization": f"Bearer {s}\n"}),
+        "illegal header of requests": lambda s: requests.get(missing, headers={"X-Api-Key": f"{s}\n"}),
+        "bound values of SQLAlchemy": lambda s: execute("SELECT * FROM gone WHERE password = :password", password=s),
+        "statement of SQLAlchemy": lambda s: execute(f"SELECT * FROM gone WHERE password = '{s}'"),
+        "address of a database": lambda s: connect(f"postgresql+psycopg://ada:{quote(s, safe='')}@127.0.0.1:1/shop"),
+    }
+    for place, call in errors.items():
+        planter.scene(f"{name} {place}", lambda told: None)
+        # A quote would end the literal of a statement.
+        secret = planter.named("error", plain if "statement" in place else None)
+
+        def act(call: Callable[[str], object] = call, secret: str = secret) -> None:
+            call(secret)
+
+        stage.acts[place] = act
+        assert ask(port, place) == 500, place
+
 
 def plant_spans(planter: Planter, backwards: bool = True) -> None:
     """Plant secrets in what instrumentations put on spans of calls that no plugin records."""
@@ -256,6 +303,7 @@ def plant_spans(planter: Planter, backwards: bool = True) -> None:
     named = planter.named
     attributes: dict[str, Any] = {
         "url.full": f"https://h/a?access_token={quote(named('url of a span'), safe='')}",
+        "url.query": f"n=1&access_token={quote(named('query of a span'), safe='')}",
         "http.url": f"https://ada:{quote(named('user information of a span'), safe='')}@h/a",
         "db.statement": f"SELECT 1 WHERE password = '{named('statement of a span').replace(chr(39), chr(39) * 2)}'",
         "db.query.text": f"UPDATE t SET token = '{named('query of a span').replace(chr(39), chr(39) * 2)}'",

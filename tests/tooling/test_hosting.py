@@ -62,6 +62,8 @@ def test_a_release_is_published_without_a_stored_key_and_with_what_was_built_and
         "make check",
         "make dist",
     ]
+    (env,) = [step["env"] for step in build["steps"] if step.get("run") == "make dist"]
+    assert env == {"PROJECT_URL": "${{ github.server_url }}/${{ github.repository }}"}
     (named,) = [step["run"] for step in build["steps"] if step.get("name") == "The tag names the version"]
     for tag, fits in ((f"v{__version__}", True), ("v999", False)):
         done = subprocess.run(
@@ -72,7 +74,7 @@ def test_a_release_is_published_without_a_stored_key_and_with_what_was_built_and
 
 def test_every_make_target_of_the_workflow_exists() -> None:
     used = {line for step in steps() for line in re.findall(r"^make ([\w-]+)", step.get("run", ""), re.MULTILINE)}
-    assert {"check", "docs", "test", "test-oldest", "dist"} <= used
+    assert {"check", "docs", "test", "test-oldest", "test-newest", "dist"} <= used
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     assert used <= targets
 

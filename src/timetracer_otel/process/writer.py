@@ -74,8 +74,8 @@ class BackgroundWriter:
         self._asleep = False
         self._thread: threading.Thread | None = None
         self._lock = threading.RLock()
-        # What a thread that dies had taken over is found by these. An entry of `_waiting` is True while the session is
-        # in the queue, and False when a thread has taken it out.
+        # By these is found what a thread had taken over that dies. An entry of `_waiting` is True while its session
+        # is in the queue, and False when a thread has taken it out.
         self._waiting: dict[TraceSession, bool] = {}
         self._orders: list[_Order] = []
         self._ready: list[TraceSession] = []
@@ -142,7 +142,13 @@ class BackgroundWriter:
     def _carry_out(self, order: _Order, timeout_s: float) -> bool:
         nothing_came = self._items is None or self._items.empty()
         is_running = self._is_running()
-        if not is_running and nothing_came and self._journal.is_idle and not self._late.sessions and not self._waiting:
+        if (
+            not is_running
+            and nothing_came
+            and self._journal.is_idle
+            and not self._late.sessions
+            and not self._waiting
+        ):
             return True
         self._orders.append(order)
         self._queue().put(order)

@@ -1,6 +1,7 @@
 """What a validator says of an input that it refuses: it repeats the input, and names its place beside it.
 
-Pydantic does so, and FastAPI in its answers of status 422: ``{"loc": ["body", "password"], "input": "…"}``.
+Pydantic does so, and FastAPI in its answers of status 422: ``{"loc": ["body", "password"], "input": "…"}``. Clients
+quote a header's value that no header may have, and do not say which header it was for. It counts as secret.
 """
 
 from __future__ import annotations
@@ -31,12 +32,14 @@ _SHOWN: Final = (
     ),
 )
 """``str()`` of an error of Pydantic, and its list of errors."""
+_HEADER_VALUE: Final = re.compile(rb"eader value:? b?" + _VALUE)
+"""Of h11 (``Illegal header value b'...'``), `http.client` (``Invalid ...``), and requests (``... value: '...'``)."""
 _STEP: Final = re.compile(rb"['\"]([^'\"]*)['\"]")
 
 
 def may_echo(data: bytes) -> bool:
     """Whether the functions of this module are worth their time."""
-    return b"input" in data and (b"input_value=" in data or b"loc" in data)
+    return (b"input" in data and (b"input_value=" in data or b"loc" in data)) or b"eader value" in data
 
 
 def echoes_in_json(data: bytes, is_secret: Callable[[str], bool]) -> Iterator[tuple[str, ...]]:
@@ -78,4 +81,6 @@ def echoes_in_text(data: bytes, is_secret: Callable[[str], bool]) -> list[tuple[
             names = [step.decode("latin-1").lower() for step in steps if not step.isdigit()]
             if names and is_secret(names[-1]):
                 places += [found.span(part) for part in ("quoted", "double", "bare") if found[part]]
+    for found in _HEADER_VALUE.finditer(data):
+        places += [found.span(part) for part in ("quoted", "double") if found[part]]
     return places

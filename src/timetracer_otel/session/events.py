@@ -531,6 +531,9 @@ class EventMaker:
             if isinstance(value, str):
                 return self.redactor.value(value) if value[:1] in ("{", "[") else value
             return list(value) if isinstance(value, tuple) else value
+        if isinstance(value, str) and name == "url.query" and not value.startswith("?"):
+            # Without the mark that tells a query from a path.
+            return self.redactor.url(f"?{value}")[1:]
         if isinstance(value, str) and name in _URL_ATTRIBUTES:
             return self.redactor.url(value)
         if isinstance(value, str) and name in _STATEMENT_ATTRIBUTES:

@@ -37,7 +37,7 @@ NOT_NAMES = {
         "_self_bind",  # of our cursors, which are wrapt's proxies, as is the next
         "_self_executemany_by",
         "_diag",  # a slot of a class of ours
-    }
+    },
 }
 
 
@@ -68,7 +68,9 @@ def _defined(tree: ast.AST) -> Iterator[str]:
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             if isinstance(node.value, ast.Name) and node.value.id == "self":
                 yield node.attr
-        elif isinstance(node, ast.Assign) and any(isinstance(to, ast.Name) and to.id == "__slots__" for to in node.targets):
+        elif isinstance(node, ast.Assign) and any(
+            isinstance(to, ast.Name) and to.id == "__slots__" for to in node.targets
+        ):
             yield from (part.value for part in ast.walk(node.value) if isinstance(part, ast.Constant))  # type: ignore[misc]
 
 
@@ -92,7 +94,9 @@ def test_each_private_name_of_a_library_stands_in_its_table(library: str) -> Non
     folders = FOLDERS.get(library, (library,))
     files = [file for folder in folders for file in sorted((LIBRARIES / folder).glob("*.py"))]
     foreign = _foreign(file.read_text() for file in files) - NOT_NAMES.get(library, set())
-    assert sorted(foreign - _table(library)) == [], "add them to RELIED_UPON, or to NOT_IN_ALL with what is done without them"
+    assert sorted(foreign - _table(library)) == [], (
+        "add them to RELIED_UPON, or to NOT_IN_ALL with what is done without them"
+    )
 
 
 @pytest.mark.parametrize(
@@ -119,7 +123,9 @@ def test_the_releases_that_a_plugin_says_to_know_are_those_of_the_tests(package:
     first, _, last = KNOWN[package].partition(" to ")
     installed = _numbers(version({"psycopg2": "psycopg2-binary"}.get(package, package)))
     assert _numbers(first) <= installed, "a lower bound of pyproject.toml has changed"
-    assert installed[: len(_numbers(last or first))] <= _numbers(last or first), "the plugin runs with a newer release"
+    assert installed[: len(_numbers(last or first))] <= _numbers(last or first), (
+        "the plugin runs with a newer release"
+    )
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -54,7 +54,7 @@ NOT_IN_ALL = {
     "aiohttp:ClientRequest._upload_gen": "the same",
     "aiohttp.client_reqrep:UploadTracker._attempt_started": "the same",
     "aiohttp.client_reqrep:UploadTracker._attempt_failed": "the same",
-    "aiohttp:TCPConnector._update_proxy_auth_header_and_build_proxy_req": "we make the request to the proxy ourselves",
+    "aiohttp:TCPConnector._update_proxy_auth_header_and_build_proxy_req": "we make the proxy's request ourselves",
 }
 """Names that a release may lack, and what is done without them."""
 

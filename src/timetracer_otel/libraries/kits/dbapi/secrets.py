@@ -25,7 +25,11 @@ from timetracer_otel.types import DependencyEvent, EventResult
 
 __all__ = ["STATEMENT", "StatementForm", "is_statement"]
 
-_LABEL: Final = re.compile(r"\.\"?(\w+)\"?\s+AS\s+\"?(\w+)", re.IGNORECASE)
+_LABEL: Final = re.compile(
+    r"""(?<![\w'])(?<!\bFROM\s)(?<!\bJOIN\s)["`\[]?(?!AS\b)(\w+)["`\]]?(?=\s+(?:AS\s+)?(?!AS\b)["`\[]?(\w+))""",
+    re.IGNORECASE,
+)
+"""A word and the one behind it: a column and its label, where it has one. Others are no labels of the result."""
 _BOUND_VALUE: Final = re.compile(r"args\.(?:parameters|many\[\d+\])(?:\.(?P<name>[^\s.\[\]]+)|\[(?P<position>\d+)\])")
 _FROM: Final = re.compile(r"\bFROM\b", re.IGNORECASE)
 _INSERT: Final = re.compile(
@@ -249,12 +253,16 @@ def _redacted_reply(reply: dict[str, Any], statement: str, redactor: Redactor) -
 @lru_cache(maxsize=512)
 def _secret_positions(statement: str, columns: tuple[str, ...], rules: Redactor) -> tuple[tuple[int, str], ...]:
     """The secret columns: where each stands, and its name."""
-    sources = {label: column for column, label in _LABEL.findall(statement)}
+    sources: dict[str, list[str]] = {}
+    for column, label in _LABEL.findall(statement):
+        sources.setdefault(label, []).append(column)
     tables = tables_of(statement) if rules.own.columns else ()
     return tuple(
         (position, one.lower())
         for position, name in enumerate(columns)
-        for one in [next((one for one in (name, sources.get(name, "")) if rules.is_secret_column(tables, one)), None)]
+        for one in [
+            next((one for one in (name, *sources.get(name, ())) if rules.is_secret_column(tables, one)), None)
+        ]
         if one is not None
     )
 
