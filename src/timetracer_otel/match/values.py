@@ -243,6 +243,9 @@ def capture(value: Value, text: str, position: int) -> tuple[Value, int] | None:
             return None
         return found, match.end()
     if value.kind == UUID or _HEX.fullmatch(raw):
+        if value.kind == RANDOM and not _HEX.fullmatch(value.raw):
+            # Hexadecimal digits alone are another form than the letters of base64, of which they are some.
+            return None
         return value._replace(raw=raw, value=raw.replace("-", "").lower()), match.end()
     plain = _unescaped(raw)
     if value.kind == RANDOM and not _is_chance(plain, 0.5):

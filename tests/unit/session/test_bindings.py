@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus, unquote, urlencode
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.examples import examples
@@ -896,6 +896,8 @@ SHAPES: list[Callable[[int], str]] = [
 
 @examples(60)
 @given(LIBRARIES, st.integers(0, len(SHAPES) - 1), st.integers(0, len(SHAPES) - 1), st.integers(1, 10_000))
+# Base64 of 24 bytes, and hexadecimal digits of the same length.
+@example("http", 6, 1, 1)
 def test_no_binding_is_made_between_values_of_other_kinds_or_forms(
     library: str, one: int, other: int, seed: int
 ) -> None:
