@@ -251,6 +251,8 @@ _LONG_RUN: Final = re.compile(f"[{IN_RUN.decode()}]{{{SHORTEST_RUN},}}")
 def _mark(needle: _Needle) -> tuple[str, str]:
     """A text to look for, and a part of it that has many letters and digits in a row; empty where it has none."""
     mark = needle.text.decode("latin-1")
+    if len(mark) >= SHORTEST_RUN and needle.text.isalnum():
+        return mark, mark
     found = _LONG_RUN.search(mark)
     return mark, found[0] if found is not None else ""
 
@@ -318,7 +320,7 @@ def _needles(secret: str, pseudonym: str) -> Iterable[_Needle]:
             core = packed[(0, 2, 3)[skipped] : (skipped + len(raw)) * 8 // 6]
             if len(core) >= _SHORTEST_CORE:
                 yield _Needle(core, new, False, skipped, raw)
-                if b"+" in core or b"/" in core:
+                if _PLUS in core or _SLASH in core:
                     yield _Needle(core.translate(_TO_URL), new, False, skipped, raw)
 
 
@@ -334,6 +336,7 @@ def _in_base64(text: str) -> tuple[bytes, bytes, bytes]:
 _UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]+")
 """RFC 3986 section 2.3."""
 _TO_URL: Final = bytes.maketrans(b"+/", b"-_")
+_PLUS, _SLASH = b"+/"
 
 
 def _raw(text: str) -> bytes:

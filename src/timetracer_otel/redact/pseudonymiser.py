@@ -73,7 +73,7 @@ class Pseudonymiser(Redactor):
     def __init__(self, rules: Redactor, pseudonyms: Pseudonyms) -> None:
         # Each request makes one of these: what is costly to make is that of the shared rules. Nothing in it refers
         # back to it: what a circle of references holds stays in memory until Python looks for circles.
-        vars(self).update(vars(rules))
+        self.__dict__ = vars(rules).copy()
         del self.url
         self.rules_by_name: Redactor = rules
         self.pseudonyms: Pseudonyms = pseudonyms
@@ -255,7 +255,8 @@ class Pseudonymiser(Redactor):
     def _aside(self, used: list[str]) -> Pseudonymiser:
         """The same, but what it puts somewhere is taken by a list."""
         aside = object.__new__(Pseudonymiser)
-        vars(aside).update(vars(self), used=used.append)
+        aside.__dict__ = vars(self).copy()
+        aside.used = used.append
         return aside
 
     def _secret_header(self, value: bytes, name: str) -> bytes:

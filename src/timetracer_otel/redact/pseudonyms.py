@@ -17,7 +17,6 @@ import struct
 import threading
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from operator import getitem
 from typing import Any, Final
 
 from timetracer_otel.redact.password_hashes import is_password_hash, like_hash
@@ -48,10 +47,10 @@ _ALPHABETS: Final = {
 _HEX: Final = re.compile(r"(?=[\da-f]{8,}\Z)(?=.*\d)(?=.*[a-f]).*|(?=[\dA-F]{8,}\Z)(?=.*\d)(?=.*[A-F]).*")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]{14,}={0,2}|[A-Za-z0-9_-]{14,}={0,2}")
 _DRAWN: Final = [
-    bytes(ord(alphabet[number % len(alphabet)]) for number in range(256))
-    for alphabet in (_ALPHABETS.get(chr(code), chr(code)) for code in range(128))
+    [alphabet[number % len(alphabet)] for number in range(256)]
+    for alphabet in (_ALPHABETS.get(char, char) for char in map(chr, range(128)))
 ]
-"""By the code of a character in ASCII, and by a byte that was drawn: the code of what takes its place."""
+"""What takes the place of a character in ASCII, by its code and by the byte that was drawn."""
 _FEWEST_CARD_DIGITS: Final = 12
 _BANK_DIGITS: Final = 6
 """The first digits of a card number name the bank. PCI DSS 4.0 lets them be kept (requirement 3.4)."""
@@ -244,11 +243,11 @@ def _plain(secret: str, draw: _Draw) -> str:
     """
     drawn = draw.bytes(len(secret))
     if secret.isascii():
-        made = bytes(map(getitem, map(_DRAWN.__getitem__, secret.encode()), drawn)).decode()
+        made = "".join([_DRAWN[code][number] for code, number in zip(secret.encode(), drawn, strict=True)])
     else:
         made = "".join(
             [
-                chr(_DRAWN[ord(char)][number]) if char < "\x80" else _beside(char, draw)
+                _DRAWN[ord(char)][number] if char < "\x80" else _beside(char, draw)
                 for char, number in zip(secret, drawn, strict=True)
             ]
         )
@@ -334,7 +333,7 @@ def _jwt(found: re.Match[str], draw: _Draw) -> str:
 
 def _base64(secret: str, draw: _Draw) -> str | None:
     """The base64 of as many bytes, or of a text of the same form where it holds a text; None where it is none."""
-    if not _BASE64.fullmatch(secret) or (len(secret) % 4 and "=" in secret):
+    if len(secret) % 4 == 1 or not _BASE64.fullmatch(secret) or (len(secret) % 4 and "=" in secret):
         return None
     url = "-" in secret or "_" in secret
     padded = len(secret) % 4 == 0

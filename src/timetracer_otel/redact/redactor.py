@@ -295,7 +295,8 @@ class Redactor:
         if self._first:
             return edits
         text = data.decode("latin-1")
-        if '"loc"' in text and '"input"' in text:
+        # To look from the end takes half of the time.
+        if text.rfind('"loc"') >= 0 and '"input"' in text:
             # A key of a document may stand for any step of a path.
             paths = [path for path in echoes_in_json(data, self._is_secret_anywhere) if "*" not in path]
             edits = apart([*edits, *json_path_edits(data, paths, self)])

@@ -79,7 +79,8 @@ _PRIVATE_KEY: Final = re.compile(
 _SCHEME: Final = re.compile(rb"\b(?i:(basic)|bearer)[ +]+([A-Za-z0-9._~+/=-]{8,})")
 _SCHEME_SHAPE: Final = b"baaia"
 _SCHEME_CLASSES: Final = bytes.maketrans(b"eEaAsScCBrRI", b"aaaaaaaabiii")
-"""To look for "bearer" and "basic" at once, in upper and lower case: by these classes of letters, both begin so."""
+"""To look for "bearer" and "basic" at once, in upper and lower case: by these classes of letters, both begin so. It
+is looked for from the end, which takes a third of the time: its first letter is then compared first, and is rare."""
 _OTHERS: Final = (
     re.compile(rb"AccountKey=([A-Za-z0-9+/]{40,}={0,2})"),
     re.compile(rb"SharedAccessKey=([A-Za-z0-9+/]{30,}={0,2})"),
@@ -144,7 +145,7 @@ def well_known_secrets(
     if (
         ("b" in text or "B" in text)
         and (" " in text or "+" in text)
-        and data.translate(_SCHEME_CLASSES).find(_SCHEME_SHAPE) >= 0
+        and data.translate(_SCHEME_CLASSES).rfind(_SCHEME_SHAPE) >= 0
     ):
         found += _credentials(data, text.lower())
     if ("K" in text and "Key=" in text) or ("k" in text and "hooks" in text):
@@ -244,7 +245,7 @@ def _is_credential(match: re.Match[bytes]) -> bool:
         return False
 
 
-_STEMS: Final = (b"pass", b"secret", b"token", b"pwd", b"key", b"auth", b"cred", b"signature", b"ident")
+_STEMS: Final = ("pass", "secret", "token", "pwd", "key", "auth", "cred", "signature", "ident")
 _ASSIGNED: Final = re.compile(
     rb"(?<![\w.-])(?P<name>[\w.-]{0,40}?(?:pass|secret|token|pwd|key|auth|cred|signature)[\w-]{0,30})"
     rb"(?:\\?[\"'`\]]|&(?:\#x27|\#39|quot);)?\s*(?:=>|:=|!=|<>|[=:])\s*(?:(?:basic|bearer|negotiate)\s+)?"
@@ -273,8 +274,8 @@ _NOTHING: Final = frozenset(
 
 def may_hold_assignment(data: bytes) -> bool:
     """Whether `assigned_secrets` is worth its time."""
-    lowered = data.lower()
-    return any(stem in lowered for stem in _STEMS)
+    lowered = data.lower().decode("latin-1")
+    return any(lowered.rfind(stem) >= 0 for stem in _STEMS)
 
 
 def assigned_secrets(data: bytes, names: frozenset[str]) -> list[tuple[int, int]]:

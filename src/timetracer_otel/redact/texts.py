@@ -178,23 +178,25 @@ def joined(texts: list[str], raw: list[bytes]) -> bytes:
     text = _APART.join(texts).encode("utf-8", "surrogatepass")
     if not raw:
         return text
-    data = APART.join([*raw, text])
+    data = APART.join(raw)
     lines = data.decode("latin-1")
+    found = []
     if _may_have_packed(lines) or data[:1] in _PACKED:
         # What is packed is searched as it is when unpacked.
-        data = APART.join([data, *(content for one in raw if (content := _content_of(one)) is not None)])
-    return data
+        found = [content for one in raw if (content := _content_of(one)) is not None]
+    return APART.join([data, text, *found])
 
 
 def _may_have_packed(lines: str) -> bool:
     """Whether a packed file may begin on a line behind the first one, each byte of which is a character."""
-    # To look for one character takes a tenth of the time of two. This one is in the marks of xz and zstd.
+    # To look for one character takes a tenth of the time of two. This one is in the marks of xz and zstd. To look from
+    # the end for a few takes a third of the time: the first one is rarer than the last one.
     return (
         "\x1f" in lines
         or "\xfd" in lines
-        or ("x" in lines and "\nx" in lines)
-        or "\nBZh" in lines
-        or "\n]\0\0" in lines
+        or ("x" in lines and lines.rfind("\nx") >= 0)
+        or lines.rfind("\nBZh") >= 0
+        or lines.rfind("\n]\0\0") >= 0
     )
 
 

@@ -145,7 +145,9 @@ class SecretBook:
     def names(self) -> tuple[str, ...]:
         """The pseudonyms of the recording, as its header has them."""
         self.settle()
-        return tuple(name for name in self.pseudonyms.names() if len(name) >= SHORTEST_PSEUDONYM and name != REDACTED)
+        return tuple(
+            [name for name in self.pseudonyms.names() if len(name) >= SHORTEST_PSEUDONYM and name != REDACTED]
+        )
 
     def begin(self) -> None:
         """Forget what this thread has noted: it makes another event."""
