@@ -115,7 +115,8 @@ suite-tooling: $(STAMPS)/installed ## the demo and the benchmark do what they sa
 
 suite-processes: $(STAMPS)/installed ## every program that tests start is a Python of its own, not a fork (10 minutes)
 	@$(CLEAN) TEST_FORKS=0 $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope \
-	  tests/process tests/pytest_plugin tests/cli tests/verify tests/seams tests/docs $(PYTEST_ARGS)
+	  tests/process tests/pytest_plugin tests/cli tests/verify tests/seams tests/docs \
+	  tests/contract/test_sqlalchemy_behaviour.py $(PYTEST_ARGS)
 
 fuzz: fuzz-cassettes ## all that `make test` tries a sample of: property tests, sweeps, interleavings (hours)
 	@$(CLEAN) HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -m 'hypothesis or sweep' --timeout 7200 $(PYTEST_ARGS)

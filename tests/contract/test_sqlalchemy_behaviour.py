@@ -7,9 +7,8 @@ import concurrent.futures
 import contextvars
 import gc
 import json
+import os
 import re
-import subprocess
-import sys
 import threading
 import uuid
 import weakref
@@ -24,7 +23,8 @@ from sqlalchemy.engine.base import Connection, Engine
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool.base import Pool, _ConnectionFairy, _ConnectionRecord  # type: ignore[attr-defined]
 
-from tests.children import environment, instrument
+from tests import forks
+from tests.children import ROOT, environment, instrumented_path
 from tests.contract.sql_cases import items
 from tests.servers.postgres import Postgres
 from timetracer_otel import ReplayMismatchError, record, replay
@@ -565,8 +565,9 @@ def test_psycopg2_batches_are_one_call(cassette: Path, postgres: Postgres) -> No
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_opentelemetrys_spans_are_as_live_and_joined_to_their_events(tmp_path: Path, when: str) -> None:
-    command = [sys.executable, "-m", "tests.contract.sql_telemetry_probe", str(tmp_path), when]
-    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    done = forks.run("-m", "tests.contract.sql_telemetry_probe", str(tmp_path), when, env=os.environ, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
 
     def without(spans: Any, *names: str) -> Any:
         return [
@@ -595,9 +596,9 @@ def test_opentelemetry_instrument_traces_releases_that_the_instrumentor_does_not
         "print(Instrumentor().is_instrumented_by_opentelemetry)\n"
     )
     settings = {"OTEL_TRACES_EXPORTER": "none", "TIMETRACER_MODE": "record", "TIMETRACER_DIR": str(tmp_path)}
-    command = instrument(sys.executable, "-c", program)
+    settings["PYTHONPATH"] = instrumented_path(None, tmp_path)
     # Without sqlalchemy among those that it shall have, it stands in OTEL_PYTHON_DISABLED_INSTRUMENTATIONS.
     for instrumentations, instrumented in ({"sqlalchemy"}, "True"), (set(), "False"):
         env = environment(instrumentations, **settings)
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
-        assert done.stdout.split() == ["4", instrumented]
+        done = forks.run("-c", program, env=env, cwd=tmp_path)
+        assert done.stdout.split() == ["4", instrumented], done.stderr

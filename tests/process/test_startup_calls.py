@@ -128,8 +128,8 @@ def test_two_workers_have_the_whole_cassette_each(recorded: tuple[Path, Path, di
     env = environment({"httpx", "flask", "sqlalchemy"}, **changes)
     env |= {"TIMETRACER_MODE": "replay", "TIMETRACER_CASSETTE": str(path), "OTEL_TRACES_EXPORTER": "none"}
     env |= {"SHOP_WORKERS": "2", "PYTHONPATH": instrumented_path(str(folder), folder)}
-    command = [sys.executable, script("gunicorn"), "-w", "2", "-b", f"127.0.0.1:{port}", "shop:app"]
-    service = subprocess.Popen(command, env=env, cwd=folder, stderr=subprocess.PIPE, text=True)
+    command = [script("gunicorn"), "-w", "2", "-b", f"127.0.0.1:{port}", "shop:app"]
+    service = forks.start(*command, env=env, cwd=folder, stderr=subprocess.PIPE)
     answers: list[dict[str, int]] = []
     try:
         until = time.monotonic() + 60
