@@ -85,6 +85,14 @@ def pytest_xdist_setupnodes(specs: Sequence[Any]) -> None:
             spec.python = python
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Let the processes of the run send what is read, and no more."""
+    if hasattr(session.config, "workerinput"):
+        from tests.reporting import leave_out_what_nobody_reads
+
+        leave_out_what_nobody_reads(session.config)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
     """Hand tests that are programs of their own out one by one."""
