@@ -32,7 +32,7 @@ _HAS_MYSQL = HAS_MARIADB and HAS_MYSQLCLIENT
 _MOST = ("web", "sql", "frames", "commands", "threads", "levels", "older")
 SAME = [
     # In one process, since most of what they cost are imports.
-    pytest.param(Apps(*_MOST, *(["mysql"] if _HAS_MYSQL else []), traced=True), 6, id="most"),
+    pytest.param(Apps(*_MOST, *(["mysql"] if _HAS_MYSQL else []), traced=True), 13, id="most"),
     *([] if _HAS_MYSQL else [pytest.param(Apps("mysql"), 0, id="mysql", marks=[needs_mariadb, needs_mysqlclient])]),
 ]
 """Apps, and how many values they make anew in each run."""

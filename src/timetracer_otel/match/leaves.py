@@ -16,8 +16,11 @@ from uuid import UUID
 from timetracer_otel.match.body_content import plain_body
 from timetracer_otel.match.rules import Ignored, MatchRules
 from timetracer_otel.match.values import pieces_of, skeleton
+from timetracer_otel.redact.content_encoding import PACKED, OpaqueError, Unpacked, encode_body, unpacked
 from timetracer_otel.redact.errors import with_leaves
 from timetracer_otel.redact.forms import form_of
+from timetracer_otel.redact.msgpacked import MSGPACK
+from timetracer_otel.redact.nested import PICKLE
 from timetracer_otel.redact.urls import same_target
 from timetracer_otel.types import CallView, RecordedError, header_pairs
 
@@ -28,7 +31,7 @@ class Leaf(NamedTuple):
     """One text of a call, or a value as its text."""
 
     kind: str
-    """The type: ``str``, ``bytes`` (its text is latin-1), ``int``, ``UUID`` and so on."""
+    """The type: ``str``, ``bytes`` (its text is latin-1, and the content of what is packed), ``int``, ``UUID``…"""
     text: str
 
 
@@ -41,7 +44,7 @@ class Leaves(NamedTuple):
 
 _TEXTS: Final[dict[type, Callable[[Any], str]]] = {
     str: lambda value: value,
-    bytes: lambda value: value.decode("latin-1"),
+    bytes: lambda value: _opened(value).content.decode("latin-1"),
     int: str,
     float: repr,
     Decimal: str,
@@ -64,11 +67,11 @@ def leaves_of(view: CallView, rules: MatchRules) -> Leaves:
     for name, value in rules.header_key(view.headers, ignored):
         _flatten((name, value), outline, leaves)
     if rules.body:
-        _flatten(_content(view, ignored), outline, leaves)
+        _flatten(_compared(view, ignored), outline, leaves)
     return Leaves(tuple(outline), tuple(leaves))
 
 
-def _content(view: CallView, ignored: Ignored) -> Any:
+def _compared(view: CallView, ignored: Ignored) -> Any:
     if view.args is not None:
         return ignored.content(form_of(view.lib).compared(view.args))
     if not view.body:
@@ -86,8 +89,9 @@ def _flatten(value: Any, outline: list[Any], leaves: list[Leaf]) -> None:
     kind = type(value)
     text = _TEXTS.get(kind)
     if text is not None:
-        outline.append(kind.__name__)
-        leaves.append(Leaf(kind.__name__, text(value)))
+        name = kind.__name__ if kind is not bytes else f"bytes {_opened(value).encoding}".rstrip()
+        outline.append(name)
+        leaves.append(Leaf(name, text(value)))
     elif kind is dict:
         outline += ("dict", len(value))
         for key in _in_order(value):
@@ -156,7 +160,7 @@ def _made(before: Any, text: str) -> Any:
     kind: Any = type(before)
     try:
         if kind is bytes:
-            return text.encode("latin-1")
+            return _with_content(before, text.encode("latin-1"))
         if kind is datetime:
             return _datetime(before, text)
         if kind is date:
@@ -164,6 +168,31 @@ def _made(before: Any, text: str) -> Any:
         return kind(text)
     except (ValueError, ArithmeticError):
         return before
+
+
+def _opened(value: bytes) -> Unpacked:
+    """What a value holds, where it is a packed file: RQ packs the arguments of its jobs."""
+    if value.startswith(PACKED):
+        try:
+            found = unpacked(value)
+        except OpaqueError:
+            pass
+        else:
+            if not found.is_damaged:
+                return found
+    return Unpacked(value, ())
+
+
+def _with_content(before: bytes, content: bytes) -> bytes:
+    """A value with other content, packed as it was.
+
+    A pickle and msgpack say how long their texts are: there, a text of another length has no place.
+    """
+    held, layers, _ = opened = _opened(before)
+    if len(content) != len(held) and (held.startswith(PICKLE) or held[:1] in MSGPACK):
+        return before
+    made = encode_body(content, opened.encoding) if layers else content
+    return made if _opened(made).content == content or not layers else before
 
 
 def _datetime(before: datetime, text: str) -> datetime:

@@ -242,15 +242,18 @@ def capture(value: Value, text: str, position: int) -> tuple[Value, int] | None:
         if found is None or (value.kind == TIME and found.instant is None):
             return None
         return found, match.end()
-    if value.kind == UUID or _HEX.fullmatch(raw):
-        if value.kind == RANDOM and not _HEX.fullmatch(value.raw):
-            # Hexadecimal digits alone are another form than the letters of base64, of which they are some.
-            return None
+    is_hex = _HEX.fullmatch(raw) is not None
+    if value.kind == UUID or (is_hex and _HEX.fullmatch(value.raw)):
         return value._replace(raw=raw, value=raw.replace("-", "").lower()), match.end()
     plain = _unescaped(raw)
-    if value.kind == RANDOM and not _is_chance(plain, 0.5):
+    if value.kind == RANDOM and (is_hex or _cases(plain) != _cases(value.value) or not _is_chance(plain, 0.5)):
         return None
     return value._replace(raw=raw, value=plain), match.end()
+
+
+def _cases(text: str) -> tuple[bool, bool]:
+    """Whether a text has large letters, and small ones. Text in base36 or in hexadecimal digits is no base62."""
+    return text.lower() != text, text.upper() != text
 
 
 def nested_at(nested: Nested, text: str, position: int) -> tuple[str, int] | None:
@@ -307,7 +310,9 @@ def _read(raw: str, group: str, literals: Literals | None, depth: int) -> list[P
         nested = _nested(raw, literals, depth, safe=False)
         if nested is not None:
             return [nested]
-        padded = _padded(raw)
+        # A path whose last part has escapes: its slashes are no part of that.
+        is_path = "%" in raw and "/" in raw and _last_of_path(raw) is not None
+        padded = None if is_path else _padded(raw)
         return [padded] if padded is not None else _split(raw, literals, depth)
     found = _time_or_number(raw)
     return [found] if found is not None else None

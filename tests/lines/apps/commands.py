@@ -11,6 +11,7 @@ from typing import Any
 import celery
 import redis
 import redis.asyncio
+import rq
 
 from tests.lines._line import Lines
 
@@ -121,3 +122,15 @@ def jobs_that_another_program_does() -> Any:
         found = client.llen("celery")
     queue.close()
     return [type(sent).__name__, found]
+
+
+@LINES.add
+def jobs_of_rq() -> Any:
+    """Their ids, times and arguments are made anew in each run; the arguments stand in a packed pickle."""
+    with _client() as client:
+        jobs = rq.Queue("mail", connection=client)
+        order = str(uuid.uuid4())
+        jobs.enqueue("shop.mail", 7, to="Ada")
+        found = jobs.enqueue("shop.ship", order, note=f"of {order}")
+        kept = rq.job.Job.fetch(found.id, connection=client)
+        return [jobs.count, kept.args == (order,), kept.kwargs["note"] == f"of {order}", kept.origin]

@@ -74,6 +74,7 @@ def test_a_value_is_found_wherever_it_stands(text: str, kind: str) -> None:
         ("a%3A", "%26b"),
         ("/v1/order/", "/items"),
         ("http://h/1/", ""),
+        ("http://h/12/", "/x"),
     ):
         pieces = pieces_of(before + text + behind)
         (value,) = [piece for piece in pieces if isinstance(piece, Value)]
@@ -122,6 +123,9 @@ def test_words_numbers_and_constants_are_no_values(text: str) -> None:
         ("1764379494", "1764379494.5"),
         ("1764379494", "1764379494000"),
         ("YZBKj9Xt0oqPzW4m", "GetUserAccounts2"),
+        ("YZBKj9Xt0oqPzW4m", "9f0c4f3e7f0a4c7e"),
+        ("YZBKj9Xt0oqPzW4m", "c3m4wi948f3qlkus"),
+        ("c3m4wi948f3qlkus", "9f0c4f3e7f0a4c7e"),
     ],
 )
 def test_values_of_different_forms_do_not_stand_for_each_other(one: str, other: str) -> None:

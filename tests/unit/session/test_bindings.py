@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import base64
+import bz2
 import gzip
 import hashlib
 import json
+import lzma
+import pickle
 import re
 import string
 import threading
 import uuid
+import zlib
 from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -289,6 +293,27 @@ def test_arguments_of_every_shape_are_compared() -> None:
     recorded = answered(booked(A), {"done": [A, {A: 1}, {A, "x"}]})
     missed(replaying(recorded), booked(P, 2))
     assert replaying(recorded).match(booked(P)).result.reply == {"done": [P, {P: 1}, {P, "x"}]}
+
+
+@pytest.mark.parametrize("pack", [zlib.compress, lzma.compress, bz2.compress], ids=["zlib", "xz", "bzip2"])
+def test_what_is_packed_is_compared_and_given_back_as_it_would_be_plain(pack: Callable[[bytes], bytes]) -> None:
+    def packed(key: str, more: str = "", note: str = "tea") -> bytes:
+        return pack(pickle.dumps(("shop.ship", None, (key,), {"note": f"{note} of {key}", "at": f"{more}Z"})))
+
+    second = "2026-01-01T12:00:00"
+    session = replaying(answered(redis("SET", "job", packed(A)), packed(A, second)))
+    missed(session, redis("SET", "job", packed(P, note="cup")))
+    missed(session, redis("SET", "job", pack(packed(P))))
+    assert session.match(redis("SET", "job", packed(P))).result.reply == packed(P, second)
+    assert pairs(session) == [("uuid", A, P)]
+
+
+def test_a_pickle_gets_no_text_of_another_length() -> None:
+    recorded = pickle.dumps({"at": RECORDED_AT.isoformat()})
+    session = replaying(answered(redis("SET", "at", RECORDED_AT.isoformat())), answered(redis("GET", "k"), recorded))
+    session.match(redis("SET", "at", datetime.now(timezone.utc).replace(microsecond=5).isoformat()))
+    assert len(pairs(session)) == 1
+    assert pickle.loads(session.match(redis("GET", "k")).result.reply) == {"at": RECORDED_AT.isoformat()}
 
 
 def test_types_stay_as_they_are() -> None:
