@@ -30,6 +30,9 @@ GUARDS = frozenset(
         "libraries/aiohttp/internals.py": "_TapTimer.__enter__ _TapTimer.__exit__ _TapTimer.assert_timeout _end "
         "_TeedParser.__getattr__ _TeedParser.feed_data _TeedReader.feed_eof _TeedReader.set_exception "
         "TeedWriter.__getattr__ TeedWriter.__setattr__ TeedWriter.write TeedWriter.write_eof",
+        "libraries/httpx/answer.py": " ".join(
+            f"answers_of.<locals>.Replayed.{name}" for name in ("__iter__", "__aiter__", "close", "aclose")
+        ),
         "libraries/httpx/internals.py": " ".join(
             f"tee_of.<locals>.Tee.{name}" for name in ("__iter__", "__aiter__", "close", "aclose", "_reraise")
         ),
@@ -43,6 +46,7 @@ GUARDS = frozenset(
         "threads/seams.py": "_starting.<locals>.start _starting_function.<locals>.start_new_thread "
         "_submitting_task.<locals>.submit _InContext.__call__ _Task.__call__ _spawned",
         "libraries/sqlalchemy/seams.py": "_set_creator _del_creator",
+        "libraries/requests/answer.py": "_Connection.readinto",
         "libraries/kits/http/request_bodies.py": "_TeedIterable.__iter__ _TeedReader.read _TeedReader.seek",
         "libraries/kits/http1/file_bodies.py": " ".join(
             f"TeedFile.{name}"

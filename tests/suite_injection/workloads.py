@@ -278,7 +278,7 @@ def threads(servers: Servers) -> list[str]:
 
     def started() -> Any:
         found: list[Any] = []
-        thread = threading.Thread(target=lambda: found.append(read(1)))
+        thread = threading.Thread(target=lambda: found.append(_seen(lambda: read(1))))
         thread.start()
         thread.join()
         return found
@@ -288,7 +288,7 @@ def threads(servers: Servers) -> list[str]:
         over = threading.Event()
 
         def run(number: int) -> None:
-            found.append(read(number))
+            found.append(_seen(lambda: read(number)))
             over.set()
 
         _thread.start_new_thread(run, (2,))

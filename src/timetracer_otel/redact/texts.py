@@ -189,8 +189,8 @@ def joined(texts: list[str], raw: list[bytes]) -> bytes:
 
 def _may_have_packed(lines: str) -> bool:
     """Whether a packed file may begin on a line behind the first one, each byte of which is a character."""
-    # To look for one character takes a tenth of the time of two. This one is in the marks of xz and zstd. To look from
-    # the end for a few takes a third of the time: the first one is rarer than the last one.
+    # To look for one character takes a tenth of the time of two. This one is in the marks of xz and zstd. To look
+    # from the end for a few takes a third of the time: the first one is rarer than the last one.
     return (
         "\x1f" in lines
         or "\xfd" in lines

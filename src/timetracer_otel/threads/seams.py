@@ -224,7 +224,7 @@ class _InContext:
         except RuntimeError:
             # Another thread runs in the context that the app has given. Python will say so.
             return None
-        return partial(inner.run, otel_context.detach, token)
+        return lambda: inner.run(otel_context.detach, token)
 
     def __repr__(self) -> str:
         # Python names the function of a thread that ended by an exception.

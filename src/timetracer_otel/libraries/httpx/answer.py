@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from operator import itemgetter
 from types import ModuleType
 from typing import Any, NamedTuple
 
 from timetracer_otel.base.patching import Function, LatePatch
+from timetracer_otel.calls.guarded import Flow, guarded, guarded_async
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.httpx.internals import (
     CLIENTS_STREAM,
@@ -49,29 +51,41 @@ def answers_of(module: ModuleType) -> Answers:
             self._recorded = recorded
             self.response: Any = None
 
+        # Guards (see `calls.guarded`): a fault of ours is a miss.
+
         def __iter__(self) -> Iterator[bytes]:
             recorded = self._recorded
-            if recorded.is_plain:
-                yield from recorded.chunks()
-                return
-            for wait_s, chunk in recorded.steps():
-                if wait_s:
-                    time.sleep(wait_s)
-                if chunk:
-                    yield chunk
+            try:
+                if recorded.is_plain:
+                    yield from recorded.chunks()
+                    return
+                for wait_s, chunk in recorded.steps():
+                    if wait_s:
+                        time.sleep(wait_s)
+                    if chunk:
+                        yield chunk
+            except Exception as error:
+                raise recorded.judged(error)  # noqa: B904
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            for wait_s, chunk in self._recorded.steps():
-                if wait_s:
-                    await pause(wait_s)
-                if chunk:
-                    yield chunk
+            recorded = self._recorded
+            try:
+                for wait_s, chunk in recorded.steps():
+                    if wait_s:
+                        await pause(wait_s)
+                    if chunk:
+                        yield chunk
+            except Exception as error:
+                raise recorded.judged(error)  # noqa: B904
 
         def close(self) -> None:
-            self._restore_elapsed()
+            try:
+                self._restore_elapsed()
+            except Exception as error:
+                raise self._recorded.judged(error)  # noqa: B904
 
         async def aclose(self) -> None:
-            self._restore_elapsed()
+            self.close()
 
         def read_at_once(self) -> bytes | None:
             """The whole body, with the response in the state that reading leaves; None where it must be read.
@@ -121,19 +135,19 @@ def answers_of(module: ModuleType) -> Answers:
             return None
         return replayed.read_at_once()
 
-    def read_seam(original: Function) -> Function:
-        def read(self: Any) -> Any:
-            content = at_once(self, module.SyncByteStream)
-            return original(self) if content is None else content
+    def begin(kind: type, _: Any, response: Any) -> Flow | None:
+        content = at_once(response, kind)
+        return None if content is None else given(content)
 
-        return read
+    def given(content: bytes) -> Flow:
+        yield from ()
+        return content
+
+    def read_seam(original: Function) -> Function:
+        return guarded("httpx", original, partial(begin, module.SyncByteStream), outside=True)
 
     def aread_seam(original: Function) -> Function:
-        async def aread(self: Any) -> Any:
-            content = at_once(self, module.AsyncByteStream)
-            return await original(self) if content is None else content
-
-        return aread
+        return guarded_async("httpx", original, partial(begin, module.AsyncByteStream), outside=True)
 
     read = LatePatch(module.Response, "read", read_seam)
     aread = LatePatch(module.Response, "aread", aread_seam)

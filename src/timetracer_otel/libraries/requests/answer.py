@@ -24,9 +24,10 @@ __all__ = ["build_response", "replayed_raw", "set_elapsed"]
 class _Connection(io.RawIOBase):
     """The bytes of one response, as a connection."""
 
-    def __init__(self, pieces: Iterator[bytes]) -> None:
+    def __init__(self, pieces: Iterator[bytes], recorded: RecordedBody) -> None:
         super().__init__()
         self._pieces = pieces
+        self._recorded = recorded
         self._rest = memoryview(b"")
         self._error: Exception | None = None
 
@@ -40,8 +41,8 @@ class _Connection(io.RawIOBase):
             try:
                 self._rest = memoryview(next(filter(None, self._pieces), b""))
             except Exception as error:
-                self._error = error
-                raise
+                self._error = self._recorded.judged(error)
+                raise self._error  # noqa: B904
         count = min(len(buffer), len(self._rest))
         buffer[:count] = self._rest[:count]
         self._rest = self._rest[count:]
@@ -90,7 +91,7 @@ def replayed_raw(
         yield b"\r\n".join(lines)
         yield from wire_pieces(recorded, reply, chunked)
 
-    original = http.client.HTTPResponse(_Connection(pieces()), method=method)  # type: ignore[arg-type]
+    original = http.client.HTTPResponse(_Connection(pieces(), recorded), method=method)  # type: ignore[arg-type]
     try:
         original.begin()
     except http.client.HTTPException as error:

@@ -7,9 +7,11 @@ from itertools import repeat
 from types import NoneType
 from typing import Any
 
+from timetracer_otel.base import faults
 from timetracer_otel.calls.flow import CANCEL_GRACE_S
+from timetracer_otel.calls.guarded import refusal
 from timetracer_otel.constants import BodyEnd
-from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.exceptions import ReplayMismatchError, TimetracerError
 from timetracer_otel.session import ReplaySession
 from timetracer_otel.session.body_taps import BodyLimits, BodyTap
 from timetracer_otel.types import BodySnapshot, DependencyEvent, RecordedError
@@ -26,7 +28,7 @@ class RecordedBody:
         rebuild: Makes the recorded error that ended the body an exception again.
     """
 
-    __slots__ = ("_event", "_rebuild", "body", "session", "timed")
+    __slots__ = ("_event", "_raised", "_rebuild", "body", "session", "timed")
 
     def __init__(
         self,
@@ -42,6 +44,7 @@ class RecordedBody:
         self._event = event
         self.session = session
         self._rebuild = rebuild
+        self._raised: BaseException | None = None
 
     def chunks(self) -> list[bytes]:
         """The body in the pieces that it came in."""
@@ -99,8 +102,18 @@ class RecordedBody:
         if body.end is BodyEnd.COMPLETE:
             return None
         if body.end is BodyEnd.FAILED and body.error is not None:
-            return self._rebuild(body.error)
+            self._raised = self._rebuild(body.error)
+            return self._raised
         return self._beyond()
+
+    def judged(self, error: Exception) -> Exception:
+        """What the app gets for something that was raised while the body was given back: the recorded exception or a
+        miss as it is, and a miss that says "a fault of ours" for all else.
+        """
+        if error is self._raised or isinstance(error, TimetracerError):
+            return error
+        faults.contain("http.answer", error)
+        return refusal("http", self.session, error)
 
     def _beyond(self) -> ReplayMismatchError:
         how = {
