@@ -50,3 +50,22 @@ def test_values_from_the_cache_and_the_server(server: RedisServer, tmp_path: Pat
             return seen
 
     three_runs(sync_app(app), RedisFlavour(asynchronous=False), server, tmp_path)
+
+
+class Odd:
+    """No key."""
+
+
+def test_a_key_that_cannot_be_sent(server: RedisServer, tmp_path: Path) -> None:
+    def app() -> list[Any]:
+        with cached(server) as r:
+            seen: list[Any] = [r.set("a", 1)]
+            keys: list[Any] = ["a", Odd(), {}]
+            for key in keys:
+                try:
+                    seen.append(r.get(key))
+                except (redis.DataError, TypeError) as error:
+                    seen.append(error)
+            return seen
+
+    three_runs(sync_app(app), RedisFlavour(asynchronous=False), server, tmp_path)

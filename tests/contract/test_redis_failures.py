@@ -397,18 +397,93 @@ def test_a_fast_retry_does_not_outrun_its_time(flavour: RedisFlavour, server: Re
         assert flavour.run(app()) > 0.25
 
 
+def broken(*_: Any) -> Any:
+    raise RuntimeError("broken")
+
+
 def test_a_reply_that_the_recorder_fails_to_note(
     server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: Any) -> Any:
-        raise RuntimeError("broken")
-
     path = tmp_path / "x.msgpack"
     with record(path), redis.Redis(port=server.port) as r:
         monkeypatch.setattr(call, "folded_reply", broken)
         monkeypatch.setattr(faults, "contain", lambda *_: None)
         assert r.ping() is True
     assert [event.not_replayable for event in read_cassette(path).events] == [FAULT]
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["libraries.redis.steps.new_round_trip", "calls.flow.Recording", "libraries.redis.call.RoundTrip.observe"],
+)
+def test_a_reply_is_never_kept_for_the_command_behind_it(
+    place: str, server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two commands are sent before the first reply is read, and the first one was not noted for a fault of ours."""
+    monkeypatch.setattr(faults, "raise_faults", False)
+    path = tmp_path / "x.msgpack"
+    with redis.Redis(port=server.port) as r:
+        r.set("a", 1)
+        r.set("b", 2)
+        connection = r.connection_pool.get_connection()
+        with record(path):
+            with monkeypatch.context() as patch:
+                patch.setattr(f"timetracer_otel.{place}", broken)
+                connection.send_command("GET", "a")
+            connection.send_command("GET", "b")
+            assert [connection.read_response(), connection.read_response()] == [b"1", b"2"]
+            connection.send_command("GET", "b")
+            assert connection.read_response() == b"2"
+        with record(tmp_path / "next.msgpack"):
+            connection.send_command("GET", "b")
+            assert connection.read_response() == b"2"
+        r.connection_pool.release(connection)
+    seen = [(event.call and event.call.args, event.not_replayable) for event in read_cassette(path).events]
+    assert seen == [(["GET", "b"], FAULT)] * 2
+    (event,) = read_cassette(tmp_path / "next.msgpack").events
+    assert event.not_replayable is None
+    assert event.result.reply["replies"] == [b"2"]
+
+
+def test_a_subscription_ends_with_a_fault_and_the_app_hears_on(
+    server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faults, "raise_faults", False)
+    path = tmp_path / "x.msgpack"
+    with redis.Redis(port=server.port) as r, record(path), r.pubsub() as channel:
+        channel.subscribe("c")
+        assert channel.get_message(timeout=5)["type"] == "subscribe"
+        with monkeypatch.context() as patch:
+            patch.setattr("timetracer_otel.libraries.redis.steps._note", broken)
+            r.publish("c", "one")
+            assert channel.get_message(timeout=5)["data"] == b"one"
+        r.publish("c", "two")
+        assert channel.get_message(timeout=5)["data"] == b"two"
+    found = {event.signature.method: event.not_replayable for event in read_cassette(path).events}
+    assert found["SUBSCRIBE"] == FAULT
+
+
+def test_a_fault_in_a_replay_leaves_no_reply_behind(
+    server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.msgpack"
+    with redis.Redis(port=server.port) as r, record(path):
+        r.mset({"a": 1, "b": 2})
+        assert (r.get("a"), r.get("b")) == (b"1", b"2")
+    server.stop()
+    monkeypatch.setattr(faults, "raise_faults", False)
+
+    with replay(path), redis.Redis(port=server.port) as r:
+        r.mset({"a": 1, "b": 2})
+        connection = r.connection_pool.get_connection()
+        connection.send_command("GET", "a")
+        with monkeypatch.context() as patch:
+            patch.setattr("timetracer_otel.libraries.redis.steps.read_replayed", broken)
+            with pytest.raises(ReplayMismatchError, match=r"a fault of ours in .*broken"):
+                connection.read_response()
+        connection.send_command("GET", "b")
+        assert connection.read_response() == b"2"
+        r.connection_pool.release(connection)
 
 
 @pytest.mark.parametrize("transaction", [False, True], ids=["pipeline", "transaction"])

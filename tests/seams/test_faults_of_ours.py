@@ -11,9 +11,10 @@ from tests.examples import drawn
 
 _HTTP = ["httpx_sync", "httpx_async", "requests", "aiohttp", "threads"]
 _OTHERS = ["sqlalchemy", "sqlalchemy_async", "redis_sync", "redis_async"]
+_CONNECTIONS = ["redis_connections", "redis_connections_async"]
 
 
-@pytest.mark.parametrize("workload", drawn([_HTTP, _OTHERS], "faults of ours"))
+@pytest.mark.parametrize("workload", drawn([_HTTP, [*_OTHERS, *_CONNECTIONS]], "faults of ours"))
 def test_the_app_notices_no_fault_of_ours(workload: str) -> None:
     """A sample, drawn by ``TEST_SEED``. ``make suite-injection`` tries all."""
     command = [sys.executable, "-m", "tests.suite_injection.run", workload, "--sample", "6", "--modes", "record"]

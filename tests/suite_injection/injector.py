@@ -25,7 +25,8 @@ _NESTED = {"<genexpr>", "<listcomp>", "<dictcomp>", "<setcomp>", "<lambda>", "<m
 GUARDS = frozenset(
     f"{file}:{name}"
     for file, names in {
-        "calls/guarded.py": "guarded.<locals>.guarded_call guarded_async.<locals>.guarded_await _raise",
+        "calls/guarded.py": "guarded.<locals>.guarded_call guarded_async.<locals>.guarded_await "
+        "lending.<locals>.lending_call lending_async.<locals>.lending_await _raise",
         "session/body_taps.py": "BodyTap.noting",
         "libraries/aiohttp/internals.py": "_TapTimer.__enter__ _TapTimer.__exit__ _TapTimer.assert_timeout _end "
         "_TeedParser.__getattr__ _TeedParser.feed_data _TeedReader.feed_eof _TeedReader.set_exception "
@@ -45,6 +46,7 @@ GUARDS = frozenset(
         ),
         "threads/seams.py": "_starting.<locals>.start _starting_function.<locals>.start_new_thread "
         "_submitting_task.<locals>.submit _InContext.__call__ _Task.__call__ _spawned",
+        "libraries/redis/seams.py": "_call_back _send_listed",
         "libraries/sqlalchemy/seams.py": "_set_creator _del_creator",
         "libraries/requests/answer.py": "_Connection.readinto",
         "libraries/kits/http/request_bodies.py": "_TeedIterable.__iter__ _TeedReader.read _TeedReader.seek",

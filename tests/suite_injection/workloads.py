@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import io
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Any
 
 __all__ = ["WORKLOADS", "Servers"]
@@ -329,8 +331,7 @@ def redis_sync(servers: Servers) -> list[str]:
         _seen(subscribed),
         _seen(lambda: list(client.scan_iter("*"))[:1] != []),
     ]
-    client.close()
-    return found
+    return [*found, _seen(client.close)]
 
 
 def redis_async(servers: Servers) -> list[str]:
@@ -350,8 +351,146 @@ def redis_async(servers: Servers) -> list[str]:
             await _seen_async(lambda: client.lpush("c", 1)),
             await _seen_async(lambda: asyncio.wait_for(client.blpop(["empty"], 5), 0.05)),
         ]
-        await client.aclose()
-        return found
+        return [*found, await _seen_async(client.aclose)]
+
+    return asyncio.run(main())
+
+
+def redis_connections(servers: Servers) -> list[str]:
+    """What connections do besides commands and replies: subscriptions, locks, transactions, errors, threads."""
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    client: Any = redis.Redis.from_url(servers.redis, decode_responses=True)
+    other: Any = redis.Redis.from_url(servers.redis)
+
+    def locked() -> Any:
+        with client.lock("lock", timeout=5):
+            return client.exists("lock")
+
+    def watched() -> Any:
+        with client.pipeline() as pipe:
+            pipe.watch("a")
+            before = pipe.get("a")
+            pipe.multi()
+            return before, pipe.set("a", 2).get("a").execute()
+
+    def at_once() -> Any:
+        connection = client.connection_pool.get_connection()
+        try:
+            connection.send_packed_command(iter(connection.pack_commands([("GET", "a"), ("ECHO", "x")])))
+            return connection.read_response(), connection.read_response()
+        finally:
+            client.connection_pool.release(connection)
+
+    def heard() -> Any:
+        messages: Any = SimpleQueue()
+        channel = client.pubsub(ignore_subscribe_messages=True)
+
+        def ended(error: Exception, _: Any, thread: Any) -> None:
+            messages.put(error)
+            thread.stop()
+
+        channel.subscribe(c=messages.put)
+        thread = channel.run_in_thread(sleep_time=0.05, exception_handler=ended)
+        try:
+            # Until the subscription is there, nobody receives it.
+            while not other.publish("c", "first"):
+                time.sleep(0.01)
+            message = messages.get(timeout=3)
+            if isinstance(message, Exception):
+                raise message
+            return message
+        finally:
+            thread.stop()
+            thread.join(3)
+
+    def connected_again() -> Any:
+        with client.pubsub() as channel:
+            channel.subscribe("d")
+            first = channel.get_message(timeout=2)
+            channel.connection.disconnect()
+            # The library connects, and subscribes again.
+            again = channel.get_message(timeout=2)
+            other.publish("d", "later")
+            return first, again, channel.get_message(timeout=2), channel.get_message(timeout=0.01)
+
+    def refused() -> Any:
+        return redis.Redis(port=1, retry=Retry(NoBackoff(), 0)).get("a")
+
+    def cut() -> Any:
+        with redis.Redis.from_url(servers.redis, socket_timeout=0.1) as hasty:
+            return hasty.blpop(["empty"], 5)
+
+    found = [
+        _seen(lambda: client.mset({"a": 1, "b": 2})),
+        *map(_seen, (locked, watched, at_once, heard, connected_again, refused, cut)),
+        _seen(lambda: client.eval("return redis.call('GET', KEYS[1])", 1, "a")),
+        _seen(lambda: client.get(object())).partition("object at")[0],
+        _seen(lambda: client.blpop(["empty"], 0.05)),
+    ]
+    return [*found, _seen(client.close), _seen(other.close)]
+
+
+def redis_connections_async(servers: Servers) -> list[str]:
+    """The same, awaited."""
+    from redis.asyncio import Redis
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+
+    async def main() -> list[str]:
+        client: Any = Redis.from_url(servers.redis, decode_responses=True)
+        other: Any = Redis.from_url(servers.redis)
+
+        async def locked() -> Any:
+            async with client.lock("lock", timeout=5):
+                return await client.exists("lock")
+
+        async def watched() -> Any:
+            async with client.pipeline() as pipe:
+                await pipe.watch("a")
+                before = await pipe.get("a")
+                pipe.multi()
+                return before, await pipe.set("a", 2).get("a").execute()
+
+        async def heard() -> Any:
+            async with client.pubsub() as channel:
+                await channel.subscribe("c")
+                first = await channel.get_message(timeout=1)
+                await other.publish("c", "one")
+                await other.publish("c", "two")
+                return first, [await channel.get_message(timeout=1) for _ in range(2)]
+
+        async def listened() -> Any:
+            async with client.pubsub(ignore_subscribe_messages=True) as channel:
+                await channel.subscribe("d")
+                listening = asyncio.ensure_future(anext(aiter(channel.listen())))
+                while not await other.publish("d", "one"):
+                    await asyncio.sleep(0.01)
+                return await asyncio.wait_for(listening, 6)
+
+        async def connected_again() -> Any:
+            async with client.pubsub() as channel:
+                await channel.subscribe("e")
+                first = await channel.get_message(timeout=1)
+                await channel.connection.disconnect()
+                await channel.connect()
+                return first, await channel.get_message(timeout=1)
+
+        async def refused() -> Any:
+            return await Redis(port=1, retry=Retry(NoBackoff(), 0)).get("a")
+
+        async def gathered() -> Any:
+            return await asyncio.gather(*(client.get(key) for key in ("a", "b", "none")))
+
+        found = [
+            await _seen_async(lambda: client.mset({"a": 1, "b": 2})),
+            *[await _seen_async(call) for call in (locked, watched, heard, listened, connected_again, refused)],
+            await _seen_async(gathered),
+            await _seen_async(lambda: client.get({})),
+        ]
+        return [*found, await _seen_async(client.aclose), await _seen_async(other.aclose)]
 
     return asyncio.run(main())
 
@@ -360,5 +499,6 @@ WORKLOADS: dict[str, Callable[[Servers], list[str]]] = {
     work.__name__: work
     for work in (
         *(httpx_sync, httpx_async, requests, aiohttp, sqlalchemy, sqlalchemy_async, threads, redis_sync, redis_async),
+        *(redis_connections, redis_connections_async),
     )
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -12,7 +13,15 @@ import pytest
 from tests.sample_cassettes import cassette
 from timetracer_otel.base import faults
 from timetracer_otel.calls import guarded as kernel
-from timetracer_otel.calls.guarded import AppStep, Flow, guarded, guarded_async, raising
+from timetracer_otel.calls.guarded import (
+    AppStep,
+    Flow,
+    guarded,
+    guarded_async,
+    lending,
+    lending_async,
+    raising,
+)
 from timetracer_otel.exceptions import CassetteError, ReplayMismatchError
 from timetracer_otel.session import BaseSession, ReplaySession
 
@@ -38,11 +47,17 @@ class Library:
     def original(self) -> Callable[..., Any]:
         return self.coroutine_function if self._is_async else self.function
 
-    def call(self, begin: Callable[..., Flow | None]) -> Any:
+    def call(self, begin: Callable[..., Flow | None], **options: Any) -> Any:
         """Call the replacement with 4."""
         if self._is_async:
-            return asyncio.run(guarded_async("shop", self.original, begin)(4))
-        return guarded("shop", self.original, begin)(4)
+            return asyncio.run(guarded_async("shop", self.original, begin, **options)(4))
+        return guarded("shop", self.original, begin, **options)(4)
+
+    def call_lending(self, lend: Callable[..., Any]) -> Any:
+        """Call the replacement that lends something, with 4."""
+        if self._is_async:
+            return asyncio.run(lending_async("shop", self.original, lend)(4))
+        return lending("shop", self.original, lend)(4)
 
 
 @pytest.fixture(params=[False, True], ids=["sync", "async"])
@@ -114,7 +129,7 @@ def test_a_fault_after_the_call_gives_what_it_returned(library: Library) -> None
 
 @pytest.mark.parametrize("error", [OSError("refused"), StopIteration("no more"), KeyboardInterrupt()])
 def test_a_fault_after_a_failed_call_raises_what_that_raised(library: Library, error: BaseException) -> None:
-    if isinstance(error, StopIteration) and library.original is not library.function:
+    if isinstance(error, StopIteration) and inspect.iscoroutinefunction(library.original):
         error = LookupError("a coroutine cannot raise StopIteration")
     library.fails = error
 
@@ -199,3 +214,77 @@ def test_a_fault_whose_log_fails_is_still_contained(library: Library, monkeypatc
         assert library.call(fault) == 8
     finally:
         faults.logger.removeHandler(handler)
+
+
+def test_a_seam_that_is_idle_calls_the_library_at_once(library: Library, recording: BaseSession) -> None:
+    asked: list[Any] = []
+
+    def idle(*about: Any) -> bool:
+        asked.append(about)
+        return True
+
+    assert library.call(fault, idle=idle) == 8
+    assert asked == [(recording, 4)]
+    assert library.call(lambda session, value: None, idle=fault) == 8
+    assert library.calls == [4, 4]
+
+
+def test_a_seam_is_told_of_a_fault(library: Library, replaying: ReplaySession) -> None:
+    told: list[Any] = []
+
+    def give_up(error: Exception, *args: Any) -> None:
+        told.append((type(error), args))
+        fault()
+
+    with pytest.raises(ReplayMismatchError, match="a fault of ours"):
+        library.call(fault, give_up=give_up)
+    assert told == [(AttributeError, (4,))]
+
+
+def test_an_error_that_was_dealt_with_is_not_what_the_app_gets(library: Library, replaying: ReplaySession) -> None:
+    def begin(session: BaseSession, value: Any) -> Flow:
+        try:
+            yield step(OSError("of a step that is not the app's"))
+        except OSError:
+            yield step(None)
+        fault()
+
+    def step(error: Exception | None) -> Callable[[], Any]:
+        def plain() -> None:
+            if error is not None:
+                raise error
+
+        async def awaited() -> None:
+            plain()
+
+        return awaited if inspect.iscoroutinefunction(library.original) else plain
+
+    with pytest.raises(ReplayMismatchError, match="a fault of ours"):
+        library.call(begin)
+
+
+def test_something_is_lent_for_the_time_of_a_call(library: Library, recording: BaseSession) -> None:
+    seen: list[Any] = []
+
+    def lend(*about: Any) -> Callable[[], Any]:
+        seen.append(about)
+        return lambda: seen.append(list(library.calls))
+
+    assert library.call_lending(lend) == 8
+    assert seen == [(recording, (4,)), [4]]
+
+
+@pytest.mark.parametrize("lend", [fault, lambda *_: None, lambda *_: fault])
+def test_a_fault_in_lending_is_contained(library: Library, lend: Callable[..., Any]) -> None:
+    assert library.call_lending(lend) == 8
+    library.fails = OSError("refused")
+    with pytest.raises(OSError, match="refused") as raised:
+        library.call_lending(lend)
+    assert raised.value is library.fails
+    assert library.calls == [4, 4]
+
+
+def test_what_cannot_be_lent_in_a_replay_is_a_miss(library: Library, replaying: ReplaySession) -> None:
+    with pytest.raises(ReplayMismatchError, match="a fault of ours"):
+        library.call_lending(fault)
+    assert not library.calls

@@ -74,6 +74,8 @@ class Site:
     attribute that says that the call was replayed."""
     may_disown = False
     """Whether only the outcome shows if the call is one of the plugin's (see `disowns`)."""
+    unnoted = False
+    """Whether a fault of ours kept the recording from noting this call."""
     _redacted: RedactedCall | None = None
 
     def observe(self, session: TraceSession) -> None:
@@ -399,6 +401,7 @@ def _begin(site: Site, session: TraceSession) -> Recording | None:
             recording.withdraw()
             raise
     except Exception as fault:
+        site.unnoted = True
         faults.contain(f"{site.lib}.begin", fault)
         return None
     return recording
@@ -415,6 +418,7 @@ def _failed(site: Site, recording: Recording, error: BaseException) -> None:
 
 
 def _contain(site: Site, recording: Recording, fault: Exception) -> None:
+    site.unnoted = True
     recording.not_replayable = FAULT
     recording.close()
     faults.contain(f"{site.lib}.record", fault)

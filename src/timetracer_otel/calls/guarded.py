@@ -29,13 +29,32 @@ from timetracer_otel.current import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError, TimetracerError
 from timetracer_otel.session import BaseSession, ReplaySession
 
-__all__ = ["AppStep", "Begin", "Flow", "Step", "guarded", "guarded_async", "only", "raising", "refusal"]
+__all__ = [
+    "AppStep",
+    "Begin",
+    "Flow",
+    "Idle",
+    "Lend",
+    "Step",
+    "guarded",
+    "guarded_async",
+    "lending",
+    "lending_async",
+    "only",
+    "raising",
+    "refusal",
+]
 
 Step = Callable[[], Any]
 Flow = Generator[Step, Any, Any]
 Begin = Callable[..., "Flow | None"]
 """Makes the steps of one call from the current session and the arguments; None where there is nothing for us to do.
 It runs under the guard, and makes the library's call by an `AppStep` only."""
+Lend = Callable[[BaseSession, "tuple[Any, ...]"], "Callable[[], Any] | None"]
+"""Changes something for the time of one call, from the current session and the positional arguments, and gives what
+changes it back; None where nothing is to be changed."""
+Idle = Callable[[BaseSession | None, Any], bool]
+"""Whether there is nothing for us to do, from the current session and the first argument."""
 GiveUp = Callable[..., Any]
 """Gets the fault, and the positional arguments of the call."""
 
@@ -65,7 +84,13 @@ def _raise(error: BaseException) -> NoReturn:
 
 
 def guarded(
-    lib: str, original: Function, begin: Begin, *, outside: bool = False, give_up: GiveUp | None = None
+    lib: str,
+    original: Function,
+    begin: Begin,
+    *,
+    outside: bool = False,
+    idle: Idle | None = None,
+    give_up: GiveUp | None = None,
 ) -> Function:
     """The replacement of a function.
 
@@ -74,6 +99,8 @@ def guarded(
         original: The function that is replaced.
         begin: Makes the steps of a call.
         outside: Whether ``begin`` is asked without a session, too.
+        idle: Asked before ``begin``, for functions that are called much more often than there is something to do: it
+            costs less.
         give_up: Told of a fault, with the call's arguments. From then on, what is noted of the object that the call
             is about, in more calls than this one, is not to be relied upon. In a replay, nobody may be left waiting.
     """
@@ -82,11 +109,13 @@ def guarded(
         session = outcome = failed = None
         try:
             session = get_current_session()
-            steps = begin(session, *args, **kwargs) if session is not None or outside else None
+            if (session is None and not outside) or (idle is not None and idle(session, args[0])):
+                steps = None
+            else:
+                steps = begin(session, *args, **kwargs)
         except Exception as fault:
             steps = None
-            _let_go(lib, give_up, fault, args)
-            contain(lib, session, fault)
+            contain(lib, session, fault, give_up, args)
         if steps is None:
             return original(*args, **kwargs)
         try:
@@ -99,16 +128,17 @@ def guarded(
                         outcome, failed = None, error
                         step = steps.throw(error)
                     else:
+                        failed = None
                         if type(step) is AppStep:
-                            outcome, failed = (value,), None
+                            outcome = (value,)
                         step = steps.send(value)
             except StopIteration as stop:
                 return stop.value
             except Exception as fault:
                 if fault is failed:
                     raise
-                _let_go(lib, give_up, fault, args)
-                contain(lib, session, fault, returned=outcome is not None, raised=failed is not None)
+                returned, raised = outcome is not None, failed is not None
+                contain(lib, session, fault, give_up, args, returned=returned, raised=raised)
             if failed is not None:
                 raise failed
         finally:
@@ -120,7 +150,13 @@ def guarded(
 
 
 def guarded_async(
-    lib: str, original: Function, begin: Begin, *, outside: bool = False, give_up: GiveUp | None = None
+    lib: str,
+    original: Function,
+    begin: Begin,
+    *,
+    outside: bool = False,
+    idle: Idle | None = None,
+    give_up: GiveUp | None = None,
 ) -> Function:
     """The same for a coroutine function: steps are awaited."""
 
@@ -128,11 +164,13 @@ def guarded_async(
         session = outcome = failed = None
         try:
             session = get_current_session()
-            steps = begin(session, *args, **kwargs) if session is not None or outside else None
+            if (session is None and not outside) or (idle is not None and idle(session, args[0])):
+                steps = None
+            else:
+                steps = begin(session, *args, **kwargs)
         except Exception as fault:
             steps = None
-            _let_go(lib, give_up, fault, args)
-            contain(lib, session, fault)
+            contain(lib, session, fault, give_up, args)
         if steps is None:
             return await original(*args, **kwargs)
         try:
@@ -145,16 +183,17 @@ def guarded_async(
                         outcome, failed = None, error
                         step = steps.throw(error)
                     else:
+                        failed = None
                         if type(step) is AppStep:
-                            outcome, failed = (value,), None
+                            outcome = (value,)
                         step = steps.send(value)
             except StopIteration as stop:
                 return stop.value
             except Exception as fault:
                 if fault is failed:
                     raise
-                _let_go(lib, give_up, fault, args)
-                contain(lib, session, fault, returned=outcome is not None, raised=failed is not None)
+                returned, raised = outcome is not None, failed is not None
+                contain(lib, session, fault, give_up, args, returned=returned, raised=raised)
             if failed is not None:
                 raise failed
         finally:
@@ -165,8 +204,71 @@ def guarded_async(
     return guarded_await
 
 
+def lending(lib: str, original: Function, lend: Lend) -> Function:
+    """The replacement of a function that is always called, with something changed for the time of the call.
+
+    It costs less than `guarded`, where there is nothing to note and nothing to answer.
+
+    Args:
+        lib: The plugin's name.
+        original: The function that is replaced.
+        lend: Makes the change, where there is a session.
+    """
+
+    def lending_call(*args: Any, **kwargs: Any) -> Any:
+        session = undo = None
+        try:
+            session = get_current_session()
+            if session is not None:
+                undo = lend(session, args)
+        except Exception as fault:
+            contain(lib, session, fault)
+        if undo is None:
+            return original(*args, **kwargs)
+        try:
+            return original(*args, **kwargs)
+        finally:
+            try:
+                undo()
+            except Exception as fault:
+                faults.contain(f"{lib}.lend", fault)
+
+    return lending_call
+
+
+def lending_async(lib: str, original: Function, lend: Lend) -> Function:
+    """The same for a coroutine function."""
+
+    async def lending_await(*args: Any, **kwargs: Any) -> Any:
+        session = undo = None
+        try:
+            session = get_current_session()
+            if session is not None:
+                undo = lend(session, args)
+        except Exception as fault:
+            contain(lib, session, fault)
+        if undo is None:
+            return await original(*args, **kwargs)
+        try:
+            return await original(*args, **kwargs)
+        finally:
+            try:
+                undo()
+            except Exception as fault:
+                faults.contain(f"{lib}.lend", fault)
+
+    return lending_await
+
+
 def contain(
-    lib: str, session: BaseSession | None, fault: Exception, *, returned: bool = False, raised: bool = False
+    lib: str,
+    session: BaseSession | None,
+    fault: Exception,
+    give_up: GiveUp | None = None,
+    args: tuple[Any, ...] = (),
+    *,
+    returned: bool = False,
+    raised: bool = False,
 ) -> None:
     """Contain what came out of our part of a call.
 
@@ -174,6 +276,8 @@ def contain(
         lib: The plugin.
         session: The session of the call; None where it was not found.
         fault: The exception.
+        give_up: Told of it, with ``args``.
+        args: The call's positional arguments.
         returned: Whether the app's step has returned.
         raised: Whether the app's step has raised.
 
@@ -184,16 +288,13 @@ def contain(
     if replays and isinstance(fault, TimetracerError):
         raise fault
     faults.contain(f"{lib}.seam", fault)
-    if replays and not raised:
-        raise refusal(lib, session, fault) from fault
-
-
-def _let_go(lib: str, give_up: GiveUp | None, fault: Exception, args: tuple[Any, ...]) -> None:
     if give_up is not None:
         try:
             give_up(fault, *args)
         except Exception as another:
             faults.contain(f"{lib}.give_up", another)
+    if replays and not raised:
+        raise refusal(lib, session, fault) from fault
 
 
 def refusal(lib: str, session: BaseSession | None, fault: Exception) -> ReplayMismatchError:

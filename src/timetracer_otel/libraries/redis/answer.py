@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from timetracer_otel.calls.flow import flow
@@ -16,7 +17,14 @@ from timetracer_otel.libraries.redis.call import new_round_trip
 from timetracer_otel.libraries.redis.commands import Command, has_span
 from timetracer_otel.libraries.redis.connection_state import ConnectionState, Played, Unread, call_above, state_of
 from timetracer_otel.libraries.redis.connects import connect_for_real, is_for_new_call, replay_failed_connect
-from timetracer_otel.libraries.redis.internals import HEALTH_CHECK, is_open, is_reply, nothing_sent, stay_healthy
+from timetracer_otel.libraries.redis.internals import (
+    HEALTH_CHECK,
+    connect_callbacks,
+    is_open,
+    is_reply,
+    nothing_sent,
+    stay_healthy,
+)
 from timetracer_otel.libraries.redis.topology import add_facts, claim_facts, fact_for, is_question
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import RecordedError
@@ -33,17 +41,23 @@ _POLL_S = 0.005
 
 
 class Manner(NamedTuple):
-    """How a seam waits: the steps of ours that differ between sync and async.
+    """How a seam waits: the steps that differ between sync and async. Nothing of ours is called or awaited in one.
 
     Attributes:
-        pause: Waits for so many seconds.
-        give_way: Lets other tasks go on, as waiting for a server does; None where there are only threads.
-        run_callbacks: Runs what is to be called when a connection was made.
+        waiting: The module whose function ``sleep`` waits: ``time`` or ``asyncio``.
+        gives_way: Whether other tasks go on while a reply is waited for.
+        call_back: Makes the step that calls a function with a connection that was made.
     """
 
-    pause: Callable[[float], Any]
-    give_way: Step | None
-    run_callbacks: Callable[[Any], Any]
+    waiting: ModuleType
+    gives_way: bool
+    call_back: Callable[[Callable[[Any], Any], Any], Step]
+
+    @property
+    def pause(self) -> Callable[[float], Any]:
+        """Waits for so many seconds. Looked up when it is needed: gevent replaces ``time.sleep``."""
+        pause: Callable[[float], Any] = self.waiting.sleep
+        return pause
 
 
 def connect_replayed(manner: Manner, connection: Any, session: ReplaySession) -> Flow:
@@ -65,7 +79,8 @@ def connect_replayed(manner: Manner, connection: Any, session: ReplaySession) ->
     else:
         stay_healthy(connection)
         state.seem_open(connection)
-        yield partial(manner.run_callbacks, connection)
+        for callback in connect_callbacks(connection):
+            yield manner.call_back(callback, connection)
 
 
 def send_replayed(
@@ -144,9 +159,9 @@ def read_replayed(
     manner: Manner, connection: Any, state: ConnectionState, plain: bool, timeout_s: float | None
 ) -> Flow:
     """The next reply, or message, of a connection that a replay plays."""
-    if manner.give_way is not None:
+    if manner.gives_way:
         try:
-            yield manner.give_way
+            yield partial(manner.pause, 0)
         except BaseException:
             # Cancelled: the library closes a connection whose reply it does not wait for.
             if state.played is None:

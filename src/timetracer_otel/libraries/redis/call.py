@@ -5,8 +5,6 @@ Commands that are sent at once on a connection, with their replies, are a *round
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -33,22 +31,12 @@ from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.session.body_taps import PIECE_BYTES, BodyLimits
 from timetracer_otel.types import Call, DependencyEvent, EventResult, EventSignature, RecordedError
 
-__all__ = ["LIB", "RoundTrip", "new_round_trip", "pause", "pause_async"]
+__all__ = ["LIB", "RoundTrip", "new_round_trip"]
 
 LIB = "redis"
 
 _MUTED = "replies of its connection were switched off (CLIENT REPLY), so that it is not known which are its own"
 _UNFINISHED = "the recording ended before there was a whole answer"
-
-
-def pause(seconds: float) -> None:
-    """Wait where calls block."""
-    time.sleep(seconds)
-
-
-async def pause_async(seconds: float) -> None:
-    """Wait where calls are awaited; redis-py knows no other event loop than asyncio's."""
-    await asyncio.sleep(seconds)
 
 
 def _arguments(commands: Sequence[Command]) -> list[Any]:
@@ -81,7 +69,7 @@ class RoundTrip(Site):
         self._commands = commands
         self._url = url
         self.live: Any = live
-        self._wait = wait
+        self.pause: Any = wait
         self.clustered = clustered
         self.is_fact = False
         self.connects = False
@@ -104,10 +92,6 @@ class RoundTrip(Site):
         self._decoding = decoding_of(connection)
 
     # What flow asks
-
-    def pause(self, seconds: float) -> Any:
-        """Wait, in the way of this connection."""
-        return self._wait(seconds)
 
     def observe(self, session: TraceSession) -> None:
         """Take the limits; what is sent is known already."""
@@ -140,6 +124,10 @@ class RoundTrip(Site):
         if state.stream is not None:
             # Their replies are messages like the others.
             self._unread = ""
+            recording.close()
+        elif state.lost_in is not None and state.lost_in() is recording.session:
+            self._unread = ""
+            recording.not_replayable = FAULT
             recording.close()
         elif any(map(expects_stream, self._commands)):
             self._steps, self._sent = [], state.sent

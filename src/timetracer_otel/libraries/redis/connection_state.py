@@ -20,7 +20,6 @@ __all__ = [
     "Unread",
     "begin_watch",
     "call_above",
-    "forget_recording",
     "known_state",
     "state_of",
 ]
@@ -177,6 +176,7 @@ class ConnectionState:
         is_real: In a replay, whether new calls were made on the real connection.
         seems_open: In a replay, the connection, where it looks as if it were made.
         missed: In a replay, commands whose effect on the connection the real one lacks.
+        lost_in: The recording in which a fault of ours let go of the replies, see `give_up`.
         watch: What all this is known since, see `begin_watch`.
     """
 
@@ -186,6 +186,7 @@ class ConnectionState:
         "asked",
         "is_muted",
         "is_real",
+        "lost_in",
         "missed",
         "open",
         "played",
@@ -211,6 +212,7 @@ class ConnectionState:
         self.missed: list[Command] = []
         self.is_real = False
         self.is_muted = False
+        self.lost_in: weakref.ref[BaseSession] | None = None
         # Who queues the commands of a transaction whose MULTI was sent by itself: "played" or "real".
         self._multi: str | None = None
         self._home: weakref.ref[BaseSession] | None = None
@@ -298,7 +300,23 @@ class ConnectionState:
         self.missed = []
         self.is_real, self._multi = False, None
         self.is_muted = False
+        self.lost_in = None
         self.sent = 0
+
+    def give_up(self, session: BaseSession | None) -> None:
+        """A fault of ours: it is not known any more which reply is whose. Calls that wait for replies, and those that
+        this recording sees on this connection until it is closed, cannot be replayed. A replay has it closed now.
+        """
+        session = session or self.home
+        lost = [*self.open, *([self.stream] if self.stream is not None else ())]
+        self.open.clear()
+        self.stream = self.reading = self.asked = None
+        if self.replaying is not None:
+            self.end()
+        elif session is not None:
+            self.lost_in = weakref.ref(session)
+        for trip in lost:
+            trip.faulted()
 
     def forget(self) -> None:
         """Forget everything."""
@@ -333,13 +351,4 @@ def known_state(connection: Any) -> ConnectionState | None:
     state: ConnectionState | None = connection.__dict__.get(_ATTRIBUTE)
     if state is not None and state.watch != _watch:
         state.forget()
-    return state
-
-
-def forget_recording(connection: Any) -> ConnectionState | None:
-    """Take off a connection what is known of it; None where nothing is, or a replay plays it."""
-    state: ConnectionState | None = connection.__dict__.get(_ATTRIBUTE)
-    if state is None or state.replaying is not None:
-        return None
-    del connection.__dict__[_ATTRIBUTE]
     return state

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from types import ModuleType
 from typing import Any
 
 from timetracer_otel.base.patching import Function, Patch
-from timetracer_otel.calls.guarded import AppStep, Begin, Flow, guarded, guarded_async, only
+from timetracer_otel.calls.guarded import (
+    AppStep,
+    Begin,
+    Flow,
+    Idle,
+    Step,
+    guarded,
+    guarded_async,
+    lending,
+    lending_async,
+    only,
+)
 from timetracer_otel.libraries.redis import steps
 from timetracer_otel.libraries.redis.answer import Manner
-from timetracer_otel.libraries.redis.call import LIB, pause, pause_async
+from timetracer_otel.libraries.redis.call import LIB
 from timetracer_otel.libraries.redis.connection_state import begin_watch
 from timetracer_otel.libraries.redis.internals import (
     Place,
     SeemingConnections,
-    connect_callbacks,
     is_in_process,
     places,
 )
@@ -28,20 +40,20 @@ from timetracer_otel.session import BaseSession
 __all__ = ["patches"]
 
 
-def _run_callbacks(connection: Any) -> None:
-    for callback in connect_callbacks(connection):
-        callback(connection)
+def _step_of(callback: Callable[[Any], Any], connection: Any) -> Step:
+    step = partial(callback, connection)
+    return step if inspect.iscoroutinefunction(callback) else partial(_call_back, step)
 
 
-async def _run_callbacks_async(connection: Any) -> None:
-    for callback in connect_callbacks(connection):
-        task = callback(connection)
-        if inspect.isawaitable(task):
-            await task
+async def _call_back(step: Step) -> None:
+    task = step()
+    if inspect.isawaitable(task):
+        await task
 
 
-_SYNC = Manner(pause, None, _run_callbacks)
-_ASYNC = Manner(pause_async, partial(pause_async, 0), _run_callbacks_async)
+_SYNC = Manner(time, False, partial)
+# Redis-py knows no other event loop than asyncio's.
+_ASYNC = Manner(asyncio, True, _step_of)
 
 
 def patches(module: ModuleType) -> list[Any]:
@@ -54,35 +66,43 @@ def patches(module: ModuleType) -> list[Any]:
     ]
 
 
-def _replacement(place: Place, original: Function, begin: Begin) -> Function:
+def _replacement(place: Place, original: Function, begin: Begin, idle: Idle | None = None) -> Function:
     make = guarded_async if place.asynchronous else guarded
-    return make(LIB, original, begin, outside=True, give_up=steps.give_up)
+    return make(LIB, original, begin, outside=True, idle=idle, give_up=steps.give_up)
 
 
 def _connect(place: Place, original: Function) -> Function:
-    def begin(session: BaseSession | None, self: Any, *args: Any, **kwargs: Any) -> Flow | None:
-        if is_in_process(self) or steps.is_idle(session, "connect", self):
-            return None
-        return steps.connect(session, _manner(place), self, AppStep(original, self, *args, **kwargs))
+    manner = _manner(place)
 
-    return _replacement(place, original, begin)
+    def begin(session: BaseSession | None, self: Any, *args: Any, **kwargs: Any) -> Flow | None:
+        if is_in_process(self):
+            return None
+        return steps.connect(session, manner, self, AppStep(original, self, *args, **kwargs))
+
+    return _replacement(place, original, begin, steps.is_connected)
 
 
 def _send(place: Place, original: Function) -> Function:
+    manner = _manner(place)
+
     def begin(session: BaseSession | None, self: Any, *args: Any, **kwargs: Any) -> Flow | None:
         # What is sent is looked at outside sessions, too: a cluster client asks for the facts of its cluster only
         # once.
         if is_in_process(self):
             return None
         if place.packs:
-            packed = self.pack_command(*args)
+            try:
+                packed = self.pack_command(*args)
+            except Exception:
+                # Words that cannot be sent, as the library will say by itself.
+                return None
         else:
             packed = args[0] if args else kwargs["command"]
             if not isinstance(packed, (bytes, str, list)):
                 # A generator can be read once only.
                 others = {name: value for name, value in kwargs.items() if name != "command"}
                 return only(AppStep(_send_listed, getattr(self, place.name), packed, *args[1:], **others))
-        return steps.send(session, _manner(place), self, packed, AppStep(original, self, *args, **kwargs))
+        return steps.send(session, manner, self, packed, AppStep(original, self, *args, **kwargs))
 
     return _replacement(place, original, begin)
 
@@ -93,28 +113,32 @@ def _send_listed(send: Function, commands: Iterable[Any], *args: Any, **kwargs: 
 
 
 def _read(place: Place, original: Function) -> Function:
+    manner = _manner(place)
+
     def begin(session: BaseSession | None, self: Any, *args: Any, **kwargs: Any) -> Flow | None:
-        if is_in_process(self) or steps.is_idle(session, "read", self):
+        if is_in_process(self):
             return None
         plain = bool(args[0] if args else kwargs.get("disable_decoding", False))
         timeout = args[1] if len(args) > 1 else kwargs.get("timeout")
         finite = isinstance(timeout, (int, float)) and timeout != float("inf")
         live = AppStep(original, self, *args, **kwargs)
-        return steps.read(session, _manner(place), self, live, plain, timeout if finite else None)
+        return steps.read(session, manner, self, live, plain, timeout if finite else None)
 
-    return _replacement(place, original, begin)
+    return _replacement(place, original, begin, steps.reads_nothing)
 
 
 def _poll(place: Place, original: Function) -> Function:
+    manner = _manner(place)
+
     def begin(session: BaseSession | None, self: Any, *args: Any, **kwargs: Any) -> Flow | None:
-        if is_in_process(self) or steps.is_idle(session, "poll", self):
+        if is_in_process(self):
             return None
         timeout = args[0] if args else kwargs.get("timeout")
         live = AppStep(original, self, *args, **kwargs)
         # Asyncio clients look only before they send; what they tell the app comes from reading with a timeout.
-        return steps.poll(session, _manner(place), self, live, timeout or 0.0, notes=not place.asynchronous)
+        return steps.poll(session, manner, self, live, timeout or 0.0, notes=not place.asynchronous)
 
-    return _replacement(place, original, begin)
+    return _replacement(place, original, begin, steps.is_connected)
 
 
 def _disconnect(place: Place, original: Function) -> Function:
@@ -133,11 +157,10 @@ def _operation(place: Place, original: Function) -> Function:
     describe = place.describe
     assert describe is not None
 
-    def begin(session: BaseSession, self: Any, *args: Any, **kwargs: Any) -> Flow:
-        operation = Operation(describe, self, args, place.clustered)
-        return operation_above.around(operation, AppStep(original, self, *args, **kwargs))
+    def lend(session: BaseSession, args: tuple[Any, ...]) -> Callable[[], Any]:
+        return operation_above.lend(Operation(describe, args[0], args[1:], place.clustered))
 
-    return (guarded_async if place.asynchronous else guarded)(LIB, original, begin)
+    return (lending_async if place.asynchronous else lending)(LIB, original, lend)
 
 
 def _lock(place: Place, original: Function) -> Function:

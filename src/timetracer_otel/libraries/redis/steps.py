@@ -6,13 +6,11 @@ read gets, also in a thread that has no session of its own. Example: ``PubSub.ru
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-from timetracer_otel.base import faults
 from timetracer_otel.calls.flow import flow, records, replays
 from timetracer_otel.calls.guarded import Flow, Step
+from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.redis.answer import (
     HEALTH_CHECKS,
     Manner,
@@ -22,12 +20,11 @@ from timetracer_otel.libraries.redis.answer import (
     send_replayed,
 )
 from timetracer_otel.libraries.redis.call import LIB, new_round_trip
-from timetracer_otel.libraries.redis.commands import Command, expects_stream, parse
+from timetracer_otel.libraries.redis.commands import expects_stream, parse
 from timetracer_otel.libraries.redis.connection_state import (
     ConnectionState,
     Listener,
     call_above,
-    forget_recording,
     known_state,
     state_of,
 )
@@ -36,19 +33,29 @@ from timetracer_otel.libraries.redis.internals import connect_callbacks, is_open
 from timetracer_otel.libraries.redis.topology import add_facts, asks_for_facts, is_question, remember
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
-__all__ = ["Manner", "connect", "disconnected", "give_up", "is_idle", "poll", "read", "send"]
+__all__ = ["Manner", "connect", "disconnected", "give_up", "is_connected", "poll", "read", "reads_nothing", "send"]
 
 
-def is_idle(session: BaseSession | None, kind: str, connection: Any) -> bool:
-    """Whether a seam has nothing to do, so that it can call the library at once; so it is for most of its calls."""
+def reads_nothing(session: BaseSession | None, connection: Any) -> bool:
+    """Whether ``read_response`` has nothing to do but the library's own part."""
+    state = known_state(connection)
+    if state is None:
+        return not isinstance(session, ReplaySession)
+    return (
+        not state.open
+        and state.stream is None
+        and state.asked is None
+        and state.replaying is None
+        and not isinstance(session, ReplaySession)
+    )
+
+
+def is_connected(session: BaseSession | None, connection: Any) -> bool:
+    """Whether ``connect`` and ``can_read`` have nothing to do but the library's own part; so it is mostly."""
     state = known_state(connection)
     if state is not None and (state.replaying is not None or state.stream is not None):
         return False
-    if isinstance(session, ReplaySession):
-        return False
-    if kind == "read":
-        return state is None or (not state.open and state.asked is None)
-    return is_open(connection)
+    return not isinstance(session, ReplaySession) and is_open(connection)
 
 
 def connect(current: BaseSession | None, manner: Manner, connection: Any, live: Step) -> Flow:
@@ -101,8 +108,8 @@ def _send(current: BaseSession | None, manner: Manner, connection: Any, packed: 
             if state.replaying is not None:
                 state.begin(None)
         return (yield live)
-    commands = _parsed(packed)
-    if commands is None or (call_above.get() and not any(map(expects_stream, commands))):
+    commands = parse(packed)
+    if call_above.get() and not any(map(expects_stream, commands)):
         return (yield live)
     if _replays(connection, session):
         assert isinstance(session, ReplaySession)
@@ -110,9 +117,7 @@ def _send(current: BaseSession | None, manner: Manner, connection: Any, packed: 
     state = state_of(connection)
     if state.replaying is not None:
         state.begin(None)
-    trip = _contained(partial(new_round_trip, connection, state, commands, live, manner.pause))
-    if trip is None:
-        return (yield live)
+    trip = new_round_trip(connection, state, commands, live, manner.pause)
     if not records(LIB, session):
         return (yield from flow(trip, session))
     if state.stream is not None and commands == HEALTH_CHECKS:
@@ -124,17 +129,12 @@ def _send(current: BaseSession | None, manner: Manner, connection: Any, packed: 
     before = call_above.get()
     call_above.set(True)
     try:
-        return (yield from flow(trip, session))
+        value = yield from flow(trip, session)
     finally:
         call_above.set(before)
-
-
-def _parsed(packed: Any) -> list[Command] | None:
-    try:
-        return parse(packed)
-    except Exception as fault:
-        faults.contain("redis.parse", fault)
-        return None
+    if trip.unnoted:
+        state.give_up(session)
+    return value
 
 
 def read(
@@ -185,7 +185,7 @@ def read(
     finally:
         state.reading = None
     if value is None and timeout_s is not None and listener is state.stream:
-        _contained(listener.note_empty)
+        listener.note_empty()
     else:
         _note(state, listener, value, plain)
         _remember(manner, connection, state, value)
@@ -195,32 +195,18 @@ def read(
 def _remember(manner: Manner, connection: Any, state: ConnectionState, value: Any) -> None:
     question, state.asked = state.asked, None
     if question is not None:
-        _contained(partial(remember, connection, question, value, manner.pause))
+        remember(connection, question, value, manner.pause)
 
 
 def _note(state: ConnectionState, listener: Listener, value: Any, plain: bool) -> None:
-    last = None
-    try:
-        last = listener.note(value, plain)
-    except Exception as fault:
-        _contained(listener.faulted)
-        faults.contain("redis.read", fault)
-    if last is not False and state.open and state.open[0] is listener:
+    if listener.note(value, plain) and state.open and state.open[0] is listener:
         state.open.popleft()
 
 
 def _failed(state: ConnectionState, listener: Listener, error: BaseException) -> None:
-    _contained(partial(listener.failed, error))
+    listener.failed(error)
     if state.open and state.open[0] is listener:
         state.open.popleft()
-
-
-def _contained(note: Callable[[], Any]) -> Any:
-    try:
-        return note()
-    except Exception as fault:
-        faults.contain("redis.read", fault)
-        return None
 
 
 def poll(
@@ -262,11 +248,11 @@ def poll(
     except BaseException as error:
         stream = _listening(state)
         if stream is not None:
-            _contained(partial(stream.failed, error))
+            stream.failed(error)
         raise
     stream = _listening(state or known_state(connection))
     if stream is not None and not there and notes:
-        _contained(stream.note_empty)
+        stream.note_empty()
     return there
 
 
@@ -276,14 +262,11 @@ def _listening(state: ConnectionState | None) -> Listener | None:
 
 def give_up(fault: Exception, connection: Any, *_: Any) -> None:
     """A fault struck in a seam of a connection: which reply belongs to which command is not known from then on."""
-    state = forget_recording(connection)
-    if state is not None:
-        for listener in (*state.open, *filter(None, (state.stream,))):
-            _contained(listener.faulted)
+    state_of(connection).give_up(get_current_session())
 
 
 def disconnected(connection: Any) -> None:
     """``disconnect``: nothing more will be read."""
     state = known_state(connection)
     if state is not None and not call_above.get():
-        _contained(state.end)
+        state.end()
