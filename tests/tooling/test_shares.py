@@ -81,7 +81,7 @@ def test_no_case_of_a_library_is_left_out(monkeypatch: pytest.MonkeyPatch) -> No
     for cls in _SHARED:
         assert cls.shares is not None
         groups.setdefault(cls.shares, []).append(cls)
-    assert len(groups) == 6
+    assert len(groups) == 10
     assert min(map(len, groups.values())) > 1
     for shares, classes in groups.items():
         run = Counter(case.name for cls in classes for case in shares.of(cls))

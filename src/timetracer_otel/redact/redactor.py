@@ -472,7 +472,8 @@ class Redactor:
         if self.renames:
             if kind.is_no_text:
                 return []
-            if not self.notes_later(data):
+            # A part of several may be packed: then a search through the whole body does not see what is in it.
+            if kind.is_multipart or not self.notes_later(data):
                 self.note(data)
         if kind.is_multipart:
             return list(self._edits_of_parts(data, kind.boundary)) if kind.boundary else []
