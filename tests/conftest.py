@@ -27,6 +27,7 @@ from tests.servers._leashed import RUN as TEMPLATES
 from tests.servers._leashed import TEMPORARY
 from timetracer_otel.base import faults
 from timetracer_otel.context import get_current_session
+from timetracer_otel.guard import network_guard
 
 if TYPE_CHECKING:
     from xdist.remote import Producer
@@ -167,7 +168,9 @@ def _faults_are_raised() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_session_leaks() -> Iterator[None]:
-    """Every test starts and ends outside any session."""
+    """Every test starts and ends outside any session, and leaves no network guard on."""
     assert get_current_session() is None
+    guarded = network_guard.guarded
     yield
     assert get_current_session() is None
+    assert network_guard.guarded == guarded, "the test has left the network guard on"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +25,22 @@ CALL = Call("httpx", EventType.HTTP_CLIENT, "GET", "http://up/a")
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> FolderReplay:
+def folder(tmp_path: Path) -> Iterator[FolderReplay]:
     (tmp_path / "cassettes").mkdir()
     for name, query in (("one", "1"), ("two", "2")):
         request = RequestSnapshot("GET", "/items", headers=HeaderMap([(b"host", b"a")]), query={"page": query})
         save_cassette(
             cassette([http_event(1, "http://up/a")], request=request), tmp_path / f"cassettes/{name}.msgpack"
         )
-    return FolderReplay(
+    made = FolderReplay(
         TraceConfig(
             mode="replay",  # type: ignore[arg-type]
             cassette_path=str(tmp_path / "cassettes"),
             replay_report=str(tmp_path / "report.jsonl"),
         )
     )
+    yield made
+    made.close()
 
 
 def began(folder: FolderReplay, target: str, *headers: tuple[bytes, bytes]) -> tuple[RequestScope, ReplaySession]:
