@@ -30,6 +30,7 @@ from timetracer_otel.types import Cassette
 __all__ = [
     "FLAVOURS",
     "HAS_HIREDIS",
+    "NAME",
     "VERSION",
     "App",
     "RedisApp",
@@ -41,6 +42,9 @@ __all__ = [
 ]
 
 VERSION: tuple[int, ...] = tuple(int(part) for part in redis.__version__.split(".")[:2] if part.isdigit())
+
+NAME = ("_",) if VERSION < (6, 0) else ()
+"""What a pool of connections wants to know with redis-py 5, and warns of later."""
 
 HAS_HIREDIS = VERSION >= (6, 0) and importlib.util.find_spec("hiredis") is not None
 """Whether redis-py can read RESP3 with hiredis, if told to."""

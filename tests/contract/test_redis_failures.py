@@ -14,7 +14,7 @@ import redis
 from redis.backoff import NoBackoff
 
 from tests.contract.framework import settle
-from tests.contract.redis_contract import RedisFlavour, failing, three_runs, typed
+from tests.contract.redis_contract import NAME, RedisFlavour, failing, three_runs, typed
 from tests.servers.redis import RedisServer
 from timetracer_otel import record, replay
 from timetracer_otel.base import faults
@@ -425,7 +425,7 @@ def test_a_reply_is_never_kept_for_the_command_behind_it(
     with redis.Redis(port=server.port) as r:
         r.set("a", 1)
         r.set("b", 2)
-        connection = r.connection_pool.get_connection()
+        connection = r.connection_pool.get_connection(*NAME)
         with record(path):
             with monkeypatch.context() as patch:
                 patch.setattr(f"timetracer_otel.{place}", broken)
@@ -475,7 +475,7 @@ def test_a_fault_in_a_replay_leaves_no_reply_behind(
 
     with replay(path), redis.Redis(port=server.port) as r:
         r.mset({"a": 1, "b": 2})
-        connection = r.connection_pool.get_connection()
+        connection = r.connection_pool.get_connection(*NAME)
         connection.send_command("GET", "a")
         with monkeypatch.context() as patch:
             patch.setattr("timetracer_otel.libraries.redis.steps.read_replayed", broken)

@@ -15,14 +15,12 @@ import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.contract.redis_contract import VERSION
+from tests.contract.redis_contract import NAME
 from tests.servers.redis import RedisServer
 from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.plugins import disable_redis, enable_redis
 
-NAME = ("_",) if VERSION < (6, 0) else ()
-"""What a pool wants to know with redis-py 5, and warns of later."""
 App = Callable[[int], Any]
 
 

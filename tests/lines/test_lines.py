@@ -78,12 +78,22 @@ def _is_shown_by_levels(shown: list[str]) -> None:
     assert steps == 3 + (find_spec("openai") is not None)
 
 
-OLDER = Path(make_golden.__file__).with_name(
-    f"app-before-0.1.0-of-sqlalchemy-{'.'.join(version('sqlalchemy').split('.')[:2])}.msgpack.gz"
+def _release(text: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", text.partition("sqlalchemy-")[2] or text)[:3]))
+
+
+OLDER = max(
+    (
+        path
+        for path in Path(make_golden.__file__).parent.glob("app-before-0.1.0-of-sqlalchemy-*.msgpack.gz")
+        if _release(path.name) <= _release(version("sqlalchemy"))
+    ),
+    key=lambda path: _release(path.name),
 )
 """``older`` as it was recorded under the hash seed 11 by the last code that hashed mappings in the order of the app
-(f3744b7), with ``UPSTREAM`` and ``REDIS_PORT`` as below and a database ``shop``. SQLAlchemy 2.0 and 2.1 ask for the
-tables of a database by other statements."""
+(f3744b7), with ``UPSTREAM`` and ``REDIS_PORT`` as below and a database ``shop``. Releases of SQLAlchemy ask for the
+tables of a database, and insert rows, by statements of their own: the lowest and the newest of 2.0, and 2.1. The
+clients beside the lowest are the lowest, too: redis-py 5 speaks RESP2."""
 OF_OLDER = {"UPSTREAM": "http://127.0.0.1:28471", "REDIS_PORT": "49035", "POSTGRES": "postgresql://postgres@/shop"}
 
 

@@ -351,7 +351,7 @@ def redis_async(servers: Servers) -> list[str]:
             await _seen_async(lambda: client.lpush("c", 1)),
             await _seen_async(lambda: asyncio.wait_for(client.blpop(["empty"], 5), 0.05)),
         ]
-        return [*found, await _seen_async(client.aclose)]
+        return [*found, await _seen_async(getattr(client, "aclose", client.close))]
 
     return asyncio.run(main())
 
@@ -490,7 +490,11 @@ def redis_connections_async(servers: Servers) -> list[str]:
             await _seen_async(gathered),
             await _seen_async(lambda: client.get({})),
         ]
-        return [*found, await _seen_async(client.aclose), await _seen_async(other.aclose)]
+        return [
+            *found,
+            await _seen_async(getattr(client, "aclose", client.close)),
+            await _seen_async(getattr(other, "aclose", other.close)),
+        ]
 
     return asyncio.run(main())
 
