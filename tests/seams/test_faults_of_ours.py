@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
+import sqlalchemy as sa
 
 from tests.examples import drawn
+from timetracer_otel import record, replay
+from timetracer_otel.base import faults
+from timetracer_otel.exceptions import ReplayFailedError, ReplayMismatchError
+from timetracer_otel.libraries.sqlalchemy.call import EngineTarget
+from timetracer_otel.threads import carrying
 
 _HTTP = ["httpx_sync", "httpx_async", "requests", "aiohttp", "threads"]
 _OTHERS = ["sqlalchemy", "sqlalchemy_async", "redis_sync", "redis_async"]
@@ -15,8 +25,50 @@ _CONNECTIONS = ["redis_connections", "redis_connections_async"]
 
 
 @pytest.mark.parametrize("workload", drawn([_HTTP, [*_OTHERS, *_CONNECTIONS]], "faults of ours"))
-def test_the_app_notices_no_fault_of_ours(workload: str) -> None:
+def test_the_app_sees_no_fault_of_ours_or_a_miss(workload: str) -> None:
     """A sample, drawn by ``TEST_SEED``. ``make suite-injection`` tries all."""
-    command = [sys.executable, "-m", "tests.suite_injection.run", workload, "--sample", "6", "--modes", "record"]
+    command = [sys.executable, "-m", "tests.suite_injection.run", workload, "--sample", "6"]
     tried = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert tried.returncode == 0, tried.stdout + tried.stderr
+
+
+def _raising(*_: Any, **__: Any) -> NoReturn:
+    raise KeyError("ours")
+
+
+def test_a_thread_that_cannot_get_its_session_does_not_start_in_a_replay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faults, "raise_faults", False)
+    path, ran = tmp_path / "empty.msgpack", list[int]()
+    with record(path):
+        pass
+    thread = threading.Thread(target=ran.append, args=(1,))
+    with suppress(ReplayFailedError), replay(path):
+        monkeypatch.setattr(carrying, "carried", _raising)
+        with pytest.raises(ReplayMismatchError, match="a fault of ours"):
+            thread.start()
+        monkeypatch.undo()
+    assert not ran
+
+
+def test_an_engine_that_cannot_be_recognised_reaches_no_database_in_a_replay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, database = tmp_path / "engine.msgpack", tmp_path / "app.db"
+
+    def app() -> Any:
+        engine = sa.create_engine(f"sqlite:///{database}")
+        with engine.connect() as connection:
+            value = connection.execute(sa.text("SELECT 1")).scalar()
+        engine.dispose()
+        return value
+
+    with record(path):
+        assert app() == 1
+    database.unlink()
+    monkeypatch.setattr(faults, "raise_faults", False)
+    monkeypatch.setattr(EngineTarget, "__init__", _raising)
+    with suppress(ReplayFailedError), replay(path), pytest.raises(ReplayMismatchError, match="a fault of ours"):
+        app()
+    assert not database.exists()

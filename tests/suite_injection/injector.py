@@ -26,8 +26,12 @@ GUARDS = frozenset(
     f"{file}:{name}"
     for file, names in {
         "calls/guarded.py": "guarded.<locals>.guarded_call guarded_async.<locals>.guarded_await "
-        "lending.<locals>.lending_call lending_async.<locals>.lending_await _raise",
+        "lending.<locals>.lending_call lending_async.<locals>.lending_await",
+        "calls/whose_error.py": "raise_for_app outside",
+        "calls/guarded_objects.py": "_guarded_getter.<locals>.got in_steps.<locals>.stepped judged "
+        + " ".join(f"guarded_method.<locals>.{name}" for name in ("generating", "awaited", "called")),
         "session/body_taps.py": "BodyTap.noting",
+        "libraries/aiohttp/answer.py": "_ReplayHandler._noting",
         "libraries/aiohttp/internals.py": "_TapTimer.__enter__ _TapTimer.__exit__ _TapTimer.assert_timeout _end "
         "_TeedParser.__getattr__ _TeedParser.feed_data _TeedReader.feed_eof _TeedReader.set_exception "
         "TeedWriter.__getattr__ TeedWriter.__setattr__ TeedWriter.write TeedWriter.write_eof",

@@ -17,7 +17,7 @@ from opentelemetry import trace
 from timetracer_otel.base import faults
 from timetracer_otel.base.otel_context import SUPPRESSED, current_context, instrumentation_suppressed
 from timetracer_otel.calls import hooks
-from timetracer_otel.calls.guarded import Flow, Step, raising
+from timetracer_otel.calls.guarded import Flow, OurStep, Step, raising
 from timetracer_otel.cassette import record_error
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.current import session_now
@@ -128,8 +128,10 @@ class Site:
         return self.call().url
 
     @property
-    def read_request(self) -> Step | None:
-        """The step that reads a request body which is a stream, in a replay; None where the body is no stream."""
+    def read_request(self) -> Callable[[], Flow] | None:
+        """Makes the steps that read a request body which is a stream, in a replay; None where the body is no
+        stream.
+        """
         return None
 
     def again(self) -> bool:
@@ -432,7 +434,7 @@ def _replay(site: Site, session: ReplaySession) -> Flow:
     read_request = site.read_request
     if read_request is not None and session.expects_body(call, path):
         try:
-            yield read_request
+            yield from read_request()
         except BaseException:
             session.source_failed(call)
             raise
@@ -460,11 +462,12 @@ def answer(site: Site, session: ReplaySession, event: DependencyEvent, span: tra
         cancelled_s = cancelled_within_s(event)
         if cancelled_s is not None:
             sent = event.call.body if event.call is not None else None
-            yield partial(site.unanswered if sent is not None and sent.size_bytes else site.pause, cancelled_s)
+            sends = sent is not None and sent.size_bytes
+            yield partial(site.unanswered, cancelled_s) if sends else OurStep(site.pause, cancelled_s)
         raise session.refuse(event, event.not_replayable)
     if session.replay_timing:
         reply = event.result.reply if isinstance(event.result.reply, dict) else {}
-        yield partial(site.pause, reply.get("head_ms", event.duration_ms) / 1000)
+        yield OurStep(site.pause, reply.get("head_ms", event.duration_ms) / 1000)
     if event.result.exception is not None:
         yield raising(rebuilt(site, event, session, event.result.exception))
     if site.beside is not None:

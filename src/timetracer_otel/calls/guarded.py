@@ -20,14 +20,16 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Function
 from timetracer_otel.calls import hooks
+from timetracer_otel.calls.whose_error import judges, raise_for_app
 from timetracer_otel.current import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError, TimetracerError
 from timetracer_otel.session import BaseSession, ReplaySession
+from timetracer_otel.threads import carrying
 
 __all__ = [
     "AppStep",
@@ -35,6 +37,7 @@ __all__ = [
     "Flow",
     "Idle",
     "Lend",
+    "OurStep",
     "Step",
     "guarded",
     "guarded_async",
@@ -69,6 +72,12 @@ class AppStep(partial[Any]):
     __slots__ = ()
 
 
+class OurStep(partial[Any]):
+    """A step that is ours alone, such as a wait: what it raises in a replay is a fault of ours."""
+
+    __slots__ = ()
+
+
 def only(step: Step) -> Flow:
     """The steps of a call that is made by this one step."""
     return (yield step)
@@ -76,11 +85,7 @@ def only(step: Step) -> Flow:
 
 def raising(error: BaseException) -> AppStep:
     """The step that gives the app a recorded exception."""
-    return AppStep(_raise, error)
-
-
-def _raise(error: BaseException) -> NoReturn:
-    raise error
+    return AppStep(raise_for_app, error)
 
 
 def guarded(
@@ -106,7 +111,7 @@ def guarded(
     """
 
     def guarded_call(*args: Any, **kwargs: Any) -> Any:
-        session = outcome = failed = None
+        session = outcome = failed = step = None
         try:
             session = get_current_session()
             if (session is None and not outside) or (idle is not None and idle(session, args[0])):
@@ -135,9 +140,9 @@ def guarded(
             except StopIteration as stop:
                 return stop.value
             except Exception as fault:
-                if fault is failed:
+                if fault is failed and type(step) is not OurStep:
                     raise
-                returned, raised = outcome is not None, failed is not None
+                returned, raised = outcome is not None, failed is not None and failed is not fault
                 contain(lib, session, fault, give_up, args, returned=returned, raised=raised)
             if failed is not None:
                 raise failed
@@ -161,7 +166,7 @@ def guarded_async(
     """The same for a coroutine function: steps are awaited."""
 
     async def guarded_await(*args: Any, **kwargs: Any) -> Any:
-        session = outcome = failed = None
+        session = outcome = failed = step = None
         try:
             session = get_current_session()
             if (session is None and not outside) or (idle is not None and idle(session, args[0])):
@@ -190,9 +195,9 @@ def guarded_async(
             except StopIteration as stop:
                 return stop.value
             except Exception as fault:
-                if fault is failed:
+                if fault is failed and type(step) is not OurStep:
                     raise
-                returned, raised = outcome is not None, failed is not None
+                returned, raised = outcome is not None, failed is not None and failed is not fault
                 contain(lib, session, fault, give_up, args, returned=returned, raised=raised)
             if failed is not None:
                 raise failed
@@ -317,3 +322,18 @@ def _place(fault: BaseException) -> str:
         place = f"{Path(code.co_filename).name}:{getattr(code, 'co_qualname', code.co_name)}"
         trace = trace.tb_next
     return place
+
+
+def _refused_thread(fault: Exception) -> Exception | None:
+    """The miss for a thread that cannot get its session; None outside a replay."""
+    try:
+        session = get_current_session()
+    except Exception:
+        session = None
+    replays = isinstance(session, ReplaySession) or (session is None and hooks.guard is not None)
+    return refusal("threads", session, fault) if replays else None
+
+
+carrying.refused = _refused_thread
+
+judges(*(make("", only, lambda *_: None) for make in (guarded, guarded_async)))

@@ -119,8 +119,8 @@ _seams = Seams(
 
 
 # The functions that an app calls, or a thread of its runs, are guards: what is ours runs in a `try`. After a fault
-# the thread starts and the task runs, in no session. A thread that dies before it is up would let `Thread.start` wait
-# for ever.
+# the thread starts and the task runs, in no session. In a replay, the code that starts it gets a miss. A thread that
+# dies before it is up would let `Thread.start` wait for ever.
 
 
 def _starting(original: Function) -> Function:
@@ -130,6 +130,9 @@ def _starting(original: Function) -> Function:
             restore = _bootstrapped(self)
         except Exception as fault:
             faults.contain("threads.start", fault)
+            miss = carrying.refused(fault)
+            if miss is not None:
+                raise miss from fault
         try:
             return original(self)
         finally:
@@ -161,6 +164,9 @@ def _starting_function(original: Function) -> Function:
                 given = (_InContext(args[0], context), *args[1:])
         except Exception as fault:
             faults.contain("threads.start", fault)
+            miss = carrying.refused(fault)
+            if miss is not None:
+                raise miss from fault
         return original(*given, **kwargs)
 
     return start_new_thread
@@ -174,6 +180,9 @@ def _submitting_task(original: Function) -> Function:
                 given = (_Task(args[0], carrying.carried()), *args[1:])
         except Exception as fault:
             faults.contain("threads.submit", fault)
+            miss = carrying.refused(fault)
+            if miss is not None:
+                raise miss from fault
         token = _submitting.set(True)
         try:
             return original(self, *given, **kwargs)

@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from aiohttp import ClientRequest, StreamReader
@@ -20,9 +21,11 @@ from aiohttp.helpers import set_exception, set_result
 from aiohttp.http_writer import StreamWriter
 from aiohttp.payload import Payload
 
-from timetracer_otel.calls.guarded import refusal
+from timetracer_otel.calls.guarded import AppStep, Flow, raising, refusal
+from timetracer_otel.calls.guarded_objects import ReplayObject, in_steps
+from timetracer_otel.calls.whose_error import outside, raise_for_app
 from timetracer_otel.constants import BodyEnd
-from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.exceptions import ReplayMismatchError, TimetracerError
 from timetracer_otel.libraries.aiohttp.internals import body_attribute, plain_name, proxy_request
 from timetracer_otel.libraries.kits.http.bodies import BodyTap, RecordedBody
 from timetracer_otel.libraries.kits.http1.arriving import Head, framed, head_bytes, informational_bytes
@@ -42,23 +45,32 @@ __all__ = [
 # The request
 
 
-class _Collector(StreamWriter):
+class _Collector(ReplayObject, StreamWriter):
     """Takes a body and sends it nowhere."""
 
     def __init__(self, protocol: Any, loop: Any, tap: BodyTap) -> None:
         super().__init__(protocol, loop)
         self._tap = tap
+        self.met: Exception | None = None
 
-    async def write(self, chunk: Any, *_: Any, **__: Any) -> None:
+    @in_steps
+    def write(self, chunk: Any, *_: Any, **__: Any) -> Flow:
         self._tap.chunk(bytes(chunk))
+        yield from ()
 
-    async def write_eof(self, chunk: bytes = b"") -> None:
+    @in_steps
+    def write_eof(self, chunk: bytes = b"") -> Flow:
         if chunk:
             self._tap.chunk(chunk)
         self._tap.finish(BodyEnd.COMPLETE)
+        yield from ()
+
+    def _met_fault(self, miss: Exception) -> None:
+        # aiohttp makes an error of its own of what raises while a body is written.
+        self.met = miss
 
 
-class _ReadPayload(Payload):
+class _ReadPayload(ReplayObject, Payload):
     """A body that has been read already, in the pieces that it came in."""
 
     def __init__(self, pieces: list[bytes]) -> None:
@@ -67,13 +79,14 @@ class _ReadPayload(Payload):
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         return b"".join(self._value).decode(encoding, errors)
 
-    async def write(self, writer: AbstractStreamWriter) -> None:
+    @in_steps
+    def write(self, writer: AbstractStreamWriter) -> Flow:
         for piece in self._value:
-            await writer.write(piece)
+            yield partial(writer.write, piece)
 
 
-async def read_body(request: Any, write_bytes: Callable[..., Any], tap: BodyTap) -> None:
-    """Read a body as sending it would.
+def read_body(request: Any, write_bytes: Callable[..., Any], tap: BodyTap) -> Flow:
+    """The steps that read a body as sending it would.
 
     Raises:
         ClientError: What aiohttp makes of an error of the app's own stream.
@@ -87,15 +100,15 @@ async def read_body(request: Any, write_bytes: Callable[..., Any], tap: BodyTap)
     try:
         length = request.headers.get("Content-Length")
         writer = _Collector(handler, request.loop, tap)
-        await write_bytes(request, writer, connection, int(length) if length is not None else None)
-        error = handler.exception()
+        yield AppStep(write_bytes, request, writer, connection, int(length) if length is not None else None)
+        error = writer.met or handler.exception()
     finally:
         for name, value in before.items():
             setattr(request, name, value)
         connection.close()
     if error is not None:
         tap.finish(BodyEnd.FAILED)
-        raise error
+        yield raising(error)
 
 
 @contextmanager
@@ -189,7 +202,7 @@ class NoAnswerError(Exception):
     """Over a connection nothing came for as long as it was to be silent."""
 
 
-class _Pool:
+class _Pool(ReplayObject, called=("_release",)):
     """Stands for the connector where a replayed connection is given back: the real one must not keep it."""
 
     def __init__(self, request: ClientRequest) -> None:
@@ -204,7 +217,7 @@ class _Pool:
             handler.close()
 
 
-class _Transport(asyncio.Transport):
+class _Transport(ReplayObject, asyncio.Transport):
     """Takes what the client sends."""
 
     def __init__(self, peer: dict[str, Any]) -> None:
@@ -241,13 +254,13 @@ class _Transport(asyncio.Transport):
         )
 
 
-class _PeerlessHandler(ResponseHandler):
+class _PeerlessHandler(ReplayObject, ResponseHandler):
     """A connection's handler with nobody at the other end."""
 
     def set_response_params(self, **params: Any) -> None:
         # A read timeout is about the peer. In a replay it would measure how long we wait.
         params["read_timeout"] = None
-        super().set_response_params(**params)
+        outside(super().set_response_params, **params)
 
 
 class _SilentHandler(_PeerlessHandler):
@@ -281,15 +294,15 @@ class _ReplayHandler(_PeerlessHandler):
 
     def set_response_params(self, **params: Any) -> None:
         super().set_response_params(**params)
-        self._noting(self._plan)
+        self._plan()
 
     def _plan(self) -> None:
         may_send = 100 in self._answer.informational
         if self._asks_first and may_send:
-            self._loop.call_soon(self._soon, self._inform)
+            self._soon(self._soon, self._inform)
         elif self._answer.at_once or self._asks_first:
             # The task that writes the body had begun.
-            self._loop.call_soon(self._soon, self._begin)
+            self._soon(self._soon, self._begin)
 
     def start_timeout(self) -> None:
         # The request is sent. The task that wrote it ends before an answer can come.
@@ -303,15 +316,24 @@ class _ReplayHandler(_PeerlessHandler):
         self._loop.call_soon(self._noting, function, *args)
 
     def _noting(self, function: Callable[..., Any], *args: Any) -> None:
+        # A guard.
         try:
             function(*args)
         except Exception as fault:
             self.fail(fault)
 
+    def _met_fault(self, miss: Exception) -> None:
+        self._let_have(miss)
+
     def fail(self, fault: Exception) -> None:
         """Let whoever waits for the answer have a miss that says "a fault of ours"."""
+        error = (
+            fault if isinstance(fault, TimetracerError) else refusal("aiohttp", self._answer.recorded.session, fault)
+        )
+        self._let_have(error)
+
+    def _let_have(self, error: Exception) -> None:
         self._to_come.clear()
-        error = refusal("aiohttp", self._answer.recorded.session, fault)
         self.set_exception(error)
         if self._payload is not None and self._payload.exception() is None:
             StreamReader.set_exception(self._payload, error)
@@ -322,15 +344,16 @@ class _ReplayHandler(_PeerlessHandler):
             while self._to_come and self._to_come[0][1] <= reader._cursor and self._can_go_on(reader):
                 self._step()
 
-    async def wait(self, reader: Any) -> bool:
+    @in_steps
+    def wait(self, reader: Any) -> Flow:
         """The app waits for more. False where only the clock brings it."""
         answer = self._answer
         if self._to_come and answer.recorded.timed:
             return False
         if self._waits_for_request():
-            await self._is_sent.wait()
+            yield self._is_sent.wait
         if self._to_come and self._can_go_on(reader):
-            await asyncio.sleep(0)
+            yield partial(asyncio.sleep, 0)
             if self._to_come and self._can_go_on(reader):
                 cursor = self._to_come[0][1]
                 while self._to_come and self._to_come[0][1] <= cursor and self._can_go_on(reader):
@@ -343,21 +366,22 @@ class _ReplayHandler(_PeerlessHandler):
                 return True
             if answer.waited:
                 # Another task of the app closed the response during this reading. It gets the time to do so again.
-                self._loop.call_later(answer.recorded.grace_s(), self._end, reader)
+                self._loop.call_later(answer.recorded.grace_s(), self._noting, self._end, reader)
                 return False
             pause_s = answer.recorded.last_wait_s()
             if pause_s and not answer.recorded.timed:
-                await asyncio.sleep(pause_s)
+                yield partial(asyncio.sleep, pause_s)
             error = answer.recorded.end_error()
             assert error is not None
-        raise error
+        raise_for_app(error)
 
-    async def rest(self, reader: Any) -> None:
+    @in_steps
+    def rest(self, reader: Any) -> Flow:
         """Everything arrives now, or as soon as the request is sent."""
         while self._to_come and self._can_go_on(reader):
             self._step()
         if self._waits_for_request():
-            await self._is_sent.wait()
+            yield self._is_sent.wait
         while self._to_come and self._can_go_on(reader):
             self._step()
 
@@ -444,40 +468,42 @@ class _ReplayHandler(_PeerlessHandler):
             set_exception(reader, error)
 
 
-class _PacedReader(StreamReader):
-    """A replayed response's reader."""
+class _PacedReader(ReplayObject, StreamReader, called=("_wait",)):
+    """A replayed response's reader. What is awaited is the library's own, see `in_steps`."""
 
     __slots__ = ()
 
-    async def read(self, n: int = -1) -> bytes:
+    def read(self, n: int = -1) -> Any:
         self._advance()
-        return await super().read(n)
+        return super().read(n)
 
-    async def readany(self) -> bytes:
+    def readany(self) -> Any:
         self._advance()
-        return await super().readany()
+        return super().readany()
 
-    async def readuntil(self, *args: Any, **keywords: Any) -> bytes:
+    def readuntil(self, *args: Any, **keywords: Any) -> Any:
         self._advance()
-        return await super().readuntil(*args, **keywords)
+        return super().readuntil(*args, **keywords)
 
-    async def readchunk(self) -> tuple[bytes, bool]:
+    def readchunk(self) -> Any:
         self._advance()
-        return await super().readchunk()
+        return super().readchunk()
 
     def read_nowait(self, n: int = -1) -> bytes:
         self._advance()
-        return super().read_nowait(n)
+        return outside(super().read_nowait, n)
 
-    async def wait_eof(self) -> None:
+    @in_steps
+    def wait_eof(self) -> Flow:
         protocol: Any = self._protocol
-        await protocol.rest(self)
-        await super().wait_eof()
+        yield partial(protocol.rest, self)
+        yield super().wait_eof
 
-    async def _wait(self, func_name: str) -> None:
+    @in_steps
+    def _wait(self, func_name: str) -> Flow:
         protocol: Any = self._protocol
-        if not await protocol.wait(self):
-            await super()._wait(func_name)
+        if not (yield partial(protocol.wait, self)):
+            yield partial(super()._wait, func_name)
 
     def _advance(self) -> None:
         protocol: Any = self._protocol

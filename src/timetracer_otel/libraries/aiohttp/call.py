@@ -14,7 +14,7 @@ from typing import Any
 from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Function
 from timetracer_otel.calls.flow import FAULT, Recording, Site, flow, rebuilt
-from timetracer_otel.calls.guarded import AppStep, Flow, Step
+from timetracer_otel.calls.guarded import AppStep, Flow
 from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.constants import BodyEnd, EventType
 from timetracer_otel.exceptions import ReplayMismatchError
@@ -178,14 +178,14 @@ class Hop(Site):
     # In a replay
 
     @property
-    def read_request(self) -> Step | None:
-        """The step that reads a body which is written piece by piece; None where it lies in memory."""
+    def read_request(self) -> Callable[[], Flow] | None:
+        """Makes the steps that read a body which is written piece by piece; None where it lies in memory."""
         return self._read if self._body is None else None
 
-    async def _read(self) -> None:
+    def _read(self) -> Flow:
         self.sent = BodyTap(BodyLimits())
         try:
-            await read_body(self.request, self._write_bytes, self.sent)
+            yield from read_body(self.request, self._write_bytes, self.sent)
         except Exception as error:
             internals.upload_attempted(self.request, error)
             raise
@@ -208,9 +208,9 @@ class Hop(Site):
             internals.upload_attempted(self.request)
         return rebuilt_error(error, self.request)
 
-    async def pause(self, seconds: float) -> None:
+    def pause(self, seconds: float) -> Any:
         """Sleep; aiohttp knows no other event loop than asyncio's."""
-        await asyncio.sleep(seconds)
+        return asyncio.sleep(seconds)
 
     async def unanswered(self, seconds: float) -> None:
         """Let aiohttp send the body, if nobody has read it, over a connection of ours that stays silent."""

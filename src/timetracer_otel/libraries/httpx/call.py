@@ -13,8 +13,9 @@ from types import MappingProxyType, ModuleType
 from typing import Any, NamedTuple
 
 from timetracer_otel.base.patching import LatePatch
-from timetracer_otel.calls.flow import Recording, Site, rebuilt
-from timetracer_otel.calls.guarded import AppStep, Step
+from timetracer_otel.calls.flow import Recording, Site, rebuilt, run_async
+from timetracer_otel.calls.guarded import AppStep, Flow
+from timetracer_otel.calls.whose_error import outside
 from timetracer_otel.constants import BodyEnd, EventType
 from timetracer_otel.libraries.httpx.answer import answers_of
 from timetracer_otel.libraries.httpx.errors import family_of, rebuilt_in
@@ -175,7 +176,7 @@ class _Hop(Site, ABC):
         )
 
     @property
-    def read_request(self) -> Step | None:
+    def read_request(self) -> Callable[[], Flow] | None:
         return self._read if self._body is None else None
 
     def again(self) -> bool:
@@ -194,7 +195,7 @@ class _Hop(Site, ABC):
     def pause(self, seconds: float) -> Any: ...
 
     @abstractmethod
-    def _read(self) -> Any: ...
+    def _read(self) -> Flow: ...
 
     def _send_instead(self, stream: Any) -> None:
         """Let the request have this stream while it is sent. Then the app has its own stream back."""
@@ -211,8 +212,8 @@ class _Hop(Site, ABC):
 class SyncHop(_Hop):
     """A hop through ``HTTPTransport``."""
 
-    def _read(self) -> None:
-        self._body = b"".join(self._request.stream)
+    def _read(self) -> Flow:
+        self._body = yield AppStep(b"".join, self._request.stream)
 
     def pause(self, seconds: float) -> None:
         """Block for so many seconds."""
@@ -222,14 +223,17 @@ class SyncHop(_Hop):
 class AsyncHop(_Hop):
     """A hop through ``AsyncHTTPTransport``."""
 
-    async def _read(self) -> None:
-        self._body = b"".join([chunk async for chunk in self._request.stream])
+    def _read(self) -> Flow:
+        stream, chunks = outside(aiter, self._request.stream), []
+        while (chunk := (yield AppStep(anext, stream, None))) is not None:
+            chunks.append(chunk)
+        self._body = b"".join(chunks)
 
-    async def pause(self, seconds: float) -> None:
+    def pause(self, seconds: float) -> Any:
         """Sleep, under asyncio and trio alike."""
-        await pause(seconds)
+        return pause(seconds)
 
     async def unanswered(self, seconds: float) -> None:
         """Read the request's stream, if nobody has, and sleep for the rest of the time."""
         read = self.read_request
-        await (pause(seconds) if read is None else at_most(seconds, read))
+        await (pause(seconds) if read is None else at_most(seconds, lambda: run_async(read())))

@@ -193,11 +193,11 @@ def _transport_streams(module: ModuleType) -> tuple[frozenset[type], Callable[[]
     return frozenset(), nullcontext
 
 
-async def pause(seconds: float) -> None:
+def pause(seconds: float) -> Awaitable[None]:
     """Sleep under asyncio and trio alike, as httpx itself does."""
     import anyio
 
-    await anyio.sleep(seconds)
+    return anyio.sleep(seconds)
 
 
 async def at_most(seconds: float, step: Callable[[], Awaitable[object]]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
+from timetracer_otel.calls.guarded_objects import guarded_method
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.libraries.kits.http.bodies import RecordedBody
 from timetracer_otel.libraries.kits.http1.file_bodies import wire_pieces
@@ -152,6 +153,7 @@ def set_elapsed(request: Any, response: Any, elapsed_ms: float) -> None:
     if not isinstance(hooks, dict) or not isinstance(hooks.get("response"), list):
         return
 
+    @guarded_method
     def restore(answered: Any, *_: Any, **__: Any) -> None:
         hooks["response"] = [hook for hook in hooks["response"] if hook is not restore]
         if answered is response:

@@ -11,11 +11,11 @@ from functools import partial
 from typing import Any
 
 from timetracer_otel.calls.flow import FAULT, Recording, Site, rebuilt
-from timetracer_otel.calls.guarded import AppStep, Step
+from timetracer_otel.calls.guarded import AppStep, Flow
 from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.constants import BodyEnd, EventType
 from timetracer_otel.libraries.kits.http.bodies import BodyLimits, BodyTap, RecordedBody
-from timetracer_otel.libraries.kits.http.request_bodies import read_body, teed_body, whole_body
+from timetracer_otel.libraries.kits.http.request_bodies import joined, pieces_of, teed_body, whole_body
 from timetracer_otel.libraries.kits.http1.file_bodies import WireTap
 from timetracer_otel.libraries.requests.adapters import ADAPTER_ATTRIBUTE, BUILDERS, LIB, adapter_name
 from timetracer_otel.libraries.requests.answer import build_response, replayed_raw, set_elapsed
@@ -180,12 +180,12 @@ class Hop(Site):
         )
 
     @property
-    def read_request(self) -> Step | None:
+    def read_request(self) -> Callable[[], Flow] | None:
         """The step that reads a body which is a stream; None where it was given as a whole."""
         return self._read if self._body is None else None
 
-    def _read(self) -> None:
-        self._body = read_body(self._request.body)
+    def _read(self) -> Flow:
+        self._body = joined((yield AppStep(list, pieces_of(self._request.body))))
 
     def again(self) -> bool:
         """Always: a body that was read is sent as a whole."""

@@ -7,8 +7,11 @@ drivers that need no adapter are the kit's.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+from timetracer_otel.calls.guarded_objects import ReplayObject
+from timetracer_otel.calls.whose_error import outside, raise_for_app
 from timetracer_otel.libraries.kits.dbapi.drivers.mysql import MySQLConnection
 from timetracer_otel.libraries.kits.dbapi.drivers.psycopg import PsycopgConnection
 from timetracer_otel.libraries.kits.dbapi.drivers.psycopg2 import Psycopg2Connection
@@ -18,26 +21,37 @@ from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCurso
 from timetracer_otel.libraries.kits.dbapi.replay_connection import ReplayConnection
 from timetracer_otel.libraries.kits.dbapi.replay_cursor import ReplayCursor, replay_cursor
 from timetracer_otel.libraries.kits.dbapi.target import Target
-from timetracer_otel.libraries.sqlalchemy.call import EngineTarget
+from timetracer_otel.libraries.sqlalchemy.call import LIB, EngineTarget
 from timetracer_otel.libraries.sqlalchemy.internals import await_, driver_name
 
 __all__ = ["EngineCursor", "replay_connection"]
 
 
-class EngineCursor(ReplayCursor):
+class EngineCursor(ReplayCursor, called=("_async_soft_close",)):
     """A cursor as SQLAlchemy wants it."""
 
-    async def _async_soft_close(self) -> None:
-        """Called by async results whose rows stay on the server, when the app is done with them."""
+    def _async_soft_close(self) -> Any:
+        """Called by async results whose rows stay on the server, when the app is done with them; it is awaited."""
         if isinstance(self._answer, RecordingCursor):
-            await self._answer._async_soft_close()
+            return outside(self._answer._async_soft_close)
+        return _DONE
 
 
-class _AsyncDriver:
+class _Done:
+    """Gives None to whoever awaits it, at once."""
+
+    __await__ = staticmethod(partial(iter, ()))
+
+
+_DONE = _Done()
+
+
+class _AsyncDriver(ReplayObject):
     """Stands for the asyncio driver's own connection beneath an adapter of SQLAlchemy's."""
 
     def __init__(self, connection: ReplayConnection) -> None:
         self._of = connection
+        self._lib = LIB
 
     def is_closed(self) -> bool:
         return bool(self._of.closed)
@@ -52,8 +66,10 @@ class _AsyncDriver:
         pass
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(
-            f"{name!r}: the driver's own connection is not there in a replay; calls on it are not recorded"
+        raise_for_app(
+            AttributeError(
+                f"{name!r}: the driver's own connection is not there in a replay; calls on it are not recorded"
+            )
         )
 
 
@@ -79,7 +95,7 @@ class _AdaptedConnection(ReplayConnection):
         return self._connection
 
     def run_async(self, fn: Any) -> Any:
-        return await_(fn(self._connection))
+        return outside(lambda: await_(fn(self._connection)))
 
 
 class _AsyncpgConnection(_AdaptedConnection):
@@ -128,7 +144,7 @@ class _AsyncPsycopgConnection(PsycopgConnection):
         return self
 
     def run_async(self, fn: Any) -> Any:
-        return await_(fn(self))
+        return outside(lambda: await_(fn(self)))
 
 
 _BY_DRIVER: dict[tuple[str, str, bool], type[ReplayConnection]] = {

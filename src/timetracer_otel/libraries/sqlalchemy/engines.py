@@ -7,7 +7,9 @@ from typing import Any
 from weakref import WeakSet
 
 from timetracer_otel.base import faults
-from timetracer_otel.libraries.sqlalchemy.call import EngineTarget
+from timetracer_otel.calls.flow import replays
+from timetracer_otel.current import get_current_session
+from timetracer_otel.libraries.sqlalchemy.call import LIB, EngineTarget
 from timetracer_otel.libraries.sqlalchemy.internals import has_identity
 
 __all__ = ["engines"]
@@ -73,10 +75,13 @@ class Engines:
         return None if self._only and dialect not in self._only else found
 
     def _made(self, dialect: Any, url: Any) -> EngineTarget | None:
-        """None for a dialect that lacks what those of SQLAlchemy have: the app goes on with it as without us."""
+        """None for a dialect that lacks what those of SQLAlchemy have, outside a replay: it is used as without us."""
         try:
             return EngineTarget(dialect, url)
         except Exception as fault:
+            if replays(LIB, get_current_session()):
+                # Without it, the app's statements would go to the real database.
+                raise
             faults.contain("sqlalchemy.engine", fault)
             return None
 

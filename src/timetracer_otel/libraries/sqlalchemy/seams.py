@@ -22,6 +22,8 @@ from timetracer_otel.base.patching import Function, Patch
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import answer, flow, records, replays
 from timetracer_otel.calls.guarded import AppStep, Flow, Step, guarded, only, raising
+from timetracer_otel.calls.guarded_objects import guarded_method
+from timetracer_otel.calls.whose_error import outside
 from timetracer_otel.libraries.kits.dbapi.call import ConnectSite, PlainSite, WarmConnectSite
 from timetracer_otel.libraries.kits.dbapi.drivers import psycopg2, psycopg_types
 from timetracer_otel.libraries.kits.dbapi.drivers.psycopg2_types import AskingVectors
@@ -279,9 +281,10 @@ def _initialized_from(session: ReplaySession, target: EngineTarget) -> Generator
     """While a connection of ours is opened, its dialect gets from the cassette what it would ask a server for."""
     dialect = target.dialect
 
+    @guarded_method
     def initialize(connection: Any) -> None:
         if not isinstance(connection.connection.dbapi_connection, ReplayConnection):
-            type(dialect).initialize(dialect, connection)
+            outside(type(dialect).initialize, dialect, connection)
             return
         restore_facts(dialect, recorded_facts(session, target) or {})
         engines.on_recorded_facts.add(dialect)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from timetracer_otel.calls.flow import Recording, Site, rebuilt
+from timetracer_otel.calls.whose_error import raise_for_app
 from timetracer_otel.libraries.kits.dbapi.errors import record_error
 from timetracer_otel.libraries.kits.dbapi.rows import TUPLES, RowClass, UnknownRowsError, as_tuples, maker_of
 from timetracer_otel.libraries.kits.dbapi.values import plain, restored, restored_row
@@ -210,7 +211,7 @@ class RecordedAnswer:
         self._wait()
         if (size is None or len(wanted) < size) and not self._ended:
             if self._error is not None:
-                raise rebuilt(self._site, self.event, self.session, self._error)
+                raise_for_app(rebuilt(self._site, self.event, self.session, self._error))
             asked = "all rows" if size is None else f"{size} more"
             raise self.session.refuse(
                 self.event,

@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final, NoReturn, TypeVar
 
+from timetracer_otel.calls.guarded_objects import ReplayObject, guarded_method
+from timetracer_otel.calls.whose_error import raise_for_app
+
 __all__ = ["MISSING", "Unrecorded", "own_attribute", "shaped"]
 
 T = TypeVar("T")
@@ -33,8 +36,9 @@ class _Absent:
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
+    @guarded_method
     def __get__(self, instance: object, owner: type | None = None) -> NoReturn:
-        raise AttributeError(self._name)
+        raise_for_app(AttributeError(self._name))
 
 
 def shaped(ours: type[T], own: type[Any], otherwise: Mapping[str, bool] = _NOTHING) -> type[T]:
@@ -69,7 +73,7 @@ def own_attribute(own: type[Any], name: str) -> Any:
     return inspect.getattr_static(own, name, MISSING)
 
 
-class Unrecorded:
+class Unrecorded(ReplayObject):
     """In the place of a value that is not recorded. Whatever the app does with it is refused.
 
     Reading it is not: ``hasattr`` reads attributes too, and must be as true as with the driver.
@@ -89,10 +93,11 @@ class Unrecorded:
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("__") and name.endswith("__"):
             # Asked by Python's own tools, such as `copy`.
-            raise AttributeError(name)
+            raise_for_app(AttributeError(name))
         self._refuse()
 
 
+@guarded_method
 def _refused(self: Unrecorded, *_: Any, **__: Any) -> NoReturn:
     self._refuse()
 

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from timetracer_otel.calls import hooks
+from timetracer_otel.calls.whose_error import outside
 from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.kits.dbapi.statements import Effect, effect_of, two_phase_name
 from timetracer_otel.libraries.kits.dbapi.target import Target
@@ -54,10 +55,10 @@ class RealConnection:
         if self.connection is None:
             assert self._opener is not None
             with hooks.let_out():
-                connection = self._opener()
+                connection = outside(self._opener)
                 try:
                     for action in (*self._settings.values(), *(action for _, _, action in self._transaction)):
-                        action(connection)
+                        outside(action, connection)
                 except BaseException:
                     connection.close()
                     raise
@@ -106,7 +107,7 @@ class RealConnection:
         connection = self.taken()
         if connection is not None:
             with hooks.let_out():
-                getattr(connection, name)(*args, **kwargs)
+                outside(getattr(connection, name), *args, **kwargs)
 
     def ended(self, *, committed: bool) -> None:
         """The open transaction ended."""
@@ -126,7 +127,7 @@ class RealConnection:
         if self.connection is None:
             return None
         with hooks.let_out():
-            return action(self.connection)
+            return outside(action, self.connection)
 
 
 def _execute(operation: Any, parameters: Any, connection: Any) -> None:

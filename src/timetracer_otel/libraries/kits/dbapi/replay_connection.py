@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
+from timetracer_otel.calls.guarded_objects import ReplayObject
 from timetracer_otel.libraries.kits.dbapi.call import unrecorded
 from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
 from timetracer_otel.libraries.kits.dbapi.replay_cursor import ReplayCursor, replay_cursor
@@ -17,7 +18,7 @@ from timetracer_otel.libraries.kits.dbapi.target import Target
 __all__ = ["ExecutingConnection", "ReplayConnection", "TwoPhaseConnection", "passed_on"]
 
 
-class ReplayConnection:
+class ReplayConnection(ReplayObject):
     """What the connections of all drivers have (PEP 249), without a server behind it.
 
     An app can set attributes of any name, and read them again.
@@ -44,6 +45,7 @@ class ReplayConnection:
         self.isolation_level = None
         self.autocommit = False
         self._target = target
+        self._lib = target.lib
 
     @property
     def target(self) -> Target:

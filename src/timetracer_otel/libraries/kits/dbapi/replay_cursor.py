@@ -10,6 +10,8 @@ from functools import partial
 from typing import Any, NoReturn
 
 from timetracer_otel.calls.flow import flow, replays, run
+from timetracer_otel.calls.guarded_objects import ReplayObject
+from timetracer_otel.calls.whose_error import outside, raise_for_app
 from timetracer_otel.current import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.kits.dbapi.answer import NO_ROWS, Fetches, KnownRows, RecordedAnswer
@@ -24,7 +26,7 @@ from timetracer_otel.types import DependencyEvent
 __all__ = ["ReplayCursor", "replay_cursor"]
 
 
-class ReplayCursor:
+class ReplayCursor(ReplayObject):
     """A cursor without a server. `replay_cursor` makes one with the attributes of the driver's own.
 
     Args:
@@ -45,6 +47,7 @@ class ReplayCursor:
     ) -> None:
         self.arraysize = 1
         self._target = target
+        self._lib = target.lib
         self._connection = connection
         self._raw = raw
         self._asked = asked
@@ -102,19 +105,19 @@ class ReplayCursor:
         """The next recorded row, or None (PEP 249)."""
         answer = self._rows()
         if isinstance(answer, RecordingCursor):
-            return answer.fetchone()
+            return outside(answer.fetchone)
         rows = answer.take(1)
         return rows[0] if rows else None
 
     def fetchmany(self, size: int | None = None) -> Any:
         """The next recorded rows (PEP 249)."""
         answer, size = self._rows(), size or self.arraysize
-        return answer.fetchmany(size) if isinstance(answer, RecordingCursor) else answer.take(size)
+        return outside(answer.fetchmany, size) if isinstance(answer, RecordingCursor) else answer.take(size)
 
     def fetchall(self) -> Any:
         """All recorded rows that are left (PEP 249)."""
         answer = self._rows()
-        return answer.fetchall() if isinstance(answer, RecordingCursor) else answer.take(None)
+        return outside(answer.fetchall) if isinstance(answer, RecordingCursor) else answer.take(None)
 
     def __iter__(self) -> Iterator[Any]:
         while (row := self.fetchone()) is not None:
@@ -128,7 +131,7 @@ class ReplayCursor:
 
     def nextset(self) -> Any:
         """Go to the next recorded set of rows (PEP 249)."""
-        return self._answer.nextset() if isinstance(self._answer, RecordingCursor) else None
+        return outside(self._answer.nextset) if isinstance(self._answer, RecordingCursor) else None
 
     def setinputsizes(self, *args: Any, **kwargs: Any) -> None:
         """Nothing (PEP 249 allows that): no memory is reserved."""
@@ -141,7 +144,7 @@ class ReplayCursor:
         """Close the cursor; a fetch from then on is an error, as the driver's own."""
         self._closed = True
         if isinstance(self._answer, RecordingCursor):
-            self._answer.close()
+            outside(self._answer.close)
         elif self._connection is not None and self._connection.forgets:
             self._answer = None
 
@@ -156,14 +159,14 @@ class ReplayCursor:
         # again.
         answer = self.__dict__.get("_answer")
         if isinstance(answer, RecordingCursor):
-            return getattr(answer, name)
+            return outside(getattr, answer, name)
         own = self._own
         found = own_attribute(own, name) if own is not None and not name.startswith("__") else MISSING
         has_it = self._target.cursor_attributes.get(name, found is not MISSING)
         if found is MISSING or not has_it:
             if not has_it:
                 kind = own.__name__ if own is not None else "cursor"
-                raise AttributeError(f"{kind!r} object has no attribute {name!r}")
+                raise_for_app(AttributeError(f"{kind!r} object has no attribute {name!r}"))
         elif not hasattr(found, "__get__") or isinstance(found, type):
             return found
         elif callable(getattr(own, name)):
@@ -175,12 +178,12 @@ class ReplayCursor:
 
     def _call(self, method: str, call: CursorCall | None) -> Any:
         if call is None:
-            raise TypeError(f"{method}() was given no statement, or no values for it")
+            raise_for_app(TypeError(f"{method}() was given no statement, or no values for it"))
         return self._run(call, lambda real: getattr(real, method)(*call.args, **call.kwargs))
 
     def _run(self, call: CursorCall, live: Callable[[Any], Any]) -> Any:
         if isinstance(self._answer, RecordingCursor):
-            self._answer.close()
+            outside(self._answer.close)
         self._answer = self._setup = None
         text = text_of(call.statement)
         if self._raw:
@@ -221,12 +224,12 @@ class ReplayCursor:
     def _run_for_real(self, site: StatementSite, live: Callable[[Any], Any], fetches: Fetches) -> Any:
         args, kwargs = self._asked
         site.connection = connection = self._connection.real.opened()
-        real = connection.cursor(*args, **kwargs)
+        real = outside(connection.cursor, *args, **kwargs)
         fetches.cursor = real
         if self._input_sizes is not None:
-            real.setinputsizes(*self._input_sizes[0], **self._input_sizes[1])
+            outside(real.setinputsizes, *self._input_sizes[0], **self._input_sizes[1])
         try:
-            value = live(real)
+            value = outside(live, real)
         except Exception:
             if self._target.is_gone(connection):
                 self._connection.lose()
@@ -247,7 +250,7 @@ class ReplayCursor:
         if isinstance(answer, RecordingCursor) or answer.gives_rows:
             return answer
         if self._target.refuses_empty_fetch:
-            raise self._target.dbapi.ProgrammingError("the last operation didn't produce a result")
+            raise_for_app(self._target.dbapi.ProgrammingError("the last operation didn't produce a result"))
         return NO_ROWS
 
 

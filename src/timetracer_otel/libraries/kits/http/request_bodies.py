@@ -10,7 +10,7 @@ import wrapt
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.libraries.kits.http.bodies import BodyTap
 
-__all__ = ["read_body", "teed_body", "whole_body"]
+__all__ = ["joined", "pieces_of", "teed_body", "whole_body"]
 
 _BLOCK_BYTES = 16384
 """How much urllib3 and http.client take of a file at once."""
@@ -34,11 +34,14 @@ def whole_body(body: Any) -> bytes | None:
         return None
 
 
-def read_body(body: Any) -> bytes:
-    """Read a request body that is a stream, in the way and in the pieces in which urllib3 sends it."""
-    if hasattr(body, "read"):
-        return b"".join(_bytes(piece) for piece in iter(lambda: body.read(_BLOCK_BYTES) or None, None))
-    return b"".join(_bytes(piece) for piece in body)
+def pieces_of(body: Any) -> Any:
+    """A request body that is a stream, to be read in the way and in the pieces in which urllib3 sends it."""
+    return iter(lambda: body.read(_BLOCK_BYTES) or None, None) if hasattr(body, "read") else body
+
+
+def joined(pieces: list[Any]) -> bytes:
+    """What was read of such a body, as one."""
+    return b"".join(map(_bytes, pieces))
 
 
 def teed_body(body: Any, tap: BodyTap) -> Any:

@@ -8,6 +8,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any, Final
 
 from timetracer_otel.base.hosts import address_of_url
+from timetracer_otel.calls.guarded_objects import ReplayObject
 from timetracer_otel.calls.registry import Connector
 from timetracer_otel.libraries.kits.dbapi.call import unrecorded
 from timetracer_otel.libraries.kits.dbapi.driver import Driver, ValueType
@@ -25,12 +26,13 @@ __all__ = ["PSYCOPG", "LibpqInfo", "PsycopgConnection", "libpq_address"]
 _PORT = 5432
 
 
-class LibpqInfo(SimpleNamespace):
+class LibpqInfo(ReplayObject, SimpleNamespace):
     """``connection.info`` of psycopg and psycopg2: what libpq knows about the server."""
 
     def __init__(self, target: Target, **facts: Any) -> None:
         super().__init__(dbname=target.database, **facts)
         self._target = target
+        self._lib = target.lib
 
     @property
     def server_version(self) -> int:

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Function, Patch
+from timetracer_otel.calls.whose_error import raise_for_app
 from timetracer_otel.libraries.kits.dbapi.app_types import note_made, registers, registers_class
 from timetracer_otel.libraries.kits.dbapi.drivers.server_types import learned, recorded_types
 from timetracer_otel.libraries.kits.dbapi.replay_cursor import ReplayCursor
@@ -187,6 +188,7 @@ def recorded_rows(target: Target, text: str, values: Any) -> list[tuple[Any, ...
     answer = recorded_types(target).get(_question(text, values)) or {}
     if _ERROR in answer:
         name, message = answer[_ERROR]
-        raise getattr(importlib.import_module("psycopg2.errors"), name, target.dbapi.ProgrammingError)(message)
+        kind = getattr(importlib.import_module("psycopg2.errors"), name, target.dbapi.ProgrammingError)
+        raise_for_app(kind(message))
     rows = answer.get(_ROWS)
     return None if rows is None else list(map(tuple, rows))
