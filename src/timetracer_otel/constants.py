@@ -14,6 +14,7 @@ __all__ = [
     "FORMAT_VERSION",
     "REDACTED",
     "SHORTEST_PSEUDONYM",
+    "WITHOUT_PLUGIN",
     "BodyEnd",
     "CapturePolicy",
     "CompressionType",
@@ -31,6 +32,9 @@ BAGGAGE_ENTRY: Final = "timetracer.cassette"
 
 FORMAT_NAME: Final = "timetracer-cassette"
 """Value of ``format`` in the header map of every cassette."""
+
+WITHOUT_PLUGIN: Final = "only observed: no plugin captures the calls of "
+"""What stands before the library in the reason of an event that no plugin captured."""
 
 FORMAT_VERSION: Final = 1
 """Version of the cassette format that this release writes."""

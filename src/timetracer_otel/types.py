@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
-from timetracer_otel.constants import BodyEnd, EventType
+from timetracer_otel.constants import WITHOUT_PLUGIN, BodyEnd, EventType
 
 if TYPE_CHECKING:
     from timetracer_otel.exceptions import NetworkBlockedError, ReplayMismatchError
@@ -235,8 +235,17 @@ class DependencyEvent:
 
     @property
     def is_observed_only(self) -> bool:
-        """Whether it was made of a span alone, because no plugin captures that client's calls."""
+        """Whether it was made of a span alone: nobody captured the call."""
         return self.not_replayable is not None and self.call is None and self.span is not None
+
+    @property
+    def is_without_plugin(self) -> bool:
+        """Whether it was made of a span alone because no plugin captures that client's calls.
+
+        The span of a library that has a plugin stands alone where the recording was full when the call was made, or
+        where the library failed before it made the call.
+        """
+        return self.is_observed_only and (self.not_replayable or "").startswith(WITHOUT_PLUGIN)
 
 
 @dataclass(slots=True)
@@ -282,7 +291,7 @@ class CaptureStats:
     def of(cls, events: Sequence[DependencyEvent], duration_ms: float, dropped: Mapping[str, int]) -> CaptureStats:
         """The statistics of a recording."""
         counts = Counter(event.event_type.value for event in events)
-        alone = Counter(event.signature.lib for event in events if event.is_observed_only)
+        alone = Counter(event.signature.lib for event in events if event.is_without_plugin)
         return cls(dict(counts), len(events), duration_ms, dict(dropped), dict(sorted(alone.items())))
 
 

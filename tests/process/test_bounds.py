@@ -11,7 +11,7 @@ import redis
 from sqlalchemy import create_engine, text
 
 from tests.loopback import Loopback
-from tests.process._programs import cassettes
+from tests.process._programs import cassettes, instrumented
 from tests.servers.redis import RedisServer
 from timetracer_otel import ReplayMismatchError, counters, record, replay
 from timetracer_otel.cassette import read_cassette
@@ -56,6 +56,38 @@ def test_bodies_over_the_limit_are_not_kept_and_no_call_behind_them(upstream: Lo
     assert (whole.not_replayable, whole.result.body and whole.result.body.data) == (None, sent[0])
     assert "TIMETRACER_MAX_SESSION_KB=2" in (cut.not_replayable or "")
     assert cassette.stats.dropped == {"bodies over the limit": 1, "calls behind the limit of bodies": 1}
+
+
+_FULL = """
+    import os
+    import httpx
+    for body in (b"x" * 5000, b"y", b"z"):
+        assert httpx.post(os.environ["UPSTREAM"] + "/echo", content=body).content == body
+"""
+
+
+@pytest.mark.parametrize("of_process", [True, False], ids=["a process", "a block"])
+def test_a_library_whose_calls_had_no_room_has_a_plugin_all_the_same(
+    upstream: Loopback, tmp_path: Path, of_process: bool
+) -> None:
+    """Their spans are recorded. It was said of them that no plugin captures their library."""
+    file = str(tmp_path / "full.msgpack")
+    code, settings = _FULL, {"TIMETRACER_MAX_SESSION_KB": "4"}
+    if of_process:
+        settings |= {"TIMETRACER_MODE": "replay", "TIMETRACER_RECORD_MODE": "once", "TIMETRACER_CASSETTE": file}
+    else:
+        code += f"    from timetracer_otel import record\n    with record({file!r}):\n" + "".join(
+            f"    {line}\n" for line in _FULL.splitlines()[3:]
+        )
+    done = instrumented(code, UPSTREAM=upstream.url, **settings)
+    assert done.returncode == 0, done.stderr
+    cassette = read_cassette(file)
+    cut, *others = (event.not_replayable or "" for event in cassette.events)
+    assert "TIMETRACER_MAX_SESSION_KB=4" in cut
+    assert others == ["only observed: the recording has no answer of this call of httpx"] * 2
+    assert cassette.stats.dropped["calls behind the limit of bodies"] == 2
+    assert cassette.stats.without_plugin == {}
+    assert "no replay can answer" not in done.stderr
 
 
 def test_rows_over_the_limit_are_fetched_and_not_kept(tmp_path: Path) -> None:

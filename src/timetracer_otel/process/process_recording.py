@@ -140,8 +140,9 @@ class ProcessSession(TraceSession):
                     return
                 event = self._maker.observed(facts, self._started_ns)
                 event.eid = self.next_eid()
-                self._alone[event.signature.lib] += 1
-                counters.calls_without_plugin({event.signature.lib: 1})
+                if event.is_without_plugin:
+                    self._alone[event.signature.lib] += 1
+                    counters.calls_without_plugin({event.signature.lib: 1})
                 self._write(event)
 
     def _roles(self) -> SpanRoles:

@@ -87,7 +87,7 @@ def _calls(cassette: Cassette) -> str:
 
 
 def _without_plugin(cassette: Cassette) -> list[tuple[str, str]]:
-    alone = Counter(event.signature.lib for event in cassette.events if event.is_observed_only)
+    alone = Counter(event.signature.lib for event in cassette.events if event.is_without_plugin)
     return [("no plugin", f"{calls_by_library(dict(sorted(alone.items())))}: a replay refuses them")] if alone else []
 
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from timetracer_otel.base import faults
 from timetracer_otel.base.attributes import first_of, text_or_none
-from timetracer_otel.base.plugin_names import library_of_scope
+from timetracer_otel.base.plugin_names import is_covered_scope, library_of_scope
 from timetracer_otel.cassette import Unencodable, check
 from timetracer_otel.config import TraceConfig
-from timetracer_otel.constants import REDACTED, BodyEnd, CapturePolicy, EventType
+from timetracer_otel.constants import REDACTED, WITHOUT_PLUGIN, BodyEnd, CapturePolicy, EventType
 from timetracer_otel.match.signature import Signer
 from timetracer_otel.redact import log_texts
 from timetracer_otel.redact.errors import SHORTEST_SECRET, Edit, edited, replacing
@@ -275,7 +275,9 @@ class EventMaker:
                 else None,
             ),
             span=facts,
-            not_replayable=f"only observed: no plugin captures the calls of {lib}",
+            not_replayable=f"only observed: the recording has no answer of this call of {lib}"
+            if is_covered_scope(facts.scope)
+            else WITHOUT_PLUGIN + lib,
         )
         book = self.book
         if book is not None:

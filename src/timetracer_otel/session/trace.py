@@ -14,7 +14,6 @@ from typing import Any
 
 from timetracer_otel.base import counters, faults, real_time
 from timetracer_otel.base.chance import random_uuid
-from timetracer_otel.base.plugin_names import library_of_scope
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import FORMAT_VERSION, TraceMode
 from timetracer_otel.exceptions import NetworkBlockedError
@@ -192,8 +191,10 @@ class TraceSession(BaseSession):
                 if call is not None:
                     within.setdefault(call.eid, []).append(facts)
                 elif not roles.is_above(span, facts):
-                    events.append(self._maker.observed(facts, self._started_ns))
-                    alone[library_of_scope(span.scope)] += 1
+                    event = self._maker.observed(facts, self._started_ns)
+                    events.append(event)
+                    if event.is_without_plugin:
+                        alone[event.signature.lib] += 1
             for position, inner in within.items():
                 self._maker.within(made[position], inner)
             if ends and alone:

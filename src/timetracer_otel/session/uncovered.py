@@ -139,7 +139,7 @@ class UncoveredCalls:
         They have connections of their own.
         """
         above = {event.span.parent_span_id for event in self._events if event.span is not None}
-        observed = [event for event in self._events if event.is_observed_only]
+        observed = [event for event in self._events if event.is_without_plugin]
         return frozenset(
             event.signature.lib for event in observed if event.span is not None and event.span.span_id not in above
         )
