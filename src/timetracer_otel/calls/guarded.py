@@ -142,8 +142,7 @@ def guarded(
             except Exception as fault:
                 if fault is failed and type(step) is not OurStep:
                     raise
-                returned, raised = outcome is not None, failed is not None and failed is not fault
-                contain(lib, session, fault, give_up, args, returned=returned, raised=raised)
+                contain(lib, session, fault, give_up, args, outcome, failed)
             if failed is not None:
                 raise failed
         finally:
@@ -197,8 +196,7 @@ def guarded_async(
             except Exception as fault:
                 if fault is failed and type(step) is not OurStep:
                     raise
-                returned, raised = outcome is not None, failed is not None and failed is not fault
-                contain(lib, session, fault, give_up, args, returned=returned, raised=raised)
+                contain(lib, session, fault, give_up, args, outcome, failed)
             if failed is not None:
                 raise failed
         finally:
@@ -271,9 +269,8 @@ def contain(
     fault: Exception,
     give_up: GiveUp | None = None,
     args: tuple[Any, ...] = (),
-    *,
-    returned: bool = False,
-    raised: bool = False,
+    outcome: tuple[Any] | None = None,
+    failed: BaseException | None = None,
 ) -> None:
     """Contain what came out of our part of a call.
 
@@ -283,13 +280,13 @@ def contain(
         fault: The exception.
         give_up: Told of it, with ``args``.
         args: The call's positional arguments.
-        returned: Whether the app's step has returned.
-        raised: Whether the app's step has raised.
+        outcome: What the app's step has returned; None where it has not.
+        failed: What the last step has raised; None where it has not. In a step of ours, that is the fault itself.
 
     Raises:
         ReplayMismatchError: The call is one of a replay, and no exception of the app's step tells how it ended.
     """
-    replays = isinstance(session, ReplaySession) or (session is None and not returned and hooks.guard is not None)
+    replays = _replays(session) and (session is not None or outcome is None)
     if replays and isinstance(fault, TimetracerError):
         raise fault
     faults.contain(f"{lib}.seam", fault)
@@ -298,8 +295,13 @@ def contain(
             give_up(fault, *args)
         except Exception as another:
             faults.contain(f"{lib}.give_up", another)
-    if replays and not raised:
+    if replays and (failed is None or failed is fault):
         raise refusal(lib, session, fault) from fault
+
+
+def _replays(session: BaseSession | None) -> bool:
+    """Whether a call is one of a replay, as far as that is known where its session (None) was not found."""
+    return isinstance(session, ReplaySession) or (session is None and hooks.guard is not None)
 
 
 def refusal(lib: str, session: BaseSession | None, fault: Exception) -> ReplayMismatchError:
@@ -330,8 +332,7 @@ def _refused_thread(fault: Exception) -> Exception | None:
         session = get_current_session()
     except Exception:
         session = None
-    replays = isinstance(session, ReplaySession) or (session is None and hooks.guard is not None)
-    return refusal("threads", session, fault) if replays else None
+    return refusal("threads", session, fault) if _replays(session) else None
 
 
 carrying.refused = _refused_thread
