@@ -26,6 +26,7 @@ GUARDS = frozenset(
     f"{file}:{name}"
     for file, names in {
         "calls/guarded.py": "guarded.<locals>.guarded_call guarded_async.<locals>.guarded_await "
+        "answered.<locals>.answered_call answered_async.<locals>.answered_await "
         "lending.<locals>.lending_call lending_async.<locals>.lending_await",
         "calls/whose_error.py": "raise_for_app outside",
         "calls/guarded_objects.py": "_guarded_getter.<locals>.got in_steps.<locals>.stepped judged "

@@ -15,7 +15,10 @@ from timetracer_otel.base import faults
 from timetracer_otel.calls import guarded as kernel
 from timetracer_otel.calls.guarded import (
     AppStep,
+    Done,
     Flow,
+    answered,
+    answered_async,
     guarded,
     guarded_async,
     lending,
@@ -52,6 +55,12 @@ class Library:
         if self._is_async:
             return asyncio.run(guarded_async("shop", self.original, begin, **options)(4))
         return guarded("shop", self.original, begin, **options)(4)
+
+    def call_answered(self, value_of: Callable[[Any], Any]) -> Any:
+        """Call the replacement that answers at once, with 4."""
+        if self._is_async:
+            return asyncio.run(answered_async("shop", self.original, value_of)(4))
+        return answered("shop", self.original, value_of)(4)
 
     def call_lending(self, lend: Callable[..., Any]) -> Any:
         """Call the replacement that lends something, with 4."""
@@ -287,4 +296,34 @@ def test_a_fault_in_lending_is_contained(library: Library, lend: Callable[..., A
 def test_what_cannot_be_lent_in_a_replay_is_a_miss(library: Library, replaying: ReplaySession) -> None:
     with pytest.raises(ReplayMismatchError, match="a fault of ours"):
         library.call_lending(fault)
+    assert not library.calls
+
+
+def test_a_value_that_is_there_already_is_given_without_a_call(library: Library) -> None:
+    assert library.call(lambda session, value: Done([value])) == [4]
+    assert not library.calls
+
+
+def test_steps_of_another_call_end_with_a_value_that_is_there_already(library: Library) -> None:
+    def begin(session: BaseSession, value: Any) -> Flow:
+        found = yield from Done(value + 1)
+        return (found, (yield AppStep(library.original, found)))
+
+    assert library.call(begin) == (5, 10)
+
+
+def test_a_function_is_answered_or_called(library: Library) -> None:
+    assert library.call_answered(lambda value: [value]) == [4]
+    assert not library.calls
+    assert library.call_answered(lambda value: None) == 8
+
+
+def test_a_fault_in_answering_lets_the_function_be_called(library: Library) -> None:
+    assert library.call_answered(fault) == 8
+    assert library.calls == [4]
+
+
+def test_a_fault_in_answering_a_replay_is_a_miss(library: Library, replaying: ReplaySession) -> None:
+    with pytest.raises(ReplayMismatchError, match="a fault of ours"):
+        library.call_answered(fault)
     assert not library.calls

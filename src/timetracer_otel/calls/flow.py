@@ -17,7 +17,7 @@ from opentelemetry import trace
 from timetracer_otel.base import faults
 from timetracer_otel.base.otel_context import SUPPRESSED, current_context, instrumentation_suppressed
 from timetracer_otel.calls import hooks
-from timetracer_otel.calls.guarded import Flow, OurStep, Step, raising
+from timetracer_otel.calls.guarded import Done, Flow, OurStep, Step, raising
 from timetracer_otel.cassette import record_error
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.current import session_now
@@ -428,26 +428,46 @@ def _contain(site: Site, recording: Recording, fault: Exception) -> None:
 
 def _replay(site: Site, session: ReplaySession) -> Flow:
     where = hooks.whereabouts(site.span)
-    _account(session, where)
+    if where is not hooks.NOWHERE or session.uncovered.open:
+        _account(session, where)
     path = where.path()
     call = site.redacted(session)
     read_request = site.read_request
     if read_request is not None and session.expects_body(call, path):
-        try:
-            yield from read_request()
-        except BaseException:
-            session.source_failed(call)
-            raise
-        # Now the body is known.
-        call = site.redacted(session, anew=True)
-    if session.recorder is not None:
-        event = session.find(call, path)
-        if event is not None:
-            return (yield from answer(site, session, event, where.span))
-        if site.again():
-            yield from site.before_again()
-            return (yield from flow(site, session.recorder))
-    return (yield from answer(site, session, session.match(call, path), where.span))
+        return _replay_stream(site, session, read_request(), path, where.span)
+    return _found(site, session, call, path, where.span)
+
+
+def _replay_stream(
+    site: Site, session: ReplaySession, read: Flow, path: tuple[str, ...], span: trace.Span | None
+) -> Flow:
+    """Replay a call after its request body, a stream, was read."""
+    try:
+        yield from read
+    except BaseException:
+        session.source_failed(site.redacted(session))
+        raise
+    # Now the body is known.
+    return (yield from _found(site, session, site.redacted(session, anew=True), path, span))
+
+
+def _found(
+    site: Site, session: ReplaySession, call: RedactedCall, path: tuple[str, ...], span: trace.Span | None
+) -> Flow:
+    """Find the event of a call, and answer the call from it."""
+    if session.recorder is None:
+        return answer(site, session, session.match(call, path), span)
+    event = session.find(call, path)
+    if event is not None:
+        return answer(site, session, event, span)
+    if site.again():
+        return _made_again(site, session.recorder)
+    return answer(site, session, session.match(call, path), span)
+
+
+def _made_again(site: Site, recorder: TraceSession) -> Flow:
+    yield from site.before_again()
+    return (yield from flow(site, recorder))
 
 
 def answer(site: Site, session: ReplaySession, event: DependencyEvent, span: trace.Span | None) -> Flow:
@@ -458,6 +478,17 @@ def answer(site: Site, session: ReplaySession, event: DependencyEvent, span: tra
     """
     if span is not None and site.marks_span:
         span.set_attribute("timetracer.replayed", True)
+    if (
+        event.not_replayable is not None
+        or event.result.exception is not None
+        or session.replay_timing
+        or site.beside is not None
+    ):
+        return _answer_in_steps(site, session, event)
+    return Done(_rebuilt(site, session, event))
+
+
+def _answer_in_steps(site: Site, session: ReplaySession, event: DependencyEvent) -> Flow:
     if event.not_replayable is not None:
         cancelled_s = cancelled_within_s(event)
         if cancelled_s is not None:
@@ -472,6 +503,10 @@ def answer(site: Site, session: ReplaySession, event: DependencyEvent, span: tra
         yield raising(rebuilt(site, event, session, event.result.exception))
     if site.beside is not None:
         yield site.beside
+    return _rebuilt(site, session, event)
+
+
+def _rebuilt(site: Site, session: ReplaySession, event: DependencyEvent) -> Any:
     try:
         return site.rebuild(event, session)
     except (CassetteError, KeyError, TypeError, ValueError, AttributeError) as error:

@@ -11,8 +11,9 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Final
 
 __all__ = ["callers_named", "claims_of", "holds_signature", "is_signature_header"]
@@ -34,16 +35,22 @@ def is_signature_header(name: str) -> bool:
     return _SIGNATURE_HEADER.search(name.lower()) is not None
 
 
-@lru_cache(maxsize=1024)
-def _is_signature(name: bytes) -> bool:
-    return is_signature_header(name.decode("latin-1"))
+_NAME: Final = itemgetter(0)
+_other_names: set[bytes] = set()
+"""Names of headers that hold no signature, as far as they were met. It is asked of every call, and the set answers
+for a call whose names were all met."""
+_MOST_NAMES: Final = 1024
 
 
-def holds_signature(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+def holds_signature(headers: Collection[tuple[bytes, bytes]]) -> bool:
     """Whether a call has a header with its signature."""
-    for name, _ in headers:  # noqa: SIM110  # without a generator, since it is asked of every call
-        if _is_signature(name):
+    if _other_names.issuperset(map(_NAME, headers)):
+        return False
+    for name, _ in headers:
+        if is_signature_header(name.decode("latin-1")):
             return True
+        if len(_other_names) < _MOST_NAMES:
+            _other_names.add(name)
     return False
 
 

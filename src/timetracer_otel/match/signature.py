@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 
@@ -48,6 +48,10 @@ class Key(NamedTuple):
     query: Hashable
     body: str | None
     headers: Hashable = ()
+
+
+_key: Callable[[tuple[Any, ...]], Key] = partial(tuple.__new__, Key)
+"""Makes a `Key` from a tuple. The class itself would call a function written in Python, which takes longer."""
 
 
 class Target(NamedTuple):
@@ -361,7 +365,7 @@ class RedactedCall:
         """
         if self._key is None:
             call, target, signer = self.call, self._target, self.signer
-            key = Key(call.lib, call.method, target.key, target.query_key, self.body_hash)
+            key = _key((call.lib, call.method, target.key, target.query_key, self.body_hash, ()))
             self._key = key if signer.rules is None else signer.ruled(signer.rules, key, target.query, self.view)
         return self._key
 

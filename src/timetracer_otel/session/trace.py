@@ -74,6 +74,22 @@ class TraceSession(BaseSession):
 
     observes = True
 
+    # See `ReplaySession`: the attributes that every recorded call needs.
+    __slots__ = (
+        "_eids",
+        "_feed",
+        "_given",
+        "_lock",
+        "_max_calls",
+        "_pending",
+        "_refuses",
+        "_spans",
+        "ended_spans",
+        "limits",
+        "max_spans",
+        "wanted",
+    )
+
     def __init__(
         self, config: TraceConfig | None = None, started_ms_ago: float = 0.0, goes_on_from: Cassette | None = None
     ) -> None:

@@ -27,6 +27,11 @@ def test_a_library_finds_its_own_state_again(session: BaseSession) -> None:
     assert session.state("theirs", _State) is not state
 
 
+@pytest.mark.parametrize("session", _sessions(), ids=["record", "replay"])
+def test_a_session_has_as_few_attributes_as_cpython_reads_quickly(session: BaseSession) -> None:
+    assert len(vars(session)) <= 30, "move those that every call reads into __slots__"
+
+
 def test_two_sessions_have_two_states() -> None:
     first, second = TraceSession(), TraceSession()
     assert first.state("ours", _State) is not second.state("ours", _State)

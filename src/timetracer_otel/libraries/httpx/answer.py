@@ -6,12 +6,11 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from functools import partial
-from operator import itemgetter
 from types import ModuleType
 from typing import Any, NamedTuple
 
 from timetracer_otel.base.patching import Function, LatePatch
-from timetracer_otel.calls.guarded import Flow, guarded, guarded_async
+from timetracer_otel.calls.guarded import answered, answered_async
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.httpx.internals import (
     CLIENTS_STREAM,
@@ -26,8 +25,6 @@ from timetracer_otel.libraries.kits.http.bodies import RecordedBody
 from timetracer_otel.types import DependencyEvent, header_pairs
 
 __all__ = ["Answers", "answers_of"]
-
-_LOWER_NAME = itemgetter(1)
 
 
 class Answers(NamedTuple):
@@ -94,17 +91,17 @@ def answers_of(module: ModuleType) -> Answers:
             end, without the five generators that it goes through.
             """
             response, recorded = self.response, self._recorded
-            if not recorded.is_plain or response.is_closed or response.is_stream_consumed or self._is_encoded():
+            if not recorded.is_plain or response.is_closed or response.is_stream_consumed:
                 return None
+            for _, name, _ in header_lines(response.headers):
+                if name == b"content-encoding":
+                    return None
             content = recorded.body.data or b""
             setattr(response, CONTENT, content)
             response.is_stream_consumed = response.is_closed = True
             setattr(response, DOWNLOADED, len(content))
             self._restore_elapsed()
             return content
-
-        def _is_encoded(self) -> bool:
-            return b"content-encoding" in map(_LOWER_NAME, header_lines(self.response.headers))
 
         def _restore_elapsed(self) -> None:
             # The client has just set it to the time that the replay took.
@@ -120,34 +117,25 @@ def answers_of(module: ModuleType) -> Answers:
             aread.put_in()
         extensions = {**(event.result.reply or {}), "network_stream": _NO_CONNECTION}
         extensions.pop("head_ms", None)
-        headers = module.Headers()
-        setattr(headers, LINES, [(name, name.lower(), value) for name, value in header_pairs(event.result.headers)])
         stream = Replayed(recorded)
-        stream.response = made = module.Response(
-            event.result.status or 0, headers=headers, stream=stream, extensions=extensions
-        )
+        stream.response = made = module.Response(event.result.status or 0, stream=stream, extensions=extensions)
+        # The response has made its headers, empty ones. To give it headers would copy them line by line.
+        pairs = header_pairs(event.result.headers)
+        setattr(made.headers, LINES, [(name, name.lower(), value) for name, value in pairs])
         return made
 
     # The client has put a stream of its own around the one that we gave it. The client's is sync or async, ours both.
-    def at_once(response: Any, kind: type) -> bytes | None:
+    def at_once(kind: type, response: Any) -> bytes | None:
         replayed = getattr(response.stream, CLIENTS_STREAM, None)
         if type(replayed) is not Replayed or not isinstance(response.stream, kind):
             return None
         return replayed.read_at_once()
 
-    def begin(kind: type, _: Any, response: Any) -> Flow | None:
-        content = at_once(response, kind)
-        return None if content is None else given(content)
-
-    def given(content: bytes) -> Flow:
-        yield from ()
-        return content
-
     def read_seam(original: Function) -> Function:
-        return guarded("httpx", original, partial(begin, module.SyncByteStream), outside=True)
+        return answered("httpx", original, partial(at_once, module.SyncByteStream))
 
     def aread_seam(original: Function) -> Function:
-        return guarded_async("httpx", original, partial(begin, module.AsyncByteStream), outside=True)
+        return answered_async("httpx", original, partial(at_once, module.AsyncByteStream))
 
     read = LatePatch(module.Response, "read", read_seam)
     aread = LatePatch(module.Response, "aread", aread_seam)

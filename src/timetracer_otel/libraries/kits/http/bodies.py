@@ -28,7 +28,7 @@ class RecordedBody:
         rebuild: Makes the recorded error that ended the body an exception again.
     """
 
-    __slots__ = ("_event", "_raised", "_rebuild", "body", "session", "timed")
+    __slots__ = ("_event", "_raised", "_rebuild", "body", "is_plain", "session", "timed")
 
     def __init__(
         self,
@@ -40,7 +40,9 @@ class RecordedBody:
         self.body = body if body is not None else BodySnapshot(captured=True, data=b"")
         if type(self.body.data) not in (bytes, NoneType):
             raise TypeError(f"its body is {type(self.body.data).__name__}, not bytes")
-        self.timed = session.replay_timing
+        self.timed = timed = session.replay_timing
+        self.is_plain: bool = self.body.end is BodyEnd.COMPLETE and not timed
+        """Whether `chunks` is all that there is to give back: no waiting, and no error at the end."""
         self._event = event
         self.session = session
         self._rebuild = rebuild
@@ -90,11 +92,6 @@ class RecordedBody:
         error = self.end_error()
         if error is not None:
             raise error
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether `chunks` is all that there is to give back: no waiting, and no error at the end."""
-        return self.body.end is BodyEnd.COMPLETE and not self.timed
 
     def end_error(self) -> BaseException | None:
         """What ends the body; None where it was read to its end."""
