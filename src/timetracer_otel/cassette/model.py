@@ -42,7 +42,8 @@ def _is_texts(items: Any) -> bool:
 
 
 def _is_text_map(found: Any) -> bool:
-    return set(map(type, found)) <= {str} and (type(found) is HeaderMap or set(map(type, found.values())) <= {str})
+    # A HeaderMap makes its own text of bytes.
+    return type(found) is HeaderMap or (set(map(type, found)) <= {str} and set(map(type, found.values())) <= {str})
 
 
 def _is_count_map(found: Any) -> bool:
