@@ -31,7 +31,18 @@ from timetracer_otel.types import (
     SpanFacts,
 )
 
-__all__ = ["HeaderParts", "encode_event", "encode_footer", "encode_header", "event_from", "from_maps", "header_parts"]
+__all__ = [
+    "LATER",
+    "HeaderParts",
+    "call_from",
+    "encode_event",
+    "encode_footer",
+    "encode_header",
+    "event_from",
+    "from_maps",
+    "header_parts",
+    "later_event",
+]
 
 HeaderParts: TypeAlias = tuple[SessionMeta, RequestSnapshot, AppliedPolicies, tuple[str, ...], tuple[Scrubbing, ...]]
 """What the header says; the last parts are the pseudonyms of the recording, and its scrubbings."""
@@ -103,9 +114,16 @@ _TYPE = Kind(
     frozenset({str}),
     encode=lambda kind: EventType(kind).value,
     decode=EventType,
+    members={kind.value: kind for kind in EventType},
     fallback=EventType.CUSTOM.value,
 )
-_END = Kind("the end of a body", frozenset({str}), encode=lambda end: BodyEnd(end).value, decode=BodyEnd)
+_END = Kind(
+    "the end of a body",
+    frozenset({str}),
+    encode=lambda end: BodyEnd(end).value,
+    decode=BodyEnd,
+    members={end.value: end for end in BodyEnd},
+)
 
 _BODY: Final = Table(
     BodySnapshot,
@@ -202,23 +220,52 @@ _SPANS: Final = Kind(
     encode=lambda spans: [_SPAN.to_map(span) for span in spans],
     decode=lambda items: [_SPAN.from_map(item) for item in items],
 )
-_EVENT: Final = Table(
+_FIELDS_OF_EVENT: Final[dict[str, tuple[str, Kind]]] = {
+    "eid": ("eid", _WHOLE),
+    "event_type": ("type", _TYPE),
+    "start_offset_ms": ("start_ms", _NUMBER),
+    "duration_ms": ("duration_ms", _NUMBER),
+    "signature": ("signature", nested(_SIGNATURE)),
+    "result": ("result", nested(_RESULT)),
+    "call": ("call", nested(_CALL)),
+    "span": ("span", nested(_SPAN)),
+    "path": ("path", _TUPLE),
+    "not_replayable": ("not_replayable", _TEXT),
+    "within": ("within", _SPANS),
+    "pseudonyms": ("pseudonyms", _TUPLE),
+}
+LATER: Final = frozenset({"result", "call", "span", "within"})
+"""The keys of what an event is not found by."""
+
+
+def _in_part(
+    eid: int,
+    event_type: EventType,
+    start_offset_ms: float,
+    duration_ms: float,
+    signature: EventSignature,
+    path: tuple[str, ...],
+    not_replayable: str | None,
+    pseudonyms: tuple[str, ...],
+) -> DependencyEvent:
+    event = DependencyEvent.__new__(DependencyEvent)
+    event.eid = eid
+    event.event_type = event_type
+    event.start_offset_ms = start_offset_ms
+    event.duration_ms = duration_ms
+    event.signature = signature
+    event.path = path
+    event.not_replayable = not_replayable
+    event.pseudonyms = pseudonyms
+    return event
+
+
+_EVENT: Final = Table(DependencyEvent, "event", _FIELDS_OF_EVENT)
+_EVENT_IN_PART: Final = Table(
     DependencyEvent,
     "event",
-    {
-        "eid": ("eid", _WHOLE),
-        "event_type": ("type", _TYPE),
-        "start_offset_ms": ("start_ms", _NUMBER),
-        "duration_ms": ("duration_ms", _NUMBER),
-        "signature": ("signature", nested(_SIGNATURE)),
-        "result": ("result", nested(_RESULT)),
-        "call": ("call", nested(_CALL)),
-        "span": ("span", nested(_SPAN)),
-        "path": ("path", _TUPLE),
-        "not_replayable": ("not_replayable", _TEXT),
-        "within": ("within", _SPANS),
-        "pseudonyms": ("pseudonyms", _TUPLE),
-    },
+    {name: row for name, row in _FIELDS_OF_EVENT.items() if row[0] not in LATER},
+    _in_part,
 )
 _SESSION: Final = Table(
     SessionMeta,
@@ -311,6 +358,18 @@ def encode_event(event: DependencyEvent, own: OwnCosts | None = None) -> tuple[b
 def event_from(found: Any) -> DependencyEvent:
     """The event that a map of the file holds; raises `MalformedError` if the map is not as the format says."""
     return _EVENT.from_map(found)
+
+
+def later_event(found: Any, rest: Any, place: int) -> DependencyEvent:
+    """An event of a map without the keys of `LATER`, which ``rest`` reads at ``place`` when they are asked for."""
+    event = _EVENT_IN_PART.from_map(found)
+    event.leave(rest, place)
+    return event
+
+
+def call_from(found: Any) -> CallSnapshot:
+    """The call of an event; raises `MalformedError` if the map is not as the format says."""
+    return _CALL.from_map(found, "event.call")
 
 
 def encode_header(cassette: Cassette) -> tuple[bytes, Counter[str]]:

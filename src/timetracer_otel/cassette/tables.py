@@ -5,7 +5,7 @@ Both directions check the same types, so that what is written can be read. A fie
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from operator import attrgetter
 from typing import Any, Final, Generic, NamedTuple, NoReturn, TypeVar
@@ -51,6 +51,8 @@ class Kind:
     """Converts a value to what stands in the map; raises ValueError or TypeError for a value of another kind."""
     decode: Callable[[Any], Any] | None = None
     """Converts what stands in the map, and has passed `check`, to a value; raises ValueError."""
+    members: Mapping[str, Any] | None = None
+    """What `decode` gives, by what stands in the map, where few texts may stand there."""
     table: Table[Any] | None = None
     fallback: str | None = None
     """What is written for a value that is not in a closed list, such as an unknown type of event."""
@@ -137,11 +139,15 @@ def nested(table: Table[Any]) -> Kind:
 class Table(Generic[T]):
     """The fields of one dataclass: attribute, key and kind of each, in the order of the file."""
 
-    def __init__(self, cls: type[T], name: str, rows: dict[str, tuple[str, Kind]]) -> None:
-        """``rows`` gives key and kind by attribute. ``name`` is the name of the map in error messages."""
+    def __init__(
+        self, cls: type[T], name: str, rows: dict[str, tuple[str, Kind]], make: Callable[..., T] | None = None
+    ) -> None:
+        """``rows`` gives key and kind by attribute. ``name`` is the name of the map in error messages. ``make`` takes
+        the attributes in the place of the class.
+        """
         declared = {entry.name: entry for entry in fields(cls)}  # type: ignore[arg-type]
         self.name = name
-        self._cls = cls
+        self._make: Callable[..., T] = cls if make is None else make
         self._rows = tuple(
             _Row(key, attribute, _default(declared[attribute]), kind) for attribute, (key, kind) in rows.items()
         )
@@ -207,7 +213,7 @@ class Table(Generic[T]):
         It runs for each map of each event, and a loop over the rows takes three times as long. It is made when the
         table is first read, so that importing does not wait for it. Its text is made of the table alone.
         """
-        names: dict[str, Any] = {"cls": self._cls, "wrong": self._wrong_map, "slow": self._read_slowly}
+        names: dict[str, Any] = {"make": self._make, "wrong": self._wrong_map, "slow": self._read_slowly}
         lines = [
             "def read(found, place):",
             "    if type(found) is not dict:",
@@ -223,8 +229,13 @@ class Table(Generic[T]):
                 fits = f"type(v{at}) {'in' if len(as_is) > 1 else 'is'} kinds{at}"
             if float in as_is:
                 fits += f" and {-_BOUND!r} < v{at} < {_BOUND!r}"
-            lines.append(f"    if {fits}:")
-            lines.append("        pass")
+            if row.kind.members is not None:
+                names[f"members{at}"] = row.kind.members
+                lines.append(f"    if type(v{at}) is str and v{at} in members{at}:")
+                lines.append(f"        v{at} = members{at}[v{at}]")
+            else:
+                lines.append(f"    if {fits}:")
+                lines.append("        pass")
             if row.default is not MISSING:
                 factory = self._factories.get(row.attribute)
                 names[f"default{at}"] = row.default if factory is None else factory
@@ -239,7 +250,7 @@ class Table(Generic[T]):
             else:
                 lines.append(f"        v{at} = slow(row{at}, v{at}, place)")
         given = ", ".join(f"{row.attribute}=v{at}" for at, row in enumerate(self._rows))
-        lines.append(f"    return cls({given})")
+        lines.append(f"    return make({given})")
         exec("\n".join(lines), names)  # noqa: S102 - the text is made of the table, and of nothing that was read
         found: Callable[[Any, str], T] = names["read"]
         return found

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
 
-from timetracer_otel.cassette import CassetteStore, Store
+from timetracer_otel.cassette import CassetteStore, Store, open_cassette
 from timetracer_otel.exceptions import CassetteError, CassetteNotFoundError
 from timetracer_otel.match.process_recordings import join
 from timetracer_otel.match.roots import RootFacts, fits_route, request_differences, root_facts
@@ -179,7 +179,7 @@ class FolderIndex:
             if cached is not None:
                 self._cache.move_to_end(entry.path)
                 return cached[0]
-        cassette = self._store.get(entry.path)
+        cassette = open_cassette(entry.path)
         size_bytes = Path(entry.path).stat().st_size
         with self._lock:
             self._cache[entry.path] = cassette, size_bytes

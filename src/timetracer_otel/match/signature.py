@@ -36,6 +36,7 @@ __all__ = ["PARTIAL_BODY", "Key", "RedactedCall", "Signer", "canonical_json", "k
 PARTIAL_BODY = "partial"
 """The value of the hash for a body that was not sent to its end, as the call failed first."""
 
+_OF_NO_BODY = (None, PARTIAL_BODY)
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -117,10 +118,14 @@ class Signer:
                 hashed mappings in the order in which the app gave them.
         """
         event = self.compared(event)
-        signature, call = event.signature, event.call
+        signature = event.signature
         key = key_of(signature)
+        hashes = hash_anew or bool(self.ignored)
+        if self.rules is None and not hashes and (key.body in _OF_NO_BODY or not event.may_hold_body):
+            return key  # What the event has besides is not decoded for it.
+        call = event.call
         args: Any = call.args if call is not None else None
-        if args is not None and (hash_anew or self.without_ignored(signature.lib, args) is not args):
+        if args is not None and hashes and (hash_anew or self.without_ignored(signature.lib, args) is not args):
             key = key._replace(body=self.arguments_hash(signature.lib, args))
         elif call is not None and call.body is not None:
             key = key._replace(body=_recorded_body_hash(call, call.body.data, key.body))
@@ -397,7 +402,7 @@ def _recorded_body_hash(call: CallSnapshot, data: Any, body_hash: str | None) ->
 
     Older recordings have the hash of the encoded bytes, and of bytes with trace context.
     """
-    if not isinstance(data, bytes) or body_hash in (None, PARTIAL_BODY):
+    if not isinstance(data, bytes) or body_hash in _OF_NO_BODY:
         return body_hash
     if "content-encoding" not in call.headers and not may_be_traced(data):
         return body_hash

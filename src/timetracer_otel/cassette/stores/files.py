@@ -13,7 +13,8 @@ from typing import Protocol, TypeVar
 from timetracer_otel.cassette.codec import DECODE_ERRORS, describe
 from timetracer_otel.cassette.frames import FOOTER_KEY, BreakError, footer_start, objects
 from timetracer_otel.cassette.model import HeaderParts, from_maps, header_parts
-from timetracer_otel.cassette.reader import Source, check_start, lay_out, load, read_cassette
+from timetracer_otel.cassette.reader import check_start, lay_out, load, read_cassette
+from timetracer_otel.cassette.sources import Source
 from timetracer_otel.cassette.stores.base import Store, StoredEntry
 from timetracer_otel.cassette.stores.parts import is_part, is_running, recover
 from timetracer_otel.cassette.stores.places import SUFFIXES, cassette_name, claimed_path
