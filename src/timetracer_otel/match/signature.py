@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from urllib.parse import unquote_plus
 
 from timetracer_otel.cassette import Unencodable, pack
@@ -31,7 +31,7 @@ from timetracer_otel.types import (
     header_pairs,
 )
 
-__all__ = ["PARTIAL_BODY", "Key", "RedactedCall", "Signer", "canonical_json", "key_of"]
+__all__ = ["PARTIAL_BODY", "Key", "RedactedCall", "Signer", "canonical_json", "in_buckets", "key_of"]
 
 PARTIAL_BODY = "partial"
 """The value of the hash for a body that was not sent to its end, as the call failed first."""
@@ -407,6 +407,28 @@ def _recorded_body_hash(call: CallSnapshot, data: Any, body_hash: str | None) ->
     if "content-encoding" not in call.headers and not may_be_traced(data):
         return body_hash
     return hashlib.sha256(plain_body(data, header_pairs(call.headers))).hexdigest()
+
+
+def in_buckets(*values: Any) -> Hashable:
+    """What is the same for equal values, and can be looked up; None where that is not known of one of them."""
+    found = [_bucket(value) for value in values]
+    return None if None in found else tuple(found)
+
+
+def _bucket(value: Any) -> Hashable:
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return str.__str__(value)
+    if type(value) in (int, float, bool, bytes):
+        return cast("Hashable", value)
+    if type(value) is dict:
+        items = [(_bucket(name), _bucket(item)) for name, item in value.items()]
+        return None if any(None in pair for pair in items) else ("dict", frozenset(items))
+    if type(value) in (list, tuple):
+        parts = [_bucket(item) for item in value]
+        return None if None in parts else (type(value).__name__, *parts)
+    return None
 
 
 def canonical_json(data: bytes) -> bytes | None:
