@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from contextlib import suppress
+from sys import intern
 from typing import Any, Final, TypeAlias
 
 from timetracer_otel.cassette.codec import pack_map
@@ -363,6 +364,11 @@ def event_from(found: Any) -> DependencyEvent:
 def later_event(found: Any, rest: Any, place: int) -> DependencyEvent:
     """An event of a map without the keys of `LATER`, which ``rest`` reads at ``place`` when they are asked for."""
     event = _EVENT_IN_PART.from_map(found)
+    # The same few words stand in all events of a recording.
+    signature = event.signature
+    signature.lib, signature.method = intern(signature.lib), intern(signature.method)
+    if event.path:
+        event.path = tuple(map(intern, event.path))
     event.leave(rest, place)
     return event
 
