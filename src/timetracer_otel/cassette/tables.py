@@ -251,7 +251,8 @@ class Table(Generic[T]):
                 lines.append(f"        v{at} = slow(row{at}, v{at}, place)")
         given = ", ".join(f"{row.attribute}=v{at}" for at, row in enumerate(self._rows))
         lines.append(f"    return make({given})")
-        exec("\n".join(lines), names)  # noqa: S102 - the text is made of the table, and of nothing that was read
+        # The text is made of the table, and of nothing that was read.
+        exec("\n".join(lines), names)  # noqa: S102  # nosec
         found: Callable[[Any, str], T] = names["read"]
         return found
 

@@ -180,7 +180,7 @@ class KeptHeads:
         if any(_BETWEEN in text for text in texts) or not all(broken):
             return
         try:
-            data = packb([_BETWEEN.join(column) for column in columns])
+            data = bytes(packb([_BETWEEN.join(column) for column in columns]) or b"")
         except UnicodeEncodeError:  # A name that is no UTF-8 cannot be kept.
             return
         descriptor, made = tempfile.mkstemp(dir=self._file.parent, prefix=self._file.name)
