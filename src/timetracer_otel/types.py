@@ -210,8 +210,45 @@ class SpanFacts:
     sampled: bool = False
 
 
+class _Rest(Protocol):
+    """The rest of an event that was read in part: see `timetracer_otel.cassette.later_events`."""
+
+    def fill(self, event: DependencyEvent, place: int, name: str) -> None: ...
+    def may_hold_body(self, place: int) -> bool: ...
+
+
+class _ReadInPart:
+    """Gives an event what is decoded when it is first asked for. Nothing of it runs for what the event has."""
+
+    __slots__ = ("_place", "_rest")
+
+    _rest: _Rest
+    """Not there where the event has all of its fields."""
+    _place: int
+
+    def leave(self, rest: _Rest, place: int) -> None:
+        """Let the fields that it lacks come from ``rest``, which finds them by ``place``."""
+        self._rest = rest
+        self._place = place
+
+    if not TYPE_CHECKING:  # Type checkers would take every name for one of an event.
+
+        def __getattr__(self, name: str) -> Any:
+            try:
+                rest, place = _REST.__get__(self), _PLACE.__get__(self)
+            except AttributeError:
+                pass  # Another thread has decoded it meanwhile, or there is no such attribute.
+            else:
+                rest.fill(self, place, name)
+            return object.__getattribute__(self, name)
+
+
+_REST: Any = _ReadInPart.__dict__["_rest"]
+_PLACE: Any = _ReadInPart.__dict__["_place"]
+
+
 @dataclass(slots=True)
-class DependencyEvent:
+class DependencyEvent(_ReadInPart):
     """One recorded call to a dependency, with its real result."""
 
     eid: int
@@ -232,6 +269,34 @@ class DependencyEvent:
     pseudonyms: tuple[str, ...] = ()
     """The pseudonyms that this event is the first to hold, in a file that was written while the recording ran. A
     whole cassette has them in `Cassette.pseudonyms`, but for those that are too short to be a name."""
+
+    def lacks(self, name: str) -> bool:
+        """Whether a field is still to be decoded."""
+        try:
+            getattr(DependencyEvent, name).__get__(self)
+        except AttributeError:
+            return True
+        return False
+
+    def complete(self, whole: DependencyEvent) -> None:
+        """Take the fields that are still to be decoded from the whole event."""
+        for name in DependencyEvent.__dataclass_fields__:
+            if self.lacks(name):
+                setattr(self, name, getattr(whole, name))
+        del self._place
+        del self._rest
+
+    @property
+    def may_hold_body(self) -> bool:
+        """Whether its call may have a body. It is told without decoding, so that the call may have none all the
+        same.
+        """
+        if self.lacks("call"):
+            try:
+                return self._rest.may_hold_body(self._place)
+            except AttributeError:
+                pass  # Another thread has decoded it meanwhile.
+        return self.call is not None and self.call.body is not None
 
     @property
     def is_observed_only(self) -> bool:

@@ -25,6 +25,7 @@ from timetracer_otel.cassette.whole_files import appearing, remove, write_new
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import CompressionType
 from timetracer_otel.exceptions import CassetteError
+from timetracer_otel.match.kept_heads import forget_above
 from timetracer_otel.types import Cassette, Scrubbing
 
 __all__ = ["Scrubbed", "scrub"]
@@ -80,6 +81,8 @@ def scrub(path: str, config: TraceConfig, output: str | None = None) -> Scrubbed
         else:
             with appearing(target) as temp:
                 write_new(temp, iter([Path(source).read_bytes()]))
+    if changed or target != source:
+        forget_above(source)
     return Scrubbed(path if target == source else target, changed, len(applied.secrets) if changed else 0)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from timetracer_otel.cassette.codec import check, pack, unpack
 from timetracer_otel.cassette.compression import check_compression
-from timetracer_otel.cassette.reader import cassette_from_bytes, read_cassette
+from timetracer_otel.cassette.reader import cassette_from_bytes, open_cassette, read_cassette
 from timetracer_otel.cassette.recorded_errors import rebuild_error, record_error
 from timetracer_otel.cassette.scan import Unencodable
 from timetracer_otel.cassette.stores.base import Store, StoredEntry
@@ -38,6 +38,7 @@ __all__ = [
     "check_writable",
     "keep_within",
     "pack",
+    "open_cassette",
     "read_cassette",
     "rebuild_error",
     "record_error",

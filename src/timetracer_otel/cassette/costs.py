@@ -68,23 +68,47 @@ class Account:
         limit: `charge` raises beyond it; without one, the account only adds up.
     """
 
-    __slots__ = ("_limit", "_zones", "levels", "spent")
+    __slots__ = ("_limit", "_loose", "_zones", "levels", "spent")
 
     def __init__(self, limit: int | None = None) -> None:
         self._limit = limit
         self.spent: int = 0
-        """Bytes, up to now."""
+        """Bytes, up to now: where there is a limit, a bound of them as long as that stays below it."""
         self.levels: int = 0
         """How many containers, at most, stand within one another in the object that was charged last."""
         self._zones: set[bytes] = set()
+        self._loose: list[tuple[int, int, int]] = []
+        """Start and end of the objects of which only a bound is in ``spent``, each with its bound."""
 
     def charge(self, data: bytes, start: int, end: int) -> None:
         """Add what one object of a stream costs, whose lengths were checked.
 
+        To look at each token takes longer than to build what the tokens stand for. So a bound is added first. Where
+        the bounds exceed the limit, the tokens of as many objects are looked at as it takes to be below it again.
+
         Raises:
             TooDenseError: The limit is exceeded.
         """
-        self.levels = self._scan(data, start, end, 0)
+        if self._limit is None:
+            self.levels = self._scan(data, start, end, 0)
+            return
+        found = _bound(data[start:end]) if end - start <= _LONGEST_BOUNDED else None
+        if found is not None and found[0] <= self._limit:
+            bound, self.levels = found
+            self.spent += bound
+            self._loose.append((start, end, bound))
+        else:
+            # Nothing may be said of the limit while bounds stand in the sum.
+            limit, self._limit = self._limit, None if self._loose else self._limit
+            self.levels = self._scan(data, start, end, 0)
+            self._limit = limit
+        while self.spent > self._limit and self._loose:
+            at, to, before = self._loose.pop()
+            limit, self._limit = self._limit, None
+            self._scan(data, at, to, 0)
+            self._limit = limit
+            self.spent -= before
+        self._add(0)
 
     def _add(self, cost: int) -> None:
         self.spent += cost
@@ -233,6 +257,57 @@ _FIXED: Final = {
 _LENGTHS: Final = [_FIXED.get(first, (0, 0))[0] for first in range(256)]
 _COSTS: Final = [_FIXED.get(first, (0, 0))[1] for first in range(256)]
 """How far it is from the first byte of an object to the next one, and what it costs, where that byte tells."""
+
+
+_LONGEST_BOUNDED: Final = 1 << 16
+"""How long the objects are at most of which a bound is made. In a longer one, the tokens of a body or of many rows
+are few for its length, and the bytes that are no tokens are many."""
+_NO_TOKENS: Final = bytes({*range(0x80), 0xC0, 0xC2, 0xC3, *range(0xE0, 0x100)})
+"""The bytes that begin an object of one byte, and most bytes of text: a run of them is one step of the scan."""
+_SCALARS: Final = bytes({*range(0xA0, 0xC0), *range(0xC4, 0xC7), *range(0xCA, 0xD4), *range(0xD9, 0xDC)})
+_SHORT_CONTAINERS: Final = bytes(range(0x80, 0xA0))
+_MOST_MARKS: Final = 64
+"""How many bytes that may begin an extension or a long container are looked at one by one."""
+_OF_A_SCALAR: Final = _STEP + _TEXT_OBJECT
+"""What one costs at most beside its bytes, with the step for the run of small objects that may follow it."""
+_OF_A_CONTAINER: Final = [_STEP + (_COSTS[first] & _COST_BITS or _map(0)) for first in range(256)]
+
+
+def _bound(data: bytes) -> tuple[int, int] | None:
+    """A bound of what the scan of an object would add, and of its levels; None where the scan is as quick.
+
+    Each byte is counted as if it began an object, wherever it stands. Nearly all of it runs at the speed of C.
+    """
+    tokens = data.translate(None, _NO_TOKENS)
+    containers = tokens.translate(None, _SCALARS)
+    marks = containers.translate(None, _SHORT_CONTAINERS)
+    if len(marks) > _MOST_MARKS:
+        return None
+    cost = _STEP + _OF_A_SCALAR * (len(tokens) - len(containers)) + _WIDEST * len(data)
+    cost += sum(map(_OF_A_CONTAINER.__getitem__, containers))
+    counted: list[int] = []
+    first_payload, last_payload = len(data), 0
+    for first in {*marks}:
+        at = data.find(first)
+        while at >= 0:
+            if first in _EXTENSIONS:
+                width = _EXTENSIONS[first]
+                start = at + 2 + width
+                size = int.from_bytes(data[at + 1 : at + 1 + width], "big") if width else 1 << (first - 0xD4)
+                if start + size <= len(data):  # Lengths were checked, so that it is no extension otherwise.
+                    cost += _of_extension(data[start - 1], data, start, start + size)
+                    cost += _ZONE_OBJECT if data[start - 1] in _ZONED else 0
+                    first_payload, last_payload = min(first_payload, start), max(last_payload, start + size)
+            elif first in _HEADED:
+                counted.append(at)
+            at = data.find(first, at + 1)
+    for at in counted:
+        first = data[at]
+        count = int.from_bytes(data[at + 1 : at + 1 + _HEADED[first]], "big")
+        # In the payload of an extension, nobody has checked yet whether so many items are there.
+        if count <= len(data) - at or first_payload <= at < last_payload:
+            cost += _map(count) if first >= 0xDE else _array(count)
+    return cost, len(containers)
 
 
 def _text(data: bytes) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from contextlib import suppress
+from sys import intern
 from typing import Any, Final, TypeAlias
 
 from timetracer_otel.cassette.codec import pack_map
@@ -31,7 +32,18 @@ from timetracer_otel.types import (
     SpanFacts,
 )
 
-__all__ = ["HeaderParts", "encode_event", "encode_footer", "encode_header", "event_from", "from_maps", "header_parts"]
+__all__ = [
+    "LATER",
+    "HeaderParts",
+    "call_from",
+    "encode_event",
+    "encode_footer",
+    "encode_header",
+    "event_from",
+    "from_maps",
+    "header_parts",
+    "later_event",
+]
 
 HeaderParts: TypeAlias = tuple[SessionMeta, RequestSnapshot, AppliedPolicies, tuple[str, ...], tuple[Scrubbing, ...]]
 """What the header says; the last parts are the pseudonyms of the recording, and its scrubbings."""
@@ -42,7 +54,8 @@ def _is_texts(items: Any) -> bool:
 
 
 def _is_text_map(found: Any) -> bool:
-    return set(map(type, found)) <= {str} and (type(found) is HeaderMap or set(map(type, found.values())) <= {str})
+    # A HeaderMap makes its own text of bytes.
+    return type(found) is HeaderMap or (set(map(type, found)) <= {str} and set(map(type, found.values())) <= {str})
 
 
 def _is_count_map(found: Any) -> bool:
@@ -102,9 +115,16 @@ _TYPE = Kind(
     frozenset({str}),
     encode=lambda kind: EventType(kind).value,
     decode=EventType,
+    members={kind.value: kind for kind in EventType},
     fallback=EventType.CUSTOM.value,
 )
-_END = Kind("the end of a body", frozenset({str}), encode=lambda end: BodyEnd(end).value, decode=BodyEnd)
+_END = Kind(
+    "the end of a body",
+    frozenset({str}),
+    encode=lambda end: BodyEnd(end).value,
+    decode=BodyEnd,
+    members={end.value: end for end in BodyEnd},
+)
 
 _BODY: Final = Table(
     BodySnapshot,
@@ -201,23 +221,52 @@ _SPANS: Final = Kind(
     encode=lambda spans: [_SPAN.to_map(span) for span in spans],
     decode=lambda items: [_SPAN.from_map(item) for item in items],
 )
-_EVENT: Final = Table(
+_FIELDS_OF_EVENT: Final[dict[str, tuple[str, Kind]]] = {
+    "eid": ("eid", _WHOLE),
+    "event_type": ("type", _TYPE),
+    "start_offset_ms": ("start_ms", _NUMBER),
+    "duration_ms": ("duration_ms", _NUMBER),
+    "signature": ("signature", nested(_SIGNATURE)),
+    "result": ("result", nested(_RESULT)),
+    "call": ("call", nested(_CALL)),
+    "span": ("span", nested(_SPAN)),
+    "path": ("path", _TUPLE),
+    "not_replayable": ("not_replayable", _TEXT),
+    "within": ("within", _SPANS),
+    "pseudonyms": ("pseudonyms", _TUPLE),
+}
+LATER: Final = frozenset({"result", "call", "span", "within"})
+"""The keys of what an event is not found by."""
+
+
+def _in_part(
+    eid: int,
+    event_type: EventType,
+    start_offset_ms: float,
+    duration_ms: float,
+    signature: EventSignature,
+    path: tuple[str, ...],
+    not_replayable: str | None,
+    pseudonyms: tuple[str, ...],
+) -> DependencyEvent:
+    event = DependencyEvent.__new__(DependencyEvent)
+    event.eid = eid
+    event.event_type = event_type
+    event.start_offset_ms = start_offset_ms
+    event.duration_ms = duration_ms
+    event.signature = signature
+    event.path = path
+    event.not_replayable = not_replayable
+    event.pseudonyms = pseudonyms
+    return event
+
+
+_EVENT: Final = Table(DependencyEvent, "event", _FIELDS_OF_EVENT)
+_EVENT_IN_PART: Final = Table(
     DependencyEvent,
     "event",
-    {
-        "eid": ("eid", _WHOLE),
-        "event_type": ("type", _TYPE),
-        "start_offset_ms": ("start_ms", _NUMBER),
-        "duration_ms": ("duration_ms", _NUMBER),
-        "signature": ("signature", nested(_SIGNATURE)),
-        "result": ("result", nested(_RESULT)),
-        "call": ("call", nested(_CALL)),
-        "span": ("span", nested(_SPAN)),
-        "path": ("path", _TUPLE),
-        "not_replayable": ("not_replayable", _TEXT),
-        "within": ("within", _SPANS),
-        "pseudonyms": ("pseudonyms", _TUPLE),
-    },
+    {name: row for name, row in _FIELDS_OF_EVENT.items() if row[0] not in LATER},
+    _in_part,
 )
 _SESSION: Final = Table(
     SessionMeta,
@@ -310,6 +359,23 @@ def encode_event(event: DependencyEvent, own: OwnCosts | None = None) -> tuple[b
 def event_from(found: Any) -> DependencyEvent:
     """The event that a map of the file holds; raises `MalformedError` if the map is not as the format says."""
     return _EVENT.from_map(found)
+
+
+def later_event(found: Any, rest: Any, place: int) -> DependencyEvent:
+    """An event of a map without the keys of `LATER`, which ``rest`` reads at ``place`` when they are asked for."""
+    event = _EVENT_IN_PART.from_map(found)
+    # The same few words stand in all events of a recording.
+    signature = event.signature
+    signature.lib, signature.method = intern(signature.lib), intern(signature.method)
+    if event.path:
+        event.path = tuple(map(intern, event.path))
+    event.leave(rest, place)
+    return event
+
+
+def call_from(found: Any) -> CallSnapshot:
+    """The call of an event; raises `MalformedError` if the map is not as the format says."""
+    return _CALL.from_map(found, "event.call")
 
 
 def encode_header(cassette: Cassette) -> tuple[bytes, Counter[str]]:

@@ -9,13 +9,11 @@ from __future__ import annotations
 import os
 import stat
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from timetracer_otel.cassette.codec import DECODE_ERRORS, MAX_LEVELS, decode, describe
+from timetracer_otel.cassette.codec import DECODE_ERRORS, describe
 from timetracer_otel.cassette.compression import MAX_STREAM_BYTES, expand
-from timetracer_otel.cassette.costs import Account, allowance
 from timetracer_otel.cassette.frames import (
     FOOTER_KEY,
     FOOTER_MARK,
@@ -26,16 +24,16 @@ from timetracer_otel.cassette.frames import (
     sealed_crc,
     was_sealed,
 )
+from timetracer_otel.cassette.later_events import events_for_later
 from timetracer_otel.cassette.model import event_from, from_maps, header_parts
-from timetracer_otel.cassette.scan import check_levels
+from timetracer_otel.cassette.sources import RECORD_AGAIN, Layout, Source, refuse
 from timetracer_otel.constants import FORMAT_VERSION
 from timetracer_otel.exceptions import CassetteError, CassetteNotFoundError, CassetteSchemaError
 from timetracer_otel.types import Cassette, DependencyEvent
 
-__all__ = ["Layout", "Source", "cassette_from_bytes", "check_start", "lay_out", "load", "read_cassette", "refuse"]
+__all__ = ["cassette_from_bytes", "check_start", "lay_out", "load", "open_cassette", "read_cassette"]
 
 _VERSION_MARK = b"\xa7version"
-_RECORD_AGAIN = "Record it again."
 
 
 def read_cassette(path: str | os.PathLike[str]) -> Cassette:
@@ -52,6 +50,21 @@ def read_cassette(path: str | os.PathLike[str]) -> Cassette:
     return _cassette_of(load(path))
 
 
+def open_cassette(path: str | os.PathLike[str]) -> Cassette:
+    """`read_cassette` for who needs a few of the events, such as a replay.
+
+    Each event is decoded when what it holds is first asked for. What it is found by (its signature, times and path of
+    spans) is there at once. A file without a footer is read as a whole, and so is one whose events are unusual.
+
+    Raises:
+        CassetteNotFoundError: As for `read_cassette`.
+        CassetteSchemaError: As for `read_cassette`.
+        CassetteError: As for `read_cassette`. Of a finished file whose checksum fits, an event that is not as the
+            format says may be an error only when it is asked for; the text names it.
+    """
+    return _cassette_of(load(path), for_later=True)
+
+
 def cassette_from_bytes(data: bytes, name: str) -> Cassette:
     """`read_cassette` for the bytes of a file that lie elsewhere, such as in a database.
 
@@ -66,12 +79,22 @@ def cassette_from_bytes(data: bytes, name: str) -> Cassette:
     return _cassette_of(_opened(name, data))
 
 
-def _cassette_of(source: Source) -> Cassette:
+def _cassette_of(source: Source, *, for_later: bool = False) -> Cassette:
     layout = lay_out(source)
     try:
         header = header_parts(source.object_at(*layout.header))
     except DECODE_ERRORS as fault:
         refuse(source.name, 0, describe(fault))
+    events = events_for_later(source, layout) if for_later and layout.footer is not None else None
+    if events is None:
+        events = _decoded(source, layout)
+    try:
+        return from_maps(header, events, layout.footer, source.name)
+    except DECODE_ERRORS as fault:
+        refuse(source.name, layout.footer_at, describe(fault))
+
+
+def _decoded(source: Source, layout: Layout) -> list[DependencyEvent]:
     events: list[DependencyEvent] = []
     for start, end in layout.events:
         found = source.object_at(start, end)
@@ -79,55 +102,7 @@ def _cassette_of(source: Source) -> Cassette:
             events.append(event_from(found))
         except DECODE_ERRORS as fault:
             refuse(source.name, start, describe(fault))
-    try:
-        return from_maps(header, events, layout.footer, source.name)
-    except DECODE_ERRORS as fault:
-        refuse(source.name, layout.footer_at, describe(fault))
-
-
-class Source:
-    """The expanded stream of one file, or a part of it, whose objects are built within what the file allows.
-
-    Args:
-        name: The path, for the texts of errors.
-        data: The stream.
-        file_bytes: The size of the file.
-    """
-
-    __slots__ = ("_account", "data", "name")
-
-    def __init__(self, name: str, data: bytes, file_bytes: int) -> None:
-        self.name = name
-        self.data = data
-        self._account = Account(allowance(file_bytes))
-
-    def object_at(self, start: int, end: int, offset: int | None = None) -> Any:
-        """The object between two offsets between which `lay_out` found one.
-
-        Args:
-            start: Where it begins.
-            end: Where it ends.
-            offset: What an error gives as the offset, where ``data`` is not the whole stream.
-        """
-        try:
-            self._account.charge(self.data, start, end)
-            found = decode(memoryview(self.data)[start:end])
-            if self._account.levels > MAX_LEVELS:
-                check_levels(found, MAX_LEVELS)
-            return found
-        except DECODE_ERRORS as fault:
-            refuse(self.name, start if offset is None else offset, describe(fault))
-
-
-@dataclass(slots=True)
-class Layout:
-    """The places of the objects in a stream (start and end offset of each), and its footer."""
-
-    header: tuple[int, int]
-    events: list[tuple[int, int]]
-    footer: dict[str, Any] | None = None
-    """None where the recorder died before it wrote one."""
-    footer_at: int = 0
+    return events
 
 
 def load(path: str | os.PathLike[str]) -> Source:
@@ -175,7 +150,7 @@ def check_start(data: bytes, path: str, *, empty: bool = False) -> None:
     """
     if empty:
         raise CassetteError(
-            f"Cannot read cassette {path}: it is empty; its recorder died before it wrote anything. {_RECORD_AGAIN}",
+            f"Cannot read cassette {path}: it is empty; its recorder died before it wrote anything. {RECORD_AGAIN}",
             path=path,
             offset=0,
         )
@@ -229,13 +204,6 @@ def lay_out(source: Source) -> Layout:
     return Layout(found[0], found[1:], _sealed_footer(source, footer[0], len(found) - 1), footer[0])
 
 
-def refuse(path: str, offset: int, reason: str) -> NoReturn:
-    """Raise the error of a damaged file."""
-    raise CassetteError(
-        f"Cassette {path} is damaged at offset {offset}: {reason}. {_RECORD_AGAIN}", path=path, offset=offset
-    )
-
-
 def _is_footer(data: bytes, start: int) -> bool:
     # Only the first key is looked at, since unpacking every event twice would cost too much.
     return 0x80 <= data[start] <= 0x8F and data.startswith(FOOTER_MARK, start + 1)
@@ -259,7 +227,7 @@ def _sealed_footer(source: Source, start: int, events: int) -> dict[str, Any]:
 def _cut_header(path: str, length: int) -> CassetteError:
     return CassetteError(
         f"Cassette {path} was cut within its header, after {length} bytes: there is nothing to recover. "
-        f"{_RECORD_AGAIN}",
+        f"{RECORD_AGAIN}",
         path=path,
         offset=length,
     )

@@ -5,10 +5,10 @@ Both directions check the same types, so that what is written can be read. A fie
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from operator import attrgetter
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, NoReturn, TypeVar
 
 from timetracer_otel.cassette.scan import Unencodable
 
@@ -51,6 +51,8 @@ class Kind:
     """Converts a value to what stands in the map; raises ValueError or TypeError for a value of another kind."""
     decode: Callable[[Any], Any] | None = None
     """Converts what stands in the map, and has passed `check`, to a value; raises ValueError."""
+    members: Mapping[str, Any] | None = None
+    """What `decode` gives, by what stands in the map, where few texts may stand there."""
     table: Table[Any] | None = None
     fallback: str | None = None
     """What is written for a value that is not in a closed list, such as an unknown type of event."""
@@ -137,19 +139,24 @@ def nested(table: Table[Any]) -> Kind:
 class Table(Generic[T]):
     """The fields of one dataclass: attribute, key and kind of each, in the order of the file."""
 
-    def __init__(self, cls: type[T], name: str, rows: dict[str, tuple[str, Kind]]) -> None:
-        """``rows`` gives key and kind by attribute. ``name`` is the name of the map in error messages."""
+    def __init__(
+        self, cls: type[T], name: str, rows: dict[str, tuple[str, Kind]], make: Callable[..., T] | None = None
+    ) -> None:
+        """``rows`` gives key and kind by attribute. ``name`` is the name of the map in error messages. ``make`` takes
+        the attributes in the place of the class.
+        """
         declared = {entry.name: entry for entry in fields(cls)}  # type: ignore[arg-type]
         self.name = name
-        self._cls = cls
+        self._make: Callable[..., T] = cls if make is None else make
         self._rows = tuple(
             _Row(key, attribute, _default(declared[attribute]), kind) for attribute, (key, kind) in rows.items()
         )
         # Looked up once here, since the loops below run for each field of each event.
         self._write = tuple((row.key, row.default, row.kind.as_is, row) for row in self._rows)
-        self._read = tuple(
-            (row.key, row.attribute, row.kind.as_is - {int} or row.kind.as_is, row) for row in self._rows
-        )
+        self._factories = {
+            entry.name: entry.default_factory for entry in declared.values() if entry.default_factory is not MISSING
+        }
+        self._read: Callable[[Any, str], T] | None = None
         self._values: Callable[[Any], tuple[Any, ...]] = attrgetter(*rows)
 
     def to_map(self, value: T, faults: Faults | None = None, place: str = "") -> dict[str, Any]:
@@ -195,22 +202,70 @@ class Table(Generic[T]):
         Raises:
             MalformedError: ``found`` is no map, a key is missing, or a value is not of its kind.
         """
-        if type(found) is not dict:
-            raise MalformedError(f"{place or self.name} is {type(found).__name__}, not a map")
-        values: dict[str, Any] = {}
-        get = found.get
-        for key, attribute, as_is, row in self._read:
-            item = get(key)
-            if item is None:
-                if row.default is MISSING:
-                    raise MalformedError(f"{place or self.name} has no {key!r}")
-            elif type(item) in as_is:
-                if type(item) is float and not -_BOUND < item < _BOUND:
-                    raise MalformedError(f"{place or self.name}.{key} is {item}")
-                values[attribute] = item
+        read = self._read
+        if read is None:
+            read = self._read = self._compiled()
+        return read(found, place)
+
+    def _compiled(self) -> Callable[[Any, str], T]:
+        """`from_map` of this table as a function without loops.
+
+        It runs for each map of each event, and a loop over the rows takes three times as long. It is made when the
+        table is first read, so that importing does not wait for it. Its text is made of the table alone.
+        """
+        names: dict[str, Any] = {"make": self._make, "wrong": self._wrong_map, "slow": self._read_slowly}
+        lines = [
+            "def read(found, place):",
+            "    if type(found) is not dict:",
+            "        wrong(found, place)",
+            "    get = found.get",
+        ]
+        for at, row in enumerate(self._rows):
+            names[f"row{at}"], as_is = row, row.kind.as_is - {int} or row.kind.as_is
+            lines.append(f"    v{at} = get({row.key!r})")
+            fits = "False"
+            if as_is:
+                names[f"kinds{at}"] = as_is if len(as_is) > 1 else next(iter(as_is))
+                fits = f"type(v{at}) {'in' if len(as_is) > 1 else 'is'} kinds{at}"
+            if float in as_is:
+                fits += f" and {-_BOUND!r} < v{at} < {_BOUND!r}"
+            if row.kind.members is not None:
+                names[f"members{at}"] = row.kind.members
+                lines.append(f"    if type(v{at}) is str and v{at} in members{at}:")
+                lines.append(f"        v{at} = members{at}[v{at}]")
             else:
-                values[attribute] = row.kind.from_file(item, f"{place or self.name}.{key}")
-        return self._cls(**values)
+                lines.append(f"    if {fits}:")
+                lines.append("        pass")
+            if row.default is not MISSING:
+                factory = self._factories.get(row.attribute)
+                names[f"default{at}"] = row.default if factory is None else factory
+                lines.append(f"    elif v{at} is None:")
+                lines.append(f"        v{at} = default{at}{'' if factory is None else '()'}")
+            lines.append("    else:")
+            if row.kind.table is not None:
+                names[f"table{at}"] = row.kind.table
+                lines.append(f"        if v{at} is None:")
+                lines.append(f"            slow(row{at}, None, place)")
+                lines.append(f"        v{at} = table{at}.from_map(v{at}, (place or {self.name!r}) + '.{row.key}')")
+            else:
+                lines.append(f"        v{at} = slow(row{at}, v{at}, place)")
+        given = ", ".join(f"{row.attribute}=v{at}" for at, row in enumerate(self._rows))
+        lines.append(f"    return make({given})")
+        # The text is made of the table, and of nothing that was read.
+        exec("\n".join(lines), names)  # noqa: S102  # nosec
+        found: Callable[[Any, str], T] = names["read"]
+        return found
+
+    def _wrong_map(self, found: Any, place: str) -> NoReturn:
+        raise MalformedError(f"{place or self.name} is {type(found).__name__}, not a map")
+
+    def _read_slowly(self, row: _Row, item: Any, place: str) -> Any:
+        """The value of a field that is not there, or not of a type that is taken as it is."""
+        if item is None:
+            raise MalformedError(f"{place or self.name} has no {row.key!r}")
+        if type(item) is float and float in row.kind.as_is and not -_BOUND < item < _BOUND:
+            raise MalformedError(f"{place or self.name}.{row.key} is {item}")
+        return row.kind.from_file(item, f"{place or self.name}.{row.key}")
 
     def prune(self, found: dict[str, Any], packs: Callable[[Any], object], faults: Faults, place: str = "") -> None:
         """Remove the entries that cannot be packed from a map, and note the place and reason of each."""

@@ -14,7 +14,7 @@ from timetracer_otel.match.values import pieces_of, values_in
 from timetracer_otel.match.variables import answer_texts
 from timetracer_otel.types import DependencyEvent
 
-__all__ = ["Passed", "passed_since"]
+__all__ = ["Passed", "TimesInAnswers"]
 
 _MOST_EVENTS: Final = 500
 _LONGEST: Final = 64 * 1024
@@ -28,20 +28,33 @@ class Passed(NamedTuple):
     text: str
 
 
-def passed_since(events: Iterable[DependencyEvent], ended_s: float, now_s: float) -> Passed | None:
-    """The first time in the answers of some events that was still to come when the recording ended, and is over now;
-    None where there is none.
+class TimesInAnswers:
+    """The times in the answers of one recording. Each answer is looked through once. Safe from any thread."""
 
-    Args:
-        events: Those that have answered.
-        ended_s: When the recording ended, in seconds since the epoch.
-        now_s: The time that the app has.
-    """
-    for event in islice(events, _MOST_EVENTS):
-        for text in answer_texts(event.result):
-            if len(text) > _LONGEST:
-                continue
-            for value in values_in(pieces_of(text, None)):
-                if value.instant is not None and ended_s < value.instant.at_s < now_s:
-                    return Passed(event.eid, value.raw)
-    return None
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[tuple[float, str], ...]] = {}
+        """By the identity of an event: the times in its answer, each with its text."""
+
+    def passed_since(self, events: Iterable[DependencyEvent], ended_s: float, now_s: float) -> Passed | None:
+        """The first time in the answers of some events that was still to come when the recording ended, and is over
+        now; None where there is none.
+
+        Args:
+            events: Those that have answered. They are kept as long as this object is asked.
+            ended_s: When the recording ended, in seconds since the epoch.
+            now_s: The time that the app has.
+        """
+        for event in islice(events, _MOST_EVENTS):
+            times = self._known.get(id(event))
+            if times is None:
+                times = self._known[id(event)] = _times_in(event)
+            for at_s, text in times:
+                if ended_s < at_s < now_s:
+                    return Passed(event.eid, text)
+        return None
+
+
+def _times_in(event: DependencyEvent) -> tuple[tuple[float, str], ...]:
+    texts = (text for text in answer_texts(event.result) if len(text) <= _LONGEST)
+    values = (value for text in texts for value in values_in(pieces_of(text, None)))
+    return tuple((value.instant.at_s, value.raw) for value in values if value.instant is not None)

@@ -8,13 +8,15 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
 
-from timetracer_otel.cassette import CassetteStore, Store
+from timetracer_otel.cassette import CassetteStore, Store, open_cassette
+from timetracer_otel.cassette.codec import DECODE_ERRORS
 from timetracer_otel.exceptions import CassetteError, CassetteNotFoundError
+from timetracer_otel.match.kept_heads import Head, KeptHeads, redactor_of
 from timetracer_otel.match.process_recordings import join
 from timetracer_otel.match.roots import RootFacts, fits_route, request_differences, root_facts
 from timetracer_otel.redact.redactor import Redactor
@@ -82,21 +84,28 @@ class FolderIndex:
         self._entries: list[FolderEntry] = []
         self._outside: list[tuple[str, str]] = []
         self._store: Store = CassetteStore(self.directory)
-        for head in self._store.heads():
-            self._note(head)
+        self._kept = KeptHeads(self.directory)
+        try:
+            self._note(self._kept.heads)
+        except DECODE_ERRORS:
+            self._entries.clear()
+            self._outside.clear()
+            self._kept.look_anew()
+            self._note(self._kept.heads)
+        self.broken += self._kept.broken
         if not self._entries and not self._outside:
             raise self._empty()
         self._entries.sort(key=lambda entry: (entry.recorded_at, entry.path))
         self._outside.sort()
         self._by_path: dict[tuple[str, str], list[FolderEntry]] = {}
         self._by_route: dict[tuple[str, str], list[FolderEntry]] = {}
-        self._by_name: dict[str, FolderEntry] = {}
+        self._by_file: dict[str, FolderEntry] = {entry.path: entry for entry in self._entries}
+        self._by_name: dict[str, FolderEntry] | None = None
+        """Made when a request names its cassette."""
         for entry in self._entries:
             self._by_path.setdefault((entry.facts.method, entry.facts.path), []).append(entry)
             if entry.route:
                 self._by_route.setdefault((entry.facts.method, entry.route), []).append(entry)
-            for name in (entry.session_id, entry.session_id[:8], Path(entry.path).name, self.name_of(entry)):
-                self._by_name.setdefault(name, entry)
 
     @property
     def entries(self) -> Sequence[FolderEntry]:
@@ -139,7 +148,7 @@ class FolderIndex:
             name: The cassette that it asks for: its session id, the first eight characters of that, or its file name.
         """
         if name is not None:
-            named = self._by_name.get(name)
+            named = self._named(name)
             best = [named] if named is not None else []
         else:
             ranked = [(entry.facts.likeness(facts), entry) for entry, facts in self._fitting(request)]
@@ -154,7 +163,7 @@ class FolderIndex:
 
     def withdraw(self, path: str) -> None:
         """Undo the `choose` that gave the cassette at a path, as the same request will be looked up again."""
-        entry = next((entry for entry in self._entries if entry.path == path), None)
+        entry = self._by_file.get(path)
         if entry is not None:
             with self._lock:
                 entry.uses -= 1
@@ -179,7 +188,9 @@ class FolderIndex:
             if cached is not None:
                 self._cache.move_to_end(entry.path)
                 return cached[0]
-        cassette = self._store.get(entry.path)
+        cassette = open_cassette(entry.path)
+        if root_facts(cassette.request, entry.redactor) != entry.facts:
+            self._kept.forget()  # The next one who opens the folder looks at each file.
         size_bytes = Path(entry.path).stat().st_size
         with self._lock:
             self._cache[entry.path] = cassette, size_bytes
@@ -222,22 +233,28 @@ class FolderIndex:
         lines += [f"    {difference}" for difference in shown[:_MOST_DIFFERENCES]]
         return "\n".join(lines)
 
-    def _note(self, head: Cassette | CassetteError) -> None:
-        if isinstance(head, CassetteError):
-            self.broken.append(head)
-        elif not head.request.method:
-            self._outside.append((head.session.recorded_at, head.path or ""))
-        else:
-            redactor = Redactor.from_policies(head.policies)
+    def _named(self, name: str) -> FolderEntry | None:
+        with self._lock:
+            if self._by_name is None:
+                self._by_name = {}
+                for entry in self._entries:
+                    for each in (entry.session_id, entry.session_id[:8], Path(entry.path).name, self.name_of(entry)):
+                        self._by_name.setdefault(each, entry)
+            return self._by_name.get(name)
+
+    def _note(self, heads: Iterable[Head]) -> None:
+        below = self.directory if self.directory.endswith(os.sep) else self.directory + os.sep
+        redactors: dict[str, Redactor] = {}
+        for head in heads:
+            path = below + head.name
+            if not head.method:
+                self._outside.append((head.recorded_at, path))
+                continue
+            redactor = redactors.get(head.rules)
+            if redactor is None:
+                redactor = redactors[head.rules] = redactor_of(head.rules)
             self._entries.append(
-                FolderEntry(
-                    head.path or "",
-                    head.session.id,
-                    head.session.recorded_at,
-                    head.request.route_template,
-                    root_facts(head.request, redactor),
-                    redactor,
-                )
+                FolderEntry(path, head.session_id, head.recorded_at, head.route or None, head.facts, redactor)
             )
 
     def _empty(self) -> CassetteError:

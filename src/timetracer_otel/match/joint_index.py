@@ -7,7 +7,7 @@ with the same path of spans, that one is taken.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from timetracer_otel.match.index import Accepts, EventIndex
 from timetracer_otel.match.signature import Key
@@ -80,18 +80,58 @@ class JointIndex(EventIndex):
         """Whether the event is one of either side."""
         return self._own.holds(event) or self._beside.holds(event)
 
-    def waiting_but_for_body(self, key: Key) -> list[DependencyEvent]:
+    def first_but_for_body(self, key: Key, path: tuple[str, ...] = ()) -> DependencyEvent | None:
+        """As `EventIndex.first_but_for_body`."""
+        event = self._own.first_but_for_body(key, path)
+        return event if event is not None else self._beside.first_but_for_body(key, path)
+
+    def waiting_but_for_body(self, key: Key, before_ms: float | None = None) -> list[DependencyEvent]:
         """As `EventIndex.waiting_but_for_body`."""
-        return self._own.waiting_but_for_body(key) or self._beside.waiting_but_for_body(key)
+        if self._own.first_but_for_body(key) is not None:
+            return self._own.waiting_but_for_body(key, before_ms)
+        return self._beside.waiting_but_for_body(key, before_ms)
 
     def same_json(self, key: Key, body: bytes) -> Key | None:
         """As `EventIndex.same_json`."""
         found = self._own.same_json(key, body)
         return found if found is not None else self._beside.same_json(key, body)
 
+    def first_with(
+        self,
+        name: Hashable,
+        what: Callable[[DependencyEvent], Hashable],
+        wanted: Hashable,
+        accepts: Accepts,
+    ) -> DependencyEvent | None:
+        """As `EventIndex.first_with`."""
+        event = self._own.first_with(name, what, wanted, accepts)
+        return event if event is not None else self._beside.first_with(name, what, wanted, accepts)
+
+    @property
+    def taken_count(self) -> int:
+        """As `EventIndex.taken_count`, of both."""
+        return self._own.taken_count + self._beside.taken_count
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether every event of the cassette was taken."""
+        return self._own.is_exhausted
+
+    def taken_of(self, key: Key) -> list[DependencyEvent]:
+        """As `EventIndex.taken_of`, of both."""
+        return [*self._own.taken_of(key), *self._beside.taken_of(key)]
+
     def waiting(self) -> list[DependencyEvent]:
         """The events of both sides that no call has taken."""
         return [*self._own.waiting(), *self._beside.waiting()]
+
+    def some_waiting(self, most: int) -> list[DependencyEvent]:
+        """As `EventIndex.some_waiting`, of each side."""
+        return [*self._own.some_waiting(most), *self._beside.some_waiting(most)]
+
+    def some_taken(self) -> list[DependencyEvent]:
+        """As `EventIndex.some_taken`, of each side."""
+        return [*self._own.some_taken(), *self._beside.some_taken()]
 
     def unused(self) -> list[DependencyEvent]:
         """Those of the cassette alone."""

@@ -29,6 +29,7 @@ __all__ = [
 
 _IN_PYTHON = Wording()
 _CANDIDATES = 3
+_TOO_FAR = 8.0
 _LONGEST_TEXT = 1000
 _MOST_DIFFERENCES = 8
 _OF_THE_SAME_PATH = 0.98
@@ -84,9 +85,20 @@ def nearest(events: Iterable[DependencyEvent], attempt: Attempt) -> list[Depende
     """The events most like the attempt, best first. Events that have hardly anything in common with it are left
     out.
     """
-    scored = [(_distance(event, attempt), event) for event in events]
-    scored = [(distance, event) for distance, event in scored if distance < 8.0]
-    return [event for _, event in sorted(scored, key=lambda pair: (pair[0], pair[1].eid))[:_CANDIDATES]]
+    # How alike two texts are is not asked of events that are too far away whatever it is.
+    least = sorted(((_distance(event, attempt, in_full=False), event) for event in events), key=_by_distance)
+    scored: list[tuple[float, DependencyEvent]] = []
+    for bound, event in least:
+        if bound >= _TOO_FAR or (len(scored) == _CANDIDATES and bound > scored[-1][0]):
+            break
+        distance = _distance(event, attempt)
+        if distance < _TOO_FAR:
+            scored = sorted([*scored, (distance, event)], key=_by_distance)[:_CANDIDATES]
+    return [event for _, event in scored]
+
+
+def _by_distance(scored: tuple[float, DependencyEvent]) -> tuple[float, int]:
+    return scored[0], scored[1].eid
 
 
 def mismatch(
@@ -95,6 +107,7 @@ def mismatch(
     taken: list[DependencyEvent],
     ambiguous: Sequence[DependencyEvent] = (),
     *,
+    answered: int = 0,
     cassette_path: str | None,
     endpoint: str | None,
     lost: Mapping[str, int],
@@ -103,6 +116,8 @@ def mismatch(
 ) -> ReplayMismatchError:
     """The error for a call that no event answers: the call, the nearest candidates, and what to do.
 
+    ``waiting`` are the recorded calls that no call has taken, and ``taken`` the others: those that may be near to the
+    call, at least. ``answered`` is how many of all recorded calls with its signature were taken.
     ``ambiguous`` are the recorded calls that are equal to it but for variables, where these would be bound
     differently. ``lost`` is what the recording says it lost, by reason. ``passed`` is a time in an answer that has
     passed since the recording.
@@ -121,9 +136,10 @@ def mismatch(
         shown: list[tuple[DependencyEvent, str]] = [(event, "") for event in ambiguous[:_CANDIDATES]]
     elif used:
         message = f"No recorded answer is left for this call: {called}"
+        times = max(len(used), answered)
         hint = (
-            f"the cassette holds {len(used)} such call{'s' if len(used) > 1 else ''} and "
-            f"{'all were' if len(used) > 1 else 'it was'} answered already. "
+            f"the cassette holds {times} such call{'s' if times > 1 else ''} and "
+            f"{'all were' if times > 1 else 'it was'} answered already. "
             f"The code calls more often than when it was recorded: record again, or let it have the last answer "
             f"again: {wording.repeating}."
         )
@@ -214,7 +230,8 @@ def _candidate(event: DependencyEvent, note: str, attempt: Attempt) -> str:
     return "\n".join(lines)
 
 
-def _distance(event: DependencyEvent, attempt: Attempt) -> float:
+def _distance(event: DependencyEvent, attempt: Attempt, *, in_full: bool = True) -> float:
+    """How far an event is from the attempt; at least that far, with ``in_full=False``."""
     recorded, actual, given = event.signature, attempt.signature, attempt.given
     distance = 0.0
     if "lib" in given and recorded.lib != actual.lib:
@@ -222,7 +239,7 @@ def _distance(event: DependencyEvent, attempt: Attempt) -> float:
     if "method" in given and recorded.method != actual.method:
         distance += 2.0
     if "url" in given and not _is_same("url", recorded, actual):
-        distance += 1.0 + 4.0 * (1.0 - _likeness_of_urls(recorded.url or "", actual.url or ""))
+        distance += 1.0 + 4.0 * (1.0 - _likeness_of_urls(recorded.url or "", actual.url or "", in_full=in_full))
     if "query" in given and recorded.query != actual.query:
         distance += 1.0
     if "body_hash" in given and recorded.body_hash != actual.body_hash:
@@ -230,12 +247,14 @@ def _distance(event: DependencyEvent, attempt: Attempt) -> float:
         before = form_of(recorded.lib).likeness(event.call.args) if event.call is not None else None
         now = form_of(actual.lib).likeness(attempt.args)
         if before is not None and now is not None and before != now:
-            distance += 2.0 - difflib.SequenceMatcher(None, before, now).quick_ratio()
+            likeness = difflib.SequenceMatcher(None, before, now)
+            distance += 2.0 - (likeness.quick_ratio() if in_full else likeness.real_quick_ratio())
     return distance
 
 
-def _likeness_of_urls(before: str, now: str) -> float:
-    likeness = difflib.SequenceMatcher(None, before, now).ratio()
+def _likeness_of_urls(before: str, now: str, *, in_full: bool) -> float:
+    compared = difflib.SequenceMatcher(None, before, now)
+    likeness = compared.ratio() if in_full else compared.quick_ratio()
     if _path_of(before) == _path_of(now) is not None:
         # The same server, at another port or by another name. Digits of ports that are alike by chance say less.
         return max(likeness, _OF_THE_SAME_PATH)

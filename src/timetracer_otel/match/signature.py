@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from urllib.parse import unquote_plus
 
 from timetracer_otel.cassette import Unencodable, pack
@@ -31,11 +31,12 @@ from timetracer_otel.types import (
     header_pairs,
 )
 
-__all__ = ["PARTIAL_BODY", "Key", "RedactedCall", "Signer", "canonical_json", "key_of"]
+__all__ = ["PARTIAL_BODY", "Key", "RedactedCall", "Signer", "canonical_json", "in_buckets", "key_of"]
 
 PARTIAL_BODY = "partial"
 """The value of the hash for a body that was not sent to its end, as the call failed first."""
 
+_OF_NO_BODY = (None, PARTIAL_BODY)
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -121,10 +122,14 @@ class Signer:
                 hashed mappings in the order in which the app gave them.
         """
         event = self.compared(event)
-        signature, call = event.signature, event.call
+        signature = event.signature
         key = key_of(signature)
+        hashes = hash_anew or bool(self.ignored)
+        if self.rules is None and not hashes and (key.body in _OF_NO_BODY or not event.may_hold_body):
+            return key  # What the event has besides is not decoded for it.
+        call = event.call
         args: Any = call.args if call is not None else None
-        if args is not None and (hash_anew or self.without_ignored(signature.lib, args) is not args):
+        if args is not None and hashes and (hash_anew or self.without_ignored(signature.lib, args) is not args):
             key = key._replace(body=self.arguments_hash(signature.lib, args))
         elif call is not None and call.body is not None:
             key = key._replace(body=_recorded_body_hash(call, call.body.data, key.body))
@@ -401,11 +406,33 @@ def _recorded_body_hash(call: CallSnapshot, data: Any, body_hash: str | None) ->
 
     Older recordings have the hash of the encoded bytes, and of bytes with trace context.
     """
-    if not isinstance(data, bytes) or body_hash in (None, PARTIAL_BODY):
+    if not isinstance(data, bytes) or body_hash in _OF_NO_BODY:
         return body_hash
     if "content-encoding" not in call.headers and not may_be_traced(data):
         return body_hash
     return hashlib.sha256(plain_body(data, header_pairs(call.headers))).hexdigest()
+
+
+def in_buckets(*values: Any) -> Hashable:
+    """What is the same for equal values, and can be looked up; None where that is not known of one of them."""
+    found = [_bucket(value) for value in values]
+    return None if None in found else tuple(found)
+
+
+def _bucket(value: Any) -> Hashable:
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return str.__str__(value)
+    if type(value) in (int, float, bool, bytes):
+        return cast("Hashable", value)
+    if type(value) is dict:
+        items = [(_bucket(name), _bucket(item)) for name, item in value.items()]
+        return None if any(None in pair for pair in items) else ("dict", frozenset(items))
+    if type(value) in (list, tuple):
+        parts = [_bucket(item) for item in value]
+        return None if None in parts else (type(value).__name__, *parts)
+    return None
 
 
 def canonical_json(data: bytes) -> bytes | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from timetracer_otel.base import counters
-from timetracer_otel.cassette import cassette_path, check_writable, read_cassette, save_cassette
+from timetracer_otel.cassette import cassette_path, check_writable, open_cassette, save_cassette
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import RecordMode, Uncaptured
 from timetracer_otel.exceptions import ConfigurationError
@@ -39,7 +39,7 @@ def begin_replay(path: str | None, config: TraceConfig) -> ReplayOrRecording:
     if record_mode is RecordMode.ALL or (record_mode is not RecordMode.NONE and not Path(path).exists()):
         check_writable(path, config.compression)
         return TraceSession(config)
-    cassette = read_cassette(path)
+    cassette = open_cassette(path)
     session = ReplaySession(cassette, str(Path(path)), config.strict_replay, config, beside(cassette))
     if record_mode is RecordMode.NEW_EPISODES:
         check_writable(path, config.compression)

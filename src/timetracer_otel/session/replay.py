@@ -7,7 +7,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -21,12 +21,13 @@ from timetracer_otel.constants import BodyEnd, EventType, TraceMode, Uncaptured
 from timetracer_otel.exceptions import NetworkBlockedError, ReplayMismatchError
 from timetracer_otel.match.advice import Wording
 from timetracer_otel.match.credentials import holds_signature
-from timetracer_otel.match.expired import passed_since
+from timetracer_otel.match.expired import TimesInAnswers
 from timetracer_otel.match.index import Accepts, EventIndex
 from timetracer_otel.match.joint_index import JointIndex
+from timetracer_otel.match.near_events import FEW_EVENTS, NearEvents
 from timetracer_otel.match.nearest import Attempt, describe, mismatch
 from timetracer_otel.match.rules import EVERYTHING, MatchRules, rules_of
-from timetracer_otel.match.signature import PARTIAL_BODY, Key, RedactedCall, Signer
+from timetracer_otel.match.signature import PARTIAL_BODY, Key, RedactedCall, Signer, in_buckets
 from timetracer_otel.match.values import SECRET
 from timetracer_otel.match.variables import Variables, run_of
 from timetracer_otel.redact.redactor import Redactor
@@ -146,6 +147,9 @@ class ReplaySession(BaseSession):
         self._hashes_differ: bool | None = None
         self._targets: set[str | None] | None = None
         """The targets of all events; None until they are asked for."""
+        self._answered: TimesInAnswers = TimesInAnswers()
+        self._sorted: NearEvents | None = None
+        """The events in the orders in which near ones are found; made at the first miss."""
         self._mocked: dict[str, bool] = {}
         self._live_urls: set[str] = set()
         self.replay_timing: bool = config is not None and config.replay_timing
@@ -204,12 +208,12 @@ class ReplaySession(BaseSession):
 
         The name is that of timetracer 1.6. There is no cursor here: events are found by their signature.
         """
-        return len(self._index.taken())
+        return self._index.taken_count
 
     @property
     def has_more_events(self) -> bool:
         """Whether there is an event that no call has taken."""
-        return bool(self._index.unused())
+        return not self._index.is_exhausted
 
     def should_mock_plugin(self, plugin_name: str) -> bool:
         """Whether this replay answers a plugin's calls; takes names of plugins and of groups."""
@@ -273,12 +277,11 @@ class ReplaySession(BaseSession):
         not count.
         """
         key = self.redacted(call).key
-        waiting = sorted(self._index.waiting_but_for_body(key), key=lambda event: event.eid)
-        if not waiting:
+        first = self._index.first_but_for_body(key, path)
+        if first is None or _was_read(first):
             return True
-        first = next((event for event in waiting if event.path == path), waiting[0])
         ended_ms = first.start_offset_ms + first.duration_ms
-        return _was_read(first) or any(_was_read(other) and other.start_offset_ms < ended_ms for other in waiting)
+        return any(map(_was_read, self._index.waiting_but_for_body(key, ended_ms)))
 
     def source_failed(self, call: Call | RedactedCall) -> None:
         """Take the event of a recorded call whose stream raised: the app's stream has raised now as it did then."""
@@ -300,7 +303,7 @@ class ReplaySession(BaseSession):
         found = self._decided(made, path)
         if found.event is None:
             attempt = _attempt(made, self._rules, partial(self._refused_by, made))
-            raise self._missed(attempt, found.ambiguous)
+            raise self._missed(attempt, found.ambiguous, made.key)
         return found.event
 
     def find(self, call: Call | RedactedCall, path: tuple[str, ...] = ()) -> DependencyEvent | None:
@@ -581,9 +584,11 @@ class ReplaySession(BaseSession):
             actual["url"] = self._redactor.url(actual["url"])
         if isinstance(actual.get("query"), dict):
             actual["query"] = self._redactor.value(actual["query"])
-        for event in self._index.waiting():
-            fits = all(self._recorded_field(event, name) == value for name, value in actual.items())
-            if fits and event.event_type == event_type and self._index.take_event(event):
+        while True:
+            event = self._with_fields(event_type, actual)
+            if event is None:
+                break
+            if self._index.take_event(event):
                 return event
         if self.fallback is not None:
             return self.fallback().get_next_event(event_type, actual_signature)
@@ -596,6 +601,23 @@ class ReplaySession(BaseSession):
     def get_unconsumed_events(self) -> list[DependencyEvent]:
         """The events that no call has taken, in the order of the recording."""
         return self._index.unused()
+
+    def _with_fields(self, event_type: EventType, fields: dict[str, Any]) -> DependencyEvent | None:
+        """The first event of a type that no call has taken and that has these fields in its signature."""
+
+        def fits(event: DependencyEvent) -> bool:
+            has = (self._recorded_field(event, name) == value for name, value in fields.items())
+            return event.event_type == event_type and all(has)
+
+        names = tuple(sorted(fields))
+        wanted = in_buckets(event_type, *map(fields.get, names))
+        if wanted is None:
+            return next((event for event in self._index.waiting() if fits(event)), None)
+
+        def bucket(event: DependencyEvent) -> Hashable:
+            return in_buckets(event.event_type, *(self._recorded_field(event, name) for name in names))
+
+        return self._index.first_with(names, bucket, wanted, fits)
 
     def _recorded_field(self, event: DependencyEvent, name: str) -> Any:
         value = getattr(self._signer.compared(event).signature, name, None)
@@ -634,17 +656,43 @@ class ReplaySession(BaseSession):
         )
         return self._count_miss(error)
 
-    def _missed(self, attempt: Attempt, ambiguous: Sequence[DependencyEvent] = ()) -> ReplayMismatchError:
+    def _near(self, attempt: Attempt, key: Key | None) -> tuple[list[DependencyEvent], list[DependencyEvent], int]:
+        """Recorded calls that may be near to one without an answer: those that no call has taken, and those that were
+        taken. Behind them, how many with its signature were taken.
+        """
+        compared, index = self._signer.compared, self._index
+        if len(self._events) <= FEW_EVENTS:
+            return list(map(compared, index.waiting())), list(map(compared, index.taken())), 0
+        with self._lock:
+            if self._sorted is None:
+                self._sorted = NearEvents(list(map(compared, self._events)))
+            near = self._sorted
+        equal = index.taken_of(key) if key is not None else []
+        waiting = {event.eid: event for event in map(compared, index.some_waiting(FEW_EVENTS))}
+        taken = {event.eid: event for event in map(compared, equal[:FEW_EVENTS])}
+        events, call = self._events, (attempt.signature, attempt.args)
+        for event in near.around(*call, lambda at: not index.is_taken(events[at])):
+            waiting.setdefault(event.eid, event)
+        for event in near.around(*call, lambda at: index.is_taken(events[at])):
+            taken.setdefault(event.eid, event)
+        by_place = [sorted(found.values(), key=lambda event: event.eid) for found in (waiting, taken)]
+        return by_place[0], by_place[1], len(equal)
+
+    def _missed(
+        self, attempt: Attempt, ambiguous: Sequence[DependencyEvent] = (), key: Key | None = None
+    ) -> ReplayMismatchError:
+        waiting, taken, answered = self._near(attempt, key)
         error = mismatch(
             self._shown.shown(attempt),
-            [self._signer.compared(event) for event in self._index.waiting()],
-            [self._signer.compared(event) for event in self._index.taken()],
+            waiting,
+            taken,
             ambiguous,
+            answered=answered,
             cassette_path=self.cassette_path,
             endpoint=self._endpoint,
             lost=self.cassette.stats.dropped,
             wording=self._wording,
-            passed=passed_since(self._index.taken(), run_of(self.cassette)[1], time.time()),
+            passed=self._answered.passed_since(self._index.some_taken(), run_of(self.cassette)[1], time.time()),
         )
         return self._count_miss(error)
 

@@ -24,7 +24,7 @@ from tests.golden.make_golden import VALUES
 from tests.unit.cassette.same import same
 from timetracer_otel.cassette import Unencodable, pack, unpack
 from timetracer_otel.cassette.codec import pack_map
-from timetracer_otel.cassette.costs import Account, OwnCosts
+from timetracer_otel.cassette.costs import Account, OwnCosts, TooDenseError
 from timetracer_otel.cassette.extensions import EXTENSIONS
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.types import HeaderMap, RecordedError
@@ -136,6 +136,27 @@ def test_what_a_writer_reckons_is_near_what_a_reader_spends(value: Any) -> None:
     account.charge(data, 0, len(data))
     if own.known:
         assert account.spent <= own.spent <= 5 * account.spent + 1000
+
+
+@given(st.lists(ANYTHING, min_size=1, max_size=5), st.integers(1, 4))
+def test_what_reading_costs_is_never_above_its_bound(values: list[Any], times: int) -> None:
+    parts = [pack([value] * times) for value in values]
+    data = b"".join(parts)
+    places = [(sum(map(len, parts[:number])), sum(map(len, parts[: number + 1]))) for number in range(len(parts))]
+
+    def account_of(limit: int | None) -> Account:
+        account = Account(limit)
+        for start, end in places:
+            account.charge(data, start, end)
+        return account
+
+    exact = account_of(None)
+    assert account_of(1 << 40).spent >= exact.spent
+    assert account_of(1 << 40).levels >= exact.levels
+    # However much the bounds are above it, a limit that the costs do not exceed is kept, and one below is not.
+    account_of(exact.spent)
+    with pytest.raises(TooDenseError):
+        account_of(exact.spent - 1)
 
 
 @given(st.binary(max_size=300))

@@ -16,16 +16,19 @@ from tests.unit.cassette.hostile_files import hostile_files
 
 FILES = sampled(list(hostile_files()), 9)
 
+HOW = ("read", "open", "ask")
+"""Reading a file, opening it, and opening it with a question for the answer of each event."""
+
 MEASURE = """
     import ctypes, gc, json, os, resource, sys, time
-    from timetracer_otel.cassette import read_cassette
+    from timetracer_otel.cassette import open_cassette, read_cassette
     from timetracer_otel.exceptions import CassetteError
 
     def facts(name):
         with open("/proc/self/status") as file:
             return next(int(line.split()[1]) << 10 for line in file if line.startswith(name))
 
-    def cost_of(path):
+    def cost_of(path, how):
         size = os.stat(path).st_size
         for warm in warm_files:  # A forked process has its parent's memory, but maps its libraries anew.
             read_cassette(warm)
@@ -37,7 +40,12 @@ MEASURE = """
         resource.setrlimit(resource.RLIMIT_AS, (facts("VmSize") + allowed + (12 << 20),) * 2)
         began = time.process_time()
         try:
-            read_cassette(path)
+            if how == "read":
+                read_cassette(path)
+            else:
+                events = open_cassette(path).events
+                if how == "ask":
+                    answers = [event.result for event in events]
             end = "read"
         except CassetteError as fault:
             end = str(fault)
@@ -49,14 +57,14 @@ MEASURE = """
     for warm in warm_files * 20:
         read_cassette(warm)
     gc.collect()
-    for path in sys.argv[1:]:
+    for path, how in [(path, how) for path in sys.argv[1:] for how in ("read", "open", "ask")]:
         reader, writer = os.pipe()
         child = os.fork()
         if not child:
-            os.write(writer, json.dumps(cost_of(path)).encode())
+            os.write(writer, json.dumps(cost_of(path, how)).encode())
             os._exit(0)
         os.close(writer)
-        print(json.dumps([path, json.loads(os.read(reader, 1 << 16) or "null")]))
+        print(json.dumps([path + how, json.loads(os.read(reader, 1 << 16) or "null")]))
         os.waitpid(child, 0)
         os.close(reader)
 """
@@ -83,16 +91,17 @@ def costs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     )
     assert done.returncode == 0, done.stderr
     found = dict(map(json.loads, done.stdout.splitlines()))
-    return {name: found[str(path)] for name, path in paths.items()}
+    return {name + how: found[str(path) + how] for name, path in paths.items() for how in HOW}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts memory by /proc and RLIMIT_AS")
 @pytest.mark.sweep
+@pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("name", FILES)
 def test_a_hostile_file_costs_64_times_its_size_in_memory_and_seconds_at_most(
-    costs: dict[str, Any], name: str
+    costs: dict[str, Any], name: str, how: str
 ) -> None:
-    cost = costs[name]
+    cost = costs[name + how]
     print(f"{name}: {cost}")
     assert cost is not None
     assert not cost["end"].startswith("raised"), cost["end"]

@@ -13,7 +13,8 @@ from typing import Protocol, TypeVar
 from timetracer_otel.cassette.codec import DECODE_ERRORS, describe
 from timetracer_otel.cassette.frames import FOOTER_KEY, BreakError, footer_start, objects
 from timetracer_otel.cassette.model import HeaderParts, from_maps, header_parts
-from timetracer_otel.cassette.reader import Source, check_start, lay_out, load, read_cassette
+from timetracer_otel.cassette.reader import check_start, lay_out, load, read_cassette
+from timetracer_otel.cassette.sources import Source
 from timetracer_otel.cassette.stores.base import Store, StoredEntry
 from timetracer_otel.cassette.stores.parts import is_part, is_running, recover
 from timetracer_otel.cassette.stores.places import SUFFIXES, cassette_name, claimed_path
@@ -142,9 +143,20 @@ class CassetteStore(Store):
         Of an uncompressed file only the beginning and the end are read. Parts are left out.
         """
         for file in self._files():
-            found = _look(file, lambda file: _head(file)[0])
+            found = self.head(file)
             if found is not None:
-                yield _as_cassette_error(found, file) if isinstance(found, Exception) else found
+                yield found
+
+    def head(self, name: str | os.PathLike[str]) -> Cassette | CassetteError | None:
+        """What `heads` gives for one file, by its path below the folder; None where it has gone."""
+        file = Path(self.directory, name)
+        found = _look(file, lambda file: _head(file)[0])
+        return _as_cassette_error(found, file) if isinstance(found, Exception) else found
+
+    def folders(self) -> Iterator[tuple[str, builtins.list[str]]]:
+        """The folder and those below it, each with the names of the cassettes in it. No file is opened."""
+        for folder, _, names in os.walk(self.directory):
+            yield folder, [name for name in names if _is_cassette(name)]
 
     def entries(self, *, sized: bool = True) -> Iterator[StoredEntry]:
         """Each finished cassette's path, size, and time of the last change; no file is opened."""
