@@ -140,11 +140,14 @@ class Occurrences:
             long: The parts of them with many letters and digits in a row (see `well_known_secrets`). Most secrets
                 have such a part themselves, and are looked for in these alone.
         """
-        text = data.decode("latin-1")
-        in_long = b" ".join(long).decode("latin-1") if long is not None else text
+        text = data.decode("latin-1") if long is None else None
+        in_long = b" ".join(long).decode("latin-1") if long is not None else ""
         for mark, core in self._marks:
-            if (long is None or core in in_long) and mark in text:
-                return True
+            if long is None or core in in_long:
+                if text is None:
+                    text = data.decode("latin-1")
+                if mark in text:
+                    return True
         return bool(self._grams) and any(True for _ in self._by_grams(data))
 
     def edits(self, data: bytes, used: set[str] | None = None) -> list[Edit]:
@@ -276,7 +279,7 @@ def _is_escape(data: bytes, at: int) -> bool:
 
 
 def _base64_edit(data: bytes, at: int, needle: _Needle) -> Edit | None:
-    start = at - (0, 2, 3)[needle.skipped]
+    start = at - _STARTS[needle.skipped]
     if start < 0:
         return None
     for pattern, alphabet in ((_BASE64_RUN, None), (_URL_BASE64_RUN, b"-_")):
@@ -303,25 +306,32 @@ def _base64_edit(data: bytes, at: int, needle: _Needle) -> Edit | None:
     return None
 
 
-def _needles(secret: str, pseudonym: str) -> Iterable[_Needle]:
+def _needles(secret: str, pseudonym: str) -> list[_Needle]:
     """The texts that a secret stands in other places as."""
     whole = len(secret) < _WHOLE_BELOW or secret.isdigit()
     if _UNRESERVED.fullmatch(secret) and _UNRESERVED.fullmatch(pseudonym):
         # All of them write it as it is.
         encoded = {secret.encode(): pseudonym.encode()}
-        yield _Needle(secret.encode(), pseudonym.encode(), whole)
+        needles = [_Needle(secret.encode(), pseudonym.encode(), whole)]
     else:
         encoded = dict(zip(_in_base64(secret), _in_base64(pseudonym), strict=True))
-        for old, new in zip(_written(secret), _written(pseudonym), strict=True):
-            yield _Needle(old, new, whole)
+        needles = [
+            _Needle(old, new, whole) for old, new in zip(_written(secret), _written(pseudonym), strict=True)
+        ]
     for raw, new in encoded.items():
-        for skipped in range(3):
-            packed = base64.b64encode(b"\0" * skipped + raw)
-            core = packed[(0, 2, 3)[skipped] : (skipped + len(raw)) * 8 // 6]
+        for skipped, start in enumerate(_STARTS):
+            # What `base64.b64encode` does, in one step.
+            packed = binascii.b2a_base64(bytes(skipped) + raw, newline=False)
+            core = packed[start : (skipped + len(raw)) * 8 // 6]
             if len(core) >= _SHORTEST_CORE:
-                yield _Needle(core, new, False, skipped, raw)
-                if _PLUS in core or _SLASH in core:
-                    yield _Needle(core.translate(_TO_URL), new, False, skipped, raw)
+                needles.append(_Needle(core, new, False, skipped, raw))
+                if not core.isalnum():
+                    needles.append(_Needle(core.translate(_TO_URL), new, False, skipped, raw))
+    return needles
+
+
+_STARTS: Final = (0, 2, 3)
+"""Where the base64 of a text begins that does not depend on what stands before it: behind no, one, two bytes."""
 
 
 def _in_base64(text: str) -> tuple[bytes, bytes, bytes]:
@@ -336,7 +346,6 @@ def _in_base64(text: str) -> tuple[bytes, bytes, bytes]:
 _UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]+")
 """RFC 3986 section 2.3."""
 _TO_URL: Final = bytes.maketrans(b"+/", b"-_")
-_PLUS, _SLASH = b"+/"
 
 
 def _raw(text: str) -> bytes:

@@ -17,6 +17,7 @@ import struct
 import threading
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
+from operator import getitem
 from typing import Any, Final
 
 from timetracer_otel.redact.password_hashes import is_password_hash, like_hash
@@ -47,7 +48,7 @@ _ALPHABETS: Final = {
 _HEX: Final = re.compile(r"(?=[\da-f]{8,}\Z)(?=.*\d)(?=.*[a-f]).*|(?=[\dA-F]{8,}\Z)(?=.*\d)(?=.*[A-F]).*")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]{14,}={0,2}|[A-Za-z0-9_-]{14,}={0,2}")
 _DRAWN: Final = [
-    [alphabet[number % len(alphabet)] for number in range(256)]
+    bytes(ord(alphabet[number % len(alphabet)]) for number in range(256))
     for alphabet in (_ALPHABETS.get(char, char) for char in map(chr, range(128)))
 ]
 """What takes the place of a character in ASCII, by its code and by the byte that was drawn."""
@@ -243,11 +244,11 @@ def _plain(secret: str, draw: _Draw) -> str:
     """
     drawn = draw.bytes(len(secret))
     if secret.isascii():
-        made = "".join([_DRAWN[code][number] for code, number in zip(secret.encode(), drawn, strict=True)])
+        made = bytes(map(getitem, map(_DRAWN.__getitem__, secret.encode()), drawn)).decode()
     else:
         made = "".join(
             [
-                _DRAWN[ord(char)][number] if char < "\x80" else _beside(char, draw)
+                chr(_DRAWN[ord(char)][number]) if char < "\x80" else _beside(char, draw)
                 for char, number in zip(secret, drawn, strict=True)
             ]
         )

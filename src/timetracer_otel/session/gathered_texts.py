@@ -40,13 +40,14 @@ class GatheredTexts:
         self.bodies: list[bytes] = []
         self.size = 0
 
-    def add(self, event: DependencyEvent, found: Sequence[Any] = ()) -> None:
-        """Take all that stands in an event but its bodies.
+    def add(self, event: DependencyEvent, found: Sequence[Any] = (), bodies: Sequence[bytes] = ()) -> None:
+        """Take all that stands in an event.
 
         Args:
-            event: The event.
+            event: Its bodies are not looked at.
             found: What was found before in its arguments and its reply: a value, the texts in it, the bytes in it,
                 then those of the next value.
+            bodies: Those of its bodies that are taken as well.
         """
         signature, result, call = event.signature, event.result, event.call
         texts = self._texts
@@ -96,11 +97,9 @@ class GatheredTexts:
             self._take_span(event.span)
         for span in event.within:
             self._take_span(span)
-
-    def add_body(self, body: bytes) -> None:
-        """Take a body."""
-        self.bodies.append(body)
-        self.size += len(body)
+        if bodies:
+            self.bodies += bodies
+            self.size += sum(map(len, bodies))
 
     def add_value(self, value: Any) -> None:
         """Take all that stands in a value."""

@@ -212,9 +212,7 @@ class SecretBook:
             gathered = self._gathered
             if making.is_on:
                 making.is_on = False
-                gathered.add(event, making.found)
-                for body in making.bodies:
-                    gathered.add_body(body)
+                gathered.add(event, making.found, making.bodies)
             else:
                 gathered.add(event)
             if kept:
@@ -261,13 +259,16 @@ class SecretBook:
         else:
             bodies = set(map(id, gathered.bodies))
             without = [event for event in events if _has_only(event, bodies) or not self._may_be_in(event)]
-        self._without.update({id(event): event for event in without})
+        self._without.update(zip(map(id, without), without, strict=True))
 
-    def left_of(self, events: Iterable[DependencyEvent]) -> list[DependencyEvent]:
+    def left_of(self, events: Sequence[DependencyEvent]) -> list[DependencyEvent]:
         """The events in which a known secret may stand."""
         with self._lock:
             known = self._without if self._searched_for == self.occurrences.version else {}
-            return [event for event in events if known.get(id(event)) is not event]
+            # These events are alive, so no other object has the identity of one.
+            if known.keys() >= set(map(id, events)):
+                return []
+            return [event for event in events if id(event) not in known]
 
     def has_changed(self, event: DependencyEvent) -> None:
         """Forget what is known of an event: something was added to it, or it is written."""
