@@ -11,7 +11,7 @@ import html
 import json
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, quote_plus
 
@@ -36,6 +36,14 @@ _BASE64_RUN: Final = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
 _URL_BASE64_RUN: Final = re.compile(rb"[A-Za-z0-9_-]*={0,2}")
 _ALONE: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _SHORTEST_CORE: Final = 7
+_SHORTEST_PART: Final = 8
+"""The least characters of a secret that is cut off. Fewer of them protect nothing."""
+_LONGEST_CUT: Final = 256 * 1024
+"""Bytes of a text that is searched for secrets that are cut off. Errors are shorter."""
+_CUT: Final = re.compile(rb"\.\.\.|\xe2\x80\xa6|' (?:at line|for key) ")
+"""Where an error cuts off what it quotes: asyncpg after 40 characters, SQLAlchemy and Pydantic in the middle,
+PostgreSQL at both sides, MySQL without a mark of its own."""
+_HALF_ESCAPE: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\(?:u[0-9a-fA-F]{0,3}|x[0-9a-fA-F]?)?\Z")
 
 
 class _Needle(NamedTuple):
@@ -148,7 +156,9 @@ class Occurrences:
                     text = data.decode("latin-1")
                 if mark in text:
                     return True
-        return bool(self._grams) and any(True for _ in self._by_grams(data))
+        return (bool(self._grams) and any(True for _ in self._by_grams(data))) or any(
+            True for _ in self._cut_off(data)
+        )
 
     def edits(self, data: bytes, used: set[str] | None = None) -> list[Edit]:
         """The places of secrets in these bytes, in order, each with what belongs there.
@@ -170,6 +180,7 @@ class Occurrences:
                 edit = _edit(data, at, needle)
                 if edit is not None:
                     found.append((edit, needle.text))
+        found += self._cut_off(data)
         if not found:
             return []
         found.sort(key=lambda one: (one[0].start, one[0].start - one[0].stop))
@@ -190,6 +201,24 @@ class Occurrences:
                 for needle in grams.get(data[at : at + _GRAM], ()):
                     if data.startswith(needle.text, at):
                         yield at, needle
+
+    def _cut_off(self, data: bytes) -> Iterator[tuple[Edit, bytes]]:
+        """The secrets of which an error shows the beginning or the end, each with the text that it is a part of."""
+        if len(data) > _LONGEST_CUT or not _may_be_cut(data):
+            return
+        marks = [mark.span() for mark in _CUT.finditer(data)]
+        # Other threads may add secrets meanwhile.
+        for needle in list(self._needles.values()):
+            text = needle.text
+            if len(text) > _SHORTEST_PART and text[:_SHORTEST_PART] in data:
+                places = _beginnings(data, [stop for stop, _ in marks], text)
+                for start, stop in places:
+                    if not (needle.whole and start and data[start - 1] in _ALONE and not _is_escape(data, start)):
+                        yield from _part_edit(data, start, stop, needle, is_end=False)
+            if len(text) > _SHORTEST_PART and text[-_SHORTEST_PART:] in data:
+                for start, stop in _ends(data, [start for _, start in marks], text):
+                    if not (needle.whole and data[stop : stop + 1].isalnum()):
+                        yield from _part_edit(data, start, stop, needle, is_end=True)
 
     def _raw_leaf(self, value: bytes, used: set[str] | None) -> bytes:
         """Bytes that may be a document of their own: what is packed, and a pickle or msgpack, which say how long
@@ -273,6 +302,58 @@ def _edit(data: bytes, at: int, needle: _Needle) -> Edit | None:
     return Edit(at, stop, needle.new)
 
 
+def _may_be_cut(data: bytes) -> bool:
+    # To look for a single byte takes a tenth of the time.
+    return (
+        b"..." in data
+        or (0xE2 in data and b"\xe2\x80\xa6" in data)
+        or (0x27 in data and b"' at line" in data)
+        or b"' for key" in data
+    )
+
+
+def _beginnings(data: bytes, stops: Iterable[int], text: bytes) -> Iterator[tuple[int, int]]:
+    """The places of beginnings of a text that end at these places, or before a space there."""
+    head = text[:_SHORTEST_PART]
+    for mark in stops:
+        for stop in (mark, mark - 1) if data[mark - 1 : mark] == b" " else (mark,):
+            first = max(0, stop - len(text) + 1)
+            start = data.rfind(head, first, stop)
+            while start >= 0 and not text.startswith(data[start:stop]):
+                start = data.rfind(head, first, start + _SHORTEST_PART - 1)
+            if start >= 0:
+                yield start, stop
+                break
+
+
+def _ends(data: bytes, starts: Iterable[int], text: bytes) -> Iterator[tuple[int, int]]:
+    """The places of ends of a text that begin at these places, or behind a space there."""
+    tail = text[-_SHORTEST_PART:]
+    for mark in starts:
+        for start in (mark, mark + 1) if data[mark : mark + 1] == b" " else (mark,):
+            last = start + len(text) - 1
+            at = data.find(tail, start, last)
+            while at >= 0 and not text.endswith(data[start : at + _SHORTEST_PART]):
+                at = data.find(tail, at + 1, last)
+            if at >= 0:
+                yield start, at + _SHORTEST_PART
+                break
+
+
+def _part_edit(data: bytes, start: int, stop: int, needle: _Needle, *, is_end: bool) -> Iterator[tuple[Edit, bytes]]:
+    """The edit that puts as much of the pseudonym there; none where that is the same, as the prefix of a key is."""
+    old, new = data[start:stop], needle.new
+    if needle.skipped >= 0:
+        packed = binascii.b2a_base64(bytes(needle.skipped) + new, newline=False)
+        new = packed[_STARTS[needle.skipped] : (needle.skipped + len(new)) * 8 // 6]
+        new = new if b"+" in needle.text or b"/" in needle.text else new.translate(_TO_URL)
+    made = new[-len(old) :] if is_end else new[: len(old)]
+    if not is_end and not _HALF_ESCAPE.search(old) and (half := _HALF_ESCAPE.search(made)):
+        made = made[: half.start()]
+    if made != old:
+        yield Edit(start, stop, made), needle.text
+
+
 def _is_escape(data: bytes, at: int) -> bool:
     """Whether the letter or digits before a place belong to an escape, of a URL or of JSON."""
     return data[at - 3 : at - 2] == b"%" or data[at - 2 : at - 1] == b"\\"
@@ -315,9 +396,7 @@ def _needles(secret: str, pseudonym: str) -> list[_Needle]:
         needles = [_Needle(secret.encode(), pseudonym.encode(), whole)]
     else:
         encoded = dict(zip(_in_base64(secret), _in_base64(pseudonym), strict=True))
-        needles = [
-            _Needle(old, new, whole) for old, new in zip(_written(secret), _written(pseudonym), strict=True)
-        ]
+        needles = [_Needle(old, new, whole) for old, new in zip(_written(secret), _written(pseudonym), strict=True)]
     for raw, new in encoded.items():
         for skipped, start in enumerate(_STARTS):
             # What `base64.b64encode` does, in one step.
