@@ -17,7 +17,6 @@ import struct
 import threading
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from operator import getitem
 from typing import Any, Final
 
 from timetracer_otel.redact.password_hashes import is_password_hash, like_hash
@@ -47,8 +46,10 @@ _ALPHABETS: Final = {
 }
 _HEX: Final = re.compile(r"(?=[\da-f]{8,}\Z)(?=.*\d)(?=.*[a-f]).*|(?=[\dA-F]{8,}\Z)(?=.*\d)(?=.*[A-F]).*")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]{14,}={0,2}|[A-Za-z0-9_-]{14,}={0,2}")
+_CONTROL: Final = re.compile(rb"[\0-\x1f\x7f]")
+"""What no text has that can be printed."""
 _DRAWN: Final = [
-    bytes(ord(alphabet[number % len(alphabet)]) for number in range(256))
+    [alphabet[number % len(alphabet)] for number in range(256)]
     for alphabet in (_ALPHABETS.get(char, char) for char in map(chr, range(128)))
 ]
 """What takes the place of a character in ASCII, by its code and by the byte that was drawn."""
@@ -244,11 +245,11 @@ def _plain(secret: str, draw: _Draw) -> str:
     """
     drawn = draw.bytes(len(secret))
     if secret.isascii():
-        made = bytes(map(getitem, map(_DRAWN.__getitem__, secret.encode()), drawn)).decode()
+        made = "".join([_DRAWN[code][number] for code, number in zip(secret.encode(), drawn, strict=True)])
     else:
         made = "".join(
             [
-                chr(_DRAWN[ord(char)][number]) if char < "\x80" else _beside(char, draw)
+                _DRAWN[ord(char)][number] if char < "\x80" else _beside(char, draw)
                 for char, number in zip(secret, drawn, strict=True)
             ]
         )
@@ -338,6 +339,8 @@ def _base64(secret: str, draw: _Draw) -> str | None:
         return None
     url = "-" in secret or "_" in secret
     padded = len(secret) % 4 == 0
+    if secret.isalnum() and _CONTROL.search(binascii.a2b_base64(secret + "=" * (-len(secret) % 4))):
+        return None  # It holds no text, and is as likely a text without any encoding.
     try:
         content = _decoded(secret, url=url)
         if _encoded(content, url=url, padded=padded) != secret:

@@ -28,14 +28,20 @@ def known(secret: str = SECRET, pseudonym: str = OTHER) -> Occurrences:
     ("text", "made"),
     [
         # asyncpg
-        (f"query argument $1: '{SECRET[:39]}... (expected str)", f"query argument $1: '{OTHER[:39]}... (expected str)"),
+        (
+            f"query argument $1: '{SECRET[:39]}... (expected str)",
+            f"query argument $1: '{OTHER[:39]}... (expected str)",
+        ),
         # SQLAlchemy
         (
             f"{{'a': '{SECRET[:20]} ... (99 characters truncated) ... {SECRET[-20:]}'}}",
             f"{{'a': '{OTHER[:20]} ... (99 characters truncated) ... {OTHER[-20:]}'}}",
         ),
         # Pydantic
-        (f"input_value='{SECRET[:22]}...{SECRET[-21:]}', input", f"input_value='{OTHER[:22]}...{OTHER[-21:]}', input"),
+        (
+            f"input_value='{SECRET[:22]}...{SECRET[-21:]}', input",
+            f"input_value='{OTHER[:22]}...{OTHER[-21:]}', input",
+        ),
         # PostgreSQL
         (f"LINE 1: ...{SECRET[9:]}' LIMIT 1", f"LINE 1: ...{OTHER[9:]}' LIMIT 1"),
         # MySQL
