@@ -12,13 +12,23 @@ import json
 import re
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, quote_plus
 
-from timetracer_otel.redact.content_encoding import PACKED
+from timetracer_otel.redact.content_encoding import PACKED, OpaqueError
 from timetracer_otel.redact.errors import as_bytes, with_leaves
 from timetracer_otel.redact.msgpacked import MSGPACK, msgpack_edits
-from timetracer_otel.redact.nested import PICKLE, with_content_changed, with_texts_of_pickle
+from timetracer_otel.redact.nested import (
+    PICKLE,
+    base64_like,
+    inflated,
+    may_have_packed_base64,
+    packed_in_base64,
+    packed_runs,
+    with_content_changed,
+    with_texts_of_pickle,
+)
 from timetracer_otel.redact.secret_forms import IN_RUN, SHORTEST_RUN
 from timetracer_otel.redact.splice import Edit, apply_edits
 from timetracer_otel.redact.value_forms import is_distinctive
@@ -147,7 +157,8 @@ class Occurrences:
         Args:
             data: The bytes.
             long: The parts of them with many letters and digits in a row (see `well_known_secrets`). Most secrets
-                have such a part themselves, and are looked for in these alone.
+                have such a part themselves, and are looked for in these alone. Packed files in base64 are not looked
+                into then.
         """
         text = data.decode("latin-1") if long is None else None
         in_long = b" ".join(long).decode("latin-1") if long is not None else ""
@@ -159,7 +170,9 @@ class Occurrences:
                     return True
         if self._grams and any(True for _ in self._by_grams(data)):
             return True
-        return _may_be_cut(data) and any(True for _ in self._cut_off(data))
+        if _may_be_cut(data) and any(True for _ in self._cut_off(data)):
+            return True
+        return long is None and may_have_packed_base64(data.decode("latin-1")) and self._may_be_in_packed(data)
 
     def edits(self, data: bytes, used: set[str] | None = None) -> list[Edit]:
         """The places of secrets in these bytes, in order, each with what belongs there.
@@ -183,6 +196,8 @@ class Occurrences:
                     found.append((edit, needle.text))
         if _may_be_cut(data):
             found += self._cut_off(data)
+        if may_have_packed_base64(data.decode("latin-1")):
+            found += self._in_packed(data, used)
         if not found:
             return []
         found.sort(key=lambda one: (one[0].start, one[0].start - one[0].stop))
@@ -192,7 +207,7 @@ class Occurrences:
             if edit.start >= end:
                 edits.append(edit)
                 end = edit.stop
-                if used is not None:
+                if used is not None and text:
                     used.add(self._names[text])
         return edits
 
@@ -203,6 +218,24 @@ class Occurrences:
                 for needle in grams.get(data[at : at + _GRAM], ()):
                     if data.startswith(needle.text, at):
                         yield at, needle
+
+    def _may_be_in_packed(self, data: bytes) -> bool:
+        for start, stop in packed_runs(data):
+            file = packed_in_base64(data[start:stop])
+            with suppress(OpaqueError):
+                if file is not None and self.may_be_in(inflated(file) or b""):
+                    return True
+        return False
+
+    def _in_packed(self, data: bytes, used: set[str] | None) -> Iterator[tuple[Edit, bytes]]:
+        """The packed files in base64 that hold secrets."""
+        for start, stop in packed_runs(data):
+            text = data[start:stop]
+            file = packed_in_base64(text)
+            if file is not None:
+                made = self._raw_leaf(file, used)
+                if made != file:
+                    yield Edit(start, stop, base64_like(text, made)), b""
 
     def _cut_off(self, data: bytes) -> Iterator[tuple[Edit, bytes]]:
         """The secrets of which an error shows the beginning or the end, each with the text that it is a part of."""

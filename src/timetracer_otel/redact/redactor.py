@@ -12,6 +12,7 @@ import json
 import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -34,7 +35,11 @@ from timetracer_otel.redact.judgement import Judgement, Masks, is_escaped
 from timetracer_otel.redact.msgpacked import MSGPACK, is_msgpack, msgpack_edits
 from timetracer_otel.redact.nested import (
     PICKLE,
+    base64_like,
+    inflated,
     json_in_base64,
+    may_have_packed_base64,
+    packed_in_base64,
     with_content_changed,
     with_texts_of_pickle,
 )
@@ -168,6 +173,9 @@ class Redactor:
     """Called with a body. Whether somebody else will `note` it."""
     found_open: Callable[[Any, list[str], list[bytes]], object] = staticmethod(_nothing)
     """Called with a value that has no secret by its name, and with the texts and bytes in it."""
+
+    holds_packed: Callable[[], object] = staticmethod(_nothing)
+    """Called where a packed file stands in base64 in JSON: a search through that text does not see what is in it."""
 
     def __init__(
         self, mode: str = "default", extra: Sequence[str] = (), rules: Sequence[Any] = (), *, first: bool = False
@@ -313,7 +321,8 @@ class Redactor:
             or ("W" in text and '"W' in text)
         )
         packed = may_be_packed and _BASE64_OF_JSON.search(data) is not None
-        if not quoted and not packed:
+        files = may_have_packed_base64(text)
+        if not quoted and not packed and not files:
             return edits
         for start, stop, name in json_values(data):
             inner = data[start:stop]
@@ -324,6 +333,11 @@ class Redactor:
                 if made_document != document[0]:
                     made_text = base64.b64encode(made_document, document[1])
                     edits.append(Edit(start, stop, b'"' + made_text + b'"'))
+                continue
+            if files and (file := packed_in_base64(inner[1:-1])) is not None:
+                made_file = self._file_in_base64(file)
+                if made_file != file:
+                    edits.append(Edit(start, stop, b'"' + base64_like(inner, made_file) + b'"'))
                 continue
             if not quoted or not _gives_quoted(inner) or not may_hold_assignment(inner):
                 continue
@@ -337,6 +351,14 @@ class Redactor:
             if made != plain:
                 edits.append(Edit(start, stop, json.dumps(made, ensure_ascii=inner.isascii()).encode()))
         return apart(edits)
+
+    def _file_in_base64(self, file: bytes) -> bytes:
+        """A packed file that stands in base64, with its secrets replaced."""
+        self.holds_packed()
+        if self.renames:
+            with suppress(OpaqueError):
+                self.note(inflated(file) or b"")
+        return with_content_changed(file, self._document) or file
 
     def _is_secret_anywhere(self, name: str) -> bool:
         """Whether a name is that of a secret field, header or parameter."""

@@ -68,10 +68,12 @@ class _Making:
     earlier.
     """
 
-    __slots__ = ("bodies", "found", "is_on", "names")
+    __slots__ = ("bodies", "found", "is_on", "is_packed", "names")
 
     def __init__(self) -> None:
         self.is_on = False
+        self.is_packed = False
+        """Whether a packed file stands in a text, which a search through that text does not look into."""
         self.names: dict[str, None] = {}
         """The pseudonyms that were put somewhere, in their order."""
         self.found: list[Any] = []
@@ -97,6 +99,10 @@ class _Notes(threading.local):
         making = self.making
         if making.is_on:
             making.found += (value, texts, raw)
+
+    def holds_packed(self) -> None:
+        """Note that a packed file stands in a text."""
+        self.making.is_packed = True
 
     def takes(self, body: bytes) -> bool:
         """Note a body, if it is to be searched together with the rest of its event."""
@@ -128,6 +134,7 @@ class SecretBook:
         self.redactor.used = notes.used
         self.redactor.found_open = notes.found_open
         self.redactor.notes_later = notes.takes
+        self.redactor.holds_packed = notes.holds_packed
         self.redactor.in_urls = self.occurrences.add_in_urls
         self.signer = Signer(self.redactor, behind=signer)
         self._written: set[str] = set()
@@ -157,7 +164,7 @@ class SecretBook:
     def begin(self) -> None:
         """Forget what this thread has noted: it makes another event."""
         making = self._notes.making
-        making.is_on = True
+        making.is_on, making.is_packed = True, False
         if making.names:
             making.names.clear()
         if making.found:
@@ -215,7 +222,7 @@ class SecretBook:
                 gathered.add(event, making.found, making.bodies)
             else:
                 gathered.add(event)
-            if kept:
+            if kept and not making.is_packed:
                 self._searched_events.append(event)
             self._has_gathered(gathered)
 
