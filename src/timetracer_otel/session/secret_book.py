@@ -384,14 +384,21 @@ class SecretBook:
             return None
         return self.occurrences.value(found, used) if self.occurrences.may_be_in(_text_in(found)) else found
 
-    def request(self, request: RequestSnapshot) -> RequestSnapshot:
-        """The root request, with pseudonyms in place of the secrets that are known by now."""
+    def exchanged(
+        self, request: RequestSnapshot, response: ResponseSnapshot
+    ) -> tuple[RequestSnapshot, ResponseSnapshot]:
+        """The root request and its response, with pseudonyms in place of the secrets that are known by now."""
         self.settle()
         if not self.occurrences:
-            return request
-        parts = request.path, request.route_template, request.query, request.user_agent, request.target
-        if request.body is None and self._are_without(*parts, request.headers, *request.headers, *request.query):
-            return request
+            return request, response
+        if request.body is None and response.body is None:
+            parts = request.path, request.route_template, request.query, request.user_agent, request.target
+            lines = request.headers, response.headers
+            if self._are_without(parts, lines, list(request.query), *map(list, lines)):
+                return request, response
+        return self._request(request), self._response(response)
+
+    def _request(self, request: RequestSnapshot) -> RequestSnapshot:
         value = self.occurrences.value
         headers, body, _ = self._part(request.headers, request.body)
         return replace(
@@ -405,11 +412,7 @@ class SecretBook:
             target=value(request.target),
         )
 
-    def response(self, response: ResponseSnapshot) -> ResponseSnapshot:
-        """The root response, treated as `request` treats the request."""
-        self.settle()
-        if not self.occurrences or (response.body is None and self._are_without(response.headers, *response.headers)):
-            return response
+    def _response(self, response: ResponseSnapshot) -> ResponseSnapshot:
         headers, body, _ = self._part(response.headers, response.body)
         return replace(response, headers=headers, body=body)
 
