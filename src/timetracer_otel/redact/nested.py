@@ -131,11 +131,12 @@ def packed_in_base64(text: bytes) -> bytes | None:
         return None
     try:
         data = base64.b64decode(text, b"-_" if b"-" in text or b"_" in text else None, validate=True)
+    except (ValueError, binascii.Error):
+        return None
+    try:
         return data if unpacked(data).layers else None
     except OpaqueError:
         return data
-    except (ValueError, binascii.Error):
-        return None
 
 
 def base64_like(text: bytes, data: bytes) -> bytes:

@@ -50,6 +50,8 @@ _SHORTEST_PART: Final = 8
 """The least characters of a secret that is cut off. Fewer of them protect nothing."""
 _LONGEST_CUT: Final = 256 * 1024
 """Bytes of a text that is searched for secrets that are cut off. Errors are shorter."""
+_MOST_SHOWN: Final = 4096
+"""The most bytes of a secret that are looked for beside a cut. Errors show fewer."""
 _CUT: Final = re.compile(rb"\.\.\.|\xe2\x80\xa6|' (?:at line|for key) ")
 """Where an error cuts off what it quotes: asyncpg after 40 characters, SQLAlchemy and Pydantic in the middle,
 PostgreSQL at both sides, MySQL without a mark of its own."""
@@ -242,15 +244,19 @@ class Occurrences:
         if len(data) > _LONGEST_CUT:
             return
         marks = [mark.span() for mark in _CUT.finditer(data)]
+        near = data
+        if 2 * _MOST_SHOWN * len(marks) < len(data):
+            near = b"\0".join([data[max(0, start - _MOST_SHOWN) : stop + _MOST_SHOWN] for start, stop in marks])
         # Other threads may add secrets meanwhile.
         for needle in list(self._needles.values()):
             text = needle.text
-            if len(text) > _SHORTEST_PART and text[:_SHORTEST_PART] in data:
-                places = _beginnings(data, [stop for stop, _ in marks], text)
-                for start, stop in places:
+            if len(text) <= _SHORTEST_PART:
+                continue
+            if text[:_SHORTEST_PART] in near:
+                for start, stop in _beginnings(data, [stop for stop, _ in marks], text):
                     if not (needle.whole and start and data[start - 1] in _ALONE and not _is_escape(data, start)):
                         yield from _part_edit(data, start, stop, needle, is_end=False)
-            if len(text) > _SHORTEST_PART and text[-_SHORTEST_PART:] in data:
+            if text[-_SHORTEST_PART:] in near:
                 for start, stop in _ends(data, [start for _, start in marks], text):
                     if not (needle.whole and data[stop : stop + 1].isalnum()):
                         yield from _part_edit(data, start, stop, needle, is_end=True)

@@ -76,6 +76,14 @@ def test_more_secrets_than_a_few_are_found_when_they_are_cut_off() -> None:
     assert places.text(text) == text.replace(SECRET[:18], OTHER[:18])
 
 
+def test_a_cut_in_a_long_text_is_found() -> None:
+    places = known()
+    rest = "nothing at all " * 10_000
+    for text in (f"{rest}'{SECRET[:30]}...{rest}", f"{rest}'{SECRET[:30]}...{rest[:99]}" + "." * 90_000):
+        assert places.may_be_in(text.encode())
+        assert places.text(text) == text.replace(SECRET[:30], OTHER[:30])
+
+
 @examples(60)
 @given(st.sampled_from([SECRET, AWKWARD]), st.integers(0, 60), st.sampled_from(["text", "bytes", "packed", "base64"]))
 def test_no_part_of_a_secret_is_left_before_a_cut(secret: str, length: int, kind: str) -> None:
