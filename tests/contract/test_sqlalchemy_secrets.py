@@ -125,3 +125,31 @@ def test_an_array_of_the_apps_type_stays_a_list(tmp_path: Path, postgres: Postgr
         first, second = run()
     assert {first, second}.isdisjoint(tokens)
     assert first != second
+
+
+LONG = "Zq8vT41xKw0pLm7abcdefgh0123456789QWERTYUIOPlkjhgfds"
+
+
+async def _refused(url: sa.URL) -> str:
+    """The text of the error of a call whose argument is of another type. asyncpg quotes 40 characters of it."""
+    engine = create_async_engine(url)
+    async with engine.connect() as connection:
+        await connection.execute(sa.text("SELECT CAST(:token AS TEXT)"), {"token": LONG})
+        with pytest.raises(sa.exc.DBAPIError) as caught:
+            await connection.execute(sa.text("SELECT CAST(:number AS INTEGER)"), {"number": LONG})
+    await engine.dispose()
+    return str(caught.value.orig)
+
+
+def test_a_secret_that_an_error_cuts_off_is_replaced(tmp_path: Path, postgres: Postgres) -> None:
+    postgres.start()
+    url = postgres.url("asyncpg")
+    with record(tmp_path / "c.msgpack"):
+        live = asyncio.run(_refused(url))
+    postgres.stop()
+    assert LONG[:39] in live
+    assert LONG not in live
+    assert LONG[:10].encode() not in (tmp_path / "c.msgpack").read_bytes()
+    with replay(tmp_path / "c.msgpack"):
+        shown = asyncio.run(_refused(url))
+    assert len(shown) == len(live)

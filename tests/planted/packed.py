@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any, Final
 
+import lz4.frame
 import msgpack  # type: ignore[import-untyped,unused-ignore]
 import zstandard
 
@@ -34,6 +35,8 @@ PACKED: Final[dict[str, Callable[[Any], bytes]]] = {
     "json in xz": lambda value: lzma.compress(_json(value)),
     "pickle in lzma": lambda value: lzma.compress(pickle.dumps(value), lzma.FORMAT_ALONE),
     "msgpack in bzip2": lambda value: bz2.compress(msgpack.packb([1, value])),
+    "json in lz4": lambda value: bytes(lz4.frame.compress(_json(value))),
+    "zlib in base64": lambda value: _json({"body": base64.b64encode(zlib.compress(_json(value))).decode()}),
     "zstd in gzip": lambda value: gzip.compress(zstandard.ZstdCompressor().compress(_json(value)), mtime=0),
     "json in a pickle": lambda value: pickle.dumps([_json(value).decode(), 1]),
     "json in base64": lambda value: _json({"body": base64.b64encode(_json(value)).decode()}),

@@ -6,11 +6,13 @@ by its text which it is, and every byte that was written is searched for all of 
 
 from __future__ import annotations
 
+import base64
 import bz2
 import contextlib
 import io
 import json
 import lzma
+import re
 import shutil
 import socket
 import zlib
@@ -18,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import lz4.frame
 import pytest
 import zstandard
 
@@ -140,9 +143,12 @@ def unpacked(data: bytes) -> Iterator[bytes]:
     for mark, begin in _PACKED.items():
         at = data.find(mark)
         while at >= 0:
-            with contextlib.suppress(zlib.error, lzma.LZMAError, OSError, zstandard.ZstdError):
+            with contextlib.suppress(zlib.error, lzma.LZMAError, OSError, RuntimeError, zstandard.ZstdError):
                 yield from unpacked(begin().decompress(data[at:]))
             at = data.find(mark, at + 1)
+    for found in _IN_BASE64.finditer(data):
+        with contextlib.suppress(ValueError):
+            yield from unpacked(base64.b64decode(found[0], validate=True))
 
 
 _PACKED: Final[dict[bytes, Callable[[], Any]]] = {
@@ -152,7 +158,10 @@ _PACKED: Final[dict[bytes, Callable[[], Any]]] = {
     b"]\0\0": lzma.LZMADecompressor,
     b"BZh": bz2.BZ2Decompressor,
     b"(\xb5/\xfd": lambda: zstandard.ZstdDecompressor().decompressobj(),
+    b'\x04"M\x18': lz4.frame.LZ4FrameDecompressor,
 }
+_IN_BASE64: Final = re.compile(rb"eJ[w-z][A-Za-z0-9+/]{16,}={0,2}")
+"""zlib."""
 
 
 def found_in(data: bytes, planted: dict[int, Planted], where: str) -> list[str]:

@@ -86,10 +86,11 @@ def _applied(before: Cassette, cassette: Cassette, config: TraceConfig, avoided:
     request, response = maker.request(cassette.request), maker.response(cassette.response)
     events = [maker.anew(event) for event in cassette.events]
     maker.clean(events)
+    request, response = book.exchanged(request, response)
     after = replace(
         cassette,
-        request=book.request(request),
-        response=book.response(response),
+        request=request,
+        response=response,
         events=events,
         error_info=book.error(cassette.error_info),
         policies=_policies(cassette.policies, maker),

@@ -19,6 +19,8 @@ from itertools import pairwise
 from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
+from timetracer_otel.redact.content_encoding import OpaqueError, encode_body, unpacked
+
 __all__ = [
     "KINDS",
     "RANDOM",
@@ -89,6 +91,8 @@ class Nested(NamedTuple):
     pieces: tuple[Piece, ...]
     safe: bool
     """Whether the alphabet is that for URLs."""
+    packing: str = ""
+    """How the text is packed before, as the name of an encoding. Celery compresses messages so."""
 
 
 Piece: TypeAlias = "str | Value | Nested"
@@ -138,6 +142,11 @@ _WHOLE = rf"""
 _AFTER_ESCAPE = r"(?<=%[0-9A-Fa-f][0-9A-Fa-f])(?<!%2[BbFf])|(?<=\\u[0-9A-Fa-f]{4})|(?<=\\[nrtbf\"])"
 _TOKEN: Final = rf"""
     {_WHOLE}
+    | (?P<packed>
+        (?:(?<![0-9A-Za-z+/_-])|{_AFTER_ESCAPE})
+        (?:eJ[w-z]|eA[E-H]|eF[4-7]|eN[o-r]|H4sI|Qlpo|/Td6WFoA|XQAA|KLUv/|BCJNG)
+        [0-9A-Za-z+/]{{16,}}={{0,2}}(?![0-9A-Za-z+/=_-])
+    )
     | (?P<padded>
         # A text that goes on for long is gone through once, from where it begins.
         (?:(?<![0-9A-Za-z])|{_AFTER_ESCAPE})
@@ -261,6 +270,9 @@ def nested_at(nested: Nested, text: str, position: int) -> tuple[str, int] | Non
     match = (_SAFE_RUN if nested.safe else _STANDARD_RUN).match(text, position)
     if match is None:
         return None
+    if nested.packing:
+        opened = _opened(match.group())
+        return (opened[0], match.end()) if opened is not None and opened[1] == nested.packing else None
     plain = _decoded(_unescaped(match.group()), nested.safe)
     return None if plain is None else (plain, match.end())
 
@@ -306,7 +318,13 @@ def _read(raw: str, group: str, literals: Literals | None, depth: int) -> list[P
         return None if uuid is None else [uuid]
     if group == "run":
         return _run(raw, literals, depth) if len(raw) >= 10 else None
-    if group == "padded":
+    if group == "packed":
+        packed = _packed(raw, literals, depth)
+        if packed is not None:
+            return [packed]
+        if not raw.endswith("="):
+            return _runs(raw, literals, depth)
+    if group in ("padded", "packed"):
         nested = _nested(raw, literals, depth, safe=False)
         if nested is not None:
             return [nested]
@@ -388,6 +406,17 @@ def _run(raw: str, literals: Literals | None, depth: int) -> list[Piece] | None:
         return None
     made.append(raw[position:])
     return made
+
+
+def _runs(raw: str, literals: Literals | None, depth: int) -> list[Piece] | None:
+    """What begins like a packed file in base64, and is none: several runs, as in a path."""
+    made: list[Piece] = []
+    for part in _MARKS.split(raw):
+        made += (_run(part, literals, depth) if len(part) >= 10 else None) or [part]
+    return made if any(type(piece) is not str for piece in made) else None
+
+
+_MARKS = re.compile("([+/])")
 
 
 def _identifier(text: str) -> Value | None:
@@ -531,6 +560,22 @@ def _nested(raw: str, literals: Literals | None, depth: int, *, safe: bool) -> N
     return nested if _encoded(text, nested) == raw else None
 
 
+def _packed(raw: str, literals: Literals | None, depth: int) -> Nested | None:
+    opened = _opened(raw) if depth < _DEEPEST else None
+    return None if opened is None else Nested(raw, pieces_of(opened[0], literals, depth + 1), False, opened[1])
+
+
+def _opened(raw: str) -> tuple[str, str] | None:
+    """The text of a packed file in base64, and how it is packed; None for another text."""
+    try:
+        found = unpacked(base64.b64decode(raw, validate=True))
+        if not found.layers or found.is_damaged:
+            return None
+        return found.content.decode("utf-8"), found.encoding
+    except (binascii.Error, ValueError, OpaqueError):
+        return None
+
+
 def _decoded(text: str, safe: bool) -> str | None:
     try:
         data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_" if safe else None, validate=True)
@@ -540,7 +585,8 @@ def _decoded(text: str, safe: bool) -> str | None:
 
 
 def _encoded(text: str, nested: Nested) -> str:
-    data = base64.b64encode(text.encode(), altchars=b"-_" if nested.safe else None).decode()
+    packed = encode_body(text.encode(), nested.packing) if nested.packing else text.encode()
+    data = base64.b64encode(packed, altchars=b"-_" if nested.safe else None).decode()
     return data.rstrip("=") if nested.safe else _escaped_like(data, nested.raw)
 
 

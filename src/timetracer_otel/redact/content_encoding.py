@@ -322,8 +322,8 @@ def _zstd(data: bytes) -> bytes:
 
 
 def _unpack(begin: Callable[[], Any]) -> Callable[[bytes], Iterator[bytes]]:
-    """A decoder of files that the standard library unpacks. Several streams may follow one another. It ignores what
-    else stands behind one.
+    """A decoder of files that the standard library or lz4 unpacks. Several streams may follow one another. It ignores
+    what else stands behind one.
     """
 
     def begin_feed() -> _Feed:
@@ -345,15 +345,20 @@ def _unpack(begin: Callable[[], Any]) -> Callable[[bytes], Iterator[bytes]]:
                     if not ended:
                         raise
                     return
-                except OSError:
+                except (OSError, RuntimeError):
                     if not ended:
                         raise
                     return
-                piece = engine.unused_data if engine.eof else b""
+                piece = (engine.unused_data or b"") if engine.eof else b""
 
         return feed
 
     return lambda data: _piecewise(data, begin_feed)
+
+
+def _lz4() -> Any:
+    # `lz4.block` gives bare blocks, which have no mark of their own.
+    return importlib.import_module("lz4.frame")
 
 
 _XZ_BYTES: Final = 96 << 20
@@ -370,6 +375,7 @@ _DECODERS: dict[str, Callable[[bytes], Iterator[bytes]]] = {
     "xz": _unpack(lambda: lzma.LZMADecompressor(memlimit=_XZ_BYTES)),
     "lzma": _unpack(lambda: lzma.LZMADecompressor(memlimit=_XZ_BYTES)),
     "bzip2": _unpack(bz2.BZ2Decompressor),
+    "lz4": _unpack(lambda: _lz4().LZ4FrameDecompressor()),
     **dict.fromkeys(("zlib 1", "zlib 5", "zlib 6", "zlib 9"), _inflate_either),
 }
 _ENCODERS: dict[str, Callable[[bytes], bytes]] = {
@@ -382,6 +388,7 @@ _ENCODERS: dict[str, Callable[[bytes], bytes]] = {
     "xz": lzma.compress,
     "lzma": lambda data: lzma.compress(data, lzma.FORMAT_ALONE),
     "bzip2": bz2.compress,
+    "lz4": lambda data: bytes(_lz4().compress(data)),
     **{f"zlib {level}": partial(zlib.compress, level=level) for level in (1, 5, 6, 9)},
 }
 _GZIP: Final = b"\x1f\x8b"
@@ -397,6 +404,7 @@ _PACKINGS: Final = {
     b"\xfd7zXZ\0": "xz",
     b"]\0\0": "lzma",  # The format before xz, as all its presets write it.
     b"BZh": "bzip2",
+    b'\x04"M\x18': "lz4",  # The frame format, which `lz4.frame` and the command write.
 }
 PACKED: Final = tuple(_PACKINGS)
 """What a packed file begins with."""

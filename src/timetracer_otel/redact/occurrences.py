@@ -11,14 +11,24 @@ import html
 import json
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, quote_plus
 
-from timetracer_otel.redact.content_encoding import PACKED
+from timetracer_otel.redact.content_encoding import PACKED, OpaqueError
 from timetracer_otel.redact.errors import as_bytes, with_leaves
 from timetracer_otel.redact.msgpacked import MSGPACK, msgpack_edits
-from timetracer_otel.redact.nested import PICKLE, with_content_changed, with_texts_of_pickle
+from timetracer_otel.redact.nested import (
+    PICKLE,
+    base64_like,
+    inflated,
+    may_have_packed_base64,
+    packed_in_base64,
+    packed_runs,
+    with_content_changed,
+    with_texts_of_pickle,
+)
 from timetracer_otel.redact.secret_forms import IN_RUN, SHORTEST_RUN
 from timetracer_otel.redact.splice import Edit, apply_edits
 from timetracer_otel.redact.value_forms import is_distinctive
@@ -36,6 +46,16 @@ _BASE64_RUN: Final = re.compile(rb"[A-Za-z0-9+/]*={0,2}")
 _URL_BASE64_RUN: Final = re.compile(rb"[A-Za-z0-9_-]*={0,2}")
 _ALONE: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _SHORTEST_CORE: Final = 7
+_SHORTEST_PART: Final = 8
+"""The least characters of a secret that is cut off. Fewer of them protect nothing."""
+_LONGEST_CUT: Final = 256 * 1024
+"""Bytes of a text that is searched for secrets that are cut off. Errors are shorter."""
+_MOST_SHOWN: Final = 4096
+"""The most bytes of a secret that are looked for beside a cut. Errors show fewer."""
+_CUT: Final = re.compile(rb"\.\.\.|\xe2\x80\xa6|' (?:at line|for key) ")
+"""Where an error cuts off what it quotes: asyncpg after 40 characters, SQLAlchemy and Pydantic in the middle,
+PostgreSQL at both sides, MySQL without a mark of its own."""
+_HALF_ESCAPE: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\(?:u[0-9a-fA-F]{0,3}|x[0-9a-fA-F]?)?\Z")
 
 
 class _Needle(NamedTuple):
@@ -109,10 +129,11 @@ class Occurrences:
         # Other threads may search at this moment: what they go through is only ever made longer, or replaced.
         if needle.text in self._needles:
             return
+        text = needle.text
         self.version += 1
-        self._names[needle.text] = pseudonym
-        self._needles[needle.text] = needle
-        if len(self._needles) <= _FEW or not _RUN.fullmatch(needle.text[:_GRAM]):
+        self._names[text] = pseudonym
+        self._needles[text] = needle
+        if len(self._needles) <= _FEW or not _RUN.fullmatch(text[:_GRAM]):
             self._one_by_one.append(needle)
             self._marks.append(_mark(needle))
         elif self._grams:
@@ -138,14 +159,22 @@ class Occurrences:
         Args:
             data: The bytes.
             long: The parts of them with many letters and digits in a row (see `well_known_secrets`). Most secrets
-                have such a part themselves, and are looked for in these alone.
+                have such a part themselves, and are looked for in these alone. Packed files in base64 are not looked
+                into then.
         """
-        text = data.decode("latin-1")
-        in_long = b" ".join(long).decode("latin-1") if long is not None else text
+        text = data.decode("latin-1") if long is None else None
+        in_long = b" ".join(long).decode("latin-1") if long is not None else ""
         for mark, core in self._marks:
-            if (long is None or core in in_long) and mark in text:
-                return True
-        return bool(self._grams) and any(True for _ in self._by_grams(data))
+            if long is None or core in in_long:
+                if text is None:
+                    text = data.decode("latin-1")
+                if mark in text:
+                    return True
+        if self._grams and any(True for _ in self._by_grams(data)):
+            return True
+        if _may_be_cut(data) and any(True for _ in self._cut_off(data)):
+            return True
+        return long is None and may_have_packed_base64(data.decode("latin-1")) and self._may_be_in_packed(data)
 
     def edits(self, data: bytes, used: set[str] | None = None) -> list[Edit]:
         """The places of secrets in these bytes, in order, each with what belongs there.
@@ -167,6 +196,10 @@ class Occurrences:
                 edit = _edit(data, at, needle)
                 if edit is not None:
                     found.append((edit, needle.text))
+        if _may_be_cut(data):
+            found += self._cut_off(data)
+        if may_have_packed_base64(data.decode("latin-1")):
+            found += self._in_packed(data, used)
         if not found:
             return []
         found.sort(key=lambda one: (one[0].start, one[0].start - one[0].stop))
@@ -176,7 +209,7 @@ class Occurrences:
             if edit.start >= end:
                 edits.append(edit)
                 end = edit.stop
-                if used is not None:
+                if used is not None and text:
                     used.add(self._names[text])
         return edits
 
@@ -187,6 +220,46 @@ class Occurrences:
                 for needle in grams.get(data[at : at + _GRAM], ()):
                     if data.startswith(needle.text, at):
                         yield at, needle
+
+    def _may_be_in_packed(self, data: bytes) -> bool:
+        for start, stop in packed_runs(data):
+            file = packed_in_base64(data[start:stop])
+            with suppress(OpaqueError):
+                if file is not None and self.may_be_in(inflated(file) or b""):
+                    return True
+        return False
+
+    def _in_packed(self, data: bytes, used: set[str] | None) -> Iterator[tuple[Edit, bytes]]:
+        """The packed files in base64 that hold secrets."""
+        for start, stop in packed_runs(data):
+            text = data[start:stop]
+            file = packed_in_base64(text)
+            if file is not None:
+                made = self._raw_leaf(file, used)
+                if made != file:
+                    yield Edit(start, stop, base64_like(text, made)), b""
+
+    def _cut_off(self, data: bytes) -> Iterator[tuple[Edit, bytes]]:
+        """The secrets of which an error shows the beginning or the end, each with the text that it is a part of."""
+        if len(data) > _LONGEST_CUT:
+            return
+        marks = [mark.span() for mark in _CUT.finditer(data)]
+        near = data
+        if 2 * _MOST_SHOWN * len(marks) < len(data):
+            near = b"\0".join([data[max(0, start - _MOST_SHOWN) : stop + _MOST_SHOWN] for start, stop in marks])
+        # Other threads may add secrets meanwhile.
+        for needle in list(self._needles.values()):
+            text = needle.text
+            if len(text) <= _SHORTEST_PART:
+                continue
+            if text[:_SHORTEST_PART] in near:
+                for start, stop in _beginnings(data, [stop for stop, _ in marks], text):
+                    if not (needle.whole and start and data[start - 1] in _ALONE and not _is_escape(data, start)):
+                        yield from _part_edit(data, start, stop, needle, is_end=False)
+            if text[-_SHORTEST_PART:] in near:
+                for start, stop in _ends(data, [start for _, start in marks], text):
+                    if not (needle.whole and data[stop : stop + 1].isalnum()):
+                        yield from _part_edit(data, start, stop, needle, is_end=True)
 
     def _raw_leaf(self, value: bytes, used: set[str] | None) -> bytes:
         """Bytes that may be a document of their own: what is packed, and a pickle or msgpack, which say how long
@@ -270,13 +343,64 @@ def _edit(data: bytes, at: int, needle: _Needle) -> Edit | None:
     return Edit(at, stop, needle.new)
 
 
+def _may_be_cut(data: bytes) -> bool:
+    """Whether something may be cut off there. To look for a single byte takes a tenth of the time."""
+    return (
+        (0x2E in data and b"..." in data)
+        or (0xE2 in data and b"\xe2\x80\xa6" in data)
+        or (0x27 in data and (b"' at line" in data or b"' for key" in data))
+    )
+
+
+def _beginnings(data: bytes, stops: Iterable[int], text: bytes) -> Iterator[tuple[int, int]]:
+    """The places of beginnings of a text that end at these places, or before a space there."""
+    head = text[:_SHORTEST_PART]
+    for mark in stops:
+        for stop in (mark, mark - 1) if data[mark - 1 : mark] == b" " else (mark,):
+            first = max(0, stop - len(text) + 1)
+            start = data.rfind(head, first, stop)
+            while start >= 0 and not text.startswith(data[start:stop]):
+                start = data.rfind(head, first, start + _SHORTEST_PART - 1)
+            if start >= 0:
+                yield start, stop
+                break
+
+
+def _ends(data: bytes, starts: Iterable[int], text: bytes) -> Iterator[tuple[int, int]]:
+    """The places of ends of a text that begin at these places, or behind a space there."""
+    tail = text[-_SHORTEST_PART:]
+    for mark in starts:
+        for start in (mark, mark + 1) if data[mark : mark + 1] == b" " else (mark,):
+            last = start + len(text) - 1
+            at = data.find(tail, start, last)
+            while at >= 0 and not text.endswith(data[start : at + _SHORTEST_PART]):
+                at = data.find(tail, at + 1, last)
+            if at >= 0:
+                yield start, at + _SHORTEST_PART
+                break
+
+
+def _part_edit(data: bytes, start: int, stop: int, needle: _Needle, *, is_end: bool) -> Iterator[tuple[Edit, bytes]]:
+    """The edit that puts as much of the pseudonym there; none where that is the same, as the prefix of a key is."""
+    old, new = data[start:stop], needle.new
+    if needle.skipped >= 0:
+        packed = binascii.b2a_base64(bytes(needle.skipped) + new, newline=False)
+        new = packed[_STARTS[needle.skipped] : (needle.skipped + len(new)) * 8 // 6]
+        new = new if b"+" in needle.text or b"/" in needle.text else new.translate(_TO_URL)
+    made = new[-len(old) :] if is_end else new[: len(old)]
+    if not is_end and not _HALF_ESCAPE.search(old) and (half := _HALF_ESCAPE.search(made)):
+        made = made[: half.start()]
+    if made != old:
+        yield Edit(start, stop, made), needle.text
+
+
 def _is_escape(data: bytes, at: int) -> bool:
     """Whether the letter or digits before a place belong to an escape, of a URL or of JSON."""
     return data[at - 3 : at - 2] == b"%" or data[at - 2 : at - 1] == b"\\"
 
 
 def _base64_edit(data: bytes, at: int, needle: _Needle) -> Edit | None:
-    start = at - (0, 2, 3)[needle.skipped]
+    start = at - _STARTS[needle.skipped]
     if start < 0:
         return None
     for pattern, alphabet in ((_BASE64_RUN, None), (_URL_BASE64_RUN, b"-_")):
@@ -303,25 +427,30 @@ def _base64_edit(data: bytes, at: int, needle: _Needle) -> Edit | None:
     return None
 
 
-def _needles(secret: str, pseudonym: str) -> Iterable[_Needle]:
+def _needles(secret: str, pseudonym: str) -> list[_Needle]:
     """The texts that a secret stands in other places as."""
     whole = len(secret) < _WHOLE_BELOW or secret.isdigit()
-    if _UNRESERVED.fullmatch(secret) and _UNRESERVED.fullmatch(pseudonym):
+    if _is_unreserved(secret) and _is_unreserved(pseudonym):
         # All of them write it as it is.
         encoded = {secret.encode(): pseudonym.encode()}
-        yield _Needle(secret.encode(), pseudonym.encode(), whole)
+        needles = [_Needle(secret.encode(), pseudonym.encode(), whole)]
     else:
         encoded = dict(zip(_in_base64(secret), _in_base64(pseudonym), strict=True))
-        for old, new in zip(_written(secret), _written(pseudonym), strict=True):
-            yield _Needle(old, new, whole)
+        needles = [_Needle(old, new, whole) for old, new in zip(_written(secret), _written(pseudonym), strict=True)]
     for raw, new in encoded.items():
-        for skipped in range(3):
-            packed = base64.b64encode(b"\0" * skipped + raw)
-            core = packed[(0, 2, 3)[skipped] : (skipped + len(raw)) * 8 // 6]
+        for skipped, start in enumerate(_STARTS):
+            # What `base64.b64encode` does, in one step.
+            packed = binascii.b2a_base64(bytes(skipped) + raw, newline=False)
+            core = packed[start : (skipped + len(raw)) * 8 // 6]
             if len(core) >= _SHORTEST_CORE:
-                yield _Needle(core, new, False, skipped, raw)
-                if _PLUS in core or _SLASH in core:
-                    yield _Needle(core.translate(_TO_URL), new, False, skipped, raw)
+                needles.append(_Needle._make((core, new, False, skipped, raw)))
+                if not core.isalnum():
+                    needles.append(_Needle(core.translate(_TO_URL), new, False, skipped, raw))
+    return needles
+
+
+_STARTS: Final = (0, 2, 3)
+"""Where the base64 of a text begins that does not depend on what stands before it: behind no, one, two bytes."""
 
 
 def _in_base64(text: str) -> tuple[bytes, bytes, bytes]:
@@ -335,8 +464,14 @@ def _in_base64(text: str) -> tuple[bytes, bytes, bytes]:
 
 _UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]+")
 """RFC 3986 section 2.3."""
+
+
+def _is_unreserved(text: str) -> bool:
+    # Most tokens are letters and digits, which is told in a fraction of the time.
+    return (text.isascii() and text.isalnum()) or _UNRESERVED.fullmatch(text) is not None
+
+
 _TO_URL: Final = bytes.maketrans(b"+/", b"-_")
-_PLUS, _SLASH = b"+/"
 
 
 def _raw(text: str) -> bytes:

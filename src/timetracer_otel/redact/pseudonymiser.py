@@ -80,6 +80,7 @@ class Pseudonymiser(Redactor):
         self.used: Callable[[str], object] = _nothing
         self.in_urls: Callable[[str, str], object] = _nothing
         self.notes_later: Callable[[bytes], object] = _nothing
+        self.holds_packed: Callable[[], object] = _nothing
         self._remembered: dict[tuple[str, bytes], tuple[bytes, tuple[str, ...]]] = {}
         self._lines: dict[_Lines, tuple[_Lines, list[str]]] = {}
         """By all header lines of a call: what they become, and the pseudonyms in them."""

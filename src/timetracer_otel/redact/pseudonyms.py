@@ -46,6 +46,8 @@ _ALPHABETS: Final = {
 }
 _HEX: Final = re.compile(r"(?=[\da-f]{8,}\Z)(?=.*\d)(?=.*[a-f]).*|(?=[\dA-F]{8,}\Z)(?=.*\d)(?=.*[A-F]).*")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]{14,}={0,2}|[A-Za-z0-9_-]{14,}={0,2}")
+_CONTROL: Final = re.compile(rb"[\0-\x1f\x7f]")
+"""What no text has that can be printed."""
 _DRAWN: Final = [
     [alphabet[number % len(alphabet)] for number in range(256)]
     for alphabet in (_ALPHABETS.get(char, char) for char in map(chr, range(128)))
@@ -337,6 +339,8 @@ def _base64(secret: str, draw: _Draw) -> str | None:
         return None
     url = "-" in secret or "_" in secret
     padded = len(secret) % 4 == 0
+    if secret.isalnum() and _CONTROL.search(binascii.a2b_base64(secret + "=" * (-len(secret) % 4))):
+        return None  # It holds no text, and is as likely a text without any encoding.
     try:
         content = _decoded(secret, url=url)
         if _encoded(content, url=url, padded=padded) != secret:

@@ -12,6 +12,7 @@ import json
 import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -34,7 +35,11 @@ from timetracer_otel.redact.judgement import Judgement, Masks, is_escaped
 from timetracer_otel.redact.msgpacked import MSGPACK, is_msgpack, msgpack_edits
 from timetracer_otel.redact.nested import (
     PICKLE,
+    base64_like,
+    inflated,
     json_in_base64,
+    may_have_packed_base64,
+    packed_in_base64,
     with_content_changed,
     with_texts_of_pickle,
 )
@@ -105,6 +110,8 @@ _TEXTS = frozenset(
         b"x-sh",
     )
 )
+_OF_ECHOES = ("loc",)
+"""The key beside which a validator repeats an input."""
 _MOST_NAMES = 1024
 _BRACKETS: frozenset[str | bytes] = frozenset({"{", "[", b"{", b"["})
 _COOKIE_ATTRIBUTES = frozenset(
@@ -167,6 +174,9 @@ class Redactor:
     found_open: Callable[[Any, list[str], list[bytes]], object] = staticmethod(_nothing)
     """Called with a value that has no secret by its name, and with the texts and bytes in it."""
 
+    holds_packed: Callable[[], object] = staticmethod(_nothing)
+    """Called where a packed file stands in base64 in JSON: a search through that text does not see what is in it."""
+
     def __init__(
         self, mode: str = "default", extra: Sequence[str] = (), rules: Sequence[Any] = (), *, first: bool = False
     ) -> None:
@@ -179,7 +189,7 @@ class Redactor:
         self._headers = (FIRST_HEADERS if first else SECRET_HEADERS) | more
         self._fields = (FIRST_FIELDS if first else SECRET_FIELDS) | more
         self._query = (FIRST_QUERY if first else SECRET_QUERY) | more
-        self._json_keys = json_keys(self._fields)
+        self._json_keys = json_keys(self._fields, besides=_OF_ECHOES)
         encoded = (name.encode("utf-8", "surrogatepass") for name in self._fields)
         self._names_apart = tuple(name for name in encoded if not may_hold_assignment(name))
         """The names that `may_hold_assignment` does not look for."""
@@ -291,12 +301,14 @@ class Redactor:
         """The values of secret keys, and those in texts that are JSON or code: GraphQL, a message of a queue, what
         Python shows of an object, JSON in base64.
         """
-        edits = list(json_edits(data, self._json_keys, self))
+        edits: list[Edit] = []
+        is_open = not self._json_keys.may_be_in(data)
+        if not is_open:
+            edits += json_edits(data, self._json_keys, self)
         if self._first:
             return edits
         text = data.decode("latin-1")
-        # To look from the end takes half of the time.
-        if text.rfind('"loc"') >= 0 and '"input"' in text:
+        if not is_open and '"loc"' in text and '"input"' in text:
             # A key of a document may stand for any step of a path.
             paths = [path for path in echoes_in_json(data, self._is_secret_anywhere) if "*" not in path]
             edits = apart([*edits, *json_path_edits(data, paths, self)])
@@ -309,7 +321,8 @@ class Redactor:
             or ("W" in text and '"W' in text)
         )
         packed = may_be_packed and _BASE64_OF_JSON.search(data) is not None
-        if not quoted and not packed:
+        files = may_have_packed_base64(text)
+        if not quoted and not packed and not files:
             return edits
         for start, stop, name in json_values(data):
             inner = data[start:stop]
@@ -320,6 +333,11 @@ class Redactor:
                 if made_document != document[0]:
                     made_text = base64.b64encode(made_document, document[1])
                     edits.append(Edit(start, stop, b'"' + made_text + b'"'))
+                continue
+            if files and (file := packed_in_base64(inner[1:-1])) is not None:
+                made_file = self._file_in_base64(file)
+                if made_file != file:
+                    edits.append(Edit(start, stop, b'"' + base64_like(inner, made_file) + b'"'))
                 continue
             if not quoted or not _gives_quoted(inner) or not may_hold_assignment(inner):
                 continue
@@ -333,6 +351,14 @@ class Redactor:
             if made != plain:
                 edits.append(Edit(start, stop, json.dumps(made, ensure_ascii=inner.isascii()).encode()))
         return apart(edits)
+
+    def _file_in_base64(self, file: bytes) -> bytes:
+        """A packed file that stands in base64, with its secrets replaced."""
+        self.holds_packed()
+        if self.renames:
+            with suppress(OpaqueError):
+                self.note(inflated(file) or b"")
+        return with_content_changed(file, self._document) or file
 
     def _is_secret_anywhere(self, name: str) -> bool:
         """Whether a name is that of a secret field, header or parameter."""
@@ -475,6 +501,9 @@ class Redactor:
             # A part of several may be packed: then a search through the whole body does not see what is in it.
             if kind.is_multipart or not self.notes_later(data):
                 self.note(data)
+        if kind.is_json and not self.own.paths:
+            # Most bodies are JSON: they take the shortest way.
+            return self._edits_of_json(data)
         if kind.is_multipart:
             return list(self._edits_of_parts(data, kind.boundary)) if kind.boundary else []
         return self._edits_by_media(data, kind)

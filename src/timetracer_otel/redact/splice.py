@@ -48,6 +48,10 @@ _COLON = re.compile(rb"\s*:")
 _JSON_HARMLESS = frozenset({b"null", b"true", b"false", b""})
 _PART_TYPE = re.compile(rb"^content-type:[ \t]*([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 _PACKED_PART = re.compile(rb"\r\n\r\n(?:" + b"|".join(map(re.escape, PACKED)) + rb")")
+_LOWER = bytes(range(256)).lower()
+_NO_PART_OF_A_KEY = b" \t\n\r\f\v\0"
+_LONGEST_TURNED = 256 * 1024
+"""Bytes. To look through a longer body from behind takes memory, and saves no time that counts."""
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -135,6 +139,20 @@ class JsonKeys(NamedTuple):
     names: frozenset[bytes]
     pattern: re.Pattern[bytes]
     """Finds these keys with their colons, and others that differ from one of them in the first letter."""
+    from_behind: re.Pattern[bytes] | None
+    """Finds these keys, and others that end in similar letters, in JSON text in lower case without spaces, which is
+    turned around. None where a key is not written in ASCII, so that it may be encoded in several ways.
+    """
+
+    def may_be_in(self, data: bytes) -> bool:
+        """Whether one of these keys, or one of those besides, may be in JSON text in any encoding."""
+        # Most quotes of JSON are no end of a key. Only those that are have a colon behind them, so a search that
+        # begins with the colon stops at few of them.
+        return (
+            self.from_behind is None
+            or len(data) > _LONGEST_TURNED
+            or self.from_behind.search(data.translate(_LOWER, _NO_PART_OF_A_KEY)[::-1]) is not None
+        )
 
     def search(self, lowered: bytes, start: int = 0) -> re.Match[bytes] | None:
         """The first of these keys."""
@@ -148,17 +166,37 @@ class JsonKeys(NamedTuple):
         return found[0][1 : found[0].index(b'"', 1)]
 
 
-def json_keys(names: Iterable[str]) -> JsonKeys:
+def json_keys(names: Iterable[str], besides: Iterable[str] = ()) -> JsonKeys:
     """What finds any of these keys with its colon.
 
     Every body of a recording is searched, so speed counts: a tree of alternatives over text in lower case finds the
     same ten times as fast as a flat list of them without regard to case. Half of all quotes stand behind a text. One
     look at what may be the first letter passes over them, where each alternative of the tree would be tried.
+
+    Args:
+        names: The keys.
+        besides: Other keys that `JsonKeys.may_be_in` tells of.
     """
     encoded = frozenset(name.lower().encode() for name in names if name)
-    first = b"[" + b"".join(re.escape(letter) for letter in sorted({name[:1] for name in encoded})) + b"]"
-    rest = _alternatives({name[1:] for name in encoded})
-    return JsonKeys(encoded, re.compile(b'"' + first + rest + rb'"\s*:\s*'))
+    pattern = b'"' + _any_first(encoded) + _alternatives({name[1:] for name in encoded}) + rb'"\s*:\s*'
+    turned = {name[::-1] + b'"' for name in {*encoded, *(name.lower().encode() for name in besides)}}
+    return JsonKeys(
+        encoded,
+        re.compile(pattern),
+        re.compile(b':"' + _classes(turned, 3)) if all(map(bytes.isascii, turned)) else None,
+    )
+
+
+def _any_first(words: Iterable[bytes]) -> bytes:
+    return b"[" + b"".join(re.escape(letter) for letter in sorted({word[:1] for word in words})) + b"]"
+
+
+def _classes(words: Iterable[bytes], number: int) -> bytes:
+    """A pattern of these words, of which so many letters are the letters that any of them has there."""
+    longer = {word for word in words if word}
+    if not number or not all(words) or not longer:
+        return _alternatives(words)
+    return _any_first(longer) + _classes({word[1:] for word in longer}, number - 1)
 
 
 def _alternatives(words: Iterable[bytes]) -> bytes:

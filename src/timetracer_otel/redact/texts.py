@@ -194,6 +194,7 @@ def _may_have_packed(lines: str) -> bool:
     return (
         "\x1f" in lines
         or "\xfd" in lines
+        or ("\x18" in lines and '\n\x04"M\x18' in lines)
         or ("x" in lines and lines.rfind("\nx") >= 0)
         or lines.rfind("\nBZh") >= 0
         or lines.rfind("\n]\0\0") >= 0

@@ -83,6 +83,9 @@ def is_distinctive(value: str) -> bool:
     """
     if len(value) < _SHORTEST:
         return False
+    if value.isascii() and value.isalnum() and not value.isalpha() and not value.isdigit():
+        # It is neither a number nor words, as most tokens.
+        return len(set(value)) > 2
     if _NUMBER.fullmatch(value):
         return sum(map(str.isdigit, value)) >= _SHORTEST_NUMBER and _PLAIN.fullmatch(value) is not None
     if _WORDS.fullmatch(value):

@@ -220,18 +220,9 @@ class EventMaker:
             form_of(call.lib).redact_result(result, call.args, redactor)
         self._finish_result(event, failed, redactor)
         if book is not None:
-            self._search(book, event, kept=pending.ended_s is not None)
+            # The event of a call under way is made anew each time.
+            book.note_forms(event, kept=pending.ended_s is not None)
         return event
-
-    def _search(self, book: SecretBook, event: DependencyEvent, *, kept: bool) -> None:
-        """Find what is secret by its form, and remember whether there are occurrences of known secrets to replace.
-
-        Args:
-            book: The secrets.
-            event: That was just made.
-            kept: Whether the session keeps it. The event of a call under way is made anew each time.
-        """
-        book.note_forms(event, kept=kept)
 
     def within(self, event: DependencyEvent, spans: Sequence[SpanFacts]) -> None:
         """Note the spans of other instrumentations that are part of a call, redacted."""
@@ -311,7 +302,7 @@ class EventMaker:
                 copy.not_replayable = copy.not_replayable or "its body cannot be looked into"
         if book is not None:
             copy.pseudonyms = book.noted()
-            self._search(book, copy, kept=True)
+            book.note_forms(copy, kept=True)
         return copy
 
     def anew(self, event: DependencyEvent) -> DependencyEvent:

@@ -8,15 +8,12 @@ their texts in common, such as the names of clients, statements and URLs: each o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from timetracer_otel.redact.texts import APART, collect, joined
 from timetracer_otel.types import DependencyEvent, HeaderMap, SpanFacts
 
-__all__ = ["MOST_BYTES", "Found", "GatheredTexts", "text_of_event"]
-
-Found: TypeAlias = tuple[Any, list[str], list[bytes]]
-"""A value, with the texts and the bytes that were found in it."""
+__all__ = ["MOST_BYTES", "GatheredTexts", "text_of_event"]
 
 _FEW: Final = 16
 """More texts of one value are rows, few of which are the same."""
@@ -28,72 +25,81 @@ class GatheredTexts:
     """Texts that are to be searched. Not safe from several threads at once.
 
     Attributes:
+        bodies: The bodies that were taken.
         size: Bytes, roughly. There should not be many more than `MOST_BYTES`.
     """
 
-    __slots__ = ("_bodies", "_lines", "_raw", "_rows", "_texts", "size")
+    __slots__ = ("_lines", "_raw", "_rows", "_texts", "bodies", "size")
 
     def __init__(self) -> None:
-        # Dictionaries, since these keep an order, and the pseudonyms of a recording are listed as they are found.
-        self._texts: dict[str, None] = {}
-        self._lines: dict[tuple[bytes, bytes], None] = {}
+        # What stands in several events is searched once. It is left out at the end, all at once.
+        self._texts: list[str] = []
+        self._lines: list[tuple[bytes, bytes]] = []
         self._rows: list[str] = []
         self._raw: list[bytes] = []
-        self._bodies: list[bytes] = []
+        self.bodies: list[bytes] = []
         self.size = 0
 
-    def add(self, event: DependencyEvent, found: Sequence[Found] = (), bodies: Sequence[bytes] = ()) -> None:
+    def add(self, event: DependencyEvent, found: Sequence[Any] = (), bodies: Sequence[bytes] = ()) -> None:
         """Take all that stands in an event.
 
         Args:
             event: Its bodies are not looked at.
-            found: What was found before in its arguments and its reply.
+            found: What was found before in its arguments and its reply: a value, the texts in it, the bytes in it,
+                then those of the next value.
             bodies: Those of its bodies that are taken as well.
         """
         signature, result, call = event.signature, event.result, event.call
         texts = self._texts
-        for text in event.path:
-            texts[text] = None
+        texts += event.path
         url = signature.url
         if url:
-            texts[url] = None
+            texts.append(url)
             self.size += len(url)
         if signature.query:
             for value in signature.query.values():
                 if type(value) is str:
-                    texts[value] = None
+                    texts.append(value)
                 else:
                     self.add_value(value)
-        headers: dict[str, str]
-        for headers in (result.headers, call.headers) if call is not None else (result.headers,):
+        reply, args, headers = result.reply, None, result.headers
+        if headers:
+            if type(headers) is HeaderMap:
+                self._lines += headers.pairs
+            else:
+                self.add_value(headers)
+        if call is not None:
+            args, headers = call.args, call.headers
             if headers:
                 if type(headers) is HeaderMap:
-                    self._lines.update(dict.fromkeys(headers.pairs))
+                    self._lines += headers.pairs
                 else:
                     self.add_value(headers)
         if result.exception is not None or result.error:
             self.add_value((result.exception, result.error))
-        reply, args = result.reply, call.args if call is not None else None
-        for known, its_texts, its_raw in found:
-            if known is not None and (known is reply or known is args):
-                self._take(its_texts, its_raw)
+        if found:
+            for at in range(0, len(found), 3):
+                known = found[at]
                 if known is reply:
                     reply = None
-                else:
+                elif known is args:
                     args = None
+                else:
+                    continue
+                self._take(found[at + 1], found[at + 2])
         if reply is not None:
             self.add_value(reply)
         if args is not None:
             self.add_value(args)
         if event.not_replayable:
-            texts[event.not_replayable] = None
+            texts.append(event.not_replayable)
         if event.span is not None:
             self._take_span(event.span)
         for span in event.within:
             self._take_span(span)
-        for body in bodies:
-            self._bodies.append(body)
-            self.size += len(body)
+        if bodies:
+            self.bodies += bodies
+            self.size += sum(map(len, bodies))
 
     def add_value(self, value: Any) -> None:
         """Take all that stands in a value."""
@@ -109,8 +115,7 @@ class GatheredTexts:
         if texts:
             self.size += sum(map(len, texts))
             if len(texts) <= _FEW:
-                for text in texts:
-                    self._texts[text] = None
+                self._texts += texts
             else:
                 self._rows += texts
         if raw:
@@ -126,13 +131,14 @@ class GatheredTexts:
         Returns:
             That text, and those of these values that stand in the events.
         """
-        values = [value for _, value in self._lines]
+        # Dictionaries, since these keep an order, and the pseudonyms of a recording are listed as they are found.
+        values = [value for _, value in dict.fromkeys(self._lines)]
         left_out: list[bytes] = []
         if searched:
             left_out = [value for value in values if value in searched]
             values = [value for value in values if value not in searched]
-        data = joined([*self._texts, *self._rows], [*values, *self._raw])
-        return APART.join([data, *self._bodies]) if self._bodies else data, left_out
+        data = joined([*dict.fromkeys(self._texts), *self._rows], [*values, *self._raw])
+        return APART.join([data, *self.bodies]) if self.bodies else data, left_out
 
 
 def text_of_event(event: DependencyEvent) -> bytes:

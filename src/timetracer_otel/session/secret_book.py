@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from timetracer_otel.cassette import Unencodable
 from timetracer_otel.constants import REDACTED, SHORTEST_PSEUDONYM
@@ -37,7 +37,7 @@ from timetracer_otel.redact.redactor import (
 )
 from timetracer_otel.redact.splice import Edit, apart, may_have_packed_part, multipart_parts
 from timetracer_otel.redact.texts import APART, collect, joined
-from timetracer_otel.session.gathered_texts import MOST_BYTES, Found, GatheredTexts, text_of_event
+from timetracer_otel.session.gathered_texts import MOST_BYTES, GatheredTexts, text_of_event
 from timetracer_otel.types import (
     BodySnapshot,
     Call,
@@ -58,50 +58,56 @@ _LONGEST_JOINED = 16 * 1024
 """Bytes of a body that is copied so that it is searched together with the rest of its event."""
 _MOST_TURNS = 4
 
-_Waiting: TypeAlias = tuple[Any, bool, Sequence[Found], Sequence[bytes]]
-"""An event, or another value, whose texts are to be searched; whether to remember that no known secret stands in it;
-and what was found in it before.
-"""
 _MOST_WAITING: Final = 64
-_MOST_PARTS: Final = 50_000
 
 
 class _Making:
-    """What a thread has noted of the event that it makes."""
+    """What a thread has noted of the event that it makes.
 
-    __slots__ = ("bodies", "found", "parts", "used")
+    It is used again for the next event: each object that lives on makes Python look for circles of references
+    earlier.
+    """
+
+    __slots__ = ("bodies", "found", "is_on", "is_packed", "names")
 
     def __init__(self) -> None:
-        self.used: dict[str, None] = {}
-        """Pseudonyms, in their order."""
-        self.found: list[Found] = []
-        self.parts = 1
-        """How many texts and bytes were found."""
+        self.is_on = False
+        self.is_packed = False
+        """Whether a packed file stands in a text, which a search through that text does not look into."""
+        self.names: dict[str, None] = {}
+        """The pseudonyms that were put somewhere, in their order."""
+        self.found: list[Any] = []
+        """Values that have no secret by its name, each followed by the texts and the bytes in it."""
         self.bodies: list[bytes] = []
+        """Bodies that are to be searched together with the rest of the event."""
 
 
 class _Notes(threading.local):
     """What each thread has noted. The redactor knows this, and not the book, which knows the redactor."""
 
-    making: _Making | None = None
+    def __init__(self) -> None:
+        self.making = _Making()
 
     def used(self, pseudonym: str) -> None:
         """Note a pseudonym that was put somewhere."""
         making = self.making
-        if making is not None:
-            making.used[pseudonym] = None
+        if making.is_on:
+            making.names[pseudonym] = None
 
     def found_open(self, value: Any, texts: list[str], raw: list[bytes]) -> None:
         """Note what stands in a value that has no secret by its name."""
         making = self.making
-        if making is not None:
-            making.found.append((value, texts, raw))
-            making.parts += len(texts) + len(raw)
+        if making.is_on:
+            making.found += (value, texts, raw)
+
+    def holds_packed(self) -> None:
+        """Note that a packed file stands in a text."""
+        self.making.is_packed = True
 
     def takes(self, body: bytes) -> bool:
         """Note a body, if it is to be searched together with the rest of its event."""
         making = self.making
-        if making is None or len(body) > _LONGEST_JOINED:
+        if not making.is_on or len(body) > _LONGEST_JOINED:
             return False
         making.bodies.append(body)
         return True
@@ -128,13 +134,19 @@ class SecretBook:
         self.redactor.used = notes.used
         self.redactor.found_open = notes.found_open
         self.redactor.notes_later = notes.takes
+        self.redactor.holds_packed = notes.holds_packed
         self.redactor.in_urls = self.occurrences.add_in_urls
         self.signer = Signer(self.redactor, behind=signer)
         self._written: set[str] = set()
         # A finder of the user's may come back here, as it may make calls itself.
         self._lock = threading.RLock()
-        self._waiting: list[_Waiting] = []
-        self._waiting_parts = 0
+        self._gathered = GatheredTexts()
+        self._later: list[Any] = []
+        """Values whose texts are gathered last, since it is known then what becomes of an event where that fails."""
+        self._number_gathered = 0
+        self._searched_events: list[DependencyEvent] = []
+        """Of those whose texts are gathered: the ones of which it is remembered that no known secret stands in them.
+        """
         self._one_by_one = bool(rules.own.finders)
         """What a user's own expression finds in a text may depend on what stands beside it."""
         self.fault: Exception | None = None
@@ -151,16 +163,21 @@ class SecretBook:
 
     def begin(self) -> None:
         """Forget what this thread has noted: it makes another event."""
-        self._notes.making = _Making()
+        making = self._notes.making
+        making.is_on, making.is_packed = True, False
+        if making.names:
+            making.names.clear()
+        if making.found:
+            making.found.clear()
+        if making.bodies:
+            making.bodies.clear()
 
     def noted(self) -> tuple[str, ...]:
         """The pseudonyms that this thread has used since `begin`."""
-        making = self._notes.making
-        if making is None or not making.used:
+        names = self._notes.making.names
+        if not names:
             return ()
-        if REDACTED not in making.used:
-            return tuple(making.used)
-        return tuple([name for name in making.used if name != REDACTED])
+        return tuple(names) if REDACTED not in names else tuple([name for name in names if name != REDACTED])
 
     def collisions(self, texts: Iterable[bytes]) -> list[str]:
         """The pseudonyms that a recording has among its own values.
@@ -197,59 +214,45 @@ class SecretBook:
             event: That was just made.
             kept: Whether to remember that no known secret stands in it, where that is so.
         """
-        notes = self._notes
-        making, notes.making = notes.making, None
-        if making is None:
-            self._wait((event, kept, (), ()))
-        else:
-            self._wait((event, kept, making.found, making.bodies), making.parts)
-
-    def _wait(self, one: _Waiting, parts: int = 1) -> None:
+        making = self._notes.making
         with self._lock:
-            waiting = self._waiting
-            waiting.append(one)
-            self._waiting_parts += parts
-            if len(waiting) >= _MOST_WAITING or self._waiting_parts >= _MOST_PARTS or self._one_by_one:
-                self._search()
+            gathered = self._gathered
+            if making.is_on:
+                making.is_on = False
+                gathered.add(event, making.found, making.bodies)
+            else:
+                gathered.add(event)
+            if kept and not making.is_packed:
+                self._searched_events.append(event)
+            self._has_gathered(gathered)
+
+    def _has_gathered(self, gathered: GatheredTexts) -> None:
+        self._number_gathered += 1
+        if self._number_gathered >= _MOST_WAITING or gathered.size > MOST_BYTES or self._one_by_one:
+            self._search()
 
     def settle(self) -> None:
-        """Search what is waiting. From here on, the secrets in it are known, in whichever thread it was made."""
+        """Search what is gathered. From here on, the secrets in it are known, in whichever thread it was made."""
         with self._lock:
-            if self._waiting:
+            if self._number_gathered:
                 self._search()
 
     def _search(self) -> None:
-        waiting, self._waiting, self._waiting_parts = self._waiting, [], 0
-        gathered = GatheredTexts()
-        whole: list[DependencyEvent] = []
-        others: list[DependencyEvent] = []
+        """Note what is secret by its form in the gathered texts, and in which events there is no known secret."""
+        gathered, self._gathered = self._gathered, GatheredTexts()
+        events, self._searched_events = self._searched_events, []
+        later, self._later = self._later, []
+        self._number_gathered = 0
         try:
-            for value, kept, found, bodies in waiting:
-                if isinstance(value, DependencyEvent):
-                    gathered.add(value, found, bodies)
-                    if kept:
-                        (whole if _has_only(value, bodies) else others).append(value)
-                else:
-                    gathered.add_value(value)
-                if gathered.size > MOST_BYTES:
-                    self._search_in(gathered, whole, others)
-                    gathered, whole, others = GatheredTexts(), [], []
-            self._search_in(gathered, whole, others)
+            for value in later:
+                gathered.add_value(value)
+            self._search_in(gathered, events)
         except Exception as error:
             if not self._one_by_one:
                 self.fault = error
             raise
 
-    def _search_in(
-        self, gathered: GatheredTexts, whole: list[DependencyEvent], others: list[DependencyEvent]
-    ) -> None:
-        """Note what is secret by its form in texts, and in which events there is no known secret.
-
-        Args:
-            gathered: The texts.
-            whole: Events that have no other texts.
-            others: Events that have bodies besides.
-        """
+    def _search_in(self, gathered: GatheredTexts, events: list[DependencyEvent]) -> None:
         places = self.occurrences
         data, replaced = gathered.joined(self.redactor.searched)
         long: list[bytes] = []
@@ -258,18 +261,21 @@ class SecretBook:
             return
         if self._searched_for != places.version:
             self._without, self._searched_for = {}, places.version
-        if whole and (places.may_be_in(data, long) or (replaced and places.may_be_in(APART.join(replaced)))):
-            others, whole = [*whole, *others], []
-        for event in others:
-            if not self._may_be_in(event):
-                whole.append(event)
-        self._without.update({id(event): event for event in whole})
+        if places.may_be_in(data, long) or (replaced and places.may_be_in(APART.join(replaced))):
+            without = [event for event in events if not self._may_be_in(event)]
+        else:
+            bodies = set(map(id, gathered.bodies))
+            without = [event for event in events if _has_only(event, bodies) or not self._may_be_in(event)]
+        self._without.update(zip(map(id, without), without, strict=True))
 
-    def left_of(self, events: Iterable[DependencyEvent]) -> list[DependencyEvent]:
+    def left_of(self, events: Sequence[DependencyEvent]) -> list[DependencyEvent]:
         """The events in which a known secret may stand."""
         with self._lock:
             known = self._without if self._searched_for == self.occurrences.version else {}
-            return [event for event in events if known.get(id(event)) is not event]
+            # These events are alive, so no other object has the identity of one.
+            if known.keys() >= set(map(id, events)):
+                return []
+            return [event for event in events if id(event) not in known]
 
     def has_changed(self, event: DependencyEvent) -> None:
         """Forget what is known of an event: something was added to it, or it is written."""
@@ -281,7 +287,9 @@ class SecretBook:
 
     def note_later(self, value: Any) -> None:
         """The same for any other value."""
-        self._wait((value, False, (), ()))
+        with self._lock:
+            self._later.append(value)
+            self._has_gathered(self._gathered)
 
     def note(self, value: Any) -> None:
         """The same for any other value, at once."""
@@ -376,14 +384,21 @@ class SecretBook:
             return None
         return self.occurrences.value(found, used) if self.occurrences.may_be_in(_text_in(found)) else found
 
-    def request(self, request: RequestSnapshot) -> RequestSnapshot:
-        """The root request, with pseudonyms in place of the secrets that are known by now."""
+    def exchanged(
+        self, request: RequestSnapshot, response: ResponseSnapshot
+    ) -> tuple[RequestSnapshot, ResponseSnapshot]:
+        """The root request and its response, with pseudonyms in place of the secrets that are known by now."""
         self.settle()
         if not self.occurrences:
-            return request
-        parts = request.path, request.route_template, request.query, request.user_agent, request.target
-        if request.body is None and self._are_without(*parts, request.headers, *request.headers, *request.query):
-            return request
+            return request, response
+        if request.body is None and response.body is None:
+            parts = request.path, request.route_template, request.query, request.user_agent, request.target
+            lines = request.headers, response.headers
+            if self._are_without(parts, lines, list(request.query), *map(list, lines)):
+                return request, response
+        return self._request(request), self._response(response)
+
+    def _request(self, request: RequestSnapshot) -> RequestSnapshot:
         value = self.occurrences.value
         headers, body, _ = self._part(request.headers, request.body)
         return replace(
@@ -397,11 +412,7 @@ class SecretBook:
             target=value(request.target),
         )
 
-    def response(self, response: ResponseSnapshot) -> ResponseSnapshot:
-        """The root response, treated as `request` treats the request."""
-        self.settle()
-        if not self.occurrences or (response.body is None and self._are_without(response.headers, *response.headers)):
-            return response
+    def _response(self, response: ResponseSnapshot) -> ResponseSnapshot:
         headers, body, _ = self._part(response.headers, response.body)
         return replace(response, headers=headers, body=body)
 
@@ -496,15 +507,11 @@ def with_content(body: BodySnapshot, data: bytes, sizes: Sequence[int]) -> BodyS
     )
 
 
-def _has_only(event: DependencyEvent, bodies: Sequence[bytes]) -> bool:
-    """Whether an event has no body but these."""
+def _has_only(event: DependencyEvent, bodies: set[int]) -> bool:
+    """Whether an event has no body but these, which are named by their identities."""
     for part in (event.result, event.call):
-        if part is not None and part.body is not None and part.body.data:
-            for body in bodies:
-                if body is part.body.data:
-                    break
-            else:
-                return False
+        if part is not None and part.body is not None and part.body.data and id(part.body.data) not in bodies:
+            return False
     return True
 
 

@@ -444,7 +444,8 @@ class TraceSession(BaseSession):
         request, response = exchanged
         book, error_info = self._maker.book, self._error_info
         if book is not None:
-            request, response, error_info = book.request(request), book.response(response), book.error(error_info)
+            request, response = book.exchanged(request, response)
+            error_info = book.error(error_info)
         # Where the request's own span was not recorded, the first call with a span names the trace.
         trace_id = self.trace_id or next((f"{call.trace_id:032x}" for call in self._pending if call.trace_id), None)
         return Cassette(

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import lz4.frame
 import msgpack  # type: ignore[import-untyped,unused-ignore]
 import pytest
 import zstandard
@@ -22,6 +23,7 @@ from tests.unit.ended_calls import Ended
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import EventType
 from timetracer_otel.match.signature import Signer
+from timetracer_otel.redact.content_encoding import PACKED
 from timetracer_otel.redact.nested import holds_digest, with_texts_of_pickle
 from timetracer_otel.redact.pseudonymiser import Pseudonymiser
 from timetracer_otel.redact.pseudonyms import Pseudonyms
@@ -40,6 +42,12 @@ def redacted(value: Any) -> Any:
     return Pseudonymiser(RULES, Pseudonyms()).value(value)
 
 
+def in_base64(pack: Callable[[bytes], bytes], secret: str) -> str:
+    """As Celery writes a message that it compresses."""
+    plain = json.dumps([[], {"password": secret, "of": "x" * 40}]).encode()
+    return json.dumps({"body": base64.b64encode(pack(plain)).decode()})
+
+
 NESTED: dict[str, Callable[[str], Any]] = {
     "pickle": lambda s: pickle.dumps({"user": "ada", "password": s, "n": 1}),
     "old pickle": lambda s: pickle.dumps({"user": "ada", "password": s}, protocol=2),
@@ -53,6 +61,14 @@ NESTED: dict[str, Callable[[str], Any]] = {
     "xz": lambda s: lzma.compress(pickle.dumps({"password": s})),
     "lzma": lambda s: lzma.compress(json.dumps({"password": s}).encode(), lzma.FORMAT_ALONE),
     "bzip2": lambda s: bz2.compress(json.dumps({"password": s}).encode()),
+    "lz4": lambda s: lz4.frame.compress(json.dumps({"password": s}).encode()),
+    "zlib in base64": lambda s: in_base64(zlib.compress, s),
+    "gzip in base64": lambda s: in_base64(lambda data: gzip.compress(data, mtime=0), s),
+    "bzip2 in base64": lambda s: in_base64(bz2.compress, s),
+    "xz in base64": lambda s: in_base64(lzma.compress, s),
+    "lzma in base64": lambda s: in_base64(lambda data: lzma.compress(data, lzma.FORMAT_ALONE), s),
+    "zstd in base64": lambda s: in_base64(zstandard.ZstdCompressor().compress, s),
+    "lz4 in base64": lambda s: in_base64(lz4.frame.compress, s),
     "bzip2 in xz": lambda s: lzma.compress(bz2.compress(json.dumps({"password": s}).encode())),
     "two of bzip2": lambda s: bz2.compress(b'{"password":') + bz2.compress(b'"%s"}' % s.encode()),
     "base64 in json": lambda s: json.dumps({"body": base64.b64encode(json.dumps({"token": s}).encode()).decode()}),
@@ -92,9 +108,13 @@ def contents(value: Any) -> bytes:
         data = lzma.decompress(data)
     if data[:3] == b"BZh":
         data = bz2.decompress(data)
+    if data[:4] == b'\x04"M\x18':
+        data = lz4.frame.decompress(data)
     for part in data.split(b'"'):
         if len(part) > 20 and len(part) % 4 == 0 and part.isascii():
-            data += base64.b64decode(part.translate(bytes.maketrans(b"-_", b"+/")))
+            plain = base64.b64decode(part.translate(bytes.maketrans(b"-_", b"+/")))
+            # How long a packed file is depends on what stands in it.
+            data = data.replace(part, contents(plain)) if plain.startswith(PACKED) else data + plain
     return data
 
 
@@ -173,6 +193,8 @@ BOMBS: dict[str, Callable[[str], bytes]] = {
     "xz": lambda s: lzma.compress(too_long(s)),
     "bzip2": lambda s: bz2.compress(too_long(s)),
     "zstd": lambda s: zstandard.ZstdCompressor().compress(too_long(s)),
+    "lz4": lambda s: lz4.frame.compress(too_long(s)),
+    "in base64": lambda s: json.dumps({"body": base64.b64encode(BOMBS["zlib"](s)).decode()}).encode(),
     "within a pickle": lambda s: pickle.dumps({"password": "x", "data": BOMBS["zlib"](s)}),
     "within another": lambda s: zlib.compress(BOMBS["gzip"](s)),
 }
@@ -198,6 +220,7 @@ PACKS: dict[str, Callable[[bytes], bytes]] = {
     "zstd": zstandard.ZstdCompressor().compress,
     "xz": lzma.compress,
     "bzip2": bz2.compress,
+    "lz4": lz4.frame.compress,
 }
 
 

@@ -25,10 +25,10 @@ from timetracer_otel.redact.pseudonymiser import Pseudonymiser
 from timetracer_otel.redact.pseudonyms import Pseudonyms
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.redact.secret_forms import well_known_secrets
-from timetracer_otel.redact.splice import apart
+from timetracer_otel.redact.splice import JsonKeys, apart, json_edits, json_keys
 from timetracer_otel.redact.texts import collect, joined
 from timetracer_otel.session import TraceSession, secret_book
-from timetracer_otel.session.events import EventMaker
+from timetracer_otel.session.secret_book import SecretBook
 from timetracer_otel.types import BodySnapshot, Call, EventResult, HeaderMap
 
 KEY = "AKIAIOSFODNN7EXAMPLE"
@@ -158,6 +158,29 @@ def test_all_that_may_hold_a_secret_is_searched(value: Any) -> None:
     assert [leaf for leaf in leaves(value) if leaf not in data] == []
 
 
+KEYS = ["password", "cvc", "x-api-key", "Ωμέγα", "id_token", "pw1"]
+JSON_PIECES = st.sampled_from(
+    [*KEYS, *map(str.upper, KEYS), '"', '"', '":', '" :', '"\t:\r\n', "\\", '{"', "loc", "x", "[", "é", ", ", "1"]
+)
+ENCODINGS = st.sampled_from(["utf-8", "utf-16", "utf-16-be", "utf-16-le", "utf-32", "utf-32-le", "utf-32-be"])
+
+
+@given(st.lists(JSON_PIECES, max_size=12).map("".join), ENCODINGS, st.sets(st.sampled_from(KEYS), min_size=1))
+@settings(deadline=None, max_examples=500)
+def test_no_secret_key_is_missed_by_looking_from_behind(text: str, encoding: str, names: set[str]) -> None:
+    data = f'{{"a": "{text}'.encode(encoding)
+    keys = json_keys(names, besides=["loc"])
+    assert keys.may_be_in(data) or not list(json_edits(data, keys))
+    assert keys.may_be_in(data) or '"loc":' not in text
+
+
+@pytest.mark.parametrize("name", sorted(Redactor.of("default", ())._fields))
+def test_each_secret_key_is_found_from_behind(name: str) -> None:
+    keys = Redactor.of("default", ())._json_keys
+    assert keys.may_be_in(f'{{"{name.upper()}" : 1}}'.encode())
+    assert not keys.may_be_in(f'["{name}", "{name}s"]'.encode())
+
+
 def test_a_name_that_is_a_text_of_another_class_is_no_reason_to_trust_that_name() -> None:
     class Quoted(str):
         """As SQLAlchemy has it."""
@@ -267,7 +290,9 @@ def test_a_recording_is_the_same_without_the_shortcuts(monkeypatch: pytest.Monke
         quick = recorded(calls).to_cassette()
         patched.setattr(Redactor, "value", lambda self, value: self._redacted(value) if self.active else value)
         patched.setattr(secret_book._Notes, "takes", lambda *_: False)
-        patched.setattr(EventMaker, "_search", lambda self, book, event, kept: book.note_forms(event))
+        note_forms = SecretBook.note_forms
+        patched.setattr(SecretBook, "note_forms", lambda self, event, kept=False: note_forms(self, event))
+        patched.setattr(JsonKeys, "may_be_in", lambda *_: True)
         patched.setattr(statements, "_is_open", lambda *_: False)
         patched.setattr(statements, "_secret_positions", statements._secret_positions.__wrapped__)
         slow = recorded(calls).to_cassette()

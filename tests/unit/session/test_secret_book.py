@@ -363,7 +363,6 @@ def test_a_fault_of_the_recorder_costs_every_event_where_each_is_looked_through(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from timetracer_otel.base import faults
-    from timetracer_otel.session.events import EventMaker
     from timetracer_otel.session.secret_book import SecretBook
 
     def broken(*_: Any) -> None:
@@ -371,7 +370,8 @@ def test_a_fault_of_the_recorder_costs_every_event_where_each_is_looked_through(
 
     monkeypatch.setattr(faults, "contain", lambda *_: None)
     monkeypatch.setattr(SecretBook, "clean", broken)
-    monkeypatch.setattr(EventMaker, "_search", lambda self, book, event, kept: book.note_forms(event))
+    note_forms = SecretBook.note_forms
+    monkeypatch.setattr(SecretBook, "note_forms", lambda self, event, kept=False: note_forms(self, event))
     cassette = recorded(*flow()).to_cassette()
     assert TOKEN.encode() not in cassette_to_bytes(cassette)
     assert all(event.not_replayable for event in cassette.events)
