@@ -10,7 +10,7 @@ import os
 import stat
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from timetracer_otel.cassette.codec import DECODE_ERRORS, describe
 from timetracer_otel.cassette.compression import MAX_STREAM_BYTES, expand
@@ -79,13 +79,20 @@ def cassette_from_bytes(data: bytes, name: str) -> Cassette:
     return _cassette_of(_opened(name, data))
 
 
+_DECODED_AT_ONCE: Final = 1000
+"""So many events are decoded when a cassette is opened for a replay. A replay of few events nearly always needs them
+all, and a call must not wait for its answer to be decoded. With more events, the first call would wait for all."""
+
+
 def _cassette_of(source: Source, *, for_later: bool = False) -> Cassette:
     layout = lay_out(source)
     try:
         header = header_parts(source.object_at(*layout.header))
     except DECODE_ERRORS as fault:
         refuse(source.name, 0, describe(fault))
-    events = events_for_later(source, layout) if for_later and layout.footer is not None else None
+    events = None
+    if for_later and layout.footer is not None and len(layout.events) > _DECODED_AT_ONCE:
+        events = events_for_later(source, layout)
     if events is None:
         events = _decoded(source, layout)
     try:

@@ -35,7 +35,7 @@ def plain_content(data: bytes, content_type: bytes, encoding: bytes) -> bytes:
         boundary = multipart_boundary(content_type)
         if boundary:
             data = data.replace(b"--" + boundary, b"--boundary")
-    return untraced_form(data) if _is_form(content_type) else untraced_bytes(data)
+    return untraced_form(data) if content_type and _is_form(content_type) else untraced_bytes(data)
 
 
 def is_form(headers: HeaderPairs) -> bool:

@@ -29,6 +29,9 @@ _Queues: TypeAlias = "dict[Hashable, list[DependencyEvent]]"
 
 
 _MOST_TAKEN_FIRST: Final = 500
+_identity: Final[Callable[[object], int]] = object.__hash__
+"""As `id`: another number for each object that is alive. `id` asks the audit hooks each time, and the guard of a
+replay has one."""
 
 
 class EventIndex:
@@ -41,8 +44,8 @@ class EventIndex:
         self.repeats = 0
         self._events = list(events)
         key = key if key is not None else _key
-        self._keys = {id(event): key(event) for event in self._events}
-        self._left = {id(event): event for event in self._events}
+        self._keys = {_identity(event): key(event) for event in self._events}
+        self._left = {_identity(event): event for event in self._events}
         """By identity, in the order of the recording: those that no call has taken."""
         self._last: dict[Key, DependencyEvent] = {}
         self._taken_first: list[DependencyEvent] = []
@@ -52,7 +55,7 @@ class EventIndex:
         """Put the events into queues by their keys."""
         self._queues: dict[Key, list[DependencyEvent]] = {}
         for event in self._events:
-            self._queues.setdefault(self._keys[id(event)], []).append(event)
+            self._queues.setdefault(self._keys[_identity(event)], []).append(event)
         self._further: dict[Hashable, _Queues] = {}
         """The further queues, by what they are made by."""
         self._first: dict[Hashable, int] = {}
@@ -66,12 +69,12 @@ class EventIndex:
         The events that calls have taken stay taken, and equal ones are in the order of the recording again.
         """
         with self._lock:
-            keys = {id(event): key(event) for event in self._events}
+            keys = {_identity(event): key(event) for event in self._events}
             if keys == self._keys:
                 return False
             before, self._keys = self._keys, keys
             self._arrange()
-            self._last = {keys[id(event)]: event for old, event in self._last.items() if old == before[id(event)]}
+            self._last = {keys[_identity(event)]: event for old, event in self._last.items() if old == before[_identity(event)]}
             return True
 
     def take(self, key: Key, path: tuple[str, ...] = (), accepts: Accepts | None = None) -> DependencyEvent | None:
@@ -103,7 +106,7 @@ class EventIndex:
             return event
 
     def _take(self, key: Key, event: DependencyEvent) -> None:
-        del self._left[id(event)]
+        del self._left[_identity(event)]
         if len(self._taken_first) < _MOST_TAKEN_FIRST:
             self._taken_first.append(event)
         self._last[key] = event
@@ -134,13 +137,13 @@ class EventIndex:
         """Those events of a queue that no call has taken. Those at its beginning that were are passed over once."""
         left = self._left
         for at in range(self._past_taken(name, queue), len(queue)):
-            if id(queue[at]) in left:
+            if _identity(queue[at]) in left:
                 yield queue[at]
 
     def _past_taken(self, name: Hashable, queue: list[DependencyEvent]) -> int:
         """Where the first event of a queue stands that no call has taken; behind its end where there is none."""
         before = at = self._first.get(name, 0)
-        while at < len(queue) and id(queue[at]) not in self._left:
+        while at < len(queue) and _identity(queue[at]) not in self._left:
             at += 1
         if at != before:
             self._first[name] = at
@@ -157,15 +160,15 @@ class EventIndex:
     def take_event(self, event: DependencyEvent) -> bool:
         """Take this very event; False where another call had it first."""
         with self._lock:
-            if id(event) not in self._left:
+            if _identity(event) not in self._left:
                 return False
-            self._take(self._keys[id(event)], event)
+            self._take(self._keys[_identity(event)], event)
             return True
 
     def _but_for_body(self, key: Key) -> tuple[Hashable, list[DependencyEvent]]:
         """The queue of the events that are equal to ``key`` in all but the body, and its name."""
         name = key._replace(body=None)
-        in_order = self._of("but for the body", self._events, lambda event: self._keys[id(event)]._replace(body=None))
+        in_order = self._of("but for the body", self._events, lambda event: self._keys[_identity(event)]._replace(body=None))
         return ("but for the body", name), in_order.get(name, [])
 
     def first_but_for_body(self, key: Key, path: tuple[str, ...] = ()) -> DependencyEvent | None:
@@ -211,7 +214,7 @@ class EventIndex:
             name, queue = self._but_for_body(key)
             there = self._of(("json", name), queue, _json_of).get(digest)
             event = self._first_of(("json", name, digest), there) if there is not None else None
-            return None if event is None else self._keys[id(event)]
+            return None if event is None else self._keys[_identity(event)]
 
     def first_with(
         self,
@@ -264,7 +267,7 @@ class EventIndex:
     def taken_of(self, key: Key) -> list[DependencyEvent]:
         """The events with this signature that were taken."""
         with self._lock:
-            return [event for event in self._queues.get(key, ()) if id(event) not in self._left]
+            return [event for event in self._queues.get(key, ()) if _identity(event) not in self._left]
 
     def equal_calls(self) -> dict[Key, list[DependencyEvent]]:
         """The events of each key that several have, whether taken or not."""
@@ -272,16 +275,16 @@ class EventIndex:
 
     def is_taken(self, event: DependencyEvent) -> bool:
         """Whether a call has taken this very event."""
-        return id(event) not in self._left and id(event) in self._keys
+        return _identity(event) not in self._left and _identity(event) in self._keys
 
     def holds(self, event: DependencyEvent) -> bool:
         """Whether this very event is one of these."""
-        return id(event) in self._keys
+        return _identity(event) in self._keys
 
     def taken(self) -> list[DependencyEvent]:
         """The events that were taken, in the order of the recording."""
         with self._lock:
-            return [event for event in self._events if id(event) not in self._left]
+            return [event for event in self._events if _identity(event) not in self._left]
 
     def partial(self, key: Key) -> Key:
         """The key of the same call with a body that was not sent to its end."""
