@@ -93,7 +93,7 @@ class Account:
             self.levels = self._scan(data, start, end, 0)
             return
         found = _bound(data[start:end]) if end - start <= _LONGEST_BOUNDED else None
-        if found is not None and found[0] <= self._limit:
+        if found is not None and found[0] <= _LOOSEST * (end - start + _LOOSEST):
             bound, self.levels = found
             self.spent += bound
             self._loose.append((start, end, bound))
@@ -266,6 +266,8 @@ _NO_TOKENS: Final = bytes({*range(0x80), 0xC0, 0xC2, 0xC3, *range(0xE0, 0x100)})
 """The bytes that begin an object of one byte, and most bytes of text: a run of them is one step of the scan."""
 _SCALARS: Final = bytes({*range(0xA0, 0xC0), *range(0xC4, 0xC7), *range(0xCA, 0xD4), *range(0xD9, 0xDC)})
 _SHORT_CONTAINERS: Final = bytes(range(0x80, 0xA0))
+_LOOSEST: Final = 64
+"""How much a byte may cost by a bound that is of use. Bytes of numbers may look like very long containers."""
 _MOST_MARKS: Final = 64
 """How many bytes that may begin an extension or a long container are looked at one by one."""
 _OF_A_SCALAR: Final = _STEP + _TEXT_OBJECT
@@ -286,7 +288,7 @@ def _bound(data: bytes) -> tuple[int, int] | None:
     cost = _STEP + _OF_A_SCALAR * (len(tokens) - len(containers)) + _WIDEST * len(data)
     cost += sum(map(_OF_A_CONTAINER.__getitem__, containers))
     counted: list[int] = []
-    first_payload, last_payload = len(data), 0
+    payloads: list[tuple[int, int]] = []
     for first in {*marks}:
         at = data.find(first)
         while at >= 0:
@@ -297,7 +299,8 @@ def _bound(data: bytes) -> tuple[int, int] | None:
                 if start + size <= len(data):  # Lengths were checked, so that it is no extension otherwise.
                     cost += _of_extension(data[start - 1], data, start, start + size)
                     cost += _ZONE_OBJECT if data[start - 1] in _ZONED else 0
-                    first_payload, last_payload = min(first_payload, start), max(last_payload, start + size)
+                    if data[start - 1] in _OF_MSGPACK:
+                        payloads.append((start, start + size))
             elif first in _HEADED:
                 counted.append(at)
             at = data.find(first, at + 1)
@@ -305,7 +308,7 @@ def _bound(data: bytes) -> tuple[int, int] | None:
         first = data[at]
         count = int.from_bytes(data[at + 1 : at + 1 + _HEADED[first]], "big")
         # In the payload of an extension, nobody has checked yet whether so many items are there.
-        if count <= len(data) - at or first_payload <= at < last_payload:
+        if count <= len(data) - at or any(start <= at < end for start, end in payloads):
             cost += _map(count) if first >= 0xDE else _array(count)
     return cost, len(containers)
 
