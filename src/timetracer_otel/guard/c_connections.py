@@ -35,11 +35,16 @@ class CConnections(DeclaredSeams[Connectors]):
     Args:
         check: Raises where no connection may be made, or used if it is open (the last argument). The library is None
             where the stack tells it: the module is one of the standard library, or an event loop.
+        in_recordings: Whether the functions are those that are replaced in recordings as well. Such a function asks
+            for a new connection, and has a place of its own. The others are called for each call over an open
+            connection, or are methods of classes in C, which another class has to stand in for. A recording
+            changes neither.
     """
 
-    def __init__(self, check: Callable[[str, str | None, bool], None]) -> None:
+    def __init__(self, check: Callable[[str, str | None, bool], None], *, in_recordings: bool) -> None:
         super().__init__()
         self._check = check
+        self._in_recordings = in_recordings
         self._names: dict[str, str] = {}
         self._classes: dict[type[Any], tuple[type[Any], tuple[str | None, ...] | None]] = {}
         self.know(_OF_LOOPS)
@@ -66,6 +71,8 @@ class CConnections(DeclaredSeams[Connectors]):
         for connector in declared(module):
             owner, _, name = connector.name.rpartition(".")
             holder: Any = getattr(module, owner) if owner else module
+            if self._in_recordings is (connector.is_open or is_immutable(holder)):
+                continue
             if is_immutable(holder):
                 in_c.setdefault(holder, {})[name] = connector
                 continue
