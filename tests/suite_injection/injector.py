@@ -31,6 +31,8 @@ GUARDS = frozenset(
         "calls/guarded_objects.py": "_guarded_getter.<locals>.got in_steps.<locals>.stepped judged "
         + " ".join(f"guarded_method.<locals>.{name}" for name in ("generating", "awaited", "called")),
         "session/body_taps.py": "BodyTap.noting",
+        "guard/c_connections.py": "CConnections._checked.<locals>.checked",
+        "guard/network_guard.py": "_hook _noting_sockets.<locals>.connect",
         "libraries/aiohttp/answer.py": "_ReplayHandler._noting",
         "libraries/aiohttp/internals.py": "_TapTimer.__enter__ _TapTimer.__exit__ _TapTimer.assert_timeout _end "
         "_TeedParser.__getattr__ _TeedParser.feed_data _TeedReader.feed_eof _TeedReader.set_exception "

@@ -17,7 +17,9 @@ from typing import Any
 
 from timetracer_otel.base.patching import Function, Patch, Undoable
 from timetracer_otel.base.rebinding import Rebound, is_immutable, subclasses_of, with_methods
+from timetracer_otel.calls.guarded import contain
 from timetracer_otel.calls.registry import Connector, Connectors
+from timetracer_otel.exceptions import TimetracerError
 from timetracer_otel.guard.declared_seams import DeclaredSeams
 
 __all__ = ["CConnections", "asking"]
@@ -106,10 +108,18 @@ class CConnections(DeclaredSeams[Connectors]):
 
     def _checked(self, connector: Connector, library: str | None, original: Function) -> Function:
         def checked(*args: Any, **kwargs: Any) -> Any:
-            address = connector.address(args, kwargs)
+            # A guard (see `calls.guarded`): a fault of ours is a miss in a replay, and nothing while recording.
+            address = None
+            try:
+                address = connector.address(args, kwargs)
+                if address is not None:
+                    self._check(address, library, connector.is_open)
+            except TimetracerError:
+                raise
+            except Exception as fault:
+                contain(library or "guard", None, fault)
             if address is None:
                 return original(*args, **kwargs)
-            self._check(address, library, connector.is_open)
             token = asking.set(library)
             try:
                 return original(*args, **kwargs)

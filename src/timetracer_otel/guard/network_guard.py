@@ -29,6 +29,7 @@ from typing import Any, TypeAlias
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
+from timetracer_otel.base import faults
 from timetracer_otel.base.attributes import first_of
 from timetracer_otel.base.holds import Holds
 from timetracer_otel.base.hosts import Address, Hosts, address_of_url
@@ -36,9 +37,10 @@ from timetracer_otel.base.otel_context import current_context, instrumentation_s
 from timetracer_otel.base.patching import Patch, SeamFailure
 from timetracer_otel.base.plugin_names import is_covered_scope, library_of_scope
 from timetracer_otel.calls import hooks
+from timetracer_otel.calls.guarded import contain
 from timetracer_otel.calls.registry import Activatable, UncapturedClients, load_plugins
 from timetracer_otel.current import get_current_session
-from timetracer_otel.exceptions import NetworkBlockedError
+from timetracer_otel.exceptions import NetworkBlockedError, TimetracerError
 from timetracer_otel.guard.c_connections import CConnections, asking
 from timetracer_otel.guard.noted_connections import Noting
 from timetracer_otel.guard.places import (
@@ -359,10 +361,13 @@ def _note(address: str, library: str | None) -> None:
 
 def _noting_sockets(original: Any) -> Any:
     def connect(self: socket.socket, address: Any) -> Any:
-        # What asked C code for a connection has noted it already.
-        if asking.get() is None:
-            with suppress(Exception):
+        # A guard (see `calls.guarded`): a fault of ours does not keep anybody from connecting.
+        try:
+            # What asked C code for a connection has noted it already.
+            if asking.get() is None:
                 _note(str(_address("socket.connect", (self, address))), None)
+        except Exception as fault:
+            faults.contain("guard.sockets", fault)
         return original(self, address)
 
     return connect
@@ -376,20 +381,32 @@ _verifiers = Verifiers()
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
+    if guarded and event in _EVENTS:
+        # A guard (see `calls.guarded`): a fault of ours is a miss.
+        try:
+            _heard(event, arguments)
+        except TimetracerError:
+            raise
+        except Exception as fault:
+            contain("guard", None, fault)
+
+
+def _heard(event: str, arguments: tuple[Any, ...]) -> None:
     # `sendto` and `sendmsg` without an address use a connection that was checked when it was made. (asyncio sends so
     # since Python 3.12.)
-    if guarded and event in _EVENTS and (event not in _SENDS or arguments[1] is not None) and not _is_let():
-        address = _address(event, arguments)
-        is_lookup = event in _LOOKUPS
-        if is_lookup and _is_own_name(address.host):
-            return
-        error = _refusal([address], is_lookup=is_lookup)
-        if error is None:
-            return
-        if event == "socket.connect":
-            # Callers close the socket themselves only where an OSError is raised, and ours is none.
-            arguments[0].close()
-        raise error
+    if (event in _SENDS and arguments[1] is None) or _is_let():
+        return
+    address = _address(event, arguments)
+    is_lookup = event in _LOOKUPS
+    if is_lookup and _is_own_name(address.host):
+        return
+    error = _refusal([address], is_lookup=is_lookup)
+    if error is None:
+        return
+    if event == "socket.connect":
+        # Callers close the socket themselves only where an OSError is raised, and ours is none.
+        arguments[0].close()
+    raise error
 
 
 def _refusal(

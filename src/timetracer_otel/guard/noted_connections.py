@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container
 
-from timetracer_otel.base import faults
 from timetracer_otel.base.otel_context import instrumentation_suppressed
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.registry import UncapturedClients
@@ -44,12 +43,9 @@ class Noting:
             address: Where it goes.
             library: Who makes it; None where the stack tells that.
         """
-        try:
-            session = get_current_session()
-            if isinstance(session, TraceSession) and not instrumentation_suppressed():
-                self._note(session, address, library)
-        except Exception as error:
-            faults.contain("guard.noted_connections", error)
+        session = get_current_session()
+        if isinstance(session, TraceSession) and not instrumentation_suppressed():
+            self._note(session, address, library)
 
     def _note(self, session: TraceSession, address: str, library: str | None) -> None:
         # The cheap questions come first: each new connection of a plugin asks them.
