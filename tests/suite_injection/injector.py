@@ -52,6 +52,7 @@ GUARDS = frozenset(
         ),
         "threads/seams.py": "_starting.<locals>.start _starting_function.<locals>.start_new_thread "
         "_submitting_task.<locals>.submit _InContext.__call__ _Task.__call__ _spawned",
+        "libraries/redis/internals.py": "Pushed.__call__",
         "libraries/redis/seams.py": "_call_back _send_listed",
         "libraries/sqlalchemy/seams.py": "_set_creator _del_creator",
         "libraries/requests/answer.py": "_Connection.readinto",
