@@ -15,7 +15,7 @@ from functools import partial
 from types import BuiltinFunctionType, ModuleType
 from typing import Any
 
-from timetracer_otel.base.patching import Function, Patch, Undoable
+from timetracer_otel.base.patching import Function, Patch, Undoable, leave_out_frame
 from timetracer_otel.base.rebinding import Rebound, is_immutable, subclasses_of, with_methods
 from timetracer_otel.calls.guarded import contain
 from timetracer_otel.calls.registry import Connector, Connectors
@@ -118,11 +118,12 @@ class CConnections(DeclaredSeams[Connectors]):
                 raise
             except Exception as fault:
                 contain(library or "guard", None, fault)
-            if address is None:
-                return original(*args, **kwargs)
-            token = asking.set(library)
+            token = asking.set(library if address is not None else asking.get())
             try:
                 return original(*args, **kwargs)
+            except BaseException as error:
+                leave_out_frame(error)
+                raise
             finally:
                 asking.reset(token)
 

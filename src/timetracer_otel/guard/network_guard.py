@@ -34,7 +34,7 @@ from timetracer_otel.base.attributes import first_of
 from timetracer_otel.base.holds import Holds
 from timetracer_otel.base.hosts import Address, Hosts, address_of_url
 from timetracer_otel.base.otel_context import current_context, instrumentation_suppressed
-from timetracer_otel.base.patching import Patch, SeamFailure
+from timetracer_otel.base.patching import Patch, SeamFailure, leave_out_frame
 from timetracer_otel.base.plugin_names import is_covered_scope, library_of_scope
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.guarded import contain
@@ -82,6 +82,8 @@ _watching = Holds()
 """The replays that are under way."""
 _noting = Holds()
 """The recordings that are under way."""
+_NOTES = sys.version_info >= (3, 11)
+"""Whether recordings note connections. Before, a frame of ours would stand in the traceback of each that fails."""
 _closed: tuple[SeamFailure, ...] = ()
 """The libraries whose calls cannot be refused otherwise: every session that replays one refuses connections."""
 _clients = UncapturedClients()
@@ -176,6 +178,8 @@ def watch_recording(session: BaseSession | None = None) -> None:
     Args:
         session: The recording, where nobody need call `unwatch_recording`: it is held weakly.
     """
+    if not _NOTES:
+        return
     with _lock:
         is_new = _noting.add(session)
     if is_new:
@@ -368,7 +372,11 @@ def _noting_sockets(original: Any) -> Any:
                 _note(str(_address("socket.connect", (self, address))), None)
         except Exception as fault:
             faults.contain("guard.sockets", fault)
-        return original(self, address)
+        try:
+            return original(self, address)
+        except BaseException as error:
+            leave_out_frame(error)
+            raise
 
     return connect
 

@@ -23,6 +23,9 @@ from timetracer_otel.session import TraceSession
 
 __all__ = ["Noting"]
 
+_MAY_BE_A_PLUGINS = frozenset({"asyncio", "socket"})
+"""Modules that connect in tasks of their own, too. While a captured call is under way, it may be for that."""
+
 
 class Noting:
     """Notes connections in the current session, where that is a recording.
@@ -55,5 +58,6 @@ class Noting:
         if is_telemetry(stack, self._clients().transports) or is_own_plumbing(stack, is_path=address[:1] in "/@"):
             return
         library = library or library_of(stack)
-        if library not in self._clients().connect_for_others or not session.is_calling:
-            session.connected(library, address)
+        if library in self._clients().connect_for_others or (library in _MAY_BE_A_PLUGINS and session.is_calling):
+            return
+        session.connected(library, address)
