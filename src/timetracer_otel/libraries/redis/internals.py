@@ -260,16 +260,22 @@ def asks_whether_clustered(connection: Any, chosen: bool) -> bool:
 
 
 _in_process: dict[type, bool] = {}
+"""By class of connections, but for the proxies of client-side caching: each stands for one of another class."""
 
 
 def is_in_process(connection: Any) -> bool:
-    """Whether a connection reaches no network: one of fakeredis, which brings its server along."""
-    cls = type(connection)
-    known = _in_process.get(cls)
-    if known is None:
-        packages = {base.__module__.partition(".")[0] for base in cls.__mro__}
-        known = _in_process[cls] = "fakeredis" in packages
-    return known
+    """Whether a connection reaches no network: one of fakeredis, which brings its server along, or a mock."""
+    known = _in_process.get(type(connection))
+    return _looked_up(connection) if known is None else known
+
+
+def _looked_up(connection: Any) -> bool:
+    real = _real(connection)
+    packages = {base.__module__.partition(".")[0] for base in type(real).__mro__}
+    found = "fakeredis" in packages or "redis" not in packages
+    if real is connection:
+        _in_process[type(connection)] = found
+    return found
 
 
 def is_open(connection: Any) -> bool:
