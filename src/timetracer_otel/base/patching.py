@@ -25,16 +25,7 @@ import wrapt
 
 from timetracer_otel.base import faults
 
-__all__ = [
-    "Function",
-    "LatePatch",
-    "Patch",
-    "SeamFailure",
-    "Seams",
-    "Undoable",
-    "is_replacement",
-    "leave_out_frame",
-]
+__all__ = ["Function", "LatePatch", "Patch", "SeamFailure", "Seams", "Undoable", "is_replacement"]
 
 Function = Callable[..., Any]
 
@@ -176,15 +167,6 @@ def _signature(function: Any) -> inspect.Signature | None:
         with suppress(TypeError):
             _signatures_of_c[function] = found
     return found
-
-
-def leave_out_frame(error: BaseException) -> None:
-    """Take the frame that caught an exception out of its traceback, if it goes on by a bare ``raise``.
-
-    An app may look at tracebacks, or log them. Python 3.10 keeps the frame.
-    """
-    trace = error.__traceback__
-    error.__traceback__ = trace.tb_next if trace is not None else None
 
 
 def is_replacement(found: Any) -> bool:

@@ -15,7 +15,7 @@ from functools import partial
 from types import BuiltinFunctionType, ModuleType
 from typing import Any
 
-from timetracer_otel.base.patching import Function, Patch, Undoable, leave_out_frame
+from timetracer_otel.base.patching import Function, Patch, Undoable
 from timetracer_otel.base.rebinding import Rebound, is_immutable, subclasses_of, with_methods
 from timetracer_otel.calls.guarded import contain
 from timetracer_otel.calls.registry import Connector, Connectors
@@ -122,7 +122,8 @@ class CConnections(DeclaredSeams[Connectors]):
             try:
                 return original(*args, **kwargs)
             except BaseException as error:
-                leave_out_frame(error)
+                # An app may look at tracebacks, or log them: without our frame. (Python 3.10 keeps it.)
+                error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
                 raise
             finally:
                 asking.reset(token)

@@ -34,7 +34,7 @@ from timetracer_otel.base.attributes import first_of
 from timetracer_otel.base.holds import Holds
 from timetracer_otel.base.hosts import Address, Hosts, address_of_url
 from timetracer_otel.base.otel_context import current_context, instrumentation_suppressed
-from timetracer_otel.base.patching import Patch, SeamFailure, leave_out_frame
+from timetracer_otel.base.patching import Patch, SeamFailure
 from timetracer_otel.base.plugin_names import is_covered_scope, library_of_scope
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.guarded import contain
@@ -375,7 +375,8 @@ def _noting_sockets(original: Any) -> Any:
         try:
             return original(self, address)
         except BaseException as error:
-            leave_out_frame(error)
+            # An app may look at tracebacks, or log them: without our frame. (Python 3.10 keeps it.)
+            error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
             raise
 
     return connect
