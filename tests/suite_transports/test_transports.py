@@ -21,9 +21,8 @@ from tests.servers._process import ServerProcess
 from timetracer_otel.cassette import read_cassette
 
 SPANS = {
-    # Logfire sends a span when it begins, too, where others are within it.
-    "logfire_transport": {"sold": 2, "sold out": 1},
-    "datadog_transport": {"sold": 1, "requests.request": 1, "http.request": 1, "sold out": 1},
+    "logfire_transport": {"sold", "sold out"},
+    "datadog_transport": {"sold", "requests.request", "http.request", "sold out"},
 }
 ASKED = {"logfire_transport": "GET /v1/info", "datadog_transport": "GET /info"}
 """What each of them asks its server before it sends."""
@@ -79,5 +78,6 @@ def test_what_an_app_tells_of_itself_goes_on_and_counts_nowhere(
     assert cassette.stats.connections == {}
     assert "no replay can answer" not in recorded.said
     for step, counts in told.items():
-        assert {span: counts[span] for span in SPANS[name]} == SPANS[name], (step, counts)
+        # Logfire sends a span that takes long when it begins, too.
+        assert SPANS[name] <= counts.keys(), (step, counts)
         assert counts[ASKED[name]], (step, counts)
