@@ -53,7 +53,7 @@ COMMA := ,
 DOTS := awk '/^ *Collecting/ {printf "."; fflush()} /^Building wheels/ {printf " building "; fflush()} \
   /^Installing collected/ {printf " installing "; fflush()} END {print ""}'
 
-.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-injection suite-rabbitmq suite-tooling suite-processes bench fuzz fuzz-cassettes test-oldest test-newest docs dist format install clean
+.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-injection suite-rabbitmq suite-transports suite-tooling suite-processes bench fuzz fuzz-cassettes test-oldest test-newest docs dist format install clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -113,6 +113,10 @@ suite-injection: $(STAMPS)/installed ## each function of ours that runs in a rec
 suite-rabbitmq: $(STAMPS)/installed ## jobs that come over a real RabbitMQ, which Debian's package brings (a minute)
 	@$(CLEAN) $(BIN)/python -m pytest tests/suite_rabbitmq $(PYTEST_ARGS)
 
+suite-transports: ## what Logfire's and Datadog's clients send goes on, and counts nowhere (a minute; in .venv-transports)
+	@$(MAKE) --no-print-directory VENV=.venv-transports GROUP=transports .venv-transports/stamps/installed
+	@$(CLEAN) TEST_FORKS=0 .venv-transports/bin/python -m pytest tests/suite_transports $(PYTEST_ARGS)
+
 suite-tooling: $(STAMPS)/installed ## the demo and the benchmark do what they say (5 minutes)
 	@$(CLEAN) $(BIN)/python -m pytest tests/suite_tooling $(PYTEST_ARGS)
 
@@ -161,7 +165,7 @@ dist: $(STAMPS)/tools ## build what a release publishes into dist/, and try its 
 install: $(STAMPS)/installed ## only set .venv up
 
 clean: ## remove everything that was made here
-	rm -rf .venv .venv-oldest .venv-newest .venv-bench .venv-docs .venv-dist .venv-fuzz .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .venv-oldest .venv-newest .venv-bench .venv-docs .venv-dist .venv-fuzz .venv-transports .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A virtual environment of another Python is made anew. Where the Python has no ensurepip (Debian's, without

@@ -351,13 +351,42 @@ class CaptureStats:
     """How many things were lost, by reason. Empty where nothing was."""
     without_plugin: dict[str, int] = field(default_factory=dict)
     """How many calls no plugin captured, by library. No replay can answer them. Empty where there were none."""
+    connections: dict[str, dict[str, int]] = field(default_factory=dict)
+    """How many connections of clients that have no plugin, and left no span, by library and by address. A replay
+    refuses them. Empty where there were none."""
 
     @classmethod
-    def of(cls, events: Sequence[DependencyEvent], duration_ms: float, dropped: Mapping[str, int]) -> CaptureStats:
-        """The statistics of a recording."""
+    def of(
+        cls,
+        events: Sequence[DependencyEvent],
+        duration_ms: float,
+        dropped: Mapping[str, int],
+        connections: Mapping[tuple[str, str], int] | None = None,
+    ) -> CaptureStats:
+        """The statistics of a recording.
+
+        Args:
+            events: All of them.
+            duration_ms: How long it took.
+            dropped: What was lost, by reason.
+            connections: By library and address: the connections that no plugin made.
+        """
         counts = Counter(event.event_type.value for event in events)
         alone = Counter(event.signature.lib for event in events if event.is_without_plugin)
-        return cls(dict(counts), len(events), duration_ms, dict(dropped), dict(sorted(alone.items())))
+        made = cls(dict(counts), len(events), duration_ms, dict(dropped), dict(sorted(alone.items())))
+        made.connected(connections or {})
+        return made
+
+    def connected(self, connections: Mapping[tuple[str, str], int]) -> None:
+        """Set the connections. Those of a library whose spans were recorded are not named a second time.
+
+        Args:
+            connections: How many, by library and address.
+        """
+        self.connections = {}
+        for (library, address), number in sorted(connections.items()):
+            if library not in self.without_plugin:
+                self.connections.setdefault(library, {})[address] = number
 
 
 @dataclass(slots=True)

@@ -304,6 +304,8 @@ def test_a_mock_of_a_connection_answers_by_itself(server: RedisServer, path: Pat
         cache.is_cachable.return_value = False
         proxy = proxies(mocked, cache, threading.RLock())
         proxy._current_command_cache_key = None
+        proxy.send_command("GET", "foo", keys=["foo"])
+        mocked.send_command.assert_called_once()
         return proxy.read_response()
 
     proxies: Any = getattr(redis.connection, "CacheProxyConnection", None)

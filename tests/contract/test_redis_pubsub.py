@@ -88,6 +88,42 @@ def test_messages_in_order(flavour: RedisFlavour, server: RedisServer, tmp_path:
 
 
 @flavours
+def test_a_handler_of_pushes_has_every_message(flavour: RedisFlavour, server: RedisServer, tmp_path: Path) -> None:
+    """With RESP3, a read gives what the handler returns, or raises what it raises."""
+
+    async def app(flavour: RedisFlavour, server: RedisServer) -> Any:
+        seen: list[Any] = []
+
+        def heard(given: Any) -> Any:
+            seen.append([*given])
+            # The library's own parser gives a message again whose handler raised.
+            if given[-1] == b"bad" and flavour.hiredis:
+                raise ValueError(given)
+
+        async def heard_later(given: Any) -> Any:
+            return heard(given)
+
+        handler = heard_later if flavour.asynchronous else heard
+        async with flavour.open(server) as r:
+            # With RESP2 nothing is pushed, and the library takes no handler.
+            pubsub = r.pubsub(push_handler_func=handler) if flavour.protocol == 3 else r.pubsub()
+            await settle(pubsub.subscribe("one"))
+            seen.append(await message(pubsub))
+            for text in ("good", "bad", "better"):
+                await settle(r.publish("one", text))
+                try:
+                    seen.append(await message(pubsub))
+                except ValueError as error:
+                    seen.append(repr(error))
+            seen.append(await message(pubsub, 0.01))
+            await flavour.close(pubsub)
+        assert len(seen) == (9 if flavour.protocol == 3 else 5)
+        return seen
+
+    three_runs(app, flavour, server, tmp_path)
+
+
+@flavours
 def test_listening_until_a_word(flavour: RedisFlavour, server: RedisServer, tmp_path: Path) -> None:
     async def app(flavour: RedisFlavour, server: RedisServer) -> Any:
         seen = []

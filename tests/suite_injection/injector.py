@@ -32,6 +32,8 @@ GUARDS = frozenset(
         "calls/guarded_objects.py": "_guarded_getter.<locals>.got in_steps.<locals>.stepped judged "
         + " ".join(f"guarded_method.<locals>.{name}" for name in ("generating", "awaited", "called")),
         "session/body_taps.py": "BodyTap.noting",
+        "guard/c_connections.py": "CConnections._checked.<locals>.checked",
+        "guard/network_guard.py": "_hook _noting_sockets.<locals>.connect",
         "libraries/aiohttp/answer.py": "_ReplayHandler._noting",
         "libraries/aiohttp/internals.py": "_TapTimer.__enter__ _TapTimer.__exit__ _TapTimer.assert_timeout _end "
         "_TeedParser.__getattr__ _TeedParser.feed_data _TeedReader.feed_eof _TeedReader.set_exception "
@@ -51,6 +53,7 @@ GUARDS = frozenset(
         ),
         "threads/seams.py": "_starting.<locals>.start _starting_function.<locals>.start_new_thread "
         "_submitting_task.<locals>.submit _InContext.__call__ _Task.__call__ _spawned",
+        "libraries/redis/internals.py": "Pushed.__call__",
         "libraries/redis/seams.py": "_call_back _send_listed",
         "libraries/sqlalchemy/seams.py": "_set_creator _del_creator",
         "libraries/requests/answer.py": "_Connection.readinto",

@@ -499,10 +499,37 @@ def redis_connections_async(servers: Servers) -> list[str]:
     return asyncio.run(main())
 
 
+def without_plugin(servers: Servers) -> list[str]:
+    """Clients that no plugin captures: a recording notes their connections, and a replay refuses them."""
+    import http.client
+    import socket
+
+    import psycopg2  # type: ignore[import-untyped]
+
+    host, _, port = servers.http.removeprefix("http://").partition(":")
+
+    def by_http_client() -> Any:
+        connection = http.client.HTTPConnection(host, int(port))
+        try:
+            connection.request("GET", "/items")
+            return connection.getresponse().read()
+        finally:
+            connection.close()
+
+    def by_a_socket() -> Any:
+        with socket.create_connection((host, int(port))) as connection:
+            return connection.send(b"")
+
+    def by_psycopg2() -> Any:
+        return psycopg2.connect(servers.nothing.replace("http", "postgresql"))
+
+    return [_seen(by_http_client), _seen(by_a_socket), _seen(by_psycopg2)]
+
+
 WORKLOADS: dict[str, Callable[[Servers], list[str]]] = {
     work.__name__: work
     for work in (
         *(httpx_sync, httpx_async, requests, aiohttp, sqlalchemy, sqlalchemy_async, threads, redis_sync, redis_async),
-        *(redis_connections, redis_connections_async),
+        *(redis_connections, redis_connections_async, without_plugin),
     )
 }

@@ -17,7 +17,8 @@ __all__ = [
     "Counters",
     "calls_late",
     "calls_without_plugin",
-    "calls_by_library",
+    "connection_without_plugin",
+    "clients_without_plugin",
     "cassette_cut",
     "cassette_discarded",
     "cassette_dropped",
@@ -54,6 +55,8 @@ class Counters:
     """Contained faults of the recorder, by place. Empty is the good news."""
     without_plugin: Mapping[str, int] = field(default_factory=dict)
     """Recorded calls that no plugin captured, so that no replay can answer them, by library."""
+    connections: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Connections of clients that have no plugin and left no span, by library and by address."""
 
     @property
     def lost(self) -> bool:
@@ -83,6 +86,7 @@ class _Numbers:
         self.cassettes_dropped: Counter[str] = Counter()
         self.events_dropped: Counter[str] = Counter()
         self.without_plugin: Counter[str] = Counter()
+        self.connections: dict[str, Counter[str]] = {}
         self.told: set[str] = set()
         self.logged: Counters | None = None
 
@@ -138,6 +142,12 @@ def calls_without_plugin(libraries: Mapping[str, int]) -> None:
         _numbers.without_plugin.update(libraries)
 
 
+def connection_without_plugin(library: str, address: str) -> None:
+    """A recording noted a connection that no plugin makes."""
+    with _numbers.lock:
+        _numbers.connections.setdefault(library, Counter())[address] += 1
+
+
 def _add(name: str, number: int) -> None:
     with _numbers.lock:
         _numbers.plain[name] += number
@@ -160,6 +170,7 @@ def counters() -> Counters:
             calls_late=_numbers.plain["late"],
             faults=faults.fault_counts(),
             without_plugin=dict(sorted(_numbers.without_plugin.items())),
+            connections={name: dict(each) for name, each in sorted(_numbers.connections.items())},
         )
 
 
@@ -171,28 +182,48 @@ def log_losses() -> None:
         faults.logger.warning("timetracer-otel: recording lost something: %s.", now)
 
 
-def tell_without_plugin(libraries: Mapping[str, int] | None = None) -> None:
+def tell_without_plugin(
+    libraries: Mapping[str, int] | None = None, connections: Mapping[str, Mapping[str, int]] | None = None
+) -> None:
     """Say which libraries a recording has no answers of, once for each library.
 
     Args:
         libraries: Those of one recording, with the number of calls; without it, those of the whole process.
+        connections: The connections of others, by library and address.
     """
     with _numbers.lock:
-        found = dict(sorted((_numbers.without_plugin if libraries is None else libraries).items()))
+        if libraries is None:
+            libraries, connections = _numbers.without_plugin, _numbers.connections
+        found = {*libraries, *(connections or {})}
         anything_new = not _numbers.told.issuperset(found)
         _numbers.told.update(found)
+        text = clients_without_plugin(libraries, connections)
     if anything_new:
         faults.logger.warning(
             "timetracer-otel: recorded, but no replay can answer: %s. No plugin captures these libraries, so a "
             "replay refuses their calls. What to do: docs/replay-in-tests.md, 'A closed world'. "
             "TIMETRACER_UNCAPTURED=record takes this line away.",
-            calls_by_library(found),
+            text,
         )
 
 
-def calls_by_library(libraries: Mapping[str, int]) -> str:
-    """``psycopg2 (2 calls), grpc (1 call)``."""
-    return ", ".join(f"{name} ({number} call{'s' if number > 1 else ''})" for name, number in libraries.items())
+def clients_without_plugin(
+    libraries: Mapping[str, int], connections: Mapping[str, Mapping[str, int]] | None = None
+) -> str:
+    """``grpc (1 call), psycopg2 (2 calls), socket (1 connection to 10.0.0.7:25)``.
+
+    Args:
+        libraries: Those whose spans were recorded, with the number of calls.
+        connections: By library and address: how many connections of clients were noted. Those of a library whose
+            spans were recorded are not named a second time.
+    """
+    parts = {name: f"{name} ({number} call{'s' if number > 1 else ''})" for name, number in libraries.items()}
+    for name, addresses in (connections or {}).items():
+        number = sum(addresses.values())
+        first, *others = sorted(addresses)
+        more = f" and {len(others)} other address{'es' if len(others) > 1 else ''}" if others else ""
+        parts.setdefault(name, f"{name} ({number} connection{'s' if number > 1 else ''} to {first}{more})")
+    return ", ".join(parts[name] for name in sorted(parts))
 
 
 def forget() -> None:

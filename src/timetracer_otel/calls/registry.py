@@ -137,6 +137,9 @@ class UncapturedClients:
     its span has none."""
     within_the_process: Collection[str] = ()
     """Libraries that read and write files, and connect to nobody. Their spans are counted, and never refused."""
+    connect_for_others: Collection[str] = ()
+    """Libraries that connect for others, in tasks of their own. The stack does not tell for whom, so a recording does
+    not name them."""
     verifiers: Mapping[str, tuple[Verifier | Maker, ...]] = field(default_factory=dict)
     """By module: the functions that say whether a secret is genuine, and those that make something of one. No
     pseudonym is genuine."""

@@ -62,6 +62,12 @@ def _is_count_map(found: Any) -> bool:
     return set(map(type, found)) <= {str} and set(map(type, found.values())) <= {int}
 
 
+def _is_nested_count_map(found: Any) -> bool:
+    return set(map(type, found)) <= {str} and all(
+        type(each) is dict and _is_count_map(each) for each in found.values()
+    )
+
+
 def _read_chunks(items: list[Any]) -> tuple[tuple[float, int], ...]:
     chunks = []
     for item in items:
@@ -82,6 +88,7 @@ _ANY = Kind("a value")
 _MAP = Kind("a map with text keys", frozenset({dict}), _is_texts)
 _TEXT_MAP = Kind("a map of text to text", frozenset({dict}), _is_text_map)
 _COUNTS = Kind("a map of text to whole numbers", frozenset({dict}), _is_count_map)
+_NESTED_COUNTS = Kind("a map of text to such maps", frozenset({dict}), _is_nested_count_map)
 _HEADERS = Kind("headers or a map of text to text", frozenset({dict, HeaderMap}), _is_text_map)
 _TEXTS = Kind("an array of text", frozenset({list}), _is_texts)
 _TUPLE = Kind("an array of text", frozenset({list}), _is_texts, encode=list, decode=tuple)
@@ -327,6 +334,7 @@ _STATS: Final = Table(
         "total_duration_ms": ("duration_ms", _NUMBER),
         "dropped": ("dropped", _COUNTS),
         "without_plugin": ("without_plugin", _COUNTS),
+        "connections": ("connections", _NESTED_COUNTS),
     },
 )
 

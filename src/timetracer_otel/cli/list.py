@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _lines(found: Sequence[StoredCassette], folder: Path) -> list[str]:
-    from timetracer_otel.base.counters import calls_by_library
+    from timetracer_otel.base.counters import clients_without_plugin
     from timetracer_otel.report import Column, format_size, table, terminal_width
 
     columns = (
@@ -83,8 +83,12 @@ def _lines(found: Sequence[StoredCassette], folder: Path) -> list[str]:
     lines = table(columns, rows, terminal_width())
     remarks = [_reason(each) for each in found if each.error]
     alone = sum((Counter(each.without_plugin) for each in found), Counter[str]())
-    if alone:
-        calls = calls_by_library(dict(sorted(alone.items())))
+    connections: dict[str, Counter[str]] = {}
+    for each in found:
+        for library, addresses in each.connections.items():
+            connections.setdefault(library, Counter()).update(addresses)
+    calls = clients_without_plugin(alone, connections)
+    if calls:
         remarks.append(f"No plugin captures {calls}: replays refuse them. The command show says which they are.")
     return [*lines, "", *map(printable, remarks)] if remarks else lines
 

@@ -17,7 +17,9 @@ from typing import Any
 
 from timetracer_otel.base.patching import Function, Patch, Undoable
 from timetracer_otel.base.rebinding import Rebound, is_immutable, subclasses_of, with_methods
+from timetracer_otel.calls.guarded import contain
 from timetracer_otel.calls.registry import Connector, Connectors
+from timetracer_otel.exceptions import TimetracerError
 from timetracer_otel.guard.declared_seams import DeclaredSeams
 
 __all__ = ["CConnections", "asking"]
@@ -35,11 +37,16 @@ class CConnections(DeclaredSeams[Connectors]):
     Args:
         check: Raises where no connection may be made, or used if it is open (the last argument). The library is None
             where the stack tells it: the module is one of the standard library, or an event loop.
+        in_recordings: Whether the functions are those that are replaced in recordings as well. Such a function asks
+            for a new connection, and has a place of its own. The others are called for each call over an open
+            connection, or are methods of classes in C, which another class has to stand in for. A recording
+            changes neither.
     """
 
-    def __init__(self, check: Callable[[str, str | None, bool], None]) -> None:
+    def __init__(self, check: Callable[[str, str | None, bool], None], *, in_recordings: bool) -> None:
         super().__init__()
         self._check = check
+        self._in_recordings = in_recordings
         self._names: dict[str, str] = {}
         self._classes: dict[type[Any], tuple[type[Any], tuple[str | None, ...] | None]] = {}
         self.know(_OF_LOOPS)
@@ -66,6 +73,8 @@ class CConnections(DeclaredSeams[Connectors]):
         for connector in declared(module):
             owner, _, name = connector.name.rpartition(".")
             holder: Any = getattr(module, owner) if owner else module
+            if self._in_recordings is (connector.is_open or is_immutable(holder)):
+                continue
             if is_immutable(holder):
                 in_c.setdefault(holder, {})[name] = connector
                 continue
@@ -99,13 +108,23 @@ class CConnections(DeclaredSeams[Connectors]):
 
     def _checked(self, connector: Connector, library: str | None, original: Function) -> Function:
         def checked(*args: Any, **kwargs: Any) -> Any:
-            address = connector.address(args, kwargs)
-            if address is None:
-                return original(*args, **kwargs)
-            self._check(address, library, connector.is_open)
-            token = asking.set(library)
+            # A guard (see `calls.guarded`): a fault of ours is a miss in a replay, and nothing while recording.
+            address = None
+            try:
+                address = connector.address(args, kwargs)
+                if address is not None:
+                    self._check(address, library, connector.is_open)
+            except TimetracerError:
+                raise
+            except Exception as fault:
+                contain(library or "guard", None, fault)
+            token = asking.set(library if address is not None else asking.get())
             try:
                 return original(*args, **kwargs)
+            except BaseException as error:
+                # An app may look at tracebacks, or log them: without our frame. (Python 3.10 keeps it.)
+                error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
+                raise
             finally:
                 asking.reset(token)
 

@@ -10,6 +10,9 @@ code are replaced instead (`c_connections`). A connection that is open already m
 next call (`client_span_began`).
 
 What is let out is counted in the session (`UncoveredCalls`), so that the account of a replay names it.
+
+A recording refuses nothing. It notes the connections of clients that leave no span, since a replay of it will refuse
+them (`watch_recording`). No audit hook is needed for that: it would cost something at each `id` of the app.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from typing import Any, TypeAlias
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
+from timetracer_otel.base import faults
 from timetracer_otel.base.attributes import first_of
 from timetracer_otel.base.holds import Holds
 from timetracer_otel.base.hosts import Address, Hosts, address_of_url
@@ -33,10 +37,12 @@ from timetracer_otel.base.otel_context import current_context, instrumentation_s
 from timetracer_otel.base.patching import Patch, SeamFailure
 from timetracer_otel.base.plugin_names import is_covered_scope, library_of_scope
 from timetracer_otel.calls import hooks
+from timetracer_otel.calls.guarded import contain
 from timetracer_otel.calls.registry import Activatable, UncapturedClients, load_plugins
 from timetracer_otel.current import get_current_session
-from timetracer_otel.exceptions import NetworkBlockedError
+from timetracer_otel.exceptions import NetworkBlockedError, TimetracerError
 from timetracer_otel.guard.c_connections import CConnections, asking
+from timetracer_otel.guard.noted_connections import Noting
 from timetracer_otel.guard.places import (
     Place,
     caller_of,
@@ -49,7 +55,17 @@ from timetracer_otel.guard.places import (
 from timetracer_otel.guard.verifiers import Verifiers
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
-__all__ = ["ClosedReplays", "begin", "end", "guarded", "know", "unwatch", "watch"]
+__all__ = [
+    "ClosedReplays",
+    "begin",
+    "end",
+    "guarded",
+    "know",
+    "unwatch",
+    "unwatch_recording",
+    "watch",
+    "watch_recording",
+]
 
 _SENDS = frozenset({"socket.sendto", "socket.sendmsg"})
 _CONNECTIONS = _SENDS | {"socket.connect"}
@@ -64,6 +80,10 @@ _sessions: tuple[BaseSession, ...] = ()
 """The sessions that set ``block_network``."""
 _watching = Holds()
 """The replays that are under way."""
+_noting = Holds()
+"""The recordings that are under way."""
+_NOTES = sys.version_info >= (3, 11)
+"""Whether recordings note connections. Before, a frame of ours would stand in the traceback of each that fails."""
 _closed: tuple[SeamFailure, ...] = ()
 """The libraries whose calls cannot be refused otherwise: every session that replays one refuses connections."""
 _clients = UncapturedClients()
@@ -97,7 +117,8 @@ def know(clients: UncapturedClients) -> None:
     with _lock:
         if clients is not _clients:
             _clients = clients
-            _in_c.know(clients.connectors, clients.names)
+            for functions in (_asked, _in_c):
+                functions.know(clients.connectors, clients.names)
             _verifiers.know(clients.verifiers)
 
 
@@ -151,6 +172,29 @@ def unwatch(session: BaseSession | None = None) -> None:
         _guard()
 
 
+def watch_recording(session: BaseSession | None = None) -> None:
+    """Note the connections of recordings that no plugin makes, until `unwatch_recording`.
+
+    Args:
+        session: The recording, where nobody need call `unwatch_recording`: it is held weakly.
+    """
+    if not _NOTES:
+        return
+    with _lock:
+        is_new = _noting.add(session)
+    if is_new:
+        _know_owners()
+        with _lock:
+            _guard()
+
+
+def unwatch_recording(session: BaseSession | None = None) -> None:
+    """Undo one `watch_recording`."""
+    with _lock:
+        _noting.remove(session)
+        _guard()
+
+
 class ClosedReplays:
     """While applied, every session that replays a certain library refuses connections, as its calls cannot be
     refused otherwise.
@@ -190,13 +234,23 @@ def _know_owners() -> None:
             # protocol anew for each plugin, 20 ms for ours.
             for package in getattr(plugin, "packages", ()):
                 _owners.setdefault(package, {})[plugin.name] = plugin
-            _in_c.know(getattr(plugin, "connectors", {}))
+            for functions in (_asked, _in_c):
+                functions.know(getattr(plugin, "connectors", {}))
 
 
 def _guard() -> None:
     """Begin to listen, or stop, as the sessions of now need it."""
     global guarded, _hooked
     before, guarded = guarded, bool(_sessions or _watching or _closed)
+    if guarded or _noting:
+        _asked.install()
+    else:
+        _asked.remove()
+    for patch in _sockets:
+        if _noting:
+            patch.apply()
+        else:
+            patch.undo()
     if guarded:
         hooks.guard = _GUARD
         # Also where it listens already: a plugin may have been registered since.
@@ -300,27 +354,68 @@ def _check(address: str, library: str | None, is_open: bool) -> None:
         error = _refusal(addresses, library, is_open=is_open)
         if error is not None:
             raise error
+    if not is_open:
+        _note(address, library)
 
 
-_in_c = CConnections(_check)
+def _note(address: str, library: str | None) -> None:
+    if _noting and not _is_let():
+        _noted.note(address, library)
+
+
+def _noting_sockets(original: Any) -> Any:
+    def connect(self: socket.socket, address: Any) -> Any:
+        # A guard (see `calls.guarded`): a fault of ours does not keep anybody from connecting.
+        try:
+            # What asked C code for a connection has noted it already.
+            if asking.get() is None:
+                _note(str(_address("socket.connect", (self, address))), None)
+        except Exception as fault:
+            faults.contain("guard.sockets", fault)
+        try:
+            return original(self, address)
+        except BaseException as error:
+            # An app may look at tracebacks, or log them: without our frame. (Python 3.10 keeps it.)
+            error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
+            raise
+
+    return connect
+
+
+_asked = CConnections(_check, in_recordings=True)
+_in_c = CConnections(_check, in_recordings=False)
+_noted = Noting(_owners, lambda: _clients)
+_sockets = [Patch(socket.socket, name, _noting_sockets) for name in ("connect", "connect_ex")]
 _verifiers = Verifiers()
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
+    if guarded and event in _EVENTS:
+        # A guard (see `calls.guarded`): a fault of ours is a miss.
+        try:
+            _heard(event, arguments)
+        except TimetracerError:
+            raise
+        except Exception as fault:
+            contain("guard", None, fault)
+
+
+def _heard(event: str, arguments: tuple[Any, ...]) -> None:
     # `sendto` and `sendmsg` without an address use a connection that was checked when it was made. (asyncio sends so
     # since Python 3.12.)
-    if guarded and event in _EVENTS and (event not in _SENDS or arguments[1] is not None) and not _is_let():
-        address = _address(event, arguments)
-        is_lookup = event in _LOOKUPS
-        if is_lookup and _is_own_name(address.host):
-            return
-        error = _refusal([address], is_lookup=is_lookup)
-        if error is None:
-            return
-        if event == "socket.connect":
-            # Callers close the socket themselves only where an OSError is raised, and ours is none.
-            arguments[0].close()
-        raise error
+    if (event in _SENDS and arguments[1] is None) or _is_let():
+        return
+    address = _address(event, arguments)
+    is_lookup = event in _LOOKUPS
+    if is_lookup and _is_own_name(address.host):
+        return
+    error = _refusal([address], is_lookup=is_lookup)
+    if error is None:
+        return
+    if event == "socket.connect":
+        # Callers close the socket themselves only where an OSError is raised, and ours is none.
+        arguments[0].close()
+    raise error
 
 
 def _refusal(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from typing import NamedTuple
 __all__ = [
     "Place",
     "caller_of",
+    "is_in_package",
     "is_in_transport",
     "is_own_plumbing",
     "is_telemetry",
@@ -112,6 +113,21 @@ def is_telemetry(stack: Sequence[Place], transports: tuple[str, ...]) -> bool:
     if makers and makers[0].module == "logging.handlers":
         return True
     return any(place.module.startswith(transports) for place in stack)
+
+
+def is_in_package(packages: Container[str]) -> bool:
+    """Whether code of one of these packages is on the stack. It makes no `Place` of each frame.
+
+    Args:
+        packages: Names of packages at the top.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        module = frame.f_globals.get("__name__")
+        if type(module) is str and module.partition(".")[0] in packages:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def is_in_transport(sends_telemetry: Callable[[str], bool]) -> bool:

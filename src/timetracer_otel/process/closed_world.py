@@ -10,7 +10,7 @@ from timetracer_otel.guard.places import is_in_transport
 from timetracer_otel.libraries.without_plugin import CLIENTS
 from timetracer_otel.session import BaseSession
 
-__all__ = ["block", "carries_telemetry", "unblock", "unwatch", "watch"]
+__all__ = ["block", "carries_telemetry", "note", "unblock", "unnote", "unwatch", "watch"]
 
 
 def carries_telemetry() -> bool:
@@ -41,6 +41,21 @@ def watch(live_hosts: Collection[str] = (), session: BaseSession | None = None) 
 def unwatch(session: BaseSession | None = None) -> None:
     """Undo one `watch`."""
     network_guard.unwatch(session)
+
+
+def note(session: BaseSession | None = None) -> None:
+    """Note the connections of recordings that no plugin makes, until `unnote`.
+
+    Args:
+        session: The recording, where nobody need call `unnote`: it is held weakly.
+    """
+    network_guard.know(CLIENTS)
+    network_guard.watch_recording(session)
+
+
+def unnote(session: BaseSession | None = None) -> None:
+    """Undo one `note`."""
+    network_guard.unwatch_recording(session)
 
 
 def block(session: BaseSession) -> None:

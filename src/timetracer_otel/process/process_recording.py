@@ -20,7 +20,7 @@ from timetracer_otel.session.span_roles import (
     around,
     started_request,
 )
-from timetracer_otel.types import DependencyEvent, SpanFacts
+from timetracer_otel.types import Cassette, DependencyEvent, SpanFacts
 
 __all__ = ["ProcessSession"]
 
@@ -107,6 +107,11 @@ class ProcessSession(TraceSession):
             self._settled(call.span_id)
             self._write_call(call, span)
 
+    @property
+    def is_calling(self) -> bool:
+        """Whether a call has not ended yet."""
+        return bool(self._under_way)
+
     def call_withdrawn(self, call: PendingCall) -> None:
         """Forget a call that is not to be recorded after all."""
         with self._lock:
@@ -172,11 +177,16 @@ class ProcessSession(TraceSession):
             self._closed = True
         if output is not None:
             try:
-                cassette = self.to_cassette()
-                cassette.stats.without_plugin = dict(sorted(self._alone.items()))
-                output.finish(cassette)
+                output.finish(self._finished_cassette())
             except CassetteError as error:
                 self._give_up(error)
+
+    def _finished_cassette(self) -> Cassette:
+        """What the footer of a file is made of: its events are written already."""
+        cassette = self.to_cassette()
+        cassette.stats.without_plugin = dict(sorted(self._alone.items()))
+        cassette.stats.connected(self._connections)
+        return cassette
 
     def _settled(self, span_id: int) -> None:
         left = self._calls_of_span.get(span_id, 0) - 1
@@ -243,7 +253,9 @@ class ProcessSession(TraceSession):
     def _rotate(self, output: AppendWriter) -> None:
         """Finish the file, and delete the one before it, unless that is the first. The next call begins another."""
         self._output = None
-        self._finished.append((output.finish(self.to_cassette()), output.events))
+        self._finished.append((output.finish(self._finished_cassette()), output.events))
+        self._alone.clear()
+        self._connections.clear()
         self._started_at = real_time.utc_now()
         self._started_s, self._started_ns = time.perf_counter(), real_time.time_ns()
         if len(self._finished) > _MOST_FINISHED:

@@ -48,6 +48,8 @@ class ProcessReplay:
         self._watches = isinstance(self.session, ReplaySession)
         if self._watches:
             closed_world.watch(config.live_hosts)
+        else:
+            closed_world.note()
         if config.block_network:
             closed_world.block(self.session)
 
@@ -61,6 +63,8 @@ class ProcessReplay:
         if self._watches:
             self._watches = False
             closed_world.unwatch()
+        elif isinstance(session, TraceSession):
+            closed_world.unnote()
         if os.getpid() != self._process_id:
             self._finish_fork()
         elif self._saved_to is not None:

@@ -151,6 +151,7 @@ class Runtime:
             if mode_is_explicit() and not config.is_record_mode:
                 # The exporter's name in OTEL_TRACES_EXPORTER means "record", unless a mode is set.
                 return
+        begins = False
         with self._lock:
             if not self.takes_requests:
                 # The app may go to another folder while it runs.
@@ -161,6 +162,9 @@ class Runtime:
                 self._recordings = Recordings(config, self.spans, self.process_session)
                 self._recordings.recover()
                 self.takes_requests = True
+                begins = True
+        if begins:
+            closed_world.note()
         metrics.offer()
         self._begin()
 
@@ -226,6 +230,7 @@ class Runtime:
         if folder is not None:
             folder.finish()
         if recordings is not None:
+            closed_world.unnote()
             recordings.stop()
         if process is not None:
             process.finish()

@@ -28,6 +28,8 @@ class Surroundings:
         self._watches = isinstance(session, ReplaySession)
         if isinstance(session, ReplaySession):
             closed_world.watch(session.config.live_hosts if session.config is not None else ())
+        else:
+            closed_world.note()
         if block_network:
             closed_world.block(session)
         self._plugins = load_plugins()
@@ -43,6 +45,8 @@ class Surroundings:
         closed_world.unblock(self._session)
         if self._watches:
             closed_world.unwatch()
+        else:
+            closed_world.unnote()
         for plugin in self._plugins:
             plugin.deactivate()
         release()

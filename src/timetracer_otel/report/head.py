@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from timetracer_otel.base.counters import calls_by_library
+from timetracer_otel.base.counters import clients_without_plugin
 from timetracer_otel.match.variables import variables_of
 from timetracer_otel.report.tables import format_size, printable
 from timetracer_otel.report.words import format_ms, is_observed_only, request_name
@@ -88,7 +88,8 @@ def _calls(cassette: Cassette) -> str:
 
 def _without_plugin(cassette: Cassette) -> list[tuple[str, str]]:
     alone = Counter(event.signature.lib for event in cassette.events if event.is_without_plugin)
-    return [("no plugin", f"{calls_by_library(dict(sorted(alone.items())))}: a replay refuses them")] if alone else []
+    found = clients_without_plugin(alone, cassette.stats.connections)
+    return [("no plugin", f"{found}: a replay refuses them")] if found else []
 
 
 def _variables(variables: Variables) -> list[tuple[str, str]]:

@@ -63,7 +63,7 @@ def save_session(session: ReplayOrRecording, path: str | None, config: TraceConf
     if isinstance(session, TraceSession):
         cassette = session.to_cassette()
         if config.uncaptured is not Uncaptured.RECORD:
-            counters.tell_without_plugin(cassette.stats.without_plugin)
+            counters.tell_without_plugin(cassette.stats.without_plugin, cassette.stats.connections)
     elif recorder.events:
         cassette = _with_new_episodes(session.cassette, recorder)
     else:

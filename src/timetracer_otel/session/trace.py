@@ -47,6 +47,7 @@ __all__ = ["EventFeed", "TraceSession"]
 
 _AFTER_THE_END = "calls after the end"
 _MOST_TIMES_ANEW = 3
+_MOST_ADDRESSES = 100
 
 
 class TraceSession(BaseSession):
@@ -125,6 +126,7 @@ class TraceSession(BaseSession):
         self._made: dict[int, DependencyEvent] = {}
         self._feed: EventFeed | None = None
         self._dropped: Counter[str] = Counter()
+        self._connections: Counter[tuple[str, str]] = Counter()
         self._error_info: dict[str, Any] | None = None
         self._finalized = False
         self._own: tuple[frozenset[int], frozenset[int]] | None = None
@@ -281,6 +283,29 @@ class TraceSession(BaseSession):
         """The number of calls that have not ended yet, and the number of all calls."""
         calls = list(self._pending)
         return sum(call.ended_s is None for call in calls), len(calls)
+
+    @property
+    def is_calling(self) -> bool:
+        """Whether a call has not ended yet."""
+        return any(call.ended_s is None for call in reversed(self._pending))
+
+    def connected(self, library: str, address: str) -> None:
+        """Note a connection that no plugin makes. After the end of the session, it goes to the one that follows.
+
+        Args:
+            library: Who makes it.
+            address: Where it goes.
+        """
+        after = self.after() if self.after is not None else None
+        if isinstance(after, TraceSession):
+            after.connected(library, address)
+            return
+        with self._lock:
+            if (library, address) not in self._connections and len(self._connections) >= _MOST_ADDRESSES:
+                self.drop("addresses of connections over the limit")
+            elif not self._finalized:
+                self._connections[library, address] += 1
+                counters.connection_without_plugin(library, address)
 
     def call_withdrawn(self, call: PendingCall) -> None:
         """Remove a call that turned out to be none of its plugin's."""
@@ -457,7 +482,7 @@ class TraceSession(BaseSession):
             response=response,
             events=events,
             policies=policies(self.config, self._maker.redactor),
-            stats=CaptureStats.of(events, self.elapsed_ms, self._dropped),
+            stats=CaptureStats.of(events, self.elapsed_ms, self._dropped, self._connections),
             error_info=error_info,
             pseudonyms=book.names() if book is not None else (),
         )

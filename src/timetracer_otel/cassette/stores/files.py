@@ -63,6 +63,8 @@ class StoredCassette:
     events: int = 0
     without_plugin: Mapping[str, int] = field(default_factory=dict)
     """How many of them no plugin captured, by library: no replay can answer these."""
+    connections: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """How many connections of clients without a plugin, and without spans, were noted, by library and address."""
     duration_ms: float = 0.0
     complete: bool = False
     running: bool = False
@@ -271,6 +273,7 @@ def _summary(file: Path) -> StoredCassette:
         status=cassette.response.status,
         events=events,
         without_plugin=cassette.stats.without_plugin,
+        connections=cassette.stats.connections,
         duration_ms=cassette.response.duration_ms,
         complete=cassette.complete,
         running=is_running(file),

@@ -31,6 +31,7 @@ __all__ = [
     "Decoding",
     "Described",
     "Place",
+    "Pushed",
     "SeemingConnections",
     "asks_whether_clustered",
     "connect_callbacks",
@@ -45,8 +46,10 @@ __all__ = [
     "packed",
     "places",
     "protocol_of",
+    "push_handler",
     "seem_closed",
     "seem_open",
+    "set_push_handler",
     "stay_healthy",
     "token_of",
     "url_of",
@@ -257,16 +260,22 @@ def asks_whether_clustered(connection: Any, chosen: bool) -> bool:
 
 
 _in_process: dict[type, bool] = {}
+"""By class of connections, but for the proxies of client-side caching: each stands for one of another class."""
 
 
 def is_in_process(connection: Any) -> bool:
-    """Whether a connection reaches no network: one of fakeredis, which brings its server along."""
-    cls = type(connection)
-    known = _in_process.get(cls)
-    if known is None:
-        packages = {base.__module__.partition(".")[0] for base in cls.__mro__}
-        known = _in_process[cls] = "fakeredis" in packages
-    return known
+    """Whether a connection reaches no network: one of fakeredis, which brings its server along, or a mock."""
+    known = _in_process.get(type(connection))
+    return _looked_up(connection) if known is None else known
+
+
+def _looked_up(connection: Any) -> bool:
+    real = _real(connection)
+    packages = {base.__module__.partition(".")[0] for base in type(real).__mro__}
+    found = "fakeredis" in packages or "redis" not in packages
+    if real is connection:
+        _in_process[type(connection)] = found
+    return found
 
 
 def is_open(connection: Any) -> bool:
@@ -348,6 +357,38 @@ def connect_callbacks(connection: Any) -> list[Callable[[Any], Any]]:
     # A mock of a connection has something else there, or nothing.
     callbacks = [reference() for reference in references] if isinstance(references, list) else []
     return [callback for callback in callbacks if callback and getattr(callback, "__self__", None) is not connection]
+
+
+class Pushed:
+    """Hears what a connection's parser gives a handler of the app: with one, a read gives what the handler returns.
+
+    Args:
+        handler: The app's.
+
+    Attributes:
+        messages: What it was given since this was last put in front of it.
+    """
+
+    def __init__(self, handler: Callable[[Any], Any]) -> None:
+        self.handler = handler
+        self.messages: list[Any] = []
+
+    def __call__(self, message: Any) -> Any:
+        """What the handler returns. A guard (see `calls.guarded`): nothing else here can fail."""
+        self.messages.append([*message])
+        return self.handler(message)
+
+
+def push_handler(connection: Any) -> Callable[[Any], Any] | None:
+    """The app's own handler of what is published (``push_handler_func``, with RESP3); None where it has none."""
+    parser = getattr(_real(connection), "_parser", None)
+    found: Any = getattr(parser, "pubsub_push_handler_func", None)
+    return None if found is None or found == getattr(parser, "handle_pubsub_push_response", None) else found
+
+
+def set_push_handler(connection: Any, handler: Callable[[Any], Any]) -> None:
+    """Let the parser give a handler what is published."""
+    _real(connection)._parser.set_pubsub_push_handler(handler)
 
 
 def stay_healthy(connection: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from timetracer_otel.calls.flow import flow, records, replays
-from timetracer_otel.calls.guarded import Flow, Step
+from timetracer_otel.calls.guarded import AppStep, Flow, Step
 from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.redis.answer import (
     HEALTH_CHECKS,
@@ -29,7 +29,15 @@ from timetracer_otel.libraries.redis.connection_state import (
     state_of,
 )
 from timetracer_otel.libraries.redis.connects import connect_for_real
-from timetracer_otel.libraries.redis.internals import connect_callbacks, is_open, is_reply, url_of
+from timetracer_otel.libraries.redis.internals import (
+    Pushed,
+    connect_callbacks,
+    is_open,
+    is_reply,
+    push_handler,
+    set_push_handler,
+    url_of,
+)
 from timetracer_otel.libraries.redis.topology import add_facts, asks_for_facts, is_question, remember
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
@@ -164,18 +172,27 @@ def read(
             state.replies.popleft()
         else:
             state.asked = None
-            return (yield from read_replayed(manner, connection, state, plain, timeout_s))
+            message = yield from read_replayed(manner, connection, state, plain, timeout_s)
+            handler = push_handler(connection) if state.played is not None and type(message) is list else None
+            return message if handler is None else (yield AppStep(handler, message))
     listener = state.open[0] if state.open else state.stream
     if listener is None or call_above.get():
         value = yield live
         _remember(manner, connection, state, value)
         return value
     state.reading = listener
+    handler = push_handler(connection) if listener is state.stream else None
+    pushed = Pushed(handler) if handler is not None else None
+    if pushed is not None:
+        set_push_handler(connection, pushed)
     try:
         # The proxy of client-side caching reads by the connection that it stands for, which is none of the replay's.
         value = (yield from call_above.around(True, live)) if state.replaying is not None else (yield live)
     except BaseException as error:
-        if is_reply(error):
+        if pushed is not None and pushed.messages:
+            # It is the handler's: the message came.
+            _note(state, listener, pushed.messages[0], plain)
+        elif is_reply(error):
             _note(state, listener, error, plain)
         else:
             _failed(state, listener, error)
@@ -184,7 +201,11 @@ def read(
         raise
     finally:
         state.reading = None
-    if value is None and timeout_s is not None and listener is state.stream:
+        if pushed is not None and push_handler(connection) is pushed:
+            set_push_handler(connection, pushed.handler)
+    if pushed is not None and pushed.messages:
+        _note(state, listener, pushed.messages[0], plain)
+    elif value is None and timeout_s is not None and listener is state.stream:
         listener.note_empty()
     else:
         _note(state, listener, value, plain)

@@ -218,7 +218,8 @@ def url_in_events(dialect: Dialect, url: URL | None) -> str:
     """
     host, database = "", ""
     if url is not None:
-        host, database = url.host or "", url.database or ""
+        # A mock of an engine may have something else than text there.
+        host, database = str(url.host or ""), str(url.database or "")
     if dialect.name == "sqlite":
         database = database.replace("\\", "/").partition("?")[0].rpartition("/")[2] or ":memory:"
     driver = driver_name(dialect)

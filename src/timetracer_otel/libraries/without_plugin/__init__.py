@@ -49,6 +49,7 @@ CLIENTS: Final = UncapturedClients(
         }
     ),
     seen_at_each_call=frozenset({"grpc", "mysqlclient", "oracledb", "psycopg"}),
+    connect_for_others=frozenset({"anyio", "aiohappyeyeballs", "trio", "gevent", "eventlet"}),
     verifiers=VERIFIERS,
     within_the_process=frozenset({"sqlite3"}),
     transports=(
