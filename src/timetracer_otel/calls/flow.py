@@ -74,6 +74,8 @@ class Site:
     attribute that says that the call was replayed."""
     may_disown = False
     """Whether only the outcome shows if the call is one of the plugin's (see `disowns`)."""
+    sends_stream = False
+    """Whether the request body is a stream, which a replay may have to read (see `read_request`)."""
     unnoted = False
     """Whether a fault of ours kept the recording from noting this call."""
     _redacted: RedactedCall | None = None
@@ -127,12 +129,9 @@ class Site:
         """A URL that says which host and port the call goes to, for the setting ``live_hosts``; None for no host."""
         return self.call().url
 
-    @property
-    def read_request(self) -> Callable[[], Flow] | None:
-        """Makes the steps that read a request body which is a stream, in a replay; None where the body is no
-        stream.
-        """
-        return None
+    def read_request(self) -> Flow:
+        """The steps that read a request body which is a stream, in a replay. `sends_stream` tells."""
+        raise NotImplementedError
 
     def again(self) -> bool:
         """Whether the call can be made for real after a replay had no answer (record mode ``new_episodes``).
@@ -300,7 +299,7 @@ def flow(site: Site, session: BaseSession) -> Flow:
                 # The session has ended since it was looked up, and another one follows it.
                 return flow(site, now)
         elif isinstance(session, ReplaySession):
-            if session.should_mock_plugin(site.lib) and (
+            if (session.mocked.get(site.lib) or session.should_mock_plugin(site.lib)) and (
                 session.live_hosts is None or not session.goes_out(site.address, site.call().url)
             ):
                 return _replay(site, session)
@@ -428,22 +427,24 @@ def _contain(site: Site, recording: Recording, fault: Exception) -> None:
 
 def _replay(site: Site, session: ReplaySession) -> Flow:
     where = hooks.whereabouts(site.span)
-    if where is not hooks.NOWHERE or session.uncovered.open:
+    path: tuple[str, ...] = ()
+    if where is not hooks.NOWHERE:
+        path = where.path()
         _account(session, where)
-    path = where.path()
+    elif session.uncovered.open:
+        _account(session, where)
     call = site.redacted(session)
-    read_request = site.read_request
-    if read_request is not None and session.expects_body(call, path):
-        return _replay_stream(site, session, read_request(), path, where.span)
+    if site.sends_stream and session.expects_body(call, path):
+        return _replay_stream(site, session, path, where.span)
+    if session.recorder is None:
+        return answer(site, session, session.match(call, path), where.span)
     return _found(site, session, call, path, where.span)
 
 
-def _replay_stream(
-    site: Site, session: ReplaySession, read: Flow, path: tuple[str, ...], span: trace.Span | None
-) -> Flow:
+def _replay_stream(site: Site, session: ReplaySession, path: tuple[str, ...], span: trace.Span | None) -> Flow:
     """Replay a call after its request body, a stream, was read."""
     try:
-        yield from read
+        yield from site.read_request()
     except BaseException:
         session.source_failed(site.redacted(session))
         raise
@@ -485,7 +486,10 @@ def answer(site: Site, session: ReplaySession, event: DependencyEvent, span: tra
         or site.beside is not None
     ):
         return _answer_in_steps(site, session, event)
-    return Done(_rebuilt(site, session, event))
+    try:
+        return Done(site.rebuild(event, session))
+    except _NO_RESULT as error:
+        raise _no_result(session, event, error) from error
 
 
 def _answer_in_steps(site: Site, session: ReplaySession, event: DependencyEvent) -> Flow:
@@ -503,14 +507,18 @@ def _answer_in_steps(site: Site, session: ReplaySession, event: DependencyEvent)
         yield raising(rebuilt(site, event, session, event.result.exception))
     if site.beside is not None:
         yield site.beside
-    return _rebuilt(site, session, event)
-
-
-def _rebuilt(site: Site, session: ReplaySession, event: DependencyEvent) -> Any:
     try:
         return site.rebuild(event, session)
-    except (CassetteError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise session.refuse(event, f"what the cassette holds makes no result: {error!r}") from error
+    except _NO_RESULT as error:
+        raise _no_result(session, event, error) from error
+
+
+_NO_RESULT = (CassetteError, KeyError, TypeError, ValueError, AttributeError)
+"""What making a result raises where a stranger has made the cassette."""
+
+
+def _no_result(session: ReplaySession, event: DependencyEvent, error: Exception) -> ReplayMismatchError:
+    return session.refuse(event, f"what the cassette holds makes no result: {error!r}")
 
 
 def cancelled_within_s(event: DependencyEvent) -> float | None:

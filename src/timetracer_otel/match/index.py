@@ -15,7 +15,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from itertools import islice
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from timetracer_otel.match.body_content import plain_body
 from timetracer_otel.match.signature import PARTIAL_BODY, Key, canonical_json, key_of
@@ -25,13 +25,50 @@ __all__ = ["Accepts", "EventIndex"]
 
 
 Accepts = Callable[[DependencyEvent], bool]
-_Queues: TypeAlias = "dict[Hashable, list[DependencyEvent]]"
 
 
 _MOST_TAKEN_FIRST: Final = 500
 _identity: Final[Callable[[object], int]] = object.__hash__
 """As `id`: another number for each object that is alive. `id` asks the audit hooks each time, and the guard of a
 replay has one."""
+
+
+class _Queue:
+    """Events of which one thing is equal, in the order of the recording. Those that were taken stay."""
+
+    __slots__ = ("events", "first", "further", "is_in_order", "last")
+
+    def __init__(self) -> None:
+        self.events: list[DependencyEvent] = []
+        self.first = 0
+        """How many events at the beginning are known to be taken."""
+        self.last: DependencyEvent | None = None
+        """The event that was taken last, of a queue of equal signatures."""
+        self.further: dict[Hashable, _Queues] = {}
+        """Further queues of these events, by what they are made by."""
+        self.is_in_order: bool | None = None
+        """Whether the events began one after the other; None until somebody asks."""
+
+    def by(self, name: Hashable, what: Callable[[DependencyEvent], Hashable]) -> _Queues:
+        """These events in queues by what is said of each. They are made when they are first asked for.
+
+        Args:
+            name: Stands for ``what``.
+            what: Says something of an event.
+        """
+        queues = self.further.get(name)
+        if queues is None:
+            queues = self.further[name] = {}
+            for event in self.events:
+                said = what(event)
+                queue = queues.get(said)
+                if queue is None:
+                    queue = queues[said] = _Queue()
+                queue.events.append(event)
+        return queues
+
+
+_Queues: TypeAlias = "dict[Any, _Queue]"
 
 
 class EventIndex:
@@ -47,21 +84,14 @@ class EventIndex:
         self._keys = {_identity(event): key(event) for event in self._events}
         self._left = {_identity(event): event for event in self._events}
         """By identity, in the order of the recording: those that no call has taken."""
-        self._last: dict[Key, DependencyEvent] = {}
         self._taken_first: list[DependencyEvent] = []
         self._arrange()
 
     def _arrange(self) -> None:
         """Put the events into queues by their keys."""
-        self._queues: dict[Key, list[DependencyEvent]] = {}
-        for event in self._events:
-            self._queues.setdefault(self._keys[_identity(event)], []).append(event)
-        self._further: dict[Hashable, _Queues] = {}
-        """The further queues, by what they are made by."""
-        self._first: dict[Hashable, int] = {}
-        """Of each queue, by its name: how many events at its beginning have been taken; 0 where it is missing."""
-        self._in_order: dict[Hashable, bool] = {}
-        """Of a queue, by its name: whether its events began one after the other."""
+        self._all = _Queue()
+        self._all.events = self._events
+        self._queues = self._all.by("key", lambda event: self._keys[_identity(event)])
 
     def key_anew(self, key: Callable[[DependencyEvent], Key]) -> bool:
         """Give the events other keys; True where any differs from the one that its event had.
@@ -72,9 +102,11 @@ class EventIndex:
             keys = {_identity(event): key(event) for event in self._events}
             if keys == self._keys:
                 return False
-            before, self._keys = self._keys, keys
+            self._keys, before = keys, self._queues
             self._arrange()
-            self._last = {keys[_identity(event)]: event for old, event in self._last.items() if old == before[_identity(event)]}
+            for queue in before.values():
+                if queue.last is not None:
+                    self._queues[keys[_identity(queue.last)]].last = queue.last
             return True
 
     def take(self, key: Key, path: tuple[str, ...] = (), accepts: Accepts | None = None) -> DependencyEvent | None:
@@ -86,99 +118,87 @@ class EventIndex:
             accepts: Whether an event with this signature may be taken. Without it, all may.
         """
         with self._lock:
-            event = self._next(key, path, accepts)
+            queue = self._queues.get(key)
+            if queue is None:
+                return None
+            event = self._next(queue, path, accepts)
             if event is not None:
-                self._take(key, event)
+                self._take(queue, event)
             return event
 
     def peek(self, key: Key, path: tuple[str, ...] = (), accepts: Accepts | None = None) -> DependencyEvent | None:
         """The event that `take` would take. It is not taken."""
         with self._lock:
-            return self._next(key, path, accepts)
+            queue = self._queues.get(key)
+            return self._next(queue, path, accepts) if queue is not None else None
 
     def again(self, key: Key, accepts: Accepts | None = None) -> DependencyEvent | None:
         """The event with this signature that was taken last, for one more call; None where none was taken."""
         with self._lock:
-            event = self._last.get(key)
+            queue = self._queues.get(key)
+            event = queue.last if queue is not None else None
             if event is None or (accepts is not None and not accepts(event)):
                 return None
             self.repeats += 1
             return event
 
-    def _take(self, key: Key, event: DependencyEvent) -> None:
+    def _take(self, queue: _Queue, event: DependencyEvent) -> None:
         del self._left[_identity(event)]
         if len(self._taken_first) < _MOST_TAKEN_FIRST:
             self._taken_first.append(event)
-        self._last[key] = event
+        queue.last = event
 
-    def _next(self, key: Key, path: tuple[str, ...], accepts: Accepts | None) -> DependencyEvent | None:
-        queue = self._queues.get(key)
-        if queue is None:
-            return None
-        event = self._first_of(key, queue, accepts)
-        if event is not None and path and len(queue) > 1 and event.path != path:
-            there = self._of(("path", key), queue, _path_of).get(path)
-            other = self._first_of((key, path), there, accepts) if there is not None else None
+    def _next(self, queue: _Queue, path: tuple[str, ...], accepts: Accepts | None) -> DependencyEvent | None:
+        event = self._first_of(queue, accepts)
+        if event is not None and path and len(queue.events) > 1 and event.path != path:
+            there = queue.by("path", _path_of).get(path)
+            other = self._first_of(there, accepts) if there is not None else None
             event = event if other is None else other
         return event
 
-    def _of(
-        self, name: Hashable, events: list[DependencyEvent], what: Callable[[DependencyEvent], Hashable]
-    ) -> _Queues:
-        """Events in queues by what is said of each, in the order in which they are given."""
-        queues = self._further.get(name)
-        if queues is None:
-            queues = self._further[name] = {}
-            for event in events:
-                queues.setdefault(what(event), []).append(event)
-        return queues
-
-    def _left_of(self, name: Hashable, queue: list[DependencyEvent]) -> Iterator[DependencyEvent]:
+    def _left_of(self, queue: _Queue) -> Iterator[DependencyEvent]:
         """Those events of a queue that no call has taken. Those at its beginning that were are passed over once."""
-        left = self._left
-        for at in range(self._past_taken(name, queue), len(queue)):
-            if _identity(queue[at]) in left:
-                yield queue[at]
+        self._first_of(queue)
+        for event in islice(queue.events, queue.first, None):
+            if _identity(event) in self._left:
+                yield event
 
-    def _past_taken(self, name: Hashable, queue: list[DependencyEvent]) -> int:
-        """Where the first event of a queue stands that no call has taken; behind its end where there is none."""
-        before = at = self._first.get(name, 0)
-        while at < len(queue) and _identity(queue[at]) not in self._left:
+    def _first_of(self, queue: _Queue, accepts: Accepts | None = None) -> DependencyEvent | None:
+        """The first event of a queue that no call has taken, and that is accepted; None where there is none."""
+        if accepts is not None:
+            return next(filter(accepts, self._left_of(queue)), None)
+        events, at = queue.events, queue.first
+        while at < len(events):
+            event = events[at]
+            if _identity(event) in self._left:
+                queue.first = at
+                return event
             at += 1
-        if at != before:
-            self._first[name] = at
-        return at
-
-    def _first_of(
-        self, name: Hashable, queue: list[DependencyEvent], accepts: Accepts | None = None
-    ) -> DependencyEvent | None:
-        if accepts is None:
-            at = self._past_taken(name, queue)
-            return queue[at] if at < len(queue) else None
-        return next(filter(accepts, self._left_of(name, queue)), None)
+        queue.first = at
+        return None
 
     def take_event(self, event: DependencyEvent) -> bool:
         """Take this very event; False where another call had it first."""
         with self._lock:
             if _identity(event) not in self._left:
                 return False
-            self._take(self._keys[_identity(event)], event)
+            self._take(self._queues[self._keys[_identity(event)]], event)
             return True
 
-    def _but_for_body(self, key: Key) -> tuple[Hashable, list[DependencyEvent]]:
-        """The queue of the events that are equal to ``key`` in all but the body, and its name."""
-        name = key._replace(body=None)
-        in_order = self._of("but for the body", self._events, lambda event: self._keys[_identity(event)]._replace(body=None))
-        return ("but for the body", name), in_order.get(name, [])
+    def _but_for_body(self, key: Key) -> _Queue:
+        """The queue of the events that are equal to ``key`` in all but the body."""
+        queues = self._all.by("but for the body", lambda event: self._keys[_identity(event)]._replace(body=None))
+        found = queues.get(key._replace(body=None))
+        return found if found is not None else _Queue()
 
     def first_but_for_body(self, key: Key, path: tuple[str, ...] = ()) -> DependencyEvent | None:
         """The first event still waiting that is equal to ``key`` in all but the body; rather one with this path."""
         with self._lock:
-            name, queue = self._but_for_body(key)
-            event = self._first_of(name, queue)
+            queue = self._but_for_body(key)
+            event = self._first_of(queue)
             if event is not None and event.path != path:
-                there = self._of(("path", name), queue, _path_of).get(path)
-                other = self._first_of((name, path), there) if there is not None else None
+                there = queue.by("path", _path_of).get(path)
+                other = self._first_of(there) if there is not None else None
                 event = event if other is None else other
             return event
 
@@ -190,17 +210,17 @@ class EventIndex:
             before_ms: Only those that began before this time.
         """
         with self._lock:
-            name, queue = self._but_for_body(key)
-            left = self._left_of(name, queue)
+            queue = self._but_for_body(key)
+            left = self._left_of(queue)
             if before_ms is None:
                 return list(left)
             found: list[DependencyEvent] = []
-            if name not in self._in_order:
-                self._in_order[name] = _began_in_order(queue)
+            if queue.is_in_order is None:
+                queue.is_in_order = _began_in_order(queue.events)
             for event in left:
                 if event.start_offset_ms < before_ms:
                     found.append(event)
-                elif self._in_order[name]:
+                elif queue.is_in_order:
                     break
             return found
 
@@ -211,9 +231,8 @@ class EventIndex:
             return None
         digest = hashlib.sha256(content).digest()
         with self._lock:
-            name, queue = self._but_for_body(key)
-            there = self._of(("json", name), queue, _json_of).get(digest)
-            event = self._first_of(("json", name, digest), there) if there is not None else None
+            there = self._but_for_body(key).by("json", _json_of).get(digest)
+            event = self._first_of(there) if there is not None else None
             return None if event is None else self._keys[_identity(event)]
 
     def first_with(
@@ -232,8 +251,8 @@ class EventIndex:
             accepts: Whether one of these is wanted indeed.
         """
         with self._lock:
-            there = self._of(("with", name), self._events, what).get(wanted)
-            return self._first_of(("with", name, wanted), there, accepts) if there is not None else None
+            there = self._all.by(("with", name), what).get(wanted)
+            return self._first_of(there, accepts) if there is not None else None
 
     @property
     def taken_count(self) -> int:
@@ -267,11 +286,13 @@ class EventIndex:
     def taken_of(self, key: Key) -> list[DependencyEvent]:
         """The events with this signature that were taken."""
         with self._lock:
-            return [event for event in self._queues.get(key, ()) if _identity(event) not in self._left]
+            queue = self._queues.get(key)
+            events = queue.events if queue is not None else ()
+            return [event for event in events if _identity(event) not in self._left]
 
     def equal_calls(self) -> dict[Key, list[DependencyEvent]]:
         """The events of each key that several have, whether taken or not."""
-        return {key: events for key, events in self._queues.items() if len(events) > 1}
+        return {key: queue.events for key, queue in self._queues.items() if len(queue.events) > 1}
 
     def is_taken(self, event: DependencyEvent) -> bool:
         """Whether a call has taken this very event."""

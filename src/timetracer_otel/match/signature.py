@@ -92,6 +92,8 @@ class Signer:
         self._known_target: Callable[[str], Target] = (
             lru_cache(maxsize=4096)(self._parse_target) if behind is None else behind._known_target
         )
+        self.target: Callable[[str], Target] = self._known_target if behind is None else self._renamed_target
+        """Gives the parts of a URL, redacted."""
 
     def redacted(self, call: Call) -> RedactedCall:
         """The call in the form in which it is kept, looked up and shown. Each part is redacted once."""
@@ -214,8 +216,7 @@ class Signer:
             packed = pack(canonical(untraced(compared)))
         return hashlib.sha256(packed).hexdigest()
 
-    def target(self, url: str) -> Target:
-        """The parts of a URL, redacted."""
+    def _renamed_target(self, url: str) -> Target:
         behind = self._behind
         if behind is None or behind.redactor.url(url) == url:
             return self._known_target(url)
@@ -370,7 +371,9 @@ class RedactedCall:
         """
         if self._key is None:
             call, target, signer = self.call, self._target, self.signer
-            key = _key((call.lib, call.method, target.key, target.query_key, self.body_hash, ()))
+            is_empty = not call.body and call.args is None and call.body_end is BodyEnd.COMPLETE
+            body = None if is_empty else self.body_hash
+            key = _key((call.lib, call.method, target.key, target.query_key, body, ()))
             self._key = key if signer.rules is None else signer.ruled(signer.rules, key, target.query, self.view)
         return self._key
 

@@ -72,7 +72,6 @@ class ReplaySession(BaseSession):
         "_index",
         "_lock",
         "_misses",
-        "_mocked",
         "_rules",
         "_shown",
         "_signer",
@@ -80,6 +79,7 @@ class ReplaySession(BaseSession):
         "_tells_signatures",
         "fallback",
         "live_hosts",
+        "mocked",
         "recorder",
         "replay_timing",
         "uncovered",
@@ -150,7 +150,8 @@ class ReplaySession(BaseSession):
         self._answered: TimesInAnswers = TimesInAnswers()
         self._sorted: NearEvents | None = None
         """The events in the orders in which near ones are found; made at the first miss."""
-        self._mocked: dict[str, bool] = {}
+        self.mocked: dict[str, bool] = {}
+        """What `should_mock_plugin` has said, by name."""
         self._live_urls: set[str] = set()
         self.replay_timing: bool = config is not None and config.replay_timing
         """Whether answers take as long as they did when recorded."""
@@ -218,10 +219,10 @@ class ReplaySession(BaseSession):
     def should_mock_plugin(self, plugin_name: str) -> bool:
         """Whether this replay answers a plugin's calls; takes names of plugins and of groups."""
         try:
-            return self._mocked[plugin_name]
+            return self.mocked[plugin_name]
         except KeyError:
             mocked = self.config is None or self.config.should_mock_plugin(plugin_name)
-            return self._mocked.setdefault(plugin_name, mocked)
+            return self.mocked.setdefault(plugin_name, mocked)
 
     def goes_out(self, address: str | None, recorded_url: str | None = None) -> bool:
         """Whether calls to an address are made for real, as the setting ``live_hosts`` names its host.
@@ -320,7 +321,10 @@ class ReplaySession(BaseSession):
 
         This is the one place where that is decided. What it gives is taken, and has the values of this run.
         """
-        self._shown.note(made.call)
+        if made.call.body is None:
+            self._shown.note(made.call)
+        else:
+            self._shown.note_with_body(made.call)
         if self.uncovered.messages:
             self.uncovered.called_with(made.call.args)
         try:
@@ -332,7 +336,7 @@ class ReplaySession(BaseSession):
             return self._renamed(made, path)
         event = self._equal(made, key, path)
         if event is not None:
-            return Found(event if bindings.is_empty else bindings.given_back(event))
+            return _found((event if bindings.is_empty else bindings.given_back(event), (), ()))
         if self.fallback is None:
             return self._renamed(made, path) if bindings.is_on else _NOTHING
         other = self.fallback()
@@ -706,6 +710,8 @@ class ReplaySession(BaseSession):
 
 
 _NOTHING = Found()
+_found: Callable[[tuple[Any, ...]], Found] = partial(tuple.__new__, Found)
+"""Makes a `Found` from a tuple. The class itself would call a function written in Python, which takes longer."""
 _SHORTEST_PART = 16
 """Of a part of a pseudonym that is not met by chance."""
 

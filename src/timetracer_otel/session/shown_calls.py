@@ -10,7 +10,7 @@ of CI is read by more people than a cassette.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Final
 
@@ -43,13 +43,14 @@ class ShownCalls:
         self._rules = rules
         self._signer = signer
         self._pseudonyms = pseudonyms
-        self._calls: deque[Call] = deque(maxlen=_MOST_CALLS)
+        self._calls: deque[Call] = deque(maxlen=_MOST_CALLS if rules.active else 0)
         self._made: SecretBook | None = None
+        self.note: Callable[[Call], None] = self._calls.append
+        """Remembers a call without a body, whose secrets may stand in a later one."""
 
-    def note(self, call: Call) -> None:
-        """Remember a call, whose secrets may stand in a later one."""
-        if self._rules.active:
-            self._calls.append(call if len(call.body or b"") <= _LONGEST_BODY else replace(call, body=None))
+    def note_with_body(self, call: Call) -> None:
+        """Remember a call, and its body unless that is long."""
+        self.note(call if len(call.body or b"") <= _LONGEST_BODY else replace(call, body=None))
 
     def shown(self, attempt: Attempt) -> Attempt:
         """A call without an answer, as it may be shown."""

@@ -57,6 +57,7 @@ class Hop(Site):
         self._url = str(request.url)
         iter(request.headers.items())  # what has no headers is no call either
         self._body = internals.whole_body(request)
+        self.sends_stream = self._body is None
         self._compress = partial(internals.compressed, request) if request.compress else None
         self._headers: list[tuple[bytes, bytes]] | None = None
         self._session: TraceSession | None = None
@@ -177,12 +178,8 @@ class Hop(Site):
 
     # In a replay
 
-    @property
-    def read_request(self) -> Callable[[], Flow] | None:
-        """Makes the steps that read a body which is written piece by piece; None where it lies in memory."""
-        return self._read if self._body is None else None
-
-    def _read(self) -> Flow:
+    def read_request(self) -> Flow:
+        """Read a body that is written piece by piece."""
         self.sent = BodyTap(BodyLimits())
         try:
             yield from read_body(self.request, self._write_bytes, self.sent)
@@ -214,7 +211,7 @@ class Hop(Site):
 
     async def unanswered(self, seconds: float) -> None:
         """Let aiohttp send the body, if nobody has read it, over a connection of ours that stays silent."""
-        if self.read_request is None or self.sent is not None:
+        if not self.sends_stream or self.sent is not None:
             await self.pause(seconds)
             return
         self._silent_s = seconds

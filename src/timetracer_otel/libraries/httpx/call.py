@@ -112,6 +112,8 @@ class _Hop(Site, ABC):
         self._method: str = request.method
         self._url = request.url
         self._body = getattr(request, CONTENT, None)
+        if self._body is None:
+            self.sends_stream = True
 
     def observe(self, session: TraceSession) -> None:
         self._limits = session.limits
@@ -175,10 +177,6 @@ class _Hop(Site, ABC):
             },
         )
 
-    @property
-    def read_request(self) -> Callable[[], Flow] | None:
-        return self._read if self._body is None else None
-
     def again(self) -> bool:
         if self._body is not None and whole_body(self._request) is None:
             self._send_instead(self._module.whole(self._body))
@@ -195,7 +193,7 @@ class _Hop(Site, ABC):
     def pause(self, seconds: float) -> Any: ...
 
     @abstractmethod
-    def _read(self) -> Flow: ...
+    def read_request(self) -> Flow: ...
 
     def _send_instead(self, stream: Any) -> None:
         """Let the request have this stream while it is sent. Then the app has its own stream back."""
@@ -212,8 +210,10 @@ class _Hop(Site, ABC):
 class SyncHop(_Hop):
     """A hop through ``HTTPTransport``."""
 
-    def _read(self) -> Flow:
+    def read_request(self) -> Flow:
+        """Join the pieces of the request's stream."""
         self._body = yield AppStep(b"".join, self._request.stream)
+        self.sends_stream = False
 
     def pause(self, seconds: float) -> None:
         """Block for so many seconds."""
@@ -223,11 +223,13 @@ class SyncHop(_Hop):
 class AsyncHop(_Hop):
     """A hop through ``AsyncHTTPTransport``."""
 
-    def _read(self) -> Flow:
+    def read_request(self) -> Flow:
+        """Join the pieces of the request's stream."""
         stream, chunks = outside(aiter, self._request.stream), []
         while (chunk := (yield AppStep(anext, stream, None))) is not None:
             chunks.append(chunk)
         self._body = b"".join(chunks)
+        self.sends_stream = False
 
     def pause(self, seconds: float) -> Any:
         """Sleep, under asyncio and trio alike."""
@@ -235,5 +237,7 @@ class AsyncHop(_Hop):
 
     async def unanswered(self, seconds: float) -> None:
         """Read the request's stream, if nobody has, and sleep for the rest of the time."""
-        read = self.read_request
-        await (pause(seconds) if read is None else at_most(seconds, lambda: run_async(read())))
+        if self.sends_stream:
+            await at_most(seconds, lambda: run_async(self.read_request()))
+        else:
+            await pause(seconds)

@@ -64,6 +64,7 @@ class Hop(Site):
         self._url: str = request.url
         self._headers: list[tuple[Any, Any]] | None = None
         self._body = whole_body(request.body)
+        self.sends_stream = self._body is None
         self._received: WireTap | None = None
         self._limits = BodyLimits(0)
         self._status = 0
@@ -179,13 +180,10 @@ class Hop(Site):
             reply=reply,
         )
 
-    @property
-    def read_request(self) -> Callable[[], Flow] | None:
-        """The step that reads a body which is a stream; None where it was given as a whole."""
-        return self._read if self._body is None else None
-
-    def _read(self) -> Flow:
+    def read_request(self) -> Flow:
+        """Join the pieces of the request's body."""
         self._body = joined((yield AppStep(list, pieces_of(self._request.body))))
+        self.sends_stream = False
 
     def again(self) -> bool:
         """Always: a body that was read is sent as a whole."""
