@@ -72,7 +72,7 @@ ALLOWED_IN = {
     "kingfisher_sdk": ("audit",),
     "time_machine": ("process",),
 }
-OPTIONAL = frozenset({"brotli", "brotlicffi", "zstandard", "compression", "cryptography"})
+OPTIONAL = frozenset({"brotli", "brotlicffi", "lz4", "zstandard", "compression", "cryptography"})
 OPTIONAL_ROOMS = ("cassette", "redact", "report")
 """Decoders that need not be there (``compression`` came with Python 3.14), and the rooms whose functions may ask."""
 

@@ -253,7 +253,7 @@ class Occurrences:
             if len(text) <= _SHORTEST_PART:
                 continue
             if text[:_SHORTEST_PART] in near:
-                for start, stop in _beginnings(data, [stop for stop, _ in marks], text):
+                for start, stop in _beginnings(data, [stop for stop, _ in marks], needle):
                     if not (needle.whole and start and data[start - 1] in _ALONE and not _is_escape(data, start)):
                         yield from _part_edit(data, start, stop, needle, is_end=False)
             if text[-_SHORTEST_PART:] in near:
@@ -352,13 +352,16 @@ def _may_be_cut(data: bytes) -> bool:
     )
 
 
-def _beginnings(data: bytes, stops: Iterable[int], text: bytes) -> Iterator[tuple[int, int]]:
-    """The places of beginnings of a text that end at these places, or before a space there."""
-    head = text[:_SHORTEST_PART]
-    for mark in stops:
-        for stop in (mark, mark - 1) if data[mark - 1 : mark] == b" " else (mark,):
-            first = max(0, stop - len(text) + 1)
-            start = data.rfind(head, first, stop)
+def _beginnings(data: bytes, marks: Iterable[int], needle: _Needle) -> Iterator[tuple[int, int]]:
+    """The places of beginnings of a text that end at these marks, or before a space there. In base64, the last byte
+    of a secret may go on behind its text.
+    """
+    text, head = needle.text, needle.text[:_SHORTEST_PART]
+    for mark in marks:
+        before = 2 if needle.skipped >= 0 else data[mark - 1 : mark] == b" "
+        for stop in range(mark, mark - before - 1, -1):
+            first = max(0, stop - len(text))
+            start = data.rfind(head, first, max(0, stop))
             while start >= 0 and not text.startswith(data[start:stop]):
                 start = data.rfind(head, first, start + _SHORTEST_PART - 1)
             if start >= 0:
@@ -366,12 +369,12 @@ def _beginnings(data: bytes, stops: Iterable[int], text: bytes) -> Iterator[tupl
                 break
 
 
-def _ends(data: bytes, starts: Iterable[int], text: bytes) -> Iterator[tuple[int, int]]:
-    """The places of ends of a text that begin at these places, or behind a space there."""
+def _ends(data: bytes, marks: Iterable[int], text: bytes) -> Iterator[tuple[int, int]]:
+    """The places of ends of a text that begin at these marks, or behind a space there."""
     tail = text[-_SHORTEST_PART:]
-    for mark in starts:
+    for mark in marks:
         for start in (mark, mark + 1) if data[mark : mark + 1] == b" " else (mark,):
-            last = start + len(text) - 1
+            last = start + len(text)
             at = data.find(tail, start, last)
             while at >= 0 and not text.endswith(data[start : at + _SHORTEST_PART]):
                 at = data.find(tail, at + 1, last)

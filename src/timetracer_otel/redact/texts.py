@@ -87,12 +87,8 @@ def collect(value: Any, texts: list[str], raw: list[bytes], names: OpenNames | N
     """
     kind = type(value)
     is_open = True
-    if kind is str:
-        if len(value) >= _SHORTEST_TEXT:
-            texts.append(value)
-    elif kind is bytes:
-        raw.append(value)
-    elif kind is dict:
+    # Most are asked for a whole reply, or for what stands in one.
+    if kind is dict:
         if names is not None and not names.known.issuperset(value):
             is_open = names.are_all(value)
         for key, item in value.items():
@@ -107,6 +103,11 @@ def collect(value: Any, texts: list[str], raw: list[bytes], names: OpenNames | N
                 collect(key, texts, raw)
     elif kind is list or kind is tuple:
         is_open = _collect_items(value, texts, raw, names)
+    elif kind is str:
+        if len(value) >= _SHORTEST_TEXT:
+            texts.append(value)
+    elif kind is bytes:
+        raw.append(value)
     elif kind is int:
         if value > _SMALLEST_NUMBER:
             texts.append(str(value))

@@ -141,6 +141,8 @@ class SecretBook:
         # A finder of the user's may come back here, as it may make calls itself.
         self._lock = threading.RLock()
         self._gathered = GatheredTexts()
+        self._noted: tuple[str, ...] = ()
+        """What `noted` gave last."""
         self._later: list[Any] = []
         """Values whose texts are gathered last, since it is known then what becomes of an event where that fails."""
         self._number_gathered = 0
@@ -177,7 +179,13 @@ class SecretBook:
         names = self._notes.making.names
         if not names:
             return ()
-        return tuple(names) if REDACTED not in names else tuple([name for name in names if name != REDACTED])
+        noted = tuple(names) if REDACTED not in names else tuple([name for name in names if name != REDACTED])
+        # Calls of one app have the same token. What they share is one object, which the events keep.
+        last = self._noted
+        if noted == last:
+            return last
+        self._noted = noted
+        return noted
 
     def collisions(self, texts: Iterable[bytes]) -> list[str]:
         """The pseudonyms that a recording has among its own values.

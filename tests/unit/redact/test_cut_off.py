@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.examples import examples
@@ -78,14 +78,17 @@ def test_more_secrets_than_a_few_are_found_when_they_are_cut_off() -> None:
 
 def test_a_cut_in_a_long_text_is_found() -> None:
     places = known()
-    rest = "nothing at all " * 10_000
+    rest = "nothing at all " * 5_000
     for text in (f"{rest}'{SECRET[:30]}...{rest}", f"{rest}'{SECRET[:30]}...{rest[:99]}" + "." * 90_000):
         assert places.may_be_in(text.encode())
         assert places.text(text) == text.replace(SECRET[:30], OTHER[:30])
 
 
 @examples(60)
-@given(st.sampled_from([SECRET, AWKWARD]), st.integers(0, 60), st.sampled_from(["text", "bytes", "packed", "base64"]))
+@example(SECRET, 57, "base64")
+@example(SECRET, 58, "base64")
+@example(SECRET, 59, "base64")
+@given(st.sampled_from([SECRET, AWKWARD]), st.integers(0, 70), st.sampled_from(["text", "bytes", "packed", "base64"]))
 def test_no_part_of_a_secret_is_left_before_a_cut(secret: str, length: int, kind: str) -> None:
     """As asyncpg shows an argument: the first characters of what ``repr`` gives."""
     name = Pseudonyms().of(secret)
@@ -98,7 +101,7 @@ def test_no_part_of_a_secret_is_left_before_a_cut(secret: str, length: int, kind
     shown = repr(value)
     text = f"$1: {shown[: 14 + length]}..."
     made = known(secret, name).text(text)
-    assert len(made) <= len(text)
+    assert len(made) <= len(text) + 1, "the padding of base64 is made whole"
     core = "Zq8vT41xKw" if secret == SECRET else "Zq7Kx92025"
     assert core not in made
     assert base64.b64encode(b"of" + secret.encode())[3:13].decode() not in made
