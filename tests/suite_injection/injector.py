@@ -31,6 +31,21 @@ GUARDS = frozenset(
         "calls/guarded_objects.py": "_guarded_getter.<locals>.got in_steps.<locals>.stepped judged "
         + " ".join(f"guarded_method.<locals>.{name}" for name in ("generating", "awaited", "called")),
         "session/body_taps.py": "BodyTap.noting",
+        "otel/processor.py": "TimetracerSpanProcessor.on_start TimetracerSpanProcessor.on_end",
+        "otel/propagator.py": "_SessionPropagator.extract",
+        "libraries/kits/dbapi/app_types.py": "note_made",
+        "libraries/kits/dbapi/drivers/psycopg2.py": "_own_object",
+        "libraries/kits/dbapi/drivers/psycopg2_types.py": "_noting_cursor.<locals>.execute _Casting.cast "
+        "_Casting.__getattr__",
+        "libraries/kits/dbapi/drivers/psycopg_types.py": "_awaited _as_awaited _makers.<locals>.noted "
+        "_makers.<locals>.of_values",
+        "calls/noting.py": "noting.<locals>.noting_call noting_async.<locals>.noting_await looked",
+        "incoming/seams.py": "asgi_seam.<locals>.wrap.<locals>.__call__ wsgi_seam.<locals>.wrap.<locals>.__call__",
+        "incoming/asgi.py": "_bare _read_first.<locals>.receive_again",
+        "incoming/wsgi.py": "_bare _bare_chunk _bare_close _SizedResponse.__len__ "
+        + " ".join(f"_NotedInput.{name}" for name in ("__getattr__", "__iter__", "__next__"))
+        + " "
+        + " ".join(f"_NotedResponse.{name}" for name in ("__getattr__", "__iter__", "__next__", "close", "__del__")),
         "libraries/aiohttp/answer.py": "_ReplayHandler._noting",
         "libraries/aiohttp/internals.py": "_TapTimer.__enter__ _TapTimer.__exit__ _TapTimer.assert_timeout _end "
         "_TeedParser.__getattr__ _TeedParser.feed_data _TeedReader.feed_eof _TeedReader.set_exception "

@@ -33,11 +33,16 @@ from pathlib import Path
 from typing import Any
 
 from tests.examples import seeded
+from tests.servers.postgres import Postgres
 from tests.servers.redis import RedisServer
 from tests.suite_injection import injector
-from tests.suite_injection.workloads import WORKLOADS, Servers
+from tests.suite_injection.incoming import INCOMING
+from tests.suite_injection.postgres import SCHEMA
+from tests.suite_injection.servers import Servers
+from tests.suite_injection.workloads import WORKLOADS
 from timetracer_otel import record, replay
 from timetracer_otel.exceptions import ReplayFailedError, ReplayMismatchError
+from timetracer_otel.otel import TimetracerInstrumentor
 
 LOOPBACK = """
 import sys
@@ -88,7 +93,7 @@ def in_fork(work: Callable[[], Any]) -> Any:
 def recorded(name: str, servers: Servers, folder: Path, target: types.CodeType | None = None, fault: str = "") -> Any:
     """What the app sees while it is recorded."""
     work = WORKLOADS[name]
-    with record(folder / f"{os.getpid()}.msgpack"):
+    with recording(name, folder / str(os.getpid())):
         work(servers)
         with _broken(target, fault):
             return work(servers)
@@ -97,14 +102,49 @@ def recorded(name: str, servers: Servers, folder: Path, target: types.CodeType |
 def replayed(name: str, servers: Servers, path: Path, target: types.CodeType | None = None, fault: str = "") -> Any:
     """What the app sees in a replay."""
     seen: Any = None
-    # The account names the calls that were refused.
-    with suppress(ReplayFailedError), replay(path), _broken(target, fault):
+    with replaying(name, path), _broken(target, fault):
         try:
             seen = WORKLOADS[name](servers)
         except ReplayMismatchError:
             # Of a call whose error the workload does not catch, such as the one that closes its client.
             seen = _MISS
     return seen
+
+
+@contextmanager
+def recording(name: str, path: Path) -> Iterator[None]:
+    """Record a workload into a file; one of requests that come in, into a folder."""
+    if name in INCOMING:
+        with _process(TIMETRACER_MODE="record", TIMETRACER_DIR=str(path)):
+            yield
+    else:
+        with record(path.with_suffix(".msgpack")):
+            yield
+
+
+@contextmanager
+def replaying(name: str, path: Path) -> Iterator[None]:
+    """Replay what `recording` made."""
+    if name in INCOMING:
+        with _process(TIMETRACER_MODE="replay", TIMETRACER_CASSETTE=str(path)):
+            yield
+    else:
+        # The account names the calls that were refused.
+        with suppress(ReplayFailedError), replay(path.with_suffix(".msgpack")):
+            yield
+
+
+@contextmanager
+def _process(**environment: str) -> Iterator[None]:
+    """Let the process do what the environment says, as a program does that sets OpenTelemetry up by hand."""
+    os.environ.update(environment)
+    TimetracerInstrumentor().instrument()
+    try:
+        yield
+    finally:
+        TimetracerInstrumentor().uninstrument()
+        for name in environment:
+            del os.environ[name]
 
 
 @contextmanager
@@ -118,14 +158,14 @@ def _broken(target: types.CodeType | None, fault: str) -> Iterator[None]:
 
 
 def _record(name: str, servers: Servers, path: Path) -> Any:
-    with record(path):
+    with recording(name, path):
         return WORKLOADS[name](servers)
 
 
 def functions_of_recording(name: str, servers: Servers, folder: Path) -> dict[str, types.CodeType]:
     """The functions of ours that run in the app's threads while it is recorded."""
     work = WORKLOADS[name]
-    with record(folder / "functions.msgpack"):
+    with recording(name, folder / "functions"):
         work(servers)
         with injector.ran() as found:
             work(servers)
@@ -134,7 +174,7 @@ def functions_of_recording(name: str, servers: Servers, folder: Path) -> dict[st
 
 def functions_of_replay(name: str, servers: Servers, path: Path) -> dict[str, types.CodeType]:
     """The same for a replay."""
-    with suppress(ReplayFailedError), replay(path), injector.ran() as found:
+    with replaying(name, path), injector.ran() as found:
         WORKLOADS[name](servers)
     return found
 
@@ -174,11 +214,11 @@ class Suite:
 
     def keep(self, name: str) -> Any:
         """Record a workload for `replay`."""
-        return in_fork(partial(_record, name, self.servers, self.folder / f"{name}.msgpack"))
+        return in_fork(partial(_record, name, self.servers, self.folder / name))
 
     def replay(self, name: str, kept: Any) -> None:
         """Break what runs while a workload is replayed: the app has to see what was recorded, or a miss."""
-        path = self.folder / f"{name}.msgpack"
+        path = self.folder / name
         plain = in_fork(partial(replayed, name, self.servers, path))
         # Secrets are replaced in what was recorded.
         assert len(plain) == len(kept), (kept, plain)
@@ -228,8 +268,15 @@ def running(folder: Path) -> Iterator[Servers]:
     try:
         assert upstream.stdout is not None
         url = upstream.stdout.readline().strip()
-        with RedisServer(folder) as redis:
-            yield Servers(url, "http://127.0.0.1:1", redis.url, str(folder))
+        database = Postgres()
+        try:
+            database.execute(*SCHEMA)
+            # The driver of a workload stands before it.
+            _, _, address = database.url("psycopg").render_as_string(hide_password=False).partition("://")
+            with RedisServer(folder) as redis:
+                yield Servers(url, "http://127.0.0.1:1", redis.url, address, str(folder))
+        finally:
+            database.stop()
     finally:
         upstream.kill()
         upstream.wait()

@@ -10,6 +10,7 @@ from typing import Any
 
 from timetracer_otel.base.chance import random_uuid
 from timetracer_otel.base.patching import Function, Patch, Seams
+from timetracer_otel.calls.noting import noting
 from timetracer_otel.config import job_source
 from timetracer_otel.incoming.job_scope import IncomingJob
 from timetracer_otel.incoming.jobs import as_process, in_job, is_outside_jobs, outside_jobs
@@ -25,15 +26,14 @@ def _job(name: str, _: object, *args: Any, **kwargs: Any) -> IncomingJob:
 
 
 def _making(original: Function) -> Function:
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
-        original(self, *args, **kwargs)
-        for name, function in self.functions.items():
+    def note(_: None, worker: Any, *__: object) -> None:
+        for name, function in worker.functions.items():
             function.coroutine = in_job(function.coroutine, partial(_job, name))
         for hook in ("on_startup", "on_shutdown"):
-            if getattr(self, hook, None) is not None:
-                setattr(self, hook, as_process(getattr(self, hook)))
+            if getattr(worker, hook, None) is not None:
+                setattr(worker, hook, as_process(getattr(worker, hook)))
 
-    return __init__
+    return noting("arq", original, note)
 
 
 async def _begin(_: Function, worker: Any) -> None:

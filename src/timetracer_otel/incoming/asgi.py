@@ -12,8 +12,9 @@ from typing import Any
 from urllib.parse import quote
 
 from timetracer_otel.calls.guarded import AppStep, Flow
+from timetracer_otel.calls.noting import noting_async
 from timetracer_otel.constants import BodyEnd
-from timetracer_otel.incoming.guarded import around_async, noting_async
+from timetracer_otel.incoming.guarded import around_async
 from timetracer_otel.incoming.receiver import receiver
 from timetracer_otel.incoming.scope import IncomingRequest, RequestScope
 from timetracer_otel.incoming.uvicorn import added_prefix

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from timetracer_otel.base.patching import Function, Seams
-from timetracer_otel.incoming.guarded import noting
+from timetracer_otel.calls.noting import noting
 from timetracer_otel.incoming.scope import current_scope
 from timetracer_otel.incoming.seams import asgi_seam, on, wsgi_seam
 

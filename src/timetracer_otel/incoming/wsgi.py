@@ -11,8 +11,9 @@ from urllib.parse import quote
 
 from timetracer_otel.base import faults
 from timetracer_otel.calls.guarded import AppStep, Flow
+from timetracer_otel.calls.noting import looked, noting
 from timetracer_otel.constants import BodyEnd
-from timetracer_otel.incoming.guarded import around, looked, noting
+from timetracer_otel.incoming.guarded import around
 from timetracer_otel.incoming.receiver import receiver
 from timetracer_otel.incoming.scope import IncomingRequest, RequestScope
 
