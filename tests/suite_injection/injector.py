@@ -18,7 +18,7 @@ from typing import Any
 
 import timetracer_otel
 
-__all__ = ["FAULTS", "GUARDS", "broken", "name_of", "ran"]
+__all__ = ["FAULTS", "GUARDS", "broken", "name_of", "ran", "remember"]
 
 OURS = str(Path(timetracer_otel.__file__).parent)
 _NESTED = {"<genexpr>", "<listcomp>", "<dictcomp>", "<setcomp>", "<lambda>", "<module>"}
@@ -144,13 +144,35 @@ FAULTS: dict[str, Callable[[], types.CodeType]] = {
 """What a broken function does, by name. ``never`` is for those that are awaited."""
 
 
+_known: list[types.FunctionType] = []
+
+
+def remember() -> None:
+    """Look once for the functions that there are now: to look in each fork takes longer than to run a workload.
+
+    Forks share the memory of what is frozen, since collecting garbage leaves it alone.
+    """
+    gc.collect()
+    _known.extend(_ours())
+    gc.freeze()
+
+
+def _ours() -> list[types.FunctionType]:
+    """Our functions among the objects that are not frozen."""
+    return [
+        each
+        for each in gc.get_objects()
+        if type(each) is types.FunctionType and each.__code__.co_filename.startswith(OURS)
+    ]
+
+
 def broken(target: types.CodeType, fault: str) -> Callable[[], None]:
     """Break a function; gives what mends it again."""
     code = FAULTS[fault]().replace(
         co_freevars=target.co_freevars, co_name=target.co_name, co_filename=target.co_filename
     )
     before: list[tuple[types.FunctionType, types.CodeType]] = []
-    for function in [each for each in gc.get_objects() if type(each) is types.FunctionType]:
+    for function in [*_known, *_ours()]:
         was = function.__code__
         changed = code if was is target else _exchanged(was, target, code)
         if changed is not None:

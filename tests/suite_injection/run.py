@@ -92,11 +92,8 @@ def in_fork(work: Callable[[], Any]) -> Any:
 
 def recorded(name: str, servers: Servers, folder: Path, target: types.CodeType | None = None, fault: str = "") -> Any:
     """What the app sees while it is recorded."""
-    work = WORKLOADS[name]
-    with recording(name, folder / str(os.getpid())):
-        work(servers)
-        with _broken(target, fault):
-            return work(servers)
+    with recording(name, folder / str(os.getpid())), _broken(target, fault):
+        return WORKLOADS[name](servers)
 
 
 def replayed(name: str, servers: Servers, path: Path, target: types.CodeType | None = None, fault: str = "") -> Any:
@@ -248,6 +245,7 @@ class Suite:
             tries = seeded("faults of ours", mode, name).sample(tries, min(self.sample, len(tries)))
         print(f"{mode} {name}: {len(found)} functions, {len(tries)} faults", flush=True)
         self.tried += len(tries)
+        injector.remember()
         yield from tries
 
     def _note(self, what: str, fault: str, seen: str) -> None:
