@@ -20,8 +20,8 @@ from typing import Any, Final
 
 import atheris  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
-# Counting the cells of a text and checking settings have branches for each character and setting. They say nothing new
-# about an input, and would take a third of the time.
+# Counting the cells of a text and checking settings have branches for each character and setting. They say nothing
+# new about an input, and would take a third of the time.
 _UNWATCHED: Final = ["timetracer_otel.report.tables", "timetracer_otel.config"]
 
 with atheris.instrument_imports(["timetracer_otel", "timetracer_otel_exporter_har"], _UNWATCHED):

@@ -11,6 +11,7 @@ import asyncio
 import io
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from tests.suite_injection.servers import Servers, seen, seen_async
@@ -100,7 +101,7 @@ def _served_async(make: Callable[[Servers], Any], servers: Servers) -> list[str]
     app = make(servers)
 
     async def main() -> list[str]:
-        return [await seen_async(lambda request=request: _asked(app, *request)) for request in _REQUESTS]
+        return [await seen_async(partial(_asked, app, *request)) for request in _REQUESTS]
 
     return asyncio.run(main())
 
@@ -147,7 +148,7 @@ def _called(app: Any, method: str, target: str, body: bytes) -> Any:
 
 def _served(make: Callable[[Servers], Any], servers: Servers) -> list[str]:
     app = make(servers)
-    return [seen(lambda request=request: _called(app, *request)) for request in _REQUESTS]
+    return [seen(partial(_called, app, *request)) for request in _REQUESTS]
 
 
 def _starlette(servers: Servers) -> Any:
@@ -294,7 +295,7 @@ def huey(servers: Servers) -> list[str]:
     return [
         seen(worker.initialize),
         *(
-            seen(lambda task=task: worked(task))
+            seen(partial(worked, task))
             for task in (lambda: reading(1), lambda: reading(2, password="Hm4kLq9sWe"), boom)
         ),
         seen(worker.shutdown),

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
+from importlib import import_module
 from typing import Any
 
 from tests.suite_injection.servers import Servers, seen, seen_async
@@ -80,7 +82,7 @@ def psycopg(servers: Servers) -> list[str]:
         with engine.begin() as connection:
             connection.execute(sa.text(_TAKEN))
 
-    calls = [lambda: raw(registered), lambda: raw(unknown), lambda: raw(rows), selected, broken]
+    calls: list[Callable[[], Any]] = [*(partial(raw, work) for work in (registered, unknown, rows)), selected, broken]
     found = [seen(call) for call in calls]
     engine.dispose()
     return found
@@ -96,7 +98,7 @@ def psycopg_async(servers: Servers) -> list[str]:
 
         async def fetched() -> Any:
             async with engine.connect() as connection:
-                driver = (await connection.get_raw_connection()).driver_connection
+                driver: Any = (await connection.get_raw_connection()).driver_connection
                 info: Any = await CompositeInfo.fetch(driver, "point3")
                 return info.name, info.field_names
 
@@ -117,12 +119,12 @@ def psycopg_async(servers: Servers) -> list[str]:
 
 def psycopg2(servers: Servers) -> list[str]:
     import sqlalchemy as sa
-    from psycopg2 import extensions, extras, sql
 
+    extensions, extras, sql = (import_module(f"psycopg2.{name}") for name in ("extensions", "extras", "sql"))
     engine = sa.create_engine(f"postgresql+psycopg2://{servers.postgres}", executemany_mode="values_plus_batch")
     people = sa.table("people", sa.column("name"), sa.column("password"))
 
-    class Points(extras.CompositeCaster):
+    class Points(extras.CompositeCaster):  # type: ignore[misc,name-defined]
         def make(self, values: Any) -> Any:
             return Point(*values)
 
@@ -168,7 +170,7 @@ def psycopg2(servers: Servers) -> list[str]:
             connection.execute(sa.text(_TAKEN))
 
     works = (registered, quoted, unknown, rows)
-    found = [*(seen(lambda work=work: raw(work)) for work in works), seen(batch), seen(broken)]
+    found = [*(seen(partial(raw, work)) for work in works), seen(batch), seen(broken)]
     engine.dispose()
     return found
 

@@ -24,6 +24,7 @@ from typing import Any
 
 from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Function
+from timetracer_otel.base.plugin_names import known_names
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.whose_error import judges, raise_for_app
 from timetracer_otel.current import get_current_session
@@ -310,8 +311,10 @@ def _replays(session: BaseSession | None) -> bool:
 def refusal(lib: str, session: BaseSession | None, fault: Exception) -> ReplayMismatchError:
     """The miss that says "a fault of ours", and where."""
     reason = f"a fault of ours in {_place(fault)}: {fault!r}"
-    hint = f"report it, with the traceback in the log. Or name {lib} in live_plugins to call for real."
+    hint = "report it, with the traceback in the log."
     try:
+        if lib in known_names():
+            hint += f" Or name {lib} in live_plugins to call for real."
         if isinstance(session, ReplaySession):
             return session.refuse_unseen(f"a call of {lib} met {reason}", hint)
     except Exception as another:
@@ -329,13 +332,13 @@ def _place(fault: BaseException) -> str:
     return place
 
 
-def _refused_thread(fault: Exception) -> Exception | None:
-    """The miss for a thread that cannot get its session; None outside a replay."""
+def _refused_thread(where: str, fault: Exception) -> Exception | None:
+    """The miss for a thread or a context that cannot get its session; None outside a replay."""
     try:
         session = get_current_session()
     except Exception:
         session = None
-    return refusal("threads", session, fault) if _replays(session) else None
+    return refusal(where.partition(".")[0], session, fault) if _replays(session) else None
 
 
 carrying.refused = _refused_thread

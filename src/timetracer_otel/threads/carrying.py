@@ -21,14 +21,14 @@ carried: Callable[[], Context | None] = _nothing
 here runs in no session. The module ``current`` sets it."""
 
 
-def _none_replays(fault: Exception) -> Exception | None:
+def _none_replays(where: str, fault: Exception) -> Exception | None:
     """None: the room ``calls`` is not loaded, so no session replays."""
     return None
 
 
-refused: Callable[[Exception], Exception | None] = _none_replays
-"""Gives what the app gets in a replay where a fault of ours keeps a thread from its session: in none, the thread's
-calls would go out. None outside a replay. The module ``calls.guarded`` sets it."""
+refused: Callable[[str, Exception], Exception | None] = _none_replays
+"""Gives what the app gets in a replay where a fault of ours keeps a thread, or another context, from its session: in
+none, the calls made there would go out. None outside a replay. The module ``calls.guarded`` sets it."""
 
 
 def contain(where: str, fault: Exception) -> None:
@@ -39,6 +39,6 @@ def contain(where: str, fault: Exception) -> None:
         fault: What went wrong.
     """
     faults.contain(where, fault)
-    miss = refused(fault)
+    miss = refused(where, fault)
     if miss is not None:
         raise miss from fault
