@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -25,6 +26,7 @@ import tempfile
 import time
 import types
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -288,22 +290,49 @@ def main() -> int:
     parser.add_argument("--modes", nargs="*", choices=["record", "replay"], default=["record", "replay"])
     parser.add_argument("--only", default="", help="functions with this in their names")
     parser.add_argument("--sample", type=int, help="so many faults of a workload, drawn by TEST_SEED")
+    parser.add_argument("--at-once", type=int, default=2, help="workloads at a time, each in a process of its own")
     options = parser.parse_args()
+    return _one(options) if len(options.workloads) == 1 else _each_by_itself(options)
+
+
+def _each_by_itself(options: argparse.Namespace) -> int:
+    """Try the workloads in processes of their own, so that none finds what another one has set up."""
+    given = ["--faults", *options.faults, "--modes", *options.modes, "--only", options.only]
+    if options.sample is not None:
+        given += ["--sample", str(options.sample)]
+
+    def tried(name: str) -> tuple[int, list[str]]:
+        command = [sys.executable, "-m", "tests.suite_injection.run", name, *given]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        print(done.stdout, end="", flush=True)
+        return done.returncode, done.stdout.splitlines()
+
+    with ThreadPoolExecutor(options.at_once) as threads:
+        outcomes = list(threads.map(tried, options.workloads))
+    counts = [re.findall(r"^(record|replay) .* (\d+) faults$", line) for _, lines in outcomes for line in lines]
+    for mode in options.modes:
+        found = [int(count) for ((of, count),) in filter(None, counts) if of == mode]
+        print(f"{mode}: {sum(found)} faults in {len(found)} workloads")
+    return max(code for code, _ in outcomes)
+
+
+def _one(options: argparse.Namespace) -> int:
+    (name,) = options.workloads
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         with running(folder) as servers:
             suite = Suite(servers, folder, options.faults, options.only, options.sample)
-            for name in options.workloads if "record" in options.modes else ():
+            if "record" in options.modes:
                 suite.record(name)
-            kept = {name: suite.keep(name) for name in options.workloads if "replay" in options.modes}
-        # The servers are stopped: what goes out for real in a replay fails.
-        for name, seen in kept.items():
-            suite.replay(name, seen)
+            kept = suite.keep(name) if "replay" in options.modes else None
+        if kept is not None:
+            # The servers are stopped: what goes out for real in a replay fails.
+            suite.replay(name, kept)
     known = {line for path in KNOWN for line in path.read_text("utf-8").splitlines()}
     expected = {
         line
         for line in known
-        if line.split()[0] in options.modes and line.split()[1] in options.workloads and options.only in line
+        if line.split()[0] in options.modes and line.split()[1] == name and options.only in line
     }
     new = sorted(suite.noticed.keys() - known)
     mended = sorted(expected - suite.noticed.keys()) if options.sample is None else []

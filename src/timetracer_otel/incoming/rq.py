@@ -11,12 +11,11 @@ from typing import Any
 from timetracer_otel.base.patching import Function, Patch, Seams
 from timetracer_otel.calls.guarded import AppStep, Flow
 from timetracer_otel.calls.noting import noting
-from timetracer_otel.config import job_source
 from timetracer_otel.incoming.guarded import around
 from timetracer_otel.incoming.job_scope import IncomingJob
 from timetracer_otel.incoming.jobs import in_job, outside_jobs, worker_ends
 from timetracer_otel.incoming.seams import on
-from timetracer_otel.incoming.verified_jobs import given_by_verify, unless_verified
+from timetracer_otel.incoming.verified_jobs import given_by_verify, given_source, unless_verified
 
 __all__ = ["SEAMS"]
 
@@ -59,7 +58,7 @@ def _making(original: Function) -> Function:
     """A worker asks Redis about itself when it is made, unless it is made for another purpose than to work."""
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
-        if job_source() is not None:
+        if given_source() is not None:
             kwargs["prepare_for_work"] = False
         made(self, *args, **kwargs)
 
