@@ -21,7 +21,7 @@ from timetracer_otel.exceptions import ReplayFailedError, ReplayMismatchError
 from timetracer_otel.libraries.sqlalchemy.call import EngineTarget
 from timetracer_otel.threads import carrying
 
-_HTTP = ["httpx_sync", "httpx_async", "requests", "aiohttp", "threads"]
+_HTTP = ["httpx_sync", "httpx_async", "requests", "aiohttp", "functions", "threads"]
 _OTHERS = ["sqlalchemy", "sqlalchemy_async", "redis_sync", "redis_async"]
 _CONNECTIONS = ["redis_connections", "redis_connections_async"]
 

@@ -11,9 +11,11 @@ import asyncio
 import io
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
+from tests.suite_injection import library
 from tests.suite_injection.incoming import INCOMING
 from tests.suite_injection.postgres import POSTGRES
 from tests.suite_injection.servers import Servers, seen, seen_async
@@ -238,6 +240,21 @@ def sqlalchemy_async(servers: Servers) -> list[str]:
         return found
 
     return asyncio.run(main())
+
+
+def functions(servers: Servers) -> list[str]:
+    client = library.Client(servers.http)
+
+    async def main() -> list[str]:
+        calls = [partial(library.fetch_async, servers.http, user) for user in (3, 4, -1)]
+        return [await seen_async(call) for call in calls]
+
+    return [
+        seen(lambda: client.fetch(1)),
+        seen(lambda: client.fetch(2, token="Zq8vT41xKw0p")),
+        seen(lambda: client.fetch(-1)),
+        *asyncio.run(main()),
+    ]
 
 
 def threads(servers: Servers) -> list[str]:
@@ -471,24 +488,10 @@ def redis_connections_async(servers: Servers) -> list[str]:
     return asyncio.run(main())
 
 
-WORKLOADS: dict[str, Callable[[Servers], list[str]]] = (
-    {
-        work.__name__: work
-        for work in (
-            *(
-                httpx_sync,
-                httpx_async,
-                requests,
-                aiohttp,
-                sqlalchemy,
-                sqlalchemy_async,
-                threads,
-                redis_sync,
-                redis_async,
-            ),
-            *(redis_connections, redis_connections_async),
-        )
-    }
-    | POSTGRES
-    | INCOMING
-)
+_CLIENTS = (httpx_sync, httpx_async, requests, aiohttp, sqlalchemy, sqlalchemy_async, functions, threads)
+_REDIS = (redis_sync, redis_async, redis_connections, redis_connections_async)
+WORKLOADS: dict[str, Callable[[Servers], list[str]]] = {
+    **{work.__name__: work for work in (*_CLIENTS, *_REDIS)},
+    **POSTGRES,
+    **INCOMING,
+}
