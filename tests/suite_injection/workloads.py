@@ -327,7 +327,8 @@ def redis_async(servers: Servers) -> list[str]:
     from redis.asyncio import Redis
 
     async def main() -> list[str]:
-        client: Any = Redis.from_url(servers.redis)
+        # By default, the client gives up after 5 s. On a busy machine, these may be over before the app gives up.
+        client: Any = Redis.from_url(servers.redis, socket_timeout=60)
 
         async def piped() -> Any:
             async with client.pipeline() as pipe:
