@@ -513,7 +513,7 @@ def without_plugin(servers: Servers) -> list[str]:
     def by_psycopg2() -> Any:
         return psycopg2.connect(servers.nothing.replace("http", "postgresql"))
 
-    return [_seen(by_http_client), _seen(by_a_socket), _seen(by_psycopg2)]
+    return [seen(by_http_client), seen(by_a_socket), seen(by_psycopg2)]
 
 
 _CLIENTS = (
