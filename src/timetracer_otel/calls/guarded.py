@@ -128,7 +128,7 @@ def guarded(
     outside: bool = False,
     idle: Idle | None = None,
     give_up: GiveUp | None = None,
-    session_of: Callable[[], BaseSession | None] = get_current_session,
+    session_of: Callable[[], BaseSession | None] | None = None,
 ) -> Function:
     """The replacement of a function.
 
@@ -141,13 +141,14 @@ def guarded(
             costs less.
         give_up: Told of a fault, with the call's arguments. From then on, what is noted of the object that the call
             is about, in more calls than this one, is not to be relied upon. In a replay, nobody may be left waiting.
-        session_of: Gives the session, for calls that do not belong to the current one.
+        session_of: Gives the session; None for the current one.
     """
+    find_session = get_current_session if session_of is None else session_of
 
     def guarded_call(*args: Any, **kwargs: Any) -> Any:
         session = outcome = failed = step = None
         try:
-            session = session_of()
+            session = find_session()
             if (session is None and not outside) or (idle is not None and idle(session, args[0])):
                 steps = None
             else:
@@ -197,14 +198,15 @@ def guarded_async(
     outside: bool = False,
     idle: Idle | None = None,
     give_up: GiveUp | None = None,
-    session_of: Callable[[], BaseSession | None] = get_current_session,
+    session_of: Callable[[], BaseSession | None] | None = None,
 ) -> Function:
     """The same for a coroutine function: steps are awaited."""
+    find_session = get_current_session if session_of is None else session_of
 
     async def guarded_await(*args: Any, **kwargs: Any) -> Any:
         session = outcome = failed = step = None
         try:
-            session = session_of()
+            session = find_session()
             if (session is None and not outside) or (idle is not None and idle(session, args[0])):
                 steps = None
             else:

@@ -10,7 +10,7 @@ import os
 import stat
 import zlib
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from timetracer_otel.cassette.codec import DECODE_ERRORS, describe
 from timetracer_otel.cassette.compression import MAX_STREAM_BYTES, expand
@@ -87,7 +87,7 @@ def cassette_from_bytes(data: bytes, name: str) -> Cassette:
     return _cassette_of(_opened(name, data))
 
 
-DECODED_AT_ONCE: Final = 1000
+DECODED_AT_ONCE: int = 1000
 """So many events are decoded when a cassette is opened for a replay. A replay of few events nearly always needs them
 all, and a call must not wait for its answer to be decoded. With more events, the first call would wait for all."""
 
