@@ -283,6 +283,10 @@ class EventIndex:
         """The events that no call has taken although calls were expected to, in the order of the recording."""
         return self.waiting()
 
+    def has(self, key: Key) -> bool:
+        """Whether any event has this signature, be it taken or not."""
+        return key in self._queues
+
     def taken_of(self, key: Key) -> list[DependencyEvent]:
         """The events with this signature that were taken."""
         with self._lock:

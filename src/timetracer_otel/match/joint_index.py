@@ -117,6 +117,10 @@ class JointIndex(EventIndex):
         """Whether every event of the cassette was taken."""
         return self._own.is_exhausted
 
+    def has(self, key: Key) -> bool:
+        """As `EventIndex.has`."""
+        return self._own.has(key) or self._beside.has(key)
+
     def taken_of(self, key: Key) -> list[DependencyEvent]:
         """As `EventIndex.taken_of`, of both."""
         return [*self._own.taken_of(key), *self._beside.taken_of(key)]

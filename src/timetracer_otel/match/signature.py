@@ -19,7 +19,7 @@ from timetracer_otel.match.rules import MatchRules
 from timetracer_otel.match.stable_form import stable_form
 from timetracer_otel.match.trace_context import may_be_traced, untraced
 from timetracer_otel.redact.forms import form_of
-from timetracer_otel.redact.redactor import RedactedBody, Redactor
+from timetracer_otel.redact.redactor import RedactedBody, Redactor, content_headers
 from timetracer_otel.redact.urls import same_target, split_url, values_by_name
 from timetracer_otel.types import (
     Call,
@@ -378,6 +378,27 @@ class RedactedCall:
             key = _key((call.lib, call.method, target.key, target.query_key, body, ()))
             self._key = key if signer.rules is None else signer.ruled(signer.rules, key, target.query, self.view)
         return self._key
+
+    def key_among(self, is_known: Callable[[Key], bool]) -> Key:
+        """The `key`, by the shorter way where that is open.
+
+        A body that is equal to a recorded one as it is need not be searched for secrets: what was recorded has none
+        that would be replaced.
+
+        Args:
+            is_known: Whether any recorded event has this key.
+
+        Raises:
+            Unencodable: As for `body_hash`.
+        """
+        call, signer = self.call, self.signer
+        if call.body and self._key is None and call.body_end is BodyEnd.COMPLETE and signer.rules is None:
+            plain = plain_content(call.body, *content_headers(call.headers))
+            target, digest = self._target, hashlib.sha256(plain).hexdigest()
+            key = _key((call.lib, call.method, target.key, target.query_key, digest, ()))
+            if is_known(key):
+                self._key = key
+        return self.key
 
     @property
     def view(self) -> CallView:

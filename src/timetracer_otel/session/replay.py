@@ -328,7 +328,7 @@ class ReplaySession(BaseSession):
         if self.uncovered.messages:
             self.uncovered.called_with(made.call.args)
         try:
-            key = made.key
+            key = made.key_among(self._index.has) if made.call.body else made.key
         except Unencodable as fault:
             return Found(self._find_outlined(made, path, fault))
         bindings = self._bindings

@@ -411,3 +411,22 @@ class Refusing(Site):
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
         return rebuild_error(error, ())
+
+
+@pytest.mark.parametrize("recorded", [b'{"a": 1}', b'{"password": "[REDACTED]"}'])
+def test_a_body_that_is_equal_as_it_is_need_not_be_searched(recorded: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = call("http://h/a", recorded, "POST")
+    session = replaying([event(made, 1), event(call("http://h/a", b'{"a": 2}', "POST"), 2)])
+    with monkeypatch.context() as patch:
+        patch.setattr(Redactor, "body", lambda *_: pytest.fail("searched"))
+        assert session.match(made).result.reply == 1
+    with pytest.raises(ReplayMismatchError):
+        session.match(made)
+
+
+def test_a_body_with_another_secret_than_the_recorded_one_is_equal_once_it_is_redacted() -> None:
+    masked = call("http://h/a", b'{"password": "[REDACTED]", "a": 1}', "POST")
+    session = replaying([event(masked, 1)])
+    with pytest.raises(ReplayMismatchError):
+        session.match(call("http://h/a", b'{"password": "hunter22", "a": 2}', "POST"))
+    assert session.match(call("http://h/a", b'{"password": "hunter22", "a": 1}', "POST")).result.reply == 1
