@@ -107,7 +107,8 @@ def answers_of(module: ModuleType) -> Answers:
             # The client has just set it to the time that the replay took.
             end_ms = self._recorded.body.end_ms
             if end_ms is not None:
-                self.response.elapsed = elapsed = timedelta(milliseconds=end_ms)
+                # From a whole number, since it takes half of the time that it takes from a fraction.
+                self.response.elapsed = elapsed = timedelta(0, 0, round(end_ms * 1000))
                 if notes_elapsed:
                     note_elapsed(self.response.stream, elapsed)
 
