@@ -13,7 +13,7 @@ from typing import Any
 
 from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Function
-from timetracer_otel.calls.flow import FAULT, Recording, Site, flow, rebuilt
+from timetracer_otel.calls.flow import FAULT, Recording, Site, flow
 from timetracer_otel.calls.guarded import AppStep, Flow
 from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.constants import BodyEnd, EventType
@@ -197,7 +197,7 @@ class Hop(Site):
 
     def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any:
         """The `Answer` that `replay` lets aiohttp get."""
-        return answer_of(event, RecordedBody(event, session, partial(rebuilt, self, event, session)))
+        return answer_of(event, RecordedBody(event, session, self))
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
         """The recorded error, about the request that is made now."""

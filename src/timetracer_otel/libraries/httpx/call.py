@@ -13,7 +13,7 @@ from types import MappingProxyType, ModuleType
 from typing import Any, NamedTuple
 
 from timetracer_otel.base.patching import LatePatch
-from timetracer_otel.calls.flow import Recording, Site, rebuilt, run_async
+from timetracer_otel.calls.flow import Recording, Site, run_async
 from timetracer_otel.calls.guarded import AppStep, Flow
 from timetracer_otel.calls.whose_error import outside
 from timetracer_otel.constants import BodyEnd, EventType
@@ -183,7 +183,7 @@ class _Hop(Site, ABC):
         return True
 
     def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any:
-        return self._module.answer(event, RecordedBody(event, session, partial(rebuilt, self, event, session)))
+        return self._module.answer(event, RecordedBody(event, session, self))
 
     def rebuild_error(self, error: RecordedError) -> BaseException:
         """The exception in the classes of the module that was called: httpx's own, or those of httpx2."""

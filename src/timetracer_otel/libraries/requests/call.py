@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from timetracer_otel.calls.flow import FAULT, Recording, Site, rebuilt
+from timetracer_otel.calls.flow import FAULT, Recording, Site
 from timetracer_otel.calls.guarded import AppStep, Flow
 from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.constants import BodyEnd, EventType
@@ -201,7 +201,7 @@ class Hop(Site):
             event.result.status or 0,
             header_pairs(event.result.headers),
             reply,
-            RecordedBody(event, session, partial(rebuilt, self, event, session)),
+            RecordedBody(event, session, self),
             getattr(self._adapter, "max_retries", None),
             self._restore,
         )

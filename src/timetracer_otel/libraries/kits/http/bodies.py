@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import repeat
 from types import NoneType
 from typing import Any
 
 from timetracer_otel.base import faults
-from timetracer_otel.calls.flow import CANCEL_GRACE_S
+from timetracer_otel.calls.flow import CANCEL_GRACE_S, Site, rebuilt
 from timetracer_otel.calls.guarded import refusal
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.exceptions import ReplayMismatchError, TimetracerError
 from timetracer_otel.session import ReplaySession
 from timetracer_otel.session.body_taps import BodyLimits, BodyTap
-from timetracer_otel.types import BodySnapshot, DependencyEvent, RecordedError
+from timetracer_otel.types import BodySnapshot, DependencyEvent
 
 __all__ = ["BodyLimits", "BodyTap", "RecordedBody"]
 
@@ -25,16 +25,16 @@ class RecordedBody:
     Args:
         event: The event that holds it.
         session: Whose pace it follows, and who hears of what cannot be given back.
-        rebuild: Makes the recorded error that ended the body an exception again.
+        site: The call. It makes the recorded error that ended the body an exception again.
     """
 
-    __slots__ = ("_event", "_raised", "_rebuild", "body", "is_plain", "session", "timed")
+    __slots__ = ("_event", "_raised", "_site", "body", "is_plain", "session", "timed")
 
     def __init__(
         self,
         event: DependencyEvent,
         session: ReplaySession,
-        rebuild: Callable[[RecordedError], BaseException],
+        site: Site,
     ) -> None:
         body = event.result.body
         self.body = body if body is not None else BodySnapshot(captured=True, data=b"")
@@ -45,7 +45,7 @@ class RecordedBody:
         """Whether `chunks` is all that there is to give back: no waiting, and no error at the end."""
         self._event = event
         self.session = session
-        self._rebuild = rebuild
+        self._site = site
         self._raised: BaseException | None = None
 
     def chunks(self) -> list[bytes]:
@@ -99,7 +99,7 @@ class RecordedBody:
         if body.end is BodyEnd.COMPLETE:
             return None
         if body.end is BodyEnd.FAILED and body.error is not None:
-            self._raised = self._rebuild(body.error)
+            self._raised = rebuilt(self._site, self._event, self.session, body.error)
             return self._raised
         return self._beyond()
 
