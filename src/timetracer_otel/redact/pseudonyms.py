@@ -17,6 +17,7 @@ import struct
 import threading
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
+from operator import getitem
 from typing import Any, Final
 
 from timetracer_otel.redact.password_hashes import is_password_hash, like_hash
@@ -245,7 +246,7 @@ def _plain(secret: str, draw: _Draw) -> str:
     """
     drawn = draw.bytes(len(secret))
     if secret.isascii():
-        made = "".join([_DRAWN[code][number] for code, number in zip(secret.encode(), drawn, strict=True)])
+        made = "".join(map(getitem, map(_DRAWN.__getitem__, secret.encode()), drawn))
     else:
         made = "".join(
             [
