@@ -107,7 +107,7 @@ suite-faults: $(STAMPS)/installed ## a recorded service killed 330 times, also o
 suite-load: $(STAMPS)/installed ## thousands of requests to servers with workers: each has its own cassette (10 minutes)
 	@$(CLEAN) LOAD_REQUESTS=2000 LOAD_AT_ONCE=200 $(BIN)/python -m pytest tests/load $(PYTEST_ARGS)
 
-suite-injection: $(STAMPS)/installed ## each function of ours that runs in a recording or a replay fails, one at a time (30 minutes)
+suite-injection: $(STAMPS)/installed ## each function of ours that runs in a recording or a replay fails, one at a time (20 minutes)
 	@$(CLEAN) $(BIN)/python -m tests.suite_injection.run
 
 suite-rabbitmq: $(STAMPS)/installed ## jobs that come over a real RabbitMQ, which Debian's package brings (a minute)
@@ -132,7 +132,7 @@ fuzz-cassettes: $(STAMPS)/installed .venv-fuzz/stamps/fuzz ## hostile cassettes,
 	@mkdir -p build/fuzz/corpus
 	@$(CLEAN) .venv-fuzz/bin/python -m pip install --quiet --no-deps --force-reinstall $(VENV)/wheels/*.whl
 	@$(CLEAN) nice .venv-fuzz/bin/python -m tests.fuzz.cassettes build/fuzz/corpus tests/fuzz/corpus \
-	  -max_total_time=$(FUZZ_SECONDS) -max_len=1024 -entropic_scale_per_exec_time=1 -timeout=10 -rss_limit_mb=1024 -artifact_prefix=build/fuzz/ -verbosity=0 -print_final_stats=1
+	  -max_total_time=$(FUZZ_SECONDS) -max_len=1024 -entropic_scale_per_exec_time=1 -timeout=100 -rss_limit_mb=1024 -artifact_prefix=build/fuzz/ -verbosity=0 -print_final_stats=1
 
 test-oldest: ## every test with the lowest versions that pyproject.toml allows (in .venv-oldest)
 	@$(MAKE) --no-print-directory VENV=.venv-oldest CONSTRAINTS=tests/oldest.txt .venv-oldest/stamps/installed

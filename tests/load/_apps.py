@@ -32,40 +32,42 @@ CALLS = {"HTTP": 2, "SQL": 1, "SET": 1, "GET": 1}
 """What each request makes, once more or less to connect."""
 _SELECT = sa.text("SELECT CAST(:number AS INTEGER) AS number")
 _POOL = 3
+_PATIENCE_S = 120
+"""As long as the client waits. On a busy machine, a hundred requests wait for these connections longer than 30 s."""
 
 
 @functools.cache
 def _client() -> httpx.Client:
-    return httpx.Client(verify=False, timeout=60)
+    return httpx.Client(verify=False, timeout=_PATIENCE_S)
 
 
 @functools.cache
 def _async_client() -> httpx.AsyncClient:
-    return httpx.AsyncClient(verify=False, timeout=60)
+    return httpx.AsyncClient(verify=False, timeout=_PATIENCE_S)
 
 
 @functools.cache
 def _engine() -> sa.Engine:
     url = sa.make_url(os.environ["DATABASE"]).set(drivername="postgresql+psycopg")
-    return sa.create_engine(url, pool_size=_POOL, max_overflow=0)
+    return sa.create_engine(url, pool_size=_POOL, max_overflow=0, pool_timeout=_PATIENCE_S)
 
 
 @functools.cache
 def _async_engine() -> AsyncEngine:
     url = sa.make_url(os.environ["DATABASE"]).set(drivername="postgresql+asyncpg")
-    return create_async_engine(url, pool_size=_POOL, max_overflow=0)
+    return create_async_engine(url, pool_size=_POOL, max_overflow=0, pool_timeout=_PATIENCE_S)
 
 
 @functools.cache
 def _redis() -> redis.Redis:
     # Others raise where all connections are in use.
-    pool = redis.BlockingConnectionPool.from_url(os.environ["REDIS"], max_connections=20, timeout=60)
+    pool = redis.BlockingConnectionPool.from_url(os.environ["REDIS"], max_connections=20, timeout=_PATIENCE_S)
     return redis.Redis(connection_pool=pool)
 
 
 @functools.cache
 def _async_redis() -> redis.asyncio.Redis:
-    pool = redis.asyncio.BlockingConnectionPool.from_url(os.environ["REDIS"], max_connections=20, timeout=60)
+    pool = redis.asyncio.BlockingConnectionPool.from_url(os.environ["REDIS"], max_connections=20, timeout=_PATIENCE_S)
     return redis.asyncio.Redis(connection_pool=pool)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -10,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -59,11 +61,13 @@ class Served:
                 ),
                 stdout=log,
                 stderr=log,
+                # Workers outlive a server that is killed.
+                start_new_session=True,
             )
         deadline = time.monotonic() + _START_S
         while not self._listens():
             if time.monotonic() > deadline or self.process.poll() is not None:
-                self.process.kill()
+                self._kill()
                 raise RuntimeError(f"the server did not start: {self._log.read_text()}")
             time.sleep(0.05)
         return self
@@ -71,9 +75,12 @@ class Served:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
+        self._kill()
         self.process.wait()
+
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
 
     def _listens(self) -> bool:
         try:

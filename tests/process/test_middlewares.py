@@ -6,19 +6,24 @@ import asyncio
 import gc
 import io
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from opentelemetry import context as otel_context
 from opentelemetry import propagate
 
 from tests.process._programs import cassettes
-from timetracer_otel import record
+from timetracer_otel import record, replay
+from timetracer_otel.base import faults
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import BodyEnd, EventType, TraceMode
 from timetracer_otel.context import get_current_session
+from timetracer_otel.exceptions import ReplayFailedError, ReplayMismatchError
 from timetracer_otel.incoming import asgi, wsgi
+from timetracer_otel.incoming.scope import RequestScope
+from timetracer_otel.otel import propagator
 from timetracer_otel.process.runtime import Runtime, runtime
 from timetracer_otel.session import BaseSession, TraceSession
 from timetracer_otel.types import Cassette, DependencyEvent, EventResult, EventSignature
@@ -484,3 +489,61 @@ def test_nothing_is_done_for_a_request_while_nothing_is_recorded() -> None:
 
     given = _Server().serve(app, _environ())
     assert type(given).__name__ == "list_iterator"
+
+
+_NOTES = ["__enter__", "__exit__", "request_chunk", "response_began", "response_chunk", "routed", "end"]
+
+
+def _raising(*_: Any, **__: Any) -> NoReturn:
+    raise KeyError("ours")
+
+
+@pytest.mark.parametrize("method", _NOTES)
+def test_a_fault_of_ours_in_a_request_reaches_neither_the_app_nor_its_server(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    def wsgi_app(environ: wsgi.Environ, start_response: wsgi.StartResponse) -> Iterable[bytes]:
+        write = start_response("201 Created", [("X-A", "1")])
+        write(environ["wsgi.input"].read(2))
+        yield environ["wsgi.input"].readline()
+
+    async def asgi_app(scope: asgi.ConnectionScope, receive: asgi.Receive, send: asgi.Send) -> None:
+        await _answer(send, (await receive())["body"])
+
+    monkeypatch.setattr(faults, "raise_faults", False)
+    monkeypatch.setattr(RequestScope, method, _raising)
+    server = _Server()
+    given = server.serve(wsgi_app, _environ())
+    assert (b"".join(given), server.written, server.status) == (b"llo", [b"he"], "201 Created")
+    given.close()
+    connection = _Connection({"type": "http.request", "body": b"hey!"})
+    asyncio.run(connection.serve(asgi_app, _http()))
+    assert [message.get("body") for message in connection.sent] == [None, b"hey!", None]
+
+
+def test_an_error_of_the_app_is_raised_where_a_fault_of_ours_meets_it(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def app(environ: wsgi.Environ, start_response: wsgi.StartResponse) -> Iterable[bytes]:
+        raise ValueError("the app's")
+
+    monkeypatch.setattr(faults, "raise_faults", False)
+    monkeypatch.setattr(RequestScope, "failed_with", _raising)
+    with pytest.raises(ValueError, match="the app's"):
+        _Server().serve(app, _environ())
+
+
+def test_a_fault_of_ours_in_the_propagator_leaves_the_context_as_it_was_or_is_a_miss(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "empty.msgpack"
+    with record(path):
+        pass
+    with record(tmp_path / "other.msgpack"):
+        monkeypatch.setattr(faults, "raise_faults", False)
+        monkeypatch.setattr(propagator, "carried_into", _raising)
+        given = otel_context.set_value("mine", 1)
+        assert propagate.extract({}, given).get("mine") == 1
+    missed = pytest.raises(ReplayMismatchError, match="propagator met a fault of ours")
+    with suppress(ReplayFailedError), replay(path), missed:
+        propagate.extract({})

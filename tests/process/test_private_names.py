@@ -36,6 +36,7 @@ OF_OTHERS = {
     "_live_spans": "a module of ours",
     "_lock": "a session of ours",
     "_method": "a response of http.client",
+    "_rules": "a session of ours",
     "_sampler": "a module of ours",
     "_value": "a body of aiohttp",
 }

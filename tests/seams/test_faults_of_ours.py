@@ -13,18 +13,22 @@ import pytest
 import sqlalchemy as sa
 
 from tests.examples import drawn
+from tests.suite_injection.incoming import INCOMING
+from tests.suite_injection.postgres import POSTGRES
 from timetracer_otel import record, replay
 from timetracer_otel.base import faults
 from timetracer_otel.exceptions import ReplayFailedError, ReplayMismatchError
 from timetracer_otel.libraries.sqlalchemy.call import EngineTarget
 from timetracer_otel.threads import carrying
 
-_HTTP = ["httpx_sync", "httpx_async", "requests", "aiohttp", "threads"]
+_HTTP = ["httpx_sync", "httpx_async", "requests", "aiohttp", "functions", "threads"]
 _OTHERS = ["sqlalchemy", "sqlalchemy_async", "redis_sync", "redis_async"]
 _CONNECTIONS = ["redis_connections", "redis_connections_async"]
 
 
-@pytest.mark.parametrize("workload", drawn([_HTTP, [*_OTHERS, *_CONNECTIONS]], "faults of ours"))
+@pytest.mark.parametrize(
+    "workload", drawn([_HTTP, [*_OTHERS, *_CONNECTIONS], [*POSTGRES, *INCOMING]], "faults of ours")
+)
 def test_the_app_sees_no_fault_of_ours_or_a_miss(workload: str) -> None:
     """A sample, drawn by ``TEST_SEED``. ``make suite-injection`` tries all."""
     command = [sys.executable, "-m", "tests.suite_injection.run", workload, "--sample", "6"]

@@ -18,7 +18,7 @@ from typing import Any
 
 import timetracer_otel
 
-__all__ = ["FAULTS", "GUARDS", "broken", "name_of", "ran"]
+__all__ = ["FAULTS", "GUARDS", "broken", "name_of", "ran", "remember"]
 
 OURS = str(Path(timetracer_otel.__file__).parent)
 _NESTED = {"<genexpr>", "<listcomp>", "<dictcomp>", "<setcomp>", "<lambda>", "<module>"}
@@ -34,6 +34,21 @@ GUARDS = frozenset(
         "session/body_taps.py": "BodyTap.noting",
         "guard/c_connections.py": "CConnections._checked.<locals>.checked",
         "guard/network_guard.py": "_hook _noting_sockets.<locals>.connect",
+        "otel/processor.py": "TimetracerSpanProcessor.on_start TimetracerSpanProcessor.on_end",
+        "otel/propagator.py": "_SessionPropagator.extract",
+        "libraries/kits/dbapi/app_types.py": "note_made",
+        "libraries/kits/dbapi/drivers/psycopg2.py": "_own_object",
+        "libraries/kits/dbapi/drivers/psycopg2_types.py": "_noting_cursor.<locals>.execute _Casting.cast "
+        "_Casting.__getattr__",
+        "libraries/kits/dbapi/drivers/psycopg_types.py": "_awaited _as_awaited _makers.<locals>.noted "
+        "_makers.<locals>.of_values",
+        "calls/noting.py": "noting.<locals>.noting_call noting_async.<locals>.noting_await looked",
+        "incoming/seams.py": "asgi_seam.<locals>.wrap.<locals>.__call__ wsgi_seam.<locals>.wrap.<locals>.__call__",
+        "incoming/asgi.py": "_bare _read_first.<locals>.receive_again",
+        "incoming/wsgi.py": "_bare _bare_chunk _bare_close _SizedResponse.__len__ "
+        + " ".join(f"_NotedInput.{name}" for name in ("__getattr__", "__iter__", "__next__"))
+        + " "
+        + " ".join(f"_NotedResponse.{name}" for name in ("__getattr__", "__iter__", "__next__", "close", "__del__")),
         "libraries/aiohttp/answer.py": "_ReplayHandler._noting",
         "libraries/aiohttp/internals.py": "_TapTimer.__enter__ _TapTimer.__exit__ _TapTimer.assert_timeout _end "
         "_TeedParser.__getattr__ _TeedParser.feed_data _TeedReader.feed_eof _TeedReader.set_exception "
@@ -133,13 +148,35 @@ FAULTS: dict[str, Callable[[], types.CodeType]] = {
 """What a broken function does, by name. ``never`` is for those that are awaited."""
 
 
+_known: list[types.FunctionType] = []
+
+
+def remember() -> None:
+    """Look once for the functions that there are now: to look in each fork takes longer than to run a workload.
+
+    Forks share the memory of what is frozen, since collecting garbage leaves it alone.
+    """
+    gc.collect()
+    _known.extend(_ours())
+    gc.freeze()
+
+
+def _ours() -> list[types.FunctionType]:
+    """Our functions among the objects that are not frozen."""
+    return [
+        each
+        for each in gc.get_objects()
+        if type(each) is types.FunctionType and each.__code__.co_filename.startswith(OURS)
+    ]
+
+
 def broken(target: types.CodeType, fault: str) -> Callable[[], None]:
     """Break a function; gives what mends it again."""
     code = FAULTS[fault]().replace(
         co_freevars=target.co_freevars, co_name=target.co_name, co_filename=target.co_filename
     )
     before: list[tuple[types.FunctionType, types.CodeType]] = []
-    for function in [each for each in gc.get_objects() if type(each) is types.FunctionType]:
+    for function in [*_known, *_ours()]:
         was = function.__code__
         changed = code if was is target else _exchanged(was, target, code)
         if changed is not None:

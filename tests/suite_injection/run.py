@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -25,6 +26,7 @@ import tempfile
 import time
 import types
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,11 +35,16 @@ from pathlib import Path
 from typing import Any
 
 from tests.examples import seeded
+from tests.servers.postgres import Postgres
 from tests.servers.redis import RedisServer
 from tests.suite_injection import injector
-from tests.suite_injection.workloads import WORKLOADS, Servers
+from tests.suite_injection.incoming import INCOMING
+from tests.suite_injection.postgres import SCHEMA
+from tests.suite_injection.servers import Servers
+from tests.suite_injection.workloads import WORKLOADS
 from timetracer_otel import record, replay
 from timetracer_otel.exceptions import ReplayFailedError, ReplayMismatchError
+from timetracer_otel.otel import TimetracerInstrumentor
 
 LOOPBACK = """
 import sys
@@ -48,6 +55,8 @@ with Loopback() as upstream:
 """
 PATIENCE_S = 10.0
 _MISS = "ReplayMismatchError"
+_PACED = {"functions", "requests", "asyncpg"}
+"""Workloads whose replays take the time that the recording took: their calls are short."""
 KNOWN = [Path(__file__).with_name(name) for name in ("known.txt", "known-replay.txt")]
 
 
@@ -87,24 +96,56 @@ def in_fork(work: Callable[[], Any]) -> Any:
 
 def recorded(name: str, servers: Servers, folder: Path, target: types.CodeType | None = None, fault: str = "") -> Any:
     """What the app sees while it is recorded."""
-    work = WORKLOADS[name]
-    with record(folder / f"{os.getpid()}.msgpack"):
-        work(servers)
-        with _broken(target, fault):
-            return work(servers)
+    with recording(name, folder / str(os.getpid())), _broken(target, fault):
+        return WORKLOADS[name](servers)
 
 
 def replayed(name: str, servers: Servers, path: Path, target: types.CodeType | None = None, fault: str = "") -> Any:
     """What the app sees in a replay."""
     seen: Any = None
-    # The account names the calls that were refused.
-    with suppress(ReplayFailedError), replay(path), _broken(target, fault):
+    with replaying(name, path), _broken(target, fault):
         try:
             seen = WORKLOADS[name](servers)
         except ReplayMismatchError:
             # Of a call whose error the workload does not catch, such as the one that closes its client.
             seen = _MISS
     return seen
+
+
+@contextmanager
+def recording(name: str, path: Path) -> Iterator[None]:
+    """Record a workload into a file; one of requests that come in, into a folder."""
+    if name in INCOMING:
+        with _process(TIMETRACER_MODE="record", TIMETRACER_DIR=str(path)):
+            yield
+    else:
+        with record(path.with_suffix(".msgpack")):
+            yield
+
+
+@contextmanager
+def replaying(name: str, path: Path) -> Iterator[None]:
+    """Replay what `recording` made."""
+    if name in INCOMING:
+        with _process(TIMETRACER_MODE="replay", TIMETRACER_CASSETTE=str(path)):
+            yield
+    else:
+        # The account names the calls that were refused.
+        with suppress(ReplayFailedError), replay(path.with_suffix(".msgpack"), replay_timing=name in _PACED):
+            yield
+
+
+@contextmanager
+def _process(**environment: str) -> Iterator[None]:
+    """Let the process do what the environment says, as a program does that sets OpenTelemetry up by hand."""
+    os.environ.update(environment)
+    TimetracerInstrumentor().instrument()
+    try:
+        yield
+    finally:
+        TimetracerInstrumentor().uninstrument()
+        for name in environment:
+            del os.environ[name]
 
 
 @contextmanager
@@ -118,14 +159,14 @@ def _broken(target: types.CodeType | None, fault: str) -> Iterator[None]:
 
 
 def _record(name: str, servers: Servers, path: Path) -> Any:
-    with record(path):
+    with recording(name, path):
         return WORKLOADS[name](servers)
 
 
 def functions_of_recording(name: str, servers: Servers, folder: Path) -> dict[str, types.CodeType]:
     """The functions of ours that run in the app's threads while it is recorded."""
     work = WORKLOADS[name]
-    with record(folder / "functions.msgpack"):
+    with recording(name, folder / "functions"):
         work(servers)
         with injector.ran() as found:
             work(servers)
@@ -134,7 +175,7 @@ def functions_of_recording(name: str, servers: Servers, folder: Path) -> dict[st
 
 def functions_of_replay(name: str, servers: Servers, path: Path) -> dict[str, types.CodeType]:
     """The same for a replay."""
-    with suppress(ReplayFailedError), replay(path), injector.ran() as found:
+    with replaying(name, path), injector.ran() as found:
         WORKLOADS[name](servers)
     return found
 
@@ -174,11 +215,11 @@ class Suite:
 
     def keep(self, name: str) -> Any:
         """Record a workload for `replay`."""
-        return in_fork(partial(_record, name, self.servers, self.folder / f"{name}.msgpack"))
+        return in_fork(partial(_record, name, self.servers, self.folder / name))
 
     def replay(self, name: str, kept: Any) -> None:
         """Break what runs while a workload is replayed: the app has to see what was recorded, or a miss."""
-        path = self.folder / f"{name}.msgpack"
+        path = self.folder / name
         plain = in_fork(partial(replayed, name, self.servers, path))
         # Secrets are replaced in what was recorded.
         assert len(plain) == len(kept), (kept, plain)
@@ -208,6 +249,7 @@ class Suite:
             tries = seeded("faults of ours", mode, name).sample(tries, min(self.sample, len(tries)))
         print(f"{mode} {name}: {len(found)} functions, {len(tries)} faults", flush=True)
         self.tried += len(tries)
+        injector.remember()
         yield from tries
 
     def _note(self, what: str, fault: str, seen: str) -> None:
@@ -228,8 +270,15 @@ def running(folder: Path) -> Iterator[Servers]:
     try:
         assert upstream.stdout is not None
         url = upstream.stdout.readline().strip()
-        with RedisServer(folder) as redis:
-            yield Servers(url, "http://127.0.0.1:1", redis.url, str(folder))
+        database = Postgres()
+        try:
+            database.execute(*SCHEMA)
+            # The driver of a workload stands before it.
+            _, _, address = database.url("psycopg").render_as_string(hide_password=False).partition("://")
+            with RedisServer(folder) as redis:
+                yield Servers(url, "http://127.0.0.1:1", redis.url, address, str(folder))
+        finally:
+            database.stop()
     finally:
         upstream.kill()
         upstream.wait()
@@ -243,22 +292,49 @@ def main() -> int:
     parser.add_argument("--modes", nargs="*", choices=["record", "replay"], default=["record", "replay"])
     parser.add_argument("--only", default="", help="functions with this in their names")
     parser.add_argument("--sample", type=int, help="so many faults of a workload, drawn by TEST_SEED")
+    parser.add_argument("--at-once", type=int, default=2, help="workloads at a time, each in a process of its own")
     options = parser.parse_args()
+    return _one(options) if len(options.workloads) == 1 else _each_by_itself(options)
+
+
+def _each_by_itself(options: argparse.Namespace) -> int:
+    """Try the workloads in processes of their own, so that none finds what another one has set up."""
+    given = ["--faults", *options.faults, "--modes", *options.modes, "--only", options.only]
+    if options.sample is not None:
+        given += ["--sample", str(options.sample)]
+
+    def tried(name: str) -> tuple[int, list[str]]:
+        command = [sys.executable, "-m", "tests.suite_injection.run", name, *given]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        print(done.stdout, end="", flush=True)
+        return done.returncode, done.stdout.splitlines()
+
+    with ThreadPoolExecutor(options.at_once) as threads:
+        outcomes = list(threads.map(tried, options.workloads))
+    counts = [re.findall(r"^(record|replay) .* (\d+) faults$", line) for _, lines in outcomes for line in lines]
+    for mode in options.modes:
+        found = [int(count) for ((of, count),) in filter(None, counts) if of == mode]
+        print(f"{mode}: {sum(found)} faults in {len(found)} workloads")
+    return max(code for code, _ in outcomes)
+
+
+def _one(options: argparse.Namespace) -> int:
+    (name,) = options.workloads
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         with running(folder) as servers:
             suite = Suite(servers, folder, options.faults, options.only, options.sample)
-            for name in options.workloads if "record" in options.modes else ():
+            if "record" in options.modes:
                 suite.record(name)
-            kept = {name: suite.keep(name) for name in options.workloads if "replay" in options.modes}
-        # The servers are stopped: what goes out for real in a replay fails.
-        for name, seen in kept.items():
-            suite.replay(name, seen)
+            kept = suite.keep(name) if "replay" in options.modes else None
+        if kept is not None:
+            # The servers are stopped: what goes out for real in a replay fails.
+            suite.replay(name, kept)
     known = {line for path in KNOWN for line in path.read_text("utf-8").splitlines()}
     expected = {
         line
         for line in known
-        if line.split()[0] in options.modes and line.split()[1] in options.workloads and options.only in line
+        if line.split()[0] in options.modes and line.split()[1] == name and options.only in line
     }
     new = sorted(suite.noticed.keys() - known)
     mended = sorted(expected - suite.noticed.keys()) if options.sample is None else []

@@ -1,7 +1,8 @@
 """What an app does while it is recorded, by library: each function gives what the app saw, as plain text.
 
 The app knows nothing of recordings. Its servers run in another process, so that what runs here of ours is what runs
-on its own threads, or in the writer's.
+on its own threads, or in the writer's. Clients verify no certificates: to load those of the machine takes longer than
+all else.
 """
 
 from __future__ import annotations
@@ -10,44 +11,16 @@ import asyncio
 import io
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
-__all__ = ["WORKLOADS", "Servers"]
+from tests.suite_injection import library
+from tests.suite_injection.incoming import INCOMING
+from tests.suite_injection.postgres import POSTGRES
+from tests.suite_injection.servers import Servers, seen, seen_async
 
-
-@dataclass(frozen=True)
-class Servers:
-    """Where the servers are.
-
-    Attributes:
-        http: The address of a `tests.loopback.Loopback`.
-        nothing: An address where nobody listens.
-        redis: The URL of a Redis server.
-        folder: A folder for databases.
-    """
-
-    http: str
-    nothing: str
-    redis: str
-    folder: str
-
-
-def _seen(call: Callable[[], Any]) -> str:
-    try:
-        value = call()
-    except Exception as error:
-        return f"raised {type(error).__module__}.{type(error).__qualname__}: {error}"
-    return f"{type(value).__qualname__} {value!r}"
-
-
-async def _seen_async(call: Callable[[], Any]) -> str:
-    try:
-        value = await call()
-    except Exception as error:
-        return f"raised {type(error).__module__}.{type(error).__qualname__}: {error}"
-    return f"{type(value).__qualname__} {value!r}"
+__all__ = ["WORKLOADS"]
 
 
 LENGTH = {"Content-Length": "8"}
@@ -62,7 +35,8 @@ def _chunks() -> Iterator[bytes]:
 def httpx_sync(servers: Servers) -> list[str]:
     import httpx
 
-    with httpx.Client(base_url=servers.http, headers={"Authorization": "Bearer Zq8vT41xKw0pLm7"}) as client:
+    headers = {"Authorization": "Bearer Zq8vT41xKw0pLm7"}
+    with httpx.Client(verify=False, base_url=servers.http, headers=headers) as client:
 
         def streamed() -> Any:
             with client.stream("GET", "/items") as response:
@@ -73,14 +47,14 @@ def httpx_sync(servers: Servers) -> list[str]:
                 return next(response.iter_raw(4))
 
         return [
-            _seen(lambda: client.get("/users/1", params={"q": "é"}).json()),
-            _seen(lambda: client.get("/items").text),
-            _seen(lambda: client.post("/echo", json={"password": "Hm4kLq9sWe"}).content),
-            _seen(lambda: client.post("/echo", content=_chunks(), headers=LENGTH).content),
-            _seen(streamed),
-            _seen(left),
-            _seen(lambda: client.get("/missing").raise_for_status()),
-            _seen(lambda: httpx.get(servers.nothing)),
+            seen(lambda: client.get("/users/1", params={"q": "é"}).json()),
+            seen(lambda: client.get("/items").text),
+            seen(lambda: client.post("/echo", json={"password": "Hm4kLq9sWe"}).content),
+            seen(lambda: client.post("/echo", content=_chunks(), headers=LENGTH).content),
+            seen(streamed),
+            seen(left),
+            seen(lambda: client.get("/missing").raise_for_status()),
+            seen(lambda: httpx.get(servers.nothing, verify=False)),
         ]
 
 
@@ -92,7 +66,7 @@ def httpx_async(servers: Servers) -> list[str]:
             yield chunk
 
     async def main() -> list[str]:
-        async with httpx.AsyncClient(base_url=servers.http) as client:
+        async with httpx.AsyncClient(verify=False, base_url=servers.http) as client:
 
             async def read(path: str) -> Any:
                 return (await client.get(path)).json()
@@ -102,11 +76,11 @@ def httpx_async(servers: Servers) -> list[str]:
                     return [chunk async for chunk in response.aiter_bytes(3)]
 
             return [
-                await _seen_async(lambda: read("/users/1")),
-                await _seen_async(lambda: asyncio.gather(*(read(f"/users/{number}") for number in range(3)))),
-                await _seen_async(streamed),
-                await _seen_async(lambda: asyncio.wait_for(client.get("/slow/5000"), 0.05)),
-                await _seen_async(lambda: client.get(servers.nothing)),
+                await seen_async(lambda: read("/users/1")),
+                await seen_async(lambda: asyncio.gather(*(read(f"/users/{number}") for number in range(3)))),
+                await seen_async(streamed),
+                await seen_async(lambda: asyncio.wait_for(client.get("/slow/5000"), 0.05)),
+                await seen_async(lambda: client.get(servers.nothing)),
             ]
 
     return asyncio.run(main())
@@ -126,13 +100,13 @@ def requests(servers: Servers) -> list[str]:
                 return response.raw.read(4), response.raw.read()
 
         return [
-            _seen(lambda: session.get(f"{servers.http}/users/1", params={"token": "Zq8vT41xKw0p"}).json()),
-            _seen(lambda: session.post(f"{servers.http}/echo", data={"a": "1"}).content),
-            _seen(lambda: session.post(f"{servers.http}/echo", data=io.BytesIO(b"".join(_chunks()))).content),
-            _seen(streamed),
-            _seen(raw),
-            _seen(lambda: session.get(f"{servers.http}/missing").raise_for_status()),
-            _seen(lambda: session.get(servers.nothing).text).partition("object at")[0],
+            seen(lambda: session.get(f"{servers.http}/users/1", params={"token": "Zq8vT41xKw0p"}).json()),
+            seen(lambda: session.post(f"{servers.http}/echo", data={"a": "1"}).content),
+            seen(lambda: session.post(f"{servers.http}/echo", data=io.BytesIO(b"".join(_chunks()))).content),
+            seen(streamed),
+            seen(raw),
+            seen(lambda: session.get(f"{servers.http}/missing").raise_for_status()),
+            seen(lambda: session.get(servers.nothing).text).partition("object at")[0],
         ]
 
 
@@ -176,16 +150,16 @@ def aiohttp(servers: Servers) -> list[str]:
                     return await response.text()
 
             return [
-                await _seen_async(lambda: read("/users/1")),
-                await _seen_async(lambda: asyncio.gather(*(read(f"/users/{number}") for number in range(3)))),
-                await _seen_async(lambda: posted(json={"token": "Zq8vT41xKw0p"})),
-                await _seen_async(lambda: posted(data=chunks(), headers=LENGTH)),
-                await _seen_async(streamed),
-                await _seen_async(lines),
-                await _seen_async(left),
-                (await _seen_async(missing)),
-                await _seen_async(lambda: asyncio.wait_for(read("/slow/5000"), 0.05)),
-                await _seen_async(refused),
+                await seen_async(lambda: read("/users/1")),
+                await seen_async(lambda: asyncio.gather(*(read(f"/users/{number}") for number in range(3)))),
+                await seen_async(lambda: posted(json={"token": "Zq8vT41xKw0p"})),
+                await seen_async(lambda: posted(data=chunks(), headers=LENGTH)),
+                await seen_async(streamed),
+                await seen_async(lines),
+                await seen_async(left),
+                (await seen_async(missing)),
+                await seen_async(lambda: asyncio.wait_for(read("/slow/5000"), 0.05)),
+                await seen_async(refused),
             ]
 
     return asyncio.run(main())
@@ -235,7 +209,7 @@ def sqlalchemy(servers: Servers) -> list[str]:
         finally:
             connection.close()
 
-    found = [_seen(call) for call in (begun, selected, one_by_one, half, broken, raw)]
+    found = [seen(call) for call in (begun, selected, one_by_one, half, broken, raw)]
     engine.dispose()
     return found
 
@@ -261,11 +235,26 @@ def sqlalchemy_async(servers: Servers) -> list[str]:
             async with engine.connect() as connection:
                 await connection.execute(sa.text("SELECT nothing"))
 
-        found = [await _seen_async(call) for call in (made, streamed, broken)]
+        found = [await seen_async(call) for call in (made, streamed, broken)]
         await engine.dispose()
         return found
 
     return asyncio.run(main())
+
+
+def functions(servers: Servers) -> list[str]:
+    client = library.Client(servers.http)
+
+    async def main() -> list[str]:
+        calls = [partial(library.fetch_async, servers.http, user) for user in (3, 4, -1)]
+        return [await seen_async(call) for call in calls]
+
+    return [
+        seen(lambda: client.fetch(1)),
+        seen(lambda: client.fetch(2, token="Zq8vT41xKw0p")),
+        seen(lambda: client.fetch(-1)),
+        *asyncio.run(main()),
+    ]
 
 
 def threads(servers: Servers) -> list[str]:
@@ -276,11 +265,11 @@ def threads(servers: Servers) -> list[str]:
     import httpx
 
     def read(number: int) -> Any:
-        return httpx.get(f"{servers.http}/users/{number}").json()
+        return httpx.get(f"{servers.http}/users/{number}", verify=False).json()
 
     def started() -> Any:
         found: list[Any] = []
-        thread = threading.Thread(target=lambda: found.append(_seen(lambda: read(1))))
+        thread = threading.Thread(target=lambda: found.append(seen(lambda: read(1))))
         thread.start()
         thread.join()
         return found
@@ -290,7 +279,7 @@ def threads(servers: Servers) -> list[str]:
         over = threading.Event()
 
         def run(number: int) -> None:
-            found.append(_seen(lambda: read(number)))
+            found.append(seen(lambda: read(number)))
             over.set()
 
         _thread.start_new_thread(run, (2,))
@@ -301,7 +290,7 @@ def threads(servers: Servers) -> list[str]:
         with ThreadPoolExecutor(2) as executor:
             return list(executor.map(read, range(3)))
 
-    return [_seen(started), _seen(by_function), _seen(submitted)]
+    return [seen(started), seen(by_function), seen(submitted)]
 
 
 def redis_sync(servers: Servers) -> list[str]:
@@ -321,37 +310,38 @@ def redis_sync(servers: Servers) -> list[str]:
             return first, channel.get_message(timeout=2)
 
     found = [
-        _seen(client.flushall),
-        _seen(lambda: client.set("a", b"\xff")),
-        _seen(lambda: client.get("a")),
-        _seen(lambda: client.hset("h", mapping={"password": "Hm4kLq9sWe", "x": 1})),
-        _seen(lambda: client.hgetall("h")),
-        _seen(lambda: client.incr("h")),
-        _seen(piped),
-        _seen(subscribed),
-        _seen(lambda: list(client.scan_iter("*"))[:1] != []),
+        seen(client.flushall),
+        seen(lambda: client.set("a", b"\xff")),
+        seen(lambda: client.get("a")),
+        seen(lambda: client.hset("h", mapping={"password": "Hm4kLq9sWe", "x": 1})),
+        seen(lambda: client.hgetall("h")),
+        seen(lambda: client.incr("h")),
+        seen(piped),
+        seen(subscribed),
+        seen(lambda: list(client.scan_iter("*"))[:1] != []),
     ]
-    return [*found, _seen(client.close)]
+    return [*found, seen(client.close)]
 
 
 def redis_async(servers: Servers) -> list[str]:
     from redis.asyncio import Redis
 
     async def main() -> list[str]:
-        client: Any = Redis.from_url(servers.redis)
+        # By default, the client gives up after 5 s. On a busy machine, these may be over before the app gives up.
+        client: Any = Redis.from_url(servers.redis, socket_timeout=60)
 
         async def piped() -> Any:
             async with client.pipeline() as pipe:
                 return await pipe.set("d", "2").get("d").execute()
 
         found = [
-            await _seen_async(lambda: client.set("c", "1")),
-            await _seen_async(lambda: client.get("c")),
-            await _seen_async(piped),
-            await _seen_async(lambda: client.lpush("c", 1)),
-            await _seen_async(lambda: asyncio.wait_for(client.blpop(["empty"], 5), 0.05)),
+            await seen_async(lambda: client.set("c", "1")),
+            await seen_async(lambda: client.get("c")),
+            await seen_async(piped),
+            await seen_async(lambda: client.lpush("c", 1)),
+            await seen_async(lambda: asyncio.wait_for(client.blpop(["empty"], 5), 0.05)),
         ]
-        return [*found, await _seen_async(getattr(client, "aclose", client.close))]
+        return [*found, await seen_async(getattr(client, "aclose", client.close))]
 
     return asyncio.run(main())
 
@@ -424,13 +414,13 @@ def redis_connections(servers: Servers) -> list[str]:
             return hasty.blpop(["empty"], 5)
 
     found = [
-        _seen(lambda: client.mset({"a": 1, "b": 2})),
-        *map(_seen, (locked, watched, at_once, heard, connected_again, refused, cut)),
-        _seen(lambda: client.eval("return redis.call('GET', KEYS[1])", 1, "a")),
-        _seen(lambda: client.get(object())).partition("object at")[0],
-        _seen(lambda: client.blpop(["empty"], 0.05)),
+        seen(lambda: client.mset({"a": 1, "b": 2})),
+        *map(seen, (locked, watched, at_once, heard, connected_again, refused, cut)),
+        seen(lambda: client.eval("return redis.call('GET', KEYS[1])", 1, "a")),
+        seen(lambda: client.get(object())).partition("object at")[0],
+        seen(lambda: client.blpop(["empty"], 0.05)),
     ]
-    return [*found, _seen(client.close), _seen(other.close)]
+    return [*found, seen(client.close), seen(other.close)]
 
 
 def redis_connections_async(servers: Servers) -> list[str]:
@@ -485,15 +475,15 @@ def redis_connections_async(servers: Servers) -> list[str]:
             return await asyncio.gather(*(client.get(key) for key in ("a", "b", "none")))
 
         found = [
-            await _seen_async(lambda: client.mset({"a": 1, "b": 2})),
-            *[await _seen_async(call) for call in (locked, watched, heard, listened, connected_again, refused)],
-            await _seen_async(gathered),
-            await _seen_async(lambda: client.get({})),
+            await seen_async(lambda: client.mset({"a": 1, "b": 2})),
+            *[await seen_async(call) for call in (locked, watched, heard, listened, connected_again, refused)],
+            await seen_async(gathered),
+            await seen_async(lambda: client.get({})),
         ]
         return [
             *found,
-            await _seen_async(getattr(client, "aclose", client.close)),
-            await _seen_async(getattr(other, "aclose", other.close)),
+            await seen_async(getattr(client, "aclose", client.close)),
+            await seen_async(getattr(other, "aclose", other.close)),
         ]
 
     return asyncio.run(main())
@@ -523,13 +513,23 @@ def without_plugin(servers: Servers) -> list[str]:
     def by_psycopg2() -> Any:
         return psycopg2.connect(servers.nothing.replace("http", "postgresql"))
 
-    return [_seen(by_http_client), _seen(by_a_socket), _seen(by_psycopg2)]
+    return [seen(by_http_client), seen(by_a_socket), seen(by_psycopg2)]
 
 
+_CLIENTS = (
+    httpx_sync,
+    httpx_async,
+    requests,
+    aiohttp,
+    sqlalchemy,
+    sqlalchemy_async,
+    functions,
+    threads,
+    without_plugin,
+)
+_REDIS = (redis_sync, redis_async, redis_connections, redis_connections_async)
 WORKLOADS: dict[str, Callable[[Servers], list[str]]] = {
-    work.__name__: work
-    for work in (
-        *(httpx_sync, httpx_async, requests, aiohttp, sqlalchemy, sqlalchemy_async, threads, redis_sync, redis_async),
-        *(redis_connections, redis_connections_async, without_plugin),
-    )
+    **{work.__name__: work for work in (*_CLIENTS, *_REDIS)},
+    **POSTGRES,
+    **INCOMING,
 }

@@ -177,8 +177,8 @@ class _FunctionCall(Site):
 
 
 class _AsyncFunctionCall(_FunctionCall):
-    async def pause(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+    def pause(self, seconds: float) -> Any:
+        return asyncio.sleep(seconds)
 
 
 def _patch(facts: _Facts, module: ModuleType, attribute: str) -> Patch:

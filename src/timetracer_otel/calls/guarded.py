@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 
 from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Function
+from timetracer_otel.base.plugin_names import known_names
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.whose_error import judges, raise_for_app
 from timetracer_otel.current import get_current_session
@@ -127,6 +128,7 @@ def guarded(
     outside: bool = False,
     idle: Idle | None = None,
     give_up: GiveUp | None = None,
+    session_of: Callable[[], BaseSession | None] | None = None,
 ) -> Function:
     """The replacement of a function.
 
@@ -139,12 +141,14 @@ def guarded(
             costs less.
         give_up: Told of a fault, with the call's arguments. From then on, what is noted of the object that the call
             is about, in more calls than this one, is not to be relied upon. In a replay, nobody may be left waiting.
+        session_of: Gives the session; None for the current one.
     """
+    find_session = get_current_session if session_of is None else session_of
 
     def guarded_call(*args: Any, **kwargs: Any) -> Any:
         session = outcome = failed = step = None
         try:
-            session = get_current_session()
+            session = find_session()
             if (session is None and not outside) or (idle is not None and idle(session, args[0])):
                 steps = None
             else:
@@ -194,13 +198,15 @@ def guarded_async(
     outside: bool = False,
     idle: Idle | None = None,
     give_up: GiveUp | None = None,
+    session_of: Callable[[], BaseSession | None] | None = None,
 ) -> Function:
     """The same for a coroutine function: steps are awaited."""
+    find_session = get_current_session if session_of is None else session_of
 
     async def guarded_await(*args: Any, **kwargs: Any) -> Any:
         session = outcome = failed = step = None
         try:
-            session = get_current_session()
+            session = find_session()
             if (session is None and not outside) or (idle is not None and idle(session, args[0])):
                 steps = None
             else:
@@ -378,8 +384,10 @@ def _replays(session: BaseSession | None) -> bool:
 def refusal(lib: str, session: BaseSession | None, fault: Exception) -> ReplayMismatchError:
     """The miss that says "a fault of ours", and where."""
     reason = f"a fault of ours in {_place(fault)}: {fault!r}"
-    hint = f"report it, with the traceback in the log. Or name {lib} in live_plugins to call for real."
+    hint = "report it, with the traceback in the log."
     try:
+        if lib in known_names():
+            hint += f" Or name {lib} in live_plugins to call for real."
         if isinstance(session, ReplaySession):
             return session.refuse_unseen(f"a call of {lib} met {reason}", hint)
     except Exception as another:
@@ -397,13 +405,13 @@ def _place(fault: BaseException) -> str:
     return place
 
 
-def _refused_thread(fault: Exception) -> Exception | None:
-    """The miss for a thread that cannot get its session; None outside a replay."""
+def _refused_thread(where: str, fault: Exception) -> Exception | None:
+    """The miss for a thread or a context that cannot get its session; None outside a replay."""
     try:
         session = get_current_session()
     except Exception:
         session = None
-    return refusal("threads", session, fault) if _replays(session) else None
+    return refusal(where.partition(".")[0], session, fault) if _replays(session) else None
 
 
 carrying.refused = _refused_thread

@@ -10,7 +10,7 @@ import os
 import stat
 import zlib
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from timetracer_otel.cassette.codec import DECODE_ERRORS, describe
 from timetracer_otel.cassette.compression import MAX_STREAM_BYTES, expand
@@ -31,7 +31,15 @@ from timetracer_otel.constants import FORMAT_VERSION
 from timetracer_otel.exceptions import CassetteError, CassetteNotFoundError, CassetteSchemaError
 from timetracer_otel.types import Cassette, DependencyEvent
 
-__all__ = ["cassette_from_bytes", "check_start", "lay_out", "load", "open_cassette", "read_cassette"]
+__all__ = [
+    "DECODED_AT_ONCE",
+    "cassette_from_bytes",
+    "check_start",
+    "lay_out",
+    "load",
+    "open_cassette",
+    "read_cassette",
+]
 
 _VERSION_MARK = b"\xa7version"
 
@@ -79,7 +87,7 @@ def cassette_from_bytes(data: bytes, name: str) -> Cassette:
     return _cassette_of(_opened(name, data))
 
 
-_DECODED_AT_ONCE: Final = 1000
+DECODED_AT_ONCE: int = 1000
 """So many events are decoded when a cassette is opened for a replay. A replay of few events nearly always needs them
 all, and a call must not wait for its answer to be decoded. With more events, the first call would wait for all."""
 
@@ -91,7 +99,7 @@ def _cassette_of(source: Source, *, for_later: bool = False) -> Cassette:
     except DECODE_ERRORS as fault:
         refuse(source.name, 0, describe(fault))
     events = None
-    if for_later and layout.footer is not None and len(layout.events) > _DECODED_AT_ONCE:
+    if for_later and layout.footer is not None and len(layout.events) > DECODED_AT_ONCE:
         events = events_for_later(source, layout)
     if events is None:
         events = _decoded(source, layout)

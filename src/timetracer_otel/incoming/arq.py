@@ -10,11 +10,11 @@ from typing import Any
 
 from timetracer_otel.base.chance import random_uuid
 from timetracer_otel.base.patching import Function, Patch, Seams
-from timetracer_otel.config import job_source
+from timetracer_otel.calls.noting import noting
 from timetracer_otel.incoming.job_scope import IncomingJob
 from timetracer_otel.incoming.jobs import as_process, in_job, is_outside_jobs, outside_jobs
 from timetracer_otel.incoming.seams import on
-from timetracer_otel.incoming.verified_jobs import given_by_verify
+from timetracer_otel.incoming.verified_jobs import given_by_verify, given_source
 
 __all__ = ["SEAMS"]
 
@@ -25,15 +25,14 @@ def _job(name: str, _: object, *args: Any, **kwargs: Any) -> IncomingJob:
 
 
 def _making(original: Function) -> Function:
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
-        original(self, *args, **kwargs)
-        for name, function in self.functions.items():
+    def note(_: None, worker: Any, *__: object) -> None:
+        for name, function in worker.functions.items():
             function.coroutine = in_job(function.coroutine, partial(_job, name))
         for hook in ("on_startup", "on_shutdown"):
-            if getattr(self, hook, None) is not None:
-                setattr(self, hook, as_process(getattr(self, hook)))
+            if getattr(worker, hook, None) is not None:
+                setattr(worker, hook, as_process(getattr(worker, hook)))
 
-    return __init__
+    return noting("arq", original, note)
 
 
 async def _begin(_: Function, worker: Any) -> None:
@@ -56,7 +55,7 @@ def _pinging(original: Function) -> Function:
     """A worker pings Redis when it makes its pool: not while a verification runs."""
 
     def ping(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if job_source() is not None and is_outside_jobs():
+        if given_source() is not None and is_outside_jobs():
             return _answered()
         return original(self, *args, **kwargs)
 
@@ -75,7 +74,7 @@ def _closing(original: Function) -> Function:
     usual = outside_jobs(original)
 
     async def close(self: Any) -> None:
-        if job_source() is None:
+        if given_source() is None:
             await usual(self)
         elif self._pool is not None:
             # As ARQ does, but for what it tells Redis.

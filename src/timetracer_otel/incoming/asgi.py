@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from timetracer_otel.base import faults
+from timetracer_otel.calls.guarded import AppStep, Flow
+from timetracer_otel.calls.noting import noting_async
 from timetracer_otel.constants import BodyEnd
+from timetracer_otel.incoming.guarded import around_async
 from timetracer_otel.incoming.receiver import receiver
 from timetracer_otel.incoming.scope import IncomingRequest, RequestScope
 from timetracer_otel.incoming.uvicorn import added_prefix
@@ -23,51 +26,61 @@ ConnectionScope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+App = Callable[[ConnectionScope, Receive, Send], Awaitable[None]]
+RouteOf = Callable[[ConnectionScope], "str | None"]
 
 _SENT_BY_SERVER = {"http.response.pathsend", "http.response.zerocopysend"}
 """Messages of extensions that name a file instead of giving the body."""
 
 
-async def serve(
-    app: Callable[[ConnectionScope, Receive, Send], Awaitable[None]],
-    scope: ConnectionScope,
-    receive: Receive,
-    send: Send,
-    framework: str,
-    route_of: Callable[[ConnectionScope], str | None],
+async def _bare(
+    app: App, scope: ConnectionScope, receive: Receive, send: Send, framework: str, route_of: RouteOf
 ) -> None:
-    """Call an app for a connection, with the request's session around it.
+    await app(scope, receive, send)
 
-    Args:
-        app: The app, as ASGI calls it.
-        scope: As the server gives it.
-        receive: As the server gives it.
-        send: As the server gives it.
-        framework: The framework's name, for the cassette.
-        route_of: Finds the route that the framework chose, in the scope after the app has run.
-    """
-    request: RequestScope | None = None
-    if scope["type"] == "http" and receiver().takes_requests:
-        try:
-            incoming = _incoming(scope, framework, added_prefix(scope, receive, send))
-            if receiver().reads_body_first(incoming):
-                body, receive = await _read_first(receive)
-                incoming = replace(incoming, body=body)
-            request = receiver().request_began(incoming)
-        except Exception as fault:
-            faults.contain("asgi.begin", fault)
+
+def _begin(
+    _: None, app: App, scope: ConnectionScope, receive: Receive, send: Send, framework: str, route_of: RouteOf
+) -> Flow | None:
+    if scope["type"] != "http" or not receiver().takes_requests:
+        return None
+    return _served(app, scope, receive, send, framework, route_of)
+
+
+serve = around_async("asgi", _bare, _begin)
+"""Call an app for a connection, with the request's session around it.
+
+Args:
+    app: The app, as ASGI calls it.
+    scope: As the server gives it.
+    receive: As the server gives it.
+    send: As the server gives it.
+    framework: The framework's name, for the cassette.
+    route_of: Finds the route that the framework chose, in the scope after the app has run.
+"""
+
+
+def _served(
+    app: App, scope: ConnectionScope, receive: Receive, send: Send, framework: str, route_of: RouteOf
+) -> Flow:
+    incoming = _incoming(scope, framework, added_prefix(scope, receive, send))
+    if receiver().reads_body_first(incoming):
+        body, receive = yield from _read_first(receive)
+        incoming = replace(incoming, body=body)
+    request = receiver().request_began(incoming)
     if request is None:
-        await app(scope, receive, send)
-        return
-    with request:
-        try:
-            await app(scope, _noting_receive(request, receive), _noting_send(request, send))
-        except BaseException as error:
-            request.failed_with(error)
-            raise
-        finally:
-            request.routed(lambda: route_of(scope))
-            request.end()
+        return (yield AppStep(app, scope, receive, send))
+    try:
+        with request:
+            try:
+                return (yield AppStep(app, scope, _noting_receive(request, receive), _noting_send(request, send)))
+            except BaseException as error:
+                request.failed_with(error)
+                raise
+            finally:
+                request.routed(lambda: route_of(scope))
+    finally:
+        request.end()
 
 
 def _incoming(scope: ConnectionScope, framework: str, added: str) -> IncomingRequest:
@@ -92,37 +105,20 @@ def _incoming(scope: ConnectionScope, framework: str, added: str) -> IncomingReq
 
 
 def _noting_receive(request: RequestScope, receive: Receive) -> Receive:
-    tap = request.request_body
+    return noting_async("asgi.receive", receive, partial(_note_received, request))
 
-    async def noting_receive() -> Message:
-        message = await receive()
-        try:
-            if message["type"] == "http.request":
-                request.request_chunk(message.get("body"))
-                if not message.get("more_body"):
-                    tap.finish(BodyEnd.COMPLETE)
-            elif message["type"] == "http.disconnect":
-                tap.finish(BodyEnd.CUT)
-        except Exception as fault:
-            faults.contain("asgi.receive", fault)
-        return message
 
-    return noting_receive
+def _note_received(request: RequestScope, message: Message) -> None:
+    if message["type"] == "http.request":
+        request.request_chunk(message.get("body"))
+        if not message.get("more_body"):
+            request.request_body.finish(BodyEnd.COMPLETE)
+    elif message["type"] == "http.disconnect":
+        request.request_body.finish(BodyEnd.CUT)
 
 
 def _noting_send(request: RequestScope, send: Send) -> Send:
-    async def noting_send(message: Message) -> None:
-        try:
-            _note_sent(request, message)
-        except Exception as fault:
-            faults.contain("asgi.send", fault)
-        try:
-            await send(message)
-        except BaseException as error:
-            request.response_body.failed(error)
-            raise
-
-    return noting_send
+    return noting_async("asgi.send", send, before=partial(_note_sent, request), failed=request.response_body.failed)
 
 
 def _note_sent(request: RequestScope, message: Message) -> None:
@@ -137,12 +133,12 @@ def _note_sent(request: RequestScope, message: Message) -> None:
         request.response_left_to("the server (a file)")
 
 
-async def _read_first(receive: Receive) -> tuple[bytes, Receive]:
+def _read_first(receive: Receive) -> Flow:
     """Read the whole body; gives it, and a ``receive`` that gives the app the same messages again."""
     messages: list[Message] = []
     pieces: list[bytes] = []
     while True:
-        message = await receive()
+        message = yield receive
         messages.append(message)
         if message["type"] != "http.request":
             break

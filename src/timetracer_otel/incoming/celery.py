@@ -8,6 +8,8 @@ from types import ModuleType
 from typing import Any
 
 from timetracer_otel.base.patching import Function, Patch, Seams
+from timetracer_otel.calls.guarded import AppStep, Flow
+from timetracer_otel.incoming.guarded import around
 from timetracer_otel.incoming.job_scope import IncomingJob
 from timetracer_otel.incoming.jobs import as_process, in_job, outside_jobs, worker_ends
 from timetracer_otel.incoming.seams import on
@@ -26,18 +28,19 @@ _MARK = "_timetracer_job"
 def _building(original: Function) -> Function:
     """``build_tracer`` makes the function that runs a task by its ``run``, and that stores its result."""
 
-    def build_tracer(name: str, task: Any, *args: Any, **kwargs: Any) -> Any:
-        if kwargs.get("eager"):
-            # `apply` runs the task in the caller's place: it is a part of that request or job.
-            return original(name, task, *args, **kwargs)
+    def begin(_: None, name: str, task: Any, *args: Any, **kwargs: Any) -> Flow | None:
+        # `apply` runs the task in the caller's place: it is a part of that request or job.
+        return None if kwargs.get("eager") else built(name, task, AppStep(original, name, task, *args, **kwargs))
+
+    def built(name: str, task: Any, build: AppStep) -> Flow:
         if not hasattr(task.run, _MARK):
             # The tracer may call the task, which looks for its `run` later. So this stays: outside a worker it passes
             # every call on.
             task.run = in_job(task.run, partial(_job, name))
             setattr(task.run, _MARK, True)
-        return outside_jobs(original(name, task, *args, **kwargs))
+        return outside_jobs((yield build))
 
-    return build_tracer
+    return around("celery", original, begin)
 
 
 def _trace_patches(module: ModuleType) -> list[Patch]:

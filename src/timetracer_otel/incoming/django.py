@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from timetracer_otel.base.patching import Function, Seams
+from timetracer_otel.calls.noting import noting
 from timetracer_otel.incoming.scope import current_scope
 from timetracer_otel.incoming.seams import asgi_seam, on, wsgi_seam
 
@@ -12,15 +13,14 @@ __all__ = ["SEAMS"]
 
 
 def _noting_route(original: Function) -> Function:
-    def resolve_request(self: Any, request: Any) -> Any:
-        match = original(self, request)
-        scope = current_scope()
-        route = getattr(match, "route", None)
-        if scope is not None and route is not None:
-            scope.route = "/" + route.removeprefix("/")
-        return match
+    return noting("django.route", original, _note_route)
 
-    return resolve_request
+
+def _note_route(match: Any, *_: object) -> None:
+    scope = current_scope()
+    route = getattr(match, "route", None)
+    if scope is not None and route is not None:
+        scope.route = "/" + route.removeprefix("/")
 
 
 def _no_route(_: object) -> None:

@@ -6,6 +6,8 @@ from functools import partial
 from typing import Any
 
 from timetracer_otel.base.patching import Function, Seams
+from timetracer_otel.calls.guarded import AppStep, Flow
+from timetracer_otel.incoming.guarded import around
 from timetracer_otel.incoming.job_scope import IncomingJob
 from timetracer_otel.incoming.jobs import as_process, in_job, outside_jobs
 from timetracer_otel.incoming.seams import on
@@ -22,15 +24,15 @@ def _job(task: Any) -> IncomingJob:
 def _executing(original: Function) -> Function:
     """``Huey._execute`` calls ``task.execute``, which each task's own class defines, and stores the result."""
 
-    def _execute(self: Any, task: Any, *args: Any, **kwargs: Any) -> Any:
+    def begin(_: None, queue: Any, task: Any, *args: Any, **kwargs: Any) -> Flow:
         task.execute = in_job(task.execute, partial(_job, task))
         try:
-            return original(self, task, *args, **kwargs)
+            return (yield AppStep(original, queue, task, *args, **kwargs))
         finally:
             # The task is sent to the broker again where it is to be retried.
             vars(task).pop("execute", None)
 
-    return _execute
+    return around("huey", original, begin)
 
 
 def _function_of(consumer: Any, name: str) -> Function | None:

@@ -7,8 +7,7 @@ runs in the session of the job (`running`). Frameworks are not known here: each 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -17,8 +16,10 @@ from opentelemetry import context as otel_context
 from timetracer_otel.base import faults
 from timetracer_otel.base.otel_context import current_context
 from timetracer_otel.base.patching import Function
+from timetracer_otel.calls.guarded import AppStep, Begin, Flow
 from timetracer_otel.current import OUTSIDE_JOBS, SESSION_KEY, context_with, is_decided
-from timetracer_otel.incoming.job_scope import IncomingJob, JobScope
+from timetracer_otel.incoming.guarded import around, around_async
+from timetracer_otel.incoming.job_scope import IncomingJob
 from timetracer_otel.incoming.receiver import receiver
 
 __all__ = ["as_process", "has_worker", "in_job", "is_outside_jobs", "outside_jobs", "worker_ends"]
@@ -39,31 +40,25 @@ def outside_jobs(original: Function) -> Function:
     Nothing is changed where the process records and replays no jobs, nor where the app has set a session (a test that
     runs a worker inside `record`, for instance): that session takes in the worker as well.
     """
-    if iscoroutinefunction(original):
 
-        async def waiting(*args: Any, **kwargs: Any) -> Any:
-            with _without_session():
-                return await original(*args, **kwargs)
+    def begin(_: None, *args: Any, **kwargs: Any) -> Flow | None:
+        if not receiver().takes_requests or (is_decided() and not is_outside_jobs()):
+            return None
+        global has_worker
+        has_worker = True
+        return _with_session(OUTSIDE_JOBS, AppStep(original, *args, **kwargs))
 
-        return waiting
-
-    def working(*args: Any, **kwargs: Any) -> Any:
-        with _without_session():
-            return original(*args, **kwargs)
-
-    return working
+    return _around(original, begin)
 
 
-@contextmanager
-def _without_session() -> Generator[None, None, None]:
-    if not receiver().takes_requests or (is_decided() and not is_outside_jobs()):
-        yield
-        return
-    global has_worker
-    has_worker = True
-    token = otel_context.attach(otel_context.set_value(SESSION_KEY, OUTSIDE_JOBS))
+def _around(function: Function, begin: Begin) -> Function:
+    return (around_async if iscoroutinefunction(function) else around)("jobs", function, begin)
+
+
+def _with_session(session: object, step: AppStep) -> Flow:
+    token = otel_context.attach(otel_context.set_value(SESSION_KEY, session))
     try:
-        yield
+        return (yield step)
     finally:
         otel_context.detach(token)
 
@@ -73,31 +68,11 @@ def as_process(function: Function) -> Function:
 
     Its calls belong to the process, as those of any program that starts.
     """
-    if iscoroutinefunction(function):
 
-        async def awaited(*args: Any, **kwargs: Any) -> Any:
-            with _as_process():
-                return await function(*args, **kwargs)
+    def begin(_: None, *args: Any, **kwargs: Any) -> Flow | None:
+        return _with_session(None, AppStep(function, *args, **kwargs)) if is_outside_jobs() else None
 
-        return awaited
-
-    def called(*args: Any, **kwargs: Any) -> Any:
-        with _as_process():
-            return function(*args, **kwargs)
-
-    return called
-
-
-@contextmanager
-def _as_process() -> Generator[None, None, None]:
-    if not is_outside_jobs():
-        yield
-        return
-    token = otel_context.attach(otel_context.set_value(SESSION_KEY, None))
-    try:
-        yield
-    finally:
-        otel_context.detach(token)
+    return _around(function, begin)
 
 
 def in_job(function: Function, job_of: Callable[..., IncomingJob]) -> Function:
@@ -107,48 +82,30 @@ def in_job(function: Function, job_of: Callable[..., IncomingJob]) -> Function:
         function: The function, plain or a coroutine function.
         job_of: Makes the job of the arguments that the function is called with.
     """
-    if iscoroutinefunction(function):
 
-        async def awaited(*args: Any, **kwargs: Any) -> Any:
-            with _running(job_of, args, kwargs) as scope:
-                value = await function(*args, **kwargs)
-                return value if scope is None else scope.returned(value)
+    def begin(_: None, *args: Any, **kwargs: Any) -> Flow | None:
+        return _running(job_of, args, kwargs, AppStep(function, *args, **kwargs)) if is_outside_jobs() else None
 
-        return awaited
-
-    def called(*args: Any, **kwargs: Any) -> Any:
-        with _running(job_of, args, kwargs) as scope:
-            value = function(*args, **kwargs)
-            return value if scope is None else scope.returned(value)
-
-    return called
+    return _around(function, begin)
 
 
-@contextmanager
 def _running(
-    job_of: Callable[..., IncomingJob], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Generator[JobScope | None, None, None]:
-    if not is_outside_jobs():
-        yield None
-        return
-    scope: JobScope | None = None
-    try:
-        scope = receiver().job_began(job_of(*args, **kwargs))
-    except Exception as fault:
-        faults.contain("jobs.begin", fault)
+    job_of: Callable[..., IncomingJob], args: tuple[Any, ...], kwargs: dict[str, Any], step: AppStep
+) -> Flow:
+    scope = receiver().job_began(job_of(*args, **kwargs))
     if scope is None:
         # Not as the worker's own code: a replay would let the job's calls out.
-        with _as_process():
-            yield None
-        return
-    token = otel_context.attach(context_with(scope.session))
+        return (yield from _with_session(None, step))
     try:
-        yield scope
-    except BaseException as error:
-        scope.failed_with(error)
-        raise
+        token = otel_context.attach(context_with(scope.session))
+        try:
+            return scope.returned((yield step))
+        except BaseException as error:
+            scope.failed_with(error)
+            raise
+        finally:
+            otel_context.detach(token)
     finally:
-        otel_context.detach(token)
         scope.end()
 
 

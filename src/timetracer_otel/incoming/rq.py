@@ -9,11 +9,13 @@ from types import ModuleType
 from typing import Any
 
 from timetracer_otel.base.patching import Function, Patch, Seams
-from timetracer_otel.config import job_source
+from timetracer_otel.calls.guarded import AppStep, Flow
+from timetracer_otel.calls.noting import noting
+from timetracer_otel.incoming.guarded import around
 from timetracer_otel.incoming.job_scope import IncomingJob
 from timetracer_otel.incoming.jobs import in_job, outside_jobs, worker_ends
 from timetracer_otel.incoming.seams import on
-from timetracer_otel.incoming.verified_jobs import given_by_verify, unless_verified
+from timetracer_otel.incoming.verified_jobs import given_by_verify, given_source, unless_verified
 
 __all__ = ["SEAMS"]
 
@@ -38,28 +40,25 @@ def _performing(original: Function) -> Function:
 def _subscribing(original: Function) -> Function:
     """A worker listens for commands in a thread, which does not get the worker's context."""
 
-    def subscribe(self: Any, *args: Any, **kwargs: Any) -> Any:
-        make = self.connection.pubsub
-
-        def pubsub(*options: Any, **more: Any) -> Any:
-            made = make(*options, **more)
-            made.get_message = outside_jobs(made.get_message)
-            return made
-
-        self.connection.pubsub = pubsub
+    def begin(_: None, worker: Any, *args: Any, **kwargs: Any) -> Flow:
+        worker.connection.pubsub = noting("rq", worker.connection.pubsub, _note_listening)
         try:
-            return original(self, *args, **kwargs)
+            return (yield AppStep(original, worker, *args, **kwargs))
         finally:
-            del self.connection.pubsub
+            del worker.connection.pubsub
 
-    return subscribe
+    return around("rq", original, begin)
+
+
+def _note_listening(made: Any, *_: object) -> None:
+    made.get_message = outside_jobs(made.get_message)
 
 
 def _making(original: Function) -> Function:
     """A worker asks Redis about itself when it is made, unless it is made for another purpose than to work."""
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
-        if job_source() is not None:
+        if given_source() is not None:
             kwargs["prepare_for_work"] = False
         made(self, *args, **kwargs)
 

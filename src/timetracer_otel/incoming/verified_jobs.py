@@ -14,19 +14,29 @@ from contextlib import contextmanager
 from io import BufferedRWPair
 from typing import Any
 
+from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Function
 from timetracer_otel.calls.flow import Flow, run, run_async
 from timetracer_otel.config import job_source
 from timetracer_otel.incoming.job_scope import IncomingJob, as_json
 from timetracer_otel.incoming.jobs import in_job, outside_jobs
 
-__all__ = ["given_by_verify", "unless_verified"]
+__all__ = ["given_by_verify", "given_source", "unless_verified"]
 
 FunctionOf = Callable[[Any, str], "Function | None"]
 """Gives the function of a worker's job by the job's name; None where the worker has none of that name."""
 
 Begin = Callable[..., Any]
 """Does what a worker does before its first job, called with the worker's own method and its arguments."""
+
+
+def given_source() -> str | None:
+    """Where a verification gives this worker its jobs; None where none runs."""
+    try:
+        return job_source()
+    except Exception as fault:
+        faults.contain("jobs.source", fault)
+        return None
 
 
 def given_by_verify(
@@ -47,7 +57,7 @@ def given_by_verify(
         if inspect.iscoroutinefunction(original):
 
             async def waiting(self: Any, *args: Any, **kwargs: Any) -> Any:
-                source = job_source()
+                source = given_source()
                 if source is None:
                     return await usual(self, *args, **kwargs)
                 if begin is not None:
@@ -57,7 +67,7 @@ def given_by_verify(
             return waiting
 
         def working(self: Any, *args: Any, **kwargs: Any) -> Any:
-            source = job_source()
+            source = given_source()
             if source is None:
                 return usual(self, *args, **kwargs)
             if begin is not None:
@@ -74,7 +84,7 @@ def unless_verified(value: Any = None) -> Callable[[Function], Function]:
 
     def wrap(original: Function) -> Function:
         def asking(*args: Any, **kwargs: Any) -> Any:
-            return value if job_source() is not None else original(*args, **kwargs)
+            return value if given_source() is not None else original(*args, **kwargs)
 
         return asking
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 from timetracer_otel.base import faults
+from timetracer_otel.calls.guarded import AppStep, Flow
+from timetracer_otel.calls.noting import looked, noting
 from timetracer_otel.constants import BodyEnd
+from timetracer_otel.incoming.guarded import around
 from timetracer_otel.incoming.receiver import receiver
 from timetracer_otel.incoming.scope import IncomingRequest, RequestScope
 
@@ -17,66 +21,74 @@ __all__ = ["Environ", "StartResponse", "serve"]
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
+App = Callable[[Environ, StartResponse], Iterable[bytes]]
+RouteOf = Callable[[Environ], "str | None"]
 
-_READS = frozenset({"read", "read1", "readline", "recv"})
+_INPUT = "wsgi.input"
 _FILE_WRAPPER = "wsgi.file_wrapper"
 
 
-def serve(
-    app: Callable[[Environ, StartResponse], Iterable[bytes]],
-    environ: Environ,
-    start_response: StartResponse,
-    framework: str,
-    route_of: Callable[[Environ], str | None],
+def _bare(
+    app: App, environ: Environ, start_response: StartResponse, framework: str, route_of: RouteOf
 ) -> Iterable[bytes]:
-    """Call an app for a request, with the request's session around it and around each step of its response.
-
-    Args:
-        app: The app, as WSGI calls it.
-        environ: As the server gives it.
-        start_response: As the server gives it.
-        framework: The framework's name, for the cassette.
-        route_of: Finds the route that the framework chose, in the environ when the response begins.
-    """
-    request = _begin(environ, framework) if receiver().takes_requests else None
-    if request is None:
-        return app(environ, start_response)
-    sent_by_server = _watched_file_wrapper(environ)
-    with request:
-        try:
-            response = app(environ, _noting(request, start_response, lambda: route_of(environ)))
-        except BaseException as error:
-            request.failed_with(error)
-            request.end()
-            raise
-    if type(response) in (list, tuple):
-        # Servers look at the length of lists and tuples, so these are given on as they are. No code of the app's runs
-        # while the server reads them.
-        for chunk in response:
-            request.response_chunk(chunk)
-        request.response_body.finish(BodyEnd.COMPLETE)
-        request.end()
-        return response
-    if sent_by_server(response):
-        request.response_left_to("the server's file wrapper")
-        request.end()
-        return response
-    return (_SizedResponse if hasattr(response, "__len__") else _NotedResponse)(response, request)
+    return app(environ, start_response)
 
 
-def _begin(environ: Environ, framework: str) -> RequestScope | None:
-    try:
-        incoming = _incoming(environ, framework)
-        if receiver().reads_body_first(incoming):
-            incoming = replace(incoming, body=_read_first(environ))
-        request = receiver().request_began(incoming)
-        source = environ.get("wsgi.input")
-        if request is not None and source is not None:
-            environ["wsgi.input"] = _NotedInput(source, request, _length(environ))
-        return request
-    except Exception as fault:
-        faults.contain("wsgi.begin", fault)
+def _begin(
+    _: None, app: App, environ: Environ, start_response: StartResponse, framework: str, route_of: RouteOf
+) -> Flow | None:
+    if not receiver().takes_requests:
         return None
+    return _served(app, environ, start_response, framework, route_of)
+
+
+serve = around("wsgi", _bare, _begin)
+"""Call an app for a request, with the request's session around it and around each step of its response.
+
+Args:
+    app: The app, as WSGI calls it.
+    environ: As the server gives it.
+    start_response: As the server gives it.
+    framework: The framework's name, for the cassette.
+    route_of: Finds the route that the framework chose, in the environ when the response begins.
+"""
+
+
+def _served(app: App, environ: Environ, start_response: StartResponse, framework: str, route_of: RouteOf) -> Flow:
+    incoming = _incoming(environ, framework)
+    if receiver().reads_body_first(incoming):
+        incoming = replace(incoming, body=(yield from _read_first(environ)))
+    request = receiver().request_began(incoming)
+    if request is None:
+        return (yield AppStep(app, environ, start_response))
+    goes_on = False
+    try:
+        source = environ.get(_INPUT)
+        if source is not None:
+            environ[_INPUT] = _NotedInput(source, request, _length(environ))
+        sent_by_server = _watched_file_wrapper(environ)
+        with request:
+            try:
+                response = yield AppStep(app, environ, _noting(request, start_response, lambda: route_of(environ)))
+            except BaseException as error:
+                request.failed_with(error)
+                raise
+        if type(response) in (list, tuple):
+            # Servers look at the length of lists and tuples, so these are given on as they are. No code of the app's
+            # runs while the server reads them.
+            for chunk in response:
+                request.response_chunk(chunk)
+            request.response_body.finish(BodyEnd.COMPLETE)
+        elif sent_by_server(response):
+            request.response_left_to("the server's file wrapper")
+        else:
+            noted = (_SizedResponse if hasattr(response, "__len__") else _NotedResponse)(response, request)
+            goes_on = True
+            return noted
+        return response
+    finally:
+        if not goes_on:
+            request.end()
 
 
 def _incoming(environ: Environ, framework: str) -> IncomingRequest:
@@ -115,43 +127,35 @@ def _headers(environ: Environ) -> Iterator[tuple[bytes, bytes]]:
         yield name.replace("_", "-").title().encode("latin-1"), str(value).encode("latin-1", "replace")
 
 
-def _read_first(environ: Environ) -> bytes:
+def _read_first(environ: Environ) -> Flow:
     """Read the whole body, and put one into the environ that the app can read again."""
-    source = environ["wsgi.input"]
+    source = environ[_INPUT]
     length = _length(environ)
     if length is not None:
-        body: bytes = source.read(length)
+        body: bytes = yield partial(source.read, length)
     elif environ.get("wsgi.input_terminated") or environ.get("HTTP_TRANSFER_ENCODING"):
-        body = source.read()
+        body = yield source.read
     else:
         # Without a length nothing tells where the input ends, and reading may wait for ever; the body is empty then.
         return b""
-    environ["wsgi.input"] = io.BytesIO(body)
+    environ[_INPUT] = io.BytesIO(body)
     return body
 
 
 def _noting(
     request: RequestScope, start_response: StartResponse, find_route: Callable[[], str | None]
 ) -> StartResponse:
-    def noting_start_response(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+    def begin(_: None, status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Flow:
         # Servers add headers to the app's list, so it is copied before.
         given = list(headers)
         request.routed(find_route)
-        write = start_response(status, headers, *exc_info)
-        try:
-            request.response_began(
-                int(status[:3]), ((name.encode("latin-1"), value.encode("latin-1")) for name, value in given)
-            )
-        except Exception as fault:
-            faults.contain("wsgi.start_response", fault)
+        write = yield AppStep(start_response, status, headers, *exc_info)
+        request.response_began(
+            int(status[:3]), ((name.encode("latin-1"), value.encode("latin-1")) for name, value in given)
+        )
+        return noting("wsgi.write", write, before=request.response_chunk)
 
-        def noting_write(data: bytes) -> Any:
-            request.response_chunk(data)
-            return write(data)
-
-        return noting_write
-
-    return noting_start_response
+    return around("wsgi.start_response", start_response, begin)
 
 
 def _watched_file_wrapper(environ: Environ) -> Callable[[Any], bool]:
@@ -165,12 +169,7 @@ def _watched_file_wrapper(environ: Environ) -> Callable[[Any], bool]:
     if isinstance(wrapper, type):
         return lambda response: isinstance(response, wrapper)
     made: list[Any] = []
-
-    def file_wrapper(*args: Any, **kwargs: Any) -> Any:
-        made.append(wrapper(*args, **kwargs))
-        return made[-1]
-
-    environ[_FILE_WRAPPER] = file_wrapper
+    environ[_FILE_WRAPPER] = noting("wsgi.file_wrapper", wrapper, lambda response, *_: made.append(response))
     return lambda response: any(response is known for known in made)
 
 
@@ -185,57 +184,49 @@ class _NotedInput:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._source, name)
-        if name in _READS:
-            return self._noting(found)
-        if name == "readlines":
-            return self._noting_lines(found)
-        return self._noting_into(found) if name == "readinto" else found
+        try:
+            return self._noting(name, found)
+        except Exception as fault:
+            faults.contain(_INPUT, fault)
+            return found
 
     def __iter__(self) -> Iterator[bytes]:
         for line in self._source:
-            self._took(line)
+            looked(_INPUT, self._took, line)
             yield line
-        self._tap.finish(BodyEnd.COMPLETE)
+        looked(_INPUT, self._tap.finish, BodyEnd.COMPLETE)
 
     def __next__(self) -> bytes:
         line: bytes = next(self._source)
-        self._took(line)
+        looked(_INPUT, self._took, line)
         return line
 
-    def _noting(self, read: Callable[..., bytes]) -> Callable[..., bytes]:
-        def noting_read(*args: Any, **kwargs: Any) -> bytes:
-            try:
-                data = read(*args, **kwargs)
-            except BaseException as error:
-                self._tap.failed(error)
-                raise
-            size = args[0] if args else -1
-            self._took(data, at_end=not data and size != 0)
-            return data
+    def _noting(self, name: str, found: Any) -> Any:
+        note = _NOTES.get(name)
+        return found if note is None else noting(_INPUT, found, partial(note, self), failed=self._tap.failed)
 
-        return noting_read
+    def _note_read(self, data: bytes, size: int | None = -1, *_: Any) -> None:
+        self._took(data, at_end=not data and size != 0)
 
-    def _noting_lines(self, readlines: Callable[..., list[bytes]]) -> Callable[..., list[bytes]]:
-        def noting_readlines(*args: Any) -> list[bytes]:
-            lines = readlines(*args)
-            for line in lines:
-                self._took(line)
-            return lines
+    def _note_lines(self, lines: list[bytes], *_: Any) -> None:
+        for line in lines:
+            self._took(line)
 
-        return noting_readlines
-
-    def _noting_into(self, readinto: Callable[[Any], int | None]) -> Callable[[Any], int | None]:
-        def noting_readinto(buffer: Any) -> int | None:
-            count = readinto(buffer)
-            self._took(bytes(memoryview(buffer).cast("B")[: count or 0]), at_end=count == 0)
-            return count
-
-        return noting_readinto
+    def _note_into(self, count: int | None, buffer: Any, *_: Any) -> None:
+        self._took(bytes(memoryview(buffer).cast("B")[: count or 0]), at_end=count == 0)
 
     def _took(self, data: bytes, at_end: bool = False) -> None:
         self._request.request_chunk(data)
         if at_end or (self._length is not None and self._tap.size_bytes >= self._length):
             self._tap.finish(BodyEnd.COMPLETE)
+
+
+_NOTES: Mapping[str, Callable[..., None]] = {
+    **dict.fromkeys(("read", "read1", "readline", "recv"), _NotedInput._note_read),
+    "readlines": _NotedInput._note_lines,
+    "readinto": _NotedInput._note_into,
+}
+_END = object()
 
 
 class _NotedResponse:
@@ -253,38 +244,18 @@ class _NotedResponse:
         return self
 
     def __next__(self) -> bytes:
-        request = self._request
-        with request:
-            try:
-                if self._chunks is None:
-                    self._chunks = iter(self._response)
-                chunk = next(self._chunks)
-            except StopIteration:
-                request.response_body.finish(BodyEnd.COMPLETE)
-                raise
-            except BaseException as error:
-                request.failed_with(error)
-                raise
-        request.response_chunk(chunk)
-        return chunk
+        chunk = _next_chunk(self)
+        if chunk is _END:
+            raise StopIteration
+        return chunk  # type: ignore[no-any-return]
 
     def close(self) -> None:
         """Close the app's own response, and end the request."""
-        request = self._request
-        try:
-            close = getattr(self._response, "close", None)
-            if close is not None:
-                with request:
-                    close()
-        except BaseException as error:
-            request.failed_with(error)
-            raise
-        finally:
-            request.end()
+        _close(self)
 
     def __del__(self) -> None:
         # Some servers never close the response.
-        self._request.end()
+        looked("wsgi.response", self._request.end)
 
 
 class _SizedResponse(_NotedResponse):
@@ -292,3 +263,52 @@ class _SizedResponse(_NotedResponse):
 
     def __len__(self) -> int:
         return len(self._response)  # type: ignore[arg-type]
+
+
+def _bare_chunk(noted: _NotedResponse) -> Any:
+    if noted._chunks is None:
+        noted._chunks = iter(noted._response)
+    return next(noted._chunks, _END)
+
+
+def _noted_chunk(_: None, noted: _NotedResponse) -> Flow:
+    request = noted._request
+    with request:
+        try:
+            if noted._chunks is None:
+                noted._chunks = yield partial(iter, noted._response)
+            chunk = yield AppStep(next, noted._chunks, _END)
+        except BaseException as error:
+            request.failed_with(error)
+            raise
+    if chunk is _END:
+        request.response_body.finish(BodyEnd.COMPLETE)
+    else:
+        request.response_chunk(chunk)
+    return chunk
+
+
+_next_chunk = around("wsgi.response", _bare_chunk, _noted_chunk)
+
+
+def _bare_close(noted: _NotedResponse) -> None:
+    close = getattr(noted._response, "close", None)
+    if close is not None:
+        close()
+
+
+def _noted_close(_: None, noted: _NotedResponse) -> Flow:
+    request = noted._request
+    try:
+        close = getattr(noted._response, "close", None)
+        if close is not None:
+            with request:
+                yield AppStep(close)
+    except BaseException as error:
+        request.failed_with(error)
+        raise
+    finally:
+        request.end()
+
+
+_close = around("wsgi.response", _bare_close, _noted_close)

@@ -20,6 +20,7 @@ from opentelemetry.propagators.textmap import (
 )
 
 from timetracer_otel.current import carried_into
+from timetracer_otel.threads import carrying
 
 __all__ = ["carry", "stop_carrying"]
 
@@ -34,7 +35,12 @@ class _SessionPropagator(TextMapPropagator):
         getter: Getter[CarrierT] = default_getter,
     ) -> Context:
         """The given context, with the session of the current one; the headers are not read."""
-        return carried_into(Context() if context is None else context)
+        given = Context() if context is None else context
+        try:
+            return carried_into(given)
+        except Exception as fault:
+            carrying.contain("propagator.extract", fault)
+            return given
 
     def inject(
         self,

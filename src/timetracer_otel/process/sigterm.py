@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any
 
 from timetracer_otel.base.patching import Function, Patch
+from timetracer_otel.calls.guarded import AppStep, Flow, guarded
 
 __all__ = ["LIMIT_S", "remove", "watch", "watch_forked"]
 
@@ -100,18 +101,22 @@ def _terminated(number: int, frame: FrameType | None) -> None:
 
 
 def _signal_seam(original: Function) -> Function:
-    def signal_(signalnum: Any, handler: Any) -> Any:
+    def begin(_: None, signalnum: Any, handler: Any) -> Flow:
         ours = signalnum == signal.SIGTERM and handler == signal.SIG_DFL
-        return _as_seen(original(signalnum, _terminated if ours else handler))
+        return _as_seen((yield AppStep(original, signalnum, _terminated if ours else handler)))
 
-    return signal_
+    return guarded("sigterm", original, begin, outside=True, session_of=_no_session)
 
 
 def _getsignal_seam(original: Function) -> Function:
-    def getsignal(signalnum: Any) -> Any:
-        return _as_seen(original(signalnum))
+    def begin(_: None, signalnum: Any) -> Flow:
+        return _as_seen((yield AppStep(original, signalnum)))
 
-    return getsignal
+    return guarded("sigterm", original, begin, outside=True, session_of=_no_session)
+
+
+def _no_session() -> None:
+    """Signals are the process's."""
 
 
 def _as_seen(handler: Any) -> Any:

@@ -710,7 +710,7 @@ class ReplaySession(BaseSession):
 
 
 _NOTHING = Found()
-_found: Callable[[tuple[Any, ...]], Found] = partial(tuple.__new__, Found)
+_found: Callable[[tuple[Any, ...]], Found] = partial(tuple.__new__, Found)  # pyright: ignore[reportUnknownMemberType]
 """Makes a `Found` from a tuple. The class itself would call a function written in Python, which takes longer."""
 _SHORTEST_PART = 16
 """Of a part of a pseudonym that is not met by chance."""

@@ -1,4 +1,4 @@
-"""What a new thread gets from the code that starts it."""
+"""What a new thread gets from the code that starts it, and what becomes of a fault of ours there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 from opentelemetry.context import Context
 
-__all__ = ["carried", "refused"]
+from timetracer_otel.base import faults
+
+__all__ = ["carried", "contain", "refused"]
 
 
 def _nothing() -> Context | None:
@@ -19,11 +21,24 @@ carried: Callable[[], Context | None] = _nothing
 here runs in no session. The module ``current`` sets it."""
 
 
-def _none_replays(fault: Exception) -> Exception | None:
+def _none_replays(where: str, fault: Exception) -> Exception | None:
     """None: the room ``calls`` is not loaded, so no session replays."""
     return None
 
 
-refused: Callable[[Exception], Exception | None] = _none_replays
-"""Gives what the app gets in a replay where a fault of ours keeps a thread from its session: in none, the thread's
-calls would go out. None outside a replay. The module ``calls.guarded`` sets it."""
+refused: Callable[[str, Exception], Exception | None] = _none_replays
+"""Gives what the app gets in a replay where a fault of ours keeps a thread, or another context, from its session: in
+none, the calls made there would go out. None outside a replay. The module ``calls.guarded`` sets it."""
+
+
+def contain(where: str, fault: Exception) -> None:
+    """Contain a fault of ours in code that takes the session to another place; in a replay, that code gets a miss.
+
+    Args:
+        where: A short constant name of the place, for the count.
+        fault: What went wrong.
+    """
+    faults.contain(where, fault)
+    miss = refused(where, fault)
+    if miss is not None:
+        raise miss from fault

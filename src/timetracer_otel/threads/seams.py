@@ -123,21 +123,13 @@ _seams = Seams(
 # dies before it is up would let `Thread.start` wait for ever.
 
 
-def _contain(where: str, fault: Exception) -> None:
-    """Contain a fault of ours in code that starts something; in a replay, that code gets a miss."""
-    faults.contain(where, fault)
-    miss = carrying.refused(fault)
-    if miss is not None:
-        raise miss from fault
-
-
 def _starting(original: Function) -> Function:
     def start(self: Any) -> Any:
         restore = None
         try:
             restore = _bootstrapped(self)
         except Exception as fault:
-            _contain("threads.start", fault)
+            carrying.contain("threads.start", fault)
         try:
             return original(self)
         finally:
@@ -168,7 +160,7 @@ def _starting_function(original: Function) -> Function:
             if context is not None:
                 given = (_InContext(args[0], context), *args[1:])
         except Exception as fault:
-            _contain("threads.start", fault)
+            carrying.contain("threads.start", fault)
         return original(*given, **kwargs)
 
     return start_new_thread
@@ -181,7 +173,7 @@ def _submitting_task(original: Function) -> Function:
             if args and callable(args[0]) and getattr(args[0], "__module__", None) != _THEIRS:
                 given = (_Task(args[0], carrying.carried()), *args[1:])
         except Exception as fault:
-            _contain("threads.submit", fault)
+            carrying.contain("threads.submit", fault)
         token = _submitting.set(True)
         try:
             return original(self, *given, **kwargs)

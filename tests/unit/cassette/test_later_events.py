@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.unit.cassette.hostile_files import cassette_file, hostile_files
-from timetracer_otel.cassette import open_cassette, pack, read_cassette
+from timetracer_otel.cassette import open_cassette, pack, read_cassette, reader
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.types import Cassette
 
@@ -27,6 +27,11 @@ EVENT: dict[str, Any] = {
     "result": {"status": 200},
     "call": {"body": {"captured": True, "data": b"sent"}},
 }
+
+
+@pytest.fixture(autouse=True)
+def _none_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "DECODED_AT_ONCE", 0)
 
 
 def opened(folder: Path, data: bytes) -> Cassette:
@@ -163,3 +168,11 @@ def test_a_checksum_that_does_not_fit_is_an_error_at_once(tmp_path: Path) -> Non
     assert zlib.crc32(bytes(data))
     with pytest.raises(CassetteError, match="the checksum does not fit"):
         opened(tmp_path, bytes(data))
+
+
+def test_few_events_are_decoded_when_the_cassette_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = cassette_file(EVENT, {**EVENT, "eid": 8})
+    monkeypatch.setattr(reader, "DECODED_AT_ONCE", 2)
+    assert not opened(tmp_path, data).events[0].lacks("result")
+    monkeypatch.setattr(reader, "DECODED_AT_ONCE", 1)
+    assert opened(tmp_path, data).events[0].lacks("result")

@@ -10,7 +10,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from timetracer_otel.calls.guarded_objects import ReplayObject
+from timetracer_otel.calls.guarded import Flow
+from timetracer_otel.calls.guarded_objects import ReplayObject, in_steps
 from timetracer_otel.calls.whose_error import outside, raise_for_app
 from timetracer_otel.libraries.kits.dbapi.drivers.mysql import MySQLConnection
 from timetracer_otel.libraries.kits.dbapi.drivers.psycopg import PsycopgConnection
@@ -56,8 +57,9 @@ class _AsyncDriver(ReplayObject):
     def is_closed(self) -> bool:
         return bool(self._of.closed)
 
-    async def set_type_codec(self, *args: Any, **kwargs: Any) -> None:
-        pass
+    @in_steps
+    def set_type_codec(self, *args: Any, **kwargs: Any) -> Flow:
+        yield from ()
 
     set_builtin_type_codec = reset_type_codec = add_listener = remove_listener = set_type_codec
     create_function = set_type_codec

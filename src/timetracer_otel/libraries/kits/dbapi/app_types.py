@@ -62,10 +62,10 @@ class _Noted:
 
 def note_made(value: Any, kind: str, name: str, parts: Sequence[Any]) -> None:
     """Note of what a driver made a value, where the current session records. It is called for every such value."""
-    session = get_current_session()
-    if not isinstance(session, TraceSession):
-        return
     try:
+        session = get_current_session()
+        if not isinstance(session, TraceSession):
+            return
         noted = session.state(__name__, _Noted).by_id
         # The value stands there as well: as long as it does, no other has its id.
         noted[id(value)] = value, kind, name, list(parts)

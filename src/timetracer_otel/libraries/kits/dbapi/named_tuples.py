@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import collections
 import importlib
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 from weakref import WeakValueDictionary
 
 from timetracer_otel.base.patching import Function, Patch
+from timetracer_otel.calls.noting import noting
 from timetracer_otel.libraries.kits.dbapi.driver import known
 
 __all__ = ["made_by", "named_tuple"]
@@ -23,16 +24,15 @@ def made_by(module: Any) -> Patch:
     Values of a replay are of these classes: an app may have one at hand, as ``register_composite`` gives it.
     """
 
-    def noting(original: Function) -> Function:
-        def namedtuple(typename: str, field_names: Any, **options: Any) -> Any:
-            options.setdefault("module", module.__name__)
-            made = original(typename, field_names, **options)
-            _made[options["module"], typename, made._fields] = made
-            return made
+    def wrap(original: Function) -> Function:
+        # The name of the module is taken from the caller's frame, which is the guard's.
+        return noting("dbapi.named_tuples", partial(original, module=module.__name__), _note_made)
 
-        return namedtuple
+    return Patch(module, "namedtuple", wrap)
 
-    return Patch(module, "namedtuple", noting)
+
+def _note_made(made: Any, typename: str, *_: object) -> None:
+    _made[made.__module__, typename, made._fields] = made
 
 
 def named_tuple(module: str, name: str, fields: tuple[str, ...]) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from timetracer_otel.base.patching import Function, Undoable
 from timetracer_otel.base.rebinding import Rebound
+from timetracer_otel.calls.guarded import AppStep, Flow, guarded
 from timetracer_otel.calls.registry import Connector
 from timetracer_otel.libraries.kits.dbapi.driver import Driver, RowType, ValueType
 from timetracer_otel.libraries.kits.dbapi.drivers.psycopg import LibpqInfo, libpq_address
@@ -106,22 +107,28 @@ def function_patches() -> list[Undoable]:
 
 
 def _register_type(original: Function) -> Function:
-    def register_type(obj: Any, *args: Any) -> Any:
+    def begin(_: Any, obj: Any, *args: Any) -> Flow:
         if any(isinstance(scope, (ReplayConnection, ReplayCursor)) for scope in args):
             # It says how values are read. Those of a replay are read already.
             return None
+        return (yield AppStep(original, obj, *map(_own_object, args)))
+
+    def bare(obj: Any, *args: Any) -> Any:
         return original(obj, *map(_own_object, args))
 
-    return register_type
+    return guarded("psycopg2", bare, begin, outside=True)
 
 
 def _quote_ident(original: Function) -> Function:
-    def quote_ident(ident: Any, scope: Any) -> Any:
+    def begin(_: Any, ident: Any, scope: Any) -> Flow:
         if isinstance(scope, (ReplayConnection, ReplayCursor)):
             return quoted_identifier(ident)
+        return (yield AppStep(original, ident, _own_object(scope)))
+
+    def bare(ident: Any, scope: Any) -> Any:
         return original(ident, _own_object(scope))
 
-    return quote_ident
+    return guarded("psycopg2", bare, begin, outside=True)
 
 
 def _own_object(scope: Any) -> Any:

@@ -14,8 +14,9 @@ from functools import lru_cache, partial
 from types import ModuleType
 from typing import Any, Final
 
-from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Function, Patch
+from timetracer_otel.calls.guarded import AppStep, Flow, guarded
+from timetracer_otel.calls.noting import looked, noting
 from timetracer_otel.calls.whose_error import raise_for_app
 from timetracer_otel.libraries.kits.dbapi.app_types import note_made, registers, registers_class
 from timetracer_otel.libraries.kits.dbapi.drivers.server_types import learned, recorded_types
@@ -25,6 +26,8 @@ from timetracer_otel.libraries.kits.dbapi.target import Target
 
 __all__ = ["AskingVectors", "asking_patch", "caster_patches", "range_of", "range_parts", "recorded_rows"]
 
+_LIB: Final = "psycopg2"
+_TYPES: Final = "psycopg2.types"
 _PLAIN: Final = frozenset({str, int, bool, type(None)})
 _ROWS, _ERROR = "rows", "error"
 _COMPOSITE: Final = "psycopg2.composite"
@@ -42,27 +45,26 @@ def caster_patches(extras: ModuleType) -> list[Patch]:
 
 
 def _registering_composite(own: Any, original: Function) -> Function:
-    def init(self: Any, *args: Any, **kwargs: Any) -> None:
-        original(self, *args, **kwargs)
+    def note(_: None, caster: Any, *__: object) -> None:
         # The driver's own class makes named tuples, which need nothing of the app's.
-        if type(self) is not own:
-            registers(_COMPOSITE, _type_name(self), lambda values: self.make(values))
+        if type(caster) is not own:
+            registers(_COMPOSITE, _type_name(caster), lambda values: caster.make(values))
 
-    return init
+    return noting(_TYPES, original, note)
 
 
 def _parsing(own: Any, original: Function) -> Function:
     """A value is read: of what it is made, only the cursor sees, which casts each part."""
 
-    def parse(self: Any, s: Any, curs: Any) -> Any:
-        if type(self) is own or s is None:
-            return original(self, s, curs)
-        casting = _Casting(curs)
-        made = original(self, s, casting)
-        note_made(made, _COMPOSITE, _type_name(self), casting.values)
+    def begin(_: Any, caster: Any, s: Any, curs: Any) -> Flow | None:
+        return None if type(caster) is own or s is None else parsed(caster, s, _Casting(curs))
+
+    def parsed(caster: Any, s: Any, casting: _Casting) -> Flow:
+        made = yield AppStep(original, caster, s, casting)
+        note_made(made, _COMPOSITE, _type_name(caster), casting.values)
         return made
 
-    return parse
+    return guarded(_LIB, original, begin)
 
 
 class _Casting:
@@ -86,12 +88,12 @@ def _type_name(caster: Any) -> str:
 
 
 def _registering_range(original: Function) -> Function:
-    def init(self: Any, *args: Any, **kwargs: Any) -> None:
-        original(self, *args, **kwargs)
-        name = self.adapter.name or self.adapter.__name__
-        registers_class(self.range, _RANGE, name, parts=range_parts, make=partial(range_of, self.range))
+    return noting(_TYPES, original, _note_range)
 
-    return init
+
+def _note_range(_: None, caster: Any, *__: object) -> None:
+    name = caster.adapter.name or caster.adapter.__name__
+    registers_class(caster.range, _RANGE, name, parts=range_parts, make=partial(range_of, caster.range))
 
 
 def range_parts(value: Any) -> list[Any]:
@@ -111,14 +113,14 @@ def asking_patch(extras: ModuleType) -> Patch:
 
 
 def _solving(original: Function) -> Function:
-    def solve_conn_curs(conn_or_curs: Any) -> Any:
-        connection, cursor = original(conn_or_curs)
+    def begin(_: Any, conn_or_curs: Any) -> Flow:
+        connection, cursor = yield AppStep(original, conn_or_curs)
         if isinstance(cursor, ReplayCursor):
             return connection, cursor
         own: Any = type(cursor)
-        return connection, connection.cursor(cursor_factory=_noting(own))
+        return connection, (yield partial(connection.cursor, cursor_factory=_noting_cursor(own)))
 
-    return solve_conn_curs
+    return guarded(_LIB, original, begin, outside=True)
 
 
 class AskingVectors:
@@ -132,47 +134,47 @@ class AskingVectors:
         """Put ours in; harmless when repeated."""
         if self._original is None:
             self._original = self._module.cursor
-            self._module.cursor = _noting(self._original)
+            self._module.cursor = _noting_cursor(self._original)
 
     def undo(self) -> None:
         """Put the driver's back; harmless when repeated."""
         if self._original is not None:
-            if self._module.cursor is _noting(self._original):
+            if self._module.cursor is _noting_cursor(self._original):
                 self._module.cursor = self._original
             self._original = None
 
 
 @lru_cache(maxsize=2)
-def _noting(own: Any) -> Any:
+def _noting_cursor(own: Any) -> Any:
     """A subclass of the driver's class of cursors that notes each answer."""
 
     def execute(self: Any, query: Any, values: Any = None) -> Any:
         try:
             result = own.execute(self, query, values)
         except Exception as error:
-            said = [type(error).__name__, str(error)]
-            _note(self, query, values, lambda: {_ERROR: said})
+            looked(_TYPES, _note, self, query, values, partial(_said, error))
             raise
         if self.description is not None:
-            _note(self, query, values, lambda: {_ROWS: _all_rows(own, self)})
+            looked(_TYPES, _note, self, query, values, partial(_all_rows, own, self))
         return result
 
     return type(own.__name__, (own,), {"__module__": own.__module__, "execute": execute})
 
 
-def _all_rows(own: Any, cursor: Any) -> list[list[Any]] | None:
+def _said(error: Exception) -> dict[str, Any]:
+    return {_ERROR: [type(error).__name__, str(error)]}
+
+
+def _all_rows(own: Any, cursor: Any) -> dict[str, Any]:
     """The rows, which whoever asks may fetch again; None where some are not plain."""
     rows = [list(row) for row in own.fetchall(cursor)]
     if rows:
         own.scroll(cursor, 0, "absolute")
-    return rows if all(_PLAIN.issuperset(map(type, row)) for row in rows) else None
+    return {_ROWS: rows if all(_PLAIN.issuperset(map(type, row)) for row in rows) else None}
 
 
 def _note(cursor: Any, query: Any, values: Any, answer: Callable[[], dict[str, Any]]) -> None:
-    try:
-        learned(cursor.connection, _question(text_of(query), values), answer())
-    except Exception as fault:
-        faults.contain("psycopg2.types", fault)
+    learned(cursor.connection, _question(text_of(query), values), answer())
 
 
 def _question(text: str, values: Any) -> str:

@@ -6,16 +6,17 @@ What is registered with their answers makes values by classes of the app: see `a
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cache, partial, wraps
 from importlib import import_module
 from operator import attrgetter, getitem
 from types import ModuleType
 from typing import Any, Final
 
-from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Function, Patch, Undoable
 from timetracer_otel.base.rebinding import Rebound
+from timetracer_otel.calls.guarded import AppStep, Flow, guarded, raising
+from timetracer_otel.calls.noting import looked, noting
 from timetracer_otel.libraries.kits.dbapi.app_types import note_made, registers, registers_class
 from timetracer_otel.libraries.kits.dbapi.call import unrecorded
 from timetracer_otel.libraries.kits.dbapi.drivers.server_types import learned, recorded_types
@@ -24,6 +25,7 @@ from timetracer_otel.libraries.kits.dbapi.statements import text_of
 
 __all__ = ["function_patches"]
 
+_LIB: Final = "psycopg"
 _PLAIN: Final = frozenset({str, int, bool, type(None)})
 
 
@@ -48,24 +50,22 @@ def function_patches(module: ModuleType) -> list[Undoable]:
 def _register_composite(original: Function) -> Function:
     makes_objects = "make_object" in inspect.signature(original).parameters  # from 3.3 on
 
-    @wraps(original)
-    def register_composite(info: Any, context: Any = None, factory: Any = None, **more: Any) -> None:
-        make = more.get("make_object")
-        if not info or not (factory or make):
-            original(info, context, factory, **more)
-            return
-        of_values, noting = _makers(info, factory, make)
+    def begin(_: Any, info: Any, context: Any = None, factory: Any = None, **more: Any) -> Flow | None:
+        return registered(info, context, factory, **more) if info and (factory or more.get("make_object")) else None
+
+    def registered(info: Any, context: Any, factory: Any, **more: Any) -> Flow:
+        of_values, noted = _makers(info, factory, more.get("make_object"))
         if makes_objects:
-            more["make_object"] = noting
-        original(info, context, factory, **more)
+            more["make_object"] = noted
+        yield AppStep(original, info, context, factory, **more)
         if not makes_objects:
             adapters = context.adapters if context else import_module("psycopg.postgres").adapters
             for form in import_module("psycopg.pq").Format:
                 # The class of loaders that was just made for this type.
-                adapters.get_loader(info.oid, form).factory = staticmethod(lambda *values: noting(values, info))
+                adapters.get_loader(info.oid, form).factory = staticmethod(lambda *values: noted(values, info))
         registers(_COMPOSITE, _type_name(info), of_values)
 
-    return register_composite
+    return wraps(original)(guarded(_LIB, original, begin, outside=True))
 
 
 @cache
@@ -74,27 +74,26 @@ def _makers(info: Any, factory: Any, make: Any) -> tuple[Function, Function]:
 
     They are the same again for the same arguments: psycopg keeps a class for each function that it is given.
     """
+    name = _type_name(info)
 
     def of_values(values: Sequence[Any], _: Any = None) -> Any:
         return make(values, info) if make else factory(*values)
 
-    def noting(values: Sequence[Any], _: Any) -> Any:
+    def noted(values: Sequence[Any], _: Any) -> Any:
         value = of_values(values)
-        note_made(value, _COMPOSITE, _type_name(info), values)
+        note_made(value, _COMPOSITE, name, values)
         return value
 
-    return of_values, noting
+    return of_values, noted
 
 
 def _register_enum(original: Function) -> Function:
-    @wraps(original)
-    def register_enum(info: Any, *args: Any, **kwargs: Any) -> None:
-        original(info, *args, **kwargs)
+    def note(_: None, info: Any, *__: object) -> None:
         registers_class(
             info.enum, _ENUM, _type_name(info), parts=attrgetter("name"), make=partial(getitem, info.enum)
         )
 
-    return register_enum
+    return wraps(original)(noting("psycopg.types", original, note))
 
 
 def _type_name(info: Any) -> str:
@@ -102,29 +101,27 @@ def _type_name(info: Any) -> str:
 
 
 def _fetch(original: Function) -> Function:
-    def fetch(cls: Any, conn: Any, name: Any) -> Any:
+    def begin(_: Any, cls: Any, conn: Any, name: Any) -> Flow:
         if isinstance(conn, ReplayConnection):
-            return _recorded(cls, conn, text_of(name))
-        found = original(cls, conn, name)
+            return (yield from _recorded(cls, conn, text_of(name)))
+        found = yield AppStep(original, cls, conn, name)
+        note = partial(_note, cls, conn, name)
         if inspect.isawaitable(found):
-            return _awaited(cls, conn, name, found)
-        _note(cls, conn, name, found)
+            return _awaited(found, note)
+        note(found)
         return found
 
-    return fetch
+    return guarded(_LIB, original, begin, outside=True)
 
 
-async def _awaited(cls: Any, conn: Any, name: Any, coming: Awaitable[Any]) -> Any:
+async def _awaited(coming: Awaitable[Any], note: Callable[[Any], None]) -> Any:
     found = await coming
-    _note(cls, conn, name, found)
+    looked("psycopg.types", note, found)
     return found
 
 
 def _note(cls: Any, conn: Any, name: Any, found: Any) -> None:
-    try:
-        learned(conn, _key(cls, text_of(name)), _fields(cls, found))
-    except Exception as fault:
-        faults.contain("psycopg.types", fault)
+    learned(conn, _key(cls, text_of(name)), _fields(cls, found))
 
 
 def _key(cls: Any, name: str) -> str:
@@ -143,10 +140,10 @@ def _fields(cls: Any, found: Any) -> dict[str, Any] | None:
     }
 
 
-def _recorded(cls: Any, conn: ReplayConnection, name: str) -> Any:
+def _recorded(cls: Any, conn: ReplayConnection, name: str) -> Flow:
     known, key = recorded_types(conn.target), _key(cls, name)
     if key not in known:
-        raise unrecorded(conn.target, f"{cls.__name__}.fetch({name!r})")
+        yield raising(unrecorded(conn.target, f"{cls.__name__}.fetch({name!r})"))
     found = None if known[key] is None else cls(**known[key])
     return _as_awaited(found) if conn.is_awaited else found
 

@@ -1,0 +1,44 @@
+"""What all workloads have: where their servers are, and what an app saw, as plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Servers", "seen", "seen_async"]
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Where the servers are.
+
+    Attributes:
+        http: The address of a `tests.loopback.Loopback`.
+        nothing: An address where nobody listens.
+        redis: The URL of a Redis server.
+        postgres: User, host and database of a PostgreSQL server, as a URL has them behind its scheme.
+        folder: A folder for databases.
+    """
+
+    http: str
+    nothing: str
+    redis: str
+    postgres: str
+    folder: str
+
+
+def seen(call: Callable[[], Any]) -> str:
+    try:
+        value = call()
+    except Exception as error:
+        return f"raised {type(error).__module__}.{type(error).__qualname__}: {error}"
+    return f"{type(value).__qualname__} {value!r}"
+
+
+async def seen_async(call: Callable[[], Any]) -> str:
+    try:
+        value = await call()
+    except Exception as error:
+        return f"raised {type(error).__module__}.{type(error).__qualname__}: {error}"
+    return f"{type(value).__qualname__} {value!r}"
