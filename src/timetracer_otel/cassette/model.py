@@ -5,10 +5,11 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from contextlib import suppress
+from functools import lru_cache
 from sys import intern
 from typing import Any, Final, TypeAlias
 
-from timetracer_otel.cassette.codec import pack_map
+from timetracer_otel.cassette.codec import pack_map, pack_texts, with_pair
 from timetracer_otel.cassette.costs import OwnCosts
 from timetracer_otel.cassette.frames import FOOTER_KEY, PAD_KEY, seal
 from timetracer_otel.cassette.scan import Unencodable
@@ -269,6 +270,10 @@ def _in_part(
 
 
 _EVENT: Final = Table(DependencyEvent, "event", _FIELDS_OF_EVENT)
+_EVENT_ITSELF: Final = Table(
+    DependencyEvent, "event", {name: row for name, row in _FIELDS_OF_EVENT.items() if name != "pseudonyms"}
+)
+"""An event without its pseudonyms, which are packed once for all events that have the same ones."""
 _EVENT_IN_PART: Final = Table(
     DependencyEvent,
     "event",
@@ -347,8 +352,14 @@ def encode_event(event: DependencyEvent, own: OwnCosts | None = None) -> tuple[b
     ``own`` is told what the extension types in it cost.
     """
     try:
-        return pack_map(_EVENT.to_map(event), own=own), Counter()
-    except Unencodable:
+        data = pack_map(_EVENT_ITSELF.to_map(event), own=own)
+        if event.pseudonyms:
+            pair, spent = _packed_pseudonyms(event.pseudonyms)
+            data = with_pair(data, pair)
+            if own is not None:
+                own.spent += spent
+        return data, Counter()
+    except TypeError:  # An `Unencodable`, or pseudonyms of which nobody can say whether they were packed before.
         faults: Faults = []
         found = _EVENT.to_map(event, faults)
         _EVENT.prune(found, pack_map, faults)
@@ -362,6 +373,12 @@ def encode_event(event: DependencyEvent, own: OwnCosts | None = None) -> tuple[b
             found.pop(part, None)
         left = {**_EVENT.blank(), **found, "not_replayable": fault.reason}
         return pack_map(left, own=own), Counter({fault.reason: 1})
+
+
+@lru_cache(maxsize=256)
+def _packed_pseudonyms(pseudonyms: tuple[str, ...]) -> tuple[bytes, int]:
+    """What an event has in the file for its pseudonyms, and a bound of what it costs to read that."""
+    return pack_texts("pseudonyms", _TUPLE.to_file(pseudonyms, None, ""))
 
 
 def event_from(found: Any) -> DependencyEvent:

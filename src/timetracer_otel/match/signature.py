@@ -88,9 +88,11 @@ class Signer:
         self.rules: MatchRules | None = rules
         # Services call the same few URLs again and again, and parsing a URL takes longer than the rest of a
         # signature.
-        self._behind = behind
         self._known_target: Callable[[str], Target] = (
             lru_cache(maxsize=4096)(self._parse_target) if behind is None else behind._known_target
+        )
+        self._open_target: Callable[[str], Target | None] = (
+            lru_cache(maxsize=4096)(self._target_if_open) if behind is None else behind._open_target
         )
         if behind is None:
             # One function less for each call.
@@ -219,10 +221,12 @@ class Signer:
 
     def target(self, url: str) -> Target:
         """The parts of a URL, redacted."""
-        behind = self._behind
-        if behind is None or behind.redactor.url(url) == url:
-            return self._known_target(url)
-        return self._parse_target(self.redactor.url(url), renamed=True)
+        found = self._open_target(url)
+        return found if found is not None else self._parse_target(self.redactor.url(url), renamed=True)
+
+    def _target_if_open(self, url: str) -> Target | None:
+        """The parts of a URL that has no secret; None for any other."""
+        return self._known_target(url) if self.redactor.url(url) == url else None
 
     def _parse_target(self, url: str, *, renamed: bool = False) -> Target:
         parts = split_url(url)

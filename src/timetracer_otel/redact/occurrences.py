@@ -11,8 +11,9 @@ import html
 import json
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, quote_plus
 
@@ -70,6 +71,10 @@ class _Needle(NamedTuple):
     secret: bytes = b""
 
 
+_needle: Callable[[tuple[bytes, bytes, bool, int, bytes]], _Needle] = partial(tuple.__new__, _Needle)
+"""Makes a `_Needle` from a tuple. The class itself would call a function written in Python, which takes longer."""
+
+
 class Occurrences:
     """The secrets of one recording that are replaced wherever they stand. Safe from any thread.
 
@@ -102,8 +107,12 @@ class Occurrences:
         with self._lock:
             if _raw(secret) in self._needles:
                 return
-            for needle in _needles(secret, pseudonym):
-                self._put(needle, pseudonym)
+            needles = _needles(secret, pseudonym)
+            if len(self._needles) + len(needles) <= _FEW:
+                self._put_few(needles, pseudonym)
+            else:
+                for needle in needles:
+                    self._put(needle, pseudonym)
             if secret.isdigit() and pseudonym.isdigit() and len(secret) < 20:
                 self._numbers[int(secret)] = int(pseudonym)
 
@@ -124,6 +133,21 @@ class Occurrences:
             with self._lock:
                 for one, other in zip(_written(f":{old}@"), _written(f":{new}@"), strict=False):
                     self._put(_Needle(one, other, False), new)
+
+    def _put_few(self, needles: list[_Needle], pseudonym: str) -> None:
+        """`_put` for needles that are looked for one by one: those of the first secrets, which most recordings have
+        no more of.
+        """
+        known, names = self._needles, self._names
+        one_by_one, marks = self._one_by_one, self._marks
+        for needle in needles:
+            text = needle.text
+            if text not in known:
+                names[text] = pseudonym
+                known[text] = needle
+                one_by_one.append(needle)
+                marks.append(_mark(needle))
+        self.version += 1
 
     def _put(self, needle: _Needle, pseudonym: str) -> None:
         # Other threads may search at this moment: what they go through is only ever made longer, or replaced.
@@ -436,7 +460,7 @@ def _needles(secret: str, pseudonym: str) -> list[_Needle]:
     if _is_unreserved(secret) and _is_unreserved(pseudonym):
         # All of them write it as it is.
         encoded = {secret.encode(): pseudonym.encode()}
-        needles = [_Needle(secret.encode(), pseudonym.encode(), whole)]
+        needles = [_needle((secret.encode(), pseudonym.encode(), whole, -1, b""))]
     else:
         encoded = dict(zip(_in_base64(secret), _in_base64(pseudonym), strict=True))
         needles = [_Needle(old, new, whole) for old, new in zip(_written(secret), _written(pseudonym), strict=True)]
@@ -446,9 +470,9 @@ def _needles(secret: str, pseudonym: str) -> list[_Needle]:
             packed = binascii.b2a_base64(bytes(skipped) + raw, newline=False)
             core = packed[start : (skipped + len(raw)) * 8 // 6]
             if len(core) >= _SHORTEST_CORE:
-                needles.append(_Needle._make((core, new, False, skipped, raw)))
+                needles.append(_needle((core, new, False, skipped, raw)))
                 if not core.isalnum():
-                    needles.append(_Needle(core.translate(_TO_URL), new, False, skipped, raw))
+                    needles.append(_needle((core.translate(_TO_URL), new, False, skipped, raw)))
     return needles
 
 

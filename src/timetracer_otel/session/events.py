@@ -378,8 +378,10 @@ class EventMaker:
     def request(self, request: RequestSnapshot, failed: bool = False) -> RequestSnapshot:
         """The root request, redacted, with its body if the policy keeps it. ``failed``: it ended in an error."""
         headers, body = self._root_part(request.headers, request.body, self.config.store_request_body, failed)
-        if self.book is not None:
-            self.book.note_later([request.path, request.target, request.query, *headers.values()])
+        noted = [request.path, request.target, request.query, *headers.values()]
+        # Many recordings are about no request.
+        if self.book is not None and any(noted):
+            self.book.note_later(noted)
         return replace(
             request,
             headers=headers,
@@ -394,7 +396,7 @@ class EventMaker:
     def response(self, response: ResponseSnapshot, failed: bool = False) -> ResponseSnapshot:
         """The root response, treated as `request` treats the request."""
         headers, body = self._root_part(response.headers, response.body, self.config.store_response_body, failed)
-        if self.book is not None:
+        if self.book is not None and headers:
             self.book.note_later(list(headers.values()))
         return replace(response, headers=headers, body=body)
 

@@ -7,7 +7,8 @@ their texts in common, such as the names of clients, statements and URLs: each o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 from timetracer_otel.redact.texts import APART, collect, joined
@@ -17,6 +18,11 @@ __all__ = ["MOST_BYTES", "GatheredTexts", "text_of_event"]
 
 _FEW: Final = 16
 """More texts of one value are rows, few of which are the same."""
+_parts_of: Final[Callable[[DependencyEvent], Any]] = attrgetter(
+    "signature", "result", "call", "path", "not_replayable", "span", "within"
+)
+"""All at once: an event may have to decode a part first, which makes it slow to ask for each."""
+_second: Final = itemgetter(1)
 MOST_BYTES: Final = 32 * 1024
 """What is gathered is held twice for a moment, and is searched faster while a processor's cache holds it."""
 
@@ -49,54 +55,45 @@ class GatheredTexts:
                 then those of the next value.
             bodies: Those of its bodies that are taken as well.
         """
-        signature, result, call = event.signature, event.result, event.call
+        signature, result, call, path, not_replayable, span, within = _parts_of(event)
         texts = self._texts
-        texts += event.path
-        url = signature.url
-        if url:
-            texts.append(url)
-            self.size += len(url)
-        if signature.query:
-            for value in signature.query.values():
-                if type(value) is str:
-                    texts.append(value)
-                else:
-                    self.add_value(value)
-        reply, args, headers = result.reply, None, result.headers
-        if headers:
-            if type(headers) is HeaderMap:
-                self._lines += headers.pairs
+        texts += path
+        if signature.url:
+            texts.append(signature.url)
+        for value in signature.query.values():
+            if type(value) is str:
+                texts.append(value)
             else:
-                self.add_value(headers)
+                self.add_value(value)
+        reply, args = result.reply, None
+        if result.headers:
+            self._take_headers(result.headers)
         if call is not None:
-            args, headers = call.args, call.headers
-            if headers:
-                if type(headers) is HeaderMap:
-                    self._lines += headers.pairs
-                else:
-                    self.add_value(headers)
+            args = call.args
+            if call.headers:
+                self._take_headers(call.headers)
         if result.exception is not None or result.error:
             self.add_value((result.exception, result.error))
         if found:
-            for at in range(0, len(found), 3):
-                known = found[at]
+            rest = iter(found)
+            for known, its_texts, its_raw in zip(rest, rest, rest, strict=True):
                 if known is reply:
                     reply = None
                 elif known is args:
                     args = None
                 else:
                     continue
-                self._take(found[at + 1], found[at + 2])
+                self._take(its_texts, its_raw)
         if reply is not None:
             self.add_value(reply)
         if args is not None:
             self.add_value(args)
-        if event.not_replayable:
-            texts.append(event.not_replayable)
-        if event.span is not None:
-            self._take_span(event.span)
-        for span in event.within:
+        if not_replayable:
+            texts.append(not_replayable)
+        if span is not None:
             self._take_span(span)
+        for inner in within:
+            self._take_span(inner)
         if bodies:
             self.bodies += bodies
             self.size += sum(map(len, bodies))
@@ -107,6 +104,12 @@ class GatheredTexts:
         raw: list[bytes] = []
         collect(value, texts, raw)
         self._take(texts, raw)
+
+    def _take_headers(self, headers: dict[str, str]) -> None:
+        if type(headers) is HeaderMap:
+            self._lines += headers.pairs
+        else:
+            self.add_value(headers)
 
     def _take_span(self, span: SpanFacts) -> None:
         self.add_value((span.name, span.status_description, span.attributes))
@@ -132,11 +135,10 @@ class GatheredTexts:
             That text, and those of these values that stand in the events.
         """
         # Dictionaries, since these keep an order, and the pseudonyms of a recording are listed as they are found.
-        values = [value for _, value in dict.fromkeys(self._lines)]
-        left_out: list[bytes] = []
-        if searched:
-            left_out = [value for value in values if value in searched]
-            values = [value for value in values if value not in searched]
+        values = dict.fromkeys(map(_second, self._lines))
+        left_out = list(searched.intersection(values)) if searched else []
+        for value in left_out:
+            del values[value]
         data = joined([*dict.fromkeys(self._texts), *self._rows], [*values, *self._raw])
         return APART.join([data, *self.bodies]) if self.bodies else data, left_out
 

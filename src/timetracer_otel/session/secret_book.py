@@ -402,6 +402,8 @@ class SecretBook:
         if request.body is None and response.body is None:
             parts = request.path, request.route_template, request.query, request.user_agent, request.target
             lines = request.headers, response.headers
+            if not any(parts) and not any(lines):
+                return request, response
             if self._are_without(parts, lines, list(request.query), *map(list, lines)):
                 return request, response
         return self._request(request), self._response(response)
@@ -517,10 +519,11 @@ def with_content(body: BodySnapshot, data: bytes, sizes: Sequence[int]) -> BodyS
 
 def _has_only(event: DependencyEvent, bodies: set[int]) -> bool:
     """Whether an event has no body but these, which are named by their identities."""
-    for part in (event.result, event.call):
-        if part is not None and part.body is not None and part.body.data and id(part.body.data) not in bodies:
-            return False
-    return True
+    body, call = event.result.body, event.call
+    if body is not None and body.data and id(body.data) not in bodies:
+        return False
+    body = call.body if call is not None else None
+    return body is None or not body.data or id(body.data) in bodies
 
 
 @lru_cache(maxsize=256)

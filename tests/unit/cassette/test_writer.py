@@ -12,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections import Counter
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -29,6 +30,9 @@ from timetracer_otel.cassette import (
     save_cassette,
     writer,
 )
+from timetracer_otel.cassette.codec import pack_map, unpack
+from timetracer_otel.cassette.costs import Account, OwnCosts
+from timetracer_otel.cassette.model import _EVENT, encode_event, event_from
 from timetracer_otel.cassette.stores.files import head_of
 from timetracer_otel.constants import CompressionType, EventType
 from timetracer_otel.exceptions import CassetteError
@@ -432,6 +436,26 @@ def test_the_pseudonyms_of_an_appended_cassette_come_with_its_events(tmp_path: P
         appending.append(event(1, pseudonyms=("first",)))
     found = read(path)
     assert (found.complete, found.pseudonyms) == (False, ("noon", "first", "second", "both"))
+
+
+@pytest.mark.parametrize("names", [("one",), ("ü", "x" * 300, ""), tuple(map(str, range(70_000))), ("\udc80",)])
+def test_an_event_with_pseudonyms_is_packed_as_all_else_is(names: tuple[str, ...]) -> None:
+    for written in (event(1, pseudonyms=names), *(replace(one, pseudonyms=names) for one in golden().events)):
+        own, account = OwnCosts(), Account()
+        for _ in range(2):
+            packed, left_out = encode_event(written, own)
+            assert (packed, left_out) == (pack_map(_EVENT.to_map(written)), Counter())
+        account.charge(packed, 0, len(packed))
+        assert own.spent >= account.spent or not own.known
+
+
+def test_pseudonyms_that_are_no_texts_are_left_out() -> None:
+    for names in ((1,), (["a"],), 7):
+        packed, left_out = encode_event(event(1, pseudonyms=names))
+        assert left_out == Counter({"event.pseudonyms: no faithful encoding": 1})
+        assert event_from(unpack(packed)).pseudonyms == ()
+    # A list is no tuple, but has the texts.
+    assert event_from(unpack(encode_event(event(1, pseudonyms=["a"]))[0])).pseudonyms == ("a",)
 
 
 def test_a_header_whose_pseudonyms_are_no_texts_is_refused(tmp_path: Path) -> None:
