@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 import pytest
 import redis
@@ -393,3 +393,32 @@ def test_a_connection_that_was_cancelled_may_be_made_in_a_replay(server: RedisSe
     for cancels, seen in ((True, "cancelled"), (False, None)):
         with replay(path):
             assert asyncio.run(subscriber(server.port, cancels=cancels)) == [message, seen, message]
+
+
+def losing_sync(port: int, timeout: float | None) -> list[Any]:
+    client = redis.Redis(port=port)
+    listener = client.pubsub()
+    listener.subscribe("news")
+    seen: list[Any] = [listener.get_message(timeout=5)]
+    connection: Any = listener.connection
+    with patch.object(connection, "_parser") as parser:
+        parser.can_read.side_effect = parser.read_response.side_effect = ConnectionResetError("reset by the peer")
+        with pytest.raises(redis.ConnectionError) as lost:
+            listener.get_message(timeout=timeout)
+        seen += [str(lost.value), made(connection)]
+    seen += [listener.get_message(timeout=5), made(connection)]
+    listener.close()
+    client.close()
+    return seen
+
+
+@pytest.mark.parametrize("timeout", [0.1, None])
+def test_a_subscriber_that_lost_its_connection_while_it_looked_loses_it_in_a_replay(
+    server: RedisServer, path: Path, timeout: float | None
+) -> None:
+    bare = losing_sync(server.port, timeout)
+    with record(path):
+        assert losing_sync(server.port, timeout) == bare
+    server.stop()
+    with replay(path):
+        assert losing_sync(server.port, timeout) == bare

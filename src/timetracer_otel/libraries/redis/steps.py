@@ -260,6 +260,8 @@ def poll(
                 return bool(state.replies)
             return (yield from call_above.around(True, live))
         return (yield from await_message(manner, state, state.played, timeout_s))
+    # Where looking fails, the library closes the connection first, which ends what is known of it.
+    stream = _listening(state)
     try:
         there = (
             (yield from call_above.around(True, live))
@@ -267,7 +269,6 @@ def poll(
             else (yield live)
         )
     except BaseException as error:
-        stream = _listening(state)
         if stream is not None:
             stream.failed(error)
         raise
