@@ -34,8 +34,10 @@ __all__ = [
     "Pushed",
     "SeemingConnections",
     "asks_whether_clustered",
+    "checks_health",
     "connect_callbacks",
     "decoding_of",
+    "found_address",
     "is_clustered",
     "is_health_check_answer",
     "is_in_process",
@@ -48,11 +50,13 @@ __all__ = [
     "protocol_of",
     "push_handler",
     "seem_closed",
+    "seem_found",
     "seem_open",
     "set_push_handler",
     "stay_healthy",
     "token_of",
     "url_of",
+    "was_heard",
 ]
 
 HEALTH_CHECK = b"redis-py-health-check"
@@ -75,6 +79,8 @@ _OF_CONNECTIONS = (
     "connection:AbstractConnection._connect_callbacks",
     "connection:AbstractConnection.db",
     "connection:AbstractConnection.encoder",
+    "connection:AbstractConnection.check_health",
+    "connection:AbstractConnection.health_check_interval",
     "connection:AbstractConnection.next_health_check",
     "connection:AbstractConnection.protocol",
     "connection:AbstractConnection.redis_connect_func",
@@ -226,6 +232,31 @@ def url_of(connection: Any) -> str:
     scheme = "rediss" if hasattr(connection, "ssl_context") or hasattr(connection, "check_hostname") else "redis"
     host = str(connection.host)
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{connection.port}/{db}"
+
+
+def found_address(connection: Any) -> list[Any] | None:
+    """Host and port that sentinels named for a connection; None for a connection without sentinels."""
+    real = _real(connection)
+    by_sentinel = getattr(getattr(real, "connection_pool", None), "service_name", None) is not None
+    return [real.host, real.port] if by_sentinel else None
+
+
+def seem_found(connection: Any, address: list[Any]) -> None:
+    """Let a connection of a replay, and its pool, have the address that sentinels named when this was recorded.
+
+    Raises:
+        ValueError: That is no address.
+    """
+    host, port = address
+    if type(host) is not str or type(port) is not int:
+        raise ValueError("the address of its server is none")
+    real = _real(connection)
+    pool: Any = getattr(real, "connection_pool", None)
+    if getattr(pool, "service_name", None) is None:
+        return
+    real.host, real.port = host, port
+    if pool.is_master:
+        pool.master_address = (host, port)
 
 
 def protocol_of(connection: Any) -> int:
@@ -394,8 +425,27 @@ def set_push_handler(connection: Any, handler: Callable[[Any], Any]) -> None:
 
 
 def stay_healthy(connection: Any) -> None:
-    """Let the library make no health check: a connection that a replay plays was never made."""
+    """Let the library make no health check: the answer would be taken for a message of the subscription."""
     _real(connection).next_health_check = math.inf
+
+
+def checks_health(connection: Any) -> bool:
+    """Whether a connection makes health checks in a replay.
+
+    The proxy of client-side caching leaves them to the connection that it stands for, which a replay does not use.
+    """
+    return _real(connection) is connection and bool(connection.health_check_interval)
+
+
+def was_heard(connection: Any, now_s: float) -> None:
+    """A reply was read: the next health check is due only some time later, as the library has it.
+
+    Args:
+        connection: The connection.
+        now_s: The time, by the clock that the library asks.
+    """
+    if checks_health(connection):
+        connection.next_health_check = now_s + connection.health_check_interval
 
 
 def is_health_check_answer(value: Any) -> bool:
