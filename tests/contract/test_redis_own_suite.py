@@ -437,7 +437,9 @@ def sync_health(port: int) -> list[Any]:
         connection.next_health_check = 0
         seen += [client.get("key"), sent.call_args_list, due_in(connection, time.monotonic())]
         connection.next_health_check = 0
-        seen += [client.pipeline().get("key").execute(), sent.call_args_list]
+        pipeline = client.pipeline()
+        pipeline.get("key")
+        seen += [pipeline.execute(), sent.call_args_list]
     connection.next_health_check = 0
     connection.check_health()
     seen.append(due_in(connection, time.monotonic()))
@@ -459,7 +461,9 @@ def async_health(port: int) -> list[Any]:
             connection.next_health_check = 0
             seen += [await client.get("key"), sent.call_args_list, due_in(connection, clock())]
             connection.next_health_check = 0
-            seen += [await client.pipeline().get("key").execute(), sent.call_args_list]
+            pipeline = client.pipeline()
+            pipeline.get("key")
+            seen += [await pipeline.execute(), sent.call_args_list]
         connection.next_health_check = 0
         await connection.check_health()
         seen.append(due_in(connection, clock()))
