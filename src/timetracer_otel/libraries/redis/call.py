@@ -122,7 +122,7 @@ class RoundTrip(Site):
     def returned(self, value: Any, recording: Recording) -> Any:
         """The commands are sent: let the connection know that their replies belong here."""
         self._recording = recording
-        self._address = found_address(self._connection)
+        self._address = found_address(self._connection, self._url)
         state = self._state
         self.forget_connection()
         self.catch_up = None

@@ -214,6 +214,9 @@ def _real(connection: Any) -> Any:
     return getattr(connection, "_conn", connection)
 
 
+_BY_SENTINEL = "redis+sentinel://"
+
+
 def url_of(connection: Any) -> str:
     """Where a connection goes, without credentials, as in `redis.from_url`.
 
@@ -224,7 +227,7 @@ def url_of(connection: Any) -> str:
     service = getattr(getattr(connection, "connection_pool", None), "service_name", None)
     if service is not None:
         role = "master" if connection.connection_pool.is_master else "replica"
-        return f"redis+sentinel://{service}/{db}?role={role}"
+        return f"{_BY_SENTINEL}{service}/{db}?role={role}"
     path = getattr(connection, "path", None)
     if path:
         return f"unix://{path}?db={db}"
@@ -234,11 +237,12 @@ def url_of(connection: Any) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{connection.port}/{db}"
 
 
-def found_address(connection: Any) -> list[Any] | None:
-    """Host and port that sentinels named for a connection; None for a connection without sentinels."""
+def found_address(connection: Any, url: str) -> list[Any] | None:
+    """Host and port that sentinels named for a connection with this `url_of`; None for one without sentinels."""
+    if not url.startswith(_BY_SENTINEL):
+        return None
     real = _real(connection)
-    by_sentinel = getattr(getattr(real, "connection_pool", None), "service_name", None) is not None
-    return [real.host, real.port] if by_sentinel else None
+    return [real.host, real.port]
 
 
 def seem_found(connection: Any, address: list[Any]) -> None:
