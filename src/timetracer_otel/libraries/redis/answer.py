@@ -24,6 +24,7 @@ from timetracer_otel.libraries.redis.internals import (
     is_open,
     is_reply,
     nothing_sent,
+    now_s,
     was_heard,
 )
 from timetracer_otel.libraries.redis.topology import add_facts, claim_facts, fact_for, is_question
@@ -66,9 +67,8 @@ class Manner(NamedTuple):
     @property
     def now_s(self) -> float:
         """The time, by the clock that the library asks whether a health check is due."""
-        clock = self.waiting.get_running_loop().time if self.gives_way else self.waiting.monotonic
-        now_s: float = clock()
-        return now_s
+        seconds: float = self.waiting.get_running_loop().time() if self.gives_way else now_s()
+        return seconds
 
 
 def connect_replayed(manner: Manner, connection: Any, session: ReplaySession) -> Flow:

@@ -45,6 +45,7 @@ __all__ = [
     "is_reply",
     "lock_name",
     "nothing_sent",
+    "now_s",
     "packed",
     "places",
     "protocol_of",
@@ -98,6 +99,7 @@ RELIED_UPON = (
     *(f"redis{package}.{name}" for package in ("", ".asyncio") for name in _OF_CONNECTIONS),
     "redis.connection:AbstractConnection.can_read",
     "redis.connection:AbstractConnection._sock",
+    "redis.connection:time",
     "redis.cluster:RedisCluster._execute_command",
     "redis.cluster:RedisCluster.reinitialize_counter",
     "redis.asyncio.connection:AbstractConnection.can_read_destructive",
@@ -441,15 +443,27 @@ def checks_health(connection: Any) -> bool:
     return _real(connection) is connection and bool(connection.health_check_interval)
 
 
-def was_heard(connection: Any, now_s: float) -> None:
+def now_s() -> float:
+    """The time, by the clock that connections which are not asyncio's ask whether a health check is due.
+
+    Before redis-py 6 that is ``time.time``.
+    """
+    from redis import connection
+
+    clock: Any = vars(connection)["time"]
+    seconds: float = clock.monotonic() if isinstance(clock, ModuleType) else clock()
+    return seconds
+
+
+def was_heard(connection: Any, heard_s: float) -> None:
     """A reply was read: the next health check is due only some time later, as the library has it.
 
     Args:
         connection: The connection.
-        now_s: The time, by the clock that the library asks.
+        heard_s: When, by the clock that the library asks.
     """
     if checks_health(connection):
-        connection.next_health_check = now_s + connection.health_check_interval
+        connection.next_health_check = heard_s + connection.health_check_interval
 
 
 def is_health_check_answer(value: Any) -> bool:
