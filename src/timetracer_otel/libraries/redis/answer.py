@@ -25,7 +25,7 @@ from timetracer_otel.libraries.redis.internals import (
     is_reply,
     nothing_sent,
     now_s,
-    was_heard,
+    put_off_check,
 )
 from timetracer_otel.libraries.redis.topology import add_facts, claim_facts, fact_for, is_question
 from timetracer_otel.session import ReplaySession, TraceSession
@@ -71,6 +71,12 @@ class Manner(NamedTuple):
         return seconds
 
 
+def _was_heard(manner: Manner, connection: Any) -> None:
+    """A reply was read: put off the next health check. Most connections make none, and need not know the time."""
+    if checks_health(connection):
+        put_off_check(connection, manner.now_s)
+
+
 def connect_replayed(manner: Manner, connection: Any, session: ReplaySession) -> Flow:
     """A connection that a replay plays: none is made, unless what the client is about to send is new."""
     state = state_of(connection)
@@ -88,7 +94,7 @@ def connect_replayed(manner: Manner, connection: Any, session: ReplaySession) ->
             state.end()
             raise
     else:
-        was_heard(connection, manner.now_s)
+        _was_heard(manner, connection)
         state.seem_open(connection)
         for callback in connect_callbacks(connection):
             yield manner.call_back(callback, connection)
@@ -196,7 +202,7 @@ def read_replayed(
 ) -> Flow:
     """The next reply, or message, of a connection that a replay plays."""
     if state.is_checked:
-        was_heard(connection, manner.now_s)
+        _was_heard(manner, connection)
         return b"PONG"
     if manner.gives_way:
         try:
@@ -220,11 +226,11 @@ def read_replayed(
         raise answers.refuse(reply.why)
     if type(reply) is not RecordedError:
         value = answers.restored(reply, plain)
-        was_heard(connection, manner.now_s)
+        _was_heard(manner, connection)
         return value
     error = answers.rebuilt(reply)
     if is_reply(error):
-        was_heard(connection, manner.now_s)
+        _was_heard(manner, connection)
     else:
         state.end()
     yield raising(error)

@@ -49,6 +49,7 @@ __all__ = [
     "packed",
     "places",
     "protocol_of",
+    "put_off_check",
     "push_handler",
     "seem_closed",
     "seem_found",
@@ -57,7 +58,6 @@ __all__ = [
     "stay_healthy",
     "token_of",
     "url_of",
-    "was_heard",
 ]
 
 HEALTH_CHECK = b"redis-py-health-check"
@@ -455,15 +455,14 @@ def now_s() -> float:
     return seconds
 
 
-def was_heard(connection: Any, heard_s: float) -> None:
-    """A reply was read: the next health check is due only some time later, as the library has it.
+def put_off_check(connection: Any, heard_s: float) -> None:
+    """Let the next health check be due as much later as the library has it after a reply.
 
     Args:
         connection: The connection.
-        heard_s: When, by the clock that the library asks.
+        heard_s: When the reply was read, by the clock that the library asks.
     """
-    if checks_health(connection):
-        connection.next_health_check = heard_s + connection.health_check_interval
+    connection.next_health_check = heard_s + connection.health_check_interval
 
 
 def is_health_check_answer(value: Any) -> bool:
