@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import Mock, call, patch
 
 import pytest
 import redis
@@ -393,3 +394,99 @@ def test_a_connection_that_was_cancelled_may_be_made_in_a_replay(server: RedisSe
     for cancels, seen in ((True, "cancelled"), (False, None)):
         with replay(path):
             assert asyncio.run(subscriber(server.port, cancels=cancels)) == [message, seen, message]
+
+
+def losing_sync(port: int, timeout: float | None) -> list[Any]:
+    # By default the client tries again, for seconds.
+    client = redis.Redis(port=port, retry=Retry(NoBackoff(), 1))
+    listener = client.pubsub()
+    listener.subscribe("news")
+    seen: list[Any] = [listener.get_message(timeout=5)]
+    connection: Any = listener.connection
+    with patch.object(connection, "_parser") as parser:
+        parser.can_read.side_effect = parser.read_response.side_effect = ConnectionResetError("reset by the peer")
+        with pytest.raises(redis.ConnectionError) as lost:
+            listener.get_message(timeout=timeout)
+        seen += [str(lost.value), made(connection)]
+    seen += [listener.get_message(timeout=5), made(connection)]
+    listener.close()
+    client.close()
+    return seen
+
+
+@pytest.mark.parametrize("timeout", [0.1, None])
+def test_a_subscriber_that_lost_its_connection_while_it_looked_loses_it_in_a_replay(
+    server: RedisServer, path: Path, timeout: float | None
+) -> None:
+    bare = losing_sync(server.port, timeout)
+    with record(path):
+        assert losing_sync(server.port, timeout) == bare
+    server.stop()
+    with replay(path):
+        assert losing_sync(server.port, timeout) == bare
+
+
+def sync_health(port: int) -> list[Any]:
+    client = redis.Redis(port=port, health_check_interval=60, single_connection_client=True)
+    connection: Any = client.connection
+    # redis-py 5 asks for the time of day.
+    clock = time.time if redis.__version__.startswith("5.") else time.monotonic
+    seen: list[Any] = [client.set("key", "value"), due_in(connection, clock())]
+    before = connection.next_health_check
+    time.sleep(0.001)
+    seen += [client.get("key"), connection.next_health_check > before]
+    with patch.object(connection, "send_command", wraps=connection.send_command) as sent:
+        connection.next_health_check = 0
+        seen += [client.get("key"), sent.call_args_list, due_in(connection, clock())]
+        connection.next_health_check = 0
+        pipeline = client.pipeline()
+        pipeline.get("key")
+        seen += [pipeline.execute(), sent.call_args_list]
+    connection.next_health_check = 0
+    connection.check_health()
+    seen.append(due_in(connection, clock()))
+    client.close()
+    return seen
+
+
+def async_health(port: int) -> list[Any]:
+    async def run() -> list[Any]:
+        clock = asyncio.get_running_loop().time
+        client = redis.asyncio.Redis(port=port, health_check_interval=60, single_connection_client=True)
+        seen: list[Any] = [await client.set("key", "value")]
+        connection: Any = client.connection
+        seen.append(due_in(connection, clock()))
+        before = connection.next_health_check
+        await asyncio.sleep(0.001)
+        seen += [await client.get("key"), connection.next_health_check > before]
+        with patch.object(connection, "send_command", wraps=connection.send_command) as sent:
+            connection.next_health_check = 0
+            seen += [await client.get("key"), sent.call_args_list, due_in(connection, clock())]
+            connection.next_health_check = 0
+            pipeline = client.pipeline()
+            pipeline.get("key")
+            seen += [await pipeline.execute(), sent.call_args_list]
+        connection.next_health_check = 0
+        await connection.check_health()
+        seen.append(due_in(connection, clock()))
+        await getattr(client, "aclose", client.close)()
+        return seen
+
+    return asyncio.run(run())
+
+
+def due_in(connection: Any, now_s: float) -> bool:
+    """Whether the next health check is due as much later as a connection that was just heard has it."""
+    return 50 < connection.next_health_check - now_s <= 60
+
+
+@pytest.mark.parametrize("app", [sync_health, async_health])
+def test_health_checks_are_made_in_a_replay_too(server: RedisServer, path: Path, app: App) -> None:
+    bare = app(server.port)
+    assert call("PING", check_health=False) in bare[5]
+    with record(path):
+        assert app(server.port) == bare
+    assert [event.signature.method for event in read_cassette(path).events].count("PING") == 1, "the app's own"
+    server.stop()
+    with replay(path):
+        assert app(server.port) == bare

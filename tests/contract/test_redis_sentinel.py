@@ -72,6 +72,9 @@ def test_by_way_of_a_sentinel(flavour: RedisFlavour, server: Watched, tmp_path: 
         primary = sentinel.master_for("mymaster")
         seen = [await settle(sentinel.discover_master("mymaster")), await settle(primary.set("a", 1))]
         seen.append(await settle(primary.get("a")))
+        pool: Any = primary.connection_pool
+        seen.append(pool.master_address == ("127.0.0.1", server.port))
+        seen.append(len(pool._available_connections))
         pipe = primary.pipeline()
         pipe.incr("a").get("a")
         seen.append(await settle(pipe.execute()))
@@ -83,6 +86,7 @@ def test_by_way_of_a_sentinel(flavour: RedisFlavour, server: Watched, tmp_path: 
         return seen
 
     cassette = three_runs(app, flavour, server, tmp_path)
+    # The pool has the primary's address in a replay too. So it keeps the connection.
     urls = {event.signature.url for event in cassette.events}
     assert "redis+sentinel://mymaster/0" in urls
 

@@ -19,11 +19,13 @@ from timetracer_otel.libraries.redis.connection_state import ConnectionState, Pl
 from timetracer_otel.libraries.redis.connects import connect_for_real, is_for_new_call, replay_failed_connect
 from timetracer_otel.libraries.redis.internals import (
     HEALTH_CHECK,
+    checks_health,
     connect_callbacks,
     is_open,
     is_reply,
     nothing_sent,
-    stay_healthy,
+    now_s,
+    put_off_check,
 )
 from timetracer_otel.libraries.redis.topology import add_facts, claim_facts, fact_for, is_question
 from timetracer_otel.session import ReplaySession, TraceSession
@@ -36,6 +38,9 @@ HEALTH_CHECKS = [[b"PING", HEALTH_CHECK]]
 
 _CLEANING_UP = ([[b"UNWATCH"]], [[b"DISCARD"]])
 """What a pipeline sends by itself when a command of it failed. A miss of this would hide the miss before."""
+
+_PING: list[Command] = [[b"PING"]]
+"""What a connection sends by itself before a command, where it was silent for long (``health_check_interval``)."""
 
 _POLL_S = 0.005
 
@@ -59,6 +64,18 @@ class Manner(NamedTuple):
         pause: Callable[[float], Any] = self.waiting.sleep
         return pause
 
+    @property
+    def now_s(self) -> float:
+        """The time, by the clock that the library asks whether a health check is due."""
+        seconds: float = self.waiting.get_running_loop().time() if self.gives_way else now_s()
+        return seconds
+
+
+def _was_heard(manner: Manner, connection: Any) -> None:
+    """A reply was read: put off the next health check. Most connections make none, and need not know the time."""
+    if checks_health(connection):
+        put_off_check(connection, manner.now_s)
+
 
 def connect_replayed(manner: Manner, connection: Any, session: ReplaySession) -> Flow:
     """A connection that a replay plays: none is made, unless what the client is about to send is new."""
@@ -77,19 +94,32 @@ def connect_replayed(manner: Manner, connection: Any, session: ReplaySession) ->
             state.end()
             raise
     else:
-        stay_healthy(connection)
+        _was_heard(manner, connection)
         state.seem_open(connection)
         for callback in connect_callbacks(connection):
             yield manner.call_back(callback, connection)
 
 
 def send_replayed(
-    manner: Manner, connection: Any, commands: list[Command], session: ReplaySession, live: Step
+    manner: Manner, connection: Any, commands: list[Command], session: ReplaySession, live: Step, checks: bool
 ) -> Flow:
-    """What is sent on a connection that a replay plays: its replies are put in line for the reads that follow."""
+    """What is sent on a connection that a replay plays: its replies are put in line for the reads that follow.
+
+    Args:
+        manner: How the seam waits.
+        connection: The connection.
+        commands: What is sent.
+        session: The replay.
+        live: The library's own function.
+        checks: Whether the library makes a health check first, where one is due.
+    """
     state = state_of(connection)
+    if state.is_checked and commands == _PING:
+        return None
     if state.replaying is not session:
         yield from connect_replayed(manner, connection, session)
+    if checks and not state.is_real and not state.listens and checks_health(connection):
+        yield from _check_health(connection, state)
     if commands == HEALTH_CHECKS:
         if state.stream is not None:
             return (yield live)
@@ -135,6 +165,18 @@ def send_replayed(
         call_above.set(before)
 
 
+def _check_health(connection: Any, state: ConnectionState) -> Flow:
+    """Let the library check the connection, as it did when this was recorded; its ``PING`` was no event then.
+
+    The connection is healthy: the recorded command was answered on it, or failed, which the cassette knows.
+    """
+    state.is_checked = True
+    try:
+        yield connection.check_health
+    finally:
+        state.is_checked = False
+
+
 def _make_ready(manner: Manner, connection: Any, state: ConnectionState, recorder: TraceSession) -> Flow:
     """See to it that a new call finds a real connection, in the state that the app left its connection in."""
     if not is_open(connection):
@@ -159,6 +201,9 @@ def read_replayed(
     manner: Manner, connection: Any, state: ConnectionState, plain: bool, timeout_s: float | None
 ) -> Flow:
     """The next reply, or message, of a connection that a replay plays."""
+    if state.is_checked:
+        _was_heard(manner, connection)
+        return b"PONG"
     if manner.gives_way:
         try:
             yield partial(manner.pause, 0)
@@ -180,9 +225,13 @@ def read_replayed(
     if type(reply) is Unread:
         raise answers.refuse(reply.why)
     if type(reply) is not RecordedError:
-        return answers.restored(reply, plain)
+        value = answers.restored(reply, plain)
+        _was_heard(manner, connection)
+        return value
     error = answers.rebuilt(reply)
-    if not is_reply(error):
+    if is_reply(error):
+        _was_heard(manner, connection)
+    else:
         state.end()
     yield raising(error)
 

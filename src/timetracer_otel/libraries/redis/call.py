@@ -19,9 +19,12 @@ from timetracer_otel.libraries.redis.errors import rebuilt_error, recorded_error
 from timetracer_otel.libraries.redis.fields import folded_arguments, folded_reply, unfolded_reply
 from timetracer_otel.libraries.redis.internals import (
     decoding_of,
+    found_address,
     is_clustered,
     is_health_check_answer,
     protocol_of,
+    seem_found,
+    stay_healthy,
     url_of,
 )
 from timetracer_otel.libraries.redis.operation import operation_above
@@ -82,6 +85,7 @@ class RoundTrip(Site):
         self._replies: list[Any] = []
         self._steps: list[list[Any]] | None = None
         self._sent = 0
+        self._address: list[Any] | None = None
         self._recording: Recording | None = None
         self._cut = False
         self._redacts = True
@@ -118,6 +122,7 @@ class RoundTrip(Site):
     def returned(self, value: Any, recording: Recording) -> Any:
         """The commands are sent: let the connection know that their replies belong here."""
         self._recording = recording
+        self._address = found_address(self._connection, self._url)
         state = self._state
         self.forget_connection()
         self.catch_up = None
@@ -157,6 +162,8 @@ class RoundTrip(Site):
             facts["cluster"] = True
         if self.is_fact:
             facts["fact"] = True
+        if self._address is not None:
+            facts["address"] = self._address
         result = EventResult(reply=facts)
         if self._steps is not None:
             facts["messages"], facts["sent"] = list(self._steps), self._sent
@@ -190,8 +197,11 @@ class RoundTrip(Site):
             raise ValueError(
                 f"it was recorded with protocol={facts['resp']}, and the client now speaks protocol={self._resp}"
             )
+        if "address" in facts:
+            seem_found(self._connection, facts["address"])
         if "messages" in facts:
             state.home = session
+            stay_healthy(self._connection)
             state.played = Played(self, session, facts["messages"], CANCEL_GRACE_S, "cut" in facts)
             # Commands are counted on from where the recorded connection was; it may have been in use before.
             # Cassettes of before that was noted have it of their first message.

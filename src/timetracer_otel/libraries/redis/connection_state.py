@@ -172,6 +172,7 @@ class ConnectionState:
         replies: In a replay, what the next reads get, each with the round trip it belongs to; None for one that the
             real connection gives.
         played: In a replay, the subscription that all further messages come from.
+        is_checked: Whether the library makes a health check, in a replay.
         is_muted: Whether the connection was told to give no replies, to one command at least.
         is_real: In a replay, whether new calls were made on the real connection.
         seems_open: In a replay, the connection, where it looks as if it were made.
@@ -184,6 +185,7 @@ class ConnectionState:
         "_home",
         "_multi",
         "asked",
+        "is_checked",
         "is_muted",
         "is_real",
         "lost_in",
@@ -211,7 +213,7 @@ class ConnectionState:
         self.seems_open: weakref.ref[Any] | None = None
         self.missed: list[Command] = []
         self.is_real = False
-        self.is_muted = False
+        self.is_checked = self.is_muted = False
         self.lost_in: weakref.ref[BaseSession] | None = None
         # Who queues the commands of a transaction whose MULTI was sent by itself: "played" or "real".
         self._multi: str | None = None

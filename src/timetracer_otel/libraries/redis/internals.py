@@ -34,8 +34,10 @@ __all__ = [
     "Pushed",
     "SeemingConnections",
     "asks_whether_clustered",
+    "checks_health",
     "connect_callbacks",
     "decoding_of",
+    "found_address",
     "is_clustered",
     "is_health_check_answer",
     "is_in_process",
@@ -43,11 +45,14 @@ __all__ = [
     "is_reply",
     "lock_name",
     "nothing_sent",
+    "now_s",
     "packed",
     "places",
     "protocol_of",
+    "put_off_check",
     "push_handler",
     "seem_closed",
+    "seem_found",
     "seem_open",
     "set_push_handler",
     "stay_healthy",
@@ -75,6 +80,8 @@ _OF_CONNECTIONS = (
     "connection:AbstractConnection._connect_callbacks",
     "connection:AbstractConnection.db",
     "connection:AbstractConnection.encoder",
+    "connection:AbstractConnection.check_health",
+    "connection:AbstractConnection.health_check_interval",
     "connection:AbstractConnection.next_health_check",
     "connection:AbstractConnection.protocol",
     "connection:AbstractConnection.redis_connect_func",
@@ -92,6 +99,7 @@ RELIED_UPON = (
     *(f"redis{package}.{name}" for package in ("", ".asyncio") for name in _OF_CONNECTIONS),
     "redis.connection:AbstractConnection.can_read",
     "redis.connection:AbstractConnection._sock",
+    "redis.connection:time",
     "redis.cluster:RedisCluster._execute_command",
     "redis.cluster:RedisCluster.reinitialize_counter",
     "redis.asyncio.connection:AbstractConnection.can_read_destructive",
@@ -208,6 +216,9 @@ def _real(connection: Any) -> Any:
     return getattr(connection, "_conn", connection)
 
 
+_BY_SENTINEL = "redis+sentinel://"
+
+
 def url_of(connection: Any) -> str:
     """Where a connection goes, without credentials, as in `redis.from_url`.
 
@@ -218,7 +229,7 @@ def url_of(connection: Any) -> str:
     service = getattr(getattr(connection, "connection_pool", None), "service_name", None)
     if service is not None:
         role = "master" if connection.connection_pool.is_master else "replica"
-        return f"redis+sentinel://{service}/{db}?role={role}"
+        return f"{_BY_SENTINEL}{service}/{db}?role={role}"
     path = getattr(connection, "path", None)
     if path:
         return f"unix://{path}?db={db}"
@@ -226,6 +237,32 @@ def url_of(connection: Any) -> str:
     scheme = "rediss" if hasattr(connection, "ssl_context") or hasattr(connection, "check_hostname") else "redis"
     host = str(connection.host)
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{connection.port}/{db}"
+
+
+def found_address(connection: Any, url: str) -> list[Any] | None:
+    """Host and port that sentinels named for a connection with this `url_of`; None for one without sentinels."""
+    if not url.startswith(_BY_SENTINEL):
+        return None
+    real = _real(connection)
+    return [real.host, real.port]
+
+
+def seem_found(connection: Any, address: list[Any]) -> None:
+    """Let a connection of a replay, and its pool, have the address that sentinels named when this was recorded.
+
+    Raises:
+        ValueError: That is no address.
+    """
+    host, port = address
+    if type(host) is not str or type(port) is not int:
+        raise ValueError("the address of its server is none")
+    real = _real(connection)
+    pool: Any = getattr(real, "connection_pool", None)
+    if getattr(pool, "service_name", None) is None:
+        return
+    real.host, real.port = host, port
+    if pool.is_master:
+        pool.master_address = (host, port)
 
 
 def protocol_of(connection: Any) -> int:
@@ -394,8 +431,38 @@ def set_push_handler(connection: Any, handler: Callable[[Any], Any]) -> None:
 
 
 def stay_healthy(connection: Any) -> None:
-    """Let the library make no health check: a connection that a replay plays was never made."""
+    """Let the library make no health check: the answer would be taken for a message of the subscription."""
     _real(connection).next_health_check = math.inf
+
+
+def checks_health(connection: Any) -> bool:
+    """Whether a connection makes health checks in a replay.
+
+    The proxy of client-side caching leaves them to the connection that it stands for, which a replay does not use.
+    """
+    return _real(connection) is connection and bool(connection.health_check_interval)
+
+
+def now_s() -> float:
+    """The time, by the clock that connections which are not asyncio's ask whether a health check is due.
+
+    Before redis-py 6 that is ``time.time``.
+    """
+    from redis import connection
+
+    clock: Any = vars(connection)["time"]
+    seconds: float = clock.monotonic() if isinstance(clock, ModuleType) else clock()
+    return seconds
+
+
+def put_off_check(connection: Any, heard_s: float) -> None:
+    """Let the next health check be due as much later as the library has it after a reply.
+
+    Args:
+        connection: The connection.
+        heard_s: When the reply was read, by the clock that the library asks.
+    """
+    connection.next_health_check = heard_s + connection.health_check_interval
 
 
 def is_health_check_answer(value: Any) -> bool:

@@ -90,6 +90,7 @@ def _send(place: Place, original: Function) -> Function:
         # once.
         if is_in_process(self):
             return None
+        checks = False
         if place.packs:
             try:
                 packed = self.pack_command(*args)
@@ -102,7 +103,8 @@ def _send(place: Place, original: Function) -> Function:
                 # A generator can be read once only.
                 others = {name: value for name, value in kwargs.items() if name != "command"}
                 return only(AppStep(_send_listed, getattr(self, place.name), packed, *args[1:], **others))
-        return steps.send(session, manner, self, packed, AppStep(original, self, *args, **kwargs))
+            checks = bool(args[1] if len(args) > 1 else kwargs.get("check_health", True))
+        return steps.send(session, manner, self, packed, AppStep(original, self, *args, **kwargs), checks)
 
     return _replacement(place, original, begin)
 

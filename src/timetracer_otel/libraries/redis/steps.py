@@ -96,18 +96,31 @@ def _session(session: BaseSession | None, connection: Any, state: ConnectionStat
     return session
 
 
-def send(current: BaseSession | None, manner: Manner, connection: Any, packed: Any, live: Step) -> Flow:
-    """``send_packed_command``: a round trip begins."""
+def send(
+    current: BaseSession | None, manner: Manner, connection: Any, packed: Any, live: Step, checks: bool = False
+) -> Flow:
+    """``send_packed_command``: a round trip begins.
+
+    Args:
+        current: The current session.
+        manner: How this seam waits.
+        connection: The connection.
+        packed: What is sent.
+        live: The library's own function.
+        checks: Whether it makes a health check first, where one is due.
+    """
     question = asks_for_facts(connection, packed)
     if question is None:
-        return (yield from _send(current, manner, connection, packed, live))
-    yield from _send(current, manner, connection, packed, live)
+        return (yield from _send(current, manner, connection, packed, live, checks))
+    yield from _send(current, manner, connection, packed, live, checks)
     # Only now: the handshake of a new connection reads replies of its own.
     state_of(connection).asked = question
     return None
 
 
-def _send(current: BaseSession | None, manner: Manner, connection: Any, packed: Any, live: Step) -> Flow:
+def _send(
+    current: BaseSession | None, manner: Manner, connection: Any, packed: Any, live: Step, checks: bool
+) -> Flow:
     state = known_state(connection)
     session = _session(current, connection, state)
     if session is None:
@@ -121,7 +134,7 @@ def _send(current: BaseSession | None, manner: Manner, connection: Any, packed: 
         return (yield live)
     if _replays(connection, session):
         assert isinstance(session, ReplaySession)
-        return (yield from send_replayed(manner, connection, commands, session, live))
+        return (yield from send_replayed(manner, connection, commands, session, live, checks))
     state = state_of(connection)
     if state.replaying is not None:
         state.begin(None)
@@ -260,6 +273,8 @@ def poll(
                 return bool(state.replies)
             return (yield from call_above.around(True, live))
         return (yield from await_message(manner, state, state.played, timeout_s))
+    # Where looking fails, the library closes the connection first, which ends what is known of it.
+    stream = _listening(state)
     try:
         there = (
             (yield from call_above.around(True, live))
@@ -267,7 +282,6 @@ def poll(
             else (yield live)
         )
     except BaseException as error:
-        stream = _listening(state)
         if stream is not None:
             stream.failed(error)
         raise
