@@ -117,7 +117,9 @@ def test_a_handler_of_pushes_has_every_message(flavour: RedisFlavour, server: Re
                     seen.append(repr(error))
             seen.append(await message(pubsub, 0.01))
             await flavour.close(pubsub)
-        assert len(seen) == (9 if flavour.protocol == 3 else 5)
+        # redis-py 5.0 gives hiredis no handler.
+        has_handler = flavour.protocol == 3 and not (redis.__version__.startswith("5.0.") and HAS_HIREDIS)
+        assert len(seen) == (9 if has_handler else 5)
         return seen
 
     three_runs(app, flavour, server, tmp_path)

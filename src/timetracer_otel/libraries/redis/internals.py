@@ -418,16 +418,29 @@ class Pushed:
         return self.handler(message)
 
 
+_PUSH_HANDLERS = (
+    ("pubsub_push_handler_func", "handle_pubsub_push_response"),
+    ("push_handler_func", "handle_push_response"),
+)
+"""The parser's handler of what is published, and its own one where the app gave none; before redis-py 5.3, the
+second."""
+
+
 def push_handler(connection: Any) -> Callable[[Any], Any] | None:
     """The app's own handler of what is published (``push_handler_func``, with RESP3); None where it has none."""
     parser = getattr(_real(connection), "_parser", None)
-    found: Any = getattr(parser, "pubsub_push_handler_func", None)
-    return None if found is None or found == getattr(parser, "handle_pubsub_push_response", None) else found
+    for handler, own in _PUSH_HANDLERS:
+        found: Any = getattr(parser, handler, None)
+        if found is not None:
+            return None if found == getattr(parser, own, None) else found
+    return None
 
 
 def set_push_handler(connection: Any, handler: Callable[[Any], Any]) -> None:
     """Let the parser give a handler what is published."""
-    _real(connection)._parser.set_pubsub_push_handler(handler)
+    parser = _real(connection)._parser
+    set_it = getattr(parser, "set_pubsub_push_handler", None) or parser.set_push_handler
+    set_it(handler)
 
 
 def stay_healthy(connection: Any) -> None:
