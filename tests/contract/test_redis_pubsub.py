@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import redis
+from redis.utils import HIREDIS_AVAILABLE
 
 from tests.contract.framework import drive, each, settle
 from tests.contract.redis_contract import HAS_HIREDIS, RedisFlavour, failing, three_runs, typed
@@ -118,7 +119,7 @@ def test_a_handler_of_pushes_has_every_message(flavour: RedisFlavour, server: Re
             seen.append(await message(pubsub, 0.01))
             await flavour.close(pubsub)
         # redis-py 5.0 gives hiredis no handler.
-        has_handler = flavour.protocol == 3 and not (redis.__version__.startswith("5.0.") and HAS_HIREDIS)
+        has_handler = flavour.protocol == 3 and not (redis.__version__.startswith("5.0.") and HIREDIS_AVAILABLE)
         assert len(seen) == (9 if has_handler else 5)
         return seen
 
