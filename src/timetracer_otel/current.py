@@ -113,7 +113,7 @@ def clear_session() -> None:
 
 def forget_session() -> None:
     """Take any decision about the session out of this context. The session of the process is current, if any."""
-    otel_context.attach(otel_context.set_value(SESSION_KEY, None))
+    otel_context.attach(Context({key: value for key, value in current_context().items() if key != SESSION_KEY}))
 
 
 def context_with(session: BaseSession | None) -> Context:

@@ -29,6 +29,7 @@ from timetracer_otel import record, replay
 from timetracer_otel.cassette import read_cassette, save_cassette
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.context import clear_session, get_current_session, reset_session, set_session
+from timetracer_otel.current import forget_session
 from timetracer_otel.plugins import disable_httpx, enable_httpx
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 from timetracer_otel.types import DependencyEvent
@@ -308,6 +309,8 @@ class _OfPython314(threading.Thread):
 
 def test_a_thread_with_a_context_has_the_session_there_unless_it_has_another_one(tmp_path: Path) -> None:
     found: list[Any] = []
+    # What was once decided about the session, and forgotten, is no decision of the app's.
+    forget_session()
     chosen = contextvars.Context()
     chosen.run(attach, baggage.set_baggage("user", "7"))
     other = TraceSession(TraceConfig())
