@@ -427,17 +427,12 @@ def _contain(site: Site, recording: Recording, fault: Exception) -> None:
 
 def _replay(site: Site, session: ReplaySession) -> Flow:
     where = hooks.whereabouts(site.span)
-    path: tuple[str, ...] = ()
-    if where is not hooks.NOWHERE:
-        path = where.path()
+    if where is not hooks.NOWHERE or session.uncovered.open:
         _account(session, where)
-    elif session.uncovered.open:
-        _account(session, where)
+    path = where.path()
     call = site.redacted(session)
     if site.sends_stream and session.expects_body(call, path):
         return _replay_stream(site, session, path, where.span)
-    if session.recorder is None:
-        return answer(site, session, session.match(call, path), where.span)
     return _found(site, session, call, path, where.span)
 
 
@@ -456,13 +451,12 @@ def _found(
     site: Site, session: ReplaySession, call: RedactedCall, path: tuple[str, ...], span: trace.Span | None
 ) -> Flow:
     """Find the event of a call, and answer the call from it."""
-    if session.recorder is None:
-        return answer(site, session, session.match(call, path), span)
-    event = session.find(call, path)
-    if event is not None:
-        return answer(site, session, event, span)
-    if site.again():
-        return _made_again(site, session.recorder)
+    if session.recorder is not None:
+        event = session.find(call, path)
+        if event is not None:
+            return answer(site, session, event, span)
+        if site.again():
+            return _made_again(site, session.recorder)
     return answer(site, session, session.match(call, path), span)
 
 
@@ -486,10 +480,7 @@ def answer(site: Site, session: ReplaySession, event: DependencyEvent, span: tra
         or site.beside is not None
     ):
         return _answer_in_steps(site, session, event)
-    try:
-        return Done(site.rebuild(event, session))
-    except _NO_RESULT as error:
-        raise _no_result(session, event, error) from error
+    return Done(_result(site, session, event))
 
 
 def _answer_in_steps(site: Site, session: ReplaySession, event: DependencyEvent) -> Flow:
@@ -507,18 +498,14 @@ def _answer_in_steps(site: Site, session: ReplaySession, event: DependencyEvent)
         yield raising(rebuilt(site, event, session, event.result.exception))
     if site.beside is not None:
         yield site.beside
+    return _result(site, session, event)
+
+
+def _result(site: Site, session: ReplaySession, event: DependencyEvent) -> Any:
     try:
         return site.rebuild(event, session)
-    except _NO_RESULT as error:
-        raise _no_result(session, event, error) from error
-
-
-_NO_RESULT = (CassetteError, KeyError, TypeError, ValueError, AttributeError)
-"""What making a result raises where a stranger has made the cassette."""
-
-
-def _no_result(session: ReplaySession, event: DependencyEvent, error: Exception) -> ReplayMismatchError:
-    return session.refuse(event, f"what the cassette holds makes no result: {error!r}")
+    except (CassetteError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise session.refuse(event, f"what the cassette holds makes no result: {error!r}") from error
 
 
 def cancelled_within_s(event: DependencyEvent) -> float | None:
