@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import urllib.request
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.lines._runs import Apps
 from tests.loopback import Loopback
+from tests.servers._process import ServerProcess
 from tests.servers.mariadb import MariaDb
 from tests.servers.odbc import driver_of_mariadb
 from tests.servers.postgres import Postgres
 from tests.servers.redis import RedisServer
 
-__all__ = ["Servers", "serving"]
+__all__ = ["Servers", "collecting", "serving"]
 
 
 class Servers:
@@ -73,3 +76,20 @@ def serving(apps: Apps, folder: Path) -> Iterator[Servers]:
         yield servers
     finally:
         servers.stop()
+
+
+@contextmanager
+def collecting() -> Iterator[tuple[str, Callable[[], Counter[str]]]]:
+    """A server that takes telemetry, in a process of its own: its URL, and a function for what is new there."""
+    with closing(ServerProcess("tests.servers.otlp_receiver")) as process:
+        url = f"http://127.0.0.1:{process.port('otlp')}"
+        before: Counter[str] = Counter()
+
+        def received() -> Counter[str]:
+            with urllib.request.urlopen(f"{url}/count") as answer:
+                every = Counter(json.load(answer))
+            found = every - before
+            before.update(found)
+            return found
+
+        yield url, received

@@ -9,10 +9,8 @@ from __future__ import annotations
 import json
 import re
 import sys
-import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +18,8 @@ import pytest
 
 from tests.examples import drawn, seeded
 from tests.lines._runs import Apps, Step, raised, unlike
-from tests.lines._servers import Servers, serving
+from tests.lines._servers import Servers, collecting, serving
 from tests.loopback import Loopback
-from tests.servers._process import ServerProcess
 from tests.servers.mariadb import HAS_MARIADB, HAS_MYSQLCLIENT, needs_mariadb, needs_mysqlclient
 from tests.servers.odbc import HAS_ODBC, needs_odbc
 from timetracer_otel.cassette import read_cassette
@@ -151,7 +148,7 @@ def test_clients_without_a_plugin_are_refused_or_live_because_the_user_said_so(
     mysql: str | None, number: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world = World(mysql, number, tmp_path)
-    with _collector() as (collector, received), serving(world.apps, tmp_path) as servers:
+    with collecting() as (collector, received), serving(world.apps, tmp_path) as servers:
         bare = world.run("bare", servers)
         every = servers.take_hits()
         traced = {**TRACED, "OTEL_EXPORTER_OTLP_ENDPOINT": collector}
@@ -202,7 +199,7 @@ def test_what_was_there_before_is_refused_where_the_session_uses_it_and_telemetr
     number: int, tmp_path: Path
 ) -> None:
     apps = Apps("kept", "outside", "telemetry", *(["kept_mysql"] if _HAS_MYSQL else []), traced=True)
-    with serving(apps, tmp_path) as servers, _collector() as (url, received):
+    with serving(apps, tmp_path) as servers, collecting() as (url, received):
         given = {**servers.variables, **TRACED, "OTEL_EXPORTER_OTLP_ENDPOINT": url, "COLLECTOR": url}
         bare = apps.run("bare", tmp_path, number, **given)
         told = {"bare": received()}
@@ -244,23 +241,6 @@ def test_what_was_there_before_is_refused_where_the_session_uses_it_and_telemetr
     going_on = {"work": 1, "GET /users/1": 3, "POST /api/7/envelope/": 1}
     for step, got in told.items():
         assert {name: got[name] for name in going_on} == going_on, step
-
-
-@contextmanager
-def _collector() -> Iterator[tuple[str, Callable[[], Counter[str]]]]:
-    """A server that takes telemetry, in a process of its own: its URL, and a function for what is new there."""
-    with closing(ServerProcess("tests.servers.otlp_receiver")) as process:
-        url = f"http://127.0.0.1:{process.port('otlp')}"
-        before: Counter[str] = Counter()
-
-        def received() -> Counter[str]:
-            with urllib.request.urlopen(f"{url}/count") as answer:
-                every = Counter(json.load(answer))
-            found = every - before
-            before.update(found)
-            return found
-
-        yield url, received
 
 
 def _check_live_hosts(world: World, bare: Step, servers: Servers, every: Counter[str]) -> None:

@@ -6,18 +6,14 @@ installed, and Datadog's client is a compiled library of tens of megabytes.
 
 from __future__ import annotations
 
-import json
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.lines._runs import Apps, Step, unlike
-from tests.lines._servers import serving
-from tests.servers._process import ServerProcess
+from tests.lines._servers import collecting, serving
 from timetracer_otel.cassette import read_cassette
 
 SPANS = {
@@ -30,19 +26,8 @@ ASKED = {"logfire_transport": "GET /v1/info", "datadog_transport": "GET /info"}
 
 @pytest.fixture
 def collector() -> Iterator[tuple[str, Callable[[], Counter[str]]]]:
-    """A server that takes telemetry: its URL, and a function for what is new there."""
-    with closing(ServerProcess("tests.servers.otlp_receiver")) as process:
-        url = f"http://127.0.0.1:{process.port('otlp')}"
-        before: Counter[str] = Counter()
-
-        def received() -> Counter[str]:
-            with urllib.request.urlopen(f"{url}/count") as answer:
-                every = Counter(json.load(answer))
-            found = every - before
-            before.update(found)
-            return found
-
-        yield url, received
+    with collecting() as found:
+        yield found
 
 
 @pytest.mark.parametrize("way", ["process", "block"])
