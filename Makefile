@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
 MEMORY_REQUESTS ?= 100000
+CLIENTS ?=
 FUZZ_SECONDS ?= 3600
 # Test processes side by side, more than cores since many a test waits; 0 runs all tests in one. A class of contract
 # tests records once, so it stays whole.
@@ -53,7 +54,7 @@ COMMA := ,
 DOTS := awk '/^ *Collecting/ {printf "."; fflush()} /^Building wheels/ {printf " building "; fflush()} \
   /^Installing collected/ {printf " installing "; fflush()} END {print ""}'
 
-.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-injection suite-rabbitmq suite-transports suite-tooling suite-processes bench fuzz fuzz-cassettes test-oldest test-newest docs dist format install clean
+.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-injection suite-rabbitmq suite-transports suite-clients suite-tooling suite-processes bench fuzz fuzz-cassettes test-oldest test-newest docs dist format install clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -117,6 +118,10 @@ suite-transports: ## what Logfire's and Datadog's clients send goes on, and coun
 	@$(MAKE) --no-print-directory VENV=.venv-transports GROUP=transports .venv-transports/stamps/installed
 	@$(CLEAN) TEST_FORKS=0 .venv-transports/bin/python -m pytest tests/suite_transports $(PYTEST_ARGS)
 
+suite-clients: ## the clients' own tests: traced only, recorded, replayed (an hour; in .venv-clients; CLIENTS="httpx …" for some)
+	@$(MAKE) --no-print-directory VENV=.venv-clients GROUP=clients .venv-clients/stamps/installed
+	@$(CLEAN) .venv-clients/bin/python tests/suite_clients/run.py $(CLIENTS) $(if $(CLIENTS),,--write docs/client-suites.md)
+
 suite-tooling: $(STAMPS)/installed ## the demo and the benchmark do what they say (5 minutes)
 	@$(CLEAN) $(BIN)/python -m pytest tests/suite_tooling $(PYTEST_ARGS)
 
@@ -165,7 +170,7 @@ dist: $(STAMPS)/tools ## build what a release publishes into dist/, and try its 
 install: $(STAMPS)/installed ## only set .venv up
 
 clean: ## remove everything that was made here
-	rm -rf .venv .venv-oldest .venv-newest .venv-bench .venv-docs .venv-dist .venv-fuzz .venv-transports .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .venv-oldest .venv-newest .venv-bench .venv-docs .venv-dist .venv-fuzz .venv-transports .venv-clients .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A virtual environment of another Python is made anew. Where the Python has no ensurepip (Debian's, without

@@ -73,6 +73,12 @@ class RedisServer:
         """Whether it answers."""
         return self._process is not None
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start it (again), empty."""
         if self._process is not None:

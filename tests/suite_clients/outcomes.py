@@ -1,0 +1,104 @@
+"""A plugin of pytest: one recording or replay for each test of a client (``SUITE_MODE``), and each test's outcome.
+
+It runs in the process of the client's tests, and writes the outcomes to the file ``SUITE_OUTCOMES``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import time
+from collections.abc import Generator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from timetracer_otel import ReplayFailedError, record, replay
+
+_MODE = os.environ["SUITE_MODE"]
+_SCOPE = os.environ["SUITE_SCOPE"]
+_FOLDER = Path(os.environ["SUITE_CASSETTES"])
+_OUTCOMES_FILE = Path(os.environ["SUITE_OUTCOMES"])
+_ONLY = os.environ.get("SUITE_ONLY")
+"""A file with the names of the tests to run."""
+
+_outcomes: dict[str, list[str]] = {}
+
+
+def _same_place(asked: Any, recorded: Any) -> bool:
+    """Whether two calls go to the same place, whatever the port: a test's own server has another one in each run."""
+    places = [urlsplit(call.url) for call in (asked, recorded)]
+    first, second = ((place.scheme, place.hostname, place.path) for place in places)
+    return first == second
+
+
+_MATCHING: dict[str, Any] = (
+    {"match_on": ["method", "query", "body", _same_place]} if os.environ.get("SUITE_WITHOUT_PORTS") else {}
+)
+
+
+def _cassette_of(test: pytest.Item) -> Path:
+    return _FOLDER / (hashlib.sha256(test.nodeid.encode()).hexdigest()[:20] + ".msgpack")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what the run is not about, and mark the tests that get their recordings by the marker."""
+    if _ONLY:
+        wanted = set(json.loads(Path(_ONLY).read_text()))
+        items[:] = [test for test in items if test.nodeid in wanted]
+    if _MODE != "traced" and _SCOPE == "marker":
+        record_mode = "all" if _MODE == "record" else "none"
+        matching = _MATCHING if _MODE == "replay" else {}
+        for test in items:
+            path = str(_cassette_of(test))
+            test.add_marker(pytest.mark.timetracer(path, record_mode=record_mode, redact="off", **matching))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Run one test in its recording or replay. What it draws at random is the same in each run."""
+    # The client's own conftest asks the server when the run begins: from the first test on there is none.
+    server = os.environ.pop("SUITE_STOPS", None)
+    if server:
+        os.kill(int(server), signal.SIGKILL)
+        time.sleep(0.3)
+    random.seed(item.nodeid)
+    result = None
+    try:
+        with _block(item):
+            result = yield
+    except ReplayFailedError as error:
+        # The test itself caught the error of what was refused. It did not have what it has live.
+        _outcomes[item.nodeid] = ["failed", str(error)]
+    return result
+
+
+def _block(test: pytest.Item) -> AbstractContextManager[Any]:
+    path = _cassette_of(test)
+    if _MODE == "traced" or _SCOPE == "marker":
+        return nullcontext()
+    if _MODE == "record":
+        return record(path, redact="off")
+    # A test that was skipped before it began left no recording.
+    return replay(path, fail_on_miss=False, **_MATCHING) if path.exists() else nullcontext()
+
+
+def pytest_runtest_logreport(report: Any) -> None:
+    """Keep the outcome, with the end of what failed."""
+    if report.when == "call" or report.outcome != "passed":
+        text = str(report.longrepr)[-6000:] if report.outcome == "failed" else ""
+        known = _outcomes.get(report.nodeid)
+        if known is None or known[0] != "failed":
+            _outcomes[report.nodeid] = [report.outcome, text]
+
+
+def pytest_sessionfinish() -> None:
+    """Write them."""
+    _OUTCOMES_FILE.write_text(json.dumps(_outcomes))

@@ -1,0 +1,248 @@
+"""Runs the own tests of client libraries three times and compares: traced only, recorded, replayed.
+
+``make suite-clients`` calls it. Each of the three runs is a process of its own under ``opentelemetry-instrument``,
+with a hash seed of its own, which is printed; each test has a cassette of its own. The Redis server is stopped before
+the replay, the databases are in memory, and the HTTP servers are those of the tests. Writes the results to the file
+that ``--write`` names. Ends with an error where a test that passes traced does not pass while recording.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import random
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent.parent))
+
+from tests.servers.redis import RedisServer  # noqa: E402 - the project is no package of the environment
+from tests.suite_clients.clients import CLIENTS, Client  # noqa: E402
+
+MODES = ("traced", "record", "replay")
+SEED = os.environ.get("TEST_SEED") or str(random.randrange(2**32))
+
+Outcomes = dict[str, list[str]]
+
+KINDS = {
+    "cannot be replayed": "a call was refused whose result cannot be replayed, such as a switch to WebSocket frames",
+    "Blocked": "a connection that no plugin makes was refused",
+    "No recorded call matches": "a call was refused that differs from each recorded one",
+    "Replay": "a call was refused for another reason, which the error says",
+    "did not run": "the run ended before the test",
+    "skipped": "the test is skipped where no server answers",
+}
+"""By a part of what a lost test says: what happened."""
+_BENEATH = "the test looks at what is beneath the call, which a replay does not have (server, connection, pool)"
+
+
+@dataclass
+class Result:
+    """One client's three runs."""
+
+    client: Client
+    outcomes: dict[str, Outcomes] = field(default_factory=dict)
+
+    def passed(self, mode: str) -> set[str]:
+        """The tests that pass in a mode."""
+        return {name for name, (outcome, _) in self.outcomes[mode].items() if outcome == "passed"}
+
+    def lost(self, mode: str) -> list[str]:
+        """Those that pass traced, and do not pass in the mode."""
+        return sorted(self.passed("traced") - self.passed(mode))
+
+    def why(self, mode: str, name: str) -> str:
+        """What a lost test says, in a line or two."""
+        outcome, text = self.outcomes[mode].get(name, ["did not run", ""])
+        said = [line.removeprefix("E ").strip() for line in text.splitlines() if line.startswith("E  ")]
+        return " / ".join([outcome, *(said or text.splitlines()[-2:])[:2]])[:300]
+
+
+def hash_seed(client: Client, mode: str) -> int:
+    """The hash seed of a run: another one for each, and all of them other ones in the next call of the suite."""
+    return random.Random(f"{SEED} {client.name} {mode}").randrange(2**32)
+
+
+def source_of(client: Client, folder: Path) -> Path:
+    """The source of the version that is installed, without the package itself: that is the installed one."""
+    version = importlib.metadata.version(client.project)
+    source = folder / f"{client.project}-{version}"
+    if not source.exists():
+        subprocess.run(
+            [
+                *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", client.project),
+                *("--dest", str(folder), f"{client.project}=={version}"),
+            ],
+            check=True,
+        )
+        (archive,) = folder.glob(f"{client.project}-{version}.tar.gz")
+        with tarfile.open(archive) as files:
+            away = tuple(f"{source.name}/{package}/" for package in (client.project, "lib", "src"))
+            wanted = [file for file in files.getmembers() if not f"{file.name}/".startswith(away)]
+            files.extractall(folder, wanted, filter="data")
+    return source
+
+
+def run_mode(client: Client, mode: str, source: Path, folder: Path, *options: str, **variables: str) -> Outcomes:
+    """One run of the tests in a process of its own."""
+    outcomes = folder / f"{mode}.json"
+    outcomes.unlink(missing_ok=True)
+    (folder / "cassettes").mkdir(parents=True, exist_ok=True)
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "TIMETRACER_"))},
+        "OTEL_LOGS_EXPORTER": "none",
+        "OTEL_METRICS_EXPORTER": "none",
+        "OTEL_SERVICE_NAME": "suite",
+        "OTEL_TRACES_EXPORTER": "none",
+        "PYTHONHASHSEED": str(hash_seed(client, mode)),
+        "PYTHONPATH": str(HERE),
+        "SUITE_CASSETTES": str(folder / "cassettes"),
+        "SUITE_MODE": mode,
+        "SUITE_OUTCOMES": str(outcomes),
+        "SUITE_SCOPE": client.scope,
+        "TIMETRACER_MAX_EVENTS": "1000000",
+        **variables,
+    }
+    if mode == "traced":
+        environment["OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"] = "timetracer"
+    if client.matched_without_ports:
+        environment["SUITE_WITHOUT_PORTS"] = "1"
+    command = [str(Path(sys.executable).parent / "opentelemetry-instrument"), sys.executable, "-m", "pytest"]
+    command += ["-q", "-p", "no:cacheprovider", "-W", "ignore", "-o", "addopts=", "-p", "outcomes", "--tb=native"]
+    with (folder / f"{mode}.log").open("w") as log:
+        subprocess.run(
+            [*command, *client.tests, *client.options, *options],
+            cwd=source,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    if not outcomes.exists():
+        raise SystemExit(f"{client.name}: {mode} did not end:\n{(folder / f'{mode}.log').read_text()[-3000:]}")
+    found: Outcomes = json.loads(outcomes.read_text())
+    return found
+
+
+def run(client: Client, sources: Path, folder: Path, options: list[str]) -> Result:
+    """A client's three runs."""
+    result = Result(client)
+    source = source_of(client, sources)
+    with ExitStack() as stack:
+        server = None
+        if client.needs_redis:
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            # Some of the tests are about the log of slow commands.
+            server = stack.enter_context(RedisServer(scratch, **{"slowlog-log-slower-than": "10000"}))
+            options = [*options, "--redis-url", f"redis://localhost:{server.port}/0"]
+        for mode in MODES:
+            variables = {}
+            if server is not None:
+                server.stop()
+                server.start()
+            if mode == "replay":
+                only = folder / "only.json"
+                only.write_text(json.dumps(sorted(result.passed("traced"))))
+                variables["SUITE_ONLY"] = str(only)
+                if server is not None:
+                    variables["SUITE_STOPS"] = str(server.pid)
+            result.outcomes[mode] = run_mode(client, mode, source, folder, *options, **variables)
+    return result
+
+
+def main() -> None:
+    """Run, compare, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    names = ", ".join(client.name for client in CLIENTS)
+    parser.add_argument("clients", nargs="*", help=f"any of {names}; all where left out")
+    parser.add_argument("--write", type=Path, help="the file for the results")
+    parser.add_argument("--keep", type=Path, help="a folder for sources, cassettes and logs")
+    parser.add_argument("--pytest", default="", help="more arguments for pytest")
+    options = parser.parse_args()
+    results = []
+    with tempfile.TemporaryDirectory() as scratch:
+        top = (options.keep or Path(scratch)).resolve()
+        for client in CLIENTS:
+            if options.clients and client.name not in options.clients:
+                continue
+            seeds = {mode: hash_seed(client, mode) for mode in MODES}
+            print(f"{client.name}: hash seeds by TEST_SEED={SEED}: {seeds}", flush=True)
+            folder = top / client.name
+            folder.mkdir(parents=True, exist_ok=True)
+            result = run(client, top, folder, options.pytest.split())
+            results.append(result)
+            print(line_of(result), flush=True)
+            for mode in MODES[1:]:
+                for name in result.lost(mode):
+                    print(f"  {mode}: {name}\n    {result.why(mode, name)}", flush=True)
+    if options.write:
+        options.write.write_text(page(results))
+    if any(result.lost("record") for result in results):
+        raise SystemExit(1)
+
+
+def line_of(result: Result) -> str:
+    """One client's numbers."""
+    passed = len(result.passed("traced"))
+    return (
+        f"{result.client.name}: {passed} pass traced; of these {passed - len(result.lost('record'))} pass while "
+        f"recording, {passed - len(result.lost('replay'))} in replay"
+    )
+
+
+def page(results: list[Result]) -> str:
+    """``docs/client-suites.md``."""
+    lines = [
+        "# The clients' own tests",
+        "",
+        "<!-- Made by make suite-clients. -->",
+        "",
+        "`make suite-clients` runs tests that the authors of the clients wrote for them, from their source",
+        "distributions, three times: with OpenTelemetry's tracing only, recorded, and replayed. Each test has a",
+        "cassette of its own. The Redis server is stopped before the replay. SQLAlchemy's databases are in memory.",
+        "The HTTP servers are those of the tests themselves, and are not called in the replay. What a test draws",
+        "from `random` is the same in each run.",
+        "",
+        f"Python {sys.version.split()[0]}:",
+        "",
+        "| client | version | pass traced | pass while recording | pass in replay |",
+        "|---|---|---|---|---|",
+    ]
+    for result in results:
+        passed, lost = len(result.passed("traced")), len(result.lost("replay"))
+        lines.append(
+            f"| {result.client.name} | {importlib.metadata.version(result.client.project)} | {passed} "
+            f"| {passed - len(result.lost('record'))} | {passed - lost} ({1 - lost / max(passed, 1):.1%}) |"
+        )
+    lines += [
+        "",
+        "## Tests that pass traced and not in replay",
+        "",
+        "Many of these tests are about what is beneath a call: their server, its connections, the pool. A replay has",
+        "none of these.",
+        "",
+        "| client | tests | what happened in the replay |",
+        "|---|---|---|",
+    ]
+    for result in results:
+        kinds = Counter(kind_of(result.why("replay", name)) for name in result.lost("replay"))
+        lines += [f"| {result.client.name} | {number} | {kind} |" for kind, number in kinds.most_common()]
+    return "\n".join(lines) + "\n"
+
+
+def kind_of(why: str) -> str:
+    """What kind of difference a lost test met, by what it says."""
+    return next((kind for part, kind in KINDS.items() if part in why), _BENEATH)
+
+
+if __name__ == "__main__":
+    main()
