@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -351,9 +350,8 @@ def _check_what_a_recording_says(
     counts = Counter(event.signature.lib for event in events if event.is_observed_only)
     assert counts.keys() - {"mysqlclient"} == {"grpc", "psycopg2", "urllib3"}
     told = {library: f"{count} call{'s' if count > 1 else ''}" for library, count in counts.items()}
-    # Those that leave no span are known by where they connect, but not where this is a method of a class in C, nor in
-    # Python 3.10.
-    libraries = {_asked(line)[0] for line in recorded.seen} if sys.version_info >= (3, 11) else set()
+    # Those that leave no span are known by where they connect, but not where this is a method of a class in C.
+    libraries = {_asked(line)[0] for line in recorded.seen}
     for library in libraries - {"", "confluent_kafka", "pycurl", *told}:
         places = {_asked(line)[1] for line in recorded.seen if _asked(line)[0] == library}
         made = _connections(folder)[library]
