@@ -70,7 +70,8 @@ def _raises() -> None:
 
 
 def test_nothing_of_an_error_stays_behind() -> None:
-    passing, seen = _passed(_raises), []
+    passing = _passed(_raises)
+    seen: list[weakref.ref[_OwnError]] = []
 
     def passes() -> None:
         try:
