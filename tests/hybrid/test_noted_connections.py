@@ -7,6 +7,7 @@ import contextvars
 import http.client
 import logging
 import socket
+import subprocess
 import sys
 import threading
 import traceback
@@ -28,6 +29,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import SpanKind
 from sqlalchemy import create_engine, text
 
+from tests.children import environment
 from tests.loopback import Loopback
 from tests.servers.postgres import Postgres
 from tests.servers.redis import RedisServer
@@ -38,18 +40,27 @@ from timetracer_otel.cli import main
 from timetracer_otel.process.runtime import runtime
 
 _NOBODY = "127.0.0.1:9"
-_NOTES = sys.version_info >= (3, 11)
-"""Python 3.10 would show the note in the traceback of each connection that fails, so no recording makes one there."""
+_NO_CTYPES = """
+import socket, sys, traceback
+sys.modules["_ctypes"] = None
+from timetracer_otel import record
+
+def failed():
+    try:
+        socket.create_connection(("127.0.0.1", 9))
+    except OSError:
+        return traceback.format_exc()
+
+bare = failed()
+with record(sys.argv[1]):
+    assert failed() == bare
+"""
 
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[Loopback]:
     with Loopback() as server:
         yield server
-
-
-def _noted(connections: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
-    return connections if _NOTES else {}
 
 
 @pytest.fixture
@@ -95,16 +106,16 @@ def test_a_recording_says_once_who_connects_without_a_plugin_and_to_where(
             "TIMETRACER_UNCAPTURED=record takes this line away."
         )
     ]
-    assert [line for line in caplog.messages if "no replay can answer" in line] == (said if _NOTES else [])
-    assert counters.counters().connections == _noted({"psycopg2": {_NOBODY: 1}, "socket": {at: 2}})
+    assert [line for line in caplog.messages if "no replay can answer" in line] == said
+    assert counters.counters().connections == {"psycopg2": {_NOBODY: 1}, "socket": {at: 2}}
     cassette = read_cassette(path)
     assert cassette.stats.connections == counters.counters().connections
     # They are no calls: nothing is known of what was asked.
     assert cassette.events == []
     assert main(["list", "--dir", str(path.parent)]) == 0
-    assert (f"No plugin captures {told}: replays refuse them." in capsys.readouterr().out) is _NOTES
+    assert f"No plugin captures {told}: replays refuse them." in capsys.readouterr().out
     assert main(["show", str(path)]) == 0
-    assert (f"no plugin {told}: a replay refuses them" in capsys.readouterr().out) is _NOTES
+    assert f"no plugin {told}: a replay refuses them" in capsys.readouterr().out
 
 
 def test_a_recording_that_is_to_say_nothing_has_them_all_the_same(
@@ -113,7 +124,7 @@ def test_a_recording_that_is_to_say_nothing_has_them_all_the_same(
     with caplog.at_level(logging.WARNING), record(path, uncaptured="record"):
         _by_http_client(upstream)
     assert caplog.messages == []
-    assert read_cassette(path).stats.connections == _noted({"http.client": {_address(upstream): 1}})
+    assert read_cassette(path).stats.connections == {"http.client": {_address(upstream): 1}}
 
 
 def test_several_addresses_of_a_library_are_one_client(path: Path, upstream: Loopback) -> None:
@@ -122,7 +133,7 @@ def test_several_addresses_of_a_library_are_one_client(path: Path, upstream: Loo
         with suppress(OSError), socket.socket() as other:
             other.connect_ex(("127.0.0.1", 9))
     found = {"socket": {_address(upstream): 1, _NOBODY: 1}}
-    assert read_cassette(path).stats.connections == _noted(found)
+    assert read_cassette(path).stats.connections == found
     first = min(found["socket"])
     assert counters.clients_without_plugin({}, found) == f"socket (2 connections to {first} and 1 other address)"
 
@@ -201,7 +212,7 @@ def test_a_replay_refuses_beside_a_recording_and_both_leave_nothing_behind(
     if recording_ends_first:
         end_replay()
     assert _functions() == before
-    noted = _noted({"psycopg2": {_NOBODY: 1}, "socket": {_address(upstream): 1}})
+    noted = {"psycopg2": {_NOBODY: 1}, "socket": {_address(upstream): 1}}
     assert read_cassette(path).stats.connections == noted
 
 
@@ -225,8 +236,17 @@ def test_a_connection_that_fails_has_the_traceback_that_it_has_without_us(path: 
     with record(path, uncaptured="record"):
         recorded = failing()
     assert recorded == bare
-    noted = _noted({"psycopg2": {_NOBODY: 1}, "socket": {_NOBODY: 1}})
+    noted = {"psycopg2": {_NOBODY: 1}, "socket": {_NOBODY: 1}}
     assert read_cassette(path).stats.connections == noted
+
+
+def test_a_python_3_10_without_ctypes_notes_nothing_rather_than_show_it_in_tracebacks(path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", _NO_CTYPES, str(path)], env=environment(), capture_output=True, text=True, timeout=60
+    )
+    assert ran.returncode == 0, ran.stderr
+    connections = read_cassette(path).stats.connections
+    assert connections == ({"socket": {_NOBODY: 1}} if sys.version_info >= (3, 11) else {})
 
 
 def test_urllib_within_a_span_is_known_by_its_span(upstream: Loopback, path: Path) -> None:

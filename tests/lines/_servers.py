@@ -15,6 +15,7 @@ from tests.loopback import Loopback
 from tests.servers._process import ServerProcess
 from tests.servers.mariadb import MariaDb
 from tests.servers.odbc import driver_of_mariadb
+from tests.servers.oracle import OracleClient
 from tests.servers.postgres import Postgres
 from tests.servers.redis import RedisServer
 
@@ -28,6 +29,7 @@ class Servers:
         self._stack = ExitStack()
         self.upstream: Loopback | None = None
         self.mariadb: MariaDb | None = None
+        self.oracle: OracleClient | None = None
         self.variables: dict[str, str] = {}
         if "UPSTREAM" in apps.code:
             self.upstream = self._stack.enter_context(Loopback())
@@ -44,6 +46,9 @@ class Servers:
             self.variables["MARIADB"] = self.mariadb.url("x").render_as_string(hide_password=False)
         if "ODBC_DRIVER" in apps.code:
             self.variables["ODBC_DRIVER"] = driver_of_mariadb()
+        if "ORACLE_CLIENT" in apps.code:
+            self.oracle = OracleClient(folder / "oracle")
+            self.variables["ORACLE_CLIENT"] = str(self.oracle.folder)
         if "SQLITE" in apps.code:
             self.variables["SQLITE"] = str(folder / "app.db")
             self._stack.callback((folder / "app.db").unlink)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +21,7 @@ from tests.lines._servers import Servers, collecting, serving
 from tests.loopback import Loopback
 from tests.servers.mariadb import HAS_MARIADB, HAS_MYSQLCLIENT, needs_mariadb, needs_mysqlclient
 from tests.servers.odbc import HAS_ODBC, needs_odbc
+from tests.servers.oracle import needs_compiler
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.cli import main
 from timetracer_otel.types import DependencyEvent
@@ -243,6 +243,38 @@ def test_what_was_there_before_is_refused_where_the_session_uses_it_and_telemetr
         assert {name: got[name] for name in going_on} == going_on, step
 
 
+@needs_compiler
+def test_the_library_of_oracle_is_asked_for_nothing_in_a_replay(number: int, tmp_path: Path) -> None:
+    apps = Apps("thick")
+    with serving(apps, tmp_path) as servers:
+        assert servers.oracle is not None
+        bare = apps.run("bare", tmp_path, number, **servers.variables)
+        at_start, *every = servers.oracle.take_asked()
+        assert at_start == f"OCIServerAttach {NOBODY}/kept"
+        new = ["OCIServerAttach"] * 2 + ["OCISessionPoolCreate"] * 2
+        assert every == [*(f"{function} {NOBODY}/shop" for function in new), "OCIStmtPrepare2 SELECT 1 FROM dual"]
+        assert all("ORA-12541" in seen for seen in bare.seen.values())
+
+        recorded = apps.run_within("block", "record", tmp_path, number, **servers.variables)
+        assert unlike(bare.seen, recorded.seen) == []
+        assert servers.oracle.take_asked() == [at_start, *every]
+        assert _connections_in(apps.cassette(tmp_path)) == {"oracledb": {NOBODY: 4}}
+        assert f"no replay can answer: oracledb (4 connections to {NOBODY}). " in recorded.said
+
+        replayed = apps.run_within("block", "replay", tmp_path, number, **servers.variables, SERVERS="1")
+        assert servers.oracle.take_asked() == [at_start]
+
+        given = {**servers.variables, "SERVERS": "1", "TIMETRACER_LIVE_HOSTS": NOBODY}
+        allowed = apps.run_within("block", "replay", tmp_path, number, **given)
+        assert unlike(bare.seen, allowed.seen) == []
+        assert servers.oracle.take_asked() == [at_start, *every]
+        # Where a client leaves no spans and connects, its connections are counted.
+        assert allowed.account == f"0 hit, 0 missed, 0 unused, {len(new)} live (oracledb)"
+    assert replayed.account == f"0 hit, 0 missed, 0 unused, 0 live, {len(bare.seen)} blocked"
+    for line, seen in replayed.seen.items():
+        assert _told(seen) == _refusal("oracledb", NOBODY, [], is_open=line == "thick.by_a_cursor")
+
+
 def _check_live_hosts(world: World, bare: Step, servers: Servers, every: Counter[str]) -> None:
     """What ``live_hosts`` and ``live_plugins`` name goes out, with a plugin and without; nothing else."""
     at = _addresses(servers)
@@ -316,9 +348,9 @@ def _told(seen: Any) -> list[str]:
     return [line for line in lines if not line.startswith(("  made by: ", "  called from: tests.lines.apps."))]
 
 
-def _refusal(library: str, address: str, events: list[DependencyEvent]) -> list[str]:
+def _refusal(library: str, address: str, events: list[DependencyEvent], *, is_open: bool = False) -> list[str]:
     """What the refusal of a call says: the library, the host, the span that the cassette has, and three cures."""
-    what = "a call over an open connection" if library == "urllib3" else "a connection"
+    what = "a call over an open connection" if is_open or library == "urllib3" else "a connection"
     observed = [event for event in events if event.is_observed_only]
     same = [event for event in observed if event.signature.lib == library]
     # Or else what another library asked the same host, on the same port.
@@ -351,9 +383,8 @@ def _check_what_a_recording_says(
     counts = Counter(event.signature.lib for event in events if event.is_observed_only)
     assert counts.keys() - {"mysqlclient"} == {"grpc", "psycopg2", "urllib3"}
     told = {library: f"{count} call{'s' if count > 1 else ''}" for library, count in counts.items()}
-    # Those that leave no span are known by where they connect, but not where this is a method of a class in C, nor in
-    # Python 3.10.
-    libraries = {_asked(line)[0] for line in recorded.seen} if sys.version_info >= (3, 11) else set()
+    # Those that leave no span are known by where they connect, but not where this is a method of a class in C.
+    libraries = {_asked(line)[0] for line in recorded.seen}
     for library in libraries - {"", "confluent_kafka", "pycurl", *told}:
         places = {_asked(line)[1] for line in recorded.seen if _asked(line)[0] == library}
         made = _connections(folder)[library]
@@ -374,4 +405,8 @@ def _check_what_a_recording_says(
 
 def _connections(folder: Path) -> dict[str, dict[str, int]]:
     """Those of clients that have no plugin and left no span."""
-    return read_cassette(folder / "world.msgpack").stats.connections
+    return _connections_in(folder / "world.msgpack")
+
+
+def _connections_in(path: Path) -> dict[str, dict[str, int]]:
+    return read_cassette(path).stats.connections

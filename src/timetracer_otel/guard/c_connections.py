@@ -17,6 +17,7 @@ from typing import Any
 
 from timetracer_otel.base.patching import Function, Patch, Undoable
 from timetracer_otel.base.rebinding import Rebound, is_immutable, subclasses_of, with_methods
+from timetracer_otel.base.tracebacks import leave_no_frame
 from timetracer_otel.calls.guarded import contain
 from timetracer_otel.calls.registry import Connector, Connectors
 from timetracer_otel.exceptions import TimetracerError
@@ -122,8 +123,7 @@ class CConnections(DeclaredSeams[Connectors]):
             try:
                 return original(*args, **kwargs)
             except BaseException as error:
-                # An app may look at tracebacks, or log them: without our frame. (Python 3.10 keeps it.)
-                error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
+                leave_no_frame(error)
                 raise
             finally:
                 asking.reset(token)

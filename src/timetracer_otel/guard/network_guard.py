@@ -36,6 +36,7 @@ from timetracer_otel.base.hosts import Address, Hosts, address_of_url
 from timetracer_otel.base.otel_context import current_context, instrumentation_suppressed
 from timetracer_otel.base.patching import Patch, SeamFailure
 from timetracer_otel.base.plugin_names import is_covered_scope, library_of_scope
+from timetracer_otel.base.tracebacks import CAN_LEAVE_NO_FRAME, leave_no_frame
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.guarded import contain
 from timetracer_otel.calls.registry import Activatable, UncapturedClients, load_plugins
@@ -82,8 +83,6 @@ _watching = Holds()
 """The replays that are under way."""
 _noting = Holds()
 """The recordings that are under way."""
-_NOTES = sys.version_info >= (3, 11)
-"""Whether recordings note connections. Before, a frame of ours would stand in the traceback of each that fails."""
 _closed: tuple[SeamFailure, ...] = ()
 """The libraries whose calls cannot be refused otherwise: every session that replays one refuses connections."""
 _clients = UncapturedClients()
@@ -178,7 +177,8 @@ def watch_recording(session: BaseSession | None = None) -> None:
     Args:
         session: The recording, where nobody need call `unwatch_recording`: it is held weakly.
     """
-    if not _NOTES:
+    if not CAN_LEAVE_NO_FRAME:
+        # A frame of ours would stand in the traceback of each connection that fails.
         return
     with _lock:
         is_new = _noting.add(session)
@@ -375,8 +375,7 @@ def _noting_sockets(original: Any) -> Any:
         try:
             return original(self, address)
         except BaseException as error:
-            # An app may look at tracebacks, or log them: without our frame. (Python 3.10 keeps it.)
-            error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
+            leave_no_frame(error)
             raise
 
     return connect
