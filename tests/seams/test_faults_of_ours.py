@@ -13,10 +13,15 @@ import pytest
 import sqlalchemy as sa
 
 from tests.examples import drawn
+from tests.servers.mariadb import needs_mariadb
 from tests.suite_injection.incoming import INCOMING
+from tests.suite_injection.jobs import JOBS
+from tests.suite_injection.mysql import MYSQL
 from tests.suite_injection.postgres import POSTGRES
 from timetracer_otel import record, replay
 from timetracer_otel.base import faults
+from timetracer_otel.calls import hooks
+from timetracer_otel.cassette import read_cassette
 from timetracer_otel.exceptions import ReplayFailedError, ReplayMismatchError
 from timetracer_otel.libraries.sqlalchemy.call import EngineTarget
 from timetracer_otel.threads import carrying
@@ -24,16 +29,26 @@ from timetracer_otel.threads import carrying
 _HTTP = ["httpx_sync", "httpx_async", "requests", "aiohttp", "functions", "threads"]
 _OTHERS = ["sqlalchemy", "sqlalchemy_async", "redis_sync", "redis_async"]
 _CONNECTIONS = ["redis_connections", "redis_connections_async"]
+_DATABASES: list[Any] = [*POSTGRES, *(pytest.param(name, marks=needs_mariadb) for name in MYSQL)]
 
 
 @pytest.mark.parametrize(
-    "workload", drawn([_HTTP, [*_OTHERS, *_CONNECTIONS], [*POSTGRES, *INCOMING]], "faults of ours")
+    "workload",
+    drawn([_HTTP, [*_OTHERS, *_CONNECTIONS], _DATABASES, [*INCOMING, *JOBS]], "faults of ours"),
 )
 def test_the_app_sees_no_fault_of_ours_or_a_miss(workload: str) -> None:
     """A sample, drawn by ``TEST_SEED``. ``make suite-injection`` tries all."""
     command = [sys.executable, "-m", "tests.suite_injection.run", workload, "--sample", "6"]
     tried = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert tried.returncode == 0, tried.stdout + tried.stderr
+
+
+def test_a_worker_works_though_its_way_to_a_verification_meets_a_fault_of_ours() -> None:
+    command = [sys.executable, "-m", "tests.suite_injection.run", "dramatiq", "--modes", "record"]
+    command += ["--only", "incoming/verified_jobs"]
+    tried = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert tried.returncode == 0, tried.stdout + tried.stderr
+    assert " 0 faults" not in tried.stdout
 
 
 def _raising(*_: Any, **__: Any) -> NoReturn:
@@ -76,3 +91,19 @@ def test_an_engine_that_cannot_be_recognised_reaches_no_database_in_a_replay(
     with suppress(ReplayFailedError), replay(path), pytest.raises(ReplayMismatchError, match="a fault of ours"):
         app()
     assert not database.exists()
+
+
+def test_a_new_call_that_meets_a_fault_of_ours_is_a_miss_and_no_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, database = tmp_path / "new.msgpack", tmp_path / "app.db"
+    with record(path):
+        pass
+    monkeypatch.setattr(faults, "raise_faults", False)
+    monkeypatch.setattr(hooks, "let_out", _raising)
+    engine = sa.create_engine(f"sqlite:///{database}")
+    refused = pytest.raises(ReplayMismatchError, match="a fault of ours")
+    with suppress(ReplayFailedError), replay(path, record_mode="new_episodes"), refused:
+        engine.connect()
+    engine.dispose()
+    assert read_cassette(path).events == []

@@ -1,4 +1,4 @@
-"""Workloads of what comes in: apps that a server calls, and jobs that a worker runs.
+"""Workloads of requests that come in: apps that a server calls.
 
 The server is a few lines here, so that each line of a workload is what a server sees of one request. The process
 records or replays as a whole, as `TIMETRACER_MODE` says. A provider of traces is set, and OpenTelemetry's own
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -259,49 +258,4 @@ def django(servers: Servers) -> list[str]:
     return _served(lambda _: WSGIHandler(), servers)
 
 
-def huey(servers: Servers) -> list[str]:
-    """A worker takes a job at a time from its queue, and stores what it returned."""
-    import threading
-
-    from huey import MemoryHuey
-    from huey.consumer import Worker
-
-    queue = MemoryHuey(immediate=False)
-
-    @queue.task()
-    def reading(user: int, **_: Any) -> str:
-        return read(servers, user)
-
-    @queue.task()
-    def boom() -> str:
-        raise KeyError("boom")
-
-    class Raising:
-        """The worker only logs what fails outside of its jobs."""
-
-        def exception(self, *_: object) -> None:
-            raise
-
-    logging.getLogger("huey").disabled = True
-    worker = Worker(queue, threading.Event(), 0.01, 0.01, 1)
-
-    worker._logger = Raising()
-
-    def worked(task: Callable[[], Any]) -> Any:
-        result = task()
-        worker.loop()
-        return result.get()
-
-    return [
-        seen(worker.initialize),
-        *(
-            seen(partial(worked, task))
-            for task in (lambda: reading(1), lambda: reading(2, password="Hm4kLq9sWe"), boom)
-        ),
-        seen(worker.shutdown),
-    ]
-
-
-INCOMING: dict[str, Callable[[Servers], list[str]]] = {
-    work.__name__: work for work in (starlette, flask, django, huey)
-}
+INCOMING: dict[str, Callable[[Servers], list[str]]] = {work.__name__: work for work in (starlette, flask, django)}

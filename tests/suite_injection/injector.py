@@ -25,6 +25,7 @@ _NESTED = {"<genexpr>", "<listcomp>", "<dictcomp>", "<setcomp>", "<lambda>", "<m
 GUARDS = frozenset(
     f"{file}:{name}"
     for file, names in {
+        "base/tracebacks.py": "leave_no_frame",
         "calls/guarded.py": "guarded.<locals>.guarded_call guarded_async.<locals>.guarded_await "
         "answered.<locals>.answered_call answered_async.<locals>.answered_await "
         "lending.<locals>.lending_call lending_async.<locals>.lending_await",

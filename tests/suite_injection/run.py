@@ -5,7 +5,8 @@ of fault, it runs recorded with that function broken. The app has to see what it
 function that lets a fault out, and how.
 
 Then it does the same in a replay, with the servers stopped: each call of the app has to give what was recorded, or a
-miss, in time. ``--modes`` chooses one of the two.
+miss, in time. And in a replay to which all calls are new (``new_episodes``), with the servers: each call has to give
+what it gives bare, or a miss. ``--modes`` chooses among the three.
 
 ``known.txt`` (recordings) and ``known-replay.txt`` list the functions that are known to let faults out. A function
 that stands there and does so is no failure; one that does not stand there is, and so is one that stands there and no
@@ -27,7 +28,7 @@ import time
 import types
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from inspect import CO_COROUTINE
@@ -35,10 +36,13 @@ from pathlib import Path
 from typing import Any
 
 from tests.examples import seeded
+from tests.servers.mariadb import HAS_MARIADB, MariaDb
 from tests.servers.postgres import Postgres
 from tests.servers.redis import RedisServer
 from tests.suite_injection import injector
 from tests.suite_injection.incoming import INCOMING
+from tests.suite_injection.jobs import JOBS
+from tests.suite_injection.mysql import MYSQL, MYSQL_SCHEMA
 from tests.suite_injection.postgres import SCHEMA
 from tests.suite_injection.servers import Servers
 from tests.suite_injection.workloads import WORKLOADS
@@ -55,6 +59,9 @@ with Loopback() as upstream:
 """
 PATIENCE_S = 10.0
 _MISS = "ReplayMismatchError"
+_MODES = ["record", "replay", "new"]
+_OF_PROCESS = {*INCOMING, *JOBS}
+"""Workloads whose requests and jobs each have a session of their own."""
 _PACED = {"functions", "requests", "asyncpg"}
 """Workloads whose replays take the time that the recording took: their calls are short."""
 KNOWN = [Path(__file__).with_name(name) for name in ("known.txt", "known-replay.txt")]
@@ -102,20 +109,28 @@ def recorded(name: str, servers: Servers, folder: Path, target: types.CodeType |
 
 def replayed(name: str, servers: Servers, path: Path, target: types.CodeType | None = None, fault: str = "") -> Any:
     """What the app sees in a replay."""
-    seen: Any = None
     with replaying(name, path), _broken(target, fault):
-        try:
-            seen = WORKLOADS[name](servers)
-        except ReplayMismatchError:
-            # Of a call whose error the workload does not catch, such as the one that closes its client.
-            seen = _MISS
-    return seen
+        return _seen_or_missed(name, servers)
+
+
+def added(name: str, servers: Servers, folder: Path, target: types.CodeType | None = None, fault: str = "") -> Any:
+    """What the app sees in a replay to which all calls are new."""
+    with adding(folder / f"new-{os.getpid()}"), _broken(target, fault):
+        return _seen_or_missed(name, servers)
+
+
+def _seen_or_missed(name: str, servers: Servers) -> Any:
+    try:
+        return WORKLOADS[name](servers)
+    except ReplayMismatchError:
+        # Of a call whose error the workload does not catch, such as the one that closes its client.
+        return _MISS
 
 
 @contextmanager
 def recording(name: str, path: Path) -> Iterator[None]:
-    """Record a workload into a file; one of requests that come in, into a folder."""
-    if name in INCOMING:
+    """Record a workload into a file; one of requests or jobs that come in, into a folder."""
+    if name in _OF_PROCESS:
         with _process(TIMETRACER_MODE="record", TIMETRACER_DIR=str(path)):
             yield
     else:
@@ -126,13 +141,23 @@ def recording(name: str, path: Path) -> Iterator[None]:
 @contextmanager
 def replaying(name: str, path: Path) -> Iterator[None]:
     """Replay what `recording` made."""
-    if name in INCOMING:
+    if name in _OF_PROCESS:
         with _process(TIMETRACER_MODE="replay", TIMETRACER_CASSETTE=str(path)):
             yield
     else:
         # The account names the calls that were refused.
         with suppress(ReplayFailedError), replay(path.with_suffix(".msgpack"), replay_timing=name in _PACED):
             yield
+
+
+@contextmanager
+def adding(path: Path) -> Iterator[None]:
+    """Add all calls to a cassette that has none."""
+    path = path.with_suffix(".msgpack")
+    with record(path):
+        pass
+    with suppress(ReplayFailedError), replay(path, record_mode="new_episodes"):
+        yield
 
 
 @contextmanager
@@ -180,6 +205,13 @@ def functions_of_replay(name: str, servers: Servers, path: Path) -> dict[str, ty
     return found
 
 
+def functions_of_adding(name: str, servers: Servers, folder: Path) -> dict[str, types.CodeType]:
+    """The same for a replay to which all calls are new."""
+    with adding(folder / "functions-new"), injector.ran() as found:
+        WORKLOADS[name](servers)
+    return found
+
+
 @dataclass
 class Suite:
     """Breaks functions, and keeps what was noticed.
@@ -220,21 +252,41 @@ class Suite:
     def replay(self, name: str, kept: Any) -> None:
         """Break what runs while a workload is replayed: the app has to see what was recorded, or a miss."""
         path = self.folder / name
-        plain = in_fork(partial(replayed, name, self.servers, path))
+        seen_when = partial(replayed, name, self.servers, path)
+        plain = in_fork(seen_when)
         # Secrets are replaced in what was recorded.
         assert len(plain) == len(kept), (kept, plain)
         assert not any(_MISS in line for line in plain), (kept, plain)
-        found = functions_of_replay(name, self.servers, path)
-        for place, code, fault in self._each("replay", name, found):
-            seen = in_fork(partial(replayed, name, self.servers, path, code, fault))
+        self._same_or_missed("replay", name, functions_of_replay(name, self.servers, path), plain, seen_when)
+
+    def add(self, name: str) -> None:
+        """Break what runs while all calls of a workload are new to a replay: the app has to see what it sees bare,
+        or a miss.
+        """
+        bare = in_fork(partial(WORKLOADS[name], self.servers))
+        seen_when = partial(added, name, self.servers, self.folder)
+        plain = in_fork(seen_when)
+        assert plain == bare, (bare, plain)
+        self._same_or_missed("new", name, functions_of_adding(name, self.servers, self.folder), bare, seen_when)
+
+    def _same_or_missed(
+        self,
+        mode: str,
+        name: str,
+        found: dict[str, types.CodeType],
+        plain: list[str],
+        seen_when: Callable[[types.CodeType, str], Any],
+    ) -> None:
+        for place, code, fault in self._each(mode, name, found):
+            seen = in_fork(partial(seen_when, code, fault))
             if seen == _MISS:
                 continue
             if not isinstance(seen, list):
-                self._note(f"replay {name} {place}", fault, str(seen))
+                self._note(f"{mode} {name} {place}", fault, str(seen))
                 continue
             lines = [line if line == was else _MISS in line for was, line in zip(plain, seen, strict=True)]
             if False in lines:
-                self._note(f"replay {name} {place}", fault, _difference(plain, seen, lines.index(False)))
+                self._note(f"{mode} {name} {place}", fault, _difference(plain, seen, lines.index(False)))
 
     def _each(
         self, mode: str, name: str, found: dict[str, types.CodeType]
@@ -258,42 +310,49 @@ class Suite:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Servers]:
-    """The servers of the workloads."""
-    upstream = subprocess.Popen(
-        [sys.executable, "-c", LOOPBACK],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
+def running(folder: Path, broker: str, *, with_mysql: bool) -> Iterator[Servers]:
+    """The servers of the workloads, without the broker, which stays."""
+    with ExitStack() as stack:
+        upstream = subprocess.Popen(
+            [sys.executable, "-c", LOOPBACK],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        stack.callback(upstream.wait)
+        stack.callback(upstream.kill)
         assert upstream.stdout is not None
         url = upstream.stdout.readline().strip()
-        database = Postgres()
-        try:
-            database.execute(*SCHEMA)
-            # The driver of a workload stands before it.
-            _, _, address = database.url("psycopg").render_as_string(hide_password=False).partition("://")
-            with RedisServer(folder) as redis:
-                yield Servers(url, "http://127.0.0.1:1", redis.url, address, str(folder))
-        finally:
-            database.stop()
-    finally:
-        upstream.kill()
-        upstream.wait()
+        postgres = _database(stack, Postgres(), SCHEMA)
+        mysql = _database(stack, MariaDb(), MYSQL_SCHEMA) if with_mysql else ""
+        redis = stack.enter_context(RedisServer(folder))
+        yield Servers(url, "http://127.0.0.1:1", redis.url, postgres, str(folder), broker, mysql)
+
+
+def _database(stack: ExitStack, server: Postgres | MariaDb, schema: Sequence[str]) -> str:
+    """What stands behind the driver in a URL of SQLAlchemy's."""
+    stack.callback(server.stop)
+    url = server.url("x")
+    # A connection to MariaDB begins in no database.
+    server.execute(*([f"USE {url.database}"] if isinstance(server, MariaDb) else []), *schema)
+    _, _, address = url.render_as_string(hide_password=False).partition("://")
+    return address
 
 
 def main() -> int:
     """Try all; gives the exit code."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("workloads", nargs="*", default=list(WORKLOADS))
+    here = [name for name in WORKLOADS if HAS_MARIADB or name not in MYSQL]
+    parser.add_argument("workloads", nargs="*", default=here)
     parser.add_argument("--faults", nargs="*", default=list(injector.FAULTS))
-    parser.add_argument("--modes", nargs="*", choices=["record", "replay"], default=["record", "replay"])
+    parser.add_argument("--modes", nargs="*", choices=_MODES, default=_MODES)
     parser.add_argument("--only", default="", help="functions with this in their names")
     parser.add_argument("--sample", type=int, help="so many faults of a workload, drawn by TEST_SEED")
     parser.add_argument("--at-once", type=int, default=2, help="workloads at a time, each in a process of its own")
     options = parser.parse_args()
+    if not HAS_MARIADB:
+        print(f"skipped, as there is no MariaDB here: {', '.join(MYSQL)}")
     return _one(options) if len(options.workloads) == 1 else _each_by_itself(options)
 
 
@@ -311,7 +370,7 @@ def _each_by_itself(options: argparse.Namespace) -> int:
 
     with ThreadPoolExecutor(options.at_once) as threads:
         outcomes = list(threads.map(tried, options.workloads))
-    counts = [re.findall(r"^(record|replay) .* (\d+) faults$", line) for _, lines in outcomes for line in lines]
+    counts = [re.findall(r"^(record|replay|new) .* (\d+) faults$", line) for _, lines in outcomes for line in lines]
     for mode in options.modes:
         found = [int(count) for ((of, count),) in filter(None, counts) if of == mode]
         print(f"{mode}: {sum(found)} faults in {len(found)} workloads")
@@ -320,12 +379,15 @@ def _each_by_itself(options: argparse.Namespace) -> int:
 
 def _one(options: argparse.Namespace) -> int:
     (name,) = options.workloads
-    with tempfile.TemporaryDirectory() as made:
+    with tempfile.TemporaryDirectory() as made, ExitStack() as stack:
         folder = Path(made)
-        with running(folder) as servers:
+        broker = stack.enter_context(RedisServer(folder)).url if name in JOBS else ""
+        with running(folder, broker, with_mysql=name in MYSQL) as servers:
             suite = Suite(servers, folder, options.faults, options.only, options.sample)
             if "record" in options.modes:
                 suite.record(name)
+            if "new" in options.modes and name not in _OF_PROCESS:
+                suite.add(name)
             kept = suite.keep(name) if "replay" in options.modes else None
         if kept is not None:
             # The servers are stopped: what goes out for real in a replay fails.

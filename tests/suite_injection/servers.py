@@ -19,6 +19,8 @@ class Servers:
         redis: The URL of a Redis server.
         postgres: User, host and database of a PostgreSQL server, as a URL has them behind its scheme.
         folder: A folder for databases.
+        broker: The URL of a Redis server that is there in a replay, too. Jobs come from it.
+        mysql: As ``postgres``, of a server of MariaDB.
     """
 
     http: str
@@ -26,6 +28,8 @@ class Servers:
     redis: str
     postgres: str
     folder: str
+    broker: str = ""
+    mysql: str = ""
 
 
 def seen(call: Callable[[], Any]) -> str:

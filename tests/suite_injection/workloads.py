@@ -17,6 +17,8 @@ from typing import Any
 
 from tests.suite_injection import library
 from tests.suite_injection.incoming import INCOMING
+from tests.suite_injection.jobs import JOBS
+from tests.suite_injection.mysql import MYSQL
 from tests.suite_injection.postgres import POSTGRES
 from tests.suite_injection.servers import Servers, seen, seen_async
 
@@ -531,5 +533,7 @@ _REDIS = (redis_sync, redis_async, redis_connections, redis_connections_async)
 WORKLOADS: dict[str, Callable[[Servers], list[str]]] = {
     **{work.__name__: work for work in (*_CLIENTS, *_REDIS)},
     **POSTGRES,
+    **MYSQL,
     **INCOMING,
+    **JOBS,
 }

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from timetracer_otel.base import faults, tracebacks
 from timetracer_otel.base.tracebacks import leave_no_frame
 
 
@@ -85,3 +86,13 @@ def test_nothing_of_an_error_stays_behind() -> None:
         passes()
         assert seen[0]() is None
     assert sys.getrefcount(_OwnError) - before < 50
+
+
+def test_the_error_arrives_though_its_traceback_cannot_be_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(*_: object) -> None:
+        raise KeyError("ours")
+
+    monkeypatch.setattr(faults, "raise_faults", False)
+    monkeypatch.setattr(tracebacks, "_take_out", refuses)
+    with pytest.raises(ValueError, match="invalid literal"):
+        _passed(int)("x")

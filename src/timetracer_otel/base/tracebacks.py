@@ -1,12 +1,16 @@
-"""Keeping a function of ours out of the traceback of an error that passes through it. Imports nothing of ours.
+"""Keeping a function of ours out of the traceback of an error that passes through it.
 
-An app may look at tracebacks, or log them: they are what they would be without us.
+An app may look at tracebacks, or log them: they are what they would be without us. Imports nothing of ours but
+`faults`.
 """
 
 from __future__ import annotations
 
 import sys
 from importlib.util import find_spec
+from types import TracebackType
+
+from timetracer_otel.base import faults
 
 __all__ = ["CAN_LEAVE_NO_FRAME", "leave_no_frame"]
 
@@ -25,7 +29,14 @@ def leave_no_frame(error: BaseException) -> None:
     Args:
         error: What the caller has caught.
     """
-    trace = error.__traceback__ and error.__traceback__.tb_next
+    # A guard (see `calls.guarded`): the app gets its error, whatever becomes of the traceback.
+    try:
+        _take_out(error, error.__traceback__ and error.__traceback__.tb_next)
+    except Exception as fault:
+        faults.contain("tracebacks", fault)
+
+
+def _take_out(error: BaseException, trace: TracebackType | None) -> None:
     error.__traceback__ = trace
     if sys.version_info < (3, 11) and CAN_LEAVE_NO_FRAME:
         # Python 3.10 holds the traceback of an error that is being handled twice, and a plain `raise` takes the other

@@ -410,7 +410,8 @@ def _begin(site: Site, session: TraceSession) -> Recording | None:
 
 def _failed(site: Site, recording: Recording, error: BaseException) -> None:
     try:
-        if site.may_disown and site.disowns(error):
+        # A miss: the call was new to a replay, and met a fault of ours before it was made.
+        if isinstance(error, ReplayMismatchError) or (site.may_disown and site.disowns(error)):
             recording.withdraw()
         else:
             recording.failed(error)

@@ -10,11 +10,14 @@ from typing import Any
 
 from timetracer_otel.base.chance import random_uuid
 from timetracer_otel.base.patching import Function, Patch, Seams
+from timetracer_otel.calls.guarded import Done, Flow
 from timetracer_otel.calls.noting import noting
+from timetracer_otel.config import job_source
+from timetracer_otel.incoming.guarded import around, around_async
 from timetracer_otel.incoming.job_scope import IncomingJob
 from timetracer_otel.incoming.jobs import as_process, in_job, is_outside_jobs, outside_jobs
 from timetracer_otel.incoming.seams import on
-from timetracer_otel.incoming.verified_jobs import given_by_verify, given_source
+from timetracer_otel.incoming.verified_jobs import given_by_verify
 
 __all__ = ["SEAMS"]
 
@@ -54,12 +57,10 @@ async def _begin(_: Function, worker: Any) -> None:
 def _pinging(original: Function) -> Function:
     """A worker pings Redis when it makes its pool: not while a verification runs."""
 
-    def ping(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if given_source() is not None and is_outside_jobs():
-            return _answered()
-        return original(self, *args, **kwargs)
+    def begin(*_: object, **__: object) -> Done | None:
+        return Done(_answered()) if job_source() is not None and is_outside_jobs() else None
 
-    return ping
+    return around("arq", original, begin)
 
 
 async def _answered() -> bool:
@@ -71,19 +72,18 @@ def _pool_patches(module: ModuleType) -> list[Patch]:
 
 
 def _closing(original: Function) -> Function:
-    usual = outside_jobs(original)
+    def begin(_: None, worker: Any) -> Flow | None:
+        return None if job_source() is None else closing(worker)
 
-    async def close(self: Any) -> None:
-        if given_source() is None:
-            await usual(self)
-        elif self._pool is not None:
-            # As ARQ does, but for what it tells Redis.
-            if self.on_shutdown:
-                await self.on_shutdown(self.ctx)
-            await self.pool.connection_pool.disconnect()
-            self._pool = None
+    def closing(worker: Any) -> Flow:
+        """As ARQ does, but for what it tells Redis."""
+        if worker._pool is not None:
+            if worker.on_shutdown:
+                yield partial(worker.on_shutdown, worker.ctx)
+            yield worker.pool.connection_pool.disconnect
+            worker._pool = None
 
-    return close
+    return around_async("arq", outside_jobs(original), begin)
 
 
 def _function_of(worker: Any, name: str) -> Function | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from timetracer_otel.base.patching import Function, Patch, Seams
 from timetracer_otel.calls.guarded import AppStep, Flow
+from timetracer_otel.calls.noting import noting
 from timetracer_otel.incoming.guarded import around
 from timetracer_otel.incoming.job_scope import IncomingJob
 from timetracer_otel.incoming.jobs import as_process, in_job, outside_jobs, worker_ends
@@ -71,12 +72,7 @@ def _signal_patches(module: ModuleType) -> list[Patch]:
 
 def _ending(original: Function) -> Function:
     """A child of the pool ends by ``os._exit``."""
-
-    def _do_exit(*args: Any, **kwargs: Any) -> Any:
-        worker_ends()
-        return original(*args, **kwargs)
-
-    return _do_exit
+    return noting("celery", original, before=lambda *_: worker_ends())
 
 
 SEAMS = (

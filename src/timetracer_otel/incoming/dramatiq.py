@@ -34,8 +34,8 @@ SEAMS = (
         ["dramatiq.worker"],
         on("Worker", "start", given_by_verify("dramatiq", _function_of, _begin, is_worker=False)),
     ),
-    Seams("dramatiq", ["dramatiq.worker"], on("Worker", "_add_worker", unless_verified())),
-    Seams("dramatiq", ["dramatiq.worker"], on("Worker", "_add_consumer", unless_verified())),
+    Seams("dramatiq", ["dramatiq.worker"], on("Worker", "_add_worker", unless_verified("dramatiq"))),
+    Seams("dramatiq", ["dramatiq.worker"], on("Worker", "_add_consumer", unless_verified("dramatiq"))),
     Seams("dramatiq", ["dramatiq.worker"], on("_WorkerThread", "run", outside_jobs)),
     Seams("dramatiq", ["dramatiq.worker"], on("_ConsumerThread", "run", outside_jobs)),
 )

@@ -13,7 +13,6 @@ from typing import Any
 
 from opentelemetry import context as otel_context
 
-from timetracer_otel.base import faults
 from timetracer_otel.base.otel_context import current_context
 from timetracer_otel.base.patching import Function
 from timetracer_otel.calls.guarded import AppStep, Begin, Flow
@@ -111,7 +110,4 @@ def _running(
 
 def worker_ends() -> None:
     """Write what was recorded: the process is about to end in a way that no function of `atexit` hears of."""
-    try:
-        receiver().process_ends()
-    except Exception as fault:
-        faults.contain("jobs.worker_ends", fault)
+    receiver().process_ends()

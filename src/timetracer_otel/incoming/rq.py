@@ -9,13 +9,14 @@ from types import ModuleType
 from typing import Any
 
 from timetracer_otel.base.patching import Function, Patch, Seams
-from timetracer_otel.calls.guarded import AppStep, Flow
+from timetracer_otel.calls.guarded import AppStep, Flow, only
 from timetracer_otel.calls.noting import noting
+from timetracer_otel.config import job_source
 from timetracer_otel.incoming.guarded import around
 from timetracer_otel.incoming.job_scope import IncomingJob
 from timetracer_otel.incoming.jobs import in_job, outside_jobs, worker_ends
 from timetracer_otel.incoming.seams import on
-from timetracer_otel.incoming.verified_jobs import given_by_verify, given_source, unless_verified
+from timetracer_otel.incoming.verified_jobs import given_by_verify, unless_verified
 
 __all__ = ["SEAMS"]
 
@@ -25,16 +26,17 @@ def _job(job: Any) -> IncomingJob:
 
 
 def _performing(original: Function) -> Function:
-    def perform_job(self: Any, *args: Any, **kwargs: Any) -> Any:
+    performed = outside_jobs(original)
+
+    def begin(_: None, worker: Any, *args: Any, **kwargs: Any) -> Flow:
         try:
-            return performed(self, *args, **kwargs)
+            return (yield AppStep(performed, worker, *args, **kwargs))
         finally:
-            if getattr(self, "_is_horse", False):
+            if getattr(worker, "_is_horse", False):
                 # The process that was forked for this job ends by `os._exit`.
                 worker_ends()
 
-    performed = outside_jobs(original)
-    return perform_job
+    return around("rq", performed, begin)
 
 
 def _subscribing(original: Function) -> Function:
@@ -56,14 +58,12 @@ def _note_listening(made: Any, *_: object) -> None:
 
 def _making(original: Function) -> Function:
     """A worker asks Redis about itself when it is made, unless it is made for another purpose than to work."""
-
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
-        if given_source() is not None:
-            kwargs["prepare_for_work"] = False
-        made(self, *args, **kwargs)
-
     made = outside_jobs(original)
-    return __init__
+
+    def begin(_: None, *args: Any, **kwargs: Any) -> Flow | None:
+        return None if job_source() is None else only(AppStep(made, *args, **{**kwargs, "prepare_for_work": False}))
+
+    return around("rq", made, begin)
 
 
 def _function_of(worker: Any, name: str) -> Function | None:
@@ -117,7 +117,7 @@ def _worker_patches(module: ModuleType) -> list[Patch]:
 
 def _command_patches(module: ModuleType) -> list[Patch]:
     """The command ``rq worker`` asks Redis whether all workers are suspended. Before RQ 3 it had one module."""
-    return [Patch(module, "is_suspended", unless_verified(False))] if hasattr(module, "is_suspended") else []
+    return [Patch(module, "is_suspended", unless_verified("rq", False))] if hasattr(module, "is_suspended") else []
 
 
 SEAMS = (

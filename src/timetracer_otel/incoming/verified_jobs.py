@@ -11,32 +11,25 @@ import json
 import socket
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from io import BufferedRWPair
 from typing import Any
 
-from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Function
-from timetracer_otel.calls.flow import Flow, run, run_async
+from timetracer_otel.calls.flow import run, run_async
+from timetracer_otel.calls.guarded import Done, Flow
 from timetracer_otel.config import job_source
+from timetracer_otel.incoming.guarded import around, around_async
 from timetracer_otel.incoming.job_scope import IncomingJob, as_json
 from timetracer_otel.incoming.jobs import in_job, outside_jobs
 
-__all__ = ["given_by_verify", "given_source", "unless_verified"]
+__all__ = ["given_by_verify", "unless_verified"]
 
 FunctionOf = Callable[[Any, str], "Function | None"]
 """Gives the function of a worker's job by the job's name; None where the worker has none of that name."""
 
 Begin = Callable[..., Any]
 """Does what a worker does before its first job, called with the worker's own method and its arguments."""
-
-
-def given_source() -> str | None:
-    """Where a verification gives this worker its jobs; None where none runs."""
-    try:
-        return job_source()
-    except Exception as fault:
-        faults.contain("jobs.source", fault)
-        return None
 
 
 def given_by_verify(
@@ -53,42 +46,30 @@ def given_by_verify(
     """
 
     def wrap(original: Function) -> Function:
-        usual = outside_jobs(original) if is_worker else original
-        if inspect.iscoroutinefunction(original):
+        is_awaited = inspect.iscoroutinefunction(original)
+        make, work = (around_async, _work_async) if is_awaited else (around, _work)
 
-            async def waiting(self: Any, *args: Any, **kwargs: Any) -> Any:
-                source = given_source()
-                if source is None:
-                    return await usual(self, *args, **kwargs)
-                if begin is not None:
-                    await begin(original, self, *args, **kwargs)
-                return await outside_jobs(_work_async)(self, source, framework, function_of)
+        def verify(_: None, worker: Any, *args: Any, **kwargs: Any) -> Flow | None:
+            source = job_source()
+            return None if source is None else verified(worker, source, args, kwargs)
 
-            return waiting
-
-        def working(self: Any, *args: Any, **kwargs: Any) -> Any:
-            source = given_source()
-            if source is None:
-                return usual(self, *args, **kwargs)
+        def verified(worker: Any, source: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Flow:
             if begin is not None:
-                begin(original, self, *args, **kwargs)
-            return outside_jobs(_work)(self, source, framework, function_of)
+                yield partial(begin, original, worker, *args, **kwargs)
+            return (yield partial(outside_jobs(work), worker, source, framework, function_of))
 
-        return working
+        return make(framework, outside_jobs(original) if is_worker else original, verify)
 
     return wrap
 
 
-def unless_verified(value: Any = None) -> Callable[[Function], Function]:
+def unless_verified(framework: str, value: Any = None) -> Callable[[Function], Function]:
     """Wrap what a worker asks its broker before it works: while a verification runs, the answer is this value."""
 
-    def wrap(original: Function) -> Function:
-        def asking(*args: Any, **kwargs: Any) -> Any:
-            return value if given_source() is not None else original(*args, **kwargs)
+    def begin(*_: object, **__: object) -> Done | None:
+        return None if job_source() is None else Done(value)
 
-        return asking
-
-    return wrap
+    return lambda original: around(framework, original, begin)
 
 
 def _work(*given: Any) -> None:

@@ -27,6 +27,7 @@ from urllib.parse import quote
 
 from opentelemetry import trace
 
+from timetracer_otel.calls.whose_error import outside
 from timetracer_otel.libraries.kits.dbapi.drivers.server_types import TYPES
 
 if TYPE_CHECKING:
@@ -462,11 +463,11 @@ def on_connect(pool: Any, listener: Callable[[Any, Any], None]) -> None:
 
 def opened_by(creator: Callable[[Any], Any], record: Any) -> Any:
     """A connection from a pool's creator, after the listeners of the pool did to it what they do to a new one."""
-    connection, held = creator(record), record.dbapi_connection
+    connection, held = outside(creator, record), record.dbapi_connection
     # Listeners look for the new connection in the record.
     record.dbapi_connection = connection
     try:
-        record_pool(record).dispatch.connect(connection, record)
+        outside(record_pool(record).dispatch.connect, connection, record)
     except BaseException:
         close_connection(record, connection)
         raise

@@ -163,7 +163,7 @@ _get_creator = guarded(LIB, _own_creator, _creating, outside=True)
 
 def _opened(creator: Callable[[Any], Any], target: EngineTarget, record: Any) -> Any:
     """Open a real connection, and note whose it is before listeners set it up."""
-    connection = creator(record)
+    connection = outside(creator, record)
     try:
         target.connected(connection)
     except Exception as fault:
@@ -192,15 +192,17 @@ def _open(creator: Callable[[Any], Any], target: EngineTarget, session: BaseSess
     real = RealConnection(target, partial(opened_by, opened, record))
     ours = replay_connection(target, real)
 
-    def open_for_real() -> Any:
-        real.opened()
-        return ours
-
-    replayed = ConnectSite(target, open_for_real, lambda: ours)
+    replayed = ConnectSite(target, partial(_opened_for_real, ours), lambda: ours)
     if recorded_facts(session, target) is not None:
         # The replay may open more connections than the recording did, whose pool had some already.
         return (yield from _answered_or_passed(replayed, session))
     return (yield from flow(replayed, session))
+
+
+@guarded_method
+def _opened_for_real(connection: ReplayConnection) -> ReplayConnection:
+    connection.real.opened()
+    return connection
 
 
 def _nothing_replayed() -> Any:
@@ -501,11 +503,12 @@ def _end_transaction(method: str, session: BaseSession, fairy: Any) -> Flow | No
     return flow(site, session)
 
 
+@guarded_method
 def _for_real(connection: Any, call: Callable[[], Any]) -> Any:
     """Make a call on a connection. If it is one of ours, open the real one behind it first: the call goes there."""
     if isinstance(connection, ReplayConnection):
         connection.real.opened()
-    return call()
+    return outside(call)
 
 
 def _begin(original: Function) -> Function:
@@ -552,12 +555,13 @@ def _get_isolation_level(original: Function) -> Function:
     return guarded(LIB, original, begin)
 
 
+@guarded_method
 def _isolation_level(connection: Any, original: Function) -> Any:
     """The isolation level of the real connection; called where the cassette does not tell it."""
     held = connection.connection.dbapi_connection
     if isinstance(held, ReplayConnection):
-        return connection.dialect.get_isolation_level(held.real.opened())
-    return original(connection)
+        return outside(connection.dialect.get_isolation_level, held.real.opened())
+    return outside(original, connection)
 
 
 def _do_executemany(original: Function) -> Function:

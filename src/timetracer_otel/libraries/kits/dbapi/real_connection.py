@@ -30,7 +30,8 @@ class RealConnection:
 
     Args:
         target: The database.
-        opener: Opens the connection, with all that the library does to a new one.
+        opener: Opens the connection, with all that the library does to a new one. What is the app's there is called
+            by `outside`.
         connection: The driver's own connection, where it was there before the replay began.
     """
 
@@ -55,7 +56,7 @@ class RealConnection:
         if self.connection is None:
             assert self._opener is not None
             with hooks.let_out():
-                connection = outside(self._opener)
+                connection = self._opener()
                 try:
                     for action in (*self._settings.values(), *(action for _, _, action in self._transaction)):
                         outside(action, connection)
