@@ -43,12 +43,19 @@ def test_the_app_sees_no_fault_of_ours_or_a_miss(workload: str) -> None:
     assert tried.returncode == 0, tried.stdout + tried.stderr
 
 
-def test_a_worker_works_though_its_way_to_a_verification_meets_a_fault_of_ours() -> None:
-    command = [sys.executable, "-m", "tests.suite_injection.run", "dramatiq", "--modes", "record"]
-    command += ["--only", "incoming/verified_jobs"]
+@pytest.mark.parametrize(
+    ("workload", "mode", "functions"),
+    [
+        pytest.param("dramatiq", "record", "incoming/verified_jobs", id="it asks whether a verification runs"),
+        # The calls of its jobs went out.
+        pytest.param("arq", "replay", "incoming/arq.py", id="its functions cannot be wrapped in a replay"),
+    ],
+)
+def test_a_worker_meets_a_fault_of_ours_before_its_first_job(workload: str, mode: str, functions: str) -> None:
+    command = [sys.executable, "-m", "tests.suite_injection.run", workload, "--modes", mode, "--only", functions]
     tried = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert tried.returncode == 0, tried.stdout + tried.stderr
-    assert " 0 faults" not in tried.stdout
+    assert ", 0 faults" not in tried.stdout
 
 
 def _raising(*_: Any, **__: Any) -> NoReturn:

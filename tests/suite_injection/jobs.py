@@ -114,8 +114,16 @@ def celery(servers: Servers) -> list[str]:
     worker = app.Worker(
         pool="solo", quiet=True, without_gossip=True, without_mingle=True, without_heartbeat=True, loglevel="CRITICAL"
     )
+    # What ends a worker before its time stands in its log.
+    said: list[str] = []
+
+    def keep(record: logging.LogRecord) -> bool:
+        said.append(record.getMessage())
+        return False
+
+    logging.getLogger("celery.worker.worker").addFilter(keep)
     found = seen(worker.start)
-    nothing = f"nothing: {found}"
+    nothing = f"nothing: {found} {said}"
     told = told or [nothing]
     return [found, *told, *(repr(result.result) if result.ready() else nothing for result in results)]
 
@@ -218,7 +226,7 @@ def dramatiq(servers: Servers) -> list[str]:
         broker.join("default", timeout=3000)
     worker.stop()
     threading.excepthook = usual
-    return [*found, *(told.get(each, f"nothing: {died}") for each in sent)]
+    return [*found, *(told.get(each, f"nothing: {found} {died}") for each in sent)]
 
 
 JOBS: dict[str, Callable[[Servers], list[str]]] = {work.__name__: work for work in (huey, celery, rq, arq, dramatiq)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from datetime import datetime, timezone
 from functools import partial
 from types import ModuleType
@@ -10,8 +11,7 @@ from typing import Any
 
 from timetracer_otel.base.chance import random_uuid
 from timetracer_otel.base.patching import Function, Patch, Seams
-from timetracer_otel.calls.guarded import Done, Flow
-from timetracer_otel.calls.noting import noting
+from timetracer_otel.calls.guarded import AppStep, Done, Flow, only
 from timetracer_otel.config import job_source
 from timetracer_otel.incoming.guarded import around, around_async
 from timetracer_otel.incoming.job_scope import IncomingJob
@@ -27,15 +27,33 @@ def _job(name: str, _: object, *args: Any, **kwargs: Any) -> IncomingJob:
     return IncomingJob("arq", name, args, kwargs)
 
 
-def _making(original: Function) -> Function:
-    def note(_: None, worker: Any, *__: object) -> None:
+_MARK = "_timetracer_job"
+
+
+def _working(original: Function) -> Function:
+    """The functions and hooks of a worker are the app's. They are wrapped before its first job: where that
+    fails in a replay, the worker does not work, since the calls of its jobs would go out.
+    """
+    usual = given_by_verify("arq", _function_of, _begin)(original)
+
+    def begin(_: None, worker: Any, *args: Any, **kwargs: Any) -> Flow:
         for name, function in worker.functions.items():
-            function.coroutine = in_job(function.coroutine, partial(_job, name))
+            function.coroutine = _once(function.coroutine, partial(in_job, job_of=partial(_job, name)))
         for hook in ("on_startup", "on_shutdown"):
             if getattr(worker, hook, None) is not None:
-                setattr(worker, hook, as_process(getattr(worker, hook)))
+                setattr(worker, hook, _once(getattr(worker, hook), as_process))
+        return only(AppStep(usual, worker, *args, **kwargs))
 
-    return noting("arq", original, note)
+    return around_async("arq", usual, begin)
+
+
+def _once(function: Function, wrap: Callable[[Function], Function]) -> Function:
+    """The function, wrapped; a worker may work several times."""
+    if hasattr(function, _MARK):
+        return function
+    wrapped = wrap(function)
+    setattr(wrapped, _MARK, True)
+    return wrapped
 
 
 async def _begin(_: Function, worker: Any) -> None:
@@ -100,8 +118,7 @@ def _function_of(worker: Any, name: str) -> Function | None:
 
 
 SEAMS = (
-    Seams("arq", ["arq.worker"], on("Worker", "__init__", _making)),
     Seams("arq", ["arq.worker"], on("Worker", "close", _closing)),
-    Seams("arq", ["arq.worker"], on("Worker", "main", given_by_verify("arq", _function_of, _begin))),
+    Seams("arq", ["arq.worker"], on("Worker", "main", _working)),
     Seams("arq", ["arq.connections"], _pool_patches),
 )
