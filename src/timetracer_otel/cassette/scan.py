@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from timetracer_otel.types import HeaderMap, RecordedError
 
-__all__ = ["MAX_DEPTH", "Survey", "Unencodable", "check_levels", "children"]
+__all__ = ["MAX_DEPTH", "NATIVE", "Survey", "Unencodable", "check_levels", "children"]
 
 MAX_DEPTH: Final = 100
 """How deep containers may stand within containers. A value that holds itself is refused by this limit too."""
@@ -25,13 +25,14 @@ _MAX_CONTAINERS: Final = 10_000_000
 """How many containers one value may have. Thirty lists, each of which holds the next one twice, unfold to a billion;
 this limit ends the walk."""
 
-_NATIVE: Final = frozenset({type(None), bool, int, float, str, bytes})
+NATIVE: Final = frozenset({type(None), bool, int, float, str, bytes})
+"""Types that msgpack packs by itself, each value of them."""
 LOWERED: Final = frozenset({bytearray, memoryview})
 """Types that msgpack packs as ``bytes`` without asking our hook. `codec` lowers them to extension types before."""
 _CONTAINERS: Final = frozenset({dict, list, tuple, set, frozenset, RecordedError})
 _FIELDS_OF_ERROR: Final = len(tuple(RecordedError.__slots__))
 _KNOWN: Final = (
-    _NATIVE
+    NATIVE
     | LOWERED
     | _CONTAINERS
     | {
@@ -95,7 +96,7 @@ class Survey:
         """
         self.items += len(items)
         kinds = set(map(type, items))
-        if kinds <= _NATIVE:
+        if kinds <= NATIVE:
             return
         if not kinds <= _KNOWN:
             raise Unencodable(_stranger(min(kinds - _KNOWN, key=lambda kind: kind.__qualname__)))
@@ -178,7 +179,7 @@ def children(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _short(key: Any) -> str:
-    text = repr(key) if type(key) in _NATIVE else f"<{type(key).__qualname__}>"
+    text = repr(key) if type(key) in NATIVE else f"<{type(key).__qualname__}>"
     return text if len(text) <= 40 else f"{text[:37]}…"
 
 

@@ -273,10 +273,11 @@ def _stream(cassette: Cassette, pad: bytes) -> Iterator[tuple[bytes, OwnCosts | 
     yield header, None
     offset, crc = len(header), zlib.crc32(header)
     ordered = sorted(cassette.events, key=lambda event: event.eid)
+    own = OwnCosts()
     for event in ordered:
-        own = OwnCosts()
         part, lost = encode_event(event, own)
-        left_out += lost
+        if lost:
+            left_out += lost
         offset += len(part)
         crc = zlib.crc32(part, crc)
         yield part, own
