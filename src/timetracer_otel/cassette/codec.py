@@ -17,7 +17,7 @@ from msgpack.exceptions import UnpackException  # type: ignore[import-untyped,un
 
 from timetracer_otel.cassette.costs import OwnCosts, at_most
 from timetracer_otel.cassette.extensions import EXTENSIONS, HEADERS_CODE, check_hashes, header_parts_of
-from timetracer_otel.cassette.scan import LOWERED, MAX_DEPTH, Survey, Unencodable, children
+from timetracer_otel.cassette.scan import LOWERED, MAX_DEPTH, NATIVE, Survey, Unencodable, children
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.types import HeaderMap, RecordedError
 
@@ -132,6 +132,8 @@ def check(value: Any) -> None:
     Raises:
         Unencodable: As for `pack`.
     """
+    if type(value) is dict and NATIVE.issuperset(map(type, value.values())) and NATIVE.issuperset(map(type, value)):
+        return
     survey = Survey()
     try:
         survey.look((value,), MAX_DEPTH)

@@ -12,6 +12,7 @@ import decimal
 import ipaddress
 import uuid
 from collections.abc import Collection, Iterator
+from itertools import chain
 from typing import Any, Final
 
 from timetracer_otel.types import HeaderMap, RecordedError
@@ -53,6 +54,7 @@ _KNOWN: Final = (
         uuid.UUID,
     }
 )
+_LISTS: Final[frozenset[type]] = frozenset({list})
 _TEXT_KEYS: Final[frozenset[type]] = frozenset({str})
 _DOUBTFUL: Final[frozenset[type]] = frozenset({dt.datetime, dt.time, memoryview, HeaderMap, RecordedError})
 """Types of which some values have no encoding, such as a time with a zone that has no name."""
@@ -87,6 +89,28 @@ class Survey:
         self.containers = 0
         self.pairs = 0
         """How many pairs the maps have, all together."""
+
+    def look_at(self, value: Any, room: int) -> None:
+        """`look` at one value. It is quick for a map or a list of scalars, and for a list of such lists."""
+        kind = type(value)
+        if kind is dict and room > 0:
+            if NATIVE.issuperset(map(type, value.values())) and NATIVE.issuperset(map(type, value)):
+                pairs = len(value)
+                self.containers += 1
+                self.pairs += pairs
+                self.items += 1 + 2 * pairs
+                return
+        elif kind is list and room > 1:
+            items = value
+            if value and type(value[0]) is list and _LISTS.issuperset(map(type, value)):
+                items = [*chain.from_iterable(value)]
+                self.containers += len(value)
+                self.items += len(value)
+            if NATIVE.issuperset(map(type, items)):
+                self.containers += 1
+                self.items += 1 + len(items)
+                return
+        self.look((value,), room)
 
     def look(self, items: Collection[Any], room: int) -> None:
         """Walk over values and all below them, ``room`` levels deep.

@@ -213,10 +213,13 @@ class Table(Generic[T]):
         Raises:
             TypeError, ValueError, AttributeError: A field is not of its kind, or has no encoding.
         """
+        return self._writer()(value, survey, room)
+
+    def _writer(self) -> Callable[[Any, Survey, int], dict[str, Any]]:
         write = self._surveyed
         if write is None:
             write = self._surveyed = self._compiled_writer()
-        return write(value, survey, room)
+        return write
 
     def _compiled_writer(self) -> Callable[[Any, Survey, int], dict[str, Any]]:
         """`to_surveyed_map` of this table as a function without loops; see `_compiled`."""
@@ -239,8 +242,8 @@ class Table(Generic[T]):
             else:
                 lines.append(f"    if v is not default{at} and v is not None:")
             if kind.table is not None:
-                names[f"table{at}"] = kind.table
-                lines.append(f"        found[{row.key!r}] = table{at}.to_surveyed_map(v, survey, room - 1)")
+                names[f"write{at}"] = kind.table._writer()
+                lines.append(f"        found[{row.key!r}] = write{at}(v, survey, room - 1)")
                 continue
             branch = "if"
             # What is no scalar is looked at in any case, and may stand in a field of any type.
@@ -262,10 +265,10 @@ class Table(Generic[T]):
             lines.append(f"            v = kind{at}.to_file(v, None, '')")
             if kind.types & _OMITTED_WHERE_EMPTY:
                 lines.append("            if v or type(v) not in omitted:")
-                lines += ["                survey.look((v,), room)", f"                {put}"]
+                lines += ["                survey.look_at(v, room)", f"                {put}"]
                 names["omitted"] = _OMITTED_WHERE_EMPTY
             else:
-                lines += ["            survey.look((v,), room)", f"            {put}"]
+                lines += ["            survey.look_at(v, room)", f"            {put}"]
         lines += [
             "    pairs = len(found)",
             "    survey.containers += 1",

@@ -6,6 +6,7 @@ import os
 import threading
 import zlib
 from collections.abc import Iterator
+from operator import attrgetter
 from types import TracebackType
 from typing import Final
 
@@ -272,7 +273,7 @@ def _stream(cassette: Cassette, pad: bytes) -> Iterator[tuple[bytes, OwnCosts | 
     header, left_out = encode_header(cassette)
     yield header, None
     offset, crc = len(header), zlib.crc32(header)
-    ordered = sorted(cassette.events, key=lambda event: event.eid)
+    ordered = sorted(cassette.events, key=attrgetter("eid"))
     own = OwnCosts()
     for event in ordered:
         part, lost = encode_event(event, own)

@@ -3,8 +3,8 @@
 Bodies and rows are never put on spans, and so never reach the backend. A call finds its session through the id of the
 span that it is made in, and an ended span finds its calls through the same id.
 
-Private attributes of the SDK's spans (``_context``, ``_parent``, ``_kind``, ``_name``, ``_instrumentation_scope``)
-are read here and in the processor. The public properties say the same, but each is a function, which costs a call about a microsecond. Where a
+Private attributes of the SDK's spans (``_context``, ``_parent``, ``_kind``, ``_name``, ``_instrumentation_scope``,
+``_attributes``) are read here, in the processor and in `span_facts`. The public properties say the same, but each is a function, which costs a call about a microsecond. Where a
 release of OpenTelemetry has renamed an attribute, or a vendor's span has none of them, the properties are asked: a
 `try` that catches nothing costs nothing. A span context is a tuple: its item 1 is the span's id, and its item 2 says
 whether the span is remote.
@@ -49,7 +49,7 @@ class LiveSpan(NamedTuple):
     @property
     def span_id(self) -> int:
         """The span's id, as a number."""
-        return self.context.span_id
+        return self.context[1]
 
     @property
     def scope(self) -> str | None:
