@@ -69,18 +69,38 @@ class HeaderMap(dict[str, str]):
     pairs: tuple[tuple[bytes, bytes], ...]
 
     def __init__(self, pairs: Iterable[tuple[bytes, bytes]] = ()) -> None:
-        super().__init__()
-        self.pairs = tuple(pairs)
-        repeated: dict[str, list[str]] = {}
-        for raw_name, raw_value in self.pairs:
-            name = raw_name.decode("latin-1").lower()
-            value = raw_value.decode("latin-1")
-            if name in self:  # Joined at the end, since to join one by one copies all before it each time.
-                repeated.setdefault(name, [self[name]]).append(value)
-            else:
-                self[name] = value
-        for name, values in repeated.items():
-            self[name] = ", ".join(values)
+        self.pairs = pairs = tuple(pairs)
+        known = _LOWERED_NAMES
+        try:
+            names = [known[name] for name, _ in pairs]
+        except (KeyError, TypeError):
+            names = [_lowered_name(name) for name, _ in pairs]
+        values = [value.decode("latin-1") for _, value in pairs]
+        super().__init__(zip(names, values, strict=True))
+        if len(self) < len(names):
+            self._join(names, values)
+
+    def _join(self, names: list[str], values: list[str]) -> None:
+        # Joined at the end, since to join one by one copies all before it each time.
+        by_name: dict[str, list[str]] = {}
+        for name, value in zip(names, values, strict=True):
+            by_name.setdefault(name, []).append(value)
+        for name, all_of_it in by_name.items():
+            self[name] = ", ".join(all_of_it)
+
+
+_MOST_NAMES = 1024
+_LONGEST_NAME_BYTES = 64
+_LOWERED_NAMES: dict[bytes, str] = {}
+"""Names of headers in lower case. A program meets few of them, and each with every call. Safe from any thread: an
+entry that two threads add is the same."""
+
+
+def _lowered_name(name: bytes) -> str:
+    lowered = name.decode("latin-1").lower()
+    if len(_LOWERED_NAMES) < _MOST_NAMES and len(name) <= _LONGEST_NAME_BYTES and type(name) is bytes:
+        _LOWERED_NAMES[name] = lowered
+    return lowered
 
 
 @dataclass(slots=True)
@@ -371,8 +391,11 @@ class CaptureStats:
             dropped: What was lost, by reason.
             connections: By library and address: the connections that no plugin made.
         """
-        counts = Counter(event.event_type.value for event in events)
-        alone = Counter(event.signature.lib for event in events if event.is_without_plugin)
+        # The property ``value`` of an enumeration's member is a function in Python, and so is the hash of one.
+        counts = Counter([event.event_type._value_ for event in events])
+        alone = Counter(
+            [event.signature.lib for event in events if event.not_replayable and event.is_without_plugin]
+        )
         made = cls(dict(counts), len(events), duration_ms, dict(dropped), dict(sorted(alone.items())))
         made.connected(connections or {})
         return made

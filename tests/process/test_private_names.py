@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 SOURCES = [ROOT / "src", *sorted((ROOT / "exporters").glob("*/src"))]
 
 OF_ITS_API = ("_RUNTIME_CONTEXT", "_current_context", "_SUPPRESS_INSTRUMENTATION_KEY")
-OF_ITS_SPANS = ("_context", "_parent", "_kind", "_name")
+OF_ITS_SPANS = ("_context", "_parent", "_kind", "_name", "_instrumentation_scope", "_attributes", "_dict")
 OF_ITS_INSTRUMENTORS = ("_otel_span",)
 """On SQLAlchemy's execution context."""
 NAMES = (*OF_ITS_API, *OF_ITS_SPANS, *OF_ITS_INSTRUMENTORS)

@@ -199,12 +199,13 @@ class Recording:
     @property
     def trace_id(self) -> int:
         """The id of the trace that the call was made in; 0 without a span."""
-        return self._context.trace_id
+        return self._context[0]
 
     @property
     def span_id(self) -> int:
         """The id of the span that the call was made in; 0 without a span."""
-        return self._context.span_id
+        # A span context is a tuple. Its property takes longer, and a recording asks several times for each call.
+        return self._context[1]
 
     def failed(self, error: BaseException) -> None:
         """Note that the call raised, and end it."""
@@ -237,7 +238,8 @@ class Recording:
 
     def result(self) -> EventResult:
         """The outcome up to now: an error, nothing yet, or what the site noted."""
-        if any(tap is not None and tap.faulted for tap in (self.site.sent, self.body)):
+        sent, body = self.site.sent, self.body
+        if (body is not None and body.faulted) or (sent is not None and sent.faulted):
             self.not_replayable = FAULT
         if self.error is not None:
             cancelled = BodySnapshot(captured=True, end=BodyEnd.CANCELLED) if self.not_replayable else None

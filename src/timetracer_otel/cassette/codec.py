@@ -16,19 +16,21 @@ from msgpack import ExtType, Packer, Unpacker, unpackb  # type: ignore[import-un
 from msgpack.exceptions import UnpackException  # type: ignore[import-untyped,unused-ignore]
 
 from timetracer_otel.cassette.costs import OwnCosts, at_most
-from timetracer_otel.cassette.extensions import EXTENSIONS, check_hashes
-from timetracer_otel.cassette.scan import LOWERED, MAX_DEPTH, Survey, Unencodable, children
+from timetracer_otel.cassette.extensions import EXTENSIONS, HEADERS_CODE, check_hashes, header_parts_of
+from timetracer_otel.cassette.scan import LOWERED, MAX_DEPTH, NATIVE, Survey, Unencodable, children
 from timetracer_otel.exceptions import CassetteError
-from timetracer_otel.types import RecordedError
+from timetracer_otel.types import HeaderMap, RecordedError
 
 __all__ = [
     "MAX_LEVELS",
     "MAX_OBJECT_BYTES",
+    "MOST_LEVELS",
     "STRUCTURE_LEVELS",
     "check",
     "decode",
     "pack",
     "pack_map",
+    "pack_surveyed",
     "pack_texts",
     "skimmer",
     "unpack",
@@ -40,6 +42,9 @@ MAX_OBJECT_BYTES: Final = 1 << 30
 
 STRUCTURE_LEVELS: Final = 8
 """How many levels of the format's own maps may stand around a value: event, result, body, and so on."""
+
+MOST_LEVELS: Final = MAX_DEPTH + STRUCTURE_LEVELS
+"""How deep containers may nest in a header, event or footer that is written."""
 
 MAX_LEVELS: Final = MAX_DEPTH + 2 * STRUCTURE_LEVELS
 """How deep the containers of an object may nest that is read: as deep as `pack_map` takes them, and some more.
@@ -71,12 +76,23 @@ def pack(value: Any) -> bytes:
     return pack_map(value, MAX_DEPTH)
 
 
-def pack_map(value: Any, levels: int = MAX_DEPTH + STRUCTURE_LEVELS, own: OwnCosts | None = None) -> bytes:
+def pack_map(value: Any, levels: int = MOST_LEVELS, own: OwnCosts | None = None) -> bytes:
     """`pack` with room for the format's own maps around values; ``own`` is told what its extension types cost."""
     try:
         return _pack_checked(value, levels, own)
     except Unencodable as fault:
         raise Unencodable(fault.reason, _place(value, levels)) from None
+
+
+def pack_surveyed(value: Any, survey: Survey, own: OwnCosts | None = None) -> bytes:
+    """`pack_map` of a value that a survey has looked at. The place of what cannot be packed is not told.
+
+    Raises:
+        Unencodable: A part has no faithful encoding after all, or the value is too long.
+    """
+    if own is not None:
+        own.clear()
+    return _pack_with(value, survey, own)
 
 
 def pack_texts(key: str, texts: list[str]) -> tuple[bytes, int]:
@@ -116,6 +132,8 @@ def check(value: Any) -> None:
     Raises:
         Unencodable: As for `pack`.
     """
+    if type(value) is dict and NATIVE.issuperset(map(type, value.values())) and NATIVE.issuperset(map(type, value)):
+        return
     survey = Survey()
     try:
         survey.look((value,), MAX_DEPTH)
@@ -214,11 +232,13 @@ _ENCODERS: Final[dict[type, tuple[int, Callable[[Any, Callable[[Any], bytes]], b
 class _Packing:
     """A packer, and what the extension types cost that it has packed. Serves one thread at a time."""
 
-    __slots__ = ("_packer", "own")
+    __slots__ = ("_flat", "_packer", "own")
 
     def __init__(self) -> None:
         self.own = OwnCosts()
         self._packer = Packer(default=self._extension, strict_types=True)
+        self._flat = Packer(strict_types=True)
+        """Packs the lines of headers, while the other one is in the middle of its value."""
 
     def pack(self, value: Any) -> bytes:
         self.own.clear()
@@ -226,6 +246,12 @@ class _Packing:
         return data
 
     def _extension(self, value: Any) -> Any:
+        if type(value) is HeaderMap:
+            # The same as below in fewer steps: most events have two of them.
+            flat = header_parts_of(value)
+            payload: bytes = self._flat.pack(flat)
+            self.own.add_headers(len(flat), len(payload))
+            return _ext_type((HEADERS_CODE, payload))
         extension = _encode_extension(value, self._part)
         self.own.add(extension.code, extension.data)
         return extension
@@ -233,6 +259,9 @@ class _Packing:
     def _part(self, value: Any) -> bytes:
         return _pack_raw(value, self.own)
 
+
+_ext_type: Callable[[tuple[int, bytes]], Any] = partial(tuple.__new__, ExtType)
+"""Makes an `ExtType` without the checks of its arguments."""
 
 _idle: list[_Packing] = []
 """Those that no thread uses at the moment. ``list.pop`` is atomic, so that two threads never get the same one."""
@@ -254,9 +283,21 @@ def _pack_raw(value: Any, own: OwnCosts | None = None) -> bytes:
 def _pack_checked(value: Any, levels: int, own: OwnCosts | None = None) -> bytes:
     if own is not None:
         own.clear()
+    survey = Survey()
     try:
-        survey = Survey()
         survey.look((value,), levels)
+    except RecursionError:
+        raise Unencodable(_TOO_DEEP) from None
+    except (RuntimeError, ValueError) as fault:
+        raise Unencodable(f"cannot be packed: {fault}") from None
+    return _pack_with(value, survey, own)
+
+
+_TOO_DEEP: Final = "nested too deeply for the stack that is left"
+
+
+def _pack_with(value: Any, survey: Survey, own: OwnCosts | None) -> bytes:
+    try:
         try:
             if survey.lower:
                 data = _pack_raw(_lowered(value))
@@ -270,7 +311,7 @@ def _pack_checked(value: Any, levels: int, own: OwnCosts | None = None) -> bytes
     except UnicodeEncodeError as fault:
         raise Unencodable(f"text within it has no UTF-8: {fault.reason}") from None
     except RecursionError:
-        raise Unencodable("nested too deeply for the stack that is left") from None
+        raise Unencodable(_TOO_DEEP) from None
     except (RuntimeError, ValueError) as fault:
         # Another thread changes the value while it is packed, or it exceeds msgpack's own limit of 4 GiB.
         raise Unencodable(f"cannot be packed: {fault}") from None

@@ -191,11 +191,16 @@ class OwnCosts:
         if code in _ZONED:
             self.spent += _of_new_zone(payload, self._zones)
 
+    def add_headers(self, items: int, size: int) -> None:
+        """The same as `add` for headers of so many names and values, of which the payload has ``size`` bytes."""
+        self.spent += _OF_HEADERS + _OF_HEADER_BYTE * size + _OF_HEADER_ITEM * items
+
     def clear(self) -> None:
         """Begin with another object."""
         self.spent = 0
         self.known = False
-        self._zones.clear()
+        if self._zones:
+            self._zones.clear()
 
 
 def at_most(items: int, containers: int, pairs: int, size: int) -> int:
@@ -354,6 +359,11 @@ _ZONED: Final = frozenset({6, 8})
 _HEADERS: Final = 22
 _WITHIN: Final = {6: 512, 8: 512, 9: 320, 20: 320, _HEADERS: 64}
 """A bound of what stands in the payload, of those that hold a few values of which a `Survey` does not know."""
+
+
+_OF_HEADERS: Final = _OF_CODE[_HEADERS][0] + _WITHIN[_HEADERS]
+_OF_HEADER_BYTE: Final = _OF_CODE[_HEADERS][1]
+_OF_HEADER_ITEM: Final = _OF_CODE[_HEADERS][2] + _BYTES_OBJECT + _ITEM
 
 
 def _of_extension(code: int, data: bytes, start: int, end: int) -> int:

@@ -12,6 +12,7 @@ import struct
 import uuid
 from collections.abc import Callable
 from decimal import Decimal
+from itertools import chain
 from operator import eq
 from typing import Any, Final, NamedTuple, cast
 from zoneinfo import ZoneInfo
@@ -19,7 +20,16 @@ from zoneinfo import ZoneInfo
 from timetracer_otel.cassette.scan import Unencodable
 from timetracer_otel.types import HeaderMap, RecordedError
 
-__all__ = ["EXTENSIONS", "Extension", "Pack", "Unpack", "check_hashes", "escaped_text"]
+__all__ = [
+    "EXTENSIONS",
+    "HEADERS_CODE",
+    "Extension",
+    "Pack",
+    "Unpack",
+    "check_hashes",
+    "escaped_text",
+    "header_parts_of",
+]
 
 Pack = Callable[[Any], bytes]
 """Packs a part of a payload."""
@@ -181,11 +191,26 @@ def _encode_memoryview(value: memoryview, _: Pack) -> bytes:
     return (b"\0" if value.readonly else b"\1") + value.tobytes()
 
 
-def _encode_headers(value: HeaderMap, pack: Pack) -> bytes:
-    flat = [part for pair in value.pairs for part in pair]
-    if len(flat) != 2 * len(value.pairs) or not set(map(type, flat)) <= {bytes}:
+HEADERS_CODE: Final = 22
+
+
+def header_parts_of(value: HeaderMap) -> list[bytes]:
+    """Names and values of headers, in turn.
+
+    Raises:
+        Unencodable: They are no bytes.
+    """
+    flat = [*chain.from_iterable(value.pairs)]
+    if len(flat) != 2 * len(value.pairs) or not set(map(type, flat)) <= _BYTES:
         raise Unencodable("pairs of a HeaderMap are (bytes, bytes)")
-    return pack(flat)
+    return flat
+
+
+_BYTES: Final[frozenset[type]] = frozenset({bytes})
+
+
+def _encode_headers(value: HeaderMap, pack: Pack) -> bytes:
+    return pack(header_parts_of(value))
 
 
 def _decode_headers(payload: bytes, unpack: Unpack) -> HeaderMap:
@@ -295,7 +320,7 @@ EXTENSIONS: Final = (
         lambda value, _: escaped_text(value),
         lambda payload, _: payload.decode("utf-8", "surrogatepass"),
     ),
-    Extension(22, HeaderMap, _encode_headers, _decode_headers),
+    Extension(HEADERS_CODE, HeaderMap, _encode_headers, _decode_headers),
     Extension(23, RecordedError, _encode_error, _decode_error),
 )
 """Every extension type of format version 1."""

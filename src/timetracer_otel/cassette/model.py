@@ -9,10 +9,10 @@ from functools import lru_cache
 from sys import intern
 from typing import Any, Final, TypeAlias
 
-from timetracer_otel.cassette.codec import pack_map, pack_texts, with_pair
+from timetracer_otel.cassette.codec import MOST_LEVELS, pack_map, pack_surveyed, pack_texts, with_pair
 from timetracer_otel.cassette.costs import OwnCosts
 from timetracer_otel.cassette.frames import FOOTER_KEY, PAD_KEY, seal
-from timetracer_otel.cassette.scan import Unencodable
+from timetracer_otel.cassette.scan import Survey, Unencodable
 from timetracer_otel.cassette.tables import Faults, Kind, MalformedError, Table, bounded, nested, scalar
 from timetracer_otel.constants import FORMAT_NAME, FORMAT_VERSION, SHORTEST_PSEUDONYM, BodyEnd, EventType
 from timetracer_otel.types import (
@@ -90,7 +90,12 @@ _MAP = Kind("a map with text keys", frozenset({dict}), _is_texts)
 _TEXT_MAP = Kind("a map of text to text", frozenset({dict}), _is_text_map)
 _COUNTS = Kind("a map of text to whole numbers", frozenset({dict}), _is_count_map)
 _NESTED_COUNTS = Kind("a map of text to such maps", frozenset({dict}), _is_nested_count_map)
-_HEADERS = Kind("headers or a map of text to text", frozenset({dict, HeaderMap}), _is_text_map)
+_HEADERS = Kind(
+    "headers or a map of text to text",
+    frozenset({dict, HeaderMap}),
+    _is_text_map,
+    unchecked=frozenset({HeaderMap}),
+)
 _TEXTS = Kind("an array of text", frozenset({list}), _is_texts)
 _TUPLE = Kind("an array of text", frozenset({list}), _is_texts, encode=list, decode=tuple)
 _CHUNKS = Kind(
@@ -124,6 +129,7 @@ _TYPE = Kind(
     encode=lambda kind: EventType(kind).value,
     decode=EventType,
     members={kind.value: kind for kind in EventType},
+    enum=EventType,
     fallback=EventType.CUSTOM.value,
 )
 _END = Kind(
@@ -132,6 +138,7 @@ _END = Kind(
     encode=lambda end: BodyEnd(end).value,
     decode=BodyEnd,
     members={end.value: end for end in BodyEnd},
+    enum=BodyEnd,
 )
 
 _BODY: Final = Table(
@@ -344,6 +351,10 @@ _STATS: Final = Table(
 )
 
 
+NOTHING_LEFT_OUT: Final[Counter[str]] = Counter()
+"""What `encode_event` gives for nearly every event. It is not to be changed."""
+
+
 def encode_event(event: DependencyEvent, own: OwnCosts | None = None) -> tuple[bytes, Counter[str]]:
     """One event, packed, and a count of what was left out of it, by reason.
 
@@ -352,14 +363,17 @@ def encode_event(event: DependencyEvent, own: OwnCosts | None = None) -> tuple[b
     ``own`` is told what the extension types in it cost.
     """
     try:
-        data = pack_map(_EVENT_ITSELF.to_map(event), own=own)
+        survey = Survey()
+        data = pack_surveyed(_EVENT_ITSELF.to_surveyed_map(event, survey, MOST_LEVELS - 1), survey, own)
         if event.pseudonyms:
             pair, spent = _packed_pseudonyms(event.pseudonyms)
             data = with_pair(data, pair)
             if own is not None:
                 own.spent += spent
-        return data, Counter()
-    except TypeError:  # An `Unencodable`, or pseudonyms of which nobody can say whether they were packed before.
+        return data, NOTHING_LEFT_OUT
+    except (TypeError, ValueError, AttributeError, RuntimeError):
+        # Some part is of no kind that is expected, has no encoding, or is being changed. Which one is found below.
+        # A `TypeError` also says that nobody can tell whether the pseudonyms were packed before.
         faults: Faults = []
         found = _EVENT.to_map(event, faults)
         _EVENT.prune(found, pack_map, faults)

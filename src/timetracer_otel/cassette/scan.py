@@ -12,11 +12,12 @@ import decimal
 import ipaddress
 import uuid
 from collections.abc import Collection, Iterator
+from itertools import chain
 from typing import Any, Final
 
 from timetracer_otel.types import HeaderMap, RecordedError
 
-__all__ = ["MAX_DEPTH", "Survey", "Unencodable", "check_levels", "children"]
+__all__ = ["MAX_DEPTH", "NATIVE", "Survey", "Unencodable", "check_levels", "children"]
 
 MAX_DEPTH: Final = 100
 """How deep containers may stand within containers. A value that holds itself is refused by this limit too."""
@@ -25,13 +26,14 @@ _MAX_CONTAINERS: Final = 10_000_000
 """How many containers one value may have. Thirty lists, each of which holds the next one twice, unfold to a billion;
 this limit ends the walk."""
 
-_NATIVE: Final = frozenset({type(None), bool, int, float, str, bytes})
+NATIVE: Final = frozenset({type(None), bool, int, float, str, bytes})
+"""Types that msgpack packs by itself, each value of them."""
 LOWERED: Final = frozenset({bytearray, memoryview})
 """Types that msgpack packs as ``bytes`` without asking our hook. `codec` lowers them to extension types before."""
 _CONTAINERS: Final = frozenset({dict, list, tuple, set, frozenset, RecordedError})
 _FIELDS_OF_ERROR: Final = len(tuple(RecordedError.__slots__))
 _KNOWN: Final = (
-    _NATIVE
+    NATIVE
     | LOWERED
     | _CONTAINERS
     | {
@@ -52,6 +54,7 @@ _KNOWN: Final = (
         uuid.UUID,
     }
 )
+_LISTS: Final[frozenset[type]] = frozenset({list})
 _TEXT_KEYS: Final[frozenset[type]] = frozenset({str})
 _DOUBTFUL: Final[frozenset[type]] = frozenset({dt.datetime, dt.time, memoryview, HeaderMap, RecordedError})
 """Types of which some values have no encoding, such as a time with a zone that has no name."""
@@ -87,6 +90,28 @@ class Survey:
         self.pairs = 0
         """How many pairs the maps have, all together."""
 
+    def look_at(self, value: Any, room: int) -> None:
+        """`look` at one value. It is quick for a map or a list of scalars, and for a list of such lists."""
+        kind = type(value)
+        if kind is dict and room > 0:
+            if NATIVE.issuperset(map(type, value.values())) and NATIVE.issuperset(map(type, value)):
+                pairs = len(value)
+                self.containers += 1
+                self.pairs += pairs
+                self.items += 1 + 2 * pairs
+                return
+        elif kind is list and room > 1:
+            items = value
+            if value and type(value[0]) is list and _LISTS.issuperset(map(type, value)):
+                items = [*chain.from_iterable(value)]
+                self.containers += len(value)
+                self.items += len(value)
+            if NATIVE.issuperset(map(type, items)):
+                self.containers += 1
+                self.items += 1 + len(items)
+                return
+        self.look((value,), room)
+
     def look(self, items: Collection[Any], room: int) -> None:
         """Walk over values and all below them, ``room`` levels deep.
 
@@ -95,7 +120,7 @@ class Survey:
         """
         self.items += len(items)
         kinds = set(map(type, items))
-        if kinds <= _NATIVE:
+        if kinds <= NATIVE:
             return
         if not kinds <= _KNOWN:
             raise Unencodable(_stranger(min(kinds - _KNOWN, key=lambda kind: kind.__qualname__)))
@@ -178,7 +203,7 @@ def children(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _short(key: Any) -> str:
-    text = repr(key) if type(key) in _NATIVE else f"<{type(key).__qualname__}>"
+    text = repr(key) if type(key) in NATIVE else f"<{type(key).__qualname__}>"
     return text if len(text) <= 40 else f"{text[:37]}…"
 
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
+from enum import Enum
 from operator import attrgetter
 from typing import Any, Final, Generic, NamedTuple, NoReturn, TypeVar
 
-from timetracer_otel.cassette.scan import Unencodable
+from timetracer_otel.cassette.scan import NATIVE, Survey, Unencodable
 
 __all__ = ["Faults", "Kind", "MalformedError", "Table", "bounded", "nested", "scalar"]
 
@@ -54,6 +55,10 @@ class Kind:
     members: Mapping[str, Any] | None = None
     """What `decode` gives, by what stands in the map, where few texts may stand there."""
     table: Table[Any] | None = None
+    unchecked: frozenset[type] = frozenset()
+    """Types of `types` whose values pass `check` in any case. What stands in them is looked at when it is packed."""
+    enum: type[Enum] | None = None
+    """The class of the values that `encode` gives the text of, where they are members of one class."""
     fallback: str | None = None
     """What is written for a value that is not in a closed list, such as an unknown type of event."""
 
@@ -156,7 +161,9 @@ class Table(Generic[T]):
         self._factories = {
             entry.name: entry.default_factory for entry in declared.values() if entry.default_factory is not MISSING
         }
+        self._cls = cls
         self._read: Callable[[Any, str], T] | None = None
+        self._surveyed: Callable[[Any, Survey, int], dict[str, Any]] | None = None
         self._values: Callable[[Any], tuple[Any, ...]] = attrgetter(*rows)
 
     def to_map(self, value: T, faults: Faults | None = None, place: str = "") -> dict[str, Any]:
@@ -191,6 +198,90 @@ class Table(Generic[T]):
             if type(item) not in _OMITTED_WHERE_EMPTY or item or not row.kind.types:
                 found[key] = item
         return found
+
+    def to_surveyed_map(self, value: T, survey: Survey, room: int) -> dict[str, Any]:
+        """The same as `to_map` without ``faults``, and `Survey.look` at the map, in one walk.
+
+        What the table itself says of a field is not looked at again: most values of most events are of the types
+        that stand there.
+
+        Args:
+            value: An instance of the table's class.
+            survey: Counts what stands in the map. Its counts are at least as high as those of `Survey.look`.
+            room: How deep containers may stand within the map.
+
+        Raises:
+            TypeError, ValueError, AttributeError: A field is not of its kind, or has no encoding.
+        """
+        return self._writer()(value, survey, room)
+
+    def _writer(self) -> Callable[[Any, Survey, int], dict[str, Any]]:
+        write = self._surveyed
+        if write is None:
+            write = self._surveyed = self._compiled_writer()
+        return write
+
+    def _compiled_writer(self) -> Callable[[Any, Survey, int], dict[str, Any]]:
+        """`to_surveyed_map` of this table as a function without loops; see `_compiled`."""
+        names: dict[str, Any] = {"cls": self._cls, "wrong": self._wrong_value}
+        lines = [
+            "def write(value, survey, room):",
+            "    if type(value) is not cls:",
+            "        wrong(value)",
+            "    found = {}",
+        ]
+        for at, row in enumerate(self._rows):
+            kind, put = row.kind, f"found[{row.key!r}] = v"
+            names[f"kind{at}"], names[f"default{at}"] = kind, row.default
+            lines.append(f"    v = value.{row.attribute}")
+            # What has its default is left out. Most of those are None, or an empty container.
+            if row.default is None:
+                lines.append("    if v is not None:")
+            elif row.default is MISSING:
+                lines.append("    if True:")
+            else:
+                lines.append(f"    if v is not default{at} and v is not None:")
+            if kind.table is not None:
+                names[f"write{at}"] = kind.table._writer()
+                lines.append(f"        found[{row.key!r}] = write{at}(v, survey, room - 1)")
+                continue
+            branch = "if"
+            # What is no scalar is looked at in any case, and may stand in a field of any type.
+            as_is = kind.as_is & NATIVE | kind.unchecked if kind.types else NATIVE
+            if kind.enum is not None:
+                names[f"enum{at}"] = kind.enum
+                lines += [f"        if type(v) is enum{at}:", f"            found[{row.key!r}] = v._value_"]
+                branch = "elif"
+            elif as_is:
+                names[f"kinds{at}"] = as_is if len(as_is) > 1 else next(iter(as_is))
+                fits = f"type(v) {'in' if len(as_is) > 1 else 'is'} kinds{at}"
+                lines += [f"        if {fits}:", f"            {put}"]
+                branch = "elif"
+            if kind.types & _OMITTED_WHERE_EMPTY:
+                names[f"empty{at}"] = kind.types | {tuple} if kind.encode is not None else kind.types
+                lines += [f"        {branch} not v and type(v) in empty{at}:", "            pass"]
+                branch = "elif"
+            lines.append("        else:" if branch == "elif" else "        if True:")
+            lines.append(f"            v = kind{at}.to_file(v, None, '')")
+            if kind.types & _OMITTED_WHERE_EMPTY:
+                lines.append("            if v or type(v) not in omitted:")
+                lines += ["                survey.look_at(v, room)", f"                {put}"]
+                names["omitted"] = _OMITTED_WHERE_EMPTY
+            else:
+                lines += ["            survey.look_at(v, room)", f"            {put}"]
+        lines += [
+            "    pairs = len(found)",
+            "    survey.containers += 1",
+            "    survey.pairs += pairs",
+            "    survey.items += 2 * pairs",
+            "    return found",
+        ]
+        exec("\n".join(lines), names)  # noqa: S102  # nosec
+        made: Callable[[Any, Survey, int], dict[str, Any]] = names["write"]
+        return made
+
+    def _wrong_value(self, value: Any) -> NoReturn:
+        raise TypeError(f"{type(value).__qualname__} is not {self._cls.__qualname__}")
 
     def blank(self) -> dict[str, Any]:
         """A map that has nothing but placeholders for what must be there."""

@@ -6,6 +6,7 @@ import os
 import threading
 import zlib
 from collections.abc import Iterator
+from operator import attrgetter
 from types import TracebackType
 from typing import Final
 
@@ -272,11 +273,12 @@ def _stream(cassette: Cassette, pad: bytes) -> Iterator[tuple[bytes, OwnCosts | 
     header, left_out = encode_header(cassette)
     yield header, None
     offset, crc = len(header), zlib.crc32(header)
-    ordered = sorted(cassette.events, key=lambda event: event.eid)
+    ordered = sorted(cassette.events, key=attrgetter("eid"))
+    own = OwnCosts()
     for event in ordered:
-        own = OwnCosts()
         part, lost = encode_event(event, own)
-        left_out += lost
+        if lost:
+            left_out += lost
         offset += len(part)
         crc = zlib.crc32(part, crc)
         yield part, own

@@ -28,6 +28,7 @@ __all__ = ["MAX_LIVE_SPANS", "Decider", "TimetracerSpanProcessor"]
 MAX_LIVE_SPANS = 100_000
 """How many live spans are kept at most. Spans that never end are a leak of the app's, which must not become ours."""
 
+_NO_SCOPE = object()
 _CLIENT, _PRODUCER = SpanKind.CLIENT, SpanKind.PRODUCER
 
 
@@ -69,6 +70,8 @@ class TimetracerSpanProcessor(SpanProcessor):
     def __init__(self, decider: Decider) -> None:
         self._decider = decider
         self._live = decider.spans.by_id
+        self._covered: Any = _NO_SCOPE
+        """The scope that was last found to be covered: a plugin captures the calls of its spans."""
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Find the session of a span, and keep both in the table of live spans."""
@@ -79,9 +82,9 @@ class TimetracerSpanProcessor(SpanProcessor):
                 return
             seen: Any = span
             try:
-                own, link, kind = seen._context, seen._parent, seen._kind
+                own, link, kind, scope = seen._context, seen._parent, seen._kind, seen._instrumentation_scope
             except AttributeError:
-                own, link, kind = seen.get_span_context(), seen.parent, seen.kind
+                own, link, kind, scope = seen.get_span_context(), seen.parent, seen.kind, seen.instrumentation_scope
             # By identity, since `in` would call the enum's hash, which is Python code.
             is_client, is_root = kind is _CLIENT or kind is _PRODUCER, False
             # The SDK gives None where the app named no context: the parent is that of the current one. A session that
@@ -101,18 +104,27 @@ class TimetracerSpanProcessor(SpanProcessor):
                 if found is None:
                     return
                 session, is_root = found
+            # A tracer has one scope for all of its spans. So that it is covered is asked once for many calls.
+            if is_client and (
+                UPKEEP_KEY in context
+                or (scope is not self._covered and not self._covers(scope) and self._decider.carries_telemetry())
+            ):
+                is_client = False
             entry = live_span((span, own, parent, session, is_client, is_root, get_ident() if is_client else 0))
-            if is_client:
-                if UPKEEP_KEY in context or (not is_covered_scope(entry.scope) and self._decider.carries_telemetry()):
-                    entry = live_span((span, own, parent, session, False, is_root, 0))
-                elif hooks.guard is not None:
-                    hooks.guard.client_span_began(entry)
+            if is_client and hooks.guard is not None:
+                hooks.guard.client_span_began(entry)
             live[own[1]] = entry
         except NetworkBlockedError:
             # This one is meant for the app: its call is refused before it is made.
             raise
         except Exception as error:
             faults.contain("processor.on_start", error)
+
+    def _covers(self, scope: Any) -> bool:
+        covers = is_covered_scope(scope.name if scope else None)
+        if covers:
+            self._covered = scope
+        return covers
 
     def on_end(self, span: ReadableSpan) -> None:
         """Give the ended span to its session, and take it out of the table."""

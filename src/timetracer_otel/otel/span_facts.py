@@ -36,20 +36,27 @@ def is_server(span: ReadableSpan) -> bool:
 
 def facts_of(span: ReadableSpan) -> SpanFacts:
     """The facts of a span that has ended."""
-    context = span.get_span_context()
+    context, parent, status, scope = span.get_span_context(), span.parent, span.status, span.instrumentation_scope
+    seen: Any = span
+    try:
+        # Through its methods, the SDK's mapping gives each attribute by three functions in Python.
+        attributes = dict(seen._attributes._dict)
+    except AttributeError:
+        attributes = dict(span.attributes or {})
     return SpanFacts(
-        trace_id=f"{context.trace_id:032x}" if context else "",
-        span_id=f"{context.span_id:016x}" if context else "",
-        parent_span_id=f"{span.parent.span_id:016x}" if span.parent else None,
-        name=span.name,
-        kind=span.kind.name,
-        status=span.status.status_code.name,
-        status_description=span.status.description,
-        attributes=dict(span.attributes or {}),
-        scope=span.instrumentation_scope.name if span.instrumentation_scope else None,
-        start_ns=span.start_time,
-        end_ns=span.end_time,
-        sampled=bool(context and context.trace_flags.sampled),
+        f"{context.trace_id:032x}" if context else "",
+        f"{context.span_id:016x}" if context else "",
+        f"{parent.span_id:016x}" if parent else None,
+        span.name,
+        # The property ``name`` of an enumeration's member is a function in Python, too.
+        span.kind._name_,
+        status.status_code._name_,
+        status.description,
+        attributes,
+        scope.name if scope else None,
+        span.start_time,
+        span.end_time,
+        bool(context and context.trace_flags.sampled),
     )
 
 

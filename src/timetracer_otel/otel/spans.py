@@ -3,8 +3,8 @@
 Bodies and rows are never put on spans, and so never reach the backend. A call finds its session through the id of the
 span that it is made in, and an ended span finds its calls through the same id.
 
-Private attributes of the SDK's spans (``_context``, ``_parent``, ``_kind``, ``_name``) are read here and in the
-processor. The public properties say the same, but each is a function, which costs a call about a microsecond. Where a
+Private attributes of the SDK's spans (``_context``, ``_parent``, ``_kind``, ``_name``, ``_instrumentation_scope``,
+``_attributes``) are read here, in the processor and in `span_facts`. The public properties say the same, but each is a function, which costs a call about a microsecond. Where a
 release of OpenTelemetry has renamed an attribute, or a vendor's span has none of them, the properties are asked: a
 `try` that catches nothing costs nothing. A span context is a tuple: its item 1 is the span's id, and its item 2 says
 whether the span is remote.
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from opentelemetry.trace import Span as ApiSpan
 from opentelemetry.trace import SpanContext
 
-from timetracer_otel.base.otel_context import current_context, span_around
+from timetracer_otel.base.otel_context import SPAN_KEY, current_context, span_around
 from timetracer_otel.calls.hooks import NOWHERE, Unseen, Whereabouts
 from timetracer_otel.otel.span_facts import facts_of
 from timetracer_otel.session import BaseSession
@@ -49,7 +49,7 @@ class LiveSpan(NamedTuple):
     @property
     def span_id(self) -> int:
         """The span's id, as a number."""
-        return self.context.span_id
+        return self.context[1]
 
     @property
     def scope(self) -> str | None:
@@ -104,9 +104,13 @@ class LiveSpans:
     def whereabouts(self, span: ApiSpan | None = None) -> Whereabouts:
         """Where in the traces a call is made: in the given span, or else in the current one."""
         if span is None:
-            span = span_around(current_context())
+            context = current_context()
+            # The first half of `span_around`, without a function call.
+            span = context.get(SPAN_KEY)  # type: ignore[assignment]
             if span is None:
-                return NOWHERE
+                span = span_around(context)
+                if span is None:
+                    return NOWHERE
         try:
             live = self.by_id.get(span._context[1])  # type: ignore[attr-defined]
         except (AttributeError, TypeError, LookupError):

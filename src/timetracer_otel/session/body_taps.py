@@ -189,7 +189,7 @@ class BodyTap:
             truncated=not whole,
             size_bytes=self.size_bytes,
             chunks=tuple(
-                ((at - started_s) * 1000, len(chunk)) for at, chunk in zip(self.times_s, self.chunks, strict=False)
+                [((at - started_s) * 1000, len(chunk)) for at, chunk in zip(self.times_s, self.chunks, strict=False)]
             )
             if whole
             else (),

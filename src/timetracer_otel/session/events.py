@@ -160,7 +160,10 @@ class EventMaker:
             book.begin()
         call, result = pending.call(), pending.result()
         redactor, signer = (self.rules, _signer(self.rules)) if book is None else (book.redactor, book.signer)
-        ended_s = pending.ended_s if pending.ended_s is not None else session_ended_s
+        # Each of these is a property, and the call may end at any moment.
+        call_ended_s = pending.ended_s
+        ended_s = session_ended_s if call_ended_s is None else call_ended_s
+        started_s, path = pending.started_s, pending.path
         span = facts
         if span is None and pending.span_id:
             span = SpanFacts(trace_id=f"{pending.trace_id:032x}", span_id=f"{pending.span_id:016x}")
@@ -205,13 +208,13 @@ class EventMaker:
         event = DependencyEvent(
             eid=pending.eid,
             event_type=call.event_type,
-            start_offset_ms=(pending.started_s - session_started_s) * 1000,
-            duration_ms=((ended_s or pending.started_s) - pending.started_s) * 1000,
+            start_offset_ms=(started_s - session_started_s) * 1000,
+            duration_ms=((ended_s or started_s) - started_s) * 1000,
             signature=signature,
             result=result,
-            call=CallSnapshot(headers=made.headers, body=body, args=args),
+            call=CallSnapshot(made.headers, body, args),
             span=span,
-            path=pending.path,
+            path=path,
             not_replayable=reason,
         )
         if book is not None:
@@ -221,7 +224,7 @@ class EventMaker:
         self._finish_result(event, failed, redactor)
         if book is not None:
             # The event of a call under way is made anew each time.
-            book.note_forms(event, kept=pending.ended_s is not None)
+            book.note_forms(event, kept=call_ended_s is not None)
         return event
 
     def within(self, event: DependencyEvent, spans: Sequence[SpanFacts]) -> None:
@@ -406,7 +409,7 @@ class EventMaker:
         pairs = header_pairs(headers)
         if body is None or not isinstance(body.data, bytes):
             return self._headers(headers), self._given_body(body, pairs)
-        made, changed, _ = self._body(body, pairs, policy, failed)
+        made, changed, _ = self._body(body, pairs, policy, failed, self.redactor)
         if changed and made is not None:
             headers = HeaderMap(with_length(pairs, body.size_bytes, len(made.data)))
         return self._headers(headers), made
@@ -418,7 +421,7 @@ class EventMaker:
         if result.body is not None:
             given, before = result.body, result.body.size_bytes
             policy = self.config.store_response_body
-            result.body, changed, opaque = self._body(result.body, pairs, policy, failed)
+            result.body, changed, opaque = self._body(result.body, pairs, policy, failed, redactor)
             if result.body is not None and not result.body.captured and event.not_replayable is None:
                 event.not_replayable = f"its response body {opaque}" if opaque else self._why_not_kept(before)
             if changed and result.body is not None:
@@ -462,7 +465,12 @@ class EventMaker:
         return f"its response body was not kept (TIMETRACER_STORE_RES_BODY={policy.value})"
 
     def _body(
-        self, body: BodySnapshot | None, headers: HeaderPairs, policy: CapturePolicy, failed: bool
+        self,
+        body: BodySnapshot | None,
+        headers: HeaderPairs,
+        policy: CapturePolicy,
+        failed: bool,
+        redactor: Redactor,
     ) -> tuple[BodySnapshot | None, bool, str]:
         """A body as it is kept, whether anything in it was replaced, and why it cannot be looked into, if so."""
         if body is None:
@@ -470,20 +478,25 @@ class EventMaker:
         without_data = self._without_data(body, policy, failed)
         if without_data is not None:
             return without_data, False, ""
-        redacted = self.redactor.body(body.data or b"", headers, [chunk[1] for chunk in body.chunks])
-        chunks = body.chunks
+        redacted = redactor.body(body.data or b"", headers, [chunk[1] for chunk in body.chunks])
+        data, chunks, opaque = redacted.data, body.chunks, redacted.opaque
         if redacted.changed:
             chunks = tuple((at, now) for (at, _), now in zip(body.chunks, redacted.sizes, strict=False))
-        return (
-            replace(
-                _unless_opaque(body, redacted),
-                chunks=() if redacted.opaque else chunks,
-                size_bytes=len(redacted.data),
-                hash=hashlib.sha256(redacted.data).hexdigest() if redacted.data else None,
-            ),
-            redacted.changed,
-            redacted.opaque,
+        digest = hashlib.sha256(data).hexdigest() if data else None
+        # Not by `replace`, which asks for each field by its name.
+        made = BodySnapshot(
+            body.captured and not opaque,
+            body.encoding,
+            None if opaque else data,
+            body.truncated or bool(opaque),
+            len(data),
+            digest,
+            () if opaque else chunks,
+            body.end,
+            body.error,
+            body.end_ms,
         )
+        return made, redacted.changed, opaque
 
     def _without_data(self, body: BodySnapshot, policy: CapturePolicy, failed: bool) -> BodySnapshot | None:
         """The body without its data, where the policy or the limit leaves the data out; None where it is kept."""
@@ -519,10 +532,17 @@ class EventMaker:
 
     def _attributes(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """Attributes of a span. URLs and captured headers in them are redacted as those of calls are."""
-        return {name: self._attribute(name, value) for name, value in attributes.items()}
+        plain = _plain_names(self.rules)
+        return {
+            name: value if type(value) in _NUMBERS and name in plain else self._attribute(name, value)
+            for name, value in attributes.items()
+        }
 
     def _attribute(self, name: str, value: Any) -> Any:
-        if _is_plain(self.rules, name):
+        plain = _plain_names(self.rules)
+        if name in plain or _is_plain(self.rules, name):
+            if len(plain) < _MOST_NAMES:
+                plain.add(name)
             if isinstance(value, str):
                 return self.redactor.value(value) if value[:1] in ("{", "[") else value
             return list(value) if isinstance(value, tuple) else value
@@ -561,9 +581,18 @@ def _signer(redactor: Redactor) -> Signer:
     return Signer(redactor)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=16)
+def _plain_names(rules: Redactor) -> set[str]:
+    """The names for which `_is_plain` was true. An app has few names, and repeats them."""
+    return set()
+
+
+_MOST_NAMES = 1024
+_NUMBERS = frozenset({int, float, bool})
+
+
 def _is_plain(rules: Redactor, name: str) -> bool:
-    """Whether the name of an attribute says nothing of secrets in it. An app has few names, and repeats them."""
+    """Whether the name of an attribute says nothing of secrets in it."""
     return not (
         name in _URL_ATTRIBUTES
         or name in _STATEMENT_ATTRIBUTES

@@ -10,6 +10,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
 from timetracer_otel.base import counters, faults, real_time
@@ -192,10 +193,11 @@ class TraceSession(BaseSession):
         """The events up to now, redacted, in order of start. A new list is made each time."""
         with self._lock:
             pending, given, ended = list(self._pending), list(self._given), list(self._spans)
-            unseen = self._unseen(ended)
+            span_ids = [call.span_id for call in pending]
+            unseen = self._unseen(ended, span_ids)
             ends = self._finalized and self._own is None
             if ends:
-                self._end_with(pending, ended)
+                self._end_with(pending, ended, span_ids)
         spans = {span.span_id: span for span in ended}
         made = {call.eid: self._event_of(call, spans.get(call.span_id)) for call in pending}
         events: list[DependencyEvent] = [*given, *made.values()]
@@ -218,7 +220,7 @@ class TraceSession(BaseSession):
             if ends and alone:
                 counters.calls_without_plugin(alone)
         self._maker.clean(events)
-        events.sort(key=lambda event: event.start_offset_ms)
+        events.sort(key=attrgetter("start_offset_ms"))
         for eid, event in enumerate(events, 1):
             event.eid = eid
         return events
@@ -338,11 +340,11 @@ class TraceSession(BaseSession):
         """What `time.time_ns` gave when `time.perf_counter` gave 0."""
         return self._started_ns - int(self._started_s * 1e9)
 
-    def _unseen(self, ended: list[EndedSpan]) -> list[EndedSpan]:
-        """The ended client spans that no plugin knows."""
+    def _unseen(self, ended: list[EndedSpan], span_ids: list[int]) -> list[EndedSpan]:
+        """The ended client spans that no plugin knows. ``span_ids`` are those of all calls."""
         if not self.observes:
             return []
-        seen = self._known_spans.union(call.span_id for call in self._pending)
+        seen = self._known_spans.union(span_ids)
         return [span for span in ended if span.is_client and span.span_id not in seen]
 
     def mark_error(self, error_type: str, error_message: str, traceback: str | None = None) -> None:
@@ -510,12 +512,12 @@ class TraceSession(BaseSession):
                 "no cassette. Further ones are counted, not logged.",
             )
 
-    def _end_with(self, pending: list[PendingCall], ended: list[EndedSpan]) -> None:
+    def _end_with(self, pending: list[PendingCall], ended: list[EndedSpan], span_ids: list[int]) -> None:
         """Note which calls and open spans the cassette has, now that no more come, and count the missing answers."""
-        open_spans = self._known_spans.union(call.span_id for call in pending) - {span.span_id for span in ended}
-        self._own = frozenset(call.eid for call in pending), frozenset(open_spans)
+        open_spans = self._known_spans.union(span_ids) - {span.span_id for span in ended}
+        self._own = frozenset([call.eid for call in pending]), frozenset(open_spans)
         self.ended_spans = None
-        unanswered = sum(call.ended_s is None and call.returned_s is None for call in pending)
+        unanswered = sum([call.returned_s is None and call.ended_s is None for call in pending])
         if unanswered:
             self.drop("answers that came after the end", unanswered)
         if self.limits.refused:
@@ -587,7 +589,8 @@ class EventFeed:
             self._calls_seen, self._under_way = len(session._pending), under_way
             given = session._given[self._given_seen :]
             self._given_seen += len(given)
-            unseen = [*self._unplaced, *(session._unseen(ended_spans) if ended_spans else ())]
+            span_ids = [call.span_id for call in session._pending] if ended_spans else []
+            unseen = [*self._unplaced, *(session._unseen(ended_spans, span_ids) if ended_spans else ())]
         # Copies, since `TraceSession.events` numbers the session's own events anew.
         events = [replace(event) for event in given]
         made = {call.eid: replace(session._event_of(call, spans.get(call.span_id)), eid=call.eid) for call in calls}

@@ -52,7 +52,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     count(Redactor, "body", "body")
     count(Redactor, "value", "value")
-    count(codec, "_pack_checked", "pack")
+    count(codec, "_pack_with", "pack")
     count(RedactedCall, "__init__", "call")
     key: Any = RedactedCall.key
 

@@ -138,7 +138,9 @@ class _Hop(Site, ABC):
 
     def returned(self, value: Any, recording: Recording) -> Any:
         # Neither the request nor the connection is kept alive by its recording.
-        self._request = self.live = self.lend = None
+        self._request = self.live = None
+        if self.lend is not None:
+            self.lend = None
         self._status = status = value.status_code
         self._response_headers = tuple(header_lines(value.headers))
         self._extensions = extensions = dict(value.extensions)
@@ -149,7 +151,8 @@ class _Hop(Site, ABC):
             return value
         hears = recording.session.call_ended is not None
         self._received = recording.body = received = BodyTap(self._limits, recording.close if hears else None)
-        if CONTENT in vars(value):
+        # Not by `vars`: an object whose dictionary was asked for once gives each attribute more slowly.
+        if getattr(value, CONTENT, None) is not None:
             # Its body was read before we saw it, and nobody will read its stream again. Transports make no such
             # responses; what stands in their place does. Example: vcrpy.
             self._note_read(value, received, recording)
