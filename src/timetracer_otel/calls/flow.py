@@ -441,7 +441,7 @@ def _replay(site: Site, session: ReplaySession) -> Flow:
         _account(session, where)
     facts = site.as_it_is()
     if facts is not None:
-        event = session.match_as_recorded(site.lib, *facts, path)
+        event = session.match_as_recorded(site.lib, facts, path)
         if event is not None:
             return answer(site, session, event, where.span)
     call = site.redacted(session)

@@ -332,22 +332,21 @@ class ReplaySession(BaseSession):
         return found.event
 
     def match_as_recorded(
-        self, lib: str, method: str, url: str, body: bytes, headers: Any, path: tuple[str, ...] = ()
+        self, lib: str, facts: tuple[str, str, bytes, Any], path: tuple[str, ...] = ()
     ) -> DependencyEvent | None:
         """As `match`, for an HTTP call that is equal to a recorded one as it is, with headers as the last one had
         them. Neither a `Call` nor its redacted form is made for it.
 
         Args:
             lib: The plugin.
-            method: Of the call.
-            url: With the query.
-            body: All of it; empty where there is none.
-            headers: In any form that is equal for equal headers.
+            facts: The method, the URL with its query, all of the body (empty where there is none), and the headers in
+                any form that is equal for equal headers.
             path: Names of the spans around the call.
 
         Returns:
             None where only `match` can tell.
         """
+        method, url, body, headers = facts
         known = self._known.get((lib, method))
         bindings = self._bindings
         if known is None or known.headers != headers or bindings.shadowed:

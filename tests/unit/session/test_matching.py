@@ -432,8 +432,10 @@ def test_a_body_with_another_secret_than_the_recorded_one_is_equal_once_it_is_re
     assert session.match(call("http://h/a", b'{"password": "hunter22", "a": 1}', "POST")).result.reply == 1
 
 
-def as_recorded(session: ReplaySession, made: Call) -> DependencyEvent | None:
-    return session.match_as_recorded(made.lib, made.method, made.url or "", made.body or b"", list(made.headers))
+def as_recorded(session: ReplaySession, made: Call, path: tuple[str, ...] = ()) -> DependencyEvent | None:
+    return session.match_as_recorded(
+        made.lib, (made.method, made.url or "", made.body or b"", list(made.headers)), path
+    )
 
 
 def after(session: ReplaySession, made: Call) -> ReplaySession:
@@ -462,10 +464,10 @@ def test_equal_calls_that_are_found_so_are_told_apart_by_their_spans() -> None:
     first, made = call("http://h/b", headers=PLAIN), call("http://h/a", headers=PLAIN)
     events = [event(first, 1), event(made, 2, ("root", "a")), event(made, 3, ("root", "b"))]
     session = after(replaying(events), first)
-    found = session.match_as_recorded("httpx", "GET", "http://h/a", b"", PLAIN, ("root", "b"))
+    found = as_recorded(session, made, ("root", "b"))
     assert found is not None
     assert found.result.reply == 3
-    found = session.match_as_recorded("httpx", "GET", "http://h/a", b"", PLAIN, ("root", "b"))
+    found = as_recorded(session, made, ("root", "b"))
     assert found is not None
     assert found.result.reply == 2
 

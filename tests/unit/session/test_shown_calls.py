@@ -116,8 +116,9 @@ def test_a_secret_of_calls_that_were_found_by_their_facts_alone() -> None:
     session.match(first)
     session.keep_headers(first, list(headers))
     for _ in range(300):
-        assert session.match_as_recorded("httpx", "GET", "http://h/none", b"", list(headers)) is None
-    assert session.match_as_recorded("httpx", "GET", f"http://h/b?token=x{OTHER}x", b"", list(headers)) is not None
+        assert session.match_as_recorded("httpx", ("GET", "http://h/none", b"", list(headers))) is None
+    facts = "GET", f"http://h/b?token=x{OTHER}x", b"", list(headers)
+    assert session.match_as_recorded("httpx", facts) is not None
     text = missed(session, command("GET", f"of:{OTHER}:x{OTHER}x"))
     assert OTHER not in text
     assert "of:[REDACTED]:[REDACTED]" in text

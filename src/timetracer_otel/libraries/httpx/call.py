@@ -142,11 +142,11 @@ class _Hop(Site, ABC):
         if body is None:
             return None
         lines = header_lines(self._request.headers)
-        # The host stands in the URL, and the length is that of the body.
-        if body:
+        # The host stands in the URL, and the length is that of the body. Most requests begin and end with them.
+        if body and lines and lines[-1][1] != b"content-length":
             lines = [line for line in lines if line[1] not in _OF_URL_AND_BODY]
         elif lines and lines[0][1] == b"host":
-            lines = lines[1:]
+            lines = lines[1:-1] if body else lines[1:]
         return self._method, url_text(self._url), body, lines
 
     def returned(self, value: Any, recording: Recording) -> Any:
