@@ -330,6 +330,36 @@ async def transport_of_the_user_around_the_real_one(f: HttpxFlavour) -> Any:
 
 
 @case(2)
+async def transport_that_makes_a_response_of_its_own(f: HttpxFlavour) -> Any:
+    """It gives the client the real response's stream in another response, as caches do."""
+    inner = _transport(f)
+
+    def anew(response: Any) -> Any:
+        head = {"headers": response.headers, "extensions": response.extensions}
+        return f.lib.Response(response.status_code, stream=response.stream, **head)
+
+    class Sync(f.lib.BaseTransport):  # type: ignore[misc, name-defined]
+        def handle_request(self, request: Any) -> Any:
+            return anew(inner.handle_request(request))
+
+        def close(self) -> None:
+            inner.close()
+
+    class Async(f.lib.AsyncBaseTransport):  # type: ignore[misc, name-defined]
+        async def handle_async_request(self, request: Any) -> Any:
+            return anew(await inner.handle_async_request(request))
+
+        async def aclose(self) -> None:
+            await inner.aclose()
+
+    async with f.using(f.client(transport=(Async if f.asynchronous else Sync)())) as client:
+        whole = await _try(f, lambda: client.get(f.url("/lines")))
+        async with f.using(client.stream("GET", f.url("/lines"))) as response:
+            lines = [line async for line in each(getattr(response, _a(f, "iter_lines"))())]
+        return [whole, lines]
+
+
+@case(2)
 async def subclass_of_the_transport(f: HttpxFlavour) -> Any:
     log: list[str] = []
 

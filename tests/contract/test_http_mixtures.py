@@ -15,7 +15,9 @@ import requests
 
 import timetracer_otel
 from tests.loopback import Loopback
+from timetracer_otel.match.signature import RedactedCall, Signer
 from timetracer_otel.session import ReplaySession
+from timetracer_otel.types import Call
 
 LIBRARIES = ("aiohttp", "httpx", "requests")
 SUBSETS = [set(subset) for size in range(4) for subset in itertools.combinations(LIBRARIES, size)]
@@ -75,3 +77,58 @@ def test_one_library_does_not_answer_for_another(upstream: Loopback, tmp_path: P
             pytest.raises(timetracer_otel.ReplayMismatchError, match=f"No recorded call matches: {name} GET"),
         ):
             CALLS[name](f"{upstream.url}/users/1")
+
+
+async def _posts_by_aiohttp(url: str, calls: list[tuple[dict[str, str], bytes]]) -> list[bytes]:
+    async with aiohttp.ClientSession() as session:
+        found = []
+        for headers, body in calls:
+            async with session.post(url, headers=headers, data=body) as answer:
+                found.append(await answer.read())
+        return found
+
+
+def _posts_by_httpx(url: str, calls: list[tuple[dict[str, str], bytes]]) -> list[bytes]:
+    with httpx.Client() as client:
+        return [client.post(url, headers=headers, content=body).content for headers, body in calls]
+
+
+def _posts_by_requests(url: str, calls: list[tuple[dict[str, str], bytes]]) -> list[bytes]:
+    with requests.Session() as session:
+        return [session.post(url, headers=headers, data=body, timeout=60).content for headers, body in calls]
+
+
+POSTS: dict[str, Callable[[str, list[tuple[dict[str, str], bytes]]], list[bytes]]] = {
+    "aiohttp": lambda url, calls: asyncio.run(_posts_by_aiohttp(url, calls)),
+    "httpx": _posts_by_httpx,
+    "requests": _posts_by_requests,
+}
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_call_is_redacted_where_its_headers_or_its_body_are_new(
+    upstream: Loopback, tmp_path: Path, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post, url = POSTS[library], f"{upstream.url}/count"
+    plain, signed = {"Content-Type": "text/plain"}, {"Content-Type": "text/plain", "Authorization": "Bearer ab12cd34"}
+    recorded = [(plain, b"a"), (plain, b"bb"), (signed, b"ccc"), (signed, b"dddd")]
+    with timetracer_otel.record(tmp_path / "x.msgpack"):
+        answers = post(url, recorded)
+    made: list[bytes] = []
+    begin = RedactedCall.__init__
+
+    def noting(self: RedactedCall, call: Call, signer: Signer) -> None:
+        if signer.redactor.active:
+            made.append(call.body or b"")
+        begin(self, call, signer)
+
+    monkeypatch.setattr(RedactedCall, "__init__", noting)
+    with timetracer_otel.replay(tmp_path / "x.msgpack") as session:
+        assert post(url, recorded) == answers
+        assert session.verdict().ok
+        assert {b"bb", b"dddd"}.isdisjoint(made)
+        assert made[0] == b"a"
+        assert b"ccc" in made
+        with pytest.raises(Exception, match=r"recorded"):
+            post(url, [(signed, b"ccc")])
+        assert len(session.verdict().misses) == 1

@@ -121,10 +121,24 @@ class EventIndex:
             queue = self._queues.get(key)
             if queue is None:
                 return None
-            event = self._next(queue, path, accepts)
-            if event is not None:
-                self._take(queue, event)
-            return event
+            if accepts is None and (not path or len(queue.events) == 1):
+                # What `_next` and `_take` come to for nearly every call. They are not called for it, since a replay
+                # answers each call here.
+                events, at, left = queue.events, queue.first, self._left
+                while at < len(events):
+                    event = events[at]
+                    at += 1
+                    if left.pop(_identity(event), None) is not None:
+                        queue.first, queue.last = at, event
+                        if len(self._taken_first) < _MOST_TAKEN_FIRST:
+                            self._taken_first.append(event)
+                        return event
+                queue.first = at
+                return None
+            found = self._next(queue, path, accepts)
+            if found is not None:
+                self._take(queue, found)
+            return found
 
     def peek(self, key: Key, path: tuple[str, ...] = (), accepts: Accepts | None = None) -> DependencyEvent | None:
         """The event that `take` would take. It is not taken."""

@@ -28,15 +28,27 @@ from timetracer_otel.types import (
     DependencyEvent,
     EventSignature,
     HeaderMap,
+    HeaderPairs,
     header_pairs,
 )
 
-__all__ = ["PARTIAL_BODY", "Key", "RedactedCall", "Signer", "canonical_json", "in_buckets", "key_of"]
+__all__ = [
+    "PARTIAL_BODY",
+    "Key",
+    "RedactedCall",
+    "Signer",
+    "canonical_json",
+    "compares_body_as_it_is",
+    "in_buckets",
+    "key_of",
+]
 
 PARTIAL_BODY = "partial"
 """The value of the hash for a body that was not sent to its end, as the call failed first."""
 
 _OF_NO_BODY = (None, PARTIAL_BODY)
+_LONGEST_BODY = 16 * 1024
+"""Bytes of the recorded bodies that are looked up. To look up a longer one is not much quicker than to hash it."""
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -94,6 +106,8 @@ class Signer:
         self._open_target: Callable[[str], Target | None] = (
             lru_cache(maxsize=4096)(self._target_if_open) if behind is None else behind._open_target
         )
+        self._bodies: dict[bytes, str] = {}
+        """By a recorded body that is compared as it is: its hash. Only the signer of a replay has any."""
         if behind is None:
             # One function less for each call.
             object.__setattr__(self, "target", self._known_target)
@@ -138,9 +152,39 @@ class Signer:
             key = key._replace(body=self.arguments_hash(signature.lib, args))
         elif call is not None and call.body is not None:
             key = key._replace(body=_recorded_body_hash(call, call.body.data, key.body))
+            if self.rules is None:
+                self._keep_body(call, key.body)
         if self.rules is None:
             return key
         return self.ruled(self.rules, key, signature.query, self.recorded_view(event))
+
+    def _keep_body(self, call: CallSnapshot, digest: str | None) -> None:
+        """Remember a recorded body for `key_as_recorded`."""
+        data = call.body.data if call.body is not None else None
+        if type(data) is not bytes or len(data) > _LONGEST_BODY or digest is None or digest == PARTIAL_BODY:
+            return
+        if compares_body_as_it_is(header_pairs(call.headers)) and not may_be_traced(data):
+            self._bodies.setdefault(data, digest)
+
+    def key_as_recorded(self, lib: str, method: str, url: str, body: bytes) -> Key | None:
+        """The `RedactedCall.key` of an HTTP call, without making one; None where it takes more to tell.
+
+        A body stands in the recording as it is redacted. So a body that is equal to a recorded one has the same hash,
+        and is neither searched for secrets nor hashed.
+
+        Args:
+            lib: The plugin.
+            method: Of the call.
+            url: Of the call.
+            body: All of its body, which its headers let compare as it is (`compares_body_as_it_is`).
+        """
+        digest = None
+        if body:
+            digest = self._bodies.get(body)
+            if digest is None:
+                return None
+        target = self.target(url)
+        return _key((lib, method, target.key, target.query_key, digest, ()))
 
     def compared(self, event: DependencyEvent) -> DependencyEvent:
         """A recorded event in the form in which calls are compared: the pseudonyms under secret names are masked.
@@ -244,6 +288,13 @@ class Signer:
         query = values_by_name(sorted(pairs))
         url = prefix + parts.path
         return Target(url, same_target(url) or None, query, _query_key(query))
+
+
+def compares_body_as_it_is(headers: HeaderPairs) -> bool:
+    """Whether the headers of a call say nothing by which its body has another form when it is compared."""
+    # Of a form, only the fields of trace context would be cut out, and those a recorded body does not have.
+    content_type, encoding = content_headers(headers)
+    return not encoding and content_type[:10].lower() != b"multipart/"
 
 
 _NOT_MADE: Any = object()

@@ -8,9 +8,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from timetracer_otel.base.hosts import Hosts, address_of_url
 from timetracer_otel.base.ignore_rules import BOUND
@@ -27,7 +28,14 @@ from timetracer_otel.match.joint_index import JointIndex
 from timetracer_otel.match.near_events import FEW_EVENTS, NearEvents
 from timetracer_otel.match.nearest import Attempt, describe, mismatch
 from timetracer_otel.match.rules import EVERYTHING, MatchRules, rules_of
-from timetracer_otel.match.signature import PARTIAL_BODY, Key, RedactedCall, Signer, in_buckets
+from timetracer_otel.match.signature import (
+    PARTIAL_BODY,
+    Key,
+    RedactedCall,
+    Signer,
+    compares_body_as_it_is,
+    in_buckets,
+)
 from timetracer_otel.match.values import SECRET
 from timetracer_otel.match.variables import Variables, run_of
 from timetracer_otel.redact.redactor import Redactor
@@ -46,6 +54,19 @@ from timetracer_otel.types import (
 )
 
 __all__ = ["ReplaySession"]
+
+
+class _KnownHeaders(NamedTuple):
+    """Headers of a call on which nothing depends but what is compared of its body.
+
+    Attributes:
+        headers: As the plugin gave them.
+        call: A call with these headers, without its body.
+    """
+
+    headers: Any
+    call: Call
+
 
 _MOST_URLS = 10_000
 """How many URLs a session remembers of which calls went out to a host in ``live_hosts``."""
@@ -70,6 +91,7 @@ class ReplaySession(BaseSession):
     __slots__ = (
         "_bindings",
         "_index",
+        "_known",
         "_lock",
         "_misses",
         "_rules",
@@ -129,6 +151,8 @@ class ReplaySession(BaseSession):
             self._events = [*cassette.events, *more]
             self._index = JointIndex(self._index, EventIndex(more, self._signer.recorded_key))
         self._shown = ShownCalls(self._redactor, self._signer, cassette.pseudonyms)
+        self._known: dict[tuple[str, str], _KnownHeaders] = {}
+        """By library and method: the headers of the last call that `match` answered, if nothing depends on them."""
         kinds = variable_kinds(config.variables if config is not None else TraceConfig().variables)
         self._bindings = Bindings(
             partial(Variables, cassette, self._events, self._signer, self._rules, kinds, beside),
@@ -306,6 +330,50 @@ class ReplaySession(BaseSession):
             attempt = _attempt(made, self._rules, partial(self._refused_by, made))
             raise self._missed(attempt, found.ambiguous, made.key)
         return found.event
+
+    def match_as_recorded(
+        self, lib: str, facts: tuple[str, str, bytes, Any], path: tuple[str, ...] = ()
+    ) -> DependencyEvent | None:
+        """As `match`, for an HTTP call that is equal to a recorded one as it is, with headers as the last one had
+        them. Neither a `Call` nor its redacted form is made for it.
+
+        Args:
+            lib: The plugin.
+            facts: The method, the URL with its query, all of the body (empty where there is none), and the headers in
+                any form that is equal for equal headers.
+            path: Names of the spans around the call.
+
+        Returns:
+            None where only `match` can tell.
+        """
+        method, url, body, headers = facts
+        known = self._known.get((lib, method))
+        bindings = self._bindings
+        if known is None or known.headers != headers or bindings.shadowed:
+            return None
+        key = self._signer.key_as_recorded(lib, method, url, body)
+        if key is None:
+            return None
+        event = self._index.take(key, path)
+        if event is None:
+            return None
+        # What is equal to a recorded body has no secret. The others are remembered, as of any call.
+        self._shown.note(known.call)
+        self._shown.note_url(url)
+        return event if bindings.is_empty else bindings.given_back(event)
+
+    def keep_headers(self, made: RedactedCall, headers: Any) -> None:
+        """Remember the headers of a call for `match_as_recorded`, unless more than the key depends on them.
+
+        Args:
+            made: A call that `match` has answered.
+            headers: Its headers as `match_as_recorded` will get them. They are copied.
+        """
+        call = made.call
+        if self._rules is not None or self._tells_secrets or self.recorder is not None:
+            return
+        if compares_body_as_it_is(call.headers) and not holds_signature(call.headers):
+            self._known[call.lib, call.method] = _KnownHeaders(copy(headers), replace(call, body=None))
 
     def find(self, call: Call | RedactedCall, path: tuple[str, ...] = ()) -> DependencyEvent | None:
         """As `match`, but None where no event has this signature, or calls have taken all that have it.

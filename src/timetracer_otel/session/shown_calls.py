@@ -10,9 +10,9 @@ of CI is read by more people than a cassette.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
 
 from timetracer_otel.base import faults
 from timetracer_otel.constants import REDACTED
@@ -28,6 +28,7 @@ __all__ = ["ShownCalls"]
 
 _MOST_CALLS: Final = 256
 _LONGEST_BODY: Final = 64 * 1024
+_Note = TypeVar("_Note")
 
 
 class ShownCalls:
@@ -43,10 +44,15 @@ class ShownCalls:
         self._rules = rules
         self._signer = signer
         self._pseudonyms = pseudonyms
-        self._calls: deque[Call] = deque(maxlen=_MOST_CALLS if rules.active else 0)
+        most = _MOST_CALLS if rules.active else 0
+        self._calls: deque[Call] = deque(maxlen=most)
+        self._urls: deque[str] = deque(maxlen=most)
         self._made: SecretBook | None = None
         self.note: Callable[[Call], None] = self._calls.append
-        """Remembers a call without a body, whose secrets may stand in a later one."""
+        """Remembers a call without a body, whose secrets may stand in a later one. The call may have been noted
+        before."""
+        self.note_url: Callable[[str], None] = self._urls.append
+        """Remembers the URL of a call. Its headers are those of a call that is noted as well."""
 
     def note_with_body(self, call: Call) -> None:
         """Remember a call, and its body unless that is long."""
@@ -104,11 +110,13 @@ class ShownCalls:
             book.pseudonyms.added = lambda secret, _, surely: occurrences.add(secret, REDACTED, surely)
             book.redactor.in_urls = lambda secret, _: occurrences.add_in_urls(secret, REDACTED)
         redactor = self._made.redactor
-        while self._calls:
-            try:
-                call = self._calls.popleft()
-            except IndexError:  # Another thread had the last one.
-                break
+        for url in dict.fromkeys(_emptied(self._urls)):
+            redactor.url(url)
+        done: Call | None = None
+        for call in _emptied(self._calls):
+            if call is done:
+                continue
+            done = call
             redactor.headers(call.headers)
             redactor.url(call.url or "")
             if call.body:
@@ -116,3 +124,12 @@ class ShownCalls:
             if call.args is not None:
                 form_of(call.lib).arguments(call.args, redactor)
         return self._made
+
+
+def _emptied(notes: deque[_Note]) -> Iterator[_Note]:
+    """What was noted, oldest first. It is taken out."""
+    while notes:
+        try:
+            yield notes.popleft()
+        except IndexError:  # Another thread had the last one.
+            return

@@ -430,3 +430,92 @@ def test_a_body_with_another_secret_than_the_recorded_one_is_equal_once_it_is_re
     with pytest.raises(ReplayMismatchError):
         session.match(call("http://h/a", b'{"password": "hunter22", "a": 2}', "POST"))
     assert session.match(call("http://h/a", b'{"password": "hunter22", "a": 1}', "POST")).result.reply == 1
+
+
+def as_recorded(session: ReplaySession, made: Call, path: tuple[str, ...] = ()) -> DependencyEvent | None:
+    return session.match_as_recorded(
+        made.lib, (made.method, made.url or "", made.body or b"", list(made.headers)), path
+    )
+
+
+def after(session: ReplaySession, made: Call) -> ReplaySession:
+    """A session that has answered this call."""
+    known = session.redacted(made)
+    session.match(known)
+    session.keep_headers(known, list(made.headers))
+    return session
+
+
+PLAIN = [(b"Accept", b"*/*"), (b"Content-Type", b"application/json")]
+
+
+@pytest.mark.parametrize("body", [None, b'{"a": 1}'])
+def test_a_call_with_headers_as_before_is_found_without_being_redacted(body: bytes | None) -> None:
+    made = call("http://h/a?x=1", body, "POST", headers=PLAIN)
+    first = call("http://h/b", b"2", "POST", headers=PLAIN)
+    session = replaying([event(first, 1), event(made, 2), event(made, 3)])
+    assert as_recorded(session, made) is None, "nothing is known of its headers"
+    after(session, first)
+    found = [as_recorded(session, made) for _ in range(3)]
+    assert [one and one.result.reply for one in found] == [2, 3, None]
+
+
+def test_equal_calls_that_are_found_so_are_told_apart_by_their_spans() -> None:
+    first, made = call("http://h/b", headers=PLAIN), call("http://h/a", headers=PLAIN)
+    events = [event(first, 1), event(made, 2, ("root", "a")), event(made, 3, ("root", "b"))]
+    session = after(replaying(events), first)
+    found = as_recorded(session, made, ("root", "b"))
+    assert found is not None
+    assert found.result.reply == 3
+    found = as_recorded(session, made, ("root", "b"))
+    assert found is not None
+    assert found.result.reply == 2
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        call("http://h/a", b"{}", "POST", headers=[*PLAIN, (b"X", b"1")]),
+        call("http://h/a", b"{}", "PUT", headers=PLAIN),
+        call("http://h/a", b"[]", "POST", headers=PLAIN),
+        call("http://h/c", b"{}", "POST", headers=PLAIN),
+    ],
+    ids=["headers", "method", "body", "url"],
+)
+def test_a_call_that_differs_is_not_found_so(made: Call) -> None:
+    first, recorded = (call(f"http://h/{path}", b"{}", "POST", headers=PLAIN) for path in "ba")
+    session = after(replaying([event(first, 1), event(recorded, 2)]), first)
+    assert as_recorded(session, made) is None
+    assert as_recorded(session, recorded) is not None
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"content-encoding", b"gzip")],
+        [(b"Content-Type", b"Multipart/form-data; boundary=A")],
+        [(b"x-signature", b"s1")],
+    ],
+    ids=["encoded", "multipart", "signed"],
+)
+def test_headers_on_which_more_depends_are_not_kept(headers: list[tuple[bytes, bytes]]) -> None:
+    made = call("http://h/a", b"--A--", "POST", headers=headers)
+    session = after(replaying([event(made, 1), event(made, 2)]), made)
+    assert as_recorded(session, made) is None
+    assert session.match(made).result.reply == 2
+
+
+def test_rules_about_a_match_count_in_each_call() -> None:
+    made = call(headers=PLAIN)
+    session = after(replaying([event(made, 1), event(made, 2)], match_on=["method", "url", "headers:accept"]), made)
+    assert as_recorded(session, made) is None
+    assert session.match(made).result.reply == 2
+
+
+def test_a_body_with_a_hash_that_was_made_of_other_bytes_is_not_found_by_it() -> None:
+    """Trace context is cut out before a body is hashed."""
+    traced = b'{"traceparent": "00-' + b"1" * 32 + b"-" + b"2" * 16 + b'-01", "a": 1}'
+    made = call("http://h/a", traced, "POST", headers=PLAIN)
+    session = after(replaying([event(made, 1), event(made, 2)]), made)
+    assert as_recorded(session, made) is None
+    assert session.match(made).result.reply == 2

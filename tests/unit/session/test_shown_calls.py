@@ -106,3 +106,19 @@ def test_the_pseudonyms_of_the_recording_are_shown() -> None:
 def test_a_recording_that_keeps_all_shows_all() -> None:
     session = replay_of([event(command("GET", "a"))], mode="off")
     assert KEY in missed(session, command("GET", KEY))
+
+
+def test_a_secret_of_calls_that_were_found_by_their_facts_alone() -> None:
+    headers = ((b"authorization", f"Bearer {OTHER}".encode()),)
+    events = [event(Call("httpx", EventType.HTTP_CLIENT, "GET", f"http://h/{path}")) for path in ("a", "b?token=1")]
+    session = replay_of([*events, event(command("GET", "a"))])
+    first = session.redacted(Call("httpx", EventType.HTTP_CLIENT, "GET", "http://h/a", headers))
+    session.match(first)
+    session.keep_headers(first, list(headers))
+    for _ in range(300):
+        assert session.match_as_recorded("httpx", ("GET", "http://h/none", b"", list(headers))) is None
+    facts = "GET", f"http://h/b?token=x{OTHER}x", b"", list(headers)
+    assert session.match_as_recorded("httpx", facts) is not None
+    text = missed(session, command("GET", f"of:{OTHER}:x{OTHER}x"))
+    assert OTHER not in text
+    assert "of:[REDACTED]:[REDACTED]" in text

@@ -38,6 +38,7 @@ from timetracer_otel.types import Call, DependencyEvent, EventResult, HeaderMap,
 __all__ = ["LIB", "Hop", "call_above"]
 
 LIB = "aiohttp"
+_OF_URL_AND_BODY = frozenset({"Host", "Content-Length"})
 _PEER_FACTS = ("peername",)
 
 call_above: CallAbove[Hop] = CallAbove("aiohttp")
@@ -107,6 +108,14 @@ class Hop(Site):
             body = self._compress(body)
         headers = self._headers if self._headers is not None else internals.header_pairs_of(self.request)
         return Call(LIB, EventType.HTTP_CLIENT, self._method, self._url, headers, body, end, too_long)
+
+    def as_it_is(self) -> tuple[str, str, bytes, Any] | None:
+        """The call, without the headers that say no more than the URL and the body."""
+        body = self._body
+        if body is None or self._compress is not None:
+            return None
+        headers = [item for item in self.request.headers.items() if item[0] not in _OF_URL_AND_BODY]
+        return self._method, self._url, body, headers
 
     def returned(self, value: Any, recording: Recording) -> Any:
         """Note that the app has the response. Its head and its body are noted by the parser, until it ends.

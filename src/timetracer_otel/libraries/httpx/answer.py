@@ -45,13 +45,13 @@ def answers_of(module: ModuleType) -> Answers:
         """A recorded body, given back chunk by chunk."""
 
         def __init__(self, recorded: RecordedBody) -> None:
-            self._recorded = recorded
+            self.recorded = recorded
             self.response: Any = None
 
         # Guards (see `calls.guarded`): a fault of ours is a miss.
 
         def __iter__(self) -> Iterator[bytes]:
-            recorded = self._recorded
+            recorded = self.recorded
             try:
                 if recorded.is_plain:
                     yield from recorded.chunks()
@@ -65,7 +65,7 @@ def answers_of(module: ModuleType) -> Answers:
                 raise recorded.judged(error)  # noqa: B904
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            recorded = self._recorded
+            recorded = self.recorded
             try:
                 for wait_s, chunk in recorded.steps():
                     if wait_s:
@@ -77,60 +77,63 @@ def answers_of(module: ModuleType) -> Answers:
 
         def close(self) -> None:
             try:
-                self._restore_elapsed()
+                self.restore_elapsed(self.response)
             except Exception as error:
-                raise self._recorded.judged(error)  # noqa: B904
+                raise self.recorded.judged(error)  # noqa: B904
 
         async def aclose(self) -> None:
             self.close()
 
-        def read_at_once(self) -> bytes | None:
-            """The whole body, with the response in the state that reading leaves; None where it must be read.
-
-            What ``Response.read`` comes to for a body that needs no decoding, no waiting and has no error at its
-            end, without the five generators that it goes through.
-            """
-            response, recorded = self.response, self._recorded
-            if not recorded.is_plain or response.is_closed or response.is_stream_consumed:
-                return None
-            for _, name, _ in header_lines(response.headers):
-                if name == b"content-encoding":
-                    return None
-            content = recorded.body.data or b""
-            setattr(response, CONTENT, content)
-            response.is_stream_consumed = response.is_closed = True
-            setattr(response, DOWNLOADED, len(content))
-            self._restore_elapsed()
-            return content
-
-        def _restore_elapsed(self) -> None:
+        def restore_elapsed(self, response: Any) -> None:
             # The client has just set it to the time that the replay took.
-            end_ms = self._recorded.body.end_ms
+            end_ms = self.recorded.body.end_ms
             if end_ms is not None:
                 # From a whole number, since it takes half of the time that it takes from a fraction.
-                self.response.elapsed = elapsed = timedelta(0, 0, round(end_ms * 1000))
+                response.elapsed = elapsed = timedelta(0, 0, round(end_ms * 1000))
                 if notes_elapsed:
-                    note_elapsed(self.response.stream, elapsed)
+                    note_elapsed(response.stream, elapsed)
 
     def answer(event: DependencyEvent, recorded: RecordedBody) -> Any:
         if read.waits or aread.waits:
             read.put_in()
             aread.put_in()
-        extensions = {**(event.result.reply or {}), "network_stream": _NO_CONNECTION}
-        extensions.pop("head_ms", None)
+        result = event.result
         stream = Replayed(recorded)
-        stream.response = made = module.Response(event.result.status or 0, stream=stream, extensions=extensions)
-        # The response has made its headers, empty ones. To give it headers would copy them line by line.
-        pairs = header_pairs(event.result.headers)
+        stream.response = made = module.Response(result.status or 0, stream=stream)
+        # The response has made its extensions and headers, empty ones. To give it some would copy them, and the
+        # headers line by line.
+        extensions = made.extensions
+        if result.reply:
+            extensions.update(result.reply)
+            extensions.pop("head_ms", None)
+        extensions["network_stream"] = _NO_CONNECTION
+        pairs = header_pairs(result.headers)
         setattr(made.headers, LINES, [(name, name.lower(), value) for name, value in pairs])
         return made
 
-    # The client has put a stream of its own around the one that we gave it. The client's is sync or async, ours both.
     def at_once(kind: type, response: Any) -> bytes | None:
+        """The whole body, with the response in the state that reading leaves; None where it must be read.
+
+        What ``Response.read`` comes to for a body that needs no decoding, no waiting and has no error at its end,
+        without the five generators that it goes through.
+        """
+        # The client has put a stream of its own around the one that we gave it. The client's is sync or async, ours
+        # both.
         replayed = getattr(response.stream, CLIENTS_STREAM, None)
         if type(replayed) is not Replayed or not isinstance(response.stream, kind):
             return None
-        return replayed.read_at_once()
+        recorded = replayed.recorded
+        if not recorded.is_plain or response.is_closed or response.is_stream_consumed:
+            return None
+        for _, name, _ in header_lines(response.headers):
+            if name == b"content-encoding":
+                return None
+        content = recorded.body.data or b""
+        setattr(response, CONTENT, content)
+        response.is_stream_consumed = response.is_closed = True
+        setattr(response, DOWNLOADED, len(content))
+        replayed.restore_elapsed(response)
+        return content
 
     def read_seam(original: Function) -> Function:
         return answered("httpx", original, partial(at_once, module.SyncByteStream))

@@ -38,6 +38,7 @@ from timetracer_otel.types import Call, DependencyEvent, EventResult, HeaderMap,
 __all__ = ["LIB", "AsyncHop", "HttpxModule", "SyncHop", "module_of"]
 
 LIB = "httpx"
+_OF_URL_AND_BODY = frozenset({b"host", b"content-length"})
 _SIMPLE = frozenset({bytes, str, int, float, bool})
 
 
@@ -135,6 +136,18 @@ class _Hop(Site, ABC):
         return Call(
             LIB, EventType.HTTP_CLIENT, self._method, url_text(self._url), raw_lines(headers), body, end, too_long
         )
+
+    def as_it_is(self) -> tuple[str, str, bytes, Any] | None:
+        body = self._body
+        if body is None:
+            return None
+        lines = header_lines(self._request.headers)
+        # The host stands in the URL, and the length is that of the body. Most requests begin and end with them.
+        if body and lines and lines[-1][1] != b"content-length":
+            lines = [line for line in lines if line[1] not in _OF_URL_AND_BODY]
+        elif lines and lines[0][1] == b"host":
+            lines = lines[1:-1] if body else lines[1:]
+        return self._method, url_text(self._url), body, lines
 
     def returned(self, value: Any, recording: Recording) -> Any:
         # Neither the request nor the connection is kept alive by its recording.

@@ -36,6 +36,7 @@ from timetracer_otel.types import Call, DependencyEvent, EventResult, HeaderMap,
 
 __all__ = ["ForeignHop", "Hop", "call_above"]
 
+_LENGTH = "Content-Length"
 _OPTIONS = ("stream", "timeout", "verify", "cert", "proxies")
 
 call_above: CallAbove[Hop] = CallAbove("requests")
@@ -97,6 +98,13 @@ class Hop(Site):
             end = BodyEnd.CUT
         headers = _pairs(self._headers if self._headers is not None else self._request.headers.items())
         return Call(LIB, EventType.HTTP_CLIENT, self._method, self._url, headers, body, end, too_long)
+
+    def as_it_is(self) -> tuple[str, str, bytes, Any] | None:
+        """The call, without the header that says no more than the body."""
+        body = self._body
+        if body is None:
+            return None
+        return self._method, self._url, body, [item for item in self._request.headers.items() if item[0] != _LENGTH]
 
     def _lend_tee(self) -> Callable[[], None]:
         """Let the request have a body that is noted as it is sent."""

@@ -45,7 +45,9 @@ class RecordedBody:
         """Whether `chunks` is all that there is to give back: no waiting, and no error at the end."""
         self._event = event
         self.session = session
-        self._site = site
+        # A response lives until the collector of garbage finds it: its client's stream refers to it. A call that has
+        # no error to make at the body's end need not live as long.
+        self._site = None if self.is_plain else site
         self._raised: BaseException | None = None
 
     def chunks(self) -> list[bytes]:
@@ -98,7 +100,7 @@ class RecordedBody:
         body = self.body
         if body.end is BodyEnd.COMPLETE:
             return None
-        if body.end is BodyEnd.FAILED and body.error is not None:
+        if body.end is BodyEnd.FAILED and body.error is not None and self._site is not None:
             self._raised = rebuilt(self._site, self._event, self.session, body.error)
             return self._raised
         return self._beyond()
