@@ -20,6 +20,7 @@ from timetracer_otel.libraries.httpx.internals import (
     header_lines,
     note_elapsed,
     pause,
+    responses_of,
 )
 from timetracer_otel.libraries.kits.http.bodies import RecordedBody
 from timetracer_otel.types import DependencyEvent, header_pairs
@@ -40,6 +41,7 @@ def answers_of(module: ModuleType) -> Answers:
     """Make them for ``httpx`` or ``httpx2``."""
     # The client's stream has ``elapsed`` as well, from httpx2 2.16 on.
     notes_elapsed = module.__name__ == "httpx2"
+    response_of = responses_of(module)
 
     class Replayed(module.SyncByteStream, module.AsyncByteStream):  # type: ignore[misc, name-defined]
         """A recorded body, given back chunk by chunk."""
@@ -99,7 +101,7 @@ def answers_of(module: ModuleType) -> Answers:
             aread.put_in()
         result = event.result
         stream = Replayed(recorded)
-        stream.response = made = module.Response(result.status or 0, stream=stream)
+        stream.response = made = response_of(result.status or 0, stream)
         # The response has made its extensions and headers, empty ones. To give it some would copy them, and the
         # headers line by line.
         extensions = made.extensions

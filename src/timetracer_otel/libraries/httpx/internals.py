@@ -5,7 +5,8 @@ Seen in httpx 0.27, 0.28 and httpx2 2.0 to 2.16:
 - the client puts a stream of its own around a response's stream. It sets ``elapsed`` just before it closes it;
 - ``request.stream`` is a plain attribute;
 - a request or response whose body is in memory has it as ``_content``;
-- a transport's stream reads from one of httpcore's, ``_httpcore_stream``.
+- a transport's stream reads from one of httpcore's, ``_httpcore_stream``;
+- which attributes the constructor of a response sets. It is compared with what `responses_of` sets.
 
 The names are also those of `answer`, which makes responses in the state that reading leaves.
 """
@@ -40,6 +41,7 @@ __all__ = [
     "parts_of",
     "pause",
     "raw_lines",
+    "responses_of",
     "tee_of",
     "url_text",
     "whole_body",
@@ -69,6 +71,7 @@ RELIED_UPON = (
 
 NOT_IN_ALL = {
     "_transports.default.ResponseStream._httpcore_stream": "the transport's stream is read like that of any other",
+    "Headers._encoding": "responses are made by their constructor, and so they are where it sets anything else",
     "URL._uri_reference": "the text of a URL is made anew for each call",
 }
 """Names that a release may lack, and what is done without them."""
@@ -163,6 +166,48 @@ def tee_of(module: ModuleType) -> Callable[[Any, BodyTap], Any]:
                 raise
 
     return Tee
+
+
+def responses_of(module: ModuleType) -> Callable[[int, Any], Any]:
+    """What makes a response of a status and a stream, with empty headers and extensions.
+
+    The constructor looks at many arguments that are not given here, which takes a tenth of all that a replayed call
+    takes. So its work is done in place, where that comes to the same: a release may set other attributes, and an app
+    may have replaced the constructor.
+    """
+    response, headers, new = module.Response, module.Headers, object.__new__
+    constructor = response.__init__
+
+    def by_constructor(status: int, stream: Any) -> Any:
+        return response(status, stream=stream)
+
+    def in_place(status: int, stream: Any) -> Any:
+        if response.__init__ is not constructor:
+            return by_constructor(status, stream)
+        made: Any = new(response)
+        made.status_code = status
+        made.headers = lines = new(headers)
+        setattr(lines, LINES, [])
+        lines._encoding = None
+        made._request = made.next_request = None
+        made.extensions = {}
+        made.history = []
+        made.is_closed = made.is_stream_consumed = False
+        made.default_encoding = "utf-8"
+        made.stream = stream
+        setattr(made, DOWNLOADED, 0)
+        return made
+
+    def states(status: int, stream: Any) -> list[dict[str, Any]]:
+        made = [make(status, stream) for make in (by_constructor, in_place)]
+        return [{**vars(one), "headers": vars(one.headers)} for one in made]
+
+    try:
+        first, second = states(200, module.ByteStream(b""))
+        is_own = constructor.__globals__["__name__"].startswith(f"{module.__name__}.")
+    except (AttributeError, TypeError, KeyError):
+        return by_constructor
+    return in_place if is_own and first == second else by_constructor
 
 
 def body_read_of(module: ModuleType) -> Callable[[Any], bytes | None]:
