@@ -452,6 +452,8 @@ def test_an_event_with_pseudonyms_is_packed_as_all_else_is(names: tuple[str, ...
 
 
 _NESTED: dict[str, Any] = {"a": [1, [2, {"b": (3, None)}]], "c": [[1.5, 2], ["x", b"y"]], "d": {1: [], "": {}}}
+_CHUNKS: list[Any] = [(b"xy", ((0.5, 1), (1, 1))), ({"a": [_NESTED]}, ()), (b"x", [(0.0, 1)])]
+"""Bodies and their chunks, as a plugin written by hand may give them."""
 
 
 @pytest.mark.parametrize(
@@ -464,10 +466,7 @@ _NESTED: dict[str, Any] = {"a": [1, [2, {"b": (3, None)}]], "c": [[1.5, 2], ["x"
         {"result": EventResult(200, headers)}
         for headers in ({}, {"a": "b"}, HeaderMap(), HeaderMap([(b"A", b"\xff"), (b"a", b"")]))
     ]
-    + [
-        {"result": EventResult(body=BodySnapshot(True, "bytes", data, chunks=chunks))}
-        for data, chunks in ((b"xy", ((0.5, 1), (1, 1))), ({"a": [_NESTED]}, ()), (b"x", [(0.0, 1)]))
-    ]
+    + [{"result": EventResult(body=BodySnapshot(True, "bytes", data, chunks=chunks))} for data, chunks in _CHUNKS]
     + [
         {"result": EventResult(exception=RecordedError("a:B", "b", (1, _NESTED), {"c": [1] * 40}))},
         {"span": SpanFacts("0" * 32, "1" * 16, attributes={"a": ["b"] * 9, "c": True}), "path": ("a", "b")},
