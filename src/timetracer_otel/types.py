@@ -393,9 +393,7 @@ class CaptureStats:
         """
         # The property ``value`` of an enumeration's member is a function in Python, and so is the hash of one.
         counts = Counter([event.event_type._value_ for event in events])
-        alone = Counter(
-            [event.signature.lib for event in events if event.not_replayable and event.is_without_plugin]
-        )
+        alone = Counter([event.signature.lib for event in events if event.not_replayable and event.is_without_plugin])
         made = cls(dict(counts), len(events), duration_ms, dict(dropped), dict(sorted(alone.items())))
         made.connected(connections or {})
         return made

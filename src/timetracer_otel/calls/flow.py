@@ -205,13 +205,12 @@ class Recording:
     @property
     def trace_id(self) -> int:
         """The id of the trace that the call was made in; 0 without a span."""
-        return self._context[0]
+        return self._context.trace_id
 
     @property
     def span_id(self) -> int:
         """The id of the span that the call was made in; 0 without a span."""
-        # A span context is a tuple. Its property takes longer, and a recording asks several times for each call.
-        return self._context[1]
+        return self._context.span_id
 
     def failed(self, error: BaseException) -> None:
         """Note that the call raised, and end it."""

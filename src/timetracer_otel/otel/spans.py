@@ -4,10 +4,10 @@ Bodies and rows are never put on spans, and so never reach the backend. A call f
 span that it is made in, and an ended span finds its calls through the same id.
 
 Private attributes of the SDK's spans (``_context``, ``_parent``, ``_kind``, ``_name``, ``_instrumentation_scope``,
-``_attributes``) are read here, in the processor and in `span_facts`. The public properties say the same, but each is a function, which costs a call about a microsecond. Where a
-release of OpenTelemetry has renamed an attribute, or a vendor's span has none of them, the properties are asked: a
-`try` that catches nothing costs nothing. A span context is a tuple: its item 1 is the span's id, and its item 2 says
-whether the span is remote.
+``_attributes``) are read here, in the processor and in `span_facts`. The public properties say the same, but each is
+a function, which costs a call about a microsecond. Where a release of OpenTelemetry has renamed an attribute, or a
+vendor's span has none of them, the properties are asked: a `try` that catches nothing costs nothing. A span context
+is a tuple: its item 1 is the span's id, and its item 2 says whether the span is remote.
 """
 
 from __future__ import annotations

@@ -45,9 +45,11 @@ from timetracer_otel.types import (
     EventResult,
     EventSignature,
     HeaderMap,
+    RecordedError,
     RequestSnapshot,
     ResponseSnapshot,
     SessionMeta,
+    SpanFacts,
 )
 
 KINDS = list(CompressionType)
@@ -447,6 +449,38 @@ def test_an_event_with_pseudonyms_is_packed_as_all_else_is(names: tuple[str, ...
             assert (packed, left_out) == (pack_map(_EVENT.to_map(written)), Counter())
         account.charge(packed, 0, len(packed))
         assert own.spent >= account.spent or not own.known
+
+
+_NESTED: dict[str, Any] = {"a": [1, [2, {"b": (3, None)}]], "c": [[1.5, 2], ["x", b"y"]], "d": {1: [], "": {}}}
+_CHUNKS: list[Any] = [(b"xy", ((0.5, 1), (1, 1))), ({"a": [_NESTED]}, ()), (b"x", [(0.0, 1)])]
+"""Bodies and their chunks, as a plugin written by hand may give them."""
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"result": EventResult(http.HTTPStatus.OK, reply=value)}
+        for value in ([], {}, (), "\udc80", 1 << 70, bytearray(b"x"), _NESTED, [[1], []], [[1], 2], {"a": Decimal(1)})
+    ]
+    + [
+        {"result": EventResult(200, headers)}
+        for headers in ({}, {"a": "b"}, HeaderMap(), HeaderMap([(b"A", b"\xff"), (b"a", b"")]))
+    ]
+    + [{"result": EventResult(body=BodySnapshot(True, "bytes", data, chunks=chunks))} for data, chunks in _CHUNKS]
+    + [
+        {"result": EventResult(exception=RecordedError("a:B", "b", (1, _NESTED), {"c": [1] * 40}))},
+        {"span": SpanFacts("0" * 32, "1" * 16, attributes={"a": ["b"] * 9, "c": True}), "path": ("a", "b")},
+        {"within": [SpanFacts("0" * 32, "1" * 16, attributes=_NESTED), SpanFacts("0" * 32, "2" * 16)], "path": []},
+        {"call": CallSnapshot({"a": "b"}, BodySnapshot(True, data=""), args=_NESTED)},
+    ],
+)
+def test_an_event_is_surveyed_and_made_a_map_as_its_table_says(fields: dict[str, Any]) -> None:
+    written = event(1, **fields)
+    own, account = OwnCosts(), Account()
+    packed, left_out = encode_event(written, own)
+    assert (packed, left_out) == (pack_map(_EVENT.to_map(written)), Counter())
+    account.charge(packed, 0, len(packed))
+    assert own.spent >= account.spent or not own.known
 
 
 def test_pseudonyms_that_are_no_texts_are_left_out() -> None:
