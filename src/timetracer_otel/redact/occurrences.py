@@ -368,9 +368,11 @@ def _edit(data: bytes, at: int, needle: _Needle) -> Edit | None:
 
 
 def _may_be_cut(data: bytes) -> bool:
-    """Whether something may be cut off there. To look for a single byte takes a tenth of the time."""
+    """Whether something may be cut off there. To look for a single byte takes a tenth of the time. To look from the
+    end for several takes a fifth.
+    """
     return (
-        (0x2E in data and b"..." in data)
+        (0x2E in data and data.rfind(b"...") >= 0)
         or (0xE2 in data and b"\xe2\x80\xa6" in data)
         or (0x27 in data and (b"' at line" in data or b"' for key" in data))
     )

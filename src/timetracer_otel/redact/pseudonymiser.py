@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Callable
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 from uuid import UUID
@@ -25,6 +26,7 @@ from timetracer_otel.redact.secret_forms import ENTITIES, SHORTEST_RUN, personal
 from timetracer_otel.redact.secret_names import HASH_FIELDS
 from timetracer_otel.redact.splice import Edit, apart, apply_edits, json_edits, json_values
 from timetracer_otel.redact.value_forms import looks_plain, looks_random
+from timetracer_otel.types import HeaderPairs
 
 __all__ = ["Pseudonymiser"]
 
@@ -50,9 +52,10 @@ _OPEN_CREDENTIALS: Final = frozenset(
 _NUMBER: Final = re.compile(r"(-?)(\d+)((?:\.\d+)?)((?:[eE][+-]?\d+)?)")
 _SESSION_COOKIE: Final = re.compile(rb"sess|sid|auth|token|csrf|xsrf|jwt|sso|remember|login|secret|pass|key|id$")
 _TOO_SHORT: Final = 4
+_first: Final = itemgetter(0)
 _MOST_HEADERS: Final = 256
 
-_Lines: TypeAlias = tuple[tuple[bytes, bytes], ...]
+_Line: TypeAlias = tuple[bytes, bytes]
 
 
 class Pseudonymiser(Redactor):
@@ -82,8 +85,9 @@ class Pseudonymiser(Redactor):
         self.notes_later: Callable[[bytes], object] = _nothing
         self.holds_packed: Callable[[], object] = _nothing
         self._remembered: dict[tuple[str, bytes], tuple[bytes, tuple[str, ...]]] = {}
-        self._lines: dict[_Lines, tuple[_Lines, list[str]]] = {}
-        """By all header lines of a call: what they become, and the pseudonyms in them."""
+        self._lines: dict[_Line, tuple[_Line, list[str]]] = {}
+        """By the header lines whose names are not open: what they become, and the pseudonyms in them. An app sends
+        the same token and cookies in each call."""
         self.searched: set[bytes] = set()
 
     def forget(self) -> None:
@@ -241,17 +245,32 @@ class Pseudonymiser(Redactor):
         plain = unquote_plus(value, errors="surrogateescape")
         return _quoted_like(value, self._composed(plain, name))
 
-    def _header_lines(self, pairs: _Lines) -> _Lines:
-        known = self._lines.get(pairs)
-        if known is None:
-            used: list[str] = []
-            made = Redactor._header_lines(self._aside(used), pairs)
+    def headers(self, pairs: HeaderPairs) -> tuple[_Line, ...]:
+        """Header lines with pseudonyms in the place of secrets."""
+        known, lines = self._open_headers, self._lines
+        if not pairs or not self.active or known.issuperset(map(_first, pairs)):
+            return tuple(pairs)
+        made = []
+        for line in pairs:
+            if line[0] not in known:
+                found = lines.get(line)
+                if found is None:
+                    found = self._line(line)
+                for pseudonym in found[1]:
+                    self.used(pseudonym)
+                line = found[0]
+            made.append(line)
+        return tuple(made)
+
+    def _line(self, line: _Line) -> tuple[_Line, list[str]]:
+        """What a header line becomes, and the pseudonyms in it."""
+        used: list[str] = []
+        found = self._aside(used)._header_line(line), used
+        if found[0] is not line:
             if len(self._lines) >= _MOST_HEADERS:
                 self._lines.clear()
-            self._lines[pairs] = known = made, used
-        for pseudonym in known[1]:
-            self.used(pseudonym)
-        return known[0]
+            self._lines[line] = found
+        return found
 
     def _aside(self, used: list[str]) -> Pseudonymiser:
         """The same, but what it puts somewhere is taken by a list."""
@@ -282,7 +301,7 @@ class Pseudonymiser(Redactor):
     def _made_once(
         self, name: str, value: bytes, make: Callable[[Pseudonymiser], bytes]
     ) -> tuple[bytes, tuple[str, ...]]:
-        """What a header becomes, and the pseudonyms in it. An app sends the same token and cookies in each call."""
+        """What a header becomes, and the pseudonyms in it."""
         remembered = self._remembered
         used: list[str] = []
         made = rest = make(self._aside(used))

@@ -97,7 +97,10 @@ def collect(value: Any, texts: list[str], raw: list[bytes], names: OpenNames | N
                 texts.append(item)
             elif kind is bytes:
                 raw.append(item)
-            elif kind is not bool and item is not None and not collect(item, texts, raw, names):
+            elif kind is list or kind is tuple:
+                if not _collect_items(item, texts, raw, names):
+                    is_open = False
+            elif kind not in _WITHOUT_TEXT and not collect(item, texts, raw, names):
                 is_open = False
             if type(key) is not str or len(key) > _LONGEST_NAME:
                 collect(key, texts, raw)

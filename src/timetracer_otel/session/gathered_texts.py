@@ -7,7 +7,7 @@ their texts in common, such as the names of clients, statements and URLs: each o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter, itemgetter
 from typing import Any, Final
 
@@ -35,90 +35,90 @@ class GatheredTexts:
         size: Bytes, roughly. There should not be many more than `MOST_BYTES`.
     """
 
-    __slots__ = ("_lines", "_raw", "_rows", "_texts", "bodies", "size")
+    __slots__ = ("_last", "_lines", "_raw", "_rows", "_texts", "bodies", "size")
 
     def __init__(self) -> None:
         # What stands in several events is searched once. It is left out at the end, all at once.
         self._texts: list[str] = []
+        self._last: list[str] = []
+        """Those that stand behind the others. A function of the user is given what stands in a value as the last."""
         self._lines: list[tuple[bytes, bytes]] = []
         self._rows: list[str] = []
         self._raw: list[bytes] = []
         self.bodies: list[bytes] = []
         self.size = 0
 
-    def add(self, event: DependencyEvent, found: Sequence[Any] = (), bodies: Sequence[bytes] = ()) -> None:
-        """Take all that stands in an event.
+    def take(self, found: Sequence[Any], bodies: Sequence[bytes] = ()) -> None:
+        """Take what was found in values.
 
         Args:
-            event: Its bodies are not looked at.
-            found: What was found before in its arguments and its reply: a value, the texts in it, the bytes in it,
-                then those of the next value.
-            bodies: Those of its bodies that are taken as well.
+            found: A value, the texts in it, the bytes in it, then those of the next value.
+            bodies: They are taken as well.
         """
-        signature, result, call, path, not_replayable, span, within = _parts_of(event)
-        texts = self._texts
-        texts += path
-        if signature.url:
-            texts.append(signature.url)
-        for value in signature.query.values():
-            if type(value) is str:
-                texts.append(value)
-            else:
-                self.add_value(value)
-        reply, args = result.reply, None
-        if result.headers:
-            self._take_headers(result.headers)
-        if call is not None:
-            args = call.args
-            if call.headers:
-                self._take_headers(call.headers)
-        if result.exception is not None or result.error:
-            self.add_value((result.exception, result.error))
-        if found:
-            rest = iter(found)
-            for known, its_texts, its_raw in zip(rest, rest, rest, strict=True):
-                if known is reply:
-                    reply = None
-                elif known is args:
-                    args = None
-                else:
-                    continue
-                self._take(its_texts, its_raw)
-        if reply is not None:
-            self.add_value(reply)
-        if args is not None:
-            self.add_value(args)
-        if not_replayable:
-            texts.append(not_replayable)
-        if span is not None:
-            self._take_span(span)
-        for inner in within:
-            self._take_span(inner)
+        rest = iter(found)
+        for _, texts, raw in zip(rest, rest, rest, strict=True):
+            self._take(texts, raw, self._last)
         if bodies:
             self.bodies += bodies
             self.size += sum(map(len, bodies))
+
+    def add(self, events: Iterable[DependencyEvent], *, with_values: bool = True) -> None:
+        """Take all that stands in events but their bodies.
+
+        Args:
+            events: They are taken one right after the other: what a processor has loaded for the first of them, it
+                has for all.
+            with_values: Whether to take what stands in their arguments and replies.
+        """
+        texts, lines = self._texts, self._lines
+        for signature, result, call, path, not_replayable, span, within in map(_parts_of, events):
+            texts += path
+            if signature.url:
+                texts.append(signature.url)
+            for value in signature.query.values():
+                if type(value) is str:
+                    texts.append(value)
+                else:
+                    self.add_value(value)
+            headers = result.headers
+            if type(headers) is HeaderMap:
+                lines += headers.pairs
+            elif headers:
+                self.add_value(headers)
+            if call is not None:
+                headers = call.headers
+                if type(headers) is HeaderMap:
+                    lines += headers.pairs
+                elif headers:
+                    self.add_value(headers)
+                if with_values and call.args is not None:
+                    self.add_value(call.args)
+            if with_values and result.reply is not None:
+                self.add_value(result.reply)
+            if result.exception is not None or result.error:
+                self.add_value((result.exception, result.error))
+            if not_replayable:
+                texts.append(not_replayable)
+            if span is not None:
+                self._take_span(span)
+            for inner in within:
+                self._take_span(inner)
 
     def add_value(self, value: Any) -> None:
         """Take all that stands in a value."""
         texts: list[str] = []
         raw: list[bytes] = []
         collect(value, texts, raw)
-        self._take(texts, raw)
-
-    def _take_headers(self, headers: dict[str, str]) -> None:
-        if type(headers) is HeaderMap:
-            self._lines += headers.pairs
-        else:
-            self.add_value(headers)
+        self._take(texts, raw, self._texts)
 
     def _take_span(self, span: SpanFacts) -> None:
         self.add_value((span.name, span.status_description, span.attributes))
 
-    def _take(self, texts: list[str], raw: list[bytes]) -> None:
+    def _take(self, texts: list[str], raw: list[bytes], few: list[str]) -> None:
         if texts:
             self.size += sum(map(len, texts))
             if len(texts) <= _FEW:
-                self._texts += texts
+                few += texts
             else:
                 self._rows += texts
         if raw:
@@ -139,12 +139,12 @@ class GatheredTexts:
         left_out = list(searched.intersection(values)) if searched else []
         for value in left_out:
             del values[value]
-        data = joined([*dict.fromkeys(self._texts), *self._rows], [*values, *self._raw])
+        data = joined([*dict.fromkeys(self._texts + self._last), *self._rows], [*values, *self._raw])
         return APART.join([data, *self.bodies]) if self.bodies else data, left_out
 
 
 def text_of_event(event: DependencyEvent) -> bytes:
     """All that stands in an event but its bodies, in one text."""
     gathered = GatheredTexts()
-    gathered.add(event)
+    gathered.add((event,))
     return gathered.joined()[0]

@@ -81,6 +81,19 @@ class _Making:
         self.bodies: list[bytes] = []
         """Bodies that are to be searched together with the rest of the event."""
 
+    def found_in(self, *values: Any) -> list[Any]:
+        """What stands in these values, in the form of `found`. It is looked for where it was not found before."""
+        rest = iter(self.found)
+        known = {id(value): (value, texts, raw) for value, texts, raw in zip(rest, rest, rest, strict=True)}
+        all_found: list[Any] = []
+        for value in values:
+            found = known.get(id(value))
+            if found is None:
+                found = value, list[str](), list[bytes]()
+                collect(*found)
+            all_found += found
+        return all_found
+
 
 class _Notes(threading.local):
     """What each thread has noted. The redactor knows this, and not the book, which knows the redactor."""
@@ -140,15 +153,16 @@ class SecretBook:
         self._written: set[str] = set()
         # A finder of the user's may come back here, as it may make calls itself.
         self._lock = threading.RLock()
+        self._waiting: list[DependencyEvent] = []
+        """Events that are to be searched."""
         self._gathered = GatheredTexts()
+        """What stands in their arguments, replies and bodies."""
         self._noted: tuple[str, ...] = ()
         """What `noted` gave last."""
         self._later: list[Any] = []
-        """Values whose texts are gathered last, since it is known then what becomes of an event where that fails."""
-        self._number_gathered = 0
-        self._searched_events: list[DependencyEvent] = []
-        """Of those whose texts are gathered: the ones of which it is remembered that no known secret stands in them.
-        """
+        """Other values that are to be searched."""
+        self._kept: list[DependencyEvent] = []
+        """Of the waiting events: the ones of which it is remembered that no known secret stands in them."""
         self._one_by_one = bool(rules.own.finders)
         """What a user's own expression finds in a text may depend on what stands beside it."""
         self.fault: Exception | None = None
@@ -222,39 +236,44 @@ class SecretBook:
             event: That was just made.
             kept: Whether to remember that no known secret stands in it, where that is so.
         """
-        making = self._notes.making
+        making, reply, call = self._notes.making, event.result.reply, event.call
+        if not making.is_on:
+            self.begin()
+        making.is_on = False
+        found, args = making.found, call.args if call is not None else None
+        # Where something was replaced, it is another value that is kept.
+        if args is not None:
+            if len(found) != 6 or found[0] is not args or found[3] is not reply:
+                found = making.found_in(args, reply)
+        elif (found or reply is not None) and (len(found) != 3 or found[0] is not reply):
+            found = making.found_in(reply)
         with self._lock:
             gathered = self._gathered
-            if making.is_on:
-                making.is_on = False
-                gathered.add(event, making.found, making.bodies)
-            else:
-                gathered.add(event)
+            self._waiting.append(event)
+            if found or making.bodies:
+                gathered.take(found, making.bodies)
             if kept and not making.is_packed:
-                self._searched_events.append(event)
-            self._has_gathered(gathered)
-
-    def _has_gathered(self, gathered: GatheredTexts) -> None:
-        self._number_gathered += 1
-        if self._number_gathered >= _MOST_WAITING or gathered.size > MOST_BYTES or self._one_by_one:
-            self._search()
+                self._kept.append(event)
+            if len(self._waiting) >= _MOST_WAITING or gathered.size > MOST_BYTES or self._one_by_one:
+                self._search()
 
     def settle(self) -> None:
         """Search what is gathered. From here on, the secrets in it are known, in whichever thread it was made."""
         with self._lock:
-            if self._number_gathered:
+            if self._waiting or self._later:
                 self._search()
 
     def _search(self) -> None:
         """Note what is secret by its form in the gathered texts, and in which events there is no known secret."""
         gathered, self._gathered = self._gathered, GatheredTexts()
-        events, self._searched_events = self._searched_events, []
+        waiting, self._waiting = self._waiting, []
+        kept, self._kept = self._kept, []
         later, self._later = self._later, []
-        self._number_gathered = 0
         try:
+            gathered.add(waiting, with_values=False)
             for value in later:
                 gathered.add_value(value)
-            self._search_in(gathered, events)
+            self._search_in(gathered, kept)
         except Exception as error:
             if not self._one_by_one:
                 self.fault = error
@@ -297,7 +316,8 @@ class SecretBook:
         """The same for any other value."""
         with self._lock:
             self._later.append(value)
-            self._has_gathered(self._gathered)
+            if len(self._later) >= _MOST_WAITING or self._one_by_one:
+                self._search()
 
     def note(self, value: Any) -> None:
         """The same for any other value, at once."""

@@ -308,3 +308,12 @@ def test_a_recording_is_the_same_without_the_shortcuts(monkeypatch: pytest.Monke
     assert FORGE.encode() not in packed
     if PLANTED in slow.pseudonyms or PLANTED.encode() not in cassette_to_bytes(slow):
         assert PLANTED.encode() not in packed
+
+
+def test_a_header_that_differs_in_each_call_is_not_remembered_with_the_token_beside_it() -> None:
+    redactor = Pseudonymiser(Redactor.of("default", ()), Pseudonyms())
+    token = (b"Authorization", b"Bearer Zq8vT41xKw0pLm7abcdef0123456789")
+    made = {redactor.headers([token, (b"traceparent", f"00-{number:032x}".encode())])[0] for number in range(50)}
+    assert len(made) == 1
+    assert token not in made
+    assert list(redactor._lines) == [token]

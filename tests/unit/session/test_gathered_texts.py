@@ -167,7 +167,7 @@ def test_an_event_that_is_written_is_not_held() -> None:
         assert list(book._without.values()) == [event]
         maker.written(event)
         assert not book._without
-        assert not book._searched_events
+        assert not book._kept
 
 
 def test_after_a_fault_later_events_are_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
