@@ -12,6 +12,7 @@ import io
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -170,7 +171,10 @@ def aiohttp(servers: Servers) -> list[str]:
 def sqlalchemy(servers: Servers) -> list[str]:
     import sqlalchemy as sa
 
-    engine = sa.create_engine("sqlite://")
+    # In a file: a connection that is given up takes a database in memory with it.
+    file = Path(servers.folder, "workload.db")
+    file.unlink(missing_ok=True)
+    engine = sa.create_engine(f"sqlite:///{file}")
     table = sa.Table(
         "users",
         sa.MetaData(),
