@@ -86,12 +86,20 @@ Place = TypeVar("Place", Edit, "tuple[int, int]")
 
 
 def apart(places: Iterable[Place]) -> list[Place]:
-    """Places in their order. Of those that overlap, the one that begins first, and of these the longest."""
+    """Places in their order. Those that overlap become one place, with the text of the one that begins first (of
+    these the longest): none of them stays in part.
+    """
     kept: list[Place] = []
     for place in sorted(places, key=lambda one: (one[0], -one[1])):
         if not kept or place[0] >= kept[-1][1]:
             kept.append(place)
+        elif place[1] > kept[-1][1]:
+            kept[-1] = _longer(kept[-1], place[1])
     return kept
+
+
+def _longer(place: Place, stop: int) -> Place:
+    return place._replace(stop=stop) if isinstance(place, Edit) else (place[0], stop)
 
 
 class Replacing(Protocol):

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.ended_calls import Ended
@@ -33,6 +33,8 @@ from timetracer_otel.types import BodySnapshot, Call, EventResult, HeaderMap
 
 KEY = "AKIAIOSFODNN7EXAMPLE"
 FORGE = "ghp_16C7e42F292c6912E7710c838347Ae178B4a"
+PRIVATE_KEY = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA\n-----END PRIVATE KEY-----"
+BASIC = base64.b64encode(b"bob:hunter2secret").decode()
 SECRETS = [
     KEY,
     FORGE,
@@ -41,12 +43,12 @@ SECRETS = [
     "EAAA" + "0123456789ABCDEF" * 4,
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJlLW9mLXRva2Vu",
     "postgresql://bob:s3cretpw@db/shop",
-    "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA\n-----END PRIVATE KEY-----",
+    PRIVATE_KEY,
     "Bearer abcdefgh12345678",
     "BEARER abcdefghijklmnopqrstuvwxyz",
     "bearer+abcdefgh.12345678",
-    "Basic " + base64.b64encode(b"bob:hunter2secret").decode(),
-    "bAsIc " + base64.b64encode(b"bob:hunter2secret").decode(),
+    f"Basic {BASIC}",
+    f"bAsIc {BASIC}",
     "AccountKey=" + "Ab1+" * 12,
     "SharedAccessKey=" + "Ab1+" * 9,
     "https://hooks.slack.com/services/T000/B000/XXXXXXXXXXXXXXXXXXXX",
@@ -81,6 +83,7 @@ def the_long_way(data: bytes) -> tuple[list[tuple[int, int]], list[bytes]]:
 
 
 @given(DATA)
+@example(f"Basic {BASIC}Bearer abcdefgh12345678{PRIVATE_KEY}".encode())
 @settings(deadline=None, max_examples=150)
 def test_forms_are_found_as_by_looking_for_each_of_them(data: bytes) -> None:
     inner: list[bytes] = []
