@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import unquote_plus
 
 from timetracer_otel.constants import REDACTED
@@ -99,7 +99,9 @@ def apart(places: Iterable[Place]) -> list[Place]:
 
 
 def _longer(place: Place, stop: int) -> Place:
-    return place._replace(stop=stop) if isinstance(place, Edit) else (place[0], stop)
+    longer: Any = place._replace(stop=stop) if isinstance(place, Edit) else (place[0], stop)
+    made: Place = longer
+    return made
 
 
 class Replacing(Protocol):
