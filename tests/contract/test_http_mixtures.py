@@ -12,9 +12,14 @@ import aiohttp
 import httpx
 import pytest
 import requests
+from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor
+from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+from opentelemetry.instrumentation.requests import RequestsInstrumentor
+from opentelemetry.sdk.trace import TracerProvider
 
 import timetracer_otel
 from tests.loopback import Loopback
+from timetracer_otel.cassette import read_cassette
 from timetracer_otel.match.signature import RedactedCall, Signer
 from timetracer_otel.session import ReplaySession
 from timetracer_otel.types import Call
@@ -105,15 +110,34 @@ POSTS: dict[str, Callable[[str, list[tuple[dict[str, str], bytes]]], list[bytes]
 }
 
 
+INSTRUMENTORS: dict[str, Any] = {
+    "aiohttp": AioHttpClientInstrumentor,
+    "httpx": HTTPXClientInstrumentor,
+    "requests": RequestsInstrumentor,
+}
+
+
+@pytest.fixture(params=[False, True], ids=["untraced", "traced"])
+def traced(request: pytest.FixtureRequest, library: str) -> Iterator[bool]:
+    """With a span of OpenTelemetry around each call of the library, whose ids stand in a header."""
+    if request.param:
+        INSTRUMENTORS[library]().instrument(tracer_provider=TracerProvider())
+    yield request.param
+    if request.param:
+        INSTRUMENTORS[library]().uninstrument()
+
+
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_call_is_redacted_where_its_headers_or_its_body_are_new(
-    upstream: Loopback, tmp_path: Path, library: str, monkeypatch: pytest.MonkeyPatch
+    upstream: Loopback, tmp_path: Path, library: str, traced: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     post, url = POSTS[library], f"{upstream.url}/count"
     plain, signed = {"Content-Type": "text/plain"}, {"Content-Type": "text/plain", "Authorization": "Bearer ab12cd34"}
     recorded = [(plain, b"a"), (plain, b"bb"), (signed, b"ccc"), (signed, b"dddd")]
     with timetracer_otel.record(tmp_path / "x.msgpack"):
         answers = post(url, recorded)
+    events = read_cassette(tmp_path / "x.msgpack").events
+    assert [event.call is not None and "traceparent" in event.call.headers for event in events] == [traced] * 4
     made: list[bytes] = []
     begin = RedactedCall.__init__
 

@@ -111,7 +111,7 @@ class TimetracerSpanProcessor(SpanProcessor):
             ):
                 is_client = False
             entry = live_span((span, own, parent, session, is_client, is_root, get_ident() if is_client else 0))
-            if is_client and hooks.guard is not None:
+            if is_client and hooks.guard is not None and scope is not self._covered:
                 hooks.guard.client_span_began(entry)
             live[own[1]] = entry
         except NetworkBlockedError:

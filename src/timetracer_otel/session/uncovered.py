@@ -80,13 +80,15 @@ class UncoveredCalls:
 
     def span_ended(self, span: EndedSpan) -> None:
         """Count the call of a client span, unless it is in the account already."""
+        span_id, has_call = span.span_id, False
         with self._lock:
-            beside = self.open.get(_parent_id(span), {})
-            has_call = beside.pop(span.span_id, False)
-            if not beside:
-                self.open.pop(_parent_id(span), None)
-            if span.span_id in self.accounted:
-                self.accounted.discard(span.span_id)
+            if self.open:
+                beside = self.open.get(_parent_id(span), {})
+                has_call = beside.pop(span_id, False)
+                if not beside:
+                    self.open.pop(_parent_id(span), None)
+            if span_id in self.accounted:
+                self.accounted.discard(span_id)
             elif has_call and is_of_model(span.facts()):
                 # Its HTTP request is in the account (see `session.span_roles`).
                 pass

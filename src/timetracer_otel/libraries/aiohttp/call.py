@@ -38,7 +38,8 @@ from timetracer_otel.types import Call, DependencyEvent, EventResult, HeaderMap,
 __all__ = ["LIB", "Hop", "call_above"]
 
 LIB = "aiohttp"
-_OF_URL_AND_BODY = frozenset({"Host", "Content-Length"})
+_NOT_COMPARED = frozenset({"Host", "Content-Length", "traceparent", "tracestate"})
+"""Headers that say no more than the URL and the body, and those by which OpenTelemetry names its spans."""
 _PEER_FACTS = ("peername",)
 
 call_above: CallAbove[Hop] = CallAbove("aiohttp")
@@ -110,11 +111,11 @@ class Hop(Site):
         return Call(LIB, EventType.HTTP_CLIENT, self._method, self._url, headers, body, end, too_long)
 
     def as_it_is(self) -> tuple[str, str, bytes, Any] | None:
-        """The call, without the headers that say no more than the URL and the body."""
+        """The call, without the headers on which nothing depends."""
         body = self._body
         if body is None or self._compress is not None:
             return None
-        headers = [item for item in self.request.headers.items() if item[0] not in _OF_URL_AND_BODY]
+        headers = [item for item in self.request.headers.items() if item[0] not in _NOT_COMPARED]
         return self._method, self._url, body, headers
 
     def returned(self, value: Any, recording: Recording) -> Any:

@@ -38,7 +38,8 @@ from timetracer_otel.types import Call, DependencyEvent, EventResult, HeaderMap,
 __all__ = ["LIB", "AsyncHop", "HttpxModule", "SyncHop", "module_of"]
 
 LIB = "httpx"
-_OF_URL_AND_BODY = frozenset({b"host", b"content-length"})
+_NOT_COMPARED = frozenset({b"host", b"content-length", b"traceparent", b"tracestate"})
+"""Headers that say no more than the URL and the body, and those by which OpenTelemetry names its spans."""
 _SIMPLE = frozenset({bytes, str, int, float, bool})
 
 
@@ -142,9 +143,12 @@ class _Hop(Site, ABC):
         if body is None:
             return None
         lines = header_lines(self._request.headers)
-        # The host stands in the URL, and the length is that of the body. Most requests begin and end with them.
+        # OpenTelemetry's instrumentation puts its header behind the others.
+        if lines and lines[-1][1] == b"traceparent":
+            lines = lines[:-1]
+        # Most requests begin with their host, and end with the length of their body.
         if body and lines and lines[-1][1] != b"content-length":
-            lines = [line for line in lines if line[1] not in _OF_URL_AND_BODY]
+            lines = [line for line in lines if line[1] not in _NOT_COMPARED]
         elif lines and lines[0][1] == b"host":
             lines = lines[1:-1] if body else lines[1:]
         return self._method, url_text(self._url), body, lines

@@ -36,7 +36,8 @@ from timetracer_otel.types import Call, DependencyEvent, EventResult, HeaderMap,
 
 __all__ = ["ForeignHop", "Hop", "call_above"]
 
-_LENGTH = "Content-Length"
+_NOT_COMPARED = frozenset({"Content-Length", "traceparent", "tracestate"})
+"""A header that says no more than the body, and those by which OpenTelemetry names its spans."""
 _OPTIONS = ("stream", "timeout", "verify", "cert", "proxies")
 
 call_above: CallAbove[Hop] = CallAbove("requests")
@@ -100,11 +101,12 @@ class Hop(Site):
         return Call(LIB, EventType.HTTP_CLIENT, self._method, self._url, headers, body, end, too_long)
 
     def as_it_is(self) -> tuple[str, str, bytes, Any] | None:
-        """The call, without the header that says no more than the body."""
+        """The call, without the headers on which nothing depends."""
         body = self._body
         if body is None:
             return None
-        return self._method, self._url, body, [item for item in self._request.headers.items() if item[0] != _LENGTH]
+        headers = [item for item in self._request.headers.items() if item[0] not in _NOT_COMPARED]
+        return self._method, self._url, body, headers
 
     def _lend_tee(self) -> Callable[[], None]:
         """Let the request have a body that is noted as it is sent."""
