@@ -40,12 +40,12 @@ KINDS = {
     "cannot be replayed": "a call was refused whose result cannot be replayed, such as a switch to WebSocket frames",
     "Blocked": "a connection that no plugin makes was refused",
     "No recorded call matches": "a call was refused that differs from each recorded one",
-    "Replay": "a call was refused for another reason, which the error says",
+    "ReplayMismatchError": "a call was refused for another reason, which the error says",
     "did not run": "the run ended before the test",
     "skipped": "the test is skipped where no server answers",
 }
 """By a part of what a lost test says: what happened."""
-_BENEATH = "the test looks at what is beneath the call, which a replay does not have (server, connection, pool)"
+_OTHER = "nothing was refused, and the test found something else than live"
 
 
 @dataclass
@@ -247,21 +247,22 @@ def page(results: list[Result]) -> str:
         "",
         "## Tests that pass traced and not in replay",
         "",
-        "Many of these tests are about what is beneath a call: their server, its connections, the pool. A replay has",
-        "none of these.",
+        "Most of these tests look at what is beneath a call: what arrived at their server, which connection was used,",
+        "what lies in the pool. A replay has none of these.",
         "",
         "| client | tests | what happened in the replay |",
         "|---|---|---|",
     ]
     for result in results:
-        kinds = Counter(kind_of(result.why("replay", name)) for name in result.lost("replay"))
+        texts = [" ".join(result.outcomes["replay"].get(name, ["did not run"])) for name in result.lost("replay")]
+        kinds = Counter(map(kind_of, texts))
         lines += [f"| {result.client.name} | {number} | {kind} |" for kind, number in kinds.most_common()]
     return "\n".join(lines) + "\n"
 
 
-def kind_of(why: str) -> str:
-    """What kind of difference a lost test met, by what it says."""
-    return next((kind for part, kind in KINDS.items() if part in why), _BENEATH)
+def kind_of(text: str) -> str:
+    """What kind of difference a lost test met, by its outcome and what it says."""
+    return next((kind for part, kind in KINDS.items() if part in text), _OTHER)
 
 
 if __name__ == "__main__":
