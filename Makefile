@@ -108,7 +108,7 @@ suite-faults: $(STAMPS)/installed ## a recorded service killed 330 times, also o
 suite-load: $(STAMPS)/installed ## thousands of requests to servers with workers: each has its own cassette (10 minutes)
 	@$(CLEAN) LOAD_REQUESTS=2000 LOAD_AT_ONCE=200 $(BIN)/python -m pytest tests/load $(PYTEST_ARGS)
 
-suite-injection: $(STAMPS)/installed ## each function of ours that runs in a recording or a replay fails, one at a time (an hour)
+suite-injection: $(STAMPS)/installed ## each function of ours that runs in a recording or a replay fails, one at a time (half an hour)
 	@$(CLEAN) $(BIN)/python -m tests.suite_injection.run
 
 suite-rabbitmq: $(STAMPS)/installed ## jobs that come over a real RabbitMQ, which Debian's package brings (a minute)
