@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-from tests.suite_injection.servers import Servers, seen, seen_async
+from tests.suite_injection.engines import by_async_engine, by_engine, inserting, raw
+from tests.suite_injection.servers import Servers
 
 __all__ = ["MYSQL", "MYSQL_SCHEMA"]
 
@@ -17,22 +16,11 @@ MYSQL_SCHEMA = (
     "INSERT INTO people (name, password) VALUES ('Bob', 'Hm4kLq9sWf')",
 )
 """What the workloads find in their database. They leave it as it was."""
-_TAKEN = "INSERT INTO people (name) VALUES ('Ada')"
 
 
 def pymysql(servers: Servers) -> list[str]:
     import sqlalchemy as sa
     from pymysql.cursors import DictCursor, SSCursor  # type: ignore[import-untyped,unused-ignore]
-
-    engine = sa.create_engine(f"mysql+pymysql://{servers.mysql}")
-    people = sa.table("people", sa.column("name"), sa.column("password"))
-
-    def raw(work: Callable[[Any], Any]) -> Any:
-        connection = engine.raw_connection()
-        try:
-            return work(connection)
-        finally:
-            connection.close()
 
     def dictionaries(connection: Any) -> Any:
         with connection.cursor(DictCursor) as cursor:
@@ -48,63 +36,35 @@ def pymysql(servers: Servers) -> list[str]:
         driver = connection.dbapi_connection
         return driver.character_set_name(), driver.get_autocommit(), driver.ping(reconnect=False)
 
-    def selected() -> Any:
+    def selected(engine: Any) -> Any:
         with engine.connect() as connection:
             return [tuple(row) for row in connection.execute(sa.text("SELECT name, born FROM people ORDER BY id"))]
 
-    def streamed() -> Any:
+    def streamed(engine: Any) -> Any:
         with engine.connect() as connection:
             found = connection.execution_options(stream_results=True).execute(sa.text("SELECT name FROM people"))
             return tuple(found.fetchone() or ()), found.scalars().all()
 
-    def batch() -> Any:
-        with engine.connect() as connection:
-            rows = [{"name": name, "password": "Hm4kLq9sWg"} for name in ("Cem", "Dia")]
-            made = connection.execute(people.insert(), rows)
-            connection.rollback()
-            return made.rowcount
-
-    def broken() -> Any:
-        with engine.begin() as connection:
-            connection.execute(sa.text(_TAKEN))
-
-    works = (dictionaries, unbuffered, of_connection)
-    found = [*(seen(partial(raw, work)) for work in works), *map(seen, (selected, streamed, batch, broken))]
-    engine.dispose()
-    return found
+    inserted = inserting([{"name": name, "password": "Hm4kLq9sWg"} for name in ("Cem", "Dia")])
+    works = (*map(raw, (dictionaries, unbuffered, of_connection)), selected, streamed, inserted)
+    return by_engine(sa.create_engine(f"mysql+pymysql://{servers.mysql}"), *works)
 
 
 def aiomysql(servers: Servers) -> list[str]:
     import sqlalchemy as sa
-    from sqlalchemy.ext.asyncio import create_async_engine
 
-    async def main() -> list[str]:
-        engine = create_async_engine(f"mysql+aiomysql://{servers.mysql}")
+    async def selected(engine: Any) -> Any:
+        async with engine.connect() as connection:
+            found = await connection.execute(sa.text("SELECT id, born FROM people WHERE id > :id"), {"id": 0})
+            return [tuple(row) for row in found]
 
-        async def selected() -> Any:
-            async with engine.connect() as connection:
-                found = await connection.execute(sa.text("SELECT id, born FROM people WHERE id > :id"), {"id": 0})
-                return [tuple(row) for row in found]
+    async def changed(engine: Any) -> Any:
+        async with engine.connect() as connection:
+            made = await connection.execute(sa.text("UPDATE people SET password = :new"), {"new": "Hm4kLq9sWh"})
+            await connection.rollback()
+            return made.rowcount
 
-        async def streamed() -> Any:
-            async with engine.connect() as connection:
-                return [tuple(row) async for row in await connection.stream(sa.text("SELECT name FROM people"))]
-
-        async def changed() -> Any:
-            async with engine.connect() as connection:
-                made = await connection.execute(sa.text("UPDATE people SET password = :new"), {"new": "Hm4kLq9sWh"})
-                await connection.rollback()
-                return made.rowcount
-
-        async def broken() -> Any:
-            async with engine.begin() as connection:
-                await connection.execute(sa.text(_TAKEN))
-
-        found = [await seen_async(call) for call in (selected, streamed, changed, broken)]
-        await engine.dispose()
-        return found
-
-    return asyncio.run(main())
+    return by_async_engine(f"mysql+aiomysql://{servers.mysql}", selected, changed)
 
 
 MYSQL: dict[str, Callable[[Servers], list[str]]] = {work.__name__: work for work in (pymysql, aiomysql)}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from functools import partial
 from importlib import import_module
 from typing import Any
 
-from tests.suite_injection.servers import Servers, seen, seen_async
+from tests.suite_injection.engines import by_async_engine, by_engine, inserting, raw
+from tests.suite_injection.servers import Servers
 
 __all__ = ["POSTGRES", "SCHEMA"]
 
@@ -37,7 +36,6 @@ class Mood(Enum):
 
 
 _SELECT = "SELECT id, name, feels, ROW(1, 2, 'a')::point3 AS at FROM people WHERE id > %s ORDER BY id"
-_TAKEN = "INSERT INTO people (name) VALUES ('Ada')"
 
 
 def psycopg(servers: Servers) -> list[str]:
@@ -46,15 +44,6 @@ def psycopg(servers: Servers) -> list[str]:
     from psycopg.types import TypeInfo
     from psycopg.types.composite import CompositeInfo, register_composite
     from psycopg.types.enum import EnumInfo, register_enum
-
-    engine = sa.create_engine(f"postgresql+psycopg://{servers.postgres}")
-
-    def raw(work: Callable[[Any], Any]) -> Any:
-        connection = engine.raw_connection()
-        try:
-            return work(connection)
-        finally:
-            connection.close()
 
     def registered(connection: Any) -> Any:
         driver = connection.dbapi_connection
@@ -74,66 +63,34 @@ def psycopg(servers: Servers) -> list[str]:
         with connection.cursor(row_factory=namedtuple_row) as cursor:
             return cursor.execute("SELECT id, name FROM people ORDER BY id").fetchall()
 
-    def selected() -> Any:
+    def selected(engine: Any) -> Any:
         with engine.connect() as connection:
             return [tuple(row) for row in connection.execute(sa.text("SELECT name FROM people ORDER BY id"))]
 
-    def broken() -> Any:
-        with engine.begin() as connection:
-            connection.execute(sa.text(_TAKEN))
-
-    calls: list[Callable[[], Any]] = [*(partial(raw, work) for work in (registered, unknown, rows)), selected, broken]
-    found = [seen(call) for call in calls]
-    engine.dispose()
-    return found
+    engine = sa.create_engine(f"postgresql+psycopg://{servers.postgres}")
+    return by_engine(engine, *map(raw, (registered, unknown, rows)), selected)
 
 
 def psycopg_async(servers: Servers) -> list[str]:
-    import sqlalchemy as sa
     from psycopg.types.composite import CompositeInfo
-    from sqlalchemy.ext.asyncio import create_async_engine
 
-    async def main() -> list[str]:
-        engine = create_async_engine(f"postgresql+psycopg_async://{servers.postgres}")
+    async def fetched(engine: Any) -> Any:
+        async with engine.connect() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            info: Any = await CompositeInfo.fetch(driver, "point3")
+            return info.name, info.field_names
 
-        async def fetched() -> Any:
-            async with engine.connect() as connection:
-                driver: Any = (await connection.get_raw_connection()).driver_connection
-                info: Any = await CompositeInfo.fetch(driver, "point3")
-                return info.name, info.field_names
-
-        async def streamed() -> Any:
-            async with engine.connect() as connection:
-                return [tuple(row) async for row in await connection.stream(sa.text("SELECT id, name FROM people"))]
-
-        async def broken() -> Any:
-            async with engine.begin() as connection:
-                await connection.execute(sa.text(_TAKEN))
-
-        found = [await seen_async(call) for call in (fetched, streamed, broken)]
-        await engine.dispose()
-        return found
-
-    return asyncio.run(main())
+    return by_async_engine(f"postgresql+psycopg_async://{servers.postgres}", fetched)
 
 
 def psycopg2(servers: Servers) -> list[str]:
     import sqlalchemy as sa
 
     extensions, extras, sql = (import_module(f"psycopg2.{name}") for name in ("extensions", "extras", "sql"))
-    engine = sa.create_engine(f"postgresql+psycopg2://{servers.postgres}", executemany_mode="values_plus_batch")
-    people = sa.table("people", sa.column("name"), sa.column("password"))
 
     class Points(extras.CompositeCaster):  # type: ignore[misc,name-defined]
         def make(self, values: Any) -> Any:
             return Point(*values)
-
-    def raw(work: Callable[[Any], Any]) -> Any:
-        connection = engine.raw_connection()
-        try:
-            return work(connection)
-        finally:
-            connection.close()
 
     def registered(connection: Any) -> Any:
         with connection.cursor() as cursor:
@@ -159,47 +116,20 @@ def psycopg2(servers: Servers) -> list[str]:
             cursor.execute("SELECT id, name FROM people ORDER BY id")
             return cursor.fetchall()
 
-    def batch() -> Any:
-        with engine.connect() as connection:
-            made = connection.execute(people.insert(), [{"name": "Cem", "password": "Hm4kLq9sWg"}, {"name": "Dia"}])
-            connection.rollback()
-            return made.rowcount
-
-    def broken() -> Any:
-        with engine.begin() as connection:
-            connection.execute(sa.text(_TAKEN))
-
-    works = (registered, quoted, unknown, rows)
-    found = [*(seen(partial(raw, work)) for work in works), seen(batch), seen(broken)]
-    engine.dispose()
-    return found
+    inserted = inserting([{"name": "Cem", "password": "Hm4kLq9sWg"}, {"name": "Dia"}])
+    engine = sa.create_engine(f"postgresql+psycopg2://{servers.postgres}", executemany_mode="values_plus_batch")
+    return by_engine(engine, *map(raw, (registered, quoted, unknown, rows)), inserted)
 
 
 def asyncpg(servers: Servers) -> list[str]:
     import sqlalchemy as sa
-    from sqlalchemy.ext.asyncio import create_async_engine
 
-    async def main() -> list[str]:
-        engine = create_async_engine(f"postgresql+asyncpg://{servers.postgres}")
+    async def selected(engine: Any) -> Any:
+        async with engine.connect() as connection:
+            found = await connection.execute(sa.text("SELECT id, name FROM people WHERE id > :id"), {"id": 1})
+            return [tuple(row) for row in found]
 
-        async def selected() -> Any:
-            async with engine.connect() as connection:
-                found = await connection.execute(sa.text("SELECT id, name FROM people WHERE id > :id"), {"id": 1})
-                return [tuple(row) for row in found]
-
-        async def streamed() -> Any:
-            async with engine.connect() as connection:
-                return [tuple(row) async for row in await connection.stream(sa.text("SELECT id, name FROM people"))]
-
-        async def broken() -> Any:
-            async with engine.begin() as connection:
-                await connection.execute(sa.text(_TAKEN))
-
-        found = [await seen_async(call) for call in (selected, streamed, broken)]
-        await engine.dispose()
-        return found
-
-    return asyncio.run(main())
+    return by_async_engine(f"postgresql+asyncpg://{servers.postgres}", selected)
 
 
 POSTGRES: dict[str, Callable[[Servers], list[str]]] = {
