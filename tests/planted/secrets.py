@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
+from timetracer_otel.redact.value_forms import passes_luhn
+
 __all__ = ["FORMS", "Found", "Planted", "digits", "odd", "plain", "traces"]
 
 _MIXED: Final = "Zq7Kx9"
@@ -39,8 +41,9 @@ def odd(number: int) -> str:
 
 
 def digits(number: int) -> str:
-    """A number."""
-    return f"{_DIGITS}{number:04}"
+    """A number that no card has: the pseudonym of a card's keeps the first digits, and may look planted by chance."""
+    numbers = (f"{_DIGITS}{number:04}{end}" for end in ("30", "31"))
+    return next(one for one in numbers if not passes_luhn(one))
 
 
 def _letters(number: int) -> str:
