@@ -28,7 +28,7 @@ from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.base import faults
 from timetracer_otel.cassette import read_cassette, save_cassette
 from timetracer_otel.plugins import disable_httpx, enable_httpx
-from timetracer_otel.redact.pseudonymiser import Pseudonymiser
+from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.session import ReplaySession
 from timetracer_otel.types import EventSignature, HeaderPairs
 
@@ -333,15 +333,15 @@ def test_a_fault_of_the_recorder_does_not_reach_the_app(
 def test_a_fault_in_making_one_event_loses_no_other(
     upstream: Upstream, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Pseudonymiser.headers
+    real = Redactor.headers
 
-    def broken(self: Pseudonymiser, pairs: HeaderPairs) -> Any:
+    def broken(self: Redactor, pairs: HeaderPairs) -> Any:
         if any(value == b"break" for _, value in pairs):
             raise RuntimeError("a bug of ours")
         return real(self, pairs)
 
     monkeypatch.setattr(faults, "raise_faults", False)
-    monkeypatch.setattr(Pseudonymiser, "headers", broken)
+    monkeypatch.setattr(Redactor, "headers", broken)
     with record(path):
         for value in ("keep", "break", "keep"):
             httpx.get(upstream.url("/counter/a"), headers={"X-A": value})

@@ -13,7 +13,6 @@ import json
 import re
 from collections.abc import Callable
 from decimal import Decimal
-from operator import itemgetter
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 from uuid import UUID
@@ -52,7 +51,6 @@ _OPEN_CREDENTIALS: Final = frozenset(
 _NUMBER: Final = re.compile(r"(-?)(\d+)((?:\.\d+)?)((?:[eE][+-]?\d+)?)")
 _SESSION_COOKIE: Final = re.compile(rb"sess|sid|auth|token|csrf|xsrf|jwt|sso|remember|login|secret|pass|key|id$")
 _TOO_SHORT: Final = 4
-_first: Final = itemgetter(0)
 _MOST_HEADERS: Final = 256
 
 _Line: TypeAlias = tuple[bytes, bytes]
@@ -245,11 +243,8 @@ class Pseudonymiser(Redactor):
         plain = unquote_plus(value, errors="surrogateescape")
         return _quoted_like(value, self._composed(plain, name))
 
-    def headers(self, pairs: HeaderPairs) -> tuple[_Line, ...]:
-        """Header lines with pseudonyms in the place of secrets."""
+    def _header_lines(self, pairs: HeaderPairs) -> tuple[_Line, ...]:
         known, lines = self._open_headers, self._lines
-        if not pairs or not self.active or known.issuperset(map(_first, pairs)):
-            return tuple(pairs)
         made = []
         for line in pairs:
             if line[0] not in known:
