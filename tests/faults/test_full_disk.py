@@ -207,7 +207,10 @@ print(told())
         "(1, {'too many files were open': 2}, {}, {})",
         "(2, {'too many files were open': 2}, {}, {})",
     ]
-    assert [cassette.request.path for cassette in cassettes(folder)] == ["job 1", "job 4"]
+    found = {cassette.request.path: cassette for cassette in cassettes(folder)}
+    assert {path for path, cassette in found.items() if cassette.complete} == {"job 1", "job 4"}
+    # A part that the journal had opened before the app took all that were left is a cassette of what it held.
+    assert set(found) <= {"job 1", "job 2", "job 3", "job 4"}
 
 
 def test_calls_of_the_process_that_a_full_disk_costs_count_as_that(upstream: Loopback, small_disk: Path) -> None:
