@@ -17,6 +17,7 @@ import redis.sentinel
 
 from tests.contract.framework import settle
 from tests.contract.redis_contract import RedisFlavour, failing, three_runs
+from tests.servers._ports import free_port
 from tests.servers.redis import RedisServer, server_program
 from timetracer_otel.libraries.redis.internals import url_of
 
@@ -30,16 +31,14 @@ class Watched(RedisServer):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.sentinel_port: int = probe.getsockname()[1]
+        self.sentinel_port = free_port()
         settings = folder / "sentinel.conf"
         settings.write_text(
             f"port {self.sentinel_port}\nbind 127.0.0.1\ndir {folder}\n"
             f"sentinel monitor mymaster 127.0.0.1 {self.port} 1\n"
         )
         self._sentinel = subprocess.Popen([server_program(), str(settings), "--sentinel"], stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 100
         while not self._sentinel_answers():
             assert time.monotonic() < deadline
             time.sleep(0.02)

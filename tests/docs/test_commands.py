@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from tests import forks
 from tests.children import environment, instrumented_path, script, uses
 from tests.loopback import Loopback
 from tests.sample_cassettes import checkout
+from tests.servers._ports import free_port
 from tests.servers.postgres import Postgres
 from tests.servers.redis import RedisServer
 from timetracer_otel.cassette import save_cassette
@@ -92,12 +92,6 @@ def commands(language: str, text: str) -> list[Command]:
             assert found, f"output before the first command: {line}"
             found[-1].output.append(line)
     return found
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def fits(expected: list[str], printed: str) -> bool:

@@ -21,6 +21,7 @@ import pytest
 from tests.children import ROOT, environment
 from tests.load._apps import CALLS
 from tests.process._programs import cassettes
+from tests.servers._ports import free_port
 from timetracer_otel.types import Cassette, DependencyEvent
 
 __all__ = ["Served", "check_cassettes"]
@@ -44,9 +45,7 @@ class Served:
         self._command = command
         self._environment = environment
         self._log = log
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
 
     def __enter__(self) -> Served:
         with self._log.open("ab") as log:

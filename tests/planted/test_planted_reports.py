@@ -16,8 +16,9 @@ from tests.planted.answering import PLACES
 from tests.planted.http_places import Upstream
 from tests.planted.secrets import FORMS, plain, traces
 from tests.planted.test_planted_secrets import unpacked
+from tests.servers._ports import free_port
 from tests.verify import _services
-from tests.verify._services import Request, free_port, record, verify
+from tests.verify._services import Request, record, verify
 from timetracer_otel.cassette import read_cassette
 from timetracer_otel.cli import main
 

@@ -14,7 +14,6 @@ import json
 import lzma
 import re
 import shutil
-import socket
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,6 +27,7 @@ from tests import forks
 from tests.children import ROOT, environment, instrumented_path
 from tests.examples import WHOLE, drawn
 from tests.planted.secrets import Planted, traces
+from tests.servers._ports import free_port
 from tests.servers.mariadb import MariaDb, needs_mariadb
 from tests.servers.postgres import Postgres
 from tests.servers.redis import RedisServer
@@ -111,7 +111,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
         stack.callback(postgres.close)
         redis = stack.enter_context(RedisServer(folder))
         servers = {
-            "upstream": str(_free_port()),
+            "upstream": str(free_port()),
             "redis": redis.url,
             "sqlite": f"sqlite:///{folder}/app.db",
             **{
@@ -119,7 +119,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
                 for driver in ("psycopg", "psycopg2", "asyncpg")
             },
             "pymysql": "",
-            **{framework: str(_free_port()) for framework in _FRAMEWORKS},
+            **{framework: str(free_port()) for framework in _FRAMEWORKS},
         }
         if "sql pymysql" in _DRAWN:
             mariadb = MariaDb()
@@ -129,12 +129,6 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
         redis.stop()
         postgres.stop()
         yield Both(recorded, run(folder, servers, _OTHERS, "replay", *_REPLAYED))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def unpacked(data: bytes) -> Iterator[bytes]:

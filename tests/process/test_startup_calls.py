@@ -25,6 +25,7 @@ from tests import forks
 from tests.children import environment, instrumented_path, script
 from tests.loopback import Loopback
 from tests.process._programs import cassettes, instrumented
+from tests.servers._ports import free_port
 from timetracer_otel import ReplayMismatchError, replay
 from timetracer_otel.cassette import read_cassette, save_cassette
 from timetracer_otel.constants import TraceMode
@@ -122,9 +123,7 @@ def test_two_workers_have_the_whole_cassette_each(recorded: tuple[Path, Path, di
     folder, path, changes = recorded
     for left in folder.glob("here-*"):
         left.unlink()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     env = environment({"httpx", "flask", "sqlalchemy"}, **changes)
     env |= {"TIMETRACER_MODE": "replay", "TIMETRACER_CASSETTE": str(path), "OTEL_TRACES_EXPORTER": "none"}
     env |= {"SHOP_WORKERS": "2", "PYTHONPATH": instrumented_path(str(folder), folder)}
@@ -132,7 +131,7 @@ def test_two_workers_have_the_whole_cassette_each(recorded: tuple[Path, Path, di
     service = forks.start(*command, env=env, cwd=folder, stderr=subprocess.PIPE)
     answers: list[dict[str, int]] = []
     try:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 120
         while not _listens(port):
             assert time.monotonic() < until
             time.sleep(0.1)

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.servers._failure import ServerDidNotStart
+from tests.servers._ports import free_port
 
 __all__ = ["RabbitMq"]
 
@@ -43,7 +44,7 @@ class RabbitMq:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._program = _program()
-        self._port, self._nodes_port, self._names_port = _free_ports(3)
+        self._port, self._nodes_port, self._names_port = free_port(), free_port(), free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._names: subprocess.Popen[bytes] | None = None
 
@@ -116,13 +117,3 @@ class RabbitMq:
             self._names.kill()
             self._names.wait()
             self._names = None
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports: list[int] = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports

@@ -16,7 +16,7 @@ from tests import children, forks
 from tests.children import ROOT, script, uses
 from timetracer_otel.cassette import CassetteStore
 
-__all__ = ["ROOT", "SCRIPT", "Request", "Verify", "environment", "free_port", "record", "send", "started", "verify"]
+__all__ = ["ROOT", "SCRIPT", "Request", "Verify", "environment", "record", "send", "started", "verify"]
 
 SCRIPT = script("timetracer-otel")
 Verify = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -29,12 +29,6 @@ class Request(NamedTuple):
     target: str
     headers: Mapping[str, str] = {}
     body: bytes | None = None
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def environment(command: Sequence[str], **changes: str) -> dict[str, str]:
@@ -110,7 +104,7 @@ def _listens(port: int) -> bool:
     return True
 
 
-def _wait(until: Callable[[], bool], timeout_s: float = 40.0) -> None:
+def _wait(until: Callable[[], bool], timeout_s: float = 120.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not until() and time.monotonic() < deadline:
         time.sleep(0.05)

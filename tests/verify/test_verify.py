@@ -22,8 +22,9 @@ import pytest
 
 from tests import forks
 from tests.loopback import Loopback
+from tests.servers._ports import free_port
 from tests.servers.redis import RedisServer
-from tests.verify._services import Request, free_port, record, send, started, verify
+from tests.verify._services import Request, record, send, started, verify
 from timetracer_otel.cassette import CassetteStore, read_cassette, save_cassette
 from timetracer_otel.types import BodySnapshot, HeaderMap
 
@@ -250,7 +251,7 @@ time.sleep(600)
 """
     command = [sys.executable, "-c", program]
     with started("verify", str(shop.cassettes), "--jobs", "2", "--", *command, stderr=subprocess.PIPE) as running:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not (pids.exists() and pids.read_text().endswith(" ")) and time.monotonic() < deadline:
             time.sleep(0.05)
         time.sleep(0.5)
@@ -259,7 +260,7 @@ time.sleep(600)
     assert (running.returncode, complained) == (code, ""), printed
     # The service has ended; a child of its own may need a moment to die of the signal that it was sent.
     left = [*map(int, pids.read_text().split())]
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while any(map(is_running, left)) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert [pid for pid in left if is_running(pid)] == []
@@ -308,7 +309,7 @@ def test_the_bar_moves_on_a_terminal(shop: Shop) -> None:
 def test_requests_sent_at_once_without_names_find_their_own_cassettes(shop: Shop, tmp_path: Path) -> None:
     with started("replay", str(shop.cassettes), "--", *shop.command) as service:
         try:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 120
             while not shop.listens() and time.monotonic() < deadline:
                 time.sleep(0.05)
             with ThreadPoolExecutor(16) as pool:

@@ -11,7 +11,8 @@ from tests.children import script
 from tests.examples import drawn
 from tests.loopback import Loopback
 from tests.process._programs import cassettes
-from tests.verify._services import Request, free_port, record, verify
+from tests.servers._ports import free_port
+from tests.verify._services import Request, record, verify
 
 REQUESTS = [
     Request("GET", "/users/3?q=a%20b&q=c", {"Authorization": "Bearer geheim", "Cookie": "a=1; b=2"}),

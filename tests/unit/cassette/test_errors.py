@@ -47,8 +47,7 @@ def through_a_cassette(error: BaseException, roots: Any = ROOTS) -> BaseExceptio
 def _refused() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    socket.create_connection(("127.0.0.1", port), timeout=5)
+        socket.create_connection(free.getsockname(), timeout=60)
 
 
 def _handshake() -> None:
