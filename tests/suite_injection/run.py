@@ -57,7 +57,7 @@ with Loopback() as upstream:
     print(upstream.url, flush=True)
     sys.stdin.read()
 """
-PATIENCE_S = 10.0
+PATIENCE_S = 100.0
 _MISS = "ReplayMismatchError"
 _FAULT = "a fault of ours, injected"
 _MODES = ["record", "replay", "new"]
