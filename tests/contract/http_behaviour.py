@@ -303,16 +303,16 @@ class HttpBehaviour:
 
     def test_replay_timing_keeps_the_recorded_pace(self, upstream: Upstream, path: Path) -> None:
         with record(path):
-            self.calls(("GET", "/slow/250"), ("GET", "/slow-body/250"))
+            self.calls(("GET", "/slow/600"), ("GET", "/slow-body/600"))
         upstream.stop()
         for timed in (True, False):
             with replay(path, replay_timing=timed):
                 started = time.perf_counter()
-                self.get("/slow/250")
+                self.get("/slow/600")
                 between = time.perf_counter()
-                self.get("/slow-body/250")
+                self.get("/slow-body/600")
                 ended = time.perf_counter()
-            assert (between - started >= 0.24, ended - between >= 0.24) == (timed, timed)
+            assert (between - started >= 0.59, ended - between >= 0.59) == (timed, timed)
 
     # Sessions beside, within and after each other
 

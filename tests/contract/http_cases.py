@@ -20,7 +20,7 @@ case = CaseList()
 HTTP_CASES = case.cases
 
 JSON = {"name": "žluťoučký", "numbers": [1, 2.5, None, True], "nested": {"a": {"b": []}}}
-SHORT = 0.15
+SHORT = 0.4
 """Seconds until a call times out that is meant to."""
 
 

@@ -490,11 +490,11 @@ async def scripts(app: RedisApp) -> Any:
 async def locks(app: RedisApp) -> Any:
     async with app.open() as r:
         lock = r.lock("lock", timeout=10, blocking_timeout=0.2, sleep=0.05)
-        # It asks twice: at once, and after 0.3 s. A busy machine may be 0.25 s late, and no third time fits in.
-        other = r.lock("lock", timeout=10, blocking=False, sleep=0.3)
+        # It asks twice: at once, and after 0.5 s. A busy machine may be 0.4 s late, and no third time fits in.
+        other = r.lock("lock", timeout=10, blocking=False, sleep=0.5)
         seen = [await settle(lock.acquire()), await settle(lock.locked()), await settle(lock.owned())]
         seen.append(await settle(other.acquire()))
-        seen.append(await settle(other.acquire(blocking=True, blocking_timeout=0.55)))
+        seen.append(await settle(other.acquire(blocking=True, blocking_timeout=0.95)))
         seen.append(await settle(lock.extend(5)))
         seen.append(await settle(lock.reacquire()))
         seen.append(await settle(lock.release()))

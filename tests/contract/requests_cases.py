@@ -37,7 +37,7 @@ __all__ = ["REQUESTS_CASES", "case"]
 case = CaseList()
 REQUESTS_CASES = case.cases
 
-SHORT = 0.15
+SHORT = 0.4
 
 
 def _try(function: Any) -> Any:

@@ -107,7 +107,7 @@ async def conversation(url: str) -> list[Any]:
 
 def test_a_body_that_waits_for_the_answer_is_answered(upstream: Upstream, path: Path) -> None:
     def app() -> list[Any]:
-        return asyncio.run(asyncio.wait_for(conversation(upstream.url("/answers-first")), timeout=10))
+        return asyncio.run(asyncio.wait_for(conversation(upstream.url("/answers-first")), timeout=60))
 
     bare = app()
     with record(path):
@@ -152,7 +152,7 @@ async def failing_uploads(url: str) -> list[Any]:
 
 def test_a_body_that_fails_before_and_after_its_answer(upstream: Upstream, path: Path) -> None:
     def app() -> list[Any]:
-        return asyncio.run(asyncio.wait_for(failing_uploads(upstream.url("/answers-first")), timeout=10))
+        return asyncio.run(asyncio.wait_for(failing_uploads(upstream.url("/answers-first")), timeout=60))
 
     bare = app()
     assert "LookupError('no more words')" in bare

@@ -92,9 +92,9 @@ def test_connections_look_as_made_and_replies_may_stay_unread(server: RedisServe
 
 
 def sync_app_that_gives_up(port: int) -> list[Any]:
-    client = redis.Redis(port=port, socket_timeout=0.1)
+    client = redis.Redis(port=port, socket_timeout=0.5)
     connection = client.connection_pool.get_connection(*NAME)
-    connection.send_command("BLPOP", "nothing", 1)
+    connection.send_command("BLPOP", "nothing", 20)
     seen: list[Any] = [made(connection)]
     with pytest.raises(redis.TimeoutError):
         connection.read_response()
@@ -105,9 +105,9 @@ def sync_app_that_gives_up(port: int) -> list[Any]:
 
 def async_app_that_gives_up(port: int) -> list[Any]:
     async def run() -> list[Any]:
-        client = redis.asyncio.Redis(port=port, socket_timeout=0.1)
+        client = redis.asyncio.Redis(port=port, socket_timeout=0.5)
         connection = await client.connection_pool.get_connection(*NAME)
-        await connection.send_command("BLPOP", "nothing", 1)
+        await connection.send_command("BLPOP", "nothing", 20)
         seen: list[Any] = [made(connection)]
         with pytest.raises(redis.TimeoutError):
             await connection.read_response()
@@ -326,7 +326,7 @@ def looking_sync(port: int, looks: int) -> list[Any]:
     seen: list[Any] = []
     for ask in (listener.subscribe, listener.unsubscribe):
         ask("news")
-        seen.append(listener.get_message(timeout=5))
+        seen.append(listener.get_message(timeout=60))
         seen += [message for _ in range(looks) if (message := listener.get_message()) is not None]
         if not listener.subscribed:
             break
@@ -342,7 +342,7 @@ def looking_async(port: int, looks: int) -> list[Any]:
         seen: list[Any] = []
         for ask in (listener.subscribe, listener.unsubscribe):
             await ask("news")
-            seen.append(await listener.get_message(timeout=5))
+            seen.append(await listener.get_message(timeout=60))
             for _ in range(looks):
                 message = await listener.get_message(timeout=0.001) if listener.subscribed else None
                 seen += [message] if message is not None else []
@@ -369,7 +369,7 @@ async def subscriber(port: int, *, cancels: bool) -> list[Any]:
     client = redis.asyncio.Redis(port=port)
     pubsub = client.pubsub()
     await pubsub.subscribe("news")
-    seen: list[Any] = [await pubsub.get_message(timeout=5)]
+    seen: list[Any] = [await pubsub.get_message(timeout=60)]
     connection: Any = pubsub.connection
     await connection.disconnect()
     connecting = asyncio.ensure_future(pubsub.connect())
@@ -379,7 +379,7 @@ async def subscriber(port: int, *, cancels: bool) -> list[Any]:
     await asyncio.wait({connecting})
     seen.append("cancelled" if connecting.cancelled() else connecting.exception())
     await pubsub.connect()
-    seen.append(await pubsub.get_message(timeout=5))
+    seen.append(await pubsub.get_message(timeout=60))
     await getattr(pubsub, "aclose", pubsub.close)()
     await getattr(client, "aclose", client.close)()
     return seen
@@ -401,14 +401,14 @@ def losing_sync(port: int, timeout: float | None) -> list[Any]:
     client = redis.Redis(port=port, retry=Retry(NoBackoff(), 1))
     listener = client.pubsub()
     listener.subscribe("news")
-    seen: list[Any] = [listener.get_message(timeout=5)]
+    seen: list[Any] = [listener.get_message(timeout=60)]
     connection: Any = listener.connection
     with patch.object(connection, "_parser") as parser:
         parser.can_read.side_effect = parser.read_response.side_effect = ConnectionResetError("reset by the peer")
         with pytest.raises(redis.ConnectionError) as lost:
             listener.get_message(timeout=timeout)
         seen += [str(lost.value), made(connection)]
-    seen += [listener.get_message(timeout=5), made(connection)]
+    seen += [listener.get_message(timeout=60), made(connection)]
     listener.close()
     client.close()
     return seen

@@ -480,15 +480,15 @@ def test_replay_timing_waits_as_long_as_the_database_took(cassette: Path, postgr
     postgres.start()
     engine = sa.create_engine(postgres.url("psycopg"))
     with record(cassette), engine.connect() as connection:
-        connection.execute(sa.text("SELECT pg_sleep(0.3)"))
+        connection.execute(sa.text("SELECT pg_sleep(1)"))
     for timed in (False, True):
         with replay(cassette, replay_timing=timed), engine.connect() as connection:
             clock = asyncio.new_event_loop()
             began = clock.time()
-            connection.execute(sa.text("SELECT pg_sleep(0.3)"))
+            connection.execute(sa.text("SELECT pg_sleep(1)"))
             took = clock.time() - began
             clock.close()
-            assert (took >= 0.29) is timed
+            assert (took >= 0.95) is timed
     engine.dispose()
 
 

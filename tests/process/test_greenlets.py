@@ -65,7 +65,8 @@ def test_the_thread_of_the_writer_has_ended_when_the_recorder_has_stopped(
 
     def work_and_end_slowly(writer: BackgroundWriter) -> None:
         work(writer)
-        time.sleep(0.3)
+        # It is waited for a second at most.
+        time.sleep(0.1)
 
     monkeypatch.setattr(BackgroundWriter, "_run", work_and_end_slowly)
     recordings = Recordings(TraceConfig(cassette_dir=str(tmp_path)), LiveSpans(lambda: None), lambda: None)

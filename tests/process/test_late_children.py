@@ -21,8 +21,11 @@ _PROGRAM = """
     from opentelemetry.instrumentation.starlette import StarletteInstrumentor
     from opentelemetry.sdk.trace import TracerProvider
     import timetracer_otel
+    from timetracer_otel.cassette import CassetteStore
     from timetracer_otel.otel import TimetracerInstrumentor
+    from timetracer_otel.process import late_calls
 
+    late_calls.POLL_S = float(os.environ.get("POLL_S", late_calls.POLL_S))
     trace.set_tracer_provider(TracerProvider())
     HTTPXClientInstrumentor().instrument()
     StarletteInstrumentor().instrument()
@@ -31,12 +34,20 @@ _PROGRAM = """
     from starlette.applications import Starlette
     from starlette.responses import PlainTextResponse
     from starlette.routing import Route
-    told, tasks = [], []
+    told, tasks, answered = [], [], asyncio.Event()
+
+    def on_disk():
+        return any(each.method and each.complete for each in CassetteStore(os.environ["TIMETRACER_DIR"]).list())
 
     async def child(client, steps):
         for step in steps:
             if isinstance(step, float):
                 await asyncio.sleep(step)
+            elif step == "answered":
+                await answered.wait()
+            elif step == "written":
+                while os.environ.get("TIMETRACER_MODE") == "record" and not on_disk():
+                    await asyncio.sleep(0.01)
             else:
                 response = await client.get(os.environ["UPSTREAM"] + step)
                 told.append([step, response.status_code, response.text])
@@ -60,8 +71,8 @@ _PROGRAM = """
                  "root_path": "", "app_root_path": "", "client": None, "http_version": "1.1", "scheme": "http"}
         async with httpx.AsyncClient() as app.state.client:
             await app(scope, receive, send)
+            answered.set()
             await asyncio.gather(*tasks)
-        await asyncio.sleep(float(os.environ.get("STAY", "0")))
 
     asyncio.run(main())
     TimetracerInstrumentor().uninstrument()
@@ -99,14 +110,16 @@ def _paths(cassette: Cassette | None) -> list[str]:
 
 
 def test_calls_under_way_and_those_behind_them_stand_in_the_cassette_and_replay(tmp_path: Path) -> None:
-    steps = ["/slow/300", "/users/1", 0.01, "/slow/200", "/users/2"]
+    steps = ["/slow/800", "/users/1", 0.01, "/slow/200", "/users/2", "written"]
+    settings = {"TIMETRACER_MODE": "record", "TIMETRACER_DIR": str(tmp_path)}
     with Loopback() as upstream:
         bare, _ = _run(upstream.url, steps)
-        recorded, log = _run(upstream.url, steps, TIMETRACER_MODE="record", TIMETRACER_DIR=str(tmp_path), STAY="0.5")
+        # A busy machine may take the time of two looks to go from one call to the next.
+        recorded, log = _run(upstream.url, steps, POLL_S="0.5", **settings)
         assert log == ""
     request, outside = _recorded(tmp_path)
     assert request is not None
-    assert (_paths(request), outside) == (["/slow/300", "/users/1", "/slow/200", "/users/2"], None)
+    assert (_paths(request), outside) == (["/slow/800", "/users/1", "/slow/200", "/users/2"], None)
     assert [event.not_replayable for event in request.events] == [None] * 4
     assert {event.span.name for event in request.events if event.span is not None} == {"GET"}
     assert request.stats.dropped == {}
@@ -118,7 +131,7 @@ def test_calls_under_way_and_those_behind_them_stand_in_the_cassette_and_replay(
 
 
 def test_a_call_that_begins_when_the_cassette_is_written_goes_to_the_process_with_its_trace(tmp_path: Path) -> None:
-    steps = [0.4, "/users/1", 0.4, "/users/2"]
+    steps = ["answered", "written", "/users/1", 0.1, "/users/2"]
     with Loopback() as upstream:
         bare, _ = _run(upstream.url, steps)
         told, log = _run(upstream.url, steps, TIMETRACER_MODE="record", TIMETRACER_DIR=str(tmp_path))
@@ -136,15 +149,15 @@ def test_a_call_that_begins_when_the_cassette_is_written_goes_to_the_process_wit
 def test_a_call_that_takes_too_long_is_cut_and_counted_once(upstream: Loopback, tmp_path: Path) -> None:
     told, log = _run(
         upstream.url,
-        ["/slow/1000", "/users/1"],
+        ["/slow/3000", "/users/1"],
         TIMETRACER_MODE="record",
         TIMETRACER_DIR=str(tmp_path),
         TIMETRACER_LATE_S="0.3",
     )
-    assert [step for step, _, _ in told["told"]] == ["/slow/1000", "/users/1"]
+    assert [step for step, _, _ in told["told"]] == ["/slow/3000", "/users/1"]
     request, outside = _recorded(tmp_path)
     assert request is not None
-    assert (_paths(request), _paths(outside)) == (["/slow/1000"], ["/users/1"])
+    assert (_paths(request), _paths(outside)) == (["/slow/3000"], ["/users/1"])
     assert "ended before there was an answer" in (request.events[0].not_replayable or "")
     assert request.stats.dropped == told["dropped"] == {"answers that came after the end": 1}
     assert "recording lost something" in log
@@ -210,7 +223,7 @@ def test_where_only_failures_are_kept_late_calls_of_others_are_left_out(upstream
     told, log = _run(upstream.url, ["/slow/200", 0.4, "/users/1"], **settings)
     assert (_recorded(tmp_path), told["dropped"], log) == ((None, None), {}, "")
 
-    told, log = _run(upstream.url, ["/slow/200", 0.4, "/users/1"], STATUS="500", **settings)
+    told, log = _run(upstream.url, ["/slow/200", "written", "/users/1"], STATUS="500", **settings)
     request, outside = _recorded(tmp_path)
     assert (_paths(request), outside) == (["/slow/200"], None)
     assert told["dropped"] == {"calls after the end": 1}
