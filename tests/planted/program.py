@@ -201,8 +201,11 @@ def main() -> None:
         def long() -> None:
             for name in ("http requests", "redis sync", "sql sqlite"):
                 scenes.play(name, backwards=False)
+            folder = Path(os.environ["TIMETRACER_DIR"])
+            while RECORDS and not [*folder.rglob("*.part")]:
+                time.sleep(0.01)
             time.sleep(0.4)
-            for part in Path(os.environ["TIMETRACER_DIR"]).rglob("*.part*"):
+            for part in folder.rglob("*.part*"):
                 with suppress(FileNotFoundError):
                     shutil.copy(part, FOLDER)
 

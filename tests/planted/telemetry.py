@@ -37,7 +37,9 @@ def main(spans: Path, *how: str) -> None:
             for call in CALLS:
                 with suppress(Exception):
                     call()
-            # Its part is up to date twice by then.
+            # Its part is there, and is brought up to date more than once.
+            while not [*Path(os.environ["TIMETRACER_DIR"]).rglob("*.part")]:
+                time.sleep(0.01)
             time.sleep(0.5)
             os.kill(os.getpid(), signal.SIGKILL)
     spans.write_text("[" + ",".join(span.to_json() for span in exporter.get_finished_spans()) + "]")
