@@ -60,7 +60,7 @@ def _run(upstream: Loopback, folder: Path, code: str) -> tuple[str, str]:
 
 
 def _whole(folder: Path) -> list[str]:
-    """Of which jobs there is a whole cassette. On a slow machine a job has a part, of which half a cassette is made."""
+    """The jobs with a whole cassette. A job that took long had a part, which became a cassette where it was lost."""
     return sorted(cassette.request.path for cassette in cassettes(folder) if cassette.complete)
 
 

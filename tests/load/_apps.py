@@ -21,6 +21,8 @@ import redis.asyncio
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from timetracer_otel.cassette import CassetteStore
+
 if "INSTRUMENT" in os.environ:
     from timetracer_otel.otel.instrumentor import TimetracerInstrumentor
 
@@ -139,8 +141,13 @@ def flask_app() -> Any:
     @app.get("/killed/<int:number>")
     def killed(number: int) -> list[int]:
         _asked(number)
-        # The journal is kept ten times a second.
-        time.sleep(2)
+        # The journal is kept ten times a second, where the machine has time for it.
+        until = time.monotonic() + _PATIENCE_S
+        while (
+            not any(each.events for each in CassetteStore(os.environ["TIMETRACER_DIR"]).list())
+            and time.monotonic() < until
+        ):
+            time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGKILL)
         return []
 

@@ -103,7 +103,7 @@ def test_a_part_keeps_out_of_the_way_of_another_session_with_its_name(tmp_path: 
 
 
 def test_many_processes_may_recover_at_once(tmp_path: Path) -> None:
-    # The name of a cassette ends with the id of its session: of two sessions with one id, one might replace the other.
+    # A cassette's name ends with the id of its session. Of two with one id, one might replace the other.
     for number in range(5):
         with process_with_a_part(tmp_path, session=f"3f2b8c{number:02}"):
             pass
