@@ -197,7 +197,7 @@ def test_signals_reach_the_program(tmp_path: Path, number: signal.Signals) -> No
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(number)
-        assert process.wait(30) == 42
+        assert process.wait(100) == 42
 
 
 def test_an_interrupt_ends_a_command_of_ours_with_130(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_an_interrupt_ends_a_command_of_ours_with_130(tmp_path: Path) -> None:
         assert process.stderr is not None
         process.stdout.readline()  # the pipe is full soon, and the command waits for us
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+        assert process.wait(100) == 130
         assert process.stderr.read() == ""
 
 

@@ -79,7 +79,7 @@ def test_a_pipeline_of_a_thread_that_outlives_its_recording(server: RedisServer,
             thread = threading.Thread(target=contextvars.copy_context().run, args=(slow,))
             thread.start()
             time.sleep(0.1)
-        thread.join(10)
+        thread.join(60)
         assert got == [[True, None, b"X"]]
         with record(path):
             recorded = [r.get("a"), r.get("b")]

@@ -335,7 +335,7 @@ def test_code_outside_the_session_and_telemetry_go_on(upstream: Loopback, empty:
     # What C code starts has no context, as a thread that was there before the session.
     with replay(empty) as session:
         contextvars.Context().run(_thread.start_new_thread, in_another_thread, ())
-        assert done.wait(20)
+        assert done.wait(60)
         with suppress_instrumentation():
             connect()
         without = threading.Thread(target=without_a_session)

@@ -171,14 +171,14 @@ def test_what_runs_outside_the_session_or_suppressed_is_not_named(upstream: Loop
     begins, has_ended = threading.Event(), threading.Event()
 
     def outside() -> None:
-        begins.wait(30)
+        begins.wait(60)
         _by_a_socket(upstream)
         has_ended.set()
 
     threading.Thread(target=outside).start()
     with record(path):
         begins.set()
-        assert has_ended.wait(30)
+        assert has_ended.wait(60)
         with suppress_instrumentation():
             _by_http_client(upstream)
         one, other = socket.socketpair()

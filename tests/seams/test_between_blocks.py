@@ -116,9 +116,9 @@ def test_functions_of_python_that_somebody_replaced_are_called_by_the_second_blo
 
         socket.getaddrinfo("localhost", 80)
         threading.Thread(target=look).start()
-        assert sessions.get(timeout=10) is session
+        assert sessions.get(timeout=60) is session
         _thread.start_new_thread(look, ())
-        assert sessions.get(timeout=10) is session
+        assert sessions.get(timeout=60) is session
     assert calls == ["getaddrinfo", "start", "start_new_thread"]
     assert [getattr(owner, name) for owner, name in names] == list(theirs.values())
 
@@ -134,7 +134,7 @@ def test_a_module_that_was_imported_since_carries_sessions_into_its_threads(
         with replay(cassette) as session:
             sessions: Queue[Any] = Queue()
             vars(module)["start_new_thread"](lambda queue: queue.put(get_current_session()), (sessions,))
-            assert sessions.get(timeout=10) is session
+            assert sessions.get(timeout=60) is session
         assert vars(module)["start_new_thread"] is original
 
 

@@ -58,7 +58,7 @@ async def all_clients(url: str) -> list[Any]:
         seen = [(await client.get(f"{named}/users/1")).json()]
     async with aiohttp.ClientSession() as session, session.get(f"{named}/users/2") as answer:
         seen.append(await answer.json())
-    seen.append(await asyncio.to_thread(lambda: requests.get(f"{named}/users/3", timeout=5).json()))
+    seen.append(await asyncio.to_thread(lambda: requests.get(f"{named}/users/3", timeout=60).json()))
     return [*seen, httpx.get(f"{named}/users/4").json()]
 
 
@@ -129,7 +129,7 @@ def test_a_thread_without_a_context_is_refused_too(upstream: Loopback, tmp_path:
     scope.__enter__()
     # What is started in the block has its context. What is started elsewhere has not, nor has what C code starts.
     contextvars.Context().run(_thread.start_new_thread, run, ())
-    assert done.wait(10)
+    assert done.wait(60)
     with pytest.raises(NetworkBlockedError):
         scope.__exit__(None, None, None)
     assert "this thread has no session" in str(errors[0])

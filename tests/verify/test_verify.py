@@ -299,7 +299,7 @@ def test_the_bar_moves_on_a_terminal(shop: Shop) -> None:
     with started(*arguments, stderr=follower, TERM="xterm") as running:
         os.close(follower)
         printed, _ = running.communicate(timeout=240)
-    reader.join(10)
+    reader.join(60)
     os.close(leader)
     assert running.returncode == 0, printed
     assert b"2/2" in b"".join(seen)
