@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from timetracer_otel import counters
 from timetracer_otel.cassette import CassetteStore
 from timetracer_otel.otel import TimetracerInstrumentor
-from timetracer_otel.process import journal, writer
+from timetracer_otel.process import journal, recordings, writer
 from timetracer_otel.session import TraceSession
 trace.set_tracer_provider(TracerProvider())
 TimetracerInstrumentor().instrument()
@@ -35,11 +35,13 @@ def told():
     now = counters()
     return flushed, now.cassettes_written, now.lost, dict(now.cassettes_dropped), dict(now.faults), now.sessions_open
 
-def once(owner, name, error):
-    # The next call raises, and no other.
+def once(owner, name, error, done=False):
+    # The next call raises, and no other: before it has done anything, or behind all that it does.
     original = getattr(owner, name)
     def raising(*args, **kwargs):
         setattr(owner, name, original)
+        if done:
+            original(*args, **kwargs)
         raise error
     setattr(owner, name, raising)
 """
@@ -113,6 +115,42 @@ def test_wherever_it_dies_what_waited_is_written(
     assert {"job 1", "job 3"} <= {*written}, said
     assert printed == f"(True, {3 - len(lost)}, True, {lost}, {DIED}, 0)\n", said
     assert lost or "job 2" in written
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        'writer.counters, "cassette_written"',
+        'recordings.counters, "session_ended"',
+        'journal.Journal, "ended"',
+        'TraceSession, "release"',
+        'writer.BackgroundWriter, "_let_go"',
+    ],
+)
+def test_a_recording_that_was_written_when_the_thread_died_counts_once(
+    upstream: Loopback, tmp_path: Path, where: str
+) -> None:
+    code = f"job(1)\ntold()\nonce({where}, SystemExit(), done=True)\njob(2)\njob(3)\nprint(told())"
+    printed, said = _run(upstream, tmp_path, code)
+    assert printed == f"(True, 3, True, {{}}, {DIED}, 0)\n", said
+    assert sorted(cassette.request.path for cassette in cassettes(tmp_path)) == ["job 1", "job 2", "job 3"]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        # `pop` of a dictionary and other steps in C cannot be struck, but what is called right behind them.
+        ('TraceSession, "to_cassette", SystemExit()', 'writer.counters, "cassette_dropped", SystemExit()'),
+        ('TraceSession, "to_cassette", SystemExit()', 'writer.BackgroundWriter, "_let_go", SystemExit(), True'),
+    ],
+)
+def test_a_thread_that_dies_once_more_as_it_says_what_it_had_counts_it_once(
+    upstream: Loopback, tmp_path: Path, end: tuple[str, str]
+) -> None:
+    strikes = "".join(f"once({each})\n" for each in end)
+    printed, said = _run(upstream, tmp_path, f"job(1)\ntold()\n{strikes}job(2)\njob(3)\ntold()\nprint(told())")
+    assert printed == f"(True, 2, True, {HELD}, {DIED}, 0)\n", said
+    assert _whole(tmp_path) == ["job 1", "job 3"]
 
 
 def test_a_thread_that_another_one_kills_as_it_takes_a_recording_loses_nothing(

@@ -78,12 +78,18 @@ class Counters:
         return ", ".join(parts)
 
 
+_Number = tuple[int, str]
+"""How many, and which recording was counted last by its name. Both are set in one step, so that a thread that dies
+while it counts has counted or has not, and whoever goes on can tell.
+"""
+
+
 class _Numbers:
     def __init__(self) -> None:
         # Reentrant: a signal handler may count in the middle of a count.
         self.lock = threading.RLock()
-        self.plain: Counter[str] = Counter()
-        self.cassettes_dropped: Counter[str] = Counter()
+        self.plain: dict[str, _Number] = {}
+        self.cassettes_dropped: dict[str, _Number] = {}
         self.events_dropped: Counter[str] = Counter()
         self.without_plugin: Counter[str] = Counter()
         self.connections: dict[str, Counter[str]] = {}
@@ -99,14 +105,14 @@ def session_began() -> None:
     _add("open", 1)
 
 
-def session_ended() -> None:
-    """A recording that `session_began` counted was written, dropped or discarded."""
-    _add("open", -1)
+def session_ended(of: str = "") -> None:
+    """A recording that `session_began` counted was written, dropped or discarded; ``of`` as in `cassette_written`."""
+    _add("open", -1, of)
 
 
-def cassette_written() -> None:
-    """A finished cassette is on disk."""
-    _add("written", 1)
+def cassette_written(of: str = "") -> None:
+    """A finished cassette is on disk. Where ``of`` names its session, it is not counted again for the same one."""
+    _add("written", 1, of)
 
 
 def cassette_cut() -> None:
@@ -119,10 +125,10 @@ def cassette_discarded() -> None:
     _add("discarded", 1)
 
 
-def cassette_dropped(reason: str) -> None:
-    """A whole recording was lost; ``reason`` is one of few constant texts."""
+def cassette_dropped(reason: str, of: str = "") -> None:
+    """A whole recording was lost; ``reason`` is one of few constant texts, and ``of`` as in `cassette_written`."""
     with _numbers.lock:
-        _numbers.cassettes_dropped[reason] += 1
+        _count(_numbers.cassettes_dropped, reason, 1, of)
 
 
 def event_dropped(reason: str, number: int = 1) -> None:
@@ -148,9 +154,15 @@ def connection_without_plugin(library: str, address: str) -> None:
         _numbers.connections.setdefault(library, Counter())[address] += 1
 
 
-def _add(name: str, number: int) -> None:
+def _add(name: str, number: int, of: str = "") -> None:
     with _numbers.lock:
-        _numbers.plain[name] += number
+        _count(_numbers.plain, name, number, of)
+
+
+def _count(numbers: dict[str, _Number], what: str, number: int, of: str) -> None:
+    before, last = numbers.get(what, (0, ""))
+    if not of or of != last:
+        numbers[what] = before + number, of or last
 
 
 def counters() -> Counters:
@@ -160,14 +172,15 @@ def counters() -> Counters:
     losses of `record` blocks are counted, too.
     """
     with _numbers.lock:
+        plain = {what: number for what, (number, _) in _numbers.plain.items()}
         return Counters(
-            sessions_open=_numbers.plain["open"],
-            cassettes_written=_numbers.plain["written"],
-            cassettes_cut=_numbers.plain["cut"],
-            cassettes_discarded=_numbers.plain["discarded"],
-            cassettes_dropped=dict(_numbers.cassettes_dropped),
+            sessions_open=plain.get("open", 0),
+            cassettes_written=plain.get("written", 0),
+            cassettes_cut=plain.get("cut", 0),
+            cassettes_discarded=plain.get("discarded", 0),
+            cassettes_dropped={reason: number for reason, (number, _) in _numbers.cassettes_dropped.items()},
             events_dropped=dict(_numbers.events_dropped),
-            calls_late=_numbers.plain["late"],
+            calls_late=plain.get("late", 0),
             faults=faults.fault_counts(),
             without_plugin=dict(sorted(_numbers.without_plugin.items())),
             connections={name: dict(each) for name, each in sorted(_numbers.connections.items())},

@@ -133,4 +133,4 @@ class Recordings:
         with self._lock:
             self._open.discard(session)
             self._ended.discard(session)
-        counters.session_ended()
+        counters.session_ended(session.session_id)

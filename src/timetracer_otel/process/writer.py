@@ -28,6 +28,7 @@ __all__ = ["BackgroundWriter"]
 _CALM_S = 1.0
 """A thread that dies is replaced at once, unless another one died so long ago: then with the next thing to do."""
 _DIED = "the thread that writes died"
+_WRITTEN = ""
 
 
 class _Order:
@@ -80,8 +81,8 @@ class BackgroundWriter:
         self._orders: list[_Order] = []
         self._ready: list[TraceSession] = []
         self._held: TraceSession | None = None
-        self._is_written = False
-        """Whether the session in the thread's hands is on the disk. It is not in `_waiting` any more, then."""
+        self._outcome: str | None = None
+        """What became of the session in the thread's hands: `_WRITTEN`, why it is lost, or None: not known yet."""
         self._died_s = -_CALM_S
 
     def began(self, session: TraceSession) -> None:
@@ -216,24 +217,34 @@ class BackgroundWriter:
             if self._thread is not thread:
                 return  # Another thread was quicker to find out.
             self._thread, self._asleep = None, False
-            late = self._late.sessions
-            for session, is_queued in list(self._waiting.items()):
-                if is_queued:
-                    # It may have been taken out of the queue a moment before. What is in the queue twice is written
-                    # once.
-                    self._queue().put(session)
-                elif session is self._held or (session not in late and session not in self._ready):
-                    counters.cassette_dropped(_DIED)
-                    self._let_go(session, written=False)
-            if self._held is not None:
-                self._let_go(self._held, written=self._is_written)
-            for order in list(self._orders):
-                if order.was_retried:
-                    order.obeyed.set()
-                else:
-                    order.was_retried = True
-                    self._queue().put(order)
+            try:
+                self._pick_up()
+            except BaseException:
+                # It died once more. Whoever next finds it dead does all that is left.
+                self._thread = thread
+                raise
         self._contain(error, "writer.thread")
+
+    def _pick_up(self) -> None:
+        """Do what a thread that died has left undone. Harmless when it is begun again."""
+        late, held = self._late.sessions, self._held
+        if held in late:
+            self._journal.queued(held, is_queued=False)
+            self._held = None
+        elif held is not None:
+            self._let_go(held, _DIED if self._outcome is None else self._outcome)
+        for session, is_queued in list(self._waiting.items()):
+            if is_queued:
+                # It may have been taken out of the queue a moment before. What is in the queue twice is written once.
+                self._queue().put(session)
+            elif session not in late and session not in self._ready:
+                self._let_go(session, _DIED)
+        for order in list(self._orders):
+            if order.was_retried:
+                order.obeyed.set()
+            else:
+                order.was_retried = True
+                self._queue().put(order)
 
     def _run(self, last: _Order | None = None) -> None:
         """Work until a closing order is carried out, or the order ``last``."""
@@ -260,7 +271,7 @@ class BackgroundWriter:
             self._start()
 
     def _take(self, session: TraceSession) -> None:
-        self._held = session
+        self._outcome, self._held = None, session
         is_late = False
         try:
             is_late = self._late.hold(session)
@@ -306,32 +317,34 @@ class BackgroundWriter:
         order.obeyed.set()
 
     def _write(self, session: TraceSession) -> None:
-        self._held = session
-        written = False
+        self._outcome, self._held = None, session
         try:
             late = session.late_calls
             if late:
                 counters.calls_late(late)
             self._store.put(session.to_cassette())
-            counters.cassette_written()
-            self._keeper.note_written()
-            written = True
+            self._outcome = _WRITTEN
         except CassetteError as error:
-            counters.cassette_dropped(why_unwritten(error))
+            self._outcome = why_unwritten(error)
             warn_of_store(self._store, error)
         except Exception as error:
-            counters.cassette_dropped("a fault of the recorder")
+            self._outcome = "a fault of the recorder"
             self._contain(error)
-        self._let_go(session, written=written)
+        self._let_go(session, self._outcome)
 
-    def _let_go(self, session: TraceSession, *, written: bool) -> None:
+    def _let_go(self, session: TraceSession, outcome: str) -> None:
+        """Count what became of a session, once, and forget it. Where the thread dies meanwhile, it is done again."""
+        if outcome == _WRITTEN:
+            counters.cassette_written(session.session_id)
+            self._keeper.note_written()
+        else:
+            counters.cassette_dropped(outcome, session.session_id)
         self._waiting.pop(session, None)
-        self._is_written = written
-        self._journal.ended(session, wanted=not written)
+        self._journal.ended(session, wanted=outcome != _WRITTEN)
         self._guarded(self._journal.settle)
         self._guarded(session.release)
-        self._held = None
         self._settled(session)
+        self._held = None
 
     def _guarded(self, step: Callable[[], object]) -> None:
         try:
