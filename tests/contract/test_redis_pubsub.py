@@ -104,7 +104,8 @@ def test_a_handler_of_pushes_has_every_message(flavour: RedisFlavour, server: Re
         async def heard_later(given: Any) -> Any:
             return heard(given)
 
-        handler = heard_later if flavour.asynchronous else heard
+        # redis-py 5.0 awaits no handler.
+        handler = heard_later if flavour.asynchronous and not redis.__version__.startswith("5.0.") else heard
         async with flavour.open(server) as r:
             # With RESP2 nothing is pushed, and the library takes no handler.
             pubsub = r.pubsub(push_handler_func=handler) if flavour.protocol == 3 else r.pubsub()

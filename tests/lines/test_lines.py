@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from opentelemetry.instrumentation.asyncpg import AsyncPGInstrumentor
 
 from tests.examples import drawn
 from tests.golden import make_golden
@@ -63,13 +64,19 @@ def test_lines_are_the_same_bare_recorded_and_replayed(apps: Apps, bound: int, n
     assert all(len(name) > 3 for name in cassette.pseudonyms), cassette.pseudonyms
 
 
+_SEES_PREPARED = hasattr(AsyncPGInstrumentor, "_do_prepared_execute")
+
+
 def _is_shown_by_levels(shown: list[str]) -> None:
     """Spans of one call stand above it or beneath it, and none is a call of its own that no plugin captures."""
     assert not [line for line in shown if "observed only" in line]
     below = [f"{line.strip(' │├└─')} > {after.strip(' │├└─')}" for line, after in pairwise(shown)]
     expected = [
         r"#\d+ sqlalchemy SELE.*psycopg2:.* > psycopg2 SELECT",
-        r"asyncpg BEGIN; > asyncpg SELECT",
+        # Not every instrumentation sees prepared statements, by which SQLAlchemy asks: that of 0.61b0 does not.
+        r"asyncpg BEGIN; > asyncpg SELECT"
+        if _SEES_PREPARED
+        else r"#\d+ sqlalchemy SELE.*asyncpg:.* > asyncpg BEGIN;?",
         r"#\d+ requests GET.* > wire urllib3 GET",
         *([r"openai chat m-1 > #\d+ httpx2? .*/chat/completions.*"] if find_spec("openai") is not None else []),
     ]

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from inspect import signature
 from typing import Any
 
 from tests.suite_injection.incoming import read
@@ -80,7 +81,9 @@ def huey(servers: Servers) -> list[str]:
             raise
 
     logging.getLogger("huey").disabled = True
-    worker = Worker(queue, threading.Event(), 0.01, 0.01, 1)
+    # A worker of huey 2 is told of its end otherwise.
+    stops = (threading.Event(),) if "stop_flag" in signature(Worker).parameters else ()
+    worker = Worker(queue, *stops, 0.01, 0.01, 1)
 
     worker._logger = Raising()
 
@@ -207,7 +210,7 @@ def arq(servers: Servers) -> list[str]:
                 for job in jobs
                 if job is not None
             ]
-            await pool.aclose()
+            await getattr(pool, "aclose", pool.close)()
         return [*found, *(f"nothing: {found[0]}" if "TimeoutError" in line else line for line in told)]
 
     logging.getLogger("arq").disabled = True

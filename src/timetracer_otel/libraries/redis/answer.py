@@ -52,11 +52,13 @@ class Manner(NamedTuple):
         waiting: The module whose function ``sleep`` waits: ``time`` or ``asyncio``.
         gives_way: Whether other tasks go on while a reply is waited for.
         call_back: Makes the step that calls a function with a connection that was made.
+        push: Makes the step that gives an app's handler what was pushed to a connection.
     """
 
     waiting: ModuleType
     gives_way: bool
     call_back: Callable[[Callable[[Any], Any], Any], Step]
+    push: Callable[[Any, Callable[[Any], Any], Any], Step]
 
     @property
     def pause(self) -> Callable[[float], Any]:

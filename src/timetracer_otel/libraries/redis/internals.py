@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from types import ModuleType
@@ -34,6 +35,7 @@ __all__ = [
     "Pushed",
     "SeemingConnections",
     "asks_whether_clustered",
+    "awaits_push_handler",
     "checks_health",
     "connect_callbacks",
     "decoding_of",
@@ -115,6 +117,8 @@ NOT_IN_ALL = {
     "redis.connection:CacheProxyConnection._conn": "before 5.1 there is no proxy for caching by the client",
     "redis.connection:AbstractConnection._parser": "a handler of pushes is not called in a replay",
     "redis.asyncio.connection:AbstractConnection._parser": "a handler of pushes is not called in a replay",
+    "redis._parsers:_RESP3Parser": "a handler of pushes is not called in a replay",
+    "redis._parsers:_AsyncRESP3Parser": "a handler of pushes is not called in a replay",
 }
 """Names that a release may lack, and what is done without them."""
 
@@ -357,7 +361,23 @@ _seeming: WeakSet[Any] = WeakSet()
 
 def seem_open(connection: Any) -> None:
     """Let a connection that a replay plays look as it does when it is made."""
-    _seeming.add(_with_sockets(connection, None, _NO_SOCKET))
+    real = _with_sockets(connection, None, _NO_SOCKET)
+    _seeming.add(real)
+    _read_as_made(real)
+
+
+_PARSERS = {"_RESP2Parser": "_RESP3Parser", "_AsyncRESP2Parser": "_AsyncRESP3Parser"}
+"""The parser that a connection of the library may have before it is made, and that which it has then, with RESP3."""
+
+
+def _read_as_made(real: Any) -> None:
+    """Give a connection the parser that the handshake would give it: that one takes the app's handler of pushes."""
+    parser = getattr(real, "_parser", None)
+    name = _PARSERS.get(type(parser).__name__) if protocol_of(real) == 3 else None
+    kind = getattr(sys.modules.get("redis._parsers"), name, None) if name is not None else None
+    if kind is not None:
+        real.set_parser(kind)
+        real._parser.EXCEPTION_CLASSES = parser.EXCEPTION_CLASSES
 
 
 def seem_closed(connection: Any) -> None:
@@ -422,7 +442,7 @@ _PUSH_HANDLERS = (
     ("pubsub_push_handler_func", "handle_pubsub_push_response"),
     ("push_handler_func", "handle_push_response"),
 )
-"""The parser's handler of what is published, and its own one where the app gave none; before redis-py 5.3, the
+"""The parser's handler of what is published, and its own one where the app gave none; before redis-py 5.1, the
 second."""
 
 
@@ -434,6 +454,11 @@ def push_handler(connection: Any) -> Callable[[Any], Any] | None:
         if found is not None:
             return None if found == getattr(parser, own, None) else found
     return None
+
+
+def awaits_push_handler(connection: Any) -> bool:
+    """Whether the library awaits what the handler returns, of a connection of asyncio; before redis-py 5.1 not."""
+    return hasattr(_real(connection)._parser, _PUSH_HANDLERS[0][0])
 
 
 def set_push_handler(connection: Any, handler: Callable[[Any], Any]) -> None:

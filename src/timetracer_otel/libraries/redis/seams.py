@@ -30,6 +30,7 @@ from timetracer_otel.libraries.redis.connection_state import begin_watch
 from timetracer_otel.libraries.redis.internals import (
     Place,
     SeemingConnections,
+    awaits_push_handler,
     is_in_process,
     places,
 )
@@ -51,9 +52,21 @@ async def _call_back(step: Step) -> None:
         await task
 
 
-_SYNC = Manner(time, False, partial)
+def _push(_: Any, handler: Callable[[Any], Any], message: Any) -> Step:
+    return AppStep(handler, message)
+
+
+def _push_async(connection: Any, handler: Callable[[Any], Any], message: Any) -> Step:
+    return AppStep(handler, message) if awaits_push_handler(connection) else AppStep(_without_await, handler, message)
+
+
+async def _without_await(handler: Callable[[Any], Any], message: Any) -> Any:
+    return handler(message)
+
+
+_SYNC = Manner(time, False, partial, _push)
 # Redis-py knows no other event loop than asyncio's.
-_ASYNC = Manner(asyncio, True, _step_of)
+_ASYNC = Manner(asyncio, True, _step_of, _push_async)
 
 
 def patches(module: ModuleType) -> list[Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from timetracer_otel.calls.flow import flow, records, replays
-from timetracer_otel.calls.guarded import AppStep, Flow, Step
+from timetracer_otel.calls.guarded import Flow, Step
 from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.redis.answer import (
     HEALTH_CHECKS,
@@ -187,7 +187,7 @@ def read(
             state.asked = None
             message = yield from read_replayed(manner, connection, state, plain, timeout_s)
             handler = push_handler(connection) if state.played is not None and type(message) is list else None
-            return message if handler is None else (yield AppStep(handler, message))
+            return message if handler is None else (yield manner.push(connection, handler, message))
     listener = state.open[0] if state.open else state.stream
     if listener is None or call_above.get():
         value = yield live
