@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -188,3 +189,29 @@ def test_a_request_that_waits_for_being_written_gets_no_part_meanwhile(tmp_path:
         assert time.monotonic() < deadline_s
     journal.close()
     assert [read_cassette(file).session.id for file in tmp_path.rglob("*.msgpack")] == [session.session_id]
+
+
+def test_requests_that_begin_while_the_parts_are_brought_up_to_date_are_no_fault(tmp_path: Path) -> None:
+    """The garbage collector may run at any step of the journal, and with it another thread that begins a request."""
+    journal = Journal(CassetteStore(tmp_path), 60.0)
+    for _ in range(50):
+        journal.began(TraceSession())
+    begin = [TraceSession() for _ in range(50)]
+
+    def begins(phase: str, _: object) -> None:
+        if begin:
+            journal.began(begin.pop())
+
+    # Python keeps pairs that are not used any more, and collects no garbage where it takes one of these.
+    pairs = [(number, number) for number in range(5_000)]
+    before = gc.get_threshold()
+    gc.callbacks.append(begins)
+    gc.set_threshold(1, 100_000, 100_000)
+    try:
+        journal.tick()
+    finally:
+        begin.clear()
+        gc.set_threshold(*before)
+        gc.callbacks.remove(begins)
+    assert pairs
+    assert not list(tmp_path.rglob("*.part"))

@@ -172,13 +172,14 @@ def counters() -> Counters:
     losses of `record` blocks are counted, too.
     """
     with _numbers.lock:
-        plain = {what: number for what, (number, _) in _numbers.plain.items()}
+        # Of copies, which are made in one step: a signal handler may count meanwhile.
+        plain = {what: number for what, (number, _) in _numbers.plain.copy().items()}
         return Counters(
             sessions_open=plain.get("open", 0),
             cassettes_written=plain.get("written", 0),
             cassettes_cut=plain.get("cut", 0),
             cassettes_discarded=plain.get("discarded", 0),
-            cassettes_dropped={reason: number for reason, (number, _) in _numbers.cassettes_dropped.items()},
+            cassettes_dropped={reason: number for reason, (number, _) in _numbers.cassettes_dropped.copy().items()},
             events_dropped=dict(_numbers.events_dropped),
             calls_late=plain.get("late", 0),
             faults=faults.fault_counts(),

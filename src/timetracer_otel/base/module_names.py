@@ -40,7 +40,7 @@ class _Names:
         if _is_module(main):
             wanted = {_identity(self.original), *map(_identity, self.replacements)}
             if not wanted.isdisjoint(map(_identity, list(vars(main).values()))):
-                for name, value in list(vars(main).items()):
+                for name, value in vars(main).copy().items():
                     if _identity(value) in wanted:
                         yield main, name
 
@@ -131,15 +131,16 @@ def _look_through(module: ModuleType, looked_for: dict[int, _Names]) -> None:
     # Most modules have none. To find that out here takes a quarter of the time that a loop over the names would.
     if looked_for.keys().isdisjoint(map(_identity, list(vars(module).values()))):
         return
-    for name, value in list(vars(module).items()):
+    for name, value in vars(module).copy().items():
         names = looked_for.get(_identity(value))
         if names is not None:
             names.places[(ref(module), name)] = None
 
 
 def _modules() -> list[tuple[str, ModuleType]]:
-    found: list[tuple[str, Any]] = list(sys.modules.items())
-    return [(key, module) for key, module in found if key != "__main__" and _is_module(module)]
+    # Other threads import meanwhile. A copy is made in one step, a list of pairs is not.
+    found: dict[str, Any] = sys.modules.copy()
+    return [(key, module) for key, module in found.items() if key != "__main__" and _is_module(module)]
 
 
 def _is_seen(key: str, module: ModuleType) -> bool:

@@ -55,7 +55,8 @@ class Journal:
         self.interval_s = interval_s
         self._owner: Owner | None = None
         # Entries are added by `began` from any thread, and removed by the writer's thread only. The ends that other
-        # threads tell of wait in `_ended` until then.
+        # threads tell of wait in `_ended` until then. Who goes through them takes a copy, which is made in one step:
+        # a list of pairs is not, since the garbage collector may run, and with it another thread, as each is made.
         self._running: dict[TraceSession, _Running] = {}
         self._ended: deque[tuple[TraceSession, bool]] = deque()
         self.kept: set[TraceSession] = set()
@@ -108,7 +109,7 @@ class Journal:
             return
         self._was_quiet = not self._running and not self._ended
         self.settle()
-        for session, running in list(self._running.items()):
+        for session, running in self._running.copy().items():
             if now_s - running.began_s >= self.interval_s and not running.queued:
                 self._bring_up_to_date(session, running, self.interval_s)
         # What the thread took of a processor. On a machine with much else to do, it waits for one most of the time.
@@ -127,7 +128,7 @@ class Journal:
     def close(self) -> None:
         """Make cassettes of the parts of all sessions that still run: no session is written any more."""
         self.settle()
-        for session, running in list(self._running.items()):
+        for session, running in self._running.copy().items():
             self._bring_up_to_date(session, running, 0.0)
             if running.part is not None:
                 self.kept.add(session)

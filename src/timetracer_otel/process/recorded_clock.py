@@ -118,7 +118,7 @@ def _travelling(recorded_at: str) -> tuple[travel, Traveller]:
 
 def _keep_real(real_ns: Callable[[], int]) -> None:
     """Let spans, and whatever else OpenTelemetry's loaded modules stamp, have the real time: backends show that."""
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():
         if name.startswith("opentelemetry.") and module.__dict__.get("time_ns") is time.time_ns:
             module.__dict__["time_ns"] = real_ns
             _kept.append(module)

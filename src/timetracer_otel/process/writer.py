@@ -233,7 +233,7 @@ class BackgroundWriter:
             self._held = None
         elif held is not None:
             self._let_go(held, _DIED if self._outcome is None else self._outcome)
-        for session, is_queued in list(self._waiting.items()):
+        for session, is_queued in self._waiting.copy().items():
             if is_queued:
                 # It may have been taken out of the queue a moment before. What is in the queue twice is written once.
                 self._queue().put(session)

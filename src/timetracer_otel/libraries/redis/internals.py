@@ -372,7 +372,7 @@ _PARSERS = {"_RESP2Parser": "_RESP3Parser", "_AsyncRESP2Parser": "_AsyncRESP3Par
 
 def _read_as_made(real: Any) -> None:
     """Give a connection the parser that the handshake would give it: that one takes the app's handler of pushes."""
-    parser = getattr(real, "_parser", None)
+    parser: Any = getattr(real, "_parser", None)
     name = _PARSERS.get(type(parser).__name__) if protocol_of(real) == 3 else None
     kind = getattr(sys.modules.get("redis._parsers"), name, None) if name is not None else None
     if kind is not None:
