@@ -133,6 +133,13 @@ class RedisServer:
             while answer.count(b"\r\n") < 3:
                 answer += connection.recv(100)
 
+    def catch_up(self) -> None:
+        """Return when it has answered all that was sent to it before; at once where it does not run."""
+        # It takes what all clients sent in turns, so the second answer here comes behind all other ones.
+        for _ in range(2 * self.running):
+            while not self._answers():
+                time.sleep(0.01)
+
     def freeze(self) -> None:
         """Let it answer no more, with its connections open."""
         assert self._process is not None
