@@ -117,7 +117,9 @@ NOT_IN_ALL = {
     "redis.connection:CacheProxyConnection._conn": "before 5.1 there is no proxy for caching by the client",
     "redis.connection:AbstractConnection._parser": "a handler of pushes is not called in a replay",
     "redis.asyncio.connection:AbstractConnection._parser": "a handler of pushes is not called in a replay",
+    "redis._parsers:_RESP2Parser": "a handler of pushes is not called in a replay",
     "redis._parsers:_RESP3Parser": "a handler of pushes is not called in a replay",
+    "redis._parsers:_AsyncRESP2Parser": "a handler of pushes is not called in a replay",
     "redis._parsers:_AsyncRESP3Parser": "a handler of pushes is not called in a replay",
 }
 """Names that a release may lack, and what is done without them."""
