@@ -21,11 +21,8 @@ from timetracer_otel.types import DependencyEvent, RecordedError
 
 __all__ = ["NO_ROWS", "Fetches", "KnownRows", "RecordedAnswer"]
 
-_SIZED = frozenset({bytes, str})
 _RETURNED = frozenset({int, str, list, tuple})
 """What drivers return from ``execute`` and its like, where they return neither the cursor nor None."""
-_VALUE_BYTES = 32
-"""About what a value takes in memory that is neither text nor bytes."""
 
 
 class Column(NamedTuple):
@@ -90,11 +87,11 @@ class Fetches:
         if self._not_kept:
             return
         try:
-            kept = self._as_tuples(rows) if rows else []
+            kept, size_bytes = self._as_tuples(rows) if rows else ([], 0)
         except UnknownRowsError as reason:
             self._keep_none(recording, str(reason))
             return
-        if not recording.session.limits.take(sum(map(_size_bytes, kept))):
+        if not recording.session.limits.take(PIECE_BYTES * len(kept) + size_bytes):
             limit_kb = recording.session.config.max_session_kb
             self._keep_none(recording, f"its rows had no room left under TIMETRACER_MAX_SESSION_KB={limit_kb}")
             return
@@ -103,12 +100,12 @@ class Fetches:
         if asked is None or len(rows) < asked:
             self._ended = True
 
-    def _as_tuples(self, rows: Any) -> list[tuple[Any, ...]]:
-        row_class, kept = as_tuples(rows, [column[0] for column in self._description or ()])
+    def _as_tuples(self, rows: Any) -> tuple[list[tuple[Any, ...]], int]:
+        row_class, kept, size_bytes = as_tuples(rows, [column[0] for column in self._description or ()])
         if self._row_class not in (None, row_class):
             raise UnknownRowsError(f"some of its rows are of {row_class.name}, and some are not")
         self._row_class = row_class
-        return kept
+        return kept, size_bytes
 
     def _keep_none(self, recording: Recording, reason: str) -> None:
         self._not_kept = True
@@ -152,7 +149,8 @@ class Fetches:
             made["late"] = True
         if self._description is not None or self._late:
             made["description"] = self._description
-            made["rows"] = list(self._rows)
+            # As lists: a tuple is an extension type of the format, and most of what is recorded may be rows.
+            made["rows"] = list(map(list, self._rows))
             made["fetches"] = list(self._batches)
             made["ended"] = self._ended
             if self._row_class is not None and self._row_class != TUPLES:
@@ -256,10 +254,6 @@ class KnownRows:
 
 NO_ROWS = KnownRows()
 """The answer of a statement that gives no rows, where fetching is no error."""
-
-
-def _size_bytes(row: tuple[Any, ...]) -> int:
-    return PIECE_BYTES + sum(len(value) if type(value) in _SIZED else _VALUE_BYTES for value in row)
 
 
 def _int_or_none(value: Any) -> int | None:
