@@ -13,6 +13,7 @@ from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.types import RecordedError
 
 __all__ = [
+    "STATE",
     "Answers",
     "ConnectionState",
     "Listener",
@@ -24,7 +25,8 @@ __all__ = [
     "state_of",
 ]
 
-_ATTRIBUTE = "_timetracer_state"
+STATE: Final = "_timetracer_state"
+"""The attribute of a connection that has its `ConnectionState`."""
 _PUBLISHING = frozenset({"PUBLISH", "SPUBLISH", "MULTI", "PIPELINE", "EVAL", "EVALSHA", "FCALL"})
 
 _SETTINGS: Final = frozenset(
@@ -320,6 +322,11 @@ class ConnectionState:
         for trip in lost:
             trip.faulted()
 
+    @property
+    def is_of_before(self) -> bool:
+        """Whether the seams were put in again since; see `begin_watch`."""
+        return self.watch != _watch
+
     def forget(self) -> None:
         """Forget everything."""
         self.end()
@@ -344,13 +351,13 @@ def state_of(connection: Any) -> ConnectionState:
     """What is known of a connection."""
     state = known_state(connection)
     if state is None:
-        state = connection.__dict__.setdefault(_ATTRIBUTE, ConnectionState())
+        state = connection.__dict__.setdefault(STATE, ConnectionState())
     return state
 
 
 def known_state(connection: Any) -> ConnectionState | None:
     """What is known of a connection; None where nothing is."""
-    state: ConnectionState | None = connection.__dict__.get(_ATTRIBUTE)
+    state: ConnectionState | None = connection.__dict__.get(STATE)
     if state is not None and state.watch != _watch:
         state.forget()
     return state

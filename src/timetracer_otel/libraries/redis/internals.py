@@ -15,6 +15,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any, NamedTuple, TypeAlias
@@ -232,11 +233,22 @@ def url_of(connection: Any) -> str:
         return f"{_BY_SENTINEL}{service}/{db}?role={role}"
     path = getattr(connection, "path", None)
     if path:
-        return f"unix://{path}?db={db}"
+        return _url_of_socket(path, db)
     # TLS connections have a context, or what it takes to make one.
     scheme = "rediss" if hasattr(connection, "ssl_context") or hasattr(connection, "check_hostname") else "redis"
-    host = str(connection.host)
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{connection.port}/{db}"
+    return _url_of_host(scheme, connection.host, connection.port, db)
+
+
+# An app has few servers, and asks for their URLs with each command.
+@lru_cache(maxsize=256)
+def _url_of_socket(path: Any, db: Any) -> str:
+    return f"unix://{path}?db={db}"
+
+
+@lru_cache(maxsize=256)
+def _url_of_host(scheme: str, host: Any, port: Any, db: Any) -> str:
+    host = str(host)
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/{db}"
 
 
 def found_address(connection: Any, url: str) -> list[Any] | None:

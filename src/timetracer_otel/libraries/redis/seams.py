@@ -21,6 +21,8 @@ from timetracer_otel.calls.guarded import (
     guarded_async,
     lending,
     lending_async,
+    observed,
+    observed_async,
     only,
 )
 from timetracer_otel.libraries.redis import steps
@@ -126,7 +128,15 @@ def _read(place: Place, original: Function) -> Function:
         live = AppStep(original, self, *args, **kwargs)
         return steps.read(session, manner, self, live, plain, timeout if finite else None)
 
-    return _replacement(place, original, begin, steps.reads_nothing)
+    return (observed_async if place.asynchronous else observed)(
+        LIB,
+        original,
+        _replacement(place, original, begin, steps.reads_nothing),
+        steps.reads_reply,
+        steps.reply_came,
+        steps.reply_failed,
+        steps.give_up,
+    )
 
 
 def _poll(place: Place, original: Function) -> Function:

@@ -20,8 +20,9 @@ from timetracer_otel.libraries.redis.answer import (
     send_replayed,
 )
 from timetracer_otel.libraries.redis.call import LIB, new_round_trip
-from timetracer_otel.libraries.redis.commands import expects_stream, parse
+from timetracer_otel.libraries.redis.commands import Command, expects_stream, parse
 from timetracer_otel.libraries.redis.connection_state import (
+    STATE,
     ConnectionState,
     Listener,
     call_above,
@@ -41,7 +42,20 @@ from timetracer_otel.libraries.redis.internals import (
 from timetracer_otel.libraries.redis.topology import add_facts, asks_for_facts, is_question, remember
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
-__all__ = ["Manner", "connect", "disconnected", "give_up", "is_connected", "poll", "read", "reads_nothing", "send"]
+__all__ = [
+    "Manner",
+    "connect",
+    "disconnected",
+    "give_up",
+    "is_connected",
+    "poll",
+    "read",
+    "reads_nothing",
+    "reads_reply",
+    "reply_came",
+    "reply_failed",
+    "send",
+]
 
 
 def reads_nothing(session: BaseSession | None, connection: Any) -> bool:
@@ -111,11 +125,14 @@ def send(
     """
     question = asks_for_facts(connection, packed)
     if question is None:
-        return (yield from _send(current, manner, connection, packed, live, checks))
-    yield from _send(current, manner, connection, packed, live, checks)
+        return _send(current, manner, connection, packed, live, checks)
+    return _asked(question, connection, _send(current, manner, connection, packed, live, checks))
+
+
+def _asked(question: list[Command], connection: Any, sending: Flow) -> Flow:
+    yield from sending
     # Only now: the handshake of a new connection reads replies of its own.
     state_of(connection).asked = question
-    return None
 
 
 def _send(
@@ -224,6 +241,42 @@ def read(
         _note(state, listener, value, plain)
         _remember(manner, connection, state, value)
     return value
+
+
+def reads_reply(connection: Any, *_: Any, **__: Any) -> ConnectionState | None:
+    """What notes the reply that ``read_response`` is about to read, where it is one of a recorded round trip, as
+    nearly always; None where `read` is to be asked.
+    """
+    state: ConnectionState | None = connection.__dict__.get(STATE)
+    if (
+        state is None
+        or not state.open
+        or state.replaying is not None
+        or state.asked is not None
+        or state.is_of_before
+        or call_above.get()
+    ):
+        return None
+    state.reading = state.open[0]
+    return state
+
+
+def reply_came(state: ConnectionState, value: Any) -> None:
+    """The reply was read."""
+    listener, state.reading = state.reading, None
+    if listener is not None:
+        _note(state, listener, value, False)
+
+
+def reply_failed(state: ConnectionState, error: BaseException) -> None:
+    """Reading it has raised."""
+    listener, state.reading = state.reading, None
+    if listener is None:
+        return
+    if is_reply(error):
+        _note(state, listener, error, False)
+    else:
+        _failed(state, listener, error)
 
 
 def _remember(manner: Manner, connection: Any, state: ConnectionState, value: Any) -> None:
