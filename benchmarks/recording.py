@@ -247,7 +247,6 @@ def count(names: list[str]) -> None:
 
     import timetracer_otel
     from timetracer_otel.plugins import enable_aiohttp, enable_httpx, enable_redis, enable_requests, enable_sqlalchemy
-    from timetracer_otel.process.runtime import runtime
 
     kinds = [kind for kind in KINDS if kind.name in names]
     made = provider()
@@ -281,7 +280,6 @@ def count(names: list[str]) -> None:
     each(contextlib.nullcontext, flushes=True)
     for enable in (enable_httpx, enable_requests, enable_aiohttp, enable_sqlalchemy, enable_redis):
         enable()
-    made.add_span_processor(runtime().processor)
     with tempfile.TemporaryDirectory() as folder:
         each(lambda: timetracer_otel.record(Path(folder, "calls.msgpack")), flushes=True)
     os._exit(0)

@@ -330,9 +330,19 @@ class RoundTrip(Site):
                 self._cut = True
 
     def _keep(self, value: Any) -> None:
-        value, new_bytes = self._copied(value)
-        if not self._cut and not self._has_room(new_bytes):
-            self._cut = True
+        if type(value) in PLAIN_TEXT:
+            new_bytes = len(value)
+        else:
+            value, new_bytes = self._copied(value)
+        self._size_bytes = size_bytes = self._size_bytes + new_bytes
+        limits = self._limits
+        if limits is not None and not self._cut:
+            # The same as `BodyLimits.take`, without a function call for each reply.
+            left_bytes = limits.left_bytes - new_bytes - PIECE_BYTES
+            if size_bytes <= limits.body_bytes and left_bytes >= 0:
+                limits.left_bytes = left_bytes
+            else:
+                self._cut = size_bytes > limits.body_bytes or not limits.take(new_bytes + PIECE_BYTES)
         self._replies.append(None if self._cut else value)
 
     def _copied(self, value: Any) -> tuple[Any, int]:

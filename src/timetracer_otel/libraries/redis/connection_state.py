@@ -23,6 +23,7 @@ __all__ = [
     "call_above",
     "known_state",
     "state_of",
+    "watch",
 ]
 
 STATE: Final = "_timetracer_state"
@@ -220,7 +221,7 @@ class ConnectionState:
         # Who queues the commands of a transaction whose MULTI was sent by itself: "played" or "real".
         self._multi: str | None = None
         self._home: weakref.ref[BaseSession] | None = None
-        self.watch = _watch
+        self.watch = watch
 
     @property
     def home(self) -> BaseSession | None:
@@ -322,19 +323,14 @@ class ConnectionState:
         for trip in lost:
             trip.faulted()
 
-    @property
-    def is_of_before(self) -> bool:
-        """Whether the seams were put in again since; see `begin_watch`."""
-        return self.watch != _watch
-
     def forget(self) -> None:
         """Forget everything."""
         self.end()
         self.asked = self._home = None
-        self.watch = _watch
+        self.watch = watch
 
 
-_watch = 0
+watch = 0
 """Counts how often the seams were put in.
 
 Without the seams the app goes on to use its connections, and the plugin does not see what is read from them. So a
@@ -343,8 +339,8 @@ state that was made before the seams were put in again is worth nothing."""
 
 def begin_watch() -> None:
     """The seams are put in: forget what was known of connections before."""
-    global _watch
-    _watch += 1
+    global watch
+    watch += 1
 
 
 def state_of(connection: Any) -> ConnectionState:
@@ -358,6 +354,6 @@ def state_of(connection: Any) -> ConnectionState:
 def known_state(connection: Any) -> ConnectionState | None:
     """What is known of a connection; None where nothing is."""
     state: ConnectionState | None = connection.__dict__.get(STATE)
-    if state is not None and state.watch != _watch:
+    if state is not None and state.watch != watch:
         state.forget()
     return state

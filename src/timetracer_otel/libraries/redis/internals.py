@@ -279,12 +279,12 @@ def seem_found(connection: Any, address: list[Any]) -> None:
 
 def protocol_of(connection: Any) -> int:
     """Version of the Redis protocol (2 or 3) that a connection speaks: replies have other shapes in either."""
-    return int(_real(connection).protocol)
+    return int(getattr(connection, "_conn", connection).protocol)
 
 
 def decoding_of(connection: Any) -> Decoding:
     """How a connection decodes replies."""
-    encoder = _real(connection).encoder
+    encoder = getattr(connection, "_conn", connection).encoder
     return (encoder.encoding, encoder.encoding_errors) if encoder.decode_responses else None
 
 
@@ -331,7 +331,7 @@ def _looked_up(connection: Any) -> bool:
 
 def is_open(connection: Any) -> bool:
     """Whether a real connection is made, so that connecting does nothing."""
-    real = _real(connection)
+    real = getattr(connection, "_conn", connection)
     return getattr(real, "_sock", None) not in _CLOSED or getattr(real, "_writer", None) not in _CLOSED
 
 

@@ -166,11 +166,15 @@ def _manner(place: Place) -> Manner:
 
 def _operation(place: Place, original: Function) -> Function:
     """The replacement of a client's method: what it is about to send is known while it waits for a connection."""
-    describe = place.describe
+    describe, clustered = place.describe, place.clustered
     assert describe is not None
+    operation: Callable[[tuple[Any, ...]], Operation] = partial(tuple.__new__, Operation)
 
     def lend(session: BaseSession, args: tuple[Any, ...]) -> Callable[[], Any]:
-        return operation_above.lend(Operation(describe, args[0], args[1:], place.clustered))
+        # As `CallAbove.lend` does it, with a function less: this is done for each command.
+        before = operation_above.get()
+        operation_above.set(operation((describe, args[0], args[1:], clustered)))
+        return partial(operation_above.set, before)
 
     return (lending_async if place.asynchronous else lending)(LIB, original, lend)
 

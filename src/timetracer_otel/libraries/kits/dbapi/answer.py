@@ -43,24 +43,27 @@ _COLUMN_LENGTH = len(Column._fields)
 class Fetches:
     """What one execution gave while a session records: description, counts, and the rows as the app fetched them."""
 
+    # The defaults stand in the class: an object is made for each statement, and most of them set few.
+    _recording: Recording | None = None
+    _columns: list[Any] | None = None
+    """The columns as the driver describes them. To read one may call the driver for each item."""
+    _rowcount: Any = None
+    _final_rowcount: Any = None
+    _lastrowid: Any = None
+    _value: Any = None
+    _returns_nothing = False
+    _row_class: RowClass | None = None
+    _ended = False
+    _error: RecordedError | None = None
+    _late = False
+    _not_kept = False
+
     def __init__(self, cursor: Any = None) -> None:
         self.cursor = cursor
         """The driver's cursor while it runs the statement; None from then on. A recording lives longer than the app
         wants the cursor, and an open cursor keeps its table from being dropped."""
-        self._recording: Recording | None = None
-        self._description: list[tuple[Any, ...]] | None = None
-        self._rowcount: Any = None
-        self._final_rowcount: Any = None
-        self._lastrowid: Any = None
-        self._value: Any = None
-        self._returns_nothing = False
         self._rows: list[tuple[Any, ...]] = []
-        self._row_class: RowClass | None = None
         self._batches: list[tuple[str, int, float]] = []
-        self._ended = False
-        self._error: RecordedError | None = None
-        self._late = False
-        self._not_kept = False
 
     def opened(self, value: Any, recording: Recording) -> bool:
         """The execution returned; True where the app may fetch rows now."""
@@ -71,7 +74,7 @@ class Fetches:
         self._value = plain(value) if type(value) in _RETURNED else None
         self._returns_nothing = value is None
         self._describe(cursor)
-        if self._description is None:
+        if self._columns is None:
             # A cursor with a name stands on the server. Some drivers learn its columns only with the first rows.
             self._late = bool(getattr(cursor, "name", None))
             return self._late
@@ -82,7 +85,7 @@ class Fetches:
         recording = self._recording
         if recording is None or recording.ended_s is not None:
             return
-        if self._description is None:
+        if self._columns is None:
             self._describe(cursor)
         if self._not_kept:
             return
@@ -101,7 +104,7 @@ class Fetches:
             self._ended = True
 
     def _as_tuples(self, rows: Any) -> tuple[list[tuple[Any, ...]], int]:
-        row_class, kept, size_bytes = as_tuples(rows, [column[0] for column in self._description or ()])
+        row_class, kept, size_bytes = as_tuples(rows, self._columns or ())
         if self._row_class not in (None, row_class):
             raise UnknownRowsError(f"some of its rows are of {row_class.name}, and some are not")
         self._row_class = row_class
@@ -115,7 +118,12 @@ class Fetches:
     def _describe(self, cursor: Any) -> None:
         description = getattr(cursor, "description", None)
         if description is not None:
-            self._description = [tuple(map(plain, tuple(column)[:_COLUMN_LENGTH])) for column in description]
+            self._columns = list(description)
+
+    def _described(self) -> list[tuple[Any, ...]] | None:
+        if self._columns is None:
+            return None
+        return [tuple(map(plain, tuple(column)[:_COLUMN_LENGTH])) for column in self._columns]
 
     def failed(self, error: BaseException) -> None:
         """Fetching raised."""
@@ -132,7 +140,7 @@ class Fetches:
         recording = self._recording
         if recording is None or recording.ended_s is not None:
             return
-        if self._description is not None or self._late:
+        if self._columns is not None or self._late:
             self._final_rowcount = _int_or_none(getattr(cursor, "rowcount", None))
         recording.close()
 
@@ -147,8 +155,8 @@ class Fetches:
             made["returns_nothing"] = True
         if self._late:
             made["late"] = True
-        if self._description is not None or self._late:
-            made["description"] = self._description
+        if self._columns is not None or self._late:
+            made["description"] = self._described()
             # As lists: a tuple is an extension type of the format, and most of what is recorded may be rows.
             made["rows"] = list(map(list, self._rows))
             made["fetches"] = list(self._batches)

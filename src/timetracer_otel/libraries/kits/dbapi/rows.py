@@ -33,12 +33,12 @@ class UnknownRowsError(Exception):
     """The rows cannot be made again; the text says why, and what to do."""
 
 
-def as_tuples(rows: Sequence[Any], names: Sequence[Any]) -> tuple[RowClass, list[tuple[Any, ...]], int]:
+def as_tuples(rows: Sequence[Any], columns: Sequence[Any]) -> tuple[RowClass, list[tuple[Any, ...]], int]:
     """Fetched rows: their class, they as tuples of plain data, and about what their values take in memory.
 
     Args:
         rows: At least one.
-        names: Names of the columns.
+        columns: As the driver describes them; each begins with its name.
 
     Raises:
         UnknownRowsError: A replay cannot make their class, or they are of several classes.
@@ -47,7 +47,7 @@ def as_tuples(rows: Sequence[Any], names: Sequence[Any]) -> tuple[RowClass, list
     kind: Any = kinds.pop()
     if kind is tuple and not kinds:
         return TUPLES, *plain_rows(rows)
-    row_class, made = _of_another_class(rows, names, kind, kinds)
+    row_class, made = _of_another_class(rows, [column[0] for column in columns], kind, kinds)
     return row_class, made, sum(map(size_of_row, made))
 
 
