@@ -59,7 +59,11 @@ def plain_rows(rows: Sequence[tuple[Any, ...]]) -> tuple[list[tuple[Any, ...]], 
     """
     if len(rows) <= _FEW or len(set(map(len, rows))) != 1:
         made = list(map(plain_row, rows))
-        return made, sum(map(size_of_row, made))
+        size_bytes = 0
+        for row in made:
+            for value in row:
+                size_bytes += len(value) if type(value) in _SIZED else _VALUE_BYTES
+        return made, size_bytes
     is_plain, size_bytes = True, 0
     for column in zip(*rows, strict=True):
         # Most columns have values of one type. To count them takes less than to make a set of the types.
