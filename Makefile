@@ -92,6 +92,7 @@ format: $(STAMPS)/tools ## put the sources into the form that `make check` asks 
 
 bench: $(STAMPS)/installed .venv-bench/stamps/peers ## what recording and replaying cost, beside other packages
 	@$(CLEAN) $(BIN)/python benchmarks/compare.py --peers .venv-bench/bin/python --write benchmarks/results.md
+	@$(CLEAN) $(BIN)/python benchmarks/recording.py
 	@$(CLEAN) $(BIN)/python benchmarks/redaction.py
 	@$(CLEAN) $(BIN)/python benchmarks/steps.py
 

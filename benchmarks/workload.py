@@ -51,6 +51,7 @@ class Server(asyncio.Protocol):
     fixed: ClassVar = {
         b"/small": json.dumps({"id": 7, "name": "x" * 160}).encode(),
         b"/large": large_body(),
+        b"/300": json.dumps({"id": 7, "name": "x" * 279}).encode(),
     }
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -407,7 +407,7 @@ def test_a_reply_that_the_recorder_fails_to_note(
 ) -> None:
     path = tmp_path / "x.msgpack"
     with record(path), redis.Redis(port=server.port) as r:
-        monkeypatch.setattr(call, "folded_reply", broken)
+        monkeypatch.setattr(call.RoundTrip, "_keep", broken)
         monkeypatch.setattr(faults, "contain", lambda *_: None)
         assert r.ping() is True
     assert [event.not_replayable for event in read_cassette(path).events] == [FAULT]

@@ -457,7 +457,7 @@ def test_a_result_still_open_when_the_recording_ends_keeps_what_was_fetched(url:
             result.fetchmany(2)
         assert len(result.fetchall()) == 8
     (event,) = [event for event in read_cassette(cassette).events if event.signature.method == "SELECT"]
-    assert event.result.reply["rows"] == [(1,), (2,)]
+    assert event.result.reply["rows"] == [[1], [2]]
     engine.dispose()
 
 

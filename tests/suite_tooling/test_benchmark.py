@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,3 +30,13 @@ def test_the_benchmark_measures_every_subject(tmp_path: Path) -> None:
     assert len(rows) == 8
     assert all(row.endswith("| none |") for row in rows)
     assert str(Path.home()) not in text
+
+
+def test_the_cost_of_recording_says_what_could_not_be_counted(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARKS / "recording.py"), "--rounds", "2"]
+    # A folder without valgrind.
+    environment = {**os.environ, "PATH": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "JSON body of 1 MB" in done.stdout
+    assert "No instructions were counted: that needs valgrind." in done.stdout

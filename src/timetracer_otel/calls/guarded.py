@@ -48,6 +48,8 @@ __all__ = [
     "guarded_async",
     "lending",
     "lending_async",
+    "observed",
+    "observed_async",
     "only",
     "raising",
     "refusal",
@@ -338,6 +340,89 @@ def lending_async(lib: str, original: Function, lend: Lend) -> Function:
                 faults.contain(f"{lib}.lend", fault)
 
     return lending_await
+
+
+def observed(
+    lib: str,
+    original: Function,
+    otherwise: Function,
+    begin: Callable[..., Any],
+    returned: Callable[[Any, Any], None],
+    failed: Callable[[Any, BaseException], None],
+    give_up: GiveUp,
+) -> Function:
+    """The replacement of a function whose outcome is only to be noted, mostly: it costs a part of what steps do.
+
+    Args:
+        lib: The plugin's name.
+        original: The function that is replaced.
+        otherwise: What takes its place where more is to be done, or nothing.
+        begin: Gives, from the arguments of a call, what notes its outcome; None for ``otherwise``. It gives something
+            in a recording only.
+        returned: Notes, with what ``begin`` gave, what the call returned.
+        failed: The same for what it raised.
+        give_up: Told of a fault, with the call's arguments; see `guarded`.
+    """
+
+    def observed_call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            notes = begin(*args, **kwargs)
+        except Exception as fault:
+            contain(lib, None, fault, give_up, args)
+            return original(*args, **kwargs)
+        if notes is None:
+            return otherwise(*args, **kwargs)
+        try:
+            value = original(*args, **kwargs)
+        except BaseException as error:
+            try:
+                failed(notes, error)
+            except Exception as fault:
+                contain(lib, None, fault, give_up, args, None, error)
+            raise
+        try:
+            returned(notes, value)
+        except Exception as fault:
+            contain(lib, None, fault, give_up, args, (value,))
+        return value
+
+    return observed_call
+
+
+def observed_async(
+    lib: str,
+    original: Function,
+    otherwise: Function,
+    begin: Callable[..., Any],
+    returned: Callable[[Any, Any], None],
+    failed: Callable[[Any, BaseException], None],
+    give_up: GiveUp,
+) -> Function:
+    """The same for a coroutine function."""
+
+    async def observed_await(*args: Any, **kwargs: Any) -> Any:
+        try:
+            notes = begin(*args, **kwargs)
+        except Exception as fault:
+            contain(lib, None, fault, give_up, args)
+            return await original(*args, **kwargs)
+        if notes is None:
+            return await otherwise(*args, **kwargs)
+        try:
+            value = await original(*args, **kwargs)
+        except BaseException as error:
+            try:
+                failed(notes, error)
+            except Exception as fault:
+                contain(lib, None, fault, give_up, args, None, error)
+            raise
+        try:
+            returned(notes, value)
+        except Exception as fault:
+            contain(lib, None, fault, give_up, args, (value,))
+        return value
+
+    return observed_await
 
 
 def contain(

@@ -55,6 +55,9 @@ _KNOWN: Final = (
     }
 )
 _LISTS: Final[frozenset[type]] = frozenset({list})
+_SEQUENCES: Final[frozenset[type]] = frozenset({list, tuple})
+_MOST_AT_ONCE: Final = 1 << 20
+"""Of how many values there is a list for a moment, beside the value itself."""
 _TEXT_KEYS: Final[frozenset[type]] = frozenset({str})
 _DOUBTFUL: Final[frozenset[type]] = frozenset({dt.datetime, dt.time, memoryview, HeaderMap, RecordedError})
 """Types of which some values have no encoding, such as a time with a zone that has no name."""
@@ -119,9 +122,9 @@ class Survey:
             Unencodable: A type is not one of the format's, or the levels do not suffice.
         """
         self.items += len(items)
-        kinds = set(map(type, items))
-        if kinds <= NATIVE:
+        if NATIVE.issuperset(map(type, items)):
             return
+        kinds = set(map(type, items))
         if not kinds <= _KNOWN:
             raise Unencodable(_stranger(min(kinds - _KNOWN, key=lambda kind: kind.__qualname__)))
         if not kinds.isdisjoint(LOWERED):
@@ -132,6 +135,12 @@ class Survey:
             return
         if room <= 0:
             raise Unencodable(f"nested deeper than {MAX_DEPTH} levels, or it holds itself")
+        if kinds <= _SEQUENCES and len(items) > 1 and sum(map(len, items)) <= _MOST_AT_ONCE:
+            # Rows: what stands in all of them is looked at in one go.
+            self.containers += len(items)
+            self._bound()
+            self.look([*chain.from_iterable(items)], room - 1)
+            return
         for item in items:
             kind = type(item)
             if kind in _CONTAINERS:
@@ -150,6 +159,9 @@ class Survey:
                     self.look([part for _, part in children(item)], room - 1)
                 else:
                     self.look(item, room - 1)
+        self._bound()
+
+    def _bound(self) -> None:
         if self.containers > _MAX_CONTAINERS:
             raise Unencodable(f"more than {_MAX_CONTAINERS} containers")
 

@@ -71,11 +71,16 @@ def write_new(path: Path, pieces: Iterator[bytes]) -> int:
         waiting: list[bytes] = []
         waiting_bytes = 0
         for piece in pieces:
-            waiting.append(piece)
-            waiting_bytes += len(piece)
-            if waiting_bytes >= _WRITE_BYTES:
+            is_large = len(piece) >= _WRITE_BYTES
+            if not is_large:
+                waiting.append(piece)
+                waiting_bytes += len(piece)
+            if is_large or waiting_bytes >= _WRITE_BYTES:
                 total += write_all(handle, b"".join(waiting))
                 waiting, waiting_bytes = [], 0
+            if is_large:
+                # By itself: to join it would copy it.
+                total += write_all(handle, piece)
         return total + write_all(handle, b"".join(waiting))
     finally:
         os.close(handle)

@@ -61,7 +61,7 @@ class Hop(Site):
         self._body = internals.whole_body(request)
         self.sends_stream = self._body is None
         self._compress = partial(internals.compressed, request) if request.compress else None
-        self._headers: list[tuple[bytes, bytes]] | None = None
+        self._headers: list[tuple[str, str]] | None = None
         self._session: TraceSession | None = None
         self._sent_before_answer: int | None = None
         self._arrived_before_end = 0
@@ -107,7 +107,7 @@ class Hop(Site):
             end = BodyEnd.CUT
         if body and end is BodyEnd.COMPLETE and self._compress is not None:
             body = self._compress(body)
-        headers = self._headers if self._headers is not None else internals.header_pairs_of(self.request)
+        headers = internals.header_lines(self.request.headers.items() if self._headers is None else self._headers)
         return Call(LIB, EventType.HTTP_CLIENT, self._method, self._url, headers, body, end, too_long)
 
     def as_it_is(self) -> tuple[str, str, bytes, Any] | None:
@@ -319,7 +319,7 @@ class Hop(Site):
 
     def _note_headers(self) -> None:
         if self._headers is None:
-            self._headers = internals.header_pairs_of(self.request)
+            self._headers = list(self.request.headers.items())
 
 
 def _body_of(request: Any, pieces: list[bytes] | None) -> AbstractContextManager[None]:

@@ -11,7 +11,7 @@ The table of all names is in `private_names`: this module imports aiohttp, and t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from typing import Any
 
 from aiohttp import ClientRequest, StreamReader
@@ -29,7 +29,7 @@ __all__ = [
     "body_attribute",
     "compressed",
     "head_of",
-    "header_pairs_of",
+    "header_lines",
     "plain_name",
     "proxy_request",
     "tee_parser",
@@ -43,9 +43,9 @@ _NO_BODY_STATUSES = (204, 304)
 # The request
 
 
-def header_pairs_of(request: Any) -> list[tuple[bytes, bytes]]:
-    """The request's header lines as they go over the wire."""
-    return [(name.encode("utf-8"), value.encode("utf-8")) for name, value in request.headers.items()]
+def header_lines(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    """A request's header lines as they go over the wire."""
+    return [(name.encode("utf-8"), value.encode("utf-8")) for name, value in headers]
 
 
 def body_attribute(request: Any) -> str:

@@ -16,7 +16,7 @@ from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.libraries.redis.commands import Command, expects_stream, method_of, mutes
 from timetracer_otel.libraries.redis.connection_state import ConnectionState, Played, Unread
 from timetracer_otel.libraries.redis.errors import rebuilt_error, recorded_error
-from timetracer_otel.libraries.redis.fields import folded_arguments, folded_reply, unfolded_reply
+from timetracer_otel.libraries.redis.fields import folded_arguments, folded_replies, unfolded_reply
 from timetracer_otel.libraries.redis.internals import (
     decoding_of,
     found_address,
@@ -28,7 +28,7 @@ from timetracer_otel.libraries.redis.internals import (
     url_of,
 )
 from timetracer_otel.libraries.redis.operation import operation_above
-from timetracer_otel.libraries.redis.replies import Copier, restored
+from timetracer_otel.libraries.redis.replies import PLAIN_TEXT, Copier, restored
 from timetracer_otel.libraries.redis.secrets import secrets_of, without_secrets, words_of
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.session.body_taps import PIECE_BYTES, BodyLimits
@@ -57,6 +57,24 @@ class RoundTrip(Site):
 
     lib = LIB
 
+    # The defaults stand in the class: most round trips set few of them, and an object is made for each.
+    is_fact = False
+    connects = False
+    catch_up: Callable[[], Flow] | None = None
+    """The steps before it can be made for real in a replay; None where it cannot."""
+    _limits: BodyLimits | None = None
+    _size_bytes = 0
+    _call: Call | None = None
+    _steps: list[list[Any]] | None = None
+    _sent = 0
+    _address: list[Any] | None = None
+    _recording: Recording | None = None
+    _cut = False
+    _redacts = True
+    _unread = _UNFINISHED
+    _event: DependencyEvent | None = None
+    _session: ReplaySession | None = None
+
     def __init__(
         self,
         connection: Any,
@@ -74,24 +92,7 @@ class RoundTrip(Site):
         self.live: Any = live
         self.pause: Any = wait
         self.clustered = clustered
-        self.is_fact = False
-        self.connects = False
-        self.catch_up: Callable[[], Flow] | None = None
-        """The steps before it can be made for real in a replay; None where it cannot."""
-        self._limits = BodyLimits()
-        self._taken_bytes = 0
-        self._call: Call | None = None
-        self._copy = Copier()
         self._replies: list[Any] = []
-        self._steps: list[list[Any]] | None = None
-        self._sent = 0
-        self._address: list[Any] | None = None
-        self._recording: Recording | None = None
-        self._cut = False
-        self._redacts = True
-        self._unread = _UNFINISHED
-        self._event: DependencyEvent | None = None
-        self._session: ReplaySession | None = None
         self._resp = protocol_of(connection)
         self._decoding = decoding_of(connection)
 
@@ -170,7 +171,7 @@ class RoundTrip(Site):
             if self._cut:
                 facts["cut"] = True
             return result
-        facts["replies"] = list(self._replies)
+        facts["replies"] = folded_replies(self._commands, self._replies)
         if self._unread and len(self._replies) < len(self._commands):
             facts["unread"] = self._unread
         if len(self._commands) == 1 and self._replies and type(self._replies[0]) is RecordedError:
@@ -183,7 +184,7 @@ class RoundTrip(Site):
         config = recording.session.config
         policy = config.store_response_body
         if self._cut:
-            recording.not_replayable = f"its reply {config.why_too_long(self._copy.size_bytes)}"
+            recording.not_replayable = f"its reply {config.why_too_long(self._size_bytes)}"
         elif policy is CapturePolicy.NEVER or (policy is CapturePolicy.ON_ERROR and result.error is None):
             recording.not_replayable = f"its reply was not kept (TIMETRACER_STORE_RES_BODY={policy.value})"
             result.reply = None
@@ -272,8 +273,7 @@ class RoundTrip(Site):
             else:
                 self._add("message", value)
             return False
-        index = len(self._replies)
-        self._keep(folded_reply(self._commands, index, value))
+        self._keep(value)
         if len(self._replies) < len(self._commands):
             return False
         self._close()
@@ -323,25 +323,40 @@ class RoundTrip(Site):
         if not self._cut:
             assert self._recording is not None
             now_ms = self._recording.session.elapsed_ms
-            self._steps.append([self._state.sent, kind, self._copied(value), now_ms])
-            if not self._has_room():
-                self._steps.pop()
+            value, new_bytes = self._copied(value)
+            if self._has_room(new_bytes):
+                self._steps.append([self._state.sent, kind, value, now_ms])
+            else:
                 self._cut = True
 
     def _keep(self, value: Any) -> None:
-        value = self._copied(value)
-        if not self._cut and not self._has_room():
-            self._cut = True
+        if type(value) in PLAIN_TEXT:
+            new_bytes = len(value)
+        else:
+            value, new_bytes = self._copied(value)
+        self._size_bytes = size_bytes = self._size_bytes + new_bytes
+        limits = self._limits
+        if limits is not None and not self._cut:
+            # The same as `BodyLimits.take`, without a function call for each reply.
+            left_bytes = limits.left_bytes - new_bytes - PIECE_BYTES
+            if size_bytes <= limits.body_bytes and left_bytes >= 0:
+                limits.left_bytes = left_bytes
+            else:
+                self._cut = size_bytes > limits.body_bytes or not limits.take(new_bytes + PIECE_BYTES)
         self._replies.append(None if self._cut else value)
 
-    def _copied(self, value: Any) -> Any:
-        value = self._copy(value)
-        return self._without_secrets(value) if self._copy.saw_error else value
+    def _copied(self, value: Any) -> tuple[Any, int]:
+        """A reply to be kept, and its length."""
+        if type(value) in PLAIN_TEXT:
+            return value, len(value)
+        copy = Copier()
+        copied = copy(value)
+        return (self._without_secrets(copied) if copy.saw_error else copied), copy.size_bytes
 
-    def _has_room(self) -> bool:
-        size_bytes, limits = self._copy.size_bytes, self._limits
-        new_bytes, self._taken_bytes = size_bytes - self._taken_bytes, size_bytes
-        return size_bytes <= limits.body_bytes and limits.take(new_bytes + PIECE_BYTES)
+    def _has_room(self, new_bytes: int) -> bool:
+        self._size_bytes += new_bytes
+        limits = self._limits
+        return limits is None or (self._size_bytes <= limits.body_bytes and limits.take(new_bytes + PIECE_BYTES))
 
     def _close(self) -> None:
         if self._recording is not None:

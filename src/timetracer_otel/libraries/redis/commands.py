@@ -96,6 +96,33 @@ def parse(packed: Any) -> list[Command]:
     if isinstance(packed, str):
         packed = packed.encode()
     data: bytes = packed if isinstance(packed, bytes) else b"".join(packed)
+    quick = _by_lines(data)
+    return _by_lengths(data) if quick is None else quick
+
+
+def _by_lines(data: bytes) -> list[Command] | None:
+    """The commands, where each word is a line of its own, as nearly all are; None where one has several lines. To
+    split takes a third of the time of going from length to length.
+    """
+    lines = data.split(b"\r\n")
+    last = len(lines) - 1
+    commands: list[Command] = []
+    position = 0
+    while position < last:
+        head = lines[position]
+        if head[:1] != b"*" or not head[1:].isdigit():
+            return None
+        end = position + 1 + 2 * int(head[1:])
+        command = lines[position + 2 : end + 1 : 2]
+        # So the words are those that their lengths give, each of them.
+        if end > last or lines[position + 1 : end : 2] != [b"$%d" % len(word) for word in command]:
+            return None
+        commands.append(command)
+        position = end
+    return None if lines[last] else commands
+
+
+def _by_lengths(data: bytes) -> list[Command]:
     commands: list[Command] = []
     position = 0
     while position < len(data):

@@ -13,6 +13,7 @@ from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.types import RecordedError
 
 __all__ = [
+    "STATE",
     "Answers",
     "ConnectionState",
     "Listener",
@@ -22,9 +23,11 @@ __all__ = [
     "call_above",
     "known_state",
     "state_of",
+    "watch",
 ]
 
-_ATTRIBUTE = "_timetracer_state"
+STATE: Final = "_timetracer_state"
+"""The attribute of a connection that has its `ConnectionState`."""
 _PUBLISHING = frozenset({"PUBLISH", "SPUBLISH", "MULTI", "PIPELINE", "EVAL", "EVALSHA", "FCALL"})
 
 _SETTINGS: Final = frozenset(
@@ -218,7 +221,7 @@ class ConnectionState:
         # Who queues the commands of a transaction whose MULTI was sent by itself: "played" or "real".
         self._multi: str | None = None
         self._home: weakref.ref[BaseSession] | None = None
-        self.watch = _watch
+        self.watch = watch
 
     @property
     def home(self) -> BaseSession | None:
@@ -324,10 +327,10 @@ class ConnectionState:
         """Forget everything."""
         self.end()
         self.asked = self._home = None
-        self.watch = _watch
+        self.watch = watch
 
 
-_watch = 0
+watch = 0
 """Counts how often the seams were put in.
 
 Without the seams the app goes on to use its connections, and the plugin does not see what is read from them. So a
@@ -336,21 +339,21 @@ state that was made before the seams were put in again is worth nothing."""
 
 def begin_watch() -> None:
     """The seams are put in: forget what was known of connections before."""
-    global _watch
-    _watch += 1
+    global watch
+    watch += 1
 
 
 def state_of(connection: Any) -> ConnectionState:
     """What is known of a connection."""
     state = known_state(connection)
     if state is None:
-        state = connection.__dict__.setdefault(_ATTRIBUTE, ConnectionState())
+        state = connection.__dict__.setdefault(STATE, ConnectionState())
     return state
 
 
 def known_state(connection: Any) -> ConnectionState | None:
     """What is known of a connection; None where nothing is."""
-    state: ConnectionState | None = connection.__dict__.get(_ATTRIBUTE)
-    if state is not None and state.watch != _watch:
+    state: ConnectionState | None = connection.__dict__.get(STATE)
+    if state is not None and state.watch != watch:
         state.forget()
     return state

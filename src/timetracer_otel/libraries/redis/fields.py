@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from timetracer_otel.libraries.redis.commands import Command, is_transaction
 
-__all__ = ["folded_arguments", "folded_reply", "unfolded_reply"]
+__all__ = ["folded_arguments", "folded_replies", "folded_reply", "unfolded_reply"]
 
 _MARK: Final = "fields"
 """First part of the pair that stands for a folded reply; no parser gives tuples."""
@@ -81,9 +81,21 @@ def _mapping(fields: Sequence[Any], values: Sequence[Any]) -> dict[Any, Any] | l
     return mapping if len(mapping) == len(pairs) else [{name: value} for name, value in pairs]
 
 
+def folded_replies(commands: Sequence[Command], replies: Sequence[Any]) -> list[Any]:
+    """The replies to a batch, each as `folded_reply` has it; there may be fewer of them than commands."""
+    return [folded_reply(commands, index, reply) for index, reply in enumerate(replies)]
+
+
+_PLAIN: Final = frozenset({bytes, str, int, type(None)})
+_WITHOUT_FIELDS: Final = frozenset({b"GET", b"SET", b"INCR", b"DEL", b"EXISTS", b"EXPIRE"})
+"""Frequent commands; nothing that such a reply to them has is told to be a field."""
+
+
 def folded_reply(commands: Sequence[Command], index: int, reply: Any) -> Any:
     """The reply to one of the commands of a batch, with names and values of a hash as a mapping."""
     command = commands[index]
+    if type(reply) in _PLAIN and command and command[0] in _WITHOUT_FIELDS:
+        return reply
     if command[:1] == [b"EXEC"] and type(reply) is list and is_transaction(commands):
         queued = commands[1:-1]
         if len(queued) == len(reply):

@@ -16,6 +16,7 @@ import inspect
 import math
 import sys
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any, NamedTuple, TypeAlias
@@ -238,11 +239,22 @@ def url_of(connection: Any) -> str:
         return f"{_BY_SENTINEL}{service}/{db}?role={role}"
     path = getattr(connection, "path", None)
     if path:
-        return f"unix://{path}?db={db}"
+        return _url_of_socket(path, db)
     # TLS connections have a context, or what it takes to make one.
     scheme = "rediss" if hasattr(connection, "ssl_context") or hasattr(connection, "check_hostname") else "redis"
-    host = str(connection.host)
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{connection.port}/{db}"
+    return _url_of_host(scheme, connection.host, connection.port, db)
+
+
+# An app has few servers, and asks for their URLs with each command.
+@lru_cache(maxsize=256)
+def _url_of_socket(path: Any, db: Any) -> str:
+    return f"unix://{path}?db={db}"
+
+
+@lru_cache(maxsize=256)
+def _url_of_host(scheme: str, host: Any, port: Any, db: Any) -> str:
+    host = str(host)
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/{db}"
 
 
 def found_address(connection: Any, url: str) -> list[Any] | None:
@@ -273,12 +285,12 @@ def seem_found(connection: Any, address: list[Any]) -> None:
 
 def protocol_of(connection: Any) -> int:
     """Version of the Redis protocol (2 or 3) that a connection speaks: replies have other shapes in either."""
-    return int(_real(connection).protocol)
+    return int(getattr(connection, "_conn", connection).protocol)
 
 
 def decoding_of(connection: Any) -> Decoding:
     """How a connection decodes replies."""
-    encoder = _real(connection).encoder
+    encoder = getattr(connection, "_conn", connection).encoder
     return (encoder.encoding, encoder.encoding_errors) if encoder.decode_responses else None
 
 
@@ -325,7 +337,7 @@ def _looked_up(connection: Any) -> bool:
 
 def is_open(connection: Any) -> bool:
     """Whether a real connection is made, so that connecting does nothing."""
-    real = _real(connection)
+    real = getattr(connection, "_conn", connection)
     return getattr(real, "_sock", None) not in _CLOSED or getattr(real, "_writer", None) not in _CLOSED
 
 

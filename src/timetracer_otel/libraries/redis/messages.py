@@ -16,6 +16,7 @@ __all__ = ["without_sender"]
 
 _MARK: Final = '"delivery_tag"'
 """Every message has one."""
+_MARK_BYTES: Final = _MARK.encode()
 _DIGITS: Final = "[0-9a-f]"
 _SENDER: Final = re.compile(
     rf"""
@@ -31,23 +32,28 @@ def without_sender(args: Any) -> Any:
     """The words of a command, or of several, without what the messages in them say of their sender. The same object
     where there is no message.
     """
-    if type(args) is not list:
-        return args
-    made = [_without_sender(word) for word in args]
-    return args if all(map(_is, made, args)) else made
+    return [_without_sender(word) for word in args] if type(args) is list and _has_message(args) else args
+
+
+def _has_message(words: list[Any]) -> bool:
+    for word in words:
+        kind = type(word)
+        if (
+            (kind is str and _MARK in word)
+            or (kind is list and _has_message(word))
+            or (kind is bytes and _MARK_BYTES in word)
+        ):
+            return True
+    return False
 
 
 def _without_sender(word: Any) -> Any:
     if type(word) is str:
         return _SENDER.sub(_blank, word) if _MARK in word else word
     if type(word) is bytes:
-        return _without_sender(word.decode("latin-1")).encode("latin-1") if _MARK.encode() in word else word
+        return _without_sender(word.decode("latin-1")).encode("latin-1") if _MARK_BYTES in word else word
     return without_sender(word)
 
 
 def _blank(found: re.Match[str]) -> str:
     return f'{found["name"] or found["address"]}""'
-
-
-def _is(one: Any, other: Any) -> bool:
-    return one is other

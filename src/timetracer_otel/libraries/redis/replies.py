@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from timetracer_otel.libraries.redis.errors import rebuilt_error, recorded_error
 from timetracer_otel.libraries.redis.internals import Decoding
 from timetracer_otel.types import RecordedError
 
-__all__ = ["Copier", "restored"]
+__all__ = ["PLAIN_TEXT", "Copier", "restored"]
 
+PLAIN_TEXT: Final = frozenset({bytes, str})
+"""Types of replies that need no copy, whose size is their length."""
 _FIXED = frozenset({int, float, bool, type(None)})
 
 

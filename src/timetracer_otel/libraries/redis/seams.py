@@ -21,6 +21,8 @@ from timetracer_otel.calls.guarded import (
     guarded_async,
     lending,
     lending_async,
+    observed,
+    observed_async,
     only,
 )
 from timetracer_otel.libraries.redis import steps
@@ -139,7 +141,15 @@ def _read(place: Place, original: Function) -> Function:
         live = AppStep(original, self, *args, **kwargs)
         return steps.read(session, manner, self, live, plain, timeout if finite else None)
 
-    return _replacement(place, original, begin, steps.reads_nothing)
+    return (observed_async if place.asynchronous else observed)(
+        LIB,
+        original,
+        _replacement(place, original, begin, steps.reads_nothing),
+        steps.reads_reply,
+        steps.reply_came,
+        steps.reply_failed,
+        steps.give_up,
+    )
 
 
 def _poll(place: Place, original: Function) -> Function:
@@ -169,11 +179,15 @@ def _manner(place: Place) -> Manner:
 
 def _operation(place: Place, original: Function) -> Function:
     """The replacement of a client's method: what it is about to send is known while it waits for a connection."""
-    describe = place.describe
+    describe, clustered = place.describe, place.clustered
     assert describe is not None
+    operation: Callable[[tuple[Any, ...]], Operation] = partial(tuple.__new__, Operation)
 
     def lend(session: BaseSession, args: tuple[Any, ...]) -> Callable[[], Any]:
-        return operation_above.lend(Operation(describe, args[0], args[1:], place.clustered))
+        # As `CallAbove.lend` does it, with a function less: this is done for each command.
+        before = operation_above.get()
+        operation_above.set(operation((describe, args[0], args[1:], clustered)))
+        return partial(operation_above.set, before)
 
     return (lending_async if place.asynchronous else lending)(LIB, original, lend)
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from timetracer_otel.calls.flow import flow, records, replays
-from timetracer_otel.calls.guarded import Flow, Step
+from timetracer_otel.calls.guarded import Flow, Step, only
 from timetracer_otel.current import get_current_session
+from timetracer_otel.libraries.redis import connection_state
 from timetracer_otel.libraries.redis.answer import (
     HEALTH_CHECKS,
     Manner,
@@ -19,9 +20,10 @@ from timetracer_otel.libraries.redis.answer import (
     read_replayed,
     send_replayed,
 )
-from timetracer_otel.libraries.redis.call import LIB, new_round_trip
-from timetracer_otel.libraries.redis.commands import expects_stream, parse
+from timetracer_otel.libraries.redis.call import LIB, RoundTrip, new_round_trip
+from timetracer_otel.libraries.redis.commands import Command, expects_stream, parse
 from timetracer_otel.libraries.redis.connection_state import (
+    STATE,
     ConnectionState,
     Listener,
     call_above,
@@ -41,7 +43,20 @@ from timetracer_otel.libraries.redis.internals import (
 from timetracer_otel.libraries.redis.topology import add_facts, asks_for_facts, is_question, remember
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
-__all__ = ["Manner", "connect", "disconnected", "give_up", "is_connected", "poll", "read", "reads_nothing", "send"]
+__all__ = [
+    "Manner",
+    "connect",
+    "disconnected",
+    "give_up",
+    "is_connected",
+    "poll",
+    "read",
+    "reads_nothing",
+    "reads_reply",
+    "reply_came",
+    "reply_failed",
+    "send",
+]
 
 
 def reads_nothing(session: BaseSession | None, connection: Any) -> bool:
@@ -60,8 +75,10 @@ def reads_nothing(session: BaseSession | None, connection: Any) -> bool:
 
 def is_connected(session: BaseSession | None, connection: Any) -> bool:
     """Whether ``connect`` and ``can_read`` have nothing to do but the library's own part; so it is mostly."""
-    state = known_state(connection)
-    if state is not None and (state.replaying is not None or state.stream is not None):
+    state: ConnectionState | None = connection.__dict__.get(STATE)
+    if state is not None and (
+        state.watch != connection_state.watch or state.replaying is not None or state.stream is not None
+    ):
         return False
     return not isinstance(session, ReplaySession) and is_open(connection)
 
@@ -111,42 +128,49 @@ def send(
     """
     question = asks_for_facts(connection, packed)
     if question is None:
-        return (yield from _send(current, manner, connection, packed, live, checks))
-    yield from _send(current, manner, connection, packed, live, checks)
+        return _send(current, manner, connection, packed, live, checks)
+    return _asked(question, connection, _send(current, manner, connection, packed, live, checks))
+
+
+def _asked(question: list[Command], connection: Any, sending: Flow) -> Flow:
+    yield from sending
     # Only now: the handshake of a new connection reads replies of its own.
     state_of(connection).asked = question
-    return None
 
 
 def _send(
     current: BaseSession | None, manner: Manner, connection: Any, packed: Any, live: Step, checks: bool
 ) -> Flow:
     state = known_state(connection)
-    session = _session(current, connection, state)
+    session = current if current is not None else _session(None, connection, state)
     if session is None:
         if state is not None:
             state.sent += 1
             if state.replaying is not None:
                 state.begin(None)
-        return (yield live)
+        return only(live)
     commands = parse(packed)
     if call_above.get() and not any(map(expects_stream, commands)):
-        return (yield live)
-    if _replays(connection, session):
-        assert isinstance(session, ReplaySession)
-        return (yield from send_replayed(manner, connection, commands, session, live, checks))
-    state = state_of(connection)
+        return only(live)
+    if isinstance(session, ReplaySession) and _replays(connection, session):
+        return send_replayed(manner, connection, commands, session, live, checks)
+    if state is None:
+        state = state_of(connection)
     if state.replaying is not None:
         state.begin(None)
     trip = new_round_trip(connection, state, commands, live, manner.pause)
     if not records(LIB, session):
-        return (yield from flow(trip, session))
+        return flow(trip, session)
     if state.stream is not None and commands == HEALTH_CHECKS:
-        return (yield live)
+        return only(live)
     state.sent += 1
     if trip.clustered and not is_question(connection, trip):
         assert isinstance(session, TraceSession)
         add_facts(session)
+    return _recorded(trip, session, state)
+
+
+def _recorded(trip: RoundTrip, session: BaseSession, state: ConnectionState) -> Flow:
     before = call_above.get()
     call_above.set(True)
     try:
@@ -224,6 +248,42 @@ def read(
         _note(state, listener, value, plain)
         _remember(manner, connection, state, value)
     return value
+
+
+def reads_reply(connection: Any, *_: Any, **__: Any) -> ConnectionState | None:
+    """What notes the reply that ``read_response`` is about to read, where it is one of a recorded round trip, as
+    nearly always; None where `read` is to be asked.
+    """
+    state: ConnectionState | None = connection.__dict__.get(STATE)
+    if (
+        state is None
+        or not state.open
+        or state.replaying is not None
+        or state.asked is not None
+        or state.watch != connection_state.watch
+        or call_above.get()
+    ):
+        return None
+    state.reading = state.open[0]
+    return state
+
+
+def reply_came(state: ConnectionState, value: Any) -> None:
+    """The reply was read."""
+    listener, state.reading = state.reading, None
+    if listener is not None and listener.note(value, False) and state.open and state.open[0] is listener:
+        state.open.popleft()
+
+
+def reply_failed(state: ConnectionState, error: BaseException) -> None:
+    """Reading it has raised."""
+    listener, state.reading = state.reading, None
+    if listener is None:
+        return
+    if is_reply(error):
+        _note(state, listener, error, False)
+    else:
+        _failed(state, listener, error)
 
 
 def _remember(manner: Manner, connection: Any, state: ConnectionState, value: Any) -> None:

@@ -12,8 +12,9 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from timetracer_otel.base.patching import Function, Patch
-from timetracer_otel.calls.guarded import AppStep, Flow, guarded
-from timetracer_otel.session import BaseSession, ReplaySession
+from timetracer_otel.calls.guarded import AppStep, Flow, guarded, observed
+from timetracer_otel.current import get_current_session
+from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
 __all__ = [
     "ADAPTER_ATTRIBUTE",
@@ -74,7 +75,11 @@ class AdapterSeams(Patch):
             of_session.replayed = isinstance(session, ReplaySession)
             return adapter
 
-        return guarded(LIB, original, begin)
+        return observed(LIB, original, guarded(LIB, original, begin), _records, self._found, _not_found, _never_told)
+
+    def _found(self, _: BaseSession, adapter: Any) -> None:
+        self._cover(type(adapter))
+        of_session.replayed = False
 
     def _cover(self, cls: type) -> None:
         if cls in self._covered:
@@ -90,6 +95,19 @@ class AdapterSeams(Patch):
                     patch = self._patches[owner, name] = Patch(owner, name, seam)
                     patch.apply()
             self._covered.add(cls)
+
+
+def _records(*_: Any, **__: Any) -> BaseSession | None:
+    session = get_current_session()
+    return session if isinstance(session, TraceSession) else None
+
+
+def _not_found(_: BaseSession, __: BaseException) -> None:
+    """The session has no adapter for the URL: nothing of it is noted."""
+
+
+def _never_told(fault: Exception, *_: Any) -> None:
+    """Nothing that was noted depends on this call."""
 
 
 class _OfSession(threading.local):

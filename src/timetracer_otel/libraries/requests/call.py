@@ -52,6 +52,11 @@ class Hop(Site):
     lib = LIB
     adapter_name: str | None = None
     _recording: Recording | None = None
+    # The defaults stand in the class: an object is made for each hop, and few of them set all.
+    _headers: list[tuple[Any, Any]] | None = None
+    _received: WireTap | None = None
+    _limits: BodyLimits = BodyLimits(0)
+    _status = 0
 
     def __init__(
         self, live: AppStep, adapter: Any, request: Any, args: tuple[Any, ...], kwargs: dict[str, Any], timed: bool
@@ -64,12 +69,8 @@ class Hop(Site):
         self._timed = timed
         self._method: str = request.method
         self._url: str = request.url
-        self._headers: list[tuple[Any, Any]] | None = None
         self._body = whole_body(request.body)
         self.sends_stream = self._body is None
-        self._received: WireTap | None = None
-        self._limits = BodyLimits(0)
-        self._status = 0
         self._response_headers: list[tuple[Any, Any]] = []
         self._facts: dict[str, Any] = {}
 
@@ -141,7 +142,7 @@ class Hop(Site):
         if original is None:
             return f"its body comes from a {source_of(raw)}, not from http.client"
         self._status = original.status
-        self._response_headers = original.msg.items()
+        self._response_headers = list(original.msg.raw_items())
         self._facts = response_facts(raw, original, self._adapter)
         if original.status == 101:
             return "the connection was upgraded to another protocol"

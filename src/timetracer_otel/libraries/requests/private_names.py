@@ -25,6 +25,7 @@ RELIED_UPON = (
     "urllib3.response:HTTPResponse._request_url",
     "urllib3.util.retry:RequestHistory",
     "urllib3.util.retry:Retry.new",
+    "http.client:HTTPMessage.raw_items",
     "http.client:HTTPResponse._method",
     "http.client:HTTPResponse.fp",
     "http.client:HTTPResponse.chunked",

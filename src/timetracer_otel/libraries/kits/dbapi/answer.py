@@ -21,11 +21,8 @@ from timetracer_otel.types import DependencyEvent, RecordedError
 
 __all__ = ["NO_ROWS", "Fetches", "KnownRows", "RecordedAnswer"]
 
-_SIZED = frozenset({bytes, str})
 _RETURNED = frozenset({int, str, list, tuple})
 """What drivers return from ``execute`` and its like, where they return neither the cursor nor None."""
-_VALUE_BYTES = 32
-"""About what a value takes in memory that is neither text nor bytes."""
 
 
 class Column(NamedTuple):
@@ -46,24 +43,27 @@ _COLUMN_LENGTH = len(Column._fields)
 class Fetches:
     """What one execution gave while a session records: description, counts, and the rows as the app fetched them."""
 
+    # The defaults stand in the class: an object is made for each statement, and most of them set few.
+    _recording: Recording | None = None
+    _columns: list[Any] | None = None
+    """The columns as the driver describes them. To read one may call the driver for each item."""
+    _rowcount: Any = None
+    _final_rowcount: Any = None
+    _lastrowid: Any = None
+    _value: Any = None
+    _returns_nothing = False
+    _row_class: RowClass | None = None
+    _ended = False
+    _error: RecordedError | None = None
+    _late = False
+    _not_kept = False
+
     def __init__(self, cursor: Any = None) -> None:
         self.cursor = cursor
         """The driver's cursor while it runs the statement; None from then on. A recording lives longer than the app
         wants the cursor, and an open cursor keeps its table from being dropped."""
-        self._recording: Recording | None = None
-        self._description: list[tuple[Any, ...]] | None = None
-        self._rowcount: Any = None
-        self._final_rowcount: Any = None
-        self._lastrowid: Any = None
-        self._value: Any = None
-        self._returns_nothing = False
         self._rows: list[tuple[Any, ...]] = []
-        self._row_class: RowClass | None = None
         self._batches: list[tuple[str, int, float]] = []
-        self._ended = False
-        self._error: RecordedError | None = None
-        self._late = False
-        self._not_kept = False
 
     def opened(self, value: Any, recording: Recording) -> bool:
         """The execution returned; True where the app may fetch rows now."""
@@ -74,7 +74,7 @@ class Fetches:
         self._value = plain(value) if type(value) in _RETURNED else None
         self._returns_nothing = value is None
         self._describe(cursor)
-        if self._description is None:
+        if self._columns is None:
             # A cursor with a name stands on the server. Some drivers learn its columns only with the first rows.
             self._late = bool(getattr(cursor, "name", None))
             return self._late
@@ -85,16 +85,16 @@ class Fetches:
         recording = self._recording
         if recording is None or recording.ended_s is not None:
             return
-        if self._description is None:
+        if self._columns is None:
             self._describe(cursor)
         if self._not_kept:
             return
         try:
-            kept = self._as_tuples(rows) if rows else []
+            kept, size_bytes = self._as_tuples(rows) if rows else ([], 0)
         except UnknownRowsError as reason:
             self._keep_none(recording, str(reason))
             return
-        if not recording.session.limits.take(sum(map(_size_bytes, kept))):
+        if not recording.session.limits.take(PIECE_BYTES * len(kept) + size_bytes):
             limit_kb = recording.session.config.max_session_kb
             self._keep_none(recording, f"its rows had no room left under TIMETRACER_MAX_SESSION_KB={limit_kb}")
             return
@@ -103,12 +103,12 @@ class Fetches:
         if asked is None or len(rows) < asked:
             self._ended = True
 
-    def _as_tuples(self, rows: Any) -> list[tuple[Any, ...]]:
-        row_class, kept = as_tuples(rows, [column[0] for column in self._description or ()])
+    def _as_tuples(self, rows: Any) -> tuple[list[tuple[Any, ...]], int]:
+        row_class, kept, size_bytes = as_tuples(rows, self._columns or ())
         if self._row_class not in (None, row_class):
             raise UnknownRowsError(f"some of its rows are of {row_class.name}, and some are not")
         self._row_class = row_class
-        return kept
+        return kept, size_bytes
 
     def _keep_none(self, recording: Recording, reason: str) -> None:
         self._not_kept = True
@@ -118,7 +118,12 @@ class Fetches:
     def _describe(self, cursor: Any) -> None:
         description = getattr(cursor, "description", None)
         if description is not None:
-            self._description = [tuple(map(plain, tuple(column)[:_COLUMN_LENGTH])) for column in description]
+            self._columns = list(description)
+
+    def _described(self) -> list[tuple[Any, ...]] | None:
+        if self._columns is None:
+            return None
+        return [tuple(map(plain, tuple(column)[:_COLUMN_LENGTH])) for column in self._columns]
 
     def failed(self, error: BaseException) -> None:
         """Fetching raised."""
@@ -135,7 +140,7 @@ class Fetches:
         recording = self._recording
         if recording is None or recording.ended_s is not None:
             return
-        if self._description is not None or self._late:
+        if self._columns is not None or self._late:
             self._final_rowcount = _int_or_none(getattr(cursor, "rowcount", None))
         recording.close()
 
@@ -150,9 +155,10 @@ class Fetches:
             made["returns_nothing"] = True
         if self._late:
             made["late"] = True
-        if self._description is not None or self._late:
-            made["description"] = self._description
-            made["rows"] = list(self._rows)
+        if self._columns is not None or self._late:
+            made["description"] = self._described()
+            # As lists: a tuple is an extension type of the format, and most of what is recorded may be rows.
+            made["rows"] = list(map(list, self._rows))
             made["fetches"] = list(self._batches)
             made["ended"] = self._ended
             if self._row_class is not None and self._row_class != TUPLES:
@@ -256,10 +262,6 @@ class KnownRows:
 
 NO_ROWS = KnownRows()
 """The answer of a statement that gives no rows, where fetching is no error."""
-
-
-def _size_bytes(row: tuple[Any, ...]) -> int:
-    return PIECE_BYTES + sum(len(value) if type(value) in _SIZED else _VALUE_BYTES for value in row)
 
 
 def _int_or_none(value: Any) -> int | None:

@@ -13,7 +13,7 @@ from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.kits.dbapi.answer import Fetches
 from timetracer_otel.libraries.kits.dbapi.errors import DISCONNECTED, rebuild_error, record_error
 from timetracer_otel.libraries.kits.dbapi.facts import first_facts, number_of, untold_facts
-from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, arguments, text_of, verb_of
+from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, arguments, verb_of
 from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, EventResult, RecordedError
@@ -234,7 +234,7 @@ class StatementSite(_DatabaseSite):
         may_be_new: bool,
     ) -> None:
         super().__init__(target, connection)
-        self._given = given
+        self._given: CursorCall | None = given
         self._names, self._on_server, self.span, self._unordered = target.statement_facts(context)
         self.live: Any = live
         self._rebuild = rebuild
@@ -250,7 +250,7 @@ class StatementSite(_DatabaseSite):
         """The statement with its values, as it is matched."""
         self._note_arguments()
         assert self._args is not None
-        verb = verb_of(text_of(self._given.statement))
+        verb = verb_of(self._args["statement"])
         return Call(self.lib, EventType.DB_QUERY, verb, self.target.url, args=self._args)
 
     def returned(self, value: Any, recording: Recording) -> Any:
@@ -291,10 +291,11 @@ class StatementSite(_DatabaseSite):
 
     def _note_arguments(self) -> None:
         if self._args is None:
+            assert self._given is not None
             self._args = arguments(self._given, self._names, self._unordered)
             if self._on_server:
                 self._args["server_side"] = True
-            self._given = CursorCall(self._given.statement)
+            self._given = None
 
 
 def _nothing() -> None:

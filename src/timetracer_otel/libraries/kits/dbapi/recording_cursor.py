@@ -114,12 +114,15 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
         fetches: Notes the answer of the statement that the cursor ran already; None where it ran none.
     """
 
+    # A name that begins with `_self_` is the proxy's own; every other one is the cursor's.
+    _self_context: Any = None
+    _self_fetches: Fetches | None = None
+
     def __init__(self, wrapped: Any, target: Target, fetches: Fetches | None = None) -> None:
         super().__init__(wrapped)
-        # A name that begins with `_self_` is the proxy's own; every other one is the cursor's.
         self._self_target = target
-        self._self_context: Any = None
-        self._self_fetches = fetches
+        if fetches is not None:
+            self._self_fetches = fetches
 
     def _self_bind(self, context: Any) -> None:
         """Say what the cursor was made for; `Target.statement_facts` gets it."""

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from timetracer_otel.libraries.kits.dbapi.driver import known
 from timetracer_otel.libraries.kits.dbapi.named_tuples import named_tuple
-from timetracer_otel.libraries.kits.dbapi.values import plain_row
+from timetracer_otel.libraries.kits.dbapi.values import plain_row, plain_rows, size_of_row
 
 __all__ = ["TUPLES", "RowClass", "UnknownRowsError", "as_tuples", "maker_of"]
 
@@ -33,12 +33,12 @@ class UnknownRowsError(Exception):
     """The rows cannot be made again; the text says why, and what to do."""
 
 
-def as_tuples(rows: Sequence[Any], names: Sequence[Any]) -> tuple[RowClass, list[tuple[Any, ...]]]:
-    """Fetched rows as tuples of plain data, and the class of the rows.
+def as_tuples(rows: Sequence[Any], columns: Sequence[Any]) -> tuple[RowClass, list[tuple[Any, ...]], int]:
+    """Fetched rows: their class, they as tuples of plain data, and about what their values take in memory.
 
     Args:
         rows: At least one.
-        names: Names of the columns.
+        columns: As the driver describes them; each begins with its name.
 
     Raises:
         UnknownRowsError: A replay cannot make their class, or they are of several classes.
@@ -46,7 +46,14 @@ def as_tuples(rows: Sequence[Any], names: Sequence[Any]) -> tuple[RowClass, list
     kinds = set(map(type, rows))
     kind: Any = kinds.pop()
     if kind is tuple and not kinds:
-        return TUPLES, list(map(plain_row, rows))
+        return TUPLES, *plain_rows(rows)
+    row_class, made = _of_another_class(rows, [column[0] for column in columns], kind, kinds)
+    return row_class, made, sum(map(size_of_row, made))
+
+
+def _of_another_class(
+    rows: Sequence[Any], names: Sequence[Any], kind: Any, kinds: set[type]
+) -> tuple[RowClass, list[tuple[Any, ...]]]:
     if kinds:
         raise _unknown(" and ".join(sorted(map(_name_of, {kind, *kinds}))))
     name = _name_of(kind)

@@ -148,6 +148,9 @@ class CursorCall(NamedTuple):
     kwargs: Mapping[str, Any] = {}
 
 
+_NO_OPTIONS: Final[Mapping[str, Any]] = {}
+
+
 def cursor_call(args: tuple[Any, ...], kwargs: dict[str, Any], *, many: bool = False) -> CursorCall | None:
     """Which argument of a cursor's method is what; None where the driver will not take them."""
     statement_name = values_name = None
@@ -167,7 +170,11 @@ def cursor_call(args: tuple[Any, ...], kwargs: dict[str, Any], *, many: bool = F
             args = (statement, values, *args[2:])
         else:
             kwargs = {**kwargs, values_name or "": values}
-    options = {name: value for name, value in kwargs.items() if name not in (statement_name, values_name)}
+    options = (
+        {name: value for name, value in kwargs.items() if name not in (statement_name, values_name)}
+        if kwargs
+        else _NO_OPTIONS
+    )
     return CursorCall(statement, values, many, options, args, kwargs)
 
 
@@ -180,17 +187,22 @@ def arguments(call: CursorCall, names: tuple[str, ...], unordered: frozenset[str
         unordered: As `StatementFacts` has it.
     """
     made: dict[str, Any] = {"statement": text_of(call.statement)}
+    values = call.values
     if call.many:
-        made["many"] = [_in_order(_named(row, names), unordered) for row in call.values]
-    elif isinstance(call.values, Sized) and len(call.values):
-        made["parameters"] = _in_order(_named(call.values, names), unordered)
+        made["many"] = [_in_order(_named(row, names), unordered) for row in values]
+    elif values is not None and (type(values) in _COLLECTIONS or isinstance(values, Sized)) and len(values):
+        made["parameters"] = _in_order(_named(values, names), unordered)
     if call.options:
         made["options"] = {name: plain_parameter(value) for name, value in call.options.items()}
     return made
 
 
+_COLLECTIONS: Final = frozenset({dict, list, tuple})
+"""Of which it need not be asked whether they have a length: to ask an abstract class takes longer than all else."""
+
+
 def _named(parameters: Any, names: tuple[str, ...]) -> Any:
-    if isinstance(parameters, Mapping):
+    if type(parameters) is dict or isinstance(parameters, Mapping):
         return {plain_parameter(name): plain_parameter(value) for name, value in parameters.items()}
     values = [plain_parameter(value) for value in parameters]
     keys = _keys(names, len(values))

@@ -10,7 +10,8 @@ import datetime as dt
 import decimal
 import enum
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from operator import countOf
 from typing import Any, Final
 
 from timetracer_otel.cassette import Unencodable
@@ -20,7 +21,16 @@ from timetracer_otel.libraries.kits.dbapi.driver import driver_of, known
 from timetracer_otel.libraries.kits.dbapi.named_tuples import named_tuple
 from timetracer_otel.match.stable_form import stable_form
 
-__all__ = ["PLAIN", "plain", "plain_parameter", "plain_row", "restored", "restored_row"]
+__all__ = [
+    "PLAIN",
+    "plain",
+    "plain_parameter",
+    "plain_row",
+    "plain_rows",
+    "restored",
+    "restored_row",
+    "size_of_row",
+]
 
 PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes})
 """Types that are kept as they are, without a look inside and without a copy."""
@@ -34,6 +44,45 @@ _APP_TYPE: Final = "app"
 """The type of a value that the driver makes by what the app registered (`app_types`)."""
 _DICT: Final = "dict"
 """The type of a dict of the app's that has our own key in it, and so could be taken for a value of a driver."""
+
+_SIZED: Final = frozenset({bytes, str})
+_TEXT: Final = {str}
+_VALUE_BYTES: Final = 32
+"""About what a value takes in memory that is neither text nor bytes."""
+_FEW: Final = 3
+"""To begin with a column takes as long as to look at some values."""
+
+
+def plain_rows(rows: Sequence[tuple[Any, ...]]) -> tuple[list[tuple[Any, ...]], int]:
+    """Each of the rows as `plain_row` has it, and the sum of `size_of_row`. Most rows come in thousands, whose values
+    are looked at column by column: a step for each value would take longer than to fetch it.
+    """
+    if len(rows) <= _FEW or len(set(map(len, rows))) != 1:
+        made = list(map(plain_row, rows))
+        size_bytes = 0
+        for row in made:
+            for value in row:
+                size_bytes += len(value) if type(value) in _SIZED else _VALUE_BYTES
+        return made, size_bytes
+    is_plain, size_bytes = True, 0
+    for column in zip(*rows, strict=True):
+        # Most columns have values of one type. To count them takes less than to make a set of the types.
+        first = type(column[0])
+        kinds = {first} if countOf(map(type, column), first) == len(column) else set(map(type, column))
+        if not kinds <= PLAIN:
+            is_plain = False
+        if kinds == _TEXT:
+            size_bytes += len("".join(column))
+        elif kinds.isdisjoint(_SIZED):
+            size_bytes += _VALUE_BYTES * len(column)
+        else:
+            size_bytes += size_of_row(column)
+    return list(rows) if is_plain else list(map(plain_row, rows)), size_bytes
+
+
+def size_of_row(row: tuple[Any, ...]) -> int:
+    """About what the values of a row take in memory."""
+    return sum([len(value) if type(value) in _SIZED else _VALUE_BYTES for value in row])
 
 
 def plain_row(row: Any) -> tuple[Any, ...]:

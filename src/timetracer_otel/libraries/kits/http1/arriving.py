@@ -57,7 +57,7 @@ class ArrivalTap(BodyTap):
         self._head: list[tuple[float, bytes]] | None = []
         self._chunked = False
         self._length: int | None = None
-        self._dechunker = _Dechunker()
+        self._dechunker: _Dechunker | None = None
         self._provisional: BaseException | None = None
         self.head: Head | None = None
         self.informational: list[int] = []
@@ -149,6 +149,8 @@ class ArrivalTap(BodyTap):
     def _body(self, data: bytes, cursor: int, at_s: float | None) -> None:
         frames: list[int] = []
         if self._chunked:
+            if self._dechunker is None:
+                self._dechunker = _Dechunker()
             data, frames = self._dechunker.feed(data)
             if not frames:
                 return

@@ -66,7 +66,8 @@ class WireTap(BodyTap):
         """
         if not self._chunked:
             self.chunk(data)
-            if self._length is not None and self.size_bytes >= self._length:
+            length = self._length
+            if length is not None and self.size_bytes >= length:
                 self.finish(BodyEnd.COMPLETE)
             return
         position = 0
@@ -165,9 +166,17 @@ class TeedFile:
 
     def read(self, size: int | None = -1, /) -> bytes:
         """As the file has it, noted."""
-        data: bytes = self._noting(self._file.read, size)
+        tap = self._tap
+        try:
+            data: bytes = self._file.read(size)
+        except BaseException as error:
+            tap.noting(tap.failed, error)
+            raise
+        if data:
+            tap.noting(tap.feed, data)
         # A buffered file gives less than it was asked for only at its end.
-        self._took(data, size is None or size < 0 or len(data) < size)
+        if size is None or size < 0 or len(data) < size:
+            tap.noting(tap.end_of_file)
         return data
 
     def read1(self, size: int = -1, /) -> bytes:
