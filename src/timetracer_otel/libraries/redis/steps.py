@@ -18,9 +18,10 @@ from timetracer_otel.libraries.redis.answer import (
     connect_replayed,
     read_replayed,
     send_replayed,
+    sent,
 )
 from timetracer_otel.libraries.redis.call import LIB, new_round_trip
-from timetracer_otel.libraries.redis.commands import expects_stream, parse
+from timetracer_otel.libraries.redis.commands import Command, expects_stream, parse
 from timetracer_otel.libraries.redis.connection_state import (
     ConnectionState,
     Listener,
@@ -84,9 +85,7 @@ def connect(current: BaseSession | None, manner: Manner, connection: Any, live: 
 
 def _replays(connection: Any, session: BaseSession | None) -> bool:
     """Whether the calls of a connection are answered from a cassette."""
-    # Only where hosts are named is it worth asking for the connection's.
-    named = isinstance(session, ReplaySession) and session.live_hosts is not None
-    return replays(LIB, session, url_of(connection) if named else None)
+    return replays(LIB, session, lambda: url_of(connection))
 
 
 def _session(session: BaseSession | None, connection: Any, state: ConnectionState | None) -> BaseSession | None:
@@ -111,11 +110,17 @@ def send(
     """
     question = asks_for_facts(connection, packed)
     if question is None:
-        return (yield from _send(current, manner, connection, packed, live, checks))
-    yield from _send(current, manner, connection, packed, live, checks)
+        at_once = sent(manner, current, connection, packed, live)
+        if at_once is not None:
+            return at_once
+        return _send(current, manner, connection, packed, live, checks)
+    return _asked(question, connection, _send(current, manner, connection, packed, live, checks))
+
+
+def _asked(question: list[Command], connection: Any, sending: Flow) -> Flow:
+    yield from sending
     # Only now: the handshake of a new connection reads replies of its own.
     state_of(connection).asked = question
-    return None
 
 
 def _send(

@@ -13,7 +13,7 @@ from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.kits.dbapi.answer import Fetches
 from timetracer_otel.libraries.kits.dbapi.errors import DISCONNECTED, rebuild_error, record_error
 from timetracer_otel.libraries.kits.dbapi.facts import first_facts, number_of, untold_facts
-from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, arguments, text_of, verb_of
+from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, arguments, verb_of
 from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, EventResult, RecordedError
@@ -26,7 +26,7 @@ def unrecorded(target: Target, what: str) -> ReplayMismatchError:
     what = f"{what} of {target.url}"
     hint = f"only what cursors execute and fetch is recorded: do without it, or name {target.lib} in live_plugins."
     session = get_current_session()
-    if isinstance(session, ReplaySession) and replays(target.lib, session, target.address):
+    if isinstance(session, ReplaySession) and replays(target.lib, session, lambda: target.address):
         return session.refuse_unrecorded(what, hint)
     return ReplayMismatchError(f"Not recorded: {what}", hint=hint)
 
@@ -118,6 +118,10 @@ class PlainSite(_DatabaseSite):
     def call(self) -> Call:
         """The call by its verb."""
         return Call(self.lib, EventType.DB_QUERY, self._method, self.target.url, args=self._args)
+
+    def as_it_is(self) -> tuple[str, str, Any, Any] | None:
+        """The call by its verb."""
+        return self._method, self.target.url, self._args, None
 
     def returned(self, value: Any, recording: Recording) -> Any:
         """What the driver returned; the call has ended with it."""
@@ -234,7 +238,7 @@ class StatementSite(_DatabaseSite):
         may_be_new: bool,
     ) -> None:
         super().__init__(target, connection)
-        self._given = given
+        self._given: CursorCall | None = given
         self._names, self._on_server, self.span, self._unordered = target.statement_facts(context)
         self.live: Any = live
         self._rebuild = rebuild
@@ -250,8 +254,14 @@ class StatementSite(_DatabaseSite):
         """The statement with its values, as it is matched."""
         self._note_arguments()
         assert self._args is not None
-        verb = verb_of(text_of(self._given.statement))
+        verb = verb_of(self._args["statement"])
         return Call(self.lib, EventType.DB_QUERY, verb, self.target.url, args=self._args)
+
+    def as_it_is(self) -> tuple[str, str, Any, Any] | None:
+        """The statement with its values."""
+        self._note_arguments()
+        assert self._args is not None
+        return verb_of(self._args["statement"]), self.target.url, self._args, None
 
     def returned(self, value: Any, recording: Recording) -> Any:
         """The driver's own value; the rows are noted as the app fetches them."""
@@ -291,10 +301,11 @@ class StatementSite(_DatabaseSite):
 
     def _note_arguments(self) -> None:
         if self._args is None:
+            assert self._given is not None
             self._args = arguments(self._given, self._names, self._unordered)
             if self._on_server:
                 self._args["server_side"] = True
-            self._given = CursorCall(self._given.statement)
+            self._given = None
 
 
 def _nothing() -> None:
