@@ -95,6 +95,8 @@ bench: $(STAMPS)/installed .venv-bench/stamps/peers ## what recording and replay
 	@$(CLEAN) $(BIN)/python benchmarks/recording.py
 	@$(CLEAN) $(BIN)/python benchmarks/redaction.py
 	@$(CLEAN) $(BIN)/python benchmarks/steps.py
+	@$(CLEAN) $(BIN)/python benchmarks/stand_ins.py
+	@$(CLEAN) $(BIN)/python benchmarks/sessions.py
 
 suite-sqlalchemy: $(STAMPS)/installed ## SQLAlchemy's own compliance suite: bare, recorded, replayed without the database (15 minutes)
 	@$(CLEAN) $(BIN)/python tests/suite_sqlalchemy/run.py --write docs/sqlalchemy-suite.md

@@ -305,7 +305,8 @@ def _configured(mode: TraceMode, config: TraceConfig | None, settings: Settings)
     for name in given:
         if name not in _FIELDS:
             raise ConfigurationError(f"{name}: no such setting. Known: {', '.join(sorted(_FIELDS - {'mode'}))}.")
-    return replace(config if config is not None else TraceConfig.from_env(), **{**given, "mode": mode})
+    given["mode"] = mode
+    return TraceConfig.from_env(**given) if config is None else replace(config, **given)
 
 
 def _take_mode(mode: TraceMode, given: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ import platform
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from urllib.parse import unquote
 
@@ -188,7 +188,13 @@ class TraceConfig:
 
     def __post_init__(self) -> None:
         own: dict[str, Any] = vars(self)
-        for setting in SETTINGS:
+        # Every session has a configuration of its own, nearly all of whose values are defaults.
+        given = [
+            setting
+            for setting, default, items in _WITH_DEFAULTS
+            if (value := own[setting.field]) is not default and not (type(value) is list and value == items)
+        ]
+        for setting in given:
             value = own[setting.field]
             if isinstance(value, str) and setting.parse is not str:
                 own[setting.field] = parse(setting, value, f"{setting.field}=")
@@ -199,19 +205,20 @@ class TraceConfig:
         if self.replay_report is not None:
             self.replay_report = os.fspath(self.replay_report)
         self.cassette_dir = os.fspath(self.cassette_dir)
-        for setting in SETTINGS:
-            name = setting.field
-            if own[name] is not _DEFAULTS[name]:
-                check(name, own[name], name)
+        for setting in given:
+            check(setting.field, own[setting.field], setting.field)
 
     @classmethod
-    def from_env(cls) -> TraceConfig:
+    def from_env(cls, **given: Any) -> TraceConfig:
         """The configuration that the environment describes, defaults where it says nothing.
+
+        Args:
+            given: Fields that win over the environment.
 
         Raises:
             ConfigurationError: A variable has a value that cannot be used; the text names the variable.
         """
-        return cls(**_read_environment())
+        return cls(**{**_read_environment(), **given})
 
     def with_env_overrides(self) -> TraceConfig:
         """A copy in which the settings of the environment win over those of this object."""
@@ -287,8 +294,12 @@ class TraceConfig:
         return lines
 
 
-_DEFAULTS = {entry.name: entry.default for entry in fields(TraceConfig)}
-"""Values that need no check: most settings of most sessions have them. Lists have none here, and are checked."""
+_FIELDS = {entry.name: entry for entry in fields(TraceConfig)}
+_WITH_DEFAULTS = [
+    (setting, entry.default, entry.default_factory() if entry.default_factory is not MISSING else None)
+    for setting, entry in [(setting, _FIELDS[setting.field]) for setting in SETTINGS]
+]
+"""The settings, each with the values that need no check: the default, or the items of a list by default."""
 
 
 def environment(name: str) -> str | None:
@@ -408,4 +419,4 @@ def _resource_attributes() -> dict[str, str]:
     return {key.strip(): unquote(value.strip()) for key, separator, value in pairs if separator}
 
 
-assert {setting.field for setting in SETTINGS} == {entry.name for entry in fields(TraceConfig)}
+assert {setting.field for setting in SETTINGS} == {*_FIELDS}

@@ -13,6 +13,18 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize(("module", "rows"), [("stand_ins.py", 6), ("sessions.py", 3)])
+def test_what_is_opened_and_replayed_is_measured(module: str, rows: int) -> None:
+    """Each kind has a row, and the answers of a replay and of its stand-in were the same."""
+    command = [sys.executable, str(BENCHMARKS / module), "--rounds", "2", "--time-only"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr
+    measured = [line for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert len(measured) == rows + 2, done.stdout
+    assert "The aim is" in done.stdout
+
+
+@pytest.mark.timeout(300)
 def test_the_benchmark_measures_every_subject(tmp_path: Path) -> None:
     results = tmp_path / "results.md"
     command = [sys.executable, str(BENCHMARKS / "compare.py"), "--rounds", "2", "--warm-up", "1", "--of-each", "2"]

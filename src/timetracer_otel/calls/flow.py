@@ -87,9 +87,10 @@ class Site:
         """The call, as far as it is known by now, not redacted."""
         raise NotImplementedError
 
-    def as_it_is(self) -> tuple[str, str, bytes, Any] | None:
-        """Of an HTTP call: method, URL, body and headers, as `ReplaySession.match_as_recorded` takes them. None where
-        the body is not known, or where the plugin does not say it. It saves time, and nothing else.
+    def as_it_is(self) -> tuple[str, str, Any, Any] | None:
+        """The facts of the call as `ReplaySession.match_as_recorded` takes them. Of an HTTP call, these are its
+        method, URL, body and headers; of any other one, its method, URL, arguments, and None. None where the body is
+        not known, or where the plugin does not say it. It saves time, and nothing else.
         """
         return None
 
@@ -362,13 +363,19 @@ def records(lib: str, session: BaseSession | None) -> bool:
     return isinstance(session, TraceSession) and session.wants(lib) and not instrumentation_suppressed()
 
 
-def replays(lib: str, session: BaseSession | None, address: str | None = None) -> bool:
-    """Whether `flow` would answer a call made now, of a library and to an address (a URL), from a cassette."""
+def replays(lib: str, session: BaseSession | None, address: Callable[[], str | None] | None = None) -> bool:
+    """Whether `flow` would answer a call made now, of a library, from a cassette.
+
+    Args:
+        lib: The plugin.
+        session: The current session.
+        address: Gives the address of the call, a URL. It is asked only where the settings name live hosts.
+    """
     return (
         isinstance(session, ReplaySession)
-        and session.should_mock_plugin(lib)
-        and (session.live_hosts is None or not session.goes_out(address))
-        and not instrumentation_suppressed()
+        and (session.mocked.get(lib) or session.should_mock_plugin(lib))
+        and (session.live_hosts is None or not session.goes_out(address() if address is not None else None))
+        and (SUPPRESSED.isdisjoint(current_context()) or not instrumentation_suppressed())
     )
 
 
@@ -450,7 +457,7 @@ def _replay(site: Site, session: ReplaySession) -> Flow:
     if site.sends_stream and session.expects_body(call, path):
         return _replay_stream(site, session, path, where.span)
     steps = _found(site, session, call, path, where.span)
-    if facts is not None:
+    if facts is not None and facts[-1] is not None:
         session.keep_headers(call, facts[-1])
     return steps
 

@@ -6,7 +6,7 @@ The format is specified in docs/cassette-format.md. Whatever a file holds, readi
 
 from __future__ import annotations
 
-from timetracer_otel.cassette.codec import check, pack, unpack
+from timetracer_otel.cassette.codec import check, pack, pack_native, unpack
 from timetracer_otel.cassette.compression import check_compression
 from timetracer_otel.cassette.reader import cassette_from_bytes, open_cassette, read_cassette
 from timetracer_otel.cassette.recorded_errors import rebuild_error, record_error
@@ -38,6 +38,7 @@ __all__ = [
     "check_writable",
     "keep_within",
     "pack",
+    "pack_native",
     "open_cassette",
     "read_cassette",
     "rebuild_error",

@@ -30,6 +30,7 @@ __all__ = [
     "decode",
     "pack",
     "pack_map",
+    "pack_native",
     "pack_surveyed",
     "pack_texts",
     "skimmer",
@@ -121,6 +122,16 @@ def with_pair(data: bytes, pair: bytes) -> bytes:
 
 _ONE_MORE: Final = {0x80 + keys: bytes((0x81 + keys,)) for keys in range(15)}
 """The first byte of a map with few keys has their number in its lower half (msgpack's "fixmap")."""
+
+
+def pack_native(value: Any) -> bytes | None:
+    """`pack` of a value whose leaves are of the types `NATIVE` and whose containers are maps and lists; nobody looks
+    whether that is so. None where its text has no UTF-8, or it cannot be packed otherwise.
+    """
+    try:
+        return _pack_raw(value)
+    except (RuntimeError, ValueError):
+        return None
 
 
 def check(value: Any) -> None:

@@ -5,13 +5,15 @@ Equal mappings give equal bytes, whatever their order. Arguments that no cassett
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any, Final
 
-from timetracer_otel.cassette import Unencodable, check, pack
+from timetracer_otel.cassette import Unencodable, check, pack, pack_native
 
-__all__ = ["canonical", "outline"]
+__all__ = ["canonical", "outline", "packed_if_plain"]
 
 _TEXT: Final = frozenset({str})
+_LISTS: Final = frozenset({list})
 _LEAVES: Final = frozenset({type(None), bool, int, float, str, bytes})
 
 
@@ -37,6 +39,33 @@ def canonical(value: Any) -> Any:
             return value
         return kind(map(canonical, value))
     return value
+
+
+def packed_if_plain(args: Any) -> bytes | None:
+    """``pack(canonical(args))``, for arguments as most calls have them: a list or a map of leaves, or of such lists
+    and maps. None for any others. It takes a third of the time.
+    """
+    if type(args) is dict:
+        made = {}
+        for key in sorted(args) if _TEXT.issuperset(map(type, args)) else ():
+            item = args[key]
+            kind = type(item)
+            if kind is dict:
+                if not (_TEXT.issuperset(map(type, item)) and _LEAVES.issuperset(map(type, item.values()))):
+                    return None
+                keys = sorted(item)
+                item = item if keys == list(item) else {name: item[name] for name in keys}
+            elif kind not in _LEAVES and not (kind is list and _LEAVES.issuperset(map(type, item))):
+                return None
+            made[key] = item
+        return pack_native(made) if len(made) == len(args) else None
+    if type(args) is not list:
+        return None
+    if not _LEAVES.issuperset(map(type, args)) and not (
+        _LISTS.issuperset(map(type, args)) and _LEAVES.issuperset(map(type, chain.from_iterable(args)))
+    ):
+        return None
+    return pack_native(args)
 
 
 _NO_ENCODING: Final = "timetracer:no-encoding"

@@ -14,7 +14,7 @@ from urllib.parse import unquote_plus
 from timetracer_otel.cassette import Unencodable, pack
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.match.body_content import plain_body, plain_content
-from timetracer_otel.match.canonical import canonical, outline
+from timetracer_otel.match.canonical import canonical, outline, packed_if_plain
 from timetracer_otel.match.rules import MatchRules
 from timetracer_otel.match.stable_form import stable_form
 from timetracer_otel.match.trace_context import may_be_traced, untraced
@@ -186,6 +186,27 @@ class Signer:
         target = self.target(url)
         return _key((lib, method, target.key, target.query_key, digest, ()))
 
+    def key_of_arguments(self, lib: str, method: str, url: str, args: Any) -> Key | None:
+        """The `RedactedCall.key` of a call that is no HTTP and has the arguments of a recorded one as they are.
+
+        Args:
+            lib: The plugin.
+            method: Of the call.
+            url: Of the call.
+            args: Its arguments, not redacted.
+
+        Returns:
+            None where it takes more to tell.
+        """
+        if self.ignored:
+            return None
+        try:
+            digest = self.arguments_hash(lib, args)
+        except Unencodable:
+            return None
+        target = self.target(url)
+        return _key((lib, method, target.key, target.query_key, digest, ()))
+
     def compared(self, event: DependencyEvent) -> DependencyEvent:
         """A recorded event in the form in which calls are compared: the pseudonyms under secret names are masked.
 
@@ -257,7 +278,9 @@ class Signer:
         """
         form = form_of(lib)
         compared = form.in_any_order(self.without_ignored(lib, form.compared(args)))
-        packed = pack(canonical(compared))
+        packed = packed_if_plain(compared)
+        if packed is None:
+            packed = pack(canonical(compared))
         # To look through the encoded form is quicker than to look through the values, at every call.
         if may_be_traced(packed):
             packed = pack(canonical(untraced(compared)))

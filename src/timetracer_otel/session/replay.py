@@ -93,6 +93,7 @@ class ReplaySession(BaseSession):
         "_index",
         "_known",
         "_lock",
+        "_methods",
         "_misses",
         "_rules",
         "_shown",
@@ -171,6 +172,8 @@ class ReplaySession(BaseSession):
         self._hashes_differ: bool | None = None
         self._targets: set[str | None] | None = None
         """The targets of all events; None until they are asked for."""
+        self._methods: set[tuple[str, str]] | None = None
+        """The plugin and method of all events; None until they are asked for."""
         self._answered: TimesInAnswers = TimesInAnswers()
         self._sorted: NearEvents | None = None
         """The events in the orders in which near ones are found; made at the first miss."""
@@ -247,6 +250,12 @@ class ReplaySession(BaseSession):
         except KeyError:
             mocked = self.config is None or self.config.should_mock_plugin(plugin_name)
             return self.mocked.setdefault(plugin_name, mocked)
+
+    def holds_method(self, lib: str, method: str) -> bool:
+        """Whether any event is of this plugin and method, be it taken or not."""
+        if self._methods is None:
+            self._methods = {(event.signature.lib, event.signature.method) for event in self._events}
+        return (lib, method) in self._methods
 
     def goes_out(self, address: str | None, recorded_url: str | None = None) -> bool:
         """Whether calls to an address are made for real, as the setting ``live_hosts`` names its host.
@@ -332,21 +341,24 @@ class ReplaySession(BaseSession):
         return found.event
 
     def match_as_recorded(
-        self, lib: str, facts: tuple[str, str, bytes, Any], path: tuple[str, ...] = ()
+        self, lib: str, facts: tuple[str, str, Any, Any], path: tuple[str, ...] = ()
     ) -> DependencyEvent | None:
-        """As `match`, for an HTTP call that is equal to a recorded one as it is, with headers as the last one had
-        them. Neither a `Call` nor its redacted form is made for it.
+        """As `match`, for a call that is equal to a recorded one as it is: an HTTP call with headers as the last one
+        had them, or any other call. Neither a `Call` nor its redacted form is made for it.
 
         Args:
             lib: The plugin.
-            facts: The method, the URL with its query, all of the body (empty where there is none), and the headers in
-                any form that is equal for equal headers.
+            facts: The method, and the URL with its query. Of an HTTP call also all of the body (empty where there is
+                none), and the headers in any form that is equal for equal headers. Of any other call its arguments,
+                and None.
             path: Names of the spans around the call.
 
         Returns:
             None where only `match` can tell.
         """
         method, url, body, headers = facts
+        if headers is None:
+            return self._match_arguments(lib, method, url, body, path)
         known = self._known.get((lib, method))
         bindings = self._bindings
         if known is None or known.headers != headers or bindings.shadowed:
@@ -361,6 +373,27 @@ class ReplaySession(BaseSession):
         self._shown.note(known.call)
         self._shown.note_url(url)
         return event if bindings.is_empty else bindings.given_back(event)
+
+    def _match_arguments(
+        self, lib: str, method: str, url: str, args: Any, path: tuple[str, ...]
+    ) -> DependencyEvent | None:
+        """`match_as_recorded` of a call that is no HTTP.
+
+        Arguments stand in the recording as they are redacted. So those that are equal to recorded ones have no secret
+        that would be replaced, nor one that the text of a later miss would have to leave out.
+        """
+        bindings = self._bindings
+        if (
+            self._rules is not None
+            or self._tells_secrets
+            or self.recorder is not None
+            or bindings.shadowed
+            or self.uncovered.messages
+        ):
+            return None
+        key = self._signer.key_of_arguments(lib, method, url, args)
+        event = self._index.take(key, path) if key is not None else None
+        return event if event is None or bindings.is_empty else bindings.given_back(event)
 
     def keep_headers(self, made: RedactedCall, headers: Any) -> None:
         """Remember the headers of a call for `match_as_recorded`, unless more than the key depends on them.

@@ -17,10 +17,12 @@ from timetracer_otel.cassette import pack, rebuild_error
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import BodyEnd, EventType, TraceMode
 from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.match.canonical import canonical, packed_if_plain
 from timetracer_otel.match.signature import Signer
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import (
+    AppliedPolicies,
     BodySnapshot,
     Call,
     CallSnapshot,
@@ -552,3 +554,132 @@ def test_what_is_found_without_redaction_is_what_redaction_would_find(
             else:
                 quick.keep_headers(known, list(made.headers))
         assert (one.result.reply if one is not None else "missed") == expected
+
+
+def as_it_is(session: ReplaySession, made: Call, path: tuple[str, ...] = ()) -> DependencyEvent | None:
+    return session.match_as_recorded(made.lib, (made.method, made.url or "", made.args, None), path)
+
+
+OF_RECORDING = Signer(Redactor.from_policies(AppliedPolicies()))
+"""As `replaying` has it."""
+
+
+def arguments_event(made: Call, answer: object = None, path: tuple[str, ...] = ()) -> DependencyEvent:
+    recorded = event(made, answer, path)
+    redacted = OF_RECORDING.redacted(made)
+    recorded.signature, recorded.call = redacted.signature, CallSnapshot(args=redacted.args)
+    return recorded
+
+
+def words(*given: object) -> Call:
+    return Call("redis", EventType.REDIS, str(given[0]), "redis://h/0", args=list(given))
+
+
+def select(**parameters: object) -> Call:
+    return statement({"statement": "SELECT a FROM t WHERE b = :b", "parameters": parameters})
+
+
+@pytest.mark.parametrize("made", [words("GET", "a"), select(b=1, c="x")], ids=["redis", "sqlalchemy"])
+def test_arguments_that_are_equal_as_they_are_need_not_be_searched(
+    made: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = replaying([arguments_event(made, 1), arguments_event(made, 2, ("root", "b"))])
+    with monkeypatch.context() as patch:
+        patch.setattr(Redactor, "value", lambda *_: pytest.fail("searched"))
+        found = [as_it_is(session, made, ("root", "b")) for _ in range(3)]
+    assert [one and one.result.reply for one in found] == [2, 1, None]
+    assert session.verdict().ok
+
+
+VALUES = (1, True, 1.0, "1", b"1", None, 0, False, "", [1], [True], {"a": 1}, {"a": True})
+
+
+@pytest.mark.parametrize("value", VALUES, ids=map(repr, VALUES))
+def test_a_bound_value_is_found_by_its_exact_type(value: object) -> None:
+    others = [other for other in VALUES if repr(other) != repr(value)]
+    session = replaying(
+        [*(arguments_event(select(b=other), "another") for other in others), arguments_event(select(b=value), 1)]
+    )
+    found = as_it_is(session, select(b=value))
+    assert found is not None
+    assert found.result.reply == 1
+    assert as_it_is(session, select(b=value)) is None
+
+
+def test_the_secrets_of_arguments_tell_equal_calls_apart_all_the_same() -> None:
+    masked = arguments_event(words("AUTH", "user", "hunter22"), 1)
+    session = replaying([masked])
+    assert as_it_is(session, words("AUTH", "user", "hunter22")) is None, "its secret stands in no recording"
+    assert session.match(words("AUTH", "user", "hunter22")).result.reply == 1
+
+
+@pytest.mark.parametrize(
+    "settings", [{"ignore_sql_params": ["b"]}, {"ignore": ["sql:t.b"]}, {"match_on": ["method"]}], ids=repr
+)
+def test_rules_about_arguments_count_in_each_call(settings: dict[str, object]) -> None:
+    session = replaying([arguments_event(select(b=1), 1), arguments_event(select(b=2), 2)], **settings)
+    assert as_it_is(session, select(b=2)) is None
+    assert session.match(select(b=2)).result.reply == 1
+
+
+_LEAF = st.sampled_from(
+    [0, 1, True, False, 1.0, None, "1", b"1", "é", "\ud800", 1 << 70, "[REDACTED]", "traceparent"]
+)
+_ARGUMENTS = st.one_of(
+    st.builds(
+        lambda values: select(**values), st.dictionaries(st.sampled_from(["b", "password", "c"]), _LEAF, max_size=3)
+    ),
+    st.builds(
+        lambda rows: statement({"statement": "INSERT INTO t VALUES (:b)", "many": rows}),
+        st.lists(st.fixed_dictionaries({"b": _LEAF}), max_size=3),
+    ),
+    st.builds(
+        lambda name, items: words(name, "k", *items),
+        st.sampled_from(["GET", "SADD", "AUTH", "HSET"]),
+        st.lists(st.sampled_from(["a", "b", "1"]), max_size=3),
+    ),
+    st.builds(
+        lambda lines: Call("redis", EventType.REDIS, "PIPELINE", "redis://h/0", args=lines),
+        st.lists(st.lists(st.sampled_from(["GET", "a", "b"]), min_size=1, max_size=3), min_size=2, max_size=3),
+    ),
+)
+
+
+@given(st.lists(_ARGUMENTS, max_size=8), st.lists(_ARGUMENTS, max_size=12), st.booleans(), st.data())
+def test_arguments_are_found_as_they_are_where_redaction_would_find_them(
+    recorded: list[Call], others: list[Call], repeats: bool, data: st.DataObject
+) -> None:
+    asked = data.draw(st.permutations([*recorded, *others]))
+    quick, thorough = (
+        replaying([arguments_event(made, eid) for eid, made in enumerate(recorded)], allow_repeats=repeats)
+        for _ in range(2)
+    )
+    for made in asked:
+        try:
+            expected = thorough.match(made).result.reply
+        except ReplayMismatchError:
+            expected = "missed"
+        one = as_it_is(quick, made)
+        if one is None:
+            try:
+                one = quick.match(made)
+            except ReplayMismatchError:
+                pass
+        assert (one.result.reply if one is not None else "missed") == expected
+    assert [one.eid for one in quick.verdict().hits] == [one.eid for one in thorough.verdict().hits]
+    assert quick.current_cursor == thorough.current_cursor
+
+
+_PLAIN_OR_NOT = st.recursive(
+    st.one_of(_LEAF, st.just(bytearray(b"1")), st.just((1, 2)), st.just(frozenset({1}))),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(["b", "a", "c"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(_PLAIN_OR_NOT)
+def test_the_short_way_to_the_bytes_of_arguments_gives_the_same_bytes(value: object) -> None:
+    found = packed_if_plain(value)
+    assert found is None or found == pack(canonical(value))

@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final
 
-from timetracer_otel.base.private_files import make_private_folder
+from timetracer_otel.base.private_files import FILE_MODE, make_private_folder
 from timetracer_otel.cassette.compression import compressor
 from timetracer_otel.cassette.whole_files import cannot_write
 from timetracer_otel.constants import CompressionType
@@ -125,16 +125,30 @@ def check_writable(path: str | os.PathLike[str], compression: CompressionType = 
         raise cannot_write(str(target), fault) from fault
     compressor(compression, str(target))
     try:
-        make_private_folder(target.parent)
-        # Permissions are not enough to tell. A read-only mount, a quota or the rights of root show only by trying.
-        with tempfile.TemporaryFile(dir=target.parent):
-            pass
+        _try_folder(target.parent)
     except OSError as error:
         raise CassetteError(
             f"{target}: cannot be written ({error.strerror or error}). "
             "Name a folder that this user may write to (TIMETRACER_DIR, or the path argument).",
             path=str(target),
         ) from error
+
+
+def _try_folder(folder: Path) -> None:
+    """Make a file without a name in a folder, which is made where it is missing.
+
+    Permissions are not enough to tell. A read-only mount, a quota or the rights of root show only by trying.
+
+    Raises:
+        OSError: The file system refuses.
+    """
+    try:
+        os.close(os.open(folder, os.O_WRONLY | os.O_TMPFILE, FILE_MODE))
+    except (AttributeError, OSError):
+        # The folder is not there, or this system or file system has no such files; or none can be made, as follows.
+        make_private_folder(folder)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
 
 
 def _safe(text: str, length: int) -> str:

@@ -11,12 +11,24 @@ from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from timetracer_otel.calls.flow import flow
-from timetracer_otel.calls.guarded import Flow, Step, raising
-from timetracer_otel.libraries.redis.call import new_round_trip
-from timetracer_otel.libraries.redis.commands import Command, has_span
-from timetracer_otel.libraries.redis.connection_state import ConnectionState, Played, Unread, call_above, state_of
-from timetracer_otel.libraries.redis.connects import connect_for_real, is_for_new_call, replay_failed_connect
+from timetracer_otel.calls.flow import flow, replays
+from timetracer_otel.calls.guarded import Done, Flow, Step, raising
+from timetracer_otel.libraries.redis.call import LIB, RoundTrip, new_round_trip
+from timetracer_otel.libraries.redis.commands import Command, has_span, parse
+from timetracer_otel.libraries.redis.connection_state import (
+    ConnectionState,
+    Played,
+    Unread,
+    call_above,
+    known_state,
+    state_of,
+)
+from timetracer_otel.libraries.redis.connects import (
+    connect_for_real,
+    has_failed_connects,
+    is_for_new_call,
+    replay_failed_connect,
+)
 from timetracer_otel.libraries.redis.internals import (
     HEALTH_CHECK,
     checks_health,
@@ -26,12 +38,24 @@ from timetracer_otel.libraries.redis.internals import (
     nothing_sent,
     now_s,
     put_off_check,
+    url_of,
 )
 from timetracer_otel.libraries.redis.topology import add_facts, claim_facts, fact_for, is_question
-from timetracer_otel.session import ReplaySession, TraceSession
+from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 from timetracer_otel.types import RecordedError
 
-__all__ = ["HEALTH_CHECKS", "Manner", "await_message", "connect_replayed", "read_replayed", "send_replayed"]
+__all__ = [
+    "HEALTH_CHECKS",
+    "Manner",
+    "anything_to_read",
+    "await_message",
+    "connect_replayed",
+    "connected",
+    "read_replayed",
+    "reply",
+    "send_replayed",
+    "sent",
+]
 
 HEALTH_CHECKS = [[b"PING", HEALTH_CHECK]]
 """What pub/sub sends by itself."""
@@ -77,6 +101,92 @@ def _was_heard(manner: Manner, connection: Any) -> None:
     """A reply was read: put off the next health check. Most connections make none, and need not know the time."""
     if checks_health(connection):
         put_off_check(connection, manner.now_s)
+
+
+def played(session: BaseSession | None, connection: Any) -> ConnectionState | None:
+    """The state of a connection that the current session plays, where nothing is under way on it but commands and
+    their replies: no messages, no new calls, none of the library's own. None for any other connection.
+
+    What is done on such a connection needs no steps. `connected`, `anything_to_read`, `sent` and `reply` do it, and
+    leave to the steps what is not as usual.
+    """
+    state = known_state(connection)
+    if state is None or state.replaying is None or state.replaying is not session:
+        return None
+    others = state.listens or state.is_real or state.is_checked or state.replaying.recorder is not None
+    return None if others or call_above.get() else state
+
+
+def connected(session: BaseSession | None, connection: Any) -> Done | None:
+    """`connect_replayed`, of a connection that is there already."""
+    state = played(session, connection)
+    if state is None or not replays(LIB, session, partial(url_of, connection)):
+        return None
+    assert state.replaying is not None
+    return None if has_failed_connects(state.replaying) else Done(None)
+
+
+def anything_to_read(session: BaseSession | None, connection: Any) -> Done | None:
+    """Whether there is a reply that nobody has read."""
+    state = played(session, connection)
+    return None if state is None else Done(bool(state.replies))
+
+
+def sent(manner: Manner, session: BaseSession | None, connection: Any, packed: Any, live: Step) -> Flow | None:
+    """`send_replayed`, of commands whose replies are recorded."""
+    state = played(session, connection)
+    if state is None or not replays(LIB, session, partial(url_of, connection)) or checks_health(connection):
+        return None
+    commands = parse(packed)
+    if len(commands) == 1 and len(commands[0]) == 1:
+        # What clients send by themselves are such commands.
+        return None
+    trip = new_round_trip(connection, state, commands, live, manner.pause)
+    if trip.clustered:
+        return None
+    assert state.replaying is not None
+    trip.marks_span = has_span(commands)
+    state.sent += 1
+    try:
+        steps = flow(trip, state.replaying)
+    except Exception:
+        state.end()
+        raise
+    return steps if type(steps) is Done else _sent_in_steps(connection, state, steps)
+
+
+def _sent_in_steps(connection: Any, state: ConnectionState, steps: Flow) -> Flow:
+    before = call_above.get()
+    call_above.set(True)
+    try:
+        return (yield from steps)
+    except Exception:
+        if state.open:
+            # Replies to what was sent before would be taken for those to what is sent next.
+            yield connection.disconnect
+        # As the library does when nothing can be sent.
+        state.end()
+        raise
+    finally:
+        call_above.set(before)
+
+
+def reply(manner: Manner, session: BaseSession | None, connection: Any, plain: bool) -> Done | None:
+    """`read_replayed`, of a recorded reply that is no error, where no other task is given a turn."""
+    state = played(session, connection)
+    answer = state.replies[0] if state is not None and state.replies and not manner.gives_way else None
+    if state is None or answer is None or type(answer[0]) in _NO_REPLIES:
+        return None
+    state.replies.popleft()
+    state.asked = None
+    recorded, answers = answer
+    value = answers.restored(recorded, plain)
+    _was_heard(manner, connection)
+    return Done(value)
+
+
+_NO_REPLIES = frozenset({Unread, RecordedError})
+"""What stands in line for the reads in the place of a reply."""
 
 
 def connect_replayed(manner: Manner, connection: Any, session: ReplaySession) -> Flow:
@@ -149,22 +259,15 @@ def send_replayed(
         and session.upcoming(trip.redacted(session)) is None
     ):
         return trip.succeed(session)
-    before = call_above.get()
-    call_above.set(True)
-    try:
-        value = yield from flow(trip, recorder if recorder is not None and state.is_real_only else session)
-        if state.lacks:
-            yield from _catch_up(connection, state)
-        return value
-    except Exception:
-        if state.open:
-            # Replies to what was sent before would be taken for those to what is sent next.
-            yield connection.disconnect
-        # As the library does when nothing can be sent.
-        state.end()
-        raise
-    finally:
-        call_above.set(before)
+    return (yield from _sent_in_steps(connection, state, _decided(trip, connection, state, session)))
+
+
+def _decided(trip: RoundTrip, connection: Any, state: ConnectionState, session: ReplaySession) -> Flow:
+    recorder = session.recorder
+    value = yield from flow(trip, recorder if recorder is not None and state.is_real_only else session)
+    if state.lacks:
+        yield from _catch_up(connection, state)
+    return value
 
 
 def _check_health(connection: Any, state: ConnectionState) -> Flow:

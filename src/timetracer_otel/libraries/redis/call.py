@@ -120,6 +120,11 @@ class RoundTrip(Site):
             )
         return self._call
 
+    def as_it_is(self) -> tuple[str, str, Any, Any] | None:
+        """The commands, as they stand."""
+        call = self.call()
+        return call.method, self._url, call.args, None
+
     def returned(self, value: Any, recording: Recording) -> Any:
         """The commands are sent: let the connection know that their replies belong here."""
         self._recording = recording

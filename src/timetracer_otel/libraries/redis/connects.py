@@ -25,7 +25,7 @@ from timetracer_otel.libraries.redis.session_state import session_state
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import DependencyEvent, EventResult
 
-__all__ = ["connect_for_real", "is_for_new_call", "replay_failed_connect"]
+__all__ = ["connect_for_real", "has_failed_connects", "is_for_new_call", "replay_failed_connect"]
 
 _NO_COMMAND: list[Command] = [[b"CONNECT"]]
 """Stands for the operation where none is known: a subscription that connects again, a pool that is warmed up."""
@@ -79,7 +79,7 @@ def _connect_failed(
 
 def replay_failed_connect(connection: Any, session: ReplaySession, wait: Callable[[float], Any]) -> Flow:
     """Raise what connecting raised, if the operation under way could not connect when it was recorded."""
-    if not _has_failed_connects(session):
+    if not has_failed_connects(session):
         return
     site = _site(connection, wait)
     where = hooks.whereabouts(None)
@@ -135,7 +135,7 @@ def _is_failed_connect(event: DependencyEvent) -> bool:
     return type(reply) is dict and reply.get("phase") == "connect"
 
 
-def _has_failed_connects(session: ReplaySession) -> bool:
+def has_failed_connects(session: ReplaySession) -> bool:
     """Whether a cassette has any; asked whenever a connection is taken from a pool."""
     kept = session_state(session)
     if kept.has_failed_connects is None:

@@ -25,7 +25,7 @@ from timetracer_otel.calls.guarded import (
     observed_async,
     only,
 )
-from timetracer_otel.libraries.redis import steps
+from timetracer_otel.libraries.redis import answer, steps
 from timetracer_otel.libraries.redis.answer import Manner
 from timetracer_otel.libraries.redis.call import LIB
 from timetracer_otel.libraries.redis.connection_state import begin_watch
@@ -92,6 +92,9 @@ def _connect(place: Place, original: Function) -> Function:
     def begin(session: BaseSession | None, self: Any, *args: Any, **kwargs: Any) -> Flow | None:
         if is_in_process(self):
             return None
+        done = answer.connected(session, self)
+        if done is not None:
+            return done
         return steps.connect(session, manner, self, AppStep(original, self, *args, **kwargs))
 
     return _replacement(place, original, begin, steps.is_connected)
@@ -136,6 +139,9 @@ def _read(place: Place, original: Function) -> Function:
         if is_in_process(self):
             return None
         plain = bool(args[0] if args else kwargs.get("disable_decoding", False))
+        done = answer.reply(manner, session, self, plain)
+        if done is not None:
+            return done
         timeout = args[1] if len(args) > 1 else kwargs.get("timeout")
         finite = isinstance(timeout, (int, float)) and timeout != float("inf")
         live = AppStep(original, self, *args, **kwargs)
@@ -158,6 +164,9 @@ def _poll(place: Place, original: Function) -> Function:
     def begin(session: BaseSession | None, self: Any, *args: Any, **kwargs: Any) -> Flow | None:
         if is_in_process(self):
             return None
+        done = answer.anything_to_read(session, self)
+        if done is not None:
+            return done
         timeout = args[0] if args else kwargs.get("timeout")
         live = AppStep(original, self, *args, **kwargs)
         # Asyncio clients look only before they send; what they tell the app comes from reading with a timeout.

@@ -19,6 +19,7 @@ from timetracer_otel.libraries.redis.answer import (
     connect_replayed,
     read_replayed,
     send_replayed,
+    sent,
 )
 from timetracer_otel.libraries.redis.call import LIB, RoundTrip, new_round_trip
 from timetracer_otel.libraries.redis.commands import Command, expects_stream, parse
@@ -101,9 +102,7 @@ def connect(current: BaseSession | None, manner: Manner, connection: Any, live: 
 
 def _replays(connection: Any, session: BaseSession | None) -> bool:
     """Whether the calls of a connection are answered from a cassette."""
-    # Only where hosts are named is it worth asking for the connection's.
-    named = isinstance(session, ReplaySession) and session.live_hosts is not None
-    return replays(LIB, session, url_of(connection) if named else None)
+    return replays(LIB, session, lambda: url_of(connection))
 
 
 def _session(session: BaseSession | None, connection: Any, state: ConnectionState | None) -> BaseSession | None:
@@ -128,6 +127,9 @@ def send(
     """
     question = asks_for_facts(connection, packed)
     if question is None:
+        at_once = sent(manner, current, connection, packed, live)
+        if at_once is not None:
+            return at_once
         return _send(current, manner, connection, packed, live, checks)
     return _asked(question, connection, _send(current, manner, connection, packed, live, checks))
 

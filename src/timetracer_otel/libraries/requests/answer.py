@@ -9,6 +9,7 @@ import http.client
 import io
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from timetracer_otel.calls.guarded_objects import guarded_method
@@ -152,11 +153,16 @@ def set_elapsed(request: Any, response: Any, elapsed_ms: float) -> None:
     hooks = getattr(request, "hooks", None)
     if not isinstance(hooks, dict) or not isinstance(hooks.get("response"), list):
         return
-
-    @guarded_method
-    def restore(answered: Any, *_: Any, **__: Any) -> None:
-        hooks["response"] = [hook for hook in hooks["response"] if hook is not restore]
-        if answered is response:
-            response.elapsed = timedelta(milliseconds=elapsed_ms)
-
+    facts: list[Any] = [hooks, response, elapsed_ms]
+    restore = partial(_restore_elapsed, facts)
+    facts.append(restore)
     hooks["response"] = [restore, *hooks["response"]]
+
+
+# Guarded once: to make a guard for each response takes longer than what it does.
+@guarded_method
+def _restore_elapsed(facts: list[Any], answered: Any, *_: Any, **__: Any) -> None:
+    hooks, response, elapsed_ms, itself = facts
+    hooks["response"] = [hook for hook in hooks["response"] if hook is not itself]
+    if answered is response:
+        response.elapsed = timedelta(milliseconds=elapsed_ms)

@@ -316,6 +316,10 @@ def is_server_side(context: Any) -> bool:
     return bool(getattr(context, "_is_server_side", False))
 
 
+_plain_text = str.__str__
+"""Of a name of SQLAlchemy's, which may be of a subclass of ``str``: the text alone."""
+
+
 def names_of_values(context: Any) -> tuple[str, ...]:
     """What the compiled statement calls the values that the driver gets by position; empty where it does not say.
 
@@ -324,7 +328,9 @@ def names_of_values(context: Any) -> tuple[str, ...]:
     names = getattr(getattr(context, "compiled", None), "positiontup", None)
     if not names:
         return ()
-    expanded = getattr(context, "_expanded_parameters", None) or {}
+    expanded = getattr(context, "_expanded_parameters", None)
+    if not expanded:
+        return tuple(map(_plain_text, names))
     found: list[str] = []
     for name in names:
         found += (str.__str__(part) for part in expanded.get(name, (name,)))

@@ -7,6 +7,7 @@ a real connection for new calls, the pool gets it as soon as the session is over
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from weakref import WeakSet
 
@@ -60,7 +61,7 @@ def get_connection(original: Function) -> Function:
             if is_ours and held.real.session is not session:
                 _keep_real(record, held)
             target = engines.target(pool_dialect(record_pool(record))) if isinstance(session, ReplaySession) else None
-            address = target.address if target is not None else None
+            address = None if target is None else partial(getattr, target, "address")
             if (is_ours or target is not None) and is_ours != replays(LIB, session, address):
                 _swap(record)
 

@@ -21,7 +21,7 @@ from timetracer_otel.base.otel_context import UPKEEP_KEY
 from timetracer_otel.base.patching import Function, Patch
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import answer, flow, records, replays
-from timetracer_otel.calls.guarded import AppStep, Flow, Step, guarded, only, raising
+from timetracer_otel.calls.guarded import AppStep, Done, Flow, Step, guarded, only, raising
 from timetracer_otel.calls.guarded_objects import guarded_method
 from timetracer_otel.calls.whose_error import outside
 from timetracer_otel.libraries.kits.dbapi.call import ConnectSite, PlainSite, WarmConnectSite
@@ -72,7 +72,7 @@ def _is_recording(session: BaseSession | None) -> TypeGuard[TraceSession]:
 
 
 def _is_replaying(session: BaseSession | None, target: EngineTarget) -> TypeGuard[ReplaySession]:
-    return replays(LIB, session, target.address)
+    return replays(LIB, session, lambda: target.address)
 
 
 class _Attribute:
@@ -217,6 +217,10 @@ def _answered_or_passed(site: ConnectSite | PlainSite, session: ReplaySession) -
 def _claimed(site: ConnectSite | PlainSite, session: ReplaySession) -> DependencyEvent | None:
     """The recorded event of a call, taken; None where none is left."""
     path = hooks.whereabouts(None).path()
+    facts = site.as_it_is()
+    event = session.match_as_recorded(LIB, facts, path) if facts is not None else None
+    if event is not None:
+        return event
     # Another thread may take the event after we saw it, so we look again.
     while (event := session.upcoming(site.redacted(session), path)) is not None:
         if session.claim(event):
@@ -320,6 +324,9 @@ def _cursor(original: Function) -> Function:
         if target is None:
             return only(AppStep(connection.library_cursor, *args, **kwargs)) if is_ours else None
         if _is_replaying(session, target):
+            if is_ours and not session.holds_method(LIB, _CURSOR):
+                # A cursor of ours, with nothing of the library's or the app's on the way.
+                return Done(connection.library_cursor(*args, **kwargs))
             return replayed(session, target, connection, args, kwargs)
         if is_ours:
             return only(AppStep(connection.library_cursor, *args, **kwargs))
@@ -358,7 +365,7 @@ def _failure(site: PlainSite, method: str, session: ReplaySession) -> Dependency
 
     A call that did not fail is no event, so the order of the other events of the database tells when it was.
     """
-    if method not in _failures_in(session):
+    if not session.holds_method(LIB, method):
         return None
     event = session.upcoming(site.redacted(session), hooks.whereabouts(None).path())
     if event is None or any(
@@ -367,21 +374,6 @@ def _failure(site: PlainSite, method: str, session: ReplaySession) -> Dependency
     ):
         return None
     return event if session.claim(event) else None
-
-
-_with_failures: WeakKeyDictionary[ReplaySession, frozenset[str]] = WeakKeyDictionary()
-
-
-def _failures_in(session: ReplaySession) -> frozenset[str]:
-    """Which calls failed in the recording, of those that are events only then. Most recordings have none."""
-    known = _with_failures.get(session)
-    if known is None:
-        known = _with_failures[session] = frozenset(
-            event.signature.method
-            for event in session.events
-            if event.signature.method in (_CURSOR, _PINGED) and event.signature.lib == LIB
-        )
-    return known
 
 
 def _ping(original: Function) -> Function:

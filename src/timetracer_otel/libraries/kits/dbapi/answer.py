@@ -7,14 +7,16 @@ Both sides of the form that an answer has in a cassette (``reply`` of an event) 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 from timetracer_otel.calls.flow import Recording, Site, rebuilt
 from timetracer_otel.calls.whose_error import raise_for_app
 from timetracer_otel.libraries.kits.dbapi.errors import record_error
 from timetracer_otel.libraries.kits.dbapi.rows import TUPLES, RowClass, UnknownRowsError, as_tuples, maker_of
-from timetracer_otel.libraries.kits.dbapi.values import plain, restored, restored_row
+from timetracer_otel.libraries.kits.dbapi.values import PLAIN, plain, restored, restored_row
 from timetracer_otel.session import ReplaySession
 from timetracer_otel.session.body_taps import PIECE_BYTES
 from timetracer_otel.types import DependencyEvent, RecordedError
@@ -38,6 +40,17 @@ class Column(NamedTuple):
 
 
 _COLUMN_LENGTH = len(Column._fields)
+
+
+_made_column: Callable[[Any], Column] = partial(tuple.__new__, Column)
+"""Makes a `Column` of as many values. The class itself would call a function written in Python."""
+
+
+def _described(columns: Any) -> list[Column]:
+    """A description as a cassette holds it."""
+    if PLAIN.issuperset(map(type, chain.from_iterable(columns))) and {*map(len, columns)} == {_COLUMN_LENGTH}:
+        return list(map(_made_column, columns))
+    return [Column(*map(restored, column)) for column in columns]
 
 
 class Fetches:
@@ -179,6 +192,14 @@ class RecordedAnswer:
         site: The call that is answered; it makes errors again, and waits.
     """
 
+    # The defaults stand in the class, since an object is made for each statement.
+    lastrowid: Any = None
+    value: Any = None
+    returns_nothing = False
+    _batch = _position = 0
+    _started_s = 0.0
+    _times: Sequence[float] = ()
+
     def __init__(self, event: DependencyEvent, session: ReplaySession, site: Site) -> None:
         reply = event.result.reply
         if not isinstance(reply, dict):
@@ -186,15 +207,13 @@ class RecordedAnswer:
         self.event = event
         self.session = session
         self._site = site
-        self._error: RecordedError | None = reply.get("fetch_error")
         self._ended = bool(reply.get("ended"))
-        self._position = 0
-        self._times = [at_ms for _, _, at_ms in reply.get("fetches") or ()] if session.replay_timing else []
-        self._batch = 0
-        self._started_s = time.perf_counter()
+        if session.replay_timing:
+            self._times = [at_ms for _, _, at_ms in reply.get("fetches") or ()]
+            self._started_s = time.perf_counter()
         columns = reply.get("description")
-        self._columns = None if columns is None else [Column(*map(restored, column)) for column in columns]
-        self._rows = [restored_row(row) for row in reply.get("rows") or ()]
+        self._columns = None if columns is None else _described(columns)
+        self._rows = list(map(restored_row, reply.get("rows") or ()))
         if "row_class" in reply:
             name, fields = reply["row_class"]
             names = [column.name for column in self._columns or ()]
@@ -203,9 +222,12 @@ class RecordedAnswer:
         self.description = None if reply.get("late") else self._columns
         self.rowcount = -1 if reply.get("rowcount") is None else reply["rowcount"]
         self.final_rowcount = reply.get("final_rowcount", self.rowcount)
-        self.lastrowid = restored(reply.get("lastrowid"))
-        self.value = restored(reply.get("value"))
-        self.returns_nothing = bool(reply.get("returns_nothing"))
+        if "lastrowid" in reply:
+            self.lastrowid = restored(reply["lastrowid"])
+        if "value" in reply:
+            self.value = restored(reply["value"])
+        if "returns_nothing" in reply:
+            self.returns_nothing = bool(reply["returns_nothing"])
 
     def take(self, size: int | None) -> list[Any]:
         """The next ``size`` rows, all of them where it is None. Fewer come only where the recording saw the last row.
@@ -216,8 +238,9 @@ class RecordedAnswer:
         wanted = self._rows[self._position :] if size is None else self._rows[self._position : self._position + size]
         self._wait()
         if (size is None or len(wanted) < size) and not self._ended:
-            if self._error is not None:
-                raise_for_app(rebuilt(self._site, self.event, self.session, self._error))
+            error: RecordedError | None = self.event.result.reply.get("fetch_error")
+            if error is not None:
+                raise_for_app(rebuilt(self._site, self.event, self.session, error))
             asked = "all rows" if size is None else f"{size} more"
             raise self.session.refuse(
                 self.event,

@@ -26,7 +26,7 @@ def unrecorded(target: Target, what: str) -> ReplayMismatchError:
     what = f"{what} of {target.url}"
     hint = f"only what cursors execute and fetch is recorded: do without it, or name {target.lib} in live_plugins."
     session = get_current_session()
-    if isinstance(session, ReplaySession) and replays(target.lib, session, target.address):
+    if isinstance(session, ReplaySession) and replays(target.lib, session, lambda: target.address):
         return session.refuse_unrecorded(what, hint)
     return ReplayMismatchError(f"Not recorded: {what}", hint=hint)
 
@@ -118,6 +118,10 @@ class PlainSite(_DatabaseSite):
     def call(self) -> Call:
         """The call by its verb."""
         return Call(self.lib, EventType.DB_QUERY, self._method, self.target.url, args=self._args)
+
+    def as_it_is(self) -> tuple[str, str, Any, Any] | None:
+        """The call by its verb."""
+        return self._method, self.target.url, self._args, None
 
     def returned(self, value: Any, recording: Recording) -> Any:
         """What the driver returned; the call has ended with it."""
@@ -252,6 +256,12 @@ class StatementSite(_DatabaseSite):
         assert self._args is not None
         verb = verb_of(self._args["statement"])
         return Call(self.lib, EventType.DB_QUERY, verb, self.target.url, args=self._args)
+
+    def as_it_is(self) -> tuple[str, str, Any, Any] | None:
+        """The statement with its values."""
+        self._note_arguments()
+        assert self._args is not None
+        return verb_of(self._args["statement"]), self.target.url, self._args, None
 
     def returned(self, value: Any, recording: Recording) -> Any:
         """The driver's own value; the rows are noted as the app fetches them."""

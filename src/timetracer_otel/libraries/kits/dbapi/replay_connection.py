@@ -12,7 +12,7 @@ from typing import Any
 from timetracer_otel.calls.guarded_objects import ReplayObject
 from timetracer_otel.libraries.kits.dbapi.call import unrecorded
 from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
-from timetracer_otel.libraries.kits.dbapi.replay_cursor import ReplayCursor, replay_cursor
+from timetracer_otel.libraries.kits.dbapi.replay_cursor import ReplayCursor, cursor_shape, replay_cursor
 from timetracer_otel.libraries.kits.dbapi.target import Target
 
 __all__ = ["ExecutingConnection", "ReplayConnection", "TwoPhaseConnection", "passed_on"]
@@ -35,6 +35,8 @@ class ReplayConnection(ReplayObject):
     isolation_level: Any
     autocommit: Any
     _is_ready = False
+    _usual_cursor: type[ReplayCursor] | None = None
+    """The class of a cursor that is asked for without arguments, once there was one."""
 
     def __init__(self, target: Target, real: RealConnection) -> None:
         self.real = real
@@ -63,6 +65,11 @@ class ReplayConnection(ReplayObject):
             args: As the library gives them to ``cursor`` of the driver: a name puts the cursor on the server.
             kwargs: The same, by name.
         """
+        if not args and not kwargs:
+            usual = self._usual_cursor
+            if usual is None:
+                self._usual_cursor = usual = cursor_shape(self.cursor_class, self._target, ((), kwargs))
+            return usual(self._target, self)
         cursor = replay_cursor(self.cursor_class, self._target, self, asked=(args, kwargs))
         if args or "name" in kwargs:
             cursor.name = args[0] if args else kwargs["name"]

@@ -23,7 +23,7 @@ from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.session import ReplaySession
 from timetracer_otel.types import DependencyEvent
 
-__all__ = ["ReplayCursor", "replay_cursor"]
+__all__ = ["ReplayCursor", "cursor_shape", "replay_cursor"]
 
 
 class ReplayCursor(ReplayObject):
@@ -40,23 +40,24 @@ class ReplayCursor(ReplayObject):
     server_side: bool
     _own: type[Any] | None = None
     """The driver's class, where it is known."""
+    # The defaults stand in the class, since an object is made for each statement.
+    arraysize = 1
     _closed = False
+    _context: Any = None
+    _answer: RecordedAnswer | KnownRows | RecordingCursor | None = None
+    """Where the rows come from: the cassette, or a real cursor for a new call."""
+    _input_sizes: tuple[Any, ...] | None = None
+    _setup: str | None = None
+    """The statement that it ran, where that needed no answer."""
 
     def __init__(
         self, target: Target, connection: Any, raw: bool = False, asked: tuple[Any, dict[str, Any]] = ((), {})
     ) -> None:
-        self.arraysize = 1
         self._target = target
         self._lib = target.lib
         self._connection = connection
         self._raw = raw
         self._asked = asked
-        self._context: Any = None
-        self._answer: RecordedAnswer | KnownRows | RecordingCursor | None = None
-        """Where the rows come from: the cassette, or a real cursor for a new call."""
-        self._input_sizes: tuple[Any, ...] | None = None
-        self._setup: str | None = None
-        """The statement that it ran, where that needed no answer."""
         if connection is not None and connection.shows_itself:
             self.connection = connection
 
@@ -196,7 +197,7 @@ class ReplayCursor(ReplayObject):
                 self._connection.set_up(text, call.statement, call.values)
                 return self
         session = get_current_session()
-        if session is None or not replays(self._target.lib, session, self._target.address):
+        if session is None or not replays(self._target.lib, session, lambda: self._target.address):
             raise ReplayMismatchError(
                 f"No replay answers this connection: {self._target.url} {text[:200]}",
                 hint="the connection was opened in a replay that has ended (or is live now): open a new one.",
@@ -270,9 +271,22 @@ def replay_cursor(
         raw: The same.
         asked: The same.
     """
+    return cursor_shape(ours, target, asked)(target, connection, raw, asked)
+
+
+def cursor_shape(
+    ours: type[ReplayCursor], target: Target, asked: tuple[tuple[Any, ...], dict[str, Any]]
+) -> type[ReplayCursor]:
+    """The class of such a cursor.
+
+    Args:
+        ours: As for `replay_cursor`.
+        target: The same.
+        asked: The same.
+    """
     own = target.cursor_class(*asked)
     if own is None:
-        return ours(target, connection, raw, asked)
-    cursor = shaped(ours, own, target.cursor_attributes)(target, connection, raw, asked)
-    cursor._own = own
-    return cursor
+        return ours
+    made = shaped(ours, own, target.cursor_attributes)
+    made._own = own
+    return made

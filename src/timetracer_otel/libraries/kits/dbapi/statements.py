@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from timetracer_otel.libraries.kits.dbapi.driver import known
-from timetracer_otel.libraries.kits.dbapi.values import plain_parameter
+from timetracer_otel.libraries.kits.dbapi.values import PLAIN, plain_parameter
 
 __all__ = [
     "CursorCall",
@@ -38,6 +38,8 @@ _PING = re.compile(r"\s*(?:SELECT\s+1(?:\s+FROM\s+DUAL)?)?\s*;?\s*\Z", re.IGNORE
 
 def text_of(statement: Any) -> str:
     """The text of a statement, without a tracer's comment. Drivers also take bytes, and objects of their own."""
+    if type(statement) is str:
+        return _without_comment(statement)
     if isinstance(statement, bytes):
         text = statement.decode("utf-8", "backslashreplace")
     elif isinstance(statement, str):
@@ -48,6 +50,12 @@ def text_of(statement: Any) -> str:
         # Several drivers have classes that put a statement together, with this method; None stands for a connection.
         as_string = getattr(statement, "as_string", None)
         text = str(as_string(None)) if as_string is not None else str(statement)
+    return _without_comment(text)
+
+
+# An app has few statements, and repeats them.
+@lru_cache(maxsize=2048)
+def _without_comment(text: str) -> str:
     return _COMMENTER.sub(r"\1", text) if "*/" in text[-3:] or text.rstrip().endswith(("*/", "*/;")) else text
 
 
@@ -157,6 +165,9 @@ def cursor_call(args: tuple[Any, ...], kwargs: dict[str, Any], *, many: bool = F
     if kwargs:
         statement_name = next((name for name in _STATEMENT_NAMES if name in kwargs), None)
         values_name = next((name for name in _VALUES_NAMES if name in kwargs), None)
+    elif args and not many:
+        # As libraries call it.
+        return CursorCall(args[0], args[1] if len(args) > 1 else None, False, {}, args)
     if not args and statement_name is None:
         return None
     statement = args[0] if args else kwargs[statement_name or ""]
@@ -204,8 +215,12 @@ _COLLECTIONS: Final = frozenset({dict, list, tuple})
 def _named(parameters: Any, names: tuple[str, ...]) -> Any:
     if type(parameters) is dict or isinstance(parameters, Mapping):
         return {plain_parameter(name): plain_parameter(value) for name, value in parameters.items()}
-    values = [plain_parameter(value) for value in parameters]
-    keys = _keys(names, len(values))
+    if type(parameters) is tuple and PLAIN.issuperset(map(type, parameters)):
+        # As nearly always.
+        values = list(parameters)
+    else:
+        values = [plain_parameter(value) for value in parameters]
+    keys = names if len(names) == len(values) else _keys(names, len(values))
     if keys is None or len(set(keys)) != len(keys):
         return values
     return dict(zip(keys, values, strict=True))
