@@ -27,15 +27,14 @@ __all__ = [
     "MOST_LEVELS",
     "STRUCTURE_LEVELS",
     "check",
+    "cost_of_texts",
     "decode",
     "pack",
     "pack_map",
     "pack_native",
     "pack_surveyed",
-    "pack_texts",
     "skimmer",
     "unpack",
-    "with_pair",
 ]
 
 MAX_OBJECT_BYTES: Final = 1 << 30
@@ -96,32 +95,18 @@ def pack_surveyed(value: Any, survey: Survey, own: OwnCosts | None = None) -> by
     return _pack_with(value, survey, own)
 
 
-def pack_texts(key: str, texts: list[str]) -> tuple[bytes, int]:
-    """A key and its texts for `with_pair`, and a bound of what they cost. That they are texts is not looked at.
+def cost_of_texts(key: str, texts: list[str]) -> int:
+    """A bound of what one more pair of a map costs to read, which are a key and its texts. That they are texts is not
+    looked at.
 
     Raises:
         Unencodable: A text has no UTF-8, so that it is no plain text in the file.
     """
     try:
-        data = _pack_raw({key: texts})[1:]
+        data = _pack_raw({key: texts})
     except UnicodeEncodeError as fault:
         raise Unencodable(f"text within it has no UTF-8: {fault.reason}") from None
-    return data, at_most(2 + len(texts), 1, 0, len(data))
-
-
-def with_pair(data: bytes, pair: bytes) -> bytes:
-    """A packed map of less than 15 keys with one more pair behind the others.
-
-    Raises:
-        Unencodable: It is longer than 1 GiB.
-    """
-    if len(data) + len(pair) > MAX_OBJECT_BYTES:
-        raise Unencodable(f"longer than {MAX_OBJECT_BYTES} bytes when packed")
-    return b"".join((_ONE_MORE[data[0]], data[1:], pair))
-
-
-_ONE_MORE: Final = {0x80 + keys: bytes((0x81 + keys,)) for keys in range(15)}
-"""The first byte of a map with few keys has their number in its lower half (msgpack's "fixmap")."""
+    return at_most(2 + len(texts), 1, 0, len(data))
 
 
 def pack_native(value: Any) -> bytes | None:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from sys import intern
 from typing import Any, Final, TypeAlias
 
-from timetracer_otel.cassette.codec import MOST_LEVELS, pack_map, pack_surveyed, pack_texts, with_pair
+from timetracer_otel.cassette.codec import MOST_LEVELS, cost_of_texts, pack_map, pack_surveyed
 from timetracer_otel.cassette.costs import OwnCosts
 from timetracer_otel.cassette.frames import FOOTER_KEY, PAD_KEY, seal
 from timetracer_otel.cassette.scan import Survey, Unencodable
@@ -364,12 +364,14 @@ def encode_event(event: DependencyEvent, own: OwnCosts | None = None) -> tuple[b
     """
     try:
         survey = Survey()
-        data = pack_surveyed(_EVENT_ITSELF.to_surveyed_map(event, survey, MOST_LEVELS - 1), survey, own)
-        if event.pseudonyms:
-            pair, spent = _packed_pseudonyms(event.pseudonyms)
-            data = with_pair(data, pair)
-            if own is not None:
-                own.spent += spent
+        surveyed = _EVENT_ITSELF.to_surveyed_map(event, survey, MOST_LEVELS - 1)
+        if not event.pseudonyms:
+            return pack_surveyed(surveyed, survey, own), NOTHING_LEFT_OUT
+        # Calls of one app have the same token: what they share is looked at once.
+        surveyed["pseudonyms"], spent = _listed_pseudonyms(event.pseudonyms)
+        data = pack_surveyed(surveyed, survey, own)
+        if own is not None:
+            own.spent += spent
         return data, NOTHING_LEFT_OUT
     except (TypeError, ValueError, AttributeError, RuntimeError):
         # Some part is of no kind that is expected, has no encoding, or is being changed. Which one is found below.
@@ -390,9 +392,10 @@ def encode_event(event: DependencyEvent, own: OwnCosts | None = None) -> tuple[b
 
 
 @lru_cache(maxsize=256)
-def _packed_pseudonyms(pseudonyms: tuple[str, ...]) -> tuple[bytes, int]:
+def _listed_pseudonyms(pseudonyms: tuple[str, ...]) -> tuple[list[str], int]:
     """What an event has in the file for its pseudonyms, and a bound of what it costs to read that."""
-    return pack_texts("pseudonyms", _TUPLE.to_file(pseudonyms, None, ""))
+    texts: list[str] = _TUPLE.to_file(pseudonyms, None, "")
+    return texts, cost_of_texts("pseudonyms", texts)
 
 
 def event_from(found: Any) -> DependencyEvent:

@@ -76,6 +76,8 @@ class Target(NamedTuple):
     """The form that is compared."""
     query: dict[str, Any]
     query_key: Hashable
+    texts: tuple[str, ...]
+    """The form in the cassette, and the values of the query."""
 
 
 class Signer:
@@ -103,18 +105,24 @@ class Signer:
         self._known_target: Callable[[str], Target] = (
             lru_cache(maxsize=4096)(self._parse_target) if behind is None else behind._known_target
         )
-        self._open_target: Callable[[str], Target | None] = (
-            lru_cache(maxsize=4096)(self._target_if_open) if behind is None else behind._open_target
+        self.open_target: Callable[[str], Target | None] = (
+            lru_cache(maxsize=4096)(self._target_if_open) if behind is None else behind.open_target
         )
+        """Gives the parts of a URL that has no secret, and None for any other."""
         self._bodies: dict[bytes, str] = {}
         """By a recorded body that is compared as it is: its hash. Only the signer of a replay has any."""
         if behind is None:
             # One function less for each call.
             object.__setattr__(self, "target", self._known_target)
 
-    def redacted(self, call: Call) -> RedactedCall:
-        """The call in the form in which it is kept, looked up and shown. Each part is redacted once."""
-        return RedactedCall(call, self)
+    def redacted(self, call: Call, headers: HeaderPairs | None = None) -> RedactedCall:
+        """The call in the form in which it is kept, looked up and shown. Each part is redacted once.
+
+        Args:
+            call: Not redacted.
+            headers: Its header lines, redacted, where the caller has them.
+        """
+        return RedactedCall(call, self, headers)
 
     def recorded_view(self, event: DependencyEvent) -> CallView:
         """A recorded call as a matcher sees it."""
@@ -288,7 +296,7 @@ class Signer:
 
     def target(self, url: str) -> Target:
         """The parts of a URL, redacted."""
-        found = self._open_target(url)
+        found = self.open_target(url)
         return found if found is not None else self._parse_target(self.redactor.url(url), renamed=True)
 
     def _target_if_open(self, url: str) -> Target | None:
@@ -310,7 +318,7 @@ class Signer:
             pairs.append((name, value if renamed else self.redactor.parameter(name, value)))
         query = values_by_name(sorted(pairs))
         url = prefix + parts.path
-        return Target(url, same_target(url) or None, query, _query_key(query))
+        return Target(url, same_target(url) or None, query, _query_key(query), (url, *[value for _, value in pairs]))
 
 
 def compares_body_as_it_is(headers: HeaderPairs) -> bool:
@@ -345,9 +353,11 @@ class RedactedCall:
     _plain_body: bytes | None = None
     _view: CallView | None = None
 
-    def __init__(self, call: Call, signer: Signer) -> None:
+    def __init__(self, call: Call, signer: Signer, headers: HeaderPairs | None = None) -> None:
         self.call = call
         self.signer = signer
+        if headers is not None:
+            self._headers = HeaderMap(headers)
         self._target = signer.target(call.url) if call.url is not None else _NO_TARGET
 
     def outlined(self) -> RedactedCall:
@@ -495,7 +505,7 @@ class RedactedCall:
         return self._view
 
 
-_NO_TARGET = Target("", None, {}, ())
+_NO_TARGET = Target("", None, {}, (), ())
 _NO_BODY = RedactedBody(b"", (), False)
 
 

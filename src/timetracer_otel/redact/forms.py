@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from timetracer_otel.base import faults, plugin_names
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.types import DependencyEvent, EventResult
 
-__all__ = ["PLAIN", "CallForm", "declare", "declare_group", "error_text", "find_by", "form_of"]
+__all__ = ["PLAIN", "CallForm", "declare", "declare_group", "error_text", "find_by", "form_of", "is_open"]
 
 
 class CallForm:
@@ -36,6 +37,19 @@ class CallForm:
             args: The call's arguments, not redacted. Results may quote secrets that are in them.
             redactor: The rules.
         """
+
+    def is_open(self, args: Any, result: EventResult, redactor: Redactor) -> bool:
+        """Whether only the values under secret names, and the documents among the values, can be secret in a call.
+
+        Where nothing is secret in those either, neither `arguments` nor `redact_result` is called. A form that
+        overrides one of these says here what it would replace. Without that, it is asked for each call.
+
+        Args:
+            args: The call's arguments, not redacted.
+            result: Its result, which is no error; not redacted.
+            redactor: The rules. None of them is about places.
+        """
+        return True
 
     def error_text(self, text: str) -> str:
         """The text of an error, or a traceback, without the secrets that this library's errors may quote.
@@ -157,6 +171,27 @@ def form_of(library: str) -> CallForm:
     """The form of a library's calls."""
     form = _of_library.get(library) or _found(library)
     return form if form is not None else PLAIN
+
+
+def is_open(library: str, args: Any, result: EventResult, redactor: Redactor) -> bool:
+    """What the form of a library says: see `CallForm.is_open`. False where the form does not say it."""
+    form = form_of(library)
+    kind: Any = type(form)
+    return _tells(kind) and form.is_open(args, result, redactor)
+
+
+@lru_cache(maxsize=256)
+def _tells(kind: Any) -> bool:
+    """Whether a class says of itself which calls are open, and does not inherit it from one that redacts less."""
+    for one in kind.__mro__:
+        if "is_open" in vars(one):
+            return True
+        if not vars(one).keys().isdisjoint(_REDACTING):
+            return False
+    return False
+
+
+_REDACTING = ("arguments", "redact_result")
 
 
 def _found(library: str) -> CallForm | None:

@@ -141,12 +141,16 @@ class Occurrences:
         known, names = self._needles, self._names
         one_by_one, marks = self._one_by_one, self._marks
         for needle in needles:
-            text = needle.text
+            text = needle[0]
             if text not in known:
                 names[text] = pseudonym
                 known[text] = needle
                 one_by_one.append(needle)
-                marks.append(_mark(needle))
+                if len(text) >= SHORTEST_RUN and text.isalnum():
+                    mark = text.decode()
+                    marks.append((mark, mark))
+                else:
+                    marks.append(_mark(needle))
         self.version += 1
 
     def _put(self, needle: _Needle, pseudonym: str) -> None:
@@ -459,6 +463,8 @@ def _base64_edit(data: bytes, at: int, needle: _Needle) -> Edit | None:
 def _needles(secret: str, pseudonym: str) -> list[_Needle]:
     """The texts that a secret stands in other places as."""
     whole = len(secret) < _WHOLE_BELOW or secret.isdigit()
+    if not whole and (both := secret + pseudonym).isascii() and both.isalnum():
+        return _needles_of_token(secret.encode(), pseudonym.encode())
     if _is_unreserved(secret) and _is_unreserved(pseudonym):
         # All of them write it as it is.
         encoded = {secret.encode(): pseudonym.encode()}
@@ -478,8 +484,22 @@ def _needles(secret: str, pseudonym: str) -> list[_Needle]:
     return needles
 
 
+def _needles_of_token(raw: bytes, new: bytes) -> list[_Needle]:
+    """The same for one of letters and digits, as most tokens are. All writings but base64 have it as it is, and in
+    its base64 there are only letters and digits as well.
+    """
+    needles = [_needle((raw, new, False, -1, b""))]
+    length = len(raw)
+    for skipped, start in _SKIPPED:
+        core = binascii.b2a_base64(_ZEROS[skipped] + raw, newline=False)[start : (skipped + length) * 8 // 6]
+        needles.append(_needle((core, new, False, skipped, raw)))
+    return needles
+
+
+_ZEROS: Final = (b"", b"\0", b"\0\0")
 _STARTS: Final = (0, 2, 3)
 """Where the base64 of a text begins that does not depend on what stands before it: behind no, one, two bytes."""
+_SKIPPED: Final = tuple(enumerate(_STARTS))
 
 
 def _in_base64(text: str) -> tuple[bytes, bytes, bytes]:

@@ -11,7 +11,7 @@ import binascii
 import html
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
@@ -82,7 +82,6 @@ class Pseudonymiser(Redactor):
         self.in_urls: Callable[[str, str], object] = _nothing
         self.notes_later: Callable[[bytes], object] = _nothing
         self.holds_packed: Callable[[], object] = _nothing
-        self._remembered: dict[tuple[str, bytes], tuple[bytes, tuple[str, ...]]] = {}
         self._lines: dict[_Line, tuple[_Line, list[str]]] = {}
         """By the header lines whose names are not open: what they become, and the pseudonyms in them. An app sends
         the same token and cookies in each call."""
@@ -90,7 +89,6 @@ class Pseudonymiser(Redactor):
 
     def forget(self) -> None:
         """Forget what headers became: some pseudonyms are others now."""
-        self._remembered = {}
         self._lines = {}
         self.searched = set()
 
@@ -244,27 +242,45 @@ class Pseudonymiser(Redactor):
         return _quoted_like(value, self._composed(plain, name))
 
     def _header_lines(self, pairs: HeaderPairs) -> tuple[_Line, ...]:
+        made, pseudonyms = self.header_lines(pairs)
+        for pseudonym in pseudonyms:
+            self.used(pseudonym)
+        return made
+
+    def header_lines(self, pairs: HeaderPairs) -> tuple[tuple[_Line, ...], tuple[str, ...]]:
+        """Header lines with secrets replaced, and the pseudonyms in them."""
         known, lines = self._open_headers, self._lines
-        made = []
+        made: list[_Line] = []
+        pseudonyms: list[str] = []
         for line in pairs:
-            if line[0] not in known:
+            if line[0] in known:
+                made.append(line)
+            else:
                 found = lines.get(line)
                 if found is None:
                     found = self._line(line)
-                for pseudonym in found[1]:
-                    self.used(pseudonym)
-                line = found[0]
-            made.append(line)
-        return tuple(made)
+                made.append(found[0])
+                pseudonyms += found[1]
+        return tuple(made), tuple(dict.fromkeys(pseudonyms)) if len(pseudonyms) > 1 else tuple(pseudonyms)
 
     def _line(self, line: _Line) -> tuple[_Line, list[str]]:
         """What a header line becomes, and the pseudonyms in it."""
         used: list[str] = []
         found = self._aside(used)._header_line(line), used
-        if found[0] is not line:
-            if len(self._lines) >= _MOST_HEADERS:
-                self._lines.clear()
-            self._lines[line] = found
+        if found[0] is line:
+            return found
+        made = rest = found[0][1]
+        # Longest first: one may be a part of another.
+        for pseudonym in sorted(used, key=len, reverse=True):
+            rest = rest.replace(_bytes_of(pseudonym), b" ")
+        if len(rest) >= SHORTEST_RUN or not rest.strip().isalpha():
+            # Otherwise it is the name of a scheme, if anything.
+            self.note(rest)
+        if len(self._lines) >= _MOST_HEADERS:
+            self._lines.clear()
+            self.searched.clear()
+        self.searched.add(made)
+        self._lines[line] = found
         return found
 
     def _aside(self, used: list[str]) -> Pseudonymiser:
@@ -275,43 +291,7 @@ class Pseudonymiser(Redactor):
         return aside
 
     def _secret_header(self, value: bytes, name: str) -> bytes:
-        known = self._remembered.get((name, value))
-        if known is None:
-            known = self._made_once(
-                name, value, lambda one: _header_edit(value, lambda text: one._composed(text, name))
-            )
-        for pseudonym in known[1]:
-            self.used(pseudonym)
-        return known[0]
-
-    def _cookies(self, value: bytes, sets_one: bool) -> bytes:
-        name = "set-cookie" if sets_one else "cookie"
-        known = self._remembered.get((name, value))
-        if known is None:
-            known = self._made_once(name, value, lambda one: Redactor._cookies(one, value, sets_one))
-        for pseudonym in known[1]:
-            self.used(pseudonym)
-        return known[0]
-
-    def _made_once(
-        self, name: str, value: bytes, make: Callable[[Pseudonymiser], bytes]
-    ) -> tuple[bytes, tuple[str, ...]]:
-        """What a header becomes, and the pseudonyms in it."""
-        remembered = self._remembered
-        used: list[str] = []
-        made = rest = make(self._aside(used))
-        # Longest first: one may be a part of another.
-        for pseudonym in sorted(used, key=len, reverse=True):
-            rest = rest.replace(_bytes_of(pseudonym), b" ")
-        if len(rest) >= SHORTEST_RUN or not rest.strip().isalpha():
-            # Otherwise it is the name of a scheme, if anything.
-            self.note(rest)
-        if len(remembered) >= _MOST_HEADERS:
-            remembered.clear()
-            self.searched.clear()
-        remembered[name, value] = known = made, tuple(used)
-        self.searched.add(made)
-        return known
+        return _header_edit(value, lambda text: self._composed(text, name))
 
     def _cookie(self, content: bytes, name: bytes) -> bytes:
         return _header_edit(content, lambda text: self._cookie_value(text, name))
@@ -341,15 +321,18 @@ class Pseudonymiser(Redactor):
             return self.in_xml(value, "")
         return self.in_part(value, "")
 
-    def note(self, data: bytes, long: list[bytes] | None = None) -> None:
+    def note(
+        self, data: bytes, long: list[bytes] | None = None, lowered: Callable[[], Sequence[bytes]] | None = None
+    ) -> None:
         """Take note of what is secret by its form in a text, so that it is replaced wherever it stands.
 
         Args:
             data: The text.
             long: See `well_known_secrets`.
+            lowered: As well.
         """
         inner: list[bytes] = []
-        places = well_known_secrets(data, inner, long)
+        places = well_known_secrets(data, inner, long, lowered)
         if places:
             self._note_places(data, places)
         for text in inner:

@@ -17,7 +17,6 @@ import struct
 import threading
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from operator import getitem
 from string import hexdigits
 from typing import Any, Final
 
@@ -48,6 +47,7 @@ _ALPHABETS: Final = {
 }
 _HEX: Final = re.compile(r"(?=[\da-f]{8,}\Z)(?=.*\d)(?=.*[a-f]).*|(?=[\dA-F]{8,}\Z)(?=.*\d)(?=.*[A-F]).*")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]{14,}={0,2}|[A-Za-z0-9_-]{14,}={0,2}")
+_SHORTEST_BASE64: Final = 14
 _UUID_LENGTHS: Final = (32, 36)
 """Without hyphens, and with them."""
 _CONTROL: Final = re.compile(rb"[\0-\x1f\x7f]")
@@ -66,8 +66,6 @@ _MOST_TRIES: Final = 64
 _SHORTEST_TOLD: Final = 8
 """A shorter secret stands in another text by chance."""
 _BLOCK: Final = 32
-_FIRST_DRAWN: Final = 136
-"""Bytes: what SHAKE256 gives in one step. It is enough for most secrets."""
 
 
 class Pseudonyms:
@@ -142,6 +140,11 @@ class Pseudonyms:
         with self._lock:
             return list(dict.fromkeys(self._given.values()))
 
+    def has_shorter(self, length: int) -> bool:
+        """Whether one of the pseudonyms has fewer characters."""
+        with self._lock:
+            return any(len(name) < length for name in self._given.values())
+
     def avoid(self, texts: Iterable[str]) -> None:
         """Make none of these texts a pseudonym."""
         with self._lock:
@@ -178,9 +181,10 @@ class _Draw:
     """Numbers by chance that are the same for the same key and secret."""
 
     def __init__(self, key: bytes, secret: str) -> None:
-        # A key in front is all that this hash needs to be a keyed one: it has no length extension (NIST SP 800-185).
-        self._stream = hashlib.shake_256(key + secret.encode("utf-8", "surrogatepass"))
-        self._bytes = self._stream.digest(_FIRST_DRAWN)
+        self._seed = secret.encode("utf-8", "surrogatepass")
+        self._key = key
+        # RFC 7693. It takes half the time of what gives more bytes, and is enough for most secrets.
+        self._bytes = hashlib.blake2b(self._seed, key=key).digest()
         self._at = 0
 
     def number(self, below: int) -> int:
@@ -188,7 +192,10 @@ class _Draw:
 
     def bytes(self, length: int) -> bytes:
         if self._at + length > len(self._bytes):
-            self._bytes = self._stream.digest(2 * (self._at + length))
+            # A key in front is all that this hash needs to be a keyed one: it has no length extension (NIST SP
+            # 800-185).
+            more = hashlib.shake_256(self._key + self._seed).digest(2 * (self._at + length))
+            self._bytes = self._bytes[: self._at] + more[self._at :]
         found = self._bytes[self._at : self._at + length]
         self._at += length
         return found
@@ -232,7 +239,7 @@ def _shaped(secret: str, draw: _Draw) -> str:
         return _iban(secret, draw)
     if "." in secret and IP_ADDRESS.fullmatch(secret):
         return ".".join(str(draw.number(256)) for _ in range(4))
-    if not secret.strip(hexdigits) and _HEX.fullmatch(secret):
+    if secret[:1] in hexdigits and not secret.strip(hexdigits) and _HEX.fullmatch(secret):
         return _hex(secret, draw)
     has_head = "$" in secret or secret[:1] == "{"
     if has_head and is_password_hash(secret):
@@ -251,7 +258,7 @@ def _plain(secret: str, draw: _Draw) -> str:
     """
     drawn = draw.bytes(len(secret))
     if secret.isascii():
-        made = "".join(map(getitem, map(_DRAWN.__getitem__, secret.encode()), drawn))
+        made = "".join([_DRAWN[code][number] for code, number in zip(secret.encode(), drawn, strict=True)])
     else:
         made = "".join(
             [
@@ -341,7 +348,12 @@ def _jwt(found: re.Match[str], draw: _Draw) -> str:
 
 def _base64(secret: str, draw: _Draw) -> str | None:
     """The base64 of as many bytes, or of a text of the same form where it holds a text; None where it is none."""
-    if len(secret) % 4 == 1 or not _BASE64.fullmatch(secret) or (len(secret) % 4 and "=" in secret):
+    if len(secret) % 4 == 1:
+        return None
+    if secret.isalnum() and secret.isascii():
+        if len(secret) < _SHORTEST_BASE64:
+            return None
+    elif not _BASE64.fullmatch(secret) or (len(secret) % 4 and "=" in secret):
         return None
     url = "-" in secret or "_" in secret
     padded = len(secret) % 4 == 0

@@ -114,6 +114,7 @@ _OF_ECHOES = ("loc",)
 """The key beside which a validator repeats an input."""
 _MOST_NAMES = 1024
 _BRACKETS: frozenset[str | bytes] = frozenset({"{", "[", b"{", b"["})
+_OPENING = frozenset(b"{[")
 _COOKIE_ATTRIBUTES = frozenset(
     {
         b"comment",
@@ -193,7 +194,7 @@ class Redactor:
         encoded = (name.encode("utf-8", "surrogatepass") for name in self._fields)
         self._names_apart = tuple(name for name in encoded if not may_hold_assignment(name))
         """The names that `may_hold_assignment` does not look for."""
-        self._open_fields = OpenNames(self._fields)
+        self.open_fields: OpenNames = OpenNames(self._fields)
         self._open_headers: set[bytes] = set()
         """Names of headers that have no secrets, as they were written. Clients have few, and repeat them."""
         self.rules_by_name: Redactor = self
@@ -210,6 +211,12 @@ class Redactor:
         again and again.
         """
         return _redactor(mode, tuple(extra), tuple(rules), False)
+
+    @property
+    def has_rules_of_places(self) -> bool:
+        """Whether a rule of the user's judges a value by where it stands, or by a text as a whole."""
+        own = self.own
+        return bool(own.paths or own.columns or own.keys or own.finders)
 
     @property
     def rules(self) -> list[str]:
@@ -312,18 +319,10 @@ class Redactor:
             # A key of a document may stand for any step of a path.
             paths = [path for path in echoes_in_json(data, self._is_secret_anywhere) if "*" not in path]
             edits = apart([*edits, *json_path_edits(data, paths, self)])
-        # To look for one character takes a tenth of the time of two, and most texts have none of these.
-        quoted = ("'" in text or "\\" in text) and _gives_quoted(data) and may_hold_assignment(data)
-        may_be_packed = (
-            ("J" in text and "eyJ" in text)
-            or ("A" in text and "eyA" in text)
-            or ("w" in text and "ewog" in text)
-            or ("W" in text and '"W' in text)
-        )
-        packed = may_be_packed and _BASE64_OF_JSON.search(data) is not None
-        files = may_have_packed_base64(text)
-        if not quoted and not packed and not files:
+        signs = _signs_of_documents(data, text)
+        if signs is None:
             return edits
+        quoted, packed, files = signs
         for start, stop, name in json_values(data):
             inner = data[start:stop]
             if name is not None and name in self._fields:
@@ -351,6 +350,30 @@ class Redactor:
             if made != plain:
                 edits.append(Edit(start, stop, json.dumps(made, ensure_ascii=inner.isascii()).encode()))
         return apart(edits)
+
+    def may_change_json(self, data: bytes, squeezed: bytes) -> bool:
+        """Whether something would be replaced in one of several documents of JSON, which stand in one text.
+
+        Args:
+            data: The text.
+            squeezed: See `squeezed_json`.
+        """
+        if self._json_keys.may_be_in(data, squeezed):
+            return True
+        return _signs_of_documents(data, data.decode("latin-1")) is not None
+
+    def reads_as_json(self, data: bytes, content_type: str) -> bool:
+        """Whether nothing can be replaced in a body but what `may_change_json` tells of.
+
+        Args:
+            data: The body, which has no content encoding.
+            content_type: As the headers have it.
+        """
+        # What is packed begins with no bracket.
+        is_json, has_name = _json_type(content_type)
+        return (
+            data[0] in _OPENING if not has_name else is_json and (data[0] in _OPENING or not data.startswith(PACKED))
+        )
 
     def _file_in_base64(self, file: bytes) -> bytes:
         """A packed file that stands in base64, with its secrets replaced."""
@@ -412,6 +435,10 @@ class Redactor:
         if known.issuperset(map(_first, pairs)):
             return tuple(pairs)
         return self._header_lines(pairs)
+
+    def are_open_headers(self, names: Iterable[bytes]) -> bool:
+        """Whether these names of headers are known to be those of no secret."""
+        return self._open_headers.issuperset(names)
 
     def _header_lines(self, pairs: HeaderPairs) -> tuple[tuple[bytes, bytes], ...]:
         known = self._open_headers
@@ -576,7 +603,9 @@ class Redactor:
             edits = apart([*edits, *json_path_edits(data, self.own.paths, self)])
         return edits
 
-    def note(self, data: bytes, long: list[bytes] | None = None) -> None:
+    def note(
+        self, data: bytes, long: list[bytes] | None = None, lowered: Callable[[], Sequence[bytes]] | None = None
+    ) -> None:
         """Take note of what is secret by its form in a text. Nobody does where secrets are only masked."""
 
     def value(self, value: Any) -> Any:
@@ -588,7 +617,7 @@ class Redactor:
             return value
         texts: list[str] = []
         raw: list[bytes] = []
-        if not collect(value, texts, raw, self._open_fields) or (
+        if not collect(value, texts, raw, self.open_fields) or (
             not self._first and ((texts and may_be_documents(texts)) or (raw and may_be_documents(raw)))
         ):
             made = self._redacted(value)
@@ -705,6 +734,28 @@ def _gives_quoted(data: bytes) -> bool:
     return b"\\" in data and b'\\"' in data and _GIVES_ESCAPED.search(data) is not None
 
 
+def _signs_of_documents(data: bytes, text: str) -> tuple[bool, bool, bool] | None:
+    """What may stand in the texts of JSON: values in quotes, JSON in base64, packed files in base64.
+
+    None where there is none of them.
+
+    Args:
+        data: The JSON.
+        text: The same, each byte as a character.
+    """
+    # To look for one character takes a tenth of the time of two, and most texts have none of these.
+    quoted = ("'" in text or "\\" in text) and _gives_quoted(data) and may_hold_assignment(data)
+    may_be_packed = (
+        ("J" in text and "eyJ" in text)
+        or ("A" in text and "eyA" in text)
+        or ("w" in text and "ewog" in text)
+        or ("W" in text and '"W' in text)
+    )
+    packed = may_be_packed and _BASE64_OF_JSON.search(data) is not None
+    files = may_have_packed_base64(text)
+    return (quoted, packed, files) if quoted or packed or files else None
+
+
 _WITHOUT_TEXT = (b"image/", b"video/", b"audio/", b"font/", b"application/zip")
 
 
@@ -723,6 +774,13 @@ class _Media(NamedTuple):
     is_no_text: bool
     is_msgpack: bool
     boundary: bytes
+
+
+@lru_cache(maxsize=256)
+def _json_type(content_type: str) -> tuple[bool, bool]:
+    """Whether a media type is that of JSON, and whether there is one."""
+    kind = _media(content_type.encode("latin-1", "replace"))
+    return kind.is_json, bool(kind.name)
 
 
 @lru_cache(maxsize=256)

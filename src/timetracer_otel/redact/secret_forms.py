@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -77,10 +77,6 @@ _PRIVATE_KEY: Final = re.compile(
 )
 """Where an error cuts a text off, there is no end."""
 _SCHEME: Final = re.compile(rb"\b(?i:(basic)|bearer)[ +]+([A-Za-z0-9._~+/=-]{8,})")
-_SCHEME_SHAPE: Final = b"baaia"
-_SCHEME_CLASSES: Final = bytes.maketrans(b"eEaAsScCBrRI", b"aaaaaaaabiii")
-"""To look for "bearer" and "basic" at once, in upper and lower case: by these classes of letters, both begin so. It
-is looked for from the end, which takes a third of the time: its first letter is then compared first, and is rare."""
 _OTHERS: Final = (
     re.compile(rb"AccountKey=([A-Za-z0-9+/]{40,}={0,2})"),
     re.compile(rb"SharedAccessKey=([A-Za-z0-9+/]{30,}={0,2})"),
@@ -95,7 +91,10 @@ _WITH_PLUS: Final = ("BEGIN+", "asic+", "earer+")
 
 
 def well_known_secrets(
-    data: bytes, inner: list[bytes] | None = None, long: list[bytes] | None = None
+    data: bytes,
+    inner: list[bytes] | None = None,
+    long: list[bytes] | None = None,
+    lowered: Callable[[], Sequence[bytes]] | None = None,
 ) -> list[tuple[int, int]]:
     """The places of secrets of well-known forms, in order. They do not overlap.
 
@@ -104,6 +103,8 @@ def well_known_secrets(
         inner: Takes the texts that stand in it in base64, and the one that it is without the escapes of URLs, where
             that may show something.
         long: Takes the parts with `SHORTEST_RUN` letters and digits in a row, and more.
+        lowered: Gives all parts of the text in lower case, where the caller has most of them. White space may be
+            left out.
     """
     found: list[tuple[int, int]] = []
     if len(data) < _SHORTEST:
@@ -142,12 +143,11 @@ def well_known_secrets(
     ):
         inner.append(unquote_to_bytes(data.replace(b"+", b" ")))
     # A scheme is followed by a space, or by what a form writes in its place.
-    if (
-        ("b" in text or "B" in text)
-        and (" " in text or "+" in text)
-        and data.translate(_SCHEME_CLASSES).rfind(_SCHEME_SHAPE) >= 0
-    ):
-        found += _credentials(data, text.lower())
+    if ("b" in text or "B" in text) and (" " in text or "+" in text):
+        for part in (data.lower(),) if lowered is None else lowered():
+            if part.find(b"earer") >= 0 or part.find(b"asic") >= 0:
+                found += _credentials(data, data.lower())
+                break
     if ("K" in text and "Key=" in text) or ("k" in text and "hooks" in text):
         for pattern in _OTHERS:
             found += [match.span(1) for match in pattern.finditer(data)]
@@ -223,9 +223,9 @@ _BASE64_RUN: Final = re.compile(rb"[A-Za-z0-9+/_-]{24,}={0,2}")
 _HEX_RUN: Final = re.compile(rb"[0-9a-fA-F-]+")
 
 
-def _credentials(data: bytes, lowered: str) -> list[tuple[int, int]]:
+def _credentials(data: bytes, lowered: bytes) -> list[tuple[int, int]]:
     found = []
-    for scheme in ("bearer", "basic"):
+    for scheme in (b"bearer", b"basic"):
         at = lowered.find(scheme)
         while at >= 0:
             match = _SCHEME.match(data, at)

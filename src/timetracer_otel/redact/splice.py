@@ -154,15 +154,20 @@ class JsonKeys(NamedTuple):
     turned around. None where a key is not written in ASCII, so that it may be encoded in several ways.
     """
 
-    def may_be_in(self, data: bytes) -> bool:
-        """Whether one of these keys, or one of those besides, may be in JSON text in any encoding."""
+    def may_be_in(self, data: bytes, squeezed: bytes | None = None) -> bool:
+        """Whether one of these keys, or one of those besides, may be in JSON text in any encoding.
+
+        Args:
+            data: The text.
+            squeezed: See `squeezed_json`; where the caller has it.
+        """
         # Most quotes of JSON are no end of a key. Only those that are have a colon behind them, so a search that
         # begins with the colon stops at few of them.
-        return (
-            self.from_behind is None
-            or len(data) > _LONGEST_TURNED
-            or self.from_behind.search(data.translate(_LOWER, _NO_PART_OF_A_KEY)[::-1]) is not None
-        )
+        if self.from_behind is None or len(data) > _LONGEST_TURNED:
+            return True
+        if squeezed is None:
+            squeezed = squeezed_json(data)
+        return self.from_behind.search(squeezed[::-1]) is not None
 
     def search(self, lowered: bytes, start: int = 0) -> re.Match[bytes] | None:
         """The first of these keys."""
@@ -174,6 +179,11 @@ class JsonKeys(NamedTuple):
     def name_of(self, found: re.Match[bytes]) -> bytes:
         """The key that was found."""
         return found[0][1 : found[0].index(b'"', 1)]
+
+
+def squeezed_json(data: bytes) -> bytes:
+    """JSON text in any encoding that has ASCII in it, in lower case and without what may stand beside a key."""
+    return data.translate(_LOWER, _NO_PART_OF_A_KEY)
 
 
 def json_keys(names: Iterable[str], besides: Iterable[str] = ()) -> JsonKeys:

@@ -85,7 +85,8 @@ def is_distinctive(value: str) -> bool:
         return False
     if value.isascii() and value.isalnum() and not value.isalpha() and not value.isdigit():
         # It is neither a number nor words, as most tokens.
-        return len(set(value)) > 2
+        rest = value.replace(value[0], "")
+        return rest != "" and rest.replace(rest[0], "") != ""
     if _NUMBER.fullmatch(value):
         return sum(map(str.isdigit, value)) >= _SHORTEST_NUMBER and _PLAIN.fullmatch(value) is not None
     if _WORDS.fullmatch(value):

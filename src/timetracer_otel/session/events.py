@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from timetracer_otel.base import faults
 from timetracer_otel.base.attributes import first_of, text_or_none
@@ -25,6 +25,7 @@ from timetracer_otel.redact.redactor import RedactedBody, Redactor, headers_like
 from timetracer_otel.redact.texts import collect
 from timetracer_otel.redact.urls import split_url
 from timetracer_otel.session.base import PendingCall
+from timetracer_otel.session.open_calls import OpenCall, OpenCalls
 from timetracer_otel.session.secret_book import SecretBook, with_content
 from timetracer_otel.types import (
     BodySnapshot,
@@ -64,6 +65,7 @@ class EventMaker:
         self._masks = masks or not rules.active
         self._known = known
         self._book: SecretBook | None = None
+        self._open_calls: OpenCalls | None = None
         self._lock = threading.Lock()
 
     @property
@@ -79,7 +81,7 @@ class EventMaker:
 
     def release(self) -> None:
         """Forget the secrets of a recording that is written."""
-        self._book = None
+        self._book = self._open_calls = None
 
     @property
     def redactor(self) -> Redactor:
@@ -121,16 +123,57 @@ class EventMaker:
             # No other event waits to be searched.
             self._book.fault = None
 
+    def events(
+        self,
+        calls: Sequence[tuple[PendingCall, SpanFacts | None]],
+        session_started_s: float,
+        session_ended_s: float | None,
+    ) -> list[DependencyEvent]:
+        """The events of calls, each with the facts of its span, where that has ended. See `event`."""
+        book = self.book
+        if book is None or book.redactor.has_rules_of_places:
+            return [self.event(pending, facts, session_started_s, session_ended_s) for pending, facts in calls]
+        events: list[DependencyEvent] = []
+        if self._open_calls is None or self._open_calls.book is not book:
+            self._open_calls = OpenCalls(book)
+        for batch, opened, version in self._open_calls.batches(calls, self._attributes):
+            made = [
+                self.event(pending, facts, session_started_s, session_ended_s, call, result, is_open)
+                for (pending, facts, call, result), is_open in zip(batch, opened, strict=True)
+            ]
+            if version is not None and book.occurrences:
+                book.are_without([event for event, is_open in zip(made, opened, strict=True) if is_open], version)
+            events += made
+        return events
+
     def event(
-        self, pending: PendingCall, facts: SpanFacts | None, session_started_s: float, session_ended_s: float | None
+        self,
+        pending: PendingCall,
+        facts: SpanFacts | None,
+        session_started_s: float,
+        session_ended_s: float | None,
+        call: Call | None = None,
+        result: EventResult | None = None,
+        is_open: OpenCall | None = None,
     ) -> DependencyEvent:
         """The event of a call that a plugin saw, whether it has ended or not.
 
         Where a fault of ours keeps the event from being made, an event without an answer takes its place. The other
         events of the recording are not affected.
+
+        Args:
+            pending: The call.
+            facts: Of its span, where that has ended.
+            session_started_s: `time.perf_counter` then.
+            session_ended_s: The same; None where the session goes on.
+            call: What the call gives, where somebody has asked for it since the call ended.
+            result: Its result, where somebody has.
+            is_open: What the call is, where nothing is secret in it but header lines.
         """
         try:
-            return self._event(pending, facts, session_started_s, session_ended_s)
+            if call is None or result is None:
+                call = result = None
+            return self._event(pending, facts, session_started_s, session_ended_s, call, result, is_open)
         except Exception as error:
             faults.contain("event", error)
             return self._failed_event(pending, session_started_s, error)
@@ -153,13 +196,22 @@ class EventMaker:
         )
 
     def _event(
-        self, pending: PendingCall, facts: SpanFacts | None, session_started_s: float, session_ended_s: float | None
+        self,
+        pending: PendingCall,
+        facts: SpanFacts | None,
+        session_started_s: float,
+        session_ended_s: float | None,
+        call: Call | None,
+        result: EventResult | None,
+        is_open: OpenCall | None,
     ) -> DependencyEvent:
-        book = self.book
+        # Nothing is looked for in an open call.
+        book, rules = (self.book, self.rules) if is_open is None else (None, _NO_RULES)
         if book is not None:
             book.begin()
-        call, result = pending.call(), pending.result()
-        redactor, signer = (self.rules, _signer(self.rules)) if book is None else (book.redactor, book.signer)
+        if call is None or result is None:
+            call, result = pending.call(), pending.result()
+        redactor, signer = (rules, _signer(rules)) if book is None else (book.redactor, book.signer)
         # Each of these is a property, and the call may end at any moment.
         call_ended_s = pending.ended_s
         ended_s = session_ended_s if call_ended_s is None else call_ended_s
@@ -167,13 +219,22 @@ class EventMaker:
         span = facts
         if span is None and pending.span_id:
             span = SpanFacts(trace_id=f"{pending.trace_id:032x}", span_id=f"{pending.span_id:016x}")
+        elif span is not None and is_open is not None:
+            span.attributes = is_open[3] or {}
         elif span is not None:
             span.attributes = self._attributes(span.attributes)
             self._redact_status(span)
         reason = pending.not_replayable
         if reason is None and call.too_long_bytes is not None:
             reason = f"its request body {self.config.why_too_long(call.too_long_bytes)}"
-        made = signer.redacted(call)
+        pseudonyms: tuple[str, ...] = ()
+        if is_open is None:
+            made = signer.redacted(call)
+        else:
+            sent, pseudonyms, received, _ = is_open
+            made = signer.redacted(call, sent)
+            if received is not None:
+                result.headers = HeaderMap(received)
         try:
             signature, args = made.signature, made.args
         except Unencodable as error:
@@ -188,7 +249,7 @@ class EventMaker:
         edits = []
         if result.exception is not None:
             edits = [*self._secrets_of_url(call.url), *_secrets_of_headers(call.headers, made.headers.pairs)]
-        elif result.reply is not None:
+        elif result.reply is not None and is_open is None:
             edits = self._secrets_of_url(call.url)
         if edits:
             edit = replacing(edits)
@@ -217,9 +278,8 @@ class EventMaker:
             path=path,
             not_replayable=reason,
         )
-        if book is not None:
-            event.pseudonyms = book.noted()
-        if args is not None:
+        event.pseudonyms = pseudonyms if book is None else book.noted()
+        if args is not None and is_open is None:
             form_of(call.lib).redact_result(result, call.args, redactor)
         self._finish_result(event, failed, redactor)
         if book is not None:
@@ -428,7 +488,7 @@ class EventMaker:
                 if redactor.is_damaged(given.data, pairs) and event.not_replayable is None:
                     event.not_replayable = "its response body is damaged in its encoding, and has a secret"
                 pairs = with_length(pairs, before, len(result.body.data))
-        if isinstance(result.headers, HeaderMap):
+        if redactor.active and isinstance(result.headers, HeaderMap):
             redacted = redactor.headers(pairs)
             if redacted != result.headers.pairs:
                 result.headers = HeaderMap(redacted)
@@ -478,7 +538,11 @@ class EventMaker:
         without_data = self._without_data(body, policy, failed)
         if without_data is not None:
             return without_data, False, ""
-        redacted = redactor.body(body.data or b"", headers, [chunk[1] for chunk in body.chunks])
+        redacted = (
+            redactor.body(body.data or b"", headers, [chunk[1] for chunk in body.chunks])
+            if redactor.active
+            else RedactedBody(body.data or b"", (), False)
+        )
         data, chunks, opaque = redacted.data, body.chunks, redacted.opaque
         if redacted.changed:
             chunks = tuple((at, now) for (at, _), now in zip(body.chunks, redacted.sizes, strict=False))
@@ -565,6 +629,9 @@ class EventMaker:
         values = value if isinstance(value, (list, tuple)) else [value]
         pairs = [(header.encode(), str(item).encode()) for item in values]
         return [made.decode() for _, made in self.redactor.headers(pairs)]
+
+
+_NO_RULES: Final = Redactor("off")
 
 
 def _empty(event: DependencyEvent, error: Exception) -> None:

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Final
 
 from timetracer_otel.cassette import Unencodable
@@ -59,6 +60,7 @@ _LONGEST_JOINED = 16 * 1024
 _MOST_TURNS = 4
 
 _MOST_WAITING: Final = 64
+_second: Final = itemgetter(1)
 
 
 class _Making:
@@ -209,6 +211,9 @@ class SecretBook:
         Args:
             texts: All values of the recording, as they were before anything was replaced.
         """
+        self.settle()
+        if not self.pseudonyms.has_shorter(_LONG):
+            return []
         short = {name: _alone(name) for name in self.names() if len(name) < _LONG}
         if not short:
             return []
@@ -294,6 +299,52 @@ class SecretBook:
             bodies = set(map(id, gathered.bodies))
             without = [event for event in events if _has_only(event, bodies) or not self._may_be_in(event)]
         self._without.update(zip(map(id, without), without, strict=True))
+
+    def has_noted(self) -> bool:
+        """Whether this thread has used a pseudonym since `begin`."""
+        return bool(self._notes.making.names)
+
+    def version_without(
+        self, texts: list[str], lines: Sequence[tuple[bytes, bytes]], raw: list[bytes], bodies: bytes, squeezed: bytes
+    ) -> int | None:
+        """The version of the known secrets, none of which stands in any of these. What is secret by its form in them
+        is known from here on.
+
+        None where a secret may stand there.
+
+        Args:
+            texts: Of many calls.
+            lines: Of headers, redacted.
+            raw: Bytes.
+            bodies: All of them in one, and in JSON; empty where there are none.
+            squeezed: The same, as `squeezed_json` has them.
+        """
+        places, searched = self.occurrences, self.redactor.searched
+        values = dict.fromkeys(map(_second, lines))
+        replaced = list(searched.intersection(values)) if searched else []
+        for value in replaced:
+            del values[value]
+        data = rest = joined(texts, [*values, *raw])
+        if bodies:
+            data = APART.join([rest, bodies])
+        with self._lock:
+            version = places.version
+            long: list[bytes] = []
+            self.redactor.note(data, long, lambda: (rest.lower(), squeezed))
+            if places.version != version:
+                return None
+            if places and (places.may_be_in(data, long) or (replaced and places.may_be_in(APART.join(replaced)))):
+                return None
+            return version
+
+    def are_without(self, events: Sequence[DependencyEvent], version: int) -> None:
+        """Remember that none of the secrets stands in these events that were known in a version."""
+        with self._lock:
+            if not self.occurrences or version != self.occurrences.version:
+                return
+            if self._searched_for != version:
+                self._without, self._searched_for = {}, version
+            self._without.update(zip(map(id, events), events, strict=True))
 
     def left_of(self, events: Sequence[DependencyEvent]) -> list[DependencyEvent]:
         """The events in which a known secret may stand."""

@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
 from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 
 from timetracer_otel.base import counters, faults, real_time
 from timetracer_otel.base.chance import random_uuid
@@ -199,7 +199,7 @@ class TraceSession(BaseSession):
             if ends:
                 self._end_with(pending, ended, span_ids)
         spans = {span.span_id: span for span in ended}
-        made = {call.eid: self._event_of(call, spans.get(call.span_id)) for call in pending}
+        made = self._events_of(pending, spans)
         events: list[DependencyEvent] = [*given, *made.values()]
         if unseen:
             alone: Counter[str] = Counter()
@@ -536,14 +536,25 @@ class TraceSession(BaseSession):
         if isinstance(after, TraceSession) and self._own is not None and span.span_id not in self._own[1]:
             after.span_ended(span)
 
-    def _event_of(self, call: PendingCall, span: EndedSpan | None) -> DependencyEvent:
-        made = self._made.get(call.eid)
-        if made is None or (span is not None and (made.span is None or made.span.name is None)):
-            made = self._maker.event(call, span.facts() if span else None, self._started_s, self._ended_s)
-            # The event of a call under way is not kept: it is made anew the next time, with what came since.
-            if call.ended_s is not None:
-                self._made[call.eid] = made
-        return made
+    def _events_of(self, calls: list[PendingCall], spans: dict[int, EndedSpan]) -> dict[int, DependencyEvent]:
+        """The events of calls by the positions of these, in the same order. ``spans`` are those that have ended."""
+        known = self._made
+        events: dict[int, DependencyEvent | None] = {}
+        anew: list[tuple[PendingCall, SpanFacts | None]] = []
+        for call in calls:
+            span, made = spans.get(call.span_id), known.get(call.eid)
+            if made is None or (span is not None and (made.span is None or made.span.name is None)):
+                anew.append((call, span.facts() if span else None))
+                made = None
+            events[call.eid] = made
+        # The event of a call under way is not kept: it is made anew the next time, with what came since.
+        ended = [call.ended_s is not None for call, _ in anew]
+        made_now = self._maker.events(anew, self._started_s, self._ended_s)
+        for (call, _), has_ended, event in zip(anew, ended, made_now, strict=True):
+            events[call.eid] = event
+            if has_ended:
+                known[call.eid] = event
+        return cast("dict[int, DependencyEvent]", events)
 
 
 class EventFeed:
@@ -593,7 +604,8 @@ class EventFeed:
             unseen = [*self._unplaced, *(session._unseen(ended_spans, span_ids) if ended_spans else ())]
         # Copies, since `TraceSession.events` numbers the session's own events anew.
         events = [replace(event) for event in given]
-        made = {call.eid: replace(session._event_of(call, spans.get(call.span_id)), eid=call.eid) for call in calls}
+        # Copies of these as well.
+        made = {eid: replace(event, eid=eid) for eid, event in session._events_of(calls, spans).items()}
         events += made.values()
         for call in calls:
             span = spans.get(call.span_id)

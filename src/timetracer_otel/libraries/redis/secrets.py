@@ -63,6 +63,12 @@ class _Commands(CallForm):
         if redactor.own.keys and any(redactor.own.is_key("redis", _key_of(words)) for words in commands):
             result.reply = {**result.reply, "replies": _values(result.reply.get("replies"), redactor)}
 
+    def is_open(self, args: Any, result: EventResult, redactor: Redactor) -> bool:
+        """Whether nothing is secret by its place in a command, or in the reply to it."""
+        if type(args) is not list or not args:
+            return True
+        return all(_is_plain(words[0]) for words in args if words) if type(args[0]) is list else _is_plain(args[0])
+
     def compared(self, args: Any) -> Any:
         args = without_sender(args)
         if type(args) is not list or not args:

@@ -81,6 +81,17 @@ class StatementForm(CallForm):
             result.exception = exception = edited(result.exception, edit)
             result.error = exception.message
 
+    def is_open(self, args: Any, result: EventResult, redactor: Redactor) -> bool:
+        """Whether the statement, the names of its values and the columns of its rows tell of no secret."""
+        if not is_statement(args):
+            return True
+        reply = result.reply
+        if type(reply) is dict and ("fetch_error" in reply or type(reply.get("value")) is dict):
+            return False
+        return _has_open_names(args, redactor) and (
+            type(reply) is not dict or not _secret_columns(reply, args["statement"], redactor)
+        )
+
     def without_ignored(self, args: Any, rules: Sequence[str]) -> Any:
         """The arguments without the values that ``ignore_sql_params`` and ``sql:`` rules of ``ignore`` name."""
         return ignored_by(tuple(rules)).applied(args) if rules and is_statement(args) else args
@@ -235,10 +246,7 @@ def _secret_texts(args: dict[str, Any], redactor: Redactor) -> Iterator[tuple[st
 
 def _redacted_reply(reply: dict[str, Any], statement: str, redactor: Redactor) -> dict[str, Any]:
     """A statement's result with the values of secret columns replaced by others of the same type."""
-    columns, rows = reply.get("description"), reply.get("rows")
-    if not redactor.active or type(rows) not in (list, tuple) or not rows or not _is_listed(columns):
-        return reply
-    secret = _secret_positions(statement, tuple([str(column[0]) for column in columns]), redactor.rules_by_name)
+    secret, rows = _secret_columns(reply, statement, redactor), reply.get("rows")
     if not secret or not _is_listed(rows):
         return reply
     redacted = []
@@ -248,6 +256,14 @@ def _redacted_reply(reply: dict[str, Any], statement: str, redactor: Redactor) -
             items[position] = redactor.secret(items[position], name, otherwise=stand_in)
         redacted.append(tuple(items))
     return {**reply, "rows": redacted}
+
+
+def _secret_columns(reply: dict[str, Any], statement: str, redactor: Redactor) -> tuple[tuple[int, str], ...]:
+    """The secret columns of the rows in a result: where each stands, and its name."""
+    columns, rows = reply.get("description"), reply.get("rows")
+    if not redactor.active or type(rows) not in (list, tuple) or not rows or not _is_listed(columns):
+        return ()
+    return _secret_positions(statement, tuple([str(column[0]) for column in columns]), redactor.rules_by_name)
 
 
 @lru_cache(maxsize=512)
