@@ -27,10 +27,10 @@ from tests.servers._upstream import Upstream
 from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.base import faults
 from timetracer_otel.cassette import read_cassette, save_cassette
+from timetracer_otel.match.signature import Signer
 from timetracer_otel.plugins import disable_httpx, enable_httpx
-from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.session import ReplaySession
-from timetracer_otel.types import EventSignature, HeaderPairs
+from timetracer_otel.types import Call, EventSignature, HeaderPairs
 
 SYNC, ASYNCIO, TRIO = (HttpxFlavour("httpx", way) for way in ("sync", "asyncio", "trio"))
 SYNC2, ASYNCIO2 = (HttpxFlavour("httpx2", way) for way in ("sync", "asyncio"))
@@ -333,15 +333,15 @@ def test_a_fault_of_the_recorder_does_not_reach_the_app(
 def test_a_fault_in_making_one_event_loses_no_other(
     upstream: Upstream, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Redactor.headers
+    real = Signer.redacted
 
-    def broken(self: Redactor, pairs: HeaderPairs) -> Any:
-        if any(value == b"break" for _, value in pairs):
+    def broken(self: Signer, call: Call, headers: HeaderPairs | None = None) -> Any:
+        if any(value == b"break" for _, value in call.headers):
             raise RuntimeError("a bug of ours")
-        return real(self, pairs)
+        return real(self, call, headers)
 
     monkeypatch.setattr(faults, "raise_faults", False)
-    monkeypatch.setattr(Redactor, "headers", broken)
+    monkeypatch.setattr(Signer, "redacted", broken)
     with record(path):
         for value in ("keep", "break", "keep"):
             httpx.get(upstream.url("/counter/a"), headers={"X-A": value})
