@@ -1,17 +1,19 @@
-"""From when until when sessions are carried into new threads."""
+"""From when until when there may be a session, so that it is carried into new threads."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from timetracer_otel.base.holds import Holds
 
-__all__ = ["hold", "release"]
+__all__ = ["follow", "hold", "is_held", "release"]
 
 _lock = threading.RLock()
 _holds = Holds()
 _carries = False
-"""Whether the functions that start threads are replaced."""
+"""Whether somebody holds, so that the functions that start threads are replaced."""
+_followers: list[Callable[[], None]] = []
 
 
 def hold(session: object = None) -> None:
@@ -35,6 +37,20 @@ def release(session: object = None) -> None:
         _adjust()
 
 
+def is_held() -> bool:
+    """Whether somebody holds: where nobody does, no session is current anywhere in the process."""
+    return _carries
+
+
+def follow(follower: Callable[[], None]) -> None:
+    """Have a function called whenever `is_held` has changed: before a session is current, and after it was.
+
+    It runs before `hold` returns, of any thread: a session that another thread attaches at the same moment finds
+    what the function does. So it must not wait for a lock under which somebody calls `hold` or `release`.
+    """
+    _followers.append(follower)
+
+
 def _adjust() -> None:
     global _carries
     wanted = bool(_holds)
@@ -47,3 +63,5 @@ def _adjust() -> None:
             seams.install()
         else:
             seams.remove()
+        for follower in _followers:
+            follower()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from functools import partial
 from types import ModuleType
 from typing import Any
 
-from timetracer_otel.base.patching import Function, Patch
+from timetracer_otel.base.patching import Function, Patch, Staying
 from timetracer_otel.calls.guarded import (
     AppStep,
     Begin,
@@ -23,6 +24,7 @@ from timetracer_otel.calls.guarded import (
     lending_async,
     only,
 )
+from timetracer_otel.calls.noting import looked
 from timetracer_otel.libraries.redis import steps
 from timetracer_otel.libraries.redis.answer import Manner
 from timetracer_otel.libraries.redis.call import LIB
@@ -31,6 +33,7 @@ from timetracer_otel.libraries.redis.internals import (
     Place,
     SeemingConnections,
     is_in_process,
+    learning_places,
     places,
 )
 from timetracer_otel.libraries.redis.locks import with_recorded_token
@@ -56,14 +59,57 @@ _SYNC = Manner(time, False, partial)
 _ASYNC = Manner(asyncio, True, _step_of)
 
 
-def patches(module: ModuleType) -> list[Any]:
-    """The patches of redis-py."""
-    begin_watch()
+class _Watch:
+    """Stands among the patches: where they are put in, what was known of connections before is forgotten."""
+
+    def apply(self) -> None:
+        """Forget it."""
+        begin_watch()
+
+    def undo(self) -> None:
+        """Nothing; harmless when repeated."""
+
+
+def patches(module: ModuleType, activate: Callable[[], None], deactivate: Callable[[], None]) -> list[Any]:
+    """The patches of redis-py.
+
+    Args:
+        module: redis.
+        activate: Puts the seams in, until ``deactivate``.
+        deactivate: Undoes one ``activate``.
+    """
     wanted = places(module)
+    learns = partial(_learning, activate, deactivate)
     return [
+        *(Staying(Patch(owner, name, learns)) for owner, name in learning_places(module)),
+        _Watch(),
         SeemingConnections(),
         *(Patch(place.owner, place.name, partial(_WRAPS[place.kind], place)) for place in wanted),
     ]
+
+
+def _learning(activate: Callable[[], None], deactivate: Callable[[], None], original: Function) -> Function:
+    """The replacement of a function that asks for the facts of a cluster: the seams see what it asks and learns, also
+    where no session is. A guard: what is ours runs in a `try`."""
+
+    def learn(*args: Any, **kwargs: Any) -> Any:
+        with _awake(activate, deactivate):
+            return original(*args, **kwargs)
+
+    async def learn_async(*args: Any, **kwargs: Any) -> Any:
+        with _awake(activate, deactivate):
+            return await original(*args, **kwargs)
+
+    return learn_async if inspect.iscoroutinefunction(original) else learn
+
+
+@contextmanager
+def _awake(activate: Callable[[], None], deactivate: Callable[[], None]) -> Generator[None, None, None]:
+    looked("redis.facts", activate)
+    try:
+        yield
+    finally:
+        looked("redis.facts", deactivate)
 
 
 def _replacement(place: Place, original: Function, begin: Begin, idle: Idle | None = None) -> Function:
