@@ -93,6 +93,7 @@ format: $(STAMPS)/tools ## put the sources into the form that `make check` asks 
 bench: $(STAMPS)/installed .venv-bench/stamps/peers ## what recording and replaying cost, beside other packages
 	@$(CLEAN) $(BIN)/python benchmarks/compare.py --peers .venv-bench/bin/python --write benchmarks/results.md
 	@$(CLEAN) $(BIN)/python benchmarks/redaction.py
+	@$(CLEAN) $(BIN)/python benchmarks/idle.py
 	@$(CLEAN) $(BIN)/python benchmarks/steps.py
 
 suite-sqlalchemy: $(STAMPS)/installed ## SQLAlchemy's own compliance suite: bare, recorded, replayed without the database (15 minutes)

@@ -30,11 +30,14 @@ from typing import Any, NamedTuple
 AIM = 0.02
 HERE = Path(__file__).parent
 STATES = ("without us", "enabled", "enabled, after a recording")
-CALLS = 60
+CALLS = 20
 """How many calls are counted at a time."""
+WARM_UP = 5
+"""As many times more are made before. Where a function was replaced or restored, Python takes 50 calls and more to
+find out again which of its faster instructions serve."""
 COUNTED = "getppid"
 """The function of the C library at whose calls `callgrind` writes down its count and begins anew."""
-BATCHES = 3
+BATCHES = 2
 """How often the calls of a state are counted; the least counts."""
 
 Calls = Callable[[int], object]
@@ -49,6 +52,8 @@ class Client(NamedTuple):
     plugin: str
     opened: Callable[[str, Path], Calls]
     """Opens the client, from the server's address and a folder, and gives what makes its calls."""
+    fewer: int = 1
+    """How many times fewer calls are made, since each is long."""
 
 
 def repeated(call: Callable[[], object]) -> Calls:
@@ -193,7 +198,7 @@ CLIENTS = {
     "aiohttp": Client("http", "aiohttp", aiohttp_get),
     "Redis GET": Client("redis", "redis", redis_get),
     "Redis GET, async": Client("redis", "redis", redis_async),
-    "Redis pipeline of 100": Client("redis", "redis", redis_pipeline),
+    "Redis pipeline of 100": Client("redis", "redis", redis_pipeline, 4),
     "SELECT 1, sqlite": Client("none", "sqlalchemy", sqlite),
     "SELECT 1, psycopg": Client("postgresql", "sqlalchemy", psycopg),
     "SELECT 1, asyncpg": Client("postgresql", "sqlalchemy", asyncpg),
@@ -247,8 +252,7 @@ def measure(client: Client, address: str, folder: Path, marked: Callable[[Calls,
     made = client.opened(address, folder)
 
     def batches() -> None:
-        # Python finds out in the first calls which of its faster instructions serve.
-        made(calls)
+        made(WARM_UP * calls)
         for _ in range(BATCHES):
             marked(made, calls)
 
@@ -333,12 +337,12 @@ def main() -> None:
             except Exception as error:
                 left_out.append(f"{name} ({error})")
                 continue
-            address = addresses[client.server]
+            address, calls = addresses[client.server], max(arguments.calls // client.fewer, 1)
             if counts:
-                again = ["--client", name, "--calls", str(arguments.calls), "--count", address, str(folder)]
-                costs = counted([sys.executable, __file__, *again], folder, arguments.calls)
+                again = ["--client", name, "--calls", str(calls), "--count", address, str(folder)]
+                costs = counted([sys.executable, __file__, *again], folder, calls)
             else:
-                costs = timed(client, address, folder, arguments.calls)
+                costs = timed(client, address, folder, calls)
             bare, *ours = costs
             more = [cost / bare - 1 for cost in ours]
             cells = (f"{cost:,.0f} | {share:+.1%}" for cost, share in zip(ours, more, strict=True))

@@ -1,7 +1,8 @@
-"""The benchmark runs and measures every subject; what it measured is nobody's business here."""
+"""The benchmarks run and measure every subject; what they measured is nobody's business here."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,3 +30,25 @@ def test_the_benchmark_measures_every_subject(tmp_path: Path) -> None:
     assert len(rows) == 8
     assert all(row.endswith("| none |") for row in rows)
     assert str(Path.home()) not in text
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("counts", [False, True], ids=["time", "instructions"])
+def test_the_benchmark_of_calls_outside_sessions_says_who_misses_the_aim(counts: bool) -> None:
+    clients = ["SELECT 1, sqlite"] if counts else ["requests", "Redis GET", "SELECT 1, sqlite"]
+    options = [word for client in clients for word in ("--client", client)] + ["--calls", "2"]
+    by_valgrind = counts and shutil.which("valgrind") is not None
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "idle.py"), *options, *([] if counts else ["--time-only"])],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    head, _, *rows = done.stdout.partition("\n\n")[0].splitlines()
+    assert ("instructions" in head) is by_valgrind
+    assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == clients
+    assert all(float(number.replace(",", "")) > 1000 for row in rows for number in row.split(" | ")[1:4:2])
+    assert "The aim is 2% more at most. Missed: " in done.stdout
+    assert "Left out" not in done.stdout

@@ -146,8 +146,8 @@ class Patch:
     def rest(self) -> None:
         """Undo the patch until it is applied again.
 
-        Where the replacement cannot be taken out, the patch stays as it is: if it were applied again around somebody's
-        wrapper, the replacement would be there twice.
+        Where the replacement cannot be taken out, the patch stays as it is: if it were applied again, around the
+        wrapper of somebody else, the replacement would be there twice.
         """
         if self._replacement is not None and self._innermost(self._replacement)[1] is self._replacement:
             self.undo()
@@ -449,10 +449,10 @@ class Seams:
             patches = self._patches(module)
         except Exception as error:
             return self._failure(module, (), error), error
-        failure, error = self._apply(patches, module)
-        if failure is None:
+        failed = self._apply(patches, module)
+        if failed == (None, None):
             self._installed[module.__name__] = patches
-        return failure, error
+        return failed
 
     def _apply(self, patches: Sequence[Undoable], module: ModuleType) -> tuple[SeamFailure | None, Exception | None]:
         for count, patch in enumerate(patches, 1):

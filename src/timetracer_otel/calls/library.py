@@ -24,7 +24,7 @@ from timetracer_otel.calls.registry import Connectors
 from timetracer_otel.exceptions import PluginNotFoundError
 from timetracer_otel.redact import forms
 from timetracer_otel.session.header import note_distributions
-from timetracer_otel.threads import follow, is_held
+from timetracer_otel.threads import follow, holding
 
 __all__ = ["LibraryPlugin"]
 
@@ -180,10 +180,10 @@ class LibraryPlugin:
         if not self.rests:
             return
         with _lock:
-            if self._explicit and not self._holds and not is_held():
-                self._seams.rest()
-            else:
+            if self._holds or holding.present or not self._explicit:
                 self._seams.wake()
+            else:
+                self._seams.rest()
 
     def _switch_instrumentors_on(self, instrument_with: dict[str, Any]) -> list[Any]:
         switched_on: list[Any] = []

@@ -9,7 +9,7 @@ from timetracer_otel.calls.registry import load_plugins
 from timetracer_otel.process import closed_world, recorded_clock
 from timetracer_otel.process.runtime import runtime
 from timetracer_otel.session import BaseSession, ReplaySession
-from timetracer_otel.threads import hold, release
+from timetracer_otel.threads import hold, linger, release
 
 __all__ = ["Surroundings", "close_world", "open_world"]
 
@@ -49,6 +49,7 @@ class Surroundings:
             closed_world.unnote()
         for plugin in self._plugins:
             plugin.deactivate()
+        linger(self._session)
         release()
 
 

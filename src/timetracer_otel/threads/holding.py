@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from weakref import WeakSet
 
 from timetracer_otel.base.holds import Holds
 
-__all__ = ["follow", "hold", "is_held", "release"]
+__all__ = ["follow", "hold", "linger", "look", "present", "release"]
 
 _lock = threading.RLock()
 _holds = Holds()
+_lingering: WeakSet[object] = WeakSet()
+"""Sessions that nobody holds any more, and in which a thread or a task may still run."""
 _carries = False
-"""Whether somebody holds, so that the functions that start threads are replaced."""
+"""Whether the functions that start threads are replaced."""
+present = False
+"""Whether a session may be current anywhere in the process: somebody holds, or a session that was held still exists.
+
+Read at each span, so it is no function. Where a session has just gone, it is still true until `look`."""
 _followers: list[Callable[[], None]] = []
 
 
@@ -34,16 +41,32 @@ def release(session: object = None) -> None:
     """
     with _lock:
         _holds.remove(session)
+        if session is not None:
+            _lingering.add(session)
         _adjust()
 
 
-def is_held() -> bool:
-    """Whether somebody holds: where nobody does, no session is current anywhere in the process."""
-    return _carries
+def linger(session: object) -> None:
+    """Say of a session that was held by others that it ends: what was started in it may run on in it.
+
+    It counts as `present` for as long as the object exists. Called before `release`.
+    """
+    with _lock:
+        _lingering.add(session)
+
+
+def look() -> None:
+    """Look whether sessions are gone that nobody needed to release. Does nothing where others are at it."""
+    # Calls of the app come here: they wait for nobody.
+    if _lock.acquire(blocking=False):
+        try:
+            _adjust()
+        finally:
+            _lock.release()
 
 
 def follow(follower: Callable[[], None]) -> None:
-    """Have a function called whenever `is_held` has changed: before a session is current, and after it was.
+    """Have a function called whenever `present` has changed.
 
     It runs before `hold` returns, of any thread: a session that another thread attaches at the same moment finds
     what the function does. So it must not wait for a lock under which somebody calls `hold` or `release`.
@@ -52,7 +75,7 @@ def follow(follower: Callable[[], None]) -> None:
 
 
 def _adjust() -> None:
-    global _carries
+    global _carries, present
     wanted = bool(_holds)
     if wanted is not _carries:
         _carries = wanted
@@ -63,5 +86,8 @@ def _adjust() -> None:
             seams.install()
         else:
             seams.remove()
+    there = wanted or len(_lingering) > 0
+    if there is not present:
+        present = there
         for follower in _followers:
             follower()

@@ -90,7 +90,8 @@ def patches(module: ModuleType, activate: Callable[[], None], deactivate: Callab
 
 def _learning(activate: Callable[[], None], deactivate: Callable[[], None], original: Function) -> Function:
     """The replacement of a function that asks for the facts of a cluster: the seams see what it asks and learns, also
-    where no session is. A guard: what is ours runs in a `try`."""
+    where no session is. A guard: what is ours runs in a `try`.
+    """
 
     def learn(*args: Any, **kwargs: Any) -> Any:
         with _awake(activate, deactivate):
