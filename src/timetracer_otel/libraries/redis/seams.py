@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -94,23 +93,20 @@ def _learning(activate: Callable[[], None], deactivate: Callable[[], None], orig
     """
 
     def learn(*args: Any, **kwargs: Any) -> Any:
-        with _awake(activate, deactivate):
+        looked("redis.facts", activate)
+        try:
             return original(*args, **kwargs)
+        finally:
+            looked("redis.facts", deactivate)
 
     async def learn_async(*args: Any, **kwargs: Any) -> Any:
-        with _awake(activate, deactivate):
+        looked("redis.facts", activate)
+        try:
             return await original(*args, **kwargs)
+        finally:
+            looked("redis.facts", deactivate)
 
     return learn_async if inspect.iscoroutinefunction(original) else learn
-
-
-@contextmanager
-def _awake(activate: Callable[[], None], deactivate: Callable[[], None]) -> Generator[None, None, None]:
-    looked("redis.facts", activate)
-    try:
-        yield
-    finally:
-        looked("redis.facts", deactivate)
 
 
 def _replacement(place: Place, original: Function, begin: Begin, idle: Idle | None = None) -> Function:
