@@ -8,6 +8,7 @@ import gc
 import importlib
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -37,6 +38,7 @@ from timetracer_otel.plugins import (
     requests_plugin,
     sqlalchemy_plugin,
 )
+from timetracer_otel.process import surroundings
 from timetracer_otel.process.runtime import runtime
 from timetracer_otel.session import TraceSession
 from timetracer_otel.threads import holding
@@ -199,6 +201,18 @@ def test_calls_find_out_that_the_last_session_is_gone(tmp_path: Path) -> None:
         with engine.connect() as connection:
             connection.execute(sqlalchemy.text("SELECT 1"))
     assert functions_of(sqlalchemy_plugin.plugin) == before
+
+
+def test_a_recording_that_a_timer_keeps_counts_for_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(surroundings, "LATE_CALLS_S", 0.05)
+    requests_plugin.plugin.enable()
+    with record(tmp_path / "x.msgpack") as session:
+        pass
+    assert holding.present
+    time.sleep(0.1)
+    look()
+    assert not holding.present
+    assert len(session.events) == 0
 
 
 def test_a_task_that_outlives_a_session_set_by_hand_is_recorded(upstream: str) -> None:

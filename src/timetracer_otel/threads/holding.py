@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from timetracer_otel.base.holds import Holds
 
@@ -12,8 +14,8 @@ __all__ = ["follow", "hold", "linger", "look", "present", "release"]
 
 _lock = threading.RLock()
 _holds = Holds()
-_lingering: WeakSet[object] = WeakSet()
-"""Sessions that nobody holds any more, and in which a thread or a task may still run."""
+_lingering: WeakKeyDictionary[object, float] = WeakKeyDictionary()
+"""Sessions that nobody holds any more, and in which a thread or a task may still run; and until when they count."""
 _carries = False
 """Whether the functions that start threads are replaced."""
 present = False
@@ -42,17 +44,22 @@ def release(session: object = None) -> None:
     with _lock:
         _holds.remove(session)
         if session is not None:
-            _lingering.add(session)
+            _lingering[session] = math.inf
         _adjust()
 
 
-def linger(session: object) -> None:
+def linger(session: object, seconds: float = math.inf) -> None:
     """Say of a session that was held by others that it ends: what was started in it may run on in it.
 
-    It counts as `present` for as long as the object exists. Called before `release`.
+    Called before `release`.
+
+    Args:
+        session: It counts as `present` for as long as the object exists.
+        seconds: And for so long at most. A timer of a library keeps the context in which it was set, and with it the
+            session. Example: that of aiohttp's idle connections, which sets itself again.
     """
     with _lock:
-        _lingering.add(session)
+        _lingering[session] = time.monotonic() + seconds
 
 
 def look() -> None:
@@ -86,6 +93,9 @@ def _adjust() -> None:
             seams.install()
         else:
             seams.remove()
+    for session, until_s in list(_lingering.items()):
+        if until_s < time.monotonic():
+            del _lingering[session]
     there = wanted or len(_lingering) > 0
     if there is not present:
         present = there
