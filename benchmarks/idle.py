@@ -247,7 +247,10 @@ SERVERS: dict[str, Callable[[Path], Any]] = {
 def measure(client: Client, address: str, folder: Path, marked: Callable[[Calls, int], None], calls: int) -> None:
     """Make the calls of one client in each state, and give each batch to a function that measures it."""
     from timetracer_otel import record
+    from timetracer_otel.process import surroundings
 
+    # In the first minute after a recording, late calls are counted. What is measured is the time after that.
+    surroundings.LATE_CALLS_S = 0.0
     plugin = importlib.import_module(f"timetracer_otel.plugins.{client.plugin}_plugin").plugin
     made = client.opened(address, folder)
 
