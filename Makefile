@@ -94,6 +94,7 @@ bench: $(STAMPS)/installed .venv-bench/stamps/peers ## what recording and replay
 	@$(CLEAN) $(BIN)/python benchmarks/compare.py --peers .venv-bench/bin/python --write benchmarks/results.md
 	@$(CLEAN) $(BIN)/python benchmarks/recording.py
 	@$(CLEAN) $(BIN)/python benchmarks/redaction.py
+	@$(CLEAN) $(BIN)/python benchmarks/idle.py
 	@$(CLEAN) $(BIN)/python benchmarks/steps.py
 	@$(CLEAN) $(BIN)/python benchmarks/stand_ins.py
 	@$(CLEAN) $(BIN)/python benchmarks/sessions.py

@@ -1,8 +1,9 @@
-"""The benchmark runs and measures every subject; what it measured is nobody's business here."""
+"""The benchmarks run and measure every subject; what they measured is nobody's business here."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,3 +53,26 @@ def test_the_cost_of_recording_says_what_could_not_be_counted(tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     assert "JSON body of 1 MB" in done.stdout
     assert "No instructions were counted: that needs valgrind." in done.stdout
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("counts", [False, True], ids=["time", "instructions"])
+def test_the_benchmark_of_calls_outside_sessions_says_who_misses_the_aim(counts: bool) -> None:
+    clients = ["SELECT 1, sqlite"] if counts else ["requests", "Redis GET", "SELECT 1, sqlite"]
+    options = [word for client in clients for word in ("--client", client)] + ["--calls", "2"]
+    by_valgrind = counts and shutil.which("valgrind") is not None
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "idle.py"), *options, *([] if counts else ["--time-only"])],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    head, _, *rows = done.stdout.partition("\n\n")[0].splitlines()
+    assert ("instructions" in head) is by_valgrind
+    assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == clients
+    costs = [cells[at] for cells in (row.split(" | ") for row in rows) for at in (1, 2, 4)]
+    assert all(int(cost.replace(",", "")) > 1000 for cost in costs)
+    assert "The aim is 2% more at most. Missed: " in done.stdout
+    assert "Left out" not in done.stdout

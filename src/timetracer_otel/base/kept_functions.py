@@ -55,7 +55,7 @@ class KeptPatch(Patch):
         if function is None:
             super().apply()
         else:
-            self._original, self._replacement = function, self._make(function)
+            self._original, self._replacement = function, self._replacement_of(function)
         if self._kept is not None and self._replacement is not None:
             self._kept.lead_to(self._replacement)
 
@@ -63,8 +63,13 @@ class KeptPatch(Patch):
         """Restore the class attribute and the function's own code; harmless when repeated."""
         if self._kept is not None:
             self._kept.restore()
-            self._kept = None
         super().undo()
+
+    def _replacement_of(self, original: Function) -> Function:
+        if self._kept is not None and not self._kept.is_copy_of(original):
+            # Somebody has swapped the code meanwhile, as debuggers do, or this is another function.
+            self._kept = self._last = None
+        return super()._replacement_of(original)
 
     def _stood_for(self) -> FunctionType | None:
         """The library's function, where somebody else's function has taken the attribute; None in other cases."""
@@ -124,6 +129,10 @@ class _Kept:
         self.original.__kwdefaults__ = self._keywords
         setattr(self.original, _COPY, True)
         self._leading: Any = _leads_async if iscoroutinefunction(function) else _leads
+
+    def is_copy_of(self, function: Function) -> bool:
+        """Whether this is of that function, with the code that it has now."""
+        return function is self._function and self._function.__code__ is self._code
 
     def lead_to(self, replacement: Function) -> None:
         """Swap the function's code, so that each call of it calls the replacement."""

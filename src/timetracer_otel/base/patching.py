@@ -13,7 +13,7 @@ import inspect
 import platform
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
@@ -25,7 +25,7 @@ import wrapt
 
 from timetracer_otel.base import faults
 
-__all__ = ["Function", "LatePatch", "Patch", "SeamFailure", "Seams", "Undoable", "is_replacement"]
+__all__ = ["Function", "LatePatch", "Patch", "SeamFailure", "Seams", "Staying", "Undoable", "is_replacement"]
 
 Function = Callable[..., Any]
 
@@ -43,19 +43,48 @@ The replacement itself is among them because `functools.wraps` copies attributes
 the replacement has the mark, too, and differs from the function in it."""
 
 
+MOST_RESTS = 100
+"""How often the patches of a library are taken out for a time without a session (see `Seams.rest`)."""
+
 _ABSENT: Any = object()
 _PYTHON = "Python"
 """What a module of the standard library comes with."""
 
 
 class Undoable(Protocol):
-    """A change that can be made and undone; both are harmless when repeated."""
+    """A change that can be made and undone; both are harmless when repeated.
+
+    It may have a method ``rest``, which `Seams.rest` calls in the place of ``undo``, and an attribute ``may_rest``.
+    Where that is False, the patches of its library stay in.
+    """
 
     def apply(self) -> None:
         """Make the change."""
 
     def undo(self) -> None:
         """Undo the change."""
+
+
+class Staying:
+    """A change that `Seams.rest` leaves as it is: it notes something outside sessions, too.
+
+    Args:
+        change: The change.
+    """
+
+    def __init__(self, change: Undoable) -> None:
+        self._change = change
+
+    def apply(self) -> None:
+        """Make the change; harmless when repeated."""
+        self._change.apply()
+
+    def undo(self) -> None:
+        """Undo the change; harmless when repeated."""
+        self._change.undo()
+
+    def rest(self) -> None:
+        """Leave it as it is."""
 
 
 class Patch:
@@ -74,6 +103,8 @@ class Patch:
         self._is_inherited = name not in vars(owner)
         self._original: Function | None = None
         self._replacement: Function | None = None
+        self._last: tuple[Function, Function] | None = None
+        """The function that was replaced last, and its replacement: it is applied again where nothing changed."""
 
     @property
     def applied(self) -> bool:
@@ -85,9 +116,15 @@ class Patch:
         if self._replacement is not None:
             return
         holder, original = self._current()
-        replacement = self._make(original)
+        replacement = self._replacement_of(original)
         self._put(holder, replacement)
         self._original, self._replacement = original, replacement
+
+    def _replacement_of(self, original: Function) -> Function:
+        """The replacement of a function, which is the one of before where that was of the same function."""
+        if self._last is None or self._last[0] is not original:
+            self._last = original, self._make(original)
+        return self._last[1]
 
     def undo(self) -> None:
         """Restore the original, however many `wrapt` wrappers are around the replacement by now; harmless when
@@ -105,6 +142,15 @@ class Patch:
         elif found is self._replacement and self._original is not None:
             self._put(holder, self._original)
         self._original = self._replacement = None
+
+    def rest(self) -> None:
+        """Undo the patch until it is applied again.
+
+        Where the replacement cannot be taken out, the patch stays as it is: if it were applied again, around the
+        wrapper of somebody else, the replacement would be there twice.
+        """
+        if self._replacement is not None and self._innermost(self._replacement)[1] is self._replacement:
+            self.undo()
 
     def _current(self) -> tuple[Any, Function]:
         """The innermost proxy (None without any), and the function beneath it, which may be somebody's mock."""
@@ -288,6 +334,8 @@ class Seams:
         self._hooked = False
         self._installed: dict[str, Sequence[Undoable]] = {}
         self._failed: dict[str, SeamFailure] = {}
+        self._rests = False
+        self._rests_left = MOST_RESTS
 
     @property
     def failures(self) -> tuple[SeamFailure, ...]:
@@ -320,6 +368,47 @@ class Seams:
             while self._installed:
                 self._undo(self._installed.popitem()[1])
 
+    def rest(self) -> None:
+        """Take the patches out until `wake`, except those that are `Staying`; harmless when repeated.
+
+        Modules that are imported in between are patched by `wake` only. Calls of the library then cost nothing.
+        Classes and functions that change keep Python from its faster instructions for them, and newer Pythons give
+        them up for a class that has changed a thousand times. So the patches stay in from the time on that this was
+        called `MOST_RESTS` times.
+        """
+        with self._lock:
+            if not self._rests and self._rests_left > 0 and all(map(_may_rest, self._patches_in())):
+                self._rests_left -= 1
+                self._rests = True
+                for name in self._installed:
+                    self._take_out(name)
+
+    def wake(self) -> None:
+        """Undo `rest`; harmless when repeated."""
+        with self._lock:
+            if not self._rests:
+                return
+            self._rests = False
+            for name, patches in list(self._installed.items()):
+                if name not in self._failed:
+                    module = sys.modules.get(name) or ModuleType(name)
+                    failure, error = self._apply(patches, module)
+                    if failure is not None:
+                        self._undo(patches)
+                        self._fail(module, failure, error)
+
+    def _patches_in(self) -> Iterator[Undoable]:
+        for patches in self._installed.values():
+            yield from patches
+
+    def _take_out(self, name: str) -> None:
+        # What stands in the place of patches that failed is there to refuse.
+        for patch in reversed(self._installed[name]) if name not in self._failed else ():
+            try:
+                getattr(patch, "rest", patch.undo)()
+            except Exception as error:
+                faults.contain(f"{self.name}.rest", error)
+
     def _imported(self, module: ModuleType) -> None:
         with self._lock:
             if self._wanted:
@@ -337,8 +426,13 @@ class Seams:
         self._failed.pop(name, None)
         self._undo(self._installed.pop(name, ()))
         failure, error = self._put_in(module)
-        if failure is None:
-            return
+        if failure is not None:
+            self._fail(module, failure, error)
+        elif self._rests:
+            self._take_out(name)
+
+    def _fail(self, module: ModuleType, failure: SeamFailure, error: Exception | None) -> None:
+        name = module.__name__
         self._failed[name] = failure
         self._installed[name] = self._put_instead(module, failure)
         faults.contain(
@@ -355,6 +449,12 @@ class Seams:
             patches = self._patches(module)
         except Exception as error:
             return self._failure(module, (), error), error
+        failed = self._apply(patches, module)
+        if failed == (None, None):
+            self._installed[module.__name__] = patches
+        return failed
+
+    def _apply(self, patches: Sequence[Undoable], module: ModuleType) -> tuple[SeamFailure | None, Exception | None]:
         for count, patch in enumerate(patches, 1):
             try:
                 patch.apply()
@@ -362,7 +462,6 @@ class Seams:
                 # The patch that failed may have done half of its work: it is undone, too.
                 self._undo(patches[:count])
                 return self._failure(module, (), error), error
-        self._installed[module.__name__] = patches
         return None, None
 
     def _missing_in(self, module: ModuleType) -> tuple[str, ...]:
@@ -399,6 +498,10 @@ class Seams:
             f"install a release of {' or '.join(packages)} that this timetracer-otel supports{known}, or a newer "
             "timetracer-otel.",
         )
+
+
+def _may_rest(patch: Undoable) -> bool:
+    return getattr(patch, "may_rest", True)
 
 
 def _version(package: str) -> str | None:

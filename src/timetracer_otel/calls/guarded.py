@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -30,7 +31,7 @@ from timetracer_otel.calls.whose_error import judges, raise_for_app
 from timetracer_otel.current import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError, TimetracerError
 from timetracer_otel.session import BaseSession, ReplaySession
-from timetracer_otel.threads import carrying
+from timetracer_otel.threads import carrying, holding
 
 __all__ = [
     "AppStep",
@@ -122,6 +123,12 @@ def raising(error: BaseException) -> AppStep:
     return AppStep(raise_for_app, error)
 
 
+_LOOK_EACH = 100
+_without_session = count(1)
+"""Counts the calls without a session. Each hundredth looks whether all sessions are gone, so that the seams can rest
+(see `base.patching.Seams.rest`): nobody need say that a session has gone."""
+
+
 def guarded(
     lib: str,
     original: Function,
@@ -151,6 +158,8 @@ def guarded(
         session = outcome = failed = step = None
         try:
             session = find_session()
+            if session is None and not next(_without_session) % _LOOK_EACH:
+                holding.look()
             if (session is None and not outside) or (idle is not None and idle(session, args[0])):
                 steps = None
             else:
@@ -209,6 +218,8 @@ def guarded_async(
         session = outcome = failed = step = None
         try:
             session = find_session()
+            if session is None and not next(_without_session) % _LOOK_EACH:
+                holding.look()
             if (session is None and not outside) or (idle is not None and idle(session, args[0])):
                 steps = None
             else:

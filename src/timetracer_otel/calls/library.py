@@ -24,6 +24,7 @@ from timetracer_otel.calls.registry import Connectors
 from timetracer_otel.exceptions import PluginNotFoundError
 from timetracer_otel.redact import forms
 from timetracer_otel.session.header import note_distributions
+from timetracer_otel.threads import follow, holding
 
 __all__ = ["LibraryPlugin"]
 
@@ -71,6 +72,12 @@ class LibraryPlugin:
     """Whether our tests show that the instrumentors work with releases of the library that they do not declare."""
     knows: Mapping[str, str] = field(default_factory=dict)
     """By package: the releases that the plugin is tried with, as a refusal names them (``3.12 to 3.14``)."""
+    rests: bool = False
+    """Whether the seams of an enabled plugin are out as long as no session is anywhere in the process. Calls of the
+    library then cost what they cost without us. A patch that notes something outside sessions, too, is a `Staying`.
+
+    Only for patches of methods that the library looks up at each call: whoever took a reference while the seams were
+    out would go past them in a session."""
     _explicit: bool = field(default=False, init=False)
     _holds: int = field(default=0, init=False)
     _seams: Seams = field(init=False)
@@ -94,6 +101,8 @@ class LibraryPlugin:
         plugin_names.register(self.name, self.group, [path.partition(":")[0] for path in self.instrumentors])
         forms.declare(self.name, self.form)
         note_distributions(*dict.fromkeys(name.partition(".")[0] for name in self.modules))
+        if self.rests:
+            follow(self._rest_or_wake)
 
     def enable(self, **instrument_with: Any) -> None:
         """Install the seams until `disable`, and switch OpenTelemetry's own instrumentors on.
@@ -112,6 +121,7 @@ class LibraryPlugin:
         with _lock:
             self._explicit = True
             self._seams.install()
+            self._rest_or_wake()
             hooks.watch_spans()
             self._switch_instrumentors_on(instrument_with)
 
@@ -127,6 +137,7 @@ class LibraryPlugin:
         """Install the seams for a session, now or when the library is imported."""
         with _lock:
             self._holds += 1
+            self._seams.wake()
             self._seams.install()
 
     def deactivate(self) -> None:
@@ -162,6 +173,17 @@ class LibraryPlugin:
     def _remove_unused(self) -> None:
         if not self.is_wanted:
             self._seams.remove()
+        self._rest_or_wake()
+
+    def _rest_or_wake(self) -> None:
+        """Let the seams rest where the plugin is enabled and no session needs them."""
+        if not self.rests:
+            return
+        with _lock:
+            if self._holds or holding.present or not self._explicit:
+                self._seams.wake()
+            else:
+                self._seams.rest()
 
     def _switch_instrumentors_on(self, instrument_with: dict[str, Any]) -> list[Any]:
         switched_on: list[Any] = []

@@ -30,7 +30,6 @@ class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     """
 
     _begun = False
-    _holds_threads = False
     _activated: Sequence[Activatable] = ()
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -48,11 +47,8 @@ class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             from timetracer_otel.calls.registry import load_plugins
             from timetracer_otel.incoming import frameworks
             from timetracer_otel.process.runtime import runtime
-            from timetracer_otel.threads import hold
 
             if runtime().start_from_environment() is not TraceMode.OFF:
-                self._holds_threads = True
-                hold()
                 self._activated = [plugin for plugin in load_plugins() if _is_wanted(plugin.name)]
                 for plugin in self._activated:
                     plugin.activate()
@@ -71,15 +67,11 @@ class TimetracerInstrumentor(BaseInstrumentor):  # type: ignore[misc]
                 return
             from timetracer_otel.incoming import frameworks
             from timetracer_otel.process.runtime import runtime
-            from timetracer_otel.threads import release
 
             frameworks.remove()
             for plugin in self._activated:
                 plugin.deactivate()
             self._activated = ()
-            if self._holds_threads:
-                self._holds_threads = False
-                release()
             runtime().stop()
         except Exception as error:
             faults.contain("instrumentor", error)

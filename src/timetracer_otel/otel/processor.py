@@ -19,6 +19,7 @@ from timetracer_otel.current import SESSION_KEY
 from timetracer_otel.exceptions import NetworkBlockedError
 from timetracer_otel.otel.spans import LiveSpan, LiveSpans, live_span
 from timetracer_otel.session import BaseSession
+from timetracer_otel.threads import holding
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -76,6 +77,9 @@ class TimetracerSpanProcessor(SpanProcessor):
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Find the session of a span, and keep both in the table of live spans."""
         try:
+            if not holding.present:
+                # No session is anywhere.
+                return
             live = self._live
             if len(live) >= MAX_LIVE_SPANS:
                 counters.event_dropped("spans over the limit")
@@ -129,6 +133,8 @@ class TimetracerSpanProcessor(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Give the ended span to its session, and take it out of the table."""
         try:
+            if not self._live:
+                return
             seen: Any = span
             try:
                 own = seen._context

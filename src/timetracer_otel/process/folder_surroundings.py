@@ -10,7 +10,7 @@ from timetracer_otel.config import TraceConfig
 from timetracer_otel.incoming import frameworks
 from timetracer_otel.process.folder_replay import FolderReplay, FolderSession
 from timetracer_otel.process.runtime import runtime
-from timetracer_otel.threads import hold, release
+from timetracer_otel.threads import hold, linger, release
 
 __all__ = ["FolderSurroundings"]
 
@@ -42,4 +42,5 @@ class FolderSurroundings:
         frameworks.remove()
         for plugin in self._plugins:
             plugin.deactivate()
+        linger(self.session)
         release()

@@ -46,6 +46,7 @@ from timetracer_otel.process.process_replay import ProcessReplay
 from timetracer_otel.process.recordings import Recordings
 from timetracer_otel.process.refusing import RefusingSession
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
+from timetracer_otel.threads import hold, release
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
@@ -75,6 +76,8 @@ class Runtime:
         self._replay: ProcessReplay | None = None
         self._folder: FolderReplay | None = None
         self._watching = False
+        self._holds = False
+        """Whether sessions of the process may be current, so that seams are in and threads get them."""
         self._serves = False
         """Whether a request, message or job has come. Before that, the process may be a script."""
 
@@ -152,6 +155,7 @@ class Runtime:
                 # The exporter's name in OTEL_TRACES_EXPORTER means "record", unless a mode is set.
                 return
         begins = False
+        self._expect_sessions()
         with self._lock:
             if not self.takes_requests:
                 # The app may go to another folder while it runs.
@@ -234,6 +238,9 @@ class Runtime:
             recordings.stop()
         if process is not None:
             process.finish()
+        if self._holds:
+            self._holds = False
+            release()
         if recordings is not None:
             counters.log_losses()
             if self._config.uncaptured is not Uncaptured.RECORD:
@@ -449,7 +456,14 @@ class Runtime:
         session.framework = tracer.name.rpartition(".")[2] if tracer else ""
         return session
 
+    def _expect_sessions(self) -> None:
+        """Let the seams be in, and threads get sessions, from now on until `stop`."""
+        if not self._holds:
+            self._holds = True
+            hold()
+
     def _begin(self) -> None:
+        self._expect_sessions()
         set_ambient_lookup(self.ambient_session)
         sigterm.watch(self.stop, self._cut_short)
         self.watch_spans()

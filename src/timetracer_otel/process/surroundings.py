@@ -5,13 +5,18 @@ A replay that is set by hand needs a part of it: the closed world.
 
 from __future__ import annotations
 
+import math
+
 from timetracer_otel.calls.registry import load_plugins
 from timetracer_otel.process import closed_world, recorded_clock
 from timetracer_otel.process.runtime import runtime
 from timetracer_otel.session import BaseSession, ReplaySession
-from timetracer_otel.threads import hold, release
+from timetracer_otel.threads import hold, linger, release
 
-__all__ = ["Surroundings", "close_world", "open_world"]
+__all__ = ["LATE_CALLS_S", "Surroundings", "close_world", "open_world"]
+
+LATE_CALLS_S = 60.0
+"""For how long calls are counted that begin after the end of their recording, where plugins are enabled."""
 
 
 class Surroundings:
@@ -49,6 +54,8 @@ class Surroundings:
             closed_world.unnote()
         for plugin in self._plugins:
             plugin.deactivate()
+        # A replay refuses late calls; a recording that has ended only counts them.
+        linger(self._session, math.inf if self._watches else LATE_CALLS_S)
         release()
 
 

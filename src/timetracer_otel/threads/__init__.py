@@ -8,6 +8,6 @@ OpenTelemetry's own threading instrumentation does the same for a part of them: 
 has no effect on a subclass with a ``run`` of its own. We do not depend on it, and both work side by side.
 """
 
-from timetracer_otel.threads.holding import hold, release
+from timetracer_otel.threads.holding import follow, hold, linger, release
 
-__all__ = ["hold", "release"]
+__all__ = ["follow", "hold", "linger", "release"]

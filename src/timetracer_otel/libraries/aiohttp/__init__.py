@@ -32,6 +32,7 @@ plugin: LibraryPlugin = LibraryPlugin(
     patches=_patches,
     check=missing,
     entry_points={"aiohttp": ENTRY_POINTS},
+    rests=True,
     knows={"aiohttp": "3.12 to 3.14"},
     instrumentors=("opentelemetry.instrumentation.aiohttp_client:AioHttpClientInstrumentor",),
 )

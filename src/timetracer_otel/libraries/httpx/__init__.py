@@ -34,6 +34,7 @@ plugin: LibraryPlugin = LibraryPlugin(
     patches=_patches,
     check=lambda module: missing_names(_RELIED_UPON[module.__name__]),
     entry_points={module: [[f"{module}:{name}" for name in names] for names in ENTRY_POINTS] for module in _MODULES},
+    rests=True,
     knows={"httpx": "0.27 to 0.28", "httpx2": "2.3 to 2.16"},
     instrumentors=(
         "opentelemetry.instrumentation.httpx:HTTPXClientInstrumentor",

@@ -23,7 +23,7 @@ _LIB = "redis"
 def _patches(module: ModuleType) -> list[Any]:
     from timetracer_otel.libraries.redis.seams import patches
 
-    return patches(module)
+    return patches(module, plugin.activate, plugin.deactivate)
 
 
 plugin: LibraryPlugin = LibraryPlugin(
@@ -35,6 +35,7 @@ plugin: LibraryPlugin = LibraryPlugin(
     entry_points={"redis": ENTRY_POINTS},
     concerns=lambda client: not is_in_process(client),
     form=FORM,
+    rests=True,
     knows={"redis": "5.0 to 8.1"},
     instrumentors=("opentelemetry.instrumentation.redis:RedisInstrumentor",),
 )

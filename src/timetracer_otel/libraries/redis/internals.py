@@ -46,6 +46,7 @@ __all__ = [
     "is_in_process",
     "is_open",
     "is_reply",
+    "learning_places",
     "lock_name",
     "nothing_sent",
     "now_s",
@@ -122,6 +123,10 @@ NOT_IN_ALL = {
     "redis._parsers:_RESP3Parser": "a handler of pushes is not called in a replay",
     "redis._parsers:_AsyncRESP2Parser": "a handler of pushes is not called in a replay",
     "redis._parsers:_AsyncRESP3Parser": "a handler of pushes is not called in a replay",
+    "redis.cluster:NodesManager.initialize": "what a cluster was asked before the first session is not known",
+    "redis.asyncio.cluster:NodesManager.initialize": "what a cluster was asked before the first session is not known",
+    "redis._parsers.commands:CommandsParser.initialize": "the commands of a cluster are not known before a session",
+    "redis._parsers.commands:AsyncCommandsParser.initialize": "the same for asyncio",
 }
 """Names that a release may lack, and what is done without them."""
 
@@ -195,6 +200,24 @@ def _of(package: str, asynchronous: bool) -> Iterator[Place]:
     else:
         yield Place("operation", cluster.RedisCluster, "_execute_command", asynchronous, _cluster, clustered=True)
     yield Place("lock", lock.Lock, "acquire", asynchronous)
+
+
+def learning_places(module: ModuleType) -> Iterator[tuple[Any, str]]:
+    """The functions in which a cluster client asks which node has which slots, and what commands there are.
+
+    Without them, what it asked before the first session is not known.
+    """
+    found = [
+        *((import_module(f"{module.__name__}{package}.cluster"), "NodesManager") for package in ("", ".asyncio")),
+        *((import_module(f"{module.__name__}._parsers.commands"), name) for name in _COMMAND_PARSERS),
+    ]
+    for part, name in found:
+        owner = getattr(part, name, None)
+        if "initialize" in getattr(owner, "__dict__", ()):
+            yield owner, "initialize"
+
+
+_COMMAND_PARSERS = ("CommandsParser", "AsyncCommandsParser")
 
 
 def _command(client: Any, args: tuple[Any, ...]) -> list[tuple[Any, ...]]:

@@ -10,7 +10,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from timetracer_otel.base.patching import Function, Patch
+from timetracer_otel.base.patching import Function, Patch, Staying
 from timetracer_otel.calls.guarded import (
     AppStep,
     Begin,
@@ -25,6 +25,7 @@ from timetracer_otel.calls.guarded import (
     observed_async,
     only,
 )
+from timetracer_otel.calls.noting import looked
 from timetracer_otel.libraries.redis import answer, steps
 from timetracer_otel.libraries.redis.answer import Manner
 from timetracer_otel.libraries.redis.call import LIB
@@ -34,6 +35,7 @@ from timetracer_otel.libraries.redis.internals import (
     SeemingConnections,
     awaits_push_handler,
     is_in_process,
+    learning_places,
     places,
 )
 from timetracer_otel.libraries.redis.locks import with_recorded_token
@@ -71,14 +73,55 @@ _SYNC = Manner(time, False, partial, _push)
 _ASYNC = Manner(asyncio, True, _step_of, _push_async)
 
 
-def patches(module: ModuleType) -> list[Any]:
-    """The patches of redis-py."""
-    begin_watch()
+class _Watch:
+    """Stands among the patches: where they are put in, what was known of connections before is forgotten."""
+
+    def apply(self) -> None:
+        """Forget it."""
+        begin_watch()
+
+    def undo(self) -> None:
+        """Nothing; harmless when repeated."""
+
+
+def patches(module: ModuleType, activate: Callable[[], None], deactivate: Callable[[], None]) -> list[Any]:
+    """The patches of redis-py.
+
+    Args:
+        module: redis.
+        activate: Puts the seams in, until ``deactivate``.
+        deactivate: Undoes one ``activate``.
+    """
     wanted = places(module)
+    learns = partial(_learning, activate, deactivate)
     return [
+        *(Staying(Patch(owner, name, learns)) for owner, name in learning_places(module)),
+        _Watch(),
         SeemingConnections(),
         *(Patch(place.owner, place.name, partial(_WRAPS[place.kind], place)) for place in wanted),
     ]
+
+
+def _learning(activate: Callable[[], None], deactivate: Callable[[], None], original: Function) -> Function:
+    """The replacement of a function that asks for the facts of a cluster: the seams see what it asks and learns, also
+    where no session is. A guard: what is ours runs in a `try`.
+    """
+
+    def learn(*args: Any, **kwargs: Any) -> Any:
+        looked("redis.facts", activate)
+        try:
+            return original(*args, **kwargs)
+        finally:
+            looked("redis.facts", deactivate)
+
+    async def learn_async(*args: Any, **kwargs: Any) -> Any:
+        looked("redis.facts", activate)
+        try:
+            return await original(*args, **kwargs)
+        finally:
+            looked("redis.facts", deactivate)
+
+    return learn_async if inspect.iscoroutinefunction(original) else learn
 
 
 def _replacement(place: Place, original: Function, begin: Begin, idle: Idle | None = None) -> Function:

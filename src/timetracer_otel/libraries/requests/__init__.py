@@ -38,6 +38,7 @@ plugin: LibraryPlugin = LibraryPlugin(
     patches=_patches,
     check=lambda _: missing_names(RELIED_UPON),
     entry_points={"requests": ENTRY_POINTS},
+    rests=True,
     knows={"requests": "2.31 to 2.34", "urllib3": "1.26 to 2.8", "Python": "3.10 to 3.14"},
     instrumentors=("opentelemetry.instrumentation.requests:RequestsInstrumentor",),
 )

@@ -60,6 +60,7 @@ plugin: LibraryPlugin = LibraryPlugin(
     packages=("sqlalchemy",),
     connectors=dict.fromkeys(("psycopg", "psycopg2"), _connectors),
     form=FORM,
+    rests=True,
     knows={
         "sqlalchemy": "2.0 to 2.1",
         "psycopg": "3.1 to 3.3",

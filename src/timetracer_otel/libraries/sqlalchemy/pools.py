@@ -37,6 +37,11 @@ def holds_ours(record: Any) -> None:
 class RealConnectionsBack:
     """Stands among the patches: when they are undone, records with connections of ours get their real ones back."""
 
+    @property
+    def may_rest(self) -> bool:
+        """Whether no app still uses a connection of ours: without the patches, its pool would hand it out again."""
+        return not any(record.in_use and isinstance(record.dbapi_connection, ReplayConnection) for record in _holding)
+
     def apply(self) -> None:
         """Put the attribute in; harmless when repeated."""
 

@@ -18,12 +18,13 @@ from opentelemetry import context as otel_context
 
 from timetracer_otel.base import faults
 from timetracer_otel.base.otel_context import UPKEEP_KEY
-from timetracer_otel.base.patching import Function, Patch
+from timetracer_otel.base.patching import Function, Patch, Staying
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import answer, flow, records, replays
-from timetracer_otel.calls.guarded import AppStep, Done, Flow, Step, guarded, only, raising
+from timetracer_otel.calls.guarded import AppStep, Done, Flow, Step, contain, guarded, only, raising
 from timetracer_otel.calls.guarded_objects import guarded_method
 from timetracer_otel.calls.whose_error import outside
+from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.kits.dbapi.call import ConnectSite, PlainSite, WarmConnectSite
 from timetracer_otel.libraries.kits.dbapi.drivers import psycopg2, psycopg_types
 from timetracer_otel.libraries.kits.dbapi.drivers.psycopg2_types import AskingVectors
@@ -94,21 +95,24 @@ class _Attribute:
 def patches(module: ModuleType) -> list[Any]:
     """The patches of one module of the library."""
     if module.__name__ == "psycopg":
-        return psycopg_types.function_patches(module)
+        return list(map(Staying, psycopg_types.function_patches(module)))
     if module.__name__ == "psycopg2":
-        return psycopg2.function_patches()
+        return list(map(Staying, psycopg2.function_patches()))
     if module.__name__ == "pgvector.psycopg2.register":
-        return [AskingVectors(module)]
+        return [Staying(AskingVectors(module))]
     if module.__name__ == "sqlalchemy.dialects.postgresql.psycopg2":
         of_driver: Any = module.PGDialect_psycopg2
         pings = [Patch(of_driver, "do_ping", _ping)] if ping_method(of_driver) == "do_ping" else []
-        return [Patch(of_driver, "do_executemany", _do_executemany), *pings]
+        # A cursor of a recording may be used when that has ended.
+        return [Staying(Patch(of_driver, "do_executemany", _do_executemany)), *pings]
     base = importlib.import_module("sqlalchemy.engine.base")
     default = importlib.import_module("sqlalchemy.engine.default")
     pool, fairy, record = pool_classes()
     return [
         pools.RealConnectionsBack(),
-        _Attribute(pool, CREATOR, property(_get_creator, _set_creator, _del_creator)),
+        # What a connection that is opened outside sessions belongs to must be known in a session: it is opened once.
+        Staying(_Attribute(pool, CREATOR, property(_get_creator, _set_creator, _del_creator))),
+        Staying(Patch(base.Engine, "raw_connection", _meeting)),
         Patch(record, CONNECT, _connect),
         Patch(record, "get_connection", pools.get_connection),
         Patch(record, "close", pools.close),
@@ -124,17 +128,32 @@ def patches(module: ModuleType) -> list[Any]:
     ]
 
 
-def _raw_connection(original: Function) -> Function:
-    """An engine asks its pool for a connection."""
+def _meeting(original: Function) -> Function:
+    """An engine asks its pool for a connection, which may be used in a session that begins later.
 
-    def begin(session: BaseSession | None, engine: Any) -> None:
-        engines.met(engine)
+    A guard (see `calls.guarded`) that asks for no session: each call of an app passes it outside sessions, too.
+    """
+
+    def raw_connection(engine: Any) -> Any:
+        try:
+            engines.met(engine)
+        except Exception as fault:
+            contain(LIB, get_current_session(), fault)
+        return original(engine)
+
+    return raw_connection
+
+
+def _raw_connection(original: Function) -> Function:
+    """An engine asks its pool for a connection, in a session."""
+
+    def begin(session: BaseSession, engine: Any) -> None:
         if _is_recording(session) and engines.target(engine.dialect) is not None:
             span_id = connection_span()
             if span_id:
                 session.client_span_is_known(span_id)
 
-    return guarded(LIB, original, begin, outside=True)
+    return guarded(LIB, original, begin)
 
 
 # A pool keeps the function that opens connections as an attribute, under this name. A property of the class goes

@@ -1,0 +1,363 @@
+"""What a call costs outside every session: ``python benchmarks/idle.py``, or within ``make bench``.
+
+Each client makes the same calls to a real server three times: without us, with its plugin enabled before any session
+has been, and with it enabled after a recording. Nothing records and nothing replays while they are made. The aim is
+that a call costs 2 % at most more than without us.
+
+Where `valgrind` is installed, instructions of the calling process are counted, which no other load changes. Without
+it, the time of the processor is taken, in turns, and the least of the rounds. A client whose library or server is
+not installed is left out, and named at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import importlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+AIM = 0.02
+HERE = Path(__file__).parent
+STATES = ("without us", "enabled", "enabled, after a recording")
+CALLS = 20
+"""How many calls are counted at a time."""
+WARM_UP = 5
+"""As many times more are made before. Where a function was replaced or restored, Python takes 50 calls and more to
+find out again which of its faster instructions serve."""
+COUNTED = "getppid"
+"""The function of the C library at whose calls `callgrind` writes down its count and begins anew."""
+BATCHES = 2
+"""How often the calls of a state are counted; the least counts."""
+
+Calls = Callable[[int], object]
+"""Makes so many calls."""
+
+
+class Client(NamedTuple):
+    """One client that is measured."""
+
+    server: str
+    """Which of the `SERVERS` it calls."""
+    plugin: str
+    opened: Callable[[str, Path], Calls]
+    """Opens the client, from the server's address and a folder, and gives what makes its calls."""
+    fewer: int = 1
+    """How many times fewer calls are made, since each is long."""
+
+
+def repeated(call: Callable[[], object]) -> Calls:
+    def calls(number: int) -> None:
+        for _ in range(number):
+            call()
+
+    return calls
+
+
+def awaited(make: Callable[[], Awaitable[Callable[[], Awaitable[object]]]]) -> Calls:
+    """The same for a client of asyncio's, which is made in its loop."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    call = loop.run_until_complete(_awaited(make))
+
+    async def calls(number: int) -> None:
+        for _ in range(number):
+            await call()
+
+    return lambda number: loop.run_until_complete(calls(number))
+
+
+async def _awaited(make: Callable[[], Awaitable[Any]]) -> Any:
+    return await make()
+
+
+def httpx_sync(address: str, _: Path) -> Calls:
+    import httpx
+
+    client = httpx.Client(trust_env=False)
+    return repeated(lambda: client.get(f"{address}/small"))
+
+
+def httpx_async(address: str, _: Path) -> Calls:
+    import httpx
+
+    async def make() -> Callable[[], Awaitable[object]]:
+        client = httpx.AsyncClient(trust_env=False)
+        return lambda: client.get(f"{address}/small")
+
+    return awaited(make)
+
+
+def requests_get(address: str, _: Path) -> Calls:
+    import requests
+
+    session = requests.Session()
+    session.trust_env = False
+    return repeated(lambda: session.get(f"{address}/small"))
+
+
+def aiohttp_get(address: str, _: Path) -> Calls:
+    import aiohttp
+
+    async def make() -> Callable[[], Awaitable[object]]:
+        session = aiohttp.ClientSession()
+
+        async def call() -> None:
+            async with session.get(f"{address}/small") as response:
+                await response.read()
+
+        return call
+
+    return awaited(make)
+
+
+def redis_get(address: str, _: Path) -> Calls:
+    import redis
+
+    client = redis.Redis.from_url(address)
+    client.set("key", "value" * 10)
+    return repeated(lambda: client.get("key"))
+
+
+def redis_pipeline(address: str, _: Path) -> Calls:
+    import redis
+
+    client = redis.Redis.from_url(address)
+
+    def call() -> None:
+        pipeline = client.pipeline()
+        for number in range(100):
+            pipeline.set(f"key {number}", number)
+        pipeline.execute()
+
+    return repeated(call)
+
+
+def redis_async(address: str, _: Path) -> Calls:
+    import redis.asyncio
+
+    async def make() -> Callable[[], Awaitable[object]]:
+        client = redis.asyncio.Redis.from_url(address)
+        await client.set("key", "value" * 10)
+        return lambda: client.get("key")
+
+    return awaited(make)
+
+
+def select(url: str) -> Calls:
+    import sqlalchemy
+
+    engine, statement = sqlalchemy.create_engine(url), sqlalchemy.text("SELECT 1")
+
+    def call() -> None:
+        with engine.connect() as connection:
+            connection.execute(statement).scalar()
+
+    return repeated(call)
+
+
+def sqlite(_: str, folder: Path) -> Calls:
+    return select(f"sqlite:///{folder / 'database'}")
+
+
+def psycopg(address: str, _: Path) -> Calls:
+    return select(address.replace("postgresql:", "postgresql+psycopg:"))
+
+
+def asyncpg(address: str, _: Path) -> Calls:
+    import sqlalchemy
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    async def make() -> Callable[[], Awaitable[object]]:
+        engine = create_async_engine(address.replace("postgresql:", "postgresql+asyncpg:"))
+        statement = sqlalchemy.text("SELECT 1")
+
+        async def call() -> None:
+            async with engine.connect() as connection:
+                (await connection.execute(statement)).scalar()
+
+        return call
+
+    return awaited(make)
+
+
+CLIENTS = {
+    "httpx": Client("http", "httpx", httpx_sync),
+    "httpx, async": Client("http", "httpx", httpx_async),
+    "requests": Client("http", "requests", requests_get),
+    "aiohttp": Client("http", "aiohttp", aiohttp_get),
+    "Redis GET": Client("redis", "redis", redis_get),
+    "Redis GET, async": Client("redis", "redis", redis_async),
+    "Redis pipeline of 100": Client("redis", "redis", redis_pipeline, 4),
+    "SELECT 1, sqlite": Client("none", "sqlalchemy", sqlite),
+    "SELECT 1, psycopg": Client("postgresql", "sqlalchemy", psycopg),
+    "SELECT 1, asyncpg": Client("postgresql", "sqlalchemy", asyncpg),
+}
+
+
+@contextmanager
+def no_server(_: Path) -> Iterator[str]:
+    yield ""
+
+
+@contextmanager
+def http_server(_: Path) -> Iterator[str]:
+    command = [sys.executable, str(HERE / "workload.py")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        finally:
+            process.communicate()
+
+
+@contextmanager
+def redis_server(folder: Path) -> Iterator[str]:
+    with importlib.import_module("tests.servers.redis").RedisServer(folder) as server:
+        yield server.url
+
+
+@contextmanager
+def postgresql_server(_: Path) -> Iterator[str]:
+    server = importlib.import_module("tests.servers.postgres").Postgres()
+    try:
+        yield server.url("x").set(drivername="postgresql").render_as_string(hide_password=False)
+    finally:
+        server.close()
+
+
+SERVERS: dict[str, Callable[[Path], Any]] = {
+    "none": no_server,
+    "http": http_server,
+    "redis": redis_server,
+    "postgresql": postgresql_server,
+}
+
+
+def measure(client: Client, address: str, folder: Path, marked: Callable[[Calls, int], None], calls: int) -> None:
+    """Make the calls of one client in each state, and give each batch to a function that measures it."""
+    from timetracer_otel import record
+    from timetracer_otel.process import surroundings
+
+    # In the first minute after a recording, late calls are counted. What is measured is the time after that.
+    surroundings.LATE_CALLS_S = 0.0
+    plugin = importlib.import_module(f"timetracer_otel.plugins.{client.plugin}_plugin").plugin
+    made = client.opened(address, folder)
+
+    def batches() -> None:
+        made(WARM_UP * calls)
+        for _ in range(BATCHES):
+            marked(made, calls)
+
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    batches()
+    plugin.enable()
+    batches()
+    with record(folder / "recording.msgpack"):
+        made(3)
+    # The garbage collector is off, and a session that is gone is garbage.
+    gc.collect()
+    batches()
+
+
+def count(calls: Calls, number: int) -> None:
+    """Under `callgrind`: make some calls between two marks."""
+    os.getppid()
+    calls(number)
+    os.getppid()
+
+
+def counted(command: list[str], folder: Path, calls: int) -> list[float]:
+    """Instructions of one call in each state, by a command that calls `count`."""
+    out = folder / "counts"
+    options = [f"--dump-before={COUNTED}", "--combine-dumps=yes", f"--callgrind-out-file={out}"]
+    environment = {**os.environ, "PYTHONHASHSEED": "0"}
+    done = subprocess.run(
+        ["valgrind", "--tool=callgrind", *options, *command], capture_output=True, text=True, env=environment
+    )
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    totals = [int(number) for number in re.findall(r"^totals: (\d+)$", out.read_text(), re.MULTILINE)]
+    out.unlink()
+    # One count is that from the start to the first mark, and every second one is of what stands between two batches.
+    batches = totals[1::2]
+    return [min(batches[at : at + BATCHES]) / calls for at in range(0, BATCHES * len(STATES), BATCHES)]
+
+
+def timed(client: Client, address: str, folder: Path, calls: int) -> list[float]:
+    """Nanoseconds of one call in each state, where nothing counts instructions."""
+    taken: list[float] = []
+
+    def time_them(made: Calls, number: int) -> None:
+        began = time.process_time_ns()
+        made(number)
+        taken.append((time.process_time_ns() - began) / number)
+
+    measure(client, address, folder, time_them, calls)
+    return [min(taken[at : at + BATCHES]) for at in range(0, BATCHES * len(STATES), BATCHES)]
+
+
+def main() -> None:
+    """Print a table, and which clients miss the aim."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--calls", type=int, default=CALLS)
+    parser.add_argument("--client", choices=CLIENTS, action="append", help="measure these alone")
+    parser.add_argument("--count", nargs=2, metavar=("ADDRESS", "FOLDER"), help="make the calls, for callgrind")
+    parser.add_argument("--time-only", action="store_true", help="count no instructions")
+    arguments = parser.parse_args()
+    chosen: list[str] = arguments.client or list(CLIENTS)
+    if arguments.count:
+        address, folder = arguments.count
+        measure(CLIENTS[chosen[0]], address, Path(folder), count, arguments.calls)
+        return
+    counts = shutil.which("valgrind") is not None and not arguments.time_only
+    sys.path.append(str(HERE.parent))
+    unit = "instructions" if counts else "ns"
+    print(f"| a call of | {unit} without us | enabled | more | after a recording | more |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    missed: list[str] = []
+    left_out: list[str] = []
+    with ExitStack() as stack:
+        base = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        addresses: dict[str, str] = {}
+        for number, name in enumerate(chosen):
+            client = CLIENTS[name]
+            folder = base / str(number)
+            folder.mkdir()
+            try:
+                if client.server not in addresses:
+                    addresses[client.server] = stack.enter_context(SERVERS[client.server](folder))
+            except Exception as error:
+                left_out.append(f"{name} ({error})")
+                continue
+            address, calls = addresses[client.server], max(arguments.calls // client.fewer, 1)
+            if counts:
+                again = ["--client", name, "--calls", str(calls), "--count", address, str(folder)]
+                costs = counted([sys.executable, __file__, *again], folder, calls)
+            else:
+                costs = timed(client, address, folder, calls)
+            bare, *ours = costs
+            more = [cost / bare - 1 for cost in ours]
+            cells = (f"{cost:,.0f} | {share:+.1%}" for cost, share in zip(ours, more, strict=True))
+            print(f"| {name} | {bare:,.0f} | {' | '.join(cells)} |", flush=True)
+            if max(more) > AIM:
+                missed.append(name)
+    print(f"\nThe aim is {AIM:.0%} more at most. Missed: {', '.join(missed) or 'none'}.")
+    if left_out:
+        print(f"Left out: {', '.join(left_out)}.")
+
+
+if __name__ == "__main__":
+    main()
