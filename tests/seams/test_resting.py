@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import httpx
 import pytest
@@ -23,6 +24,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from tests.seams.program import Http, Server, arrived
 from timetracer_otel import record, replay
 from timetracer_otel.base import faults, patching
+from timetracer_otel.base.holds import Holds
 from timetracer_otel.base.patching import Patch, Seams, Staying
 from timetracer_otel.calls.library import LibraryPlugin
 from timetracer_otel.cassette import read_cassette, write_cassette
@@ -67,11 +69,16 @@ def upstream() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def _disabled() -> Iterator[None]:
-    look()
-    assert not holding.present
-    yield
-    for plugin in PLUGINS.values():
-        plugin.disable()
+    with pytest.MonkeyPatch.context() as patched:
+        # Tests that ran before in this process may have left a session behind, which a thread or a task refers to.
+        patched.setattr(holding, "_holds", Holds())
+        patched.setattr(holding, "_lingering", WeakKeyDictionary())
+        look()
+        assert not holding.present
+        yield
+        for plugin in PLUGINS.values():
+            plugin.disable()
+    holding.look()
 
 
 def look() -> None:
