@@ -37,6 +37,7 @@ __all__ = [
     "Key",
     "RedactedCall",
     "Signer",
+    "Target",
     "canonical_json",
     "compares_body_as_it_is",
     "in_buckets",

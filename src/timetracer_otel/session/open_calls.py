@@ -168,7 +168,7 @@ class _Search:
             return False
         headers, url, body, sent = result.headers, call.url, result.body, call.body
         if url is not None and url not in self._urls:
-            target = self._book.signer.open_target(url)
+            target = self._book.open_target(url)
             if target is None:
                 return False
             self._urls[url] = target

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from operator import itemgetter
@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from timetracer_otel.cassette import Unencodable
 from timetracer_otel.constants import REDACTED, SHORTEST_PSEUDONYM
-from timetracer_otel.match.signature import Signer
+from timetracer_otel.match.signature import Signer, Target
 from timetracer_otel.redact.content_encoding import PACKED, OpaqueError, decode_body
 from timetracer_otel.redact.msgpacked import is_msgpack
 from timetracer_otel.redact.nested import holds_digest
@@ -97,11 +97,33 @@ class _Making:
         return all_found
 
 
-class _Notes(threading.local):
-    """What each thread has noted. The redactor knows this, and not the book, which knows the redactor."""
+class _ByThread(threading.local):
+    """One for each thread."""
 
     def __init__(self) -> None:
         self.making = _Making()
+
+
+class _Notes:
+    """What each thread has noted. The redactor knows this, and not the book, which knows the redactor.
+
+    In many recordings nobody notes anything: what that takes is made when somebody does.
+    """
+
+    __slots__ = ("_by_thread", "_lock")
+
+    def __init__(self, lock: Any) -> None:
+        self._lock = lock
+        self._by_thread: _ByThread | None = None
+
+    @property
+    def making(self) -> _Making:
+        """What this thread has noted."""
+        by_thread = self._by_thread
+        if by_thread is None:
+            with self._lock:
+                by_thread = self._by_thread = self._by_thread or _ByThread()
+        return by_thread.making
 
     def used(self, pseudonym: str) -> None:
         """Note a pseudonym that was put somewhere."""
@@ -138,6 +160,7 @@ class SecretBook:
 
     Attributes:
         fault: Why the texts of some events could not be searched; None where all were.
+        open_target: Gives the parts of a URL that has no secret, and None for any other.
     """
 
     def __init__(self, rules: Redactor, signer: Signer, known: Iterable[str] = ()) -> None:
@@ -145,19 +168,21 @@ class SecretBook:
         self.occurrences = Occurrences()
         self.pseudonyms.added = self.occurrences.add
         self.redactor = Pseudonymiser(rules, self.pseudonyms)
-        self._notes = notes = _Notes()
+        # A finder of the user's may come back here, as it may make calls itself.
+        self._lock = threading.RLock()
+        self._notes = notes = _Notes(self._lock)
         self.redactor.used = notes.used
         self.redactor.found_open = notes.found_open
         self.redactor.notes_later = notes.takes
         self.redactor.holds_packed = notes.holds_packed
         self.redactor.in_urls = self.occurrences.add_in_urls
-        self.signer = Signer(self.redactor, behind=signer)
+        self._behind = signer
+        self.open_target: Callable[[str], Target | None] = signer.open_target
+        self._signer: Signer | None = None
         self._written: set[str] = set()
-        # A finder of the user's may come back here, as it may make calls itself.
-        self._lock = threading.RLock()
         self._waiting: list[DependencyEvent] = []
         """Events that are to be searched."""
-        self._gathered = GatheredTexts()
+        self._gathered: GatheredTexts | None = None
         """What stands in their arguments, replies and bodies."""
         self._noted: tuple[str, ...] = ()
         """What `noted` gave last."""
@@ -171,6 +196,13 @@ class SecretBook:
         self._without: dict[int, DependencyEvent] = {}
         """By identity: events in which no secret stands of those that were known in this version of `occurrences`."""
         self._searched_for = 0
+
+    @property
+    def signer(self) -> Signer:
+        """Makes the signatures of calls that are looked at one by one."""
+        if self._signer is None:
+            self._signer = Signer(self.redactor, behind=self._behind)
+        return self._signer
 
     def names(self) -> tuple[str, ...]:
         """The pseudonyms of the recording, as its header has them."""
@@ -254,6 +286,8 @@ class SecretBook:
             found = making.found_in(reply)
         with self._lock:
             gathered = self._gathered
+            if gathered is None:
+                gathered = self._gathered = GatheredTexts()
             self._waiting.append(event)
             if found or making.bodies:
                 gathered.take(found, making.bodies)
@@ -270,7 +304,7 @@ class SecretBook:
 
     def _search(self) -> None:
         """Note what is secret by its form in the gathered texts, and in which events there is no known secret."""
-        gathered, self._gathered = self._gathered, GatheredTexts()
+        gathered, self._gathered = self._gathered or GatheredTexts(), None
         waiting, self._waiting = self._waiting, []
         kept, self._kept = self._kept, []
         later, self._later = self._later, []
