@@ -144,6 +144,8 @@ class _Search:
         self._sent: list[HeaderPairs] = []
         self._received: list[HeaderPairs] = []
         self._attributes: list[dict[str, Any] | None] = []
+        self._reply: Any = None
+        """That of the last call without arguments."""
 
     def opened(self, calls: Sequence[NotedCall]) -> _Opened:
         """For each call what it is where it is open, and the version of the known secrets, of which none stands in
@@ -179,18 +181,25 @@ class _Search:
         data = None
         if body is not None:
             data = body.data
-            if body.error or (data and not self._reads(data, headers)):
+            if body.error:
+                return False
+            if data and not self._reads(data, headers):
                 return False
         if sent and not self._reads(sent, HeaderMap(call.headers)):
             return False
         args, reply, texts, raw, names = call.args, result.reply, self._texts, self._raw, self._redactor.open_fields
         before, raw_before = len(texts), len(raw)
+        if args is None and reply == self._reply:
+            # Most calls of HTTP have the same facts, such as its version. They were taken with the call before.
+            reply = None
         if (reply is not None and not collect(reply, texts, raw, names)) or (
             args is not None
             and not (collect(args, texts, raw, names) and is_open(call.lib, args, result, self._redactor))
         ):
             del texts[before:], raw[raw_before:]
             return False
+        if args is None and reply is not None:
+            self._reply = reply
         if len(texts) > before + _MOST_TEXTS:
             self._rows += texts[before:]
             del texts[before:]

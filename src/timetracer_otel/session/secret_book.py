@@ -367,7 +367,8 @@ class SecretBook:
             self.redactor.note(data, long, lambda: (rest.lower(), squeezed))
             if places.version != version:
                 return None
-            if places and (places.may_be_in(data, long) or (replaced and places.may_be_in(APART.join(replaced)))):
+            # Secrets that were found later may stand in what headers became.
+            if places and places.may_be_in(APART.join([data, *replaced]) if replaced else data, long + replaced):
                 return None
             return version
 
