@@ -250,6 +250,19 @@ def test_a_seam_is_told_of_a_fault(library: Library, replaying: ReplaySession) -
     assert told == [(AttributeError, (4,))]
 
 
+def test_a_fault_in_looking_for_sessions_is_no_fault_of_the_call(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(kernel, "get_current_session", lambda: None)
+    monkeypatch.setattr(kernel.holding, "look", fault)
+    monkeypatch.setattr(kernel, "_LOOK_EACH", 1)
+    before = faults.fault_counts().get("threads", 0)
+    assert library.call(fault, give_up=told.append) == 8
+    assert told == [], "what is noted of the connection is still to be relied upon"
+    assert faults.fault_counts()["threads"] == before + 1
+
+
 def test_an_error_that_was_dealt_with_is_not_what_the_app_gets(library: Library, replaying: ReplaySession) -> None:
     def begin(session: BaseSession, value: Any) -> Flow:
         try:

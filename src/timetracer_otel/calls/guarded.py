@@ -27,6 +27,7 @@ from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Function
 from timetracer_otel.base.plugin_names import known_names
 from timetracer_otel.calls import hooks
+from timetracer_otel.calls.noting import looked
 from timetracer_otel.calls.whose_error import judges, raise_for_app
 from timetracer_otel.current import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError, TimetracerError
@@ -159,7 +160,7 @@ def guarded(
         try:
             session = find_session()
             if session is None and not next(_without_session) % _LOOK_EACH:
-                holding.look()
+                looked("threads", holding.look)
             if (session is None and not outside) or (idle is not None and idle(session, args[0])):
                 steps = None
             else:
@@ -219,7 +220,7 @@ def guarded_async(
         try:
             session = find_session()
             if session is None and not next(_without_session) % _LOOK_EACH:
-                holding.look()
+                looked("threads", holding.look)
             if (session is None and not outside) or (idle is not None and idle(session, args[0])):
                 steps = None
             else:
