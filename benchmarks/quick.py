@@ -59,11 +59,11 @@ def replayed(kind: str) -> Callable[[], Figures]:
 
 
 def recorded() -> Figures:
-    figures = {}
-    for kind, counts in recording.counted(RECORDED, fewer=FEWER):
-        figures[f"record {kind.name}, calling thread"] = counts.thread
-        figures[f"record {kind.name}, in whole"] = counts.whole
-    return figures
+    # What recording adds on the calling thread is left out: that of httpx and requests is a small difference of two
+    # large counts, which differs by 5 to 22 % from run to run. It stands within the whole, which differs by 2 %.
+    return {
+        f"record {kind.name}, in whole": counts.whole for kind, counts in recording.counted(RECORDED, fewer=FEWER)
+    }
 
 
 def outside(name: str) -> Callable[[], Figures]:
