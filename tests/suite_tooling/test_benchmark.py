@@ -112,7 +112,7 @@ def test_a_figure_that_is_worse_than_the_committed_one_fails_and_is_named(tmp_pa
     _, said_better, said_worse = failed.stdout.rsplit("\n\n", 2)
     assert said_better.startswith("More than 10% better")
     assert f"  {better}: " in said_better
-    assert worse not in said_better
+    assert f"{worse}: " not in said_better
     assert said_worse.startswith("More than 10% worse:")
     assert f"  {worse}: " in said_worse
     assert (
