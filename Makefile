@@ -6,6 +6,7 @@ VENV ?= .venv
 PYTEST_ARGS ?=
 MEMORY_REQUESTS ?= 100000
 CLIENTS ?=
+WRITE ?=
 FUZZ_SECONDS ?= 3600
 # Test processes side by side, more than cores since many a test waits; 0 runs all tests in one. A class of contract
 # tests records once, so it stays whole.
@@ -54,7 +55,7 @@ COMMA := ,
 DOTS := awk '/^ *Collecting/ {printf "."; fflush()} /^Building wheels/ {printf " building "; fflush()} \
   /^Installing collected/ {printf " installing "; fflush()} END {print ""}'
 
-.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-injection suite-rabbitmq suite-transports suite-clients suite-tooling suite-processes bench fuzz fuzz-cassettes test-oldest test-newest docs dist format install clean
+.PHONY: help demo test check suite-sqlalchemy suite-memory suite-faults suite-load suite-injection suite-rabbitmq suite-transports suite-clients suite-tooling suite-processes bench bench-quick fuzz fuzz-cassettes test-oldest test-newest docs dist format install clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -98,6 +99,9 @@ bench: $(STAMPS)/installed .venv-bench/stamps/peers ## what recording and replay
 	@$(CLEAN) $(BIN)/python benchmarks/steps.py
 	@$(CLEAN) $(BIN)/python benchmarks/stand_ins.py
 	@$(CLEAN) $(BIN)/python benchmarks/sessions.py
+
+bench-quick: $(STAMPS)/installed ## instructions only: fails where one costs 10 % more than benchmarks/instructions.json says (2 minutes; WRITE=1 writes it)
+	@$(CLEAN) $(BIN)/python benchmarks/quick.py $(if $(WRITE),--write)
 
 suite-sqlalchemy: $(STAMPS)/installed ## SQLAlchemy's own compliance suite: bare, recorded, replayed without the database (15 minutes)
 	@$(CLEAN) $(BIN)/python tests/suite_sqlalchemy/run.py --write docs/sqlalchemy-suite.md

@@ -15,9 +15,6 @@ import argparse
 import asyncio
 import gc
 import importlib
-import os
-import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,6 +24,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import callgrind
+
 AIM = 0.02
 HERE = Path(__file__).parent
 STATES = ("without us", "enabled", "enabled, after a recording")
@@ -35,8 +34,6 @@ CALLS = 20
 WARM_UP = 5
 """As many times more are made before. Where a function was replaced or restored, Python takes 50 calls and more to
 find out again which of its faster instructions serve."""
-COUNTED = "getppid"
-"""The function of the C library at whose calls `callgrind` writes down its count and begins anew."""
 BATCHES = 2
 """How often the calls of a state are counted; the least counts."""
 
@@ -274,25 +271,16 @@ def measure(client: Client, address: str, folder: Path, marked: Callable[[Calls,
 
 def count(calls: Calls, number: int) -> None:
     """Under `callgrind`: make some calls between two marks."""
-    os.getppid()
+    callgrind.mark()
     calls(number)
-    os.getppid()
+    callgrind.mark()
 
 
-def counted(command: list[str], folder: Path, calls: int) -> list[float]:
-    """Instructions of one call in each state, by a command that calls `count`."""
-    out = folder / "counts"
-    options = [f"--dump-before={COUNTED}", "--combine-dumps=yes", f"--callgrind-out-file={out}"]
-    environment = {**os.environ, "PYTHONHASHSEED": "0"}
-    done = subprocess.run(
-        ["valgrind", "--tool=callgrind", *options, *command], capture_output=True, text=True, env=environment
-    )
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    totals = [int(number) for number in re.findall(r"^totals: (\d+)$", out.read_text(), re.MULTILINE)]
-    out.unlink()
-    # One count is that from the start to the first mark, and every second one is of what stands between two batches.
-    batches = totals[1::2]
+def counted(name: str, address: str, folder: Path, calls: int) -> list[float]:
+    """Instructions of one call in each state, of the client with this name."""
+    command = [__file__, "--client", name, "--calls", str(calls), "--count", address, str(folder)]
+    # Every second count is of what stands between two batches.
+    batches = callgrind.between_marks(*command)[::2]
     return [min(batches[at : at + BATCHES]) / calls for at in range(0, BATCHES * len(STATES), BATCHES)]
 
 
@@ -322,7 +310,7 @@ def main() -> None:
         address, folder = arguments.count
         measure(CLIENTS[chosen[0]], address, Path(folder), count, arguments.calls)
         return
-    counts = shutil.which("valgrind") is not None and not arguments.time_only
+    counts = callgrind.is_there() and not arguments.time_only
     sys.path.append(str(HERE.parent))
     unit = "instructions" if counts else "ns"
     print(f"| a call of | {unit} without us | enabled | more | after a recording | more |")
@@ -344,8 +332,7 @@ def main() -> None:
                 continue
             address, calls = addresses[client.server], max(arguments.calls // client.fewer, 1)
             if counts:
-                again = ["--client", name, "--calls", str(calls), "--count", address, str(folder)]
-                costs = counted([sys.executable, __file__, *again], folder, calls)
+                costs = counted(name, address, folder, calls)
             else:
                 costs = timed(client, address, folder, calls)
             bare, *ours = costs

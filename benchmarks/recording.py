@@ -20,10 +20,9 @@ import argparse
 import asyncio
 import contextlib
 import gc
+import importlib
 import json
 import os
-import re
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -33,6 +32,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import callgrind
 from redaction import Ended
 from subjects import provider
 
@@ -50,8 +50,6 @@ ROWS = 1000
 COMMANDS = 100
 WARM_UP = 2
 """Batches before the one that is counted: in the first ones, caches are filled and connections are made."""
-COUNTED = "getppid"
-"""The function of the C library at whose calls `callgrind` writes down its count and begins anew."""
 
 
 class Goal(NamedTuple):
@@ -73,12 +71,14 @@ class Kind(NamedTuple):
 
     Attributes:
         name: As the table has it.
+        server: Which of the `SERVERS` it calls; None where there is none.
         client: Makes a client, and gives a function that makes so many calls with it.
         calls: How many calls a cassette has.
         goal: What it may cost.
     """
 
     name: str
+    server: str | None
     client: Callable[[], Callable[[int], object]]
     calls: int
     goal: Goal
@@ -197,13 +197,13 @@ def redis_pipeline() -> Callable[[int], object]:
 
 
 KINDS = (
-    Kind("httpx GET, 300 B", httpx_get, CALLS, Goal(0.4, None, 0.1)),
-    Kind("requests GET, 300 B", requests_get, CALLS, Goal(0.4, None, 0.15)),
-    Kind("aiohttp GET, 300 B", aiohttp_get, CALLS, Goal(0.4, None, 0.15)),
-    Kind("psycopg SELECT 1", psycopg_select, CALLS, Goal(0.6, None, 0.15)),
-    Kind("Redis GET", redis_get, CALLS, Goal(0.6, None, 0.15)),
-    Kind("sqlite SELECT, 1,000 rows of 5", sqlite_rows, BULKY, Goal(None, 1.6, None)),
-    Kind("Redis pipeline of 100", redis_pipeline, BULKY, Goal(None, 1.25, None)),
+    Kind("httpx GET, 300 B", "http", httpx_get, CALLS, Goal(0.4, None, 0.1)),
+    Kind("requests GET, 300 B", "http", requests_get, CALLS, Goal(0.4, None, 0.15)),
+    Kind("aiohttp GET, 300 B", "http", aiohttp_get, CALLS, Goal(0.4, None, 0.15)),
+    Kind("psycopg SELECT 1", "postgresql", psycopg_select, CALLS, Goal(0.6, None, 0.15)),
+    Kind("Redis GET", "redis", redis_get, CALLS, Goal(0.6, None, 0.15)),
+    Kind("sqlite SELECT, 1,000 rows of 5", None, sqlite_rows, BULKY, Goal(None, 1.6, None)),
+    Kind("Redis pipeline of 100", "redis", redis_pipeline, BULKY, Goal(None, 1.25, None)),
 )
 BODY_GOAL_MS = 1.5
 
@@ -241,7 +241,7 @@ class Counts(NamedTuple):
         return self.thread + self.written - self.exported
 
 
-def count(names: list[str]) -> None:
+def count(names: list[str], fewer: int) -> None:
     """Under `callgrind`: make all calls bare, then with OpenTelemetry, then recorded, and mark what is counted."""
     from opentelemetry import trace
 
@@ -267,7 +267,7 @@ def count(names: list[str]) -> None:
                 with around():
                     with tracer.start_as_current_span("request") if flushes else contextlib.nullcontext():
                         mark(counts)
-                        calls(kind.calls)
+                        calls(kind.calls // fewer)
                         mark(counts)
                     if flushes:
                         made.force_flush()
@@ -288,7 +288,7 @@ def count(names: list[str]) -> None:
 def mark(counts: bool) -> None:
     """Let `callgrind` write down its count."""
     if counts:
-        os.getppid()
+        callgrind.mark()
 
 
 def _instrument() -> None:
@@ -311,55 +311,52 @@ def _instrument() -> None:
 
 
 @contextlib.contextmanager
-def servers() -> Iterator[dict[str, str]]:
-    """An HTTP server, PostgreSQL and Redis, each in a process of its own; gives where they are."""
-    sys.path.append(str(HERE.parent))
-    from tests.servers.postgres import Postgres
-    from tests.servers.redis import RedisServer
-
-    http = subprocess.Popen(
-        [sys.executable, str(HERE / "workload.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert http.stdin is not None
-    assert http.stdout is not None
-    postgres = Postgres()
-    with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder)) as redis:
+def http_server() -> Iterator[tuple[str, str]]:
+    """Gives the variable that says where the server is, as the next two do."""
+    command = [sys.executable, str(HERE / "workload.py")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
         try:
-            address = postgres.url("psycopg").render_as_string(hide_password=False).partition("://")[2]
-            yield {
-                "BENCH_HTTP": http.stdout.readline().strip(),
-                "BENCH_POSTGRES": address,
-                "BENCH_REDIS": redis.socket_path,
-            }
+            yield "BENCH_HTTP", process.stdout.readline().strip()
         finally:
-            http.stdin.close()
-            http.wait()
-            postgres.close()
+            process.communicate()
 
 
-def counted(names: list[str], out: Path) -> Iterator[tuple[Kind, Counts]]:
-    """Count the kinds of these names."""
-    options = [f"--dump-before={COUNTED}", "--combine-dumps=yes", f"--callgrind-out-file={out}"]
-    command = ["valgrind", "--tool=callgrind", *options, sys.executable, __file__, "--count"]
-    with servers() as where:
-        # With a seed, hash tables are laid out alike in each run.
-        done = subprocess.run(
-            [*command, *names],
-            check=False,
-            capture_output=True,
-            text=True,
-            env={**os.environ, **where, "PYTHONHASHSEED": "0"},
-        )
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    totals = [int(number) for number in re.findall(r"^totals: (\d+)$", out.read_text(), re.MULTILINE)]
+@contextlib.contextmanager
+def postgresql_server() -> Iterator[tuple[str, str]]:
+    server = importlib.import_module("tests.servers.postgres").Postgres()
+    try:
+        yield "BENCH_POSTGRES", server.url("psycopg").render_as_string(hide_password=False).partition("://")[2]
+    finally:
+        server.close()
+
+
+@contextlib.contextmanager
+def redis_server() -> Iterator[tuple[str, str]]:
+    module = importlib.import_module("tests.servers.redis")
+    with tempfile.TemporaryDirectory() as folder, module.RedisServer(Path(folder)) as server:
+        yield "BENCH_REDIS", server.socket_path
+
+
+SERVERS = {"http": http_server, "postgresql": postgresql_server, "redis": redis_server}
+
+
+def counted(names: list[str], *, fewer: int = 1, keep: Path | None = None) -> Iterator[tuple[Kind, Counts]]:
+    """Count the kinds of these names, with so many times fewer calls."""
+    command = [__file__, "--fewer", str(fewer), "--count", *names]
     kinds = [kind for kind in KINDS if kind.name in names]
-    # A count is of all that was done since the mark before.
-    bare, rest = totals[1 : 2 * len(kinds) : 2], totals[2 * len(kinds) :]
+    sys.path.append(str(HERE.parent))
+    with contextlib.ExitStack() as stack:
+        # Each server is a process of its own.
+        needed = sorted({kind.server for kind in kinds if kind.server is not None})
+        where = dict(stack.enter_context(SERVERS[server]()) for server in needed)
+        counts = callgrind.between_marks(*command, environment=where, keep=keep)
+    # There is one count between two marks of a bare kind, and two between three; and one from each kind to the next.
+    bare, rest = counts[: 2 * len(kinds) : 2], counts[2 * len(kinds) :]
     otel, recorded = rest[: 3 * len(kinds)], rest[3 * len(kinds) :]
     for at, kind in enumerate(kinds):
-        numbers = [bare[at], *otel[3 * at + 1 : 3 * at + 3], *recorded[3 * at + 1 : 3 * at + 3]]
-        yield kind, Counts(*(number / kind.calls for number in numbers))
+        numbers = [bare[at], *otel[3 * at : 3 * at + 2], *recorded[3 * at : 3 * at + 2]]
+        yield kind, Counts(*(number / (kind.calls // fewer) for number in numbers))
 
 
 def body_ms(rounds: int) -> float:
@@ -410,22 +407,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=200, help="of the call with a body of 1 MB")
     parser.add_argument("--only", action="append", help="a kind, by the beginning of its name")
+    parser.add_argument("--fewer", type=int, default=1, help="make this many times fewer calls under callgrind")
     parser.add_argument("--keep", type=Path, help="leave what callgrind counted in this file")
     parser.add_argument("--count", nargs="*", help="make the calls of these kinds, for callgrind")
     arguments = parser.parse_args()
     if arguments.count is not None:
-        count(arguments.count)
+        count(arguments.count, arguments.fewer)
     names = [kind.name for kind in KINDS if not arguments.only or kind.name.startswith(tuple(arguments.only))]
     print("| | bare | OTel adds | recording adds | that is | goal | |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | --- |")
-    if shutil.which("valgrind") is not None:
-        with tempfile.TemporaryDirectory() as folder:
-            for kind, counts in counted(names, arguments.keep or Path(folder, "counts")):
-                print(*lines(kind, counts), sep="\n")
+    if callgrind.is_there():
+        for kind, counts in counted(names, fewer=arguments.fewer, keep=arguments.keep):
+            print(*lines(kind, counts), sep="\n")
     taken_ms = body_ms(arguments.rounds)
     found = verdict(taken_ms, BODY_GOAL_MS)
     print(f"| JSON body of 1 MB, make and write | | | | {taken_ms:.2f} ms | {BODY_GOAL_MS} ms | {found} |")
-    if shutil.which("valgrind") is None:
+    if not callgrind.is_there():
         print("\nNo instructions were counted: that needs valgrind.")
 
 

@@ -16,16 +16,12 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
-import re
-import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
+
+import callgrind
 
 from timetracer_otel.cassette import write_cassette
 from timetracer_otel.config import TraceConfig
@@ -149,8 +145,6 @@ def seconds(case: Case, rounds: int) -> Iterator[list[float]]:
         yield taken
 
 
-COUNTED = "getppid"
-"""The function of the C library at whose calls `callgrind` writes down its count and begins anew."""
 FACTOR = 10
 """Under `valgrind`, all takes fifty times as long."""
 
@@ -162,27 +156,17 @@ def count() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 config = TraceConfig(redact=mode, cassette_dir=folder)
                 case.record(config)
-                os.getppid()
+                callgrind.mark()
                 case.record(config)
-                os.getppid()
+                callgrind.mark()
 
 
 def instructions() -> list[list[float]]:
     """Instructions of recording the calls of each case, without redaction and with it; empty without `valgrind`."""
-    if shutil.which("valgrind") is None:
+    if not callgrind.is_there():
         return []
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder, "counts")
-        options = [f"--dump-before={COUNTED}", "--combine-dumps=yes", f"--callgrind-out-file={out}"]
-        subprocess.run(
-            ["valgrind", "--tool=callgrind", *options, sys.executable, __file__, "--count"],
-            check=True,
-            capture_output=True,
-            env={**os.environ, "PYTHONHASHSEED": "0"},
-        )
-        totals = [int(number) for number in re.findall(r"^totals: (\d+)$", out.read_text(), re.MULTILINE)]
-    # One count is that from the start to the first mark, and every second one is of what stands between two cases.
-    measured = totals[1::2]
+    # Every second count is of what stands between two cases.
+    measured = callgrind.between_marks(__file__, "--count")[::2]
     return [[float(number) for number in pair] for pair in zip(measured[::2], measured[1::2], strict=True)]
 
 

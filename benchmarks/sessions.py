@@ -4,8 +4,8 @@ A recording and a replay are opened and ended as a block, and a request as in a 
 time is that of its own thread: a thread of ours writes the cassette. The time is processor time, and the least of the
 rounds: what else the machine does only ever adds to it. Beside it stands what the system's own part takes: the same
 calls of the system, made in turn with the sessions and with nothing around them. Where `valgrind` is installed, the
-instructions of the process are counted, without those of the system. The aim is 100 µs at most without the system's
-part.
+instructions of the process are counted, of all threads and until what was recorded is written, without those of the
+system. The aim is 100 µs at most without the system's part.
 """
 
 from __future__ import annotations
@@ -14,15 +14,13 @@ import argparse
 import gc
 import json
 import os
-import re
-import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+
+import callgrind
 
 import timetracer_otel
 from timetracer_otel.cassette import save_cassette
@@ -37,8 +35,6 @@ from timetracer_otel.types import BodySnapshot, Call, EventResult, HeaderMap
 AIM_US = 100.0
 WARM_UP = 20
 AT_ONCE = 10
-COUNTED = "getppid"
-"""The function of the C library at whose calls `callgrind` writes down its count and begins anew."""
 HEADERS = ((b"Host", b"api.example.com"), (b"Accept", b"*/*"), (b"User-Agent", b"python-requests/2.32"))
 EVENTS = 4
 
@@ -159,29 +155,20 @@ def count(folder: Path) -> None:
         for _ in range(WARM_UP):
             kind.session(folder)
         runtime().flush()
-        os.getppid()
+        callgrind.mark()
         for _ in range(AT_ONCE):
             kind.session(folder)
-        os.getppid()
+        # How much of the writing another thread has done by now differs from run to run. Here it has done all.
         runtime().flush()
+        callgrind.mark()
 
 
 def instructions() -> list[float]:
     """Instructions of each kind, of all threads; empty without `valgrind`."""
-    if shutil.which("valgrind") is None:
+    if not callgrind.is_there():
         return []
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder, "counts")
-        options = [f"--dump-before={COUNTED}", "--combine-dumps=yes", f"--callgrind-out-file={out}"]
-        subprocess.run(
-            ["valgrind", "--tool=callgrind", *options, sys.executable, __file__, "--count"],
-            check=True,
-            capture_output=True,
-            env={**os.environ, "PYTHONHASHSEED": "0"},
-        )
-        totals = [int(number) for number in re.findall(r"^totals: (\d+)$", out.read_text(), re.MULTILINE)]
-    # The first count is that of all before the first mark, and every second one of what stands between two kinds.
-    return [total / AT_ONCE for total in totals[1::2]][: len(KINDS)]
+    # Every second count is of what stands between two kinds.
+    return [total / AT_ONCE for total in callgrind.between_marks(__file__, "--count")[::2]]
 
 
 def main() -> None:

@@ -20,8 +20,6 @@ import gc
 import http.server
 import importlib.util
 import json
-import os
-import re
 import shutil
 import socket
 import subprocess
@@ -34,11 +32,11 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import callgrind
+
 AIM = 1.0
 BODY = json.dumps([{"id": number, "name": f"Item {number}", "price": 12.5} for number in range(6)]).encode()
 ROWS = [(number, f"name of {number}", f"user{number}@example.com", number * 1.5, "text") for number in range(400)]
-COUNTED = "getppid"
-"""The function of the C library at whose calls `callgrind` writes down its count and begins anew."""
 WARM_UP = 3
 
 
@@ -327,7 +325,7 @@ def work(kind: Kind, replays: bool, counts: bool) -> None:
         gc.collect()
         gc.freeze()
         for line in lines:
-            mark = os.getppid if counts and line == WARM_UP else int
+            mark = callgrind.mark if counts and line == WARM_UP else int
             gc.disable()
             took, answer = batch(subject, kind.calls, mark)
             gc.enable()
@@ -336,7 +334,7 @@ def work(kind: Kind, replays: bool, counts: bool) -> None:
 
 
 def command(kind: str, replays: bool, *options: str) -> list[str]:
-    return [sys.executable, __file__, "--kind", kind, "--subject", "replay" if replays else "stand-in", *options]
+    return [__file__, "--kind", kind, "--subject", "replay" if replays else "stand-in", *options]
 
 
 def microseconds(kind: str, rounds: int) -> list[float]:
@@ -345,7 +343,12 @@ def microseconds(kind: str, rounds: int) -> list[float]:
     with ExitStack() as stack:
         processes = [
             stack.enter_context(
-                subprocess.Popen(command(kind, replays), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                subprocess.Popen(
+                    [sys.executable, *command(kind, replays)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
             )
             for replays in (True, False)
         ]
@@ -365,23 +368,11 @@ def microseconds(kind: str, rounds: int) -> list[float]:
     return best
 
 
-def instructions(kind: str) -> list[float]:
-    """Instructions of a call, replayed and by the stand-in."""
-    counted = []
-    for replays in (True, False):
-        with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder, "counts")
-            options = [f"--dump-before={COUNTED}", "--combine-dumps=yes", f"--callgrind-out-file={out}"]
-            subprocess.run(
-                ["valgrind", "--tool=callgrind", *options, *command(kind, replays, "--count")],
-                check=True,
-                capture_output=True,
-                env={**os.environ, "PYTHONHASHSEED": "0"},
-            )
-            totals = re.findall(r"^totals: (\d+)$", out.read_text(), re.MULTILINE)
-        # The first count is that of all before the first mark, the last one that of all behind the last mark.
-        counted.append(int(totals[-2]) / KINDS[kind].calls)
-    return counted
+def instructions(kind: str, *, replays: bool) -> float:
+    """Instructions of a call, replayed or by the stand-in."""
+    # A process makes its only marks in the last batch.
+    (count,) = callgrind.between_marks(*command(kind, replays, "--count"))
+    return count / KINDS[kind].calls
 
 
 def main() -> None:
@@ -397,7 +388,7 @@ def main() -> None:
     if arguments.kind is not None:
         work(KINDS[arguments.kind], arguments.subject == "replay", arguments.count)
         return
-    counts = not arguments.time_only and shutil.which("valgrind") is not None
+    counts = not arguments.time_only and callgrind.is_there()
     missed = []
     print("| call | stand-in | replayed, µs | stand-in, µs | ratio |", end="")
     print(" instructions replayed | of the stand-in | ratio |" if counts else "")
@@ -410,7 +401,7 @@ def main() -> None:
         found = [replayed_us / stood_in_us]
         line = f"| {name} | {kind.stand_in} | {replayed_us:.1f} | {stood_in_us:.1f} | {found[0]:.2f} |"
         if counts:
-            replayed_count, stood_in_count = instructions(name)
+            replayed_count, stood_in_count = (instructions(name, replays=replays) for replays in (True, False))
             found.append(replayed_count / stood_in_count)
             line += f" {replayed_count:,.0f} | {stood_in_count:,.0f} | {found[1]:.2f} |"
         print(line, flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -76,3 +77,56 @@ def test_the_benchmark_of_calls_outside_sessions_says_who_misses_the_aim(counts:
     assert all(int(cost.replace(",", "")) > 1000 for cost in costs)
     assert "The aim is 2% more at most. Missed: " in done.stdout
     assert "Left out" not in done.stdout
+
+
+def _quick(*options: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(BENCHMARKS / "quick.py"), *options],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+        env={**os.environ, **({} if path is None else {"PATH": path})},
+    )
+
+
+@pytest.mark.timeout(600)
+def test_a_figure_that_is_worse_than_the_committed_one_fails_and_is_named(tmp_path: Path) -> None:
+    if shutil.which("valgrind") is None:
+        assert "needs valgrind" in _quick().stdout
+        return
+    path = tmp_path / "instructions.json"
+    options = ["--only", "outside sessions", "--committed", str(path)]
+    written = _quick(*options, "--write")
+    assert written.returncode == 0, written.stderr
+    right = json.loads(path.read_text("utf-8"))
+    worse, better = right["instructions"]
+    same = _quick(*options)
+    assert same.returncode == 0, same.stdout + same.stderr
+    assert "No figure is more than 10% worse." in same.stdout
+    assert "better" not in same.stdout
+    before = {worse: right["instructions"][worse] * 0.8, better: right["instructions"][better] * 1.25}
+    path.write_text(json.dumps({**right, "instructions": before}), "utf-8")
+    failed = _quick(*options)
+    assert failed.returncode == 1, failed.stderr
+    _, said_better, said_worse = failed.stdout.rsplit("\n\n", 2)
+    assert said_better.startswith("More than 10% better")
+    assert f"  {better}: " in said_better
+    assert f"{worse}: " not in said_better
+    assert said_worse.startswith("More than 10% worse:")
+    assert f"  {worse}: " in said_worse
+    assert (
+        f"committed {before[worse]:,.0f}, +25." in said_worse or f"committed {before[worse]:,.0f}, +24." in said_worse
+    )
+
+
+@pytest.mark.parametrize("has_valgrind", [False, True])
+def test_figures_that_cannot_be_compared_fail_nothing(tmp_path: Path, has_valgrind: bool) -> None:
+    if has_valgrind:
+        (tmp_path / "valgrind").touch(mode=0o755)
+    path = tmp_path / "instructions.json"
+    path.write_text(json.dumps({"python": "CPython 3.1", "packages": {}, "instructions": {}}), "utf-8")
+    done = _quick("--committed", str(path), path=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    says = "the figures are of CPython 3.1, and this is " if has_valgrind else "counting instructions needs valgrind."
+    assert done.stdout.startswith(f"Nothing was compared: {says}")

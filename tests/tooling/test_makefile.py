@@ -25,7 +25,19 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_help_names_every_command() -> None:
     done = make("help")
     assert done.returncode == 0
-    for target in ("demo", "test", "check", "bench", "fuzz", "test-oldest", "test-newest", "docs", "dist", "clean"):
+    for target in (
+        "demo",
+        "test",
+        "check",
+        "bench",
+        "bench-quick",
+        "fuzz",
+        "test-oldest",
+        "test-newest",
+        "docs",
+        "dist",
+        "clean",
+    ):
         assert f"  make {target} " in done.stdout
 
 
