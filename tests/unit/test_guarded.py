@@ -27,6 +27,7 @@ from timetracer_otel.calls.guarded import (
 )
 from timetracer_otel.exceptions import CassetteError, ReplayMismatchError
 from timetracer_otel.session import BaseSession, ReplaySession
+from timetracer_otel.threads import holding
 
 
 class Library:
@@ -255,7 +256,7 @@ def test_a_fault_in_looking_for_sessions_is_no_fault_of_the_call(
 ) -> None:
     told: list[Any] = []
     monkeypatch.setattr(kernel, "get_current_session", lambda: None)
-    monkeypatch.setattr(kernel.holding, "look", fault)
+    monkeypatch.setattr(holding, "look", fault)
     monkeypatch.setattr(kernel, "_LOOK_EACH", 1)
     before = faults.fault_counts().get("threads", 0)
     assert library.call(fault, give_up=told.append) == 8
