@@ -228,10 +228,11 @@ def _shaped(secret: str, draw: _Draw) -> str:
         if found is not None:
             return found[1] + "".join("." + _url_base64(part, draw) for part in found[2].split(".")[1:])
     # A look at what is cheap to know comes first: most tokens are none of these.
+    if secret.isascii() and secret.isdigit():
+        # One of 32 digits has the form of a UUID as well. A number stays one.
+        return _number(secret, draw)
     if len(secret) in _UUID_LENGTHS and UUID.fullmatch(secret):
         return _uuid(secret, draw)
-    if secret.isascii() and secret.isdigit():
-        return _number(secret, draw)
     found = MOMENT.fullmatch(secret) if ":" in secret or "-" in secret else None
     if found is not None and (found["day"] or found["clock"]):
         return _moment(found, draw)

@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from timetracer_otel.redact.occurrences import Occurrences
+from timetracer_otel.redact.pseudonymiser import Pseudonymiser
 from timetracer_otel.redact.pseudonyms import Pseudonyms
+from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.redact.value_forms import is_distinctive, passes_luhn
 
 ALNUM = string.ascii_letters + string.digits
@@ -55,6 +57,14 @@ def test_a_uuid_is_a_uuid_of_the_same_version() -> None:
     secret = "550e8400-e29b-41d4-a716-446655440000"
     made = UUID(Pseudonyms().of(secret))
     assert (made.version, made.variant) == (4, UUID(secret).variant)
+
+
+def test_a_number_of_the_length_of_a_uuid_stays_a_number() -> None:
+    number = 10**31
+    made = Pseudonymiser(Redactor(), Pseudonyms()).secret(number, "password")
+    assert type(made) is int
+    assert made != number
+    assert len(str(made)) == 32
 
 
 def test_a_card_number_has_its_bank_and_a_check_digit() -> None:
