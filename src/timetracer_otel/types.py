@@ -38,6 +38,7 @@ __all__ = [
     "HeadersDict",
     "JsonDict",
     "Matcher",
+    "NotedEvent",
     "QueryDict",
     "RecordedError",
     "RequestSnapshot",
@@ -231,10 +232,12 @@ class SpanFacts:
 
 
 class _Rest(Protocol):
-    """The rest of an event that was read in part: see `timetracer_otel.cassette.later_events`."""
+    """The rest of an event that was read in part: see `timetracer_otel.cassette.later_events`. Or what was noted of a
+    call: see `timetracer_otel.session.open_events`.
+    """
 
-    def fill(self, event: DependencyEvent, place: int, name: str) -> None: ...
-    def may_hold_body(self, place: int) -> bool: ...
+    def fill(self, event: DependencyEvent, place: Any, name: str) -> None: ...
+    def may_hold_body(self, place: Any) -> bool: ...
 
 
 class _ReadInPart:
@@ -244,9 +247,9 @@ class _ReadInPart:
 
     _rest: _Rest
     """Not there where the event has all of its fields."""
-    _place: int
+    _place: Any
 
-    def leave(self, rest: _Rest, place: int) -> None:
+    def leave(self, rest: _Rest, place: Any) -> None:
         """Let the fields that it lacks come from ``rest``, which finds them by ``place``."""
         self._rest = rest
         self._place = place
@@ -333,6 +336,91 @@ class DependencyEvent(_ReadInPart):
         return self.is_observed_only and (self.not_replayable or "").startswith(WITHOUT_PLUGIN)
 
 
+class NotedEvent(DependencyEvent):
+    """An event of which there are notes, until somebody asks for what it holds. Then it becomes a `DependencyEvent`.
+
+    Most events of a recording are written and never read, and are written from the notes. It has its position, its
+    type, its times and its pseudonyms. These may be set; whatever else is read, set or compared makes it whole.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(
+        cls,
+        eid: int,
+        event_type: EventType,
+        start_offset_ms: float,
+        duration_ms: float,
+        pseudonyms: tuple[str, ...],
+        rest: _Rest,
+        notes: Any,
+    ) -> NotedEvent:
+        """An event of these notes.
+
+        Args:
+            eid: Its position.
+            event_type: Its type.
+            start_offset_ms: When it began.
+            duration_ms: How long it took.
+            pseudonyms: Those in it.
+            rest: Makes the other fields.
+            notes: What it makes them of.
+        """
+        event: Any = DependencyEvent.__new__(DependencyEvent)
+        event.eid = eid
+        event.event_type = event_type
+        event.start_offset_ms = start_offset_ms
+        event.duration_ms = duration_ms
+        event.pseudonyms = pseudonyms
+        event._rest = rest
+        event._place = notes
+        # Only now, since each assignment below goes through a function.
+        event.__class__ = NotedEvent
+        made: NotedEvent = event
+        return made
+
+    def notes(self) -> tuple[Any, Any] | None:
+        """What makes the other fields, and of what; None where another thread has made them meanwhile."""
+        try:
+            return _REST.__get__(self), _PLACE.__get__(self)
+        except AttributeError:
+            return None
+
+    def make(self) -> None:
+        """Make all fields."""
+        notes = self.notes()
+        if notes is not None:
+            notes[0].fill(self, notes[1], "result")
+
+    def complete(self, whole: DependencyEvent) -> None:
+        """Take the fields of the whole event, and become one."""
+        object.__setattr__(self, "__class__", DependencyEvent)
+        DependencyEvent.complete(self, whole)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in _NOTED_FIELDS:
+            self.make()
+        object.__setattr__(self, name, value)
+
+    def __eq__(self, other: object) -> bool:
+        self.make()
+        return self == other
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        self.make()
+        return repr(self)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        self.make()
+        return self.__reduce_ex__(protocol)
+
+
+_NOTED_FIELDS = frozenset({"eid", "event_type", "start_offset_ms", "duration_ms", "pseudonyms"})
+
+
 @dataclass(slots=True)
 class SessionMeta:
     """Where and when a recording was made."""
@@ -393,7 +481,14 @@ class CaptureStats:
         """
         # The property ``value`` of an enumeration's member is a function in Python, and so is the hash of one.
         counts = Counter([event.event_type._value_ for event in events])
-        alone = Counter([event.signature.lib for event in events if event.not_replayable and event.is_without_plugin])
+        # What is noted of a call is an event that a plugin saw.
+        alone = Counter(
+            [
+                event.signature.lib
+                for event in events
+                if type(event) is not NotedEvent and event.not_replayable and event.is_without_plugin
+            ]
+        )
         made = cls(dict(counts), len(events), duration_ms, dict(dropped), dict(sorted(alone.items())))
         made.connected(connections or {})
         return made

@@ -195,6 +195,23 @@ class OwnCosts:
         """The same as `add` for headers of so many names and values, of which the payload has ``size`` bytes."""
         self.spent += _OF_HEADERS + _OF_HEADER_BYTE * size + _OF_HEADER_ITEM * items
 
+    def add_tuples(self, number: int, items: int, size: int) -> None:
+        """The same for so many tuples, which have so many items in all, and so many bytes as their payloads."""
+        self.spent += _OF_TUPLE[0] * number + _OF_TUPLE[1] * size + _OF_TUPLE[2] * items
+
+    def add_surveyed(self, items: int, containers: int, pairs: int, size: int, costs: int) -> None:
+        """Add an object, all of which is known now.
+
+        Args:
+            items: See `at_most`, as for the next three.
+            containers: How many of them are containers.
+            pairs: How many pairs its maps have.
+            size: How many bytes it has.
+            costs: Those of its extension types.
+        """
+        self.spent += at_most(items, containers, pairs, size) + costs
+        self.known = True
+
     def clear(self) -> None:
         """Begin with another object."""
         self.spent = 0
@@ -361,6 +378,7 @@ _WITHIN: Final = {6: 512, 8: 512, 9: 320, 20: 320, _HEADERS: 64}
 """A bound of what stands in the payload, of those that hold a few values of which a `Survey` does not know."""
 
 
+_OF_TUPLE: Final = _OF_CODE[2]
 _OF_HEADERS: Final = _OF_CODE[_HEADERS][0] + _WITHIN[_HEADERS]
 _OF_HEADER_BYTE: Final = _OF_CODE[_HEADERS][1]
 _OF_HEADER_ITEM: Final = _OF_CODE[_HEADERS][2] + _BYTES_OBJECT + _ITEM

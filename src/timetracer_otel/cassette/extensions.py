@@ -18,11 +18,12 @@ from typing import Any, Final, NamedTuple, cast
 from zoneinfo import ZoneInfo
 
 from timetracer_otel.cassette.scan import Unencodable
-from timetracer_otel.types import HeaderMap, RecordedError
+from timetracer_otel.types import HeaderMap, HeaderPairs, RecordedError
 
 __all__ = [
     "EXTENSIONS",
     "HEADERS_CODE",
+    "TUPLE_CODE",
     "Extension",
     "Pack",
     "Unpack",
@@ -191,17 +192,18 @@ def _encode_memoryview(value: memoryview, _: Pack) -> bytes:
     return (b"\0" if value.readonly else b"\1") + value.tobytes()
 
 
+TUPLE_CODE: Final = 2
 HEADERS_CODE: Final = 22
 
 
-def header_parts_of(value: HeaderMap) -> list[bytes]:
+def header_parts_of(pairs: HeaderPairs) -> list[bytes]:
     """Names and values of headers, in turn.
 
     Raises:
         Unencodable: They are no bytes.
     """
-    flat = [*chain.from_iterable(value.pairs)]
-    if len(flat) != 2 * len(value.pairs) or not set(map(type, flat)) <= _BYTES:
+    flat = [*chain.from_iterable(pairs)]
+    if len(flat) != 2 * len(pairs) or not set(map(type, flat)) <= _BYTES:
         raise Unencodable("pairs of a HeaderMap are (bytes, bytes)")
     return flat
 
@@ -210,7 +212,7 @@ _BYTES: Final[frozenset[type]] = frozenset({bytes})
 
 
 def _encode_headers(value: HeaderMap, pack: Pack) -> bytes:
-    return pack(header_parts_of(value))
+    return pack(header_parts_of(value.pairs))
 
 
 def _decode_headers(payload: bytes, unpack: Unpack) -> HeaderMap:
@@ -271,7 +273,7 @@ def _from_text(kind: Callable[[str], Any]) -> Callable[[bytes, Unpack], Any]:
 EXTENSIONS: Final = (
     Extension(1, int, _encode_int, _decode_int),
     Extension(
-        2,
+        TUPLE_CODE,
         tuple,
         lambda value, pack: pack(list(value)),
         lambda payload, unpack: tuple(_array(payload, unpack, "a tuple")),

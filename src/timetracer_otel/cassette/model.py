@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 from sys import intern
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from timetracer_otel.cassette.codec import MOST_LEVELS, cost_of_texts, pack_map, pack_surveyed
+from timetracer_otel.cassette.codec import MOST_LEVELS, cost_of_texts, pack_looked_at, pack_map, pack_surveyed
 from timetracer_otel.cassette.costs import OwnCosts
 from timetracer_otel.cassette.frames import FOOTER_KEY, PAD_KEY, seal
 from timetracer_otel.cassette.scan import Survey, Unencodable
-from timetracer_otel.cassette.tables import Faults, Kind, MalformedError, Table, bounded, nested, scalar
+from timetracer_otel.cassette.tables import (
+    Faults,
+    Kind,
+    Known,
+    MalformedError,
+    Notes,
+    Part,
+    Table,
+    bounded,
+    nested,
+    scalar,
+)
 from timetracer_otel.constants import FORMAT_NAME, FORMAT_VERSION, SHORTEST_PSEUDONYM, BodyEnd, EventType
 from timetracer_otel.types import (
     AppliedPolicies,
     BodySnapshot,
+    Call,
     CallSnapshot,
     CaptureStats,
     Cassette,
@@ -25,6 +38,7 @@ from timetracer_otel.types import (
     EventResult,
     EventSignature,
     HeaderMap,
+    NotedEvent,
     RecordedError,
     RequestSnapshot,
     ResponseSnapshot,
@@ -35,15 +49,18 @@ from timetracer_otel.types import (
 
 __all__ = [
     "LATER",
+    "EventNotes",
     "HeaderParts",
     "call_from",
     "encode_event",
     "encode_footer",
     "encode_header",
+    "encode_notes",
     "event_from",
     "from_maps",
     "header_parts",
     "later_event",
+    "listed_pseudonyms",
 ]
 
 HeaderParts: TypeAlias = tuple[SessionMeta, RequestSnapshot, AppliedPolicies, tuple[str, ...], tuple[Scrubbing, ...]]
@@ -354,6 +371,126 @@ _STATS: Final = Table(
 NOTHING_LEFT_OUT: Final[Counter[str]] = Counter()
 """What `encode_event` gives for nearly every event. It is not to be changed."""
 
+_NOTES: Final[Notes] = {
+    "eid": "eid",
+    "event_type": "call.event_type",
+    "start_offset_ms": "start_ms",
+    "duration_ms": "duration_ms",
+    "signature": Part(
+        {
+            "lib": "call.lib",
+            "method": "call.method",
+            "url": "url",
+            "query": "query",
+            "body_hash": Known("body_hash"),
+        }
+    ),
+    "result": Part(
+        {
+            "status": "result.status",
+            "headers": Known("received"),
+            "body": Part(
+                {
+                    "captured": "body.captured",
+                    "encoding": "body.encoding",
+                    "data": "data",
+                    "truncated": "body.truncated",
+                    "size_bytes": Known("len(data)"),
+                    "hash": Known("digest"),
+                    "chunks": "body.chunks",
+                    "end": "body.end",
+                    "end_ms": "body.end_ms",
+                },
+                "body is not None",
+            ),
+            "reply": Known("reply"),
+        }
+    ),
+    "call": Part(
+        {
+            "headers": Known("sent"),
+            "body": Part(
+                {
+                    "captured": Known("True"),
+                    "encoding": Known("'bytes'"),
+                    "data": Known("sent_data"),
+                    "size_bytes": Known("len(sent_data)"),
+                    "hash": Known("sent_digest"),
+                },
+                "sent_data is not None",
+            ),
+            "args": "call.args",
+        }
+    ),
+    "span": Part(
+        {
+            name: "attributes" if name == "attributes" else f"facts.{name}"
+            for name in SpanFacts.__dataclass_fields__
+            if name != "status_description"
+        },
+        "facts is not None",
+    ),
+    "path": "path",
+    "pseudonyms": Known("pseudonyms"),
+}
+"""Where the fields of an event stand in what is noted of an open call. See `EventNotes`."""
+
+
+class EventNotes(NamedTuple):
+    """What stands in the event of a call that was answered, whose answer is kept, and that can be replayed."""
+
+    eid: int
+    start_ms: float
+    duration_ms: float
+    call: Call
+    url: str | None
+    query: dict[str, Any]
+    body_hash: str | None
+    result: EventResult
+    """Its headers and its body's data are not looked at."""
+    received: Any
+    """The headers of the response, by `packed_headers`; None where they are an empty dictionary."""
+    body: BodySnapshot | None
+    """That of the response."""
+    data: Any
+    """Its data."""
+    digest: str | None
+    """The SHA-256 of its data."""
+    sent: Any
+    """The headers of the request, by `packed_headers`."""
+    sent_data: bytes | None
+    """Its body."""
+    sent_digest: str | None
+    facts: SpanFacts | None
+    attributes: Any
+    """Those of the span, in the place of its own."""
+    path: tuple[str, ...]
+    pseudonyms: list[str] | None
+    reply: Any
+
+
+@lru_cache(maxsize=1)
+def _writer_of_notes() -> Callable[..., dict[str, Any]]:
+    """Makes the map of an event from notes. It is made when it is first asked for, so that importing is quick."""
+    return _EVENT.compiled(_NOTES, EventNotes._fields)
+
+
+def encode_notes(notes: tuple[Any, ...], reply: Any, survey: Survey) -> tuple[bytes, int] | None:
+    """The event of these notes, packed, and what its extension types cost but for headers and pseudonyms; None where
+    something in it has no plain encoding.
+
+    Args:
+        notes: The fields of `EventNotes` but its reply.
+        reply: What else the plugin needs to rebuild the result. The survey has looked at it.
+        survey: Counts what stands in the event.
+    """
+    write = _writer_of_notes()
+    try:
+        return pack_looked_at(lambda packed: write(*notes, packed, survey, MOST_LEVELS - 1), reply, survey)
+    except (TypeError, ValueError, AttributeError, RuntimeError):
+        # The event itself tells which part it is.
+        return None
+
 
 def encode_event(event: DependencyEvent, own: OwnCosts | None = None) -> tuple[bytes, Counter[str]]:
     """One event, packed, and a count of what was left out of it, by reason.
@@ -362,13 +499,17 @@ def encode_event(event: DependencyEvent, own: OwnCosts | None = None) -> tuple[b
     call (it was part of the signature or the result), the event says that it is not replayable, and why.
     ``own`` is told what the extension types in it cost.
     """
+    if type(event) is NotedEvent and (noted := event.notes()) is not None:
+        packed: bytes | None = noted[0].packed(event, noted[1], own)
+        if packed is not None:
+            return packed, NOTHING_LEFT_OUT
     try:
         survey = Survey()
         surveyed = _EVENT_ITSELF.to_surveyed_map(event, survey, MOST_LEVELS - 1)
         if not event.pseudonyms:
             return pack_surveyed(surveyed, survey, own), NOTHING_LEFT_OUT
         # Calls of one app have the same token: what they share is looked at once.
-        surveyed["pseudonyms"], spent = _listed_pseudonyms(event.pseudonyms)
+        surveyed["pseudonyms"], spent = listed_pseudonyms(event.pseudonyms)
         data = pack_surveyed(surveyed, survey, own)
         if own is not None:
             own.spent += spent
@@ -392,8 +533,12 @@ def encode_event(event: DependencyEvent, own: OwnCosts | None = None) -> tuple[b
 
 
 @lru_cache(maxsize=256)
-def _listed_pseudonyms(pseudonyms: tuple[str, ...]) -> tuple[list[str], int]:
-    """What an event has in the file for its pseudonyms, and a bound of what it costs to read that."""
+def listed_pseudonyms(pseudonyms: tuple[str, ...]) -> tuple[list[str], int]:
+    """What an event has in the file for its pseudonyms, and a bound of what it costs to read that.
+
+    Raises:
+        Unencodable: One of them is no text, or has no UTF-8.
+    """
     texts: list[str] = _TUPLE.to_file(pseudonyms, None, "")
     return texts, cost_of_texts("pseudonyms", texts)
 

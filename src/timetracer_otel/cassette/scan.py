@@ -54,7 +54,6 @@ _KNOWN: Final = (
         uuid.UUID,
     }
 )
-_LISTS: Final[frozenset[type]] = frozenset({list})
 _SEQUENCES: Final[frozenset[type]] = frozenset({list, tuple})
 _MOST_AT_ONCE: Final = 1 << 20
 """Of how many values there is a list for a moment, beside the value itself."""
@@ -94,25 +93,35 @@ class Survey:
         """How many pairs the maps have, all together."""
 
     def look_at(self, value: Any, room: int) -> None:
-        """`look` at one value. It is quick for a map or a list of scalars, and for a list of such lists."""
+        """`look` at one value. It is quick for maps and lists of scalars, of rows, and of such maps and lists."""
         kind = type(value)
-        if kind is dict and room > 0:
-            if NATIVE.issuperset(map(type, value.values())) and NATIVE.issuperset(map(type, value)):
-                pairs = len(value)
-                self.containers += 1
-                self.pairs += pairs
-                self.items += 1 + 2 * pairs
+        if kind is dict and room > 0 and NATIVE.issuperset(map(type, value)):
+            pairs = len(value)
+            self.containers += 1
+            self.pairs += pairs
+            self.items += 1 + 2 * pairs
+            if NATIVE.issuperset(map(type, value.values())):
                 return
-        elif kind is list and room > 1:
-            items = value
-            if value and type(value[0]) is list and _LISTS.issuperset(map(type, value)):
-                items = [*chain.from_iterable(value)]
+            if self.containers > _MAX_CONTAINERS:
+                self._bound()
+            for item in value.values():
+                if type(item) not in NATIVE:
+                    self.look_at(item, room - 1)
+            return
+        if (kind is list or kind is tuple) and room > 1:
+            self.containers += 1
+            self.items += 1 + len(value)
+            if NATIVE.issuperset(map(type, value)):
+                return
+            # Rows: what stands in all of them is looked at in one go.
+            if _SEQUENCES.issuperset(map(type, value)) and sum(map(len, value)) <= _MOST_AT_ONCE:
                 self.containers += len(value)
-                self.items += len(value)
-            if NATIVE.issuperset(map(type, items)):
-                self.containers += 1
-                self.items += 1 + len(items)
+                if self.containers > _MAX_CONTAINERS:
+                    self._bound()
+                self.look([*chain.from_iterable(value)], room - 2)
                 return
+            self.look(value, room - 1)
+            return
         self.look((value,), room)
 
     def look(self, items: Collection[Any], room: int) -> None:

@@ -5,15 +5,15 @@ Both directions check the same types, so that what is written can be read. A fie
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields
 from enum import Enum
 from operator import attrgetter
-from typing import Any, Final, Generic, NamedTuple, NoReturn, TypeVar
+from typing import Any, Final, Generic, NamedTuple, NoReturn, TypeAlias, TypeVar
 
 from timetracer_otel.cassette.scan import NATIVE, Survey, Unencodable
 
-__all__ = ["Faults", "Kind", "MalformedError", "Table", "bounded", "nested", "scalar"]
+__all__ = ["Faults", "Kind", "Known", "MalformedError", "Notes", "Part", "Table", "bounded", "nested", "scalar"]
 
 T = TypeVar("T")
 Faults = list[tuple[str, str]]
@@ -141,6 +141,171 @@ def nested(table: Table[Any]) -> Kind:
     return Kind("a map", table=table)
 
 
+class Known(str):
+    """An expression whose value is of the kind of its field, and is not looked at again."""
+
+    __slots__ = ()
+
+
+class Part(NamedTuple):
+    """Where the fields of a part are found that has a table of its own."""
+
+    fields: Notes
+    is_there: str = ""
+    """An expression that tells whether the value has this part; empty where it always has."""
+
+
+Notes: TypeAlias = Mapping[str, "str | Part"]
+"""By attribute: the expression that gives its value. What is not named has its default."""
+
+
+class _Text:
+    """The text of a function that makes maps of the fields of tables."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, Any] = {"omitted": _OMITTED_WHERE_EMPTY}
+        self.lines: list[str] = []
+        self.always = 0
+        """How many maps it makes in any case."""
+        self.counts_maps = False
+        """Whether it makes more of them in some cases."""
+        self._number = 0
+
+    def map_of(self, table: Table[Any], source: str | Notes, into: str, indent: int, level: int) -> None:
+        """Add what makes the map of one table.
+
+        Args:
+            table: Says which fields there are.
+            source: An expression for an instance of the table's class, or where its fields are found.
+            into: The variable that the map is put into.
+            indent: How far the lines are indented.
+            level: How deep the map stands within the outermost one.
+        """
+        margin = "    " * indent
+        if isinstance(source, str):
+            self._add(margin, f"if type({source}) is not {self._named(table.cls)}:")
+            self._add(margin, f"    {self._named(table.wrong_value)}({source})")
+        rows = [row for row in table.rows if isinstance(source, str) or row.attribute in source]
+        # The fields that must be there come first, and make the map in one go.
+        first = 0
+        while first < len(rows) and rows[first].default is MISSING:
+            first += 1
+        values = [f"{row.key!r}: {self._required(row, source, indent, level)}" for row in rows[:first]]
+        self._add(margin, f"{into} = {{{', '.join(values)}}}")
+        for row in rows[first:]:
+            self._field(row, source, into, indent, level)
+        self._add(margin, f"pairs += len({into})")
+        if indent == 1:
+            self.always += 1
+        else:
+            self.counts_maps = True
+            self._add(margin, "maps += 1")
+
+    def _required(self, row: _Row, source: str | Notes, indent: int, level: int) -> str:
+        """Add what gives the value of a field that must be there, and give the expression for it."""
+        found = self._expression(row, source)
+        margin, value = "    " * indent, self._variable()
+        if row.kind.table is not None:
+            inner = found.fields if isinstance(found, Part) else found
+            self.map_of(row.kind.table, inner, value, indent, level + 1)
+            return value
+        if isinstance(found, Known):
+            return str(found)
+        self._add(margin, f"{value} = {found}")
+        if row.kind.enum is not None:
+            self._add(margin, f"if type({value}) is {self._named(row.kind.enum)}:")
+            self._add(margin, f"    {value} = {value}._value_")
+            self._add(margin, "else:")
+        else:
+            as_is = row.kind.as_is & NATIVE
+            self._add(margin, f"if {self._is_one_of(value, as_is, False)}:" if as_is else "if True:")
+        self._add(margin, f"    {value} = {self._named(row.kind)}.to_file({value}, None, '')")
+        self._add(margin, f"    survey.look_at({value}, room - {level})")
+        return value
+
+    def _field(self, row: _Row, source: str | Notes, into: str, indent: int, level: int) -> None:
+        """Add what puts the value of a field into the map, where it is not the default."""
+        found, kind = self._expression(row, source), row.kind
+        margin, put = "    " * indent, f"{into}[{row.key!r}] = "
+        if isinstance(found, Part):
+            inner = self._variable()
+            if found.is_there:
+                self._add(margin, f"if {found.is_there}:")
+            assert kind.table is not None
+            deeper = indent + bool(found.is_there)
+            self.map_of(kind.table, found.fields, inner, deeper, level + 1)
+            self._add("    " * deeper, f"{put}{inner}")
+            return
+        value = found if found.isidentifier() else self._variable()
+        if value != found:
+            self._add(margin, f"{value} = {found}")
+        # What has its default is left out. Most of those are None, or an empty container.
+        is_there = f"{value} is not None"
+        if row.default is MISSING:
+            is_there = "True"
+        elif row.default is not None:
+            is_there = f"{value} is not {self._named(row.default)} and {is_there}"
+        self._add(margin, f"if {is_there}:")
+        margin += "    "
+        if kind.table is not None:
+            inner = self._variable()
+            self.map_of(kind.table, value, inner, indent + 1, level + 1)
+            self._add(margin, f"{put}{inner}")
+            return
+        if isinstance(found, Known):
+            self._add(margin, f"{put}{value}")
+            return
+        branch = "if"
+        # What is no scalar is looked at in any case, and may stand in a field of any type.
+        as_is = kind.as_is & NATIVE | kind.unchecked if kind.types else NATIVE
+        if kind.enum is not None:
+            self._add(margin, f"if type({value}) is {self._named(kind.enum)}:")
+            self._add(margin, f"    {put}{value}._value_")
+            branch = "elif"
+        elif as_is:
+            self._add(margin, f"if {self._is_one_of(value, as_is, True)}:")
+            self._add(margin, f"    {put}{value}")
+            branch = "elif"
+        may_be_empty = bool(kind.types & _OMITTED_WHERE_EMPTY)
+        if may_be_empty:
+            empty = self._named(kind.types | {tuple} if kind.encode is not None else kind.types)
+            self._add(margin, f"{branch} not {value} and type({value}) in {empty}:")
+            self._add(margin, "    pass")
+            branch = "elif"
+        self._add(margin, "else:" if branch == "elif" else "if True:")
+        margin += "    "
+        self._add(
+            margin, f"made = {self._named(kind)}.to_file({value}, None, '')" if kind.types else f"made = {value}"
+        )
+        if may_be_empty:
+            self._add(margin, "if made or type(made) not in omitted:")
+            margin += "    "
+        self._add(margin, f"survey.look_at(made, room - {level})")
+        self._add(margin, f"{put}made")
+
+    def _expression(self, row: _Row, source: str | Notes) -> str | Part:
+        return f"{source}.{row.attribute}" if isinstance(source, str) else source[row.attribute]
+
+    def _is_one_of(self, value: str, kinds: frozenset[type], wanted: bool) -> str:
+        if len(kinds) == 1:
+            return f"type({value}) is {'' if wanted else 'not '}{self._named(next(iter(kinds)))}"
+        return f"type({value}) {'' if wanted else 'not '}in {self._named(kinds)}"
+
+    def _add(self, margin: str, line: str) -> None:
+        self.lines.append(margin + line)
+
+    def _variable(self) -> str:
+        self._number += 1
+        return f"v{self._number}"
+
+    def _named(self, value: Any) -> str:
+        """A name for what stands in the table."""
+        self._number += 1
+        name = f"k{self._number}"
+        self.names[name] = value
+        return name
+
+
 class Table(Generic[T]):
     """The fields of one dataclass: attribute, key and kind of each, in the order of the file."""
 
@@ -153,15 +318,15 @@ class Table(Generic[T]):
         declared = {entry.name: entry for entry in fields(cls)}  # type: ignore[arg-type]
         self.name = name
         self._make: Callable[..., T] = cls if make is None else make
-        self._rows = tuple(
+        self.rows = tuple(
             _Row(key, attribute, _default(declared[attribute]), kind) for attribute, (key, kind) in rows.items()
         )
         # Looked up once here, since the loops below run for each field of each event.
-        self._write = tuple((row.key, row.default, row.kind.as_is, row) for row in self._rows)
+        self._write = tuple((row.key, row.default, row.kind.as_is, row) for row in self.rows)
         self._factories = {
             entry.name: entry.default_factory for entry in declared.values() if entry.default_factory is not MISSING
         }
-        self._cls = cls
+        self.cls = cls
         self._read: Callable[[Any, str], T] | None = None
         self._surveyed: Callable[[Any, Survey, int], dict[str, Any]] | None = None
         self._values: Callable[[Any], tuple[Any, ...]] = attrgetter(*rows)
@@ -218,74 +383,44 @@ class Table(Generic[T]):
     def _writer(self) -> Callable[[Any, Survey, int], dict[str, Any]]:
         write = self._surveyed
         if write is None:
-            write = self._surveyed = self._compiled_writer()
+            write = self._surveyed = self.compiled(None)
         return write
 
-    def _compiled_writer(self) -> Callable[[Any, Survey, int], dict[str, Any]]:
-        """`to_surveyed_map` of this table as a function without loops; see `_compiled`."""
-        names: dict[str, Any] = {"cls": self._cls, "wrong": self._wrong_value}
+    def compiled(self, notes: Notes | None, arguments: Sequence[str] = ("value",)) -> Callable[..., dict[str, Any]]:
+        """A function without loops that makes the map of a value, as `to_surveyed_map` does.
+
+        It is made of the table alone, so that it writes what the table says, in that order. It runs for each event,
+        and a loop over the rows takes three times as long.
+
+        Args:
+            notes: Where the value of each field is found among the arguments; None for an instance of the class,
+                which is the only argument.
+            arguments: The names of the function's arguments. It has ``survey`` and ``room`` as its last ones.
+        """
+        text = _Text()
+        text.map_of(self, "value" if notes is None else notes, "found", 1, 0)
         lines = [
-            "def write(value, survey, room):",
-            "    if type(value) is not cls:",
-            "        wrong(value)",
-            "    found = {}",
-        ]
-        for at, row in enumerate(self._rows):
-            kind, put = row.kind, f"found[{row.key!r}] = v"
-            names[f"kind{at}"], names[f"default{at}"] = kind, row.default
-            lines.append(f"    v = value.{row.attribute}")
-            # What has its default is left out. Most of those are None, or an empty container.
-            if row.default is None:
-                lines.append("    if v is not None:")
-            elif row.default is MISSING:
-                lines.append("    if True:")
-            else:
-                lines.append(f"    if v is not default{at} and v is not None:")
-            if kind.table is not None:
-                names[f"write{at}"] = kind.table._writer()
-                lines.append(f"        found[{row.key!r}] = write{at}(v, survey, room - 1)")
-                continue
-            branch = "if"
-            # What is no scalar is looked at in any case, and may stand in a field of any type.
-            as_is = kind.as_is & NATIVE | kind.unchecked if kind.types else NATIVE
-            if kind.enum is not None:
-                names[f"enum{at}"] = kind.enum
-                lines += [f"        if type(v) is enum{at}:", f"            found[{row.key!r}] = v._value_"]
-                branch = "elif"
-            elif as_is:
-                names[f"kinds{at}"] = as_is if len(as_is) > 1 else next(iter(as_is))
-                fits = f"type(v) {'in' if len(as_is) > 1 else 'is'} kinds{at}"
-                lines += [f"        if {fits}:", f"            {put}"]
-                branch = "elif"
-            if kind.types & _OMITTED_WHERE_EMPTY:
-                names[f"empty{at}"] = kind.types | {tuple} if kind.encode is not None else kind.types
-                lines += [f"        {branch} not v and type(v) in empty{at}:", "            pass"]
-                branch = "elif"
-            lines.append("        else:" if branch == "elif" else "        if True:")
-            lines.append(f"            v = kind{at}.to_file(v, None, '')")
-            if kind.types & _OMITTED_WHERE_EMPTY:
-                lines.append("            if v or type(v) not in omitted:")
-                lines += ["                survey.look_at(v, room)", f"                {put}"]
-                names["omitted"] = _OMITTED_WHERE_EMPTY
-            else:
-                lines += ["            survey.look_at(v, room)", f"            {put}"]
-        lines += [
-            "    pairs = len(found)",
-            "    survey.containers += 1",
+            f"def write({', '.join(arguments)}, survey, room):",
+            "    pairs = 0",
+            *text.lines,
+            f"    survey.containers += {text.always}" + " + maps" * text.counts_maps,
             "    survey.pairs += pairs",
             "    survey.items += 2 * pairs",
             "    return found",
         ]
-        exec("\n".join(lines), names)  # noqa: S102  # nosec
-        made: Callable[[Any, Survey, int], dict[str, Any]] = names["write"]
+        if text.counts_maps:
+            lines.insert(1, "    maps = 0")
+        exec("\n".join(lines), text.names)  # noqa: S102  # nosec
+        made: Callable[..., dict[str, Any]] = text.names["write"]
         return made
 
-    def _wrong_value(self, value: Any) -> NoReturn:
-        raise TypeError(f"{type(value).__qualname__} is not {self._cls.__qualname__}")
+    def wrong_value(self, value: Any) -> NoReturn:
+        """Raise the error of a value that is no instance of the table's class."""
+        raise TypeError(f"{type(value).__qualname__} is not {self.cls.__qualname__}")
 
     def blank(self) -> dict[str, Any]:
         """A map that has nothing but placeholders for what must be there."""
-        return {row.key: row.kind.placeholder(None) for row in self._rows if row.default is MISSING}
+        return {row.key: row.kind.placeholder(None) for row in self.rows if row.default is MISSING}
 
     def from_map(self, found: Any, place: str = "") -> T:
         """The value of a map. Unknown keys are ignored, missing optional ones have their defaults.
@@ -311,7 +446,7 @@ class Table(Generic[T]):
             "        wrong(found, place)",
             "    get = found.get",
         ]
-        for at, row in enumerate(self._rows):
+        for at, row in enumerate(self.rows):
             names[f"row{at}"], as_is = row, row.kind.as_is - {int} or row.kind.as_is
             lines.append(f"    v{at} = get({row.key!r})")
             fits = "False"
@@ -340,7 +475,7 @@ class Table(Generic[T]):
                 lines.append(f"        v{at} = table{at}.from_map(v{at}, (place or {self.name!r}) + '.{row.key}')")
             else:
                 lines.append(f"        v{at} = slow(row{at}, v{at}, place)")
-        given = ", ".join(f"{row.attribute}=v{at}" for at, row in enumerate(self._rows))
+        given = ", ".join(f"{row.attribute}=v{at}" for at, row in enumerate(self.rows))
         lines.append(f"    return make({given})")
         # The text is made of the table, and of nothing that was read.
         exec("\n".join(lines), names)  # noqa: S102  # nosec
@@ -360,7 +495,7 @@ class Table(Generic[T]):
 
     def prune(self, found: dict[str, Any], packs: Callable[[Any], object], faults: Faults, place: str = "") -> None:
         """Remove the entries that cannot be packed from a map, and note the place and reason of each."""
-        nested = {row.key: row.kind.table for row in self._rows}
+        nested = {row.key: row.kind.table for row in self.rows}
         for key, item in list(found.items()):
             try:
                 packs(item)

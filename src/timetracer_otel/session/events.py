@@ -25,7 +25,8 @@ from timetracer_otel.redact.redactor import RedactedBody, Redactor, headers_like
 from timetracer_otel.redact.texts import collect
 from timetracer_otel.redact.urls import split_url
 from timetracer_otel.session.base import PendingCall
-from timetracer_otel.session.open_calls import OpenCall, OpenCalls
+from timetracer_otel.session.open_calls import OpenCall, OpenCalls, all_open
+from timetracer_otel.session.open_events import Notes, OpenEvents
 from timetracer_otel.session.secret_book import SecretBook, with_content
 from timetracer_otel.types import (
     BodySnapshot,
@@ -131,17 +132,27 @@ class EventMaker:
     ) -> list[DependencyEvent]:
         """The events of calls, each with the facts of its span, where that has ended. See `event`."""
         book = self.book
-        if book is None or book.redactor.has_rules_of_places:
+        if (book is None and self.rules.active) or (book is not None and book.redactor.has_rules_of_places):
             return [self.event(pending, facts, session_started_s, session_ended_s) for pending, facts in calls]
         events: list[DependencyEvent] = []
-        if self._open_calls is None or self._open_calls.book is not book:
-            self._open_calls = OpenCalls(book)
-        for batch, opened, version in self._open_calls.batches(calls, self._attributes):
+        # The events refer to it. The maker does not, since it would be a circle of references.
+        open_events = OpenEvents(self.config, _signer(_NO_RULES), self._whole)
+        if book is None:
+            batches = all_open(calls, self._attributes)
+        else:
+            if self._open_calls is None or self._open_calls.book is not book:
+                self._open_calls = OpenCalls(book)
+            batches = self._open_calls.batches(calls, self._attributes)
+        for batch, opened, version in batches:
             made = [
-                self.event(pending, facts, session_started_s, session_ended_s, call, result, is_open)
+                self.event(pending, facts, session_started_s, session_ended_s, call, result)
+                if is_open is None or call is None or result is None
+                else self._open_event(
+                    pending, facts, (call, result, is_open), session_started_s, session_ended_s, open_events
+                )
                 for (pending, facts, call, result), is_open in zip(batch, opened, strict=True)
             ]
-            if version is not None and book.occurrences:
+            if version is not None and book is not None and book.occurrences:
                 book.are_without([event for event, is_open in zip(made, opened, strict=True) if is_open], version)
             events += made
         return events
@@ -154,7 +165,6 @@ class EventMaker:
         session_ended_s: float | None,
         call: Call | None = None,
         result: EventResult | None = None,
-        is_open: OpenCall | None = None,
     ) -> DependencyEvent:
         """The event of a call that a plugin saw, whether it has ended or not.
 
@@ -168,32 +178,65 @@ class EventMaker:
             session_ended_s: The same; None where the session goes on.
             call: What the call gives, where somebody has asked for it since the call ended.
             result: Its result, where somebody has.
-            is_open: What the call is, where nothing is secret in it but header lines.
         """
         try:
-            if call is None or result is None:
-                call = result = None
-            return self._event(pending, facts, session_started_s, session_ended_s, call, result, is_open)
+            return self._event(pending, facts, session_started_s, session_ended_s, call, result)
         except Exception as error:
             faults.contain("event", error)
             return self._failed_event(pending, session_started_s, error)
+
+    def _open_event(
+        self,
+        pending: PendingCall,
+        facts: SpanFacts | None,
+        noted: tuple[Call, EventResult, OpenCall],
+        session_started_s: float,
+        session_ended_s: float | None,
+        open_events: OpenEvents,
+    ) -> DependencyEvent:
+        """The event of a call in which nothing is secret but header lines.
+
+        Args:
+            pending: The call.
+            facts: Of its span, where that has ended.
+            noted: The call as it was made, its result, and what it is as an open call.
+            session_started_s: `time.perf_counter` then.
+            session_ended_s: The same; None where the session goes on.
+            open_events: Makes what can be written from notes.
+        """
+        try:
+            call, result, is_open = noted
+            started_s, reason = pending.started_s, pending.not_replayable
+            ended_s = pending.ended_s or session_ended_s or started_s
+            if facts is None and pending.span_id:
+                facts = _span_of(pending)
+            notes = call, result, facts, pending.path, is_open
+            event = open_events.of(
+                pending.eid, (started_s - session_started_s) * 1000, (ended_s - started_s) * 1000, notes
+            )
+            return event if reason is None and open_events.takes(call, result) else self._whole(event, notes, reason)
+        except Exception as error:
+            faults.contain("event", error)
+            return self._failed_event(pending, session_started_s, error)
+
+    def _whole(self, event: DependencyEvent, notes: Notes, reason: str | None = None) -> DependencyEvent:
+        """The event of an open call."""
+        call, result, facts, path, is_open = notes
+        times = event.start_offset_ms, event.duration_ms
+        try:
+            return self._made(event.eid, times, call, result, facts, path, reason, is_open, None)
+        except Exception as error:
+            faults.contain("event", error)
+            return _failed(event.eid, times, call, error)
 
     def _failed_event(self, pending: PendingCall, session_started_s: float, error: Exception) -> DependencyEvent:
         try:
             call = pending.call()
         except Exception:
             call = Call("unknown", EventType.CUSTOM, "")
-        # Nothing of the call that may hold a secret is kept: it may have been the redaction that failed.
-        return DependencyEvent(
-            eid=pending.eid,
-            event_type=call.event_type,
-            start_offset_ms=(pending.started_s - session_started_s) * 1000,
-            duration_ms=((pending.ended_s or pending.started_s) - pending.started_s) * 1000,
-            signature=EventSignature(lib=call.lib, method=call.method),
-            result=EventResult(),
-            call=CallSnapshot(),
-            not_replayable=f"a fault of the recorder, which its log has: {type(error).__name__}",
-        )
+        started_s = pending.started_s
+        times = (started_s - session_started_s) * 1000, ((pending.ended_s or started_s) - started_s) * 1000
+        return _failed(pending.eid, times, call, error)
 
     def _event(
         self,
@@ -203,28 +246,58 @@ class EventMaker:
         session_ended_s: float | None,
         call: Call | None,
         result: EventResult | None,
-        is_open: OpenCall | None,
     ) -> DependencyEvent:
-        # Nothing is looked for in an open call.
-        book, rules = (self.book, self.rules) if is_open is None else (None, _NO_RULES)
+        book = self.book
         if book is not None:
             book.begin()
         if call is None or result is None:
             call, result = pending.call(), pending.result()
-        redactor, signer = (rules, _signer(rules)) if book is None else (book.redactor, book.signer)
         # Each of these is a property, and the call may end at any moment.
         call_ended_s = pending.ended_s
         ended_s = session_ended_s if call_ended_s is None else call_ended_s
         started_s, path = pending.started_s, pending.path
         span = facts
         if span is None and pending.span_id:
-            span = SpanFacts(trace_id=f"{pending.trace_id:032x}", span_id=f"{pending.span_id:016x}")
-        elif span is not None and is_open is not None:
-            span.attributes = is_open[3] or {}
+            span = _span_of(pending)
         elif span is not None:
             span.attributes = self._attributes(span.attributes)
             self._redact_status(span)
-        reason = pending.not_replayable
+        times = (started_s - session_started_s) * 1000, ((ended_s or started_s) - started_s) * 1000
+        event = self._made(pending.eid, times, call, result, span, path, pending.not_replayable, None, book)
+        if book is not None:
+            # The event of a call under way is made anew each time.
+            book.note_forms(event, kept=call_ended_s is not None)
+        return event
+
+    def _made(
+        self,
+        eid: int,
+        times: tuple[float, float],
+        call: Call,
+        result: EventResult,
+        span: SpanFacts | None,
+        path: tuple[str, ...],
+        reason: str | None,
+        is_open: OpenCall | None,
+        book: SecretBook | None,
+    ) -> DependencyEvent:
+        """The event of what a call and its result are.
+
+        Args:
+            eid: Its position.
+            times: When it began and how long it took, in milliseconds.
+            call: Not redacted.
+            result: Not redacted.
+            span: Redacted, but for the attributes of that of an open call.
+            path: The names of the spans around the call.
+            reason: Why it cannot be replayed, as far as that is known.
+            is_open: What the call is, where nothing is secret in it but header lines. Nothing is looked for in it.
+            book: The secrets of the recording.
+        """
+        rules = self.rules if is_open is None else _NO_RULES
+        redactor, signer = (rules, _signer(rules)) if book is None else (book.redactor, book.signer)
+        if is_open is not None and span is not None and is_open[3] is not None:
+            span.attributes = is_open[3]
         if reason is None and call.too_long_bytes is not None:
             reason = f"its request body {self.config.why_too_long(call.too_long_bytes)}"
         pseudonyms: tuple[str, ...] = ()
@@ -267,10 +340,10 @@ class EventMaker:
             if made.body.opaque and reason is None:
                 reason = f"its request body {made.body.opaque}"
         event = DependencyEvent(
-            eid=pending.eid,
+            eid=eid,
             event_type=call.event_type,
-            start_offset_ms=(started_s - session_started_s) * 1000,
-            duration_ms=((ended_s or started_s) - started_s) * 1000,
+            start_offset_ms=times[0],
+            duration_ms=times[1],
             signature=signature,
             result=result,
             call=CallSnapshot(made.headers, body, args),
@@ -282,9 +355,6 @@ class EventMaker:
         if args is not None and is_open is None:
             form_of(call.lib).redact_result(result, call.args, redactor)
         self._finish_result(event, failed, redactor)
-        if book is not None:
-            # The event of a call under way is made anew each time.
-            book.note_forms(event, kept=call_ended_s is not None)
         return event
 
     def within(self, event: DependencyEvent, spans: Sequence[SpanFacts]) -> None:
@@ -632,6 +702,25 @@ class EventMaker:
 
 
 _NO_RULES: Final = Redactor("off")
+
+
+def _span_of(pending: PendingCall) -> SpanFacts:
+    """What is known of a call's span that has not ended."""
+    return SpanFacts(trace_id=f"{pending.trace_id:032x}", span_id=f"{pending.span_id:016x}")
+
+
+def _failed(eid: int, times: tuple[float, float], call: Call, error: Exception) -> DependencyEvent:
+    # Nothing of the call that may hold a secret is kept: it may have been the redaction that failed.
+    return DependencyEvent(
+        eid=eid,
+        event_type=call.event_type,
+        start_offset_ms=times[0],
+        duration_ms=times[1],
+        signature=EventSignature(lib=call.lib, method=call.method),
+        result=EventResult(),
+        call=CallSnapshot(),
+        not_replayable=f"a fault of the recorder, which its log has: {type(error).__name__}",
+    )
 
 
 def _empty(event: DependencyEvent, error: Exception) -> None:

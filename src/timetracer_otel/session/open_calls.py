@@ -23,7 +23,7 @@ from timetracer_otel.session.gathered_texts import MOST_BYTES
 from timetracer_otel.session.secret_book import SecretBook
 from timetracer_otel.types import Call, EventResult, HeaderMap, HeaderPairs, SpanFacts
 
-__all__ = ["NotedCall", "OpenCall", "OpenCalls"]
+__all__ = ["NotedCall", "OpenCall", "OpenCalls", "all_open"]
 
 _MOST_CALLS: Final = 64
 _FEWER: Final = 8
@@ -49,6 +49,34 @@ them; the lines of its response, redacted, or None where nothing in them was rep
 redacted, or None where it has no span."""
 _Attributes: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
 _Opened: TypeAlias = tuple[Sequence[OpenCall | None], int | None]
+
+
+def all_open(
+    calls: Iterable[tuple[PendingCall, SpanFacts | None]], attributes: _Attributes
+) -> Iterator[tuple[Sequence[NotedCall], Sequence[OpenCall | None], int | None]]:
+    """What `OpenCalls.batches` gives, for a recording in which nothing is secret."""
+    batch: list[NotedCall] = []
+    opened: list[OpenCall | None] = []
+    for pending, facts in calls:
+        noted = _noted(pending, facts)
+        call, result = noted[2:]
+        batch.append(noted)
+        opened.append(
+            None
+            if call is None or result is None or result.exception is not None
+            else (call.headers, (), None, attributes(facts.attributes) if facts is not None else None)
+        )
+    yield batch, opened, None
+
+
+def _noted(pending: PendingCall, facts: SpanFacts | None) -> NotedCall:
+    if pending.ended_s is None:
+        return pending, facts, None, None
+    try:
+        return pending, facts, pending.call(), pending.result()
+    except Exception:
+        # To make its event meets the same fault, which is contained there.
+        return pending, facts, None, None
 
 
 class OpenCalls:
@@ -81,16 +109,11 @@ class OpenCalls:
         batch: list[NotedCall] = []
         size = 0
         for pending, facts in calls:
-            if pending.ended_s is None:
-                batch.append((pending, facts, None, None))
+            noted = _noted(pending, facts)
+            batch.append(noted)
+            call, result = noted[2:]
+            if call is None or result is None:
                 continue
-            try:
-                call, result = pending.call(), pending.result()
-            except Exception:
-                # To make its event meets the same fault, which is contained there.
-                batch.append((pending, facts, None, None))
-                continue
-            batch.append((pending, facts, call, result))
             body = result.body
             if body is not None and body.data:
                 size += len(body.data)

@@ -24,6 +24,7 @@ from timetracer_otel.session.base import BaseSession, EndedSpan, PendingCall, Ro
 from timetracer_otel.session.body_taps import BodyLimits
 from timetracer_otel.session.events import EventMaker
 from timetracer_otel.session.header import meta, policies
+from timetracer_otel.session.open_events import copy_of, facts_in
 from timetracer_otel.session.secret_book import raw_texts
 from timetracer_otel.session.span_roles import (
     LATEST_REQUESTS,
@@ -222,7 +223,8 @@ class TraceSession(BaseSession):
         self._maker.clean(events)
         events.sort(key=attrgetter("start_offset_ms"))
         for eid, event in enumerate(events, 1):
-            event.eid = eid
+            if event.eid != eid:
+                event.eid = eid
         return events
 
     def wants(self, plugin_name: str) -> bool:
@@ -543,7 +545,7 @@ class TraceSession(BaseSession):
         anew: list[tuple[PendingCall, SpanFacts | None]] = []
         for call in calls:
             span, made = spans.get(call.span_id), known.get(call.eid)
-            if made is None or (span is not None and (made.span is None or made.span.name is None)):
+            if made is None or (span is not None and not _has_span(made)):
                 anew.append((call, span.facts() if span else None))
                 made = None
             events[call.eid] = made
@@ -555,6 +557,12 @@ class TraceSession(BaseSession):
             if has_ended:
                 known[call.eid] = event
         return cast("dict[int, DependencyEvent]", events)
+
+
+def _has_span(event: DependencyEvent) -> bool:
+    """Whether an event has the facts of a span that has ended."""
+    facts = facts_in(event)
+    return facts is not None and facts.name is not None
 
 
 class EventFeed:
@@ -605,7 +613,7 @@ class EventFeed:
         # Copies, since `TraceSession.events` numbers the session's own events anew.
         events = [replace(event) for event in given]
         # Copies of these as well.
-        made = {eid: replace(event, eid=eid) for eid, event in session._events_of(calls, spans).items()}
+        made = {eid: copy_of(event, eid) for eid, event in session._events_of(calls, spans).items()}
         events += made.values()
         for call in calls:
             span = spans.get(call.span_id)

@@ -19,7 +19,7 @@ TABLES = {name: table for name, table in vars(model).items() if isinstance(table
 
 @pytest.mark.parametrize("name", TABLES)
 def test_every_key_of_every_map_is_specified(name: str) -> None:
-    keys = {row.key for row in TABLES[name]._rows}
+    keys = {row.key for row in TABLES[name].rows}
     if name == "_SESSION":
         assert "versions" in keys
     assert {key for key in keys if f"`{key}`" not in TEXT} == set()
