@@ -7,7 +7,7 @@ import contextlib
 import copy
 import pickle
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ from timetracer_otel.cassette import read_cassette, save_cassette
 from timetracer_otel.match.signature import Signer
 from timetracer_otel.plugins import disable_httpx, enable_httpx
 from timetracer_otel.session import ReplaySession
-from timetracer_otel.types import Call, EventSignature, HeaderPairs
+from timetracer_otel.session.open_events import OpenEvents
+from timetracer_otel.types import Call, EventSignature
 
 SYNC, ASYNCIO, TRIO = (HttpxFlavour("httpx", way) for way in ("sync", "asyncio", "trio"))
 SYNC2, ASYNCIO2 = (HttpxFlavour("httpx2", way) for way in ("sync", "asyncio"))
@@ -333,15 +334,18 @@ def test_a_fault_of_the_recorder_does_not_reach_the_app(
 def test_a_fault_in_making_one_event_loses_no_other(
     upstream: Upstream, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Signer.redacted
+    def breaking(real: Any, call_of: Callable[..., Call]) -> Any:
+        def broken(*args: Any) -> Any:
+            if any(value == b"break" for _, value in call_of(*args).headers):
+                raise RuntimeError("a bug of ours")
+            return real(*args)
 
-    def broken(self: Signer, call: Call, headers: HeaderPairs | None = None) -> Any:
-        if any(value == b"break" for _, value in call.headers):
-            raise RuntimeError("a bug of ours")
-        return real(self, call, headers)
+        return broken
 
     monkeypatch.setattr(faults, "raise_faults", False)
-    monkeypatch.setattr(Signer, "redacted", broken)
+    # Where its bytes are made of notes, and where its objects are made.
+    monkeypatch.setattr(OpenEvents, "_packed", breaking(OpenEvents._packed, lambda _, event, notes, own: notes[0]))
+    monkeypatch.setattr(Signer, "redacted", breaking(Signer.redacted, lambda _, call, *headers: call))
     with record(path):
         for value in ("keep", "break", "keep"):
             httpx.get(upstream.url("/counter/a"), headers={"X-A": value})

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias
 
+from timetracer_otel.base import faults
 from timetracer_otel.cassette import Unencodable
 from timetracer_otel.cassette.codec import packed_headers
 from timetracer_otel.cassette.costs import OwnCosts
@@ -73,6 +74,14 @@ class OpenEvents:
 
     def packed(self, event: DependencyEvent, notes: Notes, own: OwnCosts | None) -> bytes | None:
         """The bytes of an event; None where it must be made whole for that."""
+        try:
+            return self._packed(event, notes, own)
+        except Exception as error:
+            # The other events of the recording are not affected.
+            faults.contain("event", error)
+            return None
+
+    def _packed(self, event: DependencyEvent, notes: Notes, own: OwnCosts | None) -> bytes | None:
         call, result, facts, path, (sent, _, received, attributes) = notes
         signer, url, query, body_hash, data, digest = self._signer, None, None, None, None, None
         survey = Survey()
