@@ -12,7 +12,8 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from timetracer_otel.base.patching import Function, Patch
-from timetracer_otel.calls.guarded import Noted, guarded
+from timetracer_otel.calls import hooks
+from timetracer_otel.calls.guarded import ASK, Noted, guarded
 from timetracer_otel.session import BaseSession, ReplaySession
 
 __all__ = [
@@ -73,7 +74,11 @@ class AdapterSeams(Patch):
         def begin(session: BaseSession, *_: Any, **__: Any) -> Noted:
             return replayed if isinstance(session, ReplaySession) else recorded
 
-        return guarded(LIB, original, begin)
+        def at_once(_: Any) -> Any:
+            # Where no replay is anywhere, it need not be known which session is current.
+            return recorded if hooks.guard is None else ASK
+
+        return guarded(LIB, original, begin, quick=at_once)
 
     def cover(self, cls: type) -> None:
         if cls in self._covered:
