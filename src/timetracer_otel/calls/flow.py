@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from threading import get_ident
-from typing import Any
+from typing import Any, cast
 
 from opentelemetry import trace
 
@@ -59,9 +59,9 @@ class Site:
 
     lib: str
     """The plugin's name, as in the mock and live lists."""
-    live: Step
-    """Makes the real call: an `AppStep`, in which nothing of ours stands. At an async seam it returns the library's
-    own awaitable."""
+    live: Any
+    """The `Step` that makes the real call: an `AppStep`, in which nothing of ours stands. At an async seam it returns
+    the library's own awaitable."""
     lend: Callable[[], Callable[[], Any]] | None = None
     """Changes objects of the app's for the time of the real call, and gives what changes them back. Set by `observe`
     or `again` where that is needed. Example: a request's stream that is noted while it is sent."""
@@ -277,7 +277,8 @@ class Recording(Noted):
 
     def call(self) -> Call:
         """The call, as its site states it by now."""
-        return self.site.call()
+        call: Call = self.site.call()
+        return call
 
     def result(self) -> EventResult:
         """The outcome up to now: an error, nothing yet, or what the site noted."""
@@ -292,7 +293,8 @@ class Recording(Noted):
         if self.returned_s is None:
             self.not_replayable = self.not_replayable or "the recording ended before there was an answer"
             return EventResult()
-        return self.site.result(self)
+        result: EventResult = self.site.result(self)
+        return result
 
 
 def run(steps: Flow) -> Any:
@@ -328,9 +330,9 @@ async def run_async(steps: Flow) -> Any:
         return stop.value
 
 
-def flow(site: Site, session: BaseSession) -> Any:
+def flow(site: Site, session: BaseSession) -> Flow:
     """Make, record or replay one call: gives its steps, for `run`, `run_async` or a guard. Of a call that a guard can
-    make by itself, it may give the `Recording` instead.
+    make by itself (`Site.as_called`), it may give the `Recording` instead, which has the steps, too.
 
     Raises:
         ReplayMismatchError: In replay, where the cassette has no answer.
@@ -342,7 +344,7 @@ def flow(site: Site, session: BaseSession) -> Any:
             if session.wanted.get(site.lib) or session.wants(site.lib):
                 recording = _begin(site, session)
                 if recording is not None and site.as_called and site.lend is None and hooks.guard is None:
-                    return recording
+                    return cast("Flow", recording)
             elif (now := session_now(session)) is session:
                 session.left_out(site.lib)
             elif now is not None:

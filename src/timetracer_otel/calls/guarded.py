@@ -21,7 +21,7 @@ from collections.abc import Callable, Generator
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, NoReturn, TypeAlias
 
 from timetracer_otel.base import faults
 from timetracer_otel.base.otel_context import current_context
@@ -67,31 +67,12 @@ Begin = Callable[..., "Flow | AppStep | Noted | None"]
 - an `AppStep` where the call is made in another way, and nothing is to be noted;
 - a `Done` where a replay has the answer already;
 - the steps of all else, as a generator. They make the library's call by an `AppStep` only."""
-Quick = Callable[[Any], "Noted | None"]
-"""Gives what notes the outcome of one call, from the first argument; None where the session is to be looked for, and
-``begin`` to be asked. It gives something in a recording only."""
 ASK: Final = NotImplemented
 """Given by a `Quick` where the session is to be looked for, and ``begin`` to be asked."""
-Quick = Callable[[Any], Any]
+Quick: TypeAlias = Callable[[Any], Any]
 """Decides about one call, from the first argument and without the session. It gives None or a `Noted`, as ``begin``
 does, or `ASK`. It costs less than that, and is for functions that are called much more often than there is something
 to decide."""
-
-
-class Above(Protocol):
-    """Knows the call that is being made now (a `CallAbove`)."""
-
-    @property
-    def get(self) -> Callable[[], Any]:
-        """Gives the call."""
-        ...
-
-    @property
-    def set(self) -> Callable[[Any], Any]:
-        """Says which call is being made from now on."""
-        ...
-
-
 ValueOf = Callable[[Any], Any]
 """The answer of a replay, from the first argument; None where the function is to be called."""
 GiveUp = Callable[..., Any]
@@ -193,8 +174,9 @@ def guarded(
             is about, in more calls than this one, is not to be relied upon. In a replay, nobody may be left waiting.
         session_of: Gives the session; None for the current one.
     """
+
     def guarded_call(*args: Any, **kwargs: Any) -> Any:
-        session = None
+        session: Any = None
         try:
             steps: Any = ASK if quick is None else quick(args[0])
             if steps is ASK:
@@ -270,8 +252,9 @@ def guarded_async(
     session_of: Callable[[], BaseSession | None] | None = None,
 ) -> Function:
     """The same for a coroutine function: steps are awaited."""
+
     async def guarded_await(*args: Any, **kwargs: Any) -> Any:
-        session = None
+        session: Any = None
         try:
             steps: Any = ASK if quick is None else quick(args[0])
             if steps is ASK:
@@ -372,7 +355,7 @@ def answered_async(lib: str, original: Function, value_of: ValueOf) -> Function:
     return answered_await
 
 
-def lending(lib: str, original: Function, above: Above, what: Any) -> Function:
+def lending(lib: str, original: Function, above: Any, what: Any) -> Function:
     """The replacement of a function that is always called, and that is known to be called while that lasts.
 
     It costs less than `guarded`, where there is nothing to note and nothing to answer.
@@ -380,7 +363,7 @@ def lending(lib: str, original: Function, above: Above, what: Any) -> Function:
     Args:
         lib: The plugin's name.
         original: The function that is replaced.
-        above: Knows what is called. It gets a tuple: ``what``, and the positional arguments.
+        above: Knows what is called, a `CallAbove`. It gets a tuple: ``what``, and the positional arguments.
         what: What the function is.
     """
     get, put = above.get, above.set
@@ -396,7 +379,7 @@ def lending(lib: str, original: Function, above: Above, what: Any) -> Function:
     return lending_call
 
 
-def lending_async(lib: str, original: Function, above: Above, what: Any) -> Function:
+def lending_async(lib: str, original: Function, above: Any, what: Any) -> Function:
     """The same for a coroutine function."""
     get, put = above.get, above.set
 

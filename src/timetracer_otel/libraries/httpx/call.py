@@ -121,7 +121,7 @@ class _Hop(Site, ABC):
 
     @property
     def live(self) -> AppStep:
-        """The transport's own function. A recorded call mostly needs no step, so this is made when it is asked for."""
+        """The transport's own function. Made when it is asked for: most recorded calls need no step."""
         return AppStep(self._handle, self._transport, self._request)
 
     def observe(self, session: TraceSession) -> None:

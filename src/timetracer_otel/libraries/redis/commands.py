@@ -166,6 +166,8 @@ or not at all, or are asked for by the client itself."""
 _plain: dict[bytes, bool] = {}
 """By first word, as it was sent, whether it is none of these. An app has few commands."""
 _MOST_WORDS: Final = 1024
+
+
 def is_one_plain(data: bytes) -> bool:
     """Whether these bytes are one command, of which nothing more is to be asked. False where that is not known at
     once.

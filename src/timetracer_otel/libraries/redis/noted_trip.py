@@ -65,7 +65,9 @@ class NotedTrip(Recording):
     """Why replies are missing, where some are."""
     is_read = False
 
-    def __init__(self, session: TraceSession, state: ConnectionState, line: Line, sent: bytes | list[Command]) -> None:
+    def __init__(
+        self, session: TraceSession, state: ConnectionState, line: Line, sent: bytes | list[Command]
+    ) -> None:
         super().__init__(session, None)
         self._state = state
         self._line = line
@@ -130,8 +132,7 @@ class NotedTrip(Recording):
     def _end(self) -> None:
         """No more replies come."""
         self._let_go()
-        replies, session = self.replies, self.session
-        limits, size_bytes = session.limits, self._size_bytes
+        replies, limits, size_bytes = self.replies, self.session.limits, self._size_bytes
         try:
             size_bytes += sum(map(len, replies))
         except TypeError:
@@ -144,9 +145,7 @@ class NotedTrip(Recording):
         elif size_bytes > limits.body_bytes or not limits.take(size_bytes + PIECE_BYTES * len(replies)):
             self.replies = [None] * len(replies)
             self._is_cut = True
-        self._closed_s = time.perf_counter()
-        if session.call_ended is not None:
-            session.call_ended(self)
+        self.close()
 
     # As a `Listener`
 

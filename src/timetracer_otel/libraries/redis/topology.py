@@ -86,7 +86,8 @@ class _Fact(Recording):
     __slots__ = ()
 
     def result(self) -> EventResult:
-        return self.site.result(self)
+        result: EventResult = self.site.result(self)
+        return result
 
 
 def add_facts(session: TraceSession) -> None:

@@ -81,6 +81,7 @@ class AdapterSeams(Patch):
         return guarded(LIB, original, begin, quick=at_once)
 
     def cover(self, cls: type) -> None:
+        """Put seams into a class of adapters, where it has functions of its own. Done once for each class."""
         if cls in self._covered:
             return
         with self._lock:
@@ -105,11 +106,11 @@ class _Finding(Noted):
         self._seams = seams
         self._replayed = replayed
 
-    def came(self, adapter: Any) -> Any:
-        """Put seams into its class, where it has functions of its own."""
-        self._seams.cover(type(adapter))
+    def came(self, value: Any) -> Any:
+        """Put seams into the adapter's class, where it has functions of its own."""
+        self._seams.cover(type(value))
         of_session.replayed = self._replayed
-        return adapter
+        return value
 
     def raised(self, error: BaseException) -> None:
         """The session has no adapter for the URL: nothing of it is noted."""

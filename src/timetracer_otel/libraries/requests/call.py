@@ -85,7 +85,7 @@ class Hop(Site):
 
     @property
     def live(self) -> AppStep:
-        """The adapter's own function. A recorded call mostly needs no step, so this is made when it is asked for."""
+        """The adapter's own function. Made when it is asked for: most recorded calls need no step."""
         return AppStep(self._send, self._adapter, self._request, *self._args, **self._kwargs)
 
     def observe(self, session: TraceSession) -> None:
