@@ -26,6 +26,8 @@ _KEPT_AS_THEY_ARE: Final = frozenset({bytes, str, int, float, bool, type(None)})
 """Types of replies that nobody can change."""
 
 
+_READ_AGAIN: Final = frozenset({bytes, str, list, tuple})
+"""Types of what is sent that can be looked at before it is sent. An iterator would be empty then."""
 _FEW_BYTES: Final = 8
 """The length of a reply that is a number, or none."""
 
@@ -215,6 +217,8 @@ def noted_trip(session: BaseSession | None, connection: Any, packed: Any) -> Not
     if type(packed) is list and len(packed) == 1 and type(packed[0]) is bytes and is_one_plain(packed[0]):
         trip = NotedTrip(session, state, line, packed[0])  # type: ignore[arg-type]
     else:
+        if type(packed) not in _READ_AGAIN:
+            return None
         commands = parse(packed)
         if not commands or not are_plain(commands):
             return None
