@@ -175,9 +175,9 @@ class record(SessionBlock["TraceSession"]):  # noqa: N801 - used like a function
         if self._path is not None:
             check_writable(self._path, self._config.compression)
             return TraceSession(self._config), _absolute(self._path)
-        folder = Path(self._config.cassette_dir)
-        check_writable(folder / "x", self._config.compression)
-        return TraceSession(replace(self._config, cassette_dir=str(folder.absolute()))), None
+        folder = self._config.cassette_dir
+        check_writable(os.path.join(folder, "x"), self._config.compression)
+        return TraceSession(replace(self._config, cassette_dir=_absolute(folder))), None
 
     def _end(self, session: TraceSession, path: str | None, error: BaseException | None) -> None:
         _finish(session, path, session.config, error)
@@ -223,7 +223,7 @@ class replay(SessionBlock["ReplayOrRecording"]):  # noqa: N801 - used like a fun
 
     def __enter__(self) -> ReplayOrRecording:
         path = self._path or self._config.cassette_path
-        if path is None or not Path(path).is_dir():
+        if path is None or not os.path.isdir(path):
             return super().__enter__()
         from timetracer_otel.process.folder_surroundings import FolderSurroundings
 
@@ -246,7 +246,7 @@ class replay(SessionBlock["ReplayOrRecording"]):  # noqa: N801 - used like a fun
         from timetracer_otel.session.record_modes import begin_replay
 
         path = self._path or self._config.cassette_path
-        return begin_replay(path, self._config), _absolute(path)
+        return begin_replay(path, self._config), None if path is None else _absolute(path)
 
     def _end(self, session: ReplayOrRecording, path: str | None, error: BaseException | None) -> None:
         from timetracer_otel.session import ReplaySession
@@ -256,8 +256,8 @@ class replay(SessionBlock["ReplayOrRecording"]):  # noqa: N801 - used like a fun
             check_verdict(session)
 
 
-def _absolute(path: str | None) -> str | None:
-    return None if path is None else str(Path(path).absolute())
+def _absolute(path: str) -> str:
+    return path if os.path.isabs(path) else str(Path(path).absolute())
 
 
 def check_verdict(session: ReplaySession) -> None:

@@ -304,26 +304,27 @@ _EVENT_IN_PART: Final = Table(
     {name: row for name, row in _FIELDS_OF_EVENT.items() if row[0] not in LATER},
     _in_part,
 )
-_SESSION: Final = Table(
-    SessionMeta,
-    "session",
-    {
-        "id": ("id", _TEXT),
-        "recorded_at": ("recorded_at", _TEXT),
-        "service": ("service", _TEXT),
-        "env": ("env", _TEXT),
-        "framework": ("framework", _TEXT),
-        "timetracer_version": ("timetracer", _TEXT),
-        "python_version": ("python", _TEXT),
-        "git_sha": ("git_sha", _TEXT),
-        "trace_id": ("trace_id", _TEXT),
-        "versions": ("versions", _TEXT_MAP),
-        "process": ("process", _TEXTS),
-        "hash_seed": ("hash_seed", _TEXT),
-        "hash_randomization": ("hash_randomization", _FLAG),
-        "random_state": ("random_state", _RANDOM),
-    },
+_FIELDS_OF_SESSION: Final[dict[str, tuple[str, Kind]]] = {
+    "id": ("id", _TEXT),
+    "recorded_at": ("recorded_at", _TEXT),
+    "service": ("service", _TEXT),
+    "env": ("env", _TEXT),
+    "framework": ("framework", _TEXT),
+    "timetracer_version": ("timetracer", _TEXT),
+    "python_version": ("python", _TEXT),
+    "git_sha": ("git_sha", _TEXT),
+    "trace_id": ("trace_id", _TEXT),
+    "versions": ("versions", _TEXT_MAP),
+    "process": ("process", _TEXTS),
+    "hash_seed": ("hash_seed", _TEXT),
+    "hash_randomization": ("hash_randomization", _FLAG),
+    "random_state": ("random_state", _RANDOM),
+}
+_SESSION: Final = Table(SessionMeta, "session", _FIELDS_OF_SESSION)
+_SESSION_ITSELF: Final = Table(
+    SessionMeta, "session", {name: row for name, row in _FIELDS_OF_SESSION.items() if name != "versions"}
 )
+"""A session without its versions, which stand beside it in the header."""
 _POLICIES: Final = Table(
     AppliedPolicies,
     "policies",
@@ -354,22 +355,23 @@ _SCRUBBINGS: Final = Kind(
     frozenset({list}),
     decode=lambda items: tuple(_SCRUBBING.from_map(item) for item in items),
 )
-_STATS: Final = Table(
-    CaptureStats,
-    "stats",
-    {
-        "event_counts": ("events", _COUNTS),
-        "total_events": ("total", _WHOLE),
-        "total_duration_ms": ("duration_ms", _NUMBER),
-        "dropped": ("dropped", _COUNTS),
-        "without_plugin": ("without_plugin", _COUNTS),
-        "connections": ("connections", _NESTED_COUNTS),
-    },
+_FIELDS_OF_STATS: Final[dict[str, tuple[str, Kind]]] = {
+    "event_counts": ("events", _COUNTS),
+    "total_events": ("total", _WHOLE),
+    "total_duration_ms": ("duration_ms", _NUMBER),
+    "dropped": ("dropped", _COUNTS),
+    "without_plugin": ("without_plugin", _COUNTS),
+    "connections": ("connections", _NESTED_COUNTS),
+}
+_STATS: Final = Table(CaptureStats, "stats", _FIELDS_OF_STATS)
+_STATS_ITSELF: Final = Table(
+    CaptureStats, "stats", {name: row for name, row in _FIELDS_OF_STATS.items() if name != "dropped"}
 )
+"""Statistics without what was dropped, which stands beside them in the footer."""
 
 
 NOTHING_LEFT_OUT: Final[Counter[str]] = Counter()
-"""What `encode_event` gives for nearly every event. It is not to be changed."""
+"""What `encode_event` and `encode_header` give for nearly everything. It is not to be changed."""
 
 _NOTES: Final[Notes] = {
     "eid": "eid",
@@ -565,8 +567,46 @@ def call_from(found: Any) -> CallSnapshot:
     return _CALL.from_map(found, "event.call")
 
 
-def encode_header(cassette: Cassette) -> tuple[bytes, Counter[str]]:
-    """The header, packed, and a count of what was left out of it, by reason."""
+def encode_header(cassette: Cassette, own: OwnCosts | None = None) -> tuple[bytes, Counter[str]]:
+    """The header, packed, and a count of what was left out of it, by reason.
+
+    ``own`` is told what it costs to read it.
+    """
+    survey = Survey()
+    try:
+        parts: dict[str, Any] = {
+            "session": _SESSION_ITSELF.to_surveyed_map(cassette.session, survey, MOST_LEVELS - 1),
+            "request": _REQUEST.to_surveyed_map(cassette.request, survey, MOST_LEVELS - 1),
+            "policies": _POLICIES.to_surveyed_map(cassette.policies, survey, MOST_LEVELS - 1),
+        }
+        versions = cassette.session.versions
+        if cassette.pseudonyms:
+            parts["pseudonyms"] = list(cassette.pseudonyms)
+        if cassette.scrubbed:
+            parts["scrubbed"] = [_SCRUBBING.to_map(each) for each in cassette.scrubbed]
+        header = {"format": FORMAT_NAME, "version": FORMAT_VERSION, **parts}
+        if versions:
+            header["versions"] = _TEXT_MAP.to_file(versions, None, "")
+        _survey_outermost(header, survey)
+        return pack_surveyed(header, survey, own), NOTHING_LEFT_OUT
+    except (TypeError, ValueError, AttributeError, RuntimeError):
+        # Some part is of no kind that is expected, or has no encoding. Which one is found below.
+        return _encode_header_in_part(cassette)
+
+
+def _survey_outermost(found: dict[str, Any], survey: Survey) -> None:
+    """Add the map of a header or footer to its survey. The maps in it that a table has made are in there already."""
+    survey.containers += 1
+    survey.pairs += len(found)
+    survey.items += 1 + 2 * len(found)
+    for key in _OF_NO_TABLE.intersection(found):
+        survey.look_at(found[key], MOST_LEVELS - 1)
+
+
+_OF_NO_TABLE: Final = frozenset({"versions", "pseudonyms", "scrubbed", "error_info", "dropped"})
+
+
+def _encode_header_in_part(cassette: Cassette) -> tuple[bytes, Counter[str]]:
     faults: Faults = []
     parts: dict[str, Any] = {
         "session": _SESSION.to_map(cassette.session, faults, "session."),
@@ -595,7 +635,13 @@ def _header_of(parts: dict[str, Any]) -> dict[str, Any]:
 
 
 def encode_footer(
-    cassette: Cassette, events: int, left_out: Counter[str], offset: int, crc: int, pad: bytes = b""
+    cassette: Cassette,
+    events: int,
+    left_out: Counter[str],
+    offset: int,
+    crc: int,
+    pad: bytes = b"",
+    own: OwnCosts | None = None,
 ) -> bytes:
     """The footer, packed and sealed.
 
@@ -606,7 +652,33 @@ def encode_footer(
         offset: How many bytes of the stream stand before the footer.
         crc: CRC-32 of those bytes.
         pad: Bytes that are passed over.
+        own: Is told what it costs to read the footer.
     """
+    survey = Survey()
+    try:
+        found: dict[str, Any] = {
+            FOOTER_KEY: events,
+            **({PAD_KEY: pad} if pad else {}),
+            "stats": _STATS_ITSELF.to_surveyed_map(cassette.stats, survey, MOST_LEVELS - 1),
+            "response": _RESPONSE.to_surveyed_map(cassette.response, survey, MOST_LEVELS - 1),
+        }
+        if cassette.error_info is not None:
+            if type(cassette.error_info) is not dict or not _is_texts(cassette.error_info):
+                raise Unencodable("it is no map with text keys")
+            found["error_info"] = cassette.error_info
+        dropped = _COUNTS.to_file(cassette.stats.dropped, None, "")
+        if dropped or left_out:
+            found["dropped"] = dict(Counter(dropped) + left_out)
+        _survey_outermost(found, survey)
+        return seal(found, offset, crc, survey, own)
+    except (TypeError, ValueError, AttributeError, RuntimeError):
+        # Some part is of no kind that is expected, or has no encoding. Which one is found below.
+        return _encode_footer_in_part(cassette, events, left_out, offset, crc, pad)
+
+
+def _encode_footer_in_part(
+    cassette: Cassette, events: int, left_out: Counter[str], offset: int, crc: int, pad: bytes
+) -> bytes:
     faults: Faults = []
     parts: dict[str, Any] = {
         **({PAD_KEY: pad} if pad else {}),

@@ -36,7 +36,7 @@ def begin_replay(path: str | None, config: TraceConfig) -> ReplayOrRecording:
     if path is None:
         raise ConfigurationError("replay: no cassette is named. Give its path, or set TIMETRACER_CASSETTE.")
     record_mode = config.record_mode
-    if record_mode is RecordMode.ALL or (record_mode is not RecordMode.NONE and not Path(path).exists()):
+    if record_mode is RecordMode.ALL or (record_mode is not RecordMode.NONE and not os.path.exists(path)):
         check_writable(path, config.compression)
         return TraceSession(config)
     cassette = open_cassette(path)
@@ -72,7 +72,7 @@ def save_session(session: ReplayOrRecording, path: str | None, config: TraceConf
         target = cassette_path(cassette, config.cassette_dir, config.compression)
     else:
         # Replacing a symbolic link would make it a file. The file that it points to is replaced instead.
-        target = os.path.realpath(path) if Path(path).is_symlink() else path
+        target = os.path.realpath(path) if os.path.islink(path) else path
     save_cassette(cassette, target, config.compression)
 
 
