@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from itertools import compress
-from operator import is_not
+from operator import is_not, itemgetter
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from urllib.parse import unquote
 
@@ -312,6 +312,7 @@ _DEFAULT_LISTS = [
 ]
 """The values that need no check: the default, or a list of the same items as the default."""
 _LISTS = [name for name, items in zip(_FIELDS, _DEFAULT_LISTS, strict=True) if items is not None]
+_lists_of = itemgetter(*_LISTS)
 
 _ONLY_MODE = {"mode"}
 _kept: tuple[dict[Any, Any], dict[TraceMode, TraceConfig]] = {}, {}
@@ -340,7 +341,7 @@ def _kept_config(mode: TraceMode) -> TraceConfig:
     own = vars(made)
     own.update(vars(kept))
     # The caller may change its lists.
-    own.update([(name, [*own[name]]) for name in _LISTS])
+    own.update(zip(_LISTS, map(list, _lists_of(own)), strict=True))
     return made
 
 
