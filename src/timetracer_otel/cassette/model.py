@@ -577,21 +577,56 @@ def encode_header(cassette: Cassette, own: OwnCosts | None = None) -> tuple[byte
         parts: dict[str, Any] = {
             "session": _SESSION_ITSELF.to_surveyed_map(cassette.session, survey, MOST_LEVELS - 1),
             "request": _REQUEST.to_surveyed_map(cassette.request, survey, MOST_LEVELS - 1),
-            "policies": _POLICIES.to_surveyed_map(cassette.policies, survey, MOST_LEVELS - 1),
         }
-        versions = cassette.session.versions
         if cassette.pseudonyms:
             parts["pseudonyms"] = list(cassette.pseudonyms)
         if cassette.scrubbed:
             parts["scrubbed"] = [_SCRUBBING.to_map(each) for each in cassette.scrubbed]
         header = {"format": FORMAT_NAME, "version": FORMAT_VERSION, **parts}
-        if versions:
-            header["versions"] = _TEXT_MAP.to_file(versions, None, "")
         _survey_outermost(header, survey)
-        return pack_surveyed(header, survey, own), NOTHING_LEFT_OUT
+        pairs, number, spent = _equal_parts(cassette)
+        data = pack_surveyed(header, survey, own)
+        if own is not None:
+            own.spent += spent
+        return bytes([data[0] + number]) + data[1:] + pairs, NOTHING_LEFT_OUT
     except (TypeError, ValueError, AttributeError, RuntimeError):
         # Some part is of no kind that is expected, or has no encoding. Which one is found below.
         return _encode_header_in_part(cassette)
+
+
+def _equal_parts(cassette: Cassette) -> tuple[bytes, int, int]:
+    """What of a header is equal for all recordings of a process: policies and versions. They are packed once.
+
+    Returns:
+        The entries, packed; their number; and a bound of what they cost to read.
+
+    Raises:
+        TypeError, ValueError, AttributeError: They are of other kinds than those of the table.
+    """
+    versions = cassette.session.versions
+    policies = _POLICIES.values(cassette.policies)
+    # Equal values of other types (1, 1.0 and True) stand in the file as what they are.
+    values = [tuple(value) if type(value) is list else value for value in policies]
+    key = (*values, *map(type, policies), *versions, *versions.values())
+    found = _known_parts.get(key)
+    if found is None:
+        survey, own = Survey(), OwnCosts()
+        parts: dict[str, Any] = {
+            "policies": _POLICIES.to_surveyed_map(cassette.policies, survey, MOST_LEVELS - 1)
+        }
+        if versions:
+            parts["versions"] = _TEXT_MAP.to_file(versions, None, "")
+        _survey_outermost(parts, survey)
+        found = pack_surveyed(parts, survey, own)[1:], len(parts), own.spent
+        if len(_known_parts) >= _MOST_KNOWN_PARTS:
+            _known_parts.clear()
+        _known_parts[key] = found
+    return found
+
+
+_known_parts: dict[tuple[Any, ...], tuple[bytes, int, int]] = {}
+"""Safe from any thread: an entry that two add is the same."""
+_MOST_KNOWN_PARTS: Final = 64
 
 
 def _survey_outermost(found: dict[str, Any], survey: Survey) -> None:

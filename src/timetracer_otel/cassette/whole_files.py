@@ -42,7 +42,8 @@ def appearing(path: str) -> Generator[str, None, None]:
     """
     folder, name = os.path.split(path)
     if not name:  # It ends with a separator.
-        folder, name = os.path.split(Path(path))
+        path = str(Path(path))
+        folder, name = os.path.split(path)
     # The temporary file stands beside the file, so that the rename stays in one file system. Its name is short,
     # however long the file's name is. It holds random digits and not the process id: in containers that id is the
     # same each time, and the file of a killed process would be in the way.
@@ -50,7 +51,7 @@ def appearing(path: str) -> Generator[str, None, None]:
     try:
         try:
             yield temp
-            os.replace(temp, os.path.join(folder, name))
+            os.replace(temp, path)
         except BaseException:
             remove(temp)
             raise
