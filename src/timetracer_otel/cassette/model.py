@@ -570,7 +570,7 @@ def call_from(found: Any) -> CallSnapshot:
 def encode_header(cassette: Cassette, own: OwnCosts | None = None) -> tuple[bytes, Counter[str]]:
     """The header, packed, and a count of what was left out of it, by reason.
 
-    ``own`` is told what it costs to read it.
+    ``own`` is told what it costs to read it, if it is known without a look at each token.
     """
     survey = Survey()
     try:
@@ -578,27 +578,40 @@ def encode_header(cassette: Cassette, own: OwnCosts | None = None) -> tuple[byte
             "session": _SESSION_ITSELF.to_surveyed_map(cassette.session, survey, MOST_LEVELS - 1),
             "request": _REQUEST.to_surveyed_map(cassette.request, survey, MOST_LEVELS - 1),
         }
-        if cassette.pseudonyms:
-            parts["pseudonyms"] = list(cassette.pseudonyms)
-        if cassette.scrubbed:
-            parts["scrubbed"] = [_SCRUBBING.to_map(each) for each in cassette.scrubbed]
         header = {"format": FORMAT_NAME, "version": FORMAT_VERSION, **parts}
         _survey_outermost(header, survey)
-        pairs, number, spent = _equal_parts(cassette)
-        data = pack_surveyed(header, survey, own)
+        data, number = pack_surveyed(header, survey, own), len(header)
+        policies, versions, spent = _equal_parts(cassette)
+        further: dict[str, Any] = {}
+        if cassette.pseudonyms:
+            further["pseudonyms"] = list(cassette.pseudonyms)
+        if cassette.scrubbed:
+            further["scrubbed"] = [_SCRUBBING.to_map(each) for each in cassette.scrubbed]
+        between = b""
+        if further:
+            survey, costs = Survey(), OwnCosts()
+            _survey_outermost(further, survey)
+            between = pack_surveyed(further, survey, costs)[1:]
+            spent += costs.spent
+            if own is not None and not costs.known:
+                own.known = False
         if own is not None:
             own.spent += spent
-        return bytes([data[0] + number]) + data[1:] + pairs, NOTHING_LEFT_OUT
+        number += 1 + len(further) + bool(versions)
+        return b"".join([bytes([0x80 | number]), data[1:], policies, between, versions]), NOTHING_LEFT_OUT
     except (TypeError, ValueError, AttributeError, RuntimeError):
         # Some part is of no kind that is expected, or has no encoding. Which one is found below.
+        if own is not None:
+            own.clear()
         return _encode_header_in_part(cassette)
 
 
-def _equal_parts(cassette: Cassette) -> tuple[bytes, int, int]:
+def _equal_parts(cassette: Cassette) -> tuple[bytes, bytes, int]:
     """What of a header is equal for all recordings of a process: policies and versions. They are packed once.
 
     Returns:
-        The entries, packed; their number; and a bound of what they cost to read.
+        The entry of the policies, packed; that of the versions, empty where there are none; and a bound of what both
+        cost to read.
 
     Raises:
         TypeError, ValueError, AttributeError: They are of other kinds than those of the table.
@@ -610,21 +623,31 @@ def _equal_parts(cassette: Cassette) -> tuple[bytes, int, int]:
     key = (*values, *map(type, policies), *versions, *versions.values())
     found = _known_parts.get(key)
     if found is None:
-        survey, own = Survey(), OwnCosts()
-        parts: dict[str, Any] = {
-            "policies": _POLICIES.to_surveyed_map(cassette.policies, survey, MOST_LEVELS - 1)
-        }
+        survey = Survey()
+        written = _POLICIES.to_surveyed_map(cassette.policies, survey, MOST_LEVELS - 1)
+        of_policies, spent = _packed_entry({"policies": written}, survey)
+        of_versions = b""
         if versions:
-            parts["versions"] = _TEXT_MAP.to_file(versions, None, "")
-        _survey_outermost(parts, survey)
-        found = pack_surveyed(parts, survey, own)[1:], len(parts), own.spent
+            of_versions, more = _packed_entry({"versions": _TEXT_MAP.to_file(versions, None, "")}, Survey())
+            spent += more
+        found = of_policies, of_versions, spent
         if len(_known_parts) >= _MOST_KNOWN_PARTS:
             _known_parts.clear()
         _known_parts[key] = found
     return found
 
 
-_known_parts: dict[tuple[Any, ...], tuple[bytes, int, int]] = {}
+def _packed_entry(entry: dict[str, Any], survey: Survey) -> tuple[bytes, int]:
+    """One entry of a header, packed, and a bound of what it costs to read."""
+    own = OwnCosts()
+    _survey_outermost(entry, survey)
+    data = pack_surveyed(entry, survey, own)[1:]
+    if not own.known:
+        raise ValueError("a text within it has no UTF-8")
+    return data, own.spent
+
+
+_known_parts: dict[tuple[Any, ...], tuple[bytes, bytes, int]] = {}
 """Safe from any thread: an entry that two add is the same."""
 _MOST_KNOWN_PARTS: Final = 64
 
@@ -708,6 +731,8 @@ def encode_footer(
         return seal(found, offset, crc, survey, own)
     except (TypeError, ValueError, AttributeError, RuntimeError):
         # Some part is of no kind that is expected, or has no encoding. Which one is found below.
+        if own is not None:
+            own.clear()
         return _encode_footer_in_part(cassette, events, left_out, offset, crc, pad)
 
 

@@ -286,7 +286,6 @@ def _stream(cassette: Cassette, pad: bytes) -> Iterator[tuple[bytes, OwnCosts]]:
         offset += len(part)
         crc = zlib.crc32(part, crc)
         yield part, own
-    own.clear()
     yield encode_footer(cassette, len(ordered), left_out, offset, crc, pad, own), own
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 from typing import TypeAlias
 
 from timetracer_otel.base import counters
@@ -40,7 +39,7 @@ def begin_replay(path: str | None, config: TraceConfig) -> ReplayOrRecording:
         check_writable(path, config.compression)
         return TraceSession(config)
     cassette = open_cassette(path)
-    session = ReplaySession(cassette, str(Path(path)), config.strict_replay, config, beside(cassette))
+    session = ReplaySession(cassette, os.fspath(path), config.strict_replay, config, beside(cassette))
     if record_mode is RecordMode.NEW_EPISODES:
         check_writable(path, config.compression)
         session.recorder = _recorder_behind(session.cassette, config)
