@@ -33,6 +33,7 @@ from timetracer_otel.match.signature import (
     Key,
     RedactedCall,
     Signer,
+    body_kind,
     compares_body_as_it_is,
     in_buckets,
 )
@@ -62,10 +63,12 @@ class _KnownHeaders(NamedTuple):
     Attributes:
         headers: As the plugin gave them.
         call: A call with these headers, without its body.
+        content_type: Of its body.
     """
 
     headers: Any
     call: Call
+    content_type: bytes
 
 
 _MOST_URLS = 10_000
@@ -363,7 +366,7 @@ class ReplaySession(BaseSession):
         bindings = self._bindings
         if known is None or known.headers != headers or bindings.shadowed:
             return None
-        key = self._signer.key_as_recorded(lib, method, url, body)
+        key = self._signer.key_as_recorded(lib, method, url, body, known.content_type)
         if key is None:
             return None
         event = self._index.take(key, path)
@@ -406,7 +409,9 @@ class ReplaySession(BaseSession):
         if self._rules is not None or self._tells_secrets or self.recorder is not None:
             return
         if compares_body_as_it_is(call.headers) and not holds_signature(call.headers):
-            self._known[call.lib, call.method] = _KnownHeaders(copy(headers), replace(call, body=None))
+            self._known[call.lib, call.method] = _KnownHeaders(
+                copy(headers), replace(call, body=None), body_kind(call.headers).content_type
+            )
 
     def find(self, call: Call | RedactedCall, path: tuple[str, ...] = ()) -> DependencyEvent | None:
         """As `match`, but None where no event has this signature, or calls have taken all that have it.
