@@ -479,7 +479,7 @@ def test_a_fault_in_a_replay_leaves_no_reply_behind(
         connection = r.connection_pool.get_connection(*NAME)
         connection.send_command("GET", "a")
         with monkeypatch.context() as patch:
-            patch.setattr("timetracer_otel.libraries.redis.answer.reply", broken)
+            patch.setattr("timetracer_otel.libraries.redis.steps.reply_at_once", broken)
             with pytest.raises(ReplayMismatchError, match=r"a fault of ours in .*broken"):
                 connection.read_response()
         connection.send_command("GET", "b")

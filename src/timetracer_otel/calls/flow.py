@@ -36,6 +36,8 @@ __all__ = [
     "Step",
     "answer",
     "flow",
+    "found_at_once",
+    "is_value",
     "pass_or_refuse",
     "rebuilt",
     "records",
@@ -460,6 +462,40 @@ def _replay(site: Site, session: ReplaySession) -> Flow:
     if facts is not None and facts[-1] is not None:
         session.keep_headers(call, facts[-1])
     return steps
+
+
+def found_at_once(lib: str, session: ReplaySession, method: str, url: str, args: list[str]) -> DependencyEvent | None:
+    """The event that `flow` would answer a call from, taken, for a call that needs no `Site` to be compared.
+
+    Args:
+        lib: The plugin, whose calls this replay answers (`replays` has said so, but for what is suppressed).
+        session: The replay.
+        method: Of the call.
+        url: Of the call. It goes to no host in ``live_hosts``.
+        args: Its arguments, in the form in which they are compared.
+
+    Returns:
+        None where only `flow` can tell. What is not `is_value` is answered by `answer`.
+    """
+    if not SUPPRESSED.isdisjoint(current_context()):
+        return None
+    where = hooks.whereabouts(None)
+    if where is hooks.NOWHERE:
+        event = session.match_compared(lib, method, url, args)
+        if event is not None and session.uncovered.open:
+            _account(session, where)
+        return event
+    event = session.match_compared(lib, method, url, args, where.path())
+    if event is not None:
+        _account(session, where)
+        if where.span is not None:
+            where.span.set_attribute("timetracer.replayed", True)
+    return event
+
+
+def is_value(event: DependencyEvent, session: ReplaySession) -> bool:
+    """Whether an event answers its call at once, with a value."""
+    return event.not_replayable is None and event.result.exception is None and not session.replay_timing
 
 
 def _replay_stream(site: Site, session: ReplaySession, path: tuple[str, ...], span: trace.Span | None) -> Flow:

@@ -65,8 +65,9 @@ It runs under the guard, and makes the library's call by an `AppStep` only."""
 Lend = Callable[[BaseSession, "tuple[Any, ...]"], "Callable[[], Any] | None"]
 """Changes something for the time of one call, from the current session and the positional arguments, and gives what
 changes it back; None where nothing is to be changed."""
-Idle = Callable[[BaseSession | None, Any], bool]
-"""Whether there is nothing for us to do, from the current session and the first argument."""
+Idle = Callable[[BaseSession | None, Any], "bool | Done"]
+"""Whether there is nothing for us to do, from the current session and the first argument; or what a replay gives at
+once."""
 ValueOf = Callable[[Any], Any]
 """The answer of a replay, from the first argument; None where the function is to be called."""
 GiveUp = Callable[..., Any]
@@ -147,8 +148,8 @@ def guarded(
         original: The function that is replaced.
         begin: Makes the steps of a call.
         outside: Whether ``begin`` is asked without a session, too.
-        idle: Asked before ``begin``, for functions that are called much more often than there is something to do: it
-            costs less.
+        idle: Asked before ``begin``, for functions that are called much more often than there is something to do, or
+            that a replay answers at once: it costs less.
         give_up: Told of a fault, with the call's arguments. From then on, what is noted of the object that the call
             is about, in more calls than this one, is not to be relied upon. In a replay, nobody may be left waiting.
         session_of: Gives the session; None for the current one.
@@ -161,10 +162,13 @@ def guarded(
             session = find_session()
             if session is None and not next(_without_session) % _LOOK_EACH:
                 looked("threads", holding.look)
-            if (session is None and not outside) or (idle is not None and idle(session, args[0])):
-                steps = None
-            else:
-                steps = begin(session, *args, **kwargs)
+            steps = None
+            if session is not None or outside:
+                known = idle(session, args[0]) if idle is not None else False
+                if known is False:
+                    steps = begin(session, *args, **kwargs)
+                elif known is not True:
+                    steps = known
         except Exception as fault:
             steps = None
             contain(lib, session, fault, give_up, args)
@@ -221,10 +225,13 @@ def guarded_async(
             session = find_session()
             if session is None and not next(_without_session) % _LOOK_EACH:
                 looked("threads", holding.look)
-            if (session is None and not outside) or (idle is not None and idle(session, args[0])):
-                steps = None
-            else:
-                steps = begin(session, *args, **kwargs)
+            steps = None
+            if session is not None or outside:
+                known = idle(session, args[0]) if idle is not None else False
+                if known is False:
+                    steps = begin(session, *args, **kwargs)
+                elif known is not True:
+                    steps = known
         except Exception as fault:
             steps = None
             contain(lib, session, fault, give_up, args)
@@ -370,7 +377,7 @@ def observed(
         original: The function that is replaced.
         otherwise: What takes its place where more is to be done, or nothing.
         begin: Gives, from the arguments of a call, what notes its outcome; None for ``otherwise``. It gives something
-            in a recording only.
+            in a recording; in a replay, a tuple with the answer, where that is there at once.
         returned: Notes, with what ``begin`` gave, what the call returned.
         failed: The same for what it raised.
         give_up: Told of a fault, with the call's arguments; see `guarded`.
@@ -384,6 +391,8 @@ def observed(
             return original(*args, **kwargs)
         if notes is None:
             return otherwise(*args, **kwargs)
+        if type(notes) is tuple:
+            return notes[0]
         try:
             value = original(*args, **kwargs)
         except BaseException as error:
@@ -420,6 +429,8 @@ def observed_async(
             return await original(*args, **kwargs)
         if notes is None:
             return await otherwise(*args, **kwargs)
+        if type(notes) is tuple:
+            return notes[0]
         try:
             value = await original(*args, **kwargs)
         except BaseException as error:

@@ -395,6 +395,32 @@ class ReplaySession(BaseSession):
         event = self._index.take(key, path) if key is not None else None
         return event if event is None or bindings.is_empty else bindings.given_back(event)
 
+    def match_compared(
+        self, lib: str, method: str, url: str, args: list[str], path: tuple[str, ...] = ()
+    ) -> DependencyEvent | None:
+        """`match_as_recorded` of a call that is no HTTP, whose arguments are texts in the form in which they are
+        compared: its library's `CallForm` would change nothing in them.
+
+        Args:
+            lib: The plugin.
+            method: Of the call.
+            url: Of the call.
+            args: Its arguments, not redacted.
+            path: Names of the spans around the call.
+        """
+        bindings = self._bindings
+        if (
+            self._rules is not None
+            or self._tells_secrets
+            or self.recorder is not None
+            or bindings.shadowed
+            or self.uncovered.messages
+        ):
+            return None
+        key = self._signer.key_of_texts(lib, method, url, args)
+        event = self._index.take(key, path) if key is not None else None
+        return event if event is None or bindings.is_empty else bindings.given_back(event)
+
     def keep_headers(self, made: RedactedCall, headers: Any) -> None:
         """Remember the headers of a call for `match_as_recorded`, unless more than the key depends on them.
 

@@ -142,7 +142,7 @@ class RoundTrip(Site):
             recording.close()
         elif any(map(expects_stream, self._commands)):
             self._steps, self._sent = [], state.sent
-            state.stream = self
+            state.stream, state.plain = self, None
             state.home = state.replaying or recording.session
         elif state.replaying is None and (state.is_muted or any(map(mutes, self._commands))):
             state.is_muted = True
@@ -206,7 +206,7 @@ class RoundTrip(Site):
         if "address" in facts:
             seem_found(self._connection, facts["address"])
         if "messages" in facts:
-            state.home = session
+            state.home, state.plain = session, None
             stay_healthy(self._connection)
             state.played = Played(self, session, facts["messages"], CANCEL_GRACE_S, "cut" in facts)
             # Commands are counted on from where the recorded connection was; it may have been in use before.

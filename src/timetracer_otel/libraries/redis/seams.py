@@ -29,7 +29,7 @@ from timetracer_otel.calls.noting import looked
 from timetracer_otel.libraries.redis import answer, steps
 from timetracer_otel.libraries.redis.answer import Manner
 from timetracer_otel.libraries.redis.call import LIB
-from timetracer_otel.libraries.redis.connection_state import begin_watch
+from timetracer_otel.libraries.redis.connection_state import STATE, ConnectionState, begin_watch
 from timetracer_otel.libraries.redis.internals import (
     Place,
     SeemingConnections,
@@ -135,24 +135,27 @@ def _connect(place: Place, original: Function) -> Function:
     def begin(session: BaseSession | None, self: Any, *args: Any, **kwargs: Any) -> Flow | None:
         if is_in_process(self):
             return None
-        done = answer.connected(session, self)
-        if done is not None:
-            return done
         return steps.connect(session, manner, self, AppStep(original, self, *args, **kwargs))
 
     return _replacement(place, original, begin, steps.is_connected)
 
 
 def _send(place: Place, original: Function) -> Function:
-    manner = _manner(place)
+    manner, packs = _manner(place), place.packs
 
     def begin(session: BaseSession | None, self: Any, *args: Any, **kwargs: Any) -> Flow | None:
+        if session is not None and args and not packs:
+            state: ConnectionState | None = self.__dict__.get(STATE)
+            if state is not None and state.plain is not None:
+                at_once = answer.sent_at_once(manner, session, self, args[0])
+                if at_once is not None:
+                    return at_once
         # What is sent is looked at outside sessions, too: a cluster client asks for the facts of its cluster only
         # once.
         if is_in_process(self):
             return None
         checks = False
-        if place.packs:
+        if packs:
             try:
                 packed = self.pack_command(*args)
             except Exception:
@@ -194,7 +197,7 @@ def _read(place: Place, original: Function) -> Function:
         LIB,
         original,
         _replacement(place, original, begin, steps.reads_nothing),
-        steps.reads_reply,
+        steps.reads_awaited_reply if place.asynchronous else steps.reads_reply,
         steps.reply_came,
         steps.reply_failed,
         steps.give_up,
@@ -207,15 +210,12 @@ def _poll(place: Place, original: Function) -> Function:
     def begin(session: BaseSession | None, self: Any, *args: Any, **kwargs: Any) -> Flow | None:
         if is_in_process(self):
             return None
-        done = answer.anything_to_read(session, self)
-        if done is not None:
-            return done
         timeout = args[0] if args else kwargs.get("timeout")
         live = AppStep(original, self, *args, **kwargs)
         # Asyncio clients look only before they send; what they tell the app comes from reading with a timeout.
         return steps.poll(session, manner, self, live, timeout or 0.0, notes=not place.asynchronous)
 
-    return _replacement(place, original, begin, steps.is_connected)
+    return _replacement(place, original, begin, steps.has_nothing_to_read)
 
 
 def _disconnect(place: Place, original: Function) -> Function:

@@ -9,15 +9,18 @@ from __future__ import annotations
 from typing import Any
 
 from timetracer_otel.calls.flow import flow, records, replays
-from timetracer_otel.calls.guarded import Flow, Step, only
+from timetracer_otel.calls.guarded import Done, Flow, Step, only
 from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.redis import connection_state
 from timetracer_otel.libraries.redis.answer import (
     HEALTH_CHECKS,
     Manner,
+    anything_to_read,
     await_message,
     connect_replayed,
+    connected,
     read_replayed,
+    reply_at_once,
     send_replayed,
     sent,
 )
@@ -49,9 +52,11 @@ __all__ = [
     "connect",
     "disconnected",
     "give_up",
+    "has_nothing_to_read",
     "is_connected",
     "poll",
     "read",
+    "reads_awaited_reply",
     "reads_nothing",
     "reads_reply",
     "reply_came",
@@ -74,13 +79,23 @@ def reads_nothing(session: BaseSession | None, connection: Any) -> bool:
     )
 
 
-def is_connected(session: BaseSession | None, connection: Any) -> bool:
-    """Whether ``connect`` and ``can_read`` have nothing to do but the library's own part; so it is mostly."""
+def is_connected(session: BaseSession | None, connection: Any) -> bool | Done:
+    """Whether ``connect`` has nothing to do but the library's own part; so it is mostly. A replay answers at once."""
     state: ConnectionState | None = connection.__dict__.get(STATE)
     if state is not None and (
         state.watch != connection_state.watch or state.replaying is not None or state.stream is not None
     ):
-        return False
+        return connected(session, connection) or False
+    return not isinstance(session, ReplaySession) and is_open(connection)
+
+
+def has_nothing_to_read(session: BaseSession | None, connection: Any) -> bool | Done:
+    """The same of ``can_read``."""
+    state: ConnectionState | None = connection.__dict__.get(STATE)
+    if state is not None and (
+        state.watch != connection_state.watch or state.replaying is not None or state.stream is not None
+    ):
+        return anything_to_read(session, connection) or False
     return not isinstance(session, ReplaySession) and is_open(connection)
 
 
@@ -252,10 +267,20 @@ def read(
     return value
 
 
-def reads_reply(connection: Any, *_: Any, **__: Any) -> ConnectionState | None:
+def reads_reply(connection: Any, *_: Any, **__: Any) -> ConnectionState | tuple[Any] | None:
     """What notes the reply that ``read_response`` is about to read, where it is one of a recorded round trip, as
-    nearly always; None where `read` is to be asked.
+    nearly always; None where `read` is to be asked. In a replay the reply itself, where it is there at once.
     """
+    state: ConnectionState | None = connection.__dict__.get(STATE)
+    if state is None:
+        return None
+    if state.plain is not None:
+        return reply_at_once(state) if state.watch == connection_state.watch else None
+    return reads_awaited_reply(connection)
+
+
+def reads_awaited_reply(connection: Any, *_: Any, **__: Any) -> ConnectionState | None:
+    """`reads_reply` of a connection of asyncio, where other tasks have a turn before a replay answers."""
     state: ConnectionState | None = connection.__dict__.get(STATE)
     if (
         state is None
