@@ -15,7 +15,13 @@ from typing import Any
 from opentelemetry import trace
 
 from timetracer_otel.base import faults
-from timetracer_otel.base.otel_context import SUPPRESSED, current_context, instrumentation_suppressed
+from timetracer_otel.base.otel_context import (
+    SPAN_ABOVE_KEY,
+    SPAN_KEY,
+    SUPPRESSED,
+    current_context,
+    instrumentation_suppressed,
+)
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.guarded import Done, Flow, OurStep, Step, raising
 from timetracer_otel.cassette import record_error
@@ -464,7 +470,9 @@ def _replay(site: Site, session: ReplaySession) -> Flow:
     return steps
 
 
-def found_at_once(lib: str, session: ReplaySession, method: str, url: str, args: list[str]) -> DependencyEvent | None:
+def found_at_once(
+    lib: str, session: ReplaySession, method: str, url: str, packed: bytes, span: trace.Span | None = None
+) -> DependencyEvent | None:
     """The event that `flow` would answer a call from, taken, for a call that needs no `Site` to be compared.
 
     Args:
@@ -472,25 +480,32 @@ def found_at_once(lib: str, session: ReplaySession, method: str, url: str, args:
         session: The replay.
         method: Of the call.
         url: Of the call. It goes to no host in ``live_hosts``.
-        args: Its arguments, in the form in which they are compared.
+        packed: Its arguments, as `ReplaySession.match_packed` takes them.
+        span: The span that the call belongs to; None for the current span.
 
     Returns:
         None where only `flow` can tell. What is not `is_value` is answered by `answer`.
     """
-    if not SUPPRESSED.isdisjoint(current_context()):
+    context = current_context()
+    if not SUPPRESSED.isdisjoint(context):
         return None
-    where = hooks.whereabouts(None)
-    if where is hooks.NOWHERE:
-        event = session.match_compared(lib, method, url, args)
+    if span is None and _SPANS.isdisjoint(context):
+        # As nearly always without tracing.
+        event = session.match_packed(lib, method, url, packed)
         if event is not None and session.uncovered.open:
-            _account(session, where)
+            _account(session, hooks.NOWHERE)
         return event
-    event = session.match_compared(lib, method, url, args, where.path())
+    where = hooks.whereabouts(span)
+    event = session.match_packed(lib, method, url, packed, where.path())
     if event is not None:
         _account(session, where)
         if where.span is not None:
             where.span.set_attribute("timetracer.replayed", True)
     return event
+
+
+_SPANS = frozenset({SPAN_KEY, SPAN_ABOVE_KEY})
+"""The keys under which a context may hold a span that a call belongs to (`span_around`)."""
 
 
 def is_value(event: DependencyEvent, session: ReplaySession) -> bool:

@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 from typing import Any, NamedTuple, cast
 from urllib.parse import unquote_plus
 
-from timetracer_otel.cassette import Unencodable, pack, pack_native
+from timetracer_otel.cassette import Unencodable, pack
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.match.body_content import plain_body, plain_content
 from timetracer_otel.match.canonical import canonical, outline, packed_if_plain
@@ -216,10 +216,9 @@ class Signer:
         target = self.target(url)
         return _key((lib, method, target.key, target.query_key, digest, ()))
 
-    def key_of_texts(self, lib: str, method: str, url: str, args: list[str]) -> Key | None:
-        """`key_of_arguments` of a list of texts in the form in which they are compared."""
-        packed = None if self.ignored else pack_native(args)
-        if packed is None or may_be_traced(packed):
+    def key_of_packed(self, lib: str, method: str, url: str, packed: bytes) -> Key | None:
+        """`key_of_arguments` of arguments in the form in which they are compared, encoded."""
+        if self.ignored or may_be_traced(packed):
             return None
         target = self.target(url)
         return _key((lib, method, target.key, target.query_key, hashlib.sha256(packed).hexdigest(), ()))

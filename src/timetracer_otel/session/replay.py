@@ -395,17 +395,17 @@ class ReplaySession(BaseSession):
         event = self._index.take(key, path) if key is not None else None
         return event if event is None or bindings.is_empty else bindings.given_back(event)
 
-    def match_compared(
-        self, lib: str, method: str, url: str, args: list[str], path: tuple[str, ...] = ()
+    def match_packed(
+        self, lib: str, method: str, url: str, packed: bytes, path: tuple[str, ...] = ()
     ) -> DependencyEvent | None:
-        """`match_as_recorded` of a call that is no HTTP, whose arguments are texts in the form in which they are
-        compared: its library's `CallForm` would change nothing in them.
+        """`match_as_recorded` of a call that is no HTTP, whose arguments are in the form in which they are compared:
+        its library's `CallForm` would change nothing in them.
 
         Args:
             lib: The plugin.
             method: Of the call.
             url: Of the call.
-            args: Its arguments, not redacted.
+            packed: Its arguments, not redacted, as `pack` encodes them with all mappings in the order of their keys.
             path: Names of the spans around the call.
         """
         bindings = self._bindings
@@ -417,7 +417,7 @@ class ReplaySession(BaseSession):
             or self.uncovered.messages
         ):
             return None
-        key = self._signer.key_of_texts(lib, method, url, args)
+        key = self._signer.key_of_packed(lib, method, url, packed)
         event = self._index.take(key, path) if key is not None else None
         return event if event is None or bindings.is_empty else bindings.given_back(event)
 

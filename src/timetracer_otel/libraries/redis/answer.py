@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from timetracer_otel.base.otel_context import SUPPRESSED, current_context
 from timetracer_otel.calls.flow import answer, flow, found_at_once, is_value, replays
 from timetracer_otel.calls.guarded import Done, Flow, Step, raising
+from timetracer_otel.cassette import pack_native
 from timetracer_otel.libraries.redis import connection_state
 from timetracer_otel.libraries.redis.call import LIB, RoundTrip, new_round_trip
 from timetracer_otel.libraries.redis.commands import Command, has_span, parse, plain_words, simple_method
@@ -176,7 +177,8 @@ def sent_at_once(manner: Manner, session: BaseSession, connection: Any, packed: 
     method, operation = _method_at_once(words[0]), operation_above.get()
     if method is None or (operation is not None and operation.clustered):
         return None
-    event = found_at_once(LIB, replay, method, plain.url, words)
+    packed_words = pack_native(words)
+    event = found_at_once(LIB, replay, method, plain.url, packed_words) if packed_words is not None else None
     if event is None:
         return None
     facts = event.result.reply

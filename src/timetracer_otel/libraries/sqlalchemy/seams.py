@@ -21,7 +21,7 @@ from timetracer_otel.base.otel_context import UPKEEP_KEY
 from timetracer_otel.base.patching import Function, Patch, Staying
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import answer, flow, records, replays
-from timetracer_otel.calls.guarded import AppStep, Done, Flow, Step, contain, guarded, only, raising
+from timetracer_otel.calls.guarded import AppStep, Done, Flow, Step, contain, guarded, observed, only, raising
 from timetracer_otel.calls.guarded_objects import guarded_method
 from timetracer_otel.calls.whose_error import outside
 from timetracer_otel.current import get_current_session
@@ -339,12 +339,15 @@ def _cursor(original: Function) -> Function:
     def begin(session: BaseSession | None, fairy: Any, *args: Any, **kwargs: Any) -> Flow | None:
         connection = fairy.dbapi_connection
         is_ours = isinstance(connection, ReplayConnection)
+        if is_ours and session is not None and connection.plain_in is session and not args and not kwargs:
+            return Done(connection._self_usual_cursor())
         target = engines.target(pool_dialect(fairy_pool(fairy))) if session is not None else None
         if target is None:
             return only(AppStep(connection.library_cursor, *args, **kwargs)) if is_ours else None
         if _is_replaying(session, target):
             if is_ours and not session.holds_method(LIB, _CURSOR):
                 # A cursor of ours, with nothing of the library's or the app's on the way.
+                connection.plain_in = session if session.recorder is None else None
                 return Done(connection.library_cursor(*args, **kwargs))
             return replayed(session, target, connection, args, kwargs)
         if is_ours:
@@ -441,14 +444,20 @@ def _as_upkeep(live: AppStep) -> Flow:
 def _create_cursor(original: Function) -> Function:
     """The context of a statement takes its cursor: now the cursor knows which statement it is for."""
 
-    def begin(session: BaseSession, context: Any) -> Flow:
-        cursor = yield AppStep(original, context)
+    def returned(context: Any, cursor: Any) -> None:
         if issubclass(type(cursor), _OUR_CURSORS):
             # The context has the cursor: a plain reference back would keep both until the next garbage collection.
             cursor._self_bind(ref(context))
-        return cursor
 
-    return guarded(LIB, original, begin)
+    return observed(LIB, original, original, _itself, returned, _nothing_failed, _nothing_failed)
+
+
+def _itself(context: Any) -> Any:
+    return context
+
+
+def _nothing_failed(*_: Any) -> None:
+    pass
 
 
 def _reset(original: Function) -> Function:

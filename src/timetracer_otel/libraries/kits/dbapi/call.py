@@ -18,7 +18,7 @@ from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, EventResult, RecordedError
 
-__all__ = ["ConnectSite", "PlainSite", "StatementSite", "WarmConnectSite", "unrecorded"]
+__all__ = ["ConnectSite", "PlainSite", "StatementSite", "WarmConnectSite", "raise_made_already", "unrecorded"]
 
 
 def unrecorded(target: Target, what: str) -> ReplayMismatchError:
@@ -132,7 +132,7 @@ class PlainSite(_DatabaseSite):
     def let_go(self) -> None:
         """Forget the connection."""
         super().let_go()
-        self.live = _made_already
+        self.live = raise_made_already
 
     def result(self, recording: Recording) -> EventResult:
         """What the driver returned, as plain data."""
@@ -180,7 +180,7 @@ class ConnectSite(_DatabaseSite):
     def let_go(self) -> None:
         """Forget the pool's record that the connection is for."""
         super().let_go()
-        self.live = _made_already
+        self.live = raise_made_already
 
     def result(self, recording: Recording) -> EventResult:
         """The facts of the database that were noted."""
@@ -275,7 +275,7 @@ class StatementSite(_DatabaseSite):
     def let_go(self) -> None:
         """Forget the connection and the cursor."""
         super().let_go()
-        self.live = self._rebuild = _made_already
+        self.live = self._rebuild = raise_made_already
         self._fetches.cursor = None
 
     def result(self, recording: Recording) -> EventResult:
@@ -312,5 +312,6 @@ def _nothing() -> None:
     return None
 
 
-def _made_already(*_: Any) -> Any:
+def raise_made_already(*_: Any) -> Any:
+    """In the place of what makes a call that is not to be made, or not once more."""
     raise AssertionError("this call was made already")

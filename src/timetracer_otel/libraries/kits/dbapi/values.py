@@ -11,6 +11,7 @@ import decimal
 import enum
 import uuid
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from operator import countOf
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ __all__ = [
     "plain_rows",
     "restored",
     "restored_row",
+    "restored_rows",
     "size_of_row",
 ]
 
@@ -135,6 +137,13 @@ def restored_row(row: Any) -> tuple[Any, ...]:
     if PLAIN.issuperset(map(type, row)):
         return tuple(row)
     return tuple(map(restored, row))
+
+
+def restored_rows(rows: Any) -> list[tuple[Any, ...]]:
+    """`restored_row` of each row."""
+    if PLAIN.issuperset(map(type, chain.from_iterable(rows))):
+        return list(map(tuple, rows))
+    return list(map(restored_row, rows))
 
 
 def restored(value: Any) -> Any:
