@@ -129,7 +129,7 @@ def played(session: BaseSession | None, connection: Any) -> ConnectionState | No
     if state.plain is not None and state.watch == connection_state.watch:
         return state
     state = known_state(connection)
-    if state is None or state.replaying is not session:
+    if state is None or state.replaying is None or state.replaying is not session:
         return None
     if (
         state.listens

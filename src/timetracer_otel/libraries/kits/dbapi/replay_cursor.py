@@ -99,8 +99,8 @@ class ReplayCursor(ReplayObject):
         """Answer one statement (PEP 249) from the cassette."""
         connection = self._connection
         if len(args) == _STATEMENT_AND_VALUES and not kwargs and connection is not None:
-            session = connection.plain_in
-            if session is not None and session is get_current_session() and type(args[0]) is str and not self._raw:
+            session: ReplaySession | None = connection.plain_in
+            if session is not None and get_current_session() is session and type(args[0]) is str and not self._raw:
                 event = self._found_at_once(session, args[0], args[1])
                 if event is not None:
                     return self._answered(session, event, args)
