@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 from collections.abc import Callable
@@ -14,9 +15,11 @@ from tests.sample_cassettes import cassette
 from timetracer_otel.base import faults
 from timetracer_otel.calls import guarded as kernel
 from timetracer_otel.calls.guarded import (
+    ASK,
     AppStep,
     Done,
     Flow,
+    Noted,
     answered,
     answered_async,
     guarded,
@@ -25,6 +28,7 @@ from timetracer_otel.calls.guarded import (
     lending_async,
     raising,
 )
+from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.exceptions import CassetteError, ReplayMismatchError
 from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.threads import holding
@@ -36,10 +40,13 @@ class Library:
     def __init__(self, is_async: bool) -> None:
         self.calls: list[Any] = []
         self.fails: BaseException | None = None
+        self.about: Callable[[], Any] = lambda: None
+        self.known: Any = None
         self._is_async = is_async
 
     def function(self, value: Any) -> Any:
         self.calls.append(value)
+        self.known = self.about()
         if self.fails is not None:
             raise self.fails
         return value * 2
@@ -51,7 +58,7 @@ class Library:
     def original(self) -> Callable[..., Any]:
         return self.coroutine_function if self._is_async else self.function
 
-    def call(self, begin: Callable[..., Flow | None], **options: Any) -> Any:
+    def call(self, begin: Callable[..., Any], **options: Any) -> Any:
         """Call the replacement with 4."""
         if self._is_async:
             return asyncio.run(guarded_async("shop", self.original, begin, **options)(4))
@@ -63,11 +70,11 @@ class Library:
             return asyncio.run(answered_async("shop", self.original, value_of)(4))
         return answered("shop", self.original, value_of)(4)
 
-    def call_lending(self, lend: Callable[..., Any]) -> Any:
-        """Call the replacement that lends something, with 4."""
+    def call_lending(self, above: CallAbove[Any]) -> Any:
+        """Call the replacement that is known to be called while that lasts, with 4."""
         if self._is_async:
-            return asyncio.run(lending_async("shop", self.original, lend)(4))
-        return lending("shop", self.original, lend)(4)
+            return asyncio.run(lending_async("shop", self.original, above, "buy")(4))
+        return lending("shop", self.original, above, "buy")(4)
 
 
 @pytest.fixture(params=[False, True], ids=["sync", "async"])
@@ -226,19 +233,6 @@ def test_a_fault_whose_log_fails_is_still_contained(library: Library, monkeypatc
         faults.logger.removeHandler(handler)
 
 
-def test_a_seam_that_is_idle_calls_the_library_at_once(library: Library, recording: BaseSession) -> None:
-    asked: list[Any] = []
-
-    def idle(*about: Any) -> bool:
-        asked.append(about)
-        return True
-
-    assert library.call(fault, idle=idle) == 8
-    assert asked == [(recording, 4)]
-    assert library.call(lambda session, value: None, idle=fault) == 8
-    assert library.calls == [4, 4]
-
-
 def test_a_seam_is_told_of_a_fault(library: Library, replaying: ReplaySession) -> None:
     told: list[Any] = []
 
@@ -286,31 +280,79 @@ def test_an_error_that_was_dealt_with_is_not_what_the_app_gets(library: Library,
         library.call(begin)
 
 
-def test_something_is_lent_for_the_time_of_a_call(library: Library, recording: BaseSession) -> None:
-    seen: list[Any] = []
+@pytest.mark.parametrize("fails", [None, OSError("refused")])
+def test_what_is_called_is_known_while_that_lasts(library: Library, fails: BaseException | None) -> None:
+    above: CallAbove[Any] = CallAbove("test")
+    library.fails, library.about = fails, above.get
+    with pytest.raises(OSError, match="refused") if fails is not None else contextlib.nullcontext():
+        assert library.call_lending(above) == 8
+    assert library.calls == [4]
+    assert library.known == ("buy", (4,))
+    assert above.get() is None
 
-    def lend(*about: Any) -> Callable[[], Any]:
-        seen.append(about)
-        return lambda: seen.append(list(library.calls))
 
-    assert library.call_lending(lend) == 8
-    assert seen == [(recording, (4,)), [4]]
+class Notes(Noted):
+    """Notes what becomes of a call."""
+
+    def __init__(self) -> None:
+        self.noted: list[Any] = []
+
+    def came(self, value: Any) -> Any:
+        self.noted.append(value)
+        return value
+
+    def raised(self, error: BaseException) -> None:
+        self.noted.append(error)
 
 
-@pytest.mark.parametrize("lend", [fault, lambda *_: None, lambda *_: fault])
-def test_a_fault_in_lending_is_contained(library: Library, lend: Callable[..., Any]) -> None:
-    assert library.call_lending(lend) == 8
+class BrokenNotes(Noted):
+    """Raises for whatever becomes of a call."""
+
+    def came(self, value: Any) -> Any:
+        fault()
+
+    def raised(self, error: BaseException) -> None:
+        fault()
+
+
+def test_a_call_that_is_only_noted_is_made_by_the_guard(library: Library) -> None:
+    notes = Notes()
+    assert library.call(lambda session, value: notes) == 8
+    library.fails = OSError("refused")
+    with pytest.raises(OSError, match="refused"):
+        library.call(lambda session, value: notes)
+    assert notes.noted == [8, library.fails]
+    assert library.calls == [4, 4]
+
+
+def test_a_fault_in_noting_leaves_the_app_its_outcome(library: Library) -> None:
+    assert library.call(lambda session, value: BrokenNotes()) == 8
     library.fails = OSError("refused")
     with pytest.raises(OSError, match="refused") as raised:
-        library.call_lending(lend)
+        library.call(lambda session, value: BrokenNotes())
     assert raised.value is library.fails
     assert library.calls == [4, 4]
 
 
-def test_what_cannot_be_lent_in_a_replay_is_a_miss(library: Library, replaying: ReplaySession) -> None:
-    with pytest.raises(ReplayMismatchError, match="a fault of ours"):
-        library.call_lending(fault)
-    assert not library.calls
+def test_a_fault_in_noting_gives_up_what_depends_on_it(library: Library) -> None:
+    told: list[Any] = []
+    library.call(lambda session, value: BrokenNotes(), give_up=lambda fault, value: told.append((type(fault), value)))
+    assert told == [(AttributeError, 4)]
+
+
+def test_a_step_with_other_arguments_takes_the_place_of_the_call(library: Library) -> None:
+    assert library.call(lambda session, value: AppStep(library.original, value + 1)) == 10
+    assert library.calls == [5]
+
+
+def test_who_is_asked_first_may_decide_without_the_session(library: Library) -> None:
+    notes = Notes()
+    assert library.call(fault, quick=lambda value: notes) == 8
+    assert library.call(fault, quick=lambda value: None) == 8
+    assert library.call(lambda session, value: Done([value]), quick=lambda value: ASK) == [4]
+    assert notes.noted == [8]
+    assert library.call(lambda session, value: None, quick=fault) == 8
+    assert library.calls == [4, 4, 4]
 
 
 def test_a_value_that_is_there_already_is_given_without_a_call(library: Library) -> None:

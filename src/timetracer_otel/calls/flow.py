@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from threading import get_ident
-from typing import Any
+from typing import Any, cast
 
 from opentelemetry import trace
 
@@ -23,7 +23,7 @@ from timetracer_otel.base.otel_context import (
     instrumentation_suppressed,
 )
 from timetracer_otel.calls import hooks
-from timetracer_otel.calls.guarded import Done, Flow, OurStep, Step, raising
+from timetracer_otel.calls.guarded import Done, Flow, Noted, OurStep, Step, raising
 from timetracer_otel.cassette import record_error
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.current import session_now
@@ -41,9 +41,11 @@ __all__ = [
     "Site",
     "Step",
     "answer",
+    "began",
     "flow",
     "found_at_once",
     "is_value",
+    "notes",
     "pass_or_refuse",
     "rebuilt",
     "records",
@@ -65,9 +67,9 @@ class Site:
 
     lib: str
     """The plugin's name, as in the mock and live lists."""
-    live: Step
-    """Makes the real call: an `AppStep`, in which nothing of ours stands. At an async seam it returns the library's
-    own awaitable."""
+    live: Any
+    """The `Step` that makes the real call: an `AppStep`, in which nothing of ours stands. At an async seam it returns
+    the library's own awaitable."""
     lend: Callable[[], Callable[[], Any]] | None = None
     """Changes objects of the app's for the time of the real call, and gives what changes them back. Set by `observe`
     or `again` where that is needed. Example: a request's stream that is noted while it is sent."""
@@ -77,6 +79,8 @@ class Site:
     """Notes a request body that is a stream, while the app sends it."""
     span: trace.Span | None = None
     """The span that the call belongs to; None for the current span."""
+    as_called = False
+    """Whether `live` is the replaced function with its own arguments, which the guard can call by itself."""
     marks_span: bool = True
     """False where OpenTelemetry makes no span for such a call. The current span is then the app's own, and gets no
     attribute that says that the call was replayed."""
@@ -184,8 +188,11 @@ class Site:
         return self.pause(seconds)
 
 
-class Recording:
-    """A call in a recording session, under way or ended (a `PendingCall`)."""
+class Recording(Noted):
+    """A call in a recording session, under way or ended (a `PendingCall`).
+
+    `flow` gives it to the guard in place of steps where the call is made as it is.
+    """
 
     # The defaults stand in the class: most calls set few of them, and an object is made for each call.
     eid = 0
@@ -197,10 +204,11 @@ class Recording:
     set ``call_ended``."""
     _closed_s: float | None = None
 
-    def __init__(self, session: TraceSession, site: Site) -> None:
+    def __init__(self, session: TraceSession, site: Any) -> None:
         self.session = session
-        self.site = site
-        where = hooks.whereabouts(site.span)
+        self.site: Any = site
+        """The call's `Site`; None where it is made later."""
+        where = hooks.whereabouts(None if site is None else site.span)
         self._context = where.context
         self.path = where.path()
         self._thread = get_ident()
@@ -209,7 +217,7 @@ class Recording:
     @property
     def thread(self) -> int | None:
         """The thread that makes the call; None where the library may use another one."""
-        return self._thread if self.site.stays_in_thread else None
+        return self._thread if self.site is None or self.site.stays_in_thread else None
 
     @property
     def trace_id(self) -> int:
@@ -220,6 +228,35 @@ class Recording:
     def span_id(self) -> int:
         """The id of the span that the call was made in; 0 without a span."""
         return self._context.span_id
+
+    def __iter__(self) -> Flow:
+        """The steps of the call, for who takes it in a generator."""
+        return _make(self.site, self)
+
+    def came(self, value: Any) -> Any:
+        """Note what the call returned, and return the value for the app."""
+        self.returned_s = time.perf_counter()
+        site = self.site
+        try:
+            if site.may_disown and site.disowns(value):
+                self.withdraw()
+                return value
+            return site.returned(value, self)
+        except Exception as fault:
+            _contain(site, self, fault)
+            return value
+
+    def raised(self, error: BaseException) -> None:
+        """Note what the call raised, unless that shows that it was none of the plugin's."""
+        site = self.site
+        try:
+            # A miss: the call was new to a replay, and met a fault of ours before it was made.
+            if isinstance(error, ReplayMismatchError) or (site.may_disown and site.disowns(error)):
+                self.withdraw()
+            else:
+                self.failed(error)
+        except Exception as fault:
+            _contain(site, self, fault)
 
     def failed(self, error: BaseException) -> None:
         """Note that the call raised, and end it."""
@@ -248,7 +285,8 @@ class Recording:
 
     def call(self) -> Call:
         """The call, as its site states it by now."""
-        return self.site.call()
+        call: Call = self.site.call()
+        return call
 
     def result(self) -> EventResult:
         """The outcome up to now: an error, nothing yet, or what the site noted."""
@@ -263,12 +301,14 @@ class Recording:
         if self.returned_s is None:
             self.not_replayable = self.not_replayable or "the recording ended before there was an answer"
             return EventResult()
-        return self.site.result(self)
+        result: EventResult = self.site.result(self)
+        return result
 
 
 def run(steps: Flow) -> Any:
     """Run a generator of steps by calling each step, and return its result."""
     try:
+        steps = iter(steps)
         step = next(steps)
         while True:
             try:
@@ -284,6 +324,7 @@ def run(steps: Flow) -> Any:
 async def run_async(steps: Flow) -> Any:
     """Run a generator of steps by awaiting each step, and return its result."""
     try:
+        steps = iter(steps)
         step = next(steps)
         while True:
             try:
@@ -298,7 +339,8 @@ async def run_async(steps: Flow) -> Any:
 
 
 def flow(site: Site, session: BaseSession) -> Flow:
-    """Make, record or replay one call; for `run` or `run_async`.
+    """Make, record or replay one call: gives its steps, for `run`, `run_async` or a guard. Of a call that a guard can
+    make by itself (`Site.as_called`), it may give the `Recording` instead, which has the steps, too.
 
     Raises:
         ReplayMismatchError: In replay, where the cassette has no answer.
@@ -309,6 +351,8 @@ def flow(site: Site, session: BaseSession) -> Flow:
         if isinstance(session, TraceSession):
             if session.wanted.get(site.lib) or session.wants(site.lib):
                 recording = _begin(site, session)
+                if recording is not None and site.as_called and site.lend is None and hooks.guard is None:
+                    return cast("Flow", recording)
             elif (now := session_now(session)) is session:
                 session.left_out(site.lib)
             elif now is not None:
@@ -346,24 +390,14 @@ def _make(site: Site, recording: Recording | None) -> Flow:
         value = yield site.live
     except BaseException as error:
         if recording is not None:
-            _failed(site, recording, error)
+            recording.raised(error)
         raise
     finally:
         if guard is not None:
             guard.unlet(token)
         if undo is not None:
             undo()
-    if recording is None:
-        return value
-    recording.returned_s = time.perf_counter()
-    try:
-        if site.may_disown and site.disowns(value):
-            recording.withdraw()
-            return value
-        return site.returned(value, recording)
-    except Exception as fault:
-        _contain(site, recording, fault)
-        return value
+    return value if recording is None else recording.came(value)
 
 
 def records(lib: str, session: BaseSession | None) -> bool:
@@ -412,12 +446,35 @@ def pass_or_refuse(lib: str, reason: str, next_step: str, session: BaseSession |
     return None
 
 
+def notes(lib: str, session: BaseSession | None) -> bool:
+    """Whether a call made now is recorded, and nothing else is to be done around it. Otherwise, `flow` is to be
+    asked. For seams that note a call in a way of their own.
+    """
+    return (
+        isinstance(session, TraceSession)
+        and session.wanted.get(lib) is True
+        and hooks.guard is None
+        and SUPPRESSED.isdisjoint(current_context())
+    )
+
+
+def began(recording: Recording) -> bool:
+    """Give a recording to its session, or to the one that follows it; False where neither keeps it."""
+    session = recording.session
+    while not session.call_began(recording):
+        now = session_now(session)
+        if not isinstance(now, TraceSession) or now is session:
+            return False
+        recording.session = session = now
+    return True
+
+
 def _begin(site: Site, session: TraceSession) -> Recording | None:
     try:
         recording = Recording(session, site)
-        if not session.call_began(recording):
-            now = session_now(session)
-            return _begin(site, now) if isinstance(now, TraceSession) and now is not session else None
+        if not began(recording):
+            return None
+        session = recording.session
         try:
             site.observe(session)
         except Exception:
@@ -428,17 +485,6 @@ def _begin(site: Site, session: TraceSession) -> Recording | None:
         faults.contain(f"{site.lib}.begin", fault)
         return None
     return recording
-
-
-def _failed(site: Site, recording: Recording, error: BaseException) -> None:
-    try:
-        # A miss: the call was new to a replay, and met a fault of ours before it was made.
-        if isinstance(error, ReplayMismatchError) or (site.may_disown and site.disowns(error)):
-            recording.withdraw()
-        else:
-            recording.failed(error)
-    except Exception as fault:
-        _contain(site, recording, fault)
 
 
 def _contain(site: Site, recording: Recording, fault: Exception) -> None:

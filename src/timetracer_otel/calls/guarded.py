@@ -21,26 +21,28 @@ from collections.abc import Callable, Generator
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn, TypeAlias
 
 from timetracer_otel.base import faults
+from timetracer_otel.base.otel_context import current_context
 from timetracer_otel.base.patching import Function
 from timetracer_otel.base.plugin_names import known_names
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.noting import looked
 from timetracer_otel.calls.whose_error import judges, raise_for_app
-from timetracer_otel.current import get_current_session
+from timetracer_otel.current import SESSION_KEY, get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError, TimetracerError
 from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.threads import carrying, holding
 
 __all__ = [
+    "ASK",
     "AppStep",
     "Begin",
     "Done",
     "Flow",
-    "Idle",
-    "Lend",
+    "Quick",
+    "Noted",
     "OurStep",
     "Step",
     "ValueOf",
@@ -50,8 +52,6 @@ __all__ = [
     "guarded_async",
     "lending",
     "lending_async",
-    "observed",
-    "observed_async",
     "only",
     "raising",
     "refusal",
@@ -59,15 +59,20 @@ __all__ = [
 
 Step = Callable[[], Any]
 Flow = Generator[Step, Any, Any]
-Begin = Callable[..., "Flow | None"]
-"""Makes the steps of one call from the current session and the arguments; None where there is nothing for us to do.
-It runs under the guard, and makes the library's call by an `AppStep` only."""
-Lend = Callable[[BaseSession, "tuple[Any, ...]"], "Callable[[], Any] | None"]
-"""Changes something for the time of one call, from the current session and the positional arguments, and gives what
-changes it back; None where nothing is to be changed."""
-Idle = Callable[[BaseSession | None, Any], "bool | Done"]
-"""Whether there is nothing for us to do, from the current session and the first argument; or what a replay gives at
-once."""
+Begin = Callable[..., "Flow | AppStep | Noted | None"]
+"""Decides about one call, from the current session and the arguments. It runs under the guard, and gives
+
+- None where there is nothing for us to do: the guard makes the call;
+- a `Noted` where the call is made as it is, and its outcome is only to be noted;
+- an `AppStep` where the call is made in another way, and nothing is to be noted;
+- a `Done` where a replay has the answer already;
+- the steps of all else, as a generator. They make the library's call by an `AppStep` only."""
+ASK: Final = NotImplemented
+"""Given by a `Quick` where the session is to be looked for, and ``begin`` to be asked."""
+Quick: TypeAlias = Callable[[Any], Any]
+"""Decides about one call, from the first argument and without the session. It gives None or a `Noted`, as ``begin``
+does, or `ASK`. It costs less than that, and is for functions that are called much more often than there is something
+to decide."""
 ValueOf = Callable[[Any], Any]
 """The answer of a replay, from the first argument; None where the function is to be called."""
 GiveUp = Callable[..., Any]
@@ -109,6 +114,22 @@ class Done(Generator[Step, Any, Any]):
         raise error[0]
 
 
+class Noted:
+    """Notes the outcome of one call. The guard makes the call itself, with the arguments that it was given, and then
+    calls one of the two methods. So a recorded call costs neither a generator nor a step.
+    """
+
+    __slots__ = ()
+
+    def came(self, value: Any) -> Any:
+        """Note what the call returned, and return the value for the app."""
+        raise NotImplementedError
+
+    def raised(self, error: BaseException) -> None:
+        """Note what the call raised."""
+        raise NotImplementedError
+
+
 class OurStep(partial[Any]):
     """A step that is ours alone, such as a wait: what it raises in a replay is a fault of ours."""
 
@@ -137,7 +158,7 @@ def guarded(
     begin: Begin,
     *,
     outside: bool = False,
-    idle: Idle | None = None,
+    quick: Quick | None = None,
     give_up: GiveUp | None = None,
     session_of: Callable[[], BaseSession | None] | None = None,
 ) -> Function:
@@ -148,34 +169,48 @@ def guarded(
         original: The function that is replaced.
         begin: Makes the steps of a call.
         outside: Whether ``begin`` is asked without a session, too.
-        idle: Asked before ``begin``, for functions that are called much more often than there is something to do, or
-            that a replay answers at once: it costs less.
+        quick: Asked first, where there is one.
         give_up: Told of a fault, with the call's arguments. From then on, what is noted of the object that the call
             is about, in more calls than this one, is not to be relied upon. In a replay, nobody may be left waiting.
         session_of: Gives the session; None for the current one.
     """
-    find_session = get_current_session if session_of is None else session_of
 
     def guarded_call(*args: Any, **kwargs: Any) -> Any:
-        session = outcome = failed = step = None
+        session: Any = None
         try:
-            session = find_session()
-            if session is None and not next(_without_session) % _LOOK_EACH:
-                looked("threads", holding.look)
-            steps = None
-            if session is not None or outside:
-                known = idle(session, args[0]) if idle is not None else False
-                if known is False:
-                    steps = begin(session, *args, **kwargs)
-                elif known is not True:
-                    steps = known
+            steps: Any = ASK if quick is None else quick(args[0])
+            if steps is ASK:
+                # As `get_current_session` does it, without a function call.
+                session = current_context().get(SESSION_KEY) if session_of is None else session_of()
+                if session_of is None and (session is None or session.after is not None):
+                    session = get_current_session()
+                if session is None and not next(_without_session) % _LOOK_EACH:
+                    looked("threads", holding.look)
+                steps = None if session is None and not outside else begin(session, *args, **kwargs)
         except Exception as fault:
             steps = None
             contain(lib, session, fault, give_up, args)
         if steps is None:
             return original(*args, **kwargs)
+        if isinstance(steps, Noted):
+            try:
+                value = original(*args, **kwargs)
+            except BaseException as error:
+                try:
+                    steps.raised(error)
+                except Exception as fault:
+                    contain(lib, session, fault, give_up, args, None, error)
+                raise
+            try:
+                return steps.came(value)
+            except Exception as fault:
+                contain(lib, session, fault, give_up, args, (value,))
+            return value
         if type(steps) is Done:
             return steps.value
+        if type(steps) is AppStep:
+            return steps()
+        outcome = failed = step = None
         try:
             try:
                 step = next(steps)
@@ -212,33 +247,48 @@ def guarded_async(
     begin: Begin,
     *,
     outside: bool = False,
-    idle: Idle | None = None,
+    quick: Quick | None = None,
     give_up: GiveUp | None = None,
     session_of: Callable[[], BaseSession | None] | None = None,
 ) -> Function:
     """The same for a coroutine function: steps are awaited."""
-    find_session = get_current_session if session_of is None else session_of
 
     async def guarded_await(*args: Any, **kwargs: Any) -> Any:
-        session = outcome = failed = step = None
+        session: Any = None
         try:
-            session = find_session()
-            if session is None and not next(_without_session) % _LOOK_EACH:
-                looked("threads", holding.look)
-            steps = None
-            if session is not None or outside:
-                known = idle(session, args[0]) if idle is not None else False
-                if known is False:
-                    steps = begin(session, *args, **kwargs)
-                elif known is not True:
-                    steps = known
+            steps: Any = ASK if quick is None else quick(args[0])
+            if steps is ASK:
+                # As `get_current_session` does it, without a function call.
+                session = current_context().get(SESSION_KEY) if session_of is None else session_of()
+                if session_of is None and (session is None or session.after is not None):
+                    session = get_current_session()
+                if session is None and not next(_without_session) % _LOOK_EACH:
+                    looked("threads", holding.look)
+                steps = None if session is None and not outside else begin(session, *args, **kwargs)
         except Exception as fault:
             steps = None
             contain(lib, session, fault, give_up, args)
         if steps is None:
             return await original(*args, **kwargs)
+        if isinstance(steps, Noted):
+            try:
+                value = await original(*args, **kwargs)
+            except BaseException as error:
+                try:
+                    steps.raised(error)
+                except Exception as fault:
+                    contain(lib, session, fault, give_up, args, None, error)
+                raise
+            try:
+                return steps.came(value)
+            except Exception as fault:
+                contain(lib, session, fault, give_up, args, (value,))
+            return value
         if type(steps) is Done:
             return steps.value
+        if type(steps) is AppStep:
+            return await steps()
+        outcome = failed = step = None
         try:
             try:
                 step = next(steps)
@@ -305,147 +355,43 @@ def answered_async(lib: str, original: Function, value_of: ValueOf) -> Function:
     return answered_await
 
 
-def lending(lib: str, original: Function, lend: Lend) -> Function:
-    """The replacement of a function that is always called, with something changed for the time of the call.
+def lending(lib: str, original: Function, above: Any, what: Any) -> Function:
+    """The replacement of a function that is always called, and that is known to be called while that lasts.
 
     It costs less than `guarded`, where there is nothing to note and nothing to answer.
 
     Args:
         lib: The plugin's name.
         original: The function that is replaced.
-        lend: Makes the change, where there is a session.
+        above: Knows what is called, a `CallAbove`. It gets a tuple: ``what``, and the positional arguments.
+        what: What the function is.
     """
+    get, put = above.get, above.set
 
     def lending_call(*args: Any, **kwargs: Any) -> Any:
-        session = undo = None
-        try:
-            session = get_current_session()
-            if session is not None:
-                undo = lend(session, args)
-        except Exception as fault:
-            contain(lib, session, fault)
-        if undo is None:
-            return original(*args, **kwargs)
+        before = get()
+        put((what, args))
         try:
             return original(*args, **kwargs)
         finally:
-            try:
-                undo()
-            except Exception as fault:
-                faults.contain(f"{lib}.lend", fault)
+            put(before)
 
     return lending_call
 
 
-def lending_async(lib: str, original: Function, lend: Lend) -> Function:
+def lending_async(lib: str, original: Function, above: Any, what: Any) -> Function:
     """The same for a coroutine function."""
+    get, put = above.get, above.set
 
     async def lending_await(*args: Any, **kwargs: Any) -> Any:
-        session = undo = None
-        try:
-            session = get_current_session()
-            if session is not None:
-                undo = lend(session, args)
-        except Exception as fault:
-            contain(lib, session, fault)
-        if undo is None:
-            return await original(*args, **kwargs)
+        before = get()
+        put((what, args))
         try:
             return await original(*args, **kwargs)
         finally:
-            try:
-                undo()
-            except Exception as fault:
-                faults.contain(f"{lib}.lend", fault)
+            put(before)
 
     return lending_await
-
-
-def observed(
-    lib: str,
-    original: Function,
-    otherwise: Function,
-    begin: Callable[..., Any],
-    returned: Callable[[Any, Any], None],
-    failed: Callable[[Any, BaseException], None],
-    give_up: GiveUp,
-) -> Function:
-    """The replacement of a function whose outcome is only to be noted, mostly: it costs a part of what steps do.
-
-    Args:
-        lib: The plugin's name.
-        original: The function that is replaced.
-        otherwise: What takes its place where more is to be done, or nothing.
-        begin: Gives, from the arguments of a call, what notes its outcome; None for ``otherwise``. It gives something
-            in a recording; in a replay, a tuple with the answer, where that is there at once.
-        returned: Notes, with what ``begin`` gave, what the call returned.
-        failed: The same for what it raised.
-        give_up: Told of a fault, with the call's arguments; see `guarded`.
-    """
-
-    def observed_call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            notes = begin(*args, **kwargs)
-        except Exception as fault:
-            contain(lib, None, fault, give_up, args)
-            return original(*args, **kwargs)
-        if notes is None:
-            return otherwise(*args, **kwargs)
-        if type(notes) is tuple:
-            return notes[0]
-        try:
-            value = original(*args, **kwargs)
-        except BaseException as error:
-            try:
-                failed(notes, error)
-            except Exception as fault:
-                contain(lib, None, fault, give_up, args, None, error)
-            raise
-        try:
-            returned(notes, value)
-        except Exception as fault:
-            contain(lib, None, fault, give_up, args, (value,))
-        return value
-
-    return observed_call
-
-
-def observed_async(
-    lib: str,
-    original: Function,
-    otherwise: Function,
-    begin: Callable[..., Any],
-    returned: Callable[[Any, Any], None],
-    failed: Callable[[Any, BaseException], None],
-    give_up: GiveUp,
-) -> Function:
-    """The same for a coroutine function."""
-
-    async def observed_await(*args: Any, **kwargs: Any) -> Any:
-        try:
-            notes = begin(*args, **kwargs)
-        except Exception as fault:
-            contain(lib, None, fault, give_up, args)
-            return await original(*args, **kwargs)
-        if notes is None:
-            return await otherwise(*args, **kwargs)
-        if type(notes) is tuple:
-            return notes[0]
-        try:
-            value = await original(*args, **kwargs)
-        except BaseException as error:
-            try:
-                failed(notes, error)
-            except Exception as fault:
-                contain(lib, None, fault, give_up, args, None, error)
-            raise
-        try:
-            returned(notes, value)
-        except Exception as fault:
-            contain(lib, None, fault, give_up, args, (value,))
-        return value
-
-    return observed_await
 
 
 def contain(

@@ -12,7 +12,7 @@ from functools import partial
 from types import MappingProxyType, ModuleType
 from typing import Any, NamedTuple
 
-from timetracer_otel.base.patching import LatePatch
+from timetracer_otel.base.patching import Function, LatePatch
 from timetracer_otel.calls.flow import Recording, Site, run_async
 from timetracer_otel.calls.guarded import AppStep, Flow
 from timetracer_otel.calls.whose_error import outside
@@ -97,6 +97,7 @@ class _Hop(Site, ABC):
     """One request on its way through a transport (a `Site`)."""
 
     lib = LIB
+    as_called = True
 
     # Most calls keep these: only some set attributes of their own.
     _headers: tuple[Any, ...] | None = None
@@ -107,15 +108,21 @@ class _Hop(Site, ABC):
     _response_headers: tuple[Any, ...] = ()
     _extensions: Mapping[str, Any] = MappingProxyType({})
 
-    def __init__(self, module: HttpxModule, request: Any, live: AppStep) -> None:
+    def __init__(self, module: HttpxModule, request: Any, handle: Function, transport: Any) -> None:
         self._module = module
         self._request: Any = request
-        self.live: Any = live
+        self._handle: Any = handle
+        self._transport: Any = transport
         self._method: str = request.method
         self._url = request.url
         self._body = getattr(request, CONTENT, None)
         if self._body is None:
             self.sends_stream = True
+
+    @property
+    def live(self) -> AppStep:
+        """The transport's own function. Made when it is asked for: most recorded calls need no step."""
+        return AppStep(self._handle, self._transport, self._request)
 
     def observe(self, session: TraceSession) -> None:
         self._limits = session.limits
@@ -155,7 +162,7 @@ class _Hop(Site, ABC):
 
     def returned(self, value: Any, recording: Recording) -> Any:
         # Neither the request nor the connection is kept alive by its recording.
-        self._request = self.live = None
+        self._request = self._handle = self._transport = None
         if self.lend is not None:
             self.lend = None
         self._status = status = value.status_code

@@ -12,7 +12,7 @@ from timetracer_otel.base.kept_functions import KeptPatch
 from timetracer_otel.base.patching import Function, Patch
 from timetracer_otel.calls.exclusions import ExcludedUrls, left_out
 from timetracer_otel.calls.flow import flow
-from timetracer_otel.calls.guarded import AppStep, Begin, Flow, guarded, guarded_async
+from timetracer_otel.calls.guarded import AppStep, Begin, guarded, guarded_async
 from timetracer_otel.libraries.httpx.call import LIB, AsyncHop, SyncHop, module_of
 from timetracer_otel.session import BaseSession
 
@@ -25,11 +25,10 @@ def patches(module: ModuleType) -> list[Patch]:
     excluded = ExcludedUrls().of(LIB)
 
     def steps_of(hop: type[SyncHop | AsyncHop], original: Function) -> Begin:
-        def begin(session: BaseSession, transport: Any, request: Any) -> Flow | None:
-            live = AppStep(original, transport, request)
+        def begin(session: BaseSession, transport: Any, request: Any) -> Any:
             if excluded is not None and excluded.search(str(request.url)):
-                return left_out(LIB, session, live)
-            return flow(hop(ours, request, live), session)
+                return left_out(LIB, session, AppStep(original, transport, request))
+            return flow(hop(ours, request, original, transport), session)
 
         return begin
 

@@ -64,7 +64,6 @@ __all__ = [
     "connected",
     "read_replayed",
     "reply",
-    "reply_at_once",
     "send_replayed",
     "sent",
     "sent_at_once",
@@ -120,8 +119,8 @@ def played(session: BaseSession | None, connection: Any) -> ConnectionState | No
     """The state of a connection that the current session plays, where nothing is under way on it but commands and
     their replies: no messages, no new calls, none of the library's own. None for any other connection.
 
-    What is done on such a connection needs no steps. `connected`, `anything_to_read`, `sent_at_once`, `sent`,
-    `reply_at_once` and `reply` do it, and leave to the steps what is not as usual.
+    What is done on such a connection needs no steps. `connected`, `anything_to_read`, `sent_at_once`, `sent` and
+    `reply` do it, and leave to the steps what is not as usual.
     """
     state: ConnectionState | None = connection.__dict__.get(STATE)
     if state is None or session is None or state.replaying is not session or call_above.get():
@@ -175,7 +174,7 @@ def sent_at_once(manner: Manner, session: BaseSession, connection: Any, packed: 
         # What clients send by themselves are commands of one word.
         return None
     method, operation = _method_at_once(words[0]), operation_above.get()
-    if method is None or (operation is not None and operation.clustered):
+    if method is None or (operation is not None and operation[0].clustered):
         return None
     packed_words = pack_native(words)
     event = found_at_once(LIB, replay, method, plain.url, packed_words) if packed_words is not None else None
@@ -252,15 +251,6 @@ def _sent_in_steps(connection: Any, state: ConnectionState, steps: Flow) -> Flow
         raise
     finally:
         call_above.set(before)
-
-
-def reply_at_once(state: ConnectionState) -> tuple[Any] | None:
-    """The recorded reply that is next, where it is given as it is; a tuple, since it may be None."""
-    upcoming = state.replies[0] if state.replies else None
-    if upcoming is None or upcoming[1] is not None or state.plain is None or call_above.get():
-        return None
-    state.replies.popleft()
-    return (upcoming[0],)
 
 
 def reply(manner: Manner, session: BaseSession | None, connection: Any, plain: bool) -> Done | None:

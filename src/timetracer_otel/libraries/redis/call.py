@@ -10,11 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 from timetracer_otel.calls.flow import CANCEL_GRACE_S, FAULT, Recording, Site, rebuilt
-from timetracer_otel.calls.guarded import Flow
+from timetracer_otel.calls.guarded import Flow, Noted
 from timetracer_otel.constants import CapturePolicy, EventType
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.libraries.redis.commands import Command, expects_stream, method_of, mutes
-from timetracer_otel.libraries.redis.connection_state import ConnectionState, Played, Unread
+from timetracer_otel.libraries.redis.connection_state import ConnectionState, Line, Played, Unread
 from timetracer_otel.libraries.redis.errors import rebuilt_error, recorded_error
 from timetracer_otel.libraries.redis.fields import folded_arguments, folded_replies, unfolded_reply
 from timetracer_otel.libraries.redis.internals import (
@@ -22,24 +22,26 @@ from timetracer_otel.libraries.redis.internals import (
     found_address,
     is_clustered,
     is_health_check_answer,
+    is_reply,
     protocol_of,
     seem_found,
+    socket_of,
     stay_healthy,
     url_of,
 )
-from timetracer_otel.libraries.redis.operation import operation_above
+from timetracer_otel.libraries.redis.operation import is_clustered_above
 from timetracer_otel.libraries.redis.replies import PLAIN_TEXT, Copier, restored
 from timetracer_otel.libraries.redis.secrets import secrets_of, without_secrets, words_of
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.session.body_taps import PIECE_BYTES, BodyLimits
 from timetracer_otel.types import Call, DependencyEvent, EventResult, EventSignature, RecordedError
 
-__all__ = ["LIB", "RoundTrip", "new_round_trip"]
+__all__ = ["LIB", "UNFINISHED", "RoundTrip", "new_round_trip"]
 
 LIB = "redis"
 
 _MUTED = "replies of its connection were switched off (CLIENT REPLY), so that it is not known which are its own"
-_UNFINISHED = "the recording ended before there was a whole answer"
+UNFINISHED = "the recording ended before there was a whole answer"
 
 
 def _arguments(commands: Sequence[Command]) -> list[Any]:
@@ -48,8 +50,9 @@ def _arguments(commands: Sequence[Command]) -> list[Any]:
     return words[0] if len(words) == 1 else words
 
 
-class RoundTrip(Site):
-    """Commands that go out together, and what comes back (a `Site`, and what a `ConnectionState` holds).
+class RoundTrip(Site, Noted):
+    """Commands that go out together, and what comes back (a `Site`, and what a `ConnectionState` holds). It is a
+    `Noted` of the reads of its replies.
 
     Most round trips end with as many replies as there were commands. A subscription goes on: whatever is read from
     its connection from then on belongs to it, in order.
@@ -59,6 +62,7 @@ class RoundTrip(Site):
 
     # The defaults stand in the class: most round trips set few of them, and an object is made for each.
     is_fact = False
+    is_read = False
     connects = False
     catch_up: Callable[[], Flow] | None = None
     """The steps before it can be made for real in a replay; None where it cannot."""
@@ -71,7 +75,7 @@ class RoundTrip(Site):
     _recording: Recording | None = None
     _cut = False
     _redacts = True
-    _unread = _UNFINISHED
+    _unread = UNFINISHED
     _event: DependencyEvent | None = None
     _session: ReplaySession | None = None
 
@@ -95,6 +99,24 @@ class RoundTrip(Site):
         self._replies: list[Any] = []
         self._resp = protocol_of(connection)
         self._decoding = decoding_of(connection)
+
+    @classmethod
+    def noted(cls, line: Line, commands: list[Command], redacts: bool) -> RoundTrip:
+        """The round trip of a `NotedTrip`."""
+        trip = cls.__new__(cls)
+        trip._commands, trip._redacts, trip._replies = commands, redacts, []
+        trip._url, trip._resp, trip._decoding, trip._address = line[:4]
+        trip.clustered = False
+        return trip
+
+    def has_come(self, replies: list[Any], size_bytes: int, unread: str, *, cut: bool) -> None:
+        """Take what a `NotedTrip` has noted."""
+        self._replies, self._size_bytes, self._unread, self._cut = replies, size_bytes, unread, cut
+
+    def line(self, connection: Any) -> Line:
+        """What is said of its connection."""
+        checks = bool(connection.health_check_interval)
+        return Line(self._url, self._resp, self._decoding, self._address, socket_of(connection), checks)
 
     # What flow asks
 
@@ -150,7 +172,10 @@ class RoundTrip(Site):
             recording.not_replayable = _MUTED
             recording.close()
         elif self._commands:
-            state.open.append(self)
+            if state.open or state.replaying is not None:
+                state.open.append(self)
+            else:
+                state.next = self
             if state.replaying is not None:
                 state.was_sent(self._commands)
         else:
@@ -250,10 +275,10 @@ class RoundTrip(Site):
 
     def record_error(self, error: BaseException) -> RecordedError:
         """An error of sending, without secrets that it quotes."""
-        recorded: RecordedError = self._without_secrets(recorded_error(error))
+        recorded: RecordedError = self.without_quotes(recorded_error(error))
         return recorded
 
-    def _without_secrets(self, value: Any) -> Any:
+    def without_quotes(self, value: Any) -> Any:
         """Errors in a reply, not quoting passwords or fields that may be secret: servers repeat what they refuse."""
         if not self._redacts:
             return value
@@ -284,7 +309,26 @@ class RoundTrip(Site):
         self._close()
         return True
 
-    def failed(self, error: BaseException) -> None:
+    def came(self, value: Any) -> Any:
+        """A reply was read, with nobody else waiting for one."""
+        state = self._state
+        self.is_read = False
+        if self.note(value, False) and state.next is self:
+            state.next = None
+        return value
+
+    def raised(self, error: BaseException) -> None:
+        """The same, where reading raised."""
+        state = self._state
+        self.is_read = False
+        if is_reply(error):
+            self.came(error)
+            return
+        self.reading_failed(error)
+        if state.next is self:
+            state.next = None
+
+    def reading_failed(self, error: BaseException) -> None:
         """Reading raised; see `Listener`."""
         recording = self._recording
         assert recording is not None
@@ -356,7 +400,7 @@ class RoundTrip(Site):
             return value, len(value)
         copy = Copier()
         copied = copy(value)
-        return (self._without_secrets(copied) if copy.saw_error else copied), copy.size_bytes
+        return (self.without_quotes(copied) if copy.saw_error else copied), copy.size_bytes
 
     def _has_room(self, new_bytes: int) -> bool:
         self._size_bytes += new_bytes
@@ -402,6 +446,5 @@ def new_round_trip(
     wait: Callable[[float], Any],
 ) -> RoundTrip:
     """The round trip that begins when a connection is told to send commands."""
-    operation = operation_above.get()
-    clustered = is_clustered(connection) or (operation is not None and operation.clustered)
+    clustered = is_clustered(connection) or is_clustered_above()
     return RoundTrip(connection, state, commands, url_of(connection), live, wait, clustered)

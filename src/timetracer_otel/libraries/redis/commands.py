@@ -10,9 +10,11 @@ from timetracer_otel.libraries.redis.messages import may_have_sender
 
 __all__ = [
     "Command",
+    "are_plain",
     "carries",
     "expects_stream",
     "has_span",
+    "is_one_plain",
     "is_subscription",
     "is_transaction",
     "key_position",
@@ -90,6 +92,12 @@ _STREAMS: Final = frozenset({b"SUBSCRIBE", b"PSUBSCRIBE", b"SSUBSCRIBE", b"MONIT
 _MUTES: Final = ([b"CLIENT", b"REPLY", b"OFF"], [b"CLIENT", b"REPLY", b"SKIP"])
 
 
+_LINES: Final = {b"*%d" % words: 2 * words + 1 for words in range(1, 100)}
+"""By the first line of a command: how many lines it has, where each word is one."""
+_LENGTHS: Final = {length: b"$%d" % length for length in range(1024)}
+"""By the length of a word: the line that stands before it."""
+
+
 def parse(packed: Any) -> list[Command]:
     """The commands in what a connection was told to send: bytes, text, or pieces of bytes.
 
@@ -110,19 +118,24 @@ def _by_lines(data: bytes) -> list[Command] | None:
     lines = data.split(b"\r\n")
     last = len(lines) - 1
     commands: list[Command] = []
+    words: list[bytes] = []
+    lengths: list[bytes] = []
     position = 0
     while position < last:
-        head = lines[position]
-        if head[:1] != b"*" or not head[1:].isdigit():
+        number = _LINES.get(lines[position])
+        if number is None:
             return None
-        end = position + 1 + 2 * int(head[1:])
-        command = lines[position + 2 : end + 1 : 2]
-        # So the words are those that their lengths give, each of them.
-        if end > last or lines[position + 1 : end : 2] != [b"$%d" % len(word) for word in command]:
-            return None
+        end = position + number
+        command = lines[position + 2 : end : 2]
         commands.append(command)
+        words += command
+        lengths += lines[position + 1 : end : 2]
         position = end
-    return None if lines[last] else commands
+    # So the words are those that their lengths give, each of them.
+    if position != last or lines[last]:
+        return None
+    fits = list(map(_LENGTHS.get, map(len, words))) == lengths or [b"$%d" % len(word) for word in words] == lengths
+    return commands if fits else None
 
 
 _LONGEST_PLAIN: Final = 256
@@ -167,6 +180,39 @@ def _number(data: bytes, position: int, mark: bytes) -> tuple[int, int]:
         raise ValueError(f"{mark!r} expected at {position}")
     end = data.index(b"\r\n", position)
     return int(data[position + 1 : end]), end + 2
+
+
+_ASKS_MORE: Final = frozenset(
+    {b"SUBSCRIBE", b"PSUBSCRIBE", b"SSUBSCRIBE", b"MONITOR", b"CLIENT", b"CLUSTER", b"COMMAND", b"INFO"}
+)
+"""First words of the commands of which more is to be asked than how they are called: their replies come as messages,
+or not at all, or are asked for by the client itself."""
+_plain: dict[bytes, bool] = {}
+"""By first word, as it was sent, whether it is none of these. An app has few commands."""
+_MOST_WORDS: Final = 1024
+
+
+def is_one_plain(data: bytes) -> bool:
+    """Whether these bytes are one command, of which nothing more is to be asked. False where that is not known at
+    once.
+    """
+    lines = data.split(b"\r\n", 3)
+    # Whatever else stands in the bytes has lines of its own: a second command, or words of several lines.
+    return _LINES.get(lines[0]) == data.count(b"\r\n") and (_plain.get(lines[2]) or _is_plain(lines[2]))
+
+
+def are_plain(commands: Sequence[Command]) -> bool:
+    """Whether nothing more is to be asked of commands that are sent together."""
+    return all(commands) and all(map(_is_plain, {command[0] for command in commands}))
+
+
+def _is_plain(word: bytes) -> bool:
+    known = _plain.get(word)
+    if known is None:
+        known = word.upper() not in _ASKS_MORE
+        if len(_plain) < _MOST_WORDS:
+            _plain[word] = known
+    return known
 
 
 def expects_stream(command: Command) -> bool:

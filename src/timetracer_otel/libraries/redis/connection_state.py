@@ -6,9 +6,11 @@ import weakref
 from collections import deque
 from typing import Any, Final, NamedTuple, Protocol
 
+from timetracer_otel.calls import hooks
+from timetracer_otel.calls.guarded import ASK, Done
 from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.libraries.redis.commands import Command, is_transaction, method_of
-from timetracer_otel.libraries.redis.internals import seem_closed, seem_open
+from timetracer_otel.libraries.redis.internals import Decoding, seem_closed, seem_open
 from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.types import RecordedError
 
@@ -16,6 +18,7 @@ __all__ = [
     "STATE",
     "Answers",
     "ConnectionState",
+    "Line",
     "Listener",
     "PlainlyPlayed",
     "Played",
@@ -24,6 +27,10 @@ __all__ = [
     "call_above",
     "changes_nothing",
     "known_state",
+    "needs_nothing",
+    "reads_awaited_reply",
+    "reads_reply",
+    "state_at_rest",
     "state_of",
     "watch",
 ]
@@ -67,11 +74,14 @@ call_above: Final[CallAbove[bool]] = CallAbove("redis")
 class Listener(Protocol):
     """A recorded round trip that waits for replies."""
 
+    is_read: bool
+    """Whether a reply to it is being read."""
+
     def note(self, value: Any, plain: bool) -> bool:
         """A reply came (``plain``: not decoded, although the client decodes); True where it was the last one."""
         ...
 
-    def failed(self, error: BaseException) -> None:
+    def reading_failed(self, error: BaseException) -> None:
         """Waiting for a reply ended with an error."""
         ...
 
@@ -86,6 +96,26 @@ class Listener(Protocol):
     def note_empty(self) -> None:
         """Somebody looked, and there was nothing (yet)."""
         ...
+
+
+class Line(NamedTuple):
+    """What is said of a connection in each of its recorded round trips. It stays the same until it is closed.
+
+    Attributes:
+        url: Where it goes, see `internals.url_of`.
+        resp: The version of the protocol.
+        decoding: How it decodes replies.
+        address: Host and port that sentinels named for it.
+        socket: The attribute in which it has its socket while it is open.
+        checks: Whether it may make a health check before a command.
+    """
+
+    url: str
+    resp: int
+    decoding: Decoding
+    address: list[Any] | None
+    socket: str
+    checks: bool
 
 
 class Answers(Protocol):
@@ -192,8 +222,11 @@ class ConnectionState:
     """What is known of one connection; it stands among the attributes of that connection.
 
     Attributes:
+        line: What is said of the connection in its recordings; None where the next command needs more than to be
+            noted, or where that is not known.
+        next: The recorded round trip that waits for replies, where it is the only one, and its replies need no more
+            than to be noted. It is not in ``open``.
         open: Recorded round trips that wait for replies, oldest first.
-        reading: The one of them whose reply is being read.
         stream: The recorded subscription that all further messages belong to.
         asked: The question about a cluster whose reply is read next.
         sent: Commands sent since the connection was made; since the recorded one was, where messages are played.
@@ -219,12 +252,13 @@ class ConnectionState:
         "is_checked",
         "is_muted",
         "is_real",
+        "line",
         "lost_in",
         "missed",
+        "next",
         "open",
         "plain",
         "played",
-        "reading",
         "replaying",
         "replies",
         "seems_open",
@@ -234,8 +268,9 @@ class ConnectionState:
     )
 
     def __init__(self) -> None:
+        self.line: Line | None = None
+        self.next: Any = None
         self.open: deque[Listener] = deque()
-        self.reading: Listener | None = None
         self.stream: Listener | None = None
         self.sent = 0
         self.asked: list[Command] | None = None
@@ -318,11 +353,19 @@ class ConnectionState:
         seem_open(connection)
         self.seems_open = weakref.ref(connection)
 
+    def settle(self) -> None:
+        """What is done next needs more than to be noted: no round trip is the only one any more."""
+        self.line = None
+        if self.next is not None:
+            self.open.append(self.next)
+            self.next = None
+
     def end(self) -> None:
         """The connection is closed."""
+        self.settle()
         while self.open:
             trip = self.open.popleft()
-            if trip is not self.reading:
+            if not trip.is_read:
                 trip.cut("the connection was closed before its reply was read")
         if self.stream is not None:
             self.stream.cut("the connection was closed")
@@ -343,9 +386,10 @@ class ConnectionState:
         this recording sees on this connection until it is closed, cannot be replayed. A replay has it closed now.
         """
         session = session or self.home
+        self.settle()
         lost = [*self.open, *([self.stream] if self.stream is not None else ())]
         self.open.clear()
-        self.stream = self.reading = self.asked = self.plain = None
+        self.stream = self.asked = self.plain = None
         if self.replaying is not None:
             self.end()
         elif session is not None:
@@ -387,3 +431,60 @@ def known_state(connection: Any) -> ConnectionState | None:
     if state is not None and state.watch != watch:
         state.forget()
     return state
+
+
+def state_at_rest(connection: Any) -> ConnectionState | None:
+    """What is known of an open connection on which nothing is under way, and whose next command is to be noted only,
+    as far as that depends on the connection; None for any other.
+    """
+    state: ConnectionState | None = connection.__dict__.get(STATE)
+    if state is None or state.line is None or state.next is not None or state.open or state.watch != watch:
+        return None
+    return None if connection.__dict__.get(state.line.socket) is None else state
+
+
+def reads_reply(connection: Any) -> Any:
+    """The `Quick` of ``read_response``: what notes the reply that is read next, where it is to be noted only. In a
+    replay the reply itself, where it is given as it was recorded.
+    """
+    state: ConnectionState | None = connection.__dict__.get(STATE)
+    if state is not None and state.plain is not None:
+        upcoming = state.replies[0] if state.replies and state.watch == watch and not call_above.get() else None
+        if upcoming is not None and upcoming[1] is None:
+            state.replies.popleft()
+            return Done(upcoming[0])
+    return reads_awaited_reply(connection)
+
+
+def reads_awaited_reply(connection: Any) -> Any:
+    """`reads_reply` of a connection of asyncio, where other tasks have a turn before a replay answers."""
+    state: ConnectionState | None = connection.__dict__.get(STATE)
+    if state is None:
+        return None if hooks.guard is None else ASK
+    noted = state.next
+    if noted is not None and state.watch == watch:
+        noted.is_read = True
+        return noted
+    if (
+        noted is None
+        and not state.open
+        and state.stream is None
+        and state.asked is None
+        and state.replaying is None
+        and hooks.guard is None
+    ):
+        return None
+    return ASK
+
+
+def needs_nothing(connection: Any) -> Any:
+    """The `Quick` of ``connect`` and ``can_read``: mostly the connection is open, and nothing is done on it but
+    commands that are recorded, or that have no session.
+    """
+    state: ConnectionState | None = connection.__dict__.get(STATE)
+    if state is None:
+        return ASK
+    line = state.line
+    if line is None or state.watch != watch or hooks.guard is not None:
+        return ASK
+    return ASK if connection.__dict__.get(line.socket) is None else None

@@ -20,7 +20,7 @@ from timetracer_otel.libraries.redis.call import LIB, RoundTrip
 from timetracer_otel.libraries.redis.commands import Command, has_span, is_subscription
 from timetracer_otel.libraries.redis.connection_state import ConnectionState, call_above
 from timetracer_otel.libraries.redis.internals import connect_callbacks, seem_closed, url_of
-from timetracer_otel.libraries.redis.operation import operation_above
+from timetracer_otel.libraries.redis.operation import commands_above, operation_above
 from timetracer_otel.libraries.redis.session_state import session_state
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import DependencyEvent, EventResult
@@ -114,15 +114,14 @@ def is_for_new_call(connection: Any, session: ReplaySession) -> bool:
 
 
 def _site(connection: Any, wait: Callable[[float], Any]) -> RoundTrip:
-    operation = operation_above.get()
     try:
-        commands = operation.commands(connection) if operation is not None else _NO_COMMAND
+        commands = commands_above(connection) or _NO_COMMAND
     except Exception:
         # Arguments that cannot be sent, as the library will say by itself.
         commands = _NO_COMMAND
     site = RoundTrip(connection, ConnectionState(), commands, url_of(connection), _never, wait)
     site.connects = True
-    site.marks_span = operation is not None and has_span(commands)
+    site.marks_span = operation_above.get() is not None and has_span(commands)
     return site
 
 

@@ -45,6 +45,7 @@ __all__ = [
     "is_health_check_answer",
     "is_in_process",
     "is_open",
+    "is_proxy",
     "is_reply",
     "learning_places",
     "lock_name",
@@ -59,6 +60,7 @@ __all__ = [
     "seem_found",
     "seem_open",
     "set_push_handler",
+    "socket_of",
     "stay_healthy",
     "token_of",
     "url_of",
@@ -362,6 +364,16 @@ def is_open(connection: Any) -> bool:
     """Whether a real connection is made, so that connecting does nothing."""
     real = getattr(connection, "_conn", connection)
     return getattr(real, "_sock", None) not in _CLOSED or getattr(real, "_writer", None) not in _CLOSED
+
+
+def socket_of(connection: Any) -> str:
+    """The attribute in which a connection has its socket, or its stream, while it is open."""
+    return "_sock" if hasattr(connection, "_sock") else "_writer"
+
+
+def is_proxy(connection: Any) -> bool:
+    """Whether it is a proxy that client-side caching has put around the connection."""
+    return _real(connection) is not connection
 
 
 class _NoSocket:

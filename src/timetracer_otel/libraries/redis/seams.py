@@ -15,21 +15,27 @@ from timetracer_otel.calls.guarded import (
     AppStep,
     Begin,
     Flow,
-    Idle,
+    Noted,
+    Quick,
     Step,
     guarded,
     guarded_async,
     lending,
     lending_async,
-    observed,
-    observed_async,
     only,
 )
 from timetracer_otel.calls.noting import looked
 from timetracer_otel.libraries.redis import answer, steps
 from timetracer_otel.libraries.redis.answer import Manner
 from timetracer_otel.libraries.redis.call import LIB
-from timetracer_otel.libraries.redis.connection_state import STATE, ConnectionState, begin_watch
+from timetracer_otel.libraries.redis.connection_state import (
+    STATE,
+    ConnectionState,
+    begin_watch,
+    needs_nothing,
+    reads_awaited_reply,
+    reads_reply,
+)
 from timetracer_otel.libraries.redis.internals import (
     Place,
     SeemingConnections,
@@ -39,6 +45,7 @@ from timetracer_otel.libraries.redis.internals import (
     places,
 )
 from timetracer_otel.libraries.redis.locks import with_recorded_token
+from timetracer_otel.libraries.redis.noted_trip import noted_trip
 from timetracer_otel.libraries.redis.operation import Operation, operation_above
 from timetracer_otel.session import BaseSession
 
@@ -124,26 +131,32 @@ def _learning(activate: Callable[[], None], deactivate: Callable[[], None], orig
     return learn_async if inspect.iscoroutinefunction(original) else learn
 
 
-def _replacement(place: Place, original: Function, begin: Begin, idle: Idle | None = None) -> Function:
+def _replacement(place: Place, original: Function, begin: Begin, quick: Quick | None = None) -> Function:
     make = guarded_async if place.asynchronous else guarded
-    return make(LIB, original, begin, outside=True, idle=idle, give_up=steps.give_up)
+    return make(LIB, original, begin, outside=True, quick=quick, give_up=steps.give_up)
 
 
 def _connect(place: Place, original: Function) -> Function:
     manner = _manner(place)
 
     def begin(session: BaseSession | None, self: Any, *args: Any, **kwargs: Any) -> Flow | None:
+        done = answer.connected(session, self)
+        if done is not None:
+            return done
         if is_in_process(self):
             return None
         return steps.connect(session, manner, self, AppStep(original, self, *args, **kwargs))
 
-    return _replacement(place, original, begin, steps.is_connected)
+    return _replacement(place, original, begin, needs_nothing)
 
 
 def _send(place: Place, original: Function) -> Function:
     manner, packs = _manner(place), place.packs
 
-    def begin(session: BaseSession | None, self: Any, *args: Any, **kwargs: Any) -> Flow | None:
+    def begin(session: BaseSession | None, self: Any, *args: Any, **kwargs: Any) -> Flow | Noted | None:
+        noted = noted_trip(session, self, args[0]) if args else None
+        if noted is not None:
+            return noted
         if session is not None and args and not packs:
             state: ConnectionState | None = self.__dict__.get(STATE)
             if state is not None and state.plain is not None:
@@ -193,21 +206,16 @@ def _read(place: Place, original: Function) -> Function:
         live = AppStep(original, self, *args, **kwargs)
         return steps.read(session, manner, self, live, plain, timeout if finite else None)
 
-    return (observed_async if place.asynchronous else observed)(
-        LIB,
-        original,
-        _replacement(place, original, begin, steps.reads_nothing),
-        steps.reads_awaited_reply if place.asynchronous else steps.reads_reply,
-        steps.reply_came,
-        steps.reply_failed,
-        steps.give_up,
-    )
+    return _replacement(place, original, begin, reads_awaited_reply if place.asynchronous else reads_reply)
 
 
 def _poll(place: Place, original: Function) -> Function:
     manner = _manner(place)
 
     def begin(session: BaseSession | None, self: Any, *args: Any, **kwargs: Any) -> Flow | None:
+        done = answer.anything_to_read(session, self)
+        if done is not None:
+            return done
         if is_in_process(self):
             return None
         timeout = args[0] if args else kwargs.get("timeout")
@@ -215,7 +223,7 @@ def _poll(place: Place, original: Function) -> Function:
         # Asyncio clients look only before they send; what they tell the app comes from reading with a timeout.
         return steps.poll(session, manner, self, live, timeout or 0.0, notes=not place.asynchronous)
 
-    return _replacement(place, original, begin, steps.has_nothing_to_read)
+    return _replacement(place, original, begin, needs_nothing)
 
 
 def _disconnect(place: Place, original: Function) -> Function:
@@ -231,17 +239,9 @@ def _manner(place: Place) -> Manner:
 
 def _operation(place: Place, original: Function) -> Function:
     """The replacement of a client's method: what it is about to send is known while it waits for a connection."""
-    describe, clustered = place.describe, place.clustered
-    assert describe is not None
-    operation: Callable[[tuple[Any, ...]], Operation] = partial(tuple.__new__, Operation)
-
-    def lend(session: BaseSession, args: tuple[Any, ...]) -> Callable[[], Any]:
-        # As `CallAbove.lend` does it, with a function less: this is done for each command.
-        before = operation_above.get()
-        operation_above.set(operation((describe, args[0], args[1:], clustered)))
-        return partial(operation_above.set, before)
-
-    return (lending_async if place.asynchronous else lending)(LIB, original, lend)
+    assert place.describe is not None
+    operation = Operation(place.describe, place.clustered)
+    return (lending_async if place.asynchronous else lending)(LIB, original, operation_above, operation)
 
 
 def _lock(place: Place, original: Function) -> Function:

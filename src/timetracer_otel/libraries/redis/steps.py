@@ -9,25 +9,20 @@ from __future__ import annotations
 from typing import Any
 
 from timetracer_otel.calls.flow import flow, records, replays
-from timetracer_otel.calls.guarded import Done, Flow, Step, only
+from timetracer_otel.calls.guarded import Flow, Step, only
 from timetracer_otel.current import get_current_session
-from timetracer_otel.libraries.redis import connection_state
 from timetracer_otel.libraries.redis.answer import (
     HEALTH_CHECKS,
     Manner,
-    anything_to_read,
     await_message,
     connect_replayed,
-    connected,
     read_replayed,
-    reply_at_once,
     send_replayed,
     sent,
 )
 from timetracer_otel.libraries.redis.call import LIB, RoundTrip, new_round_trip
 from timetracer_otel.libraries.redis.commands import Command, expects_stream, parse
 from timetracer_otel.libraries.redis.connection_state import (
-    STATE,
     ConnectionState,
     Listener,
     call_above,
@@ -44,6 +39,7 @@ from timetracer_otel.libraries.redis.internals import (
     set_push_handler,
     url_of,
 )
+from timetracer_otel.libraries.redis.noted_trip import line_of
 from timetracer_otel.libraries.redis.topology import add_facts, asks_for_facts, is_question, remember
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 
@@ -52,51 +48,10 @@ __all__ = [
     "connect",
     "disconnected",
     "give_up",
-    "has_nothing_to_read",
-    "is_connected",
     "poll",
     "read",
-    "reads_awaited_reply",
-    "reads_nothing",
-    "reads_reply",
-    "reply_came",
-    "reply_failed",
     "send",
 ]
-
-
-def reads_nothing(session: BaseSession | None, connection: Any) -> bool:
-    """Whether ``read_response`` has nothing to do but the library's own part."""
-    state = known_state(connection)
-    if state is None:
-        return not isinstance(session, ReplaySession)
-    return (
-        not state.open
-        and state.stream is None
-        and state.asked is None
-        and state.replaying is None
-        and not isinstance(session, ReplaySession)
-    )
-
-
-def is_connected(session: BaseSession | None, connection: Any) -> bool | Done:
-    """Whether ``connect`` has nothing to do but the library's own part; so it is mostly. A replay answers at once."""
-    state: ConnectionState | None = connection.__dict__.get(STATE)
-    if state is not None and (
-        state.watch != connection_state.watch or state.replaying is not None or state.stream is not None
-    ):
-        return connected(session, connection) or False
-    return not isinstance(session, ReplaySession) and is_open(connection)
-
-
-def has_nothing_to_read(session: BaseSession | None, connection: Any) -> bool | Done:
-    """The same of ``can_read``."""
-    state: ConnectionState | None = connection.__dict__.get(STATE)
-    if state is not None and (
-        state.watch != connection_state.watch or state.replaying is not None or state.stream is not None
-    ):
-        return anything_to_read(session, connection) or False
-    return not isinstance(session, ReplaySession) and is_open(connection)
 
 
 def connect(current: BaseSession | None, manner: Manner, connection: Any, live: Step) -> Flow:
@@ -152,13 +107,17 @@ def send(
 def _asked(question: list[Command], connection: Any, sending: Flow) -> Flow:
     yield from sending
     # Only now: the handshake of a new connection reads replies of its own.
-    state_of(connection).asked = question
+    state = state_of(connection)
+    state.settle()
+    state.asked = question
 
 
 def _send(
     current: BaseSession | None, manner: Manner, connection: Any, packed: Any, live: Step, checks: bool
 ) -> Flow:
     state = known_state(connection)
+    if state is not None:
+        state.settle()
     session = current if current is not None else _session(None, connection, state)
     if session is None:
         if state is not None:
@@ -184,10 +143,10 @@ def _send(
     if trip.clustered and not is_question(connection, trip):
         assert isinstance(session, TraceSession)
         add_facts(session)
-    return _recorded(trip, session, state)
+    return _recorded(trip, session, state, connection)
 
 
-def _recorded(trip: RoundTrip, session: BaseSession, state: ConnectionState) -> Flow:
+def _recorded(trip: RoundTrip, session: BaseSession, state: ConnectionState, connection: Any) -> Flow:
     before = call_above.get()
     call_above.set(True)
     try:
@@ -196,6 +155,8 @@ def _recorded(trip: RoundTrip, session: BaseSession, state: ConnectionState) -> 
         call_above.set(before)
     if trip.unnoted:
         state.give_up(session)
+    else:
+        state.line = line_of(connection, state, trip)
     return value
 
 
@@ -213,6 +174,8 @@ def read(
         timeout_s: How long to wait for a message; None for as long as it takes.
     """
     state = known_state(connection)
+    if state is not None:
+        state.settle()
     unknown = state is None or (state.replaying is None and not state.open)
     if unknown and _replays(connection, session) and not call_above.get() and connect_callbacks(connection):
         assert isinstance(session, ReplaySession)
@@ -234,7 +197,7 @@ def read(
         value = yield live
         _remember(manner, connection, state, value)
         return value
-    state.reading = listener
+    listener.is_read = True
     handler = push_handler(connection) if listener is state.stream else None
     pushed = Pushed(handler) if handler is not None else None
     if pushed is not None:
@@ -254,7 +217,7 @@ def read(
                 state.end()
         raise
     finally:
-        state.reading = None
+        listener.is_read = False
         if pushed is not None and push_handler(connection) is pushed:
             set_push_handler(connection, pushed.handler)
     if pushed is not None and pushed.messages:
@@ -265,52 +228,6 @@ def read(
         _note(state, listener, value, plain)
         _remember(manner, connection, state, value)
     return value
-
-
-def reads_reply(connection: Any, *_: Any, **__: Any) -> ConnectionState | tuple[Any] | None:
-    """What notes the reply that ``read_response`` is about to read, where it is one of a recorded round trip, as
-    nearly always; None where `read` is to be asked. In a replay the reply itself, where it is there at once.
-    """
-    state: ConnectionState | None = connection.__dict__.get(STATE)
-    if state is None:
-        return None
-    if state.plain is not None:
-        return reply_at_once(state) if state.watch == connection_state.watch else None
-    return reads_awaited_reply(connection)
-
-
-def reads_awaited_reply(connection: Any, *_: Any, **__: Any) -> ConnectionState | None:
-    """`reads_reply` of a connection of asyncio, where other tasks have a turn before a replay answers."""
-    state: ConnectionState | None = connection.__dict__.get(STATE)
-    if (
-        state is None
-        or not state.open
-        or state.replaying is not None
-        or state.asked is not None
-        or state.watch != connection_state.watch
-        or call_above.get()
-    ):
-        return None
-    state.reading = state.open[0]
-    return state
-
-
-def reply_came(state: ConnectionState, value: Any) -> None:
-    """The reply was read."""
-    listener, state.reading = state.reading, None
-    if listener is not None and listener.note(value, False) and state.open and state.open[0] is listener:
-        state.open.popleft()
-
-
-def reply_failed(state: ConnectionState, error: BaseException) -> None:
-    """Reading it has raised."""
-    listener, state.reading = state.reading, None
-    if listener is None:
-        return
-    if is_reply(error):
-        _note(state, listener, error, False)
-    else:
-        _failed(state, listener, error)
 
 
 def _remember(manner: Manner, connection: Any, state: ConnectionState, value: Any) -> None:
@@ -325,7 +242,7 @@ def _note(state: ConnectionState, listener: Listener, value: Any, plain: bool) -
 
 
 def _failed(state: ConnectionState, listener: Listener, error: BaseException) -> None:
-    listener.failed(error)
+    listener.reading_failed(error)
     if state.open and state.open[0] is listener:
         state.open.popleft()
 
@@ -370,7 +287,7 @@ def poll(
         )
     except BaseException as error:
         if stream is not None:
-            stream.failed(error)
+            stream.reading_failed(error)
         raise
     stream = _listening(state or known_state(connection))
     if stream is not None and not there and notes:

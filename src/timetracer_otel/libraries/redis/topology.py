@@ -16,7 +16,7 @@ from timetracer_otel.libraries.redis.call import LIB, RoundTrip
 from timetracer_otel.libraries.redis.commands import Command
 from timetracer_otel.libraries.redis.connection_state import ConnectionState
 from timetracer_otel.libraries.redis.internals import asks_whether_clustered, url_of
-from timetracer_otel.libraries.redis.operation import operation_above
+from timetracer_otel.libraries.redis.operation import is_clustered_above
 from timetracer_otel.libraries.redis.session_state import session_state
 from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import DependencyEvent, EventResult
@@ -52,8 +52,7 @@ def is_question(connection: Any, trip: RoundTrip) -> bool:
 
 
 def _is_question(connection: Any, name: str) -> bool:
-    operation = operation_above.get()
-    return name != "INFO" or asks_whether_clustered(connection, operation is not None and operation.clustered)
+    return name != "INFO" or asks_whether_clustered(connection, is_clustered_above())
 
 
 def _pack(command: Command) -> bytes:
@@ -87,7 +86,8 @@ class _Fact(Recording):
     __slots__ = ()
 
     def result(self) -> EventResult:
-        return self.site.result(self)
+        result: EventResult = self.site.result(self)
+        return result
 
 
 def add_facts(session: TraceSession) -> None:

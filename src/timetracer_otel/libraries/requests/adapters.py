@@ -12,9 +12,9 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from timetracer_otel.base.patching import Function, Patch
-from timetracer_otel.calls.guarded import AppStep, Flow, guarded, observed
-from timetracer_otel.current import get_current_session
-from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
+from timetracer_otel.calls import hooks
+from timetracer_otel.calls.guarded import ASK, Noted, guarded
+from timetracer_otel.session import BaseSession, ReplaySession
 
 __all__ = [
     "ADAPTER_ATTRIBUTE",
@@ -69,19 +69,19 @@ class AdapterSeams(Patch):
                 self._patches.popitem()[1].undo()
 
     def _get_adapter(self, original: Function) -> Function:
-        def begin(session: BaseSession, *args: Any, **kwargs: Any) -> Flow:
-            adapter = yield AppStep(original, *args, **kwargs)
-            self._cover(type(adapter))
-            of_session.replayed = isinstance(session, ReplaySession)
-            return adapter
+        recorded, replayed = _Finding(self, False), _Finding(self, True)
 
-        return observed(LIB, original, guarded(LIB, original, begin), _records, self._found, _not_found, _never_told)
+        def begin(session: BaseSession, *_: Any, **__: Any) -> Noted:
+            return replayed if isinstance(session, ReplaySession) else recorded
 
-    def _found(self, _: BaseSession, adapter: Any) -> None:
-        self._cover(type(adapter))
-        of_session.replayed = False
+        def at_once(_: Any) -> Any:
+            # Where no replay is anywhere, it need not be known which session is current.
+            return recorded if hooks.guard is None else ASK
 
-    def _cover(self, cls: type) -> None:
+        return guarded(LIB, original, begin, quick=at_once)
+
+    def cover(self, cls: type) -> None:
+        """Put seams into a class of adapters, where it has functions of its own. Done once for each class."""
         if cls in self._covered:
             return
         with self._lock:
@@ -97,17 +97,23 @@ class AdapterSeams(Patch):
             self._covered.add(cls)
 
 
-def _records(*_: Any, **__: Any) -> BaseSession | None:
-    session = get_current_session()
-    return session if isinstance(session, TraceSession) else None
+class _Finding(Noted):
+    """Notes which adapter a session of requests has found, in a recording or in a replay."""
 
+    __slots__ = ("_replayed", "_seams")
 
-def _not_found(_: BaseSession, __: BaseException) -> None:
-    """The session has no adapter for the URL: nothing of it is noted."""
+    def __init__(self, seams: AdapterSeams, replayed: bool) -> None:
+        self._seams = seams
+        self._replayed = replayed
 
+    def came(self, value: Any) -> Any:
+        """Put seams into the adapter's class, where it has functions of its own."""
+        self._seams.cover(type(value))
+        of_session.replayed = self._replayed
+        return value
 
-def _never_told(fault: Exception, *_: Any) -> None:
-    """Nothing that was noted depends on this call."""
+    def raised(self, error: BaseException) -> None:
+        """The session has no adapter for the URL: nothing of it is noted."""
 
 
 class _OfSession(threading.local):

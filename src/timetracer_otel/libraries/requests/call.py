@@ -6,10 +6,11 @@ A *hop* is one request that goes through an adapter: a call of the app that is r
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from timetracer_otel.base.patching import Function
 from timetracer_otel.calls.flow import FAULT, Recording, Site
 from timetracer_otel.calls.guarded import AppStep, Flow
 from timetracer_otel.calls.nesting import CallAbove
@@ -21,7 +22,9 @@ from timetracer_otel.libraries.requests.adapters import ADAPTER_ATTRIBUTE, BUILD
 from timetracer_otel.libraries.requests.answer import build_response, replayed_raw, set_elapsed
 from timetracer_otel.libraries.requests.errors import is_of_network, rebuilt_error, recorded_error, with_stand_ins
 from timetracer_otel.libraries.requests.internals import (
+    ResponseFacts,
     add_headers,
+    header_items,
     http_response_of,
     is_teed,
     new_connection,
@@ -50,6 +53,7 @@ class Hop(Site):
     """One request on its way through an adapter (a `Site`)."""
 
     lib = LIB
+    as_called = True
     adapter_name: str | None = None
     _recording: Recording | None = None
     # The defaults stand in the class: an object is made for each hop, and few of them set all.
@@ -57,28 +61,38 @@ class Hop(Site):
     _received: WireTap | None = None
     _limits: BodyLimits = BodyLimits(0)
     _status = 0
+    _response_headers: Sequence[tuple[Any, Any]] = ()
+    _facts: ResponseFacts | None = None
+    timed = False
+    """Whether a session of requests makes the call: in a replay, it finds in ``elapsed`` what was recorded."""
 
     def __init__(
-        self, live: AppStep, adapter: Any, request: Any, args: tuple[Any, ...], kwargs: dict[str, Any], timed: bool
+        self, send: Function, adapter: Any, request: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        self.live: Any = live
+        self._send: Any = send
         self._adapter: Any = adapter
         self._request: Any = request
-        self._args = args
-        self._kwargs = kwargs
-        self._timed = timed
+        self._args: Any = args
+        self._kwargs: Any = kwargs
         self._method: str = request.method
         self._url: str = request.url
-        self._body = whole_body(request.body)
-        self.sends_stream = self._body is None
-        self._response_headers: list[tuple[Any, Any]] = []
-        self._facts: dict[str, Any] = {}
+        body = request.body
+        if body is None:
+            self._body: bytes | None = b""
+        else:
+            self._body = whole_body(body)
+            self.sends_stream = self._body is None
+
+    @property
+    def live(self) -> AppStep:
+        """The adapter's own function. Made when it is asked for: most recorded calls need no step."""
+        return AppStep(self._send, self._adapter, self._request, *self._args, **self._kwargs)
 
     def observe(self, session: TraceSession) -> None:
         """Note the headers, and get ready to note a body that is a stream."""
         self._limits = session.limits
         # An auth flow may change the same request and send it again.
-        self._headers = list(self._request.headers.items())
+        self._headers = header_items(self._request.headers)
         if self._body is None:
             self.sent = BodyTap(self._limits)
         elif self._body:
@@ -98,7 +112,7 @@ class Hop(Site):
             body, end, too_long = self.sent.as_sent()
         elif body is None:
             end = BodyEnd.CUT
-        headers = _pairs(self._headers if self._headers is not None else self._request.headers.items())
+        headers = _pairs(self._headers if self._headers is not None else header_items(self._request.headers))
         return Call(LIB, EventType.HTTP_CLIENT, self._method, self._url, headers, body, end, too_long)
 
     def as_it_is(self) -> tuple[str, str, bytes, Any] | None:
@@ -106,7 +120,7 @@ class Hop(Site):
         body = self._body
         if body is None:
             return None
-        headers = [item for item in self._request.headers.items() if item[0] not in _NOT_COMPARED]
+        headers = [item for item in header_items(self._request.headers) if item[0] not in _NOT_COMPARED]
         return self._method, self._url, body, headers
 
     def _lend_tee(self) -> Callable[[], None]:
@@ -136,7 +150,7 @@ class Hop(Site):
         if request is self._request:
             self._note(raw, self._ended)
 
-    def _note(self, raw: Any, on_end: Callable[[], None]) -> str | None:
+    def _note(self, raw: Any, on_end: Callable[[], None] | None) -> str | None:
         """Note an answer as it is read, or say why that cannot be done."""
         original = http_response_of(raw)
         if original is None:
@@ -153,13 +167,18 @@ class Hop(Site):
         """Note the answer, unless its adapter let us see it before (`enters`)."""
         if self._received is None:
             self._status = value.status_code
-            recording.not_replayable = self._note(value.raw, recording.close)
+            hears = recording.session.call_ended is not None
+            reason = self._note(value.raw, recording.close if hears else None)
+            if reason is not None:
+                recording.not_replayable = reason
         else:
             self._recording = recording
         # Neither the request nor the adapter is kept alive by its recording.
-        self._request = self._adapter = self.live = self.lend = None
-        self._args, self._kwargs = (), {}
-        if self._received is None or self._received.end is not None:
+        self._request = self._adapter = self._send = self._args = self._kwargs = None
+        if self.lend is not None:
+            self.lend = None
+        recording.body = received = self._received
+        if received is None or received.end is not None:
             recording.close()
         return value
 
@@ -172,7 +191,8 @@ class Hop(Site):
         """Status, headers and body, and what a replay's urllib3 response must be given besides."""
         assert recording.returned_s is not None
         received = self._received
-        reply = {**self._facts, "head_ms": (recording.returned_s - recording.started_s) * 1000}
+        facts = self._facts.as_reply() if self._facts is not None else {}
+        reply = {**facts, "head_ms": (recording.returned_s - recording.started_s) * 1000}
         if self.adapter_name is not None:
             reply["adapter"] = self.adapter_name
         if received is not None:
@@ -219,7 +239,7 @@ class Hop(Site):
         if event.result.body is not None and event.result.body.end is BodyEnd.FAILED:
             raw._pool = self._pool()
         response = build_response(self._adapter, self._request, raw)
-        if self._timed:
+        if self.timed:
             set_elapsed(self._request, response, reply["head_ms"])
         return response
 

@@ -14,8 +14,11 @@ The table of these names is in `private_names`: the plugin's declaration reads i
 from __future__ import annotations
 
 import http.client
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
+
+from requests.structures import CaseInsensitiveDict
 
 from timetracer_otel.libraries.kits.http.bodies import BodyLimits
 from timetracer_otel.libraries.kits.http1.file_bodies import TeedFile, WireTap
@@ -23,7 +26,9 @@ from timetracer_otel.libraries.requests.errors import recorded_error
 
 __all__ = [
     "RETRY_COUNTS",
+    "ResponseFacts",
     "add_headers",
+    "header_items",
     "http_response_of",
     "is_teed",
     "new_connection",
@@ -45,6 +50,8 @@ def http_response_of(raw: Any) -> http.client.HTTPResponse | None:
     what is read of them here.
     """
     found = getattr(raw, "_original_response", None)
+    if type(found) is http.client.HTTPResponse:
+        return found if hasattr(raw, "_request_url") else None
     is_one = isinstance(found, http.client.HTTPResponse) and hasattr(found, "_method")
     return found if is_one and hasattr(raw, "_request_url") else None
 
@@ -55,7 +62,7 @@ def source_of(raw: Any) -> str:
 
 
 def tee(
-    raw: Any, original: http.client.HTTPResponse, limits: BodyLimits, on_end: Callable[[], None]
+    raw: Any, original: http.client.HTTPResponse, limits: BodyLimits, on_end: Callable[[], None] | None
 ) -> WireTap | None:
     """Note a response body as it is read.
 
@@ -71,11 +78,12 @@ def tee(
     state: Any = original
     if state._method == "HEAD":
         return WireTap(limits, on_end, chunked=False, length=0)
-    if state.fp is None or is_teed(original) or raw._fp_bytes_read:
+    file = state.fp
+    if file is None or type(file) is TeedFile or raw._fp_bytes_read:
         return None
-    tap = WireTap(limits, on_end, bool(original.chunked), original.length)
+    tap = WireTap(limits, on_end, state.chunked, state.length)
     if tap.end is None:
-        state.fp = TeedFile(state.fp, tap)
+        state.fp = TeedFile(file, tap)
     return tap
 
 
@@ -101,23 +109,55 @@ def pool_of(adapter: Any, request: Any, options: dict[str, Any]) -> Any:
     return connection_from_url(request.url)
 
 
-def response_facts(raw: Any, original: http.client.HTTPResponse, adapter: Any) -> dict[str, Any]:
+class ResponseFacts(NamedTuple):
     """What a replay needs of a response besides its status, headers and body."""
-    facts: dict[str, Any] = {"version": original.version, "reason": original.reason}
-    for name in ("version_string", "enforce_content_length"):
-        value = getattr(raw, name, None)
-        if value is not None:
-            facts[name] = value
-    # Targets hold what is secret in a query, and the replayed request has them again.
-    facts["has_target"] = raw._request_url is not None
+
+    version: int
+    reason: str
+    version_string: str | None
+    enforce_content_length: bool | None
+    has_target: bool
+    retries: dict[str, Any] | None
+
+    def as_reply(self) -> dict[str, Any]:
+        """These facts by name, without those that a release does not have."""
+        facts = self._asdict()
+        for name in ("version_string", "enforce_content_length", "retries"):
+            if facts[name] is None:
+                del facts[name]
+        return facts
+
+
+def response_facts(raw: Any, original: http.client.HTTPResponse, adapter: Any) -> ResponseFacts:
+    """Take these facts of a response."""
     retries = getattr(raw, "retries", None)
+    tried = None
     if retries is not None and retries is not getattr(adapter, "max_retries", None):
-        facts["retries"] = {name: getattr(retries, name, None) for name in RETRY_COUNTS}
-        facts["retries"]["history"] = [
+        tried = {name: getattr(retries, name, None) for name in RETRY_COUNTS}
+        tried["history"] = [
             [step.method, step.error and recorded_error(step.error), step.status, step.redirect_location]
             for step in retries.history
         ]
-    return facts
+    return ResponseFacts(
+        original.version,
+        original.reason,
+        getattr(raw, "version_string", None),
+        getattr(raw, "enforce_content_length", None),
+        # Targets hold what is secret in a query, and the replayed request has them again.
+        raw._request_url is not None,
+        tried,
+    )
+
+
+def header_items(headers: Any) -> list[tuple[Any, Any]]:
+    """The headers of a request, in order. Those of requests' own class are taken from the place where it keeps them:
+    its ``items`` calls three functions for each.
+    """
+    if type(headers) is CaseInsensitiveDict:
+        store = getattr(headers, "_store", None)
+        if type(store) is OrderedDict:
+            return list(store.values())
+    return list(headers.items())
 
 
 def target_of(adapter: Any, request: Any, options: dict[str, Any]) -> str:

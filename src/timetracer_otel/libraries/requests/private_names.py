@@ -33,7 +33,9 @@ RELIED_UPON = (
 )
 """Names that the plugin cannot do without."""
 
-NOT_IN_ALL: dict[str, str] = {}
+NOT_IN_ALL: dict[str, str] = {
+    "requests.structures:CaseInsensitiveDict._store": "headers are taken by the method `items`",
+}
 """Names that a release may lack, and what is done without them."""
 
 ENTRY_POINTS = (("requests.sessions:Session.send",), ("requests.adapters:HTTPAdapter.send",))

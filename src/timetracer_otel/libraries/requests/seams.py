@@ -13,7 +13,7 @@ from timetracer_otel.base.kept_functions import KeptPatch
 from timetracer_otel.base.patching import Function, Patch
 from timetracer_otel.calls.exclusions import ExcludedUrls, left_out
 from timetracer_otel.calls.flow import flow
-from timetracer_otel.calls.guarded import AppStep, Flow, guarded
+from timetracer_otel.calls.guarded import AppStep, guarded
 from timetracer_otel.libraries.requests.adapters import BUILD, LIB, SEND, AdapterSeams, of_session, was_recorded
 from timetracer_otel.libraries.requests.call import ForeignHop, Hop, call_above
 from timetracer_otel.session import BaseSession, ReplaySession
@@ -24,27 +24,29 @@ __all__ = ["patches"]
 def patches(module: ModuleType) -> list[Patch]:
     """The patches of requests."""
     excluded = ExcludedUrls().of(LIB)
-
-    def wants(url: Any) -> bool:
-        return excluded is None or excluded.search(str(url)) is None
+    excludes = excluded.search if excluded is not None else None
 
     def seam(original: Function) -> Function:
-        def begin(session: BaseSession, self: Any, request: Any, *args: Any, **kwargs: Any) -> Flow | None:
-            live = AppStep(original, self, request, *args, **kwargs)
-            if not wants(request.url):
-                return left_out(LIB, session, live)
-            return flow(Hop(live, self, request, args, kwargs, of_session.take()), session)
+        def begin(session: BaseSession, self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+            if excludes is not None and excludes(str(request.url)) is not None:
+                return left_out(LIB, session, AppStep(original, self, request, *args, **kwargs))
+            hop = Hop(original, self, request, args, kwargs)
+            if isinstance(session, ReplaySession):
+                hop.timed = of_session.take()
+            return flow(hop, session)
 
         return guarded(LIB, original, begin)
 
     def foreign_seam(original: Function) -> Function:
-        def begin(session: BaseSession, self: Any, request: Any, *args: Any, **kwargs: Any) -> Flow | None:
-            live = AppStep(original, self, request, *args, **kwargs)
-            if not wants(request.url):
-                return left_out(LIB, session, live)
+        def begin(session: BaseSession, self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+            if excludes is not None and excludes(str(request.url)) is not None:
+                return left_out(LIB, session, AppStep(original, self, request, *args, **kwargs))
             if isinstance(session, ReplaySession) and not was_recorded(self, session):
                 return None
-            return flow(ForeignHop(live, self, request, args, kwargs, of_session.take()), session)
+            hop = ForeignHop(original, self, request, args, kwargs)
+            if isinstance(session, ReplaySession):
+                hop.timed = of_session.take()
+            return flow(hop, session)
 
         return guarded(LIB, original, begin)
 

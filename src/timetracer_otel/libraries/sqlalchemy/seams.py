@@ -21,7 +21,7 @@ from timetracer_otel.base.otel_context import UPKEEP_KEY
 from timetracer_otel.base.patching import Function, Patch, Staying
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import answer, flow, records, replays
-from timetracer_otel.calls.guarded import AppStep, Done, Flow, Step, contain, guarded, observed, only, raising
+from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, Step, contain, guarded, only, raising
 from timetracer_otel.calls.guarded_objects import guarded_method
 from timetracer_otel.calls.whose_error import outside
 from timetracer_otel.current import get_current_session
@@ -444,20 +444,33 @@ def _as_upkeep(live: AppStep) -> Flow:
 def _create_cursor(original: Function) -> Function:
     """The context of a statement takes its cursor: now the cursor knows which statement it is for."""
 
-    def returned(context: Any, cursor: Any) -> None:
-        if issubclass(type(cursor), _OUR_CURSORS):
+    def begin(session: BaseSession, context: Any) -> Noted:
+        return _Bound(context)
+
+    return guarded(LIB, original, begin)
+
+
+class _Bound(Noted):
+    """Tells a cursor what it was made for.
+
+    Args:
+        context: Of the statement.
+    """
+
+    __slots__ = ("_context",)
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+
+    def came(self, value: Any) -> Any:
+        """The cursor."""
+        if issubclass(type(value), _OUR_CURSORS):
             # The context has the cursor: a plain reference back would keep both until the next garbage collection.
-            cursor._self_bind(ref(context))
+            value._self_bind(ref(self._context))
+        return value
 
-    return observed(LIB, original, original, _itself, returned, _nothing_failed, _nothing_failed)
-
-
-def _itself(context: Any) -> Any:
-    return context
-
-
-def _nothing_failed(*_: Any) -> None:
-    pass
+    def raised(self, error: BaseException) -> None:
+        """There is no cursor."""
 
 
 def _reset(original: Function) -> Function:

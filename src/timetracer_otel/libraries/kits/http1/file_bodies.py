@@ -41,21 +41,29 @@ class WireTap(BodyTap):
         length: How many bytes the body has; None where only its end tells.
     """
 
-    __slots__ = ("_at", "_chunked", "_joins", "_left", "_length", "_line", "_size", "bad_line", "ran_out")
+    # The defaults stand in the class: most bodies come as one piece, and set few of them.
+    bad_line: bytes | None = None
+    ran_out = False
+    _chunked = False
+    _length: int | None = None
+    _at = _At.SIZE
+    _line = b""
+    _size = 0
+    _left = 0
+    _joins: list[bool] | None = None
+    """Of a chunked body: for each piece, whether it belongs to the same chunk as the one before."""
 
-    def __init__(self, limits: BodyLimits, on_end: Callable[[], None], chunked: bool, length: int | None) -> None:
+    def __init__(
+        self, limits: BodyLimits, on_end: Callable[[], None] | None, chunked: bool, length: int | None
+    ) -> None:
         super().__init__(limits, on_end)
-        self._chunked = chunked
-        self._length = None if chunked else length
-        self._at = _At.SIZE
-        self._line = b""
-        self._size = 0
-        self._left = 0
-        self._joins: list[bool] = []
-        self.bad_line: bytes | None = None
-        self.ran_out = False
-        if self._length == 0:
-            self.finish(BodyEnd.COMPLETE)
+        if chunked:
+            self._chunked = True
+            self._joins = []
+        elif length is not None:
+            self._length = length
+            if length == 0:
+                self.finish(BodyEnd.COMPLETE)
 
     def feed(self, data: bytes, line_ended: bool = False) -> None:
         """The next bytes, as the reader got them.
@@ -106,7 +114,7 @@ class WireTap(BodyTap):
     def snapshot(self, started_s: float) -> BodySnapshot:
         """As in `BodyTap`, with the pieces of one chunk put together."""
         body = super().snapshot(started_s)
-        if not any(self._joins):
+        if self._joins is None or not any(self._joins):
             return body
         merged: list[tuple[float, int]] = []
         for (at_ms, size), joins in zip(body.chunks, self._joins, strict=False):
@@ -119,13 +127,14 @@ class WireTap(BodyTap):
 
     def _let_go(self) -> None:
         super()._let_go()
-        self._joins = []
+        if self._joins is not None:
+            self._joins = []
 
     def _feed_chunk(self, piece: bytes) -> int:
         # A reader may take a chunk in several pieces: it stays one chunk.
         joins = self._left < self._size
         self.chunk(piece)
-        if not self.over:
+        if not self.over and self._joins is not None:
             self._joins.append(joins)
         self._left -= len(piece)
         if not self._left:
@@ -172,11 +181,15 @@ class TeedFile:
         except BaseException as error:
             tap.noting(tap.failed, error)
             raise
-        if data:
-            tap.noting(tap.feed, data)
-        # A buffered file gives less than it was asked for only at its end.
-        if size is None or size < 0 or len(data) < size:
-            tap.noting(tap.end_of_file)
+        if not tap.faulted:
+            try:
+                if data:
+                    tap.feed(data)
+                # A buffered file gives less than it was asked for only at its end.
+                if size is None or size < 0 or len(data) < size:
+                    tap.end_of_file()
+            except Exception as fault:
+                tap.give_up(fault)
         return data
 
     def read1(self, size: int = -1, /) -> bytes:
@@ -202,7 +215,8 @@ class TeedFile:
         try:
             self._file.close()
         finally:
-            self._tap.noting(self._tap.dropped)
+            if self._tap.end is None:
+                self._tap.noting(self._tap.dropped)
 
     def _noting(self, read: Callable[[Any], Any], argument: Any) -> Any:
         try:
