@@ -237,6 +237,21 @@ class EventIndex:
                     break
             return found
 
+    def waiting_but_for_target(self, key: Key) -> list[DependencyEvent]:
+        """Of each target, the first event still waiting that is equal to ``key`` in all but the target, in the order
+        of the recording.
+        """
+        with self._lock:
+            queues = self._all.by(
+                "but for the target", lambda event: self._keys[_identity(event)]._replace(target=None)
+            )
+            there = queues.get(key._replace(target=None))
+            if there is None:
+                return []
+            by_target = there.by("target", lambda event: self._keys[_identity(event)].target)
+            found = (self._first_of(queue) for queue in by_target.values())
+            return sorted((event for event in found if event is not None), key=lambda event: event.eid)
+
     def same_json(self, key: Key, body: bytes) -> Key | None:
         """The key of a waiting event whose JSON body has the same content as this one; None where there is none."""
         content = canonical_json(body)

@@ -649,6 +649,16 @@ class ReplaySession(BaseSession):
         """Take this very event, so that it answers no other call; False where another call had it first."""
         return self._index.take_event(event)
 
+    def is_taken(self, event: DependencyEvent) -> bool:
+        """Whether a call has taken this very event."""
+        return self._index.is_taken(event)
+
+    def waiting_elsewhere(self, call: Call | RedactedCall) -> list[DependencyEvent]:
+        """Of each URL, the first event still waiting that is equal to a call but for its URL, in the order of the
+        recording.
+        """
+        return self._index.waiting_but_for_target(self.redacted(call).key)
+
     def refuse(self, event: DependencyEvent, why: str) -> ReplayMismatchError:
         """The error for a call whose event was found and cannot answer it."""
         with self._lock:

@@ -194,8 +194,7 @@ class Played:
         """
         if not self._causes or not self._steps:
             return False
-        waiting = set(map(id, self._session.get_unconsumed_events()))
-        self._causes = [event for event in self._causes if id(event) in waiting]
+        self._causes = [event for event in self._causes if not self._session.is_taken(event)]
         return any(event.start_offset_ms < self._steps[0][3] for event in self._causes)
 
     def expect_no_causes(self) -> None:
