@@ -24,6 +24,8 @@ from tests.servers.redis import RedisServer
 from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.calls import registry
 from timetracer_otel.cassette import codec, read_cassette
+from timetracer_otel.libraries.kits.dbapi import statements
+from timetracer_otel.libraries.redis import answer as redis_answer
 from timetracer_otel.match import canonical
 from timetracer_otel.match.signature import RedactedCall
 from timetracer_otel.plugins import function_plugin
@@ -54,7 +56,8 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     count(Redactor, "body", "body")
     count(Redactor, "value", "value")
     count(codec, "_pack_with", "pack")
-    count(canonical, "pack_native", "pack")
+    for module in (canonical, redis_answer, statements):
+        count(module, "pack_native", "pack")
     count(RedactedCall, "__init__", "call")
     key: Any = RedactedCall.key
 
