@@ -42,6 +42,7 @@ from timetracer_otel.libraries.sqlalchemy.internals import (
     CREATOR,
     RESET,
     connection_span,
+    fairy_of,
     fairy_pool,
     initialize_again,
     on_connect,
@@ -53,6 +54,7 @@ from timetracer_otel.libraries.sqlalchemy.internals import (
     restore_facts,
 )
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
+from timetracer_otel.session.transactions import Transactions
 from timetracer_otel.types import DependencyEvent
 
 __all__ = ["patches"]
@@ -61,6 +63,8 @@ _GET_LEVEL = "GET ISOLATION LEVEL"
 """Name of the call that asks for a connection's isolation level."""
 _RESETTING = "_timetracer_resetting"
 """Key in a fairy's dictionary, as long as its pool resets the connection that came back."""
+_TRANSACTIONS = "_timetracer_transactions"
+"""Key in a fairy's dictionary: the `Transactions` of its connection, where that is recorded."""
 _CURSOR = "CURSOR"
 """The call that asks a driver for a cursor; an event only where it fails."""
 _PINGED = "PING"
@@ -350,7 +354,7 @@ def _cursor(original: Function) -> Function:
         if is_ours:
             return only(AppStep(connection.library_cursor, *args, **kwargs))
         assert session is not None
-        return recorded(session, target, connection, AppStep(original, fairy, *args, **kwargs))
+        return recorded(session, target, fairy, AppStep(original, fairy, *args, **kwargs))
 
     def replayed(session: ReplaySession, target: EngineTarget, connection: Any, args: Any, kwargs: Any) -> Flow:
         if isinstance(connection, ReplayConnection):
@@ -361,14 +365,25 @@ def _cursor(original: Function) -> Function:
             connection.ready()
         return (yield AppStep(connection.library_cursor, *args, **kwargs))
 
-    def recorded(session: BaseSession, target: EngineTarget, connection: Any, live: AppStep) -> Flow:
+    def recorded(session: BaseSession, target: EngineTarget, fairy: Any, live: AppStep) -> Flow:
         try:
             real = yield live
         except BaseException as error:
-            return (yield from flow(PlainSite(target, _CURSOR, raising(error), connection), session))
-        return recording_cursor(real, target)
+            site = PlainSite(target, _CURSOR, raising(error), fairy.dbapi_connection)
+            return (yield from flow(site, session))
+        made = recording_cursor(real, target)
+        made._self_transactions = _transactions_of(fairy)
+        return made
 
     return guarded(LIB, original, begin, outside=True)
+
+
+def _transactions_of(fairy: Any) -> Transactions:
+    """Those of the connection that a fairy holds, which has them for as long."""
+    found: Transactions | None = fairy.__dict__.get(_TRANSACTIONS)
+    if found is None:
+        found = fairy.__dict__[_TRANSACTIONS] = Transactions()
+    return found
 
 
 def _fail_as_recorded(connection: ReplayConnection, target: EngineTarget, session: ReplaySession) -> Flow:
@@ -495,7 +510,10 @@ def _end_transaction(method: str, session: BaseSession, fairy: Any) -> Flow | No
     end = AppStep(getattr(connection, method.lower()))
     resetting = _RESETTING in fairy.__dict__
     if not _is_replaying(session, target):
-        return _as_upkeep(end) if resetting else flow(PlainSite(target, method, end, connection), session)
+        transaction = _transactions_of(fairy).ended()
+        if resetting:
+            return _as_upkeep(end)
+        return flow(PlainSite(target, method, end, connection, transaction=transaction), session)
     ours = isinstance(connection, ReplayConnection)
     # In a replay: a transaction with new calls in it ends for real.
     site = PlainSite(
@@ -530,6 +548,10 @@ def _begin(original: Function) -> Function:
         if target is None:
             return None
         live = AppStep(original, transaction)
+        if _is_recording(session):
+            fairy = fairy_of(transaction.connection)
+            begun = _transactions_of(fairy).next() if hasattr(fairy, "__dict__") else None
+            return flow(PlainSite(target, "BEGIN", live, transaction=begun), session)
         site = PlainSite(target, "BEGIN", live)
         if _is_replaying(session, target):
             found = _claimed(site, session)
