@@ -10,15 +10,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any, Final
 
 from timetracer_otel.cassette.codec import pack
 from timetracer_otel.cassette.tables import bounded
 from timetracer_otel.types import CallSnapshot, DependencyEvent, EventResult, EventSignature, SpanFacts
 
-__all__ = ["BEGIN", "BOUNDARIES", "boundaries_of", "boundary_event", "pack_boundaries", "read_boundaries", "span_of_boundary",
-    "standing_alone"]
+__all__ = [
+    "BEGIN",
+    "BOUNDARIES",
+    "boundaries_of",
+    "boundary_event",
+    "pack_boundaries",
+    "read_boundaries",
+    "span_of_boundary",
+    "standing_alone",
+]
 
 BEGIN: Final = "BEGIN"
 _ENDS: Final = ("COMMIT", "ROLLBACK")
@@ -26,6 +33,8 @@ BOUNDARIES: Final = frozenset({BEGIN, *_ENDS})
 """The methods of such events."""
 _WITHIN_ONE: Final = frozenset({(BEGIN,), *((end,) for end in _ENDS), *((BEGIN, end) for end in _ENDS)})
 """What one statement can have: it may be the first of its transaction, the last, or both."""
+_HASHES: Final = {method: hashlib.sha256(pack({"statement": method})).hexdigest() for method in BOUNDARIES}
+"""Of the arguments of each."""
 _OWN_SPAN: Final = "CLIENT"
 
 
@@ -47,7 +56,7 @@ def boundary_event(
         statement.event_type,
         start_offset_ms,
         duration_ms,
-        EventSignature(of.lib, method, of.url, body_hash=_hash_of(method)),
+        EventSignature(of.lib, method, of.url, body_hash=_HASHES[method]),
         EventResult(reply={}),
         CallSnapshot(args={"statement": method}),
         None,
@@ -64,8 +73,8 @@ def boundary_event(
 def span_of_boundary(statement: DependencyEvent) -> SpanFacts | None:
     """The span that the beginning or end of a transaction is made in.
 
-    OpenTelemetry makes none for it. So it is the one around that of the statement, of which the statement knows the id
-    and the name; or that of the statement, where the statement has no span of its own either.
+    OpenTelemetry makes none for it. So it is the one around that of the statement, of which the statement knows the
+    id and the name; or that of the statement, where the statement has no span of its own either.
     """
     span = statement.span
     if span is None:
@@ -128,11 +137,6 @@ def _follows(boundary: DependencyEvent, statement: DependencyEvent) -> bool:
     return method in BOUNDARIES and boundary == boundary_event(
         statement, method, boundary.eid, boundary.start_offset_ms, boundary.duration_ms
     )
-
-
-@lru_cache(maxsize=len(BOUNDARIES))
-def _hash_of(method: str) -> str:
-    return hashlib.sha256(pack({"statement": method})).hexdigest()
 
 
 class _SpanLater:

@@ -134,8 +134,8 @@ class PendingCall(Protocol):
     transaction: object | None
     """Stands for the database transaction that the call belongs to; None where it belongs to none."""
     boundary: str | None
-    """``BEGIN``, ``COMMIT`` or ``ROLLBACK``, where the call began or ended that transaction, and did nothing else; None
-    for other calls."""
+    """``BEGIN``, ``COMMIT`` or ``ROLLBACK``, where the call began or ended that transaction, and did nothing else;
+    None for other calls."""
 
     @property
     def ended_s(self) -> float | None:

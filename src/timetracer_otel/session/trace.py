@@ -626,8 +626,9 @@ class EventFeed:
             unseen = [*self._unplaced, *(session._unseen(ended_spans, span_ids) if ended_spans else ())]
         # Copies, since `TraceSession.events` numbers the session's own events anew.
         events = [replace(event) for event in given]
-        # Copies of these as well.
-        made = {eid: replace(event, eid=eid, transaction=()) for eid, event in session._events_of(calls, spans).items()}
+        # Copies of these as well. They are written one by one, so that none of them stands within another.
+        found = session._events_of(calls, spans)
+        made = {eid: replace(event, eid=eid, transaction=()) for eid, event in found.items()}
         events += made.values()
         for call in calls:
             span = spans.get(call.span_id)

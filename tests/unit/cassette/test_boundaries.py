@@ -152,8 +152,13 @@ def test_what_is_no_beginning_and_end_of_a_transaction_is_refused(
     found: Any, later: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     event = {
-        **{"eid": 1, "type": "db.query", "start_ms": 0.0, "duration_ms": 1.0},
-        **{"signature": {"lib": "x", "method": "SELECT"}, "result": {}, "transaction": found},
+        "eid": 1,
+        "type": "db.query",
+        "start_ms": 0.0,
+        "duration_ms": 1.0,
+        "signature": {"lib": "x", "method": "SELECT"},
+        "result": {},
+        "transaction": found,
     }
     (tmp_path / "x.msgpack").write_bytes(cassette_file(event))
     if later:
