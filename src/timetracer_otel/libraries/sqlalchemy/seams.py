@@ -23,6 +23,7 @@ from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import answer, flow, records, replays
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, Step, contain, guarded, only, raising
 from timetracer_otel.calls.guarded_objects import guarded_method
+from timetracer_otel.calls.noting import noting
 from timetracer_otel.calls.whose_error import outside
 from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.kits.dbapi.call import ConnectSite, PlainSite, WarmConnectSite
@@ -456,14 +457,12 @@ def _as_upkeep(live: AppStep) -> Flow:
 def _create_cursor(original: Function) -> Function:
     """The context of a statement takes its cursor: now the cursor knows which statement it is for."""
 
-    def begin(session: BaseSession, context: Any) -> Flow:
-        cursor = yield AppStep(original, context)
+    def bind(cursor: Any, context: Any) -> None:
         if issubclass(type(cursor), _OUR_CURSORS):
             # The context has the cursor: a plain reference back would keep both until the next garbage collection.
             cursor._self_bind(ref(context))
-        return cursor
 
-    return guarded(LIB, original, begin)
+    return noting("sqlalchemy.create_cursor", original, bind)
 
 
 def _reset(original: Function) -> Function:
