@@ -289,6 +289,9 @@ class DependencyEvent(_ReadInPart):
     pseudonyms: tuple[str, ...] = ()
     """The pseudonyms that this event is the first to hold, in a file that was written while the recording ran. A
     whole cassette has them in `Cassette.pseudonyms`, but for those that are too short to be a name."""
+    transaction: tuple[DependencyEvent, ...] = field(default=(), compare=False, repr=False)
+    """The beginning and the end of its transaction, as far as a file has them within this event. They are events of
+    the cassette as well."""
 
     def lacks(self, name: str) -> bool:
         """Whether a field is still to be decoded."""

@@ -199,6 +199,8 @@ class Recording(Noted):
     not_replayable: str | None = None
     error: RecordedError | None = None
     returned_s: float | None = None
+    transaction: object | None = None
+    boundary: str | None = None
     body: BodyTap | None = None
     """The body with whose last byte the call ends. A site that sets it need not call `close`, unless the session has
     set ``call_ended``."""

@@ -9,9 +9,10 @@ from functools import lru_cache
 from sys import intern
 from typing import Any, Final, TypeAlias
 
+from timetracer_otel.cassette.boundaries import boundaries_of, pack_boundaries, read_boundaries
 from timetracer_otel.cassette.codec import MOST_LEVELS, cost_of_texts, pack_map, pack_surveyed
 from timetracer_otel.cassette.costs import OwnCosts
-from timetracer_otel.cassette.frames import FOOTER_KEY, PAD_KEY, seal
+from timetracer_otel.cassette.frames import BOUNDARIES_KEY, FOOTER_KEY, PAD_KEY, seal
 from timetracer_otel.cassette.scan import Survey, Unencodable
 from timetracer_otel.cassette.tables import Faults, Kind, MalformedError, Table, bounded, nested, scalar
 from timetracer_otel.constants import FORMAT_NAME, FORMAT_VERSION, SHORTEST_PSEUDONYM, BodyEnd, EventType
@@ -236,6 +237,12 @@ _SPANS: Final = Kind(
     encode=lambda spans: [_SPAN.to_map(span) for span in spans],
     decode=lambda items: [_SPAN.from_map(item) for item in items],
 )
+_BOUNDARIES: Final = Kind(
+    "the beginning and the end of a transaction",
+    frozenset({list}),
+    encode=pack_boundaries,
+    decode=read_boundaries,
+)
 _FIELDS_OF_EVENT: Final[dict[str, tuple[str, Kind]]] = {
     "eid": ("eid", _WHOLE),
     "event_type": ("type", _TYPE),
@@ -249,6 +256,7 @@ _FIELDS_OF_EVENT: Final[dict[str, tuple[str, Kind]]] = {
     "not_replayable": ("not_replayable", _TEXT),
     "within": ("within", _SPANS),
     "pseudonyms": ("pseudonyms", _TUPLE),
+    "transaction": ("transaction", _BOUNDARIES),
 }
 LATER: Final = frozenset({"result", "call", "span", "within"})
 """The keys of what an event is not found by."""
@@ -263,6 +271,7 @@ def _in_part(
     path: tuple[str, ...],
     not_replayable: str | None,
     pseudonyms: tuple[str, ...],
+    transaction: tuple[DependencyEvent, ...],
 ) -> DependencyEvent:
     event = DependencyEvent.__new__(DependencyEvent)
     event.eid = eid
@@ -273,6 +282,7 @@ def _in_part(
     event.path = path
     event.not_replayable = not_replayable
     event.pseudonyms = pseudonyms
+    event.transaction = transaction
     return event
 
 
@@ -400,7 +410,10 @@ def _listed_pseudonyms(pseudonyms: tuple[str, ...]) -> tuple[list[str], int]:
 
 def event_from(found: Any) -> DependencyEvent:
     """The event that a map of the file holds; raises `MalformedError` if the map is not as the format says."""
-    return _EVENT.from_map(found)
+    event = _EVENT.from_map(found)
+    if event.transaction:
+        event.transaction = boundaries_of(event, event.transaction)
+    return event
 
 
 def later_event(found: Any, rest: Any, place: int) -> DependencyEvent:
@@ -412,6 +425,8 @@ def later_event(found: Any, rest: Any, place: int) -> DependencyEvent:
     if event.path:
         event.path = tuple(map(intern, event.path))
     event.leave(rest, place)
+    if event.transaction:
+        event.transaction = boundaries_of(event, event.transaction)
     return event
 
 
@@ -450,7 +465,13 @@ def _header_of(parts: dict[str, Any]) -> dict[str, Any]:
 
 
 def encode_footer(
-    cassette: Cassette, events: int, left_out: Counter[str], offset: int, crc: int, pad: bytes = b""
+    cassette: Cassette,
+    events: int,
+    left_out: Counter[str],
+    offset: int,
+    crc: int,
+    pad: bytes = b"",
+    boundaries: int = 0,
 ) -> bytes:
     """The footer, packed and sealed.
 
@@ -461,9 +482,11 @@ def encode_footer(
         offset: How many bytes of the stream stand before the footer.
         crc: CRC-32 of those bytes.
         pad: Bytes that are passed over.
+        boundaries: How many more events stand within these.
     """
     faults: Faults = []
     parts: dict[str, Any] = {
+        **({BOUNDARIES_KEY: boundaries} if boundaries else {}),
         **({PAD_KEY: pad} if pad else {}),
         "stats": _STATS.to_map(cassette.stats, faults, "stats."),
         "response": _RESPONSE.to_map(cassette.response, faults, "response."),
@@ -518,6 +541,7 @@ def from_maps(header: HeaderParts, events: list[DependencyEvent], footer: Any | 
         MalformedError: The footer is not what the format says.
     """
     session, request, policies, pseudonyms, scrubbed = header
+    events += [each for event in events for each in event.transaction]
     events.sort(key=lambda event: event.eid)
     if any(event.pseudonyms for event in events):
         more = (name for event in events for name in event.pseudonyms if len(name) >= SHORTEST_PSEUDONYM)

@@ -14,6 +14,7 @@ from timetracer_otel.base import faults
 from timetracer_otel.base.attributes import first_of, text_or_none
 from timetracer_otel.base.plugin_names import is_covered_scope, library_of_scope
 from timetracer_otel.cassette import Unencodable, check
+from timetracer_otel.cassette.boundaries import boundary_event, span_of_boundary
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import REDACTED, WITHOUT_PLUGIN, BodyEnd, CapturePolicy, EventType
 from timetracer_otel.match.signature import Signer
@@ -286,6 +287,25 @@ class EventMaker:
             # The event of a call under way is made anew each time.
             book.note_forms(event, kept=call_ended_s is not None)
         return event
+
+    def boundary(
+        self, pending: PendingCall, statement: DependencyEvent, session_started_s: float
+    ) -> DependencyEvent | None:
+        """The event of the beginning or end of a transaction, made of the event of a statement next to it.
+
+        None where it does not follow from that, and is made as any other.
+        """
+        method, ended_s = pending.boundary, pending.ended_s
+        url, span = statement.signature.url, span_of_boundary(statement)
+        span_id = int(span.span_id, 16) if span is not None else 0
+        if method is None or ended_s is None or url is None or span_id != pending.span_id:
+            return None
+        start_ms = (pending.started_s - session_started_s) * 1000
+        made = boundary_event(statement, method, pending.eid, start_ms, (ended_s - pending.started_s) * 1000)
+        statement.transaction += (made,)
+        if self._book is not None:
+            self._book.has_nothing_new(made, statement)
+        return made
 
     def within(self, event: DependencyEvent, spans: Sequence[SpanFacts]) -> None:
         """Note the spans of other instrumentations that are part of a call, redacted."""

@@ -151,14 +151,16 @@ def test_a_select(counts: Counter[str], tmp_path: Path) -> None:
 
     recorded, replayed, events = run(counts, tmp_path / "x.msgpack", select)
     engine.dispose()
-    # Its parameters, and the result of each event; the arguments for their hash, and all for the file.
-    assert recorded == {"value": 1 + events, "pack": 2 * events + HEADER_AND_FOOTER, "call": events}
+    # The beginning and the end of the transaction are made of the statement's event, and stand within it.
+    assert events == 3
+    # Its parameters, and its result; the arguments for their hash, and all for the file.
+    assert recorded == {"value": 2, "pack": 2 + HEADER_AND_FOOTER, "call": 1}
     # The opening of the connection, as far as there is any, and the statement. BEGIN and the end of the transaction
     # are found as they are.
     assert replayed["call"] <= 2
-    # The statement has a secret. So it is hashed as it is, in the quick way and in the one for any statement, and then
-    # with its secret masked, and its recorded arguments are hashed once more. The opening was not recorded, and has no argument: the recording is not looked through for
-    # variables.
+    # The statement has a secret. So it is hashed as it is, in the quick way and in that of any statement, then with its
+    # secret masked, and its recorded arguments are hashed once more. The opening was not recorded, and has no
+    # argument: the recording is not looked through for variables.
     assert replayed.pop("pack") <= 7
     assert replayed == {"value": 2, **dict.fromkeys(("call", "key"), replayed["call"])}
 

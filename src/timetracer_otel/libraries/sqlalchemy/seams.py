@@ -21,8 +21,9 @@ from timetracer_otel.base.otel_context import UPKEEP_KEY
 from timetracer_otel.base.patching import Function, Patch, Staying
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import answer, flow, records, replays
-from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, Step, contain, guarded, only, raising
+from timetracer_otel.calls.guarded import AppStep, Done, Flow, Step, contain, guarded, only, raising
 from timetracer_otel.calls.guarded_objects import guarded_method
+from timetracer_otel.calls.noting import noting
 from timetracer_otel.calls.whose_error import outside
 from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.kits.dbapi.call import ConnectSite, PlainSite, WarmConnectSite
@@ -42,6 +43,7 @@ from timetracer_otel.libraries.sqlalchemy.internals import (
     CREATOR,
     RESET,
     connection_span,
+    fairy_of,
     fairy_pool,
     initialize_again,
     on_connect,
@@ -53,6 +55,7 @@ from timetracer_otel.libraries.sqlalchemy.internals import (
     restore_facts,
 )
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
+from timetracer_otel.session.transactions import Transactions
 from timetracer_otel.types import DependencyEvent
 
 __all__ = ["patches"]
@@ -61,6 +64,8 @@ _GET_LEVEL = "GET ISOLATION LEVEL"
 """Name of the call that asks for a connection's isolation level."""
 _RESETTING = "_timetracer_resetting"
 """Key in a fairy's dictionary, as long as its pool resets the connection that came back."""
+_TRANSACTIONS = "_timetracer_transactions"
+"""Key in a fairy's dictionary: the `Transactions` of its connection, where that is recorded."""
 _CURSOR = "CURSOR"
 """The call that asks a driver for a cursor; an event only where it fails."""
 _PINGED = "PING"
@@ -353,7 +358,7 @@ def _cursor(original: Function) -> Function:
         if is_ours:
             return only(AppStep(connection.library_cursor, *args, **kwargs))
         assert session is not None
-        return recorded(session, target, connection, AppStep(original, fairy, *args, **kwargs))
+        return recorded(session, target, fairy, AppStep(original, fairy, *args, **kwargs))
 
     def replayed(session: ReplaySession, target: EngineTarget, connection: Any, args: Any, kwargs: Any) -> Flow:
         if isinstance(connection, ReplayConnection):
@@ -364,14 +369,25 @@ def _cursor(original: Function) -> Function:
             connection.ready()
         return (yield AppStep(connection.library_cursor, *args, **kwargs))
 
-    def recorded(session: BaseSession, target: EngineTarget, connection: Any, live: AppStep) -> Flow:
+    def recorded(session: BaseSession, target: EngineTarget, fairy: Any, live: AppStep) -> Flow:
         try:
             real = yield live
         except BaseException as error:
-            return (yield from flow(PlainSite(target, _CURSOR, raising(error), connection), session))
-        return recording_cursor(real, target)
+            site = PlainSite(target, _CURSOR, raising(error), fairy.dbapi_connection)
+            return (yield from flow(site, session))
+        made = recording_cursor(real, target)
+        made._self_transactions = _transactions_of(fairy)
+        return made
 
     return guarded(LIB, original, begin, outside=True)
+
+
+def _transactions_of(fairy: Any) -> Transactions:
+    """Those of the connection that a fairy holds, which has them for as long."""
+    found: Transactions | None = fairy.__dict__.get(_TRANSACTIONS)
+    if found is None:
+        found = fairy.__dict__[_TRANSACTIONS] = Transactions()
+    return found
 
 
 def _fail_as_recorded(connection: ReplayConnection, target: EngineTarget, session: ReplaySession) -> Flow:
@@ -444,33 +460,12 @@ def _as_upkeep(live: AppStep) -> Flow:
 def _create_cursor(original: Function) -> Function:
     """The context of a statement takes its cursor: now the cursor knows which statement it is for."""
 
-    def begin(session: BaseSession, context: Any) -> Noted:
-        return _Bound(context)
-
-    return guarded(LIB, original, begin)
-
-
-class _Bound(Noted):
-    """Tells a cursor what it was made for.
-
-    Args:
-        context: Of the statement.
-    """
-
-    __slots__ = ("_context",)
-
-    def __init__(self, context: Any) -> None:
-        self._context = context
-
-    def came(self, value: Any) -> Any:
-        """The cursor."""
-        if issubclass(type(value), _OUR_CURSORS):
+    def bind(cursor: Any, context: Any) -> None:
+        if issubclass(type(cursor), _OUR_CURSORS):
             # The context has the cursor: a plain reference back would keep both until the next garbage collection.
-            value._self_bind(ref(self._context))
-        return value
+            cursor._self_bind(ref(context))
 
-    def raised(self, error: BaseException) -> None:
-        """There is no cursor."""
+    return noting("sqlalchemy.create_cursor", original, bind)
 
 
 def _reset(original: Function) -> Function:
@@ -517,7 +512,10 @@ def _end_transaction(method: str, session: BaseSession, fairy: Any) -> Flow | No
     end = AppStep(getattr(connection, method.lower()))
     resetting = _RESETTING in fairy.__dict__
     if not _is_replaying(session, target):
-        return _as_upkeep(end) if resetting else flow(PlainSite(target, method, end, connection), session)
+        transaction = _transactions_of(fairy).ended()
+        if resetting:
+            return _as_upkeep(end)
+        return flow(PlainSite(target, method, end, connection, transaction=transaction), session)
     ours = isinstance(connection, ReplayConnection)
     # In a replay: a transaction with new calls in it ends for real.
     site = PlainSite(
@@ -552,6 +550,10 @@ def _begin(original: Function) -> Function:
         if target is None:
             return None
         live = AppStep(original, transaction)
+        if _is_recording(session):
+            fairy = fairy_of(transaction.connection)
+            begun = _transactions_of(fairy).next() if hasattr(fairy, "__dict__") else None
+            return flow(PlainSite(target, "BEGIN", live, transaction=begun), session)
         site = PlainSite(target, "BEGIN", live)
         if _is_replaying(session, target):
             found = _claimed(site, session)
