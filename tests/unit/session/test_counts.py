@@ -158,7 +158,7 @@ def test_a_select(counts: Counter[str], tmp_path: Path) -> None:
     # The opening of the connection, as far as there is any, and the statement. BEGIN and the end of the transaction
     # are found as they are.
     assert replayed["call"] <= 2
-    # The statement has a secret. So it is hashed as it is, in the quick way and in that of any statement, then with its
+    # The statement has a secret. So it is hashed as it is, in the quick way and in the usual one, then with its
     # secret masked, and its recorded arguments are hashed once more. The opening was not recorded, and has no
     # argument: the recording is not looked through for variables.
     assert replayed.pop("pack") <= 7
