@@ -46,6 +46,8 @@ class Ended:
     thread: int | None = None
     path: tuple[str, ...] = ("GET /items",)
     not_replayable: str | None = None
+    transaction: object | None = None
+    boundary: str | None = None
     started_s = 1.0
     returned_s: float | None = 1.1
     ended_s = 1.2

@@ -228,6 +228,13 @@ class Signer:
         target = self.target(url)
         return _key((lib, method, target.key, target.query_key, digest, ()))
 
+    def key_of_packed(self, lib: str, method: str, url: str, packed: bytes) -> Key | None:
+        """`key_of_arguments` of arguments in the form in which they are compared, encoded."""
+        if self.ignored or may_be_traced(packed):
+            return None
+        target = self.target(url)
+        return _key((lib, method, target.key, target.query_key, hashlib.sha256(packed).hexdigest(), ()))
+
     def compared(self, event: DependencyEvent) -> DependencyEvent:
         """A recorded event in the form in which calls are compared: the pseudonyms under secret names are masked.
 
