@@ -16,7 +16,6 @@ import argparse
 import itertools
 import json
 import os
-import platform
 import random
 import subprocess
 import sys

@@ -181,8 +181,6 @@ LIBRARIES = {
         fill=fill_sql,
         empty=_empty_sql,
     ),
-    "redis": Library(
-        "redis", "redis", _redis, _redis_call, keeps_client=True, fill=fill_redis, empty=_empty_redis
-    ),
+    "redis": Library("redis", "redis", _redis, _redis_call, keeps_client=True, fill=fill_redis, empty=_empty_redis),
 }
 """By the name that the tables have."""

@@ -60,7 +60,7 @@ def body(size: int, seed: int = 7) -> bytes:
         items.append({"id": number, "name": f"Item number {number}", "price": number / 100, "sold": number % 2 == 0})
         length += len(json.dumps(items[-1])) + 2
     text = json.dumps({"items": items, "more": ""})
-    return f"{text[:-2]}{'x' * (size - len(text))}\"}}".encode()
+    return f'{text[:-2]}{"x" * (size - len(text))}"}}'.encode()
 
 
 class Server(asyncio.Protocol):
