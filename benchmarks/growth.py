@@ -159,7 +159,9 @@ def main() -> None:
     wanted = [(sys.executable, subject, label) for subject, label in OURS.items()]
     if arguments.peers:
         wanted += [(arguments.peers, subject, label) for subject, label in PEERS.items()]
-    print("| events | package | record, µs a call | on disk, B a call | open, ms | first answer, ms | replay, µs a call |")
+    print(
+        "| events | package | record, µs a call | on disk, B a call | open, ms | first answer, ms | replay, µs a call |"
+    )
     print("| ---: | --- | ---: | ---: | ---: | ---: | ---: |")
     figures: dict[str, dict[int, dict[str, float | None]]] = {label: {} for _, _, label in wanted}
     unable: dict[str, str] = {}

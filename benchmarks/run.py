@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -49,7 +50,9 @@ PARTS = (
     Part("steps", "Long recordings, step by step", "--rounds 1 --sizes 400 800"),
     Part("loading", "Loading, and memory", "--help"),
     Part("growth", "Cassettes of many events", "--events 100 200", with_peers=True),
-    Part("compare", "Five libraries, beside other packages", "--rounds 1 --warm-up 0 --sizes 300", with_peers=True),
+    Part(
+        "compare", "Five libraries, beside other packages", "--rounds 1 --warm-up 0 --sizes '300 B'", with_peers=True
+    ),
     Part("service", "A service under load", "--slices 2 --seconds 0.5"),
     Part("startup", "Starting", "--imports 1 --starts 1", with_peers=True),
     Part("redaction", "Redaction", "--rounds 1 --time-only"),
@@ -72,7 +75,7 @@ def run(part: Part, peers: str | None, *, small: bool) -> Done:
     """Run one part, and show what it prints as it comes."""
     command = [sys.executable, str(HERE / f"{part.script}.py")]
     if small:
-        command += part.small.split()
+        command += shlex.split(part.small)
     if part.with_peers and peers:
         command += ["--peers", peers]
     print(f"\n# {part.title} ({part.script}.py)\n", flush=True)
@@ -137,11 +140,11 @@ def main() -> int:
     began = time.monotonic()
     chosen = [part for part in PARTS if not arguments.only or part.script in arguments.only]
     done = [
-        run(part, arguments.peers, small=arguments.small)
-        for part in chosen
-        if (HERE / f"{part.script}.py").exists()
+        run(part, arguments.peers, small=arguments.small) for part in chosen if (HERE / f"{part.script}.py").exists()
     ]
-    machine = f"Python {platform.python_version()} on {platform.system()}, {platform.machine()}, {os.cpu_count()} cores."
+    machine = (
+        f"Python {platform.python_version()} on {platform.system()}, {platform.machine()}, {os.cpu_count()} cores."
+    )
     if not callgrind.is_there():
         machine += " Nothing counted instructions: that needs valgrind."
     text = markdown(done, machine)
