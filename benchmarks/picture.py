@@ -1,8 +1,8 @@
 """Draws what calls cost, from `results.json`: ``python benchmarks/picture.py results.json costs.svg``.
 
 For each library a block of bars: recorded calls on the left, replayed ones on the right, as multiples of the bare
-call. A bar begins at the bare call, and the scale is logarithmic, so that twice and half are equally long. The colours
-follow the reader's choice of light or dark.
+call. A bar begins at the bare call, and the scale is logarithmic, so that twice and half are equally long. The
+colours follow the reader's choice of light or dark.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ OURS = "timetracer-otel"
 LANE, GAP, TOP = 17, 18, 104
 TICKS = (0.1, 1, 10)
 WIDTH = 990
-NOTE = "Processor time, with opening the cassette and writing it. A bar begins at the bare call; the scale is logarithmic."
+NOTE = (
+    "Processor time, with opening and writing the cassette. A bar begins at the bare call; the scale is logarithmic."
+)
 
 
 class Panel(NamedTuple):
@@ -73,7 +75,8 @@ STYLE = """
   .ours { fill: #3f51b5 } .other { fill: #a8b0b9 }
   .paper { fill: #ffffff }
   @media (prefers-color-scheme: dark) {
-    text { fill: #e6edf3; stroke: #0d1117 } .quiet { fill: #9da7b1 } .grid { stroke: #343b44 } .bare { stroke: #9da7b1 }
+    text { fill: #e6edf3; stroke: #0d1117 } .quiet { fill: #9da7b1 }
+    .grid { stroke: #343b44 } .bare { stroke: #9da7b1 }
     .ours { fill: #8c9eff } .other { fill: #5b6570 } .paper { fill: #0d1117 }
   }
 """

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 FILE = "BENCHMARK_RESULTS"
 """The variable that names the file. Each line of it is a map in JSON."""
-FORMS = {
+FORMS: dict[str, Callable[[float], str]] = {
     "share": lambda value: f"{value:.1%}" if value < 0.1 else f"{value:.0%}",
     "times": lambda value: f"{value:.2f} x",
     "ms": lambda value: f"{value:,.2f} ms" if value < 10 else f"{value:,.0f} ms",

@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import random
 import socket
 import subprocess
@@ -278,7 +277,7 @@ def main() -> None:
             name: Service(stack, command, addresses, base / str(number))
             for number, (name, command) in enumerate(commands().items())
         }
-        for name, service in services.items():
+        for service in services.values():
             service.until_ready_s()
             asyncio.run(closed_loop(service.port, arguments.seconds))
             service.know_threads()

@@ -1,7 +1,7 @@
 """How long programs take to start: ``python benchmarks/startup.py``, or within ``make bench``.
 
-An import is what it adds to a bare interpreter. A service (service_app.py) starts under `opentelemetry-instrument` and
-under `timetracer-otel record`; the time is from its start to its first answer, its servers being up. All of one kind
+An import is what it adds to a bare interpreter. A service (service_app.py) starts under `opentelemetry-instrument`
+and under `timetracer-otel record`; the time is from its start to its first answer, its servers being up. All of one kind
 run in turn, and the median counts, by the clock.
 """
 

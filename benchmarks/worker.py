@@ -1,5 +1,5 @@
-"""One subject of one library in one process: sets itself up, says so, and runs one batch of calls for each line on its
-standard input, which names the size of the bodies.
+"""One subject of one library in one process: sets itself up, says so, and runs one batch of calls for each line on
+its standard input, which names the size of the bodies.
 
 Answers each line with a line of JSON: microseconds of processor time of each call on the calling thread; of the whole
 batch on all threads, from opening what stands around it until all is written; bytes on disk; and how many answers
