@@ -3,8 +3,8 @@
 For each client library, each subject is one process (worker.py) that stays up and runs a batch of calls whenever it
 is told to. The runner goes round the subjects again and again, so that a machine that slows down slows all of them;
 ratios are taken within a round, to the bare calls of the same environment, and the median over the rounds counts.
-The servers are other processes. A replay begins after its server has stopped, or has lost what it held: an answer that
-comes from the server after all is counted as unlike.
+The servers are other processes. A replay begins after its server has stopped, or has lost what it held: an answer
+that comes from the server after all is counted as unlike.
 
 All figures are processor time. That of the calling thread is of one call (the median of its batch). The whole is of
 all threads of the process, from opening a cassette until it is written, per call of its batch.

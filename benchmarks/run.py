@@ -1,7 +1,8 @@
 """All that `make bench` measures, in one run: ``python benchmarks/run.py``.
 
 Each part is a script, run as a process of its own, one after the other. What they print stands in `results.md`, below
-one table of all goals; the same as data stands in `results.json`, of which `picture.py` makes `costs.svg`.
+one table of all goals; the same as data stands in `results.json`, of which `picture.py` makes a picture. With
+`--docs`, a page of the documentation gets the table of goals, and the picture stands beside it.
 """
 
 from __future__ import annotations
@@ -129,13 +130,26 @@ def markdown(done: list[Done], machine: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+BEGIN, END = "<!-- Written by `make bench`. -->", "<!-- Until here. -->"
+
+
+def with_goals(page: str, done: list[Done], machine: str) -> str:
+    """A page with the goals of this run between its two marks."""
+    head, _, rest = page.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    goals = [goal for each in done for goal in each.goals]
+    text = [machine, "", *results.HEAD, *(goal.row for goal in goals)]
+    return f"{head}{BEGIN}\n\n{chr(10).join(text)}\n\n{END}{tail}"
+
+
 def main() -> int:
     """Run the parts, and write what they found."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--peers", help="a Python that has the packages of peers.txt")
     parser.add_argument("--only", choices=[part.script for part in PARTS], action="append", help="run these alone")
     parser.add_argument("--small", action="store_true", help="a try: the figures mean nothing")
-    parser.add_argument("--folder", type=Path, help="write results.md, results.json and costs.svg here")
+    parser.add_argument("--folder", type=Path, help="write results.md and results.json here")
+    parser.add_argument("--docs", type=Path, help="write the goals into this page, and costs.svg beside it")
     arguments = parser.parse_args()
     began = time.monotonic()
     chosen = [part for part in PARTS if not arguments.only or part.script in arguments.only]
@@ -161,7 +175,10 @@ def main() -> int:
         }
         (folder / "results.md").write_text(text, "utf-8")
         (folder / "results.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-        (folder / "costs.svg").write_text(picture.svg(found), "utf-8")
+        if arguments.docs is not None:
+            page: Path = arguments.docs
+            page.write_text(with_goals(page.read_text("utf-8"), done, machine), "utf-8")
+            page.with_name("costs.svg").write_text(picture.svg(found), "utf-8")
     return 1 if any(each.code for each in done) else 0
 
 

@@ -1,8 +1,8 @@
 """How long programs take to start: ``python benchmarks/startup.py``, or within ``make bench``.
 
 An import is what it adds to a bare interpreter. A service (service_app.py) starts under `opentelemetry-instrument`
-and under `timetracer-otel record`; the time is from its start to its first answer, its servers being up. All of one kind
-run in turn, and the median counts, by the clock.
+and under `timetracer-otel record`; the time is from its start to its first answer, its servers being up. All of one
+kind run in turn, and the median counts, by the clock.
 """
 
 from __future__ import annotations

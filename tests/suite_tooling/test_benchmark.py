@@ -84,7 +84,9 @@ def test_long_cassettes_and_starts_are_measured() -> None:
 
 
 def test_a_run_writes_its_goals_as_text_data_and_picture(tmp_path: Path) -> None:
-    _run("run.py", "--small", "--only", "sessions", "--folder", str(tmp_path))
+    page = tmp_path / "page.md"
+    page.write_text("Before.\n<!-- Written by `make bench`. -->\nold\n<!-- Until here. -->\nBehind.\n", "utf-8")
+    _run("run.py", "--small", "--only", "sessions", "--folder", str(tmp_path), "--docs", str(page))
     found = json.loads((tmp_path / "results.json").read_text("utf-8"))
     goals = found["goals"]
     assert len(goals) == 3
@@ -93,6 +95,11 @@ def test_a_run_writes_its_goals_as_text_data_and_picture(tmp_path: Path) -> None
     assert f"## Goals: {sum(goal['met'] for goal in goals)} of 3 met" in text
     # Once, in the table at the top.
     assert [text.count(goal["name"]) for goal in goals] == [1, 1, 1]
+    told = page.read_text("utf-8")
+    assert told.startswith("Before.\n")
+    assert told.endswith("\nBehind.\n")
+    assert "old" not in told
+    assert [told.count(goal["name"]) for goal in goals] == [1, 1, 1]
     assert "No calls were measured." in (tmp_path / "costs.svg").read_text("utf-8")
 
 
