@@ -92,7 +92,7 @@ format: $(STAMPS)/tools ## put the sources into the form that `make check` asks 
 	$(BIN)/ruff format .
 
 bench: $(STAMPS)/installed .venv-bench/stamps/peers ## what recording and replaying cost, beside other packages; writes benchmarks/results.* (25 minutes)
-	@$(CLEAN) $(BIN)/python benchmarks/run.py --peers .venv-bench/bin/python --folder benchmarks --docs docs/performance.md
+	@$(CLEAN) $(BIN)/python benchmarks/bench.py --peers .venv-bench/bin/python --folder benchmarks --docs docs/performance.md
 
 bench-quick: $(STAMPS)/installed ## instructions only: fails where one costs 10 % more than benchmarks/instructions.json says (2 minutes; WRITE=1 writes it)
 	@$(CLEAN) $(BIN)/python benchmarks/quick.py $(if $(WRITE),--write)

@@ -57,6 +57,8 @@ PEERS = {
 }
 PEERS_EVERY = 4
 """The peers have a quarter of the rounds: some take a second for a batch."""
+LARGE, LARGE_EVERY = 100_000, 4
+"""Bodies of so many bytes have a quarter of the rounds as well."""
 REPLAYS_AT_MOST = 1.0
 """Of the cost of the stand-in."""
 
@@ -180,7 +182,8 @@ def measure(arguments: argparse.Namespace, name: str) -> Measured:
         workers = list(start_all(stack, arguments, name, address, folder))
         ours = [worker for worker in workers if worker.python == sys.executable]
         for size in arguments.sizes:
-            for number in range(-arguments.warm_up, rounds):
+            few = max(rounds // LARGE_EVERY, 1) if SIZES[size] >= LARGE else rounds
+            for number in range(-arguments.warm_up, few):
                 peers_too = number < 0 or number % PEERS_EVERY == 0
                 turn = workers if peers_too else ours
                 for worker in order.sample(turn, len(turn)):

@@ -1,8 +1,8 @@
 """What a benchmark found: goals, and figures. It is the one way in which all of them say so.
 
 A benchmark prints tables for the eye. `state` prints one more, of the goals of the issue that it has figures for, and
-`keep` keeps figures by name. Where `run.py` runs the benchmark, both also go into the file that it names, from which
-`results.md`, `results.json` and the picture are made.
+`keep` keeps figures by name. Where `bench.py` runs the benchmark, both also go into the file that it names, from
+which `results.md`, `results.json` and the picture are made.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ HEAD = ("| goal | figure | wanted | |", "| --- | ---: | ---: | --- |")
 
 
 def state(goals: Iterable[Goal]) -> None:
-    """Print a table of goals, and hand them to `run.py`."""
+    """Print a table of goals, and hand them to `bench.py`."""
     stated = list(goals)
     if not stated:
         return
@@ -68,7 +68,7 @@ def state(goals: Iterable[Goal]) -> None:
 
 
 def keep(name: str, figures: Any) -> None:
-    """Hand figures to `run.py`: whatever JSON has a form for."""
+    """Hand figures to `bench.py`: whatever JSON has a form for."""
     _write({"name": name, "figures": figures})
 
 

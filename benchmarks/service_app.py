@@ -1,4 +1,4 @@
-"""The service that `service.py` puts under load: each request makes one HTTP call, one SELECT and two Redis commands.
+"""The service of `under_load.py`: each request makes one HTTP call, one SELECT and two Redis commands.
 
 It knows nothing of recording. Its own spans go through a batch processor, whose exporter does nothing.
 """

@@ -18,7 +18,7 @@ from statistics import median
 
 import results
 from compare import environment
-from service import Service, all_servers, commands
+from under_load import Service, all_servers, commands
 
 IMPORTS = (
     "opentelemetry.sdk.trace",

@@ -63,7 +63,7 @@ def test_every_subject_of_every_library_answers_as_the_server_does() -> None:
 
 @pytest.mark.timeout(300)
 def test_a_loaded_service_has_a_recording_of_each_request() -> None:
-    text = _run("service.py", "--slices", "2", "--seconds", "0.5")
+    text = _run("under_load.py", "--slices", "2", "--seconds", "0.5")
     traced, recorded = ([cell.strip() for cell in line.split("|")] for line in text.splitlines() if "| OTel" in line)
     assert traced[-2] == "0"
     assert recorded[-2] == recorded[-3] != "0"
@@ -86,7 +86,7 @@ def test_long_cassettes_and_starts_are_measured() -> None:
 def test_a_run_writes_its_goals_as_text_data_and_picture(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("Before.\n<!-- Written by `make bench`. -->\nold\n<!-- Until here. -->\nBehind.\n", "utf-8")
-    _run("run.py", "--small", "--only", "sessions", "--folder", str(tmp_path), "--docs", str(page))
+    _run("bench.py", "--small", "--only", "sessions", "--folder", str(tmp_path), "--docs", str(page))
     found = json.loads((tmp_path / "results.json").read_text("utf-8"))
     goals = found["goals"]
     assert len(goals) == 3

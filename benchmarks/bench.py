@@ -1,4 +1,4 @@
-"""All that `make bench` measures, in one run: ``python benchmarks/run.py``.
+"""All that `make bench` measures, in one run: ``python benchmarks/bench.py``.
 
 Each part is a script, run as a process of its own, one after the other. What they print stands in `results.md`, below
 one table of all goals; the same as data stands in `results.json`, of which `picture.py` makes a picture. With
@@ -54,7 +54,7 @@ PARTS = (
     Part(
         "compare", "Five libraries, beside other packages", "--rounds 1 --warm-up 0 --sizes '300 B'", with_peers=True
     ),
-    Part("service", "A service under load", "--slices 2 --seconds 0.5"),
+    Part("under_load", "A service under load", "--slices 2 --seconds 0.5"),
     Part("startup", "Starting", "--imports 1 --starts 1", with_peers=True),
     Part("redaction", "Redaction", "--rounds 1 --time-only"),
 )

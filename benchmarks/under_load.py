@@ -1,4 +1,4 @@
-"""A FastAPI service under load, recorded and not: ``python benchmarks/service.py``, or within ``make bench``.
+"""A FastAPI service under load, recorded and not: ``python benchmarks/under_load.py``, or within ``make bench``.
 
 One request makes one HTTP call, one SELECT and two Redis commands (service_app.py). Uvicorn, the upstream, PostgreSQL
 and Redis are processes of their own; the load comes from this one. Two services are up at once, one under
