@@ -43,7 +43,7 @@ class Grown(NamedTuple):
     Attributes:
         record_us: Making and recording a call.
         disk_bytes: The cassette, per call.
-        open_ms: Opening it for a replay.
+        open_ms: Opening it for a replay, and ending that without a call.
         first_ms: Opening it, and its first answer.
         replay_us: A replayed call, without the opening.
     """
@@ -121,8 +121,10 @@ def grown(python: str, subject: str, events: int, *, limited: bool) -> tuple[Gro
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         command = [python, __file__, "--subject", subject, "--address", address, "--folder", folder]
         command += ["--events", str(events), *(["--limited"] if limited else [])]
+        # We keep 10,000 calls of a recording, unless we are told otherwise.
+        variables = {**environment(), "TIMETRACER_MAX_EVENTS": str(events)}
         process = stack.enter_context(
-            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment())
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=variables)
         )
         assert process.stdin is not None
         assert process.stdout is not None
@@ -159,7 +161,9 @@ def main() -> None:
     wanted = [(sys.executable, subject, label) for subject, label in OURS.items()]
     if arguments.peers:
         wanted += [(arguments.peers, subject, label) for subject, label in PEERS.items()]
-    print("| events | package | record, µs a call | on disk, B a call | open, ms | first answer, ms | replay, µs |")
+    print(
+        "| events | package | record, µs a call | on disk, B a call | open and end, ms | first answer, ms | replay, µs |"
+    )
     print("| ---: | --- | ---: | ---: | ---: | ---: | ---: |")
     figures: dict[str, dict[int, dict[str, float | None]]] = {label: {} for _, _, label in wanted}
     unable: dict[str, str] = {}
