@@ -162,7 +162,7 @@ def main() -> None:
     if arguments.peers:
         wanted += [(arguments.peers, subject, label) for subject, label in PEERS.items()]
     print(
-        "| events | package | record, µs a call | on disk, B a call | open and end, ms | first answer, ms | replay, µs |"
+        "| events | package | record, µs a call | on disk, B a call | open, end, ms | first answer, ms | replay, µs |"
     )
     print("| ---: | --- | ---: | ---: | ---: | ---: | ---: |")
     figures: dict[str, dict[int, dict[str, float | None]]] = {label: {} for _, _, label in wanted}
