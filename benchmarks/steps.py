@@ -21,6 +21,7 @@ from itertools import islice, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import results
 from msgpack import Unpacker  # type: ignore[import-untyped,unused-ignore]
 
 from timetracer_otel.cassette import open_cassette, read_cassette, save_cassette
@@ -259,12 +260,16 @@ def main() -> None:
     print("\n| step | " + " | ".join(f"{size:,} events, µs" for size in sizes) + " |")
     print("| --- |" + "".join(islice(repeat(" ---: |"), len(sizes))))
     growing = []
+    goals = []
     for step in STEPS:
         taken = [step_us(step, size, arguments.rounds) for size in sizes]
         print(f"| {step.name} | " + " | ".join(f"{each:,.1f}" for each in taken) + " |")
+        name = f"from {sizes[0]:,} to {sizes[-1]:,} events: {step.name}"
+        goals.append(results.Goal(name, taken[-1] / taken[0], FLAT))
         if taken[-1] > FLAT * taken[0]:
             growing.append(step.name)
     print(f"\nEach step is to be flat. Not flat: {', '.join(growing) or 'none'}.")
+    results.state(goals)
 
 
 if __name__ == "__main__":

@@ -99,9 +99,7 @@ class _OfStatement:
         statement, method = place
         with self._lock:
             if event.lacks(name):
-                event.complete(
-                    boundary_event(statement, method, event.eid, event.start_offset_ms, event.duration_ms)
-                )
+                event.complete(boundary_event(statement, method, event.eid, event.start_offset_ms, event.duration_ms))
 
     def may_hold_body(self, place: tuple[DependencyEvent, str]) -> bool:
         return False

@@ -116,7 +116,7 @@ class Signer:
         """By a recorded body that is compared as it is, and its content type: its hash. Only the signer of a replay
         has any."""
         self._kinds: dict[str, set[BodyKind]] = {}
-        """By the hash of a recorded body: the kinds of the bodies that have it. Only the signer of a replay has any."""
+        """By the hash of a recorded body: the kinds of the bodies that have it. Likewise."""
         if behind is None:
             # One function less for each call.
             object.__setattr__(self, "target", self._known_target)
@@ -514,9 +514,9 @@ class RedactedCall:
     def key_among(self, is_known: Callable[[Key], bool]) -> Key:
         """The `key`, by the shorter way where that is open.
 
-        A body that is equal to a recorded one of its kind need not be searched for secrets: what was recorded has none
-        that would be replaced. In a body of another kind there may be some: what is a password in JSON is none in a
-        text.
+        A body that is equal to a recorded one of its kind need not be searched for secrets: what was recorded has
+        none that would be replaced. In a body of another kind there may be some: what is a password in a form is none
+        in a text.
 
         Args:
             is_known: Whether any recorded event has this key.
