@@ -550,8 +550,9 @@ def test_header_and_footer_are_those_that_are_made_field_by_field_and_cost_no_mo
         assert (header, Counter(left_out)) == _encode_header_in_part(whole)
         left_out = Counter({"event.call: no faithful encoding": 2})
         for pad in (b"", b"\x00" * 300):
-            footer = encode_footer(whole, 3, left_out, 1000, 77, pad, of_footer)
-            assert footer == _encode_footer_in_part(whole, 3, left_out, 1000, 77, pad)
+            boundaries = len(pad)
+            footer = encode_footer(whole, 3, left_out, 1000, 77, pad, boundaries, of_footer)
+            assert footer == _encode_footer_in_part(whole, 3, left_out, 1000, 77, pad, boundaries)
             for data, own in ((header, of_header), (footer, of_footer)):
                 account = Account()
                 account.charge(data, 0, len(data))
