@@ -194,6 +194,8 @@ class Recording(Noted):
     body: BodyTap | None = None
     """The body with whose last byte the call ends. A site that sets it need not call `close`, unless the session has
     set ``call_ended``."""
+    undo: Callable[[], Any] | None = None
+    """Changes back what the site's `lend` has changed; None where there is nothing, or where somebody else does it."""
     _closed_s: float | None = None
 
     def __init__(self, session: TraceSession, site: Any) -> None:
@@ -223,6 +225,7 @@ class Recording(Noted):
 
     def __iter__(self) -> Flow:
         """The steps of the call, for who takes it in a generator."""
+        self._undone()
         return _make(self.site, self)
 
     def came(self, value: Any) -> Any:
@@ -230,6 +233,8 @@ class Recording(Noted):
         self.returned_s = time.perf_counter()
         site = self.site
         try:
+            if self.undo is not None:
+                self._undone()
             if site.may_disown and site.disowns(value):
                 self.withdraw()
                 return value
@@ -242,6 +247,8 @@ class Recording(Noted):
         """Note what the call raised, unless that shows that it was none of the plugin's."""
         site = self.site
         try:
+            if self.undo is not None:
+                self._undone()
             # A miss: the call was new to a replay, and met a fault of ours before it was made.
             if isinstance(error, ReplayMismatchError) or (site.may_disown and site.disowns(error)):
                 self.withdraw()
@@ -249,6 +256,11 @@ class Recording(Noted):
                 self.failed(error)
         except Exception as fault:
             _contain(site, self, fault)
+
+    def _undone(self) -> None:
+        undo, self.undo = self.undo, None
+        if undo is not None:
+            undo()
 
     def failed(self, error: BaseException) -> None:
         """Note that the call raised, and end it."""
@@ -343,8 +355,8 @@ def flow(site: Site, session: BaseSession) -> Flow:
         if isinstance(session, TraceSession):
             if session.wanted.get(site.lib) or session.wants(site.lib):
                 recording = _begin(site, session)
-                if recording is not None and site.as_called and site.lend is None and hooks.guard is None:
-                    return cast("Flow", recording)
+                if recording is not None and site.as_called and hooks.guard is None:
+                    return cast("Flow", recording if site.lend is None else _lent(site, recording))
             elif (now := session_now(session)) is session:
                 session.left_out(site.lib)
             elif now is not None:
@@ -360,6 +372,16 @@ def flow(site: Site, session: BaseSession) -> Flow:
                 session.uncovered.called_with(site.call().args)
             _account(session, hooks.whereabouts(site.span))
     return _make(site, recording)
+
+
+def _lent(site: Any, recording: Recording) -> Recording:
+    """A recording whose call is made by a guard, with the app's objects changed for that time."""
+    try:
+        recording.undo = site.lend()
+    except BaseException:
+        recording.withdraw()
+        raise
+    return recording
 
 
 def _account(session: ReplaySession, where: hooks.Whereabouts) -> None:

@@ -18,6 +18,7 @@ What this module is made of is all that stands between an app and a fault, so it
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -417,6 +418,10 @@ def contain(
     Raises:
         ReplayMismatchError: The call is one of a replay, and no exception of the app's step tells how it ended.
     """
+    if session is None and hooks.guard is not None:
+        # It was not asked for, or not found, and a recording may go on beside a replay.
+        with suppress(Exception):
+            session = get_current_session()
     replays = _replays(session) and (session is not None or outcome is None)
     if replays and isinstance(fault, TimetracerError):
         raise fault

@@ -18,7 +18,9 @@ from aiohttp import ClientRequest, StreamReader
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.client_reqrep import _CONNECTION_CLOSED_EXCEPTION
 from aiohttp.compression_utils import ZLibCompressor
+from aiohttp.hdrs import CONTENT_LENGTH
 from aiohttp.payload import BytesPayload
+from multidict import CIMultiDict
 
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.libraries.kits.http.bodies import BodyTap
@@ -27,9 +29,12 @@ from timetracer_otel.libraries.kits.http1.arriving import ArrivalTap, Head
 __all__ = [
     "TeedWriter",
     "body_attribute",
+    "check_request",
     "compressed",
+    "copied",
     "head_of",
     "header_lines",
+    "is_timed_by",
     "plain_name",
     "proxy_request",
     "tee_parser",
@@ -54,9 +59,29 @@ def body_attribute(request: Any) -> str:
     return "_body" if isinstance(getattr(type(request), "body", None), property) else "body"
 
 
+_BODY = "_body" if isinstance(getattr(ClientRequest, "body", None), property) else "body"
+
+
+def check_request(request: Any) -> None:
+    """Look whether a request of a class of the app's has a URL and headers. What has none is no call either."""
+    if type(request) is not ClientRequest:
+        str(request.url)
+        iter(request.headers.items())
+
+
+def is_timed_by(request: Any, timer: Any) -> bool:
+    """Whether a timer is that of the request. Each call of a session has one, and gives it to each parser."""
+    return getattr(request, "_timer", timer) is timer
+
+
+def copied(headers: Any) -> Any:
+    """A request's headers as they are now."""
+    return headers.copy() if type(headers) is CIMultiDict else CIMultiDict(headers.items())
+
+
 def whole_body(request: Any) -> bytes | None:
     """The body where it lies in memory as one piece; None where it is written piece by piece."""
-    body = getattr(request, body_attribute(request), None)
+    body = getattr(request, _BODY if type(request) is ClientRequest else body_attribute(request), None)
     if not body:
         return b""
     if isinstance(body, BytesPayload):
@@ -64,11 +89,9 @@ def whole_body(request: Any) -> bytes | None:
     return bytes(body) if isinstance(body, (bytes, bytearray, memoryview)) else None
 
 
-def compressed(request: Any, body: bytes) -> bytes:
+def compressed(encoding: Any, body: bytes) -> bytes:
     """A body as it goes over the wire, where the request is to compress it."""
-    if not request.compress or not body:
-        return body
-    compressor = ZLibCompressor(encoding=request.compress)
+    compressor = ZLibCompressor(encoding=encoding)
     return compressor.compress_sync(body) + compressor.flush()
 
 
@@ -149,7 +172,7 @@ AbstractStreamWriter.register(TeedWriter)
 
 def head_of(parsed: Any, status: int) -> Head:
     """The head of what the parser made, or of a response that was made of it."""
-    return (parsed.version.major, parsed.version.minor), status, parsed.reason or "", parsed.raw_headers
+    return parsed.version, status, parsed.reason or "", parsed.raw_headers
 
 
 def tee_parser(handler: Any, tap: ArrivalTap, is_head: bool) -> None:
@@ -197,23 +220,16 @@ class _TeedParser:
             tap.give_up(fault)
 
     def _message(self, tap: ArrivalTap, message: Any, payload: Any) -> None:
-        if 100 <= message.code < 200 and message.code != 101:
-            tap.informational.append(message.code)
+        code = message.code
+        if 100 <= code < 200 and code != 101:
+            tap.is_informational(code)
             return
-        length = message.headers.get("Content-Length")
-        chunked = bool(message.chunked)
-        tap.head_arrived(
-            head_of(message, message.code), chunked, int(length) if length is not None and not chunked else None
-        )
-        if message.code == 101:
+        length = None if message.chunked else message.headers.get(CONTENT_LENGTH)
+        tap.head_arrived(head_of(message, code), bool(message.chunked), None if length is None else int(length))
+        if code == 101:
             self._tap = None
-        elif (
-            self._is_head
-            or message.code in _NO_BODY_STATUSES
-            or not isinstance(payload, StreamReader)
-            or payload.is_eof()
-        ):
-            tap.ended(BodyEnd.COMPLETE, 0)
+        elif self._is_head or code in _NO_BODY_STATUSES or not isinstance(payload, StreamReader) or payload.is_eof():
+            tap.finish(BodyEnd.COMPLETE)
         elif payload.exception() is not None:
             tap.ended(BodyEnd.FAILED, 0, payload.exception())
         elif type(payload) is StreamReader:
@@ -222,7 +238,7 @@ class _TeedParser:
             payload.__class__ = _TeedReader
         else:
             # EMPTY_PAYLOAD: there is no body.
-            tap.ended(BodyEnd.COMPLETE, 0)
+            tap.finish(BodyEnd.COMPLETE)
 
 
 class _TapTimer:

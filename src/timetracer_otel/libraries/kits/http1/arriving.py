@@ -24,6 +24,7 @@ CHUNK_END: Final = 0
 LAST_CHUNK: Final = -1
 """In frames: the empty chunk that ends the body has arrived."""
 
+_EMPTY_LINE: Final = b"\r\n\r\n"
 _SIZE, _DATA, _BEHIND, _DONE = range(4)
 
 
@@ -35,43 +36,28 @@ class ArrivalTap(BodyTap):
         on_end: Called once, when the body has ended in whatever way.
     """
 
-    __slots__ = (
-        "_chunked",
-        "_dechunker",
-        "_head",
-        "_length",
-        "_provisional",
-        "at_return",
-        "cursors",
-        "end_cursor",
-        "ended_at_return",
-        "frames",
-        "head",
-        "informational",
-        "raised",
-        "waited",
-    )
+    # The defaults stand in the class: most bodies come as one piece, and set few of them.
+    _chunked = False
+    _length: int | None = None
+    _dechunker: _Dechunker | None = None
+    _provisional: BaseException | None = None
+    head: Head | None = None
+    informational: Sequence[int] = ()
+    end_cursor = 0
+    at_return = 0
+    """How many arrivals there were when the app got the response."""
+    ended_at_return = False
+    raised = False
+    """Whether what ended the body was raised by one reading, rather than kept for all to come."""
+    waited = False
+    """Whether a reading of the app waited for more when the app closed the response."""
 
     def __init__(self, limits: BodyLimits, on_end: Callable[[], None] | None = None) -> None:
         super().__init__(limits, on_end)
         self._head: list[tuple[float, bytes]] | None = []
-        self._chunked = False
-        self._length: int | None = None
-        self._dechunker: _Dechunker | None = None
-        self._provisional: BaseException | None = None
-        self.head: Head | None = None
-        self.informational: list[int] = []
         self.cursors: list[int] = []
         """For each arrival, how many (decoded) bytes the app had read before it."""
-        self.frames: list[list[int]] = []
-        self.end_cursor = 0
-        self.at_return = 0
-        """How many arrivals there were when the app got the response."""
-        self.ended_at_return = False
-        self.raised = False
-        """Whether what ended the body was raised by one reading, rather than kept for all to come."""
-        self.waited = False
-        """Whether a reading of the app waited for more when the app closed the response."""
+        self.frames: list[Sequence[int]] = []
 
     def arrived(self, data: bytes, cursor: int) -> None:
         """The next bytes off the connection."""
@@ -85,8 +71,15 @@ class ArrivalTap(BodyTap):
         """The response's head has been parsed: what has arrived behind it belongs to the body."""
         self.head = head
         arrivals, self._head = self._head or [], None
-        self._chunked, self._length = chunked, length
-        data = b"".join(piece for _, piece in arrivals)
+        if chunked:
+            self._chunked = True
+        else:
+            self._length = length
+        if len(arrivals) == 1:
+            at_s, data = arrivals[0]
+            self._body(data[_head_length(data) :], 0, at_s)
+            return
+        data = b"".join([piece for _, piece in arrivals])
         skip = _head_length(data)
         for at_s, piece in arrivals:
             if skip >= len(piece):
@@ -94,6 +87,10 @@ class ArrivalTap(BodyTap):
                 continue
             self._body(piece[skip:], 0, at_s)
             skip = 0
+
+    def is_informational(self, status: int) -> None:
+        """An informational response has been parsed."""
+        self.informational = [*self.informational, status]
 
     def on_end(self, call: Callable[[], None]) -> None:
         """Have a function called when the body ends."""
@@ -133,9 +130,9 @@ class ArrivalTap(BodyTap):
         """What a replay must know besides the snapshot; empty where the whole body came with the head."""
         facts: dict[str, Any] = {}
         if self.informational:
-            facts["informational"] = self.informational
+            facts["informational"] = list(self.informational)
         if self._chunked:
-            facts["frames"] = self.frames
+            facts["frames"] = list(map(list, self.frames))
         if not self.ended_at_return:
             facts["at_return"] = self.at_return
             facts["cursors"] = self.cursors
@@ -147,14 +144,14 @@ class ArrivalTap(BodyTap):
         return facts
 
     def _body(self, data: bytes, cursor: int, at_s: float | None) -> None:
-        frames: list[int] = []
+        frames: Sequence[int] = ()
         if self._chunked:
             if self._dechunker is None:
                 self._dechunker = _Dechunker()
             data, frames = self._dechunker.feed(data)
             if not frames:
                 return
-        elif self._length is not None:
+        elif self._length is not None and self.size_bytes + len(data) > self._length:
             data = data[: self._length - self.size_bytes]
         if not data and not frames:
             return
@@ -222,9 +219,12 @@ class _Dechunker:
 
 def _head_length(data: bytes) -> int:
     """Where the body begins: behind the first head that is no informational one."""
+    at = data.find(_EMPTY_LINE) + len(_EMPTY_LINE)
+    if data.startswith(b"HTTP/1.") and data[9:10] != b"1" and data.find(b"\n\n", 0, at) < 0 <= at - len(_EMPTY_LINE):
+        return at
     at = 0
     while True:
-        ends = [(found + len(mark)) for mark in (b"\r\n\r\n", b"\n\n") if (found := data.find(mark, at)) >= 0]
+        ends = [(found + len(mark)) for mark in (_EMPTY_LINE, b"\n\n") if (found := data.find(mark, at)) >= 0]
         if not ends:
             return len(data)
         end = min(ends)
