@@ -233,8 +233,10 @@ class Recording(Noted):
         self.returned_s = time.perf_counter()
         site = self.site
         try:
-            if self.undo is not None:
-                self._undone()
+            undo = self.undo
+            if undo is not None:
+                self.undo = None
+                undo()
             if site.may_disown and site.disowns(value):
                 self.withdraw()
                 return value
@@ -247,8 +249,7 @@ class Recording(Noted):
         """Note what the call raised, unless that shows that it was none of the plugin's."""
         site = self.site
         try:
-            if self.undo is not None:
-                self._undone()
+            self._undone()
             # A miss: the call was new to a replay, and met a fault of ours before it was made.
             if isinstance(error, ReplayMismatchError) or (site.may_disown and site.disowns(error)):
                 self.withdraw()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from types import MappingProxyType
 from typing import Any
 
 from timetracer_otel.base import faults
@@ -40,7 +39,6 @@ __all__ = ["LIB", "Hop", "call_above"]
 LIB = "aiohttp"
 _NOT_COMPARED = frozenset({"Host", "Content-Length", "traceparent", "tracestate"})
 """Headers that say no more than the URL and the body, and those by which OpenTelemetry names its spans."""
-_PEER_FACTS = ("peername",)
 
 call_above: CallAbove[Hop] = CallAbove("aiohttp")
 """The call whose connection is being used, in the task that does so and in the one that writes its body."""
@@ -60,7 +58,7 @@ class Hop(Site):
     _arrived_before_end = 0
     _read_pieces: list[bytes] | None = None
     _received: ArrivalTap | None = None
-    _peer: Mapping[str, Any] = MappingProxyType({})
+    _peer: str | bytes | tuple[Any, ...] | None = None
     _above: Hop | None = None
     answer: Any = None
     _silent_s: float | None = None
@@ -145,14 +143,14 @@ class Hop(Site):
         """
         received = self._received
         assert received is not None
-        self._note_headers()
+        if self._headers is None:
+            self._headers = internals.copied(self.request.headers)
         if received.head is None:
             if value.version is None:
                 received.ended(BodyEnd.COMPLETE, 0)
             else:
                 # It was there before there was a parser.
                 received.head = internals.head_of(value, value.status)
-        received.app_has_it()
         if self.sent is not None and self.sent.end is None:
             self._sent_before_answer = self.sent.size_bytes
         # Neither the request nor the connection is kept alive by its recording.
@@ -161,15 +159,18 @@ class Hop(Site):
             recording.not_replayable = "the connection was upgraded to another protocol"
             recording.close()
         elif received.end is not None:
+            received.ended_at_return = True
             recording.close()
         else:
+            received.at_return = len(received.cursors)
             received.on_end(recording.close)
         return value
 
     def record_error(self, error: BaseException) -> RecordedError:
         """An error of the call as a value."""
         assert self._session is not None
-        self._note_headers()
+        if self._headers is None:
+            self._headers = internals.copied(self.request.headers)
         config = self._session.config
         redactor = Redactor.of(config.redact, config.redact_extra, config.redact_rules)
         recorded = recorded_error(error, self.request, redactor.headers, redactor.url)
@@ -183,7 +184,7 @@ class Hop(Site):
         if self._received.faulted:
             recording.not_replayable = FAULT
         if self._received.head is None:
-            return EventResult(reply={"unread": True, "peer": dict(self._peer)})
+            return EventResult(reply={"unread": True, "peer": self._peer_facts()})
         (major, minor), status, reason, headers = self._received.head
         return EventResult(
             status=status,
@@ -193,11 +194,14 @@ class Hop(Site):
                 "http_version": b"HTTP/%d.%d" % (major, minor),
                 "reason_phrase": reason.encode("utf-8", "surrogateescape"),
                 "head_ms": (recording.returned_s - recording.started_s) * 1000,
-                "peer": dict(self._peer),
+                "peer": self._peer_facts(),
                 **self._received.facts(),
                 **({"sent_at": self._arrived_before_end} if self._was_answered_first else {}),
             },
         )
+
+    def _peer_facts(self) -> dict[str, Any]:
+        return {} if self._peer is None else {"peername": self._peer}
 
     @property
     def _was_answered_first(self) -> bool:
@@ -285,12 +289,10 @@ class Hop(Site):
         if received is None or request is None or self.is_replayed or not internals.is_timed_by(request, timer):
             return
         transport = protocol.transport
-        if transport is not None:
-            for name in _PEER_FACTS:
-                fact = transport.get_extra_info(name)
-                if isinstance(fact, (str, bytes, tuple)):
-                    self._peer = {**self._peer, name: fact}
-        internals.tee_parser(protocol, received, self._method == "HEAD")
+        peer = transport.get_extra_info("peername") if transport is not None else None
+        if isinstance(peer, (str, bytes, tuple)):
+            self._peer = peer
+        internals.tee_parser(protocol, received, self._method)
 
     def give_up(self, fault: Exception) -> None:
         """A fault struck beneath the call: what arrives for it may be noted only in part. In a replay, whoever waits
@@ -322,13 +324,10 @@ class Hop(Site):
                 sent.noting(sent.failed, error)
                 raise
             if self._received is not None:
+                self._received.settle()
                 self._arrived_before_end = len(self._received.cursors)
             sent.noting(sent.finish, BodyEnd.FAILED)
         return None
-
-    def _note_headers(self) -> None:
-        if self._headers is None:
-            self._headers = internals.copied(self.request.headers)
 
 
 def _body_of(request: Any, pieces: list[bytes] | None) -> AbstractContextManager[None]:

@@ -12,6 +12,7 @@ The table of all names is in `private_names`: this module imports aiohttp, and t
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable
+from time import perf_counter
 from typing import Any
 
 from aiohttp import ClientRequest, StreamReader
@@ -175,21 +176,22 @@ def head_of(parsed: Any, status: int) -> Head:
     return parsed.version, status, parsed.reason or "", parsed.raw_headers
 
 
-def tee_parser(handler: Any, tap: ArrivalTap, is_head: bool) -> None:
-    """Let a tap note what the handler's parser is given from now on."""
-    handler._parser = _TeedParser(handler._parser, tap, is_head)
+def tee_parser(handler: Any, tap: ArrivalTap, method: str) -> None:
+    """Let a tap note what the handler's parser is given from now on, for the response to a request."""
+    handler._parser = _TeedParser(handler._parser, tap, method)
 
 
 class _TeedParser:
     """A response's parser whose input is noted; everything else is the parser's own."""
 
-    __slots__ = ("_is_head", "_parser", "_payload", "_tap")
+    # The defaults stand in the class: most responses come at once, and set few of them.
+    _begun = False
+    _payload: Any = None
 
-    def __init__(self, parser: Any, tap: ArrivalTap, is_head: bool) -> None:
+    def __init__(self, parser: Any, tap: ArrivalTap, method: str) -> None:
         self._parser = parser
         self._tap: ArrivalTap | None = tap
-        self._is_head = is_head
-        self._payload: Any = None
+        self._method = method
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._parser, name)
@@ -198,6 +200,15 @@ class _TeedParser:
         tap = self._tap
         if tap is None:
             return self._parser.feed_data(data, *args)
+        if not self._begun:
+            self._begun = True
+            at_s = perf_counter()
+            parsed = self._parser.feed_data(data, *args)
+            try:
+                self._first(tap, at_s, bytes(data), parsed[0])
+            except Exception as fault:
+                self._give_up(fault)
+            return parsed
         try:
             if data:
                 tap.arrived(bytes(data), getattr(self._payload, "_cursor", 0))
@@ -205,11 +216,7 @@ class _TeedParser:
             self._give_up(fault)
         parsed = self._parser.feed_data(data, *args)
         try:
-            for message, payload in parsed[0]:
-                self._message(tap, message, payload)
-            if tap.end is not None:
-                # The connection may be idle for long, and must not keep a recording alive meanwhile.
-                self._tap = self._payload = None
+            self._messages(tap, parsed[0])
         except Exception as fault:
             self._give_up(fault)
         return parsed
@@ -218,6 +225,26 @@ class _TeedParser:
         tap, self._tap = self._tap, None
         if tap is not None:
             tap.give_up(fault)
+
+    def _first(self, tap: ArrivalTap, at_s: float, data: bytes, messages: Any) -> None:
+        """Note the first arrival, after it was parsed."""
+        if len(messages) == 1:
+            message, payload = messages[0]
+            code = message.code
+            if code >= 200 and not message.chunked and type(payload) is StreamReader and payload.is_eof():
+                if tap.came_at_once(at_s, data, (message.version, code, message.reason or "", message.raw_headers)):
+                    self._tap = None
+                    return
+        if data:
+            tap.arrived(data, 0, at_s)
+        self._messages(tap, messages)
+
+    def _messages(self, tap: ArrivalTap, messages: Any) -> None:
+        for message, payload in messages:
+            self._message(tap, message, payload)
+        if tap.end is not None:
+            # The connection may be idle for long, and must not keep a recording alive meanwhile.
+            self._tap = self._payload = None
 
     def _message(self, tap: ArrivalTap, message: Any, payload: Any) -> None:
         code = message.code
@@ -228,7 +255,7 @@ class _TeedParser:
         tap.head_arrived(head_of(message, code), bool(message.chunked), None if length is None else int(length))
         if code == 101:
             self._tap = None
-        elif self._is_head or code in _NO_BODY_STATUSES or not isinstance(payload, StreamReader) or payload.is_eof():
+        elif self._method == "HEAD" or code in _NO_BODY_STATUSES or not isinstance(payload, StreamReader) or payload.is_eof():
             tap.finish(BodyEnd.COMPLETE)
         elif payload.exception() is not None:
             tap.ended(BodyEnd.FAILED, 0, payload.exception())

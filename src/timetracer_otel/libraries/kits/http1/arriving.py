@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.libraries.kits.http.bodies import BodyLimits, BodyTap
+from timetracer_otel.session.body_taps import PIECE_BYTES
 from timetracer_otel.types import BodySnapshot, HeaderPairs
 
 __all__ = ["CHUNK_END", "LAST_CHUNK", "ArrivalTap", "Head", "framed", "head_bytes", "informational_bytes"]
@@ -51,6 +52,8 @@ class ArrivalTap(BodyTap):
     """Whether what ended the body was raised by one reading, rather than kept for all to come."""
     waited = False
     """Whether a reading of the app waited for more when the app closed the response."""
+    _whole: tuple[float, bytes] | None = None
+    """The one arrival of a response that came at once, with its head, until its body is asked for."""
 
     def __init__(self, limits: BodyLimits, on_end: Callable[[], None] | None = None) -> None:
         super().__init__(limits, on_end)
@@ -59,10 +62,39 @@ class ArrivalTap(BodyTap):
         """For each arrival, how many (decoded) bytes the app had read before it."""
         self.frames: list[Sequence[int]] = []
 
-    def arrived(self, data: bytes, cursor: int) -> None:
-        """The next bytes off the connection."""
+    def came_at_once(self, at_s: float, data: bytes, head: Head) -> bool:
+        """The whole response, not chunked, has come as one piece. Its body is found when it is asked for.
+
+        False where it may be too long. Then nothing is noted.
+        """
+        limits, size = self._limits, len(data)
+        # The same as `BodyLimits.take`, without a function call.
+        left_bytes = limits.left_bytes - size - PIECE_BYTES
+        if size > limits.body_bytes or left_bytes < 0:
+            return False
+        limits.left_bytes = left_bytes
+        self.head = head
+        self._whole = at_s, data
+        self.finish(BodyEnd.COMPLETE)
+        return True
+
+    def settle(self) -> None:
+        """Find the body of a response that came at once."""
+        whole, head = self._whole, self.head
+        if whole is None or head is None:
+            return
+        at_s, data = whole
+        body = data[_head_length(data) :]
+        length = next((int(value) for name, value in head[3] if name.lower() == b"content-length"), len(body))
+        if body and length:
+            self.chunks, self.times_s, self.size_bytes = [body[:length]], [at_s], min(len(body), length)
+            self.cursors, self.frames = [0], [()]
+        self._whole = None
+
+    def arrived(self, data: bytes, cursor: int, at_s: float | None = None) -> None:
+        """The next bytes off the connection. ``at_s`` is when they came, where that is not now."""
         if self._head is not None:
-            self._head.append((time.perf_counter(), data))
+            self._head.append((time.perf_counter() if at_s is None else at_s, data))
         elif self.end is None:
             self._provisional = None
             self._body(data, cursor, None)
@@ -96,11 +128,6 @@ class ArrivalTap(BodyTap):
         """Have a function called when the body ends."""
         self._on_end = call
 
-    def app_has_it(self) -> None:
-        """The app gets the response now."""
-        self.at_return = len(self.cursors)
-        self.ended_at_return = self.end is not None
-
     def interrupted(self, error: BaseException) -> None:
         """The app's reading raised. The body has ended with this error only if it is closed before more comes."""
         if self.end is None:
@@ -121,6 +148,7 @@ class ArrivalTap(BodyTap):
 
     def snapshot(self, started_s: float) -> BodySnapshot:
         """As in `BodyTap`; a reading that raised, and that nothing followed, has ended the body."""
+        self.settle()
         if self.end is None and self._provisional is not None:
             self.raised = True
             self.failed(self._provisional)
@@ -128,6 +156,7 @@ class ArrivalTap(BodyTap):
 
     def facts(self) -> dict[str, Any]:
         """What a replay must know besides the snapshot; empty where the whole body came with the head."""
+        self.settle()
         facts: dict[str, Any] = {}
         if self.informational:
             facts["informational"] = list(self.informational)
