@@ -28,7 +28,7 @@ GUARDS = frozenset(
         "base/tracebacks.py": "leave_no_frame",
         "calls/guarded.py": "guarded.<locals>.guarded_call guarded_async.<locals>.guarded_await "
         "answered.<locals>.answered_call answered_async.<locals>.answered_await "
-        "lending.<locals>.lending_call lending_async.<locals>.lending_await",
+        "lending.<locals>.lending_call lending_async.<locals>.lending_await adding.<locals>.adding_call",
         "calls/whose_error.py": "raise_for_app outside",
         "calls/guarded_objects.py": "_guarded_getter.<locals>.got in_steps.<locals>.stepped judged "
         + " ".join(f"guarded_method.<locals>.{name}" for name in ("generating", "awaited", "called")),

@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from threading import get_ident
-from typing import Any, cast
+from typing import Any
 
 from opentelemetry import trace
 
@@ -357,7 +357,13 @@ def flow(site: Site, session: BaseSession) -> Flow:
             if session.wanted.get(site.lib) or session.wants(site.lib):
                 recording = _begin(site, session)
                 if recording is not None and site.as_called and hooks.guard is None:
-                    return cast("Flow", recording if site.lend is None else _lent(site, recording))
+                    if site.lend is not None:
+                        try:
+                            recording.undo = site.lend()
+                        except BaseException:
+                            recording.withdraw()
+                            raise
+                    return recording  # type: ignore[return-value]
             elif (now := session_now(session)) is session:
                 session.left_out(site.lib)
             elif now is not None:
@@ -373,16 +379,6 @@ def flow(site: Site, session: BaseSession) -> Flow:
                 session.uncovered.called_with(site.call().args)
             _account(session, hooks.whereabouts(site.span))
     return _make(site, recording)
-
-
-def _lent(site: Any, recording: Recording) -> Recording:
-    """A recording whose call is made by a guard, with the app's objects changed for that time."""
-    try:
-        recording.undo = site.lend()
-    except BaseException:
-        recording.withdraw()
-        raise
-    return recording
 
 
 def _account(session: ReplaySession, where: hooks.Whereabouts) -> None:
@@ -475,21 +471,29 @@ def notes(lib: str, session: BaseSession | None) -> bool:
 
 def began(recording: Recording) -> bool:
     """Give a recording to its session, or to the one that follows it; False where neither keeps it."""
+    return recording.session.call_began(recording) or _began_after(recording)
+
+
+def _began_after(recording: Recording) -> bool:
+    """Give a recording that its session does not keep to the one that follows it."""
     session = recording.session
-    while not session.call_began(recording):
+    while True:
         now = session_now(session)
         if not isinstance(now, TraceSession) or now is session:
             return False
         recording.session = session = now
-    return True
+        if session.call_began(recording):
+            return True
 
 
 def _begin(site: Site, session: TraceSession) -> Recording | None:
     try:
         recording = Recording(session, site)
-        if not began(recording):
-            return None
-        session = recording.session
+        # As `began` does it, without a function call.
+        if not session.call_began(recording):
+            if not _began_after(recording):
+                return None
+            session = recording.session
         try:
             site.observe(session)
         except Exception:

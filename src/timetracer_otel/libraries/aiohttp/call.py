@@ -286,13 +286,12 @@ class Hop(Site):
         """A connection's handler has got the parser for a response."""
         received, request = self._received, self.request
         # A connector of the app's may make calls of its own, which are not recorded, to connect this one.
-        if received is None or request is None or self.is_replayed or not internals.is_timed_by(request, timer):
+        if received is None or request is None or not internals.tee_parser(protocol, request, timer, received):
             return
         transport = protocol.transport
         peer = transport.get_extra_info("peername") if transport is not None else None
         if isinstance(peer, (str, bytes, tuple)):
             self._peer = peer
-        internals.tee_parser(protocol, received, self._method)
 
     def give_up(self, fault: Exception) -> None:
         """A fault struck beneath the call: what arrives for it may be noted only in part. In a replay, whoever waits

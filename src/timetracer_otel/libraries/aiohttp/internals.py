@@ -35,7 +35,6 @@ __all__ = [
     "copied",
     "head_of",
     "header_lines",
-    "is_timed_by",
     "plain_name",
     "proxy_request",
     "tee_parser",
@@ -68,11 +67,6 @@ def check_request(request: Any) -> None:
     if type(request) is not ClientRequest:
         str(request.url)
         iter(request.headers.items())
-
-
-def is_timed_by(request: Any, timer: Any) -> bool:
-    """Whether a timer is that of the request. Each call of a session has one, and gives it to each parser."""
-    return getattr(request, "_timer", timer) is timer
 
 
 def copied(headers: Any) -> Any:
@@ -176,9 +170,22 @@ def head_of(parsed: Any, status: int) -> Head:
     return parsed.version, status, parsed.reason or "", parsed.raw_headers
 
 
-def tee_parser(handler: Any, tap: ArrivalTap, method: str) -> None:
-    """Let a tap note what the handler's parser is given from now on, for the response to a request."""
-    handler._parser = _TeedParser(handler._parser, tap, method)
+def tee_parser(handler: Any, request: Any, timer: Any, tap: ArrivalTap) -> bool:
+    """Let a tap note what the handler's parser is given from now on.
+
+    Args:
+        handler: Of the connection.
+        request: The call's.
+        timer: What the handler has got for it. Each call of a session has one, which its requests know.
+        tap: Notes the response.
+
+    Returns:
+        Whether the parser is that of this request.
+    """
+    if getattr(request, "_timer", timer) is not timer:
+        return False
+    handler._parser = _TeedParser(handler._parser, tap, request.method)
+    return True
 
 
 class _TeedParser:
@@ -205,7 +212,11 @@ class _TeedParser:
             at_s = perf_counter()
             parsed = self._parser.feed_data(data, *args)
             try:
-                self._first(tap, at_s, bytes(data), parsed[0])
+                messages = parsed[0]
+                if len(messages) != 1 or not self._comes_at_once(tap, at_s, data, *messages[0]):
+                    if data:
+                        tap.arrived(bytes(data), 0, at_s)
+                    self._messages(tap, messages)
             except Exception as fault:
                 self._give_up(fault)
             return parsed
@@ -226,18 +237,16 @@ class _TeedParser:
         if tap is not None:
             tap.give_up(fault)
 
-    def _first(self, tap: ArrivalTap, at_s: float, data: bytes, messages: Any) -> None:
-        """Note the first arrival, after it was parsed."""
-        if len(messages) == 1:
-            message, payload = messages[0]
-            code = message.code
-            if code >= 200 and not message.chunked and type(payload) is StreamReader and payload.is_eof():
-                if tap.came_at_once(at_s, data, (message.version, code, message.reason or "", message.raw_headers)):
-                    self._tap = None
-                    return
-        if data:
-            tap.arrived(data, 0, at_s)
-        self._messages(tap, messages)
+    def _comes_at_once(self, tap: ArrivalTap, at_s: float, data: bytes, message: Any, payload: Any) -> bool:
+        """Note a response all of which is in the first arrival; False where that is not so."""
+        code = message.code
+        if code < 200 or message.chunked or type(payload) is not StreamReader or not payload.is_eof():
+            return False
+        head = message.version, code, message.reason or "", message.raw_headers
+        if not tap.came_at_once(at_s, bytes(data), head):
+            return False
+        self._tap = None
+        return True
 
     def _messages(self, tap: ArrivalTap, messages: Any) -> None:
         for message, payload in messages:

@@ -17,7 +17,7 @@ from timetracer_otel.base.kept_functions import KeptPatch
 from timetracer_otel.base.patching import Function, Patch
 from timetracer_otel.calls.exclusions import ExcludedUrls, left_out
 from timetracer_otel.calls.flow import flow, pass_or_refuse
-from timetracer_otel.calls.guarded import ASK, AppStep, Done, Flow, Noted, guarded, guarded_async
+from timetracer_otel.calls.guarded import ASK, AppStep, Done, Flow, Noted, adding, guarded_async
 from timetracer_otel.calls.noting import noting_beneath
 from timetracer_otel.libraries.aiohttp.call import LIB, Hop, call_above
 from timetracer_otel.session import BaseSession
@@ -50,12 +50,11 @@ def patches(module: ModuleType) -> list[Patch]:
     innermost = guarded_async(LIB, lambda request, handler: handler(request), begin_call)
 
     def request_seam(original: Function) -> Function:
-        def begin(_: Any, self: Any, *arguments: Any, middlewares: Any = None, **keywords: Any) -> AppStep:
-            outer = self._middlewares if middlewares is None else middlewares
-            return AppStep(original, self, *arguments, middlewares=(*outer, innermost), **keywords)
+        def with_ours(self: Any, outer: Any) -> tuple[Any, ...]:
+            return *(self._middlewares if outer is None else outer), innermost
 
         # Not as a coroutine function: a coroutine of our own would shift the frames that warnings count.
-        return guarded(LIB, original, begin)
+        return adding(LIB, original, "middlewares", with_ours)
 
     def connect_seam(original: Function) -> Function:
         def begin(_: Any, self: Any, req: Any, *arguments: Any, **keywords: Any) -> Done | None:

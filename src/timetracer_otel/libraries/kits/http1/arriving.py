@@ -26,6 +26,7 @@ LAST_CHUNK: Final = -1
 """In frames: the empty chunk that ends the body has arrived."""
 
 _EMPTY_LINE: Final = b"\r\n\r\n"
+_NONE: Any = ()
 _SIZE, _DATA, _BEHIND, _DONE = range(4)
 
 
@@ -55,12 +56,20 @@ class ArrivalTap(BodyTap):
     _whole: tuple[float, bytes] | None = None
     """The one arrival of a response that came at once, with its head, until its body is asked for."""
 
+    _head: Sequence[tuple[float, bytes]] | None = ()
+    """What has arrived before the head was parsed; None since then."""
+    # These have nothing in them where there are no bytes of a body: until then, an object needs no lists.
+    chunks: list[bytes] = _NONE
+    times_s: list[float] = _NONE
+    cursors: list[int] = _NONE
+    """For each arrival, how many (decoded) bytes the app had read before it."""
+    frames: list[Sequence[int]] = _NONE
+
     def __init__(self, limits: BodyLimits, on_end: Callable[[], None] | None = None) -> None:
-        super().__init__(limits, on_end)
-        self._head: list[tuple[float, bytes]] | None = []
-        self.cursors: list[int] = []
-        """For each arrival, how many (decoded) bytes the app had read before it."""
-        self.frames: list[Sequence[int]] = []
+        # What `BodyTap` does besides is to make lists.
+        self._limits = limits
+        if on_end is not None:
+            self._on_end = on_end
 
     def came_at_once(self, at_s: float, data: bytes, head: Head) -> bool:
         """The whole response, not chunked, has come as one piece. Its body is found when it is asked for.
@@ -74,8 +83,10 @@ class ArrivalTap(BodyTap):
             return False
         limits.left_bytes = left_bytes
         self.head = head
-        self._whole = at_s, data
-        self.finish(BodyEnd.COMPLETE)
+        self._whole, self._head = (at_s, data), None
+        self.end, self.ended_s = BodyEnd.COMPLETE, at_s
+        if self._on_end is not None:
+            self._on_end()
         return True
 
     def settle(self) -> None:
@@ -94,7 +105,7 @@ class ArrivalTap(BodyTap):
     def arrived(self, data: bytes, cursor: int, at_s: float | None = None) -> None:
         """The next bytes off the connection. ``at_s`` is when they came, where that is not now."""
         if self._head is not None:
-            self._head.append((time.perf_counter() if at_s is None else at_s, data))
+            self._head = [*self._head, (time.perf_counter() if at_s is None else at_s, data)]
         elif self.end is None:
             self._provisional = None
             self._body(data, cursor, None)
@@ -102,7 +113,8 @@ class ArrivalTap(BodyTap):
     def head_arrived(self, head: Head, chunked: bool, length: int | None) -> None:
         """The response's head has been parsed: what has arrived behind it belongs to the body."""
         self.head = head
-        arrivals, self._head = self._head or [], None
+        self.chunks, self.times_s, self.cursors, self.frames = [], [], [], []
+        arrivals, self._head = self._head or (), None
         if chunked:
             self._chunked = True
         else:
