@@ -81,7 +81,7 @@ def noting_beneath(
     where: str,
     call: Function,
     above: Callable[[], Any],
-    after: Look,
+    after: Callable[[Any, tuple[Any, ...], dict[str, Any]], object],
     give_up: Callable[[Any, Exception], None],
 ) -> Function:
     """The replacement of a function that a library calls for a recorded call, which is above it, and for others.
@@ -90,7 +90,7 @@ def noting_beneath(
         where: A short name of the place, for the count of faults.
         call: The function that is replaced.
         above: Gives the call above; None where there is none.
-        after: Called with the call above and all arguments, once the function has returned.
+        after: Called with the call above, and with the arguments, once the function has returned.
         give_up: Told of a fault, with the call above: what is noted of that is not to be relied upon.
     """
 
@@ -99,7 +99,7 @@ def noting_beneath(
         found = above()
         if found is not None:
             try:
-                after(found, *args, **kwargs)
+                after(found, args, kwargs)
             except Exception as fault:
                 looked(where, give_up, found, fault)
         return value

@@ -73,7 +73,6 @@ class Hop(Site):
         self._write_bytes = write_bytes
         self._method: str = request.method
         self._url: Any = request.url
-        internals.check_request(request)
         self._body = body = internals.whole_body(request)
         if body is None:
             self.sends_stream = True
@@ -100,9 +99,8 @@ class Hop(Site):
         elif self._body:
             session.limits.hold(len(self._body))
         self._received = ArrivalTap(session.limits)
-        self.lend = self._lend
 
-    def _lend(self) -> Callable[[], Any]:
+    def lend(self) -> Callable[[], Any]:
         """Let a connection beneath find this call."""
         self._above = call_above.get()
         call_above.set(self)
@@ -154,7 +152,7 @@ class Hop(Site):
         if self.sent is not None and self.sent.end is None:
             self._sent_before_answer = self.sent.size_bytes
         # Neither the request nor the connection is kept alive by its recording.
-        self.request = self._handler = self.lend = None
+        self.request = self._handler = None
         if received.head is not None and received.head[1] == 101:
             recording.not_replayable = "the connection was upgraded to another protocol"
             recording.close()
@@ -174,7 +172,7 @@ class Hop(Site):
         config = self._session.config
         redactor = Redactor.of(config.redact, config.redact_extra, config.redact_rules)
         recorded = recorded_error(error, self.request, redactor.headers, redactor.url)
-        self.request = self._handler = self.lend = None
+        self.request = self._handler = None
         return recorded
 
     def result(self, recording: Recording) -> EventResult:
@@ -225,7 +223,6 @@ class Hop(Site):
         if self.sent is not None:
             # A body that was a stream has been read: its pieces are sent.
             self._read_pieces, self.sent = self.sent.chunks, None
-            self.lend = self._lend
         return True
 
     def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any:
@@ -282,9 +279,9 @@ class Hop(Site):
         self._replaying = connection = replay_connection(self.request, self.answer)
         return connection
 
-    def parser_made(self, protocol: Any, *, timer: Any = None, **_: Any) -> None:
-        """A connection's handler has got the parser for a response."""
-        received, request = self._received, self.request
+    def parser_made(self, args: tuple[Any, ...], params: dict[str, Any]) -> None:
+        """A connection's handler has got the parser for a response, by these parameters."""
+        received, request, protocol, timer = self._received, self.request, args[0], params.get("timer")
         # A connector of the app's may make calls of its own, which are not recorded, to connect this one.
         if received is None or request is None or not internals.tee_parser(protocol, request, timer, received):
             return

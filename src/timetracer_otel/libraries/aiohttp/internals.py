@@ -30,7 +30,6 @@ from timetracer_otel.libraries.kits.http1.arriving import ArrivalTap, Head
 __all__ = [
     "TeedWriter",
     "body_attribute",
-    "check_request",
     "compressed",
     "copied",
     "head_of",
@@ -62,21 +61,23 @@ def body_attribute(request: Any) -> str:
 _BODY = "_body" if isinstance(getattr(ClientRequest, "body", None), property) else "body"
 
 
-def check_request(request: Any) -> None:
-    """Look whether a request of a class of the app's has a URL and headers. What has none is no call either."""
-    if type(request) is not ClientRequest:
-        str(request.url)
-        iter(request.headers.items())
-
-
 def copied(headers: Any) -> Any:
     """A request's headers as they are now."""
     return headers.copy() if type(headers) is CIMultiDict else CIMultiDict(headers.items())
 
 
 def whole_body(request: Any) -> bytes | None:
-    """The body where it lies in memory as one piece; None where it is written piece by piece."""
-    body = getattr(request, _BODY if type(request) is ClientRequest else body_attribute(request), None)
+    """The body where it lies in memory as one piece; None where it is written piece by piece.
+
+    Raises:
+        Exception: The request is of a class of the app's, and has no URL or no headers. So it is no call.
+    """
+    if type(request) is ClientRequest:
+        body = getattr(request, _BODY)
+    else:
+        str(request.url)
+        iter(request.headers.items())
+        body = getattr(request, body_attribute(request), None)
     if not body:
         return b""
     if isinstance(body, BytesPayload):
