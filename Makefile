@@ -91,14 +91,8 @@ format: $(STAMPS)/tools ## put the sources into the form that `make check` asks 
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMPS)/installed .venv-bench/stamps/peers ## what recording and replaying cost, beside other packages
-	@$(CLEAN) $(BIN)/python benchmarks/compare.py --peers .venv-bench/bin/python --write benchmarks/results.md
-	@$(CLEAN) $(BIN)/python benchmarks/recording.py
-	@$(CLEAN) $(BIN)/python benchmarks/redaction.py
-	@$(CLEAN) $(BIN)/python benchmarks/idle.py
-	@$(CLEAN) $(BIN)/python benchmarks/steps.py
-	@$(CLEAN) $(BIN)/python benchmarks/stand_ins.py
-	@$(CLEAN) $(BIN)/python benchmarks/sessions.py
+bench: $(STAMPS)/installed .venv-bench/stamps/peers ## what recording and replaying cost, beside other packages; writes benchmarks/results.* (25 minutes)
+	@$(CLEAN) $(BIN)/python benchmarks/bench.py --peers .venv-bench/bin/python --folder benchmarks --docs docs/performance.md
 
 bench-quick: $(STAMPS)/installed ## instructions only: fails where one costs 10 % more than benchmarks/instructions.json says (2 minutes; WRITE=1 writes it)
 	@$(CLEAN) $(BIN)/python benchmarks/quick.py $(if $(WRITE),--write)

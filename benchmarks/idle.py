@@ -12,22 +12,33 @@ not installed is left out, and named at the end.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import gc
 import importlib
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import callgrind
+import results
+from clients import (
+    Calls,
+    Client,
+    aiohttp_get,
+    asyncpg_select,
+    httpx_async_get,
+    httpx_get,
+    psycopg_select,
+    redis_async_get,
+    redis_get,
+    redis_pipeline,
+    requests_get,
+    sqlite_select,
+)
+from servers import SERVERS
 
 AIM = 0.02
-HERE = Path(__file__).parent
 STATES = ("without us", "enabled", "enabled, after a recording")
 CALLS = 20
 """How many calls are counted at a time."""
@@ -37,207 +48,17 @@ find out again which of its faster instructions serve."""
 BATCHES = 2
 """How often the calls of a state are counted; the least counts."""
 
-Calls = Callable[[int], object]
-"""Makes so many calls."""
-
-
-class Client(NamedTuple):
-    """One client that is measured."""
-
-    server: str
-    """Which of the `SERVERS` it calls."""
-    plugin: str
-    opened: Callable[[str, Path], Calls]
-    """Opens the client, from the server's address and a folder, and gives what makes its calls."""
-    fewer: int = 1
-    """How many times fewer calls are made, since each is long."""
-
-
-def repeated(call: Callable[[], object]) -> Calls:
-    def calls(number: int) -> None:
-        for _ in range(number):
-            call()
-
-    return calls
-
-
-def awaited(make: Callable[[], Awaitable[Callable[[], Awaitable[object]]]]) -> Calls:
-    """The same for a client of asyncio's, which is made in its loop."""
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    call = loop.run_until_complete(_awaited(make))
-
-    async def calls(number: int) -> None:
-        for _ in range(number):
-            await call()
-
-    return lambda number: loop.run_until_complete(calls(number))
-
-
-async def _awaited(make: Callable[[], Awaitable[Any]]) -> Any:
-    return await make()
-
-
-def httpx_sync(address: str, _: Path) -> Calls:
-    import httpx
-
-    client = httpx.Client(trust_env=False)
-    return repeated(lambda: client.get(f"{address}/small"))
-
-
-def httpx_async(address: str, _: Path) -> Calls:
-    import httpx
-
-    async def make() -> Callable[[], Awaitable[object]]:
-        client = httpx.AsyncClient(trust_env=False)
-        return lambda: client.get(f"{address}/small")
-
-    return awaited(make)
-
-
-def requests_get(address: str, _: Path) -> Calls:
-    import requests
-
-    session = requests.Session()
-    session.trust_env = False
-    return repeated(lambda: session.get(f"{address}/small"))
-
-
-def aiohttp_get(address: str, _: Path) -> Calls:
-    import aiohttp
-
-    async def make() -> Callable[[], Awaitable[object]]:
-        session = aiohttp.ClientSession()
-
-        async def call() -> None:
-            async with session.get(f"{address}/small") as response:
-                await response.read()
-
-        return call
-
-    return awaited(make)
-
-
-def redis_get(address: str, _: Path) -> Calls:
-    import redis
-
-    client = redis.Redis.from_url(address)
-    client.set("key", "value" * 10)
-    return repeated(lambda: client.get("key"))
-
-
-def redis_pipeline(address: str, _: Path) -> Calls:
-    import redis
-
-    client = redis.Redis.from_url(address)
-
-    def call() -> None:
-        pipeline = client.pipeline()
-        for number in range(100):
-            pipeline.set(f"key {number}", number)
-        pipeline.execute()
-
-    return repeated(call)
-
-
-def redis_async(address: str, _: Path) -> Calls:
-    import redis.asyncio
-
-    async def make() -> Callable[[], Awaitable[object]]:
-        client = redis.asyncio.Redis.from_url(address)
-        await client.set("key", "value" * 10)
-        return lambda: client.get("key")
-
-    return awaited(make)
-
-
-def select(url: str) -> Calls:
-    import sqlalchemy
-
-    engine, statement = sqlalchemy.create_engine(url), sqlalchemy.text("SELECT 1")
-
-    def call() -> None:
-        with engine.connect() as connection:
-            connection.execute(statement).scalar()
-
-    return repeated(call)
-
-
-def sqlite(_: str, folder: Path) -> Calls:
-    return select(f"sqlite:///{folder / 'database'}")
-
-
-def psycopg(address: str, _: Path) -> Calls:
-    return select(address.replace("postgresql:", "postgresql+psycopg:"))
-
-
-def asyncpg(address: str, _: Path) -> Calls:
-    import sqlalchemy
-    from sqlalchemy.ext.asyncio import create_async_engine
-
-    async def make() -> Callable[[], Awaitable[object]]:
-        engine = create_async_engine(address.replace("postgresql:", "postgresql+asyncpg:"))
-        statement = sqlalchemy.text("SELECT 1")
-
-        async def call() -> None:
-            async with engine.connect() as connection:
-                (await connection.execute(statement)).scalar()
-
-        return call
-
-    return awaited(make)
-
-
 CLIENTS = {
-    "httpx": Client("http", "httpx", httpx_sync),
-    "httpx, async": Client("http", "httpx", httpx_async),
+    "httpx": Client("http", "httpx", httpx_get),
+    "httpx, async": Client("http", "httpx", httpx_async_get),
     "requests": Client("http", "requests", requests_get),
     "aiohttp": Client("http", "aiohttp", aiohttp_get),
     "Redis GET": Client("redis", "redis", redis_get),
-    "Redis GET, async": Client("redis", "redis", redis_async),
+    "Redis GET, async": Client("redis", "redis", redis_async_get),
     "Redis pipeline of 100": Client("redis", "redis", redis_pipeline, 4),
-    "SELECT 1, sqlite": Client("none", "sqlalchemy", sqlite),
-    "SELECT 1, psycopg": Client("postgresql", "sqlalchemy", psycopg),
-    "SELECT 1, asyncpg": Client("postgresql", "sqlalchemy", asyncpg),
-}
-
-
-@contextmanager
-def no_server(_: Path) -> Iterator[str]:
-    yield ""
-
-
-@contextmanager
-def http_server(_: Path) -> Iterator[str]:
-    command = [sys.executable, str(HERE / "workload.py")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
-        finally:
-            process.communicate()
-
-
-@contextmanager
-def redis_server(folder: Path) -> Iterator[str]:
-    with importlib.import_module("tests.servers.redis").RedisServer(folder) as server:
-        yield server.url
-
-
-@contextmanager
-def postgresql_server(_: Path) -> Iterator[str]:
-    server = importlib.import_module("tests.servers.postgres").Postgres()
-    try:
-        yield server.url("x").set(drivername="postgresql").render_as_string(hide_password=False)
-    finally:
-        server.close()
-
-
-SERVERS: dict[str, Callable[[Path], Any]] = {
-    "none": no_server,
-    "http": http_server,
-    "redis": redis_server,
-    "postgresql": postgresql_server,
+    "SELECT 1, sqlite": Client("none", "sqlalchemy", sqlite_select),
+    "SELECT 1, psycopg": Client("postgresql", "sqlalchemy", psycopg_select),
+    "SELECT 1, asyncpg": Client("postgresql", "sqlalchemy", asyncpg_select),
 }
 
 
@@ -311,11 +132,11 @@ def main() -> None:
         measure(CLIENTS[chosen[0]], address, Path(folder), count, arguments.calls)
         return
     counts = callgrind.is_there() and not arguments.time_only
-    sys.path.append(str(HERE.parent))
     unit = "instructions" if counts else "ns"
     print(f"| a call of | {unit} without us | enabled | more | after a recording | more |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     missed: list[str] = []
+    goals: list[results.Goal] = []
     left_out: list[str] = []
     with ExitStack() as stack:
         base = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -326,7 +147,7 @@ def main() -> None:
             folder.mkdir()
             try:
                 if client.server not in addresses:
-                    addresses[client.server] = stack.enter_context(SERVERS[client.server](folder))
+                    addresses[client.server] = stack.enter_context(SERVERS[client.server]())
             except Exception as error:
                 left_out.append(f"{name} ({error})")
                 continue
@@ -339,11 +160,13 @@ def main() -> None:
             more = [cost / bare - 1 for cost in ours]
             cells = (f"{cost:,.0f} | {share:+.1%}" for cost, share in zip(ours, more, strict=True))
             print(f"| {name} | {bare:,.0f} | {' | '.join(cells)} |", flush=True)
+            goals.append(results.Goal(f"idle seam adds to the bare call: {name}", max(more), AIM, "share"))
             if max(more) > AIM:
                 missed.append(name)
     print(f"\nThe aim is {AIM:.0%} more at most. Missed: {', '.join(missed) or 'none'}.")
     if left_out:
         print(f"Left out: {', '.join(left_out)}.")
+    results.state(goals)
 
 
 if __name__ == "__main__":

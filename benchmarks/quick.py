@@ -4,8 +4,9 @@ It counts a choice of what the other benchmarks count, in two processes side by 
 that of `instructions.json`. A figure that is more than 10 % above it fails the run. One that is more than 10 % below
 it is named, and the file should be written anew (``--write``), so that what was won is not lost unseen.
 
-Nothing is compared, and nothing fails, without `valgrind`, and where another Python runs than that of the figures: an
-interpreter of another release, or made by another compiler, takes other instructions for the same code.
+Nothing is compared, and nothing fails, without `valgrind`, and where another Python runs than that of the figures, or
+other releases of the packages whose instructions stand in them: an interpreter of another release, or made by another
+compiler, takes other instructions for the same code.
 """
 
 from __future__ import annotations
@@ -127,12 +128,20 @@ def main() -> None:
         return
     names: list[str] = arguments.only or list(CASES)
     path: Path = arguments.committed
+    packages = {name: version(name) for name in PACKAGES}
     if not arguments.write:
         committed = json.loads(path.read_text("utf-8"))
         if committed["python"] != interpreter():
             print(f"Nothing was compared: the figures are of {committed['python']}, and this is {interpreter()}.")
             return
-    packages = {name: version(name) for name in PACKAGES}
+        others = [
+            f"{name} {committed['packages'][name]}, and this is {here}"
+            for name, here in packages.items()
+            if here != committed["packages"][name]
+        ]
+        if others:
+            print(f"Nothing was compared: the figures are of {'; '.join(others)}.")
+            return
     found = counted(names)
     if arguments.write:
         content = {"python": interpreter(), "packages": packages, "instructions": found}
@@ -142,9 +151,6 @@ def main() -> None:
     lines = list(compared(found, committed["instructions"]))
     for line, _ in lines:
         print(line)
-    for name, here in packages.items():
-        if here != committed["packages"][name]:
-            print(f"The figures are of {name} {committed['packages'][name]}, and this is {here}.")
     better = [line for line, more in lines if more < -TOLERATED]
     if better:
         print(

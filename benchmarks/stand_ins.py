@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import callgrind
+import results
 
 AIM = 1.0
 BODY = json.dumps([{"id": number, "name": f"Item {number}", "price": 12.5} for number in range(6)]).encode()
@@ -390,6 +391,7 @@ def main() -> None:
         return
     counts = not arguments.time_only and callgrind.is_there()
     missed = []
+    goals = []
     print("| call | stand-in | replayed, µs | stand-in, µs | ratio |", end="")
     print(" instructions replayed | of the stand-in | ratio |" if counts else "")
     print("| --- | --- | ---: | ---: | ---: |", end="")
@@ -405,9 +407,11 @@ def main() -> None:
             found.append(replayed_count / stood_in_count)
             line += f" {replayed_count:,.0f} | {stood_in_count:,.0f} | {found[1]:.2f} |"
         print(line, flush=True)
+        goals.append(results.Goal(f"replay against {kind.stand_in}: {name}", max(found), AIM))
         if max(found) > AIM:
             missed.append(name)
     print(f"\nThe aim is a ratio of {AIM} at most. Missed: {', '.join(missed) or 'none'}.")
+    results.state(goals)
 
 
 if __name__ == "__main__":

@@ -21,12 +21,14 @@ from itertools import islice, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import results
 from msgpack import Unpacker  # type: ignore[import-untyped,unused-ignore]
 
 from timetracer_otel.cassette import open_cassette, read_cassette, save_cassette
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import EventType
 from timetracer_otel.exceptions import ReplayMismatchError
+from timetracer_otel.libraries.redis.locks import next_token
 from timetracer_otel.match.folder_index import FolderIndex
 from timetracer_otel.match.signature import Signer
 from timetracer_otel.redact.redactor import Redactor
@@ -89,7 +91,7 @@ def event(eid: int, call: Call, path: tuple[str, ...]) -> DependencyEvent:
         0.5,
         made.signature,
         EventResult(200, HeaderMap(HEADERS), answer),
-        CallSnapshot(HeaderMap(call.headers), sent),
+        CallSnapshot(HeaderMap(call.headers), sent, call.args),
         path=path,
     )
 
@@ -116,6 +118,14 @@ class Step(NamedTuple):
 def by_hand(session: ReplaySession, number: int) -> DependencyEvent:
     fields = {"lib": "httpx", "method": "GET", "url": f"http://service/items/{number}"}
     return session.get_next_event(EventType.HTTP_CLIENT, fields)
+
+
+def redis_set(words: list[Any], node: int = 0) -> Call:
+    return Call("redis", EventType.REDIS, "SET", f"redis://node{node}:6379/0", args=["SET", *words])
+
+
+def acquisition(number: int) -> Call:
+    return redis_set(["a lock", f"token {number}", "NX"])
 
 
 def missed(session: ReplaySession, number: int) -> None:
@@ -150,6 +160,18 @@ STEPS = (
         is_strict=False,
     ),
     Step("a plugin written by hand", item, by_hand),
+    Step(
+        "the token of a lock that is acquired",
+        acquisition,
+        lambda session, _: session.match(redis_set(["a lock", next_token(session, "a lock"), "NX"])),
+    ),
+    Step(
+        "a command of a cluster client to another node",
+        lambda number: redis_set([f"key {number}", "value"], number % 3),
+        lambda session, number: session.claim(
+            session.waiting_elsewhere(redis_set([f"key {number}", "value"], number % 3 + 1))[0]
+        ),
+    ),
     Step("a call without an answer", item, missed),
 )
 
@@ -238,12 +260,16 @@ def main() -> None:
     print("\n| step | " + " | ".join(f"{size:,} events, µs" for size in sizes) + " |")
     print("| --- |" + "".join(islice(repeat(" ---: |"), len(sizes))))
     growing = []
+    goals = []
     for step in STEPS:
         taken = [step_us(step, size, arguments.rounds) for size in sizes]
         print(f"| {step.name} | " + " | ".join(f"{each:,.1f}" for each in taken) + " |")
+        name = f"from {sizes[0]:,} to {sizes[-1]:,} events: {step.name}"
+        goals.append(results.Goal(name, taken[-1] / taken[0], FLAT))
         if taken[-1] > FLAT * taken[0]:
             growing.append(step.name)
     print(f"\nEach step is to be flat. Not flat: {', '.join(growing) or 'none'}.")
+    results.state(goals)
 
 
 if __name__ == "__main__":

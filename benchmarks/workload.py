@@ -1,75 +1,88 @@
-"""The calls of one batch, and the server that answers them: as little work per call as HTTP/1.1 allows.
+"""The calls of one batch, and the HTTP server that answers them: as little work per call as HTTP/1.1 allows.
 
-``python workload.py`` serves on a free port of loopback, prints the port, and ends when its standard input does.
+``python workload.py`` serves on a free port of loopback, prints the port, and ends when its standard input does. It
+answers a GET of `/SIZE/…` with a JSON body of so many bytes, and a POST with the body that was sent.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import random
 import sys
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import NamedTuple
 
-KINDS = ("GET 200 B", "POST 200 B", "GET 64 kB")
+SIZES = {"300 B": 300, "10 KB": 10_000, "1 MB": 1_000_000}
+"""The sizes of bodies, values and columns."""
+CALLS = {"300 B": 20, "10 KB": 20, "1 MB": 4}
+"""How many calls of a size a batch has, and so a cassette."""
 
 
-@dataclass(frozen=True)
-class Operation:
-    kind: str
+class Operation(NamedTuple):
+    """One call: of HTTP, or of a value by its number."""
+
+    number: int
     method: str
     path: str
     body: bytes | None
     answer: bytes
 
 
-def operations(seed: int, of_each: int) -> list[Operation]:
-    """One batch: as many of each kind, in an order and with contents that the seed decides."""
+def operations(size: str, calls: int | None = None) -> list[Operation]:
+    """One batch of calls, every second of which sends as much as it gets."""
+    made = []
+    for number in range(calls or CALLS[size]):
+        if number % 2:
+            sent = body(SIZES[size], seed=number)
+            made.append(Operation(number, "POST", f"/echo/{number}", sent, sent))
+        else:
+            made.append(Operation(number, "GET", f"/{SIZES[size]}/{number}", None, body(SIZES[size])))
+    return made
+
+
+def value(size: int, number: int) -> bytes:
+    """What a database holds under a number."""
+    return body(size, seed=number)
+
+
+@functools.cache
+def body(size: int, seed: int = 7) -> bytes:
+    """JSON of exactly so many bytes, which compresses neither well nor badly."""
+    if size < 1000:
+        start = f'{{"id": {seed}, "name": "'
+        return f'{start}{"x" * (size - len(start) - 2)}"}}'.encode()
     chance = random.Random(seed)
-    small = json.dumps({"id": 7, "name": "x" * 160}).encode()
-    large = large_body()
-    batch: list[Operation] = []
-    for _ in range(of_each):
-        sent = json.dumps({"number": chance.randrange(10**6), "text": "y" * 160}).encode()
-        batch.append(Operation(KINDS[0], "GET", "/small", None, small))
-        batch.append(Operation(KINDS[1], "POST", "/echo", sent, sent))
-        batch.append(Operation(KINDS[2], "GET", "/large", None, large))
-    chance.shuffle(batch)
-    return batch
-
-
-def large_body() -> bytes:
-    """64 kB that compress neither well nor badly."""
-    chance = random.Random(7)
-    return json.dumps([chance.randrange(10**9) for _ in range(5900)]).encode()[: 64 * 1024]
+    items = []
+    length = 0
+    while length < size - 200:
+        number = chance.randrange(10**9)
+        items.append({"id": number, "name": f"Item number {number}", "price": number / 100, "sold": number % 2 == 0})
+        length += len(json.dumps(items[-1])) + 2
+    text = json.dumps({"items": items, "more": ""})
+    return f'{text[:-2]}{"x" * (size - len(text))}"}}'.encode()
 
 
 class Server(asyncio.Protocol):
-    """Answers from bytes made beforehand; knows just the requests of `operations`."""
-
-    fixed: ClassVar = {
-        b"/small": json.dumps({"id": 7, "name": "x" * 160}).encode(),
-        b"/large": large_body(),
-        b"/300": json.dumps({"id": 7, "name": "x" * 279}).encode(),
-    }
+    """Knows just the requests of `operations`."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        self.waiting = b""
+        self.waiting = bytearray()
 
     def data_received(self, data: bytes) -> None:
         self.waiting += data
         while (end := self.waiting.find(b"\r\n\r\n")) >= 0:
-            head = self.waiting[:end]
+            head = bytes(self.waiting[:end])
             at = head.lower().find(b"\r\ncontent-length:")
             length = int(head[at + 17 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
             if len(self.waiting) < end + 4 + length:
                 return
-            body = self.waiting[end + 4 : end + 4 + length]
-            self.waiting = self.waiting[end + 4 + length :]
-            answer = self.fixed.get(head.split(b" ", 2)[1], body)
+            sent = bytes(self.waiting[end + 4 : end + 4 + length])
+            del self.waiting[: end + 4 + length]
+            first = head.split(b" ", 2)[1].split(b"/")[1]
+            answer = body(int(first)) if first.isdigit() else sent
             self.transport.write(
                 b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
                 % (len(answer), answer)

@@ -292,6 +292,9 @@ class DependencyEvent(_ReadInPart):
     pseudonyms: tuple[str, ...] = ()
     """The pseudonyms that this event is the first to hold, in a file that was written while the recording ran. A
     whole cassette has them in `Cassette.pseudonyms`, but for those that are too short to be a name."""
+    transaction: tuple[DependencyEvent, ...] = field(default=(), compare=False, repr=False)
+    """The beginning and the end of its transaction, as far as a file has them within this event. They are events of
+    the cassette as well."""
 
     def lacks(self, name: str) -> bool:
         """Whether a field is still to be decoded."""
@@ -340,7 +343,8 @@ class NotedEvent(DependencyEvent):
     """An event of which there are notes, until somebody asks for what it holds. Then it becomes a `DependencyEvent`.
 
     Most events of a recording are written and never read, and are written from the notes. It has its position, its
-    type, its times and its pseudonyms. These may be set; whatever else is read, set or compared makes it whole.
+    type, its times, its pseudonyms and its transaction. These may be set; whatever else is read, set or compared
+    makes it whole.
     """
 
     __slots__ = ()
@@ -373,6 +377,7 @@ class NotedEvent(DependencyEvent):
         event.start_offset_ms = start_offset_ms
         event.duration_ms = duration_ms
         event.pseudonyms = pseudonyms
+        event.transaction = ()
         event._rest = rest
         event._place = notes
         # Only now, since each assignment below goes through a function.
@@ -418,7 +423,7 @@ class NotedEvent(DependencyEvent):
         return self.__reduce_ex__(protocol)
 
 
-_NOTED_FIELDS = frozenset({"eid", "event_type", "start_offset_ms", "duration_ms", "pseudonyms"})
+_NOTED_FIELDS = frozenset({"eid", "event_type", "start_offset_ms", "duration_ms", "pseudonyms", "transaction"})
 
 
 @dataclass(slots=True)

@@ -470,14 +470,14 @@ def test_a_fault_in_a_replay_leaves_no_reply_behind(
     path = tmp_path / "x.msgpack"
     with redis.Redis(port=server.port) as r, record(path):
         r.mset({"a": 1, "b": 2})
-        assert (r.get("a"), r.get("b")) == (b"1", b"2")
+        assert (r.mget("a", "b"), r.get("b")) == ([b"1", b"2"], b"2")
     server.stop()
     monkeypatch.setattr(faults, "raise_faults", False)
 
     with replay(path), redis.Redis(port=server.port) as r:
         r.mset({"a": 1, "b": 2})
         connection = r.connection_pool.get_connection(*NAME)
-        connection.send_command("GET", "a")
+        connection.send_command("MGET", "a", "b")
         with monkeypatch.context() as patch:
             patch.setattr("timetracer_otel.libraries.redis.answer.reply", broken)
             with pytest.raises(ReplayMismatchError, match=r"a fault of ours in .*broken"):

@@ -279,6 +279,55 @@ def test_a_commit_that_was_never_recorded_is_a_miss(url: str, cassette: Path) ->
     engine.dispose()
 
 
+def test_a_transaction_that_ends_in_another_way_than_when_it_was_recorded_is_told(url: str, cassette: Path) -> None:
+    def work(end: str) -> None:
+        with engine.connect() as connection:
+            connection.execute(sa.text("SELECT 1"))
+            getattr(connection, end)()
+
+    engine = filled(url)
+    with record(cassette):
+        work("rollback")
+    [statement] = [event for event in read_cassette(cassette).events if event.signature.method == "SELECT"]
+    assert [event.signature.method for event in statement.transaction] == ["BEGIN", "ROLLBACK"]
+    with replay(cassette), pytest.raises(ReplayMismatchError, match="COMMIT"):
+        work("commit")
+    with record(cassette):
+        work("commit")
+    with replay(cassette) as session:
+        work("rollback")
+    assert isinstance(session, ReplaySession)
+    assert [event.signature.method for event in session.get_unconsumed_events()] == ["COMMIT"]
+    with replay(cassette) as session:
+        work("commit")
+        with pytest.raises(ReplayMismatchError):
+            work("commit")
+    engine.dispose()
+
+
+def test_a_session_counts_a_transaction_as_its_cassette_does(url: str, cassette: Path) -> None:
+    engine = filled(url)
+    with record(cassette) as session:
+        with engine.begin() as connection:
+            connection.execute(sa.text("SELECT 1")).scalar()
+            # What was asked for too early does not know the end yet.
+            assert [event.signature.method for event in session.events][-2:] == ["BEGIN", "SELECT"]
+        with engine.begin() as connection:
+            connection.execute(sa.text("SELECT 2")).scalar()
+    read = read_cassette(cassette)
+    methods = ["BEGIN", "SELECT", "COMMIT"] * 2
+    assert [event.signature.method for event in session.events][-6:] == methods
+    assert [event.signature.method for event in read.events][-6:] == methods
+    assert [event.eid for event in read.events] == list(range(1, len(read.events) + 1))
+    assert read.stats.total_events == len(read.events) == session.verdict().recorded
+    with replay(cassette) as replayed:
+        for number in (1, 2):
+            with engine.begin() as connection:
+                assert connection.execute(sa.text(f"SELECT {number}")).scalar() == number
+    assert not replayed.verdict().misses
+    engine.dispose()
+
+
 def test_statements_past_sqlalchemy_are_not_answered(url: str, cassette: Path) -> None:
     engine = filled(url)
     with record(cassette):

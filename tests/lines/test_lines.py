@@ -30,7 +30,7 @@ from timetracer_otel.report import timeline
 pytestmark = pytest.mark.sweep
 
 _HAS_MYSQL = HAS_MARIADB and HAS_MYSQLCLIENT
-_MOST = ("web", "sql", "frames", "commands", "threads", "levels", "older")
+_MOST = ("web", "sql", "transactions", "frames", "commands", "threads", "levels", "older")
 SAME = [
     # In one process, since most of what they cost are imports.
     pytest.param(Apps(*_MOST, *(["mysql"] if _HAS_MYSQL else []), traced=True), 13, id="most"),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -21,39 +24,112 @@ def test_what_is_opened_and_replayed_is_measured(module: str, rows: int) -> None
     command = [sys.executable, str(BENCHMARKS / module), "--rounds", "2", "--time-only"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
-    measured = [line for line in done.stdout.splitlines() if line.startswith("| ")]
-    assert len(measured) == rows + 2, done.stdout
+    measured, goals = done.stdout.split("| goal |")
+    assert len([line for line in measured.splitlines() if line.startswith("| ")]) == rows + 2, done.stdout
+    assert goals.count("| at most ") == rows
     assert "The aim is" in done.stdout
 
 
-@pytest.mark.timeout(300)
-def test_the_benchmark_measures_every_subject(tmp_path: Path) -> None:
-    results = tmp_path / "results.md"
-    command = [sys.executable, str(BENCHMARKS / "compare.py"), "--rounds", "2", "--warm-up", "1", "--of-each", "2"]
+def _run(script: str, *options: str, environment: dict[str, str] | None = None) -> str:
     done = subprocess.run(
-        [*command, "--imports", "1", "--starts-of-made-calls", "2", "--write", str(results)],
+        [sys.executable, str(BENCHMARKS / script), *options],
         capture_output=True,
         text=True,
         timeout=280,
         check=False,
+        env={**os.environ, **(environment or {})},
     )
     assert done.returncode == 0, done.stderr
-    text = results.read_text("utf-8")
-    assert text == done.stdout
+    return done.stdout
+
+
+@pytest.mark.timeout(300)
+def test_every_subject_of_every_library_answers_as_the_server_does() -> None:
+    text = _run("compare.py", "--rounds", "1", "--warm-up", "0", "--sizes", "300 B")
     rows = [line for line in text.splitlines() if line.startswith("| timetracer-otel ")]
-    assert len(rows) == 8
-    assert all(row.endswith("| none |") for row in rows)
+    # Six ways of five libraries, each recorded and replayed, with OpenTelemetry and without.
+    assert len(rows) == 24
+    assert all(row.endswith("| none |") for row in rows), text
+    # aiohttp's stand-in is in the environment of the other packages.
+    assert [text.count(name) for name in ("\n| httpx.MockTransport", "| responses", "| sqlite", "| fakeredis")] == [
+        2,
+        1,
+        1,
+        1,
+    ]
+    assert "replay against MockTransport: httpx, 300 B" in text
     assert str(Path.home()) not in text
 
 
+@pytest.mark.timeout(300)
+def test_a_loaded_service_has_a_recording_of_each_request() -> None:
+    text = _run("under_load.py", "--slices", "2", "--seconds", "0.5")
+    traced, recorded = ([cell.strip() for cell in line.split("|")] for line in text.splitlines() if "| OTel" in line)
+    assert traced[-2] == "0"
+    assert recorded[-2] == recorded[-3] != "0"
+    assert "loaded service, throughput, recorded against OTel alone" in text
+
+
+@pytest.mark.timeout(300)
+def test_long_cassettes_and_starts_are_measured() -> None:
+    rows = [
+        line.split("|")
+        for line in _run("growth.py", "--events", "20", "40").splitlines()
+        if "timetracer-otel" in line
+    ]
+    assert [row[1].strip() for row in rows] == ["20", "40"]
+    assert all(cell.strip() for row in rows for cell in row[3:-1])
+    text = _run("startup.py", "--imports", "1", "--starts", "1")
+    assert text.count("| OTel") == 2
+
+
+def test_a_run_writes_its_goals_as_text_data_and_picture(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("Before.\n<!-- Written by `make bench`. -->\nold\n<!-- Until here. -->\nBehind.\n", "utf-8")
+    _run("bench.py", "--small", "--only", "sessions", "--folder", str(tmp_path), "--docs", str(page))
+    found = json.loads((tmp_path / "results.json").read_text("utf-8"))
+    goals = found["goals"]
+    assert len(goals) == 3
+    assert all(goal["met"] == (goal["figure"] <= goal["bound"]) for goal in goals)
+    text = (tmp_path / "results.md").read_text("utf-8")
+    assert f"## Goals: {sum(goal['met'] for goal in goals)} of 3 met" in text
+    # Once, in the table at the top.
+    assert [text.count(goal["name"]) for goal in goals] == [1, 1, 1]
+    told = page.read_text("utf-8")
+    assert told.startswith("Before.\n")
+    assert told.endswith("\nBehind.\n")
+    assert "old" not in told
+    assert [told.count(goal["name"]) for goal in goals] == [1, 1, 1]
+    assert "No calls were measured." in (tmp_path / "costs.svg").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("unlike", "disk_bytes", "says"),
+    [(0, 700, "2.50 x"), (3, 700, "no right answer"), (0, 0, "records nothing")],
+)
+def test_the_picture_has_a_bar_only_for_what_was_done(
+    tmp_path: Path, unlike: int, disk_bytes: int, says: str
+) -> None:
+    subject = {"sizes": {"300 B": {"whole_of_bare": 2.5, "disk_bytes": disk_bytes}}, "unlike": {"300 B": unlike}}
+    found = {"parts": {"compare": {"calls": {"a <library>": {"vcrpy records": subject}}}}}
+    results, made = tmp_path / "results.json", tmp_path / "costs.svg"
+    results.write_text(json.dumps(found), "utf-8")
+    _run("picture.py", str(results), str(made))
+    text = made.read_text("utf-8")
+    root = ET.fromstring(text)
+    written = ["".join(part.itertext()) for part in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert "a <library>" in written
+    assert written.count(says) == 1
+    bars = [part for part in root.iter("{http://www.w3.org/2000/svg}rect") if part.get("class") == "other"]
+    assert len(bars) == (says == "2.50 x")
+    assert "prefers-color-scheme: dark" in text
+
+
 def test_the_cost_of_recording_says_what_could_not_be_counted(tmp_path: Path) -> None:
-    command = [sys.executable, str(BENCHMARKS / "recording.py"), "--rounds", "2"]
     # A folder without valgrind.
-    environment = {**os.environ, "PATH": str(tmp_path)}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
-    assert done.returncode == 0, done.stderr
-    assert "JSON body of 1 MB" in done.stdout
-    assert "No instructions were counted: that needs valgrind." in done.stdout
+    text = _run("recording.py", "--rounds", "2", environment={"PATH": str(tmp_path)})
+    assert "JSON body of 1 MB" in text
+    assert "No instructions were counted: that needs valgrind." in text
 
 
 @pytest.mark.timeout(300)
@@ -130,3 +206,19 @@ def test_figures_that_cannot_be_compared_fail_nothing(tmp_path: Path, has_valgri
     assert done.returncode == 0, done.stderr
     says = "the figures are of CPython 3.1, and this is " if has_valgrind else "counting instructions needs valgrind."
     assert done.stdout.startswith(f"Nothing was compared: {says}")
+
+
+def test_figures_of_another_release_of_a_package_fail_nothing(tmp_path: Path) -> None:
+    (tmp_path / "valgrind").touch(mode=0o755)
+    path = tmp_path / "instructions.json"
+    sys.path.append(str(BENCHMARKS))
+    try:
+        quick = importlib.import_module("quick")
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+    packages = {name: version(name) for name in quick.PACKAGES} | {"redis": "1.0"}
+    path.write_text(json.dumps({"python": quick.interpreter(), "packages": packages, "instructions": {}}), "utf-8")
+    done = _quick("--committed", str(path), path=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    here = f"Nothing was compared: the figures are of redis 1.0, and this is {version('redis')}."
+    assert done.stdout.strip() == here

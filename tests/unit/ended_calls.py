@@ -21,6 +21,8 @@ class Ended:
     trace_id = span_id = 0
     thread: int | None = None
     not_replayable: str | None = None
+    transaction: object | None = None
+    boundary: str | None = None
     started_s = 1.0
     returned_s: float | None = 2.0
     ended_s: float | None = 2.0

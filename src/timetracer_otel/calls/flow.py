@@ -15,7 +15,13 @@ from typing import Any
 from opentelemetry import trace
 
 from timetracer_otel.base import faults
-from timetracer_otel.base.otel_context import SUPPRESSED, current_context, instrumentation_suppressed
+from timetracer_otel.base.otel_context import (
+    SPAN_ABOVE_KEY,
+    SPAN_KEY,
+    SUPPRESSED,
+    current_context,
+    instrumentation_suppressed,
+)
 from timetracer_otel.calls import hooks
 from timetracer_otel.calls.guarded import Done, Flow, Noted, OurStep, Step, raising
 from timetracer_otel.cassette import record_error
@@ -37,6 +43,8 @@ __all__ = [
     "answer",
     "began",
     "flow",
+    "found_at_once",
+    "is_value",
     "notes",
     "pass_or_refuse",
     "rebuilt",
@@ -191,6 +199,8 @@ class Recording(Noted):
     not_replayable: str | None = None
     error: RecordedError | None = None
     returned_s: float | None = None
+    transaction: object | None = None
+    boundary: str | None = None
     body: BodyTap | None = None
     """The body with whose last byte the call ends. A site that sets it need not call `close`, unless the session has
     set ``call_ended``."""
@@ -533,6 +543,49 @@ def _replay(site: Site, session: ReplaySession) -> Flow:
     if facts is not None and facts[-1] is not None:
         session.keep_headers(call, facts[-1])
     return steps
+
+
+def found_at_once(
+    lib: str, session: ReplaySession, method: str, url: str, packed: bytes, span: trace.Span | None = None
+) -> DependencyEvent | None:
+    """The event that `flow` would answer a call from, taken, for a call that needs no `Site` to be compared.
+
+    Args:
+        lib: The plugin, whose calls this replay answers (`replays` has said so, but for what is suppressed).
+        session: The replay.
+        method: Of the call.
+        url: Of the call. It goes to no host in ``live_hosts``.
+        packed: Its arguments, as `ReplaySession.match_packed` takes them.
+        span: The span that the call belongs to; None for the current span.
+
+    Returns:
+        None where only `flow` can tell. What is not `is_value` is answered by `answer`.
+    """
+    context = current_context()
+    if not SUPPRESSED.isdisjoint(context):
+        return None
+    if span is None and _SPANS.isdisjoint(context):
+        # As nearly always without tracing.
+        event = session.match_packed(lib, method, url, packed)
+        if event is not None and session.uncovered.open:
+            _account(session, hooks.NOWHERE)
+        return event
+    where = hooks.whereabouts(span)
+    event = session.match_packed(lib, method, url, packed, where.path())
+    if event is not None:
+        _account(session, where)
+        if where.span is not None:
+            where.span.set_attribute("timetracer.replayed", True)
+    return event
+
+
+_SPANS = frozenset({SPAN_KEY, SPAN_ABOVE_KEY})
+"""The keys under which a context may hold a span that a call belongs to (`span_around`)."""
+
+
+def is_value(event: DependencyEvent, session: ReplaySession) -> bool:
+    """Whether an event answers its call at once, with a value."""
+    return event.not_replayable is None and event.result.exception is None and not session.replay_timing
 
 
 def _replay_stream(site: Site, session: ReplaySession, path: tuple[str, ...], span: trace.Span | None) -> Flow:

@@ -19,6 +19,7 @@ from timetracer_otel.cassette.tokens import BreakError, find_break
 from timetracer_otel.constants import FORMAT_NAME
 
 __all__ = [
+    "BOUNDARIES_KEY",
     "FOOTER_KEY",
     "FOOTER_MARK",
     "MAGIC",
@@ -36,6 +37,8 @@ _NAME = FORMAT_NAME.encode()
 MAGIC: Final = b"\xa6format" + bytes([0xA0 | len(_NAME)]) + _NAME
 """The bytes that follow the first one in every stream, of whatever version."""
 
+BOUNDARIES_KEY: Final = "boundaries"
+"""Key in the footer: how many events stand within others."""
 FOOTER_KEY: Final = "footer"
 """The first key of the footer; no event has it."""
 

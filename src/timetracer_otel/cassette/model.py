@@ -10,9 +10,10 @@ from functools import lru_cache
 from sys import intern
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from timetracer_otel.cassette.boundaries import boundaries_of, pack_boundaries, read_boundaries
 from timetracer_otel.cassette.codec import MOST_LEVELS, cost_of_texts, pack_looked_at, pack_map, pack_surveyed
 from timetracer_otel.cassette.costs import OwnCosts
-from timetracer_otel.cassette.frames import FOOTER_KEY, PAD_KEY, seal
+from timetracer_otel.cassette.frames import BOUNDARIES_KEY, FOOTER_KEY, PAD_KEY, seal
 from timetracer_otel.cassette.scan import Survey, Unencodable
 from timetracer_otel.cassette.tables import (
     Faults,
@@ -253,6 +254,12 @@ _SPANS: Final = Kind(
     encode=lambda spans: [_SPAN.to_map(span) for span in spans],
     decode=lambda items: [_SPAN.from_map(item) for item in items],
 )
+_BOUNDARIES: Final = Kind(
+    "the beginning and the end of a transaction",
+    frozenset({list}),
+    encode=pack_boundaries,
+    decode=read_boundaries,
+)
 _FIELDS_OF_EVENT: Final[dict[str, tuple[str, Kind]]] = {
     "eid": ("eid", _WHOLE),
     "event_type": ("type", _TYPE),
@@ -266,6 +273,7 @@ _FIELDS_OF_EVENT: Final[dict[str, tuple[str, Kind]]] = {
     "not_replayable": ("not_replayable", _TEXT),
     "within": ("within", _SPANS),
     "pseudonyms": ("pseudonyms", _TUPLE),
+    "transaction": ("transaction", _BOUNDARIES),
 }
 LATER: Final = frozenset({"result", "call", "span", "within"})
 """The keys of what an event is not found by."""
@@ -280,6 +288,7 @@ def _in_part(
     path: tuple[str, ...],
     not_replayable: str | None,
     pseudonyms: tuple[str, ...],
+    transaction: tuple[DependencyEvent, ...],
 ) -> DependencyEvent:
     event = DependencyEvent.__new__(DependencyEvent)
     event.eid = eid
@@ -290,6 +299,7 @@ def _in_part(
     event.path = path
     event.not_replayable = not_replayable
     event.pseudonyms = pseudonyms
+    event.transaction = transaction
     return event
 
 
@@ -432,6 +442,7 @@ _NOTES: Final[Notes] = {
     ),
     "path": "path",
     "pseudonyms": Known("pseudonyms"),
+    "transaction": "transaction",
 }
 """Where the fields of an event stand in what is noted of an open call. See `EventNotes`."""
 
@@ -466,6 +477,7 @@ class EventNotes(NamedTuple):
     """Those of the span, in the place of its own."""
     path: tuple[str, ...]
     pseudonyms: list[str] | None
+    transaction: tuple[DependencyEvent, ...]
     reply: Any
 
 
@@ -545,7 +557,10 @@ def listed_pseudonyms(pseudonyms: tuple[str, ...]) -> tuple[list[str], int]:
 
 def event_from(found: Any) -> DependencyEvent:
     """The event that a map of the file holds; raises `MalformedError` if the map is not as the format says."""
-    return _EVENT.from_map(found)
+    event = _EVENT.from_map(found)
+    if event.transaction:
+        event.transaction = boundaries_of(event, event.transaction)
+    return event
 
 
 def later_event(found: Any, rest: Any, place: int) -> DependencyEvent:
@@ -557,6 +572,8 @@ def later_event(found: Any, rest: Any, place: int) -> DependencyEvent:
     if event.path:
         event.path = tuple(map(intern, event.path))
     event.leave(rest, place)
+    if event.transaction:
+        event.transaction = boundaries_of(event, event.transaction)
     return event
 
 
@@ -595,7 +612,13 @@ def _header_of(parts: dict[str, Any]) -> dict[str, Any]:
 
 
 def encode_footer(
-    cassette: Cassette, events: int, left_out: Counter[str], offset: int, crc: int, pad: bytes = b""
+    cassette: Cassette,
+    events: int,
+    left_out: Counter[str],
+    offset: int,
+    crc: int,
+    pad: bytes = b"",
+    boundaries: int = 0,
 ) -> bytes:
     """The footer, packed and sealed.
 
@@ -606,9 +629,11 @@ def encode_footer(
         offset: How many bytes of the stream stand before the footer.
         crc: CRC-32 of those bytes.
         pad: Bytes that are passed over.
+        boundaries: How many more events stand within these.
     """
     faults: Faults = []
     parts: dict[str, Any] = {
+        **({BOUNDARIES_KEY: boundaries} if boundaries else {}),
         **({PAD_KEY: pad} if pad else {}),
         "stats": _STATS.to_map(cassette.stats, faults, "stats."),
         "response": _RESPONSE.to_map(cassette.response, faults, "response."),
@@ -663,6 +688,7 @@ def from_maps(header: HeaderParts, events: list[DependencyEvent], footer: Any | 
         MalformedError: The footer is not what the format says.
     """
     session, request, policies, pseudonyms, scrubbed = header
+    events += [each for event in events for each in event.transaction]
     events.sort(key=lambda event: event.eid)
     if any(event.pseudonyms for event in events):
         more = (name for event in events for name in event.pseudonyms if len(name) >= SHORTEST_PSEUDONYM)

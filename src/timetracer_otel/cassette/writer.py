@@ -10,6 +10,7 @@ from operator import attrgetter
 from types import TracebackType
 from typing import Final
 
+from timetracer_otel.cassette.boundaries import standing_alone
 from timetracer_otel.cassette.compression import compressor
 from timetracer_otel.cassette.costs import Account, OwnCosts, allowance, file_bytes_for, padding
 from timetracer_otel.cassette.frames import padded
@@ -273,16 +274,17 @@ def _stream(cassette: Cassette, pad: bytes) -> Iterator[tuple[bytes, OwnCosts | 
     header, left_out = encode_header(cassette)
     yield header, None
     offset, crc = len(header), zlib.crc32(header)
-    ordered = sorted(cassette.events, key=attrgetter("eid"))
+    alone = standing_alone(sorted(cassette.events, key=attrgetter("eid")))
     own = OwnCosts()
-    for event in ordered:
+    for event in alone:
         part, lost = encode_event(event, own)
         if lost:
             left_out += lost
         offset += len(part)
         crc = zlib.crc32(part, crc)
         yield part, own
-    yield encode_footer(cassette, len(ordered), left_out, offset, crc, pad), None
+    boundaries = len(cassette.events) - len(alone)
+    yield encode_footer(cassette, len(alone), left_out, offset, crc, pad, boundaries), None
 
 
 def _text(path: str | os.PathLike[str]) -> str:

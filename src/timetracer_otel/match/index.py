@@ -27,7 +27,7 @@ __all__ = ["Accepts", "EventIndex"]
 Accepts = Callable[[DependencyEvent], bool]
 
 
-_MOST_TAKEN_FIRST: Final = 500
+_MOST_TAKEN: Final = 500
 _identity: Final[Callable[[object], int]] = object.__hash__
 """As `id`: another number for each object that is alive. `id` asks the audit hooks each time, and the guard of a
 replay has one."""
@@ -84,7 +84,8 @@ class EventIndex:
         self._keys = {_identity(event): key(event) for event in self._events}
         self._left = {_identity(event): event for event in self._events}
         """By identity, in the order of the recording: those that no call has taken."""
-        self._taken_first: list[DependencyEvent] = []
+        self._taken: list[DependencyEvent] = []
+        """In the order in which calls took them."""
         self._arrange()
 
     def _arrange(self) -> None:
@@ -130,8 +131,7 @@ class EventIndex:
                     at += 1
                     if left.pop(_identity(event), None) is not None:
                         queue.first, queue.last = at, event
-                        if len(self._taken_first) < _MOST_TAKEN_FIRST:
-                            self._taken_first.append(event)
+                        self._taken.append(event)
                         return event
                 queue.first = at
                 return None
@@ -158,8 +158,7 @@ class EventIndex:
 
     def _take(self, queue: _Queue, event: DependencyEvent) -> None:
         del self._left[_identity(event)]
-        if len(self._taken_first) < _MOST_TAKEN_FIRST:
-            self._taken_first.append(event)
+        self._taken.append(event)
         queue.last = event
 
     def _next(self, queue: _Queue, path: tuple[str, ...], accepts: Accepts | None) -> DependencyEvent | None:
@@ -238,6 +237,21 @@ class EventIndex:
                     break
             return found
 
+    def waiting_but_for_target(self, key: Key) -> list[DependencyEvent]:
+        """Of each target, the first event still waiting that is equal to ``key`` in all but the target, in the order
+        of the recording.
+        """
+        with self._lock:
+            queues = self._all.by(
+                "but for the target", lambda event: self._keys[_identity(event)]._replace(target=None)
+            )
+            there = queues.get(key._replace(target=None))
+            if there is None:
+                return []
+            by_target = there.by("target", lambda event: self._keys[_identity(event)].target)
+            found = (self._first_of(queue) for queue in by_target.values())
+            return sorted((event for event in found if event is not None), key=lambda event: event.eid)
+
     def same_json(self, key: Key, body: bytes) -> Key | None:
         """The key of a waiting event whose JSON body has the same content as this one; None where there is none."""
         content = canonical_json(body)
@@ -291,7 +305,7 @@ class EventIndex:
     def some_taken(self) -> list[DependencyEvent]:
         """The events that were taken first, in the order of the recording."""
         with self._lock:
-            return sorted(self._taken_first, key=lambda event: event.eid)
+            return sorted(self._taken[:_MOST_TAKEN], key=lambda event: event.eid)
 
     def unused(self) -> list[DependencyEvent]:
         """The events that no call has taken although calls were expected to, in the order of the recording."""

@@ -91,6 +91,10 @@ class JointIndex(EventIndex):
             return self._own.waiting_but_for_body(key, before_ms)
         return self._beside.waiting_but_for_body(key, before_ms)
 
+    def waiting_but_for_target(self, key: Key) -> list[DependencyEvent]:
+        """As `EventIndex.waiting_but_for_target`, of the cassette alone."""
+        return self._own.waiting_but_for_target(key)
+
     def same_json(self, key: Key, body: bytes) -> Key | None:
         """As `EventIndex.same_json`."""
         found = self._own.same_json(key, body)

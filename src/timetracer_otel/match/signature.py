@@ -34,10 +34,12 @@ from timetracer_otel.types import (
 
 __all__ = [
     "PARTIAL_BODY",
+    "BodyKind",
     "Key",
     "RedactedCall",
     "Signer",
     "Target",
+    "body_kind",
     "canonical_json",
     "compares_body_as_it_is",
     "in_buckets",
@@ -110,8 +112,11 @@ class Signer:
             lru_cache(maxsize=4096)(self._target_if_open) if behind is None else behind.open_target
         )
         """Gives the parts of a URL that has no secret, and None for any other."""
-        self._bodies: dict[bytes, str] = {}
-        """By a recorded body that is compared as it is: its hash. Only the signer of a replay has any."""
+        self._bodies: dict[tuple[bytes, bytes], str] = {}
+        """By a recorded body that is compared as it is, and its content type: its hash. Only the signer of a replay
+        has any."""
+        self._kinds: dict[str, set[BodyKind]] = {}
+        """By the hash of a recorded body: the kinds of the bodies that have it. Likewise."""
         if behind is None:
             # One function less for each call.
             object.__setattr__(self, "target", self._known_target)
@@ -168,28 +173,35 @@ class Signer:
         return self.ruled(self.rules, key, signature.query, self.recorded_view(event))
 
     def _keep_body(self, call: CallSnapshot, digest: str | None) -> None:
-        """Remember a recorded body for `key_as_recorded`."""
+        """Remember a recorded body for `key_as_recorded`, and its kind for `RedactedCall.key_among`."""
         data = call.body.data if call.body is not None else None
-        if type(data) is not bytes or len(data) > _LONGEST_BODY or digest is None or digest == PARTIAL_BODY:
+        if type(data) is not bytes or digest is None or digest == PARTIAL_BODY:
             return
-        if compares_body_as_it_is(header_pairs(call.headers)) and not may_be_traced(data):
-            self._bodies.setdefault(data, digest)
+        kind = body_kind(header_pairs(call.headers))
+        self._kinds.setdefault(digest, set()).add(kind)
+        if len(data) <= _LONGEST_BODY and _compares_as_it_is(kind) and not may_be_traced(data):
+            self._bodies.setdefault((data, kind.content_type), digest)
 
-    def key_as_recorded(self, lib: str, method: str, url: str, body: bytes) -> Key | None:
+    def is_recorded_as(self, digest: str, kind: BodyKind) -> bool:
+        """Whether a recorded body of this kind has this hash."""
+        return kind in self._kinds.get(digest, ())
+
+    def key_as_recorded(self, lib: str, method: str, url: str, body: bytes, content_type: bytes) -> Key | None:
         """The `RedactedCall.key` of an HTTP call, without making one; None where it takes more to tell.
 
-        A body stands in the recording as it is redacted. So a body that is equal to a recorded one has the same hash,
-        and is neither searched for secrets nor hashed.
+        A body stands in the recording as it is redacted. So a body that is equal to a recorded one of its content
+        type has the same hash, and is neither searched for secrets nor hashed.
 
         Args:
             lib: The plugin.
             method: Of the call.
             url: Of the call.
             body: All of its body, which its headers let compare as it is (`compares_body_as_it_is`).
+            content_type: Of the body, from its `body_kind`.
         """
         digest = None
         if body:
-            digest = self._bodies.get(body)
+            digest = self._bodies.get((body, content_type))
             if digest is None:
                 return None
         target = self.target(url)
@@ -215,6 +227,13 @@ class Signer:
             return None
         target = self.target(url)
         return _key((lib, method, target.key, target.query_key, digest, ()))
+
+    def key_of_packed(self, lib: str, method: str, url: str, packed: bytes) -> Key | None:
+        """`key_of_arguments` of arguments in the form in which they are compared, encoded."""
+        if self.ignored or may_be_traced(packed):
+            return None
+        target = self.target(url)
+        return _key((lib, method, target.key, target.query_key, hashlib.sha256(packed).hexdigest(), ()))
 
     def compared(self, event: DependencyEvent) -> DependencyEvent:
         """A recorded event in the form in which calls are compared: the pseudonyms under secret names are masked.
@@ -322,11 +341,35 @@ class Signer:
         return Target(url, same_target(url) or None, query, _query_key(query), (url, *[value for _, value in pairs]))
 
 
+class BodyKind(NamedTuple):
+    """What the headers say by which a body is searched for secrets and compared."""
+
+    content_type: bytes
+    encoding: bytes
+
+
+def body_kind(headers: HeaderPairs) -> BodyKind:
+    """The kind of a body. Clients make up the boundary of multipart parts at random, so it is left out."""
+    return _kind_of(*content_headers(headers))
+
+
+def _kind_of(content_type: bytes, encoding: bytes) -> BodyKind:
+    if content_type[:10].lower() == _MULTIPART:
+        content_type = content_type.partition(b";")[0].rstrip().lower()
+    return BodyKind(content_type, encoding)
+
+
+_MULTIPART = b"multipart/"
+
+
 def compares_body_as_it_is(headers: HeaderPairs) -> bool:
     """Whether the headers of a call say nothing by which its body has another form when it is compared."""
+    return _compares_as_it_is(body_kind(headers))
+
+
+def _compares_as_it_is(kind: BodyKind) -> bool:
     # Of a form, only the fields of trace context would be cut out, and those a recorded body does not have.
-    content_type, encoding = content_headers(headers)
-    return not encoding and content_type[:10].lower() != b"multipart/"
+    return not kind.encoding and not kind.content_type.startswith(_MULTIPART)
 
 
 _NOT_MADE: Any = object()
@@ -471,8 +514,9 @@ class RedactedCall:
     def key_among(self, is_known: Callable[[Key], bool]) -> Key:
         """The `key`, by the shorter way where that is open.
 
-        A body that is equal to a recorded one as it is need not be searched for secrets: what was recorded has none
-        that would be replaced.
+        A body that is equal to a recorded one of its kind need not be searched for secrets: what was recorded has
+        none that would be replaced. In a body of another kind there may be some: what is a password in a form is none
+        in a text.
 
         Args:
             is_known: Whether any recorded event has this key.
@@ -482,10 +526,10 @@ class RedactedCall:
         """
         call, signer = self.call, self.signer
         if call.body and self._key is None and call.body_end is BodyEnd.COMPLETE and signer.rules is None:
-            plain = plain_content(call.body, *content_headers(call.headers))
-            target, digest = self._target, hashlib.sha256(plain).hexdigest()
+            content = content_headers(call.headers)
+            target, digest = self._target, hashlib.sha256(plain_content(call.body, *content)).hexdigest()
             key = _key((call.lib, call.method, target.key, target.query_key, digest, ()))
-            if is_known(key):
+            if is_known(key) and signer.is_recorded_as(digest, _kind_of(*content)):
                 self._key = key
         return self.key
 

@@ -131,6 +131,11 @@ class PendingCall(Protocol):
     """`time.perf_counter` when the call returned; None before that, and where it raised."""
     path: tuple[str, ...]
     not_replayable: str | None
+    transaction: object | None
+    """Stands for the database transaction that the call belongs to; None where it belongs to none."""
+    boundary: str | None
+    """``BEGIN``, ``COMMIT`` or ``ROLLBACK``, where the call began or ended that transaction, and did nothing else;
+    None for other calls."""
 
     @property
     def ended_s(self) -> float | None:

@@ -14,6 +14,7 @@ from timetracer_otel.base import faults
 from timetracer_otel.base.attributes import first_of, text_or_none
 from timetracer_otel.base.plugin_names import is_covered_scope, library_of_scope
 from timetracer_otel.cassette import Unencodable, check
+from timetracer_otel.cassette.boundaries import noted_boundary, span_of_boundary
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import REDACTED, WITHOUT_PLUGIN, BodyEnd, CapturePolicy, EventType
 from timetracer_otel.match.signature import Signer
@@ -26,7 +27,7 @@ from timetracer_otel.redact.texts import collect
 from timetracer_otel.redact.urls import split_url
 from timetracer_otel.session.base import PendingCall
 from timetracer_otel.session.open_calls import OpenCall, OpenCalls, all_open
-from timetracer_otel.session.open_events import Notes, OpenEvents
+from timetracer_otel.session.open_events import Notes, OpenEvents, facts_in
 from timetracer_otel.session.secret_book import SecretBook, with_content
 from timetracer_otel.types import (
     BodySnapshot,
@@ -37,6 +38,7 @@ from timetracer_otel.types import (
     EventSignature,
     HeaderMap,
     HeaderPairs,
+    NotedEvent,
     RequestSnapshot,
     ResponseSnapshot,
     SpanFacts,
@@ -356,6 +358,28 @@ class EventMaker:
             form_of(call.lib).redact_result(result, call.args, redactor)
         self._finish_result(event, failed, redactor)
         return event
+
+    def boundary(
+        self, pending: PendingCall, statement: DependencyEvent, session_started_s: float
+    ) -> DependencyEvent | None:
+        """The event of the beginning or end of a transaction, made of the event of a statement next to it.
+
+        None where it does not follow from that, and is made as any other.
+        """
+        method, ended_s = pending.boundary, pending.ended_s
+        span = span_of_boundary(facts_in(statement), pending.path)
+        span_id = int(span.span_id, 16) if span is not None else 0
+        if method is None or ended_s is None or span_id != pending.span_id:
+            return None
+        if type(statement) is not NotedEvent and statement.signature.url is None:
+            # A fault kept it from being made.
+            return None
+        start_ms = (pending.started_s - session_started_s) * 1000
+        made = noted_boundary(statement, method, pending.eid, start_ms, (ended_s - pending.started_s) * 1000)
+        statement.transaction += (made,)
+        if self._book is not None:
+            self._book.has_nothing_new(made, statement)
+        return made
 
     def within(self, event: DependencyEvent, spans: Sequence[SpanFacts]) -> None:
         """Note the spans of other instrumentations that are part of a call, redacted."""

@@ -130,7 +130,7 @@ class OpenEvents:
                 *(call, url, query, body_hash),
                 *(result, received_headers, body, data, digest),
                 *(sent_headers, sent_data, sent_digest),
-                *(facts, attributes, path, names),
+                *(facts, attributes, path, names, event.transaction),
             ),
             reply,
             survey,
@@ -153,21 +153,30 @@ class OpenEvents:
         """Whether the call has a body."""
         return bool(notes[0].body)
 
+    def facts(self, notes: Notes) -> SpanFacts | None:
+        """The facts of the event's span, whose attributes may not be redacted."""
+        return notes[2]
+
     def of(self, eid: int, start_ms: float, duration_ms: float, notes: Notes) -> NotedEvent:
         """The event of a call that `takes` has accepted."""
         return NotedEvent.of(eid, notes[0].event_type, start_ms, duration_ms, notes[4][1], self, notes)
 
 
 def facts_in(event: DependencyEvent) -> SpanFacts | None:
-    """The facts of an event's span, without making the event whole."""
+    """The facts of an event's span, without making the event whole. Its attributes may not be redacted."""
     noted = event.notes() if isinstance(event, NotedEvent) else None
-    return event.span if noted is None else noted[1][2]
+    if noted is None:
+        return event.span
+    facts: SpanFacts | None = noted[0].facts(noted[1])
+    return facts
 
 
 def copy_of(event: DependencyEvent, eid: int) -> DependencyEvent:
-    """A copy of an event, with another position, without making the event whole."""
+    """A copy of an event, with another position, without making the event whole. The beginning and the end of a
+    transaction are no part of it.
+    """
     noted = event.notes() if isinstance(event, NotedEvent) else None
     if noted is None:
-        return replace(event, eid=eid)
+        return replace(event, eid=eid, transaction=())
     times = event.start_offset_ms, event.duration_ms
     return NotedEvent.of(eid, event.event_type, *times, event.pseudonyms, *noted)

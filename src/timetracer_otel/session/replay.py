@@ -33,6 +33,7 @@ from timetracer_otel.match.signature import (
     Key,
     RedactedCall,
     Signer,
+    body_kind,
     compares_body_as_it_is,
     in_buckets,
 )
@@ -62,10 +63,12 @@ class _KnownHeaders(NamedTuple):
     Attributes:
         headers: As the plugin gave them.
         call: A call with these headers, without its body.
+        content_type: Of its body.
     """
 
     headers: Any
     call: Call
+    content_type: bytes
 
 
 _MOST_URLS = 10_000
@@ -363,7 +366,7 @@ class ReplaySession(BaseSession):
         bindings = self._bindings
         if known is None or known.headers != headers or bindings.shadowed:
             return None
-        key = self._signer.key_as_recorded(lib, method, url, body)
+        key = self._signer.key_as_recorded(lib, method, url, body, known.content_type)
         if key is None:
             return None
         event = self._index.take(key, path)
@@ -395,6 +398,32 @@ class ReplaySession(BaseSession):
         event = self._index.take(key, path) if key is not None else None
         return event if event is None or bindings.is_empty else bindings.given_back(event)
 
+    def match_packed(
+        self, lib: str, method: str, url: str, packed: bytes, path: tuple[str, ...] = ()
+    ) -> DependencyEvent | None:
+        """`match_as_recorded` of a call that is no HTTP, whose arguments are in the form in which they are compared:
+        its library's `CallForm` would change nothing in them.
+
+        Args:
+            lib: The plugin.
+            method: Of the call.
+            url: Of the call.
+            packed: Its arguments, not redacted, as `pack` encodes them with all mappings in the order of their keys.
+            path: Names of the spans around the call.
+        """
+        bindings = self._bindings
+        if (
+            self._rules is not None
+            or self._tells_secrets
+            or self.recorder is not None
+            or bindings.shadowed
+            or self.uncovered.messages
+        ):
+            return None
+        key = self._signer.key_of_packed(lib, method, url, packed)
+        event = self._index.take(key, path) if key is not None else None
+        return event if event is None or bindings.is_empty else bindings.given_back(event)
+
     def keep_headers(self, made: RedactedCall, headers: Any) -> None:
         """Remember the headers of a call for `match_as_recorded`, unless more than the key depends on them.
 
@@ -406,7 +435,9 @@ class ReplaySession(BaseSession):
         if self._rules is not None or self._tells_secrets or self.recorder is not None:
             return
         if compares_body_as_it_is(call.headers) and not holds_signature(call.headers):
-            self._known[call.lib, call.method] = _KnownHeaders(copy(headers), replace(call, body=None))
+            self._known[call.lib, call.method] = _KnownHeaders(
+                copy(headers), replace(call, body=None), body_kind(call.headers).content_type
+            )
 
     def find(self, call: Call | RedactedCall, path: tuple[str, ...] = ()) -> DependencyEvent | None:
         """As `match`, but None where no event has this signature, or calls have taken all that have it.
@@ -622,6 +653,16 @@ class ReplaySession(BaseSession):
     def claim(self, event: DependencyEvent) -> bool:
         """Take this very event, so that it answers no other call; False where another call had it first."""
         return self._index.take_event(event)
+
+    def is_taken(self, event: DependencyEvent) -> bool:
+        """Whether a call has taken this very event."""
+        return self._index.is_taken(event)
+
+    def waiting_elsewhere(self, call: Call | RedactedCall) -> list[DependencyEvent]:
+        """Of each URL, the first event still waiting that is equal to a call but for its URL, in the order of the
+        recording.
+        """
+        return self._index.waiting_but_for_target(self.redacted(call).key)
 
     def refuse(self, event: DependencyEvent, why: str) -> ReplayMismatchError:
         """The error for a call whose event was found and cannot answer it."""

@@ -381,6 +381,12 @@ class SecretBook:
                 self._without, self._searched_for = {}, version
             self._without.update(zip(map(id, events), events, strict=True))
 
+    def has_nothing_new(self, event: DependencyEvent, other: DependencyEvent) -> None:
+        """Remember that no secret stands in an event that was made of another one, if none stands in that."""
+        with self._lock:
+            if id(other) in self._without:
+                self._without[id(event)] = event
+
     def left_of(self, events: Sequence[DependencyEvent]) -> list[DependencyEvent]:
         """The events in which a known secret may stand."""
         with self._lock:

@@ -34,6 +34,7 @@ from timetracer_otel.session.span_roles import (
     message_of,
     started_request,
 )
+from timetracer_otel.session.transactions import statements_of_boundaries
 from timetracer_otel.types import (
     CallSnapshot,
     CaptureStats,
@@ -549,14 +550,35 @@ class TraceSession(BaseSession):
                 anew.append((call, span.facts() if span else None))
                 made = None
             events[call.eid] = made
+        statements = statements_of_boundaries([call for call, _ in anew])
+        self._make([noted for noted in anew if noted[0].eid not in statements] if statements else anew, events)
+        if statements:
+            # What follows from a statement is made of its event.
+            left: list[tuple[PendingCall, SpanFacts | None]] = []
+            for noted in anew:
+                call = noted[0]
+                statement = events[statements[call.eid]] if call.eid in statements else None
+                if statement is None:
+                    continue
+                event = self._maker.boundary(call, statement, self._started_s)
+                if event is None:
+                    left.append(noted)
+                else:
+                    events[call.eid] = known[call.eid] = event
+            self._make(left, events)
+        return cast("dict[int, DependencyEvent]", events)
+
+    def _make(
+        self, calls: list[tuple[PendingCall, SpanFacts | None]], events: dict[int, DependencyEvent | None]
+    ) -> None:
+        """Make the events of calls, each with the facts of its span, and put them among ``events``."""
         # The event of a call under way is not kept: it is made anew the next time, with what came since.
-        ended = [call.ended_s is not None for call, _ in anew]
-        made_now = self._maker.events(anew, self._started_s, self._ended_s)
-        for (call, _), has_ended, event in zip(anew, ended, made_now, strict=True):
+        ended = [call.ended_s is not None for call, _ in calls]
+        made = self._maker.events(calls, self._started_s, self._ended_s)
+        for (call, _), has_ended, event in zip(calls, ended, made, strict=True):
             events[call.eid] = event
             if has_ended:
-                known[call.eid] = event
-        return cast("dict[int, DependencyEvent]", events)
+                self._made[call.eid] = event
 
 
 def _has_span(event: DependencyEvent) -> bool:
@@ -612,8 +634,9 @@ class EventFeed:
             unseen = [*self._unplaced, *(session._unseen(ended_spans, span_ids) if ended_spans else ())]
         # Copies, since `TraceSession.events` numbers the session's own events anew.
         events = [replace(event) for event in given]
-        # Copies of these as well.
-        made = {eid: copy_of(event, eid) for eid, event in session._events_of(calls, spans).items()}
+        # Copies of these as well. They are written one by one, so that none of them stands within another.
+        found = session._events_of(calls, spans)
+        made = {eid: copy_of(event, eid) for eid, event in found.items()}
         events += made.values()
         for call in calls:
             span = spans.get(call.span_id)

@@ -29,6 +29,11 @@ _EVENT: Final[dict[str, Any]] = {
     "signature": {"lib": "x", "method": "GET"},
     "result": {},
 }
+_TRANSACTION: Final[dict[str, Any]] = {
+    "span": {"trace_id": "", "span_id": "", "parent_span_id": "", "kind": "CLIENT"},
+    "transaction": [["BEGIN", 1, 0.0, 0.0], ["COMMIT", 1, 0.0, 0.0]],
+}
+"""Two more events, in the fewest bytes."""
 
 
 def cassette_file(*events: Any, footer: dict[str, Any] | None = None, sealed: bool = True) -> bytes:
@@ -148,5 +153,6 @@ def hostile_files(mib: int = 1 << 20) -> dict[str, Callable[[], bytes]]:
         ),
         "spans within a call": lambda: _with(within=[{"trace_id": "", "span_id": ""}] * (mib // 4)),
         "many events": lambda: cassette_file(*[packb(_EVENT)] * (mib // 100)),
+        "many transactions": lambda: cassette_file(*[packb({**_EVENT, **_TRANSACTION})] * (mib // 100)),
         "deep nesting": lambda: _with(b"\x91" * 1000 + b"\xc0"),
     }

@@ -24,6 +24,8 @@ from tests.servers.redis import RedisServer
 from timetracer_otel import ReplayMismatchError, record, replay
 from timetracer_otel.calls import registry
 from timetracer_otel.cassette import codec, model, read_cassette
+from timetracer_otel.libraries.kits.dbapi import statements
+from timetracer_otel.libraries.redis import answer as redis_answer
 from timetracer_otel.match import canonical
 from timetracer_otel.match.signature import RedactedCall
 from timetracer_otel.plugins import function_plugin
@@ -55,7 +57,8 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     count(Redactor, "value", "value")
     count(codec, "_pack_with", "pack")
     count(model, "pack_looked_at", "pack")
-    count(canonical, "pack_native", "pack")
+    for module in (canonical, redis_answer, statements):
+        count(module, "pack_native", "pack")
     count(RedactedCall, "__init__", "call")
     key: Any = RedactedCall.key
 
@@ -149,16 +152,18 @@ def test_a_select(counts: Counter[str], tmp_path: Path) -> None:
 
     recorded, replayed, events = run(counts, tmp_path / "x.msgpack", select)
     engine.dispose()
-    # The parameters and the result of the statement, which has a secret; the arguments of each event for their hash,
-    # and all for the file.
-    assert recorded == {"value": 2, "pack": 2 * events + HEADER_AND_FOOTER, "call": 1}
+    # The beginning and the end of the transaction are made of the statement's event, and stand within it.
+    assert events == 3
+    # The parameters and the result of the statement, which has a secret; its arguments for their hash, and all for
+    # the file.
+    assert recorded == {"value": 2, "pack": 2 + HEADER_AND_FOOTER, "call": 1}
     # The opening of the connection, as far as there is any, and the statement. BEGIN and the end of the transaction
     # are found as they are.
     assert replayed["call"] <= 2
-    # The statement has a secret. So it is hashed as it is and then with its secret masked, and its recorded arguments
-    # are hashed once more. The opening was not recorded, and has no argument: the recording is not looked through for
-    # variables.
-    assert replayed.pop("pack") <= 6
+    # The statement has a secret. So it is hashed as it is, in the quick way and in the usual one, then with its
+    # secret masked, and its recorded arguments are hashed once more. The opening was not recorded, and has no
+    # argument: the recording is not looked through for variables.
+    assert replayed.pop("pack") <= 7
     assert replayed == {"value": 2, **dict.fromkeys(("call", "key"), replayed["call"])}
 
 

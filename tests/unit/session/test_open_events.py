@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.unit.ended_calls import Ended
 from timetracer_otel.cassette import cassette_from_bytes, cassette_to_bytes
+from timetracer_otel.cassette.boundaries import BOUNDARIES
 from timetracer_otel.cassette.costs import Account, OwnCosts
 from timetracer_otel.cassette.model import encode_event
 from timetracer_otel.config import TraceConfig
@@ -139,6 +140,32 @@ def test_an_event_that_nobody_reads_stays_noted() -> None:
     assert [type(event) for event in cassette.events] == [NotedEvent, NotedEvent]
     assert [event.eid for event in cassette_from_bytes(data, "x").events] == [1, 2]
     assert cassette_from_bytes(data, "x").events == cassette.events
+
+
+def test_a_transaction_that_nobody_reads_stays_noted() -> None:
+    calls = [sql("BEGIN"), sql("SELECT"), sql("ROLLBACK"), sql("BEGIN"), sql("INSERT"), sql("INSERT"), sql("COMMIT")]
+    for call, transaction in zip(calls, "aaabbbb", strict=True):
+        call.transaction = transaction
+    cassette = recorded(calls, "default")
+    data = cassette_to_bytes(cassette)
+    assert [type(event) for event in cassette.events] == [NotedEvent] * 7
+    assert [len(event.transaction) for event in cassette.events] == [0, 2, 0, 0, 1, 1, 0]
+    found = cassette_from_bytes(data, "x").events
+    # Making them whole changes nothing.
+    assert [(event.eid, event.signature.method) for event in cassette.events] == [
+        (eid, call.call().method) for eid, call in enumerate(calls, 1)
+    ]
+    assert found == cassette.events
+    assert [type(event) for event in cassette.events] == [DependencyEvent] * 7
+    assert cassette_to_bytes(cassette) == data
+
+
+def sql(method: str) -> Ended:
+    statement = {"statement": method} if method in BOUNDARIES else {"statement": f"{method} 1", "parameters": [1]}
+    call = Call("sqlalchemy", EventType.DB_QUERY, method, "postgresql://h/shop", args=statement)
+    made = Ended(call, EventResult(reply={} if method in BOUNDARIES else {"rowcount": 1}), ("GET /",))
+    made.boundary = method if method in BOUNDARIES else None
+    return made
 
 
 READERS: list[Callable[[Any], object]] = [

@@ -51,6 +51,8 @@ class Made:
     returned_s: float | None = None
     path: tuple[str, ...] = ()
     not_replayable: str | None = None
+    transaction: object | None = None
+    boundary: str | None = None
     trace_id: int = 0
     thread: int | None = None
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from timetracer_otel.cassette.codec import DECODE_ERRORS, describe
-from timetracer_otel.cassette.frames import FOOTER_KEY, BreakError, footer_start, objects
+from timetracer_otel.cassette.frames import BOUNDARIES_KEY, FOOTER_KEY, BreakError, footer_start, objects
 from timetracer_otel.cassette.model import HeaderParts, from_maps, header_parts
 from timetracer_otel.cassette.reader import check_start, lay_out, load, read_cassette
 from timetracer_otel.cassette.sources import Source
@@ -241,7 +241,8 @@ def _head(file: Path) -> tuple[Cassette, int]:
     # refuses whatever is no regular file without opening it.
     quick = _quick_look(path, facts.st_size) if stat.S_ISREG(facts.st_mode) else None
     header, footer, events = quick or _full_look(path)
-    return from_maps(header, [], footer, path), events
+    boundaries = footer.get(BOUNDARIES_KEY) if type(footer) is dict else None
+    return from_maps(header, [], footer, path), events + (boundaries if type(boundaries) is int else 0)
 
 
 def _summaries(file: Path) -> Iterator[StoredCassette]:

@@ -7,19 +7,25 @@ when it sends.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from timetracer_otel.calls.flow import flow, replays
+from timetracer_otel.base.otel_context import SUPPRESSED, current_context
+from timetracer_otel.calls.flow import answer, flow, found_at_once, is_value, replays
 from timetracer_otel.calls.guarded import Done, Flow, Step, raising
+from timetracer_otel.cassette import pack_native
+from timetracer_otel.libraries.redis import connection_state
 from timetracer_otel.libraries.redis.call import LIB, RoundTrip, new_round_trip
-from timetracer_otel.libraries.redis.commands import Command, has_span, parse
+from timetracer_otel.libraries.redis.commands import Command, has_span, parse, plain_words, simple_method
 from timetracer_otel.libraries.redis.connection_state import (
+    STATE,
     ConnectionState,
+    PlainlyPlayed,
     Played,
     Unread,
     call_above,
+    changes_nothing,
     known_state,
     state_of,
 )
@@ -29,17 +35,22 @@ from timetracer_otel.libraries.redis.connects import (
     is_for_new_call,
     replay_failed_connect,
 )
+from timetracer_otel.libraries.redis.fields import has_fields
 from timetracer_otel.libraries.redis.internals import (
     HEALTH_CHECK,
     checks_health,
     connect_callbacks,
+    decoding_of,
+    is_clustered,
     is_open,
     is_reply,
     nothing_sent,
     now_s,
+    protocol_of,
     put_off_check,
     url_of,
 )
+from timetracer_otel.libraries.redis.operation import operation_above
 from timetracer_otel.libraries.redis.topology import add_facts, claim_facts, fact_for, is_question
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
 from timetracer_otel.types import RecordedError
@@ -55,6 +66,7 @@ __all__ = [
     "reply",
     "send_replayed",
     "sent",
+    "sent_at_once",
 ]
 
 HEALTH_CHECKS = [[b"PING", HEALTH_CHECK]]
@@ -107,35 +119,88 @@ def played(session: BaseSession | None, connection: Any) -> ConnectionState | No
     """The state of a connection that the current session plays, where nothing is under way on it but commands and
     their replies: no messages, no new calls, none of the library's own. None for any other connection.
 
-    What is done on such a connection needs no steps. `connected`, `anything_to_read`, `sent` and `reply` do it, and
-    leave to the steps what is not as usual.
+    What is done on such a connection needs no steps. `connected`, `anything_to_read`, `sent_at_once`, `sent` and
+    `reply` do it, and leave to the steps what is not as usual.
     """
+    state: ConnectionState | None = connection.__dict__.get(STATE)
+    if state is None or session is None or state.replaying is not session or call_above.get():
+        return None
+    if state.plain is not None and state.watch == connection_state.watch:
+        return state
     state = known_state(connection)
     if state is None or state.replaying is None or state.replaying is not session:
         return None
-    others = state.listens or state.is_real or state.is_checked or state.replaying.recorder is not None
-    return None if others or call_above.get() else state
+    if (
+        state.listens
+        or state.is_real
+        or state.is_checked
+        or state.replaying.recorder is not None
+        or checks_health(connection)
+        or is_clustered(connection)
+        or has_failed_connects(state.replaying)
+        or not replays(LIB, session, partial(url_of, connection))
+    ):
+        return None
+    decoding = decoding_of(connection)
+    state.plain = PlainlyPlayed(url_of(connection), protocol_of(connection), list(decoding) if decoding else None)
+    return state
 
 
 def connected(session: BaseSession | None, connection: Any) -> Done | None:
     """`connect_replayed`, of a connection that is there already."""
-    state = played(session, connection)
-    if state is None or not replays(LIB, session, partial(url_of, connection)):
-        return None
-    assert state.replaying is not None
-    return None if has_failed_connects(state.replaying) else Done(None)
+    there = played(session, connection) is not None and SUPPRESSED.isdisjoint(current_context())
+    return _NOTHING if there else None
 
 
 def anything_to_read(session: BaseSession | None, connection: Any) -> Done | None:
     """Whether there is a reply that nobody has read."""
     state = played(session, connection)
-    return None if state is None else Done(bool(state.replies))
+    return None if state is None else _YES if state.replies else _NO
+
+
+_NOTHING, _YES, _NO = Done(None), Done(True), Done(False)
+
+
+def sent_at_once(manner: Manner, session: BaseSession, connection: Any, packed: Any) -> Flow | None:
+    """`send_replayed`, of one command of which all that counts is its words, as they stand, and its reply, on a
+    connection that is known to be plain (`ConnectionState.plain`).
+    """
+    state: ConnectionState = connection.__dict__[STATE]
+    replay, plain = state.replaying, state.plain
+    if replay is None or replay is not session or plain is None or state.watch != connection_state.watch:
+        return None
+    words = plain_words(packed)
+    if words is None or len(words) == 1 or call_above.get():
+        # What clients send by themselves are commands of one word.
+        return None
+    method, operation = _method_at_once(words[0]), operation_above.get()
+    if method is None or (operation is not None and operation[0].clustered):
+        return None
+    packed_words = pack_native(words)
+    event = found_at_once(LIB, replay, method, plain.url, packed_words) if packed_words is not None else None
+    if event is None:
+        return None
+    facts = event.result.reply
+    if is_value(event, replay) and len(facts) == _PLAIN_FACTS:
+        replies = facts["replies"]
+        if facts["resp"] == plain.resp and facts["decoding"] == plain.decoding and len(replies) == 1:
+            reply = replies[0]
+            if type(reply) in _AS_THEY_ARE:
+                state.sent += 1
+                state.replies.append((reply, None))
+                return _NOTHING
+    trip = new_round_trip(connection, state, parse(packed), _not_live, manner.pause)
+    return _sent(connection, state, lambda: answer(trip, replay, event, None))
+
+
+def _not_live() -> Any:
+    raise AssertionError("a call whose event was found is not made")
 
 
 def sent(manner: Manner, session: BaseSession | None, connection: Any, packed: Any, live: Step) -> Flow | None:
-    """`send_replayed`, of commands whose replies are recorded."""
+    """`send_replayed`, of any commands whose replies are recorded."""
     state = played(session, connection)
-    if state is None or not replays(LIB, session, partial(url_of, connection)) or checks_health(connection):
+    if state is None or not replays(LIB, session, partial(url_of, connection)):
         return None
     commands = parse(packed)
     if len(commands) == 1 and len(commands[0]) == 1:
@@ -144,15 +209,32 @@ def sent(manner: Manner, session: BaseSession | None, connection: Any, packed: A
     trip = new_round_trip(connection, state, commands, live, manner.pause)
     if trip.clustered:
         return None
-    assert state.replaying is not None
+    replay = state.replaying
+    assert replay is not None
     trip.marks_span = has_span(commands)
+    return _sent(connection, state, lambda: flow(trip, replay))
+
+
+def _sent(connection: Any, state: ConnectionState, answered: Callable[[], Flow]) -> Flow:
     state.sent += 1
     try:
-        steps = flow(trip, state.replaying)
+        steps = answered()
     except Exception:
         state.end()
         raise
     return steps if type(steps) is Done else _sent_in_steps(connection, state, steps)
+
+
+@lru_cache(maxsize=256)
+def _method_at_once(word: str) -> str | None:
+    """The method of a command with this first word, where all that counts is its words and its reply."""
+    name = simple_method(word)
+    return name if name is not None and changes_nothing(name) and not has_fields(name) else None
+
+
+_PLAIN_FACTS = len(("resp", "decoding", "replies"))
+_AS_THEY_ARE = frozenset({bytes, str, int, float, bool, type(None)})
+"""Types of replies that the app gets as they were recorded."""
 
 
 def _sent_in_steps(connection: Any, state: ConnectionState, steps: Flow) -> Flow:
@@ -180,9 +262,7 @@ def reply(manner: Manner, session: BaseSession | None, connection: Any, plain: b
     state.replies.popleft()
     state.asked = None
     recorded, answers = answer
-    value = answers.restored(recorded, plain)
-    _was_heard(manner, connection)
-    return Done(value)
+    return Done(recorded if answers is None else answers.restored(recorded, plain))
 
 
 _NO_REPLIES = frozenset({Unread, RecordedError})
@@ -275,7 +355,7 @@ def _check_health(connection: Any, state: ConnectionState) -> Flow:
 
     The connection is healthy: the recorded command was answered on it, or failed, which the cassette knows.
     """
-    state.is_checked = True
+    state.is_checked, state.plain = True, None
     try:
         yield connection.check_health
     finally:
@@ -327,6 +407,9 @@ def read_replayed(
     answer = state.replies.popleft()
     assert answer is not None
     reply, answers = answer
+    if answers is None:
+        _was_heard(manner, connection)
+        return reply
     if type(reply) is Unread:
         raise answers.refuse(reply.why)
     if type(reply) is not RecordedError:

@@ -164,7 +164,7 @@ class RoundTrip(Site, Noted):
             recording.close()
         elif any(map(expects_stream, self._commands)):
             self._steps, self._sent = [], state.sent
-            state.stream = self
+            state.stream, state.plain = self, None
             state.home = state.replaying or recording.session
         elif state.replaying is None and (state.is_muted or any(map(mutes, self._commands))):
             state.is_muted = True
@@ -231,7 +231,7 @@ class RoundTrip(Site, Noted):
         if "address" in facts:
             seem_found(self._connection, facts["address"])
         if "messages" in facts:
-            state.home = session
+            state.home, state.plain = session, None
             stay_healthy(self._connection)
             state.played = Played(self, session, facts["messages"], CANCEL_GRACE_S, "cut" in facts)
             # Commands are counted on from where the recorded connection was; it may have been in use before.
@@ -261,17 +261,27 @@ class RoundTrip(Site, Noted):
         For some commands a cluster client picks any node. Where none is recorded for this one, the call is the
         first that waits for any of them.
         """
-        if session.upcoming(self.redacted(session), thorough=True) is not None:
+        here, method = self.redacted(session), self.call().method
+        if session.upcoming(here, thorough=True) is not None:
             return
+        if any(self._goes_to(event, session) for event in session.waiting_elsewhere(here)):
+            return
+        # It may be equal to one up to names.
         for event in session.get_unconsumed_events():
-            url, facts = event.signature.url, event.result.reply
-            if url is None or event.signature.method != self.call().method or event.signature.lib != LIB:
-                continue
-            if type(facts) is dict and facts.get("cluster"):
-                there = session.redacted(replace(self.call(), url=url))
-                if session.upcoming(there) is event:
-                    self._call, self._redacted = there.call, there
-                    return
+            signature = event.signature
+            if signature.method == method and signature.lib == LIB and self._goes_to(event, session):
+                return
+
+    def _goes_to(self, event: DependencyEvent, session: ReplaySession) -> bool:
+        """Go to the node of a recorded command, if that is the event which would answer this one there."""
+        url, facts = event.signature.url, event.result.reply
+        if url is None or type(facts) is not dict or not facts.get("cluster"):
+            return False
+        there = session.redacted(replace(self.call(), url=url))
+        if session.upcoming(there) is not event:
+            return False
+        self._call, self._redacted = there.call, there
+        return True
 
     def record_error(self, error: BaseException) -> RecordedError:
         """An error of sending, without secrets that it quotes."""

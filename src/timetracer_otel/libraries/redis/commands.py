@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from timetracer_otel.cassette import pack
+from timetracer_otel.libraries.redis.messages import may_have_sender
 
 __all__ = [
     "Command",
@@ -22,6 +23,8 @@ __all__ = [
     "name_of",
     "in_one_order",
     "parse",
+    "plain_words",
+    "simple_method",
     "text",
 ]
 
@@ -135,6 +138,27 @@ def _by_lines(data: bytes) -> list[Command] | None:
     return commands if fits else None
 
 
+_LONGEST_PLAIN: Final = 256
+_size_mark: Final = [f"${size}" for size in range(_LONGEST_PLAIN + 1)].__getitem__
+_HEADS: Final = {2 * count + 2: f"*{count}" for count in range(_LONGEST_PLAIN)}
+"""By the number of lines of a command, with an empty one at its end: its first line."""
+
+
+def plain_words(packed: Any) -> list[str] | None:
+    """The words of one short command that is all ASCII and no message of Kombu's, as nearly all are, from what a
+    connection was told to send; None for anything else. It takes a fifth of the time of `parse` and what follows.
+    """
+    data = packed[0] if type(packed) is list and len(packed) == 1 else packed
+    if type(data) is not bytes or len(data) > _LONGEST_PLAIN or not data.isascii() or may_have_sender(data):
+        return None
+    lines = data.decode().split("\r\n")
+    # With as many lines, no word has a line break in it, so the words are those that their lengths give.
+    if lines[0] != _HEADS.get(len(lines)) or lines[-1]:
+        return None
+    words = lines[2::2]
+    return words if lines[1:-1:2] == [*map(_size_mark, map(len, words))] else None
+
+
 def _by_lengths(data: bytes) -> list[Command]:
     commands: list[Command] = []
     position = 0
@@ -224,6 +248,15 @@ def name_of(command: Command) -> str:
     if not words:
         return ""
     return " ".join(words) if words[0] in _CONTAINERS else words[0]
+
+
+def simple_method(word: str) -> str | None:
+    """The `method_of` a single command with this first word; None where more of it counts than its words, in order:
+    subcommands, words in any order, messages in the place of a reply.
+    """
+    name = word.upper()
+    more = name in _CONTAINERS or name in _UNORDERED or name in _PAIRS or name.encode() in _STREAMS
+    return None if more else name
 
 
 def key_position(words: Sequence[Any]) -> int:

@@ -7,7 +7,7 @@ from collections import deque
 from typing import Any, Final, NamedTuple, Protocol
 
 from timetracer_otel.calls import hooks
-from timetracer_otel.calls.guarded import ASK
+from timetracer_otel.calls.guarded import ASK, Done
 from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.libraries.redis.commands import Command, is_transaction, method_of
 from timetracer_otel.libraries.redis.internals import Decoding, seem_closed, seem_open
@@ -20,12 +20,15 @@ __all__ = [
     "ConnectionState",
     "Line",
     "Listener",
+    "PlainlyPlayed",
     "Played",
     "Unread",
     "begin_watch",
     "call_above",
+    "changes_nothing",
     "known_state",
     "needs_nothing",
+    "reads_awaited_reply",
     "reads_reply",
     "state_at_rest",
     "state_of",
@@ -53,6 +56,16 @@ _SETTINGS: Final = frozenset(
 )
 """Commands that change what later ones of the connection do; scripts are here since ``EVALSHA`` follows at once."""
 _ENDS_WATCH: Final = frozenset({"DISCARD", "EXEC", "UNWATCH"})
+
+_ANSWERED_BY_CLIENTS: Final = frozenset({"CLUSTER", "COMMAND", "INFO", "MULTI", "PING"})
+"""First words of commands that clients send by themselves, or whose effect lasts."""
+
+
+def changes_nothing(name: str) -> bool:
+    """Whether nothing but the reply of a command counts for its connection, by its first word in upper case."""
+    first_words = {setting.partition(" ")[0] for setting in _SETTINGS}
+    return name not in first_words and name not in _ENDS_WATCH and name not in _ANSWERED_BY_CLIENTS
+
 
 call_above: Final[CallAbove[bool]] = CallAbove("redis")
 """Set while the library works beneath a seam: handshakes and health checks are part of the call that needed them."""
@@ -121,6 +134,20 @@ class Answers(Protocol):
         ...
 
 
+class PlainlyPlayed(NamedTuple):
+    """What does not change of a connection while a replay plays it, and all on it is commands and their replies.
+
+    Attributes:
+        url: Where the connection goes, as in events.
+        resp: The version of the protocol that it speaks.
+        decoding: How it decodes replies, as in events.
+    """
+
+    url: str
+    resp: int
+    decoding: list[str] | None
+
+
 class Unread(NamedTuple):
     """Stands, in a replay, for a reply that the recorded app never read."""
 
@@ -167,8 +194,7 @@ class Played:
         """
         if not self._causes or not self._steps:
             return False
-        waiting = set(map(id, self._session.get_unconsumed_events()))
-        self._causes = [event for event in self._causes if id(event) in waiting]
+        self._causes = [event for event in self._causes if not self._session.is_taken(event)]
         return any(event.start_offset_ms < self._steps[0][3] for event in self._causes)
 
     def expect_no_causes(self) -> None:
@@ -204,14 +230,16 @@ class ConnectionState:
         asked: The question about a cluster whose reply is read next.
         sent: Commands sent since the connection was made; since the recorded one was, where messages are played.
         replaying: The replay that plays this connection's part; a real connection is there for new calls only.
-        replies: In a replay, what the next reads get, each with the round trip it belongs to; None for one that the
-            real connection gives.
+        replies: In a replay, what the next reads get, each with the round trip that restores it, or with None where
+            it is given as it is; None for one that the real connection gives.
         played: In a replay, the subscription that all further messages come from.
         is_checked: Whether the library makes a health check, in a replay.
         is_muted: Whether the connection was told to give no replies, to one command at least.
         is_real: In a replay, whether new calls were made on the real connection.
         seems_open: In a replay, the connection, where it looks as if it were made.
         missed: In a replay, commands whose effect on the connection the real one lacks.
+        plain: In a replay: what is known of a connection on which nothing is under way but commands and their
+            replies; None where that is not known.
         lost_in: The recording in which a fault of ours let go of the replies, see `give_up`.
         watch: What all this is known since, see `begin_watch`.
     """
@@ -228,6 +256,7 @@ class ConnectionState:
         "missed",
         "next",
         "open",
+        "plain",
         "played",
         "replaying",
         "replies",
@@ -245,8 +274,9 @@ class ConnectionState:
         self.sent = 0
         self.asked: list[Command] | None = None
         self.replaying: ReplaySession | None = None
-        self.replies: deque[tuple[Any, Answers] | None] = deque()
+        self.replies: deque[tuple[Any, Answers | None] | None] = deque()
         self.played: Played | None = None
+        self.plain: PlainlyPlayed | None = None
         self.seems_open: weakref.ref[Any] | None = None
         self.missed: list[Command] = []
         self.is_real = False
@@ -300,7 +330,7 @@ class ConnectionState:
     def was_sent(self, commands: list[Command]) -> None:
         """In a replay: commands were sent for real, and their replies will come from there."""
         self.replies.extend([None] * len(commands))
-        self.is_real = True
+        self.is_real, self.plain = True, None
         name = method_of(commands)
         if name == "MULTI" and len(commands) == 1:
             self._multi = "real"
@@ -338,7 +368,7 @@ class ConnectionState:
                 trip.cut("the connection was closed before its reply was read")
         if self.stream is not None:
             self.stream.cut("the connection was closed")
-        self.stream = self.played = self.replaying = None
+        self.stream = self.played = self.replaying = self.plain = None
         connection = self.seems_open() if self.seems_open is not None else None
         if connection is not None:
             seem_closed(connection)
@@ -358,7 +388,7 @@ class ConnectionState:
         self.settle()
         lost = [*self.open, *([self.stream] if self.stream is not None else ())]
         self.open.clear()
-        self.stream = self.asked = None
+        self.stream = self.asked = self.plain = None
         if self.replaying is not None:
             self.end()
         elif session is not None:
@@ -413,7 +443,20 @@ def state_at_rest(connection: Any) -> ConnectionState | None:
 
 
 def reads_reply(connection: Any) -> Any:
-    """The `Quick` of ``read_response``: what notes the reply that is read next, where it is to be noted only."""
+    """The `Quick` of ``read_response``: what notes the reply that is read next, where it is to be noted only. In a
+    replay the reply itself, where it is given as it was recorded.
+    """
+    state: ConnectionState | None = connection.__dict__.get(STATE)
+    if state is not None and state.plain is not None:
+        upcoming = state.replies[0] if state.replies and state.watch == watch and not call_above.get() else None
+        if upcoming is not None and upcoming[1] is None:
+            state.replies.popleft()
+            return Done(upcoming[0])
+    return reads_awaited_reply(connection)
+
+
+def reads_awaited_reply(connection: Any) -> Any:
+    """`reads_reply` of a connection of asyncio, where other tasks have a turn before a replay answers."""
     state: ConnectionState | None = connection.__dict__.get(STATE)
     if state is None:
         return None if hooks.guard is None else ASK

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from timetracer_otel.libraries.redis.commands import Command, is_transaction
 
-__all__ = ["folded_arguments", "folded_replies", "folded_reply", "unfolded_reply"]
+__all__ = ["folded_arguments", "folded_replies", "folded_reply", "has_fields", "unfolded_reply"]
 
 _MARK: Final = "fields"
 """First part of the pair that stands for a folded reply; no parser gives tuples."""
@@ -36,6 +36,11 @@ def folded_arguments(words: list[Any]) -> list[Any]:
     if name == "HSETEX":
         return _folded(words, _behind_number(words))
     return words
+
+
+def has_fields(name: str) -> bool:
+    """Whether `folded_arguments` may fold the words of a command with this name, in upper case."""
+    return name in _WRITES or name in ("XADD", "HSETEX")
 
 
 def _behind_number(words: Sequence[Any]) -> int:

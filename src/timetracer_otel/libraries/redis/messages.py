@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-__all__ = ["without_sender"]
+__all__ = ["may_have_sender", "without_sender"]
 
 _MARK: Final = '"delivery_tag"'
 """Every message has one."""
@@ -33,6 +33,11 @@ def without_sender(args: Any) -> Any:
     where there is no message.
     """
     return [_without_sender(word) for word in args] if type(args) is list and _has_message(args) else args
+
+
+def may_have_sender(packed: bytes) -> bool:
+    """Whether there may be a message in a command, from the bytes that hold it."""
+    return _MARK_BYTES in packed
 
 
 def _has_message(words: list[Any]) -> bool:

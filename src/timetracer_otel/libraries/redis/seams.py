@@ -28,7 +28,14 @@ from timetracer_otel.calls.noting import looked
 from timetracer_otel.libraries.redis import answer, steps
 from timetracer_otel.libraries.redis.answer import Manner
 from timetracer_otel.libraries.redis.call import LIB
-from timetracer_otel.libraries.redis.connection_state import begin_watch, needs_nothing, reads_reply
+from timetracer_otel.libraries.redis.connection_state import (
+    STATE,
+    ConnectionState,
+    begin_watch,
+    needs_nothing,
+    reads_awaited_reply,
+    reads_reply,
+)
 from timetracer_otel.libraries.redis.internals import (
     Place,
     SeemingConnections,
@@ -133,29 +140,35 @@ def _connect(place: Place, original: Function) -> Function:
     manner = _manner(place)
 
     def begin(session: BaseSession | None, self: Any, *args: Any, **kwargs: Any) -> Flow | None:
-        if is_in_process(self):
-            return None
         done = answer.connected(session, self)
         if done is not None:
             return done
+        if is_in_process(self):
+            return None
         return steps.connect(session, manner, self, AppStep(original, self, *args, **kwargs))
 
     return _replacement(place, original, begin, needs_nothing)
 
 
 def _send(place: Place, original: Function) -> Function:
-    manner = _manner(place)
+    manner, packs = _manner(place), place.packs
 
     def begin(session: BaseSession | None, self: Any, *args: Any, **kwargs: Any) -> Flow | Noted | None:
         noted = noted_trip(session, self, args[0]) if args else None
         if noted is not None:
             return noted
+        if session is not None and args and not packs:
+            state: ConnectionState | None = self.__dict__.get(STATE)
+            if state is not None and state.plain is not None:
+                at_once = answer.sent_at_once(manner, session, self, args[0])
+                if at_once is not None:
+                    return at_once
         # What is sent is looked at outside sessions, too: a cluster client asks for the facts of its cluster only
         # once.
         if is_in_process(self):
             return None
         checks = False
-        if place.packs:
+        if packs:
             try:
                 packed = self.pack_command(*args)
             except Exception:
@@ -193,18 +206,18 @@ def _read(place: Place, original: Function) -> Function:
         live = AppStep(original, self, *args, **kwargs)
         return steps.read(session, manner, self, live, plain, timeout if finite else None)
 
-    return _replacement(place, original, begin, reads_reply)
+    return _replacement(place, original, begin, reads_awaited_reply if place.asynchronous else reads_reply)
 
 
 def _poll(place: Place, original: Function) -> Function:
     manner = _manner(place)
 
     def begin(session: BaseSession | None, self: Any, *args: Any, **kwargs: Any) -> Flow | None:
-        if is_in_process(self):
-            return None
         done = answer.anything_to_read(session, self)
         if done is not None:
             return done
+        if is_in_process(self):
+            return None
         timeout = args[0] if args else kwargs.get("timeout")
         live = AppStep(original, self, *args, **kwargs)
         # Asyncio clients look only before they send; what they tell the app comes from reading with a timeout.

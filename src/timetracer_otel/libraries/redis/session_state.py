@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
 from timetracer_otel.libraries.redis.call import LIB
 from timetracer_otel.session import BaseSession
+from timetracer_otel.types import DependencyEvent
 
 __all__ = ["SessionState", "session_state"]
 
@@ -17,6 +19,9 @@ class SessionState:
 
     given_tokens: set[Any] = field(default_factory=set)
     """Tokens of locks that a replay has given to an acquisition already."""
+    lock_tokens: dict[Any, deque[tuple[DependencyEvent, Any]]] | None = None
+    """In a replay, by the name of a lock: its recorded acquisitions and their tokens, but for those at the beginning
+    that are known to be taken or given; None until a lock is acquired."""
     has_facts: bool = False
     """Whether what is known of clusters stands in this recording, or was claimed in this replay."""
     has_failed_connects: bool | None = None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -35,6 +36,10 @@ __all__ = ["LIB", "EngineTarget", "note_initialized"]
 LIB = "sqlalchemy"
 _ASK_ABOUT_TYPES = frozenset({"psycopg", "psycopg_async", "psycopg2"})
 """Names of drivers, as dialects have them, whose users ask the server about types through them."""
+
+_NONE_UNORDERED: frozenset[str] = frozenset()
+_facts: Callable[[tuple[Any, ...]], StatementFacts] = partial(tuple.__new__, StatementFacts)
+"""Makes `StatementFacts` from a tuple. The class itself would call a function written in Python."""
 
 _lock = threading.Lock()
 _first_facts: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
@@ -72,6 +77,7 @@ class EngineTarget(Target):
         self.dialect = dialect
         self.engine_url = engine_url
         self.stays_in_thread = not dialect.is_async
+        self._has_sets = dialect.name in ("mysql", "mariadb")
         self.undoes_settings = dialect.name == "postgresql"
         # SQLAlchemy's asyncio adapters give no rows; so does sqlite3.
         self.refuses_empty_fetch = not (dialect.name == "sqlite" or dialect.is_async)
@@ -131,9 +137,8 @@ class EngineTarget(Target):
         context = context() if context is not None else None
         if context is None:
             return NO_FACTS
-        return StatementFacts(
-            names_of_values(context), is_server_side(context), otel_span(context), unordered_values(context)
-        )
+        unordered = unordered_values(context) if self._has_sets else _NONE_UNORDERED
+        return _facts((names_of_values(context), is_server_side(context), otel_span(context), unordered))
 
     def cursor_class(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> type[Any] | None:
         """The class of a cursor: the driver's, or that of the adapter of an asyncio driver."""

@@ -52,6 +52,7 @@ __all__ = [
     "cursor_connection",
     "driver_name",
     "facts_of",
+    "fairy_of",
     "fairy_pool",
     "has_identity",
     "in_greenlet",
@@ -125,6 +126,7 @@ RELIED_UPON = {
 """By module: names that the plugin cannot do without."""
 
 NOT_IN_ALL = {
+    "sqlalchemy.engine.base:Connection._dbapi_connection": "each BEGIN is an event of its own in the file",
     "sqlalchemy.util._concurrency_py3k:_AsyncIoGreenlet": "from 2.0.18 on there is `in_greenlet`",
     "sqlalchemy.engine.default:DefaultDialect._do_ping_w_event": "before 2.0.5 a pool pings by `do_ping`",
     "sqlalchemy.connectors.asyncio:AsyncAdapt_dbapi_cursor._adapt_connection": "a cursor has its connection itself",
@@ -185,6 +187,11 @@ def pool_classes() -> tuple[Any, Any, Any]:
     """The classes of pools, of fairies and of records."""
     pool = importlib.import_module("sqlalchemy.pool.base")
     return pool.Pool, pool._ConnectionFairy, pool._ConnectionRecord
+
+
+def fairy_of(connection: Any) -> Any:
+    """The fairy that a connection of SQLAlchemy's holds now; None where it holds none, or does not tell."""
+    return getattr(connection, "_dbapi_connection", None)
 
 
 def fairy_pool(fairy: Any) -> Any:

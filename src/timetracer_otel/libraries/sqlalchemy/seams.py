@@ -23,6 +23,7 @@ from timetracer_otel.calls import hooks
 from timetracer_otel.calls.flow import answer, flow, records, replays
 from timetracer_otel.calls.guarded import AppStep, Done, Flow, Step, contain, guarded, only, raising
 from timetracer_otel.calls.guarded_objects import guarded_method
+from timetracer_otel.calls.noting import noting
 from timetracer_otel.calls.whose_error import outside
 from timetracer_otel.current import get_current_session
 from timetracer_otel.libraries.kits.dbapi.call import ConnectSite, PlainSite, WarmConnectSite
@@ -42,6 +43,7 @@ from timetracer_otel.libraries.sqlalchemy.internals import (
     CREATOR,
     RESET,
     connection_span,
+    fairy_of,
     fairy_pool,
     initialize_again,
     on_connect,
@@ -53,6 +55,7 @@ from timetracer_otel.libraries.sqlalchemy.internals import (
     restore_facts,
 )
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
+from timetracer_otel.session.transactions import Transactions
 from timetracer_otel.types import DependencyEvent
 
 __all__ = ["patches"]
@@ -61,6 +64,8 @@ _GET_LEVEL = "GET ISOLATION LEVEL"
 """Name of the call that asks for a connection's isolation level."""
 _RESETTING = "_timetracer_resetting"
 """Key in a fairy's dictionary, as long as its pool resets the connection that came back."""
+_TRANSACTIONS = "_timetracer_transactions"
+"""Key in a fairy's dictionary: the `Transactions` of its connection, where that is recorded."""
 _CURSOR = "CURSOR"
 """The call that asks a driver for a cursor; an event only where it fails."""
 _PINGED = "PING"
@@ -339,18 +344,21 @@ def _cursor(original: Function) -> Function:
     def begin(session: BaseSession | None, fairy: Any, *args: Any, **kwargs: Any) -> Flow | None:
         connection = fairy.dbapi_connection
         is_ours = isinstance(connection, ReplayConnection)
+        if is_ours and session is not None and connection.plain_in is session and not args and not kwargs:
+            return Done(connection._self_usual_cursor())
         target = engines.target(pool_dialect(fairy_pool(fairy))) if session is not None else None
         if target is None:
             return only(AppStep(connection.library_cursor, *args, **kwargs)) if is_ours else None
         if _is_replaying(session, target):
             if is_ours and not session.holds_method(LIB, _CURSOR):
                 # A cursor of ours, with nothing of the library's or the app's on the way.
+                connection.plain_in = session if session.recorder is None else None
                 return Done(connection.library_cursor(*args, **kwargs))
             return replayed(session, target, connection, args, kwargs)
         if is_ours:
             return only(AppStep(connection.library_cursor, *args, **kwargs))
         assert session is not None
-        return recorded(session, target, connection, AppStep(original, fairy, *args, **kwargs))
+        return recorded(session, target, fairy, AppStep(original, fairy, *args, **kwargs))
 
     def replayed(session: ReplaySession, target: EngineTarget, connection: Any, args: Any, kwargs: Any) -> Flow:
         if isinstance(connection, ReplayConnection):
@@ -361,14 +369,25 @@ def _cursor(original: Function) -> Function:
             connection.ready()
         return (yield AppStep(connection.library_cursor, *args, **kwargs))
 
-    def recorded(session: BaseSession, target: EngineTarget, connection: Any, live: AppStep) -> Flow:
+    def recorded(session: BaseSession, target: EngineTarget, fairy: Any, live: AppStep) -> Flow:
         try:
             real = yield live
         except BaseException as error:
-            return (yield from flow(PlainSite(target, _CURSOR, raising(error), connection), session))
-        return recording_cursor(real, target)
+            site = PlainSite(target, _CURSOR, raising(error), fairy.dbapi_connection)
+            return (yield from flow(site, session))
+        made = recording_cursor(real, target)
+        made._self_transactions = _transactions_of(fairy)
+        return made
 
     return guarded(LIB, original, begin, outside=True)
+
+
+def _transactions_of(fairy: Any) -> Transactions:
+    """Those of the connection that a fairy holds, which has them for as long."""
+    found: Transactions | None = fairy.__dict__.get(_TRANSACTIONS)
+    if found is None:
+        found = fairy.__dict__[_TRANSACTIONS] = Transactions()
+    return found
 
 
 def _fail_as_recorded(connection: ReplayConnection, target: EngineTarget, session: ReplaySession) -> Flow:
@@ -441,14 +460,12 @@ def _as_upkeep(live: AppStep) -> Flow:
 def _create_cursor(original: Function) -> Function:
     """The context of a statement takes its cursor: now the cursor knows which statement it is for."""
 
-    def begin(session: BaseSession, context: Any) -> Flow:
-        cursor = yield AppStep(original, context)
+    def bind(cursor: Any, context: Any) -> None:
         if issubclass(type(cursor), _OUR_CURSORS):
             # The context has the cursor: a plain reference back would keep both until the next garbage collection.
             cursor._self_bind(ref(context))
-        return cursor
 
-    return guarded(LIB, original, begin)
+    return noting("sqlalchemy.create_cursor", original, bind)
 
 
 def _reset(original: Function) -> Function:
@@ -495,7 +512,10 @@ def _end_transaction(method: str, session: BaseSession, fairy: Any) -> Flow | No
     end = AppStep(getattr(connection, method.lower()))
     resetting = _RESETTING in fairy.__dict__
     if not _is_replaying(session, target):
-        return _as_upkeep(end) if resetting else flow(PlainSite(target, method, end, connection), session)
+        transaction = _transactions_of(fairy).ended()
+        if resetting:
+            return _as_upkeep(end)
+        return flow(PlainSite(target, method, end, connection, transaction=transaction), session)
     ours = isinstance(connection, ReplayConnection)
     # In a replay: a transaction with new calls in it ends for real.
     site = PlainSite(
@@ -530,6 +550,10 @@ def _begin(original: Function) -> Function:
         if target is None:
             return None
         live = AppStep(original, transaction)
+        if _is_recording(session):
+            fairy = fairy_of(transaction.connection)
+            begun = _transactions_of(fairy).next() if hasattr(fairy, "__dict__") else None
+            return flow(PlainSite(target, "BEGIN", live, transaction=begun), session)
         site = PlainSite(target, "BEGIN", live)
         if _is_replaying(session, target):
             found = _claimed(site, session)

@@ -16,15 +16,19 @@ from timetracer_otel.calls.flow import Recording, Site, rebuilt
 from timetracer_otel.calls.whose_error import raise_for_app
 from timetracer_otel.libraries.kits.dbapi.errors import record_error
 from timetracer_otel.libraries.kits.dbapi.rows import TUPLES, RowClass, UnknownRowsError, as_tuples, maker_of
-from timetracer_otel.libraries.kits.dbapi.values import PLAIN, plain, restored, restored_row
+from timetracer_otel.libraries.kits.dbapi.values import PLAIN, plain, restored, restored_rows
 from timetracer_otel.session import ReplaySession
 from timetracer_otel.session.body_taps import PIECE_BYTES
 from timetracer_otel.types import DependencyEvent, RecordedError
 
-__all__ = ["NO_ROWS", "Fetches", "KnownRows", "RecordedAnswer"]
+__all__ = ["NO_ROWS", "Fetches", "KnownRows", "RecordedAnswer", "may_fail"]
 
 _RETURNED = frozenset({int, str, list, tuple})
 """What drivers return from ``execute`` and its like, where they return neither the cursor nor None."""
+
+
+_USUAL_FACTS = len(("rowcount", "description", "rows", "fetches", "ended"))
+"""How many facts an answer with rows has at least."""
 
 
 class Column(NamedTuple):
@@ -183,51 +187,66 @@ class Fetches:
         return made
 
 
+def may_fail(event: DependencyEvent) -> bool:
+    """Whether fetching from a recorded answer may raise what the driver raised, or the answer is no answer."""
+    reply = event.result.reply
+    return type(reply) is not dict or "fetch_error" in reply
+
+
 class RecordedAnswer:
     """The recorded answer of one execution, from which the app fetches in a replay.
 
     Args:
         event: Holds the answer.
         session: The replay.
-        site: The call that is answered; it makes errors again, and waits.
+        site: The call that is answered; it makes errors again, and waits. It may be None where there is neither an
+            error of a fetch (`may_fail`) nor a need to wait.
     """
 
     # The defaults stand in the class, since an object is made for each statement.
     lastrowid: Any = None
     value: Any = None
     returns_nothing = False
+    _ended = gives_rows = False
+    _columns: list[Column] | None = None
+    _rows: Sequence[Any] = ()
     _batch = _position = 0
     _started_s = 0.0
     _times: Sequence[float] = ()
 
-    def __init__(self, event: DependencyEvent, session: ReplaySession, site: Site) -> None:
+    def __init__(self, event: DependencyEvent, session: ReplaySession, site: Site | None) -> None:
         reply = event.result.reply
         if not isinstance(reply, dict):
             raise TypeError(f"a reply that is a {type(reply).__name__}")
         self.event = event
         self.session = session
         self._site = site
-        self._ended = bool(reply.get("ended"))
         if session.replay_timing:
             self._times = [at_ms for _, _, at_ms in reply.get("fetches") or ()]
             self._started_s = time.perf_counter()
-        columns = reply.get("description")
-        self._columns = None if columns is None else _described(columns)
-        self._rows = list(map(restored_row, reply.get("rows") or ()))
-        if "row_class" in reply:
-            name, fields = reply["row_class"]
-            names = [column.name for column in self._columns or ()]
-            self._rows = list(map(maker_of(RowClass(name, tuple(fields)), names), self._rows))
-        self.gives_rows = "rows" in reply
+        if "rows" in reply:
+            self.gives_rows = True
+            self._ended = bool(reply.get("ended"))
+            columns, rows = reply.get("description"), reply["rows"]
+            if columns is not None:
+                self._columns = _described(columns)
+            if rows:
+                self._rows = restored_rows(rows)
+            if "row_class" in reply:
+                name, fields = reply["row_class"]
+                names = [column.name for column in self._columns or ()]
+                self._rows = list(map(maker_of(RowClass(name, tuple(fields)), names), self._rows))
         self.description = None if reply.get("late") else self._columns
-        self.rowcount = -1 if reply.get("rowcount") is None else reply["rowcount"]
-        self.final_rowcount = reply.get("final_rowcount", self.rowcount)
-        if "lastrowid" in reply:
-            self.lastrowid = restored(reply["lastrowid"])
-        if "value" in reply:
-            self.value = restored(reply["value"])
-        if "returns_nothing" in reply:
-            self.returns_nothing = bool(reply["returns_nothing"])
+        rowcount = reply.get("rowcount")
+        self.rowcount = rowcount = -1 if rowcount is None else rowcount
+        self.final_rowcount = reply.get("final_rowcount", rowcount)
+        if len(reply) > _USUAL_FACTS or not self.gives_rows:
+            if "lastrowid" in reply:
+                self.lastrowid = restored(reply["lastrowid"])
+            if "value" in reply:
+                self.value = restored(reply["value"])
+            if "returns_nothing" in reply:
+                self.returns_nothing = bool(reply["returns_nothing"])
 
     def take(self, size: int | None) -> list[Any]:
         """The next ``size`` rows, all of them where it is None. Fewer come only where the recording saw the last row.
@@ -235,11 +254,14 @@ class RecordedAnswer:
         Raises:
             ReplayMismatchError: The recorded app did not fetch that many, and there may have been more.
         """
-        wanted = self._rows[self._position :] if size is None else self._rows[self._position : self._position + size]
-        self._wait()
+        first = self._position
+        wanted = list(self._rows[first:] if size is None else self._rows[first : first + size])
+        if self._times:
+            self._wait()
         if (size is None or len(wanted) < size) and not self._ended:
             error: RecordedError | None = self.event.result.reply.get("fetch_error")
             if error is not None:
+                assert self._site is not None
                 raise_for_app(rebuilt(self._site, self.event, self.session, error))
             asked = "all rows" if size is None else f"{size} more"
             raise self.session.refuse(
@@ -258,6 +280,7 @@ class RecordedAnswer:
             self._batch += 1
             left_s = at_ms / 1000 - (time.perf_counter() - self._started_s)
             if left_s > 0:
+                assert self._site is not None
                 self._site.pause(left_s)
 
 

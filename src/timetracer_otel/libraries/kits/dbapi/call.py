@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from timetracer_otel.calls.flow import Recording, Site, replays
+from timetracer_otel.cassette.boundaries import BEGIN
 from timetracer_otel.constants import EventType
 from timetracer_otel.current import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError
@@ -16,9 +17,10 @@ from timetracer_otel.libraries.kits.dbapi.facts import first_facts, number_of, u
 from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, arguments, verb_of
 from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.session import ReplaySession, TraceSession
+from timetracer_otel.session.transactions import Transaction
 from timetracer_otel.types import Call, DependencyEvent, EventResult, RecordedError
 
-__all__ = ["ConnectSite", "PlainSite", "StatementSite", "WarmConnectSite", "unrecorded"]
+__all__ = ["ConnectSite", "PlainSite", "StatementSite", "WarmConnectSite", "raise_made_already", "unrecorded"]
 
 
 def unrecorded(target: Target, what: str) -> ReplayMismatchError:
@@ -95,6 +97,7 @@ class PlainSite(_DatabaseSite):
         connection: On which.
         replayed: What happens in a replay beside its answer.
         given: What its answer depends on, by name.
+        transaction: The one that it begins or ends, where it is recorded.
     """
 
     marks_span = False
@@ -107,9 +110,11 @@ class PlainSite(_DatabaseSite):
         connection: Any = None,
         replayed: Callable[[], Any] | None = None,
         given: Mapping[str, Any] | None = None,
+        transaction: Transaction | None = None,
     ) -> None:
         super().__init__(target, connection)
         self._method = method
+        self._transaction = transaction
         self._args = {"statement": method, **(given or {})}
         self.live: Any = live
         self.beside = replayed
@@ -127,15 +132,26 @@ class PlainSite(_DatabaseSite):
         """What the driver returned; the call has ended with it."""
         self.let_go()
         self._value = value if type(value) in (str, int, bool) else None
-        return super().returned(value, recording)
+        if self._transaction is None or self._value is not None:
+            return super().returned(value, recording)
+        # The facts of the database stand with a statement, where there is one behind this call.
+        number_of(recording.session, self.target)
+        if self._method != BEGIN:
+            self._facts = untold_facts(recording.session, self.target)
+        if self._facts is None:
+            recording.transaction, recording.boundary = self._transaction, self._method
+        recording.close()
+        return value
 
     def let_go(self) -> None:
         """Forget the connection."""
         super().let_go()
-        self.live = _made_already
+        self.live = raise_made_already
 
     def result(self, recording: Recording) -> EventResult:
         """What the driver returned, as plain data."""
+        if recording.boundary == BEGIN and self._facts is None:
+            self._facts = untold_facts(recording.session, self.target)
         made = super().result(recording)
         if self._value is not None:
             made.reply["value"] = self._value
@@ -180,7 +196,7 @@ class ConnectSite(_DatabaseSite):
     def let_go(self) -> None:
         """Forget the pool's record that the connection is for."""
         super().let_go()
-        self.live = _made_already
+        self.live = raise_made_already
 
     def result(self, recording: Recording) -> EventResult:
         """The facts of the database that were noted."""
@@ -224,6 +240,7 @@ class StatementSite(_DatabaseSite):
         fetches: Notes its answer.
         rebuild: Gives the app the recorded answer.
         may_be_new: Whether it can be run for real after a replay had no answer.
+        transaction: The one that it runs in, where it is recorded.
     """
 
     def __init__(
@@ -236,8 +253,10 @@ class StatementSite(_DatabaseSite):
         fetches: Fetches,
         rebuild: Callable[[DependencyEvent, ReplaySession, StatementSite], Any],
         may_be_new: bool,
+        transaction: Transaction | None = None,
     ) -> None:
         super().__init__(target, connection)
+        self._transaction = transaction
         self._given: CursorCall | None = given
         self._names, self._on_server, self.span, self._unordered = target.statement_facts(context)
         self.live: Any = live
@@ -266,6 +285,7 @@ class StatementSite(_DatabaseSite):
     def returned(self, value: Any, recording: Recording) -> Any:
         """The driver's own value; the rows are noted as the app fetches them."""
         self._facts = untold_facts(recording.session, self.target)
+        recording.transaction = self._transaction
         may_fetch = self._fetches.opened(value, recording)
         self.let_go()
         if not may_fetch:
@@ -275,7 +295,7 @@ class StatementSite(_DatabaseSite):
     def let_go(self) -> None:
         """Forget the connection and the cursor."""
         super().let_go()
-        self.live = self._rebuild = _made_already
+        self.live = self._rebuild = raise_made_already
         self._fetches.cursor = None
 
     def result(self, recording: Recording) -> EventResult:
@@ -312,5 +332,6 @@ def _nothing() -> None:
     return None
 
 
-def _made_already(*_: Any) -> Any:
+def raise_made_already(*_: Any) -> Any:
+    """In the place of what makes a call that is not to be made, or not once more."""
     raise AssertionError("this call was made already")

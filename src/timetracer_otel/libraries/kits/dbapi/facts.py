@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
@@ -115,10 +115,14 @@ def first_facts(number: int, target: Target) -> dict[str, Any] | None:
 
 def untold_facts(session: TraceSession, target: Target) -> dict[str, Any] | None:
     """The facts for the event of another call; None where this recording holds them already, or there are none."""
+    learned = target.how_many_learned
+    told = target.told
+    if told is not None and told[1] == learned and told[0]() is session:
+        return None
     state = _state_of(session, target)
     number = state.number_of(target.owner)
-    learned = target.how_many_learned
     if state.told.get(number) == learned:
+        target.told = ref(session), learned
         return None
     facts = target.facts()
     if facts is None:

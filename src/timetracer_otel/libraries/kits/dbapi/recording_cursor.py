@@ -17,6 +17,7 @@ from timetracer_otel.libraries.kits.dbapi.cursor_shape import shaped
 from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, cursor_call
 from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.session import BaseSession, ReplaySession
+from timetracer_otel.session.transactions import Transactions
 from timetracer_otel.types import DependencyEvent
 
 __all__ = ["RecordingCursor", "recording_cursor"]
@@ -94,9 +95,20 @@ def _run(session: BaseSession, cursor: Any, name: str, call: CursorCall | None) 
 def _recorded(session: BaseSession, cursor: Any, call: CursorCall, live: AppStep) -> Flow:
     cursor._self_end()
     wrapped, target = cursor.__wrapped__, cursor._self_target
-    fetches = Fetches(wrapped)
+    fetches, transactions = Fetches(wrapped), cursor._self_transactions
     connection = target.connection_of(wrapped)
-    site = StatementSite(target, call, cursor._self_context, connection, live, fetches, _refuse, may_be_new=True)
+    site = StatementSite(
+        target,
+        call,
+        cursor._self_context,
+        connection,
+        live,
+        fetches,
+        _refuse,
+        may_be_new=True,
+        # Now, since a library may begin the transaction between taking the cursor and running the statement.
+        transaction=None if transactions is None else transactions.current,
+    )
     cursor._self_fetches = fetches
     value = yield from flow(site, session)
     return cursor if value is wrapped else value
@@ -117,6 +129,8 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
     # A name that begins with `_self_` is the proxy's own; every other one is the cursor's.
     _self_context: Any = None
     _self_fetches: Fetches | None = None
+    _self_transactions: Transactions | None = None
+    """Those of its connection."""
 
     def __init__(self, wrapped: Any, target: Target, fetches: Fetches | None = None) -> None:
         super().__init__(wrapped)

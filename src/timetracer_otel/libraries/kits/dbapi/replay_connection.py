@@ -14,6 +14,7 @@ from timetracer_otel.libraries.kits.dbapi.call import unrecorded
 from timetracer_otel.libraries.kits.dbapi.real_connection import RealConnection
 from timetracer_otel.libraries.kits.dbapi.replay_cursor import ReplayCursor, cursor_shape, replay_cursor
 from timetracer_otel.libraries.kits.dbapi.target import Target
+from timetracer_otel.session import ReplaySession
 
 __all__ = ["ExecutingConnection", "ReplayConnection", "TwoPhaseConnection", "passed_on"]
 
@@ -34,6 +35,8 @@ class ReplayConnection(ReplayObject):
     """The class of its cursors."""
     isolation_level: Any
     autocommit: Any
+    plain_in: ReplaySession | None = None
+    """The replay that is known to answer whatever the library executes on it: no call of it is live or new."""
     _is_ready = False
     _usual_cursor: type[ReplayCursor] | None = None
     """The class of a cursor that is asked for without arguments, once there was one."""
@@ -66,14 +69,18 @@ class ReplayConnection(ReplayObject):
             kwargs: The same, by name.
         """
         if not args and not kwargs:
-            usual = self._usual_cursor
-            if usual is None:
-                self._usual_cursor = usual = cursor_shape(self.cursor_class, self._target, ((), kwargs))
-            return usual(self._target, self)
+            return self._self_usual_cursor()
         cursor = replay_cursor(self.cursor_class, self._target, self, asked=(args, kwargs))
         if args or "name" in kwargs:
             cursor.name = args[0] if args else kwargs["name"]
         return cursor
+
+    def _self_usual_cursor(self) -> ReplayCursor:
+        """`library_cursor` without arguments."""
+        usual = self._usual_cursor
+        if usual is None:
+            self._usual_cursor = usual = cursor_shape(self.cursor_class, self._target, ((), {}))
+        return usual(self._target, self)
 
     def ready(self) -> None:
         """The library has set up the new connection. What is set from now on is set on the real one as well.
@@ -154,7 +161,7 @@ class ReplayConnection(ReplayObject):
         return f"<connection of a replay: {self._target.url}>"
 
 
-_OWN = frozenset({"broken", "closed", "cursor_class", "notices", "real"})
+_OWN = frozenset({"broken", "closed", "cursor_class", "notices", "plain_in", "real"})
 """Attributes about this connection itself. They are not set on the real one."""
 
 

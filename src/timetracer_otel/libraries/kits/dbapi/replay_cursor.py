@@ -9,21 +9,31 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NoReturn
 
-from timetracer_otel.calls.flow import flow, replays, run
+from timetracer_otel.calls.flow import answer, flow, found_at_once, is_value, replays, run
 from timetracer_otel.calls.guarded_objects import ReplayObject
 from timetracer_otel.calls.whose_error import outside, raise_for_app
 from timetracer_otel.current import get_current_session
 from timetracer_otel.exceptions import ReplayMismatchError
-from timetracer_otel.libraries.kits.dbapi.answer import NO_ROWS, Fetches, KnownRows, RecordedAnswer
-from timetracer_otel.libraries.kits.dbapi.call import StatementSite, unrecorded
+from timetracer_otel.libraries.kits.dbapi.answer import NO_ROWS, Fetches, KnownRows, RecordedAnswer, may_fail
+from timetracer_otel.libraries.kits.dbapi.call import StatementSite, raise_made_already, unrecorded
 from timetracer_otel.libraries.kits.dbapi.cursor_shape import MISSING, Unrecorded, own_attribute, shaped
 from timetracer_otel.libraries.kits.dbapi.recording_cursor import RecordingCursor, recording_cursor
-from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, cursor_call, is_connection_setup, text_of
+from timetracer_otel.libraries.kits.dbapi.statements import (
+    CursorCall,
+    cursor_call,
+    is_connection_setup,
+    packed_arguments,
+    text_of,
+    verb_of,
+)
 from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.session import ReplaySession
 from timetracer_otel.types import DependencyEvent
 
 __all__ = ["ReplayCursor", "cursor_shape", "replay_cursor"]
+
+_STATEMENT_AND_VALUES = 2
+"""How many arguments libraries give to ``execute``."""
 
 
 class ReplayCursor(ReplayObject):
@@ -87,7 +97,35 @@ class ReplayCursor(ReplayObject):
 
     def execute(self, *args: Any, **kwargs: Any) -> Any:
         """Answer one statement (PEP 249) from the cassette."""
+        connection = self._connection
+        if len(args) == _STATEMENT_AND_VALUES and not kwargs and connection is not None:
+            session: ReplaySession | None = connection.plain_in
+            if session is not None and get_current_session() is session and type(args[0]) is str and not self._raw:
+                event = self._found_at_once(session, args[0], args[1])
+                if event is not None:
+                    return self._answered(session, event, args)
         return self._call("execute", cursor_call(args, kwargs))
+
+    def _found_at_once(self, session: ReplaySession, statement: str, values: Any) -> DependencyEvent | None:
+        """The event of a statement, taken, where its text and its values are all that it is matched by."""
+        target = self._target
+        names, on_server, span, unordered = target.statement_facts(self._context)
+        if on_server or unordered:
+            return None
+        text = text_of(statement)
+        verb = verb_of(text)
+        packed = packed_arguments(verb, text, values, names)
+        return None if packed is None else found_at_once(target.lib, session, verb, target.url, packed, span)
+
+    def _answered(self, session: ReplaySession, event: DependencyEvent, args: tuple[Any, ...]) -> Any:
+        """Answer a statement from the event that was found for it."""
+        if is_value(event, session) and not may_fail(event):
+            self._target.let_others_run()
+            return self._given(RecordedAnswer(event, session, None))
+        self._answer = None
+        call = cursor_call(args, {})
+        assert call is not None
+        return run(answer(self._site(call, raise_made_already, Fetches()), session, event, None))
 
     def executemany(self, *args: Any, **kwargs: Any) -> Any:
         """Answer one statement with many sets of values (PEP 249) from the cassette."""
@@ -203,23 +241,31 @@ class ReplayCursor(ReplayObject):
                 hint="the connection was opened in a replay that has ended (or is live now): open a new one.",
             )
         fetches = Fetches()
-        site = StatementSite(
+        site = self._site(call, lambda: self._run_for_real(site, live, fetches), fetches)
+        return run(flow(site, session))
+
+    def _site(self, call: CursorCall, live: Callable[[], Any], fetches: Fetches) -> StatementSite:
+        return StatementSite(
             self._target,
             call,
             self._context,
             self._connection,
-            lambda: self._run_for_real(site, live, fetches),
+            live,
             fetches,
             partial(self._rebuild, call),
             may_be_new=not self._raw,
         )
-        return run(flow(site, session))
 
     def _rebuild(self, call: CursorCall, event: DependencyEvent, session: ReplaySession, site: StatementSite) -> Any:
-        answer = RecordedAnswer(event, session, site)
+        given = RecordedAnswer(event, session, site)
         if session.adds_new_calls and not self._raw:
             self._connection.real.execute(text_of(call.statement), call.statement, call.values)
+        return self._given(given)
+
+    def _given(self, answer: RecordedAnswer) -> Any:
+        """What the statement returns; its rows are fetched from now on."""
         self._answer = answer
+        self._setup = None
         return self if answer.value is None and not answer.returns_nothing else answer.value
 
     def _run_for_real(self, site: StatementSite, live: Callable[[Any], Any], fetches: Fetches) -> Any:

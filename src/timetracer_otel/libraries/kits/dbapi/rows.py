@@ -8,6 +8,7 @@ it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import countOf
 from typing import Any, Final, NamedTuple
 
 from timetracer_otel.libraries.kits.dbapi.driver import known
@@ -43,10 +44,10 @@ def as_tuples(rows: Sequence[Any], columns: Sequence[Any]) -> tuple[RowClass, li
     Raises:
         UnknownRowsError: A replay cannot make their class, or they are of several classes.
     """
+    if countOf(map(type, rows), tuple) == len(rows):
+        return TUPLES, *plain_rows(rows)
     kinds = set(map(type, rows))
     kind: Any = kinds.pop()
-    if kind is tuple and not kinds:
-        return TUPLES, *plain_rows(rows)
     row_class, made = _of_another_class(rows, [column[0] for column in columns], kind, kinds)
     return row_class, made, sum(map(size_of_row, made))
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Mapping, Sized
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
+from timetracer_otel.cassette import pack_native
 from timetracer_otel.libraries.kits.dbapi.driver import known
 from timetracer_otel.libraries.kits.dbapi.values import PLAIN, plain_parameter
 
@@ -206,6 +208,51 @@ def arguments(call: CursorCall, names: tuple[str, ...], unordered: frozenset[str
     if call.options:
         made["options"] = {name: plain_parameter(value) for name, value in call.options.items()}
     return made
+
+
+_OWN_FORM: Final = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "WITH"})
+"""Verbs of statements that are compared as they stand, whatever the library and the dialect."""
+
+
+def packed_arguments(verb: str, text: str, values: Any, names: tuple[str, ...]) -> bytes | None:
+    """The encoded `arguments` of an ``execute``, in the form in which they are compared; None for those that are not
+    as nearly all are.
+
+    Args:
+        verb: Of the statement.
+        text: Of the statement, without a tracer's comment.
+        values: The bound values.
+        names: As for `arguments`.
+    """
+    if verb not in _OWN_FORM:
+        return None
+    if values is None or (type(values) in _COLLECTIONS and not values):
+        return pack_native({"statement": text})
+    if type(values) is tuple:
+        if not PLAIN.issuperset(map(type, values)):
+            return None
+        if not names:
+            return pack_native({"parameters": list(values), "statement": text})
+        keys, in_order = _in_order_of_keys(names)
+        if len(keys) != len(values):
+            return None
+        if in_order is not None:
+            values = in_order(values)
+        return pack_native({"parameters": dict(zip(keys, values, strict=True)), "statement": text})
+    if type(values) is not dict or not PLAIN.issuperset(map(type, values.values())) or {*map(type, values)} != {str}:
+        return None
+    return pack_native({"parameters": {name: values[name] for name in sorted(values)}, "statement": text})
+
+
+# An app has few statements, and each has few orders of names.
+@lru_cache(maxsize=2048)
+def _in_order_of_keys(names: tuple[str, ...]) -> tuple[tuple[str, ...], Callable[[Any], Any] | None]:
+    """The names in order, and what brings their values into it; None where they are. No names where two are equal."""
+    if len(set(names)) != len(names):
+        return (), None
+    places = tuple(sorted(range(len(names)), key=names.__getitem__))
+    keys = tuple(names[place] for place in places)
+    return keys, (None if keys == names else itemgetter(*places))
 
 
 _COLLECTIONS: Final = frozenset({dict, list, tuple})

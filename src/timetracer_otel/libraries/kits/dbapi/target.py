@@ -8,7 +8,7 @@ ORM knows the names of bound values, an asyncio adapter waits in its own way. A 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from opentelemetry import trace
@@ -51,6 +51,9 @@ class Target:
     """Whether a rollback undoes the settings that were made in its transaction, as it does in PostgreSQL."""
     stays_in_thread = True
     """Whether the driver makes its calls in the thread that asks for them. Those of asyncio may have threads."""
+    told: tuple[Callable[[], object], int] | None = None
+    """The recording that was told the facts last, weakly held, and how much was learned by then: most calls ask no
+    further."""
     refuses_empty_fetch = True
     """Whether fetching is an error after a statement that gives no rows; otherwise the app gets none."""
 

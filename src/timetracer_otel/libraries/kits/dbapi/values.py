@@ -11,6 +11,8 @@ import decimal
 import enum
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import chain
 from operator import countOf
 from typing import Any, Final
 
@@ -29,6 +31,7 @@ __all__ = [
     "plain_rows",
     "restored",
     "restored_row",
+    "restored_rows",
     "size_of_row",
 ]
 
@@ -57,7 +60,11 @@ def plain_rows(rows: Sequence[tuple[Any, ...]]) -> tuple[list[tuple[Any, ...]], 
     """Each of the rows as `plain_row` has it, and the sum of `size_of_row`. Most rows come in thousands, whose values
     are looked at column by column: a step for each value would take longer than to fetch it.
     """
-    if len(rows) <= _FEW or len(set(map(len, rows))) != 1:
+    columns: list[tuple[Any, ...]] | None = None
+    if len(rows) > _FEW:
+        with suppress(ValueError):  # They have several lengths.
+            columns = list(zip(*rows, strict=True))
+    if columns is None:
         made = list(map(plain_row, rows))
         size_bytes = 0
         for row in made:
@@ -65,7 +72,7 @@ def plain_rows(rows: Sequence[tuple[Any, ...]]) -> tuple[list[tuple[Any, ...]], 
                 size_bytes += len(value) if type(value) in _SIZED else _VALUE_BYTES
         return made, size_bytes
     is_plain, size_bytes = True, 0
-    for column in zip(*rows, strict=True):
+    for column in columns:
         # Most columns have values of one type. To count them takes less than to make a set of the types.
         first = type(column[0])
         kinds = {first} if countOf(map(type, column), first) == len(column) else set(map(type, column))
@@ -135,6 +142,13 @@ def restored_row(row: Any) -> tuple[Any, ...]:
     if PLAIN.issuperset(map(type, row)):
         return tuple(row)
     return tuple(map(restored, row))
+
+
+def restored_rows(rows: Any) -> list[tuple[Any, ...]]:
+    """`restored_row` of each row."""
+    if PLAIN.issuperset(map(type, chain.from_iterable(rows))):
+        return list(map(tuple, rows))
+    return list(map(restored_row, rows))
 
 
 def restored(value: Any) -> Any:
