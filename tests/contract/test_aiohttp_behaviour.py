@@ -357,7 +357,7 @@ def test_a_fault_of_the_recorder_does_not_reach_the_app(
     _faults_everywhere(upstream, path, monkeypatch, TraceSession, place)
 
 
-@pytest.mark.parametrize("place", ["arrived", "head_arrived", "ended", "interrupted", "app_has_it"])
+@pytest.mark.parametrize("place", ["arrived", "head_arrived", "ended", "interrupted", "came_at_once", "settle"])
 def test_a_fault_of_the_tap_does_not_reach_the_app(
     upstream: Upstream, path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:

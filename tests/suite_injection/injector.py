@@ -28,7 +28,7 @@ GUARDS = frozenset(
         "base/tracebacks.py": "leave_no_frame",
         "calls/guarded.py": "guarded.<locals>.guarded_call guarded_async.<locals>.guarded_await "
         "answered.<locals>.answered_call answered_async.<locals>.answered_await "
-        "lending.<locals>.lending_call lending_async.<locals>.lending_await",
+        "lending.<locals>.lending_call lending_async.<locals>.lending_await adding.<locals>.adding_call",
         "calls/whose_error.py": "raise_for_app outside",
         "calls/guarded_objects.py": "_guarded_getter.<locals>.got in_steps.<locals>.stepped judged "
         + " ".join(f"guarded_method.<locals>.{name}" for name in ("generating", "awaited", "called")),
@@ -43,7 +43,8 @@ GUARDS = frozenset(
         "_Casting.__getattr__",
         "libraries/kits/dbapi/drivers/psycopg_types.py": "_awaited _as_awaited _makers.<locals>.noted "
         "_makers.<locals>.of_values",
-        "calls/noting.py": "noting.<locals>.noting_call noting_async.<locals>.noting_await looked",
+        "calls/noting.py": "noting.<locals>.noting_call noting_async.<locals>.noting_await "
+        "noting_beneath.<locals>.noting_call looked",
         "incoming/seams.py": "asgi_seam.<locals>.wrap.<locals>.__call__ wsgi_seam.<locals>.wrap.<locals>.__call__",
         "incoming/asgi.py": "_bare _read_first.<locals>.receive_again",
         "incoming/wsgi.py": "_bare _bare_chunk _bare_close _SizedResponse.__len__ "

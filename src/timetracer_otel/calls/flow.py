@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from threading import get_ident
-from typing import Any, cast
+from typing import Any
 
 from opentelemetry import trace
 
@@ -204,6 +204,8 @@ class Recording(Noted):
     body: BodyTap | None = None
     """The body with whose last byte the call ends. A site that sets it need not call `close`, unless the session has
     set ``call_ended``."""
+    undo: Callable[[], Any] | None = None
+    """Changes back what the site's `lend` has changed; None where there is nothing, or where somebody else does it."""
     _closed_s: float | None = None
 
     def __init__(self, session: TraceSession, site: Any) -> None:
@@ -233,6 +235,7 @@ class Recording(Noted):
 
     def __iter__(self) -> Flow:
         """The steps of the call, for who takes it in a generator."""
+        self._undone()
         return _make(self.site, self)
 
     def came(self, value: Any) -> Any:
@@ -240,6 +243,10 @@ class Recording(Noted):
         self.returned_s = time.perf_counter()
         site = self.site
         try:
+            undo = self.undo
+            if undo is not None:
+                self.undo = None
+                undo()
             if site.may_disown and site.disowns(value):
                 self.withdraw()
                 return value
@@ -252,6 +259,7 @@ class Recording(Noted):
         """Note what the call raised, unless that shows that it was none of the plugin's."""
         site = self.site
         try:
+            self._undone()
             # A miss: the call was new to a replay, and met a fault of ours before it was made.
             if isinstance(error, ReplayMismatchError) or (site.may_disown and site.disowns(error)):
                 self.withdraw()
@@ -259,6 +267,11 @@ class Recording(Noted):
                 self.failed(error)
         except Exception as fault:
             _contain(site, self, fault)
+
+    def _undone(self) -> None:
+        undo, self.undo = self.undo, None
+        if undo is not None:
+            undo()
 
     def failed(self, error: BaseException) -> None:
         """Note that the call raised, and end it."""
@@ -353,8 +366,14 @@ def flow(site: Site, session: BaseSession) -> Flow:
         if isinstance(session, TraceSession):
             if session.wanted.get(site.lib) or session.wants(site.lib):
                 recording = _begin(site, session)
-                if recording is not None and site.as_called and site.lend is None and hooks.guard is None:
-                    return cast("Flow", recording)
+                if recording is not None and site.as_called and hooks.guard is None:
+                    if site.lend is not None:
+                        try:
+                            recording.undo = site.lend()
+                        except BaseException:
+                            recording.withdraw()
+                            raise
+                    return recording  # type: ignore[return-value]
             elif (now := session_now(session)) is session:
                 session.left_out(site.lib)
             elif now is not None:
@@ -462,21 +481,29 @@ def notes(lib: str, session: BaseSession | None) -> bool:
 
 def began(recording: Recording) -> bool:
     """Give a recording to its session, or to the one that follows it; False where neither keeps it."""
+    return recording.session.call_began(recording) or _began_after(recording)
+
+
+def _began_after(recording: Recording) -> bool:
+    """Give a recording that its session does not keep to the one that follows it."""
     session = recording.session
-    while not session.call_began(recording):
+    while True:
         now = session_now(session)
         if not isinstance(now, TraceSession) or now is session:
             return False
         recording.session = session = now
-    return True
+        if session.call_began(recording):
+            return True
 
 
 def _begin(site: Site, session: TraceSession) -> Recording | None:
     try:
         recording = Recording(session, site)
-        if not began(recording):
-            return None
-        session = recording.session
+        # As `began` does it, without a function call.
+        if not session.call_began(recording):
+            if not _began_after(recording):
+                return None
+            session = recording.session
         try:
             site.observe(session)
         except Exception:

@@ -12,7 +12,7 @@ from typing import Any
 from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Function
 
-__all__ = ["looked", "noting", "noting_async"]
+__all__ = ["looked", "noting", "noting_async", "noting_beneath"]
 
 Look = Callable[..., object]
 
@@ -75,6 +75,36 @@ def noting_async(
         return value
 
     return noting_await
+
+
+def noting_beneath(
+    where: str,
+    call: Function,
+    above: Callable[[], Any],
+    after: Callable[[Any, tuple[Any, ...], dict[str, Any]], object],
+    give_up: Callable[[Any, Exception], None],
+) -> Function:
+    """The replacement of a function that a library calls for a recorded call, which is above it, and for others.
+
+    Args:
+        where: A short name of the place, for the count of faults.
+        call: The function that is replaced.
+        above: Gives the call above; None where there is none.
+        after: Called with the call above, and with the arguments, once the function has returned.
+        give_up: Told of a fault, with the call above: what is noted of that is not to be relied upon.
+    """
+
+    def noting_call(*args: Any, **kwargs: Any) -> Any:
+        value = call(*args, **kwargs)
+        found = above()
+        if found is not None:
+            try:
+                after(found, args, kwargs)
+            except Exception as fault:
+                looked(where, give_up, found, fault)
+        return value
+
+    return noting_call
 
 
 def looked(where: str, look: Look, *args: Any) -> None:

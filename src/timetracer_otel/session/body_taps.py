@@ -85,6 +85,7 @@ class BodyTap:
     end: BodyEnd | None = None
     error: RecordedError | None = None
     ended_s: float | None = None
+    _on_end: Callable[[], None] | None = None
     faulted: bool = False
     """Whether a fault of ours ended the noting: what was noted may be only a part."""
 

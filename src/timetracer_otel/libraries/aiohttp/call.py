@@ -6,14 +6,13 @@ A *hop* is one request that goes through a connection: a call of the app that is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from typing import Any
 
 from timetracer_otel.base import faults
 from timetracer_otel.base.patching import Function
-from timetracer_otel.calls.flow import FAULT, Recording, Site, flow
+from timetracer_otel.calls.flow import FAULT, Recording, Site
 from timetracer_otel.calls.guarded import AppStep, Flow
 from timetracer_otel.calls.nesting import CallAbove
 from timetracer_otel.constants import BodyEnd, EventType
@@ -32,7 +31,7 @@ from timetracer_otel.libraries.aiohttp.errors import rebuilt_error, recorded_err
 from timetracer_otel.libraries.kits.http.bodies import BodyLimits, BodyTap, RecordedBody
 from timetracer_otel.libraries.kits.http1.arriving import ArrivalTap
 from timetracer_otel.redact.redactor import Redactor
-from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
+from timetracer_otel.session import ReplaySession, TraceSession
 from timetracer_otel.types import Call, DependencyEvent, EventResult, HeaderMap, RecordedError
 
 __all__ = ["LIB", "Hop", "call_above"]
@@ -40,7 +39,6 @@ __all__ = ["LIB", "Hop", "call_above"]
 LIB = "aiohttp"
 _NOT_COMPARED = frozenset({"Host", "Content-Length", "traceparent", "tracestate"})
 """Headers that say no more than the URL and the body, and those by which OpenTelemetry names its spans."""
-_PEER_FACTS = ("peername",)
 
 call_above: CallAbove[Hop] = CallAbove("aiohttp")
 """The call whose connection is being used, in the task that does so and in the one that writes its body."""
@@ -50,33 +48,45 @@ class Hop(Site):
     """One request on its way through a connection (a `Site`)."""
 
     lib = LIB
+    as_called = True
 
-    def __init__(self, request: Any, live: AppStep, write_bytes: Function) -> None:
+    # The defaults stand in the class: an object is made for each hop, and few of them set all.
+    _compress: Any = None
+    _headers: Mapping[str, str] | None = None
+    _session: TraceSession | None = None
+    _sent_before_answer: int | None = None
+    _arrived_before_end = 0
+    _read_pieces: list[bytes] | None = None
+    _received: ArrivalTap | None = None
+    _peer: str | bytes | tuple[Any, ...] | None = None
+    _above: Hop | None = None
+    answer: Any = None
+    _silent_s: float | None = None
+    _taken = False
+    _replaying: Any = None
+    is_replayed = False
+    """Whether the call gets a connection of ours."""
+
+    def __init__(self, request: Any, handler: Function, write_bytes: Function) -> None:
         self.request: Any = request
-        self.live: Any = live
+        self._handler: Any = handler
         self._write_bytes = write_bytes
         self._method: str = request.method
-        self._url = str(request.url)
-        iter(request.headers.items())  # what has no headers is no call either
-        self._body = internals.whole_body(request)
-        self.sends_stream = self._body is None
-        self._compress = partial(internals.compressed, request) if request.compress else None
-        self._headers: list[tuple[str, str]] | None = None
-        self._session: TraceSession | None = None
-        self._sent_before_answer: int | None = None
-        self._arrived_before_end = 0
-        self._read_pieces: list[bytes] | None = None
-        self._received: ArrivalTap | None = None
-        self._peer: dict[str, Any] = {}
-        self._protocol: Any = None
-        self.answer: Any = None
-        self._silent_s: float | None = None
-        self._taken = False
-        self._replaying: Any = None
+        self._url: Any = request.url
+        self._body = body = internals.whole_body(request)
+        if body is None:
+            self.sends_stream = True
+        if request.compress:
+            self._compress = request.compress
 
-    def through(self, session: BaseSession) -> Flow:
-        """The steps of the call. In a replay, aiohttp gets its answer over a connection of ours."""
-        value = yield from flow(self, session)
+    @property
+    def live(self) -> AppStep:
+        """What is behind our middleware. Made when it is asked for: most recorded calls need no step."""
+        return AppStep(self._handler, self.request)
+
+    def through(self, steps: Flow) -> Flow:
+        """The steps of the call in a replay. aiohttp gets its answer over a connection of ours."""
+        value = yield from steps
         return (yield from self._replay(value)) if isinstance(value, Answer) else value
 
     # In a recording
@@ -89,11 +99,16 @@ class Hop(Site):
         elif self._body:
             session.limits.hold(len(self._body))
         self._received = ArrivalTap(session.limits)
-        self.lend = self._lend
 
-    def _lend(self) -> Callable[[], Any]:
+    def lend(self) -> Callable[[], Any]:
         """Let a connection beneath find this call."""
-        return call_above.lend(self)
+        self._above = call_above.get()
+        call_above.set(self)
+        return self._take_back
+
+    def _take_back(self) -> None:
+        call_above.set(self._above)
+        self._above = None
 
     def call(self) -> Call:
         """The request as it is known by now; its body, compressed as on the wire, once it was sent."""
@@ -106,9 +121,9 @@ class Hop(Site):
         elif body is None:
             end = BodyEnd.CUT
         if body and end is BodyEnd.COMPLETE and self._compress is not None:
-            body = self._compress(body)
-        headers = internals.header_lines(self.request.headers.items() if self._headers is None else self._headers)
-        return Call(LIB, EventType.HTTP_CLIENT, self._method, self._url, headers, body, end, too_long)
+            body = internals.compressed(self._compress, body)
+        headers = internals.header_lines((self.request.headers if self._headers is None else self._headers).items())
+        return Call(LIB, EventType.HTTP_CLIENT, self._method, str(self._url), headers, body, end, too_long)
 
     def as_it_is(self) -> tuple[str, str, bytes, Any] | None:
         """The call, without the headers on which nothing depends."""
@@ -116,7 +131,7 @@ class Hop(Site):
         if body is None or self._compress is not None:
             return None
         headers = [item for item in self.request.headers.items() if item[0] not in _NOT_COMPARED]
-        return self._method, self._url, body, headers
+        return self._method, str(self._url), body, headers
 
     def returned(self, value: Any, recording: Recording) -> Any:
         """Note that the app has the response. Its head and its body are noted by the parser, until it ends.
@@ -126,35 +141,38 @@ class Hop(Site):
         """
         received = self._received
         assert received is not None
-        self._note_headers()
+        if self._headers is None:
+            self._headers = internals.copied(self.request.headers)
         if received.head is None:
             if value.version is None:
                 received.ended(BodyEnd.COMPLETE, 0)
             else:
                 # It was there before there was a parser.
                 received.head = internals.head_of(value, value.status)
-        received.app_has_it()
         if self.sent is not None and self.sent.end is None:
             self._sent_before_answer = self.sent.size_bytes
         # Neither the request nor the connection is kept alive by its recording.
-        self.request = self.live = self.lend = self._protocol = None
+        self.request = self._handler = None
         if received.head is not None and received.head[1] == 101:
             recording.not_replayable = "the connection was upgraded to another protocol"
             recording.close()
         elif received.end is not None:
+            received.ended_at_return = True
             recording.close()
         else:
+            received.at_return = len(received.cursors)
             received.on_end(recording.close)
         return value
 
     def record_error(self, error: BaseException) -> RecordedError:
         """An error of the call as a value."""
         assert self._session is not None
-        self._note_headers()
+        if self._headers is None:
+            self._headers = internals.copied(self.request.headers)
         config = self._session.config
         redactor = Redactor.of(config.redact, config.redact_extra, config.redact_rules)
         recorded = recorded_error(error, self.request, redactor.headers, redactor.url)
-        self.request = self.live = self.lend = self._protocol = None
+        self.request = self._handler = None
         return recorded
 
     def result(self, recording: Recording) -> EventResult:
@@ -164,7 +182,7 @@ class Hop(Site):
         if self._received.faulted:
             recording.not_replayable = FAULT
         if self._received.head is None:
-            return EventResult(reply={"unread": True, "peer": self._peer})
+            return EventResult(reply={"unread": True, "peer": self._peer_facts()})
         (major, minor), status, reason, headers = self._received.head
         return EventResult(
             status=status,
@@ -174,11 +192,14 @@ class Hop(Site):
                 "http_version": b"HTTP/%d.%d" % (major, minor),
                 "reason_phrase": reason.encode("utf-8", "surrogateescape"),
                 "head_ms": (recording.returned_s - recording.started_s) * 1000,
-                "peer": self._peer,
+                "peer": self._peer_facts(),
                 **self._received.facts(),
                 **({"sent_at": self._arrived_before_end} if self._was_answered_first else {}),
             },
         )
+
+    def _peer_facts(self) -> dict[str, Any]:
+        return {} if self._peer is None else {"peername": self._peer}
 
     @property
     def _was_answered_first(self) -> bool:
@@ -202,7 +223,6 @@ class Hop(Site):
         if self.sent is not None:
             # A body that was a stream has been read: its pieces are sent.
             self._read_pieces, self.sent = self.sent.chunks, None
-            self.lend = self._lend
         return True
 
     def rebuild(self, event: DependencyEvent, session: ReplaySession) -> Any:
@@ -224,7 +244,7 @@ class Hop(Site):
         if not self.sends_stream or self.sent is not None:
             await self.pause(seconds)
             return
-        self._silent_s = seconds
+        self._silent_s, self.is_replayed = seconds, True
         take_back = call_above.lend(self)
         try:
             await self.live()
@@ -234,7 +254,7 @@ class Hop(Site):
             take_back()
 
     def _replay(self, answer: Any) -> Flow:
-        self.answer = answer
+        self.answer, self.is_replayed = answer, True
         take_back = call_above.lend(self)
         try:
             response = yield self.live
@@ -251,37 +271,24 @@ class Hop(Site):
 
     # On the connection
 
-    def connect(self, live: AppStep) -> Flow:
-        """The connector is asked for a connection."""
-        if self.answer is not None:
-            self._taken = True
-            self._replaying = connection = replay_connection(self.request, self.answer)
-            return connection
+    def connection(self) -> Any:
+        """A connection of ours, for a call that `is_replayed`."""
         if self._silent_s is not None:
             return silent_connection(self.request, self._silent_s)
-        connection = yield live
-        try:
-            self._note_peer(connection)
-        except Exception as fault:
-            self.give_up(fault)
+        self._taken = True
+        self._replaying = connection = replay_connection(self.request, self.answer)
         return connection
 
-    def _note_peer(self, connection: Any) -> None:
-        self._protocol = connection.protocol
-        transport = connection.transport
-        for name in _PEER_FACTS:
-            fact = transport.get_extra_info(name) if transport is not None else None
-            if isinstance(fact, (str, bytes, tuple)):
-                self._peer[name] = fact
-
-    def parser_made(self, protocol: Any, live: AppStep) -> Flow:
-        """A connection's handler gets the parser for a response."""
-        yield live
-        try:
-            if protocol is self._protocol and self._received is not None:
-                internals.tee_parser(protocol, self._received, self._method == "HEAD")
-        except Exception as fault:
-            self.give_up(fault)
+    def parser_made(self, args: tuple[Any, ...], params: dict[str, Any]) -> None:
+        """A connection's handler has got the parser for a response, by these parameters."""
+        received, request, protocol, timer = self._received, self.request, args[0], params.get("timer")
+        # A connector of the app's may make calls of its own, which are not recorded, to connect this one.
+        if received is None or request is None or not internals.tee_parser(protocol, request, timer, received):
+            return
+        transport = protocol.transport
+        peer = transport.get_extra_info("peername") if transport is not None else None
+        if isinstance(peer, (str, bytes, tuple)):
+            self._peer = peer
 
     def give_up(self, fault: Exception) -> None:
         """A fault struck beneath the call: what arrives for it may be noted only in part. In a replay, whoever waits
@@ -313,13 +320,10 @@ class Hop(Site):
                 sent.noting(sent.failed, error)
                 raise
             if self._received is not None:
+                self._received.settle()
                 self._arrived_before_end = len(self._received.cursors)
             sent.noting(sent.finish, BodyEnd.FAILED)
         return None
-
-    def _note_headers(self) -> None:
-        if self._headers is None:
-            self._headers = list(self.request.headers.items())
 
 
 def _body_of(request: Any, pieces: list[bytes] | None) -> AbstractContextManager[None]:

@@ -12,13 +12,16 @@ The table of all names is in `private_names`: this module imports aiohttp, and t
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable
+from time import perf_counter
 from typing import Any
 
 from aiohttp import ClientRequest, StreamReader
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.client_reqrep import _CONNECTION_CLOSED_EXCEPTION
 from aiohttp.compression_utils import ZLibCompressor
+from aiohttp.hdrs import CONTENT_LENGTH
 from aiohttp.payload import BytesPayload
+from multidict import CIMultiDict
 
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.libraries.kits.http.bodies import BodyTap
@@ -28,6 +31,7 @@ __all__ = [
     "TeedWriter",
     "body_attribute",
     "compressed",
+    "copied",
     "head_of",
     "header_lines",
     "plain_name",
@@ -54,9 +58,26 @@ def body_attribute(request: Any) -> str:
     return "_body" if isinstance(getattr(type(request), "body", None), property) else "body"
 
 
+_BODY = "_body" if isinstance(getattr(ClientRequest, "body", None), property) else "body"
+
+
+def copied(headers: Any) -> Any:
+    """A request's headers as they are now."""
+    return headers.copy() if type(headers) is CIMultiDict else CIMultiDict(headers.items())
+
+
 def whole_body(request: Any) -> bytes | None:
-    """The body where it lies in memory as one piece; None where it is written piece by piece."""
-    body = getattr(request, body_attribute(request), None)
+    """The body where it lies in memory as one piece; None where it is written piece by piece.
+
+    Raises:
+        Exception: The request is of a class of the app's, and has no URL or no headers. So it is no call.
+    """
+    if type(request) is ClientRequest:
+        body = getattr(request, _BODY)
+    else:
+        str(request.url)
+        iter(request.headers.items())
+        body = getattr(request, body_attribute(request), None)
     if not body:
         return b""
     if isinstance(body, BytesPayload):
@@ -64,11 +85,9 @@ def whole_body(request: Any) -> bytes | None:
     return bytes(body) if isinstance(body, (bytes, bytearray, memoryview)) else None
 
 
-def compressed(request: Any, body: bytes) -> bytes:
+def compressed(encoding: Any, body: bytes) -> bytes:
     """A body as it goes over the wire, where the request is to compress it."""
-    if not request.compress or not body:
-        return body
-    compressor = ZLibCompressor(encoding=request.compress)
+    compressor = ZLibCompressor(encoding=encoding)
     return compressor.compress_sync(body) + compressor.flush()
 
 
@@ -149,24 +168,38 @@ AbstractStreamWriter.register(TeedWriter)
 
 def head_of(parsed: Any, status: int) -> Head:
     """The head of what the parser made, or of a response that was made of it."""
-    return (parsed.version.major, parsed.version.minor), status, parsed.reason or "", parsed.raw_headers
+    return parsed.version, status, parsed.reason or "", parsed.raw_headers
 
 
-def tee_parser(handler: Any, tap: ArrivalTap, is_head: bool) -> None:
-    """Let a tap note what the handler's parser is given from now on."""
-    handler._parser = _TeedParser(handler._parser, tap, is_head)
+def tee_parser(handler: Any, request: Any, timer: Any, tap: ArrivalTap) -> bool:
+    """Let a tap note what the handler's parser is given from now on.
+
+    Args:
+        handler: Of the connection.
+        request: The call's.
+        timer: What the handler has got for it. Each call of a session has one, which its requests know.
+        tap: Notes the response.
+
+    Returns:
+        Whether the parser is that of this request.
+    """
+    if getattr(request, "_timer", timer) is not timer:
+        return False
+    handler._parser = _TeedParser(handler._parser, tap, request.method)
+    return True
 
 
 class _TeedParser:
     """A response's parser whose input is noted; everything else is the parser's own."""
 
-    __slots__ = ("_is_head", "_parser", "_payload", "_tap")
+    # The defaults stand in the class: most responses come at once, and set few of them.
+    _begun = False
+    _payload: Any = None
 
-    def __init__(self, parser: Any, tap: ArrivalTap, is_head: bool) -> None:
+    def __init__(self, parser: Any, tap: ArrivalTap, method: str) -> None:
         self._parser = parser
         self._tap: ArrivalTap | None = tap
-        self._is_head = is_head
-        self._payload: Any = None
+        self._method = method
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._parser, name)
@@ -175,6 +208,19 @@ class _TeedParser:
         tap = self._tap
         if tap is None:
             return self._parser.feed_data(data, *args)
+        if not self._begun:
+            self._begun = True
+            at_s = perf_counter()
+            parsed = self._parser.feed_data(data, *args)
+            try:
+                messages = parsed[0]
+                if len(messages) != 1 or not self._comes_at_once(tap, at_s, data, *messages[0]):
+                    if data:
+                        tap.arrived(bytes(data), 0, at_s)
+                    self._messages(tap, messages)
+            except Exception as fault:
+                self._give_up(fault)
+            return parsed
         try:
             if data:
                 tap.arrived(bytes(data), getattr(self._payload, "_cursor", 0))
@@ -182,11 +228,7 @@ class _TeedParser:
             self._give_up(fault)
         parsed = self._parser.feed_data(data, *args)
         try:
-            for message, payload in parsed[0]:
-                self._message(tap, message, payload)
-            if tap.end is not None:
-                # The connection may be idle for long, and must not keep a recording alive meanwhile.
-                self._tap = self._payload = None
+            self._messages(tap, parsed[0])
         except Exception as fault:
             self._give_up(fault)
         return parsed
@@ -196,24 +238,35 @@ class _TeedParser:
         if tap is not None:
             tap.give_up(fault)
 
+    def _comes_at_once(self, tap: ArrivalTap, at_s: float, data: bytes, message: Any, payload: Any) -> bool:
+        """Note a response all of which is in the first arrival; False where that is not so."""
+        code = message.code
+        if code < 200 or message.chunked or type(payload) is not StreamReader or not payload.is_eof():
+            return False
+        head = message.version, code, message.reason or "", message.raw_headers
+        if not tap.came_at_once(at_s, bytes(data), head):
+            return False
+        self._tap = None
+        return True
+
+    def _messages(self, tap: ArrivalTap, messages: Any) -> None:
+        for message, payload in messages:
+            self._message(tap, message, payload)
+        if tap.end is not None:
+            # The connection may be idle for long, and must not keep a recording alive meanwhile.
+            self._tap = self._payload = None
+
     def _message(self, tap: ArrivalTap, message: Any, payload: Any) -> None:
-        if 100 <= message.code < 200 and message.code != 101:
-            tap.informational.append(message.code)
+        code = message.code
+        if 100 <= code < 200 and code != 101:
+            tap.is_informational(code)
             return
-        length = message.headers.get("Content-Length")
-        chunked = bool(message.chunked)
-        tap.head_arrived(
-            head_of(message, message.code), chunked, int(length) if length is not None and not chunked else None
-        )
-        if message.code == 101:
+        length = None if message.chunked else message.headers.get(CONTENT_LENGTH)
+        tap.head_arrived(head_of(message, code), bool(message.chunked), None if length is None else int(length))
+        if code == 101:
             self._tap = None
-        elif (
-            self._is_head
-            or message.code in _NO_BODY_STATUSES
-            or not isinstance(payload, StreamReader)
-            or payload.is_eof()
-        ):
-            tap.ended(BodyEnd.COMPLETE, 0)
+        elif self._method == "HEAD" or code in _NO_BODY_STATUSES or not isinstance(payload, StreamReader) or payload.is_eof():
+            tap.finish(BodyEnd.COMPLETE)
         elif payload.exception() is not None:
             tap.ended(BodyEnd.FAILED, 0, payload.exception())
         elif type(payload) is StreamReader:
@@ -222,7 +275,7 @@ class _TeedParser:
             payload.__class__ = _TeedReader
         else:
             # EMPTY_PAYLOAD: there is no body.
-            tap.ended(BodyEnd.COMPLETE, 0)
+            tap.finish(BodyEnd.COMPLETE)
 
 
 class _TapTimer:

@@ -20,6 +20,7 @@ RELIED_UPON = (
     "aiohttp:ClientRequest.write_bytes",
     "aiohttp:ClientRequest.body",
     "aiohttp:ClientRequest._continue",
+    "aiohttp:ClientRequest._timer",
     "aiohttp:RequestInfo",
     "aiohttp:StreamReader._cursor",
     "aiohttp:StreamReader._protocol",

@@ -16,8 +16,9 @@ from aiohttp.connector import BaseConnector
 from timetracer_otel.base.kept_functions import KeptPatch
 from timetracer_otel.base.patching import Function, Patch
 from timetracer_otel.calls.exclusions import ExcludedUrls, left_out
-from timetracer_otel.calls.flow import pass_or_refuse
-from timetracer_otel.calls.guarded import AppStep, Flow, guarded, guarded_async, only
+from timetracer_otel.calls.flow import flow, pass_or_refuse
+from timetracer_otel.calls.guarded import ASK, AppStep, Done, Flow, Noted, adding, guarded_async
+from timetracer_otel.calls.noting import noting_beneath
 from timetracer_otel.libraries.aiohttp.call import LIB, Hop, call_above
 from timetracer_otel.session import BaseSession
 
@@ -31,12 +32,11 @@ def patches(module: ModuleType) -> list[Patch]:
     excluded = ExcludedUrls().of("aiohttp_client")
     write_bytes: list[Function] = []
 
-    def begin_call(session: BaseSession, request: Any, handler: Callable[[Any], Any]) -> Flow | None:
-        live = AppStep(handler, request)
+    def begin_call(session: BaseSession, request: Any, handler: Callable[[Any], Any]) -> Any:
         if excluded is not None and excluded.search(str(request.url)) is not None:
-            return left_out(LIB, session, live)
+            return left_out(LIB, session, AppStep(handler, request))
         try:
-            hop = Hop(request, live, write_bytes[0])
+            hop = Hop(request, handler, write_bytes[0])
         except Exception as fault:
             # A `request_class` of the app's own need not have what a call is made of.
             kind = f"{type(request).__module__}.{type(request).__qualname__}"
@@ -44,44 +44,36 @@ def patches(module: ModuleType) -> list[Patch]:
             if refusal is not None:
                 raise refusal from fault
             return None
-        return hop.through(session)
+        steps = flow(hop, session)
+        return steps if isinstance(steps, Noted) else hop.through(steps)
 
     innermost = guarded_async(LIB, lambda request, handler: handler(request), begin_call)
 
     def request_seam(original: Function) -> Function:
-        def begin(session: BaseSession, self: Any, *arguments: Any, middlewares: Any = None, **keywords: Any) -> Flow:
-            outer = self._middlewares if middlewares is None else middlewares
-            return only(AppStep(original, self, *arguments, middlewares=(*outer, innermost), **keywords))
+        def with_ours(self: Any, outer: Any) -> tuple[Any, ...]:
+            return *(self._middlewares if outer is None else outer), innermost
 
         # Not as a coroutine function: a coroutine of our own would shift the frames that warnings count.
-        return guarded(LIB, original, begin)
+        return adding(LIB, original, "middlewares", with_ours)
 
     def connect_seam(original: Function) -> Function:
-        def begin(_: Any, self: Any, req: Any, *arguments: Any, **keywords: Any) -> Flow | None:
+        def begin(_: Any, self: Any, req: Any, *arguments: Any, **keywords: Any) -> Done | None:
             hop = call_above.get()
-            if hop is None or hop.request is not req:
-                return None
-            return hop.connect(AppStep(original, self, req, *arguments, **keywords))
+            return Done(hop.connection()) if hop is not None and hop.request is req else None
 
-        return guarded_async(LIB, original, begin, outside=True, give_up=_give_up)
+        return guarded_async(LIB, original, begin, outside=True, quick=_is_replayed, give_up=_give_up)
 
     def parser_seam(original: Function) -> Function:
-        def begin(_: Any, self: Any, **params: Any) -> Flow | None:
-            hop = call_above.get()
-            return hop.parser_made(self, AppStep(original, self, **params)) if hop is not None else None
-
-        return guarded(LIB, original, begin, outside=True, give_up=_give_up)
+        return noting_beneath("aiohttp.connect", original, call_above.get, Hop.parser_made, Hop.give_up)
 
     def write_seam(original: Function) -> Function:
         write_bytes[:] = [original]
 
         def begin(_: Any, self: Any, writer: Any, *arguments: Any, **keywords: Any) -> Flow | None:
             hop = call_above.get()
-            if hop is None or hop.request is not self or not hop.is_written_otherwise:
-                return None
-            return hop.write(writer, *arguments, **keywords)
+            return hop.write(writer, *arguments, **keywords) if hop is not None and hop.request is self else None
 
-        return guarded_async(LIB, original, begin, outside=True, give_up=_give_up)
+        return guarded_async(LIB, original, begin, outside=True, quick=_is_written_otherwise, give_up=_give_up)
 
     return [
         KeptPatch(module.ClientSession, "_request", request_seam),
@@ -89,6 +81,18 @@ def patches(module: ModuleType) -> list[Patch]:
         Patch(ResponseHandler, "set_response_params", parser_seam),
         Patch(module.ClientRequest, "write_bytes", write_seam),
     ]
+
+
+def _is_replayed(_: Any) -> Any:
+    """Lets the connector connect, unless the call gets a connection of ours."""
+    hop = call_above.get()
+    return None if hop is None or not hop.is_replayed else ASK
+
+
+def _is_written_otherwise(_: Any) -> Any:
+    """Lets a request write its body, unless that is noted or given in other pieces."""
+    hop = call_above.get()
+    return None if hop is None or not hop.is_written_otherwise else ASK
 
 
 def _give_up(fault: Exception, *_: Any) -> None:

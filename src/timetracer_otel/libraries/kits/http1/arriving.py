@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.libraries.kits.http.bodies import BodyLimits, BodyTap
+from timetracer_otel.session.body_taps import PIECE_BYTES
 from timetracer_otel.types import BodySnapshot, HeaderPairs
 
 __all__ = ["CHUNK_END", "LAST_CHUNK", "ArrivalTap", "Head", "framed", "head_bytes", "informational_bytes"]
@@ -24,6 +25,8 @@ CHUNK_END: Final = 0
 LAST_CHUNK: Final = -1
 """In frames: the empty chunk that ends the body has arrived."""
 
+_EMPTY_LINE: Final = b"\r\n\r\n"
+_NONE: Any = ()
 _SIZE, _DATA, _BEHIND, _DONE = range(4)
 
 
@@ -35,48 +38,74 @@ class ArrivalTap(BodyTap):
         on_end: Called once, when the body has ended in whatever way.
     """
 
-    __slots__ = (
-        "_chunked",
-        "_dechunker",
-        "_head",
-        "_length",
-        "_provisional",
-        "at_return",
-        "cursors",
-        "end_cursor",
-        "ended_at_return",
-        "frames",
-        "head",
-        "informational",
-        "raised",
-        "waited",
-    )
+    # The defaults stand in the class: most bodies come as one piece, and set few of them.
+    _chunked = False
+    _length: int | None = None
+    _dechunker: _Dechunker | None = None
+    _provisional: BaseException | None = None
+    head: Head | None = None
+    informational: Sequence[int] = ()
+    end_cursor = 0
+    at_return = 0
+    """How many arrivals there were when the app got the response."""
+    ended_at_return = False
+    raised = False
+    """Whether what ended the body was raised by one reading, rather than kept for all to come."""
+    waited = False
+    """Whether a reading of the app waited for more when the app closed the response."""
+    _whole: tuple[float, bytes] | None = None
+    """The one arrival of a response that came at once, with its head, until its body is asked for."""
+
+    _head: Sequence[tuple[float, bytes]] | None = ()
+    """What has arrived before the head was parsed; None since then."""
+    # These have nothing in them where there are no bytes of a body: until then, an object needs no lists.
+    chunks: list[bytes] = _NONE
+    times_s: list[float] = _NONE
+    cursors: list[int] = _NONE
+    """For each arrival, how many (decoded) bytes the app had read before it."""
+    frames: list[Sequence[int]] = _NONE
 
     def __init__(self, limits: BodyLimits, on_end: Callable[[], None] | None = None) -> None:
-        super().__init__(limits, on_end)
-        self._head: list[tuple[float, bytes]] | None = []
-        self._chunked = False
-        self._length: int | None = None
-        self._dechunker: _Dechunker | None = None
-        self._provisional: BaseException | None = None
-        self.head: Head | None = None
-        self.informational: list[int] = []
-        self.cursors: list[int] = []
-        """For each arrival, how many (decoded) bytes the app had read before it."""
-        self.frames: list[list[int]] = []
-        self.end_cursor = 0
-        self.at_return = 0
-        """How many arrivals there were when the app got the response."""
-        self.ended_at_return = False
-        self.raised = False
-        """Whether what ended the body was raised by one reading, rather than kept for all to come."""
-        self.waited = False
-        """Whether a reading of the app waited for more when the app closed the response."""
+        # What `BodyTap` does besides is to make lists.
+        self._limits = limits
+        if on_end is not None:
+            self._on_end = on_end
 
-    def arrived(self, data: bytes, cursor: int) -> None:
-        """The next bytes off the connection."""
+    def came_at_once(self, at_s: float, data: bytes, head: Head) -> bool:
+        """The whole response, not chunked, has come as one piece. Its body is found when it is asked for.
+
+        False where it may be too long. Then nothing is noted.
+        """
+        limits, size = self._limits, len(data)
+        # The same as `BodyLimits.take`, without a function call.
+        left_bytes = limits.left_bytes - size - PIECE_BYTES
+        if size > limits.body_bytes or left_bytes < 0:
+            return False
+        limits.left_bytes = left_bytes
+        self.head = head
+        self._whole, self._head = (at_s, data), None
+        self.end, self.ended_s = BodyEnd.COMPLETE, at_s
+        if self._on_end is not None:
+            self._on_end()
+        return True
+
+    def settle(self) -> None:
+        """Find the body of a response that came at once."""
+        whole, head = self._whole, self.head
+        if whole is None or head is None:
+            return
+        at_s, data = whole
+        body = data[_head_length(data) :]
+        length = next((int(value) for name, value in head[3] if name.lower() == b"content-length"), len(body))
+        if body and length:
+            self.chunks, self.times_s, self.size_bytes = [body[:length]], [at_s], min(len(body), length)
+            self.cursors, self.frames = [0], [()]
+        self._whole = None
+
+    def arrived(self, data: bytes, cursor: int, at_s: float | None = None) -> None:
+        """The next bytes off the connection. ``at_s`` is when they came, where that is not now."""
         if self._head is not None:
-            self._head.append((time.perf_counter(), data))
+            self._head = [*self._head, (time.perf_counter() if at_s is None else at_s, data)]
         elif self.end is None:
             self._provisional = None
             self._body(data, cursor, None)
@@ -84,9 +113,17 @@ class ArrivalTap(BodyTap):
     def head_arrived(self, head: Head, chunked: bool, length: int | None) -> None:
         """The response's head has been parsed: what has arrived behind it belongs to the body."""
         self.head = head
-        arrivals, self._head = self._head or [], None
-        self._chunked, self._length = chunked, length
-        data = b"".join(piece for _, piece in arrivals)
+        self.chunks, self.times_s, self.cursors, self.frames = [], [], [], []
+        arrivals, self._head = self._head or (), None
+        if chunked:
+            self._chunked = True
+        else:
+            self._length = length
+        if len(arrivals) == 1:
+            at_s, data = arrivals[0]
+            self._body(data[_head_length(data) :], 0, at_s)
+            return
+        data = b"".join([piece for _, piece in arrivals])
         skip = _head_length(data)
         for at_s, piece in arrivals:
             if skip >= len(piece):
@@ -95,14 +132,13 @@ class ArrivalTap(BodyTap):
             self._body(piece[skip:], 0, at_s)
             skip = 0
 
+    def is_informational(self, status: int) -> None:
+        """An informational response has been parsed."""
+        self.informational = [*self.informational, status]
+
     def on_end(self, call: Callable[[], None]) -> None:
         """Have a function called when the body ends."""
         self._on_end = call
-
-    def app_has_it(self) -> None:
-        """The app gets the response now."""
-        self.at_return = len(self.cursors)
-        self.ended_at_return = self.end is not None
 
     def interrupted(self, error: BaseException) -> None:
         """The app's reading raised. The body has ended with this error only if it is closed before more comes."""
@@ -124,6 +160,7 @@ class ArrivalTap(BodyTap):
 
     def snapshot(self, started_s: float) -> BodySnapshot:
         """As in `BodyTap`; a reading that raised, and that nothing followed, has ended the body."""
+        self.settle()
         if self.end is None and self._provisional is not None:
             self.raised = True
             self.failed(self._provisional)
@@ -131,11 +168,12 @@ class ArrivalTap(BodyTap):
 
     def facts(self) -> dict[str, Any]:
         """What a replay must know besides the snapshot; empty where the whole body came with the head."""
+        self.settle()
         facts: dict[str, Any] = {}
         if self.informational:
-            facts["informational"] = self.informational
+            facts["informational"] = list(self.informational)
         if self._chunked:
-            facts["frames"] = self.frames
+            facts["frames"] = list(map(list, self.frames))
         if not self.ended_at_return:
             facts["at_return"] = self.at_return
             facts["cursors"] = self.cursors
@@ -147,14 +185,14 @@ class ArrivalTap(BodyTap):
         return facts
 
     def _body(self, data: bytes, cursor: int, at_s: float | None) -> None:
-        frames: list[int] = []
+        frames: Sequence[int] = ()
         if self._chunked:
             if self._dechunker is None:
                 self._dechunker = _Dechunker()
             data, frames = self._dechunker.feed(data)
             if not frames:
                 return
-        elif self._length is not None:
+        elif self._length is not None and self.size_bytes + len(data) > self._length:
             data = data[: self._length - self.size_bytes]
         if not data and not frames:
             return
@@ -222,9 +260,12 @@ class _Dechunker:
 
 def _head_length(data: bytes) -> int:
     """Where the body begins: behind the first head that is no informational one."""
+    at = data.find(_EMPTY_LINE) + len(_EMPTY_LINE)
+    if data.startswith(b"HTTP/1.") and data[9:10] != b"1" and data.find(b"\n\n", 0, at) < 0 <= at - len(_EMPTY_LINE):
+        return at
     at = 0
     while True:
-        ends = [(found + len(mark)) for mark in (b"\r\n\r\n", b"\n\n") if (found := data.find(mark, at)) >= 0]
+        ends = [(found + len(mark)) for mark in (_EMPTY_LINE, b"\n\n") if (found := data.find(mark, at)) >= 0]
         if not ends:
             return len(data)
         end = min(ends)
