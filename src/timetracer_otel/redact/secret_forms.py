@@ -111,10 +111,12 @@ def well_known_secrets(
         return found
     runs = data.translate(_CLASSES)
     start = runs.find(_RUN)
+    text_stop = 0
     while start >= 0:
         stop = runs.find(b" ", start + SHORTEST_RUN)
         stop = stop if stop >= 0 else len(data)
-        if _ID.match(data, start) is not None and (not start or data[start - 1] not in _BEFORE_PARTS):
+        before = data[start - 1] if start else 0
+        if before not in _BEFORE_PARTS and _ID.match(data, start) is not None:
             if long is not None:
                 long.append(data[start:stop])
             start = runs.find(_RUN, stop)
@@ -122,9 +124,19 @@ def well_known_secrets(
         place = _in_run(data, start, stop)
         if place is not None:
             found.append(place)
+        if start >= text_stop:
+            if before in _PLUS_OR_SLASH or (stop < len(data) and data[stop] in _PLUS_OR_SLASH):
+                # Text in base64 may have thousands of runs. All but the last one are gone through at once.
+                text_stop = _BASE64_TEXT.match(data, start).end()  # type: ignore[union-attr]
+                if inner is not None:
+                    inner += _decoded_text(data, start, text_stop)
+                last = max(stop, data.rfind(b"+", stop, text_stop) + 1, data.rfind(b"/", stop, text_stop) + 1)
+                found += _between_runs(data, stop, last)
+                stop = last
+            elif inner is not None and place is None and stop - start >= _SHORTEST_INNER:
+                inner += _decoded_run(data, start, stop)
+        if place is not None:
             stop = max(stop, place[1])
-        elif inner is not None and stop - start >= _SHORTEST_INNER:
-            inner += _decoded(data, start)
         if long is not None:
             # A form may end within another run.
             end = runs.find(b" ", stop)
@@ -184,43 +196,75 @@ _PACKED_LONG_CODES: Final = frozenset({0xC5, 0xDA})
 """What msgpack writes before a length of one byte, or of two."""
 
 
-def _decoded(data: bytes, start: int) -> list[bytes]:
-    """The text that stands there in base64, long enough to have a key in it. Empty where there is none."""
-    first = start
-    if data[start - 1 : start] == b"/":
-        # It may be a segment of a path.
-        segment = _decoded_at(data, start)
-        if segment is not None:
-            return [segment]
-    if data[start - 1 : start] in (b"+", b"/"):
-        while first and data[first - 1] in _IN_BASE64 and start - first < _MOST_BEFORE:
-            first -= 1
-    elif start and data[start - 1] in _PACKED_SHORT:
-        first += 1
-    text = _decoded_at(data, first)
-    return [] if text is None else [text]
+def _between_runs(data: bytes, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """The places of secrets in text in base64, for the runs that begin behind a plus or a slash between these places.
+
+    Args:
+        data: All of the text.
+        start: The end of a run.
+        stop: The beginning of another one, which is not looked into.
+    """
+    if start + 1 >= stop:
+        return
+    # A form may go on behind the text in base64.
+    begins = [
+        found.end() for pattern in _BETWEEN_RUNS for found in pattern.finditer(data, start, stop + _LONGEST_BEHIND)
+    ]
+    position = start
+    for begin in sorted(begins):
+        place = _in_run(data, begin, stop) if position <= begin < stop else None
+        if place is not None:
+            yield place
+            position = place[1]
 
 
-def _decoded_at(data: bytes, start: int) -> bytes | None:
-    run = _BASE64_RUN.match(data, start)
-    if run is None or _HEX_RUN.fullmatch(run[0]):
-        return None
-    bare = run[0].rstrip(b"=")
-    bare = bare[: len(bare) - (len(bare) % 4 == 1)]
-    try:
-        text = base64.b64decode(
-            bare + b"=" * (-len(bare) % 4), altchars=b"-_" if b"-" in bare or b"_" in bare else None
-        )
-    except (ValueError, binascii.Error):
-        return None
-    return text if text.isascii() else None
+_PLUS_OR_SLASH: Final = frozenset(b"+/")
+_BASE64_TEXT: Final = re.compile(rb"[A-Za-z0-9+/_-]*")
+_KNOWN_RUN: Final = rb"(?=[A-Za-z0-9_-]{%d})(?=%b)" % (SHORTEST_RUN, _KNOWN.pattern)
+_BETWEEN_RUNS: Final = (
+    re.compile(rb"\+" + _KNOWN_RUN),
+    re.compile(rb"/(?:" + _KNOWN_RUN + rb"|(?<=1//)(?=0[\w-]{30}))"),
+)
+"""They end where a run begins. To look for one character at a time takes half of the time."""
+_LONGEST_BEHIND: Final = 256
+
+
+def _decoded_run(data: bytes, start: int, stop: int) -> list[bytes]:
+    """What a run says that is base64 of ASCII; empty for any other."""
+    # In a packed value, the byte of a length may look like a letter.
+    text = _from_base64(data[start + (start > 0 and data[start - 1] in _PACKED_SHORT) : stop])
+    return [text] if text.isascii() else []
+
+
+def _decoded_text(data: bytes, start: int, stop: int) -> list[bytes]:
+    """What is said by text in base64, or by the end of it that is ASCII. A path may stand before it, which looks like
+    a part of it, so it may begin with any of its characters: it is decoded from each of four in a row.
+    """
+    before = data[max(0, start - _MOST_BEFORE) : start]
+    start -= len(before) - len(before.rstrip(_IN_BASE64))
+    found = []
+    for left in range(4):
+        shortest = _SHORTEST_INNER + left
+        # Most is the base64 of no text, which the end of it tells.
+        if shortest <= stop - start and _from_base64(data[stop - shortest : stop]).isascii():
+            text = _from_base64(data[start + (stop - start - left) % 4 : stop])
+            turned = text[::-1]
+            beyond = _BEYOND_ASCII.search(turned)
+            found.append(text if beyond is None else text[len(text) - beyond.start() :])
+    return found
+
+
+def _from_base64(text: bytes) -> bytes:
+    # One character behind groups of four has no byte of its own.
+    bare = text[: len(text) - (len(text) % 4 == 1)].translate(_FROM_URL)
+    return binascii.a2b_base64(bare + b"=" * (-len(bare) % 4))
 
 
 _SHORTEST_INNER: Final = 24
-_IN_BASE64: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
 _MOST_BEFORE: Final = 1024
-_BASE64_RUN: Final = re.compile(rb"[A-Za-z0-9+/_-]{24,}={0,2}")
-_HEX_RUN: Final = re.compile(rb"[0-9a-fA-F-]+")
+_IN_BASE64: Final = IN_RUN + b"+/"
+_FROM_URL: Final = bytes.maketrans(b"-_", b"+/")
+_BEYOND_ASCII: Final = re.compile(rb"[\x80-\xff]")
 
 
 def _credentials(data: bytes, lowered: bytes) -> list[tuple[int, int]]:

@@ -202,7 +202,7 @@ def test_a_key_in_a_segment_of_a_path_in_base64() -> None:
     assert (
         well_known_secrets(b"http://host:8080/of/" + base64.urlsafe_b64encode(KNOWN["github"].encode()), inner) == []
     )
-    assert inner == [KNOWN["github"].encode()]
+    assert KNOWN["github"].encode() in inner
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gc
 import os
+import random
 import re
 import weakref
 from collections.abc import Iterator
@@ -60,7 +61,41 @@ SECRETS = [
 ]
 OPEN = ["0af7651916cd43dd8448eb211c80319c", "0af76519-16cd-43dd-8448-eb211c80319c", "basis", "number", "a" * 30, "@"]
 PIECES = st.sampled_from([*SECRETS, *OPEN, " ", "\n", '"', "+", "/", ":", ".", "$", "%3D", "\\n", "=", "B", "k"])
+IN_BASE64 = [
+    "+",
+    "/",
+    "1//",
+    "-",
+    "=",
+    "a" * 19,
+    "Ab1" * 9,
+    base64.b64encode(random.Random(1).randbytes(300)).decode(),
+    *(base64.b64encode(f"{before}{FORGE} {KEY}".encode()).decode().rstrip("=") for before in ("", "?", "~~~", "a>b")),
+]
 DATA = st.lists(PIECES | st.text(max_size=8), max_size=8).map("".join).map(lambda text: text.encode("utf-8"))
+
+
+def decoded(data: bytes, start: int) -> list[bytes]:
+    """What a run says in base64, or what the text says that it is a part of: each run is decoded for itself."""
+    first = start
+    if data[start - 1 : start] == b"/" and (segment := decoded_at(data, start)) is not None:
+        return [segment]
+    if data[start - 1 : start] in (b"+", b"/"):
+        while first and chr(data[first - 1]).isalnum() and data[first - 1] < 128 and start - first < 1024:
+            first -= 1
+    elif start and data[start - 1] in (0xC4, 0xD9):
+        first += 1
+    text = decoded_at(data, first)
+    return [] if text is None else [text]
+
+
+def decoded_at(data: bytes, start: int) -> bytes | None:
+    run = re.compile(rb"[A-Za-z0-9+/_-]{24,}").match(data, start)
+    if run is None:
+        return None
+    bare = run[0][: len(run[0]) - (len(run[0]) % 4 == 1)]
+    text = base64.b64decode(bare + b"=" * (-len(bare) % 4), altchars=b"-_" if {45, 95} & set(bare) else None)
+    return text if text.isascii() else None
 
 
 def the_long_way(data: bytes) -> tuple[list[tuple[int, int]], list[bytes]]:
@@ -73,7 +108,7 @@ def the_long_way(data: bytes) -> tuple[list[tuple[int, int]], list[bytes]]:
         if place is not None:
             found.append(place)
         elif run.end() - run.start() >= secret_forms._SHORTEST_INNER:
-            inner += secret_forms._decoded(data, run.start())
+            inner += decoded(data, run.start())
         position = max(run.end(), place[1] if place is not None else 0)
     for pattern in (secret_forms._ADDRESS, *secret_forms._OTHERS):
         found += [match.span(1) for match in pattern.finditer(data)]
@@ -92,7 +127,45 @@ def test_forms_are_found_as_by_looking_for_each_of_them(data: bytes) -> None:
     # Where two touch, one place may take in both.
     left = [place for place in expected if not any(start <= place[0] and place[1] <= stop for start, stop in places)]
     assert left == []
-    assert [text for text in decoded if text not in inner] == []
+    assert [text for text in decoded if not any(one.endswith(text) for one in inner)] == []
+
+
+@given(st.lists(st.sampled_from([*IN_BASE64, *SECRETS]), max_size=12).map("".join).map(str.encode))
+@example(b"/" + base64.b64encode(f"<b>{FORGE}</b>".encode()) + b"+")
+@settings(deadline=None, max_examples=300)
+def test_secrets_within_base64_are_found_as_by_decoding_at_each_run(data: bytes) -> None:
+    inner: list[bytes] = []
+    places = well_known_secrets(data, inner)
+    expected, texts = the_long_way(data)
+    assert [one for one in expected if not any(start <= one[0] and one[1] <= stop for start, stop in places)] == []
+    assert [text for text in texts if not any(one.endswith(text) for one in inner)] == []
+    found = {one[start:stop] for one in inner for start, stop in well_known_secrets(one)}
+    assert {text[start:stop] for text in texts for start, stop in well_known_secrets(text)} <= found
+
+
+@pytest.mark.parametrize("is_text", [False, True], ids=["random", "ascii"])
+def test_a_long_text_in_base64_is_decoded_only_once(is_text: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In base64 of random bytes, or of HTML, many runs of letters end at a plus or a slash."""
+    steps = {"decoded": 0, "runs": 0}
+    decode, look = secret_forms._from_base64, secret_forms._in_run
+
+    def counted_decode(text: bytes) -> bytes:
+        steps["decoded"] += len(text)
+        return decode(text)
+
+    def counted_look(*args: Any) -> Any:
+        steps["runs"] += 1
+        return look(*args)
+
+    monkeypatch.setattr(secret_forms, "_from_base64", counted_decode)
+    monkeypatch.setattr(secret_forms, "_in_run", counted_look)
+    content = b"Who asked? " * 6000 if is_text else random.Random(1).randbytes(66000)
+    data = b'{"file": "%b"}' % base64.b64encode(content)
+    inner: list[bytes] = []
+    assert well_known_secrets(data, inner) == []
+    assert inner == ([content] if is_text else [])
+    assert steps["decoded"] <= len(data) + 1024
+    assert steps["runs"] <= 4
 
 
 @pytest.mark.parametrize("secret", SECRETS)
