@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from copy import copy
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from timetracer_otel.base.hosts import Hosts, address_of_url
@@ -23,7 +24,7 @@ from timetracer_otel.exceptions import NetworkBlockedError, ReplayMismatchError
 from timetracer_otel.match.advice import Wording
 from timetracer_otel.match.credentials import holds_signature
 from timetracer_otel.match.expired import TimesInAnswers
-from timetracer_otel.match.index import Accepts, EventIndex
+from timetracer_otel.match.index import Accepts, Among, EventIndex
 from timetracer_otel.match.joint_index import JointIndex
 from timetracer_otel.match.near_events import FEW_EVENTS, NearEvents
 from timetracer_otel.match.nearest import Attempt, describe, mismatch
@@ -40,7 +41,7 @@ from timetracer_otel.match.values import SECRET
 from timetracer_otel.match.variables import Variables, run_of
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.session.base import BaseSession, EndedSpan
-from timetracer_otel.session.bindings import Bindings, Found
+from timetracer_otel.session.bindings import Alike, Bindings, Found, Rivals
 from timetracer_otel.session.shown_calls import ShownCalls
 from timetracer_otel.session.trace import TraceSession
 from timetracer_otel.session.uncovered import UncoveredCalls
@@ -166,8 +167,8 @@ class ReplaySession(BaseSession):
         """Whether equal calls may differ in their secrets, which are in no key."""
         self._tells_signatures: bool = SECRET in kinds
         """The same of calls that the app has signed, in a recording without secrets."""
-        self._contested: dict[Key, list[DependencyEvent]] | None = None
-        self._told_apart: set[int] = set()
+        self._contested: dict[Key, Rivals] | None = None
+        self._told_apart: dict[int, Alike] = {}
         """By identity: the events that have an equal one with other secrets."""
         self._hashes_differ: bool | None = None
         self._targets: set[str | None] | None = None
@@ -314,13 +315,15 @@ class ReplaySession(BaseSession):
         first = self._index.first_but_for_body(key, path)
         if first is None or _was_read(first):
             return True
-        ended_ms = first.start_offset_ms + first.duration_ms
-        return any(map(_was_read, self._index.waiting_but_for_body(key, ended_ms)))
+        read = self._index.earliest_but_for_body(key, "was read", _was_read)
+        return read is not None and read.start_offset_ms < first.start_offset_ms + first.duration_ms
 
     def source_failed(self, call: Call | RedactedCall) -> None:
         """Take the event of a recorded call whose stream raised: the app's stream has raised now as it did then."""
-        for event in self._index.waiting_but_for_body(self.redacted(call).key):
-            if _source_failed(event) and self._index.take_event(event):
+        key = self.redacted(call).key
+        while True:
+            event = self._index.earliest_but_for_body(key, "source failed", _source_failed)
+            if event is None or self._index.take_event(event):
                 return
 
     def match(self, call: Call | RedactedCall, path: tuple[str, ...] = ()) -> DependencyEvent:
@@ -477,18 +480,19 @@ class ReplaySession(BaseSession):
     def _equal(self, made: RedactedCall, key: Key, path: tuple[str, ...]) -> DependencyEvent | None:
         """Take the event that is equal to a call; None where there is none."""
         accepts = self._accepts(made) if self._rules is not None else None
+        among = None
         if self._tells_secrets or (self._tells_signatures and holds_signature(made.call.headers)):
-            accepts = self._with_secrets(made, key, accepts)
-        event = self._index.take(key, path, accepts)
+            among = self._with_secrets(made, key, accepts)
+        event = self._index.take(key, path, accepts, among)
         if event is None and made.call.args is not None and self._hashed_anew():
-            event = self._index.take(key, path, accepts)
+            event = self._index.take(key, path, accepts, among)
         if event is None and made.call.body_end is BodyEnd.COMPLETE:
-            event = self._index.take(self._index.partial(key), path, accepts)
+            event = self._index.take(self._index.partial(key), path, accepts, among)
         if event is None and not self.strict and made.call.body:
             other = self._index.same_json(key, made.plain_body)
-            event = self._index.take(other, path, accepts) if other is not None else None
+            event = self._index.take(other, path, accepts, among) if other is not None else None
         if event is None and self.config is not None and self.config.allow_repeats:
-            event = self._index.again(key, accepts)
+            event = self._index.again(key, accepts, among)
         if event is not None and self.recorder is not None and self._pseudonyms:
             # What is recorded besides has the same pseudonyms, or nobody could tell that these are the same secrets.
             for pair in self._bindings.variables.secret_pairs(event, made.call) or ():
@@ -496,8 +500,9 @@ class ReplaySession(BaseSession):
                     self.recorder.keep_pseudonym(pair.present, pair.recorded)
         return event
 
-    def _with_secrets(self, made: RedactedCall, key: Key, accepts: Accepts | None) -> Accepts | None:
-        """Which of the events that are equal but for their secrets may answer a call: those with its secrets.
+    def _with_secrets(self, made: RedactedCall, key: Key, accepts: Accepts | None) -> Among | None:
+        """Which of the events that are equal but for their secrets may answer a call: those with its secrets. None
+        where the recording has no such events.
 
         Secrets are in no key. So they are compared here, where the recording has equal calls with different ones.
 
@@ -508,26 +513,30 @@ class ReplaySession(BaseSession):
         with bindings.lock:
             if self._contested is None:
                 self._contested = {
-                    equal: events
+                    equal: Rivals(events, bindings.variables)
                     for equal, events in self._index.equal_calls().items()
                     if len({bindings.variables.secrets_of(event) for event in events}) > 1
                 }
-                self._told_apart = {id(event) for events in self._contested.values() for event in events}
+                groups = (group for rivals in self._contested.values() for group in rivals.groups)
+                self._told_apart = {id(event): group for group in groups for event in group.events}
             if not self._contested:
                 self._tells_secrets = self._tells_signatures = False
-                return accepts
-            contested = key in self._contested
-            events = [event for event in self._contested.get(key, ()) if not self._index.is_taken(event)]
-            if not contested:
+                return None
+            rivals = self._contested.get(key)
+            if rivals is None:
                 first = self._index.peek(key, (), accepts)
-                events = [first] if first is not None else []
-            found = bindings.with_secrets(made.call, events)
-            if not contested:
-                return accepts
+                if first is not None:
+                    bindings.bind_secrets(made.call, first)
+                return None
+            found = bindings.with_secrets(made.call, rivals, self._index.is_taken)
             if found is None:
-                raise self._missed(_attempt(made, self._rules, partial(self._refused_by, made)), events)
-            fitting = {id(event) for event in found}
-            return lambda event: id(event) in fitting and (accepts is None or accepts(event))
+                waiting = [event for event in rivals.events if not self._index.is_taken(event)]
+                raise self._missed(_attempt(made, self._rules, partial(self._refused_by, made)), waiting)
+            return Among("secrets", self._alike_of, found)
+
+    def _alike_of(self, event: DependencyEvent) -> Alike | None:
+        """The events that are equal to one and have its secrets, where others have other ones."""
+        return self._told_apart.get(id(event))
 
     def _renamed(self, made: RedactedCall, path: tuple[str, ...]) -> Found:
         """The event that is equal to a call up to the names of variables, taken, with the values of this run."""
@@ -703,10 +712,9 @@ class ReplaySession(BaseSession):
 
     def peek_next_event(self, event_type: EventType | None = None) -> DependencyEvent | None:
         """The first event, or the first of a type, that no call has taken; None where there is none."""
-        for event in self._index.waiting():
-            if event_type is None or event.event_type == event_type:
-                return event
-        return None
+        if event_type is None:
+            return next(iter(self._index.some_waiting(1)), None)
+        return self._index.first_with("event type", attrgetter("event_type"), event_type)
 
     def get_next_event(self, event_type: EventType, actual_signature: dict[str, Any]) -> DependencyEvent:
         """The recorded event for a call of a hand-written plugin.
@@ -750,10 +758,9 @@ class ReplaySession(BaseSession):
             has = (self._recorded_field(event, name) == value for name, value in fields.items())
             return event.event_type == event_type and all(has)
 
-        names = tuple(sorted(fields))
+        # What has no form that can be looked up is compared one by one, among the events that have the rest.
+        names = tuple(sorted(name for name, value in fields.items() if in_buckets(value) is not None))
         wanted = in_buckets(event_type, *map(fields.get, names))
-        if wanted is None:
-            return next((event for event in self._index.waiting() if fits(event)), None)
 
         def bucket(event: DependencyEvent) -> Hashable:
             return in_buckets(event.event_type, *(self._recorded_field(event, name) for name in names))
@@ -808,16 +815,16 @@ class ReplaySession(BaseSession):
             if self._sorted is None:
                 self._sorted = NearEvents(list(map(compared, self._events)))
             near = self._sorted
-        equal = index.taken_of(key) if key is not None else []
+        equal, answered = index.taken_of(key, FEW_EVENTS) if key is not None else ([], 0)
         waiting = {event.eid: event for event in map(compared, index.some_waiting(FEW_EVENTS))}
-        taken = {event.eid: event for event in map(compared, equal[:FEW_EVENTS])}
+        taken = {event.eid: event for event in map(compared, equal)}
         events, call = self._events, (attempt.signature, attempt.args)
         for event in near.around(*call, lambda at: not index.is_taken(events[at])):
             waiting.setdefault(event.eid, event)
         for event in near.around(*call, lambda at: index.is_taken(events[at])):
             taken.setdefault(event.eid, event)
         by_place = [sorted(found.values(), key=lambda event: event.eid) for found in (waiting, taken)]
-        return by_place[0], by_place[1], len(equal)
+        return by_place[0], by_place[1], answered
 
     def _missed(
         self, attempt: Attempt, ambiguous: Sequence[DependencyEvent] = (), key: Key | None = None
@@ -833,9 +840,14 @@ class ReplaySession(BaseSession):
             endpoint=self._endpoint,
             lost=self.cassette.stats.dropped,
             wording=self._wording,
-            passed=self._answered.passed_since(self._index.some_taken(), run_of(self.cassette)[1], time.time()),
+            passed=self._answered.passed_since(self._index.some_taken(), self._recorded_until_s, time.time()),
         )
         return self._count_miss(error)
+
+    @cached_property
+    def _recorded_until_s(self) -> float:
+        """When the recording ended, in seconds since the epoch."""
+        return run_of(self.cassette)[1]
 
     def _advice(self, misses: Sequence[ReplayMismatchError]) -> str:
         rules = [rule for error in misses for rule in error.rules]
