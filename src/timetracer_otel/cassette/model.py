@@ -6,6 +6,7 @@ import struct
 from collections import Counter
 from contextlib import suppress
 from functools import lru_cache
+from operator import attrgetter
 from sys import intern
 from typing import Any, Final, TypeAlias
 
@@ -534,15 +535,27 @@ def header_parts(found: Any) -> HeaderParts:
     )
 
 
-def from_maps(header: HeaderParts, events: list[DependencyEvent], footer: Any | None, path: str) -> Cassette:
-    """Make a cassette of its header, events and footer. ``footer`` is None if the recorder died before writing it.
+def arranged(events: list[DependencyEvent]) -> list[DependencyEvent]:
+    """The events of a file in the order of a cassette, with those that stand within others; the same list."""
+    events += [each for event in events for each in event.transaction]
+    events.sort(key=attrgetter("eid"))
+    return events
+
+
+def from_maps(header: HeaderParts, events: list[DependencyEvent] | None, footer: Any | None, path: str) -> Cassette:
+    """Make a cassette of its header, events and footer.
+
+    Args:
+        header: What `header_parts` gives.
+        events: As the file has them. None where they are left out; then none of them has pseudonyms.
+        footer: None if the recorder died before writing it.
+        path: The path of the file.
 
     Raises:
         MalformedError: The footer is not what the format says.
     """
     session, request, policies, pseudonyms, scrubbed = header
-    events += [each for event in events for each in event.transaction]
-    events.sort(key=lambda event: event.eid)
+    events = arranged(events) if events is not None else []
     if any(event.pseudonyms for event in events):
         more = (name for event in events for name in event.pseudonyms if len(name) >= SHORTEST_PSEUDONYM)
         pseudonyms = tuple(dict.fromkeys([*pseudonyms, *more]))

@@ -109,6 +109,22 @@ class EventIndex:
         self._all.events = self._events
         self._queues = self._all.by("key", lambda event: self._keys[_identity(event)])
 
+    def add(self, key: Key, events: Sequence[DependencyEvent]) -> None:
+        """Add all events with one key, in an index that has none of it."""
+        with self._lock:
+            queue = self._queues[key] = _Queue()
+            queue.events += events
+            self._events += events
+            for event in events:
+                self._keys[_identity(event)] = key
+                self._left[_identity(event)] = event
+
+    def go_on_from(self, other: EventIndex) -> None:
+        """Take what calls have taken from another index, which has some of these events."""
+        for event in other._taken:
+            self.take_event(event)
+        self.repeats = other.repeats
+
     def key_anew(self, key: Callable[[DependencyEvent], Key]) -> bool:
         """Give the events other keys; True where any differs from the one that its event had.
 
@@ -342,9 +358,20 @@ class EventIndex:
         with self._lock:
             return sorted(self._taken[:_MOST_TAKEN], key=lambda event: event.eid)
 
-    def unused(self) -> list[DependencyEvent]:
-        """The events that no call has taken although calls were expected to, in the order of the recording."""
-        return self.waiting()
+    @property
+    def mark(self) -> int:
+        """What `unused` takes for the events that are unused now."""
+        return len(self._taken)
+
+    def unused(self, mark: int | None = None) -> list[DependencyEvent]:
+        """The events that no call has taken although calls were expected to, in the order of the recording.
+
+        Args:
+            mark: Up to when; without it, up to now.
+        """
+        with self._lock:
+            taken = set(map(_identity, self._taken[:mark]))
+            return [event for event in self._events if _identity(event) not in taken]
 
     def has(self, key: Key) -> bool:
         """Whether any event has this signature, be it taken or not."""

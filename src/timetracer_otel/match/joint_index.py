@@ -155,9 +155,14 @@ class JointIndex(EventIndex):
         """As `EventIndex.some_taken`, of each side."""
         return [*self._own.some_taken(), *self._beside.some_taken()]
 
-    def unused(self) -> list[DependencyEvent]:
-        """Those of the cassette alone."""
-        return self._own.waiting()
+    @property
+    def mark(self) -> int:
+        """As `EventIndex.mark`."""
+        return self._own.mark
+
+    def unused(self, mark: int | None = None) -> list[DependencyEvent]:
+        """As `EventIndex.unused`, of those of the cassette alone."""
+        return self._own.unused(mark)
 
     def taken(self) -> list[DependencyEvent]:
         """The events of both sides that were taken."""

@@ -26,6 +26,7 @@ from timetracer_otel.match.credentials import holds_signature
 from timetracer_otel.match.expired import TimesInAnswers
 from timetracer_otel.match.index import Accepts, Among, EventIndex
 from timetracer_otel.match.joint_index import JointIndex
+from timetracer_otel.match.later_index import LaterIndex
 from timetracer_otel.match.near_events import FEW_EVENTS, NearEvents
 from timetracer_otel.match.nearest import Attempt, describe, mismatch
 from timetracer_otel.match.rules import EVERYTHING, MatchRules, rules_of
@@ -123,7 +124,7 @@ class ReplaySession(BaseSession):
         self.config = config
         self.live_calls: Counter[str] = Counter()
         self.blocked: list[NetworkBlockedError] = []
-        self.uncovered: UncoveredCalls = UncoveredCalls(cassette.events)
+        self.uncovered: UncoveredCalls = UncoveredCalls(cassette)
         """The calls that no plugin captures."""
         self.live_hosts: Hosts | None = Hosts(config.live_hosts) if config is not None and config.live_hosts else None
         """Where calls may go for real; None where the settings name no hosts."""
@@ -145,19 +146,14 @@ class ReplaySession(BaseSession):
         self._redactor = Redactor.from_policies(policies)
         self._rules = rules_of(config)
         self._signer = Signer(self._redactor, _bound_rules(config), self._rules)
-        self._events = cassette.events
-        self._index = EventIndex(cassette.events, self._signer.recorded_key)
-        if beside is not None:
-            last = max((event.eid for event in cassette.events), default=0)
-            more = [replace(event, eid=eid) for eid, event in enumerate(beside.events, last + 1)]
-            self._events = [*cassette.events, *more]
-            self._index = JointIndex(self._index, EventIndex(more, self._signer.recorded_key))
+        self._with_beside: list[DependencyEvent] | None = None
+        self._index = self._index_of_all(beside)
         self._shown = ShownCalls(self._redactor, self._signer, cassette.pseudonyms)
         self._known: dict[tuple[str, str], _KnownHeaders] = {}
         """By library and method: the headers of the last call that `match` answered, if nothing depends on them."""
         kinds = variable_kinds(config.variables if config is not None else TraceConfig().variables)
         self._bindings = Bindings(
-            partial(Variables, cassette, self._events, self._signer, self._rules, kinds, beside),
+            lambda: Variables(cassette, self._events, self._signer, self._rules, kinds, beside),
             self._rules or EVERYTHING,
             is_on=bool(kinds),
         )
@@ -183,6 +179,24 @@ class ReplaySession(BaseSession):
         self._live_urls: set[str] = set()
         self.replay_timing: bool = config is not None and config.replay_timing
         """Whether answers take as long as they did when recorded."""
+
+    def _index_of_all(self, beside: Cassette | None) -> EventIndex:
+        """The index of the events that may answer."""
+        cassette, signer = self.cassette, self._signer
+        later = cassette.later_events
+        if later is not None and beside is None and signer.rules is None and not signer.ignored:
+            return LaterIndex(later, signer.recorded_key)
+        index = EventIndex(cassette.events, signer.recorded_key)
+        if beside is None:
+            return index
+        last = max((event.eid for event in cassette.events), default=0)
+        more = [replace(event, eid=eid) for eid, event in enumerate(beside.events, last + 1)]
+        self._with_beside = [*cassette.events, *more]
+        return JointIndex(index, EventIndex(more, signer.recorded_key))
+
+    @property
+    def _events(self) -> list[DependencyEvent]:
+        return self._with_beside if self._with_beside is not None else self.cassette.events
 
     @property
     def mode(self) -> TraceMode:
@@ -628,22 +642,14 @@ class ReplaySession(BaseSession):
         Unused are the recorded events that could have answered a call, and that no call asked for. Events of plugins
         and hosts that stay live, and events that cannot be replayed, do not count.
         """
-        unused = [
-            event
-            for event in self._index.unused()
-            if event.not_replayable is None
-            and self.should_mock_plugin(event.signature.lib)
-            and event.signature.url not in self._live_urls
-            and not self.goes_out(event.signature.url)
-        ]
+        unused = partial(self._unused, self._index.mark, frozenset(self._live_urls))
         uncovered = self.uncovered.live()
         with self._lock:
             misses, live, refused = tuple(self._misses), dict(self.live_calls), set(self._refused)
-        return Verdict(
+        verdict = Verdict(
             hits=tuple(event for event in self._index.taken() if event.eid not in refused),
             repeats=self._index.repeats,
             misses=misses,
-            unused=tuple(unused),
             live={name: live.get(name, 0) + uncovered.get(name, 0) for name in (*live, *uncovered)},
             without_plugin=tuple(sorted(uncovered)),
             recorded=len(self.recorder.events) if self.recorder is not None else 0,
@@ -652,6 +658,18 @@ class ReplaySession(BaseSession):
             fail_on_unused=self.config is not None and self.config.fail_on_unused,
             advice=self._advice(misses),
             bindings=self._bindings.listed,
+        )
+        verdict.leave_unused(unused)
+        return verdict
+
+    def _unused(self, mark: int, live_urls: frozenset[str]) -> tuple[DependencyEvent, ...]:
+        return tuple(
+            event
+            for event in self._index.unused(mark)
+            if event.not_replayable is None
+            and self.should_mock_plugin(event.signature.lib)
+            and event.signature.url not in live_urls
+            and not self.goes_out(event.signature.url)
         )
 
     def claim(self, event: DependencyEvent) -> bool:
