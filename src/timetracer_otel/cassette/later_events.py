@@ -19,7 +19,7 @@ from msgpack import Unpacker, unpackb  # type: ignore[import-untyped,unused-igno
 
 from timetracer_otel.cassette.codec import DECODE_ERRORS, describe
 from timetracer_otel.cassette.frames import BOUNDARIES_KEY
-from timetracer_otel.cassette.model import LATER, arranged, call_from, event_from, later_event
+from timetracer_otel.cassette.model import LATER, arranged, event_from, later_event, part_from
 from timetracer_otel.cassette.sources import Layout, Source, refuse
 from timetracer_otel.types import DependencyEvent
 
@@ -57,7 +57,7 @@ class LaterEvents:
         self._source = source
         self._bounds = array("Q", layout.bounds[1:])
         self._rest = _Rest(source)
-        self._lock = threading.RLock()
+        self._lock = self._rest.lock
         self._read: dict[int, DependencyEvent] = {}
         """By their places among the events of the file."""
         self._all: list[DependencyEvent] | None = None
@@ -174,12 +174,12 @@ def _refuse_extension(code: int, _: bytes) -> Any:
 class _Rest:
     """Decodes what events of one stream were left without. Safe from any thread."""
 
-    __slots__ = ("_lock", "_source")
+    __slots__ = ("_source", "lock")
 
     def __init__(self, source: Source) -> None:
         self._source = source
         # It can be entered twice: a collector of garbage may run in between, and with it anybody's code.
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
 
     def may_hold_body(self, place: int) -> bool:
         """Whether the word for a body stands anywhere in the event; else its call has none."""
@@ -187,26 +187,23 @@ class _Rest:
         return self._source.data.find(_BODY, start, end) >= 0
 
     def fill(self, event: DependencyEvent, place: int, name: str) -> None:
-        """Decode the part ``name`` of an event, if it still lacks it. Of another part than ``call``, all of it."""
-        with self._lock:
+        """Decode the part ``name`` of an event, if it still lacks it."""
+        with self.lock:
             if not event.lacks(name):
                 return
             source = self._source
             start, end = _span_of(place)
-            # The costs of the whole event were added when its call was decoded.
-            is_charged = not event.lacks("call")
             try:
-                if not is_charged:
-                    source.charge(start, end)
-                if name == "call":
-                    at, to = _place_of_call(source.data, start, end)
-                    found = source.decoded(at, to) if at < to else None
-                    event.call = call_from(found) if found is not None else None
-                    return
-                whole = event_from(source.decoded(start, end, may_be_deep=is_charged))
+                at, to = _place_of(name, source.data, start, end)
+                found = None
+                if at < to:
+                    source.charge(at, to)
+                    found = source.decoded(at, to)
+                setattr(event, name, part_from(name, found))
             except DECODE_ERRORS as fault:
                 refuse(source.name, start, f"event {event.eid}: {describe(fault)}")
-            event.complete(whole)
+            if not any(map(event.lacks, LATER)):
+                event.is_whole_now()
 
 
 def _span_of(place: int) -> tuple[int, int]:
@@ -214,8 +211,8 @@ def _span_of(place: int) -> tuple[int, int]:
     return start, start + (place & _LENGTH)
 
 
-def _place_of_call(data: bytes, start: int, end: int) -> tuple[int, int]:
-    """Start and end of the call in an event; an empty place where it has none."""
+def _place_of(name: str, data: bytes, start: int, end: int) -> tuple[int, int]:
+    """Start and end of a part of an event; an empty place where it has none."""
     stream = Unpacker(max_buffer_size=0, ext_hook=_refuse_extension)
     stream.feed(memoryview(data)[start:end])
     found = 0, 0
@@ -223,6 +220,6 @@ def _place_of_call(data: bytes, start: int, end: int) -> tuple[int, int]:
         key = stream.unpack()
         at = stream.tell()
         stream.skip()
-        if key == "call":
+        if key == name:
             found = start + at, start + stream.tell()
     return found

@@ -38,7 +38,6 @@ from timetracer_otel.types import (
 __all__ = [
     "LATER",
     "HeaderParts",
-    "call_from",
     "encode_event",
     "encode_footer",
     "encode_header",
@@ -46,6 +45,7 @@ __all__ = [
     "from_maps",
     "header_parts",
     "later_event",
+    "part_from",
 ]
 
 HeaderParts: TypeAlias = tuple[SessionMeta, RequestSnapshot, AppliedPolicies, tuple[str, ...], tuple[Scrubbing, ...]]
@@ -431,9 +431,15 @@ def later_event(found: Any, rest: Any, place: int) -> DependencyEvent:
     return event
 
 
-def call_from(found: Any) -> CallSnapshot:
-    """The call of an event; raises `MalformedError` if the map is not as the format says."""
-    return _CALL.from_map(found, "event.call")
+def part_from(name: str, found: Any) -> Any:
+    """What an event has for one of the keys of `LATER`; None for ``found`` where the file has nothing.
+
+    Raises:
+        MalformedError: It is not as the format says.
+    """
+    if found is None and name != "result":
+        return [] if name == "within" else None
+    return _FIELDS_OF_EVENT[name][1].from_file(found, f"event.{name}")
 
 
 def encode_header(cassette: Cassette) -> tuple[bytes, Counter[str]]:

@@ -63,7 +63,9 @@ def test_an_event_is_decoded_when_its_answer_is_asked_for_and_no_other_with_it(t
     assert first.call.body.data == b"sent"
     assert first.lacks("result")
     assert first.result.status == 200
-    assert not first.lacks("span")
+    assert first.lacks("span")
+    assert first.span is None
+    assert first.within == []
     assert second.lacks("result")
     assert second.lacks("call")
     with pytest.raises(AttributeError, match="no_such_field"):
