@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
@@ -304,11 +305,8 @@ class DependencyEvent(_ReadInPart):
             return True
         return False
 
-    def complete(self, whole: DependencyEvent) -> None:
-        """Take the fields that are still to be decoded from the whole event."""
-        for name in DependencyEvent.__dataclass_fields__:
-            if self.lacks(name):
-                setattr(self, name, getattr(whole, name))
+    def is_whole_now(self) -> None:
+        """Forget where the fields came from that were still to be decoded."""
         del self._place
         del self._rest
 
@@ -540,8 +538,53 @@ class Scrubbing:
     """How many values were replaced."""
 
 
+class LaterEvents(Protocol):
+    """The events of a cassette that are not read yet: see `timetracer_otel.cassette.later_events`."""
+
+    hold_boundaries: bool
+
+    def all(self) -> list[DependencyEvent]: ...
+    def with_text(self, text: bytes, most: int, *, is_whole: bool = False) -> list[DependencyEvent] | None: ...
+
+
+class _EventsLater:
+    """Gives a cassette its events when they are first asked for. Nothing of it runs for a cassette that has them."""
+
+    __slots__ = ("_later",)
+
+    _later: LaterEvents
+    """Not there where the cassette has its events."""
+
+    def leave_events(self, later: LaterEvents) -> None:
+        """Let the events come from ``later``."""
+        del self.events  # type: ignore[attr-defined]
+        self._later = later
+
+    @property
+    def later_events(self) -> LaterEvents | None:
+        """What gives the events; None where the cassette has them."""
+        try:
+            found: LaterEvents = _LATER.__get__(self)
+        except AttributeError:
+            return None
+        return found
+
+    if not TYPE_CHECKING:  # Type checkers would take every name for one of a cassette.
+
+        def __getattr__(self, name: str) -> Any:
+            later = self.later_events
+            if name == "events" and later is not None:
+                self.events = later.all()
+                with suppress(AttributeError):  # Another thread may have been quicker.
+                    del self._later
+            return object.__getattribute__(self, name)
+
+
+_LATER: Any = _EventsLater.__dict__["_later"]
+
+
 @dataclass(slots=True)
-class Cassette:
+class Cassette(_EventsLater):
     """One whole recording."""
 
     schema_version: str
@@ -616,8 +659,29 @@ class Binding:
         return f"{self.kind} {self.recorded} -> {self.present}"
 
 
+class _UnusedLater:
+    """Gives a verdict its unused events when they are first asked for: to list them takes longer than the rest."""
+
+    __slots__ = ("_unused",)
+
+    _unused: Callable[[], tuple[DependencyEvent, ...]]
+    """Not there where the verdict has them."""
+
+    def leave_unused(self, unused: Callable[[], tuple[DependencyEvent, ...]]) -> None:
+        """Let the unused events come from ``unused``, which gives the same at any time."""
+        object.__delattr__(self, "unused")
+        object.__setattr__(self, "_unused", unused)
+
+    if not TYPE_CHECKING:  # Type checkers would take every name for one of a verdict.
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "unused":
+                object.__setattr__(self, name, self._unused())
+            return object.__getattribute__(self, name)
+
+
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(_UnusedLater):
     """The account of a replay, up to now."""
 
     hits: tuple[DependencyEvent, ...] = ()

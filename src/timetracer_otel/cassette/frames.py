@@ -27,6 +27,7 @@ __all__ = [
     "MAGIC",
     "PAD_KEY",
     "BreakError",
+    "bounds_of",
     "footer_start",
     "objects",
     "padded",
@@ -126,3 +127,21 @@ def objects(data: bytes) -> Iterator[tuple[int, int]]:
             raise BreakError(start, f"an object longer than {MAX_OBJECT_BYTES} bytes", ran_out=False)
         yield start, end
         start = end
+
+
+def bounds_of(data: bytes) -> list[int]:
+    """Where the objects of a stream that is whole begin, and where the last one ends.
+
+    Raises:
+        BreakError: As for `objects`.
+    """
+    bounds = [0]
+    skim = skimmer(data)
+    skip, tell, add = skim.skip, skim.tell, bounds.append
+    try:
+        while bounds[-1] < len(data):
+            skip()
+            add(tell())
+    except DECODE_ERRORS:
+        raise find_break(data, bounds[-1]) from None
+    return bounds

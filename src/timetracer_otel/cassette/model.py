@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
+from operator import attrgetter
 from sys import intern
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -52,7 +53,6 @@ __all__ = [
     "LATER",
     "EventNotes",
     "HeaderParts",
-    "call_from",
     "encode_event",
     "encode_footer",
     "encode_header",
@@ -62,6 +62,7 @@ __all__ = [
     "header_parts",
     "later_event",
     "listed_pseudonyms",
+    "part_from",
 ]
 
 HeaderParts: TypeAlias = tuple[SessionMeta, RequestSnapshot, AppliedPolicies, tuple[str, ...], tuple[Scrubbing, ...]]
@@ -579,9 +580,15 @@ def later_event(found: Any, rest: Any, place: int) -> DependencyEvent:
     return event
 
 
-def call_from(found: Any) -> CallSnapshot:
-    """The call of an event; raises `MalformedError` if the map is not as the format says."""
-    return _CALL.from_map(found, "event.call")
+def part_from(name: str, found: Any) -> Any:
+    """What an event has for one of the keys of `LATER`; None for ``found`` where the file has nothing.
+
+    Raises:
+        MalformedError: It is not as the format says.
+    """
+    if found is None and name != "result":
+        return [] if name == "within" else None
+    return _FIELDS_OF_EVENT[name][1].from_file(found, f"event.{name}")
 
 
 def encode_header(cassette: Cassette, own: OwnCosts | None = None) -> tuple[bytes, Counter[str]]:
@@ -809,15 +816,27 @@ def header_parts(found: Any) -> HeaderParts:
     )
 
 
-def from_maps(header: HeaderParts, events: list[DependencyEvent], footer: Any | None, path: str) -> Cassette:
-    """Make a cassette of its header, events and footer. ``footer`` is None if the recorder died before writing it.
+def arranged(events: list[DependencyEvent]) -> list[DependencyEvent]:
+    """The events of a file in the order of a cassette, with those that stand within others; the same list."""
+    events += [each for event in events for each in event.transaction]
+    events.sort(key=attrgetter("eid"))
+    return events
+
+
+def from_maps(header: HeaderParts, events: list[DependencyEvent] | None, footer: Any | None, path: str) -> Cassette:
+    """Make a cassette of its header, events and footer.
+
+    Args:
+        header: What `header_parts` gives.
+        events: As the file has them. None where they are left out; then none of them has pseudonyms.
+        footer: None if the recorder died before writing it.
+        path: The path of the file.
 
     Raises:
         MalformedError: The footer is not what the format says.
     """
     session, request, policies, pseudonyms, scrubbed = header
-    events += [each for event in events for each in event.transaction]
-    events.sort(key=lambda event: event.eid)
+    events = arranged(events) if events is not None else []
     if any(event.pseudonyms for event in events):
         more = (name for event in events for name in event.pseudonyms if len(name) >= SHORTEST_PSEUDONYM)
         pseudonyms = tuple(dict.fromkeys([*pseudonyms, *more]))

@@ -9,21 +9,24 @@ from __future__ import annotations
 import os
 import stat
 import zlib
+from operator import sub
+from pathlib import Path
 from typing import Any
 
-from timetracer_otel.cassette.codec import DECODE_ERRORS, describe
+from timetracer_otel.cassette.codec import DECODE_ERRORS, MAX_OBJECT_BYTES, describe
 from timetracer_otel.cassette.compression import MAX_STREAM_BYTES, expand
 from timetracer_otel.cassette.frames import (
     FOOTER_KEY,
     FOOTER_MARK,
     MAGIC,
     BreakError,
+    bounds_of,
     footer_start,
     objects,
     sealed_crc,
     was_sealed,
 )
-from timetracer_otel.cassette.later_events import events_for_later
+from timetracer_otel.cassette.later_events import LaterEvents
 from timetracer_otel.cassette.model import event_from, from_maps, header_parts
 from timetracer_otel.cassette.sources import RECORD_AGAIN, Layout, Source, refuse
 from timetracer_otel.constants import FORMAT_VERSION
@@ -60,14 +63,14 @@ def read_cassette(path: str | os.PathLike[str]) -> Cassette:
 def open_cassette(path: str | os.PathLike[str]) -> Cassette:
     """`read_cassette` for who needs a few of the events, such as a replay.
 
-    Each event is decoded when what it holds is first asked for. What it is found by (its signature, times and path of
-    spans) is there at once. A file without a footer is read as a whole, and so is one whose events are unusual.
+    Of more than `DECODED_AT_ONCE` events, each is read when it is first asked for: what it is found by (its
+    signature, times and path of spans), and later its answer. A file without a footer is read as a whole.
 
     Raises:
         CassetteNotFoundError: As for `read_cassette`.
         CassetteSchemaError: As for `read_cassette`.
         CassetteError: As for `read_cassette`. Of a finished file whose checksum fits, an event that is not as the
-            format says may be an error only when it is asked for; the text names it.
+            format says is an error only when it is asked for; the text names it.
     """
     return _cassette_of(load(path), for_later=True)
 
@@ -97,15 +100,20 @@ def _cassette_of(source: Source, *, for_later: bool = False) -> Cassette:
         header = header_parts(source.object_at(*layout.header))
     except DECODE_ERRORS as fault:
         refuse(source.name, 0, describe(fault))
-    events = None
-    if for_later and layout.footer is not None and len(layout.events) > DECODED_AT_ONCE:
-        events = events_for_later(source, layout)
-    if events is None:
-        events = _decoded(source, layout)
+    later = None
+    if for_later and layout.footer is not None and layout.count > DECODED_AT_ONCE:
+        later = LaterEvents(source, layout)
+        if header[2].pseudonymised and later.hold_pseudonyms:
+            # A cassette has the pseudonyms of its header and of all events.
+            later = None
+    events = _decoded(source, layout) if later is None else None
     try:
-        return from_maps(header, events, layout.footer, source.name)
+        cassette = from_maps(header, events, layout.footer, source.name)
     except DECODE_ERRORS as fault:
         refuse(source.name, layout.footer_at, describe(fault))
+    if later is not None:
+        cassette.leave_events(later)
+    return cassette
 
 
 def _decoded(source: Source, layout: Layout) -> list[DependencyEvent]:
@@ -192,6 +200,33 @@ def lay_out(source: Source) -> Layout:
     Raises:
         CassetteError: The stream is damaged, or cut within its header.
     """
+    found = _finished(source)
+    return found if found is not None else _looked_through(source)
+
+
+def _finished(source: Source) -> Layout | None:
+    """`lay_out` of a file that was finished, and is as it was then; None where each object is to be looked at."""
+    data = source.data
+    at = footer_start(data)
+    if at is None or not 0 < at < len(data) or not _is_footer(data, at):
+        return None
+    if zlib.crc32(memoryview(data)[:-4]) != sealed_crc(data):
+        return None
+    try:
+        bounds = bounds_of(data)
+    except BreakError:
+        return None
+    if len(bounds) < 3 or bounds[-2] != at:
+        return None
+    if len(data) > MAX_OBJECT_BYTES and max(map(sub, bounds[1:], bounds)) > MAX_OBJECT_BYTES:
+        return None
+    footer = source.object_at(at, len(data))
+    del bounds[-1]
+    count = footer.get(FOOTER_KEY)
+    return Layout(bounds, footer, at) if type(count) is int and count == len(bounds) - 2 else None
+
+
+def _looked_through(source: Source) -> Layout:
     data, path = source.data, source.name
     found: list[tuple[int, int]] = []
     footer: tuple[int, int] | None = None
@@ -213,9 +248,11 @@ def lay_out(source: Source) -> Layout:
     else:
         if footer is None and found and was_sealed(data):
             refuse(path, found[-1][0], "what stands there holds the footer: its length was changed")
+    bounds = [start for start, _ in found]
+    bounds.append(found[-1][1])
     if footer is None:
-        return Layout(found[0], found[1:])
-    return Layout(found[0], found[1:], _sealed_footer(source, footer[0], len(found) - 1), footer[0])
+        return Layout(bounds)
+    return Layout(bounds, _sealed_footer(source, footer[0], len(found) - 1), footer[0])
 
 
 def _is_footer(data: bytes, start: int) -> bool:

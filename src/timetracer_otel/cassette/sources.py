@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final, NoReturn
 
 from timetracer_otel.cassette.codec import DECODE_ERRORS, MAX_LEVELS, decode, describe
@@ -69,15 +70,37 @@ class Source:
         return found
 
 
-@dataclass(slots=True)
 class Layout:
-    """The places of the objects in a stream (start and end offset of each), and its footer."""
+    """The places of the objects in a stream, and its footer.
 
-    header: tuple[int, int]
-    events: list[tuple[int, int]]
-    footer: dict[str, Any] | None = None
-    """None where the recorder died before it wrote one."""
-    footer_at: int = 0
+    Args:
+        bounds: Where the header and each event begin, and where the last one of these ends. Nothing stands between
+            them.
+        footer: None where the recorder died before it wrote one.
+        footer_at: Where it begins.
+    """
+
+    __slots__ = ("bounds", "footer", "footer_at")
+
+    def __init__(self, bounds: Sequence[int], footer: dict[str, Any] | None = None, footer_at: int = 0) -> None:
+        self.bounds = bounds
+        self.footer = footer
+        self.footer_at = footer_at
+
+    @property
+    def header(self) -> tuple[int, int]:
+        """Start and end of the header."""
+        return self.bounds[0], self.bounds[1]
+
+    @property
+    def events(self) -> list[tuple[int, int]]:
+        """Start and end of each event; a new list each time."""
+        return [*pairwise(self.bounds[1:])]
+
+    @property
+    def count(self) -> int:
+        """How many events there are."""
+        return len(self.bounds) - 2
 
 
 def refuse(path: str, offset: int, reason: str) -> NoReturn:

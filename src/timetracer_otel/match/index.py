@@ -13,18 +13,33 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Final, TypeAlias
+from operator import attrgetter
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from timetracer_otel.match.body_content import plain_body
 from timetracer_otel.match.signature import PARTIAL_BODY, Key, canonical_json, key_of
 from timetracer_otel.types import DependencyEvent, header_pairs
 
-__all__ = ["Accepts", "EventIndex"]
+__all__ = ["Accepts", "Among", "EventIndex"]
 
 
 Accepts = Callable[[DependencyEvent], bool]
+
+
+class Among(NamedTuple):
+    """Some of the events with one signature: those of which something is said that is wanted.
+
+    Attributes:
+        name: Stands for ``what``, which is asked once of each event.
+        what: Says something of an event.
+        wanted: What it says of those that are wanted.
+    """
+
+    name: Hashable
+    what: Callable[[DependencyEvent], Hashable]
+    wanted: Sequence[Hashable]
 
 
 _MOST_TAKEN: Final = 500
@@ -36,7 +51,7 @@ replay has one."""
 class _Queue:
     """Events of which one thing is equal, in the order of the recording. Those that were taken stay."""
 
-    __slots__ = ("events", "first", "further", "is_in_order", "last")
+    __slots__ = ("events", "first", "further", "is_by_start", "last")
 
     def __init__(self) -> None:
         self.events: list[DependencyEvent] = []
@@ -46,8 +61,8 @@ class _Queue:
         """The event that was taken last, of a queue of equal signatures."""
         self.further: dict[Hashable, _Queues] = {}
         """Further queues of these events, by what they are made by."""
-        self.is_in_order: bool | None = None
-        """Whether the events began one after the other; None until somebody asks."""
+        self.is_by_start = False
+        """Whether the events were put in order of their begin."""
 
     def by(self, name: Hashable, what: Callable[[DependencyEvent], Hashable]) -> _Queues:
         """These events in queues by what is said of each. They are made when they are first asked for.
@@ -94,6 +109,22 @@ class EventIndex:
         self._all.events = self._events
         self._queues = self._all.by("key", lambda event: self._keys[_identity(event)])
 
+    def add(self, key: Key, events: Sequence[DependencyEvent]) -> None:
+        """Add all events with one key, in an index that has none of it."""
+        with self._lock:
+            queue = self._queues[key] = _Queue()
+            queue.events += events
+            self._events += events
+            for event in events:
+                self._keys[_identity(event)] = key
+                self._left[_identity(event)] = event
+
+    def go_on_from(self, other: EventIndex) -> None:
+        """Take what calls have taken from another index, which has some of these events."""
+        for event in other._taken:
+            self.take_event(event)
+        self.repeats = other.repeats
+
     def key_anew(self, key: Callable[[DependencyEvent], Key]) -> bool:
         """Give the events other keys; True where any differs from the one that its event had.
 
@@ -110,19 +141,26 @@ class EventIndex:
                     self._queues[keys[_identity(queue.last)]].last = queue.last
             return True
 
-    def take(self, key: Key, path: tuple[str, ...] = (), accepts: Accepts | None = None) -> DependencyEvent | None:
+    def take(
+        self,
+        key: Key,
+        path: tuple[str, ...] = (),
+        accepts: Accepts | None = None,
+        among: Among | None = None,
+    ) -> DependencyEvent | None:
         """Take the next event with this signature; None where none is left.
 
         Args:
             key: The signature.
             path: Names of the spans around the call.
             accepts: Whether an event with this signature may be taken. Without it, all may.
+            among: Only one of these.
         """
         with self._lock:
             queue = self._queues.get(key)
             if queue is None:
                 return None
-            if accepts is None and (not path or len(queue.events) == 1):
+            if accepts is None and among is None and (not path or len(queue.events) == 1):
                 # What `_next` and `_take` come to for nearly every call. They are not called for it, since a replay
                 # answers each call here.
                 events, at, left = queue.events, queue.first, self._left
@@ -135,23 +173,31 @@ class EventIndex:
                         return event
                 queue.first = at
                 return None
-            found = self._next(queue, path, accepts)
+            found = self._next(queue, path, accepts, among)
             if found is not None:
                 self._take(queue, found)
             return found
 
-    def peek(self, key: Key, path: tuple[str, ...] = (), accepts: Accepts | None = None) -> DependencyEvent | None:
+    def peek(
+        self,
+        key: Key,
+        path: tuple[str, ...] = (),
+        accepts: Accepts | None = None,
+        among: Among | None = None,
+    ) -> DependencyEvent | None:
         """The event that `take` would take. It is not taken."""
         with self._lock:
             queue = self._queues.get(key)
-            return self._next(queue, path, accepts) if queue is not None else None
+            return self._next(queue, path, accepts, among) if queue is not None else None
 
-    def again(self, key: Key, accepts: Accepts | None = None) -> DependencyEvent | None:
+    def again(self, key: Key, accepts: Accepts | None = None, among: Among | None = None) -> DependencyEvent | None:
         """The event with this signature that was taken last, for one more call; None where none was taken."""
         with self._lock:
             queue = self._queues.get(key)
             event = queue.last if queue is not None else None
             if event is None or (accepts is not None and not accepts(event)):
+                return None
+            if among is not None and among.what(event) not in among.wanted:
                 return None
             self.repeats += 1
             return event
@@ -161,7 +207,14 @@ class EventIndex:
         self._taken.append(event)
         queue.last = event
 
-    def _next(self, queue: _Queue, path: tuple[str, ...], accepts: Accepts | None) -> DependencyEvent | None:
+    def _next(
+        self, queue: _Queue, path: tuple[str, ...], accepts: Accepts | None, among: Among | None = None
+    ) -> DependencyEvent | None:
+        if among is not None:
+            queues = queue.by(among.name, among.what)
+            firsts = (self._next(queues[said], path, accepts) for said in among.wanted if said in queues)
+            found = [event for event in firsts if event is not None]
+            return min(found, key=lambda event: (path != () and event.path != path, event.eid), default=None)
         event = self._first_of(queue, accepts)
         if event is not None and path and len(queue.events) > 1 and event.path != path:
             there = queue.by("path", _path_of).get(path)
@@ -215,27 +268,25 @@ class EventIndex:
                 event = event if other is None else other
             return event
 
-    def waiting_but_for_body(self, key: Key, before_ms: float | None = None) -> list[DependencyEvent]:
-        """The events still waiting that are equal to ``key`` in all but the body, in the order of the recording.
+    def earliest_but_for_body(
+        self, key: Key, name: Hashable, what: Callable[[DependencyEvent], bool]
+    ) -> DependencyEvent | None:
+        """Of the events still waiting that are equal to ``key`` in all but the body, and of which ``what`` is true,
+        the one that began first; None where there is none.
 
         Args:
             key: The signature.
-            before_ms: Only those that began before this time.
+            name: Stands for ``what``, which is asked once of each event.
+            what: Says something of an event.
         """
         with self._lock:
-            queue = self._but_for_body(key)
-            left = self._left_of(queue)
-            if before_ms is None:
-                return list(left)
-            found: list[DependencyEvent] = []
-            if queue.is_in_order is None:
-                queue.is_in_order = _began_in_order(queue.events)
-            for event in left:
-                if event.start_offset_ms < before_ms:
-                    found.append(event)
-                elif queue.is_in_order:
-                    break
-            return found
+            there = self._but_for_body(key).by(name, what).get(True)
+            if there is None:
+                return None
+            if not there.is_by_start:
+                there.events.sort(key=attrgetter("start_offset_ms"))
+                there.is_by_start = True
+            return self._first_of(there)
 
     def waiting_but_for_target(self, key: Key) -> list[DependencyEvent]:
         """Of each target, the first event still waiting that is equal to ``key`` in all but the target, in the order
@@ -268,7 +319,7 @@ class EventIndex:
         name: Hashable,
         what: Callable[[DependencyEvent], Hashable],
         wanted: Hashable,
-        accepts: Accepts,
+        accepts: Accepts | None = None,
     ) -> DependencyEvent | None:
         """The first event still waiting of which ``what`` says what is wanted.
 
@@ -276,7 +327,7 @@ class EventIndex:
             name: Stands for ``what``, which is asked once of each event.
             what: Says something of an event.
             wanted: What it says of those that are wanted.
-            accepts: Whether one of these is wanted indeed.
+            accepts: Whether one of these is wanted indeed. Without it, all are.
         """
         with self._lock:
             there = self._all.by(("with", name), what).get(wanted)
@@ -307,20 +358,35 @@ class EventIndex:
         with self._lock:
             return sorted(self._taken[:_MOST_TAKEN], key=lambda event: event.eid)
 
-    def unused(self) -> list[DependencyEvent]:
-        """The events that no call has taken although calls were expected to, in the order of the recording."""
-        return self.waiting()
+    @property
+    def mark(self) -> int:
+        """What `unused` takes for the events that are unused now."""
+        return len(self._taken)
+
+    def unused(self, mark: int | None = None) -> list[DependencyEvent]:
+        """The events that no call has taken although calls were expected to, in the order of the recording.
+
+        Args:
+            mark: Up to when; without it, up to now.
+        """
+        with self._lock:
+            taken = set(map(_identity, self._taken[:mark]))
+            return [event for event in self._events if _identity(event) not in taken]
 
     def has(self, key: Key) -> bool:
         """Whether any event has this signature, be it taken or not."""
         return key in self._queues
 
-    def taken_of(self, key: Key) -> list[DependencyEvent]:
-        """The events with this signature that were taken."""
+    def taken_of(self, key: Key, most: int) -> tuple[list[DependencyEvent], int]:
+        """The first events with this signature that were taken, and how many were."""
         with self._lock:
             queue = self._queues.get(key)
-            events = queue.events if queue is not None else ()
-            return [event for event in events if _identity(event) not in self._left]
+            if queue is None:
+                return [], 0
+            if self._first_of(queue) is None:
+                return queue.events[:most], len(queue.events)
+            found = [event for event in queue.events if _identity(event) not in self._left]
+            return found[:most], len(found)
 
     def equal_calls(self) -> dict[Key, list[DependencyEvent]]:
         """The events of each key that several have, whether taken or not."""
@@ -350,11 +416,6 @@ def _key(event: DependencyEvent) -> Key:
 
 def _path_of(event: DependencyEvent) -> tuple[str, ...]:
     return event.path
-
-
-def _began_in_order(events: list[DependencyEvent]) -> bool:
-    starts = [event.start_offset_ms for event in events]
-    return starts == sorted(starts)
 
 
 def _json_of(event: DependencyEvent) -> bytes | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 
-from timetracer_otel.match.index import Accepts, EventIndex
+from timetracer_otel.match.index import Accepts, Among, EventIndex
 from timetracer_otel.match.signature import Key
 from timetracer_otel.types import DependencyEvent
 
@@ -44,22 +44,34 @@ class JointIndex(EventIndex):
         own = self._own.key_anew(key)
         return self._beside.key_anew(key) or own
 
-    def take(self, key: Key, path: tuple[str, ...] = (), accepts: Accepts | None = None) -> DependencyEvent | None:
+    def take(
+        self,
+        key: Key,
+        path: tuple[str, ...] = (),
+        accepts: Accepts | None = None,
+        among: Among | None = None,
+    ) -> DependencyEvent | None:
         """As `EventIndex.take`."""
-        first, second = self._ordered(key, path, accepts)
-        event = first.take(key, path, accepts)
-        return event if event is not None else second.take(key, path, accepts)
+        first, second = self._ordered(key, path, accepts, among)
+        event = first.take(key, path, accepts, among)
+        return event if event is not None else second.take(key, path, accepts, among)
 
-    def peek(self, key: Key, path: tuple[str, ...] = (), accepts: Accepts | None = None) -> DependencyEvent | None:
+    def peek(
+        self,
+        key: Key,
+        path: tuple[str, ...] = (),
+        accepts: Accepts | None = None,
+        among: Among | None = None,
+    ) -> DependencyEvent | None:
         """As `EventIndex.peek`."""
-        first, second = self._ordered(key, path, accepts)
-        event = first.peek(key, path, accepts)
-        return event if event is not None else second.peek(key, path, accepts)
+        first, second = self._ordered(key, path, accepts, among)
+        event = first.peek(key, path, accepts, among)
+        return event if event is not None else second.peek(key, path, accepts, among)
 
-    def again(self, key: Key, accepts: Accepts | None = None) -> DependencyEvent | None:
+    def again(self, key: Key, accepts: Accepts | None = None, among: Among | None = None) -> DependencyEvent | None:
         """As `EventIndex.again`; the cassette's own answers come first."""
-        event = self._own.again(key, accepts)
-        return event if event is not None else self._beside.again(key, accepts)
+        event = self._own.again(key, accepts, among)
+        return event if event is not None else self._beside.again(key, accepts, among)
 
     def take_event(self, event: DependencyEvent) -> bool:
         """As `EventIndex.take_event`."""
@@ -85,11 +97,12 @@ class JointIndex(EventIndex):
         event = self._own.first_but_for_body(key, path)
         return event if event is not None else self._beside.first_but_for_body(key, path)
 
-    def waiting_but_for_body(self, key: Key, before_ms: float | None = None) -> list[DependencyEvent]:
-        """As `EventIndex.waiting_but_for_body`."""
-        if self._own.first_but_for_body(key) is not None:
-            return self._own.waiting_but_for_body(key, before_ms)
-        return self._beside.waiting_but_for_body(key, before_ms)
+    def earliest_but_for_body(
+        self, key: Key, name: Hashable, what: Callable[[DependencyEvent], bool]
+    ) -> DependencyEvent | None:
+        """As `EventIndex.earliest_but_for_body`."""
+        side = self._own if self._own.first_but_for_body(key) is not None else self._beside
+        return side.earliest_but_for_body(key, name, what)
 
     def waiting_but_for_target(self, key: Key) -> list[DependencyEvent]:
         """As `EventIndex.waiting_but_for_target`, of the cassette alone."""
@@ -105,7 +118,7 @@ class JointIndex(EventIndex):
         name: Hashable,
         what: Callable[[DependencyEvent], Hashable],
         wanted: Hashable,
-        accepts: Accepts,
+        accepts: Accepts | None = None,
     ) -> DependencyEvent | None:
         """As `EventIndex.first_with`."""
         event = self._own.first_with(name, what, wanted, accepts)
@@ -125,9 +138,10 @@ class JointIndex(EventIndex):
         """As `EventIndex.has`."""
         return self._own.has(key) or self._beside.has(key)
 
-    def taken_of(self, key: Key) -> list[DependencyEvent]:
+    def taken_of(self, key: Key, most: int) -> tuple[list[DependencyEvent], int]:
         """As `EventIndex.taken_of`, of both."""
-        return [*self._own.taken_of(key), *self._beside.taken_of(key)]
+        sides = [side.taken_of(key, most) for side in (self._own, self._beside)]
+        return [event for events, _ in sides for event in events][:most], sum(count for _, count in sides)
 
     def waiting(self) -> list[DependencyEvent]:
         """The events of both sides that no call has taken."""
@@ -141,17 +155,23 @@ class JointIndex(EventIndex):
         """As `EventIndex.some_taken`, of each side."""
         return [*self._own.some_taken(), *self._beside.some_taken()]
 
-    def unused(self) -> list[DependencyEvent]:
-        """Those of the cassette alone."""
-        return self._own.waiting()
+    @property
+    def mark(self) -> int:
+        """As `EventIndex.mark`."""
+        return self._own.mark
+
+    def unused(self, mark: int | None = None) -> list[DependencyEvent]:
+        """As `EventIndex.unused`, of those of the cassette alone."""
+        return self._own.unused(mark)
 
     def taken(self) -> list[DependencyEvent]:
         """The events of both sides that were taken."""
         return [*self._own.taken(), *self._beside.taken()]
 
-    def _ordered(self, key: Key, path: tuple[str, ...], accepts: Accepts | None) -> tuple[EventIndex, EventIndex]:
+    def _ordered(
+        self, key: Key, path: tuple[str, ...], accepts: Accepts | None, among: Among | None
+    ) -> tuple[EventIndex, EventIndex]:
         sides = (self._own, self._beside) if path else (self._beside, self._own)
-        fitting = [
-            (event is not None and event.path == path) for event in (i.peek(key, path, accepts) for i in sides)
-        ]
+        there = (side.peek(key, path, accepts, among) for side in sides)
+        fitting = [event is not None and event.path == path for event in there]
         return sides if fitting[0] or not fitting[1] else (sides[1], sides[0])

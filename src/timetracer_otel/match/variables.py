@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import cache
 from typing import Any, NamedTuple
@@ -264,6 +264,15 @@ class Variables:
         return (
             *(value.value for text in texts for value in self._secrets_in(text)),
             *(text for name, text in headers.items() if is_signature_header(name)),
+        )
+
+    def told_by(self, event: DependencyEvent) -> Hashable:
+        """What `secret_pairs` depends on of a recorded call, of which all else is known to be equal."""
+        leaves = leaves_of(_unredacted().recorded_view(event), self._rules).leaves
+        headers = event.call.headers.items() if event.call is not None else ()
+        return (
+            tuple(leaf.text if self._secrets_in(leaf.text) else None for leaf in leaves),
+            tuple((name, text) for name, text in headers if is_signature_header(name) or self._secrets_in(text)),
         )
 
     def secret_pairs(self, event: DependencyEvent, call: Call) -> list[Pair] | None:

@@ -64,8 +64,7 @@ class LateChildren:
         ready, waiting = [], []
         for entry in self._waiting:
             session = entry.session
-            under_way, calls = session.calls_under_way()
-            quiet = not under_way and session not in busy
+            quiet, calls = not session.is_calling and session not in busy, session.call_count
             # A recording must be found quiet twice, with no call in between. A task that makes several calls is quiet
             # between two of them, too.
             if self._hurried or now_s >= entry.deadline_s:

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from heapq import heapify, heappop, heapreplace
 from itertools import islice
 from typing import NamedTuple
 
@@ -30,7 +31,7 @@ from timetracer_otel.redact.content_encoding import decode_body, known_encodings
 from timetracer_otel.redact.redactor import content_headers
 from timetracer_otel.types import Binding, Call, DependencyEvent
 
-__all__ = ["Bindings", "Found"]
+__all__ = ["Alike", "Bindings", "Found", "Rivals"]
 
 
 class Found(NamedTuple):
@@ -40,6 +41,51 @@ class Found(NamedTuple):
     pairs: Sequence[Pair] = ()
     ambiguous: Sequence[DependencyEvent] = ()
     """Recorded calls that would bind differently. None of them answers."""
+
+
+class Alike:
+    """Recorded calls that are equal, and hold the same secrets in the same places.
+
+    Attributes:
+        events: The calls, in the order of the recording.
+    """
+
+    __slots__ = ("events", "is_untold")
+
+    def __init__(self) -> None:
+        self.events: list[DependencyEvent] = []
+        self.is_untold = False
+        """Whether a call had its secrets, and nothing said which of the rivals it was."""
+
+
+class Rivals:
+    """All calls that are equal but for their secrets.
+
+    Args:
+        events: The calls, in the order of the recording.
+        variables: Those of the recording.
+    """
+
+    __slots__ = ("_answer_alike", "events", "groups")
+
+    def __init__(self, events: Sequence[DependencyEvent], variables: Variables) -> None:
+        groups: dict[Hashable, Alike] = {}
+        for event in events:
+            said = variables.is_own(event), variables.told_by(event)
+            group = groups.get(said)
+            if group is None:
+                group = groups[said] = Alike()
+            group.events.append(event)
+        self.groups: tuple[Alike, ...] = tuple(groups.values())
+        self.events = events
+        self._answer_alike: bool | None = None
+
+    @property
+    def answer_alike(self) -> bool:
+        """Whether it makes no difference which of them answers, be it taken or not."""
+        if self._answer_alike is None:
+            self._answer_alike = _are_one(self.events)
+        return self._answer_alike
 
 
 class _Fitting(NamedTuple):
@@ -80,8 +126,8 @@ class Bindings:
         self._times: dict[str, str] = {}
         """By the recorded time: the present one; empty where several are bound to it."""
         self._listed: dict[tuple[str, str], Binding] = {}
-        self._untold: set[int] = set()
-        """By identity: the events that answered, or are left, where nothing said which of them a call was."""
+        self._of_twins: dict[int, list[list[DependencyEvent]]] = {}
+        """By identity of a list of the recording's: its events in groups of which any may answer for another."""
         self._first: dict[int, int] = {}
         """By identity of a list of the recording's: where its first event stands that no call had taken."""
 
@@ -154,7 +200,11 @@ class Bindings:
         candidates, shape = variables.candidates(leaves, method, self._recorded)
         fitting: list[_Fitting] = []
         seen: set[tuple[str, tuple[str, ...]]] = set()
-        for event in islice(self._left_of(candidates, is_taken), _MOST_TRIED if shape is None else None):
+        if candidates is shape and len(candidates) > _FEW_TWINS:
+            waiting = self._left_of_twins(candidates, seen, is_taken)
+        else:
+            waiting = self._left_of(candidates, is_taken)
+        for event in islice(waiting, _MOST_TRIED if shape is None else None):
             if shape is not None and not variables.is_alike(event, shape):
                 continue
             twin = variables.twin_of(event) if shape is not None and len(candidates) > 1 else None
@@ -189,29 +239,46 @@ class Bindings:
                 self._listed.setdefault((pair.recorded, pair.present), binding)
                 self.is_empty = False
 
-    def with_secrets(self, call: Call, events: Sequence[DependencyEvent]) -> list[DependencyEvent] | None:
-        """Those of some events, which are equal to a call but for secrets, that have its secrets, which are bound.
+    def bind_secrets(self, call: Call, event: DependencyEvent) -> None:
+        """Bind the secrets of a call to those of an event, which is equal to it but for them, where they may be."""
+        pairs = self._pairs_of_secrets(call, event)
+        if pairs is not None:
+            self.bind(Found(event, pairs))
+
+    def with_secrets(
+        self, call: Call, rivals: Rivals, is_taken: Callable[[DependencyEvent], bool]
+    ) -> list[Alike] | None:
+        """Those of some recorded calls, which are equal to a call but for secrets, that have its secrets. These are
+        bound.
 
         None where several have different ones, and other answers, and nothing says which of them stand for those of
         the call.
+
+        Args:
+            call: As it is made.
+            rivals: The recorded calls.
+            is_taken: Whether an event has answered a call already.
         """
-        fitting: list[tuple[DependencyEvent, list[Pair]]] = []
-        for event in events:
-            pairs = self._pairs_of_secrets(call, event)
-            if pairs is not None:
-                fitting.append((event, pairs))
+        fitting: list[tuple[DependencyEvent, list[Pair], Alike]] = []
+        for group in rivals.groups:
+            event = next(self._left_of(group.events, is_taken), None)
+            pairs = self._pairs_of_secrets(call, event) if event is not None else None
+            if pairs is not None and event is not None:
+                fitting.append((event, pairs, group))
         fitting = [each for each in fitting if self.variables.is_own(each[0])] or fitting
         fitting = [each for each in fitting if all(map(_says_the_same, each[1]))] or fitting
         fitting = [each for each in fitting if all(pair.recorded == pair.present for pair in each[1])] or fitting
-        if len({frozenset(map(_caller_of, pairs)) for _, pairs in fitting}) > 1:
-            answers = [what_it_gives(event, event.result) for event, _ in fitting]
-            if answers.count(answers[0]) < len(answers):
+        if len({frozenset(map(_caller_of, pairs)) for _, pairs, _ in fitting}) > 1:
+            groups = [group for *_, group in fitting]
+            left = (event for group in groups for event in self._left_of(group.events, is_taken))
+            if not (rivals.answer_alike or _are_one(left)):
                 return None
             # It makes no difference which of them answers, and none of them tells whose secret it is.
-            self._untold.update(id(event) for event, _ in fitting)
-        if fitting and id(fitting[0][0]) not in self._untold:
-            self.bind(Found(*fitting[0]))
-        return [event for event, _ in fitting]
+            for group in groups:
+                group.is_untold = True
+        if fitting and not fitting[0][2].is_untold:
+            self.bind(Found(*fitting[0][:2]))
+        return [group for *_, group in fitting]
 
     def _pairs_of_secrets(self, call: Call, event: DependencyEvent) -> list[Pair] | None:
         pairs = self.variables.secret_pairs(event, call)
@@ -240,6 +307,41 @@ class Bindings:
             first += 1
         self._first[id(events)] = first
         return (event for event in islice(events, first, None) if not is_taken(event))
+
+    def _left_of_twins(
+        self,
+        events: Sequence[DependencyEvent],
+        seen: Container[tuple[str, tuple[str, ...]]],
+        is_taken: Callable[[DependencyEvent], bool],
+    ) -> Iterator[DependencyEvent]:
+        """`_left_of`, but for those whose twin was ``seen``. They are not looked at one by one."""
+        groups = self._of_twins.get(id(events))
+        if groups is None:
+            by_twin: dict[Hashable, list[DependencyEvent]] = {}
+            for event in events:
+                twin = self.variables.twin_of(event)
+                by_twin.setdefault((twin, event.path) if twin is not None else id(event), []).append(event)
+            groups = self._of_twins[id(events)] = [*by_twin.values()]
+        if len(groups) > len(events) // 2:
+            yield from self._left_of(events, is_taken)
+            return
+        # Each time the first one of all groups comes: in the order of the recording.
+        waiting = [iter(self._left_of(group, is_taken)) for group in groups]
+        firsts = ((at, next(one, None)) for at, one in enumerate(waiting))
+        heads = [(*self._place_of(first), at, first) for at, first in firsts if first is not None]
+        heapify(heads)
+        while heads:
+            *_, at, event = heads[0]
+            yield event
+            following = None if (self.variables.twin_of(event), event.path) in seen else next(waiting[at], None)
+            if following is None:
+                heappop(heads)
+            else:
+                heapreplace(heads, (*self._place_of(following), at, following))
+
+    def _place_of(self, event: DependencyEvent) -> tuple[bool, float, int]:
+        """What the lists of the recording are in order of."""
+        return self.variables.is_own(event), event.start_offset_ms, event.eid
 
     def _chosen(self, fitting: Sequence[_Fitting], path: tuple[str, ...]) -> Found:
         if not fitting:
@@ -314,6 +416,13 @@ class Bindings:
         return most_s
 
 
+def _are_one(events: Iterable[DependencyEvent]) -> bool:
+    """Whether all of some events give the same answer."""
+    answers = (what_it_gives(event, event.result) for event in events)
+    first = next(answers, None)
+    return all(answer == first for answer in answers)
+
+
 def _says_the_same(pair: Pair) -> bool:
     """Whether a secret is no token that says something else than the recorded one."""
     return pair.kind != SECRET or claims_of(pair.recorded) == claims_of(pair.present)
@@ -326,5 +435,7 @@ def _caller_of(pair: Pair) -> tuple[str, ...]:
 
 
 _OF_A_SECRET = "(the secret of this run)"  # noqa: S105 - a text in the place of one
+_FEW_TWINS = 64
+"""So many calls of one shape are looked at one by one."""
 _MOST_TRIED = 200
 """How many waiting calls of other shapes are compared with one that is made now."""

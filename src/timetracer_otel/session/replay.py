@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from copy import copy
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from timetracer_otel.base.hosts import Hosts, address_of_url
@@ -23,8 +24,9 @@ from timetracer_otel.exceptions import NetworkBlockedError, ReplayMismatchError
 from timetracer_otel.match.advice import Wording
 from timetracer_otel.match.credentials import holds_signature
 from timetracer_otel.match.expired import TimesInAnswers
-from timetracer_otel.match.index import Accepts, EventIndex
+from timetracer_otel.match.index import Accepts, Among, EventIndex
 from timetracer_otel.match.joint_index import JointIndex
+from timetracer_otel.match.later_index import LaterIndex
 from timetracer_otel.match.near_events import FEW_EVENTS, NearEvents
 from timetracer_otel.match.nearest import Attempt, describe, mismatch
 from timetracer_otel.match.rules import EVERYTHING, MatchRules, rules_of
@@ -41,7 +43,7 @@ from timetracer_otel.match.values import SECRET
 from timetracer_otel.match.variables import Variables, run_of
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.session.base import BaseSession, EndedSpan
-from timetracer_otel.session.bindings import Bindings, Found
+from timetracer_otel.session.bindings import Alike, Bindings, Found, Rivals
 from timetracer_otel.session.shown_calls import ShownCalls
 from timetracer_otel.session.trace import TraceSession
 from timetracer_otel.session.uncovered import UncoveredCalls
@@ -125,7 +127,7 @@ class ReplaySession(BaseSession):
         self.config = config
         self.live_calls: Counter[str] = Counter()
         self.blocked: list[NetworkBlockedError] = []
-        self.uncovered: UncoveredCalls = UncoveredCalls(cassette.events)
+        self.uncovered: UncoveredCalls = UncoveredCalls(cassette)
         """The calls that no plugin captures."""
         self.live_hosts: Hosts | None = Hosts(config.live_hosts) if config is not None and config.live_hosts else None
         """Where calls may go for real; None where the settings name no hosts."""
@@ -147,19 +149,14 @@ class ReplaySession(BaseSession):
         self._redactor = Redactor.from_policies(policies)
         self._rules = rules_of(config)
         self._signer = Signer(self._redactor, _bound_rules(config), self._rules)
-        self._events = cassette.events
-        self._index = EventIndex(cassette.events, self._signer.recorded_key)
-        if beside is not None:
-            last = max((event.eid for event in cassette.events), default=0)
-            more = [replace(event, eid=eid) for eid, event in enumerate(beside.events, last + 1)]
-            self._events = [*cassette.events, *more]
-            self._index = JointIndex(self._index, EventIndex(more, self._signer.recorded_key))
+        self._with_beside: list[DependencyEvent] | None = None
+        self._index = self._index_of_all(beside)
         self._shown = ShownCalls(self._redactor, self._signer, cassette.pseudonyms)
         self._known: dict[tuple[str, str], _KnownHeaders] = {}
         """By library and method: the headers of the last call that `match` answered, if nothing depends on them."""
         kinds = variable_kinds(config.variables if config is not None else TraceConfig().variables)
         self._bindings = Bindings(
-            partial(Variables, cassette, self._events, self._signer, self._rules, kinds, beside),
+            lambda: Variables(cassette, self._events, self._signer, self._rules, kinds, beside),
             self._rules or EVERYTHING,
             is_on=bool(kinds),
         )
@@ -169,8 +166,8 @@ class ReplaySession(BaseSession):
         """Whether equal calls may differ in their secrets, which are in no key."""
         self._tells_signatures: bool = SECRET in kinds
         """The same of calls that the app has signed, in a recording without secrets."""
-        self._contested: dict[Key, list[DependencyEvent]] | None = None
-        self._told_apart: set[int] = set()
+        self._contested: dict[Key, Rivals] | None = None
+        self._told_apart: dict[int, Alike] = {}
         """By identity: the events that have an equal one with other secrets."""
         self._hashes_differ: bool | None = None
         self._targets: set[str | None] | None = None
@@ -185,6 +182,24 @@ class ReplaySession(BaseSession):
         self._live_urls: set[str] = set()
         self.replay_timing: bool = config is not None and config.replay_timing
         """Whether answers take as long as they did when recorded."""
+
+    def _index_of_all(self, beside: Cassette | None) -> EventIndex:
+        """The index of the events that may answer."""
+        cassette, signer = self.cassette, self._signer
+        later = cassette.later_events
+        if later is not None and beside is None and signer.rules is None and not signer.ignored:
+            return LaterIndex(later, signer.recorded_key)
+        index = EventIndex(cassette.events, signer.recorded_key)
+        if beside is None:
+            return index
+        last = max((event.eid for event in cassette.events), default=0)
+        more = [replace(event, eid=eid) for eid, event in enumerate(beside.events, last + 1)]
+        self._with_beside = [*cassette.events, *more]
+        return JointIndex(index, EventIndex(more, signer.recorded_key))
+
+    @property
+    def _events(self) -> list[DependencyEvent]:
+        return self._with_beside if self._with_beside is not None else self.cassette.events
 
     @property
     def mode(self) -> TraceMode:
@@ -317,13 +332,15 @@ class ReplaySession(BaseSession):
         first = self._index.first_but_for_body(key, path)
         if first is None or _was_read(first):
             return True
-        ended_ms = first.start_offset_ms + first.duration_ms
-        return any(map(_was_read, self._index.waiting_but_for_body(key, ended_ms)))
+        read = self._index.earliest_but_for_body(key, "was read", _was_read)
+        return read is not None and read.start_offset_ms < first.start_offset_ms + first.duration_ms
 
     def source_failed(self, call: Call | RedactedCall) -> None:
         """Take the event of a recorded call whose stream raised: the app's stream has raised now as it did then."""
-        for event in self._index.waiting_but_for_body(self.redacted(call).key):
-            if _source_failed(event) and self._index.take_event(event):
+        key = self.redacted(call).key
+        while True:
+            event = self._index.earliest_but_for_body(key, "source failed", _source_failed)
+            if event is None or self._index.take_event(event):
                 return
 
     def match(self, call: Call | RedactedCall, path: tuple[str, ...] = ()) -> DependencyEvent:
@@ -482,18 +499,19 @@ class ReplaySession(BaseSession):
     def _equal(self, made: RedactedCall, key: Key, path: tuple[str, ...]) -> DependencyEvent | None:
         """Take the event that is equal to a call; None where there is none."""
         accepts = self._accepts(made) if self._rules is not None else None
+        among = None
         if self._tells_secrets or (self._tells_signatures and holds_signature(made.call.headers)):
-            accepts = self._with_secrets(made, key, accepts)
-        event = self._index.take(key, path, accepts)
+            among = self._with_secrets(made, key, accepts)
+        event = self._index.take(key, path, accepts, among)
         if event is None and made.call.args is not None and self._hashed_anew():
-            event = self._index.take(key, path, accepts)
+            event = self._index.take(key, path, accepts, among)
         if event is None and made.call.body_end is BodyEnd.COMPLETE:
-            event = self._index.take(self._index.partial(key), path, accepts)
+            event = self._index.take(self._index.partial(key), path, accepts, among)
         if event is None and not self.strict and made.call.body:
             other = self._index.same_json(key, made.plain_body)
-            event = self._index.take(other, path, accepts) if other is not None else None
+            event = self._index.take(other, path, accepts, among) if other is not None else None
         if event is None and self.config is not None and self.config.allow_repeats:
-            event = self._index.again(key, accepts)
+            event = self._index.again(key, accepts, among)
         if event is not None and self.recorder is not None and self._pseudonyms:
             # What is recorded besides has the same pseudonyms, or nobody could tell that these are the same secrets.
             for pair in self._bindings.variables.secret_pairs(event, made.call) or ():
@@ -501,8 +519,9 @@ class ReplaySession(BaseSession):
                     self.recorder.keep_pseudonym(pair.present, pair.recorded)
         return event
 
-    def _with_secrets(self, made: RedactedCall, key: Key, accepts: Accepts | None) -> Accepts | None:
-        """Which of the events that are equal but for their secrets may answer a call: those with its secrets.
+    def _with_secrets(self, made: RedactedCall, key: Key, accepts: Accepts | None) -> Among | None:
+        """Which of the events that are equal but for their secrets may answer a call: those with its secrets. None
+        where the recording has no such events.
 
         Secrets are in no key. So they are compared here, where the recording has equal calls with different ones.
 
@@ -513,26 +532,30 @@ class ReplaySession(BaseSession):
         with bindings.lock:
             if self._contested is None:
                 self._contested = {
-                    equal: events
+                    equal: Rivals(events, bindings.variables)
                     for equal, events in self._index.equal_calls().items()
                     if len({bindings.variables.secrets_of(event) for event in events}) > 1
                 }
-                self._told_apart = {id(event) for events in self._contested.values() for event in events}
+                groups = (group for rivals in self._contested.values() for group in rivals.groups)
+                self._told_apart = {id(event): group for group in groups for event in group.events}
             if not self._contested:
                 self._tells_secrets = self._tells_signatures = False
-                return accepts
-            contested = key in self._contested
-            events = [event for event in self._contested.get(key, ()) if not self._index.is_taken(event)]
-            if not contested:
+                return None
+            rivals = self._contested.get(key)
+            if rivals is None:
                 first = self._index.peek(key, (), accepts)
-                events = [first] if first is not None else []
-            found = bindings.with_secrets(made.call, events)
-            if not contested:
-                return accepts
+                if first is not None:
+                    bindings.bind_secrets(made.call, first)
+                return None
+            found = bindings.with_secrets(made.call, rivals, self._index.is_taken)
             if found is None:
-                raise self._missed(_attempt(made, self._rules, partial(self._refused_by, made)), events)
-            fitting = {id(event) for event in found}
-            return lambda event: id(event) in fitting and (accepts is None or accepts(event))
+                waiting = [event for event in rivals.events if not self._index.is_taken(event)]
+                raise self._missed(_attempt(made, self._rules, partial(self._refused_by, made)), waiting)
+            return Among("secrets", self._alike_of, found)
+
+    def _alike_of(self, event: DependencyEvent) -> Alike | None:
+        """The events that are equal to one and have its secrets, where others have other ones."""
+        return self._told_apart.get(id(event))
 
     def _renamed(self, made: RedactedCall, path: tuple[str, ...]) -> Found:
         """The event that is equal to a call up to the names of variables, taken, with the values of this run."""
@@ -624,22 +647,14 @@ class ReplaySession(BaseSession):
         Unused are the recorded events that could have answered a call, and that no call asked for. Events of plugins
         and hosts that stay live, and events that cannot be replayed, do not count.
         """
-        unused = [
-            event
-            for event in self._index.unused()
-            if event.not_replayable is None
-            and self.should_mock_plugin(event.signature.lib)
-            and event.signature.url not in self._live_urls
-            and not self.goes_out(event.signature.url)
-        ]
+        unused = partial(self._unused, self._index.mark, frozenset(self._live_urls))
         uncovered = self.uncovered.live()
         with self._lock:
             misses, live, refused = tuple(self._misses), dict(self.live_calls), set(self._refused)
-        return Verdict(
+        verdict = Verdict(
             hits=tuple(event for event in self._index.taken() if event.eid not in refused),
             repeats=self._index.repeats,
             misses=misses,
-            unused=tuple(unused),
             live={name: live.get(name, 0) + uncovered.get(name, 0) for name in (*live, *uncovered)},
             without_plugin=tuple(sorted(uncovered)),
             recorded=len(self.recorder.events) if self.recorder is not None else 0,
@@ -648,6 +663,18 @@ class ReplaySession(BaseSession):
             fail_on_unused=self.config is not None and self.config.fail_on_unused,
             advice=self._advice(misses),
             bindings=self._bindings.listed,
+        )
+        verdict.leave_unused(unused)
+        return verdict
+
+    def _unused(self, mark: int, live_urls: frozenset[str]) -> tuple[DependencyEvent, ...]:
+        return tuple(
+            event
+            for event in self._index.unused(mark)
+            if event.not_replayable is None
+            and self.should_mock_plugin(event.signature.lib)
+            and event.signature.url not in live_urls
+            and not self.goes_out(event.signature.url)
         )
 
     def claim(self, event: DependencyEvent) -> bool:
@@ -708,10 +735,9 @@ class ReplaySession(BaseSession):
 
     def peek_next_event(self, event_type: EventType | None = None) -> DependencyEvent | None:
         """The first event, or the first of a type, that no call has taken; None where there is none."""
-        for event in self._index.waiting():
-            if event_type is None or event.event_type == event_type:
-                return event
-        return None
+        if event_type is None:
+            return next(iter(self._index.some_waiting(1)), None)
+        return self._index.first_with("event type", attrgetter("event_type"), event_type)
 
     def get_next_event(self, event_type: EventType, actual_signature: dict[str, Any]) -> DependencyEvent:
         """The recorded event for a call of a hand-written plugin.
@@ -755,10 +781,9 @@ class ReplaySession(BaseSession):
             has = (self._recorded_field(event, name) == value for name, value in fields.items())
             return event.event_type == event_type and all(has)
 
-        names = tuple(sorted(fields))
+        # What has no form that can be looked up is compared one by one, among the events that have the rest.
+        names = tuple(sorted(name for name, value in fields.items() if in_buckets(value) is not None))
         wanted = in_buckets(event_type, *map(fields.get, names))
-        if wanted is None:
-            return next((event for event in self._index.waiting() if fits(event)), None)
 
         def bucket(event: DependencyEvent) -> Hashable:
             return in_buckets(event.event_type, *(self._recorded_field(event, name) for name in names))
@@ -813,16 +838,16 @@ class ReplaySession(BaseSession):
             if self._sorted is None:
                 self._sorted = NearEvents(list(map(compared, self._events)))
             near = self._sorted
-        equal = index.taken_of(key) if key is not None else []
+        equal, answered = index.taken_of(key, FEW_EVENTS) if key is not None else ([], 0)
         waiting = {event.eid: event for event in map(compared, index.some_waiting(FEW_EVENTS))}
-        taken = {event.eid: event for event in map(compared, equal[:FEW_EVENTS])}
+        taken = {event.eid: event for event in map(compared, equal)}
         events, call = self._events, (attempt.signature, attempt.args)
         for event in near.around(*call, lambda at: not index.is_taken(events[at])):
             waiting.setdefault(event.eid, event)
         for event in near.around(*call, lambda at: index.is_taken(events[at])):
             taken.setdefault(event.eid, event)
         by_place = [sorted(found.values(), key=lambda event: event.eid) for found in (waiting, taken)]
-        return by_place[0], by_place[1], len(equal)
+        return by_place[0], by_place[1], answered
 
     def _missed(
         self, attempt: Attempt, ambiguous: Sequence[DependencyEvent] = (), key: Key | None = None
@@ -838,9 +863,14 @@ class ReplaySession(BaseSession):
             endpoint=self._endpoint,
             lost=self.cassette.stats.dropped,
             wording=self._wording,
-            passed=self._answered.passed_since(self._index.some_taken(), run_of(self.cassette)[1], time.time()),
+            passed=self._answered.passed_since(self._index.some_taken(), self._recorded_until_s, time.time()),
         )
         return self._count_miss(error)
+
+    @cached_property
+    def _recorded_until_s(self) -> float:
+        """When the recording ended, in seconds since the epoch."""
+        return run_of(self.cassette)[1]
 
     def _advice(self, misses: Sequence[ReplayMismatchError]) -> str:
         rules = [rule for error in misses for rule in error.rules]

@@ -7,8 +7,9 @@ import os
 import random
 import threading
 import time
+from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import replace
 from operator import attrgetter
 from typing import Any, cast
@@ -123,6 +124,8 @@ class TraceSession(BaseSession):
         self._lock = threading.RLock()
         self._eids = itertools.count(1)
         self._pending: list[PendingCall] = []
+        self._ended_calls = 0
+        """How many calls at the beginning are known to have ended."""
         self._given: list[DependencyEvent] = []
         self.ended_spans = self._spans = list[EndedSpan]()
         self._known_spans: set[int] = set()
@@ -196,7 +199,7 @@ class TraceSession(BaseSession):
         with self._lock:
             pending, given, ended = list(self._pending), list(self._given), list(self._spans)
             span_ids = [call.span_id for call in pending]
-            unseen = self._unseen(ended, span_ids)
+            unseen = self._unseen(ended, frozenset(span_ids))
             ends = self._finalized and self._own is None
             if ends:
                 self._end_with(pending, ended, span_ids)
@@ -284,15 +287,21 @@ class TraceSession(BaseSession):
         self._pending.append(call)
         return not self._finalized or self._began_in_time(call)
 
-    def calls_under_way(self) -> tuple[int, int]:
-        """The number of calls that have not ended yet, and the number of all calls."""
-        calls = list(self._pending)
-        return sum(call.ended_s is None for call in calls), len(calls)
+    @property
+    def call_count(self) -> int:
+        """How many calls are kept."""
+        return len(self._pending)
 
     @property
     def is_calling(self) -> bool:
         """Whether a call has not ended yet."""
-        return any(call.ended_s is None for call in reversed(self._pending))
+        with self._lock:
+            # A call that has ended is not asked again. So to look takes no longer the more calls there are.
+            pending, ended = self._pending, self._ended_calls
+            while ended < len(pending) and pending[ended].ended_s is not None:
+                ended += 1
+            self._ended_calls = ended
+            return ended < len(pending)
 
     def connected(self, library: str, address: str) -> None:
         """Note a connection that no plugin makes. After the end of the session, it goes to the one that follows.
@@ -315,10 +324,23 @@ class TraceSession(BaseSession):
     def call_withdrawn(self, call: PendingCall) -> None:
         """Remove a call that turned out to be none of its plugin's."""
         with self._lock:
-            if call in self._pending:
-                if self._feed is not None:
-                    self._feed.withdrawn(call)
-                self._pending.remove(call)
+            at = self._place_of(call)
+            if at is None:
+                return
+            if self._feed is not None:
+                self._feed.withdrawn(call, at)
+            if at < self._ended_calls:
+                self._ended_calls -= 1
+            del self._pending[at]
+
+    def _place_of(self, call: PendingCall) -> int | None:
+        """Where a call stands among those that are kept; None where it is not one of them."""
+        pending = self._pending
+        # They stand in the order of their positions, except where two threads began calls at the same moment.
+        at = bisect_left(pending, call.eid, key=attrgetter("eid"))
+        if at < len(pending) and pending[at] is call:
+            return at
+        return pending.index(call) if call in pending else None
 
     def client_span_is_known(self, span_id: int) -> None:
         """Note that a plugin knows a client span that is still open. The span becomes no event of its own."""
@@ -343,12 +365,14 @@ class TraceSession(BaseSession):
         """What `time.time_ns` gave when `time.perf_counter` gave 0."""
         return self._started_ns - int(self._started_s * 1e9)
 
-    def _unseen(self, ended: list[EndedSpan], span_ids: list[int]) -> list[EndedSpan]:
+    def _unseen(self, ended: list[EndedSpan], span_ids: Container[int]) -> list[EndedSpan]:
         """The ended client spans that no plugin knows. ``span_ids`` are those of all calls."""
         if not self.observes:
             return []
-        seen = self._known_spans.union(span_ids)
-        return [span for span in ended if span.is_client and span.span_id not in seen]
+        known = self._known_spans
+        return [
+            span for span in ended if span.is_client and span.span_id not in span_ids and span.span_id not in known
+        ]
 
     def mark_error(self, error_type: str, error_message: str, traceback: str | None = None) -> None:
         """Note that the run failed, and how."""
@@ -396,7 +420,7 @@ class TraceSession(BaseSession):
             before = self._refuses, self.wanted, self.after
             # From here on, calls that begin go to the successor.
             self._refuses, self.wanted, self.after = _AFTER_THE_END, {}, self.successor
-            if self.calls_under_way()[0]:
+            if self.is_calling:
                 self._refuses, self.wanted, self.after = before
                 return False
             self.finalize()
@@ -421,6 +445,7 @@ class TraceSession(BaseSession):
             exchange, self.exchange = self.exchange, None
             self.request = self.response = self.origin = None
             self._pending, self._given, self._spans, self._made = [], [], [], {}
+            self._ended_calls = 0
         self._maker.release()
         if exchange is not None:
             exchange.release()
@@ -435,7 +460,7 @@ class TraceSession(BaseSession):
         # A thread of the parent may have held the lock when the process was forked. That thread does not exist in the
         # child, and would never release the lock.
         self._lock = threading.RLock()
-        self.successor, self._pending = successor, []
+        self.successor, self._pending, self._ended_calls = successor, [], 0
         self.finalize()
 
     def head(self) -> Cassette:
@@ -602,6 +627,8 @@ class EventFeed:
         self._calls_seen = 0
         self._given_seen = 0
         self._under_way: list[PendingCall] = []
+        self._calls_of_span: Counter[int] = Counter()
+        """How many of the calls that were seen were made in a span, by its id."""
         self._spans: dict[int, EndedSpan] = {}
         self._spans_seen = 0
         self._unplaced: list[EndedSpan] = []
@@ -625,7 +652,9 @@ class EventFeed:
             spans.update((span.span_id, span) for span in ended_spans)
             calls: list[PendingCall] = []
             under_way: list[PendingCall] = []
-            for call in (*self._under_way, *session._pending[self._calls_seen :]):
+            new = session._pending[self._calls_seen :]
+            self._calls_of_span.update([call.span_id for call in new])
+            for call in (*self._under_way, *new):
                 ended = call.ended_s is not None and (
                     not call.span_id or call.span_id in spans or now_s - call.ended_s >= patience_s
                 )
@@ -633,8 +662,7 @@ class EventFeed:
             self._calls_seen, self._under_way = len(session._pending), under_way
             given = session._given[self._given_seen :]
             self._given_seen += len(given)
-            span_ids = [call.span_id for call in session._pending] if ended_spans else []
-            unseen = [*self._unplaced, *(session._unseen(ended_spans, span_ids) if ended_spans else ())]
+            unseen = [*self._unplaced, *session._unseen(ended_spans, self._calls_of_span)]
         # Copies, since `TraceSession.events` numbers the session's own events anew.
         events = [replace(event) for event in given]
         # Copies of these as well. They are written one by one, so that none of them stands within another.
@@ -686,8 +714,11 @@ class EventFeed:
             session._maker.within(made[eid], inner)
         return events
 
-    def withdrawn(self, call: PendingCall) -> None:
-        """Adjust the feed to a call that is about to be removed from the session's list."""
-        if self._session._pending.index(call) < self._calls_seen:
+    def withdrawn(self, call: PendingCall, at: int) -> None:
+        """Adjust the feed to a call that is about to be removed from this place in the session's list."""
+        if at < self._calls_seen:
             self._calls_seen -= 1
             self._under_way = [other for other in self._under_way if other is not call]
+            self._calls_of_span[call.span_id] -= 1
+            if not self._calls_of_span[call.span_id]:
+                del self._calls_of_span[call.span_id]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +20,7 @@ from timetracer_otel.match.leaves import joined_texts
 from timetracer_otel.match.nearest import describe
 from timetracer_otel.session.base import EndedSpan
 from timetracer_otel.session.span_roles import is_of_model, message_of
-from timetracer_otel.types import DependencyEvent
+from timetracer_otel.types import Cassette
 
 __all__ = ["UncoveredCalls"]
 
@@ -39,11 +39,11 @@ class UncoveredCalls:
     """Counts the calls of one replay that no plugin captures. Safe from any thread.
 
     Args:
-        events: Those of the cassette.
+        cassette: What is replayed.
     """
 
-    def __init__(self, events: Sequence[DependencyEvent]) -> None:
-        self._events = events
+    def __init__(self, cassette: Cassette) -> None:
+        self._cassette = cassette
         self._lock = threading.Lock()
         self._spans: Counter[str] = Counter()
         self._connections: Counter[str] = Counter()
@@ -123,7 +123,7 @@ class UncoveredCalls:
 
     def of_library(self, library: str, *addresses: str) -> str | None:
         """What the cassette has of a library's calls, or else of calls to an address; None where it has nothing."""
-        observed = [event for event in self._events if event.is_observed_only]
+        observed = [event for event in self._cassette.events if event.is_observed_only]
         found = [event for event in observed if event.signature.lib == library]
         if not found:
             asked = [Address.parsed(address) for address in addresses if address]
@@ -140,8 +140,9 @@ class UncoveredCalls:
 
         They have connections of their own.
         """
-        above = {event.span.parent_span_id for event in self._events if event.span is not None}
-        observed = [event for event in self._events if event.is_without_plugin]
+        events = self._cassette.events
+        above = {event.span.parent_span_id for event in events if event.span is not None}
+        observed = [event for event in events if event.is_without_plugin]
         return frozenset(
             event.signature.lib for event in observed if event.span is not None and event.span.span_id not in above
         )

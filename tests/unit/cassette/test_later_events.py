@@ -63,7 +63,9 @@ def test_an_event_is_decoded_when_its_answer_is_asked_for_and_no_other_with_it(t
     assert first.call.body.data == b"sent"
     assert first.lacks("result")
     assert first.result.status == 200
-    assert not first.lacks("span")
+    assert first.lacks("span")
+    assert first.span is None
+    assert first.within == []
     assert second.lacks("result")
     assert second.lacks("call")
     with pytest.raises(AttributeError, match="no_such_field"):
@@ -118,9 +120,62 @@ def test_a_part_that_is_not_as_the_format_says_is_an_error_that_names_the_event(
         {"path": [1]},
     ],
 )
-def test_what_an_event_is_found_by_is_checked_at_once(tmp_path: Path, changes: dict[str, Any]) -> None:
+def test_what_an_event_is_found_by_is_checked_when_the_events_are_asked_for(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    cassette = opened(tmp_path, cassette_file(EVENT, {**EVENT, **changes}))
+    for _ in range(2):
+        with pytest.raises(CassetteError, match="is damaged at offset"):
+            cassette.events  # noqa: B018
+    later = cassette.later_events
+    assert later is not None
     with pytest.raises(CassetteError, match="is damaged at offset"):
-        opened(tmp_path, cassette_file({**EVENT, **changes}))
+        later.with_text(b"signature", 2)
+
+
+def test_a_cassette_whose_events_were_not_read_can_be_copied_pickled_and_replaced(tmp_path: Path) -> None:
+    data = cassette_file(EVENT, {**EVENT, "eid": 3})
+    whole = read_cassette(Path(opened(tmp_path, data).path or ""))
+    for do in (copy.copy, copy.deepcopy, lambda cassette: pickle.loads(pickle.dumps(cassette)), repr, replace):
+        found: Any = do(opened(tmp_path, data))
+        assert found == (repr(whole) if do is repr else whole)
+    cassette = opened(tmp_path, data)
+    with pytest.raises(AttributeError, match="no_such_field"):
+        cassette.no_such_field  # type: ignore[attr-defined]  # noqa: B018
+    assert cassette.later_events is not None
+    assert [event.eid for event in cassette.events] == [3, 7]
+    assert cassette.later_events is None
+
+
+def test_an_unusual_event_is_decoded_at_once_and_the_others_are_not(tmp_path: Path) -> None:
+    unusual = {**EVENT, "eid": 8, "signature": {"lib": "x", "method": "GET", "query": {"a": [["1"]] * 20}}}
+    events = opened(tmp_path, cassette_file(EVENT, unusual, {**EVENT, "eid": 9})).events
+    assert [event.lacks("result") for event in events] == [True, False, True]
+    path = tmp_path / "x.msgpack"
+    assert events == read_cassette(path).events
+
+
+def test_events_are_found_by_a_text_in_their_bytes(tmp_path: Path) -> None:
+    urls = ["/a", "/a/b", "/ab", "/a", "/é/a"]
+    made = [
+        {**EVENT, "eid": 9 - at, "signature": {"lib": "x", "method": "GET", "url": url}}
+        for at, url in enumerate(urls)
+    ]
+    later = opened(tmp_path, cassette_file(*made)).later_events
+    assert later is not None
+
+    def found(text: str, most: int, *, is_whole: bool = True) -> list[int] | None:
+        events = later.with_text(text.encode(), most, is_whole=is_whole)
+        return None if events is None else [event.eid for event in events]
+
+    assert found("/a", 9) == [5, 6, 9]
+    assert found("/a", 9, is_whole=False) == [5, 6, 7, 8, 9]
+    assert found("/a", 2) is None
+    assert found("/nothing", 0) == []
+    assert found("/a/b", 1) == [8]
+    one = later.with_text(b"/a/b", 1)
+    assert one is not None
+    assert any(one[0] is event for event in later.all())
 
 
 def test_the_events_of_a_recorder_that_died_are_decoded_at_once(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from timetracer_otel.constants import EventType
-from timetracer_otel.match.index import EventIndex
+from timetracer_otel.match.index import Among, EventIndex
 from timetracer_otel.match.signature import Key
 from timetracer_otel.types import BodySnapshot, CallSnapshot, DependencyEvent, EventResult, EventSignature
 
@@ -39,7 +39,7 @@ EVENTS = st.lists(
 ).map(lambda rows: [event_of(eid, *row) for eid, row in enumerate(rows, 1)])
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["take", "peek", "picky", "very", "body", "before", "first", "json", "with", "anew"]),
+        st.sampled_from(["take", "peek", "picky", "very", "earliest", "among", "first", "json", "with", "anew"]),
         st.sampled_from("GP"),
         st.sampled_from(BODIES),
         st.sampled_from(PATHS),
@@ -74,6 +74,14 @@ class Searched:
         return [event for event in self.left if key_of(event)._replace(body=None) == key._replace(body=None)]
 
 
+def is_read(event: DependencyEvent) -> bool:
+    return event.eid % 2 == 0
+
+
+def of_three(event: DependencyEvent) -> int:
+    return event.eid % 3
+
+
 def run(events: list[DependencyEvent], steps: list[Any]) -> None:
     index, searched = EventIndex(events, key_of), Searched(events)
     for step, method, body, path, number in steps:
@@ -94,10 +102,19 @@ def run(events: list[DependencyEvent], steps: list[Any]) -> None:
             assert index.is_taken(event) is not was_left
             assert index.take_event(event) is was_left
             searched.left = [each for each in searched.left if each is not event]
-        elif step == "body":
-            assert index.waiting_but_for_body(key) == like
-        elif step == "before":
-            assert index.waiting_but_for_body(key, 4.0) == [event for event in like if event.start_offset_ms < 4.0]
+        elif step == "earliest":
+            read = [event for event in like if is_read(event)]
+            first = min(read, key=lambda event: event.start_offset_ms, default=None)
+            assert index.earliest_but_for_body(key, "is read", is_read) is first
+        elif step == "among":
+            wanted = [number % 3, (number + 1) % 3]
+            expected = searched.next(key, path, partial(is_other, number + 2))
+            found = index.take(key, path, among=Among("of three", of_three, wanted))
+            assert found is expected
+            if found is not None:
+                searched.left = [each for each in searched.left if each is not found]
+                assert index.again(key, among=Among("of three", of_three, wanted)) is found
+                assert index.again(key, among=Among("of three", of_three, [])) is None
         elif step == "first":
             there = [event for event in like if event.path == path] or like
             assert index.first_but_for_body(key, path) is (there[0] if there else None)
@@ -118,7 +135,8 @@ def run(events: list[DependencyEvent], steps: list[Any]) -> None:
         assert index.taken() == [event for event in events if all(event is not each for each in searched.left)]
         assert index.taken_count == len(index.taken())
         assert index.some_waiting(3) == searched.left[:3]
-        assert index.taken_of(key) == [event for event in index.taken() if key_of(event) == key]
+        taken = [event for event in index.taken() if key_of(event) == key]
+        assert index.taken_of(key, 2) == (taken[:2], len(taken))
         assert index.is_exhausted is (not searched.left)
 
 

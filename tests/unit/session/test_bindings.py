@@ -9,6 +9,7 @@ import hashlib
 import json
 import lzma
 import pickle
+import random
 import re
 import string
 import threading
@@ -33,7 +34,7 @@ from timetracer_otel.match.process_recordings import join
 from timetracer_otel.match.values import pieces_of, values_in
 from timetracer_otel.match.variables import Variables, variables_of
 from timetracer_otel.report import event_detail, summary, verdict_text
-from timetracer_otel.session import ReplaySession
+from timetracer_otel.session import ReplaySession, bindings
 from timetracer_otel.types import (
     BodySnapshot,
     Call,
@@ -629,6 +630,82 @@ def test_two_tenants_get_their_own_answers_or_a_refusal() -> None:
     session.match(asked("login/2", "real-secret-two"))
     missed(session, asked("balance", "real-secret-of-another"))
     assert body_of(session.match(asked("balance", "real-secret-two"))) == {"n": 2}
+
+
+@given(st.lists(st.sampled_from([0, 1, 2]), min_size=1, max_size=60), st.randoms(use_true_random=False))
+def test_each_of_many_equal_calls_has_the_next_answer_of_its_tenant(order: list[int], chance: random.Random) -> None:
+    def asked(path: str, token: str) -> Call:
+        return http(f"http://h/{path}", method="GET", headers=((b"Authorization", f"Bearer {token}".encode()),))
+
+    def name(kind: str, tenant: int) -> str:
+        return f"{kind}-of-tenant-number-{tenant}"
+
+    session = replaying(
+        *(answered(asked(f"login/{tenant}", name("pseudonym", tenant))) for tenant in range(3)),
+        *(answered(asked("items", name("pseudonym", tenant)), {"n": at}) for at, tenant in enumerate(order)),
+        pseudonyms=tuple(name("pseudonym", tenant) for tenant in range(3)),
+    )
+    for tenant in range(3):
+        session.match(asked(f"login/{tenant}", name("secret", tenant)))
+    expected = {tenant: [at for at, each in enumerate(order) if each == tenant] for tenant in range(3)}
+    now = list(order)
+    chance.shuffle(now)
+    found: dict[int, list[int]] = {tenant: [] for tenant in range(3)}
+    for tenant in now:
+        found[tenant].append(body_of(session.match(asked("items", name("secret", tenant))))["n"])
+    assert found == expected
+    for tenant in range(3):
+        missed(session, asked("items", name("secret", tenant)))
+
+
+def test_many_equal_calls_of_unknown_tenants_have_the_one_answer_that_all_have() -> None:
+    def asked(token: str) -> Call:
+        return http("http://h/items", method="GET", headers=((b"Authorization", f"Bearer {token}".encode()),))
+
+    names = [f"pseudonym-of-tenant-number-{tenant}" for tenant in range(3)]
+    events = [answered(asked(names[at % 3]), {"n": 0}) for at in range(30)]
+    session = replaying(*events, pseudonyms=tuple(names))
+    taken = [session.match(asked(f"secret-of-tenant-number-{at % 2}")).eid for at in range(30)]
+    assert taken == sorted(taken)
+    assert pairs(session) == []
+    # One of them has another answer that no call has taken: now it makes a difference.
+    events = [answered(asked(names[at % 3]), {"n": at // 29}) for at in range(30)]
+    session = replaying(*events, pseudonyms=tuple(names))
+    assert "Several recorded calls match" in str(missed(session, asked("secret-of-tenant-number-0")))
+    assert session.claim(session.events[-1])
+    assert body_of(session.match(asked("secret-of-tenant-number-0"))) == {"n": 0}
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xyz"), st.booleans()), min_size=1, max_size=40),
+    st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xyz")), max_size=40),
+)
+def test_to_pass_over_calls_of_which_any_may_answer_changes_no_choice(
+    recorded: list[tuple[str, str, bool]], made: list[tuple[str, str]]
+) -> None:
+    def identifier(run: str, number: int) -> str:
+        return str(uuid.UUID(bytes=hashlib.md5(f"{run}{number}".encode()).digest(), version=4))
+
+    def event(number: int, name: str, is_own: bool) -> DependencyEvent:
+        return answered(http("http://h/a", {"id": identifier("then", number), "name": name}), {"n": number * is_own})
+
+    chosen: list[list[object]] = []
+    few = bindings._FEW_TWINS
+    try:
+        for bindings._FEW_TWINS in (-1, 1000):
+            session = replaying(*(event(at, name, is_own) for at, (name, _, is_own) in enumerate(recorded)))
+            for each, (_, path, _) in zip(session.events, recorded, strict=True):
+                each.path = (path,)
+            chosen.append([])
+            for at, (name, path) in enumerate(made):
+                call = http("http://h/a", {"id": identifier("now", at), "name": name})
+                try:
+                    chosen[-1].append(session.match(call, (path,)).eid)
+                except ReplayMismatchError as error:
+                    chosen[-1].append(str(error))
+    finally:
+        bindings._FEW_TWINS = few
+    assert chosen[0] == chosen[1]
 
 
 def signed(signature: str, *more: tuple[bytes, bytes]) -> Call:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from timetracer_otel.calls.flow import Recording, Site, flow, run
 from timetracer_otel.constants import EventType
@@ -100,3 +102,46 @@ def test_a_span_that_ends_late_is_the_successors_unless_its_call_was_kept_before
         first.span_ended(_Ended(span_id))
     assert len(second.events) == 1
     assert first.to_cassette().stats.dropped == {"answers that came after the end": 1}
+
+
+class _Pending:
+    """A call of which the session asks nothing but these."""
+
+    transaction = boundary = thread = not_replayable = returned_s = None
+    trace_id = span_id = eid = 0
+    started_s = 1.0
+    path = ()
+
+    def __init__(self) -> None:
+        self.ended_s: float | None = None
+
+
+@given(st.lists(st.tuples(st.sampled_from(["begin", "late", "end", "withdraw", "look"]), st.integers(0, 9))))
+def test_whether_a_call_is_under_way_is_known_however_calls_end_and_are_withdrawn(
+    steps: list[tuple[str, int]],
+) -> None:
+    session = TraceSession()
+    kept: list[Any] = []
+    delayed: list[Any] = []
+    for step, number in steps:
+        if step == "begin":
+            kept.append(_Pending())
+            assert session.call_began(kept[-1])
+            # A thread that got its position before is kept after this one.
+            for call in delayed:
+                session._pending.append(call)
+                kept.append(call)
+            delayed = []
+        elif step == "late":
+            late: Any = _Pending()
+            late.eid = session.next_eid()
+            delayed.append(late)
+        elif step == "end" and kept:
+            kept[number % len(kept)].ended_s = 2.0
+        elif step == "withdraw" and kept:
+            call = kept.pop(number % len(kept))
+            session.call_withdrawn(call)
+            session.call_withdrawn(call)
+        assert session.is_calling is any(call.ended_s is None for call in kept)
+        assert session.call_count == len(kept)
+        assert session._pending == kept

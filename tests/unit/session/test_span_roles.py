@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from timetracer_otel.constants import EventType
+from timetracer_otel.match.process_recordings import empty_cassette
 from timetracer_otel.session import TraceSession
 from timetracer_otel.session.span_roles import SpanRoles
 from timetracer_otel.session.trace import EventFeed
@@ -173,7 +174,7 @@ def test_a_span_about_a_message_waits_for_the_call_that_sends_it() -> None:
 
 
 def test_a_message_that_a_replayed_call_sends_is_in_the_account() -> None:
-    uncovered = UncoveredCalls([])
+    uncovered = UncoveredCalls(empty_cassette())
     for message in ("m-1", "m-2"):
         uncovered.span_began(sent(message))
         uncovered.span_ended(sent(message))

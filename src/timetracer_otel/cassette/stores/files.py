@@ -313,4 +313,4 @@ def _quick_look(path: str, size: int) -> _Look | None:
 def _full_look(path: str) -> _Look:
     source = load(path)
     layout = lay_out(source)
-    return header_parts(source.object_at(*layout.header)), layout.footer, len(layout.events)
+    return header_parts(source.object_at(*layout.header)), layout.footer, layout.count

@@ -50,7 +50,9 @@ def next_token(session: ReplaySession, name: str | bytes) -> Any:
             return token
     if session.config is not None and session.config.allow_repeats:
         # Behind the last acquisition it is made again, like any other call.
-        return next((token for _, found, token in _tokens(reversed(session.events)) if found == name), None)
+        if kept.last_lock_tokens is None:
+            kept.last_lock_tokens = {found: token for _, found, token in _tokens(session.events)}
+        return kept.last_lock_tokens.get(name)
     return None
 
 

@@ -22,6 +22,9 @@ class SessionState:
     lock_tokens: dict[Any, deque[tuple[DependencyEvent, Any]]] | None = None
     """In a replay, by the name of a lock: its recorded acquisitions and their tokens, but for those at the beginning
     that are known to be taken or given; None until a lock is acquired."""
+    last_lock_tokens: dict[Any, Any] | None = None
+    """By the name of a lock: the token of its last recorded acquisition, which is repeated behind it; None until that
+    is asked for."""
     has_facts: bool = False
     """Whether what is known of clusters stands in this recording, or was claimed in this replay."""
     has_failed_connects: bool | None = None
