@@ -305,6 +305,13 @@ class DependencyEvent(_ReadInPart):
             return True
         return False
 
+    def complete(self, whole: DependencyEvent) -> None:
+        """Take the fields that are still to be decoded from the whole event."""
+        for name in DependencyEvent.__dataclass_fields__:
+            if self.lacks(name):
+                setattr(self, name, getattr(whole, name))
+        self.is_whole_now()
+
     def is_whole_now(self) -> None:
         """Forget where the fields came from that were still to be decoded."""
         del self._place

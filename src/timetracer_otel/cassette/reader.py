@@ -10,7 +10,6 @@ import os
 import stat
 import zlib
 from operator import sub
-from pathlib import Path
 from typing import Any
 
 from timetracer_otel.cassette.codec import DECODE_ERRORS, MAX_OBJECT_BYTES, describe
