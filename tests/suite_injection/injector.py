@@ -66,6 +66,7 @@ GUARDS = frozenset(
             for name in (
                 *("fetchone", "fetchmany", "fetchall", "__iter__", "__next__", "nextset", "scroll", "close"),
                 *("__del__", "__enter__", "__exit__", "_self_fetch", "_self_took", "_self_not_kept", "_self_end"),
+                "description",
             )
         ),
         "threads/seams.py": "_starting.<locals>.start _starting_function.<locals>.start_new_thread "

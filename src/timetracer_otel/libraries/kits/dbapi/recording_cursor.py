@@ -9,10 +9,10 @@ from typing import Any
 import wrapt
 
 from timetracer_otel.base import faults
-from timetracer_otel.calls.flow import flow
-from timetracer_otel.calls.guarded import AppStep, Begin, Flow, guarded
+from timetracer_otel.calls.flow import begun, flow, notes
+from timetracer_otel.calls.guarded import AppStep, Begin, Flow, Noted, guarded
 from timetracer_otel.libraries.kits.dbapi.answer import Fetches
-from timetracer_otel.libraries.kits.dbapi.call import StatementSite
+from timetracer_otel.libraries.kits.dbapi.call import StatementSite, raise_made_already
 from timetracer_otel.libraries.kits.dbapi.cursor_shape import shaped
 from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, cursor_call
 from timetracer_otel.libraries.kits.dbapi.target import Target
@@ -43,8 +43,13 @@ def _method(name: str, doc: str, begin: Begin) -> Any:
     return made
 
 
-def _execute(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Flow | None:
-    return _run(session, cursor, "execute", cursor_call(args, kwargs))
+def _execute(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Flow | Noted | None:
+    call = cursor_call(args, kwargs)
+    if call is not None and notes(cursor._self_target.lib, session):
+        site = _site(cursor, call, raise_made_already)
+        site.noted_on(cursor)
+        return begun(site, session)  # type: ignore[arg-type]
+    return _run(session, cursor, "execute", call)
 
 
 def _executemany(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Flow | None:
@@ -93,25 +98,27 @@ def _run(session: BaseSession, cursor: Any, name: str, call: CursorCall | None) 
 
 
 def _recorded(session: BaseSession, cursor: Any, call: CursorCall, live: AppStep) -> Flow:
+    site = _site(cursor, call, live)
+    cursor._self_fetches = site.fetches
+    value = yield from flow(site, session)
+    return cursor if value is cursor.__wrapped__ else value
+
+
+def _site(cursor: Any, call: CursorCall, live: Callable[[], Any]) -> StatementSite:
     cursor._self_end()
-    wrapped, target = cursor.__wrapped__, cursor._self_target
-    fetches, transactions = Fetches(wrapped), cursor._self_transactions
-    connection = target.connection_of(wrapped)
-    site = StatementSite(
+    wrapped, target, transactions = cursor.__wrapped__, cursor._self_target, cursor._self_transactions
+    return StatementSite(
         target,
         call,
         cursor._self_context,
-        connection,
+        target.connection_of(wrapped),
         live,
-        fetches,
+        Fetches(wrapped),
         _refuse,
         may_be_new=True,
         # Now, since a library may begin the transaction between taking the cursor and running the statement.
         transaction=None if transactions is None else transactions.current,
     )
-    cursor._self_fetches = fetches
-    value = yield from flow(site, session)
-    return cursor if value is wrapped else value
 
 
 class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-ignore]
@@ -151,10 +158,28 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
 
     # From here on, each method is a guard (see `calls.guarded`): what the driver gives reaches the app.
 
+    @property
+    def description(self) -> Any:
+        """The columns (PEP 249). What the library reads first is what we have read: drivers make it anew each time."""
+        fetches = self._self_fetches
+        if fetches is not None and fetches.unread is not None and self._self_context is not None:
+            unread, fetches.unread = fetches.unread, None
+            return unread
+        return self.__wrapped__.description
+
+    @description.setter
+    def description(self, value: Any) -> None:
+        self.__wrapped__.description = value
+
     def fetchone(self, *args: Any, **kwargs: Any) -> Any:
         """The next row, or None (PEP 249); it is noted."""
         row = self._self_fetch(self.__wrapped__.fetchone, *args, **kwargs)
-        self._self_took("one", _NO_ROWS if row is None else [row], 1)
+        try:
+            fetches = self._self_fetches
+            if fetches is not None:
+                fetches.took(self.__wrapped__, "one", _NO_ROWS if row is None else [row], 1)
+        except Exception as fault:
+            self._self_give_up(fault)
         return row
 
     def fetchmany(self, *args: Any, **kwargs: Any) -> Any:
@@ -242,6 +267,7 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
     def _self_not_kept(self, what: str) -> None:
         try:
             if self._self_fetches is not None:
+                self._self_fetches.unread = None
                 self._self_fetches.not_kept(what)
         except Exception as fault:
             self._self_give_up(fault)
