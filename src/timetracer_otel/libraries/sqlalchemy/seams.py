@@ -378,7 +378,7 @@ def _cursor(original: Function) -> Function:
             site = PlainSite(target, _CURSOR, raising(error), fairy.dbapi_connection)
             return (yield from flow(site, session))
         made = recording_cursor(real, target)
-        made._self_transactions = _transactions_of(fairy)
+        made._self_notes.transactions = _transactions_of(fairy)
         return made
 
     return guarded(LIB, original, begin, outside=True)
@@ -397,7 +397,7 @@ class _CursorTaken(Noted):
     def came(self, value: Any) -> RecordingCursor:
         """The driver gave a cursor: give one that notes what it runs."""
         made = recording_cursor(value, self._target)
-        made._self_transactions = _transactions_of(self._fairy)
+        made._self_notes.transactions = _transactions_of(self._fairy)
         return made
 
     def raised(self, error: BaseException) -> None:

@@ -244,7 +244,7 @@ class StatementSite(_DatabaseSite):
         transaction: The one that it runs in, where it is recorded.
     """
 
-    _cursor: Any = None
+    _noted: Any = None
     _args: dict[str, Any] | None = None
 
     def __init__(
@@ -269,8 +269,8 @@ class StatementSite(_DatabaseSite):
         self._may_be_new = may_be_new
 
     def noted_on(self, cursor: Any) -> None:
-        """The call is made by a guard, on this cursor of ours, which notes its rows once it was made."""
-        self._cursor = cursor
+        """The call is made by a guard. Once it was made, rows are noted by these `CursorNotes`."""
+        self._noted = cursor
 
     def observe(self, session: TraceSession) -> None:
         """Keep the statement's arguments as they are before the driver sees them."""
@@ -291,8 +291,8 @@ class StatementSite(_DatabaseSite):
 
     def returned(self, value: Any, recording: Recording) -> Any:
         """The driver's own value; the rows are noted as the app fetches them."""
-        if self._cursor is not None:
-            self._cursor._self_fetches = self.fetches
+        if self._noted is not None:
+            self._noted.fetches = self.fetches
         self._facts = untold_facts(recording.session, self.target)
         recording.transaction = self._transaction
         may_fetch = self.fetches.opened(value, recording)
@@ -303,7 +303,7 @@ class StatementSite(_DatabaseSite):
 
     def let_go(self) -> None:
         """Forget the connection and the cursor."""
-        self.connection = self.fetches.cursor = self._cursor = None
+        self.connection = self.fetches.cursor = self._noted = None
         self.live = self._rebuild = raise_made_already
 
     def result(self, recording: Recording) -> EventResult:
