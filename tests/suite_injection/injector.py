@@ -65,9 +65,11 @@ GUARDS = frozenset(
             f"RecordingCursor.{name}"
             for name in (
                 *("fetchone", "fetchmany", "fetchall", "__iter__", "__next__", "nextset", "scroll", "close"),
-                *("__del__", "__enter__", "__exit__", "_self_fetch", "_self_took", "_self_not_kept", "_self_end"),
+                *("__del__", "__enter__", "__exit__", "description"),
             )
-        ),
+        )
+        + " "
+        + " ".join(f"CursorNotes.{name}" for name in ("fetch", "took", "not_kept", "end")),
         "threads/seams.py": "_starting.<locals>.start _starting_function.<locals>.start_new_thread "
         "_submitting_task.<locals>.submit _InContext.__call__ _Task.__call__ _spawned",
         "libraries/redis/internals.py": "Pushed.__call__",

@@ -42,6 +42,7 @@ __all__ = [
     "Step",
     "answer",
     "began",
+    "begun",
     "flow",
     "found_at_once",
     "is_value",
@@ -365,7 +366,7 @@ def flow(site: Site, session: BaseSession) -> Flow:
     if SUPPRESSED.isdisjoint(current_context()) or not instrumentation_suppressed():
         if isinstance(session, TraceSession):
             if session.wanted.get(site.lib) or session.wants(site.lib):
-                recording = _begin(site, session)
+                recording = begun(site, session)
                 if recording is not None and site.as_called and hooks.guard is None:
                     if site.lend is not None:
                         try:
@@ -496,7 +497,8 @@ def _began_after(recording: Recording) -> bool:
             return True
 
 
-def _begin(site: Site, session: TraceSession) -> Recording | None:
+def begun(site: Site, session: TraceSession) -> Recording | None:
+    """Begin to record a call that `notes` accepts; None where it is not kept, or cannot be noted."""
     try:
         recording = Recording(session, site)
         # As `began` does it, without a function call.

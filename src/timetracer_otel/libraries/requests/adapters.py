@@ -55,7 +55,7 @@ class AdapterSeams(Patch):
         super().__init__(module.sessions.Session, "get_adapter", self._get_adapter)
         self._plain = (module.adapters.HTTPAdapter, module.adapters.BaseAdapter)
         self._seams = seams
-        self._covered: set[type] = set(self._plain)
+        self.covered: set[type] = set(self._plain)
         self._patches: dict[tuple[type, str], Patch] = {}
         self._lock = threading.Lock()
 
@@ -63,8 +63,8 @@ class AdapterSeams(Patch):
         """Put the original functions of all classes back."""
         super().undo()
         with self._lock:
-            BUILDERS.difference_update(self._covered)
-            self._covered = set(self._plain)
+            BUILDERS.difference_update(self.covered)
+            self.covered = set(self._plain)
             while self._patches:
                 self._patches.popitem()[1].undo()
 
@@ -82,7 +82,7 @@ class AdapterSeams(Patch):
 
     def cover(self, cls: type) -> None:
         """Put seams into a class of adapters, where it has functions of its own. Done once for each class."""
-        if cls in self._covered:
+        if cls in self.covered:
             return
         with self._lock:
             for name, seam in self._seams.items():
@@ -94,7 +94,7 @@ class AdapterSeams(Patch):
                 if (owner, name) not in self._patches:
                     patch = self._patches[owner, name] = Patch(owner, name, seam)
                     patch.apply()
-            self._covered.add(cls)
+            self.covered.add(cls)
 
 
 class _Finding(Noted):
@@ -108,7 +108,8 @@ class _Finding(Noted):
 
     def came(self, value: Any) -> Any:
         """Put seams into the adapter's class, where it has functions of its own."""
-        self._seams.cover(type(value))
+        if type(value) not in self._seams.covered:
+            self._seams.cover(type(value))
         of_session.replayed = self._replayed
         return value
 

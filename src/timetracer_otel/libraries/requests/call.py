@@ -62,7 +62,8 @@ class Hop(Site):
     _limits: BodyLimits = BodyLimits(0)
     _status = 0
     _response_headers: Sequence[tuple[Any, Any]] = ()
-    _facts: ResponseFacts | None = None
+    _facts: tuple[Any, ...] | None = None
+    """Of the response, as `ResponseFacts` has them."""
     timed = False
     """Whether a session of requests makes the call: in a replay, it finds in ``elapsed`` what was recorded."""
 
@@ -191,7 +192,7 @@ class Hop(Site):
         """Status, headers and body, and what a replay's urllib3 response must be given besides."""
         assert recording.returned_s is not None
         received = self._received
-        facts = self._facts.as_reply() if self._facts is not None else {}
+        facts = ResponseFacts(*self._facts).as_reply() if self._facts is not None else {}
         reply = {**facts, "head_ms": (recording.returned_s - recording.started_s) * 1000}
         if self.adapter_name is not None:
             reply["adapter"] = self.adapter_name

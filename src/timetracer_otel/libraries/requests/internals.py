@@ -128,8 +128,8 @@ class ResponseFacts(NamedTuple):
         return facts
 
 
-def response_facts(raw: Any, original: http.client.HTTPResponse, adapter: Any) -> ResponseFacts:
-    """Take these facts of a response."""
+def response_facts(raw: Any, original: http.client.HTTPResponse, adapter: Any) -> tuple[Any, ...]:
+    """Take the facts of a response that `ResponseFacts` names. A plain tuple, since each recorded call has one."""
     retries = getattr(raw, "retries", None)
     tried = None
     if retries is not None and retries is not getattr(adapter, "max_retries", None):
@@ -138,7 +138,7 @@ def response_facts(raw: Any, original: http.client.HTTPResponse, adapter: Any) -
             [step.method, step.error and recorded_error(step.error), step.status, step.redirect_location]
             for step in retries.history
         ]
-    return ResponseFacts(
+    return (
         original.version,
         original.reason,
         getattr(raw, "version_string", None),

@@ -20,8 +20,8 @@ from timetracer_otel.base import faults
 from timetracer_otel.base.otel_context import UPKEEP_KEY
 from timetracer_otel.base.patching import Function, Patch, Staying
 from timetracer_otel.calls import hooks
-from timetracer_otel.calls.flow import answer, flow, records, replays
-from timetracer_otel.calls.guarded import AppStep, Done, Flow, Step, contain, guarded, only, raising
+from timetracer_otel.calls.flow import answer, begun, flow, notes, records, replays
+from timetracer_otel.calls.guarded import AppStep, Done, Flow, Noted, Step, contain, guarded, only, raising
 from timetracer_otel.calls.guarded_objects import guarded_method
 from timetracer_otel.calls.noting import noting
 from timetracer_otel.calls.whose_error import outside
@@ -341,7 +341,7 @@ def _initialized_from(session: ReplaySession, target: EngineTarget) -> Generator
 def _cursor(original: Function) -> Function:
     """A fairy hands out a cursor."""
 
-    def begin(session: BaseSession | None, fairy: Any, *args: Any, **kwargs: Any) -> Flow | None:
+    def begin(session: BaseSession | None, fairy: Any, *args: Any, **kwargs: Any) -> Flow | Noted | None:
         connection = fairy.dbapi_connection
         is_ours = isinstance(connection, ReplayConnection)
         if is_ours and session is not None and connection.plain_in is session and not args and not kwargs:
@@ -349,6 +349,8 @@ def _cursor(original: Function) -> Function:
         target = engines.target(pool_dialect(fairy_pool(fairy))) if session is not None else None
         if target is None:
             return only(AppStep(connection.library_cursor, *args, **kwargs)) if is_ours else None
+        if not is_ours and notes(LIB, session):
+            return _CursorTaken(session, target, fairy)  # type: ignore[arg-type]
         if _is_replaying(session, target):
             if is_ours and not session.holds_method(LIB, _CURSOR):
                 # A cursor of ours, with nothing of the library's or the app's on the way.
@@ -376,10 +378,34 @@ def _cursor(original: Function) -> Function:
             site = PlainSite(target, _CURSOR, raising(error), fairy.dbapi_connection)
             return (yield from flow(site, session))
         made = recording_cursor(real, target)
-        made._self_transactions = _transactions_of(fairy)
+        made._self_notes.transactions = _transactions_of(fairy)
         return made
 
     return guarded(LIB, original, begin, outside=True)
+
+
+class _CursorTaken(Noted):
+    """Lets a cursor of a recorded connection be noted."""
+
+    __slots__ = ("_fairy", "_session", "_target")
+
+    def __init__(self, session: TraceSession, target: EngineTarget, fairy: Any) -> None:
+        self._session = session
+        self._target = target
+        self._fairy = fairy
+
+    def came(self, value: Any) -> RecordingCursor:
+        """The driver gave a cursor: give one that notes what it runs."""
+        made = recording_cursor(value, self._target)
+        made._self_notes.transactions = _transactions_of(self._fairy)
+        return made
+
+    def raised(self, error: BaseException) -> None:
+        """The driver gave none, which is an event."""
+        site = PlainSite(self._target, _CURSOR, _nothing_replayed, self._fairy.dbapi_connection)
+        recording = begun(site, self._session)
+        if recording is not None:
+            recording.raised(error)
 
 
 def _transactions_of(fairy: Any) -> Transactions:
@@ -515,7 +541,9 @@ def _end_transaction(method: str, session: BaseSession, fairy: Any) -> Flow | No
         transaction = _transactions_of(fairy).ended()
         if resetting:
             return _as_upkeep(end)
-        return flow(PlainSite(target, method, end, connection, transaction=transaction), session)
+        site = PlainSite(target, method, end, connection, transaction=transaction)
+        site.as_called = True
+        return flow(site, session)
     ours = isinstance(connection, ReplayConnection)
     # In a replay: a transaction with new calls in it ends for real.
     site = PlainSite(
@@ -552,8 +580,10 @@ def _begin(original: Function) -> Function:
         live = AppStep(original, transaction)
         if _is_recording(session):
             fairy = fairy_of(transaction.connection)
-            begun = _transactions_of(fairy).next() if hasattr(fairy, "__dict__") else None
-            return flow(PlainSite(target, "BEGIN", live, transaction=begun), session)
+            began = _transactions_of(fairy).next() if hasattr(fairy, "__dict__") else None
+            site = PlainSite(target, "BEGIN", live, transaction=began)
+            site.as_called = True
+            return flow(site, session)
         site = PlainSite(target, "BEGIN", live)
         if _is_replaying(session, target):
             found = _claimed(site, session)

@@ -74,6 +74,8 @@ class Fetches:
     _error: RecordedError | None = None
     _late = False
     _not_kept = False
+    unread: Any = None
+    """The description as the driver gave it to us, until the library reads it."""
 
     def __init__(self, cursor: Any = None) -> None:
         self.cursor = cursor
@@ -90,7 +92,7 @@ class Fetches:
         self._lastrowid = getattr(cursor, "lastrowid", None)
         self._value = plain(value) if type(value) in _RETURNED else None
         self._returns_nothing = value is None
-        self._describe(cursor)
+        self.unread = self._describe(cursor)
         if self._columns is None:
             # A cursor with a name stands on the server. Some drivers learn its columns only with the first rows.
             self._late = bool(getattr(cursor, "name", None))
@@ -107,11 +109,16 @@ class Fetches:
         if self._not_kept:
             return
         try:
-            kept, size_bytes = self._as_tuples(rows) if rows else ([], 0)
+            kept, size_bytes = self._as_tuples(rows) if rows else (rows, 0)
         except UnknownRowsError as reason:
             self._keep_none(recording, str(reason))
             return
-        if not recording.session.limits.take(PIECE_BYTES * len(kept) + size_bytes):
+        limits, size_bytes = recording.session.limits, size_bytes + PIECE_BYTES * len(kept)
+        # The same as `BodyLimits.take`, without a function call.
+        left_bytes = limits.left_bytes - size_bytes
+        if left_bytes >= 0:
+            limits.left_bytes = left_bytes
+        elif not limits.take(size_bytes):
             limit_kb = recording.session.config.max_session_kb
             self._keep_none(recording, f"its rows had no room left under TIMETRACER_MAX_SESSION_KB={limit_kb}")
             return
@@ -132,10 +139,11 @@ class Fetches:
         self._rows, self._batches = [], []
         recording.not_replayable = reason
 
-    def _describe(self, cursor: Any) -> None:
+    def _describe(self, cursor: Any) -> Any:
         description = getattr(cursor, "description", None)
         if description is not None:
             self._columns = list(description)
+        return description
 
     def _described(self) -> list[tuple[Any, ...]] | None:
         if self._columns is None:

@@ -36,12 +36,13 @@ def unrecorded(target: Target, what: str) -> ReplayMismatchError:
 class _DatabaseSite(Site, ABC):
     """What all calls to a database have in common."""
 
+    _facts: dict[str, Any] | None = None
+
     def __init__(self, target: Target, connection: Any = None) -> None:
         self.lib = target.lib
         self.target = target
         self.connection: Any = connection
         """On which the call is made: the driver's own, or one of a replay."""
-        self._facts: dict[str, Any] | None = None
 
     @abstractmethod
     def call(self) -> Call: ...
@@ -243,6 +244,9 @@ class StatementSite(_DatabaseSite):
         transaction: The one that it runs in, where it is recorded.
     """
 
+    _noted: Any = None
+    _args: dict[str, Any] | None = None
+
     def __init__(
         self,
         target: Target,
@@ -261,9 +265,12 @@ class StatementSite(_DatabaseSite):
         self._names, self._on_server, self.span, self._unordered = target.statement_facts(context)
         self.live: Any = live
         self._rebuild = rebuild
-        self._fetches = fetches
+        self.fetches: Fetches = fetches
         self._may_be_new = may_be_new
-        self._args: dict[str, Any] | None = None
+
+    def noted_on(self, cursor: Any) -> None:
+        """The call is made by a guard. Once it was made, rows are noted by these `CursorNotes`."""
+        self._noted = cursor
 
     def observe(self, session: TraceSession) -> None:
         """Keep the statement's arguments as they are before the driver sees them."""
@@ -284,9 +291,11 @@ class StatementSite(_DatabaseSite):
 
     def returned(self, value: Any, recording: Recording) -> Any:
         """The driver's own value; the rows are noted as the app fetches them."""
+        if self._noted is not None:
+            self._noted.fetches = self.fetches
         self._facts = untold_facts(recording.session, self.target)
         recording.transaction = self._transaction
-        may_fetch = self._fetches.opened(value, recording)
+        may_fetch = self.fetches.opened(value, recording)
         self.let_go()
         if not may_fetch:
             recording.close()
@@ -294,13 +303,12 @@ class StatementSite(_DatabaseSite):
 
     def let_go(self) -> None:
         """Forget the connection and the cursor."""
-        super().let_go()
+        self.connection = self.fetches.cursor = self._noted = None
         self.live = self._rebuild = raise_made_already
-        self._fetches.cursor = None
 
     def result(self, recording: Recording) -> EventResult:
         """The columns and rows that were fetched, with what the cursor said of them."""
-        reply = self._fetches.reply()
+        reply = self.fetches.reply()
         if self._facts:
             reply["engine"] = self._facts
         return EventResult(reply=reply)

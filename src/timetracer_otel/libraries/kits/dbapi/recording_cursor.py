@@ -9,10 +9,10 @@ from typing import Any
 import wrapt
 
 from timetracer_otel.base import faults
-from timetracer_otel.calls.flow import flow
-from timetracer_otel.calls.guarded import AppStep, Begin, Flow, guarded
+from timetracer_otel.calls.flow import begun, flow, notes
+from timetracer_otel.calls.guarded import AppStep, Begin, Flow, Noted, guarded
 from timetracer_otel.libraries.kits.dbapi.answer import Fetches
-from timetracer_otel.libraries.kits.dbapi.call import StatementSite
+from timetracer_otel.libraries.kits.dbapi.call import StatementSite, raise_made_already
 from timetracer_otel.libraries.kits.dbapi.cursor_shape import shaped
 from timetracer_otel.libraries.kits.dbapi.statements import CursorCall, cursor_call
 from timetracer_otel.libraries.kits.dbapi.target import Target
@@ -34,17 +34,23 @@ def _method(name: str, doc: str, begin: Begin) -> Any:
     """A method that runs a statement: the driver's own, recorded where a session is current."""
 
     def bare(cursor: Any, *args: Any, **kwargs: Any) -> Any:
-        cursor._self_end()
-        value = getattr(cursor.__wrapped__, name)(*args, **kwargs)
-        return cursor if value is cursor.__wrapped__ else value
+        notes = cursor._self_notes
+        notes.end()
+        value = getattr(notes.cursor, name)(*args, **kwargs)
+        return cursor if value is notes.cursor else value
 
     made = guarded(_GROUP, bare, begin)
     made.__name__, made.__qualname__, made.__doc__ = name, f"RecordingCursor.{name}", doc
     return made
 
 
-def _execute(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Flow | None:
-    return _run(session, cursor, "execute", cursor_call(args, kwargs))
+def _execute(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Flow | Noted | None:
+    call, noted = cursor_call(args, kwargs), cursor._self_notes
+    if call is not None and notes(noted.target.lib, session):
+        site = _site(noted, call, raise_made_already)
+        site.noted_on(noted)
+        return begun(site, session)  # type: ignore[arg-type]
+    return _run(session, cursor, "execute", call)
 
 
 def _executemany(session: BaseSession, cursor: Any, *args: Any, **kwargs: Any) -> Flow | None:
@@ -82,7 +88,7 @@ def _executemany_by(
 
 def _bare_by(cursor: Any, operation: Any, parameters: Any, through: Callable[[Any], Any]) -> Any:
     """An ``executemany`` that the library makes in its own way: ``through`` gets the driver's cursor."""
-    cursor._self_end()
+    cursor._self_notes.end()
     return through(cursor.__wrapped__)
 
 
@@ -93,25 +99,99 @@ def _run(session: BaseSession, cursor: Any, name: str, call: CursorCall | None) 
 
 
 def _recorded(session: BaseSession, cursor: Any, call: CursorCall, live: AppStep) -> Flow:
-    cursor._self_end()
-    wrapped, target = cursor.__wrapped__, cursor._self_target
-    fetches, transactions = Fetches(wrapped), cursor._self_transactions
-    connection = target.connection_of(wrapped)
-    site = StatementSite(
+    noted = cursor._self_notes
+    site = _site(noted, call, live)
+    noted.fetches = site.fetches
+    value = yield from flow(site, session)
+    return cursor if value is cursor.__wrapped__ else value
+
+
+def _site(noted: CursorNotes, call: CursorCall, live: Callable[[], Any]) -> StatementSite:
+    noted.end()
+    wrapped, target, transactions = noted.cursor, noted.target, noted.transactions
+    return StatementSite(
         target,
         call,
-        cursor._self_context,
-        connection,
+        noted.context,
+        target.connection_of(wrapped),
         live,
-        fetches,
+        Fetches(wrapped),
         _refuse,
         may_be_new=True,
         # Now, since a library may begin the transaction between taking the cursor and running the statement.
         transaction=None if transactions is None else transactions.current,
     )
-    cursor._self_fetches = fetches
-    value = yield from flow(site, session)
-    return cursor if value is wrapped else value
+
+
+class CursorNotes:
+    """What is noted of one cursor of a driver, beside the proxy for it: to read an attribute of a proxy takes as long as
+    to read ten of a plain object.
+
+    Its methods are guards (see `calls.guarded`).
+
+    Args:
+        cursor: The driver's.
+        target: The database.
+    """
+
+    context: Any = None
+    """What the library has bound the cursor to."""
+    fetches: Fetches | None = None
+    transactions: Transactions | None = None
+    """Those of its connection."""
+
+    def __init__(self, cursor: Any, target: Target) -> None:
+        self.cursor = cursor
+        self.target = target
+
+    def fetch(self, fetch: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            return fetch(*args, **kwargs)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            try:
+                if self.fetches is not None:
+                    self.fetches.failed(error)
+            except Exception as fault:
+                self.give_up(fault)
+            raise
+
+    def took(self, how: str, rows: Any, asked: int | None) -> None:
+        try:
+            if self.fetches is not None:
+                if asked is _AS_MANY_AS_USUAL:
+                    asked = getattr(self.cursor, "arraysize", 1)
+                self.fetches.took(self.cursor, how, rows, asked)
+        except Exception as fault:
+            self.give_up(fault)
+
+    def not_kept(self, what: str) -> None:
+        try:
+            if self.fetches is not None:
+                self.fetches.unread = None
+                self.fetches.not_kept(what)
+        except Exception as fault:
+            self.give_up(fault)
+
+    def end(self) -> None:
+        fetches, self.fetches = self.fetches, None
+        try:
+            if fetches is not None:
+                fetches.closed(self.cursor)
+        except Exception as fault:
+            faults.contain(f"{_GROUP}.close", fault)
+
+    def give_up(self, fault: Exception) -> None:
+        """Note nothing more of this statement."""
+        fetches, self.fetches = self.fetches, None
+        try:
+            if fetches is not None:
+                fetches.not_kept("fetch (a fault of the recorder; see its log)")
+                fetches.closed(self.cursor)
+        except Exception as another:
+            faults.contain(f"{_GROUP}.close", another)
+        faults.contain(f"{_GROUP}.fetch", fault)
 
 
 class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-ignore]
@@ -127,20 +207,17 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
     """
 
     # A name that begins with `_self_` is the proxy's own; every other one is the cursor's.
-    _self_context: Any = None
-    _self_fetches: Fetches | None = None
-    _self_transactions: Transactions | None = None
-    """Those of its connection."""
+    _self_notes: CursorNotes
 
     def __init__(self, wrapped: Any, target: Target, fetches: Fetches | None = None) -> None:
         super().__init__(wrapped)
-        self._self_target = target
+        self._self_notes = notes = CursorNotes(wrapped, target)
         if fetches is not None:
-            self._self_fetches = fetches
+            notes.fetches = fetches
 
     def _self_bind(self, context: Any) -> None:
         """Say what the cursor was made for; `Target.statement_facts` gets it."""
-        self._self_context = context
+        self._self_notes.context = context
 
     execute = _method("execute", "Run one statement (PEP 249), and record it.", _execute)
     executemany = _method(
@@ -151,119 +228,92 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
 
     # From here on, each method is a guard (see `calls.guarded`): what the driver gives reaches the app.
 
+    @property
+    def description(self) -> Any:
+        """The columns (PEP 249). What the library reads first is what we have read: drivers make it anew each time."""
+        notes = self._self_notes
+        fetches = notes.fetches
+        if fetches is not None and fetches.unread is not None and notes.context is not None:
+            unread, fetches.unread = fetches.unread, None
+            return unread
+        return notes.cursor.description
+
+    @description.setter
+    def description(self, value: Any) -> None:
+        self.__wrapped__.description = value
+
     def fetchone(self, *args: Any, **kwargs: Any) -> Any:
         """The next row, or None (PEP 249); it is noted."""
-        row = self._self_fetch(self.__wrapped__.fetchone, *args, **kwargs)
-        self._self_took("one", _NO_ROWS if row is None else [row], 1)
+        notes = self._self_notes
+        row = notes.fetch(notes.cursor.fetchone, *args, **kwargs)
+        notes.took("one", _NO_ROWS if row is None else [row], 1)
         return row
 
     def fetchmany(self, *args: Any, **kwargs: Any) -> Any:
         """The next rows (PEP 249); they are noted."""
-        rows = self._self_fetch(self.__wrapped__.fetchmany, *args, **kwargs)
-        self._self_took("many", rows, (args[0] if args else kwargs.get("size")) or _AS_MANY_AS_USUAL)
+        notes = self._self_notes
+        rows = notes.fetch(notes.cursor.fetchmany, *args, **kwargs)
+        notes.took("many", rows, (args[0] if args else kwargs.get("size")) or _AS_MANY_AS_USUAL)
         return rows
 
     def fetchall(self, *args: Any, **kwargs: Any) -> Any:
         """All rows that are left (PEP 249); they are noted."""
-        rows = self._self_fetch(self.__wrapped__.fetchall, *args, **kwargs)
-        self._self_took("all", rows, None)
+        notes = self._self_notes
+        rows = notes.fetch(notes.cursor.fetchall, *args, **kwargs)
+        notes.took("all", rows, None)
         return rows
 
     def __iter__(self) -> Iterator[Any]:
-        rows = iter(self.__wrapped__)
+        notes = self._self_notes
+        rows = iter(notes.cursor)
         while True:
             try:
-                row = self._self_fetch(next, rows)
+                row = notes.fetch(next, rows)
             except StopIteration:
-                self._self_took("one", _NO_ROWS, 1)
+                notes.took("one", _NO_ROWS, 1)
                 return
-            self._self_took("one", [row], 1)
+            notes.took("one", [row], 1)
             yield row
 
     def __next__(self) -> Any:
+        notes = self._self_notes
         try:
-            row = self._self_fetch(next, self.__wrapped__)
+            row = notes.fetch(next, notes.cursor)
         except StopIteration:
-            self._self_took("one", _NO_ROWS, 1)
+            notes.took("one", _NO_ROWS, 1)
             raise
-        self._self_took("one", [row], 1)
+        notes.took("one", [row], 1)
         return row
 
     def nextset(self, *args: Any, **kwargs: Any) -> Any:
         """Go to the next set of rows (PEP 249), which is noted for itself."""
-        self._self_not_kept("nextset")
+        self._self_notes.not_kept("nextset")
         return self.__wrapped__.nextset(*args, **kwargs)
 
     def scroll(self, *args: Any, **kwargs: Any) -> Any:
         """Move in the set of rows; what is fetched from then on is noted as out of order."""
-        self._self_not_kept("scroll")
+        self._self_notes.not_kept("scroll")
         return self.__wrapped__.scroll(*args, **kwargs)
 
     def close(self, *args: Any, **kwargs: Any) -> Any:
         """Close the driver's cursor; nothing more is noted."""
-        self._self_end()
-        return self.__wrapped__.close(*args, **kwargs)
+        notes = self._self_notes
+        notes.end()
+        return notes.cursor.close(*args, **kwargs)
 
     def __del__(self) -> None:
         # Half-read, and let go by the app: nothing more will be fetched.
-        if getattr(self, "_self_fetches", None) is not None:
-            self._self_end()
+        notes = getattr(self, "_self_notes", None)
+        if notes is not None and notes.fetches is not None:
+            notes.end()
 
     def __enter__(self) -> Any:
         self.__wrapped__.__enter__()
         return self
 
     def __exit__(self, *error: object) -> Any:
-        self._self_end()
+        self._self_notes.end()
         return self.__wrapped__.__exit__(*error)
-
-    def _self_fetch(self, fetch: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        try:
-            return fetch(*args, **kwargs)
-        except StopIteration:
-            raise
-        except BaseException as error:
-            try:
-                if self._self_fetches is not None:
-                    self._self_fetches.failed(error)
-            except Exception as fault:
-                self._self_give_up(fault)
-            raise
-
-    def _self_took(self, how: str, rows: Any, asked: int | None) -> None:
-        try:
-            if self._self_fetches is not None:
-                if asked is _AS_MANY_AS_USUAL:
-                    asked = getattr(self.__wrapped__, "arraysize", 1)
-                self._self_fetches.took(self.__wrapped__, how, rows, asked)
-        except Exception as fault:
-            self._self_give_up(fault)
-
-    def _self_not_kept(self, what: str) -> None:
-        try:
-            if self._self_fetches is not None:
-                self._self_fetches.not_kept(what)
-        except Exception as fault:
-            self._self_give_up(fault)
-
-    def _self_end(self) -> None:
-        fetches, self._self_fetches = self._self_fetches, None
-        try:
-            if fetches is not None:
-                fetches.closed(self.__wrapped__)
-        except Exception as fault:
-            faults.contain(f"{_GROUP}.close", fault)
-
-    def _self_give_up(self, fault: Exception) -> None:
-        """Note nothing more of this statement."""
-        fetches, self._self_fetches = self._self_fetches, None
-        try:
-            if fetches is not None:
-                fetches.not_kept("fetch (a fault of the recorder; see its log)")
-                fetches.closed(self.__wrapped__)
-        except Exception as another:
-            faults.contain(f"{_GROUP}.close", another)
-        faults.contain(f"{_GROUP}.fetch", fault)
 
 
 def recording_cursor(wrapped: Any, target: Target, fetches: Fetches | None = None) -> RecordingCursor:

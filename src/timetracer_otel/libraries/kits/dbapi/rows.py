@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from timetracer_otel.libraries.kits.dbapi.driver import known
 from timetracer_otel.libraries.kits.dbapi.named_tuples import named_tuple
-from timetracer_otel.libraries.kits.dbapi.values import plain_row, plain_rows, size_of_row
+from timetracer_otel.libraries.kits.dbapi.values import PLAIN, plain_row, plain_rows, size_of_row
 
 __all__ = ["TUPLES", "RowClass", "UnknownRowsError", "as_tuples", "maker_of"]
 
@@ -44,6 +44,9 @@ def as_tuples(rows: Sequence[Any], columns: Sequence[Any]) -> tuple[RowClass, li
     Raises:
         UnknownRowsError: A replay cannot make their class, or they are of several classes.
     """
+    if len(rows) == 1 and type(rows[0]) is tuple and PLAIN.issuperset(map(type, rows[0])):
+        # One row, as the drivers of most statements give it.
+        return TUPLES, [rows[0]], size_of_row(rows[0])
     if countOf(map(type, rows), tuple) == len(rows):
         return TUPLES, *plain_rows(rows)
     kinds = set(map(type, rows))

@@ -16,6 +16,7 @@ from typing import Any
 
 from timetracer_otel.constants import BodyEnd
 from timetracer_otel.libraries.kits.http.bodies import BodyLimits, BodyTap, RecordedBody
+from timetracer_otel.session.body_taps import PIECE_BYTES
 from timetracer_otel.types import BodySnapshot
 
 __all__ = ["TeedFile", "WireTap", "wire_pieces"]
@@ -56,7 +57,11 @@ class WireTap(BodyTap):
     def __init__(
         self, limits: BodyLimits, on_end: Callable[[], None] | None, chunked: bool, length: int | None
     ) -> None:
-        super().__init__(limits, on_end)
+        # As `BodyTap` does it, without a function call.
+        self._limits = limits
+        if on_end is not None:
+            self._on_end = on_end
+        self.chunks, self.times_s = [], []
         if chunked:
             self._chunked = True
             self._joins = []
@@ -73,10 +78,21 @@ class WireTap(BodyTap):
             line_ended: They were asked for as a line, so that what stands there counts as one.
         """
         if not self._chunked:
-            self.chunk(data)
-            length = self._length
-            if length is not None and self.size_bytes >= length:
-                self.finish(BodyEnd.COMPLETE)
+            # As `chunk` does it, without a function call.
+            limits, size, length, now_s = self._limits, len(data), self._length, time.perf_counter()
+            self.size_bytes = size_bytes = self.size_bytes + size
+            left_bytes = limits.left_bytes - size - PIECE_BYTES
+            if self.over or size_bytes > limits.body_bytes or left_bytes < 0:
+                self._leave_out(size)
+            else:
+                limits.left_bytes = left_bytes
+                self.times_s.append(now_s)
+                self.chunks.append(data)
+            if length is not None and size_bytes >= length:
+                if self._on_end is None and self.end is None:
+                    self.end, self.ended_s = BodyEnd.COMPLETE, now_s
+                else:
+                    self.finish(BodyEnd.COMPLETE)
             return
         position = 0
         while position < len(data):
@@ -186,7 +202,7 @@ class TeedFile:
                 if data:
                     tap.feed(data)
                 # A buffered file gives less than it was asked for only at its end.
-                if size is None or size < 0 or len(data) < size:
+                if tap.end is None and (size is None or size < 0 or len(data) < size):
                     tap.end_of_file()
             except Exception as fault:
                 tap.give_up(fault)

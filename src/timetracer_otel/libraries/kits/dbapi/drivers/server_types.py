@@ -44,7 +44,7 @@ def learned(connection: Any, question: str, answer: Any) -> None:
 
 def how_many_learned(owner: Any) -> int:
     """How many answers an owner has up to now."""
-    return len(_learned.get(owner, ())) if _learned else 0
+    return len(_learned.get(owner, ()))
 
 
 def with_types(facts: dict[str, Any] | None, owner: Any) -> dict[str, Any] | None:
