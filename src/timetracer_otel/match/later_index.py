@@ -15,7 +15,7 @@ from typing import Final, cast
 from timetracer_otel.cassette.boundaries import BOUNDARIES
 from timetracer_otel.match.index import Accepts, Among, EventIndex
 from timetracer_otel.match.signature import PARTIAL_BODY, Key
-from timetracer_otel.redact.urls import http_path
+from timetracer_otel.redact.urls import http_host_and_path
 from timetracer_otel.types import DependencyEvent, LaterEvents
 
 __all__ = ["LaterIndex"]
@@ -221,10 +221,10 @@ class LaterIndex(EventIndex):
 
 def _text_of(key: Key) -> str | None:
     """A text that stands in the bytes of each event with a key; None where there is none that few others have."""
-    path = http_path(key.target or "")
-    if path is None:
+    place = http_host_and_path(key.target or "")
+    if place is None:
         return key.body if key.body != PARTIAL_BODY else None
     # Of the query, names and values stand there as they are compared.
     values = (value for _, value in cast("tuple[tuple[str, Hashable], ...]", key.query))
-    text = max([path, *(value for value in values if isinstance(value, str))], key=len)
+    text = max([place, *(value for value in values if isinstance(value, str))], key=len)
     return text if len(text) >= _LEAST_TEXT else None
