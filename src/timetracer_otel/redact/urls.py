@@ -52,8 +52,8 @@ def same_target(url: str) -> str:
 
 
 def http_host_and_path(url: str) -> str | None:
-    """The host and the path of an HTTP URL, as they stand in each URL that has the same `same_target`; None of another
-    URL.
+    """The host and the path of an HTTP URL, as they stand in each one that has the same `same_target`; None of any
+    other URL.
     """
     found = _HTTP.fullmatch(url)
     return None if found is None else f"{found[2]}{'' if found[3] == '/' else found[3]}"
