@@ -1,37 +1,28 @@
-"""What a recording of many events costs a replay: ``python benchmarks/steps.py``, or within ``make bench``.
+"""What a step of a call costs as a session grows: ``python benchmarks/steps.py``, or within ``make bench``.
 
-The first table is of opening a recording, against msgpack's own unpacking of the same file, which is timed in turn
-with it. Only the ratios can be compared between machines. The last one is of single steps of a call, as the number
-of events grows. Each step is timed after one call of its kind, since further queues are made at the first one. The
-time is processor time, and the least of the rounds. A step is flat where the largest recording costs at most twice
-what the smallest one costs.
+Each step is timed after one call of its kind, since further queues are made at the first one. The time is processor
+time, and the least of the rounds. A step is flat where it costs in the largest session at most twice what it costs in
+the smallest one.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
-import os
-import tempfile
 import time
-import tracemalloc
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice, repeat
-from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import NAMESPACE_DNS, NAMESPACE_URL, UUID, uuid5
 
 import results
-from msgpack import Unpacker  # type: ignore[import-untyped,unused-ignore]
 
-from timetracer_otel.cassette import open_cassette, read_cassette, save_cassette
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import BodyEnd, EventType, TraceMode
 from timetracer_otel.exceptions import ReplayMismatchError
 from timetracer_otel.libraries.redis.locks import next_token
-from timetracer_otel.match.folder_index import FolderIndex
 from timetracer_otel.match.signature import PARTIAL_BODY, Signer
 from timetracer_otel.redact.redactor import Redactor
 from timetracer_otel.session import ReplaySession, TraceSession
@@ -456,72 +447,14 @@ def step_us(step: Step, size: int, rounds: int) -> float:
     return best / step.calls * 1e6
 
 
-def least_ms(rounds: int, *ways: Callable[[], object]) -> list[float]:
-    """Milliseconds of each of some ways, which take turns."""
-    best = [float("inf")] * len(ways)
-    for _ in range(rounds):
-        for position, way in enumerate(ways):
-            gc.collect()
-            began_s = time.process_time()
-            made = way()
-            best[position] = min(best[position], (time.process_time() - began_s) * 1e3)
-            del made
-    return best
-
-
-def unpacked(path: str) -> list[Any]:
-    stream = Unpacker(max_buffer_size=0, strict_map_key=False)
-    stream.feed(Path(path).read_bytes())
-    return list(stream)
-
-
-def opening(path: str, size: int, rounds: int) -> str:
-    """A row of the first table."""
-
-    def first_answer() -> object:
-        return ReplaySession(open_cassette(path), path).match(item(size // 2)).result
-
-    plain, opened, whole, answered = least_ms(
-        rounds, lambda: unpacked(path), lambda: open_cassette(path), lambda: read_cassette(path), first_answer
-    )
-    tracemalloc.start()
-    before = tracemalloc.get_traced_memory()[0]
-    session = ReplaySession(open_cassette(path), path)
-    each = (tracemalloc.get_traced_memory()[0] - before) / len(session.events)
-    tracemalloc.stop()
-    return (
-        f"| {size:,} | {plain:.1f} | {opened:.1f} ({opened / plain:.2f}) | {answered:.1f} ({answered / plain:.2f}) "
-        f"| {whole:.1f} ({whole / plain:.2f}) | {each:,.0f} | {Path(path).stat().st_size / size:,.0f} |"
-    )
-
-
-def folder_ms(folder: str, size: int, rounds: int) -> tuple[float, float]:
-    """Milliseconds of opening a folder of so many cassettes: the first time, and later."""
-    for number in range(size):
-        save_cassette(cassette([item(number)], f"/{number}", number), f"{folder}/{number}.msgpack")
-    # A folder that has just changed is not yet trusted to tell its next change.
-    os.utime(folder, (0, 0))
-    first = least_ms(1, lambda: FolderIndex(folder))[0]
-    return first, least_ms(rounds, lambda: FolderIndex(folder))[0]
-
-
 def main() -> None:
-    """Print the tables, and which steps are not flat."""
+    """Print a table, and which steps are not flat."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
     arguments = parser.parse_args()
     sizes: Sequence[int] = arguments.sizes
-    print("| events | msgpack alone, ms | opened | with its first answer | read whole | memory an event | file |")
-    print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-    with tempfile.TemporaryDirectory() as folder:
-        for size in sizes:
-            path = save_cassette(cassette(map(item, range(size))), f"{folder}/{size}.msgpack")
-            print(opening(path, size, arguments.rounds))
-        print("\n| cassettes in a folder | opened the first time, ms | later |\n| ---: | ---: | ---: |")
-        for size in sizes:
-            print("| {:,} | {:.0f} | {:.0f} |".format(size, *folder_ms(f"{folder}/{size}", size, arguments.rounds)))
-    print("\n| step | " + " | ".join(f"{size:,} events, µs" for size in sizes) + " |")
+    print("| step | " + " | ".join(f"{size:,} events, µs" for size in sizes) + " |")
     print("| --- |" + "".join(islice(repeat(" ---: |"), len(sizes))))
     growing = []
     goals = []

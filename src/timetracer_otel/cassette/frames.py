@@ -12,6 +12,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
+from itertools import repeat
 from typing import Any, Final
 
 from timetracer_otel.cassette.codec import DECODE_ERRORS, MAX_OBJECT_BYTES, pack_map, pack_surveyed, skimmer
@@ -129,19 +130,17 @@ def objects(data: bytes) -> Iterator[tuple[int, int]]:
         start = end
 
 
-def bounds_of(data: bytes) -> list[int]:
-    """Where the objects of a stream that is whole begin, and where the last one ends.
-
-    Raises:
-        BreakError: As for `objects`.
+def bounds_of(data: bytes, count: int) -> list[int] | None:
+    """Where so many objects begin that a stream is made of, and where the last one ends; None where it is not made of
+    so many.
     """
     bounds = [0]
     skim = skimmer(data)
     skip, tell, add = skim.skip, skim.tell, bounds.append
     try:
-        while bounds[-1] < len(data):
+        for _ in repeat(None, count):
             skip()
             add(tell())
     except DECODE_ERRORS:
-        raise find_break(data, bounds[-1]) from None
-    return bounds
+        return None
+    return bounds if bounds[-1] == len(data) else None

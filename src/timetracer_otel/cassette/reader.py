@@ -211,18 +211,15 @@ def _finished(source: Source) -> Layout | None:
         return None
     if zlib.crc32(memoryview(data)[:-4]) != sealed_crc(data):
         return None
-    try:
-        bounds = bounds_of(data)
-    except BreakError:
-        return None
-    if len(bounds) < 3 or bounds[-2] != at:
+    footer = source.object_at(at, len(data))
+    count = footer.get(FOOTER_KEY)
+    bounds = bounds_of(data, count + 2) if type(count) is int and 0 <= count < len(data) else None
+    if bounds is None or bounds[-2] != at:
         return None
     if len(data) > MAX_OBJECT_BYTES and max(map(sub, bounds[1:], bounds)) > MAX_OBJECT_BYTES:
         return None
-    footer = source.object_at(at, len(data))
     del bounds[-1]
-    count = footer.get(FOOTER_KEY)
-    return Layout(bounds, footer, at) if type(count) is int and count == len(bounds) - 2 else None
+    return Layout(bounds, footer, at)
 
 
 def _looked_through(source: Source) -> Layout:

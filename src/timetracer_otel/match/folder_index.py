@@ -11,7 +11,9 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from heapq import heapify, heapreplace
 from pathlib import Path
+from typing import TypeAlias
 
 from timetracer_otel.cassette import CassetteStore, Store, open_cassette
 from timetracer_otel.cassette.codec import DECODE_ERRORS
@@ -51,6 +53,78 @@ class FolderEntry:
     def request(self) -> str:
         """``GET /users/7``."""
         return f"{self.facts.method} {self.facts.path}"
+
+
+class _Equals:
+    """Recordings of one query and one body. The one that was chosen least often comes first, then the oldest.
+
+    To look which one that is does not take longer the more there are.
+    """
+
+    __slots__ = ("_by_uses", "entries")
+
+    def __init__(self) -> None:
+        self.entries: list[FolderEntry] = []
+        self._by_uses: list[tuple[int, int]] | None = None
+        """A heap of the entries by how often they were chosen, as far as that was noted, and by their places."""
+
+    def first(self) -> FolderEntry:
+        """The one that comes first. To be called with the index's lock held."""
+        if self._by_uses is None:
+            self._by_uses = [(entry.uses, at) for at, entry in enumerate(self.entries)]
+            heapify(self._by_uses)
+        while True:
+            uses, at = self._by_uses[0]
+            entry = self.entries[at]
+            if entry.uses == uses:
+                return entry
+            heapreplace(self._by_uses, (entry.uses, at))
+
+    def forget(self) -> None:
+        """Look at all again: one of them was chosen less often than was noted."""
+        self._by_uses = None
+
+
+class _Place:
+    """The recordings of one method, and of one path or route, by what is compared of a request. The oldest one comes
+    first.
+    """
+
+    __slots__ = ("bodies", "by_query", "entries", "redactors")
+
+    def __init__(self, entries: Sequence[FolderEntry]) -> None:
+        self.entries = entries
+        self.redactors: dict[int, Redactor] = {}
+        """By identity."""
+        self.bodies: set[str | None] = set()
+        self.by_query: dict[tuple[int, _Query], dict[str | None, _Equals]] = {}
+        """By the identity of the redactor and the query, and then by the body."""
+        for entry in entries:
+            self.redactors[id(entry.redactor)] = entry.redactor
+            self.bodies.add(entry.facts.body)
+            of_query = self.by_query.setdefault((id(entry.redactor), entry.facts.query), {})
+            of_query.setdefault(entry.facts.body, _Equals()).entries.append(entry)
+
+    def facts_of(self, request: RequestSnapshot) -> dict[int, RootFacts]:
+        """The facts of a request by the rules of each redactor."""
+        return {name: root_facts(request, redactor) for name, redactor in self.redactors.items()}
+
+    def equals(self, facts: dict[int, RootFacts]) -> list[_Equals]:
+        """The recordings that have the query and the body of a request; all of its query where its body is not known.
+        No other recording is more like it.
+        """
+        found: list[_Equals] = []
+        for name, now in facts.items():
+            of_query = self.by_query.get((name, now.query), {})
+            if now.body is None:
+                found += of_query.values()
+            elif now.body in of_query:
+                found.append(of_query[now.body])
+        return found
+
+    def equals_of(self, entry: FolderEntry) -> _Equals:
+        """The recordings that are as a recording of this place."""
+        return self.by_query[id(entry.redactor), entry.facts.query][entry.facts.body]
 
 
 class FolderIndex:
@@ -99,6 +173,8 @@ class FolderIndex:
         self._outside.sort()
         self._by_path: dict[tuple[str, str], list[FolderEntry]] = {}
         self._by_route: dict[tuple[str, str], list[FolderEntry]] = {}
+        self._places: dict[int, _Place] = {}
+        """By the identity of a list of one of these two: made when a request asks for it."""
         self._by_file: dict[str, FolderEntry] = {entry.path: entry for entry in self._entries}
         self._by_name: dict[str, FolderEntry] | None = None
         """Made when a request names its cassette."""
@@ -136,9 +212,12 @@ class FolderIndex:
 
     def expects_body(self, request: RequestSnapshot) -> bool:
         """Whether the choice for a request depends on its body, so that it must be read first."""
-        fitting = self._fitting(request)
-        equal = [entry for entry, facts in fitting if facts.query == entry.facts.query]
-        return len({entry.facts.body for entry in equal or [entry for entry, _ in fitting]}) > 1
+        places = self._fitting(request)
+        of_query: set[str | None] = set()
+        for place in places:
+            for name, facts in place.facts_of(request).items():
+                of_query.update(place.by_query.get((name, facts.query), ()))
+        return len(of_query or {body for place in places for body in place.bodies}) > 1
 
     def choose(self, request: RequestSnapshot, name: str | None = None) -> FolderEntry | None:
         """The recording for a request; None where there is none that fits.
@@ -151,7 +230,18 @@ class FolderIndex:
             named = self._named(name)
             best = [named] if named is not None else []
         else:
-            ranked = [(entry.facts.likeness(facts), entry) for entry, facts in self._fitting(request)]
+            places = [(place, place.facts_of(request)) for place in self._fitting(request)]
+            equals = [each for place, facts in places for each in place.equals(facts)]
+            if equals:
+                with self._lock:
+                    entry = min((each.first() for each in equals), key=_uses_and_age)
+                    entry.uses += 1
+                return entry
+            ranked = [
+                (entry.facts.likeness(facts[id(entry.redactor)]), entry)
+                for place, facts in places
+                for entry in place.entries
+            ]
             first = max((likeness for likeness, _ in ranked), default=None)
             best = [entry for likeness, entry in ranked if likeness == first]
         if not best:
@@ -167,6 +257,10 @@ class FolderIndex:
         if entry is not None:
             with self._lock:
                 entry.uses -= 1
+                for by, name in ((self._by_path, entry.facts.path), (self._by_route, entry.route)):
+                    place = self._places.get(id(by.get((entry.facts.method, name or ""))))
+                    if place is not None:
+                        place.equals_of(entry).forget()
 
     def departure(self, entry: FolderEntry, request: RequestSnapshot) -> str | None:
         """The text of a request, redacted, where it differs from the recorded one; None where it does not."""
@@ -265,21 +359,35 @@ class FolderIndex:
             path=self.directory,
         )
 
-    def _fitting(self, request: RequestSnapshot) -> list[tuple[FolderEntry, RootFacts]]:
-        """The recordings of a request's method and path, or else route, each with the request's facts by its
-        rules.
-        """
+    def _fitting(self, request: RequestSnapshot) -> list[_Place]:
+        """The recordings of a request's method and path, or else route."""
         method = request.method.upper()
-        entries = self._by_path.get((method, request.path)) or [
-            entry
-            for (known, route), entries in self._by_route.items()
-            if known == method and fits_route(route, request.path)
-            for entry in entries
-        ]
-        seen = {id(entry.redactor): entry.redactor for entry in entries}
-        facts = {key: root_facts(request, redactor) for key, redactor in seen.items()}
-        return [(entry, facts[id(entry.redactor)]) for entry in entries]
+        there = self._by_path.get((method, request.path))
+        found = (
+            [there]
+            if there is not None
+            else [
+                entries
+                for (known, route), entries in self._by_route.items()
+                if known == method and fits_route(route, request.path)
+            ]
+        )
+        return [self._place_of(entries) for entries in found]
+
+    def _place_of(self, entries: list[FolderEntry]) -> _Place:
+        with self._lock:
+            place = self._places.get(id(entries))
+            if place is None:
+                place = self._places[id(entries)] = _Place(entries)
+            return place
 
 
 def _uses(entry: FolderEntry) -> int:
     return entry.uses
+
+
+def _uses_and_age(entry: FolderEntry) -> tuple[int, str, str]:
+    return entry.uses, entry.recorded_at, entry.path
+
+
+_Query: TypeAlias = tuple[tuple[str, str], ...]

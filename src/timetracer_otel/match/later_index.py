@@ -15,7 +15,7 @@ from typing import Final, cast
 from timetracer_otel.cassette.boundaries import BOUNDARIES
 from timetracer_otel.match.index import Accepts, Among, EventIndex
 from timetracer_otel.match.signature import PARTIAL_BODY, Key
-from timetracer_otel.redact.urls import http_path
+from timetracer_otel.redact.urls import http_host_and_path
 from timetracer_otel.types import DependencyEvent, LaterEvents
 
 __all__ = ["LaterIndex"]
@@ -32,8 +32,8 @@ class LaterIndex(EventIndex):
 
     Args:
         later: The events.
-        key: The key of an event, by the default rules: equal keys have equal paths of URLs, and equal hashes of
-            arguments.
+        key: The key of an event, by the default rules: events with equal keys have the same host and path in their
+            URLs, and the same hash of their bodies or arguments.
     """
 
     def __init__(self, later: LaterEvents, key: Callable[[DependencyEvent], Key]) -> None:
@@ -124,8 +124,15 @@ class LaterIndex(EventIndex):
             return self._index_of(key).again(key, accepts, among)
 
     def has(self, key: Key) -> bool:
-        """As `EventIndex.has`."""
-        return self._index_of(key).has(key)
+        """As `EventIndex.has`. It may be False as well where only a look at all events would tell."""
+        with self._reading:
+            if self._whole is None and not self._found.has(key):
+                found = self._looked_for(key)
+                if found is not None:
+                    if found:
+                        self._found.add(key, found)
+                    return bool(found)
+            return self._index_of(key).has(key)
 
     def take_event(self, event: DependencyEvent) -> bool:
         """As `EventIndex.take_event`."""
@@ -221,10 +228,13 @@ class LaterIndex(EventIndex):
 
 def _text_of(key: Key) -> str | None:
     """A text that stands in the bytes of each event with a key; None where there is none that few others have."""
-    path = http_path(key.target or "")
-    if path is None:
-        return key.body if key.body != PARTIAL_BODY else None
+    if key.body is not None and key.body != PARTIAL_BODY:
+        # Where an older recorder has hashed compressed bytes, the hash stands in no event, and all events are read.
+        return key.body
+    place = http_host_and_path(key.target or "")
+    if place is None:
+        return None
     # Of the query, names and values stand there as they are compared.
     values = (value for _, value in cast("tuple[tuple[str, Hashable], ...]", key.query))
-    text = max([path, *(value for value in values if isinstance(value, str))], key=len)
+    text = max([place, *(value for value in values if isinstance(value, str))], key=len)
     return text if len(text) >= _LEAST_TEXT else None

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-__all__ = ["UrlParts", "http_path", "same_target", "split_url", "values_by_name"]
+__all__ = ["UrlParts", "http_host_and_path", "same_target", "split_url", "values_by_name"]
 
 # The expression of RFC 3986, appendix B. `urllib.parse` will not do: it refuses texts such as "http://[x", which
 # servers send in headers and which must be redacted all the same. And it loses marks without text, such as a final
@@ -51,10 +51,12 @@ def same_target(url: str) -> str:
     return url if found is None else f"{found[1]}{found[2]}{found[3] or '/'}"
 
 
-def http_path(url: str) -> str | None:
-    """The path of an HTTP URL, as it stands there; None of another URL."""
+def http_host_and_path(url: str) -> str | None:
+    """The host and the path of an HTTP URL, as they stand in each one that has the same `same_target`; None of any
+    other URL.
+    """
     found = _HTTP.fullmatch(url)
-    return None if found is None else found[3]
+    return None if found is None else f"{found[2]}{'' if found[3] == '/' else found[3]}"
 
 
 def values_by_name(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:

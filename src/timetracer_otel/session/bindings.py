@@ -311,7 +311,7 @@ class Bindings:
     def _left_of_twins(
         self,
         events: Sequence[DependencyEvent],
-        seen: Container[tuple[str, tuple[str, ...]]],
+        seen: Container[object],
         is_taken: Callable[[DependencyEvent], bool],
     ) -> Iterator[DependencyEvent]:
         """`_left_of`, but for those whose twin was ``seen``. They are not looked at one by one."""

@@ -149,6 +149,7 @@ class ReplaySession(BaseSession):
         self._redactor = Redactor.from_policies(policies)
         self._rules = rules_of(config)
         self._signer = Signer(self._redactor, _bound_rules(config), self._rules)
+        self._later = cassette.later_events if beside is None else None
         self._with_beside: list[DependencyEvent] | None = None
         self._index = self._index_of_all(beside)
         self._shown = ShownCalls(self._redactor, self._signer, cassette.pseudonyms)
@@ -186,9 +187,8 @@ class ReplaySession(BaseSession):
     def _index_of_all(self, beside: Cassette | None) -> EventIndex:
         """The index of the events that may answer."""
         cassette, signer = self.cassette, self._signer
-        later = cassette.later_events
-        if later is not None and beside is None and signer.rules is None and not signer.ignored:
-            return LaterIndex(later, signer.recorded_key)
+        if self._later is not None and signer.rules is None and not signer.ignored:
+            return LaterIndex(self._later, signer.recorded_key)
         index = EventIndex(cassette.events, signer.recorded_key)
         if beside is None:
             return index
@@ -230,6 +230,13 @@ class ReplaySession(BaseSession):
     def events(self) -> list[DependencyEvent]:
         """All recorded events, in order of start; behind them those of the recordings of the process beside."""
         return self._events
+
+    def events_with(self, text: str) -> list[DependencyEvent]:
+        """The recorded events in which a text stands, and maybe others. Of a long recording, the others are not read
+        for that, unless the text stands in many.
+        """
+        found = self._later.with_text(text.encode(), _MOST_WITH_TEXT) if self._later is not None else None
+        return self._events if found is None else found
 
     @property
     def adds_new_calls(self) -> bool:
@@ -884,6 +891,7 @@ class ReplaySession(BaseSession):
 _NOTHING = Found()
 _found: Callable[[tuple[Any, ...]], Found] = partial(tuple.__new__, Found)  # pyright: ignore[reportUnknownMemberType]
 """Makes a `Found` from a tuple. The class itself would call a function written in Python, which takes longer."""
+_MOST_WITH_TEXT = 64
 _SHORTEST_PART = 16
 """Of a part of a pseudonym that is not met by chance."""
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.sample_cassettes import body, cassette, http_event
 from timetracer_otel.cassette import save_cassette
 from timetracer_otel.exceptions import CassetteError, CassetteNotFoundError
 from timetracer_otel.match.folder_index import FolderIndex
-from timetracer_otel.match.roots import fits_route
+from timetracer_otel.match.roots import fits_route, root_facts
 from timetracer_otel.types import AppliedPolicies, Cassette, HeaderMap, RequestSnapshot, SessionMeta
 
 JSON = ((b"Content-Type", b"application/json"),)
@@ -84,6 +87,61 @@ def test_equal_recordings_are_taken_in_turn_and_then_again(folder: Folder) -> No
     index = folder.index()
     assert [chosen(index, request()) for _ in range(7)] == ["1", "2", "3", "1", "2", "3", "1"]
     assert index.unused() == []
+
+
+TARGETS = st.sampled_from(["/a?q=1", "/a?q=2", "/a?q=1&token=x", "/a", "/b/1?q=1", "/b/2"])
+BODIES = st.sampled_from([None, b"", b'{"a": 1}', b'{"a": 2}'])
+UNKNOWN = st.booleans()
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.tuples(TARGETS, BODIES, UNKNOWN, st.sampled_from(["default", "off"])), min_size=1, max_size=12),
+    st.lists(
+        st.tuples(TARGETS, BODIES, UNKNOWN, st.sampled_from(["choose", "choose", "withdraw", "named"])), max_size=25
+    ),
+)
+def test_the_choice_is_that_of_a_look_at_each_recording(recorded: list[Any], steps: list[Any]) -> None:
+    def asked(target: str, data: bytes | None, is_unknown: bool) -> RequestSnapshot:
+        route = {"route_template": "/b/{id}"} if target.startswith("/b") else {}
+        return request(target, data=data, **({"headers": ()} if is_unknown and data is None else {}), **route)
+
+    with tempfile.TemporaryDirectory() as below:
+        folder = Folder(Path(below))
+        for target, data, is_unknown, mode in recorded:
+            folder.add(asked(target, data, is_unknown), policies=AppliedPolicies(redaction_mode=mode))
+        index = folder.index()
+        uses = dict.fromkeys([entry.path for entry in index.entries], 0)
+        last = None
+        for target, data, is_unknown, step in steps:
+            now = asked(target, data, is_unknown)
+            if step == "withdraw":
+                if last is not None:
+                    index.withdraw(last)
+                    uses[last] -= 1
+                last = None
+                continue
+            if step == "named":
+                named = index.choose(now, Path(index.entries[0].path).name)
+                assert named is not None
+                uses[named.path] += 1
+                continue
+            alike = [entry for entry in index.entries if entry.facts.path == now.path] or [
+                entry for entry in index.entries if entry.route and now.path.startswith("/b/")
+            ]
+            facts = {entry.path: root_facts(now, entry.redactor) for entry in alike}
+            of_query = [entry for entry in alike if entry.facts.query == facts[entry.path].query]
+            assert index.has(now) is bool(alike)
+            assert index.expects_body(now) is (len({entry.facts.body for entry in of_query or alike}) > 1)
+            best = max((entry.facts.likeness(facts[entry.path]) for entry in alike), default=None)
+            fitting = [entry for entry in alike if entry.facts.likeness(facts[entry.path]) == best]
+            expected = min(fitting, key=lambda entry: uses[entry.path], default=None)
+            found = index.choose(now)
+            assert found is expected
+            last = found.path if found is not None else None
+            if last is not None:
+                uses[last] += 1
+        assert {entry.path: entry.uses for entry in index.entries} == uses
 
 
 def test_an_equal_query_comes_first_whatever_its_order(folder: Folder) -> None:

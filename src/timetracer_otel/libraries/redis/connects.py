@@ -130,6 +130,8 @@ def _never(*_: Any) -> Any:
 
 
 def _is_failed_connect(event: DependencyEvent) -> bool:
+    if event.signature.lib != LIB:
+        return False
     reply = event.result.reply
     return type(reply) is dict and reply.get("phase") == "connect"
 
@@ -138,5 +140,5 @@ def has_failed_connects(session: ReplaySession) -> bool:
     """Whether a cassette has any; asked whenever a connection is taken from a pool."""
     kept = session_state(session)
     if kept.has_failed_connects is None:
-        kept.has_failed_connects = any(map(_is_failed_connect, session.events))
+        kept.has_failed_connects = any(map(_is_failed_connect, session.events_with("phase")))
     return kept.has_failed_connects

@@ -114,7 +114,7 @@ def claim_facts(session: ReplaySession) -> None:
     kept = session_state(session)
     if not kept.has_facts:
         kept.has_facts = True
-        for event in session.events:
+        for event in session.events_with("fact"):
             if _is_fact(event):
                 session.claim(event)
 
@@ -127,12 +127,15 @@ def fact_for(connection: Any, trip: RoundTrip, session: ReplaySession) -> Depend
     if not is_question(connection, trip):
         return None
     call = trip.call()
-    found = [event for event in session.events if _is_fact(event) and event.signature.method == call.method]
+    facts = session.events_with("fact")
+    found = [event for event in facts if event.signature.method == call.method and _is_fact(event)]
     here = [event for event in found if event.signature.url == call.url]
     # All nodes say the same of the cluster.
     return next(iter(here or ([] if call.method == "INFO" else found)), None)
 
 
 def _is_fact(event: DependencyEvent) -> bool:
+    if event.signature.lib != LIB:
+        return False
     reply = event.result.reply
-    return event.signature.lib == LIB and type(reply) is dict and bool(reply.get("fact"))
+    return type(reply) is dict and bool(reply.get("fact"))

@@ -149,9 +149,9 @@ def was_recorded(adapter: Any, session: ReplaySession) -> bool:
 
 
 def _adapters_in(session: ReplaySession) -> Iterator[str]:
-    for event in session.events:
-        reply, error = event.result.reply, event.result.exception
+    for event in session.events_with("adapter"):
         if event.signature.lib == LIB:
+            reply, error = event.result.reply, event.result.exception
             found = reply.get("adapter") if isinstance(reply, dict) else None
             found = found or (error.attributes.get(ADAPTER_ATTRIBUTE) if error is not None else None)
             if found:

@@ -14,7 +14,6 @@ from weakref import WeakKeyDictionary, ref
 
 from timetracer_otel.libraries.kits.dbapi.target import Target
 from timetracer_otel.session import BaseSession, ReplaySession, TraceSession
-from timetracer_otel.types import DependencyEvent
 
 __all__ = ["first_facts", "is_met", "number_of", "recorded_facts", "untold_facts"]
 
@@ -46,14 +45,18 @@ class _State:
 class _RecordedFacts:
     """The facts in one cassette. Owners of one URL get them in the order in which they were recorded."""
 
-    def __init__(self, lib: str, events: list[DependencyEvent]) -> None:
+    def __init__(self, lib: str, session: ReplaySession) -> None:
         self._by_url: dict[str, dict[int, dict[str, Any]]] = {}
         self._given: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
         """By owner. Weak, for the reason given above."""
         self._next: dict[str, int] = {}
-        for event in events:
+        for event in session.events:
             if event.signature.lib == lib and event.signature.url:
-                facts_by_number = self._by_url.setdefault(event.signature.url, {})
+                self._by_url.setdefault(event.signature.url, {})
+        # Only these are decoded.
+        for event in session.events_with("engine"):
+            if event.signature.lib == lib and event.signature.url:
+                facts_by_number = self._by_url[event.signature.url]
                 reply = event.result.reply
                 engine = reply.get("engine") if isinstance(reply, dict) else None
                 if engine is not None:
@@ -93,7 +96,7 @@ def recorded_facts(session: ReplaySession, target: Target) -> dict[str, Any] | N
     state = _state_of(session, target)
     with state.lock:
         if state.recorded is None:
-            state.recorded = _RecordedFacts(target.lib, session.events)
+            state.recorded = _RecordedFacts(target.lib, session)
         return state.recorded.of(target)
 
 
