@@ -1,7 +1,7 @@
 """`record` and `replay`: a session for as long as a block or a function runs.
 
-What a session needs (the rooms ``session``, ``cassette`` and ``process``) is imported when a block begins. A test
-module that imports `record` for one test would otherwise make every other test run pay for it.
+What a session needs (the rooms ``session``, ``cassette`` and ``process``) is imported when the first block begins. A
+test module that imports `record` for one test would otherwise make every other test run pay for it.
 """
 
 # pyright: strict
@@ -19,14 +19,14 @@ from contextvars import Token
 from dataclasses import fields, replace
 from pathlib import Path
 from types import AsyncGeneratorType, GeneratorType, TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
 from opentelemetry.context import Context
 
 from timetracer_otel.base import faults
 from timetracer_otel.base.plugin_names import known_names
 from timetracer_otel.config import TraceConfig
-from timetracer_otel.constants import RecordMode, TraceMode
+from timetracer_otel.constants import CompressionType, RecordMode, TraceMode
 from timetracer_otel.current import attach_session, detach_session
 from timetracer_otel.exceptions import CassetteError, ConfigurationError, ReplayFailedError
 
@@ -67,10 +67,8 @@ class SessionBlock(ABC, Generic[SessionT]):
     def __enter__(self) -> SessionT:
         for line in self._config.warnings(known_names()):
             faults.warn_once(line, line)
-        from timetracer_otel.process.surroundings import Surroundings
-
         session, path = self._begin()
-        surroundings = Surroundings(session, self._config.block_network)
+        surroundings = _needed().Surroundings(session, self._config.block_network)
         self._open.append((session, path, attach_session(session), surroundings))
         return session
 
@@ -169,15 +167,13 @@ class record(SessionBlock["TraceSession"]):  # noqa: N801 - used like a function
         super().__init__(path, _configured(TraceMode.RECORD, config, settings))
 
     def _begin(self) -> tuple[TraceSession, str | None]:
-        from timetracer_otel.cassette import check_writable
-        from timetracer_otel.session import TraceSession
-
+        needed = _needed()
         if self._path is not None:
-            check_writable(self._path, self._config.compression)
-            return TraceSession(self._config), _absolute(self._path)
-        folder = Path(self._config.cassette_dir)
-        check_writable(folder / "x", self._config.compression)
-        return TraceSession(replace(self._config, cassette_dir=str(folder.absolute()))), None
+            needed.check_writable(self._path, self._config.compression)
+            return needed.TraceSession(self._config), _absolute(self._path)
+        folder = self._config.cassette_dir
+        needed.check_writable(os.path.join(folder, "x"), self._config.compression)
+        return needed.TraceSession(replace(self._config, cassette_dir=_absolute(folder))), None
 
     def _end(self, session: TraceSession, path: str | None, error: BaseException | None) -> None:
         _finish(session, path, session.config, error)
@@ -223,7 +219,7 @@ class replay(SessionBlock["ReplayOrRecording"]):  # noqa: N801 - used like a fun
 
     def __enter__(self) -> ReplayOrRecording:
         path = self._path or self._config.cassette_path
-        if path is None or not Path(path).is_dir():
+        if path is None or not os.path.isdir(path):
             return super().__enter__()
         from timetracer_otel.process.folder_surroundings import FolderSurroundings
 
@@ -243,21 +239,39 @@ class replay(SessionBlock["ReplayOrRecording"]):  # noqa: N801 - used like a fun
             check_verdict(surroundings.session)
 
     def _begin(self) -> tuple[ReplayOrRecording, str | None]:
-        from timetracer_otel.session.record_modes import begin_replay
-
         path = self._path or self._config.cassette_path
-        return begin_replay(path, self._config), _absolute(path)
+        return _needed().begin_replay(path, self._config), None if path is None else _absolute(path)
 
     def _end(self, session: ReplayOrRecording, path: str | None, error: BaseException | None) -> None:
-        from timetracer_otel.session import ReplaySession
-
         _finish(session, path, self._config, error)
-        if error is None and isinstance(session, ReplaySession):
+        if error is None and isinstance(session, _needed().ReplaySession):
             check_verdict(session)
 
 
-def _absolute(path: str | None) -> str | None:
-    return None if path is None else str(Path(path).absolute())
+class _Needed(NamedTuple):
+    """What blocks need of the rooms that are imported when the first block begins."""
+
+    Surroundings: type[Surroundings]
+    TraceSession: type[TraceSession]
+    ReplaySession: type[ReplaySession]
+    begin_replay: Callable[[str | None, TraceConfig], ReplayOrRecording]
+    save_session: Callable[[ReplayOrRecording, str | None, TraceConfig], None]
+    check_writable: Callable[[str, CompressionType], None]
+
+
+@functools.cache
+def _needed() -> _Needed:
+    # Not by an import in each function: that takes 5,000 instructions each time.
+    from timetracer_otel.cassette import check_writable
+    from timetracer_otel.process.surroundings import Surroundings
+    from timetracer_otel.session import ReplaySession, TraceSession
+    from timetracer_otel.session.record_modes import begin_replay, save_session
+
+    return _Needed(Surroundings, TraceSession, ReplaySession, begin_replay, save_session, check_writable)
+
+
+def _absolute(path: str) -> str:
+    return path if os.path.isabs(path) else str(Path(path).absolute())
 
 
 def check_verdict(session: ReplaySession) -> None:
@@ -279,19 +293,17 @@ def check_verdict(session: ReplaySession) -> None:
 
 def _finish(session: ReplayOrRecording, path: str | None, config: TraceConfig, error: BaseException | None) -> None:
     """End a session, write what it recorded, and raise the first connection that a recording refused."""
-    from timetracer_otel.session import TraceSession
-    from timetracer_otel.session.record_modes import save_session
-
-    if isinstance(session, TraceSession) and error is not None:
+    needed = _needed()
+    if isinstance(session, needed.TraceSession) and error is not None:
         session.mark_error(f"{type(error).__module__}.{type(error).__qualname__}", str(error))
     try:
-        save_session(session, path, config)
+        needed.save_session(session, path, config)
     except CassetteError as failure:
         if error is None:
             raise
         # The app's own error must reach the caller, so ours is only logged.
         faults.logger.error("timetracer-otel: %s", failure)
-    if isinstance(session, TraceSession) and error is None and session.blocked:
+    if error is None and isinstance(session, needed.TraceSession) and session.blocked:
         raise session.blocked[0]
 
 

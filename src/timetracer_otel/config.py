@@ -14,6 +14,8 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
+from itertools import compress
+from operator import is_not, itemgetter
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from urllib.parse import unquote
 
@@ -191,8 +193,11 @@ class TraceConfig:
         # Every session has a configuration of its own, nearly all of whose values are defaults.
         given = [
             setting
-            for setting, default, items in _WITH_DEFAULTS
-            if (value := own[setting.field]) is not default and not (type(value) is list and value == items)
+            for setting, value, items in compress(
+                zip(_SETTINGS_OF_FIELDS, own.values(), _DEFAULT_LISTS, strict=True),
+                map(is_not, own.values(), _DEFAULTS),
+            )
+            if not (type(value) is list and value == items)
         ]
         for setting in given:
             value = own[setting.field]
@@ -218,6 +223,8 @@ class TraceConfig:
         Raises:
             ConfigurationError: A variable has a value that cannot be used; the text names the variable.
         """
+        if cls is TraceConfig and given.keys() == _ONLY_MODE and type(given["mode"]) is TraceMode:
+            return _kept_config(given["mode"])
         return cls(**{**_read_environment(), **given})
 
     def with_env_overrides(self) -> TraceConfig:
@@ -285,6 +292,8 @@ class TraceConfig:
     def warnings(self, known_plugins: frozenset[str]) -> list[str]:
         """One line for each name in the plugin lists that nobody knows, with the nearest known one."""
         lines: list[str] = []
+        if not (self.mock_plugins or self.live_plugins or self.capture):
+            return lines
         for setting in SETTINGS:
             if setting.field in {"mock_plugins", "live_plugins", "capture"}:
                 unknown = unknown_live_names if setting.field == "live_plugins" else unknown_names
@@ -295,11 +304,45 @@ class TraceConfig:
 
 
 _FIELDS = {entry.name: entry for entry in fields(TraceConfig)}
-_WITH_DEFAULTS = [
-    (setting, entry.default, entry.default_factory() if entry.default_factory is not MISSING else None)
-    for setting, entry in [(setting, _FIELDS[setting.field]) for setting in SETTINGS]
+_SETTINGS_OF_FIELDS = [{setting.field: setting for setting in SETTINGS}[name] for name in _FIELDS]
+"""The settings in the order of the fields, which is that of the values in an object."""
+_DEFAULTS = [entry.default for entry in _FIELDS.values()]
+_DEFAULT_LISTS = [
+    entry.default_factory() if entry.default_factory is not MISSING else None for entry in _FIELDS.values()
 ]
-"""The settings, each with the values that need no check: the default, or the items of a list by default."""
+"""The values that need no check: the default, or a list of the same items as the default."""
+_LISTS = [name for name, items in zip(_FIELDS, _DEFAULT_LISTS, strict=True) if items is not None]
+_lists_of = itemgetter(*_LISTS)
+
+_ONLY_MODE = {"mode"}
+_kept: tuple[dict[Any, Any], dict[TraceMode, TraceConfig]] = {}, {}
+"""The environment as it was when it was last read, and what it said, by mode."""
+
+
+def _kept_config(mode: TraceMode) -> TraceConfig:
+    """What `TraceConfig.from_env` makes of the environment for a mode.
+
+    Every block asks for it, and to read and check all settings takes longer than to begin a session. So it is done
+    once for as long as the environment stays the same.
+    """
+    global _kept
+    # The object's own table, in which Python keeps what it has of the environment: to list it by the object's methods
+    # decodes each name and value. Where somebody has put a plain dictionary in its place, that is the table.
+    environ: Any = os.environ
+    now = dict(getattr(environ, "_data", environ))
+    before, by_mode = _kept
+    if now != before:
+        by_mode = {}
+        _kept = now, by_mode
+    kept = by_mode.get(mode)
+    if kept is None:
+        kept = by_mode[mode] = TraceConfig(**{**_read_environment(), "mode": mode})
+    made = TraceConfig.__new__(TraceConfig)
+    own = vars(made)
+    own.update(vars(kept))
+    # The caller may change its lists.
+    own.update(zip(_LISTS, map(list, _lists_of(own)), strict=True))
+    return made
 
 
 def environment(name: str) -> str | None:

@@ -46,9 +46,9 @@ class Diary:
             self.note("wrote", int(cassette.request.path.split("/")[2]))
             return path
 
-        def noted_tick(journal: Journal) -> None:
+        def noted_tick(journal: Journal, *, is_busy: bool = False) -> None:
             began_s, due_s = time.monotonic(), journal._due_s
-            tick(journal)
+            tick(journal, is_busy=is_busy)
             if journal._due_s != due_s:
                 self.note("looked", int(began_s * 1e6))
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -16,8 +18,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from tests.loopback import Loopback
 from timetracer_otel.calls.registry import load_plugins
 from timetracer_otel.cassette import CassetteStore, StoredCassette, read_cassette
+from timetracer_otel.cassette.compression import compression_of
 from timetracer_otel.config import TraceConfig
-from timetracer_otel.constants import EventType, TraceMode
+from timetracer_otel.constants import CompressionType, EventType, TraceMode
 from timetracer_otel.context import require_session
 from timetracer_otel.incoming import wsgi
 from timetracer_otel.process.journal import Journal
@@ -36,11 +39,9 @@ def upstream() -> Iterator[Loopback]:
 
 
 @contextmanager
-def recording(folder: Path, journal_s: float = 0.02, *, errors_only: bool = False) -> Iterator[None]:
+def recording(folder: Path, journal_s: float = 0.02, **settings: Any) -> Iterator[None]:
     """Record the requests of this process."""
-    config = TraceConfig(
-        mode=TraceMode.RECORD, cassette_dir=str(folder), journal_s=journal_s, errors_only=errors_only
-    )
+    config = TraceConfig(mode=TraceMode.RECORD, cassette_dir=str(folder), journal_s=journal_s, **settings)
     runtime().start_recording(config)
     plugins = load_plugins()
     for plugin in plugins:
@@ -156,6 +157,72 @@ def test_where_only_failures_are_kept_the_part_of_a_success_goes(upstream: Loopb
         assert CassetteStore(tmp_path).list() == []
         served(view, "500 Internal Server Error")
     assert (listed(tmp_path).complete, listed(tmp_path).status) == (True, 500)
+
+
+@pytest.mark.parametrize("kind", [CompressionType.GZIP, CompressionType.ZSTD])
+def test_the_part_of_a_compressed_cassette_is_not_compressed(
+    upstream: Loopback, tmp_path: Path, kind: CompressionType
+) -> None:
+    def view() -> None:
+        for user in range(2):
+            httpx.get(f"{upstream.url}/users/{user}")
+            part = Path(listed(tmp_path, events=user + 1).path)
+            assert ".msgpack." in part.name
+            assert compression_of(part.read_bytes()) is CompressionType.NONE
+
+    with recording(tmp_path, compression=kind):
+        served(view)
+        assert runtime().flush()
+        done = listed(tmp_path, events=2)
+        assert compression_of(Path(done.path).read_bytes()) is kind
+    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == [Path(done.path).name]
+
+
+@pytest.mark.parametrize("kind", list(CompressionType))
+def test_an_open_part_keeps_less_than_4_kib_in_memory(tmp_path: Path, kind: CompressionType) -> None:
+    """Besides what the session keeps for its cassette."""
+    journal = Journal(CassetteStore(tmp_path, kind), 0.001)
+    sessions = [TraceSession() for _ in range(64)]
+    for session in sessions:
+        session.request = RequestSnapshot("GET", "/view")
+        session.head()
+        journal.began(session)
+    time.sleep(0.002)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        journal.tick()
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(list(tmp_path.rglob("*.part"))) == len(sessions)
+    assert (after - before) / len(sessions) < 4096
+    journal.close()
+
+
+def test_recordings_that_wait_to_be_written_come_before_parts_for_one_interval_at_most(tmp_path: Path) -> None:
+    journal = Journal(CassetteStore(tmp_path), 0.2)
+    session = TraceSession()
+    session.request = RequestSnapshot("GET", "/view")
+    journal.began(session)
+    time.sleep(0.25)
+    # Now the journal is due once in each interval. The first time is at once, since it was never due before.
+    journal.tick()
+    part = next(tmp_path.rglob("*.part"))
+    session.add_event(
+        DependencyEvent(0, EventType.CUSTOM, 0.0, 1.0, EventSignature(lib="mine", method="call"), EventResult())
+    )
+    came_s = time.monotonic()
+    time.sleep(0.21)
+    journal.tick(is_busy=True)
+    assert time.monotonic() - came_s >= 0.35 or read_cassette(part).events == []
+    while not read_cassette(part).events:
+        assert time.monotonic() - came_s < DEADLINE_S
+        time.sleep(0.01)
+        journal.tick(is_busy=True)
+    assert time.monotonic() - came_s >= 0.35
+    journal.close()
 
 
 def test_without_a_journal_there_are_no_parts(upstream: Loopback, tmp_path: Path) -> None:

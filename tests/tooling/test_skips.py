@@ -57,5 +57,5 @@ def test_ci_skips_no_server_but_where_none_can_be_had(tmp_path: Path, installs: 
         text=True,
         check=True,
     )
-    assert done.stdout.splitlines()[-1] == f"make test CI={'true' if installs else 'none'}"
+    assert f"make test CI={'true' if installs else 'none'}" in done.stdout.splitlines()
     assert ("skipped, and counted" in done.stdout) is not installs

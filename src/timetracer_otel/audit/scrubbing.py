@@ -71,8 +71,8 @@ def scrub(path: str, config: TraceConfig, output: str | None = None) -> Scrubbed
     if changed:
         cassette, compression = _marked(settled, changed), _compression(source)
         with appearing(target) as temp:
-            _write(cassette, temp, compression)
-            _check(temp, cassette)
+            _write(cassette, Path(temp), compression)
+            _check(Path(temp), cassette)
         if output is None and target != source:
             remove(source)
     elif target != source:

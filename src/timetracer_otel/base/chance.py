@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-import uuid
 from typing import Final
 
 __all__ = ["chance", "random_uuid"]
@@ -23,4 +22,10 @@ if hasattr(os, "register_at_fork"):
 
 def random_uuid() -> str:
     """A random UUID (version 4), as text."""
-    return str(uuid.UUID(int=chance.getrandbits(128), version=4))
+    digits = f"{chance.getrandbits(128) & _RANDOM_BITS | _VERSION_4:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+_RANDOM_BITS: Final = ~(0xC000 << 48 | 0xF000 << 64)
+_VERSION_4: Final = 0x8000 << 48 | 4 << 76
+"""The variant and the version of such a UUID (RFC 9562, section 5.4), in the place of six random bits."""

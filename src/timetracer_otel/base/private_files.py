@@ -10,6 +10,7 @@ __all__ = ["FILE_MODE", "make_private_folder", "open_private"]
 
 FILE_MODE: Final = 0o600
 _FOLDER_MODE: Final = 0o700
+_BINARY: Final = getattr(os, "O_BINARY", 0)
 
 
 def make_private_folder(path: Path) -> None:
@@ -27,4 +28,4 @@ def make_private_folder(path: Path) -> None:
 
 def open_private(path: str | os.PathLike[str], flags: int) -> int:
     """Open a file with these flags, of ``os.open``. One that is made by this belongs to its owner alone."""
-    return os.open(path, flags | getattr(os, "O_BINARY", 0), FILE_MODE)
+    return os.open(path, flags | _BINARY, FILE_MODE)

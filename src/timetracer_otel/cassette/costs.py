@@ -21,6 +21,7 @@ __all__ = [
     "allowance",
     "at_most",
     "file_bytes_for",
+    "most_levels",
     "padding",
     "stream_allowance",
 ]
@@ -79,6 +80,17 @@ class Account:
         self._zones: set[bytes] = set()
         self._loose: list[tuple[int, int, int]] = []
         """Start and end of the objects of which only a bound is in ``spent``, each with its bound."""
+
+    def covers(self, data: bytes) -> bool:
+        """Whether the limit allows all of a short stream, by one bound for everything in it. The bound is added then.
+
+        Lengths within it need not be checked yet: what is built later lies between two offsets of this stream.
+        """
+        found = _bound(data) if len(data) <= _LONGEST_COVERED and self._limit is not None else None
+        if found is None or self._limit is None or self.spent + found[0] > self._limit:
+            return False
+        self.spent += found[0]
+        return True
 
     def charge(self, data: bytes, start: int, end: int) -> None:
         """Add what one object of a stream costs, whose lengths were checked.
@@ -284,10 +296,13 @@ _COSTS: Final = [_FIXED.get(first, (0, 0))[1] for first in range(256)]
 _LONGEST_BOUNDED: Final = 1 << 16
 """How long the objects are at most of which a bound is made. In a longer one, the tokens of a body or of many rows
 are few for its length, and the bytes that are no tokens are many."""
+_LONGEST_COVERED: Final = 1 << 13
+"""The same of whole streams. Of a longer one, somebody may want the header only."""
 _NO_TOKENS: Final = bytes({*range(0x80), 0xC0, 0xC2, 0xC3, *range(0xE0, 0x100)})
 """The bytes that begin an object of one byte, and most bytes of text: a run of them is one step of the scan."""
 _SCALARS: Final = bytes({*range(0xA0, 0xC0), *range(0xC4, 0xC7), *range(0xCA, 0xD4), *range(0xD9, 0xDC)})
 _SHORT_CONTAINERS: Final = bytes(range(0x80, 0xA0))
+_NO_CONTAINERS: Final = _NO_TOKENS + _SCALARS
 _LOOSEST: Final = 64
 """How much a byte may cost by a bound that is of use. Bytes of numbers may look like very long containers."""
 _MOST_MARKS: Final = 64
@@ -333,6 +348,11 @@ def _bound(data: bytes) -> tuple[int, int] | None:
         if count <= len(data) - at or any(start <= at < end for start, end in payloads):
             cost += _map(count) if first >= 0xDE else _array(count)
     return cost, len(containers)
+
+
+def most_levels(data: bytes) -> int:
+    """How many containers may stand within one another in an object, at most."""
+    return len(data.translate(None, _NO_CONTAINERS))
 
 
 def _text(data: bytes) -> int:

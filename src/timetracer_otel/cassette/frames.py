@@ -14,7 +14,9 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, Final
 
-from timetracer_otel.cassette.codec import DECODE_ERRORS, MAX_OBJECT_BYTES, pack_map, skimmer
+from timetracer_otel.cassette.codec import DECODE_ERRORS, MAX_OBJECT_BYTES, pack_map, pack_surveyed, skimmer
+from timetracer_otel.cassette.costs import OwnCosts
+from timetracer_otel.cassette.scan import Survey
 from timetracer_otel.cassette.tokens import BreakError, find_break
 from timetracer_otel.constants import FORMAT_NAME
 
@@ -48,15 +50,25 @@ _OFFSET_MARK: Final = b"\xa6offset\xcf"
 _CRC_MARK: Final = b"\xa5crc32\xce"
 
 
-def seal(fields: dict[str, Any], offset: int, crc: int) -> bytes:
+def seal(
+    fields: dict[str, Any], offset: int, crc: int, survey: Survey | None = None, own: OwnCosts | None = None
+) -> bytes:
     """The footer, packed and sealed.
 
     Args:
         fields: The entries of the footer, `FOOTER_KEY` first, at most 13.
         offset: How many bytes of the stream stand before the footer.
         crc: CRC-32 of those bytes.
+        survey: Has looked at the fields, where somebody has.
+        own: Is told what it costs to read the footer, where there is a survey. The seal is counted, too.
     """
-    body = pack_map(fields)
+    if survey is None:
+        body = pack_map(fields)
+    else:
+        # What `_SEAL` adds: two keys, and two numbers.
+        survey.pairs += 2
+        survey.items += 4
+        body = pack_surveyed(fields, survey, own)
     open_end = bytes([0x80 | len(fields) + 2]) + body[1:]
     sealed = open_end + _SEAL.pack(_OFFSET_MARK, offset, _CRC_MARK, 0)[:-4]
     return sealed + struct.pack(">I", zlib.crc32(sealed, crc))

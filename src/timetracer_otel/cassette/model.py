@@ -314,26 +314,27 @@ _EVENT_IN_PART: Final = Table(
     {name: row for name, row in _FIELDS_OF_EVENT.items() if row[0] not in LATER},
     _in_part,
 )
-_SESSION: Final = Table(
-    SessionMeta,
-    "session",
-    {
-        "id": ("id", _TEXT),
-        "recorded_at": ("recorded_at", _TEXT),
-        "service": ("service", _TEXT),
-        "env": ("env", _TEXT),
-        "framework": ("framework", _TEXT),
-        "timetracer_version": ("timetracer", _TEXT),
-        "python_version": ("python", _TEXT),
-        "git_sha": ("git_sha", _TEXT),
-        "trace_id": ("trace_id", _TEXT),
-        "versions": ("versions", _TEXT_MAP),
-        "process": ("process", _TEXTS),
-        "hash_seed": ("hash_seed", _TEXT),
-        "hash_randomization": ("hash_randomization", _FLAG),
-        "random_state": ("random_state", _RANDOM),
-    },
+_FIELDS_OF_SESSION: Final[dict[str, tuple[str, Kind]]] = {
+    "id": ("id", _TEXT),
+    "recorded_at": ("recorded_at", _TEXT),
+    "service": ("service", _TEXT),
+    "env": ("env", _TEXT),
+    "framework": ("framework", _TEXT),
+    "timetracer_version": ("timetracer", _TEXT),
+    "python_version": ("python", _TEXT),
+    "git_sha": ("git_sha", _TEXT),
+    "trace_id": ("trace_id", _TEXT),
+    "versions": ("versions", _TEXT_MAP),
+    "process": ("process", _TEXTS),
+    "hash_seed": ("hash_seed", _TEXT),
+    "hash_randomization": ("hash_randomization", _FLAG),
+    "random_state": ("random_state", _RANDOM),
+}
+_SESSION: Final = Table(SessionMeta, "session", _FIELDS_OF_SESSION)
+_SESSION_ITSELF: Final = Table(
+    SessionMeta, "session", {name: row for name, row in _FIELDS_OF_SESSION.items() if name != "versions"}
 )
+"""A session without its versions, which stand beside it in the header."""
 _POLICIES: Final = Table(
     AppliedPolicies,
     "policies",
@@ -364,22 +365,23 @@ _SCRUBBINGS: Final = Kind(
     frozenset({list}),
     decode=lambda items: tuple(_SCRUBBING.from_map(item) for item in items),
 )
-_STATS: Final = Table(
-    CaptureStats,
-    "stats",
-    {
-        "event_counts": ("events", _COUNTS),
-        "total_events": ("total", _WHOLE),
-        "total_duration_ms": ("duration_ms", _NUMBER),
-        "dropped": ("dropped", _COUNTS),
-        "without_plugin": ("without_plugin", _COUNTS),
-        "connections": ("connections", _NESTED_COUNTS),
-    },
+_FIELDS_OF_STATS: Final[dict[str, tuple[str, Kind]]] = {
+    "event_counts": ("events", _COUNTS),
+    "total_events": ("total", _WHOLE),
+    "total_duration_ms": ("duration_ms", _NUMBER),
+    "dropped": ("dropped", _COUNTS),
+    "without_plugin": ("without_plugin", _COUNTS),
+    "connections": ("connections", _NESTED_COUNTS),
+}
+_STATS: Final = Table(CaptureStats, "stats", _FIELDS_OF_STATS)
+_STATS_ITSELF: Final = Table(
+    CaptureStats, "stats", {name: row for name, row in _FIELDS_OF_STATS.items() if name != "dropped"}
 )
+"""Statistics without what was dropped, which stands beside them in the footer."""
 
 
 NOTHING_LEFT_OUT: Final[Counter[str]] = Counter()
-"""What `encode_event` gives for nearly every event. It is not to be changed."""
+"""What `encode_event` and `encode_header` give for nearly everything. It is not to be changed."""
 
 _NOTES: Final[Notes] = {
     "eid": "eid",
@@ -582,8 +584,104 @@ def call_from(found: Any) -> CallSnapshot:
     return _CALL.from_map(found, "event.call")
 
 
-def encode_header(cassette: Cassette) -> tuple[bytes, Counter[str]]:
-    """The header, packed, and a count of what was left out of it, by reason."""
+def encode_header(cassette: Cassette, own: OwnCosts | None = None) -> tuple[bytes, Counter[str]]:
+    """The header, packed, and a count of what was left out of it, by reason.
+
+    ``own`` is told what it costs to read it, if it is known without a look at each token.
+    """
+    survey = Survey()
+    try:
+        parts: dict[str, Any] = {
+            "session": _SESSION_ITSELF.to_surveyed_map(cassette.session, survey, MOST_LEVELS - 1),
+            "request": _REQUEST.to_surveyed_map(cassette.request, survey, MOST_LEVELS - 1),
+        }
+        header = {"format": FORMAT_NAME, "version": FORMAT_VERSION, **parts}
+        _survey_outermost(header, survey)
+        data, number = pack_surveyed(header, survey, own), len(header)
+        policies, versions, spent = _equal_parts(cassette)
+        further: dict[str, Any] = {}
+        if cassette.pseudonyms:
+            further["pseudonyms"] = list(cassette.pseudonyms)
+        if cassette.scrubbed:
+            further["scrubbed"] = [_SCRUBBING.to_map(each) for each in cassette.scrubbed]
+        between = b""
+        if further:
+            survey, costs = Survey(), OwnCosts()
+            _survey_outermost(further, survey)
+            between = pack_surveyed(further, survey, costs)[1:]
+            spent += costs.spent
+            if own is not None and not costs.known:
+                own.known = False
+        if own is not None:
+            own.spent += spent
+        number += 1 + len(further) + bool(versions)
+        return b"".join([bytes([0x80 | number]), data[1:], policies, between, versions]), NOTHING_LEFT_OUT
+    except (TypeError, ValueError, AttributeError, RuntimeError):
+        # Some part is of no kind that is expected, or has no encoding. Which one is found below.
+        if own is not None:
+            own.clear()
+        return _encode_header_in_part(cassette)
+
+
+def _equal_parts(cassette: Cassette) -> tuple[bytes, bytes, int]:
+    """What of a header is equal for all recordings of a process: policies and versions. They are packed once.
+
+    Returns:
+        The entry of the policies, packed; that of the versions, empty where there are none; and a bound of what both
+        cost to read.
+
+    Raises:
+        TypeError, ValueError, AttributeError: They are of other kinds than those of the table.
+    """
+    versions = cassette.session.versions
+    policies = _POLICIES.values(cassette.policies)
+    # Equal values of other types (1, 1.0 and True) stand in the file as what they are.
+    values = [tuple(value) if type(value) is list else value for value in policies]
+    key = (*values, *map(type, policies), *versions, *versions.values())
+    found = _known_parts.get(key)
+    if found is None:
+        survey = Survey()
+        written = _POLICIES.to_surveyed_map(cassette.policies, survey, MOST_LEVELS - 1)
+        of_policies, spent = _packed_entry({"policies": written}, survey)
+        of_versions = b""
+        if versions:
+            of_versions, more = _packed_entry({"versions": _TEXT_MAP.to_file(versions, None, "")}, Survey())
+            spent += more
+        found = of_policies, of_versions, spent
+        if len(_known_parts) >= _MOST_KNOWN_PARTS:
+            _known_parts.clear()
+        _known_parts[key] = found
+    return found
+
+
+def _packed_entry(entry: dict[str, Any], survey: Survey) -> tuple[bytes, int]:
+    """One entry of a header, packed, and a bound of what it costs to read."""
+    own = OwnCosts()
+    _survey_outermost(entry, survey)
+    data = pack_surveyed(entry, survey, own)[1:]
+    if not own.known:
+        raise ValueError("a text within it has no UTF-8")
+    return data, own.spent
+
+
+_known_parts: dict[tuple[Any, ...], tuple[bytes, bytes, int]] = {}
+"""Safe from any thread: an entry that two add is the same."""
+_MOST_KNOWN_PARTS: Final = 64
+
+
+def _survey_outermost(found: dict[str, Any], survey: Survey) -> None:
+    """Add the map of a header or footer to its survey. The maps in it that a table has made are in there already."""
+    survey.containers += 1
+    survey.pairs += len(found)
+    survey.items += 1 + 2 * len(found)
+    for key in _OF_NO_TABLE.intersection(found):
+        survey.look_at(found[key], MOST_LEVELS - 1)
+
+
+_OF_NO_TABLE: Final = frozenset({"versions", "pseudonyms", "scrubbed", "error_info", "dropped"})
+
+
+def _encode_header_in_part(cassette: Cassette) -> tuple[bytes, Counter[str]]:
     faults: Faults = []
     parts: dict[str, Any] = {
         "session": _SESSION.to_map(cassette.session, faults, "session."),
@@ -619,6 +717,7 @@ def encode_footer(
     crc: int,
     pad: bytes = b"",
     boundaries: int = 0,
+    own: OwnCosts | None = None,
 ) -> bytes:
     """The footer, packed and sealed.
 
@@ -630,7 +729,36 @@ def encode_footer(
         crc: CRC-32 of those bytes.
         pad: Bytes that are passed over.
         boundaries: How many more events stand within these.
+        own: Is told what it costs to read the footer.
     """
+    survey = Survey()
+    try:
+        found: dict[str, Any] = {
+            FOOTER_KEY: events,
+            **({BOUNDARIES_KEY: boundaries} if boundaries else {}),
+            **({PAD_KEY: pad} if pad else {}),
+            "stats": _STATS_ITSELF.to_surveyed_map(cassette.stats, survey, MOST_LEVELS - 1),
+            "response": _RESPONSE.to_surveyed_map(cassette.response, survey, MOST_LEVELS - 1),
+        }
+        if cassette.error_info is not None:
+            if type(cassette.error_info) is not dict or not _is_texts(cassette.error_info):
+                raise Unencodable("it is no map with text keys")
+            found["error_info"] = cassette.error_info
+        dropped = _COUNTS.to_file(cassette.stats.dropped, None, "")
+        if dropped or left_out:
+            found["dropped"] = dict(Counter(dropped) + left_out)
+        _survey_outermost(found, survey)
+        return seal(found, offset, crc, survey, own)
+    except (TypeError, ValueError, AttributeError, RuntimeError):
+        # Some part is of no kind that is expected, or has no encoding. Which one is found below.
+        if own is not None:
+            own.clear()
+        return _encode_footer_in_part(cassette, events, left_out, offset, crc, pad, boundaries)
+
+
+def _encode_footer_in_part(
+    cassette: Cassette, events: int, left_out: Counter[str], offset: int, crc: int, pad: bytes, boundaries: int
+) -> bytes:
     faults: Faults = []
     parts: dict[str, Any] = {
         **({BOUNDARIES_KEY: boundaries} if boundaries else {}),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import stat
 import zlib
-from pathlib import Path
 from typing import Any
 
 from timetracer_otel.cassette.codec import DECODE_ERRORS, describe
@@ -124,7 +123,7 @@ def load(path: str | os.PathLike[str]) -> Source:
     """The expanded stream of a file, which was checked to begin as a cassette does."""
     name = os.fsdecode(path)
     try:
-        facts = Path(name).stat()  # Before it is opened: opening a pipe would wait for its writer.
+        facts = os.stat(name)  # Before it is opened: opening a pipe would wait for its writer.
         if stat.S_ISDIR(facts.st_mode):
             raise CassetteError(
                 f"Cannot read cassette {name}: it is a folder. Name one of the files in it.", path=name

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from timetracer_otel.cassette.codec import DECODE_ERRORS, MAX_LEVELS, decode, describe
-from timetracer_otel.cassette.costs import Account, allowance
+from timetracer_otel.cassette.costs import Account, allowance, most_levels
 from timetracer_otel.cassette.scan import check_levels
 from timetracer_otel.exceptions import CassetteError
 
@@ -24,12 +24,14 @@ class Source:
         file_bytes: The size of the file.
     """
 
-    __slots__ = ("_account", "_levels", "data", "name")
+    __slots__ = ("_account", "_is_covered", "_levels", "data", "name")
 
     def __init__(self, name: str, data: bytes, file_bytes: int) -> None:
         self.name = name
         self.data = data
         self._account = Account(allowance(file_bytes))
+        self._is_covered: bool | None = None
+        """Whether the costs of everything in the stream were added; None where nobody has asked for an object yet."""
         self._levels = 0
 
     def object_at(self, start: int, end: int, offset: int | None = None) -> Any:
@@ -48,6 +50,11 @@ class Source:
 
     def charge(self, start: int, end: int) -> None:
         """Add what the object between two offsets costs; raises `DECODE_ERRORS` where that is too much."""
+        if self._is_covered is None:
+            self._is_covered = self._account.covers(self.data)
+        if self._is_covered:
+            self._levels = most_levels(self.data[start:end])
+            return
         self._account.charge(self.data, start, end)
         self._levels = self._account.levels
 

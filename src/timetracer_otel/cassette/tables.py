@@ -329,7 +329,8 @@ class Table(Generic[T]):
         self.cls = cls
         self._read: Callable[[Any, str], T] | None = None
         self._surveyed: Callable[[Any, Survey, int], dict[str, Any]] | None = None
-        self._values: Callable[[Any], tuple[Any, ...]] = attrgetter(*rows)
+        self.values: Callable[[Any], tuple[Any, ...]] = attrgetter(*rows)
+        """Gives the values of all fields."""
 
     def to_map(self, value: T, faults: Faults | None = None, place: str = "") -> dict[str, Any]:
         """The map of a value, without the fields that have their defaults.
@@ -344,7 +345,7 @@ class Table(Generic[T]):
             Unencodable: A field is not of its kind, and ``faults`` is None.
         """
         found: dict[str, Any] = {}
-        for item, (key, default, as_is, row) in zip(self._values(value), self._write, strict=True):
+        for item, (key, default, as_is, row) in zip(self.values(value), self._write, strict=True):
             if item is default or (item is None and default is not MISSING):
                 continue
             if type(item) in as_is:

@@ -32,7 +32,7 @@ _WRITE_BYTES = 1 << 18
 
 
 @contextmanager
-def appearing(path: str) -> Generator[Path, None, None]:
+def appearing(path: str) -> Generator[str, None, None]:
     """Give a temporary path to write to. When the block ends without an error, the file is renamed to ``path``.
 
     A file of that name is replaced. After an error, nothing is left.
@@ -40,15 +40,18 @@ def appearing(path: str) -> Generator[Path, None, None]:
     Raises:
         CassetteError: The file system refuses.
     """
-    target = Path(path)
+    folder, name = os.path.split(path)
+    if not name:  # It ends with a separator.
+        path = str(Path(path))
+        folder, name = os.path.split(path)
     # The temporary file stands beside the file, so that the rename stays in one file system. Its name is short,
     # however long the file's name is. It holds random digits and not the process id: in containers that id is the
     # same each time, and the file of a killed process would be in the way.
-    temp = target.parent / f".{target.name[:40]}.{chance.getrandbits(48):012x}.tmp"
+    temp = os.path.join(folder, f".{name[:40]}.{chance.getrandbits(48):012x}.tmp")
     try:
         try:
             yield temp
-            temp.replace(target)
+            os.replace(temp, path)
         except BaseException:
             remove(temp)
             raise
@@ -56,7 +59,7 @@ def appearing(path: str) -> Generator[Path, None, None]:
         raise cannot_write(path, fault) from fault
 
 
-def write_new(path: Path, pieces: Iterator[bytes]) -> int:
+def write_new(path: str, pieces: Iterator[bytes]) -> int:
     """Write a file that must not be there yet, and give its length. Missing folders above it are made.
 
     The file and the folders that are made belong to their owner alone.
@@ -64,7 +67,7 @@ def write_new(path: Path, pieces: Iterator[bytes]) -> int:
     try:
         handle = _opened(path)
     except FileNotFoundError:
-        make_private_folder(path.parent)
+        make_private_folder(Path(path).parent)
         handle = _opened(path)
     total = 0
     try:
@@ -86,7 +89,7 @@ def write_new(path: Path, pieces: Iterator[bytes]) -> int:
         os.close(handle)
 
 
-def _opened(path: Path) -> int:
+def _opened(path: str) -> int:
     return open_private(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from operator import attrgetter
 from types import TracebackType
@@ -48,7 +49,7 @@ def save_cassette(
     with appearing(name) as temp:
         lacking = pieces.lacking_of(write_new(temp, pieces.packed(compression)))
         if lacking:
-            temp.unlink()
+            os.unlink(temp)
             write_new(temp, pieces.packed(compression, lacking))
     return name
 
@@ -123,10 +124,12 @@ class AppendWriter:
         self._offset = 0
         self._crc = 0
         self._events = 0
-        header, self._left_out = encode_header(cassette_header)
+        own = OwnCosts()
+        header, left_out = encode_header(cassette_header, own)
+        self._left_out = Counter(left_out)
         # The file gets its name when the header is in it. So it has one, whenever this process is killed.
         with appearing(self.path) as temp:
-            write_new(temp, iter([self._packed(self._heavy_enough(header))]))
+            write_new(temp, iter([self._packed(self._heavy_enough(header, own))]))
         try:
             # Unbuffered, since a buffer is lost when the process is killed, and written twice by a forked child.
             self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115
@@ -179,8 +182,9 @@ class AppendWriter:
         """
         with self._lock:
             self._check_open()
-            plain = encode_footer(cassette, self._events, self._left_out, self._offset, self._crc)
-            pad = self._pad_for(plain)
+            own = OwnCosts()
+            plain = encode_footer(cassette, self._events, self._left_out, self._offset, self._crc, own=own)
+            pad = self._pad_for(plain, own)
             if pad:
                 plain = encode_footer(cassette, self._events, self._left_out, self._offset, self._crc, pad)
             self._put(plain, last=True)
@@ -270,21 +274,21 @@ class _Weight:
         return lacking + lacking // 8 + 1024 if lacking > 0 else 0
 
 
-def _stream(cassette: Cassette, pad: bytes) -> Iterator[tuple[bytes, OwnCosts | None]]:
-    header, left_out = encode_header(cassette)
-    yield header, None
+def _stream(cassette: Cassette, pad: bytes) -> Iterator[tuple[bytes, OwnCosts]]:
+    own = OwnCosts()
+    header, left_out = encode_header(cassette, own)
+    yield header, own
     offset, crc = len(header), zlib.crc32(header)
     alone = standing_alone(sorted(cassette.events, key=attrgetter("eid")))
-    own = OwnCosts()
     for event in alone:
         part, lost = encode_event(event, own)
         if lost:
-            left_out += lost
+            left_out = left_out + lost
         offset += len(part)
         crc = zlib.crc32(part, crc)
         yield part, own
     boundaries = len(cassette.events) - len(alone)
-    yield encode_footer(cassette, len(alone), left_out, offset, crc, pad, boundaries), None
+    yield encode_footer(cassette, len(alone), left_out, offset, crc, pad, boundaries, own), own
 
 
 def _text(path: str | os.PathLike[str]) -> str:

@@ -50,7 +50,7 @@ class DeclaredSeams(ABC, Generic[D]):
 
     def install(self) -> None:
         """Replace the functions, now or when their module is imported; harmless when repeated."""
-        imported = [name for name in self._not_looked_for if name in sys.modules]
+        imported = [*filter(sys.modules.__contains__, self._not_looked_for)]
         if imported:
             look_for(
                 patch.original
@@ -59,9 +59,8 @@ class DeclaredSeams(ABC, Generic[D]):
                 if isinstance(patch, Rebound)
             )
         self._is_wanted = True
-        for name, seams in self._seams.items():
-            if name in sys.modules:
-                self._install(seams)
+        for name in [*filter(sys.modules.__contains__, self._seams)]:
+            self._install(self._seams[name])
         while self._without_hook:
             wrapt.register_post_import_hook(self._imported, self._without_hook.pop())
 

@@ -35,7 +35,7 @@ length of the body with its secrets."""
 
 def rules_of(config: TraceConfig | None) -> MatchRules | None:
     """The rules of a configuration; None where they are the default ones."""
-    if config is None or (not config.ignore and config.match_on == TraceConfig().match_on):
+    if config is None or (not config.ignore and config.match_on == _MATCH_ON):
         return None
     return MatchRules(config.match_on, config.ignore)
 
@@ -186,7 +186,8 @@ def _target_fits(pattern: str, url: str | None) -> bool:
     return glob(pattern).fullmatch(url) is not None
 
 
-EVERYTHING = MatchRules(TraceConfig().match_on)
+_MATCH_ON = TraceConfig().match_on
+EVERYTHING = MatchRules(_MATCH_ON)
 """The default rules."""
 
 

@@ -102,11 +102,17 @@ class Journal:
         """Seconds until `tick` is due."""
         return _IDLE_S if self.is_idle else max(0.0, self._due_s - time.monotonic())
 
-    def tick(self) -> None:
-        """Bring all parts up to date, where that is due."""
-        now_s, began_s = time.monotonic(), time.thread_time()
-        if now_s < self._due_s:
+    def tick(self, *, is_busy: bool = False) -> None:
+        """Bring all parts up to date, where that is due.
+
+        Args:
+            is_busy: Whether sessions wait to be written. They come first: what is written needs no part. The parts
+                wait for that, but no longer than one more interval.
+        """
+        now_s = time.monotonic()
+        if now_s < self._due_s + (self.interval_s if is_busy else 0.0):
             return
+        began_s = time.thread_time()
         self._was_quiet = not self._running and not self._ended
         self.settle()
         for session, running in self._running.copy().items():
@@ -164,9 +170,7 @@ class Journal:
             if running.part is not None:
                 running.part.append(events)
             else:
-                running.part = PartWriter(
-                    session.head(), events, self._store.directory, self._owned().name, self._store.compression
-                )
+                running.part = PartWriter(session.head(), events, self._store.directory, self._owned().name)
         except CassetteError as error:
             running.given_up = True
             warn_of_store(self._store, error)

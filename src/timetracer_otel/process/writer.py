@@ -260,7 +260,7 @@ class BackgroundWriter:
             self._guarded(self._look_for_ready)
             while self._ready:
                 self._write(self._ready.pop(0))
-            self._guarded(self._journal.tick)
+            self._guarded(self._tick)
             self._guarded(self._keeper.tick)
             if order is not None and not order.is_done:
                 self._obey(order)
@@ -269,6 +269,9 @@ class BackgroundWriter:
         if not self._queue().empty():
             # A session was submitted while this thread was about to end, so no other thread was started for it.
             self._start()
+
+    def _tick(self) -> None:
+        self._journal.tick(is_busy=not self._queue().empty())
 
     def _take(self, session: TraceSession) -> None:
         self._outcome, self._held = None, session

@@ -539,15 +539,21 @@ class EventMaker:
         # Many recordings are about no request.
         if self.book is not None and any(noted):
             self.book.note_later(noted)
-        return replace(
-            request,
-            headers=headers,
-            query={
-                name: self.redactor.secret(value, name.lower()) if self.redactor.is_secret_parameter(name) else value
-                for name, value in request.query.items()
-            },
-            body=body,
-            target=request.target and self.redactor.url(request.target),
+        query = {
+            name: self.redactor.secret(value, name.lower()) if self.redactor.is_secret_parameter(name) else value
+            for name, value in request.query.items()
+        }
+        # Not by `replace`, which asks for each field by its name.
+        return RequestSnapshot(
+            request.method,
+            request.path,
+            request.route_template,
+            headers,
+            query,
+            body,
+            request.client_ip,
+            request.user_agent,
+            request.target and self.redactor.url(request.target),
         )
 
     def response(self, response: ResponseSnapshot, failed: bool = False) -> ResponseSnapshot:
@@ -555,7 +561,7 @@ class EventMaker:
         headers, body = self._root_part(response.headers, response.body, self.config.store_response_body, failed)
         if self.book is not None and headers:
             self.book.note_later(list(headers.values()))
-        return replace(response, headers=headers, body=body)
+        return ResponseSnapshot(response.status, headers, body, response.duration_ms)
 
     def _root_part(
         self, headers: dict[str, str], body: BodySnapshot | None, policy: CapturePolicy, failed: bool

@@ -19,6 +19,8 @@ _noted: dict[str, None] = {"opentelemetry-api": None, "opentelemetry-sdk": None}
 """Names of the distributions whose versions stand in the header."""
 _known: dict[str, tuple[str, str] | None] = {}
 """By the name that was asked for: a distribution's own name and its version; None where it is not installed."""
+_listed: tuple[int, dict[str, str]] = 0, {}
+"""How many names were noted when the versions were last listed, and the versions."""
 
 
 def note_distributions(*names: str) -> None:
@@ -73,7 +75,14 @@ def policies(config: TraceConfig, redactor: Redactor) -> AppliedPolicies:
 
 def _versions() -> dict[str, str]:
     """The versions of what may have had a part in a recording, by the distribution's own name, in order of name."""
-    return dict(sorted(found for name in list(_noted) if (found := _found(name)) is not None))
+    global _listed
+    number, versions = _listed
+    # No name is ever taken away, so that their number tells whether one was added.
+    if number != len(_noted):
+        noted = list(_noted)
+        versions = dict(sorted(found for name in noted if (found := _found(name)) is not None))
+        _listed = len(noted), versions
+    return versions.copy()
 
 
 def _found(name: str) -> tuple[str, str] | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 from typing import TypeAlias
 
 from timetracer_otel.base import counters
@@ -36,11 +35,11 @@ def begin_replay(path: str | None, config: TraceConfig) -> ReplayOrRecording:
     if path is None:
         raise ConfigurationError("replay: no cassette is named. Give its path, or set TIMETRACER_CASSETTE.")
     record_mode = config.record_mode
-    if record_mode is RecordMode.ALL or (record_mode is not RecordMode.NONE and not Path(path).exists()):
+    if record_mode is RecordMode.ALL or (record_mode is not RecordMode.NONE and not os.path.exists(path)):
         check_writable(path, config.compression)
         return TraceSession(config)
     cassette = open_cassette(path)
-    session = ReplaySession(cassette, str(Path(path)), config.strict_replay, config, beside(cassette))
+    session = ReplaySession(cassette, os.fspath(path), config.strict_replay, config, beside(cassette))
     if record_mode is RecordMode.NEW_EPISODES:
         check_writable(path, config.compression)
         session.recorder = _recorder_behind(session.cassette, config)
@@ -72,7 +71,7 @@ def save_session(session: ReplayOrRecording, path: str | None, config: TraceConf
         target = cassette_path(cassette, config.cassette_dir, config.compression)
     else:
         # Replacing a symbolic link would make it a file. The file that it points to is replaced instead.
-        target = os.path.realpath(path) if Path(path).is_symlink() else path
+        target = os.path.realpath(path) if os.path.islink(path) else path
     save_cassette(cassette, target, config.compression)
 
 

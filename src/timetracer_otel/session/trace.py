@@ -496,6 +496,9 @@ class TraceSession(BaseSession):
         if self._error_info is not None and self._maker.book is not None:
             self._maker.book.note(self._error_info)
         seen = self.exchange or self.origin
+        if seen is None and self.request is None and self.response is None:
+            # A block is about no request: there is nothing to redact.
+            return RequestSnapshot(method="", path=""), ResponseSnapshot(status=0)
         request = self.request or (seen.request() if seen is not None else RequestSnapshot(method="", path=""))
         response = self.response or (seen.response() if seen is not None else ResponseSnapshot(status=0))
         failed = response.status >= 400 or self.has_error

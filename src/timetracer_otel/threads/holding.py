@@ -93,7 +93,7 @@ def _adjust() -> None:
             seams.install()
         else:
             seams.remove()
-    for session, until_s in list(_lingering.items()):
+    for session, until_s in list(_lingering.items()) if _lingering else ():
         if until_s < time.monotonic():
             del _lingering[session]
     there = wanted or len(_lingering) > 0

@@ -21,6 +21,7 @@ from timetracer_otel.constants import CompressionType
 from timetracer_otel.exceptions import CassetteError
 
 KINDS = list(CompressionType)
+SUFFIXES = {CompressionType.NONE: "", CompressionType.GZIP: ".gz", CompressionType.ZSTD: ".zst"}
 ROOT = Path(__file__).parents[3]
 
 
@@ -28,18 +29,27 @@ ROOT = Path(__file__).parents[3]
 def process_with_a_part(
     folder: Path, kind: CompressionType = CompressionType.NONE, session: str | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    """Another process, with a part of two events in a folder; killed at the end."""
+    """Another process, with a part of two events in a folder; killed at the end.
+
+    Our own parts are not compressed. Another ``kind`` is that of a part which something else has compressed.
+    """
     script = f"""
-        import sys
+        import pathlib, sys
         from tests.golden.make_golden import golden
         from timetracer_otel.cassette import Owner, PartWriter
+        from timetracer_otel.cassette.compression import compressor
         from timetracer_otel.constants import CompressionType
         owner = Owner({str(folder)!r})
         whole = golden()
         whole.session.id = {session!r} or whole.session.id
-        part = PartWriter(whole, whole.events[:1], {str(folder)!r}, owner.name, CompressionType({kind.value!r}))
+        part = PartWriter(whole, whole.events[:1], {str(folder)!r}, owner.name)
         part.append(whole.events[1:2])
-        print(part.path, flush=True)
+        file = pathlib.Path(part.path)
+        if {SUFFIXES[kind]!r}:
+            squeeze = compressor(CompressionType({kind.value!r}), "part")
+            file.write_bytes(squeeze.write(file.read_bytes()) + squeeze.flush())
+            file = file.rename(str(file).replace(".msgpack", ".msgpack{SUFFIXES[kind]}"))
+        print(file, flush=True)
         sys.stdin.read()
     """
     command = [sys.executable, "-c", textwrap.dedent(script)]
@@ -73,8 +83,7 @@ def test_a_part_can_be_read_and_is_listed_as_running_while_its_process_lives_and
         (dead,) = store.list()
         assert (dead.path, dead.running, dead.complete) == (running.path, False, False)
     assert store.recover() == 1
-    suffix = {"none": "", "gzip": ".gz", "zstd": ".zst"}[kind.value]
-    assert names(tmp_path) == [f"GET_users_id_123015_3f2b8c1d.msgpack{suffix}"]
+    assert names(tmp_path) == [f"GET_users_id_123015_3f2b8c1d.msgpack{SUFFIXES[kind]}"]
     (recovered,) = store.list()
     assert (recovered.running, recovered.complete, recovered.events) == (False, False, 2)
     assert store.recover() == 0

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from tests.golden.make_golden import golden
+from tests.golden.make_golden import golden, golden_renamed
 from tests.unit.cassette.same import same
 from timetracer_otel.cassette import (
     AppendWriter,
@@ -32,7 +32,15 @@ from timetracer_otel.cassette import (
 )
 from timetracer_otel.cassette.codec import pack_map, unpack
 from timetracer_otel.cassette.costs import Account, OwnCosts
-from timetracer_otel.cassette.model import _EVENT, encode_event, event_from
+from timetracer_otel.cassette.model import (
+    _EVENT,
+    _encode_footer_in_part,
+    _encode_header_in_part,
+    encode_event,
+    encode_footer,
+    encode_header,
+    event_from,
+)
 from timetracer_otel.cassette.stores.files import head_of
 from timetracer_otel.constants import CompressionType, EventType
 from timetracer_otel.exceptions import CassetteError
@@ -313,7 +321,7 @@ def test_every_appended_event_can_be_read_at_once(tmp_path: Path, kind: Compress
 def test_a_killed_process_loses_no_finished_event(tmp_path: Path, kind: CompressionType) -> None:
     script = f"""
         import os, signal
-        from tests.golden.make_golden import golden
+        from tests.golden.make_golden import golden, golden_renamed
         from timetracer_otel.cassette import AppendWriter
         from timetracer_otel.constants import CompressionType
         writer = AppendWriter({str(tmp_path / "a")!r}, golden(), CompressionType({kind.value!r}))
@@ -497,3 +505,56 @@ def test_a_header_whose_pseudonyms_are_no_texts_is_refused(tmp_path: Path) -> No
     data = (tmp_path / "a.msgpack").read_bytes()
     with pytest.raises(CassetteError, match="pseudonyms"):
         cassette_from_bytes(data.replace(b"\x91\xa3one", b"\x91\x93\x01\x02\x03"), "a")
+
+
+def ends_of_cassettes() -> list[Cassette]:
+    """Cassettes whose headers and footers differ in what may stand in them."""
+    plain = cassette()
+    secret = replace(plain, pseudonyms=("sk-proj-4hZq",), error_info={"type": "ValueError", "message": "ö", "n": [1]})
+    return [
+        golden(),
+        golden_renamed(),
+        plain,
+        secret,
+        replace(plain, session=replace(plain.session, versions={"httpx": "0.28.1", "ö": "1"}, trace_id="0af7")),
+        replace(plain, policies=replace(plain.policies, sample_rate=0.5)),
+        # Equal to the default, and of another type, which the file tells apart.
+        replace(plain, policies=replace(plain.policies, sample_rate=1)),
+        # What has no encoding, or one of another kind than its field.
+        replace(plain, policies=replace(plain.policies, redaction_rules=["ok", 7])),
+        replace(plain, policies=replace(plain.policies, max_body_kb=http.HTTPStatus.OK)),
+        replace(plain, session=replace(plain.session, service="\ud800", versions={"a": "\ud800"})),
+        replace(plain, session=replace(plain.session, versions={"a": 1})),
+        replace(plain, pseudonyms=("\ud800",)),
+        replace(plain, error_info={"type": object()}),
+        replace(plain, error_info={1: 2}),
+        replace(
+            plain, request=RequestSnapshot("GET", "/", headers=HeaderMap([(b"a", b"b")]), query={"q": [1, (2, 3)]})
+        ),
+        replace(plain, response=ResponseSnapshot(200, body=BodySnapshot(True, "bytes", b"x" * 500))),
+        replace(plain, response=ResponseSnapshot(object())),  # type: ignore[arg-type]
+        replace(
+            plain, stats=replace(golden().stats, dropped={"spans over the limit": 3}, connections={"a": {"b": 1}})
+        ),
+        replace(plain, stats=replace(golden().stats, dropped={"x": "y"})),  # type: ignore[dict-item]
+    ]
+
+
+@pytest.mark.parametrize("whole", ends_of_cassettes())
+def test_header_and_footer_are_those_that_are_made_field_by_field_and_cost_no_more_than_is_said(
+    whole: Cassette,
+) -> None:
+    for _ in range(2):  # The second time, what is equal in all headers is known.
+        of_header, of_footer = OwnCosts(), OwnCosts()
+        header, left_out = encode_header(whole, of_header)
+        assert (header, Counter(left_out)) == _encode_header_in_part(whole)
+        left_out = Counter({"event.call: no faithful encoding": 2})
+        for pad in (b"", b"\x00" * 300):
+            boundaries = len(pad)
+            footer = encode_footer(whole, 3, left_out, 1000, 77, pad, boundaries, of_footer)
+            assert footer == _encode_footer_in_part(whole, 3, left_out, 1000, 77, pad, boundaries)
+            for data, own in ((header, of_header), (footer, of_footer)):
+                account = Account()
+                account.charge(data, 0, len(data))
+                assert not own.known or own.spent >= account.spent
+    assert encode_header(whole, of_header) == encode_header(whole)

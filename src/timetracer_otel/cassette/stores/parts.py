@@ -2,6 +2,9 @@
 
 A part is a cassette without a footer. It stands in the folder of the finished cassette, and is called
 ``<name of the cassette>.<owner>.part``. The owner is the process that records (see `owners`).
+
+A part is not compressed, whatever its cassette will be: a compressor keeps nearly a megabyte, and a service may have
+a thousand requests under way. A compressed one is recovered all the same.
 """
 
 from __future__ import annotations
@@ -14,13 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from timetracer_otel.base.real_time import time_s
-from timetracer_otel.cassette.compression import compressor
 from timetracer_otel.cassette.model import encode_event, encode_header
 from timetracer_otel.cassette.reader import read_cassette
 from timetracer_otel.cassette.stores import owners
 from timetracer_otel.cassette.stores.places import SUFFIXES, cassette_path, free_path
 from timetracer_otel.cassette.whole_files import TEMPORARY, appearing, cannot_write, remove, write_all, write_new
-from timetracer_otel.constants import CompressionType
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.types import Cassette, DependencyEvent
 
@@ -46,25 +47,18 @@ class PartWriter:
         events: The events that have ended by now.
         folder: The folder of cassettes.
         owner: The name of the `Owner` in that folder.
-        compression: How to compress the part.
 
     Raises:
         CassetteError: The file cannot be written.
     """
 
-    def __init__(
-        self,
-        head: Cassette,
-        events: Iterable[DependencyEvent],
-        folder: str,
-        owner: str,
-        compression: CompressionType = CompressionType.NONE,
-    ) -> None:
-        self.path: str = f"{cassette_path(_with_plain_path(head), folder, compression)}.{owner}.part"
-        self._squeeze = compressor(compression, self.path)
+    __slots__ = ("path",)
+
+    def __init__(self, head: Cassette, events: Iterable[DependencyEvent], folder: str, owner: str) -> None:
+        self.path: str = f"{cassette_path(_with_plain_path(head), folder)}.{owner}.part"
         header, _ = encode_header(head)
         with appearing(self.path) as temp:
-            write_new(temp, iter([self._packed(header, events)]))
+            write_new(temp, iter([header, *_packed(events)]))
 
     def append(self, events: Iterable[DependencyEvent]) -> None:
         """Add finished events, if there are any.
@@ -72,7 +66,7 @@ class PartWriter:
         Raises:
             CassetteError: The events cannot be written. The part can still be read, but nothing may be added to it.
         """
-        data = self._packed(b"", events)
+        data = b"".join(_packed(events))
         if not data:
             return
         try:
@@ -92,9 +86,9 @@ class PartWriter:
         """Rename the part to a cassette without a footer, when no whole cassette will be written."""
         _keep(Path(self.path))
 
-    def _packed(self, start: bytes, events: Iterable[DependencyEvent]) -> bytes:
-        data = start + b"".join(encode_event(event)[0] for event in events)
-        return self._squeeze.write(data) + self._squeeze.flush() if data else b""
+
+def _packed(events: Iterable[DependencyEvent]) -> list[bytes]:
+    return [encode_event(event)[0] for event in events]
 
 
 def _with_plain_path(head: Cassette) -> Cassette:

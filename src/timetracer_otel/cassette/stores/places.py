@@ -79,7 +79,7 @@ def claimed_path(directory: str, name: str) -> Generator[str, None, None]:
     """
     mine = object()
     for path in _paths(directory, name):
-        key = str(Path(path).absolute())
+        key = path if os.path.isabs(path) else str(Path(path).absolute())
         if _claims.setdefault(key, mine) is not mine:
             continue
         try:
@@ -93,7 +93,7 @@ def claimed_path(directory: str, name: str) -> Generator[str, None, None]:
 
 def _paths(directory: str, name: str) -> Iterator[str]:
     """The paths that a name may get, in order: ``x.msgpack``, ``x-2.msgpack``, and so on."""
-    path = str(Path(directory, name))
+    path = os.path.join(directory, *name.split("/"))
     stem, dot, suffix = path.rpartition(".msgpack")
     yield path
     for number in itertools.count(2):
@@ -111,30 +111,30 @@ def check_writable(path: str | os.PathLike[str], compression: CompressionType = 
     Raises:
         CassetteError: The cassette cannot be written; the text has the path and the cure.
     """
-    target = Path(path)
+    target = os.fspath(path)
     try:
-        kind = target.stat().st_mode
+        kind = os.stat(target).st_mode
         # A regular file that is there will be replaced; nothing else can be.
         if stat.S_ISDIR(kind):
-            raise CassetteError(f"{target}: is a folder. Give the name of a file in it.", path=str(target))
+            raise CassetteError(f"{target}: is a folder. Give the name of a file in it.", path=target)
         if not stat.S_ISREG(kind):
-            raise CassetteError(f"{target}: is a device or a pipe. Give the name of a file.", path=str(target))
+            raise CassetteError(f"{target}: is a device or a pipe. Give the name of a file.", path=target)
     except (FileNotFoundError, NotADirectoryError):
         pass
     except (OSError, ValueError) as fault:
-        raise cannot_write(str(target), fault) from fault
-    compressor(compression, str(target))
+        raise cannot_write(target, fault) from fault
+    compressor(compression, target)
     try:
-        _try_folder(target.parent)
+        _try_folder(os.path.dirname(target) or os.curdir)
     except OSError as error:
         raise CassetteError(
             f"{target}: cannot be written ({error.strerror or error}). "
             "Name a folder that this user may write to (TIMETRACER_DIR, or the path argument).",
-            path=str(target),
+            path=target,
         ) from error
 
 
-def _try_folder(folder: Path) -> None:
+def _try_folder(folder: str) -> None:
     """Make a file without a name in a folder, which is made where it is missing.
 
     Permissions are not enough to tell. A read-only mount, a quota or the rights of root show only by trying.
@@ -146,7 +146,7 @@ def _try_folder(folder: Path) -> None:
         os.close(os.open(folder, os.O_WRONLY | os.O_TMPFILE, FILE_MODE))
     except (AttributeError, OSError):
         # The folder is not there, or this system or file system has no such files; or none can be made, as follows.
-        make_private_folder(folder)
+        make_private_folder(Path(folder))
         with tempfile.TemporaryFile(dir=folder):
             pass
 
