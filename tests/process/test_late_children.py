@@ -262,3 +262,68 @@ def test_a_task_that_outlives_a_record_block_calls_as_without_us_and_is_counted(
     assert run.stderr.count("in no cassette") == 1
     (cassette,) = cassettes(tmp_path)
     assert cassette.events == []
+
+
+def test_a_span_that_nobody_can_end_keeps_no_recording_waiting(tmp_path: Path) -> None:
+    run = plain(
+        """
+        import os, time
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        from timetracer_otel.cassette import CassetteStore
+        from timetracer_otel.process.runtime import runtime
+
+        trace.set_tracer_provider(TracerProvider())
+        runtime().start_from_environment()
+        tracer = trace.get_tracer("app")
+
+        def whole():
+            return sum(each.complete for each in CassetteStore(os.environ["TIMETRACER_DIR"]).list())
+
+        kept = []
+        for keep in (kept.append, lambda span: None):
+            with tracer.start_as_current_span("GET /order", kind=trace.SpanKind.SERVER):
+                keep(tracer.start_span("lost"))
+        deadline_s = time.monotonic() + 30
+        while not whole() and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+        time.sleep(0.3)
+        print(whole(), len(runtime().spans))
+        """,
+        TIMETRACER_MODE="record",
+        TIMETRACER_DIR=str(tmp_path),
+        TIMETRACER_LATE_S="60",
+    )
+    # The recording whose span the app still has goes on waiting.
+    assert run.stdout.split() == ["1", "1"], run.stderr
+
+
+def test_a_statement_of_an_async_engine_has_one_span_and_its_recording_is_written_at_once(tmp_path: Path) -> None:
+    run = plain(
+        """
+        import asyncio
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        from timetracer_otel.plugins import enable_sqlalchemy
+        from timetracer_otel.process.runtime import runtime
+
+        trace.set_tracer_provider(TracerProvider())
+        runtime().start_from_environment()
+        enable_sqlalchemy()
+        from sqlalchemy import text
+        from sqlalchemy.ext.asyncio import create_async_engine
+
+        async def main():
+            engine = create_async_engine("sqlite+aiosqlite://")
+            with trace.get_tracer("app").start_as_current_span("GET /order", kind=trace.SpanKind.SERVER):
+                async with engine.connect() as connection:
+                    await connection.execute(text("SELECT 1"))
+            print(len(runtime().spans))
+            await engine.dispose()
+
+        asyncio.run(main())
+        """,
+        TIMETRACER_MODE="record",
+        TIMETRACER_DIR=str(tmp_path),
+    )
+    assert run.stdout.split() == ["0"], run.stderr

@@ -70,6 +70,9 @@ class LibraryPlugin:
     and where the group declares nothing, as plain values."""
     newer_than_declared: bool = False
     """Whether our tests show that the instrumentors work with releases of the library that they do not declare."""
+    import_first: Collection[str] = ()
+    """Modules to import before an instrumentor is switched on. A module that is imported later would take functions
+    of the library as the instrumentor has wrapped them, so that one call of the app gets two spans."""
     knows: Mapping[str, str] = field(default_factory=dict)
     """By package: the releases that the plugin is tried with, as a refusal names them (``3.12 to 3.14``)."""
     rests: bool = False
@@ -205,6 +208,8 @@ class LibraryPlugin:
             there = any(_is_there(re.split(r"[^\w.-]", dependency, maxsplit=1)[0]) for dependency in needed)
             if there and not instrumentor.is_instrumented_by_opentelemetry and path not in self._failed:
                 try:
+                    for name in self.import_first:
+                        importlib.import_module(name)
                     instrumentor.instrument(skip_dep_check=True, **{**own, **instrument_with})
                 except Exception as error:
                     self._note_failed(path, error)

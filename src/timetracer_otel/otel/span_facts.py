@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from timetracer_otel.base.attributes import first_of, text_or_none
 from timetracer_otel.redact.urls import split_url, values_by_name
@@ -14,6 +14,7 @@ from timetracer_otel.types import RequestSnapshot, ResponseSnapshot, SpanFacts
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 __all__ = [
     "RootSpan",
@@ -36,27 +37,46 @@ def is_server(span: ReadableSpan) -> bool:
 
 def facts_of(span: ReadableSpan) -> SpanFacts:
     """The facts of a span that has ended."""
-    context, parent, status, scope = span.get_span_context(), span.parent, span.status, span.instrumentation_scope
     seen: Any = span
     try:
         # Through its methods, the SDK's mapping gives each attribute by three functions in Python.
-        attributes = dict(seen._attributes._dict)
+        return _facts(
+            *(seen._context, seen._parent, seen._status, seen._instrumentation_scope),
+            *(seen._name, seen._kind, dict(seen._attributes._dict), seen._start_time, seen._end_time),
+        )
     except AttributeError:
-        attributes = dict(span.attributes or {})
+        return _facts(
+            *(span.get_span_context(), span.parent, span.status, span.instrumentation_scope),
+            *(span.name, span.kind, dict(span.attributes or {}), span.start_time, span.end_time),
+        )
+
+
+def _facts(
+    context: SpanContext | None,
+    parent: SpanContext | None,
+    status: Status,
+    scope: InstrumentationScope | None,
+    name: str,
+    kind: SpanKind,
+    attributes: dict[str, Any],
+    start_ns: int | None,
+    end_ns: int | None,
+) -> SpanFacts:
+    # A span context is a tuple: trace id, span id, whether it is remote, flags.
     return SpanFacts(
-        f"{context.trace_id:032x}" if context else "",
-        f"{context.span_id:016x}" if context else "",
-        f"{parent.span_id:016x}" if parent else None,
-        span.name,
+        f"{context[0]:032x}" if context else "",
+        f"{context[1]:016x}" if context else "",
+        f"{parent[1]:016x}" if parent else None,
+        name,
         # The property ``name`` of an enumeration's member is a function in Python, too.
-        span.kind._name_,
+        kind._name_,
         status.status_code._name_,
         status.description,
         attributes,
         scope.name if scope else None,
-        span.start_time,
-        span.end_time,
-        bool(context and context.trace_flags.sampled),
+        start_ns,
+        end_ns,
+        bool(context and context[3] & TraceFlags.SAMPLED),
     )
 
 

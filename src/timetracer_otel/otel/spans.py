@@ -12,6 +12,7 @@ is a tuple: its item 1 is the span's id, and its item 2 says whether the span is
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -86,6 +87,23 @@ live_span: Callable[[tuple[Any, ...]], LiveSpan] = partial(tuple.__new__, LiveSp
 """Makes a `LiveSpan` from a tuple. The class itself would call a function written in Python, which takes longer."""
 
 
+def _count_nothing(_: object) -> int:
+    return 0
+
+
+_references: Callable[[object], int] = getattr(sys, "getrefcount", _count_nothing)
+"""How many references there are to an object. Not every Python counts them."""
+
+
+def _of_one_entry() -> int:
+    entry = live_span((object(), None, None, None, False, False, 0))
+    return _references(entry[0]) or -1
+
+
+_OURS_ALONE = _of_one_entry()
+"""How many there are to a span which nothing but the table refers to."""
+
+
 class LiveSpans:
     """All live spans of the process, by span id. Safe from any thread: each change is one step of a dictionary.
 
@@ -131,9 +149,19 @@ class LiveSpans:
         return Unseen(context, span)
 
     def sessions(self) -> set[BaseSession | None]:
-        """The sessions that have live spans."""
+        """The sessions that have live spans. Spans that nobody can end any more are forgotten.
+
+        Example: OpenTelemetry's instrumentation of SQLAlchemy listens twice to an async engine that was made after
+        it. Of the two spans of a statement it loses the first one.
+        """
+        found = set()
         # A list first: other threads change the dictionary.
-        return {live.session for live in list(self.by_id.values())}
+        for span_id, live in list(self.by_id.items()):
+            if _references(live[0]) == _OURS_ALONE:
+                self.by_id.pop(span_id, None)
+            else:
+                found.add(live[3])
+        return found
 
     def root_of(self, span_id: int) -> LiveSpan | None:
         """The live span that began the session which the span with this id is part of."""

@@ -571,39 +571,44 @@ class TraceSession(BaseSession):
         """The events of calls by the positions of these, in the same order. ``spans`` are those that have ended."""
         known = self._made
         events: dict[int, DependencyEvent | None] = {}
-        anew: list[tuple[PendingCall, SpanFacts | None]] = []
+        anew: list[PendingCall] = []
         for call in calls:
             span, made = spans.get(call.span_id), known.get(call.eid)
             if made is None or (span is not None and not _has_span(made)):
-                anew.append((call, span.facts() if span else None))
+                anew.append(call)
                 made = None
             events[call.eid] = made
-        statements = statements_of_boundaries([call for call, _ in anew])
-        self._make([noted for noted in anew if noted[0].eid not in statements] if statements else anew, events)
+        statements = statements_of_boundaries(anew)
+        self._make([call for call in anew if call.eid not in statements] if statements else anew, spans, events)
         if statements:
             # What follows from a statement is made of its event.
-            left: list[tuple[PendingCall, SpanFacts | None]] = []
-            for noted in anew:
-                call = noted[0]
+            left: list[PendingCall] = []
+            for call in anew:
                 statement = events[statements[call.eid]] if call.eid in statements else None
                 if statement is None:
                     continue
                 event = self._maker.boundary(call, statement, self._started_s)
                 if event is None:
-                    left.append(noted)
+                    left.append(call)
                 else:
                     events[call.eid] = known[call.eid] = event
-            self._make(left, events)
+            self._make(left, spans, events)
         return cast("dict[int, DependencyEvent]", events)
 
     def _make(
-        self, calls: list[tuple[PendingCall, SpanFacts | None]], events: dict[int, DependencyEvent | None]
+        self,
+        calls: list[PendingCall],
+        spans: dict[int, EndedSpan],
+        events: dict[int, DependencyEvent | None],
     ) -> None:
         """Make the events of calls, each with the facts of its span, and put them among ``events``."""
+        if not calls:
+            return
         # The event of a call under way is not kept: it is made anew the next time, with what came since.
-        ended = [call.ended_s is not None for call, _ in calls]
-        made = self._maker.events(calls, self._started_s, self._ended_s)
-        for (call, _), has_ended, event in zip(calls, ended, made, strict=True):
+        ended = [call.ended_s is not None for call in calls]
+        found = [(call, span.facts() if (span := spans.get(call.span_id)) else None) for call in calls]
+        made = self._maker.events(found, self._started_s, self._ended_s)
+        for call, has_ended, event in zip(calls, ended, made, strict=True):
             events[call.eid] = event
             if has_ended:
                 self._made[call.eid] = event

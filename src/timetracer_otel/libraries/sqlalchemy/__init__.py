@@ -70,6 +70,8 @@ plugin: LibraryPlugin = LibraryPlugin(
     instrumentors=("opentelemetry.instrumentation.sqlalchemy:SQLAlchemyInstrumentor",),
     # It declares sqlalchemy < 2.1, and works with 2.1: the contract tests run with both.
     newer_than_declared=True,
+    # It takes `create_engine`, and wraps it once more. The first of the two spans of a statement would never end.
+    import_first=("sqlalchemy.ext.asyncio",),
 )
 
 

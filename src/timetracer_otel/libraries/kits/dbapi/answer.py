@@ -148,7 +148,7 @@ class Fetches:
     def _described(self) -> list[tuple[Any, ...]] | None:
         if self._columns is None:
             return None
-        return [tuple(map(plain, tuple(column)[:_COLUMN_LENGTH])) for column in self._columns]
+        return [tuple(map(plain, _items_of(column))) for column in self._columns]
 
     def failed(self, error: BaseException) -> None:
         """Fetching raised."""
@@ -193,6 +193,17 @@ class Fetches:
             if self._error is not None:
                 made["fetch_error"] = self._error
         return made
+
+
+def _items_of(column: Any) -> Sequence[Any]:
+    """What a description says of a column."""
+    if type(column) is tuple:
+        return column[:_COLUMN_LENGTH]
+    try:
+        # psycopg's column is asked for each of its items by several functions in Python, and once for a slice.
+        return tuple(column[:_COLUMN_LENGTH])
+    except (TypeError, LookupError):
+        return tuple(column)[:_COLUMN_LENGTH]
 
 
 def may_fail(event: DependencyEvent) -> bool:
