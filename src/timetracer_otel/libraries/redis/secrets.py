@@ -44,7 +44,7 @@ class _Commands(CallForm):
     def arguments(self, args: Any, redactor: Redactor) -> Any:
         if not redactor.active or type(args) is not list:
             return args
-        if args and type(args[0]) is list:
+        if _is_pipeline(args):
             return redactor.value([_of_command(words, redactor) for words in args])
         return redactor.value(_of_command(args, redactor))
 
@@ -54,7 +54,7 @@ class _Commands(CallForm):
             return
         if args and not redactor.own.keys and _is_plain(args[0]):
             return
-        commands = args if args and type(args[0]) is list else [args]
+        commands = args if _is_pipeline(args) else [args]
         replies = result.reply.get("replies")
         if type(replies) is list:
             made = _redacted_replies(commands, replies, redactor.secret)
@@ -67,7 +67,7 @@ class _Commands(CallForm):
         """Whether nothing is secret by its place in a command, or in the reply to it."""
         if type(args) is not list or not args:
             return True
-        return all(_is_plain(words[0]) for words in args if words) if type(args[0]) is list else _is_plain(args[0])
+        return all(_is_plain(words[0]) for words in args if words) if _is_pipeline(args) else _is_plain(args[0])
 
     def compared(self, args: Any) -> Any:
         args = without_sender(args)
@@ -93,7 +93,7 @@ class _Commands(CallForm):
         replies = facts.get("replies") if type(facts) is dict else None
         if type(args) is not list or not args or type(replies) is not list:
             return
-        commands = args if type(args[0]) is list else [args]
+        commands = args if _is_pipeline(args) else [args]
         for words, reply in zip(commands, replies, strict=False):
             if words and str(words[0]).upper() in _ASKING and _found_something(reply):
                 yield from texts_of(words)
@@ -107,6 +107,11 @@ class _Commands(CallForm):
         if args and isinstance(args[0], list):
             return second is None or first >= len(args) or not carries(args[first], int(second))
         return not carries(args, first)
+
+
+def _is_pipeline(args: list[Any]) -> bool:
+    """Whether arguments are those of several commands."""
+    return bool(args) and all(type(words) is list for words in args)
 
 
 def _of_command(words: list[Any], redactor: Redactor) -> list[Any]:
