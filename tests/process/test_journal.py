@@ -17,8 +17,16 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from tests.loopback import Loopback
 from tests.unit.ended_calls import Ended
+from timetracer_otel.base import faults
 from timetracer_otel.calls.registry import load_plugins
-from timetracer_otel.cassette import CassetteStore, StoredCassette, cassette_to_bytes, read_cassette, writer
+from timetracer_otel.cassette import (
+    CassetteStore,
+    StoredCassette,
+    cassette_to_bytes,
+    read_cassette,
+    writer,
+    written_events,
+)
 from timetracer_otel.cassette.compression import compression_of
 from timetracer_otel.cassette.costs import OwnCosts
 from timetracer_otel.cassette.model import encode_event
@@ -398,3 +406,14 @@ def test_a_part_that_somebody_has_changed_costs_no_event(
     path, expected, packed = request.written(monkeypatch)
     assert path.read_bytes() == expected
     assert len(packed) > 15
+
+
+def test_a_fault_in_reading_the_part_costs_no_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = LongRequest(tmp_path, CompressionType.NONE, [ended(number) for number in range(20)])
+    contained: list[BaseException] = []
+    monkeypatch.setattr(faults, "contain", lambda where, error: contained.append(error))
+    monkeypatch.setattr(written_events, "pack", lambda eid: 1 / 0)
+    path, expected, packed = request.written(monkeypatch)
+    assert path.read_bytes() == expected
+    assert packed == [*range(1, 21)]
+    assert [type(error) for error in contained] == [ZeroDivisionError] * 20

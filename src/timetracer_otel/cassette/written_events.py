@@ -10,6 +10,7 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Final, NamedTuple
 
+from timetracer_otel.base import faults
 from timetracer_otel.cassette.codec import pack
 from timetracer_otel.cassette.costs import OwnCosts, at_most
 from timetracer_otel.types import DependencyEvent, NotedEvent
@@ -75,6 +76,14 @@ class WrittenEvents:
 
     def packed(self, event: DependencyEvent, own: OwnCosts) -> bytes | None:
         """The bytes of an event, and what it costs to read; None where it must be packed."""
+        try:
+            return self._packed(event, own)
+        except Exception as error:
+            # The event is packed, as if there were no part.
+            faults.contain("event", error)
+            return None
+
+    def _packed(self, event: DependencyEvent, own: OwnCosts) -> bytes | None:
         noted = event.notes() if type(event) is NotedEvent else None
         if noted is None or self._file is None:
             return None
