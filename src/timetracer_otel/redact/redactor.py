@@ -65,7 +65,10 @@ from timetracer_otel.redact.splice import (
     json_edits,
     json_keys,
     json_path_edits,
+    json_texts_in_base64,
+    json_texts_with_quotes,
     json_values,
+    may_be_name_in_json,
     move_boundaries,
     multipart_parts,
     xml_edits,
@@ -323,10 +326,21 @@ class Redactor:
         if signs is None:
             return edits
         quoted, packed, files = signs
-        for start, stop, name in json_values(data):
+        places = set(json_texts_in_base64(data)) if packed or files else set()
+        if quoted:
+            places.update(json_texts_with_quotes(data))
+        names: dict[int, str | None] | None = None
+        for start, stop in sorted(places):
             inner = data[start:stop]
-            if name is not None and name in self._fields:
+            is_quoted = quoted and _gives_quoted(inner) and may_hold_assignment(inner)
+            if not is_quoted and not packed and not files:
                 continue
+            if not is_open or may_be_name_in_json(data, stop):
+                # To find what is a name, and under which name each text stands, takes longer than all else.
+                if names is None:
+                    names = {at: name for at, _, name in json_values(data)}
+                if start not in names or names[start] in self._fields:
+                    continue
             if packed and (document := json_in_base64(inner[1:-1])) is not None:
                 made_document = self._document(document[0])
                 if made_document != document[0]:
@@ -338,7 +352,7 @@ class Redactor:
                 if made_file != file:
                     edits.append(Edit(start, stop, b'"' + base64_like(inner, made_file) + b'"'))
                 continue
-            if not quoted or not _gives_quoted(inner) or not may_hold_assignment(inner):
+            if not is_quoted:
                 continue
             try:
                 plain: str = json.loads(inner)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import gc
+import gzip
+import json
 import os
 import random
 import re
 import weakref
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -22,11 +25,13 @@ from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import EventType
 from timetracer_otel.libraries.kits.dbapi import secrets as statements
 from timetracer_otel.redact import secret_forms
+from timetracer_otel.redact.echoes import echoes_in_json
+from timetracer_otel.redact.nested import base64_like, json_in_base64, packed_in_base64
 from timetracer_otel.redact.pseudonymiser import Pseudonymiser
 from timetracer_otel.redact.pseudonyms import Pseudonyms
-from timetracer_otel.redact.redactor import Redactor
-from timetracer_otel.redact.secret_forms import well_known_secrets
-from timetracer_otel.redact.splice import JsonKeys, apart, json_edits, json_keys
+from timetracer_otel.redact.redactor import Redactor, _gives_quoted
+from timetracer_otel.redact.secret_forms import may_hold_assignment, well_known_secrets
+from timetracer_otel.redact.splice import Edit, JsonKeys, apart, json_edits, json_keys, json_path_edits, json_values
 from timetracer_otel.redact.texts import collect, joined
 from timetracer_otel.session import TraceSession, secret_book
 from timetracer_otel.session.secret_book import SecretBook
@@ -250,11 +255,105 @@ def test_no_secret_key_is_missed_by_looking_from_behind(text: str, encoding: str
     assert keys.may_be_in(data) or '"loc":' not in text
 
 
+@given(
+    st.lists(JSON_PIECES, max_size=12).map("".join),
+    ENCODINGS,
+    st.sets(st.sampled_from([*KEYS, "pw"]), min_size=1),
+)
+@example('x": 1, "password"\t: "', "utf-16-le", {"password"})
+@example('x": 1, "Password"\t\r\n : "', "utf-8", {"password"})
+@example('x": 1, "pw": "', "utf-8", {"pw", "password"})
+@settings(deadline=None, max_examples=500)
+def test_no_secret_key_is_missed_in_a_long_body(text: str, encoding: str, names: set[str]) -> None:
+    data = f'{{"a": "{text}", "b": "{" " * 17_000}"}}'.encode(encoding)
+    keys = json_keys(names, besides=["loc"])
+    assert keys.may_be_in(data) or not list(json_edits(data, keys))
+    assert keys.may_be_in(data) or '"loc":' not in text
+
+
+@pytest.mark.parametrize("name", sorted(Redactor.of("default", ())._fields))
+def test_each_secret_key_is_found_in_a_long_body(name: str) -> None:
+    keys = Redactor.of("default", ())._json_keys
+    rest = f'"text": "{" " * 17_000}"}}'
+    assert keys.may_be_in(f'{{"{name.upper()}" : 1, {rest}'.encode())
+    assert keys.may_be_in(f'{{"{name}":1, {rest}'.encode())
+    assert not keys.may_be_in(f'{{"names": ["{name}", "{name}s"], {rest}'.encode())
+
+
 @pytest.mark.parametrize("name", sorted(Redactor.of("default", ())._fields))
 def test_each_secret_key_is_found_from_behind(name: str) -> None:
     keys = Redactor.of("default", ())._json_keys
     assert keys.may_be_in(f'{{"{name.upper()}" : 1}}'.encode())
     assert not keys.may_be_in(f'["{name}", "{name}s"]'.encode())
+
+
+def edits_by_walking(redactor: Redactor, data: bytes) -> list[Edit]:
+    """Each text of a document is looked at."""
+    edits = list(json_edits(data, redactor._json_keys, redactor))
+    text = data.decode("latin-1")
+    if '"loc"' in text and '"input"' in text:
+        paths = [path for path in echoes_in_json(data, redactor._is_secret_anywhere) if "*" not in path]
+        edits = apart([*edits, *json_path_edits(data, paths, redactor)])
+    for start, stop, name in json_values(data):
+        inner = data[start:stop]
+        if name is not None and name in redactor._fields:
+            continue
+        if (document := json_in_base64(inner[1:-1])) is not None:
+            made = redactor._document(document[0])
+            if made != document[0]:
+                edits.append(Edit(start, stop, b'"' + base64.b64encode(made, document[1]) + b'"'))
+        elif (file := packed_in_base64(inner[1:-1])) is not None:
+            made = redactor._file_in_base64(file)
+            if made != file:
+                edits.append(Edit(start, stop, b'"' + base64_like(inner, made) + b'"'))
+        elif _gives_quoted(inner) and may_hold_assignment(inner):
+            try:
+                plain = json.loads(inner)
+            except ValueError:
+                continue
+            changed = redactor._document(plain) if plain[:1] in ("{", "[") else plain
+            changed = redactor._code(plain) if changed == plain else changed
+            if changed != plain:
+                edits.append(Edit(start, stop, json.dumps(changed, ensure_ascii=inner.isascii()).encode()))
+    return apart(edits)
+
+
+CODE = [
+    "password = 'x1y2z3w4'",
+    "it's a key: 'x1y2z3w4'",
+    'token="x1y2z3w4"',
+    '{"password": "x1y2z3w4"}',
+    "{'api_key': 'x1y2z3w4'}",
+    'f(secret: \\"x1y2z3w4\\")',
+    "don't",
+    "a \\ b",
+    "password=  'x1y2z3w4'",
+    "ß = 'x'",
+    base64.b64encode(b'{"password": "x1y2z3w4"}').decode(),
+    base64.b64encode(zlib.compress(b'{"password": "x1y2z3w4"}')).decode(),
+    base64.b64encode(gzip.compress(b"plain", mtime=0)).decode(),
+]
+DOCUMENTS = st.recursive(
+    st.sampled_from(CODE) | st.text(max_size=5) | st.integers() | st.none(),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from([*CODE, "n", "text", "password", "token", "loc"]), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.lists(DOCUMENTS, max_size=3), st.booleans(), st.sampled_from(["\n", "", "'", "\\"]), st.integers(0, 9))
+@example(["password = 'x1y2z3w4'", {'token="x1y2z3w4"': None}], False, "\n", 0)
+@settings(deadline=None, max_examples=400)
+def test_texts_of_json_are_redacted_as_by_looking_at_each(
+    documents: list[Any], is_ascii: bool, between: str, cut: int
+) -> None:
+    text = between.join(json.dumps(one, ensure_ascii=is_ascii) for one in documents)
+    data = text.encode("utf-8", "surrogatepass")
+    redactor = Redactor.of("default", ())
+    for one in (data, data[: len(data) - cut]):
+        assert redactor._edits_of_json(one) == edits_by_walking(redactor, one)
 
 
 def test_a_name_that_is_a_text_of_another_class_is_no_reason_to_trust_that_name() -> None:
