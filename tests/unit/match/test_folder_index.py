@@ -103,8 +103,10 @@ UNKNOWN = st.booleans()
 )
 def test_the_choice_is_that_of_a_look_at_each_recording(recorded: list[Any], steps: list[Any]) -> None:
     def asked(target: str, data: bytes | None, is_unknown: bool) -> RequestSnapshot:
-        route = {"route_template": "/b/{id}"} if target.startswith("/b") else {}
-        return request(target, data=data, **({"headers": ()} if is_unknown and data is None else {}), **route)
+        changes: dict[str, Any] = {"route_template": "/b/{id}"} if target.startswith("/b") else {}
+        if is_unknown and data is None:
+            changes["headers"] = ()
+        return request(target, data=data, **changes)
 
     with tempfile.TemporaryDirectory() as below:
         folder = Folder(Path(below))
