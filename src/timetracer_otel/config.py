@@ -332,11 +332,13 @@ def _kept_config(mode: TraceMode) -> TraceConfig:
     now = dict(getattr(environ, "_data", environ))
     before, by_mode = _kept
     if now != before:
-        by_mode = {}
+        by_mode = dict[TraceMode, TraceConfig]()
         _kept = now, by_mode
     kept = by_mode.get(mode)
     if kept is None:
-        kept = by_mode[mode] = TraceConfig(**{**_read_environment(), "mode": mode})
+        values = _read_environment()
+        values["mode"] = mode
+        kept = by_mode[mode] = TraceConfig(**values)
     made = TraceConfig.__new__(TraceConfig)
     own = vars(made)
     own.update(vars(kept))

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from timetracer_otel.cassette import CassetteStore
+from timetracer_otel.cassette import CassetteStore, WrittenEvents
 from timetracer_otel.process.journal import Journal
 from timetracer_otel.types import Cassette
 
@@ -41,8 +41,8 @@ class Diary:
         """Also note what the recorder has done: each cassette that it wrote, and each time it saw to all parts."""
         put, tick = CassetteStore.put, Journal.tick
 
-        def noted_put(store: CassetteStore, cassette: Cassette) -> str:
-            path = put(store, cassette)
+        def noted_put(store: CassetteStore, cassette: Cassette, written: WrittenEvents | None = None) -> str:
+            path = put(store, cassette, written)
             self.note("wrote", int(cassette.request.path.split("/")[2]))
             return path
 

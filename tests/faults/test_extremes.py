@@ -80,10 +80,10 @@ def test_a_slow_disk_holds_up_no_request(tmp_path: Path) -> None:
             f"""
 from timetracer_otel.cassette import CassetteStore
 put, written = CassetteStore.put, threading.Event()
-def slow(self, cassette):
+def slow(self, cassette, written_events=None):
     # No request ends for a cassette: the disk gets on when all of them are over.
     assert written.wait(60)
-    return put(self, cassette)
+    return put(self, cassette, written_events)
 CassetteStore.put = slow
 for number in range(20):
     with job(number):

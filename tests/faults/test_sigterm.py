@@ -106,7 +106,7 @@ def test_a_disk_that_takes_its_time_holds_the_end_up_for_seconds_and_no_longer(
             from timetracer_otel.cassette import CassetteStore
             from timetracer_otel.process import sigterm
             sigterm.LIMIT_S = {limit_s}
-            CassetteStore.put = lambda self, cassette: time.sleep(600)
+            CassetteStore.put = lambda self, cassette, written: time.sleep(600)
 
             def tell():
                 while "timetracer-otel-exit" not in [thread.name for thread in threading.enumerate()]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,20 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from tests.loopback import Loopback
+from tests.unit.ended_calls import Ended
+from timetracer_otel.base import faults
 from timetracer_otel.calls.registry import load_plugins
-from timetracer_otel.cassette import CassetteStore, StoredCassette, read_cassette
+from timetracer_otel.cassette import (
+    CassetteStore,
+    StoredCassette,
+    cassette_to_bytes,
+    read_cassette,
+    writer,
+    written_events,
+)
 from timetracer_otel.cassette.compression import compression_of
+from timetracer_otel.cassette.costs import OwnCosts
+from timetracer_otel.cassette.model import encode_event
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import CompressionType, EventType, TraceMode
 from timetracer_otel.context import require_session
@@ -26,7 +37,16 @@ from timetracer_otel.incoming import wsgi
 from timetracer_otel.process.journal import Journal
 from timetracer_otel.process.runtime import runtime
 from timetracer_otel.session import TraceSession
-from timetracer_otel.types import DependencyEvent, EventResult, EventSignature, RequestSnapshot
+from timetracer_otel.types import (
+    BodySnapshot,
+    Call,
+    DependencyEvent,
+    EventResult,
+    EventSignature,
+    HeaderMap,
+    HeaderPairs,
+    RequestSnapshot,
+)
 
 DEADLINE_S = 100.0
 View = Callable[[], None]
@@ -282,3 +302,118 @@ def test_requests_that_begin_while_the_parts_are_brought_up_to_date_are_no_fault
         gc.callbacks.remove(begins)
     assert pairs
     assert not list(tmp_path.rglob("*.part"))
+
+
+def ended(number: int, headers: HeaderPairs = (), data: bytes = b"{}") -> Ended:
+    call = Call("httpx", EventType.HTTP_CLIENT, "GET", f"https://api.example.com/items/{number}?page=2", headers)
+    body = BodySnapshot(True, "bytes", data, size_bytes=len(data), chunks=((1.0, len(data)),))
+    lines = HeaderMap(((b"Content-Type", b"application/json"),))
+    made = Ended(call, EventResult(status=200, headers=lines, body=body, reply={"http_version": b"HTTP/1.1"}))
+    made.started_s += number
+    made.returned_s = made.ended_s = made.started_s + 0.5
+    return made
+
+
+class LongRequest:
+    """A request of many calls, whose part the journal brings up to date at each tenth of them."""
+
+    def __init__(self, folder: Path, kind: CompressionType, calls: Sequence[Ended]) -> None:
+        self.store = CassetteStore(folder, kind)
+        self.journal = Journal(self.store, 1e-9)
+        self.session = TraceSession()
+        self.session.request = RequestSnapshot("GET", "/view")
+        self.journal.began(self.session)
+        for number, call in enumerate(calls, 1):
+            self.session.call_began(call)
+            if number % 10 == 0:
+                self.journal._due_s = 0.0
+                self.journal.tick()
+        (self.part,) = folder.rglob("*.part")
+
+    def written(self, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, bytes, list[int]]:
+        """The cassette, what its bytes would be without the part, and the positions of events that were packed."""
+        self.session.finalize()
+        cassette = self.session.to_cassette()
+        packed: list[int] = []
+
+        def encode(event: DependencyEvent, own: OwnCosts) -> object:
+            packed.append(event.eid)
+            return encode_event(event, own)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(writer, "encode_event", encode)
+            path = Path(self.store.put(cassette, self.journal.written(self.session)))
+        return path, cassette_to_bytes(cassette, self.store.compression), packed
+
+
+@pytest.mark.parametrize("kind", list(CompressionType))
+def test_a_cassette_takes_the_bytes_of_its_events_from_its_part(
+    tmp_path: Path, kind: CompressionType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = [ended(number, ((b"Accept", b"*/*"),)) for number in range(305)]
+    path, expected, packed = LongRequest(tmp_path, kind, calls).written(monkeypatch)
+    assert path.read_bytes() == expected
+    # These were not in the part yet. What packs too well is written a second time, with bytes that do not pack.
+    assert {*packed} == {*range(301, 306)}
+    assert len(read_cassette(path).events) == 305
+
+
+def test_events_have_other_positions_in_the_cassette_than_in_the_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = [ended(number) for number in range(300)]
+    request = LongRequest(tmp_path, CompressionType.NONE, calls)
+    for call in (calls[10], calls[200]):
+        request.session.call_withdrawn(call)
+    path, expected, packed = request.written(monkeypatch)
+    assert path.read_bytes() == expected
+    assert packed == []
+    events = read_cassette(path).events
+    assert [event.eid for event in events] == [*range(1, 299)]
+    assert [event.signature.url for event in events] == [
+        f"https://api.example.com/items/{number}" for number in range(300) if number not in {10, 200}
+    ]
+
+
+def test_a_secret_that_is_found_when_it_stands_in_the_part_is_not_in_the_cassette(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = [ended(number) for number in range(60)]
+    # What the last call shows to be a secret stands in the answer of the third one.
+    secret = "9qWmT4xVb2LrYzKd8NhC3FpJ"
+    calls[2] = ended(2, data=f'["{secret}"]'.encode())
+    calls[59] = ended(59, ((b"Authorization", f"Bearer {secret}".encode()),))
+    request = LongRequest(tmp_path, CompressionType.NONE, calls)
+    assert secret.encode() in request.part.read_bytes()
+    path, expected, packed = request.written(monkeypatch)
+    assert path.read_bytes() == expected
+    assert secret.encode() not in expected
+    assert 3 in packed
+
+
+@pytest.mark.parametrize("harm", ["gone", "cut", "emptied", "other bytes"])
+def test_a_part_that_somebody_has_changed_costs_no_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    request = LongRequest(tmp_path, CompressionType.NONE, [ended(number) for number in range(40)])
+    data = request.part.read_bytes()
+    if harm == "gone":
+        request.part.unlink()
+    else:
+        request.part.write_bytes(
+            {"cut": data[: len(data) // 2], "emptied": b"", "other bytes": bytes(len(data))}[harm]
+        )
+    path, expected, packed = request.written(monkeypatch)
+    assert path.read_bytes() == expected
+    assert len(packed) > 15
+
+
+def test_a_fault_in_reading_the_part_costs_no_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = LongRequest(tmp_path, CompressionType.NONE, [ended(number) for number in range(20)])
+    contained: list[BaseException] = []
+    monkeypatch.setattr(faults, "contain", lambda where, error: contained.append(error))
+    monkeypatch.setattr(written_events, "pack", lambda eid: 1 / 0)
+    path, expected, packed = request.written(monkeypatch)
+    assert path.read_bytes() == expected
+    assert packed == [*range(1, 21)]
+    assert [type(error) for error in contained] == [ZeroDivisionError] * 20

@@ -280,3 +280,34 @@ def test_what_the_types_allow_becomes_the_type_of_the_field() -> None:
     )
     assert (config.cassette_dir, config.cassette_path, config.replay_report) == ("a", "b", "c")
     assert (config.live_plugins, config.match_on) == (["db"], ["method", "url"])
+
+
+def test_what_the_environment_says_for_a_mode_is_read_anew_where_it_has_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def found() -> tuple[int, list[str], list[str]]:
+        config = TraceConfig.from_env(mode=TraceMode.RECORD)
+        assert config == TraceConfig.from_env(mode=TraceMode.RECORD, random_state=False)
+        return config.max_events, config.capture, config.exclude_paths
+
+    before = found()
+    monkeypatch.setenv("TIMETRACER_MAX_EVENTS", "7")
+    monkeypatch.setenv("TIMETRACER_CAPTURE", "httpx")
+    assert found() == (7, ["httpx"], before[2])
+    monkeypatch.setenv("TIMETRACER_CAPTURE", "redis,httpx")
+    assert found() == (7, ["redis", "httpx"], before[2])
+    # The caller may change its lists.
+    found()[1].append("sqlalchemy")
+    found()[2].clear()
+    assert found() == (7, ["redis", "httpx"], before[2])
+    assert TraceConfig.from_env(mode=TraceMode.REPLAY).mode is TraceMode.REPLAY
+    monkeypatch.setenv("TIMETRACER_MAX_EVENTS", "none")
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match="TIMETRACER_MAX_EVENTS"):
+            found()
+    monkeypatch.delenv("TIMETRACER_MAX_EVENTS")
+    monkeypatch.delenv("TIMETRACER_CAPTURE")
+    assert found() == before
+    # Tests put a dictionary in its place.
+    monkeypatch.setattr(os, "environ", {"TIMETRACER_MAX_EVENTS": "8"})
+    assert found()[0] == 8

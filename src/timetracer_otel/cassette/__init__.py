@@ -19,6 +19,7 @@ from timetracer_otel.cassette.stores.parts import PartWriter
 from timetracer_otel.cassette.stores.places import cassette_name, cassette_path, check_writable
 from timetracer_otel.cassette.whole_files import why_unwritten
 from timetracer_otel.cassette.writer import AppendWriter, cassette_to_bytes, save_cassette
+from timetracer_otel.cassette.written_events import WrittenEvents
 
 __all__ = [
     "AppendWriter",
@@ -29,6 +30,7 @@ __all__ = [
     "StoredCassette",
     "StoredEntry",
     "Unencodable",
+    "WrittenEvents",
     "cassette_from_bytes",
     "cassette_name",
     "cassette_path",

@@ -7,6 +7,7 @@ import threading
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import nullcontext
 from operator import attrgetter
 from types import TracebackType
 from typing import Final
@@ -17,6 +18,7 @@ from timetracer_otel.cassette.costs import Account, OwnCosts, allowance, file_by
 from timetracer_otel.cassette.frames import padded
 from timetracer_otel.cassette.model import encode_event, encode_footer, encode_header
 from timetracer_otel.cassette.whole_files import appearing, cannot_write, write_all, write_new
+from timetracer_otel.cassette.written_events import WrittenEvents
 from timetracer_otel.constants import CompressionType
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.types import Cassette, DependencyEvent
@@ -25,7 +27,10 @@ __all__ = ["AppendWriter", "cassette_to_bytes", "save_cassette"]
 
 
 def save_cassette(
-    cassette: Cassette, path: str | os.PathLike[str], compression: CompressionType = CompressionType.NONE
+    cassette: Cassette,
+    path: str | os.PathLike[str],
+    compression: CompressionType = CompressionType.NONE,
+    written: WrittenEvents | None = None,
 ) -> str:
     """Write a finished cassette. The file appears whole, or not at all. Missing folders above it are made.
 
@@ -37,6 +42,7 @@ def save_cassette(
         cassette: What to write; its events are put in order of ``eid``.
         path: The file; its suffix is not looked at.
         compression: How to compress it.
+        written: What its part has of its events, where it has one.
 
     Returns:
         The path.
@@ -45,8 +51,8 @@ def save_cassette(
         CassetteError: The file cannot be written; the text has the path and the cure.
     """
     name = _text(path)
-    pieces = _Pieces(cassette, name)
-    with appearing(name) as temp:
+    pieces = _Pieces(cassette, name, written)
+    with appearing(name) as temp, written.opened() if written is not None else nullcontext():
         lacking = pieces.lacking_of(write_new(temp, pieces.packed(compression)))
         if lacking:
             os.unlink(temp)
@@ -73,14 +79,14 @@ def cassette_to_bytes(cassette: Cassette, compression: CompressionType = Compres
 class _Pieces:
     """The bytes of one cassette, piece by piece, so that a file is written without the whole in memory."""
 
-    def __init__(self, cassette: Cassette, name: str) -> None:
-        self._cassette, self._name = cassette, name
+    def __init__(self, cassette: Cassette, name: str, written: WrittenEvents | None = None) -> None:
+        self._cassette, self._name, self._written = cassette, name, written
         self._weight = _Weight(compresses=False)
 
     def packed(self, compression: CompressionType, pad_bytes: int = 0) -> Iterator[bytes]:
         self._weight = _Weight(compresses=compression is not CompressionType.NONE)
         squeeze = compressor(compression, self._name)
-        for part, own in _stream(self._cassette, padding(pad_bytes, 0)):
+        for part, own in _stream(self._cassette, padding(pad_bytes, 0), self._written):
             self._weight.add(part, own)
             yield squeeze.write(part)
         yield squeeze.finish()
@@ -274,16 +280,18 @@ class _Weight:
         return lacking + lacking // 8 + 1024 if lacking > 0 else 0
 
 
-def _stream(cassette: Cassette, pad: bytes) -> Iterator[tuple[bytes, OwnCosts]]:
+def _stream(cassette: Cassette, pad: bytes, written: WrittenEvents | None) -> Iterator[tuple[bytes, OwnCosts]]:
     own = OwnCosts()
     header, left_out = encode_header(cassette, own)
     yield header, own
     offset, crc = len(header), zlib.crc32(header)
     alone = standing_alone(sorted(cassette.events, key=attrgetter("eid")))
     for event in alone:
-        part, lost = encode_event(event, own)
-        if lost:
-            left_out = left_out + lost
+        part = written.packed(event, own) if written is not None else None
+        if part is None:
+            part, lost = encode_event(event, own)
+            if lost:
+                left_out = left_out + lost
         offset += len(part)
         crc = zlib.crc32(part, crc)
         yield part, own

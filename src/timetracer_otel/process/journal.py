@@ -11,7 +11,7 @@ import time
 from collections import deque
 
 from timetracer_otel.base import faults
-from timetracer_otel.cassette import CassetteStore, Owner, PartWriter, Store, why_unwritten
+from timetracer_otel.cassette import CassetteStore, Owner, PartWriter, Store, WrittenEvents, why_unwritten
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.session import TraceSession
 from timetracer_otel.session.trace import EventFeed
@@ -77,6 +77,11 @@ class Journal:
         """Whether a session is on the disk as far as it had come. Safe from any thread."""
         running = self._running.get(session)
         return running is not None and running.part is not None
+
+    def written(self, session: TraceSession) -> WrittenEvents | None:
+        """What the part of a session has of its events; None where it has no part, or a broken one."""
+        running = self._running.get(session)
+        return running.part.written if running is not None and running.part and not running.given_up else None
 
     def queued(self, session: TraceSession, *, is_queued: bool = True) -> None:
         """Take note that a session is in the writer's queue, or no longer (it waits for late calls then).

@@ -17,7 +17,7 @@ from opentelemetry import context as otel_context
 from opentelemetry.context import Context
 
 from timetracer_otel.base import counters, faults
-from timetracer_otel.cassette import Store, why_unwritten
+from timetracer_otel.cassette import CassetteStore, why_unwritten
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.process.journal import Journal, warn_of_store
 from timetracer_otel.process.keeping import Keeper
@@ -65,7 +65,7 @@ class BackgroundWriter:
 
     def __init__(
         self,
-        store: Store,
+        store: CassetteStore,
         late: LateChildren,
         journal: Journal,
         keeper: Keeper,
@@ -346,7 +346,7 @@ class BackgroundWriter:
             late = session.late_calls
             if late:
                 counters.calls_late(late)
-            self._store.put(session.to_cassette())
+            self._store.put(session.to_cassette(), self._journal.written(session))
             self._outcome = _WRITTEN
         except CassetteError as error:
             self._outcome = why_unwritten(error)

@@ -521,13 +521,13 @@ def ends_of_cassettes() -> list[Cassette]:
         # Equal to the default, and of another type, which the file tells apart.
         replace(plain, policies=replace(plain.policies, sample_rate=1)),
         # What has no encoding, or one of another kind than its field.
-        replace(plain, policies=replace(plain.policies, redaction_rules=["ok", 7])),
+        replace(plain, policies=replace(plain.policies, redaction_rules=["ok", 7])),  # type: ignore[list-item]
         replace(plain, policies=replace(plain.policies, max_body_kb=http.HTTPStatus.OK)),
         replace(plain, session=replace(plain.session, service="\ud800", versions={"a": "\ud800"})),
-        replace(plain, session=replace(plain.session, versions={"a": 1})),
+        replace(plain, session=replace(plain.session, versions={"a": 1})),  # type: ignore[dict-item]
         replace(plain, pseudonyms=("\ud800",)),
         replace(plain, error_info={"type": object()}),
-        replace(plain, error_info={1: 2}),
+        replace(plain, error_info={1: 2}),  # type: ignore[dict-item]
         replace(
             plain, request=RequestSnapshot("GET", "/", headers=HeaderMap([(b"a", b"b")]), query={"q": [1, (2, 3)]})
         ),

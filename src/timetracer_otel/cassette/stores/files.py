@@ -20,6 +20,7 @@ from timetracer_otel.cassette.stores.parts import is_part, is_running, recover
 from timetracer_otel.cassette.stores.places import SUFFIXES, cassette_name, claimed_path
 from timetracer_otel.cassette.whole_files import cannot_delete
 from timetracer_otel.cassette.writer import save_cassette
+from timetracer_otel.cassette.written_events import WrittenEvents
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import CompressionType
 from timetracer_otel.exceptions import CassetteError
@@ -95,14 +96,18 @@ class CassetteStore(Store):
     def __str__(self) -> str:
         return self.directory
 
-    def put(self, cassette: Cassette) -> str:
+    def put(self, cassette: Cassette, written: WrittenEvents | None = None) -> str:
         """Write a cassette to a new file, named after its date, request and session, and give the file's path.
+
+        Args:
+            cassette: The cassette.
+            written: What its part has of its events, where it has one.
 
         Raises:
             CassetteError: The file cannot be written.
         """
         with claimed_path(self.directory, cassette_name(cassette, self.compression)) as path:
-            return save_cassette(cassette, path, self.compression)
+            return save_cassette(cassette, path, self.compression, written)
 
     def get(self, name: str | os.PathLike[str]) -> Cassette:
         """Read a cassette by its path below the folder, or by the path that `put`, `heads` and `list` give.

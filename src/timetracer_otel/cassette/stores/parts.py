@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from timetracer_otel.base.real_time import time_s
+from timetracer_otel.cassette.costs import OwnCosts
 from timetracer_otel.cassette.model import encode_event, encode_header
 from timetracer_otel.cassette.reader import read_cassette
 from timetracer_otel.cassette.stores import owners
 from timetracer_otel.cassette.stores.places import SUFFIXES, cassette_path, free_path
 from timetracer_otel.cassette.whole_files import TEMPORARY, appearing, cannot_write, remove, write_all, write_new
+from timetracer_otel.cassette.written_events import WrittenEvents
 from timetracer_otel.exceptions import CassetteError
 from timetracer_otel.types import Cassette, DependencyEvent
 
@@ -48,17 +50,22 @@ class PartWriter:
         folder: The folder of cassettes.
         owner: The name of the `Owner` in that folder.
 
+    Attributes:
+        written: The events in it, for the cassette that is written in the end.
+
     Raises:
         CassetteError: The file cannot be written.
     """
 
-    __slots__ = ("path",)
+    __slots__ = ("_size_bytes", "path", "written")
 
     def __init__(self, head: Cassette, events: Iterable[DependencyEvent], folder: str, owner: str) -> None:
         self.path: str = f"{cassette_path(_with_plain_path(head), folder)}.{owner}.part"
+        self.written: WrittenEvents = WrittenEvents(self.path)
         header, _ = encode_header(head)
+        self._size_bytes = len(header)
         with appearing(self.path) as temp:
-            write_new(temp, iter([header, *_packed(events)]))
+            write_new(temp, iter([header, *self._packed(events)]))
 
     def append(self, events: Iterable[DependencyEvent]) -> None:
         """Add finished events, if there are any.
@@ -66,7 +73,7 @@ class PartWriter:
         Raises:
             CassetteError: The events cannot be written. The part can still be read, but nothing may be added to it.
         """
-        data = b"".join(_packed(events))
+        data = b"".join(self._packed(events))
         if not data:
             return
         try:
@@ -86,9 +93,13 @@ class PartWriter:
         """Rename the part to a cassette without a footer, when no whole cassette will be written."""
         _keep(Path(self.path))
 
-
-def _packed(events: Iterable[DependencyEvent]) -> list[bytes]:
-    return [encode_event(event)[0] for event in events]
+    def _packed(self, events: Iterable[DependencyEvent]) -> Iterator[bytes]:
+        own = OwnCosts()
+        for event in events:
+            data, _ = encode_event(event, own)
+            self.written.add(event, self._size_bytes, len(data), own)
+            self._size_bytes += len(data)
+            yield data
 
 
 def _with_plain_path(head: Cassette) -> Cassette:
