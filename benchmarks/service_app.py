@@ -13,9 +13,9 @@ from typing import Any
 
 import httpx
 import redis.asyncio
+import sqlalchemy.ext.asyncio
 from fastapi import FastAPI
 from opentelemetry import trace
-import sqlalchemy.ext.asyncio
 from sqlalchemy import text
 from subjects import instrument, no_export
 
@@ -23,14 +23,16 @@ UPSTREAM, DATABASE, REDIS = (os.environ[f"BENCHMARK_{name}"] for name in ("HTTP"
 
 provider: Any = trace.get_tracer_provider()
 provider.add_span_processor(no_export())
-# Its instrumentation declares older versions than it works with, so `opentelemetry-instrument` leaves it out. It wraps
-# `create_async_engine` where that stands, and wraps it twice where the module was not imported before.
+# Its instrumentation declares older versions than it works with, so `opentelemetry-instrument` leaves it out. It
+# wraps `create_async_engine` in its module, and twice where that was not imported before.
 instrument("sqlalchemy")
 
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-    engine = sqlalchemy.ext.asyncio.create_async_engine(f"postgresql+psycopg://{DATABASE}", pool_size=16, max_overflow=48)
+    engine = sqlalchemy.ext.asyncio.create_async_engine(
+        f"postgresql+psycopg://{DATABASE}", pool_size=16, max_overflow=48
+    )
     async with httpx.AsyncClient(trust_env=False) as client, redis.asyncio.Redis(unix_socket_path=REDIS) as cache:
         app.state.client, app.state.engine, app.state.cache = client, engine, cache
         yield

@@ -5,13 +5,20 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+import redis
+import requests
+import sqlalchemy
 
+from tests.loopback import Loopback
 from tests.process._programs import cassettes
+from tests.servers.redis import RedisServer
+from timetracer_otel import plugins
 from timetracer_otel.config import TraceConfig
 from timetracer_otel.constants import TraceMode
 from timetracer_otel.context import get_current_session
@@ -63,6 +70,57 @@ def test_a_written_asgi_request_is_freed_without_the_collector(no_collector: Non
     scope: asgi.ConnectionScope = {"type": "http", "method": "GET", "path": "/", "headers": []}
     asyncio.run(asgi.serve(app, scope, receive, send, "mine", lambda scope: None))
     _check_freed(sessions, tmp_path)
+
+
+def _by_httpx(url: str, _: str) -> None:
+    with httpx.Client(trust_env=False) as client:
+        assert client.get(f"{url}/users/1").status_code == 200
+
+
+def _by_requests(url: str, _: str) -> None:
+    with requests.Session() as session:
+        assert session.get(f"{url}/users/1").status_code == 200
+
+
+def _by_sqlalchemy(_: str, __: str) -> None:
+    engine = sqlalchemy.create_engine("sqlite://")
+    with engine.begin() as connection:
+        assert connection.execute(sqlalchemy.text("SELECT 1 AS one")).one().one == 1
+    engine.dispose()
+
+
+def _by_redis(_: str, url: str) -> None:
+    with redis.Redis.from_url(url) as client:
+        client.set("a", "b")
+        assert client.get("a") == b"b"
+        assert client.pipeline().get("a").set("a", "c").execute() == [b"b", True]
+
+
+@pytest.mark.parametrize("call", [_by_httpx, _by_requests, _by_sqlalchemy, _by_redis])
+def test_a_written_request_is_freed_with_its_calls(
+    call: Callable[[str, str], None], tmp_path: Path, no_collector: None
+) -> None:
+    sessions: list[weakref.ref[Any]] = []
+    library = call.__name__.removeprefix("_by_")
+    getattr(plugins, f"enable_{library}")()
+    try:
+        with Loopback() as upstream, RedisServer(tmp_path / "server") as server:
+
+            def app(environ: wsgi.Environ, start_response: wsgi.StartResponse) -> Iterable[bytes]:
+                sessions.append(weakref.ref(get_current_session()))
+                call(upstream.url, server.url)
+                start_response("200 OK", [])
+                return iter([b"done"])
+
+            environ: wsgi.Environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "SCRIPT_NAME": "", "QUERY_STRING": ""}
+            response = wsgi.serve(app, environ, lambda *_: None, "mine", lambda environ: None)
+            assert list(response) == [b"done"]
+            response.close()  # type: ignore[attr-defined]
+            del response
+    finally:
+        getattr(plugins, f"disable_{library}")()
+    _check_freed(sessions, tmp_path)
+    assert cassettes(tmp_path)[0].events
 
 
 def _check_freed(sessions: list[weakref.ref[Any]], folder: Path) -> None:

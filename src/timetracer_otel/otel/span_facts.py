@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import SpanContext, SpanKind, StatusCode, TraceFlags
 
 from timetracer_otel.base.attributes import first_of, text_or_none
 from timetracer_otel.redact.urls import split_url, values_by_name
@@ -40,43 +40,35 @@ def facts_of(span: ReadableSpan) -> SpanFacts:
     seen: Any = span
     try:
         # Through its methods, the SDK's mapping gives each attribute by three functions in Python.
-        return _facts(
-            *(seen._context, seen._parent, seen._status, seen._instrumentation_scope),
-            *(seen._name, seen._kind, dict(seen._attributes._dict), seen._start_time, seen._end_time),
-        )
+        attributes = dict(seen._attributes._dict)
+        made = _facts(seen._context, seen._parent, seen._instrumentation_scope, attributes)
+        made.name, made.kind = seen._name, seen._kind._name_
     except AttributeError:
-        return _facts(
-            *(span.get_span_context(), span.parent, span.status, span.instrumentation_scope),
-            *(span.name, span.kind, dict(span.attributes or {}), span.start_time, span.end_time),
-        )
+        attributes = dict(span.attributes or {})
+        made = _facts(span.get_span_context(), span.parent, span.instrumentation_scope, attributes)
+        made.name, made.kind = span.name, span.kind.name
+    status = span.status
+    # The property ``name`` of an enumeration's member is a function in Python.
+    made.status, made.status_description = status.status_code._name_, status.description
+    made.start_ns, made.end_ns = span.start_time, span.end_time
+    return made
 
 
 def _facts(
     context: SpanContext | None,
     parent: SpanContext | None,
-    status: Status,
     scope: InstrumentationScope | None,
-    name: str,
-    kind: SpanKind,
     attributes: dict[str, Any],
-    start_ns: int | None,
-    end_ns: int | None,
 ) -> SpanFacts:
+    """What does not differ between the ways to ask for it."""
     # A span context is a tuple: trace id, span id, whether it is remote, flags.
     return SpanFacts(
         f"{context[0]:032x}" if context else "",
         f"{context[1]:016x}" if context else "",
         f"{parent[1]:016x}" if parent else None,
-        name,
-        # The property ``name`` of an enumeration's member is a function in Python, too.
-        kind._name_,
-        status.status_code._name_,
-        status.description,
-        attributes,
-        scope.name if scope else None,
-        start_ns,
-        end_ns,
-        bool(context and context[3] & TraceFlags.SAMPLED),
+        attributes=attributes,
+        scope=scope.name if scope else None,
+        sampled=bool(context and context[3] & TraceFlags.SAMPLED),
     )
 
 

@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from opentelemetry import context as otel_context
 from opentelemetry.context import Context
@@ -25,6 +26,10 @@ from timetracer_otel.session import TraceSession
 
 __all__ = ["BackgroundWriter"]
 
+_GATHER_S = 0.05
+"""How long the thread lets recordings gather before it writes them. Python runs one thread at a time, so this one and
+the app's take turns. Each turn costs a switch of threads, the more so on a machine with few processors. So the thread
+begins seldom, and writes all that has come by then."""
 _CALM_S = 1.0
 """A thread that dies is replaced at once, unless another one died so long ago: then with the next thing to do."""
 _DIED = "the thread that writes died"
@@ -72,6 +77,8 @@ class BackgroundWriter:
         self._keeper = keeper
         self._settled = settled
         self._items: queue.SimpleQueue[TraceSession | _Order | None] | None = None
+        self._hurry: queue.SimpleQueue[None] | None = None
+        """Ends the time in which recordings gather."""
         self._asleep = False
         self._thread: threading.Thread | None = None
         self._lock = threading.RLock()
@@ -153,6 +160,8 @@ class BackgroundWriter:
             return True
         self._orders.append(order)
         self._queue().put(order)
+        if self._hurry is not None and self._hurry.empty():
+            self._hurry.put(None)
         if not is_running and not self._start():
             # Python starts no thread when the interpreter is about to end. The work is done in this one.
             self._run(order)
@@ -172,6 +181,7 @@ class BackgroundWriter:
                 if self._items is None:
                     # Not a `queue.Queue`: a signal may interrupt a thread within its `put`, which holds a lock that
                     # the writer's thread needs. The handler waits for that thread (see `process.sigterm`).
+                    self._hurry = queue.SimpleQueue()
                     self._items = queue.SimpleQueue()
         return self._items
 
@@ -249,8 +259,12 @@ class BackgroundWriter:
     def _run(self, last: _Order | None = None) -> None:
         """Work until a closing order is carried out, or the order ``last``."""
         self.recover()
+        is_first = True
         while True:
             item = self._next()
+            if isinstance(item, TraceSession) and is_first:
+                self._gather()
+            is_first = self._queue().empty()
             order = item if isinstance(item, _Order) else None
             if isinstance(item, TraceSession) and self._waiting.get(item):
                 self._waiting[item] = False
@@ -310,6 +324,13 @@ class BackgroundWriter:
             return items.get(timeout=min(wait_s, POLL_S) if self._late.sessions else wait_s)
         except queue.Empty:
             return None
+
+    def _gather(self) -> None:
+        """Wait until more recordings have come, unless somebody waits for those that have, or the journal is due."""
+        if self._hurry is None or self._orders:
+            return
+        with suppress(queue.Empty):
+            self._hurry.get(timeout=min(_GATHER_S, self._journal.wait_s()))
 
     def _obey(self, order: _Order) -> None:
         if order.closing:

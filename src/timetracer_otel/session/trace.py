@@ -444,6 +444,9 @@ class TraceSession(BaseSession):
             self.ended_spans = self._feed = None
             exchange, self.exchange = self.exchange, None
             self.request = self.response = self.origin = None
+            for event in self._made.values():
+                # What these are made of is the event itself. Python frees a circle only when it looks for circles.
+                event.transaction = ()
             self._pending, self._given, self._spans, self._made = [], [], [], {}
             self._ended_calls = 0
         self._maker.release()

@@ -341,7 +341,6 @@ class RoundTrip(Site, Noted):
     def reading_failed(self, error: BaseException) -> None:
         """Reading raised; see `Listener`."""
         recording = self._recording
-        assert recording is not None
         if self._steps is not None:
             if isinstance(error, Exception):
                 self._add("error", error)
@@ -350,7 +349,7 @@ class RoundTrip(Site, Noted):
         elif isinstance(error, Exception):
             self._keep(error)
             self._close()
-        else:
+        elif recording is not None:
             recording.failed(error)
 
     def cut(self, why: str) -> None:
@@ -418,8 +417,13 @@ class RoundTrip(Site, Noted):
         return limits is None or (self._size_bytes <= limits.body_bytes and limits.take(new_bytes + PIECE_BYTES))
 
     def _close(self) -> None:
-        if self._recording is not None:
-            self._recording.close()
+        recording = self._recording
+        if recording is None:
+            return
+        if self._steps is None:
+            # The recording has this object. Python frees a circle only when it looks for circles.
+            self._recording = None
+        recording.close()
 
     # What a connection's state asks in a replay
 

@@ -167,6 +167,8 @@ class Fetches:
             return
         if self._columns is not None or self._late:
             self._final_rowcount = _int_or_none(getattr(cursor, "rowcount", None))
+        # The recording has the call, which has this object. Python frees a circle only when it looks for circles.
+        self._recording = None
         recording.close()
 
     def reply(self) -> dict[str, Any]:
