@@ -206,7 +206,7 @@ class Recording(Noted):
     """The body with whose last byte the call ends. A site that sets it need not call `close`, unless the session has
     set ``call_ended``."""
     undo: Callable[[], Any] | None = None
-    """Changes back what the site's `lend` has changed; None where there is nothing, or where somebody else does it."""
+    """Changes back what the site's `lend` has changed; None where there is nothing, or where another one does it."""
     _closed_s: float | None = None
 
     def __init__(self, session: TraceSession, site: Site | None) -> None:
