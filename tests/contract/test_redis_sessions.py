@@ -308,6 +308,26 @@ def test_reading_part_of_the_replies_in_a_replay(server: RedisServer, tmp_path: 
         assert app(1) == [b"one", True]
 
 
+def test_commands_that_are_sent_as_an_iterator(server: RedisServer, tmp_path: Path) -> None:
+    def app() -> Any:
+        with redis.Redis(port=server.port, protocol=2, socket_timeout=5) as r:
+            # Nothing is decided about what a connection sends once a call on it was recorded.
+            seen = [r.set("a", 1), r.get("a")]
+            connection = r.connection_pool.get_connection(*NAME)
+            connection.send_packed_command(iter(connection.pack_commands([("GET", "a"), ("ECHO", "x")])))
+            seen += [connection.read_response(), connection.read_response()]
+            r.connection_pool.release(connection)
+            return seen
+
+    path = tmp_path / "x.msgpack"
+    with record(path):
+        recorded = app()
+    assert recorded == [True, b"1", b"1", b"x"]
+    server.stop()
+    with replay(path):
+        assert app() == recorded
+
+
 @flavours
 def test_many_calls_at_once(flavour: RedisFlavour, server: RedisServer, tmp_path: Path) -> None:
     async def app(flavour: RedisFlavour, server: RedisServer) -> Any:

@@ -69,7 +69,8 @@ GUARDS = frozenset(
             )
         )
         + " "
-        + " ".join(f"CursorNotes.{name}" for name in ("fetch", "took", "not_kept", "end")),
+        + " ".join(f"CursorNotes.{name}" for name in ("fetch", "took", "not_kept", "end"))
+        + " _method.<locals>.bare",
         "threads/seams.py": "_starting.<locals>.start _starting_function.<locals>.start_new_thread "
         "_submitting_task.<locals>.submit _InContext.__call__ _Task.__call__ _spawned",
         "libraries/redis/internals.py": "Pushed.__call__",

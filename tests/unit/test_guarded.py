@@ -14,12 +14,14 @@ import pytest
 from tests.sample_cassettes import cassette
 from timetracer_otel.base import faults
 from timetracer_otel.calls import guarded as kernel
+from timetracer_otel.calls import hooks
 from timetracer_otel.calls.guarded import (
     ASK,
     AppStep,
     Done,
     Flow,
     Noted,
+    adding,
     answered,
     answered_async,
     guarded,
@@ -29,6 +31,7 @@ from timetracer_otel.calls.guarded import (
     raising,
 )
 from timetracer_otel.calls.nesting import CallAbove
+from timetracer_otel.calls.noting import noting_beneath
 from timetracer_otel.exceptions import CassetteError, ReplayMismatchError
 from timetracer_otel.session import BaseSession, ReplaySession
 from timetracer_otel.threads import holding
@@ -383,3 +386,51 @@ def test_a_fault_in_answering_a_replay_is_a_miss(library: Library, replaying: Re
     with pytest.raises(ReplayMismatchError, match="a fault of ours"):
         library.call_answered(fault)
     assert not library.calls
+
+
+def _named(first: str, *, added: Any = None, other: int = 0) -> Any:
+    return first, added, other
+
+
+def test_a_function_gets_one_more_argument() -> None:
+    called = adding("shop", _named, "added", lambda first, value: [first, value])
+    assert called("a") == ("a", ["a", None], 0)
+    assert called("a", added=1, other=2) == ("a", ["a", 1], 2)
+
+
+def test_a_fault_in_adding_an_argument_lets_the_function_be_called_as_it_was() -> None:
+    assert adding("shop", _named, "added", fault)("a", added=1) == ("a", 1, 0)
+
+
+def test_a_fault_in_adding_an_argument_in_a_replay_is_a_miss(
+    replaying: ReplaySession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hooks, "guard", object())
+    with pytest.raises(ReplayMismatchError, match="a fault of ours"):
+        adding("shop", _named, "added", fault)("a")
+
+
+def test_a_fault_before_the_session_is_asked_for_is_contained_beside_a_replay(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hooks, "guard", object())
+    assert library.call(fault, quick=fault) == 8
+
+
+def test_a_function_beneath_a_call_is_noted_with_its_arguments() -> None:
+    above, noted = CallAbove[list[Any]]("beneath"), []
+    call = noting_beneath("shop", _named, above.get, lambda *facts: noted.append(facts), fault)
+    assert call("a", other=1) == ("a", None, 1)
+    assert noted == []
+    with above.making(noted):
+        assert call("a", other=1) == ("a", None, 1)
+    assert noted == [(noted, ("a",), {"other": 1})]
+
+
+def test_a_fault_in_noting_a_function_beneath_a_call_is_told_to_that() -> None:
+    above, given_up = CallAbove[str]("beneath-a-fault"), []
+    call = noting_beneath("shop", _named, above.get, fault, lambda *facts: given_up.append(facts))
+    with above.making("the call"):
+        assert call("a") == ("a", None, 0)
+        assert noting_beneath("shop", _named, above.get, fault, fault)("a") == ("a", None, 0)
+    assert [(who, type(error)) for who, error in given_up] == [("the call", AttributeError)]

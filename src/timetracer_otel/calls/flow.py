@@ -206,13 +206,12 @@ class Recording(Noted):
     """The body with whose last byte the call ends. A site that sets it need not call `close`, unless the session has
     set ``call_ended``."""
     undo: Callable[[], Any] | None = None
-    """Changes back what the site's `lend` has changed; None where there is nothing, or where somebody else does it."""
+    """Changes back what the site's `lend` has changed; None where there is nothing, or where another one does it."""
     _closed_s: float | None = None
 
-    def __init__(self, session: TraceSession, site: Any) -> None:
+    def __init__(self, session: TraceSession, site: Site | None) -> None:
         self.session = session
-        self.site: Any = site
-        """The call's `Site`; None where it is made later."""
+        self._site = site
         where = hooks.whereabouts(None if site is None else site.span)
         self._context = where.context
         self.path = where.path()
@@ -222,7 +221,16 @@ class Recording(Noted):
     @property
     def thread(self) -> int | None:
         """The thread that makes the call; None where the library may use another one."""
-        return self._thread if self.site is None or self.site.stays_in_thread else None
+        return self._thread if self._site is None or self._site.stays_in_thread else None
+
+    @property
+    def site(self) -> Site:
+        """The call as its plugin states it."""
+        return self._site if self._site is not None else self.made_site()
+
+    def made_site(self) -> Site:
+        """Make the `Site` of a call that was begun without one. It is kept."""
+        raise NotImplementedError
 
     @property
     def trace_id(self) -> int:
@@ -301,8 +309,7 @@ class Recording(Noted):
 
     def call(self) -> Call:
         """The call, as its site states it by now."""
-        call: Call = self.site.call()
-        return call
+        return self.site.call()
 
     def result(self) -> EventResult:
         """The outcome up to now: an error, nothing yet, or what the site noted."""
@@ -317,8 +324,7 @@ class Recording(Noted):
         if self.returned_s is None:
             self.not_replayable = self.not_replayable or "the recording ended before there was an answer"
             return EventResult()
-        result: EventResult = self.site.result(self)
-        return result
+        return self.site.result(self)
 
 
 def run(steps: Flow) -> Any:

@@ -223,13 +223,12 @@ class EventMaker:
 
     def _whole(self, event: DependencyEvent, notes: Notes, reason: str | None = None) -> DependencyEvent:
         """The event of an open call."""
-        call, result, facts, path, is_open = notes
         times = event.start_offset_ms, event.duration_ms
         try:
-            return self._made(event.eid, times, call, result, facts, path, reason, is_open, None)
+            return self._made(event.eid, times, notes, reason, None)
         except Exception as error:
             faults.contain("event", error)
-            return _failed(event.eid, times, call, error)
+            return _failed(event.eid, times, notes[0], error)
 
     def _failed_event(self, pending: PendingCall, session_started_s: float, error: Exception) -> DependencyEvent:
         try:
@@ -265,7 +264,8 @@ class EventMaker:
             span.attributes = self._attributes(span.attributes)
             self._redact_status(span)
         times = (started_s - session_started_s) * 1000, ((ended_s or started_s) - started_s) * 1000
-        event = self._made(pending.eid, times, call, result, span, path, pending.not_replayable, None, book)
+        notes = call, result, span, path, None
+        event = self._made(pending.eid, times, notes, pending.not_replayable, book)
         if book is not None:
             # The event of a call under way is made anew each time.
             book.note_forms(event, kept=call_ended_s is not None)
@@ -275,12 +275,8 @@ class EventMaker:
         self,
         eid: int,
         times: tuple[float, float],
-        call: Call,
-        result: EventResult,
-        span: SpanFacts | None,
-        path: tuple[str, ...],
+        notes: Notes | tuple[Call, EventResult, SpanFacts | None, tuple[str, ...], None],
         reason: str | None,
-        is_open: OpenCall | None,
         book: SecretBook | None,
     ) -> DependencyEvent:
         """The event of what a call and its result are.
@@ -288,14 +284,12 @@ class EventMaker:
         Args:
             eid: Its position.
             times: When it began and how long it took, in milliseconds.
-            call: Not redacted.
-            result: Not redacted.
-            span: Redacted, but for the attributes of that of an open call.
-            path: The names of the spans around the call.
+            notes: The call and its result, not redacted. Its span, redacted, but for the attributes of that of an
+                open call. What it is as an open call, in which nothing is looked for; None for other calls.
             reason: Why it cannot be replayed, as far as that is known.
-            is_open: What the call is, where nothing is secret in it but header lines. Nothing is looked for in it.
             book: The secrets of the recording.
         """
+        call, result, span, path, is_open = notes
         rules = self.rules if is_open is None else _NO_RULES
         redactor, signer = (rules, _signer(rules)) if book is None else (book.redactor, book.signer)
         if is_open is not None and span is not None and is_open[3] is not None:

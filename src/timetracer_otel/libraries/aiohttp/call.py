@@ -100,7 +100,7 @@ class Hop(Site):
             session.limits.hold(len(self._body))
         self._received = ArrivalTap(session.limits)
 
-    def lend(self) -> Callable[[], Any]:
+    def lend(self) -> Callable[[], Any]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Let a connection beneath find this call."""
         self._above = call_above.get()
         call_above.set(self)

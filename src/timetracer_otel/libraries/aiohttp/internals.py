@@ -265,7 +265,12 @@ class _TeedParser:
         tap.head_arrived(head_of(message, code), bool(message.chunked), None if length is None else int(length))
         if code == 101:
             self._tap = None
-        elif self._method == "HEAD" or code in _NO_BODY_STATUSES or not isinstance(payload, StreamReader) or payload.is_eof():
+        elif (
+            self._method == "HEAD"
+            or code in _NO_BODY_STATUSES
+            or not isinstance(payload, StreamReader)
+            or payload.is_eof()
+        ):
             tap.finish(BodyEnd.COMPLETE)
         elif payload.exception() is not None:
             tap.ended(BodyEnd.FAILED, 0, payload.exception())

@@ -197,13 +197,15 @@ class NotedTrip(Recording):
 
     def _made(self) -> RoundTrip:
         """The round trip as a `Site`."""
-        trip: RoundTrip | None = self.site
+        trip: Any = self._site
         if trip is None:
             sent = self._sent
             commands = parse(sent) if type(sent) is bytes else sent
             redacts = self.session.config.redact != "off"
-            self.site = trip = RoundTrip.noted(self._line, commands, redacts)  # type: ignore[arg-type]
-        return trip
+            self._site = trip = RoundTrip.noted(self._line, commands, redacts)  # type: ignore[arg-type]
+        return trip  # type: ignore[no-any-return]
+
+    made_site = _made
 
 
 def noted_trip(session: BaseSession | None, connection: Any, packed: Any) -> Noted | None:

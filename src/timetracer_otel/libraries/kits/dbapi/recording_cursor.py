@@ -124,8 +124,8 @@ def _site(noted: CursorNotes, call: CursorCall, live: Callable[[], Any]) -> Stat
 
 
 class CursorNotes:
-    """What is noted of one cursor of a driver, beside the proxy for it: to read an attribute of a proxy takes as long as
-    to read ten of a plain object.
+    """What is noted of one cursor of a driver. It stands beside the proxy for the cursor: to read an attribute of a
+    proxy takes as long as to read ten of a plain object.
 
     Its methods are guards (see `calls.guarded`).
 
@@ -230,7 +230,7 @@ class RecordingCursor(wrapt.ObjectProxy):  # type: ignore[misc,type-arg,unused-i
 
     @property
     def description(self) -> Any:
-        """The columns (PEP 249). What the library reads first is what we have read: drivers make it anew each time."""
+        """The columns (PEP 249). What the library reads first is what we have read: drivers make it anew."""
         notes = self._self_notes
         fetches = notes.fetches
         if fetches is not None and fetches.unread is not None and notes.context is not None:
