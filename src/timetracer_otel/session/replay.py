@@ -156,7 +156,7 @@ class ReplaySession(BaseSession):
         self._known: dict[tuple[str, str], _KnownHeaders] = {}
         """By library and method: the headers of the last call that `match` answered, if nothing depends on them."""
         kinds = variable_kinds(config.variables if config is not None else TraceConfig().variables)
-        # What makes the variables does not refer to the session: a session that nobody resets is gone with its context.
+        # What makes the variables does not refer to the session: one that nobody resets is gone with its context.
         signer, rules, with_beside = self._signer, self._rules, self._with_beside
         self._bindings = Bindings(
             lambda: Variables(cassette, with_beside or cassette.events, signer, rules, kinds, beside),

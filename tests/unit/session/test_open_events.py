@@ -108,7 +108,7 @@ def recorded(calls: list[Ended], redact: str) -> Cassette:
         )
     ]
 )
-@example(calls=[Ended(Call("redis", EventType.REDIS, "GET", "redis://h/0", args=[["GET", "k"], True]), EventResult())])
+@example(calls=[Ended(Call("redis", EventType.REDIS, "", "redis://h/0", args=[["GET", "k"], True]), EventResult())])
 def test_notes_are_written_as_the_objects_of_them(
     monkeypatch: pytest.MonkeyPatch, calls: list[Ended], redact: str
 ) -> None:
