@@ -92,7 +92,7 @@ def count() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 config = TraceConfig(redact=mode, cassette_dir=folder)
                 case.record(config)
-                # A collection of all objects takes as long as there are some, and would fall into one case or another.
+                # A collection of all objects takes as long as there are many, and would fall into some case.
                 gc.collect()
                 gc.freeze()
                 callgrind.mark()
